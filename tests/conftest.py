@@ -1,0 +1,33 @@
+"""What tests may need, and what happens where it is missing.
+
+At home a test that needs something this machine lacks is skipped with the reason. In CI
+(`REPROFARM_REQUIRE_ALL=1`) nothing may skip: a skip there is a failure, so that a green run means that all of it ran.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+    """Turn a skip into a failure where nothing may skip."""
+    report: pytest.TestReport = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REPROFARM_REQUIRE_ALL") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped where nothing may skip: {call.excinfo and call.excinfo.value}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real benchmark files and results that lies beside the project, not in it."""
+    data = PROJECT.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("../shared/data is not beside this checkout; tests on real benchmark data need it")
+    return data
