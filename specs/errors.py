@@ -1,0 +1,51 @@
+"""What can go wrong, told apart by who must act. Library errors are wrapped where they are raised, with `from`."""
+
+from __future__ import annotations
+
+
+class ReprofarmError(Exception):
+    """The root of all errors that reprofarm raises on purpose; its text is for people."""
+
+
+class SubmissionError(ReprofarmError):
+    """What somebody submitted is not what it should be; the submitter must act."""
+
+
+class PolicyError(ReprofarmError):
+    """The policy or a setting is wrong; the operator must act."""
+
+
+class MessageError(ReprofarmError):
+    """A queue message is of another version or shape; refused."""
+
+
+class TokenError(ReprofarmError):
+    """A verifyToken does not prove what it should."""
+
+
+class HubAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mistake
+    """The Hub does not answer or asks for patience; wait and try again."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NoAccess(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """The Hub refuses the repo: gated or private. Whoever holds the token must accept the terms."""
+
+    def __init__(self, message: str, repo_id: str) -> None:
+        super().__init__(message)
+        self.repo_id = repo_id
+
+
+class EngineError(ReprofarmError):
+    """The engine would not start, or died."""
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+class IllegalTransition(ReprofarmError):  # noqa: N818 - the standard name
+    """A state cannot be left that way; a bug of ours, or a message that came too late."""

@@ -1,0 +1,51 @@
+"""Sampling settings: what decides a model's answers besides its weights and its prompt.
+
+An eval.yaml does not carry them, so they come from policy, else from the model's `generation_config.json`, else from
+vLLM's defaults. They are resolved before a run, sent with every request and recorded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from specs.model import Contract
+
+SamplingSource = Literal["policy", "generation_config", "vllm_default"]
+
+
+class GenerationSettings(Contract):
+    """Sampling settings that policy fixes; None leaves the choice to the model's own generation config."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """0 is greedy decoding."""
+
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    """-1 or 0 considers every token."""
+
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Tokens of one answer; None is what is left of the model's context, as vLLM has it."""
+
+
+class EffectiveGeneration(Contract):
+    """The sampling settings that a run really used."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    max_tokens: int | None
+    seed: int
+    """Sent with every request, so that sampling at a temperature above 0 repeats."""
+
+    sources: dict[str, SamplingSource]
+    """Where each setting came from, by its name."""

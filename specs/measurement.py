@@ -1,0 +1,108 @@
+"""What a finished run measured, and under which circumstances."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from specs.generation import EffectiveGeneration
+from specs.model import Contract
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+CommitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
+Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Evidence(Contract):
+    """Where the Inspect `.eval` log of a run is stored."""
+
+    sha256: Sha256
+    """Of the log file's bytes; also its name in the evidence store."""
+
+    size_bytes: Annotated[int, Field(gt=0)]
+
+
+class Circumstances(Contract):
+    """Everything besides the model and the spec that a re-run would have to repeat."""
+
+    versions: dict[str, str]
+    """Package to version: vllm, torch, lighteval, inspect_ai, transformers, python, reprofarm."""
+
+    hardware: str
+    """One line, such as `2 × NVIDIA H100 80GB HBM3` or `CPU x86_64, 2 cores`."""
+
+    engine_arguments: tuple[str, ...]
+    """As the engine was started, less its key, host and port."""
+
+    generation: EffectiveGeneration
+    seed: int
+    """Orders the samples and shuffles choices."""
+
+    chat_template_sha256: Sha256 | None
+    """Of the model's chat template; None where it has none, and prompts went in without one."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    judges: dict[str, str]
+    """Who judged, by the name in the spec (`self` for the evaluated model); empty where no model judged."""
+
+
+class Measurement(Contract):
+    """The scores of one run.
+
+    Scores are proportions. Samples stand in the run's seeded random order, so a prefix is a random sample of them.
+    """
+
+    scorer: str
+    """The scorer whose value is compared: the spec's first."""
+
+    score: Proportion | None
+    """Mean over the scored samples; None where there are none."""
+
+    standard_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    """Of that mean; None for fewer than two samples, which have none."""
+
+    population: Annotated[int, Field(ge=1)]
+    """N: samples that the task has."""
+
+    sample_ids: tuple[int | str, ...]
+    """Dataset ids of the samples that were run, in the seeded order."""
+
+    sample_scores: tuple[Proportion | None, ...]
+    """Score of each sample over its epochs, as the scorer says; None where the sample failed and has none."""
+
+    truncated: Annotated[int, Field(ge=0)]
+    """Answers cut off at the token limit. They are scored as the scorer says."""
+
+    unparsed: Annotated[int, Field(ge=0)]
+    """Answers in which the scorer found none of the form it looks for. They are scored as the scorer says."""
+
+    other_scorers: dict[str, Proportion | None]
+    """Means by the spec's further scorers, by name."""
+
+    input_tokens: Annotated[int, Field(ge=0)]
+    output_tokens: Annotated[int, Field(ge=0)]
+    started_at: datetime
+    ended_at: datetime
+    circumstances: Circumstances
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if len(self.sample_ids) != len(self.sample_scores):
+            raise ValueError("as many sample ids as sample scores")
+        if len(set(map(str, self.sample_ids))) != len(self.sample_ids):
+            raise ValueError("a sample is counted twice")
+        if len(self.sample_ids) > self.population:
+            raise ValueError("more samples than the task has")
+        return self
+
+    @property
+    def scored(self) -> tuple[float, ...]:
+        """The scores that there are, in the seeded order."""
+        return tuple(score for score in self.sample_scores if score is not None)
+
+    @property
+    def failed(self) -> int:
+        """Samples without a score."""
+        return len(self.sample_scores) - len(self.scored)

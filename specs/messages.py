@@ -1,0 +1,198 @@
+"""What scheduler and workers say to one another: JSON, versioned, complete in itself.
+
+A message of another version is refused with a clear error and never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from specs.errors import MessageError
+from specs.generation import GenerationSettings
+from specs.measurement import CommitId, Evidence, Measurement, Sha256
+from specs.model import Contract
+from specs.policy import EngineRules, JudgeEndpoint
+
+VERSION = 1
+
+RUN_BATCH = "workers.run_batch"
+"""Celery task of a pool's queue; argument: a `RunBatch`."""
+
+CONTROL_QUEUE = "control"
+ATTEMPTS_ALIVE = "scheduler.attempts_alive"
+"""Celery task of the control queue; argument: an `AttemptsAlive`."""
+
+REPORT = "scheduler.report"
+"""Celery task of the control queue; argument: a `Report`."""
+
+
+class Message(Contract):
+    """The base of what is sent."""
+
+    version: Literal[1] = 1
+
+    def encode(self) -> dict[str, object]:
+        """The message as JSON-ready data."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def decode(cls, data: object) -> Self:
+        """The message in `data`.
+
+        Raises:
+            MessageError: `data` is not such a message of this version.
+        """
+        version = data.get("version") if isinstance(data, dict) else None
+        if version != VERSION:
+            raise MessageError(f"{cls.__name__} of version {version!r}; this farm speaks {VERSION}")
+        try:
+            return cls.model_validate_json(json.dumps(data, allow_nan=False))
+        except (ValidationError, ValueError) as error:
+            raise MessageError(f"not a {cls.__name__}: {error}") from error
+
+
+class AttemptRef(Contract):
+    """One try at a reproduction; the number fences late reports of earlier tries."""
+
+    reproduction_id: str
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class ModelRef(Contract):
+    """A model repo at one commit."""
+
+    model_id: str
+    revision: CommitId
+
+
+class TaskRef(Contract):
+    """A task of a benchmark at one commit."""
+
+    dataset_id: str
+    revision: CommitId
+    task_id: str | None
+    """None where the spec's only task has no id."""
+
+    spec_sha256: Sha256
+    """Of eval.yaml at that commit; a worker that finds another one refuses to run."""
+
+
+class Order(Contract):
+    """All that a worker needs to know for one attempt at a reproduction."""
+
+    ref: AttemptRef
+    task: TaskRef
+    generation: GenerationSettings
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    epochs: Annotated[int, Field(ge=1)] | None
+    """Instead of the spec's; None is the spec's own."""
+
+    sample_limit: Annotated[int, Field(gt=0)] | None
+    allow_self_judge: bool
+    judges: dict[str, JudgeEndpoint]
+    """Endpoints for the judges that the spec names."""
+
+    stall_seconds: float
+    deadline_seconds: float
+
+
+class RunBatch(Message):
+    """Reproductions of one model that one worker runs on one engine, in this order."""
+
+    batch_id: str
+    model: ModelRef
+    engine: EngineRules
+    gpus: Annotated[int, Field(ge=0)]
+    heartbeat_seconds: float
+    orders: Annotated[tuple[Order, ...], Field(min_length=1)]
+
+
+class Stage(StrEnum):
+    """What a worker is doing for an attempt."""
+
+    WAITING = "waiting"
+    """In the batch, behind others."""
+
+    FETCHING = "fetching"
+    STARTING_ENGINE = "starting_engine"
+    RUNNING = "running"
+    STORING = "storing"
+
+
+class Progress(Contract):
+    """How far one attempt is."""
+
+    ref: AttemptRef
+    stage: Stage
+    samples_done: Annotated[int, Field(ge=0)] = 0
+    samples_total: Annotated[int, Field(ge=0)] | None = None
+    """None until the dataset is read."""
+
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Mean so far; None before the first score."""
+
+
+class AttemptsAlive(Message):
+    """A worker's heartbeat: renews the lease of every attempt it names."""
+
+    worker: Annotated[str, Field(min_length=1, max_length=200)]
+    batch_id: str
+    pool: str
+    progress: Annotated[tuple[Progress, ...], Field(min_length=1)]
+
+
+class AttemptOutcome(StrEnum):
+    """What became of an attempt. Only a completed one can lead to a verdict about the claim."""
+
+    COMPLETED = "completed"
+    MODEL_FAILED = "model_failed"
+    """The engine cannot load or run this model: broken weights, unknown architecture."""
+
+    SPEC_FAILED = "spec_failed"
+    """The spec or its dataset cannot be run as it stands."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    ENGINE_FAILED = "engine_failed"
+    """The engine died or would not start, and not by the model's fault as far as can be told."""
+
+    HUB_AWAY = "hub_away"
+    NO_ACCESS = "no_access"
+    """The Hub refuses: gated or private."""
+
+    STALLED = "stalled"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    WORKER_FAILED = "worker_failed"
+    """Anything else that went wrong in the worker: our fault."""
+
+    LOST = "lost"
+    """Never reported by a worker: what the reaper says of an attempt whose lease ran out."""
+
+
+class Report(Message):
+    """How one attempt ended."""
+
+    ref: AttemptRef
+    worker: Annotated[str, Field(min_length=1, max_length=200)]
+    model: ModelRef
+    task: TaskRef
+    outcome: AttemptOutcome
+    detail: Annotated[str, Field(max_length=8000)]
+    """What happened, in words that a maintainer can act on; the engine's last log lines where it failed."""
+
+    measurement: Measurement | None
+    """Present exactly where the attempt completed."""
+
+    evidence: Evidence | None
+    retry_after_seconds: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _a_completed_attempt_has_its_proof(self) -> Self:
+        completed = self.outcome is AttemptOutcome.COMPLETED
+        if completed != (self.measurement is not None) or (completed and self.evidence is None):
+            raise ValueError("a measurement with its evidence exactly where the attempt completed")
+        return self

@@ -1,0 +1,236 @@
+"""The operator's rules. One YAML file; unknown keys are errors; nothing in it is a secret."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import Field, ValidationError, model_validator
+
+from specs.bounded_yaml import load
+from specs.errors import PolicyError
+from specs.generation import GenerationSettings
+from specs.model import Contract
+
+Scale = Literal["fraction", "percent"]
+"""How a benchmark's claims write their scores: 0.412 or 41.2."""
+
+Proof = Literal["verify_token", "source"]
+
+
+class WatchRules(Contract):
+    """What the farm looks at, and how often."""
+
+    benchmarks: Literal["official"] | tuple[str, ...] = "official"
+    """`official` is every dataset the Hub lists as a benchmark; else an allow-list of dataset ids."""
+
+    models: tuple[str, ...] = ()
+    """Model ids to look at on every scan, whether or not a leaderboard names them."""
+
+    scan_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Between two looks at the leaderboards."""
+
+    sweep_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """Between two looks at a known model that no leaderboard announced as changed: finds broken files too."""
+
+
+class TaskRules(Contract):
+    """Rules that a benchmark or one of its tasks may set; None leaves the choice to the wider rule."""
+
+    scale: Scale | None = None
+    """How claims on this benchmark write their scores; None decides from its leaderboard."""
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N))."""
+
+    sample_limit: Annotated[int, Field(gt=0)] | None = None
+    """Run so many samples at most, drawn at random; None runs all."""
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Instead of the spec's own; recorded as a departure from it."""
+
+    generation: GenerationSettings = GenerationSettings()
+
+
+class BenchmarkRules(TaskRules):
+    """Rules for a benchmark; `tasks` for some of its tasks."""
+
+    tasks: dict[str, TaskRules] = Field(default_factory=dict)
+
+
+class VerificationRules(TaskRules):
+    """Rules for every benchmark that does not say otherwise."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
+    """The chance that a verdict from some of the samples differs from the verdict of all of them."""
+
+    minimum_samples: Annotated[int, Field(ge=2)] = 20
+    """Fewer scored samples than this, and fewer than there are, decide nothing."""
+
+    maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """More samples than this without a score (errors, not wrong answers) make the verdict inconclusive."""
+
+
+class EngineRules(Contract):
+    """How the engine is started. Recorded in every badge."""
+
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    max_model_len: Annotated[int, Field(gt=0)] | None = None
+    """Tokens of context; None is the model's own."""
+
+    enforce_eager: bool = False
+    """Skip graph capture: up sooner, slower after."""
+
+    concurrency: Annotated[int, Field(ge=1)] = 32
+    """Requests in flight at once."""
+
+    start_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """An engine that is not up by then has failed."""
+
+    kv_cache_gib: Annotated[int, Field(ge=1)] = 2
+    """On the CPU build only: memory for the KV cache."""
+
+
+class JudgeEndpoint(Contract):
+    """An OpenAI-compatible endpoint that plays the judge that a spec names."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://")]
+    model: str
+    """The model's name at that endpoint: a dated one, or scores drift when it is replaced."""
+
+    api_key_env: Annotated[str, Field(pattern=r"^REPROFARM_JUDGE_[A-Z0-9_]+$")] | None = None
+    """The worker's environment variable that holds the key. The prefix keeps policy from naming other secrets."""
+
+
+class JudgeRules(Contract):
+    """Who judges where a spec wants a model as judge."""
+
+    allow_self: bool = True
+    """A spec that names no judge has the evaluated model judge itself, as Inspect does."""
+
+    endpoints: dict[str, JudgeEndpoint] = Field(default_factory=dict)
+    """By the name in the spec, `openai/o3-mini` say. A claim whose judge is not here is blocked."""
+
+
+class PoolRules(Contract):
+    """A class of workers; one Celery queue each."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+    device: Literal["cpu", "gpu"] = "gpu"
+    gpus: Annotated[int, Field(ge=0)] = 1
+    """GPUs of one worker, used together by tensor parallelism; 0 for a CPU pool."""
+
+    memory_gib: Annotated[float, Field(gt=0)] = 80.0
+    """Of one GPU, or of the machine for a CPU pool."""
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue that the pool's workers consume."""
+        return f"pool.{self.name}"
+
+    @property
+    def capacity_gib(self) -> float:
+        """Memory that one worker can give to a model, with its KV cache."""
+        return self.memory_gib * max(self.gpus, 1)
+
+
+class RunRules(Contract):
+    """Patience and persistence."""
+
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
+    lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """An attempt that did not renew for so long is taken from its worker."""
+
+    stall_seconds: Annotated[float, Field(gt=0)] = 900.0
+    """A run in which no sample finished for so long is ended."""
+
+    deadline_seconds: Annotated[float, Field(gt=0)] = 86_400.0
+    """One attempt takes no longer."""
+
+    queue_seconds: Annotated[float, Field(gt=0)] = 604_800.0
+    """A reproduction that no worker took for so long ends as failed, with that reason."""
+
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """Tries before our own failures make a reproduction failed."""
+
+    batch: Annotated[int, Field(ge=1)] = 16
+    """Reproductions of one model that travel together."""
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> RunRules:
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            raise ValueError("lease_seconds must be at least three heartbeats, or one lost message loses the lease")
+        return self
+
+
+class PublishRules(Contract):
+    """What the farm writes on the Hub."""
+
+    mode: Literal["off", "comment", "pull_request"] = "off"
+    proof: tuple[Proof, ...] = ("verify_token",)
+    """Where a pull request puts the proof: the `verifyToken` field, the entry's `source`, or both."""
+
+
+class Policy(Contract):
+    """All of the operator's rules."""
+
+    version: Literal[1] = 1
+    watch: WatchRules = WatchRules()
+    verification: VerificationRules = VerificationRules()
+    benchmarks: dict[str, BenchmarkRules] = Field(default_factory=dict)
+    engine: EngineRules = EngineRules()
+    judges: JudgeRules = JudgeRules()
+    pools: Annotated[tuple[PoolRules, ...], Field(min_length=1)] = (PoolRules(name="cpu", device="cpu", gpus=0),)
+    run: RunRules = RunRules()
+    publish: PublishRules = PublishRules()
+
+    @model_validator(mode="after")
+    def _pools_have_names_of_their_own(self) -> Policy:
+        if len({pool.name for pool in self.pools}) != len(self.pools):
+            raise ValueError("two pools have the same name")
+        return self
+
+    def rules_for(self, dataset_id: str, task_id: str | None) -> TaskRules:
+        """What holds for one task: the task's rules over its benchmark's over the general ones."""
+        benchmark = self.benchmarks.get(dataset_id, BenchmarkRules())
+        narrow_to_wide: tuple[TaskRules, ...] = (
+            benchmark.tasks.get(task_id or "", TaskRules()),
+            benchmark,
+            self.verification,
+        )
+        return TaskRules(
+            **{name: _first_set(narrow_to_wide, name) for name in TaskRules.model_fields if name != "generation"},
+            generation=GenerationSettings(
+                **{
+                    name: _first_set([rules.generation for rules in narrow_to_wide], name)
+                    for name in GenerationSettings.model_fields
+                }
+            ),
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the policy in canonical JSON (RFC 8785)."""
+        return hashlib.sha256(rfc8785.dumps(self.model_dump(mode="json"))).hexdigest()
+
+
+def read_policy(path: Path | None) -> Policy:
+    """The policy in a file; the defaults where `path` is None.
+
+    Raises:
+        PolicyError: the file is not a policy; the operator must act.
+    """
+    if path is None:
+        return Policy()
+    try:
+        # Lax, because YAML knows no tuples; unknown keys stay errors.
+        return Policy.model_validate(load(path.read_bytes()) or {}, strict=False)
+    except (OSError, ValidationError) as error:
+        raise PolicyError(f"{path}: {error}") from error
+
+
+def _first_set(rules: Sequence[object], name: str) -> Any:
+    return next((value for rule in rules if (value := getattr(rule, name)) is not None), None)
