@@ -11,6 +11,19 @@ class SubmissionError(ReprofarmError):
     """What somebody submitted is not what it should be; the submitter must act."""
 
 
+class YamlError(SubmissionError):
+    """The text is not YAML within our limits; says where, as far as there is a place."""
+
+    def __init__(self, reason: str, line: int | None = None, column: int | None = None) -> None:
+        where = "" if line is None else f"line {line}: " if column is None else f"line {line}, column {column}: "
+        super().__init__(where + reason)
+        self.reason = reason
+        self.line = line
+        """Counted from 1; None where the fault has no place, such as a file that is too large."""
+        self.column = column
+        """Counted from 1, in characters."""
+
+
 class PolicyError(ReprofarmError):
     """The policy or a setting is wrong; the operator must act."""
 
