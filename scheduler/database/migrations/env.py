@@ -1,0 +1,24 @@
+"""How Alembic reaches the database: through the engine that `Database` hands it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from alembic import context
+
+from scheduler.database.tables import Table, UtcDateTime
+
+
+def render_item(kind: str, item: object, _context: object) -> str | Literal[False]:
+    """Write our own column type as the plain one it stores, so that a migration never depends on our code."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
+
+
+with context.config.attributes["engine"].connect() as connection:
+    # SQLite alters a table by copying it.
+    context.configure(
+        connection=connection, target_metadata=Table.metadata, render_as_batch=True, render_item=render_item
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()

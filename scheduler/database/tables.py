@@ -1,0 +1,397 @@
+"""What the farm knows, as tables. They never leave the control plane.
+
+benchmark ─ spec                what the Hub says canonically
+model ─ result_file ─ claim     what models say of themselves
+claim ─▶ reproduction ─ attempt what the farm runs, and its tries
+claim ─ verdict ─ badge ─ publication
+event, outbox, marker           the record, the messages to send, and what must happen only once at a time
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from scheduler.machine import ClaimState, ReproductionState
+
+
+def new_id() -> str:
+    """An id nobody can guess or collide with."""
+    return uuid.uuid4().hex
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time in UTC; SQLite keeps no zone, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a time without a zone."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Say that it is UTC."""
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+class Table(DeclarativeBase):
+    """The base of all tables."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+        bytes: LargeBinary,
+    }
+
+
+class Benchmark(Table):
+    """A benchmark that is watched, as it was last seen."""
+
+    __tablename__ = "benchmark"
+
+    dataset_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    revision: Mapped[str | None] = mapped_column(String(64))
+    gated: Mapped[bool] = mapped_column(default=False)
+    leaderboard_etag: Mapped[str | None] = mapped_column(String(200))
+    leaderboard: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Digest of each leaderboard row, by model, pull request and file: tells what changed."""
+
+    has_percent: Mapped[bool] = mapped_column(default=False)
+    """A value above 1 stands on the leaderboard, so the benchmark is scored in percent."""
+
+    seen_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class SpecFile(Table):
+    """An eval.yaml at one dataset commit."""
+
+    __tablename__ = "spec_file"
+
+    dataset_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    revision: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text: Mapped[bytes | None]
+    """None where the dataset has no eval.yaml at that commit."""
+
+
+class Model(Table):
+    """A model repo, as it was last seen."""
+
+    __tablename__ = "model"
+
+    model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    revision: Mapped[str | None] = mapped_column(String(64))
+    weights_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the names and contents of all files but results and documentation: what a reproduction depends on."""
+
+    weights_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the safetensors files; None where there are none."""
+
+    gated: Mapped[bool] = mapped_column(default=False)
+    heads: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Commit of each open pull request that was looked at, by its ref."""
+
+    looked_at: Mapped[datetime | None]
+
+
+class ResultFile(Table):
+    """A file of `.eval_results/` on main or on an open pull request, as it was last read."""
+
+    __tablename__ = "result_file"
+
+    model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(100), primary_key=True)
+    path: Mapped[str] = mapped_column(String(500), primary_key=True)
+    blob_id: Mapped[str] = mapped_column(String(64))
+
+
+class Claim(Table):
+    """One entry of a result file: a model says it scored a value on a task."""
+
+    __tablename__ = "claim"
+    __table_args__ = (
+        # One living claim a slot; the slot's history is its withdrawn claims.
+        Index("claim_slot", "slot", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
+        Index("claim_by_state", "state"),
+        Index("claim_by_model", "model_id"),
+        Index("claim_by_dataset", "dataset_id"),
+        Index("claim_by_reproduction", "reproduction_id"),
+    )
+
+    claim_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    slot: Mapped[str] = mapped_column(String(64))
+    """What makes a claim the same one when it is seen again: digest of model, ref, file, dataset, task and notes."""
+
+    live: Mapped[bool] = mapped_column(default=True)
+    """False once it is withdrawn."""
+
+    model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"))
+    ref: Mapped[str] = mapped_column(String(100))
+    """`main`, or `refs/pr/N` for a community claim."""
+
+    pull_request: Mapped[int | None]
+    path: Mapped[str] = mapped_column(String(500))
+    entry: Mapped[int]
+    """Position in the file, from 0."""
+
+    commit: Mapped[str] = mapped_column(String(64))
+    """Of the model repo, where the entry was last read."""
+
+    submitter: Mapped[str | None] = mapped_column(String(100))
+    dataset_id: Mapped[str | None] = mapped_column(String(200))
+    """None, like all that follows, where the entry could not be read."""
+
+    dataset_revision: Mapped[str | None] = mapped_column(String(100))
+    """As the claim pins it; None means whatever the benchmark is now."""
+
+    task_id: Mapped[str | None] = mapped_column(String(200))
+    value: Mapped[float | None]
+    """As written, in the benchmark's scale."""
+
+    notes: Mapped[str | None] = mapped_column(String(1000))
+    source_url: Mapped[str | None] = mapped_column(String(2000))
+    warnings: Mapped[list[Any]] = mapped_column(default=list)
+
+    state: Mapped[ClaimState] = mapped_column(String(20), default=ClaimState.SUBMITTED)
+    reason: Mapped[str] = mapped_column(String(8000), default="found on the Hub")
+    """Why it is in this state, and whose move it is."""
+
+    since: Mapped[datetime] = mapped_column(default=now)
+    """When it came into this state."""
+
+    recheck_at: Mapped[datetime | None]
+    """When a blocked claim is planned again, in case what blocked it is gone."""
+
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    rules: Mapped[dict[str, Any] | None]
+    """How it will be judged, fixed before the run: a `Rules` of scheduler/admission.py."""
+
+    reproduction_id: Mapped[str | None] = mapped_column(ForeignKey("reproduction.reproduction_id"))
+
+    reproduction: Mapped[Reproduction | None] = relationship(back_populates="claims")
+    verdict: Mapped[VerdictRow | None] = relationship(back_populates="claim")
+
+
+class Reproduction(Table):
+    """One run of one spec for one model at pinned revisions; judges every claim that points to it."""
+
+    __tablename__ = "reproduction"
+    __table_args__ = (
+        # One living reproduction a key, so that claims share it even when two planners meet.
+        Index("reproduction_key", "key", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
+        Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
+        Index("reproduction_by_batch", "batch_id"),
+    )
+
+    reproduction_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    key: Mapped[str] = mapped_column(String(64))
+    """Digest of all that decides its result: weights, task, spec, settings."""
+
+    live: Mapped[bool] = mapped_column(default=True)
+    """False once it failed or was cancelled: the next claim gets a new one."""
+
+    model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"))
+    model_revision: Mapped[str] = mapped_column(String(64))
+    dataset_id: Mapped[str] = mapped_column(String(200))
+    dataset_revision: Mapped[str] = mapped_column(String(64))
+    task_id: Mapped[str | None] = mapped_column(String(200))
+    spec_sha256: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[dict[str, Any]]
+    """What the worker is told: a `RunSettings` of scheduler/admission.py."""
+
+    seed: Mapped[int]
+    pool: Mapped[str] = mapped_column(String(50))
+    priority: Mapped[int]
+    """Lower goes first."""
+
+    state: Mapped[ReproductionState] = mapped_column(String(20), default=ReproductionState.QUEUED)
+    reason: Mapped[str] = mapped_column(String(8000), default="waits for a worker")
+    since: Mapped[datetime] = mapped_column(default=now)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    not_before: Mapped[datetime | None]
+    """Back-off after a failed attempt."""
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Number of the current attempt; a message about another one is dropped."""
+
+    failures: Mapped[int] = mapped_column(default=0)
+    """Attempts that ended by our own fault. A message lost before any worker took it is not one."""
+
+    batch_id: Mapped[str | None] = mapped_column(String(32))
+    worker: Mapped[str | None] = mapped_column(String(200))
+    """Who holds the lease."""
+
+    lease_until: Mapped[datetime | None]
+    """For a dispatched one: when to look whether its message is still in the queue."""
+
+    measurement: Mapped[dict[str, Any] | None]
+    """A `specs.measurement.Measurement`, once completed."""
+
+    evidence_sha256: Mapped[str | None] = mapped_column(String(64))
+    evidence_bytes: Mapped[int | None] = mapped_column(BigInteger)
+
+    claims: Mapped[list[Claim]] = relationship(back_populates="reproduction")
+    attempts: Mapped[list[Attempt]] = relationship(back_populates="reproduction", order_by="Attempt.number")
+
+
+class Attempt(Table):
+    """One try at a reproduction by one worker."""
+
+    __tablename__ = "attempt"
+
+    reproduction_id: Mapped[str] = mapped_column(ForeignKey("reproduction.reproduction_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[str] = mapped_column(String(32))
+    dispatched_at: Mapped[datetime] = mapped_column(default=now)
+    worker: Mapped[str | None] = mapped_column(String(200))
+    started_at: Mapped[datetime | None]
+    """First word from a worker."""
+
+    alive_at: Mapped[datetime | None]
+    """Last word from it."""
+
+    stage: Mapped[str | None] = mapped_column(String(30))
+    samples_done: Mapped[int] = mapped_column(default=0)
+    samples_total: Mapped[int | None]
+    score: Mapped[float | None]
+    """Mean so far, as a proportion; None before the first score."""
+
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(30))
+    """A `specs.messages.AttemptOutcome`; None while it goes on."""
+
+    detail: Mapped[str | None] = mapped_column(String(8000))
+
+    reproduction: Mapped[Reproduction] = relationship(back_populates="attempts")
+
+
+class VerdictRow(Table):
+    """The verdict on a claim."""
+
+    __tablename__ = "verdict"
+    __table_args__ = (Index("verdict_by_outcome", "outcome", "decided_at"),)
+
+    claim_id: Mapped[str] = mapped_column(ForeignKey("claim.claim_id"), primary_key=True)
+    """The primary key: a claim has one verdict at most."""
+
+    outcome: Mapped[str] = mapped_column(String(20))
+    verdict: Mapped[dict[str, Any]]
+    """A `specs.verdict.Verdict`."""
+
+    reproduction_id: Mapped[str | None] = mapped_column(ForeignKey("reproduction.reproduction_id"))
+    decided_at: Mapped[datetime] = mapped_column(default=now)
+
+    claim: Mapped[Claim] = relationship(back_populates="verdict")
+    badge: Mapped[Badge | None] = relationship(back_populates="verdict")
+
+
+class Badge(Table):
+    """A signed statement of a `verified` verdict."""
+
+    __tablename__ = "badge"
+
+    claim_id: Mapped[str] = mapped_column(ForeignKey("verdict.claim_id"), primary_key=True)
+    """The primary key: a verdict has one badge at most."""
+
+    badge_id: Mapped[str] = mapped_column(String(32), unique=True)
+    """The token's `jti`."""
+
+    token: Mapped[str] = mapped_column(String(16_384))
+    """The exact signed text; served as it is."""
+
+    key_id: Mapped[str] = mapped_column(String(100))
+    signed_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+    revoked_reason: Mapped[str | None] = mapped_column(String(1000))
+
+    verdict: Mapped[VerdictRow] = relationship(back_populates="badge")
+
+
+class Publication(Table):
+    """What the farm has written, or is to write, on the Hub about a verdict."""
+
+    __tablename__ = "publication"
+
+    claim_id: Mapped[str] = mapped_column(ForeignKey("verdict.claim_id"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(20), default="pending")
+    """`pending`, `published` or `withdrawn` (the claim was gone or changed when it came to writing)."""
+
+    reason: Mapped[str] = mapped_column(String(1000), default="")
+    number: Mapped[int | None]
+    """Of the pull request or discussion."""
+
+    url: Mapped[str | None] = mapped_column(String(500))
+    tries: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime | None] = mapped_column(default=now)
+    """When to try next; None where nothing is left to do."""
+
+
+class Event(Table):
+    """Who did what to which thing, when and why. Rows are only ever added."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("event_by_subject", "subject", "subject_id"),)
+
+    # SQLite counts only an INTEGER primary key up by itself.
+    event_id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=now)
+    actor: Mapped[str] = mapped_column(String(200))
+    """`scheduler`, `worker:NAME`, `hub:USER`, `operator:NAME`."""
+
+    subject: Mapped[str] = mapped_column(String(20))
+    """`claim`, `reproduction`, `benchmark`, `model` or `badge`."""
+
+    subject_id: Mapped[str] = mapped_column(String(200))
+    what: Mapped[str] = mapped_column(String(50))
+    """For a change of state, the new state."""
+
+    why: Mapped[str] = mapped_column(String(8000))
+
+
+class OutboxRow(Table):
+    """A message that a transaction caused; sent after its commit, again until it was."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("outbox_unsent", "created_at", sqlite_where=text("sent_at IS NULL")),)
+
+    message_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """Also the Celery task's id."""
+
+    queue: Mapped[str] = mapped_column(String(60))
+    task: Mapped[str] = mapped_column(String(60))
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    sent_at: Mapped[datetime | None]
+
+
+class Marker(Table):
+    """A named lock that runs out by itself, for work that must not run twice at once."""
+
+    __tablename__ = "marker"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    held_until: Mapped[datetime]
