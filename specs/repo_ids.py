@@ -1,0 +1,19 @@
+"""Ids of Hub repos, as the Hub allows them."""
+
+from __future__ import annotations
+
+import re
+
+# The rules of huggingface_hub's `validate_repo_id` (utils/_validators.py, 2.4), for at most one namespace.
+_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
+_REPO_ID = re.compile(rf"(?:{_PART}/)?{_PART}")
+
+
+def is_repo_id(text: str) -> bool:
+    """Whether the Hub could have a repo of that id, with or without a namespace."""
+    return bool(_REPO_ID.fullmatch(text)) and "--" not in text and ".." not in text and not text.endswith(".git")
+
+
+def has_namespace(repo_id: str) -> bool:
+    """Whether the id names its owner. Only a few old datasets have none, and the Hub redirects those."""
+    return "/" in repo_id
