@@ -1,0 +1,1 @@
+"""The Hub's HTTP interface, as `huggingface_hub` 2.4 and `datasets` use it."""

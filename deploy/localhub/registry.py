@@ -1,0 +1,134 @@
+"""Which repos there are, and their settings: private, gated, official benchmark, and who was let in."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from deploy.localhub.database import Database
+from deploy.localhub.errors import BadRequestError, ConflictError, RepoNotFoundError
+from deploy.localhub.git import GitRepo
+from deploy.localhub.names import RepoName, RepoType
+
+GATED = ("auto", "manual")
+
+
+@dataclass(frozen=True)
+class RepoSettings:
+    """What is known of a repo besides its content."""
+
+    name: RepoName
+    private: bool
+    gated: str | None
+    is_benchmark: bool
+    created_at: datetime
+
+
+class Registry:
+    """The repos of the folder; their git lies under `repos/models` and `repos/datasets`."""
+
+    def __init__(self, folder: Path, database: Database):
+        self._folder = folder / "repos"
+        self._database = database
+
+    def git(self, repo: RepoName) -> GitRepo:
+        """The repo's git, without looking whether it is there."""
+        namespace, _, name = repo.id.partition("/")
+        return GitRepo(self._folder / f"{repo.type}s" / namespace / f"{name}.git")
+
+    def find(self, repo: RepoName) -> RepoSettings:
+        """The settings of a repo; names are found without regard to case, as on huggingface.co.
+
+        Raises:
+            RepoNotFoundError: there is none.
+        """
+        rows = self._database.read("SELECT * FROM repos WHERE type = ? AND id = ?", repo.type.value, repo.id)
+        if not rows:
+            raise RepoNotFoundError(repo.id)
+        return _settings(rows[0])
+
+    def all(self, repo_type: RepoType) -> list[RepoSettings]:
+        """Every repo of a type, the newest first."""
+        query = "SELECT * FROM repos WHERE type = ? ORDER BY created_at DESC, id"
+        return [_settings(row) for row in self._database.read(query, repo_type.value)]
+
+    def create(self, repo: RepoName, *, private: bool, gated: str | None) -> RepoSettings:
+        """Make an empty repo.
+
+        Raises:
+            ConflictError: it exists.
+        """
+        _check_gated(gated)
+        created_at = datetime.now(UTC)
+        with self._database.transaction() as connection:
+            try:
+                connection.execute(
+                    "INSERT INTO repos (type, id, private, gated, created_at) VALUES (?, ?, ?, ?, ?)",
+                    (repo.type.value, repo.id, private, gated, created_at.isoformat()),
+                )
+            except sqlite3.IntegrityError as error:
+                raise ConflictError(f"You already created this {repo.type} repo") from error
+            GitRepo.create(self.git(repo).path)
+        return RepoSettings(repo, private, gated, is_benchmark=False, created_at=created_at)
+
+    def delete(self, repo: RepoName) -> None:
+        """Remove a repo with its discussions and grants. Large objects stay: other repos may hold them too."""
+        path = self.git(repo).path
+        # Moved away first, so that a reader sees the repo whole or not at all, and a new one may take its name.
+        grave = path.with_name(f".deleted-{uuid4().hex}")
+        with self._database.transaction() as connection:
+            for table in ("repos", "grants", "discussions", "events"):
+                connection.execute(f"DELETE FROM {table} WHERE type = ? AND id = ?", (repo.type.value, repo.id))  # noqa: S608 - names of the line above
+            path.rename(grave)
+        shutil.rmtree(grave)
+
+    def set_private(self, repo: RepoName, private: bool) -> None:
+        """Show the repo to everybody, or to its owners only."""
+        self._set(repo, "private", private)
+
+    def set_gated(self, repo: RepoName, gated: str | None) -> None:
+        """Gate the files ("auto" or "manual"), or open them (None)."""
+        _check_gated(gated)
+        self._set(repo, "gated", gated)
+
+    def set_benchmark(self, repo: RepoName, is_benchmark: bool) -> None:
+        """Mark a dataset as an official benchmark, which gives it a leaderboard."""
+        self._set(repo, "benchmark", is_benchmark)
+
+    def _set(self, repo: RepoName, column: str, value: bool | str | None) -> None:
+        self.find(repo)
+        with self._database.transaction() as connection:
+            statement = f"UPDATE repos SET {column} = ? WHERE type = ? AND id = ?"  # noqa: S608 - column is ours
+            connection.execute(statement, (value, repo.type.value, repo.id))
+
+    def grant(self, repo: RepoName, user: str) -> None:
+        """Let a user read the files of a gated repo. Once more changes nothing."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO grants (type, id, user, granted_at) VALUES (?, ?, ?, ?)",
+                (repo.type.value, repo.id, user, datetime.now(UTC).isoformat()),
+            )
+
+    def is_granted(self, repo: RepoName, user: str) -> bool:
+        """Whether the user was let in."""
+        query = "SELECT 1 FROM grants WHERE type = ? AND id = ? AND user = ?"
+        return bool(self._database.read(query, repo.type.value, repo.id, user))
+
+
+def _check_gated(gated: str | None) -> None:
+    if gated is not None and gated not in GATED:
+        raise BadRequestError(f"gated is one of {', '.join(GATED)} or nothing, not {gated!r}")
+
+
+def _settings(row: sqlite3.Row) -> RepoSettings:
+    return RepoSettings(
+        name=RepoName(RepoType(row["type"]), row["id"]),
+        private=bool(row["private"]),
+        gated=row["gated"],
+        is_benchmark=bool(row["benchmark"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+    )

@@ -1,0 +1,123 @@
+"""Who is asking: access tokens and the people they belong to.
+
+`tokens.json` in the folder holds the SHA-256 of each token, not the token: whoever reads the file cannot use it. The
+tokens are long and random, so that a plain hash is enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from deploy.localhub.errors import BadRequestError, UnauthorizedError
+from deploy.localhub.files import write_atomically
+from deploy.localhub.names import RepoName, check_user
+
+Role = Literal["read", "write"]
+
+
+class TokenRecord(BaseModel):
+    """One line of `tokens.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: str
+    role: Role = "write"
+    orgs: tuple[str, ...] = ()
+    sha256: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Whoever sent a request; `record` is None for somebody who did not log in."""
+
+    record: TokenRecord | None = None
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether a known token came with the request."""
+        return self.record is not None
+
+    @property
+    def name(self) -> str | None:
+        """The user's name."""
+        return self.record.user if self.record else None
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the token may change anything at all."""
+        return self.record is not None and self.record.role == "write"
+
+    def owns(self, repo: RepoName) -> bool:
+        """Whether the repo lies in the user's own namespace or that of an organisation they are in."""
+        return self.belongs_to(repo.namespace)
+
+    def belongs_to(self, namespace: str) -> bool:
+        """Whether the namespace is the user's own or that of an organisation they are in."""
+        return self.record is not None and namespace in (self.record.user, *self.record.orgs)
+
+
+_RECORDS = TypeAdapter(tuple[TokenRecord, ...])
+
+
+class TokenFile:
+    """The tokens of a folder. The file is read again whenever it changes."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def records(self) -> tuple[TokenRecord, ...]:
+        """Everybody who has a token.
+
+        Raises:
+            BadRequestError: somebody edited the file into something else.
+        """
+        if not self._path.is_file():
+            return ()
+        try:
+            return _RECORDS.validate_json(self._path.read_bytes())
+        except ValidationError as error:
+            raise BadRequestError(f"{self._path.name} is not a list of tokens: {error}") from error
+
+    def add(self, user: str, role: Role, orgs: tuple[str, ...], token: str | None = None) -> str:
+        """Make a token for a user (or take the given one) and return it; it cannot be shown again."""
+        check_user(user)
+        for org in orgs:
+            check_user(org)
+        token = token or f"hf_{secrets.token_hex(20)}"
+        record = TokenRecord(user=user, role=role, orgs=orgs, sha256=_hash(token), created_at=datetime.now(UTC))
+        kept = [known for known in self.records() if known.sha256 != record.sha256]
+        lines = [known.model_dump(mode="json") for known in (*kept, record)]
+        write_atomically(self._path, json.dumps(lines, indent=2).encode() + b"\n", mode=0o600)
+        return token
+
+    def visitor(self, authorization: str | None) -> Visitor:
+        """Who sent this `Authorization` header.
+
+        Raises:
+            UnauthorizedError: it names a token that nobody has.
+        """
+        if not authorization:
+            return Visitor()
+        scheme, _, token = authorization.partition(" ")
+        digest = _hash(token.strip())
+        for record in self.records():
+            if scheme.lower() == "bearer" and secrets.compare_digest(record.sha256, digest):
+                return Visitor(record)
+        raise UnauthorizedError("Invalid credentials in Authorization header")
+
+    def organisations(self) -> frozenset[str]:
+        """The names that somebody belongs to as to an organisation."""
+        return frozenset(org for record in self.records() for org in record.orgs)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

@@ -1,0 +1,55 @@
+"""Which entries carry the mark "verified": those whose verifyToken one of the trusted keys signed, about them.
+
+`trusted_keys.json` in the folder is a JWK set (RFC 7517). Without it nothing is verified.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deploy.localhub.errors import BadRequestError
+from deploy.localhub.files import write_atomically
+from deploy.localhub.results import ResultEntry
+from specs.attestation import Expected, verify
+from specs.errors import TokenError
+
+
+class TrustedKeys:
+    """The public keys whose tokens light the mark. The file is read at every request."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def load(self) -> dict[str, Any] | None:
+        """The JWK set; None if there is none.
+
+        Raises:
+            BadRequestError: somebody edited the file into something else.
+        """
+        if not self._path.is_file():
+            return None
+        try:
+            jwks = json.loads(self._path.read_bytes())
+        except ValueError as error:
+            raise BadRequestError(f"{self._path.name} is not JSON: {error}") from error
+        if not isinstance(jwks, dict) or not isinstance(jwks.get("keys"), list):
+            raise BadRequestError(f"{self._path.name} is not a JWK set: it has no list of keys")
+        return jwks
+
+    def replace(self, jwks: dict[str, Any]) -> None:
+        """Trust these keys and no others."""
+        write_atomically(self._path, json.dumps(jwks, indent=2).encode() + b"\n")
+
+
+def is_verified(entry: ResultEntry, jwks: dict[str, Any] | None) -> bool:
+    """Whether a trusted key signed that this model scored this value on this task."""
+    token = entry.data.get("verifyToken")
+    if jwks is None or not isinstance(token, str):
+        return False
+    try:
+        verify(token, jwks, Expected(model=entry.model, dataset=entry.dataset, task=entry.task, value=entry.value))
+    except TokenError:
+        return False
+    return True

@@ -1,0 +1,138 @@
+"""Telling others that something changed, in the Hub's webhook format (version 3).
+
+Format: https://huggingface.co/docs/hub/webhooks and huggingface_hub's `WebhookPayload`. Who is told stands in
+`webhooks.json`. Delivery is best effort, in a thread of its own: a request never waits for it, and a listener that is
+away for long misses events and must poll.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from deploy.localhub.errors import BadRequestError
+from deploy.localhub.files import write_atomically
+from deploy.localhub.names import RepoName
+
+RETRY_DELAYS_SECONDS = (1.0, 4.0, 15.0)
+TIMEOUT_SECONDS = 10.0
+MAX_WAITING = 10_000
+_log = logging.getLogger(__name__)
+
+
+class Watched(BaseModel):
+    """What a webhook is about: one repo, or all repos of a user or organisation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["model", "dataset", "user", "org"]
+    name: str
+
+    def covers(self, repo: RepoName) -> bool:
+        """Whether the repo is what is watched or belongs to it."""
+        if self.type in ("user", "org"):
+            return self.name == repo.namespace
+        return self.type == repo.type.value and self.name == repo.id
+
+
+class Webhook(BaseModel):
+    """One line of `webhooks.json`. An empty `watched` watches everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    url: str
+    secret: str | None = None
+    watched: tuple[Watched, ...] = ()
+    domains: tuple[Literal["repo", "discussion"], ...] = Field(default=("repo", "discussion"))
+
+    def wants(self, repo: RepoName, domain: str) -> bool:
+        """Whether this webhook is told of a change in that domain of that repo."""
+        return domain in self.domains and (not self.watched or any(item.covers(repo) for item in self.watched))
+
+
+_WEBHOOKS = TypeAdapter(tuple[Webhook, ...])
+
+
+class WebhookSender:
+    """Sends payloads one after another, each with a few retries."""
+
+    def __init__(self, path: Path, retry_delays_seconds: tuple[float, ...] = RETRY_DELAYS_SECONDS):
+        self._path = path
+        self._retry_delays_seconds = retry_delays_seconds
+        self._waiting: queue.Queue[tuple[Webhook, dict[str, Any]] | None] = queue.Queue(MAX_WAITING)
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def configured(self) -> tuple[Webhook, ...]:
+        """The webhooks of the folder.
+
+        Raises:
+            BadRequestError: somebody edited the file into something else.
+        """
+        if not self._path.is_file():
+            return ()
+        try:
+            return _WEBHOOKS.validate_json(self._path.read_bytes())
+        except ValidationError as error:
+            raise BadRequestError(f"{self._path.name} is not a list of webhooks: {error}") from error
+
+    def add(self, webhook: Webhook) -> None:
+        """Configure one more, or replace the one of the same id."""
+        kept = [known for known in self.configured() if known.id != webhook.id]
+        write_atomically(self._path, _WEBHOOKS.dump_json((*kept, webhook), indent=2) + b"\n", mode=0o600)
+
+    def announce(self, repo: RepoName, domain: str, payload: dict[str, Any]) -> None:
+        """Tell everybody concerned, soon."""
+        try:
+            concerned = [webhook for webhook in self.configured() if webhook.wants(repo, domain)]
+        except BadRequestError as error:
+            _log.error("no webhook is sent: %s", error)
+            return
+        for webhook in concerned:
+            try:
+                self._waiting.put_nowait((webhook, payload | {"webhook": {"id": webhook.id, "version": 3}}))
+            except queue.Full:
+                _log.warning("webhook %s is not told of a change: %d others wait", webhook.id, MAX_WAITING)
+        if concerned:
+            self._start()
+
+    def close(self, timeout_seconds: float) -> None:
+        """Send what waits, for so long at most; what is left is lost."""
+        if self._thread is not None and self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join(timeout_seconds)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
+            while (item := self._waiting.get()) is not None:
+                self._deliver(client, *item)
+
+    def _deliver(self, client: httpx.Client, webhook: Webhook, payload: dict[str, Any]) -> None:
+        headers = {"X-Webhook-Secret": webhook.secret} if webhook.secret else {}
+        problem = ""
+        for delay_seconds in (*self._retry_delays_seconds, None):
+            try:
+                answer = client.post(webhook.url, json=payload, headers=headers)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if answer.is_success:
+                    return
+                problem = f"status {answer.status_code}"
+            if delay_seconds is not None:
+                time.sleep(delay_seconds)
+        _log.warning("webhook %s did not take an event: %s", webhook.id, problem)

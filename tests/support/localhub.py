@@ -1,0 +1,40 @@
+"""A live local Hub for tests: `with running_hub(folder) as hub: HfApi(endpoint=hub.url)`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.localhub.api.app import create_app
+from deploy.localhub.hub import LocalHub
+from deploy.localhub.server import bind, make_server
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """A Hub that answers at `url`; `local` changes its folder directly, in the same process."""
+
+    url: str
+    local: LocalHub
+
+
+@contextmanager
+def running_hub(folder: Path) -> Iterator[RunningHub]:
+    """Serve the folder on a free port, in a thread, until the block ends."""
+    listener, url = bind("127.0.0.1", 0)
+    app = create_app(folder, url)
+    server = make_server(app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="localhub", daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    try:
+        yield RunningHub(url, app.state.hub)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
