@@ -1,0 +1,118 @@
+"""`reprofarm claims`: what was submitted, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deploy.cli.client import DEFAULT_API, ClaimFilter, FarmClient
+from deploy.cli.terminal import ago, console, percent, print_json, shown
+from specs.api_v1 import ClaimView, Page
+
+Api = Annotated[str, typer.Option("--api", envvar="REPROFARM_API", help="Base URL of the farm's API.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+SHOWN_ID_CHARS = 8
+
+STYLES = {
+    "verified": "green",
+    "mismatch": "red",
+    "inconclusive": "yellow",
+    "unsupported": "dim",
+    "failed": "magenta",
+    "rejected": "magenta",
+    "blocked": "yellow",
+    "withdrawn": "dim",
+}
+
+
+def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
+    model: Annotated[str | None, typer.Option(help="Of this model, OWNER/NAME.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="On this benchmark, OWNER/NAME.")] = None,
+    task: Annotated[str | None, typer.Option(help="On this task of a benchmark.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="submitted, planned, blocked, decided, rejected or withdrawn.")
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="verified, mismatch, inconclusive, unsupported or failed.")
+    ] = None,
+    submitter: Annotated[str | None, typer.Option(help="By this Hub user.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list; its `next`.")] = None,
+    as_json: AsJson = False,
+    api: Api = DEFAULT_API,
+) -> None:
+    """List claims, newest first.
+
+    With --json: {"items": […], "next": cursor or null}, claims as the API gives them.
+    """
+    wanted = ClaimFilter(model, dataset, task, state, outcome, submitter)
+    with FarmClient(api) as farm:
+        page = farm.claims(wanted, limit, cursor)
+    if as_json:
+        print_json(page)
+        return
+    out = console()
+    if not page.items:
+        out.print("no such claim")
+        return
+    out.print(_table(page))
+    if page.next:
+        out.print(f"there are more: --limit, or --cursor {page.next}")
+
+
+def status_of(claim: ClaimView) -> Text:
+    """The one word that says how a claim stands: its outcome once it has one, else its state."""
+    word = str(claim.verdict.outcome) if claim.verdict else claim.state
+    if claim.state == "planned" and claim.reproduction:
+        word = claim.reproduction.state
+    if claim.state == "withdrawn" and claim.verdict:
+        word = f"{word}, withdrawn"
+    return Text(word, style=STYLES.get(word.partition(",")[0], "cyan"))
+
+
+def written(claim: ClaimView) -> str:
+    """What a claim says: as a percentage once its scale is known, else as its author wrote it."""
+    if claim.claimed is not None:
+        return percent(claim.claimed)
+    return "–" if claim.value is None else f"{claim.value:g}"
+
+
+def reproduced(claim: ClaimView) -> str:
+    """What came out, with its standard error; how far it is while it runs."""
+    found = claim.verdict.comparison if claim.verdict else None
+    if found and found.reproduced is not None:
+        error = "" if found.standard_error is None else f" ± {100 * found.standard_error:.2f}"
+        return percent(found.reproduced) + error
+    run = claim.reproduction
+    if run and run.state == "running" and run.samples_total:
+        return f"{run.samples_done}/{run.samples_total} samples"
+    if run and run.queue_position:
+        return f"number {run.queue_position} in the queue"
+    return "–"
+
+
+def _table(page: Page[ClaimView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("claim", "model", "benchmark"):
+        table.add_column(heading, no_wrap=heading == "claim", overflow="fold")
+    table.add_column("claimed", justify="right", no_wrap=True)
+    table.add_column("reproduced", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("for", justify="right", no_wrap=True)
+    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
+    for claim in page.items:
+        table.add_row(
+            claim.id[:SHOWN_ID_CHARS],
+            shown(claim.model),
+            shown("/".join(part for part in (claim.dataset, claim.task) if part) or "–"),
+            written(claim),
+            reproduced(claim),
+            status_of(claim),
+            ago(claim.since),
+            shown(claim.verdict.reason if claim.verdict else claim.reason),
+        )
+    return table

@@ -1,0 +1,136 @@
+"""The `reprofarm` command: one table of its commands, and one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from deploy.cli.terminal import ERROR, INTERRUPTED, console
+from specs.errors import ReprofarmError
+from specs.text import clean
+
+MAX_ERROR_CHARS = 4000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command is, and what the list of commands says of it.
+
+    Its module is imported only when it is called, so that `reprofarm --help` is quick whatever a command needs.
+    """
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS = {
+    "up": Place("deploy.cli.up", "up", "Start the farm on this machine and keep it running."),
+    "demo": Place("deploy.cli.demo", "demo", "Show the whole way, from submitted results to signed badges."),
+    "claims": Place("deploy.cli.claims", "claims", "List claims, newest first."),
+    "show": Place("deploy.cli.show", "show", "Show one claim: what happened, what it waits for, what came out."),
+    "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),
+    "verify-token": Place("deploy.cli.verify_token", "verify_token", "Check a badge with the public keys alone."),
+    "replay": Place("deploy.cli.replay", "replay", "Decide a claim again from its evidence."),
+    "hub": Place("deploy.localhub.cli", "app", "Serve a Hub from a folder, and put models and results into it."),
+    "doctor": Place("deploy.cli.doctor", "doctor", "Say what this machine lacks to run a farm, and how to get it."),
+}
+
+
+class Commands(TyperGroup):
+    """The top level, which imports a command when it is called and turns its errors into exit codes."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base's signature
+        """Names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the base's signature
+        """Enough of a command to list it."""
+        place = COMMANDS.get(cmd_name)
+        return place and TyperCommand(cmd_name, help=place.summary)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and _load(str(name)), rest
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the command line."""
+        with _exit_codes():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _exit_codes():
+            return super().invoke(ctx)
+
+
+def _load(name: str) -> Any:
+    place = COMMANDS[name]
+    found = getattr(importlib.import_module(place.module), place.attribute)
+    around = typer.Typer(add_completion=False)
+    # With a callback it is a group, from which a single command can be taken under its name.
+    around.callback()(lambda: None)
+    if isinstance(found, typer.Typer):
+        around.add_typer(found, name=name)
+    else:
+        around.command(name)(found)
+    group = get_command(around)
+    return group.commands[name]  # type: ignore[attr-defined]  # a group, by the callback
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except ReprofarmError as error:
+        console(stderr=True).print(f"error: {clean(str(error), MAX_ERROR_CHARS)}", style="red", soft_wrap=True)
+        raise typer.Exit(ERROR) from error
+    except typer.TyperException as error:
+        # Typer's own code for a wrong command line is 2, which means "could not decide" here.
+        if error.exit_code not in (0, ERROR):
+            error.exit_code = ERROR
+        raise
+    except (KeyboardInterrupt, typer.Abort) as error:
+        raise typer.Exit(INTERRUPTED) from error
+    except Exception as error:
+        # Python's own code for a crash is 1, which means "mismatch" here.
+        traceback.print_exc()
+        raise typer.Exit(ERROR) from error
+
+
+app = typer.Typer(name="reprofarm", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("reprofarm"))
+        raise typer.Exit
+
+
+@app.callback()
+def reprofarm(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Re-run benchmark scores that were submitted on the Hugging Face Hub, and mark those that could be reproduced.
+
+    Exit codes: 0 done or verified, 1 mismatch, 2 could not decide, 3 error.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    app()

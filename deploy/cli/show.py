@@ -1,0 +1,179 @@
+"""`reprofarm show`: one claim, with all that happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from deploy.cli.claims import Api, AsJson, status_of, written
+from deploy.cli.client import DEFAULT_API, FarmClient
+from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, percent, points, print_json, shown
+from specs.api_v1 import BadgeView, ClaimView, EventView, ReproductionSummary
+from specs.verdict import Comparison, Outcome
+
+MAX_EVENTS = 40
+"""Of a timeline, the last; JSON has them all."""
+
+
+def show(
+    claim_id: Annotated[str, typer.Argument(metavar="ID", help="Of the claim; its first six characters or more do.")],
+    as_json: AsJson = False,
+    api: Api = DEFAULT_API,
+) -> None:
+    """Show one claim: what happened, what it waits for, what came out.
+
+    Exit code: 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported, failed or rejected, and also a claim
+    that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null}.
+    """
+    with FarmClient(api) as farm:
+        claim = farm.claim(claim_id)
+        events = farm.timeline(claim.id)
+        badge = farm.badge_of(claim.id) if claim.badge else None
+    if as_json:
+        print_json(
+            {
+                "claim": claim.model_dump(mode="json"),
+                "events": [event.model_dump(mode="json") for event in events],
+                "badge": badge and badge.model_dump(mode="json"),
+            }
+        )
+    else:
+        _print(console(), claim, events, badge)
+    raise typer.Exit(exit_code(claim))
+
+
+def exit_code(claim: ClaimView) -> int:
+    """What a script is told of a claim."""
+    outcome = claim.verdict.outcome if claim.verdict else None
+    return {Outcome.VERIFIED: OK, Outcome.MISMATCH: MISMATCH}.get(outcome, UNDECIDED) if outcome else UNDECIDED
+
+
+def _print(out: Console, claim: ClaimView, events: list[EventView], badge: BadgeView | None) -> None:
+    out.print(Text.assemble(status_of(claim), "  ", shown(claim.model, style="bold"), "  ", shown(_benchmark(claim))))
+    out.print(_pairs(_facts(claim)))
+    if claim.reproduction:
+        _print_run(out, claim.reproduction)
+    if claim.verdict and claim.verdict.comparison:
+        out.print("\nComparison", style="bold")
+        out.print(_pairs(_compared(claim.verdict.comparison)))
+    if badge:
+        _print_badge(out, badge)
+    _print_timeline(out, events)
+    out.print("\nNext", style="bold")
+    out.print(Padding(shown(claim.next_step, 2000), (0, 0, 0, 2)))
+
+
+def _benchmark(claim: ClaimView) -> str:
+    return "/".join(part for part in (claim.dataset, claim.task) if part) or "a benchmark that could not be read"
+
+
+def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
+    yield "claim", claim.id
+    as_written = "" if claim.value is None or claim.claimed is None else f"  (written {claim.value:g})"
+    yield "claimed", written(claim) + as_written
+    where = f"{claim.path}, entry {claim.entry + 1}, on {claim.ref} at {claim.commit[:12]}"
+    yield "stands in", shown(where, 700)
+    if claim.submitter:
+        yield "submitted by", shown(claim.submitter)
+    if claim.notes:
+        yield "notes", shown(claim.notes, 1000)
+    if claim.source_url:
+        yield "source", shown(claim.source_url, 2000)
+    for warning in claim.warnings:
+        yield "warning", shown(warning, 1000, style="yellow")
+    yield "state", Text.assemble(claim.state, f" for {ago(claim.since)}")
+    yield "because", shown(claim.verdict.reason if claim.verdict else claim.reason, 8000)
+    if claim.publication:
+        published = f"{claim.publication.state} {claim.publication.url or ''} {claim.publication.reason}"
+        yield "on the Hub", shown(published, 1600)
+
+
+def _print_run(out: Console, run: ReproductionSummary) -> None:
+    out.print("\nReproduction", style="bold")
+    out.print(_pairs(_run_facts(run)))
+    if run.state == "running" and run.samples_total:
+        bar = ProgressBar(total=run.samples_total, completed=run.samples_done, width=40)
+        line = Table.grid(padding=(0, 1))
+        line.add_row("  samples", bar, f"{run.samples_done} of {run.samples_total}")
+        out.print(line)
+
+
+def _run_facts(run: ReproductionSummary) -> Iterator[tuple[str, Text | str]]:
+    yield "id", run.id
+    yield "state", f"{run.state} for {ago(run.since)}"
+    yield "because", shown(run.reason, 8000)
+    if run.queue_position is not None:
+        yield "queue", f"number {run.queue_position} in pool {run.pool}"
+    if run.attempt:
+        stage = f": {run.stage}" if run.stage and run.state == "running" else ""
+        yield "attempt", shown(f"{run.attempt}{stage}" + (f", on {run.worker}" if run.worker else ""))
+    if run.state == "running" and run.score is not None:
+        yield "score so far", percent(run.score)
+    yield "model", f"at {run.model_revision}"
+    yield "benchmark", f"at {run.dataset_revision}"
+    if run.evidence_url:
+        yield "evidence", shown(run.evidence_url, 2000)
+
+
+def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
+    yield "claimed", percent(found.claimed)
+    error = "" if found.standard_error is None else f" ± {100 * found.standard_error:.2f} (standard error)"
+    yield "reproduced", percent(found.reproduced) + error
+    if found.reproduced is not None:
+        yield "difference", points(found.reproduced - found.claimed)
+    yield "tolerance", points(found.tolerance)
+    yield "samples", f"{found.samples_used} of {found.population}"
+    if found.interval and found.samples_used < found.population:
+        yield (
+            "all samples",
+            f"would give {percent(found.interval.low)} to {percent(found.interval.high)} (alpha {found.alpha:g})",
+        )
+    for what, count in (("truncated", found.truncated), ("unparsed", found.unparsed), ("failed", found.failed)):
+        if count:
+            yield what, f"{count} samples"
+
+
+def _print_badge(out: Console, badge: BadgeView) -> None:
+    out.print("\nBadge", style="bold")
+    rows: list[tuple[str, Text | str]] = [("id", badge.id), ("signed", f"{badge.signed_at:%Y-%m-%d %H:%M} UTC")]
+    if badge.revocation:
+        rows.append(("revoked", shown(badge.revocation.reason, 1000, style="red")))
+    out.print(_pairs(rows))
+    out.print("  token, to be checked with `reprofarm verify-token`:")
+    # One unbroken line: it is there to be copied.
+    out.print(shown(badge.token, 16_384), soft_wrap=True)
+
+
+def _print_timeline(out: Console, events: list[EventView]) -> None:
+    out.print("\nTimeline", style="bold")
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    if len(events) > MAX_EVENTS:
+        out.print(f"  {len(events) - MAX_EVENTS} earlier events are left out", style="dim")
+    for event in events[-MAX_EVENTS:]:
+        table.add_row(
+            f"  {event.at:%Y-%m-%d %H:%M:%S}",
+            Text.assemble(shown(event.subject, 20, style="dim"), " ", shown(event.what, 50)),
+            shown(event.actor, 40, style="dim"),
+            shown(event.why),
+        )
+    out.print(table)
+
+
+def _pairs(rows: Iterator[tuple[str, Text | str]] | list[tuple[str, Text | str]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(f"  {name}", value)
+    return table

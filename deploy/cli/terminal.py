@@ -1,0 +1,60 @@
+"""How the commands write on a terminal, or into a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
+
+from specs.text import clean
+
+PIPE_COLUMNS = 160
+"""Width where nobody can say how wide it is: a log, a file."""
+
+OK, MISMATCH, UNDECIDED, ERROR = 0, 1, 2, 3
+"""Exit codes of all commands."""
+
+INTERRUPTED = 130
+"""The shell's own code for Ctrl-C."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that neither cuts tables short in a pipe nor reads markup or emoji codes in what it prints."""
+    found = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = PIPE_COLUMNS
+    return found
+
+
+def shown(text: str | None, max_chars: int = 300, style: str = "") -> Text:
+    """Text from outside, safe to print: one line, without characters that act."""
+    return Text(clean(text, max_chars) if text else "", style=style)
+
+
+def print_json(value: BaseModel | list[object] | dict[str, object]) -> None:
+    """JSON on standard output, in plain ASCII: what would act on a terminal is escaped."""
+    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    print(json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False))  # noqa: T201 - output for scripts
+
+
+def percent(proportion: float | None, digits: int = 2) -> str:
+    """A proportion as people write it; a dash where there is none."""
+    return "–" if proportion is None else f"{100 * proportion:.{digits}f} %"
+
+
+def points(difference: float | None) -> str:
+    """A difference of proportions, in percentage points."""
+    return "–" if difference is None else f"{100 * difference:.2f} points"
+
+
+def ago(then: datetime, at: datetime | None = None) -> str:
+    """How long ago, in the largest unit that fits."""
+    seconds = max(0.0, ((at or datetime.now(UTC)) - then) / timedelta(seconds=1))
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
