@@ -34,13 +34,25 @@ class TrustedKeys:
             jwks = json.loads(self._path.read_bytes())
         except ValueError as error:
             raise BadRequestError(f"{self._path.name} is not JSON: {error}") from error
-        if not isinstance(jwks, dict) or not isinstance(jwks.get("keys"), list):
-            raise BadRequestError(f"{self._path.name} is not a JWK set: it has no list of keys")
-        return jwks
+        return _checked(jwks)
 
     def replace(self, jwks: dict[str, Any]) -> None:
-        """Trust these keys and no others."""
+        """Trust these keys and no others.
+
+        Raises:
+            BadRequestError: this is not a JWK set, or has private keys in it.
+        """
+        _checked(jwks)
         write_atomically(self._path, json.dumps(jwks, indent=2).encode() + b"\n")
+
+
+def _checked(jwks: object) -> dict[str, Any]:
+    keys = jwks.get("keys") if isinstance(jwks, dict) else None
+    if not isinstance(jwks, dict) or not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise BadRequestError("The trusted keys are not a JWK set: there is no list of keys")
+    if any("d" in key for key in keys):
+        raise BadRequestError("The trusted keys have a private one among them; only public keys belong there")
+    return jwks
 
 
 def is_verified(entry: ResultEntry, jwks: dict[str, Any] | None) -> bool:
