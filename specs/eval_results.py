@@ -6,17 +6,18 @@ for its author; the other entries of the file still count.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from specs.bounded_yaml import load
 from specs.errors import YamlError
 from specs.model import Contract
+from specs.result_fields import error_sentence
 from specs.result_item import ResultItem
 from specs.submission import SubmissionStatus, status_of
-from specs.text import clean
+from specs.text import clean, is_clean
 
 
 class SubmittedResult(Contract):
@@ -42,6 +43,11 @@ class SubmittedResult(Contract):
     notes: str | None
     verify_token: str | None
     """A compact JWS that nobody has verified yet."""
+
+
+def is_result_path(path: str) -> bool:
+    """Whether a file of a model repo holds results: `.eval_results/*.yaml`; `.yml` is read too."""
+    return re.fullmatch(r"\.eval_results/[^/]+\.ya?ml", path) is not None and is_clean(path)
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,8 @@ def read_entry(index: int, item: object) -> ResultEntry:
     try:
         result = ResultItem.model_validate(item, context=warnings)
     except ValidationError as error:
-        reasons = tuple(_sentence(detail) for detail in error.errors(include_url=False))
+        reasons = tuple(error_sentence(detail) for detail in error.errors(include_url=False))
         return ResultEntry(index, SubmissionStatus.REJECTED, reasons, tuple(warnings), None)
-    if result.dataset.task_id is None:
-        warnings.append("dataset.task_id is missing; name a task of the benchmark's eval.yaml, required since 2026")
     return ResultEntry(index, status_of((), warnings), (), tuple(warnings), _flatten(result))
 
 
@@ -114,10 +118,3 @@ def _flatten(result: ResultItem) -> SubmittedResult:
         notes=result.notes,
         verify_token=result.verify_token,
     )
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "missing":
-        return f"{where} is missing"
-    return f"{where}: {detail['msg']}" if where else f"the entry: {detail['msg']}"

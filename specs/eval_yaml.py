@@ -8,60 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from specs.bounded_yaml import load
 from specs.errors import YamlError
 from specs.frameworks import INSPECT_AI, unsupported_sentence
-from specs.text import clean, is_clean
+from specs.task_spec import SpecStatus, TaskSpec, read_id, worst
+from specs.text import clean
 
-if TYPE_CHECKING:
-    from inspect_ai._eval.task.hf import HFTask
+__all__ = ["Spec", "SpecStatus", "TaskSpec", "parse"]
 
-MAX_TASK_ID_CHARS = 200
 _TASK_KEYS = ("field_spec", "solvers", "scorers")
-
-
-class SpecStatus(StrEnum):
-    """From best to worst; a file is as good as its worst task, because Inspect reads all or none."""
-
-    RUNNABLE = "runnable"
-    NEEDS_JUDGE = "needs_judge"
-    """Runnable where a judge model can be had; the evaluated model itself counts as one where none is named."""
-
-    UNSUPPORTED = "unsupported"
-    """Sound, and never run by this farm."""
-
-    INVALID = "invalid"
-    """Cannot be run by anybody as it stands."""
-
-
-_SEVERITY = list(SpecStatus)
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """One item of `tasks` and what can be done with it."""
-
-    id: str | None
-    """Free text; None where the file gives none that can be one."""
-
-    status: SpecStatus
-    reasons: tuple[str, ...]
-    """Why it is not simply runnable, each with the place in the file."""
-
-    warnings: tuple[str, ...]
-    definition: HFTask | None
-    """Inspect's own model of the task; None where it is invalid or of another framework."""
-
-    judges: tuple[str | None, ...]
-    """Models that grade or criticise answers, as the file names them; None is the evaluated model itself."""
-
-    raw: Mapping[str, object]
-    """The item as it stands in the file; empty where it is no mapping."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +90,6 @@ def _parse_mapping(data: Mapping[object, object], sha256: str) -> Spec:
     return Spec(status, framework, name, description, tasks, tuple(reasons), tuple(warnings), sha256)
 
 
-def worst(*groups: Iterable[SpecStatus]) -> SpecStatus:
-    """The worst of all statuses; runnable if there are none."""
-    statuses = [status for group in groups for status in group]
-    return max(statuses, key=_SEVERITY.index, default=SpecStatus.RUNNABLE)
-
-
 def _parse_tasks(items: Sequence[object], framework: str | None) -> tuple[TaskSpec, ...]:
     if framework in (None, INSPECT_AI):
         # Imports inspect_ai, three seconds and 90 MB: only who reads a spec that Inspect could run pays for it.
@@ -153,20 +105,6 @@ def _foreign_task(index: int, item: object, reason: str) -> TaskSpec:
     task_id, id_reasons = read_id(index, item)
     status = SpecStatus.INVALID if id_reasons else SpecStatus.UNSUPPORTED
     return TaskSpec(task_id, status, id_reasons or (reason,), (), None, (), raw)
-
-
-def read_id(index: int, item: object) -> tuple[str | None, tuple[str, ...]]:
-    """The id of a task, and what is wrong with it if anything is."""
-    if not isinstance(item, dict):
-        return None, (f"tasks[{index}]: must be a mapping, not {clean(repr(item), 60)}",)
-    task_id = item.get("id")
-    if task_id is None:
-        return None, ()
-    if not isinstance(task_id, str):
-        return None, (f"tasks[{index}].id: YAML reads {clean(repr(task_id), 60)}, which is no text; put it in quotes",)
-    if not 0 < len(task_id) <= MAX_TASK_ID_CHARS or not is_clean(task_id):
-        return None, (f"tasks[{index}].id: must be 1 to {MAX_TASK_ID_CHARS} characters without hidden ones",)
-    return task_id, ()
 
 
 def _with_usable_ids(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from inspect_ai._eval.task.hf import HFFieldSpec, HFScorer, HFSolver, HFTask
 from pydantic import ValidationError
 
-from specs.eval_yaml import SpecStatus, TaskSpec, read_id
 from specs.inspect_args import check_arguments
 from specs.task_hints import sentence
+from specs.task_spec import SpecStatus, TaskSpec, read_id
 from specs.templates import check_template
 from specs.text import clean
 

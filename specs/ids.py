@@ -1,8 +1,12 @@
-"""Ids of Hub repos, as the Hub allows them."""
+"""Ids of Hub repos and of benchmark tasks, as the Hub allows them."""
 
 from __future__ import annotations
 
 import re
+
+from specs.text import is_clean
+
+MAX_TASK_ID_CHARS = 200
 
 # The rules of huggingface_hub's `validate_repo_id` (utils/_validators.py, 2.4), for at most one namespace.
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
@@ -17,3 +21,8 @@ def is_repo_id(text: str) -> bool:
 def has_namespace(repo_id: str) -> bool:
     """Whether the id names its owner. Only a few old datasets have none, and the Hub redirects those."""
     return "/" in repo_id
+
+
+def is_task_id(text: str) -> bool:
+    """Whether `text` can be the id of a task: any one line without hidden characters."""
+    return 0 < len(text) <= MAX_TASK_ID_CHARS and is_clean(text)

@@ -1,0 +1,70 @@
+"""One task of an eval.yaml and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from specs.ids import MAX_TASK_ID_CHARS, is_task_id
+from specs.text import clean
+
+if TYPE_CHECKING:
+    from inspect_ai._eval.task.hf import HFTask
+
+
+class SpecStatus(StrEnum):
+    """From best to worst; a file is as good as its worst task, because Inspect reads all or none."""
+
+    RUNNABLE = "runnable"
+    NEEDS_JUDGE = "needs_judge"
+    """Runnable where a judge model can be had; the evaluated model itself counts as one where none is named."""
+
+    UNSUPPORTED = "unsupported"
+    """Sound, and never run by this farm."""
+
+    INVALID = "invalid"
+    """Cannot be run by anybody as it stands."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One item of `tasks` and what can be done with it."""
+
+    id: str | None
+    """Free text; None where the file gives none that can be one."""
+
+    status: SpecStatus
+    reasons: tuple[str, ...]
+    """Why it is not simply runnable, each with the place in the file."""
+
+    warnings: tuple[str, ...]
+    definition: HFTask | None
+    """Inspect's own model of the task; None where it is invalid or of another framework."""
+
+    judges: tuple[str | None, ...]
+    """Models that grade or criticise answers, as the file names them; None is the evaluated model itself."""
+
+    raw: Mapping[str, object]
+    """The item as it stands in the file; empty where it is no mapping."""
+
+
+def read_id(index: int, item: object) -> tuple[str | None, tuple[str, ...]]:
+    """The id of a task, and what is wrong with it if anything is."""
+    if not isinstance(item, dict):
+        return None, (f"tasks[{index}]: must be a mapping, not {clean(repr(item), 60)}",)
+    task_id = item.get("id")
+    if task_id is None:
+        return None, ()
+    if not isinstance(task_id, str):
+        return None, (f"tasks[{index}].id: YAML reads {clean(repr(task_id), 60)}, which is no text; put it in quotes",)
+    if not is_task_id(task_id):
+        return None, (f"tasks[{index}].id: must be 1 to {MAX_TASK_ID_CHARS} characters without hidden ones",)
+    return task_id, ()
+
+
+def worst(*groups: Iterable[SpecStatus]) -> SpecStatus:
+    """The worst of all statuses; runnable if there are none."""
+    statuses = [status for group in groups for status in group]
+    return max(statuses, key=list(SpecStatus).index, default=SpecStatus.RUNNABLE)
