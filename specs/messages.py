@@ -30,6 +30,10 @@ REPORT = "scheduler.report"
 """Celery task of the control queue; argument: a `Report`."""
 
 
+DROP_ATTEMPT = "drop_attempt"
+"""Celery remote-control command to a worker, with arguments `reproduction_id` and `attempt`: stop that attempt."""
+
+
 class Message(Contract):
     """The base of what is sent."""
 

@@ -1,0 +1,244 @@
+"""May a claim be run, as what, and how will it be judged? Pure: facts in, an answer with its reason out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import rfc8785
+from pydantic import Field
+
+from specs.decision import as_proportion
+from specs.eval_yaml import Spec, SpecStatus, TaskSpec
+from specs.generation import GenerationSettings
+from specs.model import Contract
+from specs.policy import EngineRules, JudgeEndpoint, Policy, PoolRules, Scale, TaskRules, VerificationRules
+from specs.text import clean
+
+AUTHOR_PRIORITY = 20
+COMMUNITY_PRIORITY = 30
+
+GIB = 2**30
+WEIGHTS_OVERHEAD = 1.2
+"""Weights in memory against weights on disk: activations, and buffers of the engine."""
+
+MAX_LISTED_IDS = 20
+
+
+class Rules(Contract):
+    """How a claim will be judged, fixed before its reproduction runs."""
+
+    scale: Scale
+    scale_source: Literal["policy", "leaderboard"]
+    claimed: float
+    """The claimed value as a proportion."""
+
+    task: TaskRules
+    verification: VerificationRules
+    policy_sha256: str
+
+
+class RunSettings(Contract):
+    """What decides a reproduction besides the model and the spec."""
+
+    engine: EngineRules
+    gpus: int = Field(ge=0)
+    generation: GenerationSettings
+    epochs: int | None
+    sample_limit: int | None
+    allow_self_judge: bool
+    judges: dict[str, JudgeEndpoint]
+
+
+@dataclass(frozen=True)
+class ClaimFacts:
+    """What a claim says."""
+
+    model_id: str
+    dataset_id: str
+    task_id: str | None
+    value: float
+    community: bool
+
+
+@dataclass(frozen=True)
+class BenchmarkFacts:
+    """What is known of the benchmark that a claim names, at the revision it names."""
+
+    watched: bool
+    revision: str | None
+    spec: Spec | None
+    """None where the dataset has no eval.yaml there."""
+
+    gated: bool
+    has_percent: bool
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of the model."""
+
+    weights_sha256: str
+    weights_bytes: int | None
+    gated: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """It can be run."""
+
+    key: str
+    """Claims with the same key share one reproduction."""
+
+    task_id: str | None
+    settings: RunSettings
+    rules: Rules
+    pool: PoolRules
+    priority: int
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """It waits for somebody."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """This farm will never run it."""
+
+    reason: str
+
+
+def admit(
+    claim: ClaimFacts, benchmark: BenchmarkFacts, model: ModelFacts, policy: Policy, *, has_token: bool
+) -> Run | Blocked | Refused:
+    """Decide what to do with a claim. The first obstacle is the answer."""
+    task = _task(claim, benchmark)
+    if isinstance(task, Refused):
+        return task
+    for kind, repo_id, gated in (
+        ("dataset", claim.dataset_id, benchmark.gated),
+        ("model", claim.model_id, model.gated),
+    ):
+        if gated and not has_token:
+            return Blocked(
+                f"the {kind} {repo_id} is gated: the farm's operator must accept its terms on the Hub and set a token"
+            )
+    judges = _judges(task, policy)
+    if isinstance(judges, Blocked):
+        return judges
+    pool = _smallest_pool(model, policy)
+    if isinstance(pool, Refused):
+        return pool
+    rules = policy.rules_for(claim.dataset_id, task.id)
+    judged = _judged_by(claim, benchmark, rules, policy)
+    if isinstance(judged, Refused):
+        return judged
+    settings = RunSettings(
+        engine=policy.engine,
+        gpus=pool.gpus,
+        generation=rules.generation,
+        epochs=rules.epochs,
+        sample_limit=rules.sample_limit,
+        allow_self_judge=policy.judges.allow_self,
+        judges=judges,
+    )
+    return Run(
+        key=_key(claim, benchmark, model, task.id, settings),
+        task_id=task.id,
+        settings=settings,
+        rules=judged,
+        pool=pool,
+        priority=COMMUNITY_PRIORITY if claim.community else AUTHOR_PRIORITY,
+    )
+
+
+def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused:
+    spec = _spec(claim, benchmark)
+    if isinstance(spec, Refused):
+        return spec
+    task = spec.task(claim.task_id)
+    if task is None:
+        wanted = "names no task" if claim.task_id is None else f"names the task {claim.task_id!r}"
+        listed = ", ".join([found.id or "(without id)" for found in spec.tasks][:MAX_LISTED_IDS])
+        return Refused(clean(f"the claim {wanted}; the eval.yaml of {claim.dataset_id} defines: {listed}", 2000))
+    if task.status is SpecStatus.UNSUPPORTED:
+        return Refused("; ".join(task.reasons))
+    if task.status is SpecStatus.INVALID or task.definition is None:
+        return Refused(f"the eval.yaml of {claim.dataset_id} cannot be run: {'; '.join(task.reasons)}")
+    return task
+
+
+def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
+    spec = benchmark.spec
+    if not benchmark.watched:
+        return Refused(f"{claim.dataset_id} is not among the benchmarks that this farm watches")
+    if spec is None:
+        return Refused(f"{claim.dataset_id} has no eval.yaml at {benchmark.revision}, so nothing says how to run it")
+    if not spec.tasks:
+        return Refused(f"the eval.yaml of {claim.dataset_id} cannot be run: {'; '.join(spec.reasons)}")
+    if all(task.status is SpecStatus.UNSUPPORTED for task in spec.tasks):
+        return Refused("; ".join(spec.reasons))
+    return spec
+
+
+def _judges(task: TaskSpec, policy: Policy) -> dict[str, JudgeEndpoint] | Blocked:
+    found: dict[str, JudgeEndpoint] = {}
+    for name in task.judges:
+        if name is None:
+            if not policy.judges.allow_self:
+                return Blocked("needs a judge: the spec names none, and policy lets no model judge itself")
+            continue
+        endpoint = policy.judges.endpoints.get(name)
+        if endpoint is None:
+            return Blocked(f"needs judge {clean(name, 100)}: the operator's policy names no endpoint for it")
+        found[name] = endpoint
+    return found
+
+
+def _smallest_pool(model: ModelFacts, policy: Policy) -> PoolRules | Refused:
+    if model.weights_bytes is None:
+        return Refused("the model repo holds no safetensors weights, and this farm loads no other format")
+    cache_gib = policy.engine.kv_cache_gib
+    needed_gib = model.weights_bytes * WEIGHTS_OVERHEAD / GIB + cache_gib
+    fitting = [pool for pool in policy.pools if pool.capacity_gib >= needed_gib]
+    if not fitting:
+        largest = max(policy.pools, key=lambda pool: pool.capacity_gib)
+        return Refused(
+            f"the model needs about {needed_gib:.0f} GiB, and the largest pool, {largest.name}, "
+            f"has {largest.capacity_gib:.0f} GiB"
+        )
+    return min(fitting, key=lambda pool: pool.capacity_gib)
+
+
+def _judged_by(claim: ClaimFacts, benchmark: BenchmarkFacts, rules: TaskRules, policy: Policy) -> Rules | Refused:
+    scale: Scale = rules.scale or ("percent" if benchmark.has_percent else "fraction")
+    source: Literal["policy", "leaderboard"] = "policy" if rules.scale else "leaderboard"
+    claimed = as_proportion(claim.value, scale)
+    if claimed is None:
+        return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
+    return Rules(
+        scale=scale,
+        scale_source=source,
+        claimed=claimed,
+        task=rules,
+        verification=policy.verification,
+        policy_sha256=policy.sha256,
+    )
+
+
+def _key(
+    claim: ClaimFacts, benchmark: BenchmarkFacts, model: ModelFacts, task_id: str | None, settings: RunSettings
+) -> str:
+    facts = {
+        "model": claim.model_id,
+        "weights": model.weights_sha256,
+        "dataset": claim.dataset_id,
+        "revision": benchmark.revision,
+        "task": task_id,
+        "settings": settings.model_dump(mode="json"),
+    }
+    return hashlib.sha256(rfc8785.dumps(facts)).hexdigest()

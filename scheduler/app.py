@@ -1,0 +1,169 @@
+"""The control plane's Celery app: what is done now and then, and what is done when a worker says something.
+
+celery -A scheduler.app worker -Q control --pool threads
+celery -A scheduler.app beat
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+from celery import Celery
+
+from scheduler import collecting, dispatching, outbox, planning, reaping, signing_off
+from scheduler.broker import queued_ids, send, tell_to_drop
+from scheduler.comparing import SIGN
+from scheduler.farm import Farm
+from scheduler.marker import held
+from scheduler.settings import read_settings
+from scheduler.watch.scan import scan
+from specs.errors import HubAway, MessageError
+from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptsAlive, Report
+
+log = logging.getLogger(__name__)
+
+SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY = (
+    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy")
+)
+
+DISPATCH_SECONDS = 2.0
+"""Between two looks for work: a fraction of what any run takes, and cheap."""
+
+TIDY_SECONDS = 3600.0
+
+M = TypeVar("M", AttemptsAlive, Report)
+
+app = Celery("scheduler")
+
+
+@cache
+def farm() -> Farm:
+    """This process's farm; made on first use, so that importing reads no setting."""
+    return Farm(read_settings())
+
+
+@app.add_defaults
+def _configuration() -> dict[str, Any]:
+    run = farm().policy.run
+    periods = {
+        SCAN: farm().policy.watch.scan_seconds,
+        PLAN: DISPATCH_SECONDS,
+        DISPATCH: DISPATCH_SECONDS,
+        PUBLISH: DISPATCH_SECONDS,
+        # A lease is found lost soon after it ran out.
+        REAP: run.heartbeat_seconds,
+        TIDY: TIDY_SECONDS,
+    }
+    return {
+        "broker_url": farm().settings.broker_url.get_secret_value(),
+        "broker_connection_retry_on_startup": True,
+        # None is without end: a broker that comes back is found again.
+        "broker_connection_max_retries": None,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_default_queue": CONTROL_QUEUE,
+        "task_create_missing_queues": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "timezone": "UTC",
+        "beat_schedule": {
+            name: {
+                "task": name,
+                "schedule": timedelta(seconds=seconds),
+                # One that waited until the next is due is not needed any more.
+                "options": {"queue": CONTROL_QUEUE, "expires": seconds},
+            }
+            for name, seconds in periods.items()
+        },
+    }
+
+
+@app.task(name=SCAN)
+def scan_hub() -> None:
+    """Look for new, changed and withdrawn claims."""
+    with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
+        if mine:
+            try:
+                scan(farm().database, farm().hub, farm().policy.watch)
+            except HubAway as error:
+                log.warning("scan put off: %s", error)
+
+
+@app.task(name=PLAN)
+def plan_claims() -> None:
+    """Give every new claim a reproduction, a verdict or a reason to wait."""
+    with held(farm().database, PLAN, timedelta(minutes=10)) as mine:
+        if mine:
+            planning.plan(farm().database, farm().hub, farm().policy)
+
+
+@app.task(name=DISPATCH)
+def dispatch_batches() -> None:
+    """Fill the pools' queues."""
+    dispatching.dispatch(farm().database, farm().policy)
+    _relay()
+
+
+@app.task(name=REAP)
+def reap_lost() -> None:
+    """Set right what got lost."""
+    reaping.reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue))
+
+
+@app.task(name=TIDY)
+def tidy_outbox() -> None:
+    """Drop messages that were sent long ago."""
+    outbox.tidy(farm().database)
+
+
+@app.task(name=ATTEMPTS_ALIVE)
+def take_heartbeat(body: dict[str, Any]) -> None:
+    """Renew leases, and tell a worker what to stop."""
+    message = _decoded(AttemptsAlive, body)
+    if message is not None:
+        for stale in collecting.alive(farm().database, farm().policy, message):
+            tell_to_drop(app, stale)
+
+
+@app.task(name=REPORT)
+def take_report(body: dict[str, Any]) -> None:
+    """End an attempt as its worker reports it."""
+    message = _decoded(Report, body)
+    if message is not None:
+        collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message)
+        _relay()
+
+
+@app.task(name=SIGN)
+def sign_verdict(body: dict[str, Any]) -> None:
+    """Make the badge of a verified claim."""
+    signing_off.sign(farm(), str(body["claim_id"]))
+
+
+@app.task(name=PUBLISH)
+def publish_verdicts() -> None:
+    """Make badges that are missing, and write on the Hub what is due."""
+    with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
+        if mine:
+            signing_off.sign_missing(farm())
+            signing_off.publish_due(farm())
+
+
+def _relay() -> None:
+    outbox.relay(farm().database, lambda **message: send(app, **message))
+
+
+def _decoded(kind: type[M], body: dict[str, Any]) -> M | None:
+    """The message, or None where it is of another version or shape: said once in the log, then dropped.
+
+    A worker that was upgraded alone is found by its lost leases; retrying its messages would change nothing.
+    """
+    try:
+        return kind.decode(body)
+    except MessageError as error:
+        log.error("message refused: %s", error)
+        return None

@@ -1,0 +1,187 @@
+"""What workers say, taken in: heartbeats renew leases, reports end attempts. Late and double messages are dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from scheduler.admission import RunSettings
+from scheduler.comparing import judge_claim
+from scheduler.database.session import Database
+from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.evidence import check_evidence
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.record import add_event, block_claim, give_verdict, move_reproduction
+from scheduler.retrying import CONSEQUENCES, Consequence, retry_delay_seconds
+from specs.errors import EvidenceError
+from specs.measurement import Evidence, Measurement
+from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report
+from specs.policy import Policy, RunRules
+from specs.verdict import Outcome, Verdict
+
+IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Stale:
+    """An attempt that a worker should stop: it is no longer the one that counts."""
+
+    ref: AttemptRef
+    worker: str
+
+
+def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[Stale]:
+    """Renew the lease of every attempt that is the current one and this worker's; returns the others."""
+    stale = []
+    with database.transaction() as session:
+        for progress in message.progress:
+            reproduction = _current(session, progress.ref, message.worker)
+            if reproduction is None:
+                stale.append(Stale(progress.ref, message.worker))
+            else:
+                _renew(session, reproduction, message, progress, policy.run)
+    return stale
+
+
+def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> None:
+    """End an attempt as its worker reports it, and draw the consequence, in one transaction."""
+    trouble = _trouble_with(evidence_url, message)
+    with database.transaction() as session:
+        reproduction = _current(session, message.ref, message.worker)
+        if reproduction is None:
+            why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
+            if session.get(Reproduction, message.ref.reproduction_id) is not None:
+                add_event(
+                    session, f"worker:{message.worker}", "reproduction", message.ref.reproduction_id, "late_report", why
+                )
+            return
+        trouble = trouble or _not_as_ordered(reproduction, message)
+        if trouble is not None:
+            end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
+        elif message.measurement is not None and message.evidence is not None:
+            _complete(session, reproduction, message.measurement, message.evidence)
+        else:
+            end_attempt(
+                session,
+                policy,
+                reproduction,
+                message.outcome,
+                message.detail,
+                retry_after_seconds=message.retry_after_seconds,
+            )
+
+
+def end_attempt(
+    session: Session,
+    policy: Policy,
+    reproduction: Reproduction,
+    outcome: AttemptOutcome,
+    detail: str,
+    *,
+    retry_after_seconds: float | None = None,
+) -> None:
+    """End the current attempt of a reproduction without a measurement, and draw the consequence."""
+    _close(session, reproduction, outcome, detail)
+    consequence = CONSEQUENCES[outcome]
+    why = f"attempt {reproduction.attempt}: {outcome}: {detail}"
+    if consequence is Consequence.RETRY:
+        reproduction.failures += 1
+    again = consequence is Consequence.WAIT or (
+        consequence is Consequence.RETRY and reproduction.failures < policy.run.attempts
+    )
+    if again:
+        delay = max(retry_after_seconds or 0.0, retry_delay_seconds(reproduction.failures))
+        move_reproduction(session, reproduction, ReproductionState.QUEUED, f"again in {delay:.0f} s, after {why}")
+        reproduction.not_before = now() + timedelta(seconds=delay)
+    elif consequence is Consequence.NOTHING:
+        move_reproduction(session, reproduction, ReproductionState.CANCELLED, why)
+    else:
+        move_reproduction(session, reproduction, ReproductionState.FAILED, why)
+    if not again:
+        _settle(session, reproduction, consequence, f"{outcome}: {detail}")
+
+
+def _settle(session: Session, reproduction: Reproduction, consequence: Consequence, reason: str) -> None:
+    """Tell the claims that this reproduction will not judge them."""
+    outcome = Outcome.UNSUPPORTED if consequence is Consequence.UNSUPPORTED else Outcome.FAILED
+    for claim in reproduction.claims:
+        if claim.state != ClaimState.PLANNED:
+            continue
+        if consequence is Consequence.BLOCK:
+            block_claim(session, claim, reason)
+        else:
+            give_verdict(session, claim, Verdict(outcome=outcome, reason=reason, comparison=None))
+
+
+def _complete(session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence) -> None:
+    _close(session, reproduction, AttemptOutcome.COMPLETED, "")
+    reproduction.measurement = measurement.model_dump(mode="json")
+    reproduction.evidence_sha256, reproduction.evidence_bytes = evidence.sha256, evidence.size_bytes
+    why = f"{len(measurement.scored)} of {measurement.population} samples scored"
+    move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
+    for claim in reproduction.claims:
+        if claim.state == ClaimState.PLANNED:
+            judge_claim(session, claim, reproduction)
+
+
+def _current(session: Session, ref: AttemptRef, worker: str) -> Reproduction | None:
+    """The reproduction, where this attempt is its current one and no other worker holds it."""
+    reproduction = session.get(Reproduction, ref.reproduction_id, with_for_update=True)
+    if reproduction is None or reproduction.state not in IN_FLIGHT or reproduction.attempt != ref.attempt:
+        return None
+    return reproduction if reproduction.worker in (None, worker) else None
+
+
+def _renew(
+    session: Session, reproduction: Reproduction, message: AttemptsAlive, progress: Progress, run: RunRules
+) -> None:
+    if reproduction.state == ReproductionState.DISPATCHED:
+        why = f"attempt {reproduction.attempt} taken by {message.worker}"
+        move_reproduction(session, reproduction, ReproductionState.RUNNING, why, f"worker:{message.worker}")
+    reproduction.worker = message.worker
+    reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
+    attempt = session.get_one(Attempt, (progress.ref.reproduction_id, progress.ref.attempt))
+    attempt.worker, attempt.alive_at = message.worker, now()
+    attempt.started_at = attempt.started_at or attempt.alive_at
+    attempt.stage, attempt.samples_done = progress.stage, progress.samples_done
+    attempt.samples_total, attempt.score = progress.samples_total, progress.score
+
+
+def _close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> None:
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
+
+
+def _trouble_with(evidence_url: str, message: Report) -> str | None:
+    """Why the evidence does not bear out the report; None where it does, or none is needed."""
+    if message.outcome is not AttemptOutcome.COMPLETED:
+        return None
+    try:
+        check_evidence(evidence_url, message)
+    except EvidenceError as error:
+        return str(error)
+    return None
+
+
+def _not_as_ordered(reproduction: Reproduction, message: Report) -> str | None:
+    """Why the report is about something else than was ordered; None where it is not."""
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    measured = message.measurement
+    ordered: list[tuple[str, object, object]] = [
+        ("model", reproduction.model_id, message.model.model_id),
+        ("model revision", reproduction.model_revision, message.model.revision),
+        ("dataset", reproduction.dataset_id, message.task.dataset_id),
+        ("dataset revision", reproduction.dataset_revision, message.task.revision),
+        ("task", reproduction.task_id, message.task.task_id),
+        ("spec", reproduction.spec_sha256, message.task.spec_sha256),
+    ]
+    if measured is not None:
+        ordered.append(("seed", reproduction.seed, measured.circumstances.seed))
+        expected = min(settings.sample_limit or measured.population, measured.population)
+        ordered.append(("number of samples", expected, len(measured.sample_ids)))
+    for name, wanted, found in ordered:
+        if wanted != found:
+            return f"its {name} is {found!r}, ordered was {wanted!r}"
+    return None

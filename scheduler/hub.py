@@ -1,0 +1,241 @@
+"""What the control plane reads from the Hub: bounded, conditional where the Hub can, and with errors told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils._headers import build_hf_headers
+
+from specs.errors import HubAway, NoAccess, SubmissionError
+
+RepoType = Literal["model", "dataset"]
+
+OFFICIAL = "benchmark:official"
+MAX_LEADERBOARD_BYTES = 64 * 2**20
+MAX_TREE_FILES = 20_000
+MAX_PULL_REQUESTS = 200
+"""Open pull requests of one model that are looked at, newest first."""
+
+
+class Missing(SubmissionError):  # noqa: N818 - a condition, not a mistake
+    """The Hub has no such repo, revision or file."""
+
+
+@dataclass(frozen=True)
+class BenchmarkHead:
+    """A benchmark as a listing names it."""
+
+    dataset_id: str
+    revision: str
+    gated: bool
+
+
+@dataclass(frozen=True)
+class ModelHead:
+    """A model repo's main branch."""
+
+    revision: str
+    gated: bool
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """A file of a repo at one commit."""
+
+    path: str
+    blob_id: str
+    """Git's; changes with the content."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class PullRequestHead:
+    """An open pull request of a model repo."""
+
+    number: int
+    author: str
+    commit: str
+
+    @property
+    def ref(self) -> str:
+        """The git ref that the Hub keeps it under."""
+        return f"refs/pr/{self.number}"
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The answer to a look at a leaderboard."""
+
+    rows: object | None
+    """None where nothing changed since `etag`."""
+
+    etag: str | None
+
+
+class Hub:
+    """The Hub at one endpoint, read with one token (or none)."""
+
+    def __init__(self, endpoint: str, token: str | None, request_seconds: float) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self.api = HfApi(endpoint=self.endpoint, token=token or False)
+        self._http = httpx.Client(
+            headers=build_hf_headers(token=token or False), timeout=request_seconds, follow_redirects=True
+        )
+
+    def own_name(self) -> str | None:
+        """The user that the token belongs to; None without a token."""
+        if not self.api.token:
+            return None
+        with _told_apart("whoami"):
+            return str(self.api.whoami()["name"])
+
+    def benchmarks(self) -> list[BenchmarkHead]:
+        """Every dataset that the Hub lists as a benchmark."""
+        with _told_apart(OFFICIAL):
+            listed = self.api.list_datasets(filter=OFFICIAL, expand=["sha", "gated"])
+            return [BenchmarkHead(info.id, info.sha, bool(info.gated)) for info in listed if info.sha]
+
+    def benchmark(self, dataset_id: str) -> BenchmarkHead:
+        """One dataset's main branch.
+
+        Raises:
+            Missing: there is no such dataset.
+        """
+        with _told_apart(dataset_id):
+            info = self.api.dataset_info(dataset_id, expand=["sha", "gated"])
+            return BenchmarkHead(dataset_id, str(info.sha), bool(info.gated))
+
+    def commit_of(self, dataset_id: str, revision: str) -> str:
+        """The commit that a branch, tag or shortened hash of a dataset stands for.
+
+        Raises:
+            Missing: there is no such revision.
+        """
+        with _told_apart(f"{dataset_id} at {revision}"):
+            return str(self.api.dataset_info(dataset_id, revision=revision, expand=["sha"]).sha)
+
+    def model(self, model_id: str) -> ModelHead:
+        """A model repo's main branch.
+
+        Raises:
+            Missing: there is no such model.
+        """
+        with _told_apart(model_id):
+            info = self.api.model_info(model_id, expand=["sha", "gated"])
+            return ModelHead(str(info.sha), bool(info.gated))
+
+    def tree(self, model_id: str, commit: str) -> list[TreeFile]:
+        """All files of a model repo at a commit, as far as `MAX_TREE_FILES`."""
+        with _told_apart(f"{model_id} at {commit}"):
+            files: list[TreeFile] = []
+            for item in self.api.list_repo_tree(model_id, recursive=True, revision=commit):
+                if isinstance(item, RepoFile):
+                    files.append(TreeFile(item.path, item.blob_id, item.size))
+                if len(files) >= MAX_TREE_FILES:
+                    raise SubmissionError(f"{model_id} holds more than {MAX_TREE_FILES} files")
+            return files
+
+    def pull_requests(self, model_id: str) -> list[PullRequestHead]:
+        """The open pull requests of a model repo, newest first, as far as `MAX_PULL_REQUESTS`."""
+        with _told_apart(f"pull requests of {model_id}"):
+            opened = []
+            for found in self.api.get_repo_discussions(
+                model_id, discussion_type="pull_request", discussion_status="open"
+            ):
+                opened.append((found.num, found.author))
+                if len(opened) == MAX_PULL_REQUESTS:
+                    break
+            if not opened:
+                return []
+            refs = self.api.list_repo_refs(model_id, include_pull_requests=True).pull_requests or []
+            commits = {ref.ref: ref.target_commit for ref in refs}
+            heads = [PullRequestHead(number, author, commits.get(f"refs/pr/{number}", "")) for number, author in opened]
+            return [head for head in heads if head.commit]
+
+    def leaderboard(self, dataset_id: str, etag: str | None) -> Leaderboard:
+        """A benchmark's leaderboard, unless it is still the one with that ETag.
+
+        Asked for with every model: the default view hides those that declare a base model.
+        """
+        url = f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/leaderboard"
+        with _told_apart(f"leaderboard of {dataset_id}"):
+            answer = self._http.get(
+                url,
+                params={"base_model_only": "false"},
+                headers={"If-None-Match": etag} if etag else {},
+            )
+            if answer.status_code == httpx.codes.NOT_MODIFIED:
+                return Leaderboard(None, etag)
+            _raise_for_status(answer, url)
+            if len(answer.content) > MAX_LEADERBOARD_BYTES:
+                raise SubmissionError(f"the leaderboard of {dataset_id} is larger than {MAX_LEADERBOARD_BYTES} bytes")
+            return Leaderboard(answer.json(), answer.headers.get("etag"))
+
+    def read_file(self, repo_type: RepoType, repo_id: str, commit: str, path: str, max_bytes: int) -> bytes:
+        """A file of a repo at a commit.
+
+        Raises:
+            Missing: there is none.
+            SubmissionError: it is larger than `max_bytes`; no more than that was read.
+        """
+        prefix = "datasets/" if repo_type == "dataset" else ""
+        url = f"{self.endpoint}/{prefix}{quote(repo_id, safe='/')}/resolve/{quote(commit, safe='')}/{quote(path)}"
+        with _told_apart(f"{path} of {repo_id}"), self._http.stream("GET", url) as answer:
+            _raise_for_status(answer, url)
+            content = bytearray()
+            for part in answer.iter_bytes():
+                content += part
+                if len(content) > max_bytes:
+                    raise SubmissionError(f"{path} is larger than {max_bytes} bytes")
+            return bytes(content)
+
+
+def _raise_for_status(answer: httpx.Response, url: str) -> None:
+    if answer.is_success:
+        return
+    code = answer.headers.get("x-error-code", "")
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise Missing(f"the Hub has no {url}")
+    if code == "GatedRepo" or answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise NoAccess(f"the Hub refuses {url}", url)
+    raise HubAway(f"the Hub answered {answer.status_code} to {url}", _retry_after(answer))
+
+
+@contextmanager
+def _told_apart(what: str) -> Iterator[None]:
+    """Turn the client's errors into ours, by who must act."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise NoAccess(f"{what}: gated, and the farm's token has not accepted the terms", what) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
+        raise Missing(f"{what}: not on the Hub") from error
+    except HfHubHTTPError as error:
+        response = getattr(error, "response", None)
+        raise HubAway(f"{what}: {error}", _retry_after(response)) from error
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        # A body that is no JSON, or lacks what the client expects: a proxy's error page, say.
+        raise HubAway(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _retry_after(answer: Any) -> float | None:  # httpx.Response, or None
+    try:
+        return float(answer.headers["retry-after"])
+    except (AttributeError, KeyError, ValueError):
+        return None

@@ -1,0 +1,164 @@
+"""Claims become reproductions: one for all claims of the same weights, task, spec and settings."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Run, admit
+from scheduler.comparing import judge_claim
+from scheduler.database.session import Database
+from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, now
+from scheduler.hub import Hub, Missing
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, move_claim
+from scheduler.watch.benchmarks import spec_text
+from specs import eval_yaml
+from specs.errors import HubAway, NoAccess
+from specs.policy import Policy
+from specs.verdict import Outcome, Verdict
+
+PLANNED_AT_ONCE = 500
+
+
+def plan(database: Database, hub: Hub, policy: Policy) -> int:
+    """Give every claim that needs one a reproduction, a verdict or a reason to wait; returns how many were planned."""
+    unblock(database)
+    with database.reading() as session:
+        waiting = session.scalars(
+            select(Claim.claim_id)
+            .where(Claim.state == ClaimState.SUBMITTED)
+            .order_by(Claim.pull_request.is_not(None), Claim.created_at)
+            .limit(PLANNED_AT_ONCE)
+        ).all()
+    for claim_id in waiting:
+        plan_claim(database, hub, policy, claim_id)
+    return len(waiting)
+
+
+def unblock(database: Database) -> None:
+    """Have blocked claims planned again when it is time to look."""
+    with database.transaction() as session:
+        for claim in session.scalars(select(Claim).where(Claim.state == ClaimState.BLOCKED, Claim.recheck_at <= now())):
+            move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
+
+
+def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str) -> None:
+    """Plan one claim. The Hub is asked first, so that no transaction waits for it."""
+    with database.reading() as session:
+        claim = session.get_one(Claim, claim_id)
+    try:
+        benchmark = _benchmark_facts(database, hub, claim)
+        answer = _admit(database, hub, policy, claim, benchmark)
+    except NoAccess as error:
+        answer = Blocked(f"{error}; the farm's operator must be given access")
+    except HubAway:
+        # Stays submitted: the next round tries again.
+        return
+    # Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.
+    with suppress(IntegrityError), database.transaction() as session:
+        claim = session.get_one(Claim, claim_id, with_for_update=True)
+        # Another planner, or a withdrawal, may have come first.
+        if claim.state == ClaimState.SUBMITTED:
+            _carry_out(session, claim, benchmark if isinstance(answer, Run) else None, answer)
+
+
+def _admit(
+    database: Database, hub: Hub, policy: Policy, claim: Claim, benchmark: BenchmarkFacts
+) -> Run | Blocked | Refused:
+    with database.reading() as session:
+        model = session.get_one(Model, claim.model_id)
+    if model.weights_sha256 is None:
+        return Blocked("waits for a look at the model's files")
+    return admit(
+        _claim_facts(claim),
+        benchmark,
+        ModelFacts(model.weights_sha256, model.weights_bytes, model.gated),
+        policy,
+        has_token=bool(hub.api.token),
+    )
+
+
+def _claim_facts(claim: Claim) -> ClaimFacts:
+    if claim.dataset_id is None or claim.value is None:
+        raise ValueError(f"claim {claim.claim_id} is {claim.state} without a dataset or a value")
+    return ClaimFacts(claim.model_id, claim.dataset_id, claim.task_id, claim.value, claim.pull_request is not None)
+
+
+def _benchmark_facts(database: Database, hub: Hub, claim: Claim) -> BenchmarkFacts:
+    """What is known of the claim's benchmark, at the revision it pins, else at its head."""
+    dataset_id = _claim_facts(claim).dataset_id
+    with database.reading() as session:
+        row = session.get(Benchmark, dataset_id)
+    if row is None or row.revision is None:
+        return BenchmarkFacts(watched=False, revision=None, spec=None, gated=False, has_percent=False)
+    revision, text = row.revision, None
+    try:
+        if claim.dataset_revision is not None:
+            revision = hub.commit_of(dataset_id, claim.dataset_revision)
+        text = spec_text(database, hub, dataset_id, revision)
+    except Missing:
+        revision = claim.dataset_revision or revision
+    return BenchmarkFacts(
+        watched=True,
+        revision=revision,
+        spec=eval_yaml.parse(text) if text is not None else None,
+        gated=row.gated,
+        has_percent=row.has_percent,
+    )
+
+
+def _carry_out(
+    session: Session, claim: Claim, benchmark: BenchmarkFacts | None, answer: Run | Blocked | Refused
+) -> None:
+    if isinstance(answer, Refused):
+        give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=answer.reason, comparison=None))
+    elif isinstance(answer, Blocked):
+        block_claim(session, claim, answer.reason)
+    else:
+        reproduction = _shared(session, claim, answer) or _new(session, claim, benchmark, answer)
+        claim.rules = answer.rules.model_dump(mode="json")
+        claim.reproduction_id = reproduction.reproduction_id
+        move_claim(session, claim, ClaimState.PLANNED, f"judged by reproduction {reproduction.reproduction_id}")
+        if reproduction.state == ReproductionState.COMPLETED:
+            judge_claim(session, claim, reproduction)
+
+
+def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
+    """The reproduction that answers for this claim too, if there is one."""
+    found = session.scalar(select(Reproduction).where(Reproduction.key == run.key, Reproduction.live))
+    if found is not None and run.priority < found.priority:
+        found.priority = run.priority
+        why = f"claim {claim.claim_id} needs it sooner"
+        add_event(session, SCHEDULER, "reproduction", found.reproduction_id, "priority", why)
+    return found
+
+
+def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: Run) -> Reproduction:
+    model = session.get_one(Model, claim.model_id)
+    if benchmark is None or benchmark.spec is None or benchmark.revision is None or model.revision is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec and model")
+    reproduction = Reproduction(
+        key=run.key,
+        model_id=claim.model_id,
+        model_revision=model.revision,
+        dataset_id=claim.dataset_id,
+        dataset_revision=benchmark.revision,
+        task_id=run.task_id,
+        spec_sha256=benchmark.spec.sha256,
+        settings=run.settings.model_dump(mode="json"),
+        # Drawn after the claim is fixed: nobody can pick a claim that the first samples happen to favour.
+        seed=secrets.randbelow(2**31),
+        pool=run.pool.name,
+        priority=run.priority,
+    )
+    session.add(reproduction)
+    session.flush()
+    add_event(
+        session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", f"planned for {run.pool.name}"
+    )
+    return reproduction

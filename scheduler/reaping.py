@@ -1,0 +1,92 @@
+"""Finds what got lost: attempts whose worker fell silent, messages that a broker forgot, runs that nobody needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from scheduler.collecting import end_attempt
+from scheduler.database.session import Database
+from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.record import move_reproduction
+from specs.messages import AttemptOutcome
+from specs.policy import Policy
+
+
+class QueuedIds(Protocol):
+    """Reads the ids of the messages that wait in a broker queue."""
+
+    def __call__(self, queue: str) -> set[str]:
+        """The ids; raises where the broker does not answer."""
+
+
+def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
+    """Set right what got lost; returns how many reproductions were touched."""
+    return _lost_attempts(database, policy) + _lost_messages(database, policy, queued_ids) + _unneeded(database)
+
+
+def _lost_attempts(database: Database, policy: Policy) -> int:
+    with database.transaction() as session:
+        lost = _overdue(session, ReproductionState.RUNNING)
+        for reproduction in lost:
+            silent = f"worker {reproduction.worker} has not been heard of for {policy.run.lease_seconds:.0f} s"
+            end_attempt(session, policy, reproduction, AttemptOutcome.LOST, silent)
+        return len(lost)
+
+
+def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
+    """Queue again what was dispatched, is not in the broker's queue, and was taken by no worker."""
+    with database.reading() as session:
+        overdue = {row.reproduction_id: row.pool for row in _overdue(session, ReproductionState.DISPATCHED)}
+    if not overdue:
+        return 0
+    pools = {pool.name: pool for pool in policy.pools}
+    waiting = {name: queued_ids(pools[name].queue) for name in set(overdue.values()) if name in pools}
+    count = 0
+    with database.transaction() as session:
+        for reproduction in _overdue(session, ReproductionState.DISPATCHED):
+            if reproduction.batch_id in waiting.get(reproduction.pool, set()):
+                _keep_waiting(session, policy, reproduction)
+            else:
+                # No failure: no worker ever had it. The next dispatch gives it a new attempt number.
+                why = "its message is not in the broker any more, and no worker took it"
+                move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
+                count += 1
+    return count
+
+
+def _keep_waiting(session: Session, policy: Policy, reproduction: Reproduction) -> None:
+    waited = now() - reproduction.since
+    if waited > timedelta(seconds=policy.run.queue_seconds):
+        late = f"no worker of pool {reproduction.pool} took it within {policy.run.queue_seconds:.0f} s"
+        end_attempt(session, policy, reproduction, AttemptOutcome.TIMED_OUT, late)
+    else:
+        reproduction.lease_until = now() + timedelta(seconds=policy.run.lease_seconds)
+
+
+def _unneeded(database: Database) -> int:
+    """Cancel what no claim waits for any more; a worker that runs it is told at its next heartbeat."""
+    with database.transaction() as session:
+        needed = select(Claim.reproduction_id).where(
+            Claim.state == ClaimState.PLANNED, Claim.reproduction_id.is_not(None)
+        )
+        idle = session.scalars(
+            select(Reproduction).where(Reproduction.state.in_(ACTIVE), Reproduction.reproduction_id.not_in(needed))
+        ).all()
+        for reproduction in idle:
+            move_reproduction(session, reproduction, ReproductionState.CANCELLED, "no claim waits for it any more")
+        return len(idle)
+
+
+def _overdue(session: Session, state: ReproductionState) -> list[Reproduction]:
+    return list(
+        session.scalars(
+            select(Reproduction)
+            .where(Reproduction.state == state, Reproduction.lease_until < now())
+            .with_for_update(skip_locked=True)
+        )
+    )

@@ -1,0 +1,79 @@
+"""Every change of state, in one place: checked against the machine, dated, explained and recorded."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from scheduler.database.tables import Claim, Event, Reproduction, VerdictRow, now
+from scheduler.machine import (
+    CLAIM_TRANSITIONS,
+    REPRODUCTION_TRANSITIONS,
+    ClaimState,
+    ReproductionState,
+    next_state,
+)
+from specs.text import clean
+from specs.verdict import Verdict
+
+SCHEDULER = "scheduler"
+"""The actor of what the farm does by itself."""
+
+MAX_REASON_CHARS = 8000
+
+RECHECK = timedelta(minutes=10)
+"""Between two looks whether what blocks a claim is gone."""
+
+
+def add_event(session: Session, actor: str, subject: str, subject_id: str, what: str, why: str) -> None:
+    """Add a line to the record; part of the caller's transaction."""
+    session.add(Event(actor=actor, subject=subject, subject_id=subject_id, what=what, why=clean(why, MAX_REASON_CHARS)))
+
+
+def move_claim(session: Session, claim: Claim, state: ClaimState, reason: str, actor: str = SCHEDULER) -> None:
+    """Bring a claim into a state.
+
+    Raises:
+        IllegalTransition: the machine does not lead there.
+    """
+    claim.state = next_state(CLAIM_TRANSITIONS, ClaimState(claim.state), state)
+    claim.reason, claim.since, claim.recheck_at = clean(reason, MAX_REASON_CHARS), now(), None
+    claim.live = claim.state is not ClaimState.WITHDRAWN
+    add_event(session, actor, "claim", claim.claim_id, claim.state, reason)
+
+
+def block_claim(session: Session, claim: Claim, reason: str) -> None:
+    """Have a claim wait for somebody; it is planned again after a while, in case the obstacle is gone."""
+    move_claim(session, claim, ClaimState.BLOCKED, reason)
+    claim.recheck_at = now() + RECHECK
+
+
+def move_reproduction(
+    session: Session, reproduction: Reproduction, state: ReproductionState, reason: str, actor: str = SCHEDULER
+) -> None:
+    """Bring a reproduction into a state.
+
+    Raises:
+        IllegalTransition: the machine does not lead there.
+    """
+    reproduction.state = next_state(REPRODUCTION_TRANSITIONS, ReproductionState(reproduction.state), state)
+    reproduction.reason, reproduction.since = clean(reason, MAX_REASON_CHARS), now()
+    if reproduction.state in (ReproductionState.FAILED, ReproductionState.CANCELLED):
+        reproduction.live = False
+    if reproduction.state is not ReproductionState.RUNNING:
+        reproduction.worker = reproduction.lease_until = None
+    add_event(session, actor, "reproduction", reproduction.reproduction_id, reproduction.state, reason)
+
+
+def give_verdict(session: Session, claim: Claim, verdict: Verdict) -> None:
+    """Decide a claim. The verdict's primary key is the claim, so a second one cannot be given."""
+    session.add(
+        VerdictRow(
+            claim_id=claim.claim_id,
+            outcome=verdict.outcome,
+            verdict=verdict.model_dump(mode="json"),
+            reproduction_id=claim.reproduction_id,
+        )
+    )
+    move_claim(session, claim, ClaimState.DECIDED, f"{verdict.outcome}: {verdict.reason}")

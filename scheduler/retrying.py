@@ -1,0 +1,54 @@
+"""What follows from an attempt that did not complete: whose fault it was, and whether another try makes sense."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from specs.messages import AttemptOutcome
+
+FIRST_RETRY_SECONDS = 10.0
+LONGEST_RETRY_SECONDS = 3600.0
+
+
+class Consequence(StrEnum):
+    """What follows from a failed attempt."""
+
+    RETRY = "retry"
+    """Our own fault, or a passing one: again, until the attempts are used up."""
+
+    WAIT = "wait"
+    """The Hub is away: again, without using up an attempt."""
+
+    BLOCK = "block"
+    """Somebody has to act first."""
+
+    GIVE_UP = "give_up"
+    """No further attempt would end otherwise; the claims fail."""
+
+    UNSUPPORTED = "unsupported"
+    """The benchmark cannot be run as it stands."""
+
+    NOTHING = "nothing"
+    """It was wanted so."""
+
+
+CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
+    AttemptOutcome.MODEL_FAILED: Consequence.GIVE_UP,
+    AttemptOutcome.SPEC_FAILED: Consequence.UNSUPPORTED,
+    # The same model with the same settings on the same pool needs the same memory.
+    AttemptOutcome.OUT_OF_MEMORY: Consequence.GIVE_UP,
+    AttemptOutcome.ENGINE_FAILED: Consequence.RETRY,
+    AttemptOutcome.HUB_AWAY: Consequence.WAIT,
+    AttemptOutcome.NO_ACCESS: Consequence.BLOCK,
+    AttemptOutcome.STALLED: Consequence.RETRY,
+    # It had all the time that policy grants; it would take as long again.
+    AttemptOutcome.TIMED_OUT: Consequence.GIVE_UP,
+    AttemptOutcome.CANCELLED: Consequence.NOTHING,
+    AttemptOutcome.WORKER_FAILED: Consequence.RETRY,
+    AttemptOutcome.LOST: Consequence.RETRY,
+}
+
+
+def retry_delay_seconds(failures: int) -> float:
+    """Seconds until the next attempt after so many failures: doubles from 10 s, an hour at most."""
+    return min(FIRST_RETRY_SECONDS * 2.0 ** max(failures - 1, 0), LONGEST_RETRY_SECONDS)

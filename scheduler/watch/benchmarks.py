@@ -1,0 +1,74 @@
+"""Which benchmarks are watched, and what each one's eval.yaml says."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy.orm import Session
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Benchmark, SpecFile, now
+from scheduler.hub import BenchmarkHead, Hub, Missing
+from scheduler.record import SCHEDULER, add_event
+from specs.bounded_yaml import MAX_BYTES
+from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.policy import WatchRules
+
+log = logging.getLogger(__name__)
+
+SPEC_PATH = "eval.yaml"
+
+
+def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[str]:
+    """Bring the watched benchmarks up to date; returns the dataset ids of those that are there."""
+    heads = hub.benchmarks() if watch.benchmarks == "official" else _named(hub, watch.benchmarks)
+    for head in heads:
+        with database.reading() as session:
+            known = session.get(Benchmark, head.dataset_id)
+            unchanged = known is not None and (known.revision, known.gated) == (head.revision, head.gated)
+        if unchanged:
+            continue
+        try:
+            spec_text(database, hub, head.dataset_id, head.revision)
+        except (HubAway, NoAccess, SubmissionError) as error:
+            # Left as it was, so that the next scan sees it as changed and reads it again.
+            log.warning("benchmark %s not read: %s", head.dataset_id, error)
+            continue
+        with database.transaction() as session:
+            _remember(session, head)
+    return [head.dataset_id for head in heads]
+
+
+def spec_text(database: Database, hub: Hub, dataset_id: str, revision: str) -> bytes | None:
+    """The bytes of a dataset's eval.yaml at a commit; None where there is none. Read from the Hub once."""
+    with database.reading() as session:
+        known = session.get(SpecFile, (dataset_id, revision))
+    if known is not None:
+        return known.text
+    try:
+        text = hub.read_file("dataset", dataset_id, revision, SPEC_PATH, MAX_BYTES)
+    except Missing:
+        text = None
+    with database.transaction() as session:
+        session.merge(SpecFile(dataset_id=dataset_id, revision=revision, text=text))
+    return text
+
+
+def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
+    heads = []
+    for dataset_id in dataset_ids:
+        try:
+            heads.append(hub.benchmark(dataset_id))
+        except (Missing, NoAccess) as error:
+            log.warning("benchmark %s of the allow-list not found: %s", dataset_id, error)
+    return heads
+
+
+def _remember(session: Session, head: BenchmarkHead) -> None:
+    row = session.get(Benchmark, head.dataset_id)
+    if row is None:
+        row = Benchmark(dataset_id=head.dataset_id)
+        session.add(row)
+    why = f"now at {head.revision}" if row.revision else f"watched from {head.revision}"
+    row.revision, row.gated, row.seen_at = head.revision, head.gated, now()
+    add_event(session, SCHEDULER, "benchmark", head.dataset_id, "revision", why)

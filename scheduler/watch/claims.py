@@ -1,0 +1,186 @@
+"""Result files become claims: new ones, the same ones again, and those that were changed or withdrawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Claim, Model, ResultFile, new_id, now
+from scheduler.machine import ClaimState
+from scheduler.record import add_event, move_claim
+from specs.eval_results import ResultEntry, SubmittedResult
+from specs.submission import SubmissionStatus
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where result files were read."""
+
+    model_id: str
+    ref: str
+    pull_request: int | None
+    commit: str
+    submitter: str
+
+    @property
+    def actor(self) -> str:
+        """Who is behind a change there, for the record."""
+        return f"hub:{self.submitter}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a result file holds: entries, or the reasons why it has none."""
+
+    entries: tuple[ResultEntry, ...]
+    reasons: tuple[str, ...]
+
+
+def reconcile(session: Session, place: Place, path: str, blob_id: str, reading: Reading) -> None:
+    """Bring the claims of one file up to date with what it holds now.
+
+    An entry is the claim it was before while it says the same; a changed value is a new claim, and the old one is
+    withdrawn: a verdict on it says nothing about the new one.
+    """
+    found = _without_inherited(session, place, path, _found(place, path, blob_id, reading))
+    living = {
+        claim.slot: claim
+        for claim in session.scalars(
+            select(Claim).where(
+                Claim.model_id == place.model_id, Claim.ref == place.ref, Claim.path == path, Claim.live
+            )
+        )
+    }
+    for slot, claim in living.items():
+        same = found.get(slot)
+        if same is not None and _says_the_same(claim, same):
+            claim.entry, claim.commit = same.index, place.commit
+            del found[slot]
+        elif same is not None:
+            move_claim(session, claim, ClaimState.WITHDRAWN, _what_changed(claim, same), place.actor)
+        else:
+            move_claim(session, claim, ClaimState.WITHDRAWN, "the entry is gone from its file", place.actor)
+    # The old claims leave their slots before new ones take them.
+    session.flush()
+    for slot, entry in found.items():
+        _add(session, place, path, slot, entry)
+
+
+def withdraw_ref(session: Session, model_id: str, ref: str, reason: str) -> None:
+    """Withdraw every claim on a ref that is no longer open, and forget its files."""
+    for claim in session.scalars(select(Claim).where(Claim.model_id == model_id, Claim.ref == ref, Claim.live)):
+        move_claim(session, claim, ClaimState.WITHDRAWN, reason, f"hub:{claim.submitter}")
+    session.execute(delete(ResultFile).where(ResultFile.model_id == model_id, ResultFile.ref == ref))
+
+
+def withdraw_all(database: Database, model_id: str, reason: str) -> None:
+    """Withdraw every claim of a model that is gone."""
+    with database.transaction() as session:
+        for claim in session.scalars(select(Claim).where(Claim.model_id == model_id, Claim.live)):
+            move_claim(session, claim, ClaimState.WITHDRAWN, reason)
+        session.execute(delete(ResultFile).where(ResultFile.model_id == model_id))
+        model = session.get(Model, model_id)
+        if model is not None:
+            model.revision, model.heads, model.looked_at = None, {}, now()
+
+
+def _found(place: Place, path: str, blob_id: str, reading: Reading) -> dict[str, ResultEntry]:
+    """The file's entries by slot. Of two that claim the same, the first counts and the second is rejected."""
+    if reading.reasons:
+        whole = ResultEntry(0, SubmissionStatus.REJECTED, reading.reasons, (), None)
+        return {_digest(place, path, "unreadable", blob_id): whole}
+    found: dict[str, ResultEntry] = {}
+    for entry in reading.entries:
+        slot = _slot(place, path, blob_id, entry)
+        if slot in found:
+            twice = f"says the same task and notes as entry {found[slot].index} of this file; keep one of them"
+            entry = ResultEntry(entry.index, SubmissionStatus.REJECTED, (twice,), entry.warnings, None)  # noqa: PLW2901
+            slot = _slot(place, path, blob_id, entry)
+        found[slot] = entry
+    return found
+
+
+def _without_inherited(
+    session: Session, place: Place, path: str, found: dict[str, ResultEntry]
+) -> dict[str, ResultEntry]:
+    """Drop what a pull request only carries over from main, where it is a claim already."""
+    if place.pull_request is None:
+        return found
+    on_main = session.scalars(
+        select(Claim).where(
+            Claim.model_id == place.model_id, Claim.pull_request.is_(None), Claim.path == path, Claim.live
+        )
+    )
+    inherited = {_facts_key(claim.dataset_id, claim.task_id, claim.notes, claim.value) for claim in on_main}
+    return {
+        slot: entry
+        for slot, entry in found.items()
+        if entry.claim is None
+        or _facts_key(entry.claim.dataset_id, entry.claim.task_id, entry.claim.notes, entry.claim.value)
+        not in inherited
+    }
+
+
+def _facts_key(*facts: object) -> str:
+    return json.dumps(facts)
+
+
+def _slot(place: Place, path: str, blob_id: str, entry: ResultEntry) -> str:
+    if entry.claim is None:
+        return _digest(place, path, "rejected", blob_id, entry.index)
+    # With and without tools share dataset and task, so the notes belong to what a claim is.
+    return _digest(place, path, entry.claim.dataset_id, entry.claim.task_id, entry.claim.notes)
+
+
+def _digest(place: Place, *parts: object) -> str:
+    return hashlib.sha256(json.dumps([place.model_id, place.ref, *parts]).encode()).hexdigest()
+
+
+def _says_the_same(claim: Claim, entry: ResultEntry) -> bool:
+    if entry.claim is None:
+        return claim.state == ClaimState.REJECTED
+    return (claim.value, claim.dataset_revision) == (entry.claim.value, entry.claim.dataset_revision)
+
+
+def _what_changed(claim: Claim, entry: ResultEntry) -> str:
+    if entry.claim is None:
+        return "the entry cannot be read any more"
+    if claim.value != entry.claim.value:
+        return f"the value changed from {claim.value} to {entry.claim.value}"
+    return f"the dataset revision changed from {claim.dataset_revision} to {entry.claim.dataset_revision}"
+
+
+def _add(session: Session, place: Place, path: str, slot: str, entry: ResultEntry) -> None:
+    claim = Claim(
+        claim_id=new_id(),
+        slot=slot,
+        model_id=place.model_id,
+        ref=place.ref,
+        pull_request=place.pull_request,
+        path=path,
+        entry=entry.index,
+        commit=place.commit,
+        submitter=place.submitter,
+        warnings=list(entry.warnings),
+        **_facts(entry.claim),
+    )
+    if entry.claim is None:
+        claim.state, claim.reason = ClaimState.REJECTED, "; ".join(entry.reasons)
+    else:
+        claim.state, claim.reason = ClaimState.SUBMITTED, f"found in {path} on {place.ref}"
+    session.add(claim)
+    add_event(session, place.actor, "claim", claim.claim_id, claim.state, claim.reason)
+
+
+def _facts(submitted: SubmittedResult | None) -> dict[str, object]:
+    if submitted is None:
+        return {}
+    return {
+        name: getattr(submitted, name)
+        for name in ("dataset_id", "dataset_revision", "task_id", "value", "notes", "source_url")
+    }

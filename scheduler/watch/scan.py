@@ -1,0 +1,77 @@
+"""One look at the Hub: benchmarks, their leaderboards, and the models whose results may have changed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import or_, select
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Model, now
+from scheduler.hub import Hub, Missing
+from scheduler.watch.benchmarks import look_at_benchmarks
+from scheduler.watch.claims import withdraw_all
+from scheduler.watch.leaderboards import look_at_leaderboard, mark_due
+from scheduler.watch.models import look_at_model
+from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.policy import WatchRules
+
+log = logging.getLogger(__name__)
+
+LOOKS_AT_ONCE = 200
+"""Models looked at in one scan, those that changed first; the rest waits for the next one."""
+
+
+@dataclass
+class ScanSummary:
+    """What one scan came to."""
+
+    benchmarks: int = 0
+    models: int = 0
+    troubles: int = 0
+    """Benchmarks and models that could not be read; the next scan tries them again."""
+
+
+def scan(database: Database, hub: Hub, watch: WatchRules) -> ScanSummary:
+    """Bring claims up to date with the Hub. One repo that cannot be read never stops it.
+
+    Raises:
+        HubAway: the Hub does not even list benchmarks; the next scan tries again.
+    """
+    summary = ScanSummary()
+    for dataset_id in look_at_benchmarks(database, hub, watch):
+        summary.benchmarks += 1
+        try:
+            look_at_leaderboard(database, hub, dataset_id)
+        except (HubAway, NoAccess, SubmissionError) as error:
+            summary.troubles += 1
+            log.warning("leaderboard of %s not read: %s", dataset_id, error)
+    with database.transaction() as session:
+        mark_due(session, set(watch.models))
+    own_name = hub.own_name()
+    for model_id in _due(database, watch):
+        summary.models += 1
+        try:
+            look_at_model(database, hub, model_id, own_name)
+        except Missing:
+            withdraw_all(database, model_id, "the model repo is gone from the Hub")
+        except (HubAway, NoAccess, SubmissionError) as error:
+            summary.troubles += 1
+            log.warning("model %s not read: %s", model_id, error)
+    return summary
+
+
+def _due(database: Database, watch: WatchRules) -> list[str]:
+    """Models that something announced as changed, then those whose turn it is."""
+    before = now() - timedelta(seconds=watch.sweep_seconds)
+    with database.reading() as session:
+        return list(
+            session.scalars(
+                select(Model.model_id)
+                .where(or_(Model.looked_at.is_(None), Model.looked_at < before))
+                .order_by(Model.looked_at.is_not(None), Model.looked_at)
+                .limit(LOOKS_AT_ONCE)
+            )
+        )
