@@ -1,12 +1,13 @@
 """Telling others that something changed, in the Hub's webhook format (version 3).
 
 Format: https://huggingface.co/docs/hub/webhooks and huggingface_hub's `WebhookPayload`. Who is told stands in
-`webhooks.json`. Delivery is best effort, in a thread of its own: a request never waits for it, and a listener that is
+`webhooks.json`. Delivery is best effort, in threads of its own: a request never waits for it, and a listener that is
 away for long misses events and must poll.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -62,14 +63,13 @@ _WEBHOOKS = TypeAdapter(tuple[Webhook, ...])
 
 
 class WebhookSender:
-    """Sends payloads one after another, each with a few retries."""
+    """Sends payloads to each webhook in order, with a few retries; one that is away does not hold up the others."""
 
     def __init__(self, path: Path, retry_delays_seconds: tuple[float, ...] = RETRY_DELAYS_SECONDS):
         self._path = path
         self._retry_delays_seconds = retry_delays_seconds
-        self._waiting: queue.Queue[tuple[Webhook, dict[str, Any]] | None] = queue.Queue(MAX_WAITING)
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._lanes: dict[Webhook, _Lane] = {}
+        self._opening = threading.Lock()
 
     def configured(self) -> tuple[Webhook, ...]:
         """The webhooks of the folder.
@@ -97,36 +97,56 @@ class WebhookSender:
             _log.error("no webhook is sent: %s", error)
             return
         for webhook in concerned:
-            try:
-                self._waiting.put_nowait((webhook, payload | {"webhook": {"id": webhook.id, "version": 3}}))
-            except queue.Full:
-                _log.warning("webhook %s is not told of a change: %d others wait", webhook.id, MAX_WAITING)
-        if concerned:
-            self._start()
+            with self._opening:
+                lane = self._lanes.get(webhook)
+                if lane is None:
+                    lane = self._lanes[webhook] = _Lane(webhook, self._retry_delays_seconds)
+            lane.send(payload | {"webhook": {"id": webhook.id, "version": 3}})
 
     def close(self, timeout_seconds: float) -> None:
         """Send what waits, for so long at most; what is left is lost."""
-        if self._thread is not None and self._thread.is_alive():
-            self._waiting.put(None)
-            self._thread.join(timeout_seconds)
+        deadline = time.monotonic() + timeout_seconds
+        with self._opening:
+            lanes, self._lanes = list(self._lanes.values()), {}
+        for lane in lanes:
+            lane.stop()
+        for lane in lanes:
+            lane.thread.join(max(deadline - time.monotonic(), 0.0))
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
-                self._thread.start()
+
+class _Lane:
+    """The payloads on their way to one webhook, and the thread that sends them."""
+
+    def __init__(self, webhook: Webhook, retry_delays_seconds: tuple[float, ...]):
+        self._webhook = webhook
+        self._retry_delays_seconds = retry_delays_seconds
+        self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(MAX_WAITING)
+        self.thread = threading.Thread(target=self._work, name=f"webhook-{webhook.id}", daemon=True)
+        self.thread.start()
+
+    def send(self, payload: dict[str, Any]) -> None:
+        """Line up a payload; one too many is lost."""
+        try:
+            self._waiting.put_nowait(payload)
+        except queue.Full:
+            _log.warning("webhook %s is not told of a change: %d others wait", self._webhook.id, MAX_WAITING)
+
+    def stop(self) -> None:
+        """End the thread once everything is sent."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
 
     def _work(self) -> None:
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
-            while (item := self._waiting.get()) is not None:
-                self._deliver(client, *item)
+            while (payload := self._waiting.get()) is not None:
+                self._deliver(client, payload)
 
-    def _deliver(self, client: httpx.Client, webhook: Webhook, payload: dict[str, Any]) -> None:
-        headers = {"X-Webhook-Secret": webhook.secret} if webhook.secret else {}
+    def _deliver(self, client: httpx.Client, payload: dict[str, Any]) -> None:
+        headers = {"X-Webhook-Secret": self._webhook.secret} if self._webhook.secret else {}
         problem = ""
         for delay_seconds in (*self._retry_delays_seconds, None):
             try:
-                answer = client.post(webhook.url, json=payload, headers=headers)
+                answer = client.post(self._webhook.url, json=payload, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 problem = f"{type(error).__name__}: {error}"
             else:
@@ -135,4 +155,4 @@ class WebhookSender:
                 problem = f"status {answer.status_code}"
             if delay_seconds is not None:
                 time.sleep(delay_seconds)
-        _log.warning("webhook %s did not take an event: %s", webhook.id, problem)
+        _log.warning("webhook %s did not take an event: %s", self._webhook.id, problem)
