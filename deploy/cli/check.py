@@ -1,0 +1,73 @@
+"""`reprofarm check`: what would become of a benchmark, a result file or an answer of the Hub's API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from deploy.cli.terminal import ERROR, MISMATCH, OK, console, print_json, shown
+from specs.check import CheckedFile, check_path
+from specs.errors import SubmissionError
+
+MAX_LINE_CHARS = 600
+_STYLES = {
+    "runnable": "green",
+    "accepted": "green",
+    "needs_judge": "yellow",
+    "accepted_with_warning": "yellow",
+    "unsupported": "magenta",
+    "invalid": "red",
+    "rejected": "red",
+}
+
+
+def check(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for files of these formats.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one list, for scripts.")] = False,
+) -> None:
+    """Say whether the farm can run or read a file, and why not.
+
+    Takes eval.yaml, .eval_results/*.yaml, and JSON answers of the Hub's API (a leaderboard, a model's evalResults).
+    Exit codes: 0 nothing was invalid or rejected, 1 something was, 3 a file cannot be read.
+    """
+    checked: list[CheckedFile] = []
+    unreadable: list[str] = []
+    for path in paths:
+        try:
+            found = check_path(path)
+        except SubmissionError as error:
+            unreadable.append(str(error))
+            continue
+        checked += found
+        if not found:
+            unreadable.append(f"{path}: no file of these formats in this folder")
+    if json:
+        print_json([each.model_dump(mode="json") for each in checked])
+    else:
+        _print_table(console(), checked)
+    for reason in unreadable:
+        console(stderr=True).print(Text("error: ").append(shown(reason, MAX_LINE_CHARS)), style="red", soft_wrap=True)
+    raise typer.Exit(ERROR if unreadable else OK if all(each.is_sound for each in checked) else MISMATCH)
+
+
+def _print_table(out: Console, checked: list[CheckedFile]) -> None:
+    for each in checked:
+        head = shown(each.path, MAX_LINE_CHARS, "bold").append(": ").append(each.status, _STYLES[each.status])
+        out.print(head.append(f" ({each.kind}{_counted(each)})", "dim"), soft_wrap=True)
+        for reason in each.reasons:
+            out.print(Text("  ").append(shown(reason, MAX_LINE_CHARS)), soft_wrap=True)
+        for warning in each.warnings:
+            out.print(Text("  warning: ", "yellow").append(shown(warning, MAX_LINE_CHARS)), soft_wrap=True)
+
+
+def _counted(checked: CheckedFile) -> str:
+    """How many entries have which status, where there are several."""
+    statuses = [entry.status.value for entry in checked.entries]
+    if len(statuses) < 2:
+        return ""
+    counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+    return f"; {counts}"

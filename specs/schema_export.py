@@ -1,0 +1,59 @@
+"""JSON Schemas of the public models, in `specs/schemas`: `python -m specs.schema_export` writes them anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from specs.attestation import Attestation
+from specs.check import CheckedFile
+from specs.eval_yaml_model import EvalYaml
+from specs.leaderboard import LeaderboardRow
+from specs.messages import AttemptsAlive, Report, RunBatch
+from specs.policy import Policy
+from specs.result_item import EvalResults
+from specs.verdict import Verdict
+
+FOLDER = Path(__file__).parent / "schemas"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def public_models() -> dict[str, type[BaseModel]]:
+    """What others may rely on, by the name of its schema file."""
+    return {
+        "attempts_alive": AttemptsAlive,
+        "attestation": Attestation,
+        "checked_file": CheckedFile,
+        "eval_results": EvalResults,
+        "eval_yaml": EvalYaml,
+        "leaderboard_row": LeaderboardRow,
+        "policy": Policy,
+        "report": Report,
+        "run_batch": RunBatch,
+        "verdict": Verdict,
+    }
+
+
+def schema_texts() -> dict[str, str]:
+    """The content of every schema file, by file name."""
+    return {
+        f"{name}.json": json.dumps({"$schema": DIALECT, **model.model_json_schema()}, indent=2) + "\n"
+        for name, model in public_models().items()
+    }
+
+
+def write_schemas(folder: Path = FOLDER) -> None:
+    """Write all schema files and remove those of models that are no longer public."""
+    folder.mkdir(exist_ok=True)
+    texts = schema_texts()
+    for stale in folder.glob("*.json"):
+        if stale.name not in texts:
+            stale.unlink()
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_schemas()
