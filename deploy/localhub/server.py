@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from deploy.localhub.api.app import create_app
 
@@ -32,7 +32,7 @@ def bind(host: str, port: int) -> tuple[socket.socket, str]:
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
+def make_server(app: ASGIApp) -> uvicorn.Server:
     """A server that is ready to run on a socket of `bind`: `server.run(sockets=[socket])`."""
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     return uvicorn.Server(config)

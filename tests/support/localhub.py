@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.types import Receive, Scope, Send
+
 from deploy.localhub.api.app import create_app
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.server import bind, make_server
@@ -20,6 +22,8 @@ class RunningHub:
 
     url: str
     local: LocalHub
+    requests: list[str]
+    """Method and path of each request so far."""
 
 
 @contextmanager
@@ -27,13 +31,20 @@ def running_hub(folder: Path) -> Iterator[RunningHub]:
     """Serve the folder on a free port, in a thread, until the block ends."""
     listener, url = bind("127.0.0.1", 0)
     app = create_app(folder, url)
-    server = make_server(app)
+    requests: list[str] = []
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            requests.append(f"{scope['method']} {scope['path']}")
+        await app(scope, receive, send)
+
+    server = make_server(counted)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="localhub", daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.01)
     try:
-        yield RunningHub(url, app.state.hub)
+        yield RunningHub(url, app.state.hub, requests)
     finally:
         server.should_exit = True
         thread.join(20)

@@ -1,0 +1,179 @@
+"""Watching a real local Hub over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.localhub import conversations
+from deploy.localhub.discussions import Status
+from scheduler.database.tables import Model
+from scheduler.machine import ClaimState
+from specs.policy import WatchRules
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = "acme/capitals"
+MODEL = "tiny/model"
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path) as plane:
+        yield plane
+
+
+def states(farm: ControlPlane) -> list[tuple[str, float | None, ClaimState]]:
+    return [(claim.ref, claim.value, ClaimState(claim.state)) for claim in farm.claims()]
+
+
+def test_results_on_main_and_on_pull_requests_become_claims(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="community.yaml")
+    farm.scan()
+    author, community = farm.claims()
+    assert (author.ref, author.value, author.submitter, author.pull_request) == ("main", 79.5, "tiny", None)
+    assert (community.ref, community.value, community.submitter) == ("refs/pr/1", 99.5, "somebody")
+    assert community.pull_request == 1
+
+
+def test_a_pull_request_does_not_claim_what_main_claims_already(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    both = entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n")
+    submit(hub, model, both, author="somebody", create_pr=True)
+    farm.scan()
+    assert [(claim.ref, claim.value) for claim in farm.claims()] == [("main", 79.5), ("refs/pr/1", 60.0)]
+
+
+def test_a_malformed_file_is_one_rejected_claim_with_a_reason(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    submit(hub, model, "- dataset: {id: acme/capitals\n  value: 3", name="broken.yaml")
+    farm.scan()
+    broken, sound = farm.claims()
+    assert broken.state == ClaimState.REJECTED
+    assert "line" in broken.reason
+    assert sound.state == ClaimState.SUBMITTED
+
+
+def test_an_unchanged_claim_stays_the_same_claim(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    (before,) = farm.claims()
+    # Another entry moves it, and its file changes: it says the same nevertheless.
+    submit(hub, model, entry("acme/other", 10) + entry(BENCHMARK, 79.5))
+    farm.scan(WatchRules(models=(MODEL,)))
+    after = next(claim for claim in farm.claims() if claim.dataset_id == BENCHMARK)
+    assert (after.claim_id, after.entry) == (before.claim_id, 1)
+
+
+def test_a_changed_value_withdraws_the_old_claim_and_makes_a_new_one(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    submit(hub, model, entry(BENCHMARK, 81))
+    farm.scan()
+    old, new = farm.claims()
+    assert (old.value, old.state, old.live) == (79.5, ClaimState.WITHDRAWN, False)
+    assert "from 79.5 to 81" in old.reason
+    assert (new.value, new.state) == (81, ClaimState.SUBMITTED)
+
+
+def test_a_removed_entry_is_withdrawn_and_the_record_says_so(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5) + entry("acme/other", 10))
+    farm.scan()
+    submit(hub, model, entry("acme/other", 10))
+    farm.scan()
+    gone = next(claim for claim in farm.claims() if claim.dataset_id == BENCHMARK)
+    assert gone.state == ClaimState.WITHDRAWN
+    assert farm.history(gone.claim_id) == ["submitted", "withdrawn"]
+
+
+def test_closing_a_pull_request_withdraws_its_claims(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
+    assert number is not None
+    farm.scan()
+    conversations.change_status(hub, hub.storage.discussions.find(model, number), "tiny", Status.CLOSED)
+    farm.scan()
+    assert states(farm) == [("refs/pr/1", 99.5, ClaimState.WITHDRAWN)]
+
+
+def test_merging_a_pull_request_makes_its_claim_one_on_main(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
+    assert number is not None
+    farm.scan()
+    conversations.merge(hub, hub.storage.discussions.find(model, number), "tiny")
+    farm.scan()
+    assert states(farm) == [
+        ("refs/pr/1", 99.5, ClaimState.WITHDRAWN),
+        ("main", 99.5, ClaimState.SUBMITTED),
+    ]
+
+
+def test_results_do_not_change_what_the_weights_are(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    with farm.database.reading() as session:
+        before = session.get_one(Model, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5) + entry("acme/other", 1))
+    farm.scan(WatchRules(models=(MODEL,)))
+    with farm.database.reading() as session:
+        after = session.get_one(Model, MODEL)
+    assert before.revision != after.revision
+    assert before.weights_sha256 == after.weights_sha256
+
+
+def test_a_scan_of_an_unchanged_hub_costs_no_request_a_model(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    benchmarks = [f"acme/bench{n}" for n in range(3)]
+    for dataset_id in benchmarks:
+        add_benchmark(hub, dataset_id)
+    for n in range(5):
+        submit(hub, add_model(hub, f"tiny/model{n}"), "".join(entry(b, 50 + n) for b in benchmarks))
+    farm.scan()
+    assert len(farm.claims()) == 15
+    del farm.served.requests[:]
+    farm.scan()
+    # One listing, and one conditional look at each leaderboard.
+    assert len(farm.served.requests) == 1 + len(benchmarks)
+    del farm.served.requests[:]
+    submit(hub, add_model(hub, "tiny/new"), entry(benchmarks[0], 12))
+    farm.scan()
+    assert not any("tiny/model" in request for request in farm.served.requests)
+    assert len(farm.claims()) == 16
+
+
+def test_one_unreadable_benchmark_does_not_stop_the_scan(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, "acme/huge", "# " + "x" * 300_000 + "\n" + EVAL_YAML)
+    add_benchmark(hub, BENCHMARK)
+    submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 79.5))
+    farm.scan()
+    assert len(farm.claims()) == 1

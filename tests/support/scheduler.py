@@ -1,0 +1,63 @@
+"""A control plane for tests: a real database, a real local Hub, and plain calls of what its tasks call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Claim, Event
+from scheduler.hub import Hub
+from scheduler.planning import plan
+from scheduler.watch.scan import ScanSummary, scan
+from specs.policy import Policy, WatchRules
+from tests.support.localhub import RunningHub, running_hub
+
+
+@dataclass
+class ControlPlane:
+    """What a control worker has, with the verbs that tests use."""
+
+    database: Database
+    served: RunningHub
+    hub: Hub
+    policy: Policy
+
+    def scan(self, watch: WatchRules | None = None) -> ScanSummary:
+        """One look at the Hub."""
+        return scan(self.database, self.hub, watch or self.policy.watch)
+
+    def plan(self) -> int:
+        """One round of planning."""
+        return plan(self.database, self.hub, self.policy)
+
+    def claims(self) -> list[Claim]:
+        """All claims, in the order in which they were found."""
+        with self.database.reading() as session:
+            return list(session.scalars(select(Claim).order_by(Claim.created_at, Claim.path, Claim.entry)))
+
+    def history(self, subject_id: str) -> list[str]:
+        """What the record says of a thing, oldest first."""
+        with self.database.reading() as session:
+            events = session.scalars(select(Event).where(Event.subject_id == subject_id).order_by(Event.event_id))
+            return [event.what for event in events]
+
+
+def migrated_database(folder: Path) -> Database:
+    """A fresh SQLite database with the farm's tables."""
+    database = Database(f"sqlite:///{folder / 'farm.db'}")
+    database.upgrade()
+    return database
+
+
+@contextmanager
+def control_plane(folder: Path, policy: Policy | None = None) -> Iterator[ControlPlane]:
+    """A control plane beside an empty local Hub."""
+    with running_hub(folder / "hub") as served:
+        database = migrated_database(folder)
+        hub = Hub(served.url, None, request_seconds=30)
+        yield ControlPlane(database, served, hub, policy or Policy())

@@ -1,0 +1,158 @@
+"""Who may run, as a table of one obstacle each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from scheduler.admission import (
+    GIB,
+    BenchmarkFacts,
+    Blocked,
+    ClaimFacts,
+    ModelFacts,
+    Refused,
+    Run,
+    admit,
+)
+from specs import eval_yaml
+from specs.policy import BenchmarkRules, JudgeEndpoint, JudgeRules, Policy, PoolRules, TaskRules
+
+SPEC = b"""\
+evaluation_framework: inspect-ai
+tasks:
+  - id: capitals
+    field_spec: {input: question, target: answer}
+    solvers: [{name: generate}]
+    scorers: [{name: includes}]
+  - id: judged
+    field_spec: {input: question, target: answer}
+    solvers: [{name: generate}]
+    scorers: [{name: model_graded_fact, args: {model: openai/o3-mini-2025-01-31}}]
+  - id: judges-itself
+    field_spec: {input: question, target: answer}
+    solvers: [{name: generate}]
+    scorers: [{name: model_graded_fact}]
+"""
+OTHER_FRAMEWORK = b"evaluation_framework: mteb\ntasks:\n  - id: arguana\n"
+
+CLAIM = ClaimFacts("tiny/model", "acme/capitals", "capitals", 79.5, community=False)
+BENCHMARK = BenchmarkFacts(watched=True, revision="a" * 40, spec=eval_yaml.parse(SPEC), gated=False, has_percent=True)
+MODEL = ModelFacts(weights_sha256="b" * 64, weights_bytes=GIB, gated=False)
+POLICY = Policy(pools=(PoolRules(name="small", memory_gib=8), PoolRules(name="big", memory_gib=80, gpus=2)))
+
+
+def ask(
+    claim: ClaimFacts = CLAIM,
+    benchmark: BenchmarkFacts = BENCHMARK,
+    model: ModelFacts = MODEL,
+    policy: Policy = POLICY,
+    *,
+    has_token: bool = False,
+) -> Run | Blocked | Refused:
+    return admit(claim, benchmark, model, policy, has_token=has_token)
+
+
+def test_a_sound_claim_runs_on_the_smallest_pool_that_fits() -> None:
+    answer = ask()
+    assert isinstance(answer, Run)
+    assert (answer.pool.name, answer.settings.gpus, answer.rules.claimed) == ("small", 1, 0.795)
+    assert (answer.rules.scale, answer.rules.scale_source) == ("percent", "leaderboard")
+
+
+def test_a_larger_model_gets_a_larger_pool() -> None:
+    answer = ask(model=replace(MODEL, weights_bytes=100 * GIB))
+    assert isinstance(answer, Run)
+    assert (answer.pool.name, answer.settings.gpus) == ("big", 2)
+
+
+@pytest.mark.parametrize(
+    ("claim", "benchmark", "model", "words"),
+    [
+        (CLAIM, replace(BENCHMARK, watched=False), MODEL, ["not among the benchmarks"]),
+        (CLAIM, replace(BENCHMARK, spec=None), MODEL, ["no eval.yaml"]),
+        (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(OTHER_FRAMEWORK)), MODEL, ["mteb"]),
+        (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(b"tasks: 3")), MODEL, ["cannot be run", "tasks"]),
+        (replace(CLAIM, task_id="default"), BENCHMARK, MODEL, ["'default'", "capitals, judged, judges-itself"]),
+        (replace(CLAIM, task_id=None), BENCHMARK, MODEL, ["names no task", "capitals"]),
+        (CLAIM, BENCHMARK, replace(MODEL, weights_bytes=None), ["safetensors"]),
+        (CLAIM, BENCHMARK, replace(MODEL, weights_bytes=800 * GIB), ["962 GiB", "big", "160 GiB"]),
+        (replace(CLAIM, value=120.0), BENCHMARK, MODEL, ["120", "percent"]),
+    ],
+)
+def test_what_never_runs_is_refused_with_a_reason(
+    claim: ClaimFacts, benchmark: BenchmarkFacts, model: ModelFacts, words: list[str]
+) -> None:
+    answer = ask(claim, benchmark, model)
+    assert isinstance(answer, Refused)
+    assert all(word in answer.reason for word in words), answer.reason
+
+
+def test_a_gated_dataset_blocks_until_there_is_a_token() -> None:
+    gated = replace(BENCHMARK, gated=True)
+    answer = ask(benchmark=gated)
+    assert isinstance(answer, Blocked)
+    assert "acme/capitals is gated" in answer.reason
+    assert "operator" in answer.reason
+    assert isinstance(ask(benchmark=gated, has_token=True), Run)
+
+
+def test_a_named_judge_blocks_until_policy_has_an_endpoint_for_it() -> None:
+    claim = replace(CLAIM, task_id="judged")
+    answer = ask(claim)
+    assert isinstance(answer, Blocked)
+    assert "needs judge openai/o3-mini-2025-01-31" in answer.reason
+    endpoint = JudgeEndpoint(base_url="http://judge.example/v1", model="judge-7b")
+    policy = POLICY.model_copy(update={"judges": JudgeRules(endpoints={"openai/o3-mini-2025-01-31": endpoint})})
+    answer = ask(claim, policy=policy)
+    assert isinstance(answer, Run)
+    assert answer.settings.judges == {"openai/o3-mini-2025-01-31": endpoint}
+
+
+def test_a_model_judges_itself_only_where_policy_allows() -> None:
+    claim = replace(CLAIM, task_id="judges-itself")
+    assert isinstance(ask(claim), Run)
+    strict = POLICY.model_copy(update={"judges": JudgeRules(allow_self=False)})
+    assert isinstance(ask(claim, policy=strict), Blocked)
+
+
+def test_the_scale_is_the_benchmarks_never_the_claims() -> None:
+    fraction = ask(replace(CLAIM, value=0.795), replace(BENCHMARK, has_percent=False))
+    percent = ask(replace(CLAIM, value=0.795))
+    assert isinstance(fraction, Run)
+    assert isinstance(percent, Run)
+    assert fraction.rules.claimed == 0.795
+    assert percent.rules.claimed == pytest.approx(0.00795)
+    ruled = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(scale="fraction")}})
+    by_policy = ask(replace(CLAIM, value=0.795), policy=ruled)
+    assert isinstance(by_policy, Run)
+    assert (by_policy.rules.claimed, by_policy.rules.scale_source) == (0.795, "policy")
+
+
+def test_claims_share_a_run_unless_something_that_matters_differs() -> None:
+    def key(answer: Run | Blocked | Refused) -> str:
+        assert isinstance(answer, Run)
+        return answer.key
+
+    same = key(ask())
+    assert key(ask(replace(CLAIM, value=12.0, community=True))) == same
+    assert key(ask(benchmark=replace(BENCHMARK, revision="c" * 40))) != same
+    assert key(ask(model=replace(MODEL, weights_sha256="d" * 64))) != same
+    limited = Policy(pools=POLICY.pools, benchmarks={"acme/capitals": BenchmarkRules(sample_limit=10)})
+    assert key(ask(policy=limited)) != same
+    tolerant = Policy(pools=POLICY.pools, benchmarks={"acme/capitals": BenchmarkRules(tolerance=0.2)})
+    assert key(ask(policy=tolerant)) == same, "tolerance judges a run, it does not make another"
+
+
+def test_narrow_rules_win_over_wide_ones() -> None:
+    policy = Policy(
+        benchmarks={
+            "acme/capitals": BenchmarkRules(
+                tolerance=0.05, sample_limit=100, tasks={"capitals": TaskRules(sample_limit=10)}
+            )
+        }
+    )
+    rules = policy.rules_for("acme/capitals", "capitals")
+    assert (rules.tolerance, rules.sample_limit) == (0.05, 10)
+    assert policy.rules_for("acme/other", "capitals").sample_limit is None
