@@ -76,6 +76,10 @@ class Snapshot:
         self.commit = commit
         self._objects = objects
 
+    def at(self, commit: str) -> Snapshot:
+        """The same repo at another of its commits."""
+        return Snapshot(self.git, self._objects, commit)
+
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Every file and folder, in git's order."""

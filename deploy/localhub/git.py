@@ -56,6 +56,11 @@ class Signature:
     author: str
     at: datetime
 
+    @property
+    def stamp(self) -> str:
+        """Who and when, as git writes it."""
+        return f"{self.author} <{self.author}@localhub> {int(self.at.timestamp())} +0000"
+
 
 @dataclass(frozen=True)
 class Merge:
@@ -182,7 +187,7 @@ class GitRepo:
         It is not reachable yet: call `move_ref` soon.
         """
         incoming = f"refs/incoming/{uuid4().hex}"
-        stamp = f"{signature.author} <{signature.author}@localhub> {int(signature.at.timestamp())} +0000"
+        stamp = signature.stamp
         message = signature.message.encode()
         stream = [f"commit {incoming}\nmark :1\nauthor {stamp}\ncommitter {stamp}\ndata {len(message)}\n".encode()]
         stream.append(message + b"\n")
@@ -211,6 +216,11 @@ class GitRepo:
     def delete_ref(self, ref: str) -> None:
         """Remove a ref; what it pointed to stays in the repository."""
         self._run("update-ref", "-d", ref)
+
+    def write_tag(self, name: str, commit: str, signature: Signature) -> str:
+        """Store a tag object with a message; return its id. It is not reachable before a ref points to it."""
+        head = f"object {commit}\ntype commit\ntag {name}\ntagger {signature.stamp}\n\n{signature.message}\n"
+        return self._run("mktag", data=head.encode()).decode().strip()
 
     def merge(self, ours: str, theirs: str) -> Merge:
         """Merge two commits in memory; no ref moves. `git merge-tree --write-tree` exits with 1 on conflicts."""

@@ -12,6 +12,7 @@ from deploy.localhub.commits import Changes, Committer, CommitText, Written
 from deploy.localhub.content import DEFAULT_REVISION, forget_cached, resolve_commit
 from deploy.localhub.discussions import ENDED, MAX_TITLE_CHARS, Discussion, Event
 from deploy.localhub.errors import BadRequestError, ConflictError, RepoNotFoundError, RevisionNotFoundError
+from deploy.localhub.git import GitRepo
 from deploy.localhub.names import RepoName, RepoType, pull_request_number, ref_of
 from deploy.localhub.objects import git_attributes
 from deploy.localhub.registry import RepoSettings
@@ -48,9 +49,13 @@ class LocalHub:
         Raises:
             ConflictError: it exists.
         """
-        settings = self.storage.registry.create(repo, private=private, gated=gated)
         changes = Changes(blobs={".gitattributes": git_attributes()})
-        self._committer(repo).commit(f"refs/heads/{DEFAULT_REVISION}", changes, CommitText("initial commit", SYSTEM))
+        text = CommitText("initial commit", SYSTEM)
+
+        def first_commit(git: GitRepo) -> None:
+            Committer(git, self.storage.objects).commit(f"refs/heads/{DEFAULT_REVISION}", changes, text)
+
+        settings = self.storage.registry.create(repo, first_commit, private=private, gated=gated)
         self._announce_repo(repo, "create")
         return settings
 

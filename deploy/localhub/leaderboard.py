@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from deploy.localhub.content import DEFAULT_REVISION, Snapshot
+from deploy.localhub.content import Snapshot
+from deploy.localhub.errors import RevisionNotFoundError
 from deploy.localhub.names import RepoName, RepoType
 from deploy.localhub.results import ResultEntry, ResultFile, result_files
-from deploy.localhub.storage import Storage
+from deploy.localhub.storage import Storage, card_of
 from deploy.localhub.verification import is_verified
 
 
@@ -21,7 +22,7 @@ def model_results(storage: Storage, model: RepoName) -> list[dict[str, Any]]:
     jwks = storage.trusted_keys.load()
     answer: list[dict[str, Any]] = []
     numbers = storage.discussions.open_pull_requests().get(model, [])
-    for file, pull_request in _result_files(storage, model, numbers):
+    for file, pull_request in _result_files(storage.snapshot(model), numbers):
         where: dict[str, Any] = {"filename": file.filename}
         if pull_request is not None:
             where["pullRequest"] = pull_request
@@ -52,28 +53,32 @@ def leaderboard(storage: Storage, dataset: RepoName, *, base_models_only: bool) 
 def _entries_about(storage: Storage, dataset: RepoName, *, base_models_only: bool) -> Iterator[ResultEntry]:
     open_pull_requests = storage.discussions.open_pull_requests()
     for settings in storage.registry.all(RepoType.MODEL):
-        model = settings.name
-        if settings.private or (base_models_only and storage.card(model).get("base_model")):
+        if settings.private:
             continue
-        for file, pull_request in _result_files(storage, model, open_pull_requests.get(model, [])):
+        model = settings.name
+        try:
+            main = storage.snapshot(model)
+        except RevisionNotFoundError:
+            continue  # deleted since the list was read
+        if base_models_only and card_of(main).get("base_model"):
+            continue
+        for file, pull_request in _result_files(main, open_pull_requests.get(model, [])):
             for data in file.entries:
                 entry = ResultEntry(model.id, file.filename, data, pull_request)
                 if entry.dataset == dataset.id:
                     yield entry
 
 
-def _result_files(
-    storage: Storage, model: RepoName, pull_requests: list[int]
-) -> Iterator[tuple[ResultFile, int | None]]:
+def _result_files(main: Snapshot, pull_requests: list[int]) -> Iterator[tuple[ResultFile, int | None]]:
     """The files of main, then of each pull request what it adds to main: files and entries that main lacks."""
-    main = result_files(storage.snapshot(model, DEFAULT_REVISION))
-    yield from ((file, None) for file in main)
-    known = {file.filename: file for file in main}
+    files = result_files(main)
+    yield from ((file, None) for file in files)
+    known = {file.filename: file for file in files}
     for number in pull_requests:
-        head = storage.git(model).read_ref(f"refs/pr/{number}")
+        head = main.git.read_ref(f"refs/pr/{number}")
         if head is None:
             continue
-        for file in result_files(Snapshot(storage.git(model), storage.objects, head)):
+        for file in result_files(main.at(head)):
             before = known.get(file.filename)
             if before == file:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,8 +57,10 @@ class Registry:
         query = "SELECT * FROM repos WHERE type = ? ORDER BY created_at DESC, id"
         return [_settings(row) for row in self._database.read(query, repo_type.value)]
 
-    def create(self, repo: RepoName, *, private: bool, gated: str | None) -> RepoSettings:
-        """Make an empty repo.
+    def create(
+        self, repo: RepoName, first_commit: Callable[[GitRepo], None], *, private: bool, gated: str | None
+    ) -> RepoSettings:
+        """Make a repo; nobody sees it before `first_commit` has given it a main branch.
 
         Raises:
             ConflictError: it exists.
@@ -72,7 +75,7 @@ class Registry:
                 )
             except sqlite3.IntegrityError as error:
                 raise ConflictError(f"You already created this {repo.type} repo") from error
-            GitRepo.create(self.git(repo).path)
+            first_commit(GitRepo.create(self.git(repo).path))
         return RepoSettings(repo, private, gated, is_benchmark=False, created_at=created_at)
 
     def delete(self, repo: RepoName) -> None:

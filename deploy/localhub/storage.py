@@ -49,10 +49,6 @@ class Storage:
         git = self.git(repo)
         return Snapshot(git, self.objects, resolve_commit(git, revision))
 
-    def card(self, repo: RepoName, revision: str = DEFAULT_REVISION) -> dict[str, Any]:
-        """The metadata at the head of the README; empty if there is none."""
-        return card_of(self.snapshot(repo, revision))
-
 
 def card_of(snapshot: Snapshot) -> dict[str, Any]:
     """The metadata at the head of a snapshot's README; empty if there is none."""

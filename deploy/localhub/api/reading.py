@@ -11,7 +11,13 @@ from deploy.localhub.api.access import require_files, require_owner
 from deploy.localhub.api.answers import MAX_PAGE, flag_of, json_with_etag, number_of, paged
 from deploy.localhub.api.request import Caller, Hub, Repo, path_value, small_body
 from deploy.localhub.content import DEFAULT_REVISION, Entry
-from deploy.localhub.errors import BadRequestError, EntryNotFoundError, NotFoundError, UnauthorizedError
+from deploy.localhub.errors import (
+    BadRequestError,
+    EntryNotFoundError,
+    NotFoundError,
+    RevisionNotFoundError,
+    UnauthorizedError,
+)
 from deploy.localhub.git import CommitRecord
 from deploy.localhub.info import RepoView, full_info, list_item, properties_of
 from deploy.localhub.json_values import hub_time
@@ -63,7 +69,10 @@ def _list(request: Request, hub: Hub, caller: Caller, repo_type: RepoType) -> Re
     for settings in hub.storage.registry.all(repo_type):
         if (settings.private and not caller.owns(settings.name)) or not _has_name(request, settings):
             continue
-        view = RepoView(hub.storage, settings, hub.storage.snapshot(settings.name))
+        try:
+            view = RepoView(hub.storage, settings, hub.storage.snapshot(settings.name))
+        except RevisionNotFoundError:
+            continue  # deleted since the list was read
         if all(tag in view.tags for wanted in query.getlist("filter") for tag in wanted.split(",")):
             views.append(view)
     sort = query.get("sort")
@@ -160,11 +169,14 @@ def refs(request: Request, hub: Hub, repo: Repo) -> Response:
     if flag_of(request, "include_prs"):
         answer["pullRequests"] = []
     places = {"refs/heads/": "branches", "refs/tags/": "tags", "refs/pr/": "pullRequests"}
-    for ref, commit in sorted(hub.storage.git(repo.name).refs().items()):
+    git = hub.storage.git(repo.name)
+    for ref, target in sorted(git.refs().items()):
         for prefix, place in places.items():
             if ref.startswith(prefix) and place in answer:
                 name = ref if place == "pullRequests" else ref.removeprefix(prefix)
-                answer[place].append({"name": name, "ref": ref, "targetCommit": commit})
+                # A tag with a message points to an object of its own first.
+                commit = git.find_commit(ref) if place == "tags" else target
+                answer[place].append({"name": name, "ref": ref, "targetCommit": commit or target})
     return json_with_etag(request, answer)
 
 
