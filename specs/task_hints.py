@@ -45,9 +45,10 @@ def sentence(prefix: str, error: ErrorDetails, known_names: Mapping[str, Collect
     where = _place(prefix, error)
     if error["type"] == "missing":
         return f"{where} is missing"
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        inside = "a task" if len(error["loc"]) == 1 else "field_spec"
         hint = _KEY_HINTS.get(str(error["loc"][-1]))
-        return f"extra key {where}; Inspect allows no other keys inside a task" + (f": {hint}" if hint else "")
+        return f"extra key {where}; Inspect allows no other keys inside {inside}" + (f": {hint}" if hint else "")
     if error["type"] == "literal_error" and error["loc"][-1] == "name":
         return _unknown_name(where.removesuffix(".name"), str(error["loc"][0]), error["input"], known_names)
     return f"{where} {_wrong_value(error, known_names)}"

@@ -30,8 +30,8 @@ def clean(text: str, max_chars: int) -> str:
     """
     # Cut before the costly steps: only so much of a hostile text can end up in the result.
     text = _ESCAPE_SEQUENCE.sub("", text[: max_chars * 8])
-    text = _WHITE_SPACE.sub(" ", text)
-    text = "".join(c for c in text if not _acts(c)).strip()
+    text = "".join(c for c in text if c.isspace() or not _acts(c))
+    text = _WHITE_SPACE.sub(" ", text).strip()
     return text if len(text) <= max_chars else text[: max_chars - 1].rstrip() + "…"
 
 

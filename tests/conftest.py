@@ -9,7 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A slow or busy machine is no failure of a property.
+hypothesis.settings.register_profile("reprofarm", deadline=None)
+hypothesis.settings.load_profile("reprofarm")
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from specs.eval_yaml import Spec, SpecStatus, parse
+from specs.inspect_args import _parameters
+from specs.inspect_tasks import _KNOWN_NAMES
+
+PLAIN = """
+    name: Capitals
+    description: Capitals of countries; scores in percent.
+    evaluation_framework: inspect-ai
+    tasks:
+      - id: capitals
+        field_spec: {input: question, target: answer}
+        solvers: [{name: generate, args: {temperature: 0.0, max_tokens: 16}}]
+        scorers: [{name: match}]
+"""
+
+
+def spec(text: str) -> Spec:
+    return parse(textwrap.dedent(text).encode())
+
+
+def with_task(**changes: object) -> Spec:
+    """The plain spec with keys of its task replaced; None takes one away."""
+    data = yaml.safe_load(textwrap.dedent(PLAIN))
+    data["tasks"][0] |= changes
+    data["tasks"][0] = {key: value for key, value in data["tasks"][0].items() if value is not None}
+    return parse(json.dumps(data).encode())
+
+
+def choice_task(args: Mapping[str, object] | None = None, **changes: object) -> Spec:
+    return with_task(
+        field_spec={"input": "q", "target": "a", "choices": "c"},
+        solvers=[{"name": "multiple_choice", "args": dict(args or {})}],
+        scorers=[{"name": "choice"}],
+        **changes,
+    )
+
+
+def test_a_plain_spec_is_runnable() -> None:
+    found = spec(PLAIN)
+    assert (found.status, found.reasons, found.warnings) == (SpecStatus.RUNNABLE, (), ())
+    assert (found.framework, found.name) == ("inspect-ai", "Capitals")
+    task = found.task("capitals")
+    assert task is not None
+    assert task is found.task(None)
+    assert task.definition is not None
+    assert task.definition.field_spec.target == "answer"
+    assert task.definition.solvers[0].args == {"temperature": 0.0, "max_tokens": 16}
+    assert found.task("capital") is None
+
+
+def test_the_hash_is_of_the_exact_bytes() -> None:
+    text = PLAIN.encode()
+    assert parse(text).sha256 == hashlib.sha256(text).hexdigest()
+    assert parse(b"\xff").sha256 == hashlib.sha256(b"\xff").hexdigest()
+
+
+def test_a_task_id_is_free_text() -> None:
+    for task_id in ("MathArena/aime_2026", "swe_bench_%_resolved", "musr:team_allocation", "MTEB(eng, v2)"):
+        found = with_task(id=task_id)
+        assert found.status is SpecStatus.RUNNABLE
+        assert found.task(task_id) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"id": 2026}, "tasks[0].id: YAML reads 2026"),
+        ({"id": "a\u202eb"}, "tasks[0].id: must be 1 to 200"),
+        ({"epochs": 0}, "tasks[0].epochs is 0"),
+        ({"epoch_reducer": "at_least_3", "epochs": 2}, "needs 3 epochs"),
+        ({"epoch_reducer": "pass_at_0"}, "counts no epoch"),
+        ({"field_spec": "question"}, "tasks[0].field_spec is 'question'"),
+        ({"field_spec": {"input": "q", "target": "a", "targets": "b"}}, "extra key tasks[0].field_spec.targets"),
+        ({"solvers": [{"name": "prompt_template", "args": {"template": "{prompt}"}}]}, "add `- name: generate`"),
+        ({"solvers": [{"name": "prompt_template"}, {"name": "generate"}]}, "args.template is missing"),
+        ({"solvers": [{"name": "generate", "args": {"temprature": 1}}]}, "generate has no such argument"),
+        ({"solvers": [{"name": "generate", "args": {"temperature": "hot"}}]}, "args.temperature"),
+        ({"solvers": [{"name": "multiple_choice"}]}, "multiple_choice needs field_spec.choices"),
+        ({"solvers": [{"name": "chain_of_thoughts"}]}, "did you mean chain_of_thought?"),
+        ({"scorers": [{"name": "match", "args": {"location": "middle"}}]}, "args.location"),
+        ({"scorers": [{"name": "match", "args": {"task_path": "/"}}]}, "match has no such argument"),
+        ({"scorers": [{"name": "exact", "args": {"ignore_case": True}}]}, "it has none"),
+        ({"scorers": [{"name": "pattern"}]}, "args.pattern is missing"),
+        ({"scorers": [{"name": "pattern", "args": {"pattern": "("}}]}, "not a regular expression"),
+        ({"scorers": [{"name": "f1", "args": {"answer_fn": "os.system"}}]}, "args.answer_fn"),
+        ({"scorers": [{"name": "model_graded_qa", "args": {"model": {"x": 1}}}]}, "args.model"),
+        ({"scorers": [{"name": "model_graded_qa", "args": {"include_history": "x"}}]}, "args.include_history"),
+        ({"scorers": [{"name": "model_graded_qa", "args": {"template": "{question} {oops}"}}]}, "cannot fill in"),
+    ],
+)
+def test_what_inspect_could_not_run_is_invalid(changes: dict[str, object], says: str) -> None:
+    found = with_task(**changes)
+    assert found.status is SpecStatus.INVALID
+    assert says in "\n".join(found.reasons)
+    assert found.tasks[0].definition is None
+    assert found.tasks[0].reasons
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{question} {choices} {question.__class__}", "reaches into a value"),
+        ("{question} {choices[0]}", "reaches into a value"),
+        ("{question} {choices} {", "lone {"),
+        ("{question}", "has no {choices}"),
+        ("{question} {choices} {answer}", "cannot fill in"),
+        ("/etc/passwd", "path or an address"),
+    ],
+)
+def test_a_choice_template_is_filled_by_str_format_and_so_held_to_it(template: str, says: str) -> None:
+    found = choice_task({"template": template})
+    assert found.status is SpecStatus.INVALID
+    assert says in "\n".join(found.reasons)
+
+
+def test_a_choice_template_of_its_own_is_fine() -> None:
+    assert choice_task({"template": "{question}\n{choices}\nOne of {letters}."}).status is SpecStatus.RUNNABLE
+
+
+def test_metadata_columns_may_stand_in_a_judges_template() -> None:
+    field_spec = {"input": "q", "target": "a", "metadata": ["rubric"]}
+    judge = {"name": "model_graded_qa", "args": {"template": "{question} {rubric}", "model": "openai/o3-mini"}}
+    assert with_task(field_spec=field_spec, scorers=[judge]).status is SpecStatus.NEEDS_JUDGE
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"solvers": [{"name": "use_tools", "args": {"tools": ["bash"]}}, {"name": "generate"}]}, "use_tools"),
+        ({"solvers": [{"name": "generate", "args": {"cache": True}}]}, "only sampling settings"),
+        ({"solvers": [{"name": "generate", "args": {"extra_headers": {"x": "y"}}}]}, "only sampling settings"),
+        (
+            {
+                "field_spec": {"input": "q", "target": "a", "choices": "c"},
+                "solvers": [{"name": "multiple_choice", "args": {"shuffle": True}}],
+            },
+            "cannot be seeded",
+        ),
+    ],
+)
+def test_what_inspect_runs_and_this_farm_does_not_is_unsupported(changes: dict[str, object], says: str) -> None:
+    found = with_task(**changes)
+    assert found.status is SpecStatus.UNSUPPORTED
+    assert says in "\n".join(found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("args", "judges"),
+    [
+        ({}, (None,)),
+        ({"model": "openai/o3-mini"}, ("openai/o3-mini",)),
+        ({"model": ["a/b", "c/d"], "reducer": "mode"}, ("a/b", "c/d")),
+    ],
+)
+def test_judges_are_listed_as_the_file_names_them(args: dict[str, object], judges: tuple[str | None, ...]) -> None:
+    found = with_task(scorers=[{"name": "model_graded_fact", "args": args}])
+    assert found.status is SpecStatus.NEEDS_JUDGE
+    assert found.tasks[0].judges == judges
+    assert found.tasks[0].definition is not None
+
+
+def test_a_critic_of_another_name_is_a_judge_too() -> None:
+    found = with_task(solvers=[{"name": "generate"}, {"name": "self_critique", "args": {"model": "openai/o3"}}])
+    assert (found.status, found.tasks[0].judges) == (SpecStatus.NEEDS_JUDGE, ("openai/o3",))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- a list", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("a: &x 1", "line 1, column 4"),
+        ("name: x", "tasks must be a list"),
+        ("tasks: []", "at least one task"),
+        ("tasks: [x]", "tasks[0]: must be a mapping"),
+        ("title: x\ntask_path: y", "another tool's eval.yaml"),
+        ("evaluation_framework: 3\ntasks: [{id: x}]", "must be a name"),
+        ("tasks: [{id: x}]\nfield_spec: {input: q}\nsolvers: []\nscorers: []", "inside each item of tasks"),
+        ("evaluation_framework: mteb\ntasks: [{id: 7}]", "tasks[0].id"),
+        ("evaluation_framework: mteb\ntasks: [{id: x}, {id: x}]", "the id of 2 tasks"),
+        ("evaluation_framework: mteb\ntasks: [{id: x}, {config: y}]", "tasks[1]: id is required"),
+    ],
+)
+def test_a_file_that_is_no_spec_is_invalid_and_says_why(text: str, says: str) -> None:
+    found = spec(text)
+    assert found.status is SpecStatus.INVALID
+    assert says in "\n".join(found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("framework", "says"),
+    [
+        ("harbor", "harbor runs outside this farm"),
+        ("my-harness", "my-harness is not one that the Hub knows"),
+        ("inspect_ai", "did you mean inspect-ai?"),
+    ],
+)
+def test_another_framework_is_unsupported_by_name_and_keeps_its_task_ids(framework: str, says: str) -> None:
+    found = spec(f"evaluation_framework: {framework}\ntasks: [{{id: a}}, {{id: b/c}}]")
+    assert found.status is SpecStatus.UNSUPPORTED
+    assert says in "\n".join(found.reasons)
+    assert [task.id for task in found.tasks] == ["a", "b/c"]
+    assert all(task.definition is None and task.reasons for task in found.tasks)
+
+
+def test_a_file_is_as_good_as_its_worst_task() -> None:
+    data = yaml.safe_load(textwrap.dedent(PLAIN))
+    data["tasks"].append(data["tasks"][0] | {"id": "judged", "scorers": [{"name": "model_graded_qa"}]})
+    assert parse(json.dumps(data).encode()).status is SpecStatus.NEEDS_JUDGE
+    data["tasks"].append(data["tasks"][0] | {"id": "broken", "scorers": []})
+    found = parse(json.dumps(data).encode())
+    assert [task.status.value for task in found.tasks] == ["runnable", "needs_judge", "invalid"]
+    assert found.status is SpecStatus.INVALID
+
+
+def test_what_is_only_odd_is_a_warning() -> None:
+    found = with_task(
+        id=None,
+        shuffle_choices=True,
+        field_spec={"input": "q", "sandbox": "docker"},
+        solvers=[{"name": "prompt_template", "args": {"template": "Answer \\boxed{}."}}, {"name": "generate"}],
+    )
+    assert found.status is SpecStatus.RUNNABLE
+    text = "\n".join(found.tasks[0].warnings)
+    for said in ("id is missing", "nothing to shuffle", "sandbox", "no target", "no {prompt}", "double the braces"):
+        assert said in text
+
+
+def test_names_are_cleaned_before_anybody_sees_them() -> None:
+    found = spec('name: "\\e[31mred\\u202E"\ntasks: [{id: x}]\nevaluation_framework: "evil\\e[2J"')
+    assert found.name == "red"
+    assert found.framework == "evil"
+    assert "\x1b" not in "".join(found.reasons)
+
+
+def test_every_solver_and_scorer_that_inspect_allows_is_known_with_its_arguments() -> None:
+    for kind, names in _KNOWN_NAMES.items():
+        for name in names:
+            known, takes_any = _parameters(kind.removesuffix("s"), name)
+            assert known or takes_any or name in {"exact", "choice"}
+
+
+def test_reading_results_and_foreign_specs_does_not_import_inspect(tmp_path: Path) -> None:
+    program = (
+        "import sys, specs.check, specs.eval_results, specs.leaderboard, specs.messages, specs.eval_yaml as e;"
+        "e.parse(b'evaluation_framework: mteb\\ntasks: [{id: x}]');"
+        "sys.exit('inspect_ai' in sys.modules)"
+    )
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
+
+
+KEYS = st.sampled_from(["id", "field_spec", "solvers", "scorers", "epochs", "epoch_reducer", "choices", "name", "args"])
+WORDS = st.sampled_from(
+    ["generate", "match", "choice", "multiple_choice", "model_graded_qa", "{", "{x.y}", "pass_at_2"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | WORDS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+STEPS = st.lists(st.fixed_dictionaries({"name": WORDS}, optional={"args": VALUES}), max_size=2)
+TASKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": VALUES,
+        "field_spec": st.just({"input": "q", "target": "a"}) | VALUES,
+        "solvers": STEPS | VALUES,
+        "scorers": STEPS | VALUES,
+        "epochs": VALUES,
+        "epoch_reducer": WORDS,
+    },
+)
+
+
+@given(st.lists(TASKS | VALUES, max_size=3), VALUES)
+def test_no_structure_raises(tasks: list[object], other: object) -> None:
+    data = {"name": other, "evaluation_framework": "inspect-ai", "tasks": tasks, "metrics": other}
+    found = parse(yaml.safe_dump(data).encode())
+    assert found.status in SpecStatus
+    assert (found.status is SpecStatus.RUNNABLE) == (not found.reasons)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(text: bytes) -> None:
+    assert parse(text).status in SpecStatus
