@@ -1,7 +1,7 @@
 """Sampling settings: what decides a model's answers besides its weights and its prompt.
 
-An eval.yaml does not carry them, so they come from policy, else from the model's `generation_config.json`, else from
-vLLM's defaults. They are resolved before a run, sent with every request and recorded.
+An eval.yaml seldom carries them (an argument of its solvers can), so they come from policy, else from the model's
+`generation_config.json`, else from vLLM's defaults. They are resolved before a run, sent with every request and recorded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from specs.model import Contract
 
-SamplingSource = Literal["policy", "generation_config", "vllm_default"]
+SamplingSource = Literal["spec", "policy", "generation_config", "vllm_default"]
 
 
 class GenerationSettings(Contract):

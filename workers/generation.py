@@ -1,0 +1,113 @@
+"""The sampling settings of a run: the spec's own, else policy's, else the model's, else vLLM's.
+
+vLLM (0.32) takes defaults from the model's generation_config.json: repetition, presence and frequency penalty,
+temperature, top_k, top_p, min_p and max_new_tokens (`ModelConfig.get_diff_sampling_param` in vllm/config/model.py). It
+does not look at `do_sample`: a model that says `do_sample: false` and no temperature is sampled at vLLM's default, 1.0.
+So it is here, because so it is for everybody who serves the model with vLLM. Policy's temperature 0 means greedy.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inspect_ai._eval.task.hf import HFTask
+from inspect_ai.model import GenerateConfigArgs
+from pydantic import ValidationError
+
+from specs.generation import EffectiveGeneration, GenerationSettings, SamplingSource
+from workers.errors import ModelError
+
+VLLM_DEFAULTS: Mapping[str, float | int | None] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "max_tokens": None,
+}
+"""What vLLM (0.32) uses when nobody says anything: `ChatCompletionRequest._DEFAULT_SAMPLING_PARAMS` in
+vllm/entrypoints/openai/chat_completion/protocol.py. A copy, because importing that takes 20 s; a test compares."""
+
+_INTEGERS = frozenset({"top_k", "max_tokens"})
+_ANSWERING = frozenset({"generate", "multiple_choice"})
+
+
+def generation_config(snapshot: Path) -> dict[str, object]:
+    """The model's generation_config.json; empty where it has none.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    file = snapshot / "generation_config.json"
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"generation_config.json cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError("generation_config.json is not a JSON object")
+    return config
+
+
+def resolve(policy: GenerationSettings, task: HFTask, model: Mapping[str, object], seed: int) -> EffectiveGeneration:
+    """The settings that a run sends with every request, and where each came from.
+
+    Raises:
+        ModelError: the model's own settings are no settings.
+    """
+    # The argument of a solver goes before everything else in Inspect; the last one that answers has the last word.
+    spec = {key: value for solver in task.solvers if solver.name in _ANSWERING for key, value in solver.args.items()}
+    model = {"max_tokens": model.get("max_new_tokens"), **{k: v for k, v in model.items() if k != "max_tokens"}}
+    values: dict[str, Any] = {}
+    sources: dict[str, SamplingSource] = {}
+    for name, default in VLLM_DEFAULTS.items():
+        if name in spec and spec[name] is not None:
+            values[name], sources[name] = spec[name], "spec"
+        elif (chosen := getattr(policy, name)) is not None:
+            values[name], sources[name] = chosen, "policy"
+        elif model.get(name) is not None:
+            values[name], sources[name] = _number(name, model[name]), "generation_config"
+        else:
+            values[name], sources[name] = default, "vllm_default"
+    if isinstance(spec.get("seed"), int):
+        seed, sources["seed"] = spec["seed"], "spec"
+    try:
+        return EffectiveGeneration.model_validate({**values, "seed": seed, "sources": sources}, strict=False)
+    except ValidationError as error:
+        raise ModelError(f"the sampling settings make no sense: {error}") from error
+
+
+def request_arguments(settings: EffectiveGeneration) -> GenerateConfigArgs:
+    """The settings as Inspect sends them; what OpenAI's API has no name for goes into the body as it is."""
+    arguments: GenerateConfigArgs = {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "presence_penalty": settings.presence_penalty,
+        "frequency_penalty": settings.frequency_penalty,
+        "seed": settings.seed,
+        "extra_body": {
+            "top_k": settings.top_k,
+            "min_p": settings.min_p,
+            "repetition_penalty": settings.repetition_penalty,
+        },
+    }
+    if settings.max_tokens is not None:
+        arguments["max_tokens"] = settings.max_tokens
+    return arguments
+
+
+def _number(name: str, value: object) -> float | int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ModelError(f"generation_config.json: {name} must be a number")
+    if name in _INTEGERS:
+        if value != int(value):
+            raise ModelError(f"generation_config.json: {name} must be a whole number")
+        return int(value)
+    return float(value)

@@ -1,0 +1,135 @@
+"""A process that stands between a worker and what it starts, and leaves nothing behind.
+
+Run as a script, by path, with the standard library alone: `python -I guard.py GRACE_SECONDS COMMAND…`. It starts the
+command and ends with its exit status (128 plus the signal, for a signal). The command's whole tree of processes ends
+with it: when the command ends, when the guard gets SIGTERM or SIGINT, and when standard input closes, which it does
+when whoever started the guard dies, however suddenly. vLLM needs this: its EngineCore and its workers outlive a
+`kill -9` of the API server and keep their memory (https://github.com/vllm-project/vllm/issues/55510).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    # Elsewhere than on Linux there is no such call; the guard then ends the direct child and its process group only.
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _die_with_guard() -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _descendants() -> list[int]:
+    """Every process below this one. Orphans among them are ours too: this process is their subreaper."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name in parentheses may hold anything; what follows the last one is: state, parent, …
+            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found: list[int] = []
+    todo = [os.getpid()]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _reap(main: int) -> int | None:
+    """Collect what has ended; the exit status of `main` if it is among it."""
+    status: int | None = None
+    while True:
+        try:
+            pid, raw = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return status
+        if pid == 0:
+            return status
+        if pid == main:
+            code = os.waitstatus_to_exitcode(raw)
+            status = 128 - code if code < 0 else code
+
+
+def _kill_all() -> None:
+    """End every descendant. Repeats, because one may fork between the look and the signal."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            for descendant in _descendants():
+                try:
+                    os.kill(descendant, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.02)
+
+
+def _wait_for_end_or_order(main: int, wakeup: int, asked: list[int]) -> int | None:
+    """The exit status of `main`, or None once the guard is to stop it."""
+    while True:
+        ready, _, _ = select.select([0, wakeup], [], [])
+        status = _reap(main)
+        if status is not None:
+            return status
+        if wakeup in ready:
+            os.read(wakeup, 4096)
+        if asked or (0 in ready and not os.read(0, 4096)):
+            return None
+
+
+def _stop(main: int, grace_seconds: float) -> int:
+    """Ask `main` to end; the exit status it then has, or that of SIGKILL."""
+    os.kill(main, signal.SIGTERM)
+    deadline = time.monotonic() + grace_seconds
+    while time.monotonic() < deadline:
+        status = _reap(main)
+        if status is not None:
+            return status
+        time.sleep(0.05)
+    return 128 + signal.SIGKILL
+
+
+def run(grace_seconds: float, command: list[str]) -> int:
+    """Start `command`, see to its end, and return its exit status."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    wakeup, wakeup_write = os.pipe()
+    os.set_blocking(wakeup_write, False)
+    signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+    asked: list[int] = []
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _: asked.append(received))
+    try:
+        # The guard has one thread, so running Python between fork and exec is safe.
+        main = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_guard).pid  # noqa: PLW1509
+    except OSError as error:
+        sys.stderr.write(f"guard: cannot start {command[0]}: {error}\n")
+        return 127
+    status = _wait_for_end_or_order(main, wakeup, asked)
+    if status is None:
+        status = _stop(main, grace_seconds)
+    _kill_all()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run(float(sys.argv[1]), sys.argv[2:]))

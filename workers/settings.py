@@ -1,0 +1,85 @@
+"""A worker's settings: from the environment (`REPROFARM_WORKER_…`), or from one YAML file named there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from specs.errors import PolicyError
+
+PREFIX = "REPROFARM_WORKER_"
+
+
+class WorkerSettings(BaseSettings):
+    """Everything that a worker is told. Unknown keys in the file are errors; the environment wins over the file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True, env_ignore_empty=True
+    )
+
+    settings_file: Path | None = None
+    """A YAML file with these settings, without the prefix."""
+
+    broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Of Redis; it can hold a password."""
+
+    pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")] = "cpu"
+    """The pool that this worker belongs to; its queue is `pool.NAME`."""
+
+    hub_endpoint: str = "https://huggingface.co"
+    hub_token: SecretStr | None = None
+    """For gated and private repos; reading is enough. Never passed on to what runs a model or a spec."""
+
+    evidence_url: str = "file:///var/lib/reprofarm/evidence"
+    """Where logs are stored: any URL that fsspec knows, such as `s3://bucket/evidence`."""
+
+    cache_folder: Path = Path("/var/lib/reprofarm/cache")
+    """Model and dataset snapshots."""
+
+    state_folder: Path = Path("/var/lib/reprofarm/worker")
+    """Engine logs, and a folder for each running attempt."""
+
+    max_dataset_gib: Annotated[float, Field(gt=0)] = 20.0
+    """A dataset repo above that size is not downloaded."""
+
+    max_dataset_rows: Annotated[int, Field(gt=0)] = 1_000_000
+    """A split with more rows is not run."""
+
+    max_cell_mib: Annotated[float, Field(gt=0)] = 16.0
+    """A row in which one field of the sample is larger is not run."""
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue that this worker consumes."""
+        return f"pool.{self.pool}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over the file that either names."""
+        named = {**env_settings(), **init_settings()}.get("settings_file")
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=named)) if named else sources
+
+
+def read_settings() -> WorkerSettings:
+    """The settings of this process.
+
+    Raises:
+        PolicyError: a setting is wrong or unknown; the operator must act.
+    """
+    try:
+        return WorkerSettings()
+    except ValidationError as error:
+        # Without the values: one of them may be a password.
+        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise PolicyError(f"worker settings ({PREFIX}…): {faults}") from None

@@ -1,0 +1,79 @@
+"""A cheap look at a model's weights before an engine is started for them: headers, not tensors.
+
+Format of a safetensors file (https://huggingface.co/docs/safetensors): eight bytes with the length of a JSON header,
+the header with each tensor's dtype, shape and place, the tensors. A cut-off or overwritten file shows in its header or
+in its length, and an engine takes minutes to say the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+
+from specs.text import clean
+from workers.errors import ModelError
+
+_MAX_HEADER_BYTES = 100_000_000
+"""The limit of the safetensors library itself."""
+
+_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64} | {
+    "F16": 16,
+    "BF16": 16,
+    "F32": 32,
+    "F64": 64,
+}
+"""Bits of one element, for the plain dtypes; the newer packed ones are left to the engine."""
+
+
+def check_weights(folder: Path) -> None:
+    """Look at every safetensors file of a model.
+
+    Raises:
+        ModelError: there is none, or one of them cannot be what it says.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(
+            "the repo has no safetensors file at its top level; weights in other formats can carry code and are not run"
+        )
+    for file in files:
+        try:
+            _check_file(file)
+        except (OSError, ValueError, TypeError, KeyError, struct.error) as error:
+            reason = clean(str(error), 300) or type(error).__name__
+            raise ModelError(f"{file.name} is not a sound safetensors file: {reason}") from error
+    _check_index(folder, {file.name for file in files})
+
+
+def _check_file(file: Path) -> None:
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        (length,) = struct.unpack("<Q", content.read(8))
+        if length > min(size, _MAX_HEADER_BYTES):
+            raise ValueError(f"its header should have {length} bytes, the whole file has {size}")
+        header = json.loads(content.read(length))
+    end = 0
+    for name, tensor in header.items():
+        if name == "__metadata__":
+            continue
+        start, stop = tensor["data_offsets"]
+        bits = _BITS.get(tensor["dtype"])
+        if bits is not None and (stop - start) * 8 != math.prod(tensor["shape"]) * bits:
+            raise ValueError(f"tensor {clean(name, 100)} does not have the size of its shape")
+        end = max(end, stop)
+    if size != 8 + length + end:
+        raise ValueError(f"the header tells of {8 + length + end} bytes, the file has {size}")
+
+
+def _check_index(folder: Path, present: set[str]) -> None:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    try:
+        wanted = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{index.name} cannot be read: {clean(str(error), 300)}") from error
+    if missing := sorted(map(str, wanted - present)):
+        raise ModelError(f"{index.name} names files that the repo does not have: {clean(', '.join(missing), 300)}")
