@@ -6,15 +6,20 @@ Format: a compact JWS (RFC 7515) signed with EdDSA over Ed25519 (RFC 8037), whos
 
 from __future__ import annotations
 
+import base64
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field, ValidationError
 
+from specs.decision import as_proportion
 from specs.errors import TokenError
 from specs.measurement import CommitId, Proportion, Sha256
 from specs.model import Contract
+from specs.text import clean
 
 ALGORITHM = "EdDSA"
 """The only one accepted: a token cannot choose a weaker one, nor `none`."""
@@ -23,6 +28,11 @@ TYPE = "reprofarm-attestation+jwt"
 """The `typ` header, so that no other JWT signed with the same key passes for a badge (RFC 8725, section 3.11)."""
 
 MAX_TOKEN_CHARS = 16_384
+
+# Without padding, as RFC 7515 has it: one token has one spelling.
+_COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# 32 bytes; the last character carries four bits.
+_ED25519_X = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 
 
 class Attestation(Contract):
@@ -44,13 +54,13 @@ class Attestation(Contract):
     task: str | None
     dataset_revision: CommitId
     spec_sha256: Sha256
-    claimed_value: float
+    claimed_value: Annotated[float, Field(allow_inf_nan=False)]
     """As it stands in the claim."""
 
     scale: Literal["fraction", "percent"]
     claimed: Proportion
     reproduced: Proportion
-    standard_error: Annotated[float, Field(ge=0)] | None
+    standard_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     samples_used: Annotated[int, Field(ge=1)]
     population: Annotated[int, Field(ge=1)]
     tolerance: Annotated[float, Field(gt=0, le=1)]
@@ -75,17 +85,19 @@ class Expected:
 def verify(token: str, jwks: dict[str, object], expected: Expected | None = None) -> Attestation:
     """The facts of a token, once it is proven.
 
-    1. The token is short enough, and a JWS whose header names EdDSA, this type and a key.
-    2. That key is in `jwks`: an Ed25519 signature key.
+    1. The token is short enough, and a compact JWS in its one canonical spelling, whose header names EdDSA, this type
+       and a key, and asks for no extension.
+    2. That key is in `jwks`, once: an Ed25519 signature key.
     3. Its signature over the exact header and payload bytes is right.
-    4. The payload is an attestation of a known version, and says itself that the score matched.
+    4. The payload is an attestation of a known version, and its own figures agree: the claimed proportion is the
+       claimed value on its scale, and the score matched within the tolerance.
     5. It is about what `expected` asks for.
 
     Raises:
-        TokenError: the first step that fails, in words.
+        TokenError: the first step that fails, in words. Nothing else, whatever `token` and `jwks` hold.
     """
-    header = _header(token)
-    key = _key(jwks, str(header["kid"]))
+    key_id = _key_id(token)
+    key = _key(jwks, key_id)
     try:
         payload = jwt.decode(
             token,
@@ -96,45 +108,67 @@ def verify(token: str, jwks: dict[str, object], expected: Expected | None = None
         )
     except jwt.InvalidSignatureError as error:
         raise TokenError("the signature is not that of this token: it was altered, or signed by another key") from error
-    except jwt.InvalidTokenError as error:
-        raise TokenError(f"not a token of this form: {error}") from error
+    except (jwt.InvalidTokenError, RecursionError) as error:
+        raise TokenError(f"not a token of this form: {_in_words(error)}") from error
     try:
         attestation = Attestation.model_validate(payload)
     except ValidationError as error:
-        raise TokenError(f"signed, but not an attestation of version 1: {error}") from error
-    if abs(attestation.reproduced - attestation.claimed) > attestation.tolerance + 1e-12:
-        raise TokenError("signed, but its own figures do not match within its tolerance")
+        raise TokenError(f"signed, but not an attestation of version 1: {_in_words(error)}") from error
+    _check_figures(attestation)
     _check_subject(attestation, expected or Expected())
     return attestation
 
 
-def _header(token: str) -> dict[str, object]:
+def _key_id(token: str) -> str:
     if len(token) > MAX_TOKEN_CHARS:
         raise TokenError(f"longer than {MAX_TOKEN_CHARS} characters")
+    if not _COMPACT_JWS.fullmatch(token):
+        raise TokenError("not a compact JWS: three base64url parts with dots between them")
     try:
         header: dict[str, object] = jwt.get_unverified_header(token)
     except jwt.InvalidTokenError as error:
-        raise TokenError(f"not a compact JWS: {error}") from error
+        raise TokenError(f"not a compact JWS: {_in_words(error)}") from error
     if header.get("alg") != ALGORITHM:
-        raise TokenError(f"signed with {header.get('alg')!r}; only {ALGORITHM} counts")
+        raise TokenError(f"signed with {_shown(header.get('alg'))}; only {ALGORITHM} counts")
     if header.get("typ") != TYPE:
-        raise TokenError(f"a token of type {header.get('typ')!r}, not {TYPE!r}")
-    if not isinstance(header.get("kid"), str):
+        raise TokenError(f"a token of type {_shown(header.get('typ'))}, not {TYPE!r}")
+    if "crit" in header or "b64" in header:
+        raise TokenError("its header asks for an extension of JWS; attestations use none")
+    key_id = header.get("kid")
+    if not isinstance(key_id, str) or not key_id:
         raise TokenError("names no key")
-    return header
+    return key_id
 
 
-def _key(jwks: dict[str, object], key_id: str) -> jwt.PyJWK:
-    keys = jwks.get("keys")
-    for entry in keys if isinstance(keys, list) else []:
-        if isinstance(entry, dict) and entry.get("kid") == key_id:
-            if (entry.get("kty"), entry.get("crv")) != ("OKP", "Ed25519") or entry.get("use", "sig") != "sig":
-                raise TokenError(f"key {key_id!r} is not an Ed25519 signature key")
-            try:
-                return jwt.PyJWK(entry, algorithm=ALGORITHM)
-            except jwt.PyJWTError as error:
-                raise TokenError(f"key {key_id!r} cannot be read: {error}") from error
-    raise TokenError(f"signed by key {key_id!r}, which is not among the trusted keys")
+def _key(jwks: dict[str, object], key_id: str) -> Ed25519PublicKey:
+    keys = jwks.get("keys") if isinstance(jwks, dict) else None
+    found = [
+        key for key in (keys if isinstance(keys, list) else []) if isinstance(key, dict) and key.get("kid") == key_id
+    ]
+    if not found:
+        raise TokenError(f"signed by key {_shown(key_id)}, which is not among the trusted keys")
+    if len(found) > 1:
+        raise TokenError(f"the trusted keys hold key {_shown(key_id)} more than once")
+    key = found[0]
+    if (key.get("kty"), key.get("crv")) != ("OKP", "Ed25519") or key.get("use", "sig") != "sig":
+        raise TokenError(f"key {_shown(key_id)} is not an Ed25519 signature key")
+    x = key.get("x")
+    if not isinstance(x, str) or not _ED25519_X.fullmatch(x):
+        raise TokenError(f"key {_shown(key_id)} cannot be read: its x is not 32 bytes in base64url")
+    return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(x + "="))
+
+
+def _check_figures(attestation: Attestation) -> None:
+    # 1e-12 absorbs what float arithmetic adds to an exact difference.
+    proportion = as_proportion(attestation.claimed_value, attestation.scale)
+    if proportion is None or abs(proportion - attestation.claimed) > 1e-12:
+        raise TokenError(
+            f"signed, but {attestation.claimed_value!r} as a {attestation.scale} is not its claimed proportion"
+        )
+    if attestation.samples_used > attestation.population:
+        raise TokenError("signed, but it used more samples than there are")
+    if abs(attestation.reproduced - attestation.claimed) > attestation.tolerance + 1e-12:
+        raise TokenError("signed, but its own figures do not match within its tolerance")
 
 
 def _check_subject(attestation: Attestation, expected: Expected) -> None:
@@ -145,4 +179,15 @@ def _check_subject(attestation: Attestation, expected: Expected) -> None:
         ("value", expected.value, attestation.claimed_value),
     ):
         if wanted is not None and wanted != found:
-            raise TokenError(f"about another {name}: {found!r}, not {wanted!r}")
+            raise TokenError(f"about another {name}: {_shown(found)}, not {_shown(wanted)}")
+
+
+def _shown(value: object) -> str:
+    return clean(repr(value), 120)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 300)
+    return clean(str(error), 300)

@@ -36,6 +36,10 @@ class TokenError(ReprofarmError):
     """A verifyToken does not prove what it should."""
 
 
+class EvidenceError(ReprofarmError):
+    """A run's log is not there, or does not bear out what its worker reported; says which check failed."""
+
+
 class HubAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mistake
     """The Hub does not answer or asks for patience; wait and try again."""
 
