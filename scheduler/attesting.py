@@ -1,0 +1,63 @@
+"""What a badge states: the facts of a verified claim, gathered from its verdict, its rules and its reproduction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from scheduler.admission import Rules
+from scheduler.database.tables import Claim, Reproduction, VerdictRow
+from specs.attestation import Attestation
+from specs.measurement import Measurement
+from specs.verdict import Outcome, Verdict
+
+
+def evidence_url(public_url: str, sha256: str) -> str:
+    """Where the API serves a log."""
+    return f"{public_url.rstrip('/')}/v1/evidence/{sha256}"
+
+
+def attest(
+    public_url: str, badge_id: str, at: datetime, claim: Claim, reproduction: Reproduction, row: VerdictRow
+) -> Attestation:
+    """The statement to be signed.
+
+    Raises:
+        ValueError: the verdict is not a verified one with its figures and evidence.
+    """
+    comparison = Verdict.model_validate(row.verdict, strict=False).comparison
+    if (
+        row.outcome != Outcome.VERIFIED
+        or comparison is None
+        or comparison.reproduced is None
+        or claim.dataset_id is None
+        or claim.value is None
+        or reproduction.evidence_sha256 is None
+    ):
+        raise ValueError(f"claim {claim.claim_id} has no verified figures to attest")
+    rules = Rules.model_validate(claim.rules, strict=False)
+    measurement = Measurement.model_validate(reproduction.measurement, strict=False)
+    return Attestation(
+        iss=public_url,
+        iat=int(at.timestamp()),
+        jti=badge_id,
+        model=claim.model_id,
+        model_revision=reproduction.model_revision,
+        dataset=claim.dataset_id,
+        task=claim.task_id,
+        dataset_revision=reproduction.dataset_revision,
+        spec_sha256=reproduction.spec_sha256,
+        claimed_value=claim.value,
+        scale=rules.scale,
+        claimed=comparison.claimed,
+        reproduced=comparison.reproduced,
+        standard_error=comparison.standard_error,
+        samples_used=comparison.samples_used,
+        population=comparison.population,
+        tolerance=comparison.tolerance,
+        alpha=comparison.alpha,
+        evidence_sha256=reproduction.evidence_sha256,
+        evidence_url=evidence_url(public_url, reproduction.evidence_sha256),
+        policy_sha256=rules.policy_sha256,
+        versions=measurement.circumstances.versions,
+        seed=reproduction.seed,
+    )

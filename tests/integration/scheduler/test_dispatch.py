@@ -1,0 +1,230 @@
+"""From planned claims to messages, and what happens when messages or workers get lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from deploy.localhub.names import RepoName, RepoType
+from scheduler import outbox
+from scheduler.collecting import Stale, alive
+from scheduler.database.tables import Attempt, OutboxRow, Reproduction, now
+from scheduler.dispatching import AHEAD, dispatch
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.reaping import reap
+from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+TASKS = """\
+evaluation_framework: inspect-ai
+tasks:
+""" + "".join(
+    f"""\
+  - id: task{n}
+    field_spec: {{input: question, target: answer}}
+    solvers: [{{name: generate}}]
+    scorers: [{{name: includes}}]
+"""
+    for n in range(3)
+)
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+    """Two models with claims on two tasks each, found and planned."""
+    with control_plane(tmp_path) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, "acme/bench", TASKS)
+        for name in ("one", "two"):
+            model = add_model(hub, f"tiny/{name}", name.encode())
+            submit(hub, model, entry("acme/bench", 50, task="task0") + entry("acme/bench", 60, task="task1"))
+        plane.scan()
+        plane.plan()
+        yield plane
+
+
+def reproductions(farm: ControlPlane) -> list[Reproduction]:
+    with farm.database.reading() as session:
+        return list(session.scalars(select(Reproduction).order_by(Reproduction.created_at)))
+
+
+def messages(farm: ControlPlane) -> list[RunBatch]:
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
+        return [RunBatch.decode(row.body) for row in rows]
+
+
+def heartbeat(batch: RunBatch, worker: str) -> AttemptsAlive:
+    progress = tuple(Progress(ref=order.ref, stage=Stage.RUNNING, samples_done=1) for order in batch.orders)
+    return AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress)
+
+
+def expire_leases(farm: ControlPlane) -> None:
+    """Let every lease run out, without waiting for it."""
+    with farm.database.transaction() as session:
+        session.execute(
+            update(Reproduction)
+            .where(Reproduction.lease_until.is_not(None))
+            .values(lease_until=now() - timedelta(seconds=1))
+        )
+
+
+def let_back_off_pass(farm: ControlPlane) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(not_before=None))
+
+
+def nothing_queued(_queue: str) -> set[str]:
+    return set()
+
+
+def test_reproductions_of_one_model_travel_together(farm: ControlPlane) -> None:
+    assert dispatch(farm.database, farm.policy) == 2
+    one, two = messages(farm)
+    assert {one.model.model_id, two.model.model_id} == {"tiny/one", "tiny/two"}
+    assert [len(batch.orders) for batch in (one, two)] == [2, 2]
+    assert {row.state for row in reproductions(farm)} == {ReproductionState.DISPATCHED}
+
+
+def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    for n in range(5):
+        submit(hub, add_model(hub, f"more/model{n}", str(n).encode()), entry("acme/bench", 50, task="task0"))
+    farm.scan()
+    farm.plan()
+    dispatch(farm.database, farm.policy)
+    assert len(messages(farm)) == AHEAD
+    alive(farm.database, farm.policy, heartbeat(messages(farm)[0], "w1"))
+    dispatch(farm.database, farm.policy)
+    assert len(messages(farm)) == AHEAD + 1
+
+
+def test_claims_on_the_same_task_share_a_reproduction(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    model = add_model(hub, "tiny/three")
+    submit(hub, model, entry("acme/bench", 50, task="task2"))
+    submit(hub, model, entry("acme/bench", 90, task="task2"), author="other", create_pr=True, name="more.yaml")
+    farm.scan()
+    farm.plan()
+    mine = [claim for claim in farm.claims() if claim.model_id == "tiny/three"]
+    assert [claim.state for claim in mine] == [ClaimState.PLANNED, ClaimState.PLANNED]
+    assert len({claim.reproduction_id for claim in mine}) == 1
+
+
+def test_a_heartbeat_takes_the_lease_and_shows_progress(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = messages(farm)[0]
+    assert alive(farm.database, farm.policy, heartbeat(batch, "w1")) == []
+    running = [row for row in reproductions(farm) if row.state == ReproductionState.RUNNING]
+    assert {row.worker for row in running} == {"w1"}
+    assert len(running) == len(batch.orders)
+    with farm.database.reading() as session:
+        attempt = session.get_one(Attempt, (running[0].reproduction_id, 1))
+    assert (attempt.worker, attempt.stage, attempt.samples_done) == ("w1", "running", 1)
+
+
+def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = messages(farm)[0]
+    alive(farm.database, farm.policy, heartbeat(batch, "first"))
+    stale = alive(farm.database, farm.policy, heartbeat(batch, "second"))
+    assert stale == [Stale(order.ref, "second") for order in batch.orders]
+    assert {row.worker for row in reproductions(farm) if row.worker} == {"first"}
+
+
+def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = messages(farm)[0]
+    alive(farm.database, farm.policy, heartbeat(batch, "gone"))
+    expire_leases(farm)
+    reap(farm.database, farm.policy, lambda _queue: {b.batch_id for b in messages(farm)})
+    let_back_off_pass(farm)
+    dispatch(farm.database, farm.policy)
+    again = messages(farm)[-1]
+    assert {order.ref.attempt for order in again.orders} == {2}
+    # The old worker wakes up: its heartbeat renews nothing, and it hears so.
+    assert len(alive(farm.database, farm.policy, heartbeat(batch, "gone"))) == len(batch.orders)
+    assert alive(farm.database, farm.policy, heartbeat(again, "new")) == []
+
+
+def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    expire_leases(farm)
+    assert reap(farm.database, farm.policy, nothing_queued) == 4
+    dispatch(farm.database, farm.policy)
+    assert len(messages(farm)) == 4
+    assert {(row.attempt, row.failures) for row in reproductions(farm)} == {(2, 0)}
+
+
+def test_a_message_that_still_waits_in_the_broker_is_left_alone(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    expire_leases(farm)
+    waiting = {batch.batch_id for batch in messages(farm)}
+    assert reap(farm.database, farm.policy, lambda _queue: waiting) == 0
+    assert {row.state for row in reproductions(farm)} == {ReproductionState.DISPATCHED}
+
+
+def test_losing_workers_again_and_again_ends_as_failed_and_never_as_a_mismatch(farm: ControlPlane) -> None:
+    for _ in range(farm.policy.run.attempts):
+        let_back_off_pass(farm)
+        dispatch(farm.database, farm.policy)
+        for batch in messages(farm)[-2:]:
+            alive(farm.database, farm.policy, heartbeat(batch, "mortal"))
+        expire_leases(farm)
+        reap(farm.database, farm.policy, nothing_queued)
+    assert {row.state for row in reproductions(farm)} == {ReproductionState.FAILED}
+    reasons = {claim.reason for claim in farm.claims()}
+    assert all(reason.startswith("failed: lost: worker mortal") for reason in reasons), reasons
+
+
+def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = next(b for b in messages(farm) if b.model.model_id == "tiny/one")
+    alive(farm.database, farm.policy, heartbeat(batch, "w1"))
+    hub = farm.served.local
+    submit(hub, RepoName(RepoType.MODEL, "tiny/one"), entry("acme/bench", 50, task="task0"))
+    farm.scan()
+    reap(farm.database, farm.policy, nothing_queued)
+    stale = alive(farm.database, farm.policy, heartbeat(batch, "w1"))
+    assert len(stale) == 1
+    cancelled = [row for row in reproductions(farm) if row.state == ReproductionState.CANCELLED]
+    assert [row.task_id for row in cancelled] == ["task1"]
+
+
+def test_nothing_is_sent_that_was_not_committed(farm: ControlPlane) -> None:
+    def dies() -> None:
+        with farm.database.transaction() as session:
+            outbox.put(session, queue="q", task="t", body={})
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        dies()
+    sent: list[str] = []
+    outbox.relay(farm.database, lambda **message: sent.append(message["task"]))
+    assert sent == []
+
+
+def test_a_broker_that_is_down_gets_the_message_when_it_is_back(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+
+    def down(**_message: object) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        outbox.relay(farm.database, down)
+    sent: list[str] = []
+    outbox.relay(farm.database, lambda **message: sent.append(message["message_id"]))
+    assert sent == [batch.batch_id for batch in messages(farm)]
+    outbox.relay(farm.database, lambda **message: sent.append(message["message_id"]))
+    assert len(sent) == 2, "what was sent is not sent again"
+
+
+def test_a_heartbeat_about_an_unknown_reproduction_is_answered_with_stop(farm: ControlPlane) -> None:
+    ref = AttemptRef(reproduction_id="never-heard-of", attempt=1)
+    message = AttemptsAlive(worker="w", batch_id="b", pool="cpu", progress=(Progress(ref=ref, stage=Stage.RUNNING),))
+    assert alive(farm.database, farm.policy, message) == [Stale(ref, "w")]
