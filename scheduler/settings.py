@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     """Where the API is reached from outside: issuer of badges and base of evidence links."""
 
+    api_host: str = "127.0.0.1"
+    """Where the API listens."""
+
+    api_port: int = Field(default=8000, ge=0, le=65_535)
     request_seconds: float = Field(default=30.0, gt=0)
     """Patience with one request to the Hub."""
 

@@ -1,0 +1,1 @@
+"""The farm's API: what it knows, as JSON. It reads; nothing here writes."""

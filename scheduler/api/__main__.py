@@ -1,0 +1,18 @@
+"""`python -m scheduler.api`: serve the API where the settings say."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from scheduler.api.app import create_app
+from scheduler.settings import read_settings
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = read_settings()
+    uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, server_header=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The app: routes by resource, errors as problems, one database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from scheduler import metrics
+from scheduler.api import (
+    badges,
+    benchmarks,
+    claims,
+    events,
+    evidence,
+    health,
+    keys,
+    problems,
+    reproductions,
+    verdicts,
+)
+from scheduler.api.source import Source
+from scheduler.database.session import Database
+from scheduler.settings import Settings, read_settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API of the farm that `settings` describe."""
+    source = Source(settings, Database(settings.database_url))
+    app = FastAPI(
+        title="reprofarm",
+        version=version("reprofarm"),
+        description="Claims, their reproductions, verdicts and badges. Version 1: fields are added, never changed.",
+        # Their pages load scripts from a foreign host.
+        docs_url=None,
+        redoc_url=None,
+        responses=problems.DESCRIBED,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=_lifespan,
+    )
+    app.state.source = source
+    app.state.metrics = metrics.registry(source.database)
+    problems.install(app)
+    for part in (claims, reproductions, verdicts, badges, events, benchmarks, evidence, keys, health):
+        app.include_router(part.router)
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """For `uvicorn --factory`."""
+    return create_app(read_settings())
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.source.database.engine.dispose()

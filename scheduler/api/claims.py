@@ -1,0 +1,98 @@
+"""Claims: what was submitted, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Session
+
+from scheduler.api import pages, queue
+from scheduler.api.ids import IdOrStart, whole_id
+from scheduler.api.source import Reading, TheSource
+from scheduler.api.views import ClaimRow, Run, claim_view
+from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow
+from specs.api_v1 import ClaimStateName, ClaimView, Page
+from specs.verdict import Outcome
+
+router = APIRouter(prefix="/v1/claims", tags=["claims"])
+
+Wanted = Annotated[str | None, Query(max_length=200)]
+
+
+@router.get("")
+def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
+    source: TheSource,
+    session: Reading,
+    model: Wanted = None,
+    dataset: Wanted = None,
+    task: Wanted = None,
+    state: ClaimStateName | None = None,
+    outcome: Outcome | None = None,
+    submitter: Wanted = None,
+    cursor: pages.Cursor = None,
+    limit: pages.Limit = 50,
+) -> Page[ClaimView]:
+    """Claims, newest first."""
+    equal: list[tuple[Any, str | None]] = [
+        (Claim.model_id, model),
+        (Claim.dataset_id, dataset),
+        (Claim.task_id, task),
+        (Claim.state, state),
+        (VerdictRow.outcome, outcome),
+        (Claim.submitter, submitter),
+    ]
+    conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+    if cursor is not None:
+        conditions.append(pages.after(cursor, Claim.created_at, Claim.claim_id))
+    newest_first = (
+        _with_parts().where(*conditions).order_by(Claim.created_at.desc(), Claim.claim_id.desc()).limit(limit + 1)
+    )
+    return pages.page(
+        Page[ClaimView],
+        _read(session, newest_first),
+        limit,
+        lambda row: claim_view(source, row),
+        lambda row: pages.encode(row.claim.created_at, row.claim.claim_id),
+    )
+
+
+@router.get("/{claim_id}")
+def show_claim(source: TheSource, session: Reading, claim_id: IdOrStart) -> ClaimView:
+    """One claim, by its id or the start of it."""
+    found = whole_id(session, Claim.claim_id, claim_id, "claim")
+    return claim_view(source, _read(session, _with_parts().where(Claim.claim_id == found))[0])
+
+
+def _with_parts() -> Select[Claim, Reproduction, Attempt, VerdictRow, Badge, Publication]:
+    """One query for all that a claim's view shows, so that a page takes as many queries as a claim."""
+    return (
+        select(Claim, Reproduction, Attempt, VerdictRow, Badge, Publication)
+        .outerjoin(Reproduction, Claim.reproduction_id == Reproduction.reproduction_id)
+        .outerjoin(
+            Attempt,
+            (Attempt.reproduction_id == Reproduction.reproduction_id) & (Attempt.number == Reproduction.attempt),
+        )
+        .outerjoin(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
+        .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
+        .outerjoin(Publication, Publication.claim_id == Claim.claim_id)
+        .options(*queue.WITHOUT_BULK)
+    )
+
+
+def _read(
+    session: Session, query: Select[Claim, Reproduction, Attempt, VerdictRow, Badge, Publication]
+) -> list[ClaimRow]:
+    found = session.execute(query).all()
+    positions = queue.positions(session, [row[1] for row in found if row[1] is not None])
+    return [
+        ClaimRow(
+            claim=claim,
+            run=Run(run, attempt, positions.get(run.reproduction_id)) if run else None,
+            verdict=verdict,
+            badge=badge,
+            publication=publication,
+        )
+        for claim, run, attempt, verdict, badge, publication in found
+    ]

@@ -1,0 +1,58 @@
+"""What happens to a claim next, or what somebody could do about it, in a sentence."""
+
+from __future__ import annotations
+
+from specs.api_v1 import PublicationView, ReproductionSummary, VerdictSummary
+from specs.verdict import Outcome
+
+BY_STATE = {
+    "submitted": "The farm plans it in its next round.",
+    "blocked": "Somebody has to act, as the reason says; the farm looks again by itself every few minutes.",
+    "rejected": "Its author corrects the file, as the reason says; the farm reads it again by itself.",
+    "withdrawn": "Nothing: its author removed or changed it.",
+}
+
+BY_OUTCOME = {
+    Outcome.VERIFIED: "Put the badge's token into the entry as `verifyToken`, and merge.",
+    Outcome.MISMATCH: (
+        "Compare the settings in the evidence with those of the claim. A corrected entry is a new claim, which the"
+        " farm runs by itself."
+    ),
+    Outcome.INCONCLUSIVE: "The reason says what was missing; the farm's operator can allow more samples or epochs.",
+    Outcome.UNSUPPORTED: "Nothing, while the reason holds. A corrected entry is a new claim, which is looked at anew.",
+    Outcome.FAILED: (
+        "It says nothing about the score. Whoever the reason names has to act: the model's author where its files are"
+        " broken, else the farm's operator."
+    ),
+}
+
+
+def next_step(
+    state: str,
+    reproduction: ReproductionSummary | None,
+    verdict: VerdictSummary | None,
+    publication: PublicationView | None,
+) -> str:
+    """The next step for a claim in `state`."""
+    if state == "planned":
+        return _of_a_run(reproduction)
+    if state != "decided" or verdict is None:
+        return BY_STATE.get(state, "")
+    if verdict.outcome is not Outcome.VERIFIED or publication is None:
+        return BY_OUTCOME[verdict.outcome]
+    if publication.state == "pending":
+        return "The farm writes it on the Hub in its next round."
+    if publication.state == "published":
+        return f"The model's owner merges what the farm opened on the Hub: {publication.url or publication.number}."
+    return "Nothing: the claim was gone or changed when the farm came to write on the Hub."
+
+
+def _of_a_run(run: ReproductionSummary | None) -> str:
+    if run is None:
+        return "The farm plans its reproduction in its next round."
+    if run.state == "running":
+        return "A worker runs it; the verdict follows by itself."
+    if run.state in ("queued", "dispatched"):
+        position = f", number {run.queue_position} there" if run.queue_position else ""
+        return f"Waits for a worker of pool {run.pool}{position}."
+    return "The run has ended; the verdict follows by itself."

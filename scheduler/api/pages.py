@@ -1,0 +1,64 @@
+"""Long lists in parts, by where the last part ended: what is added meanwhile shifts nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Query
+from sqlalchemy import ColumnElement, literal, tuple_
+
+from scheduler.api.problems import BadCursor
+from specs.api_v1 import MAX_PAGE, Page, View
+
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="So many items at most.")]
+Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")]
+
+Row = TypeVar("Row")
+Item = TypeVar("Item", bound=View)
+
+
+def encode(at: datetime, row_id: str) -> str:
+    """A cursor that stands behind one row of a list by time and id."""
+    text = f"{at.astimezone(UTC).isoformat()}|{row_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str) -> tuple[datetime, str]:
+    """Time and id of the row that a cursor stands behind.
+
+    Raises:
+        BadCursor: it is none of ours.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        time, _, row_id = text.partition("|")
+        at = datetime.fromisoformat(time)
+    except (binascii.Error, ValueError) as error:
+        raise BadCursor("not a cursor of this list; take the `next` of an earlier answer as it is") from error
+    if at.tzinfo is None or not row_id.isalnum():
+        raise BadCursor("not a cursor of this list; take the `next` of an earlier answer as it is")
+    return at, row_id
+
+
+def after(cursor: str, at: Any, row_id: Any) -> ColumnElement[bool]:  # two mapped columns, of whichever table
+    """The condition for what follows a cursor in a list, newest first, by a time and an id."""
+    then, last_id = decode(cursor)
+    # Through the columns' own types, so that it compares as it is stored.
+    return tuple_(at, row_id) < tuple_(literal(then, at.type), literal(last_id, row_id.type))
+
+
+def page(
+    form: type[Page[Item]],
+    rows: Sequence[Row],
+    limit: int,
+    view: Callable[[Row], Item],
+    cursor_of: Callable[[Row], str],
+) -> Page[Item]:
+    """The page of `rows`, of which one more than `limit` were asked for to see whether something follows."""
+    kept = rows[:limit]
+    more = len(rows) > limit
+    return form(items=tuple(view(row) for row in kept), next=cursor_of(kept[-1]) if more else None)

@@ -1,0 +1,111 @@
+"""Errors as people and programs read them: `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from specs.api_v1 import Problem
+from specs.errors import ReprofarmError
+from specs.text import clean
+
+MAX_DETAIL_CHARS = 1000
+MEDIA_TYPE = "application/problem+json"
+
+DESCRIBED: dict[int | str, dict[str, object]] = {
+    "default": {
+        "description": "What is wrong, and with what.",
+        "model": Problem,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+"""For the OpenAPI document: what every route answers where it cannot do what was asked."""
+
+log = logging.getLogger(__name__)
+
+
+class NotFound(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """There is no such thing."""
+
+
+class Ambiguous(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """The start of an id fits several things."""
+
+
+class BadCursor(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """A cursor that no list of this API gave out."""
+
+
+class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """The evidence store does not hold what it should, or does not answer."""
+
+
+STATUS: dict[type[ReprofarmError], HTTPStatus] = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    Ambiguous: HTTPStatus.CONFLICT,
+    BadCursor: HTTPStatus.BAD_REQUEST,
+    EvidenceAway: HTTPStatus.BAD_GATEWAY,
+}
+"""Exceptions of a request that was understood; all others are our fault."""
+
+
+def problem(
+    status: int, detail: str, errors: tuple[str, ...] = (), headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An error's answer."""
+    body = Problem(
+        title=HTTPStatus(status).phrase, status=status, detail=clean(detail, MAX_DETAIL_CHARS), errors=errors
+    )
+    return JSONResponse(body.model_dump(mode="json"), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of an app answered as a problem."""
+    app.add_exception_handler(ReprofarmError, _ours)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(DBAPIError, _database)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)  # type: ignore[arg-type]  # looked up by class
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return await _unexpected(request, error)
+    return problem(status, str(error))
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    return problem(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    # Without the input: what came in is not echoed.
+    wrong = (f"{' '.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
+    errors = tuple(clean(text, MAX_DETAIL_CHARS) for text in wrong)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit what this address takes", errors)
+
+
+async def _database(_request: Request, error: Exception) -> JSONResponse:
+    log.error("the database cannot answer: %s", error)
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "the farm's database does not answer, or is not migrated; /readyz says which",
+        headers={"retry-after": "5"},
+    )
+
+
+async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    log.error("a request failed", exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the farm's own; its log has the particulars")

@@ -1,0 +1,80 @@
+"""Reproductions: what runs, what ran, and what waits to run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy import ColumnElement, select
+
+from scheduler.api import pages, queue
+from scheduler.api.ids import IdOrStart, whole_id
+from scheduler.api.source import Reading, TheSource
+from scheduler.api.views import Run, attempt_view, measurement_view, run_facts, run_summary
+from scheduler.database.tables import Attempt, Claim, Reproduction
+from specs.api_v1 import Page, ReproductionStateName, ReproductionSummary, ReproductionView
+
+router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])
+
+Wanted = Annotated[str | None, Query(max_length=200)]
+
+
+@router.get("")
+def list_reproductions(  # noqa: PLR0913, PLR0917 - the query's parameters
+    source: TheSource,
+    session: Reading,
+    model: Wanted = None,
+    dataset: Wanted = None,
+    task: Wanted = None,
+    state: ReproductionStateName | None = None,
+    pool: Wanted = None,
+    cursor: pages.Cursor = None,
+    limit: pages.Limit = 50,
+) -> Page[ReproductionSummary]:
+    """Reproductions, newest first."""
+    equal: list[tuple[Any, str | None]] = [
+        (Reproduction.model_id, model),
+        (Reproduction.dataset_id, dataset),
+        (Reproduction.task_id, task),
+        (Reproduction.state, state),
+        (Reproduction.pool, pool),
+    ]
+    conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+    if cursor is not None:
+        conditions.append(pages.after(cursor, Reproduction.created_at, Reproduction.reproduction_id))
+    rows = session.execute(
+        select(Reproduction, Attempt)
+        .outerjoin(
+            Attempt,
+            (Attempt.reproduction_id == Reproduction.reproduction_id) & (Attempt.number == Reproduction.attempt),
+        )
+        .where(*conditions)
+        .order_by(Reproduction.created_at.desc(), Reproduction.reproduction_id.desc())
+        .limit(limit + 1)
+        .options(*queue.WITHOUT_BULK)
+    ).all()
+    positions = queue.positions(session, [row for row, _ in rows])
+    return pages.page(
+        Page[ReproductionSummary],
+        [Run(row, attempt, positions.get(row.reproduction_id)) for row, attempt in rows],
+        limit,
+        lambda run: run_summary(source, run),
+        lambda run: pages.encode(run.reproduction.created_at, run.reproduction.reproduction_id),
+    )
+
+
+@router.get("/{reproduction_id}")
+def show_reproduction(source: TheSource, session: Reading, reproduction_id: IdOrStart) -> ReproductionView:
+    """One reproduction with its attempts and what it measured, by its id or the start of it."""
+    found = whole_id(session, Reproduction.reproduction_id, reproduction_id, "reproduction")
+    row = session.get_one(Reproduction, found)
+    current = next((attempt for attempt in row.attempts if attempt.number == row.attempt), None)
+    claims = select(Claim.claim_id).where(Claim.reproduction_id == found).order_by(Claim.created_at, Claim.claim_id)
+    return ReproductionView.model_validate(
+        {
+            **run_facts(source, Run(row, current, queue.positions(session, [row]).get(found))),
+            "attempts": [attempt_view(attempt) for attempt in row.attempts],
+            "measurement": measurement_view(row.measurement) if row.measurement else None,
+            "claims": session.scalars(claims).all(),
+        }
+    )

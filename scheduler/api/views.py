@@ -1,0 +1,189 @@
+"""Rows of the database as the API's models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler.api.next_step import next_step
+from scheduler.api.source import Source
+from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow
+from specs.api_v1 import (
+    AttemptView,
+    BadgeSummary,
+    ClaimView,
+    EventView,
+    MeasurementView,
+    PublicationView,
+    ReproductionSummary,
+    VerdictSummary,
+)
+from specs.measurement import Measurement
+from specs.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Run:
+    """A reproduction with its current attempt, and its place in the queue."""
+
+    reproduction: Reproduction
+    attempt: Attempt | None
+    queue_position: int | None
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim with all that hangs on it."""
+
+    claim: Claim
+    run: Run | None
+    verdict: VerdictRow | None
+    badge: Badge | None
+    publication: Publication | None
+
+
+def claim_view(source: Source, row: ClaimRow) -> ClaimView:
+    """A claim and all that became of it."""
+    claim = row.claim
+    # Planning wrote it as a `Rules`. Read by key: the module that defines it reaches what the API has no use for.
+    rules: dict[str, Any] = claim.rules or {}
+    run = run_summary(source, row.run) if row.run else None
+    verdict = verdict_summary(row.verdict) if row.verdict else None
+    publication = publication_view(row.publication) if row.publication else None
+    compared = verdict.comparison if verdict else None
+    return ClaimView.model_validate(
+        {
+            "id": claim.claim_id,
+            "model": claim.model_id,
+            "ref": claim.ref,
+            "commit": claim.commit,
+            "pull_request": claim.pull_request,
+            "path": claim.path,
+            "entry": claim.entry,
+            "submitter": claim.submitter,
+            "dataset": claim.dataset_id,
+            "task": claim.task_id,
+            "dataset_revision": claim.dataset_revision,
+            "value": claim.value,
+            "scale": rules.get("scale"),
+            "claimed": rules.get("claimed"),
+            "tolerance": compared.tolerance if compared else rules.get("task", {}).get("tolerance"),
+            "notes": claim.notes,
+            "source_url": claim.source_url,
+            "warnings": claim.warnings,
+            "state": claim.state,
+            "reason": claim.reason,
+            "since": claim.since,
+            "created_at": claim.created_at,
+            "next_step": next_step(claim.state, run, verdict, publication),
+            "reproduction": run,
+            "verdict": verdict,
+            "badge": badge_summary(row.badge) if row.badge else None,
+            "publication": publication,
+        }
+    )
+
+
+def run_summary(source: Source, run: Run) -> ReproductionSummary:
+    """A reproduction, and how far it is."""
+    return ReproductionSummary.model_validate(run_facts(source, run))
+
+
+def run_facts(source: Source, run: Run) -> dict[str, Any]:
+    """The fields of a `ReproductionSummary`."""
+    row, attempt = run.reproduction, run.attempt
+    return {
+        "id": row.reproduction_id,
+        "state": row.state,
+        "reason": row.reason,
+        "since": row.since,
+        "created_at": row.created_at,
+        "model": row.model_id,
+        "model_revision": row.model_revision,
+        "dataset": row.dataset_id,
+        "dataset_revision": row.dataset_revision,
+        "task": row.task_id,
+        "spec_sha256": row.spec_sha256,
+        "seed": row.seed,
+        "pool": row.pool,
+        "queue_position": run.queue_position,
+        "not_before": row.not_before,
+        "attempt": row.attempt,
+        "worker": row.worker,
+        "stage": attempt.stage if attempt else None,
+        "samples_done": attempt.samples_done if attempt else 0,
+        "samples_total": attempt.samples_total if attempt else None,
+        "score": attempt.score if attempt else None,
+        "evidence_sha256": row.evidence_sha256,
+        "evidence_url": source.evidence_url(row.evidence_sha256) if row.evidence_sha256 else None,
+    }
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    """One try at a reproduction."""
+    return AttemptView(
+        number=attempt.number,
+        worker=attempt.worker,
+        dispatched_at=attempt.dispatched_at,
+        started_at=attempt.started_at,
+        alive_at=attempt.alive_at,
+        stage=attempt.stage,
+        samples_done=attempt.samples_done,
+        samples_total=attempt.samples_total,
+        score=attempt.score,
+        ended_at=attempt.ended_at,
+        outcome=attempt.outcome,
+        detail=attempt.detail,
+    )
+
+
+def measurement_view(stored: dict[str, Any]) -> MeasurementView:
+    """What was measured, less the score of each sample."""
+    found = Measurement.model_validate(stored, strict=False)
+    return MeasurementView(
+        scorer=found.scorer,
+        score=found.score,
+        standard_error=found.standard_error,
+        samples_used=len(found.scored),
+        population=found.population,
+        failed=found.failed,
+        truncated=found.truncated,
+        unparsed=found.unparsed,
+        other_scorers=found.other_scorers,
+        input_tokens=found.input_tokens,
+        output_tokens=found.output_tokens,
+        started_at=found.started_at,
+        ended_at=found.ended_at,
+        circumstances=found.circumstances,
+    )
+
+
+def verdict_summary(row: VerdictRow) -> VerdictSummary:
+    """What became of a claim."""
+    verdict = Verdict.model_validate(row.verdict, strict=False)
+    return VerdictSummary(
+        outcome=verdict.outcome, reason=verdict.reason, comparison=verdict.comparison, decided_at=row.decided_at
+    )
+
+
+def badge_summary(row: Badge) -> BadgeSummary:
+    """A badge, by its id."""
+    return BadgeSummary(id=row.badge_id, signed_at=row.signed_at, revoked=row.revoked_at is not None)
+
+
+def publication_view(row: Publication) -> PublicationView:
+    """What stands on the Hub, or will."""
+    return PublicationView.model_validate(row, from_attributes=True)
+
+
+def event_view(row: Event) -> EventView:
+    """A line of the record."""
+    return EventView(
+        id=row.event_id,
+        at=row.at,
+        actor=row.actor,
+        subject=row.subject,
+        subject_id=row.subject_id,
+        what=row.what,
+        why=row.why,
+    )

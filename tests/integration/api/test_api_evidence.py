@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from scheduler.machine import ReproductionState
+from specs.evidence import path_in_store
+from tests.support.api import RunningApi
+
+LOG = b"PK\x03\x04 an Inspect log" * 40_000
+
+
+def keep(api: RunningApi, content: bytes = LOG) -> str:
+    sha256 = hashlib.sha256(LOG).hexdigest()
+    path = Path(api.settings.evidence_url.removeprefix("file://")) / path_in_store(sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return sha256
+
+
+def complete(api: RunningApi, sha256: str) -> None:
+    api.rows.reproduction("other/model")
+    api.rows.reproduction(state=ReproductionState.COMPLETED, evidence_sha256=sha256, evidence_bytes=len(LOG))
+
+
+def test_the_log_of_a_reproduction_can_be_fetched_and_cached_for_ever(api: RunningApi) -> None:
+    sha256 = keep(api)
+    complete(api, sha256)
+    answer = api.get(f"/v1/evidence/{sha256}")
+    assert hashlib.sha256(answer.content).hexdigest() == sha256
+    assert answer.headers["content-length"] == str(len(LOG))
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["content-disposition"] == f'attachment; filename="{sha256}.eval"'
+    # A browser must not run what a model wrote.
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_file_in_the_store_that_no_reproduction_names_is_not_served(api: RunningApi) -> None:
+    sha256 = keep(api)
+    assert api.get(f"/v1/evidence/{sha256}").status_code == 404
+
+
+def test_a_lost_file_is_the_operators_problem_not_a_missing_page(api: RunningApi) -> None:
+    sha256 = hashlib.sha256(LOG).hexdigest()
+    complete(api, sha256)
+    answer = api.get(f"/v1/evidence/{sha256}")
+    assert answer.status_code == 502
+    assert "has lost this file" in answer.json()["detail"]
+
+
+def test_a_file_of_another_size_is_not_passed_off_as_the_evidence(api: RunningApi) -> None:
+    sha256 = keep(api, b"something else")
+    complete(api, sha256)
+    answer = api.get(f"/v1/evidence/{sha256}")
+    assert answer.status_code == 502
+    assert "another file" in answer.json()["detail"]

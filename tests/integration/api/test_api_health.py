@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from scheduler.database.tables import now
+from scheduler.machine import ClaimState, ReproductionState
+from specs.verdict import Outcome
+from tests.support.api import RunningApi, running_api
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def figures(api: RunningApi) -> dict[str, float]:
+    lines = api.get("/metrics").text.splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def test_a_process_is_alive_whatever_it_depends_on(tmp_path: Path) -> None:
+    with running_api(tmp_path, migrated=False, broker_url=f"redis://127.0.0.1:{unused_port()}/0") as api:
+        assert api.json("/healthz") == {"status": "ok"}
+
+
+def test_a_farm_whose_database_and_broker_answer_is_ready(tmp_path: Path, redis_url: str) -> None:
+    with running_api(tmp_path, broker_url=redis_url) as api:
+        assert api.json("/readyz") == {"status": "ready", "checks": {"database": "ok", "broker": "ok"}}
+
+
+def test_a_broker_that_is_away_is_named(tmp_path: Path) -> None:
+    url = f"redis://:secret@127.0.0.1:{unused_port()}/0"
+    with running_api(tmp_path, broker_url=url) as api:
+        answer = api.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"] == {"database": "ok", "broker": "does not answer (ConnectionError)"}
+    assert "secret" not in answer.text
+
+
+def test_a_database_that_is_not_migrated_is_named(tmp_path: Path, redis_url: str) -> None:
+    with running_api(tmp_path, migrated=False, broker_url=redis_url) as api:
+        answer = api.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["broker"] == "ok"
+    assert "is at migration none, this version needs" in answer.json()["checks"]["database"]
+
+
+def test_a_broker_url_that_is_none_is_a_broker_that_does_not_answer(tmp_path: Path) -> None:
+    with running_api(tmp_path, broker_url="nonsense") as api:
+        assert api.get("/readyz").json()["checks"]["broker"] == "does not answer (ValueError)"
+
+
+def test_metrics_count_what_is_in_the_database(api: RunningApi) -> None:
+    api.rows.verified()
+    api.rows.decided(Outcome.FAILED)
+    api.rows.planned(run={"pool": "h100"})
+    api.rows.planned(run={"pool": "h100", "created_at": now()})
+    api.rows.running()
+    api.rows.claim(state=ClaimState.BLOCKED)
+    api.rows.outbox()
+    api.rows.outbox(sent_at=now())
+    found = figures(api)
+    wanted = {
+        'reprofarm_claims{state="decided"}': 2,
+        'reprofarm_claims{state="planned"}': 3,
+        'reprofarm_claims{state="blocked"}': 1,
+        'reprofarm_claims{state="withdrawn"}': 0,
+        'reprofarm_verdicts{outcome="verified"}': 1,
+        'reprofarm_verdicts{outcome="mismatch"}': 0,
+        'reprofarm_reproductions{pool="h100",state="queued"}': 2,
+        'reprofarm_reproductions{pool="cpu",state="running"}': 1,
+        'reprofarm_reproductions{pool="h100",state="running"}': 0,
+        "reprofarm_outbox_unsent": 1,
+        'reprofarm_badges{state="valid"}': 1,
+        'reprofarm_badges{state="revoked"}': 0,
+        "reprofarm_database_up": 1,
+    }
+    assert {name: found[name] for name in wanted} == wanted
+    assert found['reprofarm_queue_age_seconds{pool="h100"}'] > 3600
+    assert found['reprofarm_queue_age_seconds{pool="cpu"}'] == 0
+    assert found["reprofarm_outbox_age_seconds"] > 3600
+    assert found["process_resident_memory_bytes"] > 0
+
+
+def test_text_from_outside_makes_no_series(api: RunningApi) -> None:
+    before = set(figures(api))
+    api.rows.claim("evil/model", dataset_id="evil/data", submitter="evil")
+    assert {name for name in set(figures(api)) - before if name.startswith("reprofarm")} == set()
+
+
+def test_metrics_still_answer_where_the_database_does_not(tmp_path: Path) -> None:
+    with running_api(tmp_path, migrated=False) as api:
+        found = figures(api)
+    assert found["reprofarm_database_up"] == 0
+    assert not [name for name in found if name.startswith("reprofarm_claims")]
+
+
+def test_what_no_reproduction_is_in_any_more_counts_as_nothing(api: RunningApi) -> None:
+    api.rows.reproduction(state=ReproductionState.CANCELLED)
+    assert figures(api)['reprofarm_queue_age_seconds{pool="cpu"}'] == 0

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.api import RunningApi, running_api
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/claims?limit=201", 422),
+        ("/v1/claims?limit=0", 422),
+        ("/v1/claims?state=lost", 422),
+        ("/v1/claims?outcome=maybe", 422),
+        ("/v1/claims/abc", 422),
+        ("/v1/claims/ABCDEF01", 422),
+        ("/v1/claims?cursor=nonsense", 400),
+        ("/v1/claims?cursor=MjAyNi0wMy0wMVQxMjowMDowMHxhYg", 400),
+        ("/v1/claims?cursor=%F0%9F%92%A9", 400),
+        ("/v1/reproductions/012345abc", 404),
+        ("/v1/badges/nobody", 404),
+        ("/v1/evidence/" + "0" * 64, 404),
+        ("/v1/evidence/..%2f..%2fetc%2fpasswd", 404),
+        ("/v1/evidence/short", 422),
+        ("/v1/events?after=-1", 422),
+        ("/v1/events?after=99999999999999999999", 422),
+        ("/v1/nothing", 404),
+        ("/", 404),
+    ],
+)
+def test_a_wrong_request_is_answered_with_a_problem(api: RunningApi, path: str, status: int) -> None:
+    answer = httpx.get(api.url + path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert answer.json()["detail"]
+
+
+def test_a_refused_value_is_not_echoed(api: RunningApi) -> None:
+    answer = api.get("/v1/claims", state="<script>\x1b[31m")
+    assert "script" not in answer.text
+    assert "state" in answer.json()["errors"][0]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_can_be_written(api: RunningApi, method: str) -> None:
+    answer = httpx.request(method, api.url + "/v1/claims")
+    assert answer.status_code == 405
+    assert answer.json()["title"] == "Method Not Allowed"
+
+
+def test_a_database_without_tables_is_our_fault_and_passes(tmp_path: Path) -> None:
+    with running_api(tmp_path, migrated=False) as api:
+        answer = api.get("/v1/claims")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "SELECT" not in answer.text
+    assert "not migrated" in answer.json()["detail"]
+
+
+def test_the_openapi_document_describes_every_route_and_its_errors(api: RunningApi) -> None:
+    document = api.json("/openapi.json")
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert all("default" in operation["responses"] for operation in operations)
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids))
+    assert {"/v1/claims", "/v1/claims/{claim_id}", "/v1/events", "/.well-known/jwks.json"} <= set(document["paths"])
+    described = document["components"]["schemas"]["ClaimView"]["properties"]
+    assert described["claimed"]["description"]

@@ -1,0 +1,69 @@
+"""A live API for tests: a real server on a free port, in a thread, on a real migrated database."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from scheduler.api.app import create_app
+from scheduler.database.session import Database
+from scheduler.settings import Settings
+from tests.support.rows import Rows
+
+
+@dataclass(frozen=True)
+class RunningApi:
+    """An API that answers at `url`, and the rows that it reads."""
+
+    url: str
+    settings: Settings
+    rows: Rows
+
+    def get(self, path: str, **asked: object) -> httpx.Response:
+        """One request."""
+        return httpx.get(self.url + path, params={name: str(value) for name, value in asked.items()}, timeout=30)
+
+    def json(self, path: str, **asked: object) -> Any:  # whatever the answer holds
+        """The body of a request that must succeed."""
+        answer = self.get(path, **asked)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextmanager
+def running_api(folder: Path, *, migrated: bool = True, **settings: Any) -> Iterator[RunningApi]:
+    """Serve a fresh farm in `folder` until the block ends."""
+    found = Settings(
+        **{
+            "database_url": f"sqlite:///{folder / 'farm.db'}",
+            "evidence_url": f"file://{folder / 'evidence'}",
+            "signing_key": folder / "keys" / "signing.pem",
+            "retired_keys": folder / "keys" / "retired",
+            "public_url": "http://farm.test",
+            **settings,
+        }
+    )
+    database = Database(found.database_url)
+    if migrated:
+        database.upgrade()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield RunningApi(f"http://127.0.0.1:{listener.getsockname()[1]}", found, Rows(database))
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            database.engine.dispose()
