@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from inspect_ai._eval.loader import scorer_from_spec, solver_from_spec
+from inspect_ai.scorer._scorer import ScorerSpec
+from inspect_ai.solver import SolverSpec
 
 from specs.check import CheckedEntry, CheckedFile, check_path
+from specs.eval_yaml import parse
 
 ACCEPTED = frozenset({"accepted", "accepted_with_warning"})
 WARNED = frozenset({"accepted_with_warning"})
@@ -183,3 +187,18 @@ def test_what_can_be_run_is_warned_of_what_makes_it_hard_to_reproduce(
     warnings = "\n".join(checked[f"eval_yaml/{name}"].warnings)
     assert "no sampling settings" in warnings
     assert "percentage or a fraction" in warnings
+
+
+def test_inspect_builds_the_solvers_and_scorers_of_whatever_is_called_runnable(shared_data: Path) -> None:
+    built = 0
+    for path in sorted((shared_data / "eval_yaml").iterdir()):
+        for task in parse(path.read_bytes()).tasks:
+            if task.definition is None:
+                continue
+            for solver in task.definition.solvers:
+                solver_from_spec(SolverSpec(solver=solver.name, args=solver.args, args_passed=solver.args))
+            # math asks for a parser in another version than the one that lighteval pins, a matter of the workers.
+            for scorer in [each for each in task.definition.scorers if each.name != "math"]:
+                scorer_from_spec(ScorerSpec(scorer=scorer.name), task_path=None, **scorer.args)
+            built += 1
+    assert built > 20
