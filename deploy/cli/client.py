@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from specs.api_v1 import MAX_PAGE, BadgeView, ClaimView, EventView, Page, Problem, ReproductionView, View
+from specs.api_v1 import MAX_PAGE, BadgeView, ClaimView, EventView, Jwks, Page, Problem, ReproductionView, View
 from specs.errors import ReprofarmError
 
 DEFAULT_API = "http://127.0.0.1:8000"
@@ -80,6 +80,15 @@ class FarmClient:
             cursor = page.next
             if cursor is None:
                 return events
+
+    def events(self, after: int | None = None) -> list[EventView]:
+        """What happened after the event of that id (from the beginning for None), oldest first; one page of it."""
+        asked = {"limit": str(MAX_PAGE), "after": None if after is None else str(after)}
+        return list(self._get("/v1/events", Page[EventView], asked).items)
+
+    def jwks(self) -> Jwks:
+        """The public keys with which the farm's badges are checked."""
+        return self._get("/.well-known/jwks.json", Jwks)
 
     def badge_of(self, claim_id: str) -> BadgeView:
         """The badge of a verified claim."""

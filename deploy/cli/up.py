@@ -1,0 +1,78 @@
+"""`reprofarm up`: a farm on this machine, in the foreground."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.cli.client import DEFAULT_API
+from deploy.cli.terminal import console, shown
+from deploy.farm.environments import Plan
+from deploy.farm.farm import RunningFarm, running_farm
+from deploy.farm.ports import free_port, is_free
+from deploy.farm.processes import Processes
+
+DEFAULT_PORT = int(DEFAULT_API.rpartition(":")[2])
+LOOK_SECONDS = 0.5
+MAX_LINE_CHARS = 2000
+
+
+def up(
+    var: Annotated[Path, typer.Option(help="Folder for database, keys, evidence, caches and logs.")] = Path("var"),
+    policy: Annotated[
+        Path | None, typer.Option(envvar="REPROFARM_POLICY", help="Policy file; the built-in policy if not given.")
+    ] = None,
+    hub: Annotated[str | None, typer.Option(envvar="REPROFARM_HUB_ENDPOINT", help="URL of the Hub.")] = None,
+    api_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help=f"Port of the API, 0 for a free one; {DEFAULT_PORT}, or a free one."),
+    ] = None,
+) -> None:
+    """Start the farm on this machine and keep it running until Ctrl-C.
+
+    Other settings come from the environment (`REPROFARM_…`, see docs/operator.md).
+    """
+    out = console()
+    out.print(f"starting a farm in {var}: Redis, API, control worker, beat, one worker for each pool", soft_wrap=True)
+    plan = Plan(folder=var, api_port=_port(api_port), hub_endpoint=hub, policy=policy, operator=dict(os.environ))
+    processes = Processes(var, var / "logs")
+    stop_like_ctrl_c()
+    try:
+        with running_farm(plan, processes) as farm:
+            _tell(out, farm, var)
+            while True:
+                processes.check()
+                _print_new_lines(out, processes)
+                time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        out.print("stopped")
+
+
+def stop_like_ctrl_c() -> None:
+    """Have SIGTERM stop this process as Ctrl-C does, so that everything is taken down in order."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _port(wanted: int | None) -> int:
+    if wanted is None:
+        return DEFAULT_PORT if is_free(DEFAULT_PORT) else free_port()
+    return wanted or free_port()
+
+
+def _tell(out: Console, farm: RunningFarm, var: Path) -> None:
+    out.print(f"the farm is up: API {farm.api_url}, Hub {farm.hub_url}, logs in {var / 'logs'}", soft_wrap=True)
+    out.print("Ctrl-C stops it; work in flight is queued again at the next start")
+
+
+def _print_new_lines(out: Console, processes: Processes) -> None:
+    width = max(len(log.name) for log in processes.logs)
+    for log in processes.logs:
+        for line in log.new_lines():
+            out.print(f"{log.name:{width}} | ", end="", style="dim")
+            out.print(shown(line, MAX_LINE_CHARS), soft_wrap=True)

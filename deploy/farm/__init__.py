@@ -1,0 +1,1 @@
+"""A whole farm on one machine: its processes, each told only what it needs."""

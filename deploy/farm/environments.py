@@ -1,0 +1,115 @@
+"""What each process of the farm is told: its own settings and nothing else.
+
+A worker runs models and specs of strangers, so it gets no database, no signing key and no token that can write.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deploy.farm.ports import HOST
+from scheduler.settings import Settings
+from specs.errors import PolicyError
+from specs.policy import PoolRules
+from workers.guarded import clean_environment
+from workers.settings import PREFIX as WORKER_PREFIX
+from workers.settings import WorkerSettings
+
+PREFIX = "REPROFARM_"
+JUDGE_PREFIX = "REPROFARM_JUDGE_"
+"""Keys of judge endpoints, which policy names; for workers alone."""
+
+_NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The farm to run."""
+
+    folder: Path
+    """Database, keys, evidence, caches and logs."""
+
+    api_port: int
+    hub_endpoint: str | None = None
+    """None is the setting's own default, huggingface.co."""
+
+    hub_token: str | None = None
+    """Of the farm's user on the Hub, who opens pull requests; for the control worker alone."""
+
+    policy: Path | None = None
+    """None is the built-in policy."""
+
+    operator: Mapping[str, str] = field(default_factory=dict)
+    """The operator's environment: its `REPROFARM_…` settings win over what is derived from the folder."""
+
+    @property
+    def api_url(self) -> str:
+        """Where the API is, from this machine."""
+        return f"http://{HOST}:{self.api_port}"
+
+    def environment_of_control(self, broker_url: str, *, writes_to_hub: bool = False) -> dict[str, str]:
+        """For a process of the control plane; the Hub token only for the one that writes there."""
+        folder = self.folder.resolve()
+        found = {
+            "DATABASE_URL": f"sqlite:///{folder / 'reprofarm.db'}",
+            "BROKER_URL": broker_url,
+            "EVIDENCE_URL": f"file://{folder / 'evidence'}",
+            "SIGNING_KEY": str(folder / "keys" / "signing.pem"),
+            "RETIRED_KEYS": str(folder / "keys" / "retired"),
+            "PUBLIC_URL": self.api_url,
+            "API_HOST": HOST,
+            **self._set_by_operator(PREFIX, Settings.model_fields),
+            "API_PORT": str(self.api_port),
+            **_if_set(HUB_ENDPOINT=self.hub_endpoint, HUB_TOKEN=self.hub_token),
+            **_if_set(POLICY=str(self.policy.resolve()) if self.policy else None),
+        }
+        if not writes_to_hub:
+            found.pop("HUB_TOKEN", None)
+        return _around({f"{PREFIX}{name}": value for name, value in found.items()})
+
+    def environment_of_worker(self, pool: PoolRules, control: Mapping[str, str]) -> dict[str, str]:
+        """For a worker of a pool, beside a control plane with that environment."""
+        folder = self.folder.resolve()
+        found = {
+            "BROKER_URL": control[f"{PREFIX}BROKER_URL"],
+            "EVIDENCE_URL": control[f"{PREFIX}EVIDENCE_URL"],
+            "CACHE_FOLDER": str(folder / "cache"),
+            "STATE_FOLDER": str(folder / "workers" / pool.name),
+            **_if_set(HUB_ENDPOINT=control.get(f"{PREFIX}HUB_ENDPOINT")),
+            **self._set_by_operator(WORKER_PREFIX, WorkerSettings.model_fields),
+            "POOL": pool.name,
+        }
+        judges = {name: value for name, value in self.operator.items() if name.startswith(JUDGE_PREFIX)}
+        return _around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges})
+
+    def _set_by_operator(self, prefix: str, names: Iterable[str]) -> dict[str, str]:
+        found = {name.upper(): self.operator.get(prefix + name.upper()) for name in names}
+        return {name: value for name, value in found.items() if value}
+
+
+def settings_in(control: Mapping[str, str]) -> Settings:
+    """The settings that a control-plane process reads from its environment.
+
+    Raises:
+        PolicyError: one is wrong; the operator must act.
+    """
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in control.items() if name.startswith(PREFIX)}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        faults = "; ".join(f"{PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
+        raise PolicyError(f"settings: {faults}") from None
+
+
+def _if_set(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _around(settings: Mapping[str, str]) -> dict[str, str]:
+    network = {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
+    return clean_environment(**network, **settings)

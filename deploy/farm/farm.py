@@ -1,0 +1,117 @@
+"""Brings a one-machine farm up, in the order in which its processes need one another, and takes it down."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from deploy.farm import redis
+from deploy.farm.environments import Plan, settings_in
+from deploy.farm.errors import FarmError
+from deploy.farm.lock import only_one_in
+from deploy.farm.ports import is_free
+from deploy.farm.processes import Process, Processes
+from scheduler.database.session import Database
+from scheduler.settings import Settings
+from scheduler.signing import Signer
+from specs.policy import read_policy
+
+STATE_FILE = "farm.json"
+"""In the farm's folder while it runs: where its API is."""
+
+API_START_SECONDS = 60.0
+CONTROL_THREADS = 4
+"""A scan, a publication, and reports beside them; all of it waits for the network or the database."""
+
+
+@dataclass(frozen=True)
+class RunningFarm:
+    """A farm that is up."""
+
+    api_url: str
+    hub_url: str
+    processes: Processes
+
+
+@contextmanager
+def running_farm(plan: Plan, processes: Processes) -> Iterator[RunningFarm]:
+    """Run the farm until the block ends, then stop all of `processes`, Redis last.
+
+    Raises:
+        FarmError: it does not come up, or runs in that folder already.
+        PolicyError: a setting or the policy is wrong.
+    """
+    with only_one_in(plan.folder, "farm"):
+        try:
+            farm = _start(plan, processes)
+            _write_state(plan.folder, farm)
+            yield farm
+        finally:
+            (plan.folder / STATE_FILE).unlink(missing_ok=True)
+            processes.stop(*(name for name in processes.pids if name != redis.NAME))
+            processes.stop()
+
+
+def _start(plan: Plan, processes: Processes) -> RunningFarm:
+    if not is_free(plan.api_port):
+        raise FarmError(f"port {plan.api_port} is taken; choose another with --api-port, or 0 for a free one")
+    own_broker = not plan.operator.get("REPROFARM_BROKER_URL")
+    broker_url = redis.start_redis(processes, plan.folder.resolve() / "redis") if own_broker else ""
+    control = plan.environment_of_control(broker_url)
+    settings = settings_in(control)
+    _prepare(settings)
+    api = [sys.executable, "-m", "scheduler.api"]
+    processes.start(Process("api", api, control))
+    publishing = plan.environment_of_control(broker_url, writes_to_hub=True)
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
+    processes.start(Process("control", _celery("scheduler.app", "worker", "-Q", "control", *threads), publishing))
+    schedule = plan.folder.resolve() / "beat-schedule"
+    beat = _celery("scheduler.app", "beat", "--schedule", str(schedule), "--pidfile", "")
+    processes.start(Process("beat", beat, control))
+    for pool in read_policy(settings.policy).pools:
+        command = _celery("workers.app", "worker", "-Q", pool.queue, "--hostname", f"{pool.name}@%h")
+        processes.start(Process(f"worker-{pool.name}", command, plan.environment_of_worker(pool, control)))
+    processes.wait_until(f"the API at {plan.api_url}", lambda: _is_ready(plan.api_url), API_START_SECONDS)
+    return RunningFarm(plan.api_url, settings.hub_endpoint, processes)
+
+
+def _prepare(settings: Settings) -> None:
+    database = Database(settings.database_url)
+    database.upgrade()
+    database.engine.dispose()
+    if settings.signing_key.exists():
+        # A key that cannot be used is found now, not when the first badge is due.
+        Signer.load(settings.signing_key)
+    else:
+        Signer.create(settings.signing_key)
+
+
+def _celery(app: str, command: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", app, command, "--loglevel", "INFO", *options]
+
+
+def _is_ready(api_url: str) -> bool:
+    try:
+        return httpx.get(f"{api_url}/readyz", timeout=2.0).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _write_state(folder: Path, farm: RunningFarm) -> None:
+    state = {
+        "api": farm.api_url,
+        "hub": farm.hub_url,
+        "pid": os.getpid(),
+        "processes": farm.processes.pids,
+        "logs": {log.name: str(log.path) for log in farm.processes.logs},
+    }
+    unfinished = folder / f"{STATE_FILE}.unfinished"
+    unfinished.write_text(json.dumps(state, indent=2) + "\n")
+    unfinished.replace(folder / STATE_FILE)

@@ -1,0 +1,98 @@
+"""Starts the farm's processes, notices when one ends, and stops them all.
+
+Each runs under a guard of its own (workers/guard.py), which ends the process with everything below it when this
+process ends, even by SIGKILL. Honcho, which runs Procfiles, does not fit: its processes survive a `kill -9` of the
+manager, and its loop wants the main thread, which the demo needs for itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.farm.errors import FarmError, ProcessEnded
+from deploy.farm.logs import Log
+from workers.guarded import Guarded
+
+GRACE_SECONDS = 6.0
+"""Between the request to stop and SIGKILL. Work in flight is not lost: its lease runs out and it is queued again."""
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Process:
+    """What to run."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    """All that the process gets to see."""
+
+
+class Processes:
+    """The running processes of one farm."""
+
+    def __init__(self, folder: Path, logs: Path) -> None:
+        """Processes run in `folder` and write `logs`/NAME.log."""
+        self._folder = folder
+        self._logs = logs
+        self._running: dict[str, tuple[Guarded, Log]] = {}
+
+    @property
+    def logs(self) -> list[Log]:
+        """The logs of those that run."""
+        return [log for _, log in self._running.values()]
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name; each is a guard's, and SIGTERM to it ends the process."""
+        return {name: guarded.pid for name, (guarded, _) in self._running.items()}
+
+    def start(self, process: Process) -> None:
+        """Start one more. That it is started does not mean that it is ready."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = Log.fresh(process.name, self._logs)
+        guarded = Guarded(
+            process.command,
+            environment=process.environment,
+            folder=self._folder,
+            log=log.path,
+            grace_seconds=GRACE_SECONDS,
+        )
+        self._running[process.name] = (guarded, log)
+
+    def check(self) -> None:
+        """See that all run.
+
+        Raises:
+            ProcessEnded: one has ended by itself.
+        """
+        for guarded, log in self._running.values():
+            status = guarded.poll()
+            if status is not None:
+                raise ProcessEnded(log, status)
+
+    def wait_until(self, what: str, is_so: Callable[[], bool], seconds: float) -> None:
+        """Wait for something that the processes bring about.
+
+        Raises:
+            ProcessEnded: one ended meanwhile.
+            FarmError: it is not so after that many seconds.
+        """
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            self.check()
+            if time.monotonic() > deadline:
+                raise FarmError(f"{what} is not there after {seconds:.0f} s; see the logs in {self._logs}")
+            time.sleep(POLL_SECONDS)
+
+    def stop(self, *names: str) -> None:
+        """Stop these (all, where none is named), at once and within seconds. Harmless for those that have ended."""
+        chosen = [self._running.pop(name)[0] for name in names or list(self._running)]
+        if chosen:
+            with ThreadPoolExecutor(len(chosen)) as pool:
+                list(pool.map(Guarded.stop, chosen))

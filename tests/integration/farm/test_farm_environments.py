@@ -1,0 +1,67 @@
+"""What each process of the farm is told. A worker runs strangers' models, so it is told the least."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.farm.environments import Plan, settings_in
+from specs.errors import PolicyError
+from specs.policy import PoolRules
+
+BROKER = "redis://:secret@127.0.0.1:1/0"
+POOL = PoolRules(name="small", device="cpu", gpus=0)
+
+OPERATOR = {
+    "REPROFARM_DATABASE_URL": "postgresql+psycopg://farm@db/farm",
+    "REPROFARM_HUB_TOKEN": "hf_write",
+    "REPROFARM_SIGNING_KEY": "/keys/mine.pem",
+    "REPROFARM_WORKER_HUB_TOKEN": "hf_read",
+    "REPROFARM_WORKER_POOL": "another",
+    "REPROFARM_JUDGE_KEY": "sk_judge",
+    "SOMETHING_ELSE": "1",
+}
+
+
+def plan(tmp_path: Path, **operator: str) -> Plan:
+    return Plan(folder=tmp_path, api_port=8123, hub_endpoint="http://hub.test", operator=operator)
+
+
+def test_a_worker_has_no_database_no_key_and_no_token_that_writes(tmp_path: Path) -> None:
+    farm = plan(tmp_path, **OPERATOR)
+    worker = farm.environment_of_worker(POOL, farm.environment_of_control(BROKER))
+    told = {name: value for name, value in worker.items() if name.startswith("REPROFARM_")}
+    assert told == {
+        "REPROFARM_WORKER_BROKER_URL": BROKER,
+        "REPROFARM_WORKER_EVIDENCE_URL": f"file://{tmp_path}/evidence",
+        "REPROFARM_WORKER_CACHE_FOLDER": f"{tmp_path}/cache",
+        "REPROFARM_WORKER_STATE_FOLDER": f"{tmp_path}/workers/small",
+        "REPROFARM_WORKER_HUB_ENDPOINT": "http://hub.test",
+        "REPROFARM_WORKER_HUB_TOKEN": "hf_read",
+        "REPROFARM_WORKER_POOL": "small",
+        "REPROFARM_JUDGE_KEY": "sk_judge",
+    }
+    assert "SOMETHING_ELSE" not in worker
+
+
+def test_only_the_process_that_writes_to_the_hub_has_the_token(tmp_path: Path) -> None:
+    farm = plan(tmp_path, **OPERATOR)
+    assert "REPROFARM_HUB_TOKEN" not in farm.environment_of_control(BROKER)
+    assert farm.environment_of_control(BROKER, writes_to_hub=True)["REPROFARM_HUB_TOKEN"] == "hf_write"
+    assert not any(name.startswith("REPROFARM_JUDGE") for name in farm.environment_of_control(BROKER))
+
+
+def test_the_operators_settings_win_over_the_folder(tmp_path: Path) -> None:
+    assert (
+        settings_in(plan(tmp_path).environment_of_control(BROKER)).database_url == f"sqlite:///{tmp_path}/reprofarm.db"
+    )
+    settings = settings_in(plan(tmp_path, **OPERATOR).environment_of_control(BROKER))
+    assert settings.database_url == OPERATOR["REPROFARM_DATABASE_URL"]
+    assert settings.signing_key == Path(OPERATOR["REPROFARM_SIGNING_KEY"])
+    assert settings.public_url == "http://127.0.0.1:8123"
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="REPROFARM_REQUEST_SECONDS"):
+        settings_in(plan(tmp_path, REPROFARM_REQUEST_SECONDS="-1").environment_of_control(BROKER))

@@ -1,0 +1,126 @@
+"""The farm's processes: real ones, started, watched and stopped. None is left behind, however the supervisor ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.farm.errors import FarmError, ProcessEnded
+from deploy.farm.logs import Log
+from deploy.farm.processes import Process, Processes
+from workers.guarded import clean_environment
+
+PATIENCE_SECONDS = 60
+
+# Starts a child of its own, writes both process ids, and would go on for ever. It takes SIGTERM to stop itself alone.
+PARENT_OF_ONE = """
+import os, pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()} {child.pid}")
+time.sleep(1000)
+"""
+
+SUPERVISOR = """
+import sys, time
+from pathlib import Path
+from deploy.farm.processes import Process, Processes
+from workers.guarded import clean_environment
+folder, script = Path(sys.argv[1]), sys.argv[2]
+processes = Processes(folder, folder / "logs")
+for name in ("one", "two"):
+    processes.start(Process(name, [sys.executable, "-c", script, str(folder / name)], clean_environment()))
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    found = Processes(tmp_path, tmp_path / "logs")
+    yield found
+    found.stop()
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def pids_in(file: Path) -> list[int]:
+    wait_for(lambda: file.exists() and len(file.read_text().split()) == 2)
+    return [int(pid) for pid in file.read_text().split()]
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        # What has ended and was not collected yet does nothing any more.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", script, *arguments]
+
+
+def test_all_processes_and_their_children_stop(processes: Processes, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        processes.start(Process(name, python(PARENT_OF_ONE, str(tmp_path / name)), clean_environment()))
+    pids = pids_in(tmp_path / "one") + pids_in(tmp_path / "two")
+    processes.check()
+    processes.stop()
+    assert all(map(is_gone, pids))
+    assert processes.pids == {}
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    environment = clean_environment(PYTHONPATH=os.pathsep.join(sys.path))
+    supervisor = subprocess.Popen(python(SUPERVISOR, str(tmp_path), PARENT_OF_ONE), env=environment)
+    try:
+        pids = pids_in(tmp_path / "one") + pids_in(tmp_path / "two")
+    finally:
+        supervisor.send_signal(signal.SIGKILL)
+        supervisor.wait()
+    wait_for(lambda: all(map(is_gone, pids)))
+
+
+def test_a_process_that_ends_is_reported_with_its_last_lines(processes: Processes) -> None:
+    processes.start(Process("short", python("import sys; print('no such table'); sys.exit(3)"), clean_environment()))
+    with pytest.raises(ProcessEnded, match=r"(?s)short ended with status 3.*no such table") as caught:
+        processes.wait_until("the end of time", lambda: False, PATIENCE_SECONDS)
+    assert caught.value.name == "short"
+
+
+def test_waiting_ends_and_says_for_what(processes: Processes) -> None:
+    with pytest.raises(FarmError, match="the moon is not there"):
+        processes.wait_until("the moon", lambda: False, 0.0)
+
+
+def test_a_process_sees_only_the_environment_it_is_given(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPROFARM_HUB_TOKEN", "hf_secret")
+    script = "import os; print(*os.environ, sep='\\n', flush=True); import time; time.sleep(1000)"
+    processes.start(Process("nosy", python(script), clean_environment(MINE="1")))
+    (log,) = processes.logs
+    wait_for(lambda: "MINE" in log.tail(1000))
+    assert "REPROFARM_HUB_TOKEN" not in log.tail(1000)
+
+
+def test_a_log_is_read_line_by_line_and_that_of_the_last_run_is_kept(tmp_path: Path) -> None:
+    log = Log.fresh("api", tmp_path)
+    with log.path.open("ab") as file:
+        file.write(b"one\ntw")
+        file.flush()
+        assert log.new_lines() == ["one"]
+        file.write(b"o\n50 %\r100 %\n\xff\n")
+    assert log.new_lines() == ["two", "100 %", "\ufffd"]
+    assert log.tail(2) == ["100 %", "\ufffd"]
+    assert Log.fresh("api", tmp_path).tail() == []
+    assert (tmp_path / "api.log.1").read_bytes().startswith(b"one\n")
