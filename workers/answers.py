@@ -3,16 +3,16 @@
 What each of the scorers that an eval.yaml can name says of an answer in which it did not find what it looks for
 (inspect_ai 0.3.285, `inspect_ai/scorer/_*.py`). Every one of them notes `no_response` where the answer is empty.
 
-| scorer                             | looks for                   | says, where it is not there                            |
-| ---------------------------------- | --------------------------- | ------------------------------------------------------ |
-| choice                             | a letter that was parsed    | reason `invalid_response_format`, value I              |
-| answer, pattern                    | its regular expression      | reason `invalid_response_format`, value I              |
-| math                               | a mathematical expression   | reason `invalid_response_format`, value I              |
-| match, numeric, at begin or end    | a number                    | answer is the empty text, value I                      |
-| match otherwise, includes          | the target anywhere         | no form is asked for, so nothing is unparsed           |
-| exact, f1                          | the target's words          | no form is asked for                                   |
-| model_graded_qa, model_graded_fact | the judge's `GRADE:`        | value NaN, reason `grader_failed`: the judge's failure, |
-|                                    |                             | so the sample has no score                             |
+| scorer                             | looks for                 | says, where it is not there                       |
+| ---------------------------------- | ------------------------- | ------------------------------------------------- |
+| choice                             | a letter that was parsed  | reason `invalid_response_format`, value I         |
+| answer, pattern                    | its regular expression    | reason `invalid_response_format`, value I         |
+| math                               | a mathematical expression | reason `invalid_response_format`, value I         |
+| match, numeric, at begin or end    | a number                  | answer is the empty text, value I                 |
+| match otherwise, includes          | the target anywhere       | no form is asked for, so nothing is unparsed      |
+| exact, f1                          | the target's words        | no form is asked for                              |
+| model_graded_qa, model_graded_fact | the judge's `GRADE:`      | reason `grader_failed`, value NaN: the judge's    |
+|                                    |                           | failure, so the sample has no score               |
 """
 
 from __future__ import annotations
@@ -47,14 +47,18 @@ def answer_score(sample: EvalSample, scorer: str) -> float | None:
     A prompt that the engine refused as too long for its context was not answered: Inspect would score the refusal's
     words as if the model had said them.
     """
-    if sample.error is not None or sample.output.stop_reason == "model_length":
+    if sample.error is not None or _stop_reason(sample) == "model_length":
         return None
     return proportion((sample.scores or {}).get(scorer))
 
 
 def is_truncated(sample: EvalSample) -> bool:
     """Whether the answer was cut off at the token limit."""
-    return sample.output.stop_reason == "max_tokens"
+    return _stop_reason(sample) == "max_tokens"
+
+
+def _stop_reason(sample: EvalSample) -> str | None:
+    return sample.output.stop_reason if sample.output.choices else None
 
 
 def is_unparsed(score: Score | None) -> bool:

@@ -19,13 +19,12 @@ from inspect_ai._eval.task.hf import HFTask, _record_to_sample_hf
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
-from lighteval.main_inspect import get_inspect_ai_task
-from lighteval.tasks.lighteval_task import LightevalTaskConfig
 
 from specs.messages import TaskRef
 from specs.text import clean
 from workers.dataset_rows import LocalDataset, check_record, check_split
 from workers.errors import SpecError
+from workers.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 
 # Answers from a cache would be a replay, not a reproduction.
 _NEVER_PASSED_ON = frozenset({"cache"})

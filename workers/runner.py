@@ -78,16 +78,17 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
 def _evaluate(canonical: CanonicalTask, model: Model, request: RunRequest, folder: Path) -> str:
     """Have Inspect run the task; where its log is."""
     order = request.order
+    arguments = request_arguments(request.generation)
+    arguments["max_connections"] = request.concurrency
+    arguments["max_retries"] = _REQUEST_RETRIES
+    arguments["cache"] = False
     logs = inspect_ai.eval(
         canonical.task,
         model=model,
         limit=order.sample_limit,
         # One answer that fails is a sample without a score, not the end of the run.
         fail_on_error=False,
-        max_connections=request.concurrency,
         max_samples=request.concurrency,
-        max_retries=_REQUEST_RETRIES,
-        cache=False,
         display="none",
         ctl_server=False,
         score_display=False,
@@ -102,7 +103,7 @@ def _evaluate(canonical: CanonicalTask, model: Model, request: RunRequest, folde
             "seed": order.seed,
             "generation": request.generation.model_dump(),
         },
-        **request_arguments(request.generation),
+        **arguments,
     )
     if not logs:
         raise RunError("Inspect ran nothing")

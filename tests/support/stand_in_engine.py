@@ -1,0 +1,117 @@
+"""A stand-in for vLLM's server, for tests that are not about vLLM: `stand_in_engine.py [OPTIONS] VLLM_ARGUMENTS`.
+
+It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
+off), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang], [die]. Options make it fail
+to start (--last-words), or start processes of its own (--family). It stands for the engine alone: what asks it is real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    options: argparse.Namespace
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self._answer(200, {})
+        elif self._authorized():
+            card = {"id": self.options.served_model_name, "object": "model", "max_model_len": 2048}
+            self._answer(200, {"object": "list", "data": [card]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self._authorized():
+            self._record(body)
+            self._complete(body, _text(body["messages"][-1]["content"]))
+
+    def _complete(self, body: dict[str, Any], prompt: str) -> None:
+        if "[die]" in prompt:
+            os._exit(1)
+        if "[hang]" in prompt:
+            threading.Event().wait()
+        if "[fail]" in prompt:
+            self._answer(400, {"error": {"message": "the stand-in was told to fail", "code": 400}})
+            return
+        if "[too long]" in prompt:
+            message = "This model's maximum context length is 2048 tokens."
+            self._answer(400, {"error": {"message": message, "code": 400}})
+            return
+        text = "" if "[empty]" in prompt else prompt.rpartition("Say: ")[2].partition("\n")[0]
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": "length" if "[long]" in prompt else "stop",
+        }
+        usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+        answer = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
+        self._answer(200, {**answer, "usage": usage})
+
+    def _authorized(self) -> bool:
+        if self.headers.get("Authorization") == f"Bearer {os.environ['VLLM_API_KEY']}":
+            return True
+        self._answer(401, {"error": "Unauthorized"})
+        return False
+
+    def _record(self, body: dict[str, Any]) -> None:
+        if self.options.record:
+            with open(self.options.record, "a") as lines:  # noqa: PTH123 - one write, appended whole
+                lines.write(json.dumps(body) + "\n")
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def _text(content: str | list[dict[str, str]]) -> str:
+    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+
+
+def _start_family(generations: int) -> None:
+    """A child in a session of its own that has a child, and so on; none of them ends by itself."""
+    code = "import sys,time,subprocess as s;n=int(sys.argv[2]);"
+    code += "n and s.Popen([sys.executable,'-c',sys.argv[1],sys.argv[1],str(n-1)],start_new_session=True);"
+    code += "time.sleep(3600)"
+    if generations:
+        subprocess.Popen([sys.executable, "-c", code, code, str(generations - 1)], start_new_session=True)
+
+
+def main() -> None:
+    """Serve until ended."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--served-model-name")
+    parser.add_argument("--record")
+    parser.add_argument("--last-words")
+    parser.add_argument("--never-up", action="store_true")
+    parser.add_argument("--family", type=int, default=0)
+    options, _ = parser.parse_known_args()
+    _start_family(options.family)
+    if options.last_words:
+        sys.exit(options.last_words)
+    if options.never_up:
+        time.sleep(3600)
+    _Handler.options = options
+    ThreadingHTTPServer((options.host, options.port), _Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
