@@ -52,9 +52,9 @@ def check_arguments(kind: str, name: str, args: Mapping[str, Any], where: str) -
             if not takes_any:
                 has = f"it has {', '.join(sorted(known))}" if known else "it has none"
                 found.invalid.append(f"{place}: {name} has no such argument; {has}")
-        elif problem := _type_problem(known[key].annotation, value):
+        elif problem := _type_problem(_adapter(kind, name, key), value):
             found.invalid.append(f"{place}: {problem}")
-        elif name == "generate" and key not in SAMPLING_SETTINGS:
+        elif name == "generate" and key not in SAMPLING_SETTINGS | {"tool_calls"}:
             found.unsupported.append(f"{place}: this farm lets an eval.yaml set only sampling settings of generate")
         elif name == "multiple_choice" and key == "shuffle" and value:
             found.unsupported.append(f"{place}: cannot be seeded; set shuffle_choices on the task instead")
@@ -86,8 +86,13 @@ def _parameters(kind: str, name: str) -> tuple[dict[str, inspect.Parameter], boo
     return known, takes_any
 
 
-def _type_problem(annotation: Any, value: object) -> str | None:
-    adapter: TypeAdapter[object] = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+@functools.cache
+def _adapter(kind: str, name: str, key: str) -> TypeAdapter[object]:
+    annotation = _parameters(kind, name)[0][key].annotation
+    return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+
+
+def _type_problem(adapter: TypeAdapter[object], value: object) -> str | None:
     try:
         adapter.validate_python(value)
     except ValidationError as error:

@@ -27,16 +27,21 @@ _KNOWN_NAMES = {
 _FIELD_SPEC_KEYS = frozenset({"input", "input_image", "target", "choices", "metadata", "description"})
 _ANSWERING_SOLVERS = frozenset({"generate", "multiple_choice", "self_critique"})
 _JUDGING_SCORERS = frozenset({"model_graded_qa", "model_graded_fact"})
-# Templates that Inspect fills leniently, and the names it knows beside metadata and the arguments.
-_LENIENT_TEMPLATES = {"prompt_template": {"prompt"}, "system_message": set(), "user_message": set()} | {
-    "chain_of_thought": {"prompt"}
+_JUDGE_TEMPLATE = frozenset({"question", "answer", "criterion", "instructions"})
+# The placeholders of each template argument, beside the columns in field_spec.metadata. Inspect fills the first four
+# leniently, and those arguments of theirs that it does not know are placeholders too; the others with str.format.
+_LENIENT_TEMPLATES: Mapping[str, frozenset[str]] = {
+    "prompt_template": frozenset({"prompt"}),
+    "chain_of_thought": frozenset({"prompt"}),
+    "system_message": frozenset(),
+    "user_message": frozenset(),
 }
 _PLAIN_TEMPLATES: Mapping[tuple[str, str], frozenset[str]] = {
     ("multiple_choice", "template"): frozenset({"question", "choices", "letters"}),
     ("self_critique", "critique_template"): frozenset({"question", "completion"}),
     ("self_critique", "completion_template"): frozenset({"question", "completion", "critique"}),
-    ("model_graded_qa", "template"): frozenset({"question", "answer", "criterion", "instructions"}),
-    ("model_graded_fact", "template"): frozenset({"question", "answer", "criterion", "instructions"}),
+    ("model_graded_qa", "template"): _JUDGE_TEMPLATE,
+    ("model_graded_fact", "template"): _JUDGE_TEMPLATE,
 }
 
 
@@ -94,9 +99,7 @@ def _read_definition(where: str, item: Mapping[str, object], found: _Findings) -
     columns = field_spec if isinstance(field_spec, dict) else {}
     ignored = [clean(str(key), 60) for key in columns if key not in _FIELD_SPEC_KEYS]
     found.warnings += [f"field_spec.{key}: Inspect ignores this key in an eval.yaml" for key in ignored]
-    absent = [key for key in ("input", "target") if key not in columns]
-    if not isinstance(field_spec, dict):
-        absent = []
+    absent = [key for key in ("input", "target") if isinstance(field_spec, dict) and key not in columns]
     try:
         definition = HFTask.model_validate(dict(item))
     except ValidationError as error:
@@ -132,18 +135,16 @@ def _check_templates(where: str, task: HFTask, found: _Findings) -> None:
     columns = _metadata_columns(task.field_spec)
     for place, _, step in _steps(where, task):
         for key, value in step.args.items():
-            if not isinstance(value, str):
+            lenient = key == "template" and step.name in _LENIENT_TEMPLATES
+            if not isinstance(value, str) or not (lenient or (step.name, key) in _PLAIN_TEMPLATES):
                 continue
-            if (step.name, key) in _PLAIN_TEMPLATES:
-                known, lenient = _PLAIN_TEMPLATES[step.name, key] | columns, False
-            elif step.name in _LENIENT_TEMPLATES and key == "template":
-                known, lenient = frozenset(_LENIENT_TEMPLATES[step.name] | columns | set(step.args)), True
-            else:
-                continue
+            known = _LENIENT_TEMPLATES[step.name] | set(step.args) if lenient else _PLAIN_TEMPLATES[step.name, key]
+            # multiple_choice fills in nothing from the sample's metadata.
+            known = known if step.name == "multiple_choice" else known | columns
             finding = check_template(value, known, lenient=lenient)
             found.invalid += [f"{place}.args.{key} {problem}" for problem in finding.problems]
+            found.invalid += _missing_placeholders(f"{place}.args.{key}", step.name, value)
             found.warnings += [f"{step.name}: the template {warning}" for warning in finding.warnings]
-            found.invalid += _missing_placeholders(place, step.name, key, value)
             if "prompt" in _LENIENT_TEMPLATES.get(step.name, ()) and "prompt" not in finding.names:
                 found.warnings.append(f"{step.name}: the template has no {{prompt}}, so the question is not in it")
 
@@ -152,11 +153,11 @@ def _metadata_columns(field_spec: HFFieldSpec) -> frozenset[str]:
     return frozenset(field_spec.metadata) if isinstance(field_spec.metadata, list) else frozenset()
 
 
-def _missing_placeholders(place: str, name: str, key: str, template: str) -> list[str]:
+def _missing_placeholders(place: str, name: str, template: str) -> list[str]:
     if name != "multiple_choice":
         return []
     missing = [f"{{{each}}}" for each in ("question", "choices") if f"{{{each}}}" not in template]
-    return [f"{place}.args.{key} has no {' and no '.join(missing)}, which Inspect insists on"] if missing else []
+    return [f"{place} has no {' and no '.join(missing)}, which Inspect insists on"] if missing else []
 
 
 def _check_choices(where: str, task: HFTask, found: _Findings) -> None:
@@ -200,7 +201,9 @@ def _find_judges(where: str, task: HFTask, found: _Findings) -> None:
     for place, _, step in _steps(where, task):
         model = step.args.get("model")
         named = [each for each in (model if isinstance(model, list) else [model]) if isinstance(each, str)]
-        if step.name == "self_critique" and named:
+        if model == [] or "" in named:
+            found.invalid.append(f"{place}.args.model is empty; name a model or leave it out")
+        elif step.name == "self_critique" and named:
             found.judge_reasons.append(f"{place}: self_critique asks another model, {clean(', '.join(named), 200)}")
             found.judges += named
         elif step.name in _JUDGING_SCORERS and named:

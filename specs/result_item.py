@@ -39,7 +39,7 @@ class _Section(Contract):
         for key, value in data.items():
             if value is None:
                 continue
-            if key == "verify_token" and "verifyToken" not in data:
+            if key == "verify_token" and data.get("verifyToken") is None:
                 warn(info, "verify_token: the Hub's name of this key is verifyToken")
                 known["verifyToken"] = value
             elif isinstance(key, str) and key in {field.alias or name for name, field in cls.model_fields.items()}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -14,10 +14,10 @@ class SubmissionStatus(StrEnum):
     REJECTED = "rejected"
 
 
-def status_of(reasons: Iterable[str], warnings: Iterable[str]) -> SubmissionStatus:
+def status_of(reasons: Sequence[str], warnings: Sequence[str]) -> SubmissionStatus:
     """Rejected where there is a reason to, accepted with warning where there is anything to say."""
-    if any(True for _ in reasons):
+    if reasons:
         return SubmissionStatus.REJECTED
-    if any(True for _ in warnings):
+    if warnings:
         return SubmissionStatus.ACCEPTED_WITH_WARNING
     return SubmissionStatus.ACCEPTED

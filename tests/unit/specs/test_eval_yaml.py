@@ -99,6 +99,7 @@ def test_a_task_id_is_free_text() -> None:
         ({"scorers": [{"name": "pattern", "args": {"pattern": "("}}]}, "not a regular expression"),
         ({"scorers": [{"name": "f1", "args": {"answer_fn": "os.system"}}]}, "args.answer_fn"),
         ({"scorers": [{"name": "model_graded_qa", "args": {"model": {"x": 1}}}]}, "args.model"),
+        ({"scorers": [{"name": "model_graded_qa", "args": {"model": []}}]}, "args.model is empty"),
         ({"scorers": [{"name": "model_graded_qa", "args": {"include_history": "x"}}]}, "args.include_history"),
         ({"scorers": [{"name": "model_graded_qa", "args": {"template": "{question} {oops}"}}]}, "cannot fill in"),
     ],
@@ -130,6 +131,14 @@ def test_a_choice_template_is_filled_by_str_format_and_so_held_to_it(template: s
 
 def test_a_choice_template_of_its_own_is_fine() -> None:
     assert choice_task({"template": "{question}\n{choices}\nOne of {letters}."}).status is SpecStatus.RUNNABLE
+
+
+def test_metadata_columns_may_not_stand_in_a_choice_template() -> None:
+    found = with_task(
+        field_spec={"input": "q", "target": "a", "choices": "c", "metadata": ["answer"]},
+        solvers=[{"name": "multiple_choice", "args": {"template": "{question} {choices} {answer}"}}],
+    )
+    assert "cannot fill in" in "\n".join(found.reasons)
 
 
 def test_metadata_columns_may_stand_in_a_judges_template() -> None:
