@@ -11,13 +11,12 @@ from io import BytesIO
 from pathlib import Path
 
 from deploy.localhub.content import Snapshot
-from deploy.localhub.errors import BadRequestError, ConflictError, EntryNotFoundError, StaleParentError
+from deploy.localhub.errors import BadRequestError, EntryNotFoundError, StaleParentError
 from deploy.localhub.git import GitRepo, MovedError, Signature
 from deploy.localhub.names import check_path
 from deploy.localhub.objects import LargeObject, ObjectStore, is_large
 
 MAX_MESSAGE_CHARS = 20_000
-_ATTEMPTS = 8
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -90,19 +89,17 @@ class Committer:
         Raises:
             StaleParentError: it is not.
         """
-        for _ in range(_ATTEMPTS):
+        with self._git.writing():
             head = self._git.read_ref(ref)
             if parent is not None and parent != head:
                 raise StaleParentError
             new = self.build(head, changes, text)
-            if new == head:
-                return Written(ref, head, new)
-            try:
-                self._git.move_ref(ref, new, head)
-            except MovedError:
-                continue  # somebody else was first
-            return Written(ref, head, new)
-        raise ConflictError("Too many commits at once; try again")
+            if new != head:
+                try:
+                    self._git.move_ref(ref, new, head)
+                except MovedError as error:  # by somebody with git alone, who does not know of the lock
+                    raise StaleParentError from error
+        return Written(ref, head, new)
 
     def build(self, head: str | None, changes: Changes, text: CommitText) -> str:
         """A commit on top of `head` that no ref points to yet; `head` itself if nothing would change.

@@ -70,17 +70,18 @@ def merge(hub: LocalHub, discussion: Discussion, author: str, text: str = "") ->
     if discussion.status in ENDED:
         raise ConflictError(f"Pull request {discussion.num} is {discussion.status}")
     git = hub.storage.git(discussion.repo)
-    ours = resolve_commit(git, DEFAULT_REVISION)
-    theirs = resolve_commit(git, discussion.ref)
-    merged = git.merge(ours, theirs)
-    if merged.conflicts:
-        raise ConflictError(f"Conflicts with {DEFAULT_REVISION} in {', '.join(merged.conflicts[:20])}")
-    title = CommitText(f"{discussion.title} (#{discussion.num})", author)
-    commit = git.commit_tree(merged.tree, (ours, theirs), title.signature())
-    try:
-        git.move_ref(_MAIN, commit, ours)
-    except MovedError as error:
-        raise ConflictError("A commit has happened since. Please try again.") from error
+    with git.writing():
+        ours = resolve_commit(git, DEFAULT_REVISION)
+        theirs = resolve_commit(git, discussion.ref)
+        merged = git.merge(ours, theirs)
+        if merged.conflicts:
+            raise ConflictError(f"Conflicts with {DEFAULT_REVISION} in {', '.join(merged.conflicts[:20])}")
+        title = CommitText(f"{discussion.title} (#{discussion.num})", author)
+        commit = git.commit_tree(merged.tree, (ours, theirs), title.signature())
+        try:
+            git.move_ref(_MAIN, commit, ours)
+        except MovedError as error:
+            raise ConflictError("A commit has happened since. Please try again.") from error
     hub.storage.discussions.set_status(discussion, author, Status.MERGED, commit)
     if text.strip():
         comment(hub, discussion, author, text)

@@ -6,9 +6,11 @@ so what is read from one may be cached under its id for ever.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -201,6 +203,16 @@ class GitRepo:
         oid = self._run("fast-import", "--quiet", "--done", "--date-format=raw", data=b"".join(stream)).decode().strip()
         self._run("update-ref", "-d", incoming)
         return oid
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers of this repository waiting, in this process and in others.
+
+        Compare-and-swap alone is enough to lose nothing, but lets one of many writers try for ever.
+        """
+        with (self.path / "writers.lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def move_ref(self, ref: str, new: str, old: str | None) -> None:
         """Point a ref to a commit if it still points to `old` (None: does not exist yet).

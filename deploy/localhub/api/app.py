@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deploy.localhub.api import discussions, reading, refs, repos, resolve, uploads, xet
 from deploy.localhub.errors import HubError
 from deploy.localhub.hub import LocalHub
+from specs.text import clean
 
 _log = logging.getLogger(__name__)
 
@@ -91,5 +92,5 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 def _error(status: int, message: str, headers: dict[str, str]) -> JSONResponse:
     # A header holds one line of Latin-1; the body says it all.
-    line = " ".join(message.split()).encode("latin-1", errors="replace").decode("latin-1")[:1000]
+    line = clean(message, 500).encode("latin-1", errors="replace").decode("latin-1")
     return JSONResponse({"error": message}, status, {**headers, "X-Error-Message": line})

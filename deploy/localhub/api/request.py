@@ -125,7 +125,8 @@ def text_of(body: dict[str, Any], key: str, default: str | None = None) -> str:
     value = body.get(key)
     if value is None and default is not None:
         return default
-    if not isinstance(value, str):
+    # JSON can spell half a surrogate pair, which no file and no database holds.
+    if not isinstance(value, str) or any("\ud800" <= char <= "\udfff" for char in value):
         raise BadRequestError(f"{key} must be a text")
     return value
 

@@ -11,6 +11,12 @@ from huggingface_hub import HfApi
 from tests.support.localhub import RunningHub, running_hub
 
 
+@pytest.fixture(autouse=True)
+def own_download_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that nobody filled before: the client falls back to it when the Hub refuses."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "downloads"))
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[RunningHub]:
     """An empty Hub."""
