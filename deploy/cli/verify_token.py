@@ -1,0 +1,144 @@
+"""`reprofarm verify-token`: is a badge what it says it is? Asks for the public keys and nothing else of the farm."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deploy.cli.claims import Api, AsJson
+from deploy.cli.client import DEFAULT_API, REQUEST_SECONDS, ApiError
+from deploy.cli.terminal import MISMATCH, OK, console, percent, print_json, shown
+from specs.attestation import MAX_TOKEN_CHARS, Attestation, Expected, verify
+from specs.errors import TokenError
+
+MAX_JWKS_BYTES = 1024 * 1024
+MAX_FACT_CHARS = 2000
+MAX_VERSIONS = 40
+
+STDIN = "-"
+JWKS_PATH = "/.well-known/jwks.json"
+
+
+def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
+    token: Annotated[str, typer.Argument(help="The verifyToken, or - to read it from standard input.")],
+    jwks: Annotated[
+        str | None,
+        typer.Option(help="The trusted public keys: a file, or a URL. Default: those of the farm at --api."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model that the token must be about.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The benchmark that it must be about.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task that it must be about.")] = None,
+    value: Annotated[
+        float | None, typer.Option(help="The score that it must be about, as the claim writes it.")
+    ] = None,
+    as_json: AsJson = False,
+    api: Api = DEFAULT_API,
+) -> None:
+    """Check a badge with the public keys alone: who signed it, and what it states.
+
+    With a file for --jwks nothing is asked of the network. A badge can be revoked later; the farm lists those at
+    /v1/revocations, which this does not look at.
+
+    Exit codes: 0 valid, 1 not (with the reason), 3 the keys cannot be had. With --json: {"valid", "reason",
+    "attestation"}, of which the last two are null where there is none.
+    """
+    keys = _keys(jwks or f"{api.rstrip('/')}{JWKS_PATH}")
+    text = token if token != STDIN else sys.stdin.read(MAX_TOKEN_CHARS + 1)
+    try:
+        attestation = verify(text.strip(), keys, Expected(model, dataset, task, value))
+    except TokenError as error:
+        if as_json:
+            print_json({"valid": False, "reason": str(error), "attestation": None})
+        else:
+            console().print(Text("not valid: ", "red").append(shown(str(error), MAX_FACT_CHARS)), soft_wrap=True)
+        raise typer.Exit(MISMATCH) from error
+    if as_json:
+        print_json({"valid": True, "reason": None, "attestation": attestation.model_dump(mode="json")})
+    else:
+        console().print(Text("valid: ", "green").append(shown(f"signed by {attestation.iss}")), soft_wrap=True)
+        console().print(_table(attestation))
+    raise typer.Exit(OK)
+
+
+def _table(attestation: Attestation) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, fact in _facts(attestation):
+        table.add_row(f"  {name}", shown(fact, MAX_FACT_CHARS))
+    return table
+
+
+def _facts(found: Attestation) -> Iterator[tuple[str, str]]:
+    yield "model", f"{found.model} at {found.model_revision}"
+    yield "benchmark", f"{found.dataset} at {found.dataset_revision}"
+    yield "task", found.task or "its only one"
+    yield "eval.yaml", f"SHA-256 {found.spec_sha256}"
+    yield "claimed", f"{percent(found.claimed)} (written {found.claimed_value:g}, as a {found.scale})"
+    error = "" if found.standard_error is None else f" ± {100 * found.standard_error:.2f} (standard error)"
+    yield "reproduced", percent(found.reproduced) + error
+    difference = 100 * abs(found.reproduced - found.claimed)
+    yield "difference", f"{difference:.2f} points, tolerance {100 * found.tolerance:.2f} points"
+    yield "samples", f"{found.samples_used} of {found.population}, alpha {found.alpha:g}, seed {found.seed}"
+    yield "evidence", found.evidence_url
+    yield "", f"SHA-256 {found.evidence_sha256}"
+    yield "policy", f"SHA-256 {found.policy_sha256}"
+    versions = sorted(found.versions.items())[:MAX_VERSIONS]
+    yield "versions", ", ".join(f"{name} {version}" for name, version in versions)
+    yield "signed", _time(found.iat)
+    yield "badge", found.jti
+
+
+def _time(seconds: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} seconds after 1970"
+
+
+def _keys(place: str) -> dict[str, object]:
+    """The JWK set in a file or at a URL.
+
+    Raises:
+        ApiError: there is none.
+    """
+    content = _download(place) if place.startswith(("http://", "https://")) else _read(Path(place))
+    try:
+        keys = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(f"{place} is not JSON, so it holds no public keys") from error
+    if not isinstance(keys, dict) or not isinstance(keys.get("keys"), list):
+        raise ApiError(f"{place} is not a JWK set: there is no list of keys in it")
+    return keys
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_JWKS_BYTES)
+    except OSError as error:
+        raise ApiError(f"{path}: {error.strerror}") from error
+
+
+def _download(url: str) -> bytes:
+    content = bytearray()
+    try:
+        with httpx.stream("GET", url, timeout=REQUEST_SECONDS) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise ApiError(f"{url} answers {answer.status_code}, so the public keys cannot be had")
+            for part in answer.iter_bytes():
+                content += part
+                if len(content) > MAX_JWKS_BYTES:
+                    raise ApiError(f"{url} is longer than any set of keys")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ApiError(f"the public keys at {url} cannot be had: {error}") from error
+    return bytes(content)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from deploy.cli.client import ApiError
+from deploy.cli.verify_token import verify_token
+from tests.support.attestations import attestation, jwks, signer
+
+app = typer.Typer()
+app.command()(verify_token)
+runner = CliRunner()
+
+FARM = signer()
+TOKEN = FARM.sign(attestation())
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> str:
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps(jwks(FARM)))
+    return str(path)
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return runner.invoke(app, list(arguments), input=stdin)
+
+
+@contextmanager
+def answering(body: bytes, status: int = 200) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/.well-known/jwks.json" else 404)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_valid_token_shows_its_facts_offline(keys: str) -> None:
+    result = run(TOKEN, "--jwks", keys)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("valid: signed by https://farm.example")
+    for fact in (
+        "smol/one at aaaa",
+        "41.20 % (written 41.2, as a percent)",
+        "40.00 % ± 2.00",
+        "150 of 150",
+        "vllm 0.32.0",
+    ):
+        assert fact in result.stdout
+
+
+def test_a_token_may_come_from_standard_input(keys: str) -> None:
+    assert run("-", "--jwks", keys, stdin=f"{TOKEN}\n").exit_code == 0
+
+
+def test_the_claim_that_the_token_must_be_about_is_checked(keys: str) -> None:
+    about = ["--model", "smol/one", "--dataset", "facts/capitals", "--task", "capitals", "--value", "41.2"]
+    assert run(TOKEN, "--jwks", keys, *about).exit_code == 0
+    result = run(TOKEN, "--jwks", keys, *about[:-1], "42")
+    assert result.exit_code == 1
+    assert result.stdout == "not valid: about another value: 41.2, not 42.0\n"
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (TOKEN[:-3] + "AAA", "not valid: "),
+        (signer().sign(attestation()), "not among the trusted keys"),
+        ("", "not a compact JWS"),
+    ],
+)
+def test_a_token_that_proves_nothing_exits_with_1_and_the_reason(keys: str, token: str, reason: str) -> None:
+    result = run("-", "--jwks", keys, stdin=token)
+    assert result.exit_code == 1
+    assert reason in result.stdout
+
+
+def test_json_says_the_same_for_scripts(keys: str) -> None:
+    good = json.loads(run(TOKEN, "--jwks", keys, "--json").stdout)
+    assert good == {"valid": True, "reason": None, "attestation": attestation().model_dump(mode="json")}
+    bad = json.loads(run("a.b.c", "--jwks", keys, "--json").stdout)
+    assert (bad["valid"], bad["attestation"]) == (False, None)
+    assert "compact JWS" in bad["reason"]
+
+
+def test_text_in_a_token_cannot_act_on_the_terminal(keys: str) -> None:
+    hostile = attestation(model="smol/\x1b[31mone\u202e[bold]", versions={"vllm\n": "1\x07"}, task="[red]x[/red]")
+    result = run(FARM.sign(hostile), "--jwks", keys)
+    assert result.exit_code == 0
+    assert not {"\x1b", "\u202e", "\x07"} & set(result.stdout)
+    assert "smol/one[bold]" in result.stdout
+    assert "[red]x[/red]" in result.stdout
+
+
+def test_the_keys_can_be_those_of_a_farm() -> None:
+    with answering(json.dumps(jwks(FARM)).encode()) as farm:
+        assert run(TOKEN, "--jwks", f"{farm}/.well-known/jwks.json").exit_code == 0
+        assert run(TOKEN, "--api", farm).exit_code == 0
+
+
+def test_keys_that_cannot_be_had_are_an_error_and_not_a_verdict(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "text.json").write_text("keys")
+    for place, reason in (("none.json", "No such file"), ("list.json", "not a JWK set"), ("text.json", "not JSON")):
+        result = run(TOKEN, "--jwks", str(tmp_path / place))
+        assert isinstance(result.exception, ApiError)
+        assert reason in str(result.exception)
+    with answering(b"no", status=503) as farm:
+        assert "answers 503" in str(run(TOKEN, "--api", farm).exception)
+    with answering(b" " * (1024 * 1024 + 1)) as farm:
+        assert "longer than" in str(run(TOKEN, "--api", farm).exception)
+    assert "cannot be had" in str(run(TOKEN, "--api", farm).exception)
