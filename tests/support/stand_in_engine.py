@@ -110,6 +110,7 @@ def main() -> None:
     if options.never_up:
         time.sleep(3600)
     _Handler.options = options
+    sys.stdout.write("stand-in up\n")
     ThreadingHTTPServer((options.host, options.port), _Handler).serve_forever()
 
 

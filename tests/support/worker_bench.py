@@ -1,0 +1,107 @@
+"""A worker's bench on which everything is real but the engine and the Hub: snapshots are there already."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from specs.generation import GenerationSettings
+from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Report, RunBatch, TaskRef
+from specs.policy import EngineRules, JudgeEndpoint
+from tests.support import stand_in_engine
+from tests.support.small_repos import COMMIT
+from workers.batch import BatchRun
+from workers.messenger import Messenger
+from workers.settings import WorkerSettings
+from workers.workbench import Workbench, open_workbench
+
+MODEL = ModelRef(model_id="org/model", revision=COMMIT)
+
+
+def stand_in(*options: str) -> tuple[str, ...]:
+    """The command of a stand-in engine."""
+    return (sys.executable, str(stand_in_engine.__file__), *options)
+
+
+def remember_snapshot(cache_folder: Path, kind: str, repo_id: str, snapshot: Path) -> None:
+    """Have the worker find a snapshot as if it had fetched it earlier."""
+    complete = cache_folder / "complete" / f"{kind}--{repo_id.replace('/', '--')}--{COMMIT}"
+    complete.parent.mkdir(parents=True, exist_ok=True)
+    complete.write_text(str(snapshot))
+
+
+@contextmanager
+def bench(folder: Path, model: Path, engine: Sequence[str]) -> Iterator[Workbench]:
+    """A bench with the model fetched; its engine is stopped in the end."""
+    settings = WorkerSettings(
+        pool="cpu",
+        hub_endpoint="http://127.0.0.1:9",
+        evidence_url=f"file://{folder}/evidence",
+        cache_folder=folder / "cache",
+        state_folder=folder / "state",
+    )
+    remember_snapshot(settings.cache_folder, "model", MODEL.model_id, model)
+    opened = open_workbench("worker@test", settings, engine)
+    try:
+        yield opened
+    finally:
+        opened.engines.stop()
+        opened.lock.close()
+
+
+def order(
+    task: TaskRef,
+    reproduction_id: str = "r1",
+    *,
+    generation: GenerationSettings | None = None,
+    judges: dict[str, JudgeEndpoint] | None = None,
+    allow_self_judge: bool = True,
+    sample_limit: int | None = None,
+    epochs: int | None = None,
+    stall_seconds: float = 300.0,
+) -> Order:
+    """An order for a task."""
+    return Order(
+        ref=AttemptRef(reproduction_id=reproduction_id, attempt=1),
+        task=task,
+        generation=generation or GenerationSettings(),
+        seed=5,
+        epochs=epochs,
+        sample_limit=sample_limit,
+        allow_self_judge=allow_self_judge,
+        judges=judges or {},
+        stall_seconds=stall_seconds,
+        deadline_seconds=600.0,
+    )
+
+
+def batch_of(*orders: Order, engine: EngineRules | None = None) -> RunBatch:
+    """A batch for the bench's model."""
+    rules = engine or EngineRules(start_seconds=120.0)
+    return RunBatch(batch_id="b1", model=MODEL, engine=rules, gpus=0, heartbeat_seconds=0.5, orders=orders)
+
+
+@dataclass
+class Heard:
+    """What a worker said."""
+
+    reports: dict[str, Report] = field(default_factory=dict)
+    beats: list[AttemptsAlive] = field(default_factory=list)
+
+    def hear(self, message: AttemptsAlive | Report) -> None:
+        """Take one message."""
+        if isinstance(message, Report):
+            self.reports[message.ref.reproduction_id] = message
+        else:
+            self.beats.append(message)
+
+
+def run(bench: Workbench, batch: RunBatch) -> Heard:
+    """Run a batch and listen."""
+    heard = Heard()
+    with Messenger(batch, bench.name, "cpu", heard.hear) as messenger:
+        BatchRun(batch, bench, messenger).run()
+    return heard

@@ -1,0 +1,100 @@
+"""The worker as a Celery app: `celery -A workers.app worker -Q pool.NAME -c 1`.
+
+A batch's message is acknowledged when it is taken, not when it is done: the control plane's lease decides whether an
+attempt is lost, and numbers each try. A message that is acknowledged late is delivered again while its batch still
+runs, as soon as that outlasts Redis' visibility timeout (https://github.com/celery/celery/issues/5935); one that is
+redelivered all the same is harmless, because only one report of an attempt counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from celery import Celery, Task
+from celery.worker.control import control_command
+
+from specs.errors import MessageError
+from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptRef, AttemptsAlive, Report, RunBatch
+from workers.batch import BatchRun
+from workers.messenger import Messenger
+from workers.settings import WorkerSettings, read_settings
+from workers.workbench import Workbench, drops_of, open_workbench
+
+_log = logging.getLogger(__name__)
+
+_HEARTBEAT_LIFE = 12
+"""In heartbeats: one that old would renew a lease for a worker of which nothing newer is known."""
+
+
+def _configuration() -> dict[str, Any]:
+    settings = worker_settings()
+    return {
+        "broker_url": settings.broker_url.get_secret_value(),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {"socket_connect_timeout": 5, "socket_keepalive": True},
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_acks_late": False,
+        # A batch belongs to whoever is free, not to whoever asked first.
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "worker_concurrency": 1,
+        "worker_pool": "prefork",
+        "task_default_queue": settings.queue,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": True,
+    }
+
+
+@functools.cache
+def worker_settings() -> WorkerSettings:
+    """This process's settings, read when first asked for."""
+    return read_settings()
+
+
+app = Celery("workers")
+app.add_defaults(_configuration)
+
+
+@functools.cache
+def _workbench(name: str) -> Workbench:
+    return open_workbench(name, worker_settings())
+
+
+@app.task(name=RUN_BATCH, bind=True)
+def run_batch(task: Task[..., None], message: object) -> None:
+    """Run an encoded `RunBatch`."""
+    try:
+        batch = RunBatch.decode(message)
+    except MessageError:
+        _log.exception("a batch was refused")
+        return
+    name = str(task.request.hostname)
+    bench = _workbench(name)
+    with Messenger(batch, name, bench.settings.pool, functools.partial(_send, batch)) as messenger:
+        BatchRun(batch, bench, messenger).run()
+
+
+def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
+    beat = isinstance(message, AttemptsAlive)
+    app.send_task(
+        ATTEMPTS_ALIVE if beat else REPORT,
+        args=[message.encode()],
+        queue=CONTROL_QUEUE,
+        expires=_HEARTBEAT_LIFE * max(batch.heartbeat_seconds, 5.0) if beat else None,
+        # The messenger tries again, at its own pace.
+        retry=False,
+    )
+
+
+@control_command(args=[("reproduction_id", str), ("attempt", int)], signature="REPRODUCTION_ID ATTEMPT")
+def drop_attempt(_: object, reproduction_id: str, attempt: int) -> dict[str, str]:
+    """Stop working on an attempt and report nothing of it; the rest of its batch goes on."""
+    drops_of(worker_settings()).mark(AttemptRef(reproduction_id=reproduction_id, attempt=attempt))
+    return {"ok": f"dropping attempt {attempt} at {reproduction_id}"}

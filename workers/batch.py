@@ -1,0 +1,194 @@
+"""A batch: reproductions of one model, one after the other, on one engine."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from specs.errors import EngineError, HubAway, NoAccess, ReprofarmError
+from specs.measurement import Evidence, Measurement
+from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
+from workers.circumstances import chat_template_sha256, hardware
+from workers.engine import Engine
+from workers.errors import Dropped, ModelError, OutOfMemory, SpecError
+from workers.evidence import store
+from workers.generation import generation_config, resolve
+from workers.judges import judge_keys
+from workers.messenger import Messenger
+from workers.run_process import RunProcess
+from workers.run_request import RunProgress, RunRequest
+from workers.spec_file import load_task
+from workers.workbench import Workbench
+
+_MAX_DETAIL_CHARS = 8000
+_log = logging.getLogger(__name__)
+
+# What an error says of an attempt; the first that fits. Everything else is the worker's own failure.
+_OUTCOMES: tuple[tuple[type[Exception], AttemptOutcome], ...] = (
+    (ModelError, AttemptOutcome.MODEL_FAILED),
+    (OutOfMemory, AttemptOutcome.OUT_OF_MEMORY),
+    (EngineError, AttemptOutcome.ENGINE_FAILED),
+    (SpecError, AttemptOutcome.SPEC_FAILED),
+    (HubAway, AttemptOutcome.HUB_AWAY),
+    (NoAccess, AttemptOutcome.NO_ACCESS),
+)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    outcome: AttemptOutcome
+    detail: str
+    measurement: Measurement | None = None
+    evidence: Evidence | None = None
+    retry_after_seconds: float | None = None
+
+
+class BatchRun:
+    """One batch on one workbench. Each order ends in one report, or is dropped and ends in none."""
+
+    def __init__(self, batch: RunBatch, bench: Workbench, messenger: Messenger) -> None:
+        self._batch = batch
+        self._bench = bench
+        self._messenger = messenger
+        self._left = [order.ref for order in batch.orders]
+        self._model_fault: Exception | None = None
+        self._spare: RunProcess | None = None
+
+    def run(self) -> None:
+        """Work through the orders."""
+        for ref in self._left:
+            self._messenger.progress(Progress(ref=ref, stage=Stage.WAITING))
+        try:
+            for order in self._batch.orders:
+                self._attempt(order)
+        finally:
+            if self._spare is not None:
+                self._spare.stop()
+                shutil.rmtree(self._spare.folder, ignore_errors=True)
+
+    def _attempt(self, order: Order) -> None:
+        try:
+            self._check_wanted(order.ref)
+            ended = self._run_order(order)
+        except Dropped:
+            _log.info("dropped %s, attempt %d: not wanted any more", order.ref.reproduction_id, order.ref.attempt)
+            self._messenger.forget(order.ref)
+            return
+        except Exception as error:  # noqa: BLE001 - one order's failure is its own, and reported; the batch goes on
+            ended = _failure(error)
+        finally:
+            self._left.remove(order.ref)
+        _log.info("%s, attempt %d: %s", order.ref.reproduction_id, order.ref.attempt, ended.outcome)
+        self._messenger.report(
+            Report(
+                ref=order.ref,
+                worker=self._bench.name,
+                model=self._batch.model,
+                task=order.task,
+                outcome=ended.outcome,
+                detail=ended.detail[:_MAX_DETAIL_CHARS],
+                measurement=ended.measurement,
+                evidence=ended.evidence,
+                retry_after_seconds=ended.retry_after_seconds,
+            )
+        )
+
+    def _run_order(self, order: Order) -> _Ended:
+        began = time.monotonic()
+        batch, settings = self._batch, self._bench.settings
+        self._messenger.progress(Progress(ref=order.ref, stage=Stage.FETCHING))
+        dataset = self._bench.snapshots.dataset(order.task)
+        self._check_wanted(order.ref)
+        task = load_task(dataset, order.task, order.judges, allow_self_judge=order.allow_self_judge)
+        snapshot, engine = self._model_and_engine(order)
+        self._check_wanted(order.ref)
+        request = RunRequest(
+            order=order,
+            model=batch.model,
+            base_url=engine.base_url,
+            concurrency=batch.engine.concurrency,
+            dataset_folder=str(dataset),
+            generation=resolve(order.generation, task.definition, generation_config(snapshot), order.seed),
+            max_dataset_rows=settings.max_dataset_rows,
+            max_cell_bytes=self._bench.max_cell_bytes,
+            hardware=hardware(batch.gpus),
+            engine_arguments=engine.arguments,
+            chat_template_sha256=chat_template_sha256(snapshot),
+        )
+        process = self._take_run_process()
+        try:
+            if len(self._left) > 1:
+                # It imports lighteval while this run goes on.
+                self._spare = self._new_run_process()
+            outcome = process.run(request, engine, began, partial(self._running, order.ref))
+            if outcome.measurement is None or outcome.log is None:
+                return _Ended(outcome.outcome, outcome.detail)
+            self._messenger.progress(Progress(ref=order.ref, stage=Stage.STORING))
+            evidence = store(process.folder / outcome.log, settings.evidence_url)
+            self._check_wanted(order.ref)
+            return _Ended(outcome.outcome, outcome.detail, outcome.measurement, evidence)
+        finally:
+            shutil.rmtree(process.folder, ignore_errors=True)
+
+    def _model_and_engine(self, order: Order) -> tuple[Path, Engine]:
+        """The model's snapshot and an engine for it. What failed for one order of the batch fails for all."""
+        if self._model_fault is not None:
+            raise self._model_fault
+        batch = self._batch
+        try:
+            snapshot = self._bench.snapshots.model(batch.model)
+            self._messenger.progress(Progress(ref=order.ref, stage=Stage.STARTING_ENGINE))
+            if self._spare is None:
+                # In the time that an engine takes to start.
+                self._spare = self._new_run_process()
+            engine = self._bench.engines.engine_for(
+                batch.model, snapshot, batch.engine, batch.gpus, self._check_any_wanted
+            )
+        except Dropped:
+            raise
+        except Exception as error:
+            self._model_fault = error
+            raise
+        return snapshot, engine
+
+    def _new_run_process(self) -> RunProcess:
+        keys = judge_keys(judge for order in self._batch.orders for judge in order.judges.values())
+        bench = self._bench
+        return RunProcess(bench.run_folder(), bench.settings.cache_folder.absolute(), bench.engines.api_key, keys)
+
+    def _take_run_process(self) -> RunProcess:
+        process, self._spare = self._spare, None
+        return self._new_run_process() if process is None else process
+
+    def _running(self, ref: AttemptRef, progress: RunProgress | None) -> None:
+        self._check_wanted(ref)
+        done, total, score = (progress.done, progress.total, progress.score) if progress else (0, None, None)
+        self._messenger.progress(
+            Progress(ref=ref, stage=Stage.RUNNING, samples_done=done, samples_total=total, score=score)
+        )
+
+    def _check_wanted(self, ref: AttemptRef) -> None:
+        if self._bench.drops.has(ref):
+            raise Dropped(f"{ref.reproduction_id}, attempt {ref.attempt}")
+
+    def _check_any_wanted(self) -> None:
+        """An engine that starts for one order serves the others too, so it is stopped only if none is wanted."""
+        if all(self._bench.drops.has(ref) for ref in self._left):
+            raise Dropped("every attempt that is left in the batch")
+
+
+def _failure(error: Exception) -> _Ended:
+    outcome = next((each for kind, each in _OUTCOMES if isinstance(error, kind)), AttemptOutcome.WORKER_FAILED)
+    detail = str(error)
+    if outcome is AttemptOutcome.WORKER_FAILED and not isinstance(error, ReprofarmError):
+        _log.error("unexpected failure", exc_info=error)
+        detail = f"{type(error).__name__}: {error}"
+    tail = getattr(error, "log_tail", "")
+    if tail:
+        # The end of a log says most.
+        detail = f"{detail[:2000]}\n{tail[-(_MAX_DETAIL_CHARS - 2001) :]}"
+    return _Ended(outcome, detail, retry_after_seconds=getattr(error, "retry_after_seconds", None))

@@ -1,0 +1,130 @@
+"""The process of one run, as its worker sees it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from specs.messages import AttemptOutcome
+from workers.engine import Engine
+from workers.engine_faults import log_tail
+from workers.guarded import Guarded, clean_environment
+from workers.run_request import (
+    ENGINE_KEY_ENV,
+    OUTCOME_FILE,
+    PROGRESS_FILE,
+    REQUEST_FILE,
+    RunOutcome,
+    RunProgress,
+    RunRequest,
+)
+
+_LOOK_SECONDS = 0.5
+_GRACE_SECONDS = 2.0
+
+
+class RunProcess:
+    """Started before its order is known, because importing lighteval takes longer than many a run."""
+
+    def __init__(self, folder: Path, cache_folder: Path, engine_key: str, judge_keys: Mapping[str, str]) -> None:
+        """Start it, with `folder` to itself. It sees neither the worker's settings nor its tokens."""
+        self.folder = folder
+        self._log = folder / "run.log"
+        self._process = Guarded(
+            [sys.executable, "-m", "workers.runner", str(folder / REQUEST_FILE), str(folder), "--wait"],
+            environment=clean_environment(
+                **{ENGINE_KEY_ENV: engine_key},
+                **judge_keys,
+                HF_HUB_OFFLINE="1",
+                HF_DATASETS_OFFLINE="1",
+                HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+                HF_HOME=str(cache_folder / "hf-home"),
+                HF_DATASETS_CACHE=str(cache_folder / "datasets"),
+                # Inspect's copies of datasets; they are kept by path, which holds the commit.
+                XDG_CACHE_HOME=str(cache_folder / "xdg"),
+                XDG_DATA_HOME=str(folder / "data"),
+                # Inspect's cache of answers, should a spec get round the switch that turns it off.
+                INSPECT_CACHE_DIR=str(folder / "answers"),
+                TOKENIZERS_PARALLELISM="false",
+            ),
+            folder=folder,
+            log=self._log,
+            grace_seconds=_GRACE_SECONDS,
+        )
+
+    def stop(self) -> None:
+        """End it, if it has not ended."""
+        self._process.stop()
+
+    def run(
+        self, request: RunRequest, engine: Engine, began: float, on_progress: Callable[[RunProgress | None], None]
+    ) -> RunOutcome:
+        """Give it its order and watch it to its end.
+
+        `began` is when the attempt began, by `time.monotonic`; its deadline counts from there. `on_progress` is called
+        twice a second, with None before the first news; what it raises ends the run.
+        """
+        unfinished = self.folder / f"{REQUEST_FILE}.unfinished"
+        unfinished.write_text(request.model_dump_json())
+        unfinished.replace(self.folder / REQUEST_FILE)
+        try:
+            return self._watch(request, engine, began, on_progress)
+        finally:
+            self.stop()
+
+    def _watch(
+        self, request: RunRequest, engine: Engine, began: float, on_progress: Callable[[RunProgress | None], None]
+    ) -> RunOutcome:
+        order = request.order
+        lines, progress, last_news = 0, None, time.monotonic()
+        while self._process.poll() is None:
+            if (found := self._progress(lines)) is not None:
+                lines, progress = found
+                last_news = time.monotonic()
+            on_progress(progress)
+            if not engine.alive():
+                return _engine_died(engine)
+            if time.monotonic() - last_news > order.stall_seconds:
+                words = f"no answer for {order.stall_seconds:.0f} s, {_so_far(progress)}; ended"
+                return RunOutcome(outcome=AttemptOutcome.STALLED, detail=f"{words}\n{engine.log_tail()}")
+            if time.monotonic() - began > order.deadline_seconds:
+                words = f"not done after {order.deadline_seconds:.0f} s, {_so_far(progress)}; ended"
+                return RunOutcome(outcome=AttemptOutcome.TIMED_OUT, detail=words)
+            time.sleep(_LOOK_SECONDS)
+        return self._outcome(engine)
+
+    def _progress(self, lines_known: int) -> tuple[int, RunProgress] | None:
+        """The number of whole lines and the last of them, if there are new ones."""
+        try:
+            lines = (self.folder / PROGRESS_FILE).read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return None
+        return (len(lines), RunProgress.model_validate_json(lines[-1])) if len(lines) > lines_known else None
+
+    def _outcome(self, engine: Engine) -> RunOutcome:
+        try:
+            outcome = RunOutcome.model_validate_json((self.folder / OUTCOME_FILE).read_bytes())
+        except (OSError, ValidationError):
+            if not engine.alive():
+                return _engine_died(engine)
+            words = f"the run ended with exit status {self._process.poll()} and without an outcome"
+            return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{log_tail(self._log)}")
+        measured = outcome.measurement
+        unharmed = measured is not None and not measured.failed
+        if not engine.alive() and not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED:
+            return _engine_died(engine)
+        return outcome
+
+
+def _so_far(progress: RunProgress | None) -> str:
+    return "before the first sample" if progress is None else f"{progress.done} of {progress.total} samples done"
+
+
+def _engine_died(engine: Engine) -> RunOutcome:
+    return RunOutcome(
+        outcome=AttemptOutcome.ENGINE_FAILED, detail=f"the engine died during the run\n{engine.log_tail()}"
+    )

@@ -1,0 +1,85 @@
+"""What a worker has at hand for every batch, for as long as its process lives."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from huggingface_hub import HfApi
+
+from specs.errors import PolicyError
+from workers.drops import Drops
+from workers.engine import VLLM_COMMAND, EngineManager
+from workers.fetch import Snapshots
+from workers.settings import WorkerSettings
+
+_GIB = 2**30
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A worker's tools and places."""
+
+    name: str
+    """The worker's."""
+
+    settings: WorkerSettings
+    snapshots: Snapshots
+    engines: EngineManager
+    drops: Drops
+    lock: IO[bytes]
+    """Held open for as long as the process lives."""
+
+    @property
+    def max_cell_bytes(self) -> int:
+        """Of one field of a sample."""
+        return int(self.settings.max_cell_mib * _MIB)
+
+    def run_folder(self) -> Path:
+        """A new folder for one run, which nobody else reads."""
+        return Path(tempfile.mkdtemp(prefix="run-", dir=self.settings.state_folder / "runs"))
+
+
+def drops_of(settings: WorkerSettings) -> Drops:
+    """The attempts that this worker was told to drop."""
+    return Drops(settings.state_folder / "dropped")
+
+
+def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence[str] = VLLM_COMMAND) -> Workbench:
+    """Set up a worker's places, and tidy what a predecessor that was killed left there.
+
+    Raises:
+        PolicyError: another worker uses the same state folder.
+    """
+    state = settings.state_folder.absolute()
+    runs = state / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    lock = (state / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise PolicyError(f"another worker uses {state}; every worker needs a state_folder of its own") from error
+    for left in runs.iterdir():
+        shutil.rmtree(left, ignore_errors=True)
+    drops = drops_of(settings)
+    drops.tidy()
+    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
+    return Workbench(
+        name=name,
+        settings=settings,
+        snapshots=Snapshots(
+            settings.cache_folder.absolute(),
+            # False, not None: the client would else look for a token in this machine's files.
+            HfApi(endpoint=settings.hub_endpoint, token=token, library_name="reprofarm"),
+            int(settings.max_dataset_gib * _GIB),
+        ),
+        engines=EngineManager(state / "engine", engine_command),
+        drops=drops,
+        lock=lock,
+    )
