@@ -79,7 +79,9 @@ def facts(alice: HfApi) -> str:
 
 def test_data_files_are_loaded_by_the_cards_configs_and_splits(hub: RunningHub, facts: str, tmp_path: Path) -> None:
     names = (facts, f"{facts}-parquet")
-    calls = [([name, config], {}) for name in names for config in ("easy", "hard")]
+    calls: list[tuple[list[str], dict[str, str]]] = [
+        ([name, config], {}) for name in names for config in ("easy", "hard")
+    ]
     easy, hard = {"test": ["2", "4"]}, {"test": ["56"], "train": ["54"]}
     assert load(hub, tmp_path / "home", *calls) == [easy, hard, easy, hard]
 
