@@ -16,6 +16,10 @@ Api = Annotated[str, typer.Option("--api", envvar="REPROFARM_API", help="Base UR
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SHOWN_ID_CHARS = 8
+WIDE_COLUMNS = 110
+"""On a narrower terminal the reasons are left to `show`."""
+
+MAX_NAME_CHARS = 45
 
 STYLES = {
     "verified": "green",
@@ -59,7 +63,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if not page.items:
         out.print("no such claim")
         return
-    out.print(_table(page))
+    out.print(_table(page, with_reasons=out.width >= WIDE_COLUMNS))
     if page.next:
         out.print(f"there are more: --limit, or --cursor {page.next}")
 
@@ -95,24 +99,46 @@ def reproduced(claim: ClaimView) -> str:
     return "–"
 
 
-def _table(page: Page[ClaimView]) -> Table:
+def benchmark_of(claim: ClaimView) -> str:
+    """The task that a claim is about, as DATASET/TASK; empty where the entry could not be read."""
+    return "/".join(part for part in (claim.dataset, claim.task) if part)
+
+
+def _table(page: Page[ClaimView], *, with_reasons: bool) -> Table:
+    rows = [(claim, shown(claim.model), shown(benchmark_of(claim) or "–")) for claim in page.items]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("claim", "model", "benchmark"):
-        table.add_column(heading, no_wrap=heading == "claim", overflow="fold")
+    table.add_column("claim", no_wrap=True)
+    # Where there are reasons, they are cut short before the names are.
+    for heading, names in (("model", [row[1] for row in rows]), ("benchmark", [row[2] for row in rows])):
+        table.add_column(heading, overflow="fold", min_width=_width(names) if with_reasons else None)
     table.add_column("claimed", justify="right", no_wrap=True)
     table.add_column("reproduced", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column("for", justify="right", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
-    for claim in page.items:
-        table.add_row(
+    if with_reasons:
+        table.add_column("for", justify="right", no_wrap=True)
+        table.add_column("why", overflow="ellipsis", no_wrap=True)
+    for claim, model, benchmark in rows:
+        cells: list[Text | str] = [
             claim.id[:SHOWN_ID_CHARS],
-            shown(claim.model),
-            shown("/".join(part for part in (claim.dataset, claim.task) if part) or "–"),
+            model,
+            benchmark,
             written(claim),
             reproduced(claim),
             status_of(claim),
-            ago(claim.since),
-            shown(claim.verdict.reason if claim.verdict else claim.reason),
-        )
+        ]
+        if with_reasons:
+            cells += [ago(claim.since), shown(_reason(claim))]
+        table.add_row(*cells)
     return table
+
+
+def _width(names: list[Text]) -> int:
+    return min(MAX_NAME_CHARS, max(name.cell_len for name in names))
+
+
+def _reason(claim: ClaimView) -> str:
+    if claim.verdict:
+        return claim.verdict.reason
+    if claim.state == "planned" and claim.reproduction:
+        return claim.reproduction.reason
+    return claim.reason

@@ -49,14 +49,10 @@ COMMANDS = {
 class Commands(TyperGroup):
     """The top level, which imports a command when it is called and turns its errors into exit codes."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base's signature
-        """Names, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the base's signature
-        """Enough of a command to list it."""
-        place = COMMANDS.get(cmd_name)
-        return place and TyperCommand(cmd_name, help=place.summary)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Enough of each to list it.
+        self.commands = {name: TyperCommand(name, help=place.summary) for name, place in COMMANDS.items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself."""

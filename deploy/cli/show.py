@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import Api, AsJson, status_of, written
+from deploy.cli.claims import Api, AsJson, benchmark_of, status_of, written
 from deploy.cli.client import DEFAULT_API, FarmClient
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, percent, points, print_json, shown
 from specs.api_v1 import BadgeView, ClaimView, EventView, ReproductionSummary
@@ -56,7 +56,15 @@ def exit_code(claim: ClaimView) -> int:
 
 
 def _print(out: Console, claim: ClaimView, events: list[EventView], badge: BadgeView | None) -> None:
-    out.print(Text.assemble(status_of(claim), "  ", shown(claim.model, style="bold"), "  ", shown(_benchmark(claim))))
+    out.print(
+        Text.assemble(
+            status_of(claim),
+            "  ",
+            shown(claim.model, style="bold"),
+            "  ",
+            shown(benchmark_of(claim) or "a benchmark that could not be read"),
+        )
+    )
     out.print(_pairs(_facts(claim)))
     if claim.reproduction:
         _print_run(out, claim.reproduction)
@@ -65,13 +73,10 @@ def _print(out: Console, claim: ClaimView, events: list[EventView], badge: Badge
         out.print(_pairs(_compared(claim.verdict.comparison)))
     if badge:
         _print_badge(out, badge)
-    _print_timeline(out, events)
+    if events:
+        _print_timeline(out, events)
     out.print("\nNext", style="bold")
     out.print(Padding(shown(claim.next_step, 2000), (0, 0, 0, 2)))
-
-
-def _benchmark(claim: ClaimView) -> str:
-    return "/".join(part for part in (claim.dataset, claim.task) if part) or "a benchmark that could not be read"
 
 
 def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
@@ -127,7 +132,7 @@ def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
     error = "" if found.standard_error is None else f" ± {100 * found.standard_error:.2f} (standard error)"
     yield "reproduced", percent(found.reproduced) + error
     if found.reproduced is not None:
-        yield "difference", points(found.reproduced - found.claimed)
+        yield "difference", f"{100 * (found.reproduced - found.claimed):+.2f} points"
     yield "tolerance", points(found.tolerance)
     yield "samples", f"{found.samples_used} of {found.population}"
     if found.interval and found.samples_used < found.population:
@@ -137,7 +142,7 @@ def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
         )
     for what, count in (("truncated", found.truncated), ("unparsed", found.unparsed), ("failed", found.failed)):
         if count:
-            yield what, f"{count} samples"
+            yield what, str(count)
 
 
 def _print_badge(out: Console, badge: BadgeView) -> None:

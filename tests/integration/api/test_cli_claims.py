@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deploy.cli.main import app
+from scheduler.machine import ClaimState
+from specs.verdict import Outcome
+from tests.support.api import RunningApi
+from tests.support.rows import comparison
+
+HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07 \x9b2J \u202egnp.exe [bold]markup[/bold] :boom:"
+
+
+def run(api: RunningApi, *arguments: str, columns: int = 200) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--api", api.url], env={"COLUMNS": str(columns)})
+
+
+def assert_harmless(text: str) -> None:
+    assert not [c for c in text if c in "\x1b\x07\x9b\u202e"]
+
+
+def test_claims_are_listed_with_what_came_out(api: RunningApi) -> None:
+    verified = api.rows.verified("tiny/model")
+    running = api.rows.running("busy/model")
+    result = run(api, "claims")
+    assert result.exit_code == 0, result.output
+    first, second = result.output.splitlines()[1:]
+    assert first.split()[:4] == [running[:8], "busy/model", "acme/capitals/europe", "41.20"]
+    assert "120/300 samples" in first
+    assert "running" in first
+    assert verified[:8] in second
+    assert "41.50 % ± 3.48" in second
+    assert "verified, for a reason" in second
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 160])
+def test_a_list_fits_the_terminal_and_loses_no_number(api: RunningApi, columns: int) -> None:
+    api.rows.verified("some-organisation-with-a-name/and-a-model-with-a-long-name-of-its-own-Instruct")
+    output = run(api, "claims", columns=columns).output
+    assert max(map(len, output.splitlines())) <= columns
+    assert "41.50" in output
+
+
+def test_filters_reach_the_farm(api: RunningApi) -> None:
+    wanted = api.rows.decided(Outcome.MISMATCH, "find/me", comparison(0.2))
+    api.rows.verified()
+    api.rows.claim(state=ClaimState.BLOCKED)
+    for option, value in (("--outcome", "mismatch"), ("--model", "find/me")):
+        listed = json.loads(run(api, "claims", option, value, "--json").output)["items"]
+        assert [claim["id"] for claim in listed] == [wanted]
+
+
+def test_a_limit_beyond_a_page_is_served_from_several(api: RunningApi) -> None:
+    for _ in range(205):
+        api.rows.claim()
+    listed = json.loads(run(api, "claims", "--limit", "203", "--json").output)
+    assert len({claim["id"] for claim in listed["items"]}) == 203
+    rest = json.loads(run(api, "claims", "--cursor", listed["next"], "--json").output)
+    assert (len(rest["items"]), rest["next"]) == (2, None)
+
+
+def test_no_claims_is_said(api: RunningApi) -> None:
+    assert run(api, "claims").output.strip() == "no such claim"
+
+
+def test_text_from_outside_cannot_act_on_the_terminal(api: RunningApi) -> None:
+    claim_id = api.rows.claim(
+        "evil/model", state=ClaimState.REJECTED, reason=HOSTILE, notes=HOSTILE, submitter=HOSTILE, warnings=[HOSTILE]
+    )
+    api.rows.event("claim", claim_id, "rejected", HOSTILE, actor=HOSTILE)
+    for command in ("claims", f"show {claim_id}"):
+        output = run(api, *command.split()).output
+        assert_harmless(output)
+        assert "[bold]markup[/bold] :boom:" in output
+    for command in ("claims --json", f"show {claim_id} --json"):
+        output = run(api, *command.split()).output
+        assert_harmless(output)
+        assert "\\u202e" in output
+
+
+def test_a_filter_that_the_farm_refuses_is_explained(api: RunningApi) -> None:
+    result = run(api, "claims", "--state", "lost")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: ")
+    assert "'submitted', 'planned'" in result.stderr

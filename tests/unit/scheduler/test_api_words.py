@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from scheduler.api import pages
+from scheduler.api.next_step import BY_OUTCOME, next_step
+from scheduler.api.problems import BadCursor
+from scheduler.machine import ClaimState, ReproductionState
+from specs.api_v1 import (
+    ClaimStateName,
+    PublicationView,
+    ReproductionStateName,
+    VerdictSummary,
+)
+from specs.verdict import Outcome
+
+AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def test_the_states_that_the_api_names_are_those_of_the_machine() -> None:
+    assert set(get_args(ClaimStateName)) == {state.value for state in ClaimState}
+    assert set(get_args(ReproductionStateName)) == {state.value for state in ReproductionState}
+
+
+def verdict(outcome: Outcome) -> VerdictSummary:
+    return VerdictSummary(outcome=outcome, reason="r", comparison=None, decided_at=AT)
+
+
+@pytest.mark.parametrize("state", [state for state in ClaimState if state is not ClaimState.DECIDED])
+def test_every_state_has_a_next_step(state: ClaimState) -> None:
+    assert next_step(state, None, None, None)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_a_next_step(outcome: Outcome) -> None:
+    assert next_step("decided", None, verdict(outcome), None) == BY_OUTCOME[outcome]
+
+
+def test_what_stands_on_the_hub_decides_the_step_after_a_verified_verdict() -> None:
+    def step(state: str) -> str:
+        publication = PublicationView.model_validate(
+            {"state": state, "number": 4, "url": None, "reason": ""},
+        )
+        return next_step("decided", None, verdict(Outcome.VERIFIED), publication)
+
+    assert "next round" in step("pending")
+    assert step("published").endswith("on the Hub: 4.")
+    assert "gone or changed" in step("withdrawn")
+
+
+def test_a_cursor_reads_back_to_the_microsecond() -> None:
+    assert pages.decode(pages.encode(AT, "abc123")) == (AT, "abc123")
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "é", "====", "MTIz", pages.encode(AT, "a|b"), pages.encode(AT, "")])
+def test_what_is_no_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(BadCursor):
+        pages.decode(cursor)
