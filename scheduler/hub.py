@@ -9,6 +9,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
+import httpx2
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -102,12 +103,12 @@ class Hub:
         """The user that the token belongs to; None without a token."""
         if not self.api.token:
             return None
-        with _told_apart("whoami"):
+        with told_apart("whoami"):
             return str(self.api.whoami()["name"])
 
     def benchmarks(self) -> list[BenchmarkHead]:
         """Every dataset that the Hub lists as a benchmark."""
-        with _told_apart(OFFICIAL):
+        with told_apart(OFFICIAL):
             listed = self.api.list_datasets(filter=OFFICIAL, expand=["sha", "gated"])
             return [BenchmarkHead(info.id, info.sha, bool(info.gated)) for info in listed if info.sha]
 
@@ -117,7 +118,7 @@ class Hub:
         Raises:
             Missing: there is no such dataset.
         """
-        with _told_apart(dataset_id):
+        with told_apart(dataset_id):
             info = self.api.dataset_info(dataset_id, expand=["sha", "gated"])
             return BenchmarkHead(dataset_id, str(info.sha), bool(info.gated))
 
@@ -127,7 +128,7 @@ class Hub:
         Raises:
             Missing: there is no such revision.
         """
-        with _told_apart(f"{dataset_id} at {revision}"):
+        with told_apart(f"{dataset_id} at {revision}"):
             return str(self.api.dataset_info(dataset_id, revision=revision, expand=["sha"]).sha)
 
     def model(self, model_id: str) -> ModelHead:
@@ -136,13 +137,13 @@ class Hub:
         Raises:
             Missing: there is no such model.
         """
-        with _told_apart(model_id):
+        with told_apart(model_id):
             info = self.api.model_info(model_id, expand=["sha", "gated"])
             return ModelHead(str(info.sha), bool(info.gated))
 
     def tree(self, model_id: str, commit: str) -> list[TreeFile]:
         """All files of a model repo at a commit, as far as `MAX_TREE_FILES`."""
-        with _told_apart(f"{model_id} at {commit}"):
+        with told_apart(f"{model_id} at {commit}"):
             files: list[TreeFile] = []
             for item in self.api.list_repo_tree(model_id, recursive=True, revision=commit):
                 if isinstance(item, RepoFile):
@@ -153,7 +154,7 @@ class Hub:
 
     def pull_requests(self, model_id: str) -> list[PullRequestHead]:
         """The open pull requests of a model repo, newest first, as far as `MAX_PULL_REQUESTS`."""
-        with _told_apart(f"pull requests of {model_id}"):
+        with told_apart(f"pull requests of {model_id}"):
             opened = []
             for found in self.api.get_repo_discussions(
                 model_id, discussion_type="pull_request", discussion_status="open"
@@ -174,7 +175,7 @@ class Hub:
         Asked for with every model: the default view hides those that declare a base model.
         """
         url = f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/leaderboard"
-        with _told_apart(f"leaderboard of {dataset_id}"):
+        with told_apart(f"leaderboard of {dataset_id}"):
             answer = self._http.get(
                 url,
                 params={"base_model_only": "false"},
@@ -196,7 +197,7 @@ class Hub:
         """
         prefix = "datasets/" if repo_type == "dataset" else ""
         url = f"{self.endpoint}/{prefix}{quote(repo_id, safe='/')}/resolve/{quote(commit, safe='')}/{quote(path)}"
-        with _told_apart(f"{path} of {repo_id}"), self._http.stream("GET", url) as answer:
+        with told_apart(f"{path} of {repo_id}"), self._http.stream("GET", url) as answer:
             _raise_for_status(answer, url)
             content = bytearray()
             for part in answer.iter_bytes():
@@ -218,7 +219,7 @@ def _raise_for_status(answer: httpx.Response, url: str) -> None:
 
 
 @contextmanager
-def _told_apart(what: str) -> Iterator[None]:
+def told_apart(what: str) -> Iterator[None]:
     """Turn the client's errors into ours, by who must act."""
     try:
         yield
@@ -228,9 +229,12 @@ def _told_apart(what: str) -> Iterator[None]:
         raise Missing(f"{what}: not on the Hub") from error
     except HfHubHTTPError as error:
         response = getattr(error, "response", None)
+        if getattr(response, "status_code", None) in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         raise HubAway(f"{what}: {error}", _retry_after(response)) from error
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        # A body that is no JSON, or lacks what the client expects: a proxy's error page, say.
+    except (httpx.HTTPError, httpx2.HTTPError, ValueError, KeyError) as error:
+        # No answer, or one that is no JSON or lacks what the client expects: a proxy's error page, say.
+        # huggingface_hub speaks through httpx2; `_http` is httpx, as in the rest of the farm.
         raise HubAway(f"{what}: {type(error).__name__}: {error}") from error
 
 
