@@ -39,31 +39,32 @@ class Processes:
     def __init__(self, folder: Path, logs: Path) -> None:
         """Processes run in `folder` and write `logs`/NAME.log."""
         self._folder = folder
-        self._logs = logs
-        self._running: dict[str, tuple[Guarded, Log]] = {}
+        self._log_folder = logs
+        self._running: dict[str, Guarded] = {}
+        self._logs: dict[str, Log] = {}
 
     @property
     def logs(self) -> list[Log]:
-        """The logs of those that run."""
-        return [log for _, log in self._running.values()]
+        """The logs of all that were started, those that have ended included."""
+        return list(self._logs.values())
 
     @property
     def pids(self) -> dict[str, int]:
         """Process ids by name; each is a guard's, and SIGTERM to it ends the process."""
-        return {name: guarded.pid for name, (guarded, _) in self._running.items()}
+        return {name: guarded.pid for name, guarded in self._running.items()}
 
     def start(self, process: Process) -> None:
         """Start one more. That it is started does not mean that it is ready."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        log = Log.fresh(process.name, self._logs)
-        guarded = Guarded(
+        log = Log.fresh(process.name, self._log_folder)
+        self._logs[process.name] = log
+        self._running[process.name] = Guarded(
             process.command,
             environment=process.environment,
             folder=self._folder,
             log=log.path,
             grace_seconds=GRACE_SECONDS,
         )
-        self._running[process.name] = (guarded, log)
 
     def check(self) -> None:
         """See that all run.
@@ -71,10 +72,10 @@ class Processes:
         Raises:
             ProcessEnded: one has ended by itself.
         """
-        for guarded, log in self._running.values():
+        for name, guarded in self._running.items():
             status = guarded.poll()
             if status is not None:
-                raise ProcessEnded(log, status)
+                raise ProcessEnded(self._logs[name], status)
 
     def wait_until(self, what: str, is_so: Callable[[], bool], seconds: float) -> None:
         """Wait for something that the processes bring about.
@@ -87,12 +88,12 @@ class Processes:
         while not is_so():
             self.check()
             if time.monotonic() > deadline:
-                raise FarmError(f"{what} is not there after {seconds:.0f} s; see the logs in {self._logs}")
+                raise FarmError(f"{what} is not there after {seconds:.0f} s; see the logs in {self._log_folder}")
             time.sleep(POLL_SECONDS)
 
     def stop(self, *names: str) -> None:
         """Stop these (all, where none is named), at once and within seconds. Harmless for those that have ended."""
-        chosen = [self._running.pop(name)[0] for name in names or list(self._running)]
+        chosen = [self._running.pop(name) for name in names or list(self._running)]
         if chosen:
             with ThreadPoolExecutor(len(chosen)) as pool:
                 list(pool.map(Guarded.stop, chosen))
