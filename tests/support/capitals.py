@@ -1,0 +1,56 @@
+"""A small benchmark on which a small model scores well above zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.small_repos import write_dataset
+
+CAPITALS = {
+    "France": "Paris",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Germany": "Berlin",
+    "Japan": "Tokyo",
+    "China": "Beijing",
+    "Russia": "Moscow",
+    "Egypt": "Cairo",
+    "Greece": "Athens",
+    "Portugal": "Lisbon",
+    "Austria": "Vienna",
+    "Hungary": "Budapest",
+    "Poland": "Warsaw",
+    "Norway": "Oslo",
+    "Sweden": "Stockholm",
+    "Finland": "Helsinki",
+    "Denmark": "Copenhagen",
+    "Ireland": "Dublin",
+    "Cuba": "Havana",
+    "Peru": "Lima",
+    "Kenya": "Nairobi",
+    "Thailand": "Bangkok",
+    "Vietnam": "Hanoi",
+    "Turkey": "Ankara",
+}
+
+SPEC = {
+    "name": "Capitals",
+    "description": "Capitals of countries.",
+    "evaluation_framework": "inspect-ai",
+    "tasks": [
+        {
+            "id": "capitals",
+            "config": "default",
+            "split": "test",
+            "field_spec": {"input": "question", "target": "answer"},
+            "solvers": [{"name": "generate"}],
+            "scorers": [{"name": "includes"}],
+        }
+    ],
+}
+
+
+def capitals_dataset(folder: Path) -> Path:
+    """Its snapshot."""
+    rows = [{"question": f"What is the capital of {c}?", "answer": capital} for c, capital in CAPITALS.items()]
+    return write_dataset(folder, rows, SPEC)
