@@ -14,7 +14,7 @@ from deploy.localhub.content import Snapshot
 from deploy.localhub.errors import BadRequestError, EntryNotFoundError, StaleParentError
 from deploy.localhub.git import GitRepo, MovedError, Signature
 from deploy.localhub.names import check_path
-from deploy.localhub.objects import LargeObject, ObjectStore, is_large
+from deploy.localhub.objects import MAX_POINTER_BYTES, LargeObject, ObjectStore, is_large, parse_pointer
 
 MAX_MESSAGE_CHARS = 20_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -29,11 +29,19 @@ class Changes:
     removed_folders: list[str] = field(default_factory=list)
 
     def add(self, path: str, content: bytes | Path, objects: ObjectStore) -> None:
-        """Write a file; one that is large goes to the object store and leaves a pointer."""
+        """Write a file; one that is large goes to the object store and leaves a pointer.
+
+        Raises:
+            BadRequestError: this is a pointer itself, left by a clone without Git LFS, or forged.
+        """
         check_path(path)
         size = content.stat().st_size if isinstance(content, Path) else len(content)
+        if not is_large(path, size) or size <= MAX_POINTER_BYTES:
+            blob = content.read_bytes() if isinstance(content, Path) else content
+            if parse_pointer(blob):
+                raise BadRequestError(f"{path} is a Git LFS pointer; the file itself is wanted")
         if not is_large(path, size):
-            self.blobs[path] = content.read_bytes() if isinstance(content, Path) else content
+            self.blobs[path] = blob
             return
         with content.open("rb") if isinstance(content, Path) else BytesIO(content) as source:
             self.blobs[path] = objects.add(source).pointer()

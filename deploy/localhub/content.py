@@ -6,6 +6,7 @@ Listings and parsed files are cached by commit or blob id, which never change th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -83,7 +84,12 @@ class Snapshot:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Every file and folder, in git's order."""
-        return _entries(self.git.path, self.commit)
+        return tuple(_listing(self.git.path, self.commit).values())
+
+    @property
+    def committed_at(self) -> datetime:
+        """When the commit was made."""
+        return _commit_time(self.git.path, self.commit)
 
     @property
     def files(self) -> list[Entry]:
@@ -96,14 +102,14 @@ class Snapshot:
         Raises:
             EntryNotFoundError: it is not there.
         """
-        found = _by_path(self.git.path, self.commit).get(check_path(path))
+        found = _listing(self.git.path, self.commit).get(check_path(path))
         if found is None:
             raise EntryNotFoundError(path, self.commit)
         return found
 
     def find_file(self, path: str) -> Entry | None:
         """One file; None if there is none of that name."""
-        found = _by_path(self.git.path, self.commit).get(path)
+        found = _listing(self.git.path, self.commit).get(path)
         return None if found is None or found.is_folder else found
 
     def children(self, folder: str, *, recursive: bool) -> list[Entry]:
@@ -144,26 +150,26 @@ class Snapshot:
         return large.read_bytes() if large else self.git.blobs([entry.oid])[entry.oid]
 
 
-@lru_cache(maxsize=512)
-def _entries(path: Path, commit: str) -> tuple[Entry, ...]:
+@lru_cache(maxsize=2048)
+def _listing(path: Path, commit: str) -> dict[str, Entry]:
     git = GitRepo(path)
     listing = git.listing(commit)
     small = [entry.oid for entry in listing if not entry.is_folder and 0 < entry.size <= MAX_POINTER_BYTES]
     pointers = {oid: parse_pointer(content) for oid, content in git.blobs(small).items()}
-    entries = []
+    found = {}
     for entry in listing:
         large = pointers.get(entry.oid)
         size = large.size if large else entry.size
-        entries.append(Entry(entry.path, entry.oid, size, entry.is_folder, large))
-    return tuple(entries)
+        found[entry.path] = Entry(entry.path, entry.oid, size, entry.is_folder, large)
+    return found
 
 
-@lru_cache(maxsize=512)
-def _by_path(path: Path, commit: str) -> dict[str, Entry]:
-    return {entry.path: entry for entry in _entries(path, commit)}
+@lru_cache(maxsize=8192)
+def _commit_time(path: Path, commit: str) -> datetime:
+    return GitRepo(path).log(commit, skip=0, limit=1)[0].date
 
 
 def forget_cached() -> None:
     """Forget what was read, after a repo was deleted: a new one of its name has other commits."""
-    for cache in (_entries, _by_path, _existing_commit):
+    for cache in (_listing, _commit_time, _existing_commit):
         cache.cache_clear()

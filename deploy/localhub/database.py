@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, id TEXT NOT NULL COLLATE NOCASE,
     num INTEGER NOT NULL, kind TEXT NOT NULL, author TEXT NOT NULL, created_at TEXT NOT NULL, data TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS holdings (user TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (user, sha256));
 CREATE INDEX IF NOT EXISTS events_of_a_discussion ON events (type, id, num);
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -78,8 +79,18 @@ class Discussions:
     def __init__(self, database: Database):
         self._database = database
 
-    def open(self, repo: RepoName, title: str, author: str, *, pull_request: bool, draft: bool = False) -> Discussion:
-        """Open a discussion or pull request under the repo's next number.
+    def open(
+        self,
+        repo: RepoName,
+        title: str,
+        author: str,
+        *,
+        make_ref: Callable[[str], None] | None = None,
+        draft: bool = False,
+    ) -> Discussion:
+        """Open a discussion, or with `make_ref` a pull request, under the repo's next number.
+
+        `make_ref` is given the ref's name and makes it; nobody sees the pull request before that is done.
 
         Raises:
             BadRequestError: the title is too short or too long.
@@ -91,21 +102,24 @@ class Discussions:
             (last,) = connection.execute(
                 "SELECT COALESCE(MAX(num), 0) FROM discussions WHERE type = ? AND id = ?", (repo.type.value, repo.id)
             ).fetchone()
+            opened = Discussion(repo, last + 1, title, author, status, make_ref is not None, created_at, None)
             connection.execute(
                 "INSERT INTO discussions (type, id, num, title, author, status, is_pull_request, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     repo.type.value,
                     repo.id,
-                    last + 1,
+                    opened.num,
                     title,
                     author,
                     status.value,
-                    pull_request,
+                    opened.is_pull_request,
                     created_at.isoformat(),
                 ),
             )
-        return Discussion(repo, last + 1, title, author, status, pull_request, created_at, None)
+            if make_ref is not None:
+                make_ref(opened.ref)
+        return opened
 
     def find(self, repo: RepoName, num: int) -> Discussion:
         """One discussion.

@@ -102,6 +102,12 @@ class StaleParentError(HubError):
         super().__init__("A commit has happened since. Please refresh and try again.")
 
 
+class MisconfiguredError(HubError):
+    """A file of the folder that the operator edits is not what it should be."""
+
+    status = 500
+
+
 class TooLargeError(HubError):
     """A body, file or list above its bound."""
 

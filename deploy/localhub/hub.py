@@ -154,12 +154,12 @@ class LocalHub:
             ConflictError: the pull request is closed or merged.
         """
         number = pull_request_number(revision)
-        discussion = self.storage.discussions.find(repo, number) if number else None
-        if discussion and discussion.status in ENDED:
-            raise ConflictError(f"Pull request {number} is {discussion.status}")
         ref = ref_of(revision)
         if self.storage.git(repo).read_ref(ref) is None:
             raise RevisionNotFoundError(revision)
+        discussion = self.storage.discussions.find(repo, number) if number else None
+        if discussion and discussion.status in ENDED:
+            raise ConflictError(f"Pull request {number} is {discussion.status}")
         written = self._committer(repo).commit(ref, changes, text, parent)
         if written.new != written.old:
             if discussion:
@@ -170,13 +170,21 @@ class LocalHub:
     def commit_as_pull_request(
         self, repo: RepoName, changes: Changes, text: CommitText, revision: str = DEFAULT_REVISION
     ) -> CommitResult:
-        """Open a pull request with one commit on top of a revision."""
-        base = resolve_commit(self.storage.git(repo), revision)
+        """Open a pull request with one commit on top of a revision.
+
+        Raises:
+            BadRequestError: nothing would change.
+        """
+        git = self.storage.git(repo)
+        base = resolve_commit(git, revision)
         oid = self._committer(repo).build(base, changes, text)
-        discussion = self.storage.discussions.open(repo, _fit_title(text.title), text.author, pull_request=True)
+        if oid == base:
+            raise BadRequestError("The pull request would change nothing")
+        discussion = self.storage.discussions.open(
+            repo, _fit_title(text.title), text.author, make_ref=lambda ref: git.move_ref(ref, oid, None)
+        )
         if text.description.strip():
             self.storage.discussions.comment(discussion, text.author, text.description)
-        self.storage.git(repo).move_ref(discussion.ref, oid, None)
         self.storage.discussions.record_commit(discussion, text.author, text.title, oid)
         self.announce_discussion(discussion, "create")
         self.announce_content(repo, Written(discussion.ref, None, oid))
@@ -186,10 +194,14 @@ class LocalHub:
         self, repo: RepoName, title: str, description: str, author: str, *, pull_request: bool = False
     ) -> Discussion:
         """Open a discussion, or a pull request that has no commits yet and stays a draft until it is opened."""
-        discussion = self.storage.discussions.open(repo, title, author, pull_request=pull_request, draft=pull_request)
-        if pull_request:
-            git = self.storage.git(repo)
-            git.move_ref(discussion.ref, resolve_commit(git, DEFAULT_REVISION), None)
+        git = self.storage.git(repo)
+
+        def make_ref(ref: str) -> None:
+            git.move_ref(ref, resolve_commit(git, DEFAULT_REVISION), None)
+
+        discussion = self.storage.discussions.open(
+            repo, title, author, make_ref=make_ref if pull_request else None, draft=pull_request
+        )
         if description.strip():
             self.storage.discussions.comment(discussion, author, description)
         self.announce_discussion(discussion, "create")

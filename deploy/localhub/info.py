@@ -11,7 +11,7 @@ from typing import Any
 from deploy.localhub.cards import card_tags
 from deploy.localhub.content import Entry, Snapshot
 from deploy.localhub.errors import BadRequestError
-from deploy.localhub.json_values import hub_time
+from deploy.localhub.json_values import hub_time, to_json_value
 from deploy.localhub.leaderboard import model_results
 from deploy.localhub.names import RepoType
 from deploy.localhub.registry import RepoSettings
@@ -67,7 +67,7 @@ def _config(view: RepoView) -> dict[str, Any] | None:
     if entry is None or entry.size > MAX_CONFIG_BYTES:
         return None
     try:
-        config = json.loads(view.snapshot.read("config.json"))
+        config = to_json_value(json.loads(view.snapshot.read("config.json")))
     except (ValueError, RecursionError):
         return None
     return {key: config[key] for key in _CONFIG_KEYS if key in config} if isinstance(config, dict) else None
@@ -76,10 +76,6 @@ def _config(view: RepoView) -> dict[str, Any] | None:
 def _safetensors(view: RepoView) -> dict[str, Any] | None:
     counts = parameter_counts(view.snapshot)
     return {"parameters": counts, "total": sum(counts.values())} if counts else None
-
-
-def _last_modified(view: RepoView) -> str:
-    return hub_time(view.snapshot.git.log(view.snapshot.commit, skip=0, limit=1)[0].date)
 
 
 def _base_models(view: RepoView) -> list[str]:
@@ -92,7 +88,7 @@ _COMMON: dict[str, Callable[[RepoView], Any]] = {
     "cardData": lambda view: view.card,
     "createdAt": lambda view: hub_time(view.settings.created_at),
     "gated": lambda view: view.settings.gated or False,
-    "lastModified": _last_modified,
+    "lastModified": lambda view: hub_time(view.snapshot.committed_at),
     "private": lambda view: view.settings.private,
     "sha": lambda view: view.snapshot.commit,
     "siblings": lambda view: [sibling(entry, with_metadata=False) for entry in view.snapshot.files],

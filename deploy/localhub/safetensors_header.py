@@ -15,6 +15,7 @@ from deploy.localhub.content import Snapshot
 from deploy.localhub.errors import EntryNotFoundError
 
 MAX_HEADER_BYTES = 25 * 1024 * 1024
+MAX_PARAMETERS = 10**15
 
 
 def parameter_counts(snapshot: Snapshot) -> dict[str, int]:
@@ -50,6 +51,6 @@ def _counts(path: Path) -> dict[str, int] | None:
             if name != "__metadata__":
                 dtype = str(tensor["dtype"])
                 counts[dtype] = counts.get(dtype, 0) + math.prod(int(side) for side in tensor["shape"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    return counts
+    return counts if all(0 <= count < MAX_PARAMETERS for count in counts.values()) else None

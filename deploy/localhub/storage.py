@@ -11,6 +11,7 @@ from deploy.localhub.content import DEFAULT_REVISION, Snapshot, resolve_commit
 from deploy.localhub.database import Database
 from deploy.localhub.discussions import Discussions
 from deploy.localhub.git import GitRepo
+from deploy.localhub.holdings import Holdings
 from deploy.localhub.names import RepoName
 from deploy.localhub.objects import ObjectStore
 from deploy.localhub.registry import Registry
@@ -32,6 +33,7 @@ class Storage:
         database = Database(self.folder / "hub.sqlite3")
         self.registry = Registry(self.folder, database)
         self.discussions = Discussions(database)
+        self.holdings = Holdings(database)
         self.objects = ObjectStore(self.folder / "objects")
         self.tokens = TokenFile(self.folder / "tokens.json")
         self.trusted_keys = TrustedKeys(self.folder / "trusted_keys.json")

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from deploy.localhub.errors import BadRequestError, UnauthorizedError
+from deploy.localhub.errors import MisconfiguredError, UnauthorizedError
 from deploy.localhub.files import write_atomically
 from deploy.localhub.names import RepoName, check_user
 
@@ -78,14 +78,14 @@ class TokenFile:
         """Everybody who has a token.
 
         Raises:
-            BadRequestError: somebody edited the file into something else.
+            MisconfiguredError: somebody edited the file into something else.
         """
         if not self._path.is_file():
             return ()
         try:
             return _RECORDS.validate_json(self._path.read_bytes())
         except ValidationError as error:
-            raise BadRequestError(f"{self._path.name} is not a list of tokens: {error}") from error
+            raise MisconfiguredError(f"{self._path.name} is not a list of tokens: {error}") from error
 
     def add(self, user: str, role: Role, orgs: tuple[str, ...], token: str | None = None) -> str:
         """Make a token for a user (or take the given one) and return it; it cannot be shown again."""

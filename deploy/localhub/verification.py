@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deploy.localhub.errors import BadRequestError
+from deploy.localhub.errors import MisconfiguredError
 from deploy.localhub.files import write_atomically
 from deploy.localhub.results import ResultEntry
 from specs.attestation import Expected, verify
@@ -26,21 +26,21 @@ class TrustedKeys:
         """The JWK set; None if there is none.
 
         Raises:
-            BadRequestError: somebody edited the file into something else.
+            MisconfiguredError: somebody edited the file into something else.
         """
         if not self._path.is_file():
             return None
         try:
             jwks = json.loads(self._path.read_bytes())
         except ValueError as error:
-            raise BadRequestError(f"{self._path.name} is not JSON: {error}") from error
+            raise MisconfiguredError(f"{self._path.name} is not JSON: {error}") from error
         return _checked(jwks)
 
     def replace(self, jwks: dict[str, Any]) -> None:
         """Trust these keys and no others.
 
         Raises:
-            BadRequestError: this is not a JWK set, or has private keys in it.
+            MisconfiguredError: this is not a JWK set, or has private keys in it.
         """
         _checked(jwks)
         write_atomically(self._path, json.dumps(jwks, indent=2).encode() + b"\n")
@@ -49,9 +49,9 @@ class TrustedKeys:
 def _checked(jwks: object) -> dict[str, Any]:
     keys = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(jwks, dict) or not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise BadRequestError("The trusted keys are not a JWK set: there is no list of keys")
+        raise MisconfiguredError("The trusted keys are not a JWK set: there is no list of keys")
     if any("d" in key for key in keys):
-        raise BadRequestError("The trusted keys have a private one among them; only public keys belong there")
+        raise MisconfiguredError("The trusted keys have a private one among them; only public keys belong there")
     return jwks
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from deploy.localhub.errors import BadRequestError
+from deploy.localhub.errors import MisconfiguredError
 from deploy.localhub.files import write_atomically
 from deploy.localhub.names import RepoName
 
@@ -75,14 +75,14 @@ class WebhookSender:
         """The webhooks of the folder.
 
         Raises:
-            BadRequestError: somebody edited the file into something else.
+            MisconfiguredError: somebody edited the file into something else.
         """
         if not self._path.is_file():
             return ()
         try:
             return _WEBHOOKS.validate_json(self._path.read_bytes())
         except ValidationError as error:
-            raise BadRequestError(f"{self._path.name} is not a list of webhooks: {error}") from error
+            raise MisconfiguredError(f"{self._path.name} is not a list of webhooks: {error}") from error
 
     def add(self, webhook: Webhook) -> None:
         """Configure one more, or replace the one of the same id."""
@@ -93,7 +93,7 @@ class WebhookSender:
         """Tell everybody concerned, soon."""
         try:
             concerned = [webhook for webhook in self.configured() if webhook.wants(repo, domain)]
-        except BadRequestError as error:
+        except MisconfiguredError as error:
             _log.error("no webhook is sent: %s", error)
             return
         for webhook in concerned:

@@ -8,15 +8,20 @@ from deploy.localhub.registry import RepoSettings
 from deploy.localhub.tokens import Visitor
 
 
+def may_read_files(hub: LocalHub, visitor: Visitor, settings: RepoSettings) -> bool:
+    """Whether the caller may see what is in the files: of a gated repo only owners and those who were let in."""
+    if settings.gated is None or visitor.owns(settings.name):
+        return True
+    return visitor.name is not None and hub.storage.registry.is_granted(settings.name, visitor.name)
+
+
 def require_files(hub: LocalHub, visitor: Visitor, settings: RepoSettings) -> None:
     """Refuse the files of a gated repo to those who were not let in.
 
     Raises:
         GatedRepoError: the caller was not.
     """
-    if settings.gated is None or visitor.owns(settings.name):
-        return
-    if visitor.name is None or not hub.storage.registry.is_granted(settings.name, visitor.name):
+    if not may_read_files(hub, visitor, settings):
         raise GatedRepoError(settings.name.label, logged_in=visitor.logged_in)
 
 

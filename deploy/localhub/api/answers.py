@@ -18,7 +18,7 @@ MAX_PAGE = 1000
 
 def json_with_etag(request: Request, payload: object, headers: dict[str, str] | None = None) -> Response:
     """JSON, or 304 without a body if the caller has the same already (`If-None-Match`)."""
-    content = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    content = json.dumps(payload, separators=(",", ":"), allow_nan=False).encode()
     etag = f'"{hashlib.sha256(content).hexdigest()[:40]}"'
     all_headers = {**(headers or {}), "ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization"}
     if etag_matches(request, etag):
@@ -38,12 +38,15 @@ def paged(
     """A page of a list from `cursor` on, with a `Link` header to the next one as the Hub's client follows it."""
     start = number_of(request, "cursor", 0)
     end = start + min(max(page_size, 1), MAX_PAGE)
-    headers = {}
-    if end < len(items):
-        query = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
-        path = request.scope["raw_path"].decode("ascii")
-        headers["Link"] = f'<{endpoint_of(request)}{path}?{urlencode([*query, ("cursor", end)])}>; rel="next"'
+    headers = link_to_next(request, end) if end < len(items) else {}
     return json_with_etag(request, [render(item) for item in items[start:end]], headers)
+
+
+def link_to_next(request: Request, cursor: int) -> dict[str, str]:
+    """The header that leads to the same list from `cursor` on."""
+    query = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
+    address = f"{endpoint_of(request)}{request.scope['path']}?{urlencode([*query, ('cursor', cursor)])}"
+    return {"Link": f'<{address}>; rel="next"'}
 
 
 def number_of(request: Request, name: str, default: int) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from deploy.localhub import conversations
-from deploy.localhub.api.access import require_owner, require_writer
+from deploy.localhub.api.access import may_read_files, require_owner, require_writer
 from deploy.localhub.api.answers import flag_of, json_with_etag, number_of
 from deploy.localhub.api.request import Caller, Hub, JsonBody, Repo, text_of, the_hub, visible_repo
 from deploy.localhub.content import DEFAULT_REVISION, resolve_commit
@@ -66,12 +66,12 @@ def open_discussion(hub: Hub, repo: Repo, caller: Caller, body: JsonBody) -> dic
 
 
 @router.get(_BASE + "/{num}")
-def discussion_details(request: Request, hub: Hub, subject: Subject) -> Response:
+def discussion_details(request: Request, hub: Hub, repo: Repo, caller: Caller, subject: Subject) -> Response:
     """A discussion with its events; `diff` adds what a pull request changes."""
     answer = _summary(subject) | {"events": [_event(event) for event in hub.storage.discussions.events(subject)]}
     if subject.is_pull_request:
         answer |= _changes(hub, subject)
-        if flag_of(request, "diff"):
+        if flag_of(request, "diff") and may_read_files(hub, caller, repo):
             git = hub.storage.git(subject.repo)
             main = resolve_commit(git, DEFAULT_REVISION)
             # A merged one is compared with what main was before.

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request, Response
 
 from deploy.localhub.api.access import require_files, require_owner
-from deploy.localhub.api.answers import MAX_PAGE, flag_of, json_with_etag, number_of, paged
+from deploy.localhub.api.answers import MAX_PAGE, flag_of, json_with_etag, link_to_next, number_of, paged
 from deploy.localhub.api.request import Caller, Hub, Repo, path_value, small_body
 from deploy.localhub.content import DEFAULT_REVISION, Entry
 from deploy.localhub.errors import (
@@ -184,7 +184,8 @@ def refs(request: Request, hub: Hub, repo: Repo) -> Response:
 def commits(request: Request, hub: Hub, repo: Repo) -> Response:
     """The history of a revision, the newest commit first."""
     snapshot = hub.storage.snapshot(repo.name, path_value(request, "revision"))
-    history = snapshot.git.log(snapshot.commit, skip=0, limit=100_000)
+    start = number_of(request, "cursor", 0)
+    history = snapshot.git.log(snapshot.commit, skip=start, limit=COMMITS_PER_PAGE + 1)
     formatted = "formatted" in (*request.query_params.getlist("expand"), *request.query_params.getlist("expand[]"))
 
     def render(commit: CommitRecord) -> dict[str, Any]:
@@ -199,7 +200,9 @@ def commits(request: Request, hub: Hub, repo: Repo) -> Response:
             item["formatted"] = {"title": commit.title, "message": commit.message}
         return item
 
-    return paged(request, history, render, page_size=COMMITS_PER_PAGE)
+    more = len(history) > COMMITS_PER_PAGE
+    headers = link_to_next(request, start + COMMITS_PER_PAGE) if more else {}
+    return json_with_etag(request, [render(commit) for commit in history[:COMMITS_PER_PAGE]], headers)
 
 
 @router.get("/api/{kind}/{namespace}/{name}/auth-check")

@@ -16,7 +16,7 @@ from deploy.localhub.registry import RepoSettings
 from deploy.localhub.tokens import Visitor
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
-MAX_COMMIT_BYTES = 512 * 1024 * 1024
+MAX_COMMIT_BYTES = 256 * 1024 * 1024
 _IN_MEMORY_BYTES = 1024 * 1024
 _TYPES = {"models": RepoType.MODEL, "datasets": RepoType.DATASET}
 

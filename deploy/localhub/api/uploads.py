@@ -1,49 +1,30 @@
-"""Routes by which files arrive: how to send each, large ones by Git LFS, and the commit.
+"""Routes by which files are sent ahead of a commit: how to send each, and large ones by Git LFS.
 
 The Git LFS batch API: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md (basic transfers).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
-import json
-import tempfile
 import time
-from typing import Any, BinaryIO, cast
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 
-from deploy.localhub.api.access import require_owner, require_writer
-from deploy.localhub.api.answers import flag_of
-from deploy.localhub.api.request import (
-    MAX_COMMIT_BYTES,
-    Caller,
-    Hub,
-    JsonBody,
-    Repo,
-    bounded_body,
-    endpoint_of,
-    path_value,
-    text_of,
-    visible_repo,
-)
-from deploy.localhub.commits import Changes, CommitText
-from deploy.localhub.errors import BadRequestError, ForbiddenError, RevisionNotFoundError, TooLargeError
-from deploy.localhub.hub import CommitResult, LocalHub
-from deploy.localhub.names import check_path, is_sha256, pull_request_number
+from deploy.localhub.api.access import require_writer
+from deploy.localhub.api.request import Caller, Hub, JsonBody, Repo, endpoint_of, path_value, text_of
+from deploy.localhub.errors import BadRequestError, ForbiddenError, TooLargeError
+from deploy.localhub.names import check_path, is_sha256
 from deploy.localhub.objects import LargeObject, is_large
-from deploy.localhub.registry import RepoSettings
-from deploy.localhub.tokens import Visitor
 
 router = APIRouter()
 MAX_FILES = 10_000
 MAX_LARGE_BYTES = 1024**4
 UPLOAD_SECONDS = 6 * 3600
-_SPOOL_BYTES = 4 * 1024 * 1024
 
 
 @router.post("/api/{kind}/{namespace}/{name}/preupload/{revision}")
@@ -65,138 +46,51 @@ def preupload(request: Request, hub: Hub, repo: Repo, caller: Caller, body: Json
     return {"files": answers, "commitOid": snapshot.commit}
 
 
-@router.post("/{namespace}/{name}.git/info/lfs/objects/batch", dependencies=[Depends(visible_repo)])
-@router.post("/{kind}/{namespace}/{name}.git/info/lfs/objects/batch", dependencies=[Depends(visible_repo)])
-def lfs_batch(request: Request, hub: Hub, caller: Caller, body: JsonBody) -> dict[str, Any]:
-    """Where to send each large object; those that are here already need not be sent."""
-    require_writer(caller)
+@router.post("/{namespace}/{name}.git/info/lfs/objects/batch")
+@router.post("/{kind}/{namespace}/{name}.git/info/lfs/objects/batch")
+def lfs_batch(request: Request, hub: Hub, repo: Repo, caller: Caller, body: JsonBody) -> dict[str, Any]:
+    """Where to send each large object; one that the caller sent before, or the repo has, need not be sent."""
+    user = require_writer(caller)
     if body.get("operation") != "upload":
         raise BadRequestError("Only uploads go this way; downloads use /resolve/")
+    main = hub.storage.snapshot(repo.name)
     answers = []
     for item in _list_of_objects(body, "objects"):
         large = _large_object(item)
         answer: dict[str, Any] = {"oid": large.sha256, "size": large.size}
-        if not hub.storage.objects.has(large.sha256):
+        known = hub.storage.objects.has(large.sha256) and hub.storage.holdings.may_commit(user, large.sha256, main)
+        if not known:
             expires = int(time.time()) + UPLOAD_SECONDS
-            signature = _signature(request, large, expires)
-            query = f"size={large.size}&expires={expires}&signature={signature}"
+            signature = _signature(request, large, user, expires)
+            query = urlencode({"size": large.size, "user": user, "expires": expires, "signature": signature})
             answer["actions"] = {"upload": {"href": f"{endpoint_of(request)}/lfs-upload/{large.sha256}?{query}"}}
         answers.append(answer)
     return {"transfer": "basic", "hash_algo": "sha256", "objects": answers}
 
 
+class UploadGrant(BaseModel):
+    """Leave to send one object: how large, by whom, until when (seconds since 1970), signed by this server."""
+
+    size: int
+    user: str
+    expires: int
+    signature: str
+
+
 @router.put("/lfs-upload/{sha256}")
-async def lfs_upload(
-    request: Request, hub: Hub, sha256: str, size: int, expires: int, signature: str
-) -> dict[str, str]:
+async def lfs_upload(request: Request, hub: Hub, sha256: str, grant: Annotated[UploadGrant, Query()]) -> dict[str, str]:
     """Take in one large object. The address is signed: clients send no token here."""
-    wanted = LargeObject(sha256, size)
-    known = _signature(request, wanted, expires)
-    if not hmac.compare_digest(signature.encode(), known.encode()) or expires < time.time():
+    known = _signature(request, LargeObject(sha256, grant.size), grant.user, grant.expires)
+    if not hmac.compare_digest(grant.signature.encode(), known.encode()) or grant.expires < time.time():
         raise ForbiddenError("This upload address is not valid, or no longer")
     with hub.storage.objects.receive() as incoming:
         async for chunk in request.stream():
             incoming.write(chunk)
-            if incoming.size > size:
-                raise TooLargeError(f"More than the {size} bytes announced")
+            if incoming.size > grant.size:
+                raise TooLargeError(f"More than the {grant.size} bytes announced")
         await run_in_threadpool(incoming.keep, sha256)
+    await run_in_threadpool(hub.storage.holdings.record, grant.user, sha256)
     return {"oid": sha256}
-
-
-@router.post("/api/{kind}/{namespace}/{name}/commit/{revision}")
-async def commit(request: Request, hub: Hub, repo: Repo, caller: Caller) -> dict[str, Any]:
-    """Commit to a branch or pull request, or with `create_pr` open one. The body is one JSON object a line."""
-    require_writer(caller)
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        body = cast("BinaryIO", spool)
-        await bounded_body(request, MAX_COMMIT_BYTES, body)
-        body.seek(0)
-        result = await run_in_threadpool(_commit, request, hub, repo, caller, body)
-    page = f"{endpoint_of(request)}/{repo.name.web_path}"
-    answer: dict[str, Any] = {
-        "success": True,
-        "commitOid": result.oid,
-        "commitUrl": f"{page}/commit/{result.oid}",
-        "hookOutput": "",
-    }
-    if result.pull_request:
-        answer["pullRequestUrl"] = f"{page}/discussions/{result.pull_request}"
-    return answer
-
-
-def _commit(request: Request, hub: LocalHub, repo: RepoSettings, caller: Visitor, body: BinaryIO) -> CommitResult:
-    create_pr = flag_of(request, "create_pr")
-    revision = path_value(request, "revision")
-    author = require_writer(caller) if create_pr else _require_commit_right(hub, repo, caller, revision)
-    header, changes = _parse(hub, body)
-    text = CommitText(text_of(header, "summary"), author, text_of(header, "description", default=""))
-    if create_pr:
-        return hub.commit_as_pull_request(repo.name, changes, text, revision)
-    parent = header.get("parentCommit")
-    return hub.commit_changes(repo.name, changes, text, revision=revision, parent=parent)
-
-
-def _require_commit_right(hub: LocalHub, repo: RepoSettings, caller: Visitor, revision: str) -> str:
-    """An owner may commit anywhere, the author of a pull request to it."""
-    number = pull_request_number(revision)
-    if number is None:
-        return require_owner(caller, repo)
-    author = require_writer(caller)
-    if hub.storage.git(repo.name).read_ref(revision) is None:
-        raise RevisionNotFoundError(revision)
-    if author != hub.storage.discussions.find(repo.name, number).author:
-        require_owner(caller, repo)
-    return author
-
-
-def _parse(hub: LocalHub, body: BinaryIO) -> tuple[dict[str, Any], Changes]:
-    header: dict[str, Any] = {}
-    changes = Changes()
-    for count, line in enumerate(body):
-        if count > MAX_FILES:
-            raise TooLargeError(f"More than {MAX_FILES} files in one commit")
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-            key, value = item["key"], item["value"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BadRequestError(f"Line {count + 1} is not a part of a commit") from error
-        if not isinstance(value, dict):
-            raise BadRequestError(f"Line {count + 1} has no value")
-        if key == "header":
-            header = value
-        else:
-            _add(hub, changes, key, value)
-    return header, changes
-
-
-def _add(hub: LocalHub, changes: Changes, key: str, value: dict[str, Any]) -> None:
-    path = text_of(value, "path")
-    if key == "file":
-        changes.add(path, _content(value), hub.storage.objects)
-    elif key == "lfsFile":
-        sha256 = text_of(value, "oid")
-        if not is_sha256(sha256) or not hub.storage.objects.has(sha256):
-            raise BadRequestError(f"The content of {path[:200]} was not uploaded")
-        size = hub.storage.objects.path(sha256).stat().st_size
-        changes.add_large(path, LargeObject(sha256, size))
-    elif key == "deletedFile":
-        changes.removed_files.append(path)
-    elif key == "deletedFolder":
-        changes.removed_folders.append(path)
-    else:
-        raise BadRequestError(f"Unknown part of a commit: {key!r}"[:200])
-
-
-def _content(value: dict[str, Any]) -> bytes:
-    content = text_of(value, "content")
-    if value.get("encoding", "utf-8") == "utf-8":
-        return content.encode()
-    try:
-        return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
-        raise BadRequestError("The content of a file is not base64") from error
 
 
 def _list_of_objects(body: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -213,6 +107,6 @@ def _large_object(item: dict[str, Any]) -> LargeObject:
     return LargeObject(sha256, size)
 
 
-def _signature(request: Request, large: LargeObject, expires: int) -> str:
-    message = f"{large.sha256} {large.size} {expires}".encode()
+def _signature(request: Request, large: LargeObject, user: str, expires: int) -> str:
+    message = f"lfs {large.sha256} {large.size} {user} {expires}".encode()
     return hmac.new(request.app.state.upload_key, message, hashlib.sha256).hexdigest()

@@ -31,11 +31,11 @@ SESSION_SECONDS = 24 * 3600
 @router.get("/api/{kind}/{namespace}/{name}/xet-write-token/{revision}", dependencies=[Depends(visible_repo)])
 def write_token(request: Request, hub: Hub, caller: Caller) -> Response:
     """Where to send xorbs and shards, and a token for it."""
-    require_writer(caller)
+    user = require_writer(caller)
     _forget_old_sessions(hub)
     session = secrets.token_hex(16)
     expires = int(time.time()) + SESSION_SECONDS
-    token = f"{expires}.{_signature(request, expires)}"
+    token = f"{expires}.{_signature(request, user, expires)}.{user}"
     address = f"{endpoint_of(request)}/xet/{session}"
     headers = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
     return JSONResponse({"casUrl": address, "accessToken": token, "exp": expires}, headers=headers)
@@ -44,7 +44,7 @@ def write_token(request: Request, hub: Hub, caller: Caller) -> Response:
 @router.post("/xet/{session}/v1/xorbs/default/{xorb}")
 async def upload_xorb(request: Request, session: str, xorb: str) -> dict[str, bool]:
     """Take in packed chunks. What is in them is checked when files are assembled."""
-    _require_token(request)
+    _user_of_token(request)
     path = _xorb_path(the_hub(request), session, xorb)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{xorb}.{secrets.token_hex(4)}.part")
@@ -60,23 +60,24 @@ async def upload_xorb(request: Request, session: str, xorb: str) -> dict[str, bo
 @router.post("/xet/{session}/v1/shards")
 async def upload_shard(request: Request, session: str) -> dict[str, int]:
     """Put together the files of a shard."""
-    _require_token(request)
+    user = _user_of_token(request)
     hub = the_hub(request)
     path = _session_folder(hub, session) / f"shard-{secrets.token_hex(8)}"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("wb") as file:
             await bounded_body(request, MAX_SHARD_BYTES, file)
-        await run_in_threadpool(_assemble_all, hub, session, path)
+        await run_in_threadpool(_assemble_all, hub, session, user, path)
     finally:
         path.unlink(missing_ok=True)
     return {"result": 1}
 
 
-def _assemble_all(hub: LocalHub, session: str, shard: Path) -> None:
+def _assemble_all(hub: LocalHub, session: str, user: str, shard: Path) -> None:
     for recipe in parse_shard(shard.read_bytes()):
-        if not hub.storage.objects.has(recipe.sha256):
-            assemble(recipe, lambda xorb: _xorb_path(hub, session, xorb), hub.storage.objects)
+        # Also what is here already: only who sent the content may commit it.
+        assemble(recipe, lambda xorb: _xorb_path(hub, session, xorb), hub.storage.objects)
+        hub.storage.holdings.record(user, recipe.sha256)
 
 
 def _folder(hub: LocalHub) -> Path:
@@ -95,16 +96,17 @@ def _xorb_path(hub: LocalHub, session: str, xorb: str) -> Path:
     return _session_folder(hub, session) / xorb
 
 
-def _require_token(request: Request) -> None:
+def _user_of_token(request: Request) -> str:
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
-    expires, _, signature = token.partition(".")
-    known = _signature(request, int(expires) if expires.isascii() and expires.isdigit() else 0)
+    expires, signature, user = (*token.split(".", 2), "", "")[:3]
+    known = _signature(request, user, int(expires) if expires.isascii() and expires.isdigit() else 0)
     if not hmac.compare_digest(signature.encode(), known.encode()) or int(expires) < time.time():
         raise UnauthorizedError("The upload token is not valid, or no longer")
+    return user
 
 
-def _signature(request: Request, expires: int) -> str:
-    message = f"xet {expires}".encode()
+def _signature(request: Request, user: str, expires: int) -> str:
+    message = f"xet {user} {expires}".encode()
     return hmac.new(request.app.state.upload_key, message, hashlib.sha256).hexdigest()
 
 

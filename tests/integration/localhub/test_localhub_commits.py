@@ -17,6 +17,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from deploy.localhub.commits import CommitText
+from deploy.localhub.errors import HubError
 from deploy.localhub.names import model
 from tests.support.localhub import RunningHub
 
@@ -140,6 +142,20 @@ def test_a_closed_pull_request_takes_no_commits(alice: HfApi, repo: str) -> None
     alice.change_discussion_status(repo, 1, "closed")
     with pytest.raises(HfHubHTTPError, match="is closed"):
         alice.create_commit(repo, [add("y.txt", b"y")], commit_message="Add y", revision="refs/pr/1")
+
+
+def test_a_pull_request_can_build_on_an_older_commit(alice: HfApi, eve: HfApi, repo: str) -> None:
+    parent = alice.model_info(repo).sha
+    alice.upload_file(path_or_fileobj=b"later", path_in_repo="later.txt", repo_id=repo)
+    eve.create_commit(repo, [add("x.txt", b"x")], commit_message="Add x", parent_commit=parent, create_pr=True)
+    assert alice.list_repo_files(repo, revision="refs/pr/1") == [".gitattributes", "x.txt"]
+
+
+def test_a_pull_request_that_changes_nothing_is_not_opened(hub: RunningHub, alice: HfApi, repo: str) -> None:
+    files = {".gitattributes": read(hub, ".gitattributes")}
+    with pytest.raises(HubError, match="change nothing"):
+        hub.local.commit(model(repo), files, CommitText("Nothing", "alice"), create_pr=True)
+    assert list(alice.get_repo_discussions(repo)) == []
 
 
 def test_large_files_of_the_usual_client_arrive_whole(alice: HfApi, repo: str, tmp_path: Path) -> None:

@@ -114,6 +114,24 @@ def test_the_client_warns_of_a_broken_card_before_it_uploads_it(alice: HfApi) ->
         alice.upload_file(path_or_fileobj=b"---\na: [\n---\n", path_in_repo="README.md", repo_id="acme/tiny")
 
 
+@pytest.mark.parametrize(
+    "config", [b'{"model_type": NaN}', b'{"model_type": "\\ud800"}', b"[" * 50_000, b"[1]", b'{"model_type": Infinity']
+)
+def test_an_odd_config_harms_nothing(alice: HfApi, config: bytes) -> None:
+    alice.create_repo("acme/odd")
+    alice.upload_file(path_or_fileobj=config, path_in_repo="config.json", repo_id="acme/odd")
+    assert alice.model_info("acme/odd").sha
+
+
+@pytest.mark.parametrize("shape", ["[1e400]", "[-5]", "[9999999999, 9999999999]", '["x"]', "5", '[{"a": 1}]'])
+def test_weights_of_an_impossible_shape_have_no_parameter_count(alice: HfApi, shape: str) -> None:
+    header = f'{{"w": {{"dtype": "F32", "shape": {shape}}}}}'.encode()
+    alice.create_repo("acme/odd")
+    content = struct.pack("<Q", len(header)) + header
+    alice.upload_file(path_or_fileobj=content, path_in_repo="model.safetensors", repo_id="acme/odd")
+    assert alice.model_info("acme/odd").safetensors is None
+
+
 def test_broken_weights_have_no_parameter_count(alice: HfApi) -> None:
     alice.create_repo("acme/broken")
     alice.upload_file(path_or_fileobj=b"\xff" * 64, path_in_repo="model.safetensors", repo_id="acme/broken")
