@@ -229,7 +229,10 @@ def told_apart(what: str) -> Iterator[None]:
         raise Missing(f"{what}: not on the Hub") from error
     except HfHubHTTPError as error:
         response = getattr(error, "response", None)
-        if getattr(response, "status_code", None) in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        status = getattr(response, "status_code", None)
+        if status == httpx.codes.NOT_FOUND:
+            raise Missing(f"{what}: not on the Hub") from error
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         raise HubAway(f"{what}: {error}", _retry_after(response)) from error
     except (httpx.HTTPError, httpx2.HTTPError, ValueError, KeyError) as error:

@@ -1,0 +1,115 @@
+"""What the farm writes on the Hub about a verified claim: plain Markdown, in which nothing from outside acts.
+
+Names, versions and settings stand in code spans, where Markdown, HTML and mentions mean nothing (CommonMark 0.31,
+section 6.1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from specs.attestation import Attestation
+from specs.generation import EffectiveGeneration
+from specs.measurement import Circumstances
+from specs.text import clean
+
+MAX_COMMAND_CHARS = 20_000
+MAX_VERSIONS_CHARS = 1000
+MAX_TASK_CHARS = 50
+MAX_DATASET_CHARS = 80
+"""In a title, which the Hub limits to 200 characters."""
+
+TITLE_MARK = "(reprofarm "
+_SHOWN_ID_CHARS = 12
+
+
+def title_mark(verdict_id: str) -> str:
+    """What ends the title of all that the farm opens about a verdict, so that it finds it again."""
+    return f"{TITLE_MARK}{verdict_id[:_SHOWN_ID_CHARS]})"
+
+
+def body_mark(verdict_id: str) -> str:
+    """The same for texts: a comment that is not shown."""
+    return f"<!-- reprofarm verdict {verdict_id} -->"
+
+
+def title(found: Attestation, verdict_id: str) -> str:
+    """One line of at most 200 characters."""
+    task = f" ({clean(found.task, MAX_TASK_CHARS)})" if found.task else ""
+    benchmark = clean(found.dataset, MAX_DATASET_CHARS) + task
+    return f"{found.claimed_value:g} on {benchmark} was reproduced {title_mark(verdict_id)}"
+
+
+def body(found: Attestation, circumstances: Circumstances, token: str, verdict_id: str) -> str:
+    """The facts, the proof and how to check it."""
+    jwks = f"{found.iss.rstrip('/')}/.well-known/jwks.json"
+    lines = [
+        f"An independent run of the benchmark's own `eval.yaml` reproduced the score {code(f'{found.claimed_value:g}')}"
+        f" that {code(found.model)} claims on {code(found.dataset)}.",
+        "",
+        *_figures(found),
+        "",
+        "How it ran:",
+        "",
+        *_pins(found),
+        *_circumstances(circumstances),
+        "",
+        f"Evidence: the complete log of the run, {link(found.evidence_url)}, SHA-256 {code(found.evidence_sha256)}.",
+        "",
+        "Proof: this signed token states the above. Anyone can check it with the farm's public keys alone:",
+        "",
+        "```",
+        clean(f"reprofarm verify-token {token} --jwks {jwks}", MAX_COMMAND_CHARS),
+        "```",
+        "",
+        body_mark(verdict_id),
+    ]
+    return "\n".join(lines)
+
+
+def code(text: str, max_chars: int = 300) -> str:
+    """Text from outside as a code span of one line."""
+    shown = clean(text, max_chars) or " "
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    # A backtick at either end would join the fence; the spaces are not shown.
+    return f"{fence} {shown} {fence}" if "`" in shown else f"{fence}{shown}{fence}"
+
+
+def link(url: str) -> str:
+    """An address as a link; one that could break out of it, as a code span."""
+    return f"<{url}>" if re.fullmatch(r"https?://[!#-;=?-\[\]_a-z~%]+", url) else code(url)
+
+
+def _figures(found: Attestation) -> Iterator[str]:
+    error = "" if found.standard_error is None else f" ± {100 * found.standard_error:.2f} (standard error)"
+    difference = 100 * abs(found.reproduced - found.claimed)
+    yield f"- claimed: {100 * found.claimed:.2f} %"
+    yield f"- reproduced: **{100 * found.reproduced:.2f} %**{error}"
+    yield f"- difference: {difference:.2f} points; up to {100 * found.tolerance:.2f} count as reproduced"
+    partly = f"; all of them would give another verdict with a chance of at most {found.alpha:g}"
+    rest = partly if found.samples_used < found.population else ""
+    yield f"- samples: {found.samples_used} of {found.population}{rest}"
+
+
+def _pins(found: Attestation) -> Iterator[str]:
+    yield f"- model {code(found.model)} at {code(found.model_revision)}"
+    task = f", task {code(found.task)}" if found.task else ""
+    yield f"- benchmark {code(found.dataset)} at {code(found.dataset_revision)}{task}"
+    yield f"- `eval.yaml` with SHA-256 {code(found.spec_sha256)}"
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(found.versions.items()))
+    yield f"- versions: {code(versions, MAX_VERSIONS_CHARS)}"
+
+
+def _circumstances(ran: Circumstances) -> Iterator[str]:
+    yield f"- hardware: {code(ran.hardware)}"
+    yield f"- engine arguments: {code(' '.join(ran.engine_arguments), MAX_VERSIONS_CHARS)}"
+    yield f"- sampling: {code(_sampling(ran.generation))}; {ran.epochs} epoch{'s' if ran.epochs > 1 else ''}"
+    if ran.judges:
+        judges = ", ".join(f"{name}: {judge}" for name, judge in sorted(ran.judges.items()))
+        yield f"- judges: {code(judges)}"
+
+
+def _sampling(generation: EffectiveGeneration) -> str:
+    settings = generation.model_dump(exclude={"sources"})
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)

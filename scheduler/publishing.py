@@ -1,0 +1,268 @@
+"""Write a verified claim's proof on the Hub: once for each verdict, however often it is tried and by however many.
+
+What was written is found again by a mark in its title or text and by its author, the farm's own user. Nothing is
+written about a claim that is gone or says something else by now.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from huggingface_hub import CommitOperationAdd, Discussion, DiscussionComment, DiscussionWithDetails
+from huggingface_hub.errors import HfHubHTTPError
+
+from scheduler.hub import Hub, Missing, told_apart
+from scheduler.publication_text import TITLE_MARK, body_mark, title_mark
+from scheduler.result_file import NotEditable, Source, with_proof
+from specs.attestation import TYPE
+from specs.bounded_yaml import MAX_BYTES
+from specs.errors import HubAway, SubmissionError
+from specs.eval_results import SubmittedResult, parse
+
+MAX_OWN_DISCUSSIONS = 500
+"""Of the farm on one model repo, newest first; looked through for what was written earlier."""
+
+STILL_OPEN = ("open", "draft")
+TWICE = "The same proof was opened twice at once; the earlier one stands."
+
+
+@dataclass(frozen=True)
+class ClaimPlace:
+    """A claim, as it was judged."""
+
+    model_id: str
+    pull_request: int | None
+    """None is a claim on main."""
+
+    path: str
+    entry: int
+    dataset_id: str
+    task_id: str | None
+    value: float
+    notes: str | None
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is to be written about one verdict."""
+
+    verdict_id: str
+    claim: ClaimPlace
+    mode: Literal["comment", "pull_request"]
+    token: str | None
+    """For the entry's `verifyToken`, in a pull request; None where policy does not want it there."""
+
+    source: Source | None
+    """For the entry's `source`, likewise."""
+
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of it."""
+
+    kind: Literal["published", "already", "withdrawn"]
+    """`withdrawn`: the claim was gone or had changed, and nothing was written."""
+
+    reason: str
+    number: int | None = None
+    """Of the pull request or discussion."""
+
+    url: str | None = None
+
+
+class _ClaimGone(Exception):  # noqa: N818 - a condition, not a mistake
+    """The claim that was judged does not stand on the Hub any more; says why."""
+
+
+def publish(hub: Hub, author: str, publication: Publication) -> Published:
+    """Write the proof where policy wants it, unless it stands there or its claim is gone.
+
+    `author` is the farm's own user (`hub.own_name()`).
+
+    Raises:
+        HubAway: try again later.
+        NoAccess: the farm's token may not write there.
+    """
+    desk = _Desk(hub, author, publication)
+    try:
+        with told_apart(f"publishing on {publication.claim.model_id}"):
+            if publication.claim.pull_request is not None:
+                return desk.comment(publication.claim.pull_request)
+            if publication.mode == "comment":
+                return desk.discuss()
+            return desk.propose()
+    except (_ClaimGone, Missing) as gone:
+        return Published("withdrawn", str(gone))
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """One publication on its way."""
+
+    hub: Hub
+    author: str
+    publication: Publication
+
+    def propose(self) -> Published:
+        """Open a pull request that adds the proof to the entry."""
+        earlier = self._settle(self._opened(pull_requests=True))
+        if earlier is not None:
+            return earlier
+        claim = self.publication.claim
+        head = self.hub.model(claim.model_id).revision
+        text, index, entry = self._entry(head)
+        token = self.publication.token
+        if token is not None and _is_of_others(entry.verify_token):
+            raise _ClaimGone("the entry carries a proof of another kind by now, which is not replaced")
+        try:
+            proven = with_proof(text, index, token, self.publication.source)
+        except NotEditable:
+            # The author's layout stays as it is; the proof is told instead.
+            return self.discuss()
+        if proven == text:
+            return Published("already", "the entry carries the proof")
+        made = self.hub.api.create_commit(
+            claim.model_id,
+            [CommitOperationAdd(claim.path, proven)],
+            commit_message=self.publication.title,
+            commit_description=self.publication.body,
+            parent_commit=head,
+            create_pr=True,
+        )
+        if made.pr_num is None:
+            raise HubAway(f"the Hub took the commit {made.oid} and opened no pull request")
+        return self._made(made.pr_num, pull_requests=True)
+
+    def discuss(self) -> Published:
+        """Open a discussion with the facts and the proof."""
+        earlier = self._settle(self._opened(pull_requests=False))
+        if earlier is not None:
+            return earlier
+        self._entry(self.hub.model(self.publication.claim.model_id).revision)
+        made = self.hub.api.create_discussion(
+            self.publication.claim.model_id, self.publication.title, description=self.publication.body
+        )
+        return self._made(made.num, pull_requests=False)
+
+    def comment(self, number: int) -> Published:
+        """Comment on the pull request that makes the claim."""
+        model_id = self.publication.claim.model_id
+        found = self.hub.api.get_discussion_details(model_id, number)
+        if self._own_comments(found):
+            return Published("already", "commented earlier", number, self._url(number))
+        if found.status == "merged":
+            raise _ClaimGone(f"pull request {number} was merged; the claim stands on main now and is judged there")
+        if found.status == "closed":
+            raise _ClaimGone(f"pull request {number} was closed")
+        self._entry(f"refs/pr/{number}")
+        said = self.hub.api.comment_discussion(model_id, number, self.publication.body)
+        own = self._own_comments(self.hub.api.get_discussion_details(model_id, number))
+        if own and said.id in own[1:]:
+            # Another publisher was quicker; both see the same order, so one of the two stays.
+            self.hub.api.hide_discussion_comment(model_id, number, said.id)
+            return Published("already", "another publisher was quicker", number, self._url(number))
+        return Published("published", "commented", number, self._url(number))
+
+    def _made(self, number: int, *, pull_requests: bool) -> Published:
+        """Look whether another publisher opened the same at the same time; the lower number stands."""
+        settled = self._settle(self._opened(pull_requests=pull_requests))
+        if settled is not None and settled.number is not None and settled.number < number:
+            return settled
+        return Published("published", "opened", number, self._url(number))
+
+    def _settle(self, found: list[Discussion]) -> Published | None:
+        """What was opened about this verdict; None if nothing was. All but the first are closed."""
+        if not found:
+            return None
+        first, *later = sorted(found, key=lambda each: each.num)
+        for double in later:
+            if double.status in STILL_OPEN:
+                self._close(double.num)
+        return Published("already", f"opened earlier, and {first.status} now", first.num, self._url(first.num))
+
+    def _close(self, number: int) -> None:
+        model_id = self.publication.claim.model_id
+        try:
+            self.hub.api.change_discussion_status(model_id, number, "closed", comment=TWICE)
+        except HfHubHTTPError:
+            # Both publishers see both, so the other may have closed it; the Hub takes that as an error.
+            if self.hub.api.get_discussion_details(model_id, number).status in STILL_OPEN:
+                raise
+
+    def _opened(self, *, pull_requests: bool) -> list[Discussion]:
+        """What the farm opened about this verdict, in any state.
+
+        The title tells; where somebody gave it another title, the text does.
+        """
+        listed = self.hub.api.get_repo_discussions(
+            self.publication.claim.model_id,
+            author=self.author,
+            discussion_type="pull_request" if pull_requests else "discussion",
+        )
+        mark = title_mark(self.publication.verdict_id)
+        return [
+            each
+            for each in islice(listed, MAX_OWN_DISCUSSIONS)
+            if each.author == self.author and (each.title.endswith(mark) or self._was_renamed(each))
+        ]
+
+    def _was_renamed(self, listed: Discussion) -> bool:
+        if TITLE_MARK in listed.title:
+            # The mark of another verdict.
+            return False
+        model_id = self.publication.claim.model_id
+        return bool(self._own_comments(self.hub.api.get_discussion_details(model_id, listed.num)))
+
+    def _own_comments(self, found: DiscussionWithDetails) -> list[str]:
+        """Ids of the farm's comments about this verdict, oldest first."""
+        mark = body_mark(self.publication.verdict_id)
+        return [
+            event.id
+            for event in found.events
+            if isinstance(event, DiscussionComment) and event.author == self.author and mark in event.content
+        ]
+
+    def _entry(self, revision: str) -> tuple[bytes, int, SubmittedResult]:
+        """The file at a revision, and the claim's entry in it, wherever it has moved within the file."""
+        claim = self.publication.claim
+        try:
+            text = self.hub.read_file("model", claim.model_id, revision, claim.path, MAX_BYTES)
+        except Missing as error:
+            raise _ClaimGone(f"{claim.path} is gone") from error
+        except SubmissionError as error:
+            raise _ClaimGone(str(error)) from error
+        entries = {entry.index: entry.claim for entry in parse(text).entries if entry.claim is not None}
+        # Its own place first: the same entry may stand in the file twice.
+        for index in sorted(entries, key=lambda each: each != claim.entry):
+            found = entries[index]
+            if (found.dataset_id, found.task_id, found.value, found.notes) == (
+                claim.dataset_id,
+                claim.task_id,
+                claim.value,
+                claim.notes,
+            ):
+                return text, index, found
+        raise _ClaimGone(f"the entry is gone from {claim.path}, or says something else by now")
+
+    def _url(self, number: int) -> str:
+        return f"{self.hub.endpoint}/{self.publication.claim.model_id}/discussions/{number}"
+
+
+def _is_of_others(token: str | None) -> bool:
+    """Whether this is a token of another kind than ours, such as the Hub's own evaluators gave."""
+    if token is None:
+        return False
+    header = token.partition(".")[0]
+    try:
+        decoded: Any = json.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+    except (ValueError, RecursionError):
+        # Nothing that anybody could verify.
+        return False
+    return isinstance(decoded, dict) and decoded.get("typ") != TYPE

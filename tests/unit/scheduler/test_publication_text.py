@@ -1,0 +1,128 @@
+"""What is written on the Hub says everything, and nothing from outside acts in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from scheduler.publication_text import body, body_mark, code, link, title, title_mark
+from specs.generation import EffectiveGeneration
+from specs.measurement import Circumstances
+from tests.support.attestations import attestation
+
+VERDICT = "0123456789abcdef0123456789abcdef"
+TOKEN = "eyJh.eyJp.c2ln"
+HOSTILE = ["`", "``", "a`b``c", "\n\n# Hi", "@everyone", "<script>", "](http://x)", "|", "-->", "![i](http://x/i.png)"]
+
+
+def circumstances(**changes: Any) -> Circumstances:
+    facts: dict[str, Any] = {
+        "versions": {"vllm": "0.32.0"},
+        "hardware": "CPU x86_64, 2 cores",
+        "engine_arguments": ("--dtype", "float32"),
+        "generation": EffectiveGeneration(
+            temperature=0.0,
+            top_p=1.0,
+            top_k=-1,
+            min_p=0.0,
+            repetition_penalty=1.0,
+            presence_penalty=0.0,
+            frequency_penalty=0.0,
+            max_tokens=None,
+            seed=7,
+            sources={"temperature": "policy"},
+        ),
+        "seed": 7,
+        "chat_template_sha256": None,
+        "epochs": 1,
+        "judges": {},
+    }
+    return Circumstances(**{**facts, **changes})
+
+
+def written(**changes: Any) -> str:
+    ran = circumstances(
+        **{key: changes.pop(key) for key in ("hardware", "judges", "engine_arguments") if key in changes}
+    )
+    return body(attestation(**changes), ran, TOKEN, VERDICT)
+
+
+def test_the_text_holds_every_fact_that_a_reader_needs() -> None:
+    text = written(samples_used=60, judges={"self": "self"})
+    for fact in (
+        "`41.2`",
+        "claimed: 41.20 %",
+        "reproduced: **40.00 %** ± 2.00 (standard error)",
+        "difference: 1.20 points; up to 8.00 count as reproduced",
+        "samples: 60 of 150; all of them would give another verdict with a chance of at most 0.001",
+        f"model `smol/one` at `{'a' * 40}`",
+        f"benchmark `facts/capitals` at `{'b' * 40}`, task `capitals`",
+        f"SHA-256 `{'c' * 64}`",
+        "versions: `inspect_ai 0.3.285, vllm 0.32.0`",
+        "hardware: `CPU x86_64, 2 cores`",
+        "engine arguments: `--dtype float32`",
+        "sampling: `temperature 0.0, top_p 1.0, top_k -1,",
+        "judges: `self: self`",
+        "<https://farm.example/v1/evidence/dddd>",
+        f"reprofarm verify-token {TOKEN} --jwks https://farm.example/.well-known/jwks.json",
+    ):
+        assert fact in text
+    assert "max_tokens" not in text
+    assert text.endswith(body_mark(VERDICT))
+
+
+def test_a_full_run_is_not_called_a_partial_one() -> None:
+    assert "samples: 150 of 150\n" in written()
+
+
+def test_a_missing_standard_error_is_not_written_as_a_number() -> None:
+    assert "reproduced: **40.00 %**\n" in written(standard_error=None)
+
+
+def test_the_title_ends_with_the_mark_however_long_the_names_are() -> None:
+    found = attestation(dataset=f"{'o' * 90}/{'d' * 90}", task="t" * 200)
+    assert len(title(found, VERDICT)) <= 200
+    assert title(found, VERDICT).endswith(title_mark(VERDICT))
+    assert title(attestation(), VERDICT) == "41.2 on facts/capitals (capitals) was reproduced (reprofarm 0123456789ab)"
+    assert title(attestation(task=None), VERDICT).startswith("41.2 on facts/capitals was reproduced")
+
+
+def outside_code(text: str) -> str:
+    """What is left of the rendered text when code is taken out of it."""
+    html = MarkdownIt("commonmark", {"html": True}).render(text)
+    return re.sub(r"<code.*?</code>", "", html, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("name", ["model", "dataset", "task", "hardware", "versions", "judges", "engine_arguments"])
+def test_hostile_text_stays_inside_code(name: str, text: str) -> None:
+    value: Any = {name: text}
+    if name in {"versions", "judges"}:
+        value = {name: {text: text}}
+    elif name == "engine_arguments":
+        value = {name: (text, text)}
+    harmless = written(
+        **{
+            key: {"x": "x"} if isinstance(v, dict) else ("x",) if isinstance(v, tuple) else "x"
+            for key, v in value.items()
+        }
+    )
+    assert outside_code(written(**value)) == outside_code(harmless)
+
+
+@given(text=st.text(alphabet="`ab \n@<>*_|[]()\\", max_size=30))
+def test_any_text_in_a_code_span_is_one_code_span(text: str) -> None:
+    html = MarkdownIt("commonmark").render(f"a {code(text)} b")
+    assert re.fullmatch(r"<p>a <code>[^<>]*</code> b</p>\n", html)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x/a>b", "https://x/a b", "javascript:alert(1)", "https://x/<b>", "https://x/`"]
+)
+def test_an_address_that_could_break_out_is_no_link(url: str) -> None:
+    assert link(url).startswith("`")
