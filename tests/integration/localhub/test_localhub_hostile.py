@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from typing import Any
 import httpx
 import lz4.frame
 import pytest
-from huggingface_hub import HfApi
 
 from deploy.localhub import xet
 from deploy.localhub.api import request as api_request
 from deploy.localhub.errors import BadRequestError
+from deploy.localhub.names import model
 from deploy.localhub.objects import ObjectStore
-from tests.support.localhub import RunningHub
+from tests.support.localhub import RunningHub, running_hub
 
 CLIMBING = [
     "..%2f..%2fhub.sqlite3",
@@ -32,10 +33,21 @@ CLIMBING = [
 ]
 
 
-@pytest.fixture
-def http(hub: RunningHub, alice: HfApi) -> httpx.Client:
-    alice.create_repo("acme/tiny")
-    return httpx.Client(base_url=hub.url, headers={"authorization": f"Bearer {alice.token}"}, timeout=60)
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """One for all tests here: what they send is refused and changes nothing."""
+    with running_hub(tmp_path_factory.mktemp("hostile") / "hub") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(hub: RunningHub) -> Iterator[httpx.Client]:
+    """The owner of `acme/tiny`, without a client library that means well."""
+    token = hub.local.add_token("alice", orgs=("acme",))
+    for name in ("acme/tiny", "acme/forged"):
+        hub.local.create_repo(model(name))
+    with httpx.Client(base_url=hub.url, headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
+        yield client
 
 
 def raw_get(hub: RunningHub, target: str) -> bytes:
@@ -154,19 +166,23 @@ def test_a_commit_message_cannot_forge_history(hub: RunningHub, http: httpx.Clie
     header = {"key": "header", "value": {"summary": evil}}
     file = {"key": "file", "value": {"path": 'q" \nM 100644', "content": "x"}}
     assert (
-        http.post("/api/models/acme/tiny/commit/main", content=f"{json.dumps(header)}\n{json.dumps(file)}").status_code
+        http.post(
+            "/api/models/acme/forged/commit/main", content=f"{json.dumps(header)}\n{json.dumps(file)}"
+        ).status_code
         == 400
     )
     file["value"] = {"path": 'q" M', "content": "x\nM 100644 inline y\n"}
     assert (
-        http.post("/api/models/acme/tiny/commit/main", content=f"{json.dumps(header)}\n{json.dumps(file)}").status_code
+        http.post(
+            "/api/models/acme/forged/commit/main", content=f"{json.dumps(header)}\n{json.dumps(file)}"
+        ).status_code
         == 200
     )
-    history = http.get("/api/models/acme/tiny/commits/main").json()
+    history = http.get("/api/models/acme/forged/commits/main").json()
     assert [item["title"].startswith("Innocent text") for item in history] == [True, False]
-    assert [item["name"] for item in http.get("/api/models/acme/tiny/refs").json()["branches"]] == ["main"]
-    assert http.get("/acme/tiny/resolve/main/q%22%20M").text == "x\nM 100644 inline y\n"
-    assert http.get("/api/models/acme/tiny/tree/main?expand=true").status_code == 200
+    assert [item["name"] for item in http.get("/api/models/acme/forged/refs").json()["branches"]] == ["main"]
+    assert http.get("/acme/forged/resolve/main/q%22%20M").text == "x\nM 100644 inline y\n"
+    assert http.get("/api/models/acme/forged/tree/main?expand=true").status_code == 200
 
 
 def test_large_objects_are_taken_at_signed_addresses_only(hub: RunningHub, http: httpx.Client) -> None:
