@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.orm import Session, aliased, defer
 
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ReproductionState
@@ -18,23 +18,30 @@ WITHOUT_BULK = (defer(Reproduction.measurement, raiseload=True), defer(Reproduct
 
 def positions(session: Session, reproductions: Iterable[Reproduction]) -> dict[str, int]:
     """Place in its pool's queue, from 1, of each of `reproductions` that waits there."""
-    waiting = [row for row in reproductions if row.state in WAITING]
+    waiting = [row.reproduction_id for row in reproductions if row.state in WAITING]
     if not waiting:
         return {}
-    # Dispatched ones are with the broker already, ahead of all that is queued.
-    order = (
-        Reproduction.state == ReproductionState.QUEUED,
-        Reproduction.priority,
-        Reproduction.created_at,
-        Reproduction.reproduction_id,
-    )
-    numbered = (
-        select(
-            Reproduction.reproduction_id,
-            func.row_number().over(partition_by=Reproduction.pool, order_by=order).label("position"),
+    one, other = Reproduction, aliased(Reproduction)
+    # Counted along the index on state, pool, priority and creation, and only as far as the one that is asked for.
+    before_it = (
+        select(func.count())
+        .where(
+            other.state == one.state,
+            other.pool == one.pool,
+            tuple_(other.priority, other.created_at, other.reproduction_id)
+            < tuple_(one.priority, one.created_at, one.reproduction_id),
         )
-        .where(Reproduction.state.in_(WAITING), Reproduction.pool.in_({row.pool for row in waiting}))
-        .subquery()
+        .scalar_subquery()
     )
-    asked = numbered.c.reproduction_id.in_({row.reproduction_id for row in waiting})
-    return {found.reproduction_id: found.position for found in session.execute(select(numbered).where(asked))}
+    # Dispatched ones are with the broker already, ahead of all that is queued.
+    dispatched = (
+        select(func.count())
+        .where(
+            one.state == ReproductionState.QUEUED,
+            other.state == ReproductionState.DISPATCHED,
+            other.pool == one.pool,
+        )
+        .scalar_subquery()
+    )
+    query = select(one.reproduction_id, before_it + dispatched + 1).where(one.reproduction_id.in_(waiting))
+    return {row[0]: row[1] for row in session.execute(query)}

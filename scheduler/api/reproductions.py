@@ -16,6 +16,8 @@ from specs.api_v1 import Page, ReproductionStateName, ReproductionSummary, Repro
 
 router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])
 
+NEWEST_FIRST = (Reproduction.created_at.desc(), Reproduction.reproduction_id.desc())
+
 Wanted = Annotated[str | None, Query(max_length=200)]
 
 
@@ -42,15 +44,18 @@ def list_reproductions(  # noqa: PLR0913, PLR0917 - the query's parameters
     conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
     if cursor is not None:
         conditions.append(pages.after(cursor, Reproduction.created_at, Reproduction.reproduction_id))
+    # The page first, then what hangs on it: sorting whole rows of a large table is slow.
+    page = session.scalars(
+        select(Reproduction.reproduction_id).where(*conditions).order_by(*NEWEST_FIRST).limit(limit + 1)
+    ).all()
     rows = session.execute(
         select(Reproduction, Attempt)
         .outerjoin(
             Attempt,
             (Attempt.reproduction_id == Reproduction.reproduction_id) & (Attempt.number == Reproduction.attempt),
         )
-        .where(*conditions)
-        .order_by(Reproduction.created_at.desc(), Reproduction.reproduction_id.desc())
-        .limit(limit + 1)
+        .where(Reproduction.reproduction_id.in_(page))
+        .order_by(*NEWEST_FIRST)
         .options(*queue.WITHOUT_BULK)
     ).all()
     positions = queue.positions(session, [row for row, _ in rows])
