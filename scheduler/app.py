@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from celery import Celery
 
-from scheduler import collecting, dispatching, outbox, planning, reaping, signing_off
+from scheduler import collecting, dispatching, outbox, planning, publications, reaping, signing_off
 from scheduler.broker import queued_ids, send, tell_to_drop
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
@@ -150,7 +150,7 @@ def publish_verdicts() -> None:
     with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
         if mine:
             signing_off.sign_missing(farm())
-            signing_off.publish_due(farm())
+            publications.publish_due(farm())
 
 
 def _relay() -> None:

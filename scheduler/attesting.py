@@ -16,6 +16,11 @@ def evidence_url(public_url: str, sha256: str) -> str:
     return f"{public_url.rstrip('/')}/v1/evidence/{sha256}"
 
 
+def claim_url(public_url: str, claim_id: str) -> str:
+    """Where the API shows a claim, with its verdict and its badge."""
+    return f"{public_url.rstrip('/')}/v1/claims/{claim_id}"
+
+
 def attest(
     public_url: str, badge_id: str, at: datetime, claim: Claim, reproduction: Reproduction, row: VerdictRow
 ) -> Attestation:

@@ -1,0 +1,118 @@
+"""Which verdicts are to be written on the Hub, when, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from scheduler.attesting import claim_url
+from scheduler.database.tables import Claim, now
+from scheduler.database.tables import Publication as Row
+from scheduler.farm import Farm
+from scheduler.publication_text import body, title
+from scheduler.publishing import ClaimPlace, Publication, Published, publish
+from scheduler.record import SCHEDULER, add_event
+from scheduler.result_file import Source
+from scheduler.retrying import retry_delay_seconds
+from scheduler.signing import public_jwks
+from specs.attestation import verify
+from specs.errors import HubAway, NoAccess, TokenError
+from specs.measurement import Measurement
+
+log = logging.getLogger(__name__)
+
+PUBLISHED_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class _Again:
+    """It could not be written yet."""
+
+    reason: str
+    seconds: float
+
+
+def publish_due(farm: Farm) -> None:
+    """Write what is due; what cannot be written is tried again later, and says why."""
+    if farm.policy.publish.mode == "off":
+        return
+    author = farm.hub.own_name()
+    if author is None:
+        log.warning("policy wants verdicts published, but the farm has no Hub token")
+        return
+    with farm.database.reading() as session:
+        due = session.scalars(
+            select(Row.claim_id).where(Row.due_at <= now()).order_by(Row.due_at).limit(PUBLISHED_AT_ONCE)
+        ).all()
+    for claim_id in due:
+        _conclude(farm, claim_id, _publish(farm, author, claim_id))
+
+
+def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
+    try:
+        publication = _publication(farm, claim_id)
+        if publication is None:
+            return Published("withdrawn", "the claim was withdrawn, or its badge revoked, before it was published")
+        return publish(farm.hub, author, publication)
+    except HubAway as error:
+        return _Again(str(error), error.retry_after_seconds or 0.0)
+    except TokenError as error:
+        return _Again(f"the badge does not verify with the farm's own public keys: {error}", 0.0)
+    except NoAccess as error:
+        return _Again(f"{error}; the farm's user needs the right to open discussions there", 0.0)
+
+
+def _publication(farm: Farm, claim_id: str) -> Publication | None:
+    """What is to be written; None where nothing may be written any more."""
+    rules = farm.policy.publish
+    with farm.database.reading() as session:
+        claim = session.get_one(Claim, claim_id)
+        badge = claim.verdict.badge if claim.verdict is not None else None
+        if not claim.live or badge is None or badge.revoked_at is not None or claim.reproduction is None:
+            return None
+        if rules.mode == "off" or claim.dataset_id is None or claim.value is None:
+            return None
+        measurement = Measurement.model_validate(claim.reproduction.measurement, strict=False)
+        facts = verify(badge.token, dict(public_jwks(farm.settings)))
+        return Publication(
+            verdict_id=claim_id,
+            claim=_place(claim, claim.dataset_id, claim.value),
+            mode=rules.mode,
+            token=badge.token if "verify_token" in rules.proof else None,
+            source=_source(farm, claim_id) if "source" in rules.proof else None,
+            title=title(facts, claim_id),
+            body=body(facts, measurement.circumstances, badge.token, claim_id),
+        )
+
+
+def _place(claim: Claim, dataset_id: str, value: float) -> ClaimPlace:
+    return ClaimPlace(
+        model_id=claim.model_id,
+        pull_request=claim.pull_request,
+        path=claim.path,
+        entry=claim.entry,
+        dataset_id=dataset_id,
+        task_id=claim.task_id,
+        value=value,
+        notes=claim.notes,
+    )
+
+
+def _source(farm: Farm, claim_id: str) -> Source:
+    return Source(url=claim_url(farm.settings.public_url, claim_id), name="reprofarm")
+
+
+def _conclude(farm: Farm, claim_id: str, result: Published | _Again) -> None:
+    with farm.database.transaction() as session:
+        row = session.get_one(Row, claim_id)
+        row.tries += 1
+        row.reason = result.reason
+        if isinstance(result, _Again):
+            row.due_at = now() + timedelta(seconds=max(result.seconds, retry_delay_seconds(row.tries)))
+            return
+        row.due_at, row.number, row.url = None, result.number, result.url
+        row.state = "withdrawn" if result.kind == "withdrawn" else "published"
+        add_event(session, SCHEDULER, "claim", claim_id, row.state, f"publication: {result.reason} {result.url or ''}")
