@@ -9,11 +9,11 @@ from typing import Literal
 import rfc8785
 from pydantic import Field
 
-from specs.decision import as_proportion
 from specs.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.generation import GenerationSettings
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint, Policy, PoolRules, Scale, TaskRules, VerificationRules
+from specs.scale import as_proportion
 from specs.text import clean
 
 AUTHOR_PRIORITY = 20

@@ -15,10 +15,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field, ValidationError
 
-from specs.decision import as_proportion
 from specs.errors import TokenError
 from specs.measurement import CommitId, Proportion, Sha256
 from specs.model import Contract
+from specs.scale import as_proportion
 from specs.text import clean
 
 ALGORITHM = "EdDSA"

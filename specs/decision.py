@@ -6,14 +6,8 @@ import math
 
 from specs.confidence import interval_for_full_run
 from specs.measurement import Measurement
-from specs.policy import Scale, TaskRules, VerificationRules
+from specs.policy import TaskRules, VerificationRules
 from specs.verdict import Comparison, Interval, Outcome, Verdict
-
-
-def as_proportion(value: float, scale: Scale) -> float | None:
-    """A claimed value as a proportion; None where it is none on that scale."""
-    proportion = value / 100 if scale == "percent" else value
-    return proportion if 0 <= proportion <= 1 else None
 
 
 def tolerance_for(claimed: float, population: int, rules: TaskRules) -> float:
