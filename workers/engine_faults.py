@@ -1,70 +1,122 @@
 """Whose fault it is that an engine would not start, read from its log.
 
-The log is the engine's own (vLLM 0.32); the model can influence what it says, so what is taken from it is cleaned.
+vLLM (0.32) starts processes within processes, and each wraps the failure of the one below: the root cause stands far
+above the last lines. Whose fault it is shows in where the traceback has been (reading weights, tokenizer or config is
+about the model), better than in words that change with every version. What is taken from a log is cleaned: a model can
+influence what it says.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from specs.errors import EngineError, ReprofarmError
 from specs.text import clean
 from workers.errors import ModelError, OutOfMemory
 
-_TAIL_BYTES = 64 * 1024
+_READ_BYTES = 512 * 1024
 _MAX_LINE_CHARS = 400
 _TAIL_LINES = 40
+_TRACEBACK_LINES = 24
+
+# `(Worker pid=27325) ERROR 11-23 21:42:14 [multiproc_executor.py:953] ` and the part of it that names the process.
+_PREFIX = re.compile(r"\((?P<process>[\w.-]+ pid=\d+)\) (?:[A-Z]+ \d\d-\d\d [\d:.]+ \[[^\]]*\] ?)?")
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line \d+, in (?P<function>\S+)')
+_INSTALLED = re.compile(r'File "[^"]*/site-packages/')
+_EXCEPTION = re.compile(r"(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b(?::.*)?\Z|Exception: .*\Z")
+_WRAPPERS = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|EngineCore failed to start")
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|No available memory for the cache blocks|less than desired GPU memory utilization"
-    r"|larger than the available KV cache memory|Cannot allocate memory|can't allocate memory|MemoryError"
-    r"|Not enough memory",
+    r"|larger than the available KV cache memory|allocate memory|MemoryError|not enough memory|larger than available"
+    # Killed from outside while starting: on a machine that runs out of memory the kernel does that.
+    r"|'EngineCore\w*': -9\b|exceeds available (?:CPU )?memory|insufficient memory",
     re.IGNORECASE,
 )
-_MODELS_FAULT = re.compile(
-    r"SafetensorError|safetensors_rust|InvalidHeader|HeaderTooLarge|HeaderTooSmall|MetadataIncompleteBuffer"
-    r"|Error while deserializing|are not supported for now|Model architectures .* failed to be inspected"
-    r"|does not recognize this architecture|has no vLLM implementation|Unrecognized model in"
-    r"|should have a .?model_type.? key|trust_remote_code|Cannot find any model weights"
-    r"|There is no module or parameter named|Following weights were not initialized|size mismatch|Sizes of tensors must"
-    r"|Attempted to load weight|is not a valid JSON file|Can't load (?:the configuration|tokenizer|the model)"
-    r"|Couldn't instantiate the backend tokenizer|Unable to load vocabulary|data did not match any variant"
-    r"|is greater than the derived max_model_len|Tokenizer class .* does not exist|Invalid repository ID or local"
-    r"|ValidationError.*(?:ModelConfig|architectures)|is not a multimodal model|No tokenizer|tokenizer\.json",
-    re.IGNORECASE,
+_ABOUT_THE_MODEL = re.compile(
+    r"load_weights?|get_all_weights|safetensors|weight_utils|create_model_config|get_config|get_tokenizer"
+    r"|tokenization|tokenizer|configuration_utils|inspect_model_cls|resolve_model_cls"
 )
-_ERROR_LINE = re.compile(r"(?:^|\s)((?:[\w.]+\.)?\w*(?:Error|Exception)(?:: .+)?)$")
+# Policy asks for more context than the model has: nothing is wrong with the model.
+_ABOUT_POLICY = re.compile(r"max_model_len")
+
+
+@dataclass(frozen=True)
+class _Traceback:
+    lines: tuple[str, ...]
+    places: str
+    """Files and functions that it has been through."""
+
+    exception: str
 
 
 def log_tail(log: Path, start: int = 0) -> str:
-    """The last lines of an engine's log from byte `start` on, one of a kind, cleaned for people to read."""
-    try:
-        with log.open("rb") as content:
-            size = content.seek(0, 2)
-            content.seek(max(start, size - _TAIL_BYTES))
-            text = content.read().decode(errors="replace")
-    except OSError:
-        return ""
-    lines = [line for raw in text.splitlines() if (line := clean(raw, _MAX_LINE_CHARS))]
-    return "\n".join(lines[-_TAIL_LINES:])
+    """The last lines of a process's log from byte `start` on, cleaned for people to read."""
+    return "\n".join(_shown(_read(log, start))[-_TAIL_LINES:])
 
 
 def startup_fault(words: str, log: Path, start: int = 0) -> ReprofarmError:
     """The error that a failed start is: the model's own, a want of memory, or the engine's."""
-    tail = log_tail(log, start)
-    culprit = _culprit(tail)
-    detail = f"{words}: {culprit}" if culprit else words
-    # Memory first: an allocation that fails while weights are loaded names the weights too.
-    if _OUT_OF_MEMORY.search(tail):
+    lines = _read(log, start)
+    tracebacks = list(_tracebacks(lines))
+    causes = [each for each in tracebacks if not _WRAPPERS.search(each.exception)]
+    cause = causes[-1] if causes else None
+    told = _shown(list(cause.lines))[-_TRACEBACK_LINES:] if cause else _shown(lines)[-_TAIL_LINES:]
+    detail = f"{words}: {clean(cause.exception, 1000)}" if cause else words
+    tail = "\n".join(told)
+    everything = "\n".join(each.exception for each in tracebacks) or tail
+    # Memory first: an allocation that fails while weights are loaded has been there too.
+    if _OUT_OF_MEMORY.search(everything):
         return OutOfMemory(detail, tail)
-    if _MODELS_FAULT.search(tail):
+    if cause and _ABOUT_THE_MODEL.search(cause.places) and not _ABOUT_POLICY.search(cause.exception):
         return ModelError(detail, tail)
     return EngineError(detail, tail)
 
 
-def _culprit(tail: str) -> str:
-    """The line that says most: the last that names an error, but not the wrapper in which every failed start ends."""
-    errors = [match[1] for line in tail.splitlines() if (match := _ERROR_LINE.search(line))]
-    telling = [each for each in errors if "Engine core initialization failed" not in each]
-    return next(iter(reversed(telling or errors)), "")
+def _read(log: Path, start: int) -> list[str]:
+    try:
+        with log.open("rb") as content:
+            size = content.seek(0, 2)
+            content.seek(max(start, size - _READ_BYTES))
+            return content.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """Lines as people want them: without prefixes, long paths and rows of carets."""
+    plain = (_INSTALLED.sub('File "', _PREFIX.sub("", line, count=1)) for line in lines)
+    return [shown for line in plain if (shown := clean(line, _MAX_LINE_CHARS)) and set(shown) - set("^~ ")]
+
+
+def _tracebacks(lines: list[str]) -> Iterator[_Traceback]:
+    """The tracebacks of all processes, in the order in which they end; processes write through one another."""
+    open_ones: dict[str, list[str]] = {}
+    for index, raw in enumerate(lines):
+        match = _PREFIX.match(raw)
+        process = match["process"] if match else ""
+        line = raw[match.end() :] if match else raw
+        if line.startswith("Traceback (most recent call last)"):
+            open_ones[process] = [line]
+        elif process in open_ones:
+            open_ones[process].append(line)
+            if _EXCEPTION.match(line):
+                told = open_ones.pop(process)
+                yield _Traceback(tuple(told), _places(told), line + _continued(lines[index + 1 :]))
+
+
+def _places(lines: list[str]) -> str:
+    return "\n".join(f"{match['file']} {match['function']}" for line in lines if (match := _FRAME.match(line)))
+
+
+def _continued(following: list[str]) -> str:
+    """The rest of a message with several lines: pydantic indents them."""
+    rest = []
+    for line in following[:6]:
+        if not line.startswith("  ") or "For further information" in line:
+            break
+        rest.append(" " + line.strip())
+    return "".join(rest)

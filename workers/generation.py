@@ -64,7 +64,7 @@ def resolve(policy: GenerationSettings, task: HFTask, model: Mapping[str, object
     """
     # The argument of a solver goes before everything else in Inspect; the last one that answers has the last word.
     spec = {key: value for solver in task.solvers if solver.name in _ANSWERING for key, value in solver.args.items()}
-    model = {"max_tokens": model.get("max_new_tokens"), **{k: v for k, v in model.items() if k != "max_tokens"}}
+    wishes = _checked(model)
     values: dict[str, Any] = {}
     sources: dict[str, SamplingSource] = {}
     for name, default in VLLM_DEFAULTS.items():
@@ -72,16 +72,13 @@ def resolve(policy: GenerationSettings, task: HFTask, model: Mapping[str, object
             values[name], sources[name] = spec[name], "spec"
         elif (chosen := getattr(policy, name)) is not None:
             values[name], sources[name] = chosen, "policy"
-        elif model.get(name) is not None:
-            values[name], sources[name] = _number(name, model[name]), "generation_config"
+        elif (wish := getattr(wishes, name)) is not None:
+            values[name], sources[name] = wish, "generation_config"
         else:
             values[name], sources[name] = default, "vllm_default"
     if isinstance(spec.get("seed"), int):
         seed, sources["seed"] = spec["seed"], "spec"
-    try:
-        return EffectiveGeneration.model_validate({**values, "seed": seed, "sources": sources}, strict=False)
-    except ValidationError as error:
-        raise ModelError(f"the sampling settings make no sense: {error}") from error
+    return EffectiveGeneration(**values, seed=seed, sources=sources)
 
 
 def request_arguments(settings: EffectiveGeneration) -> GenerateConfigArgs:
@@ -103,11 +100,19 @@ def request_arguments(settings: EffectiveGeneration) -> GenerateConfigArgs:
     return arguments
 
 
-def _number(name: str, value: object) -> float | int:
+def _checked(config: Mapping[str, object]) -> GenerationSettings:
+    """The model's wishes, within the bounds of settings."""
+    wishes = {name: config.get("max_new_tokens" if name == "max_tokens" else name) for name in VLLM_DEFAULTS}
+    try:
+        return GenerationSettings(**{n: _number(n, value) for n, value in wishes.items() if value is not None})
+    except ValidationError as error:
+        faults = "; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
+        raise ModelError(f"generation_config.json has settings that are none: {faults}") from error
+
+
+def _number(name: str, value: object) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ModelError(f"generation_config.json: {name} must be a number")
     if name in _INTEGERS:
-        if value != int(value):
-            raise ModelError(f"generation_config.json: {name} must be a whole number")
-        return int(value)
+        return int(value) if value == int(value) else value
     return float(value)

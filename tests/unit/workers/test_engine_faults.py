@@ -1,0 +1,72 @@
+"""Whose fault a failed start is, from real logs of the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from specs.errors import EngineError
+from workers.engine_faults import log_tail, startup_fault
+from workers.errors import ModelError, OutOfMemory
+
+LOGS = Path(__file__).with_name("engine_logs")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("shape", r"start \(0\) \+ length \(1536\) exceeds dimension size \(100\)"),
+        ("missing", "Following weights were not initialized from checkpoint"),
+        ("arch", "has model type `nosuch` but Transformers does not recognize this architecture"),
+        ("tok", "KeyError: 'added_tokens'"),
+        ("notok", "Couldn't instantiate the backend tokenizer"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_its_own_fault_in_the_engines_words(name: str, words: str) -> None:
+    fault = startup_fault("it ended", LOGS / f"{name}.log")
+    assert isinstance(fault, ModelError)
+    with pytest.raises(ModelError, match=words):
+        raise fault
+    assert "Engine core initialization failed" not in fault.log_tail
+    assert "site-packages" not in fault.log_tail
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`.",
+        "ValueError: Free memory on device (1/80 GiB) on startup is less than desired GPU memory utilization (0.9, 72).",
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}",
+    ],
+)
+def test_want_of_memory_is_told_apart_even_while_weights_are_loaded(tmp_path: Path, line: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f'Traceback (most recent call last):\n  File "x/weight_utils.py", line 1, in load_weights\n{line}\n')
+    assert isinstance(startup_fault("it ended", log), OutOfMemory)
+
+
+def test_a_context_that_policy_makes_too_long_is_not_the_models_fault(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    frame = '  File "vllm/engine/arg_utils.py", line 1, in create_model_config'
+    words = "User-specified max_model_len (65536) is greater than the derived max_model_len"
+    log.write_text(f"Traceback (most recent call last):\n{frame}\nValueError: {words}\n")
+    fault = startup_fault("it ended", log)
+    assert type(fault) is EngineError
+    assert words in str(fault)
+
+
+def test_a_silent_end_is_the_engines(tmp_path: Path) -> None:
+    assert type(startup_fault("it ended", tmp_path / "none")) is EngineError
+
+
+def test_only_the_last_start_counts(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text((LOGS / "shape.log").read_text())
+    assert type(startup_fault("it ended", log, start=log.stat().st_size)) is EngineError
+
+
+def test_what_a_log_says_cannot_act_on_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"\x1b[31mred\x1b[0m \xff\x07\n")
+    assert log_tail(tmp_path / "log") == "red \ufffd"

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from workers.evidence import store
+
+
+@pytest.mark.parametrize("scheme", ["file", "memory"])
+def test_a_log_is_stored_once_under_its_digest(tmp_path: Path, scheme: str) -> None:
+    log = tmp_path / "some name.eval"
+    log.write_bytes(b"the log")
+    digest = hashlib.sha256(b"the log").hexdigest()
+    url = f"{scheme}://{tmp_path}/evidence"
+    evidence = store(log, url)
+    assert (evidence.sha256, evidence.size_bytes) == (digest, 7)
+    files, root = fsspec.core.url_to_fs(url)
+    stored = f"{root}/{digest[:2]}/{digest}.eval"
+    assert files.cat_file(stored) == b"the log"
+    assert store(log, url) == evidence
+    assert [Path(each).name for each in files.find(root)] == [f"{digest}.eval"], "nothing unfinished is left"
+
+
+def test_a_file_that_was_cut_off_is_stored_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log.eval"
+    log.write_bytes(b"the log")
+    evidence = store(log, f"file://{tmp_path}/evidence")
+    stored = tmp_path / "evidence" / evidence.sha256[:2] / f"{evidence.sha256}.eval"
+    stored.write_bytes(b"the")
+    store(log, f"file://{tmp_path}/evidence")
+    assert stored.read_bytes() == b"the log"

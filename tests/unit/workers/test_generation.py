@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai._eval.task.hf import HFTask
+
+from specs.generation import GenerationSettings
+from workers.errors import ModelError
+from workers.generation import generation_config, request_arguments, resolve
+
+
+def _task(**arguments: Any) -> HFTask:
+    return HFTask.model_validate(
+        {
+            "field_spec": {"input": "q", "target": "a"},
+            "solvers": [{"name": "generate", "args": arguments}],
+            "scorers": [{"name": "exact"}],
+        }
+    )
+
+
+def test_policy_goes_before_the_model_and_the_model_before_vllm() -> None:
+    policy = GenerationSettings(temperature=0.0)
+    settings = resolve(policy, _task(), {"temperature": 0.6, "top_p": 0.9, "top_k": 20, "max_new_tokens": 2048}, 7)
+    assert (settings.temperature, settings.top_p, settings.top_k, settings.max_tokens) == (0.0, 0.9, 20, 2048)
+    assert settings.repetition_penalty == 1.0
+    assert settings.seed == 7
+    assert settings.sources["temperature"] == "policy"
+    assert settings.sources["top_p"] == settings.sources["max_tokens"] == "generation_config"
+    assert settings.sources["min_p"] == "vllm_default"
+
+
+def test_the_specs_own_argument_goes_before_everything_as_in_inspect() -> None:
+    settings = resolve(GenerationSettings(temperature=0.0, max_tokens=10), _task(temperature=0.7, seed=3), {}, 7)
+    assert (settings.temperature, settings.seed, settings.max_tokens) == (0.7, 3, 10)
+    assert settings.sources["temperature"] == settings.sources["seed"] == "spec"
+
+
+def test_do_sample_false_changes_nothing_as_in_vllm() -> None:
+    assert resolve(GenerationSettings(), _task(), {"do_sample": False}, 7).temperature == 1.0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"temperature": "hot"},
+        {"temperature": True},
+        {"temperature": float("nan")},
+        {"temperature": -1},
+        {"top_k": 1.5},
+        {"top_p": 7},
+        {"max_new_tokens": 0},
+    ],
+)
+def test_settings_that_are_none_are_the_models_fault(config: dict[str, object]) -> None:
+    with pytest.raises(ModelError):
+        resolve(GenerationSettings(), _task(), config, 7)
+
+
+def test_everything_is_sent_explicitly() -> None:
+    arguments = request_arguments(resolve(GenerationSettings(max_tokens=5), _task(), {"top_k": 20}, 7))
+    assert arguments == {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "seed": 7,
+        "max_tokens": 5,
+        "extra_body": {"top_k": 20, "min_p": 0.0, "repetition_penalty": 1.0},
+    }
+
+
+def test_a_model_without_a_generation_config_has_no_wishes(tmp_path: Path) -> None:
+    assert generation_config(tmp_path) == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_a_broken_generation_config_is_the_models_fault(tmp_path: Path, text: str) -> None:
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"generation_config\.json"):
+        generation_config(tmp_path)

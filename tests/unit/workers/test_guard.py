@@ -1,0 +1,101 @@
+"""Nothing that a worker starts outlives it; with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.worker_bench import stand_in
+from workers.guarded import Guarded, clean_environment
+
+ENDLESS = "import time; time.sleep(3600)"
+
+
+def _start(folder: Path, *command: str, grace_seconds: float = 5.0) -> Guarded:
+    return Guarded(
+        command, environment=clean_environment(), folder=folder, log=folder / "log", grace_seconds=grace_seconds
+    )
+
+
+def _family(pid: int, size: int) -> list[psutil.Process]:
+    """The processes below one, once there are so many."""
+    below: list[psutil.Process] = []
+    while len(below) < size:
+        below = psutil.Process(pid).children(recursive=True)
+    return below
+
+
+def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
+    guarded = _start(tmp_path, sys.executable, "-c", "raise SystemExit(7)")
+    while guarded.poll() is None:
+        pass
+    assert guarded.poll() == 7
+
+
+def test_a_signal_shows_in_the_exit_status(tmp_path: Path) -> None:
+    guarded = _start(tmp_path, sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+    while guarded.poll() is None:
+        pass
+    assert guarded.poll() == 128 + signal.SIGKILL
+
+
+def test_a_command_that_cannot_start_says_so(tmp_path: Path) -> None:
+    guarded = _start(tmp_path, str(tmp_path / "nothing"))
+    while guarded.poll() is None:
+        pass
+    assert guarded.poll() == 127
+    assert "cannot start" in (tmp_path / "log").read_text()
+
+
+def test_stopping_ends_children_that_left_for_sessions_of_their_own(tmp_path: Path) -> None:
+    guarded = _start(tmp_path, *stand_in("--family", "3", "--never-up"))
+    family = _family(guarded.pid, 4)
+    guarded.stop()
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+def test_a_command_that_ends_takes_the_children_it_forgot_with_it(tmp_path: Path) -> None:
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {ENDLESS!r}], start_new_session=True)"
+    guarded = _start(tmp_path, sys.executable, "-c", f"{code}; print('started', flush=True); input()")
+    while guarded.poll() is None:
+        pass
+    assert guarded.poll() == 1, "input() finds no standard input"
+    left = [each for each in psutil.process_iter(["cmdline", "ppid"]) if each.info["cmdline"][-1:] == [ENDLESS]]
+    assert left == []
+
+
+def test_a_command_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
+    code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {ENDLESS}"
+    guarded = _start(tmp_path, sys.executable, "-c", code, grace_seconds=0.5)
+    while "deaf" not in (tmp_path / "log").read_text():
+        pass
+    guarded.stop()
+    assert guarded.poll() == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGTERM])
+def test_a_starter_that_is_killed_leaves_nothing_behind(tmp_path: Path, deadly: signal.Signals) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from workers.guarded import Guarded, clean_environment;"
+        "folder = Path(sys.argv[1]);"
+        "Guarded(sys.argv[2:], environment=clean_environment(), folder=folder, log=folder / 'log', grace_seconds=1.0);"
+        "time.sleep(3600)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), *stand_in("--family", "3", "--never-up")]
+    starter = subprocess.Popen(command)
+    family = _family(starter.pid, 5)
+    os.kill(starter.pid, deadly)
+    starter.wait()
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+def test_what_is_started_does_not_see_the_workers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REPROFARM_WORKER_BROKER_URL", "REPROFARM_WORKER_HUB_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "secret")
+    assert "secret" not in clean_environment(VLLM_API_KEY="own").values()
