@@ -8,7 +8,6 @@ dataset, from 1) and stand in a seeded random order.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
 
 from specs.messages import TaskRef
+from specs.sample_order import seeded_order
 from specs.text import clean
 from workers.dataset_rows import LocalDataset, check_record, check_split
 from workers.errors import SpecError
@@ -41,14 +41,6 @@ class CanonicalTask:
     epochs: int
     reducer: str
     """Inspect's name of it."""
-
-
-def seeded_order(ids: list[int], seed: int) -> list[int]:
-    """The ids in the random order of a seed: ascending by the SHA-256 of `SEED:ID` in decimal digits.
-
-    A rule that anyone can repeat in any language, and that does not depend on how many samples there are.
-    """
-    return sorted(ids, key=lambda each: hashlib.sha256(f"{seed}:{each}".encode()).digest())
 
 
 def lighteval_config(
@@ -125,7 +117,7 @@ def _arrange(dataset: MemoryDataset, seed: int, *, shuffle_choices: bool) -> lis
             dataset.shuffle_choices(seed)
         except (KeyError, ValueError, IndexError) as error:
             raise SpecError(f"choices cannot be shuffled: a target is not one of them ({error})") from error
-    order = seeded_order(list(range(1, len(dataset.samples) + 1)), seed)
+    order = seeded_order(range(1, len(dataset.samples) + 1), seed)
     dataset.samples = [dataset.samples[each - 1] for each in order]
     return order
 

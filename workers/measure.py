@@ -13,7 +13,7 @@ from pathlib import Path
 from inspect_ai.log import EvalLog, read_eval_log, read_eval_log_samples
 
 from specs.measurement import Circumstances, Measurement
-from workers.answers import answer_score, is_truncated, is_unparsed, reduced
+from specs.scoring import answer_score, is_truncated, is_unparsed, reduced
 from workers.errors import RunError
 
 # Long, and nothing in them is measured.

@@ -9,7 +9,7 @@ from pathlib import Path
 from inspect_ai.hooks import BeforeModelGenerate, Hooks, SampleEnd, hooks
 from inspect_ai.log._samples import sample_active
 
-from workers.answers import answer_score
+from specs.scoring import answer_score
 from workers.run_request import RunProgress
 
 
