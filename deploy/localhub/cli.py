@@ -13,6 +13,7 @@ import typer
 
 from deploy.localhub import folders, server
 from deploy.localhub.errors import HubError
+from deploy.localhub.git import GitError
 from deploy.localhub.hub import CommitResult, LocalHub
 from deploy.localhub.names import check_user, dataset, model
 from deploy.localhub.tokens import Role
@@ -36,7 +37,7 @@ def _opened(folder: Path) -> Iterator[LocalHub]:
             yield hub
         finally:
             hub.close()
-    except (HubError, OSError) as error:
+    except (HubError, GitError, OSError) as error:
         typer.echo(f"reprofarm hub: {error}", err=True)
         raise typer.Exit(1) from error
 

@@ -26,7 +26,7 @@ SYSTEM = "system"
 
 @dataclass(frozen=True)
 class CommitResult:
-    """A commit that was made, and the pull request that it opened, if it did."""
+    """The commit at the head now, and the pull request that it is part of, if it is."""
 
     oid: str
     pull_request: int | None = None
@@ -73,6 +73,7 @@ class LocalHub:
         Raises:
             RepoNotFoundError: there is none.
         """
+        repo = self.storage.registry.find(repo).name
         payload = announcements.repo_event(self.storage, repo, self.endpoint, "delete")
         self.storage.registry.delete(repo)
         forget_cached()
@@ -96,8 +97,7 @@ class LocalHub:
 
     def grant(self, repo: RepoName, user: str) -> None:
         """Let a user read the files of a gated repo."""
-        self.storage.registry.find(repo)
-        self.storage.registry.grant(repo, user)
+        self.storage.registry.grant(self.storage.registry.find(repo).name, user)
 
     def add_token(self, user: str, role: Role = "write", orgs: tuple[str, ...] = (), token: str | None = None) -> str:
         """Make an access token (or take the given one) and return it; it cannot be shown again."""
@@ -117,8 +117,7 @@ class LocalHub:
         Raises:
             RepoNotFoundError, RevisionNotFoundError, EntryNotFoundError: what is missing.
         """
-        self.storage.registry.find(repo)
-        return self.storage.snapshot(repo, revision).read(path)
+        return self.storage.snapshot(self.storage.registry.find(repo).name, revision).read(path)
 
     def commit(
         self,
@@ -136,7 +135,7 @@ class LocalHub:
         Raises:
             RepoNotFoundError, RevisionNotFoundError: where to write is not there.
         """
-        self.storage.registry.find(repo)
+        repo = self.storage.registry.find(repo).name
         changes = Changes()
         for path, content in files.items():
             changes.add(path, content, self.storage.objects)

@@ -35,9 +35,7 @@ def create_repo(request: Request, hub: Hub, caller: Caller, body: JsonBody) -> R
 def delete_repo(hub: Hub, caller: Caller, body: JsonBody) -> dict[str, bool]:
     """Remove a repo for good."""
     repo = _named(body, caller)
-    if not hub.has_repo(repo):
-        raise RepoNotFoundError(repo.id)
-    hub.delete_repo(hub.storage.registry.find(repo).name)
+    hub.delete_repo(repo)
     return {"deleted": True}
 
 

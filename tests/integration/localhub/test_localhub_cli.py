@@ -136,6 +136,13 @@ def test_what_the_command_line_does_is_seen_by_a_running_server(folder: Path, we
         assert api.model_info("acme/tiny").sha != before
 
 
+def test_a_name_is_found_without_regard_to_case(folder: Path, weights: Path) -> None:
+    run("add-model", folder, "acme/tiny", weights)
+    (weights / "more.txt").write_text("more")
+    run("add-model", folder, "Acme/Tiny", weights)
+    assert LocalHub(folder).read_file(model("ACME/tiny"), "more.txt") == b"more"
+
+
 def test_a_webhook_is_added_with_a_secret(folder: Path) -> None:
     secret = run("add-webhook", folder, "http://127.0.0.1:9/").strip()
     (webhook,) = LocalHub(folder).webhooks.configured()
