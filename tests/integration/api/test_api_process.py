@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from scheduler.database.session import Database
+
+NOT_NEEDED = ("torch", "vllm", "lighteval", "transformers", "inspect_ai", "celery", "huggingface_hub", "scipy", "numpy")
+
+
+def test_the_api_loads_nothing_that_runs_models_watches_or_judges() -> None:
+    code = f"import sys, scheduler.api.app; print([name for name in {NOT_NEEDED!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
+
+
+def test_the_process_serves_where_its_environment_says_and_stops_when_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    settings = {"REPROFARM_DATABASE_URL": f"sqlite:///{tmp_path / 'farm.db'}", "REPROFARM_API_PORT": str(port)}
+    database = Database(settings["REPROFARM_DATABASE_URL"])
+    database.upgrade()
+    database.engine.dispose()
+    with subprocess.Popen([sys.executable, "-m", "scheduler.api"], env={**os.environ, **settings}) as process:
+        try:
+            while process.poll() is None:
+                try:
+                    answer = httpx.get(f"http://127.0.0.1:{port}/v1/claims")
+                    break
+                except httpx.ConnectError:
+                    time.sleep(0.05)
+            assert answer.json() == {"items": [], "next": None}
+            assert "server" not in answer.headers
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
