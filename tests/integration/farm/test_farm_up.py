@@ -1,0 +1,114 @@
+"""`reprofarm up`: the whole farm as a newcomer starts it, with an empty Hub and no model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.localhub import running_hub
+
+pytest.importorskip("psutil", reason="workers need the extra `run`")
+
+PATIENCE_SECONDS = 180
+PROCESSES = {"redis", "api", "control", "beat", "worker-cpu"}
+
+
+def wait_for(is_so: Callable[[], bool], farm: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert farm.poll() is None, "the farm ended"
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@contextmanager
+def farm_in(folder: Path, hub_url: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+    """A farm that is up, with what its farm.json says."""
+    command = "from deploy.cli.main import main; main()"
+    options = ["up", "--var", str(folder), "--hub", hub_url, "--api-port", "0"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REPROFARM_")}
+    with (folder.parent / "up.log").open("ab") as log:
+        farm = subprocess.Popen([sys.executable, "-c", command, *options], env=environment, stdout=log, stderr=log)
+    try:
+        wait_for((folder / "farm.json").exists, farm)
+        yield farm, json.loads((folder / "farm.json").read_text())
+    finally:
+        farm.kill()
+        farm.wait()
+
+
+def tree_of(pids: list[int]) -> list[int]:
+    """These processes and all below them."""
+    import psutil  # noqa: PLC0415 - the module is skipped where it is missing
+
+    parents = [psutil.Process(pid) for pid in pids]
+    return [process.pid for parent in parents for process in (parent, *parent.children(recursive=True))]
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not all(map(is_gone, pids)):
+        assert time.monotonic() < deadline, "some are left"
+        time.sleep(0.1)
+
+
+def test_the_farm_comes_up_scans_and_stops_without_a_trace(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url) as (farm, state):
+        assert set(state["processes"]) == PROCESSES
+        assert httpx.get(f"{state['api']}/readyz").json()["checks"] == {"database": "ok", "broker": "ok"}
+        (key,) = httpx.get(f"{state['api']}/.well-known/jwks.json").json()["keys"]
+        assert key["kty"] == "OKP"
+        # Beat, broker and control worker are wired together: a scan reaches the Hub.
+        wait_for(lambda: any("/api/datasets" in request for request in hub.requests), farm)
+        pids = tree_of(list(state["processes"].values()))
+        farm.send_signal(signal.SIGTERM)
+        assert farm.wait(PATIENCE_SECONDS) == 0
+        assert all(map(is_gone, pids))
+        assert not (folder / "farm.json").exists()
+
+
+def test_nothing_is_left_of_a_farm_that_is_killed_and_the_next_one_starts(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    with running_hub(tmp_path / "hub") as hub:
+        with farm_in(folder, hub.url) as (farm, state):
+            pids = tree_of(list(state["processes"].values()))
+            farm.kill()
+            wait_until_gone(pids)
+            (folder / "farm.json").unlink()
+        with farm_in(folder, hub.url) as (_, again):
+            assert httpx.get(f"{again['api']}/readyz").is_success
+
+
+def test_a_second_farm_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url) as (_, state):
+        command = "from deploy.cli.main import main; main()"
+        second = subprocess.run(
+            [sys.executable, "-c", command, "up", "--var", str(folder), "--api-port", "0"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert second.returncode == 3
+        assert "runs in" in second.stderr
+        assert httpx.get(f"{state['api']}/healthz").is_success
