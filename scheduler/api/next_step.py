@@ -43,7 +43,10 @@ def next_step(
     if publication.state == "pending":
         return "The farm writes it on the Hub in its next round."
     if publication.state == "published":
-        return f"The model's owner merges what the farm opened on the Hub: {publication.url or publication.number}."
+        return (
+            f"It stands on the Hub: {publication.url or publication.number}."
+            " Where that is a pull request, its owner merges it."
+        )
     return "Nothing: the claim was gone or changed when the farm came to write on the Hub."
 
 

@@ -100,7 +100,7 @@ def test_a_verified_claim_shows_verdict_badge_publication_and_evidence(api: Runn
     assert not claim.badge.revoked
     assert claim.publication is not None
     assert (claim.publication.state, claim.publication.number) == ("published", 4)
-    assert claim.next_step.endswith("http://hub.test/tiny/model/discussions/4.")
+    assert "http://hub.test/tiny/model/discussions/4." in claim.next_step
     assert claim.reproduction is not None
     assert claim.reproduction.evidence_url == f"http://farm.test/v1/evidence/{claim.reproduction.evidence_sha256}"
 
