@@ -116,7 +116,10 @@ def _settle(session: Session, reproduction: Reproduction, consequence: Consequen
 
 
 def _complete(session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence) -> None:
-    _close(session, reproduction, AttemptOutcome.COMPLETED, "")
+    attempt = _close(session, reproduction, AttemptOutcome.COMPLETED, "")
+    # The last heartbeat is older than the end of the run.
+    attempt.samples_done = attempt.samples_total = len(measurement.sample_ids)
+    attempt.score = measurement.score
     reproduction.measurement = measurement.model_dump(mode="json")
     reproduction.evidence_sha256, reproduction.evidence_bytes = evidence.sha256, evidence.size_bytes
     why = f"{len(measurement.scored)} of {measurement.population} samples scored"
@@ -149,9 +152,10 @@ def _renew(
     attempt.samples_total, attempt.score = progress.samples_total, progress.score
 
 
-def _close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> None:
+def _close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> Attempt:
     attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
     attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
+    return attempt
 
 
 def _trouble_with(evidence_url: str, message: Report) -> str | None:

@@ -140,6 +140,7 @@ class Claim(Table):
         Index("claim_by_model", "model_id"),
         Index("claim_by_dataset", "dataset_id"),
         Index("claim_by_reproduction", "reproduction_id"),
+        Index("claim_by_age", "created_at", "claim_id"),
     )
 
     claim_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
@@ -205,6 +206,7 @@ class Reproduction(Table):
         Index("reproduction_key", "key", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
         Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
         Index("reproduction_by_batch", "batch_id"),
+        Index("reproduction_by_age", "created_at", "reproduction_id"),
     )
 
     reproduction_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
@@ -293,7 +295,10 @@ class VerdictRow(Table):
     """The verdict on a claim."""
 
     __tablename__ = "verdict"
-    __table_args__ = (Index("verdict_by_outcome", "outcome", "decided_at"),)
+    __table_args__ = (
+        Index("verdict_by_outcome", "outcome", "decided_at", "claim_id"),
+        Index("verdict_by_age", "decided_at", "claim_id"),
+    )
 
     claim_id: Mapped[str] = mapped_column(ForeignKey("claim.claim_id"), primary_key=True)
     """The primary key: a claim has one verdict at most."""

@@ -110,6 +110,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("reproduction_id"),
     )
     with op.batch_alter_table("reproduction", schema=None) as batch_op:
+        batch_op.create_index("reproduction_by_age", ["created_at", "reproduction_id"], unique=False)
         batch_op.create_index("reproduction_by_batch", ["batch_id"], unique=False)
         batch_op.create_index("reproduction_by_state", ["state", "pool", "priority", "created_at"], unique=False)
         batch_op.create_index(
@@ -187,6 +188,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("claim_id"),
     )
     with op.batch_alter_table("claim", schema=None) as batch_op:
+        batch_op.create_index("claim_by_age", ["created_at", "claim_id"], unique=False)
         batch_op.create_index("claim_by_dataset", ["dataset_id"], unique=False)
         batch_op.create_index("claim_by_model", ["model_id"], unique=False)
         batch_op.create_index("claim_by_reproduction", ["reproduction_id"], unique=False)
@@ -213,7 +215,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("claim_id"),
     )
     with op.batch_alter_table("verdict", schema=None) as batch_op:
-        batch_op.create_index("verdict_by_outcome", ["outcome", "decided_at"], unique=False)
+        batch_op.create_index("verdict_by_age", ["decided_at", "claim_id"], unique=False)
+        batch_op.create_index("verdict_by_outcome", ["outcome", "decided_at", "claim_id"], unique=False)
 
     op.create_table(
         "badge",
@@ -254,6 +257,7 @@ def downgrade() -> None:
     op.drop_table("badge")
     with op.batch_alter_table("verdict", schema=None) as batch_op:
         batch_op.drop_index("verdict_by_outcome")
+        batch_op.drop_index("verdict_by_age")
 
     op.drop_table("verdict")
     with op.batch_alter_table("claim", schema=None) as batch_op:
@@ -262,6 +266,7 @@ def downgrade() -> None:
         batch_op.drop_index("claim_by_reproduction")
         batch_op.drop_index("claim_by_model")
         batch_op.drop_index("claim_by_dataset")
+        batch_op.drop_index("claim_by_age")
 
     op.drop_table("claim")
     op.drop_table("attempt")
@@ -270,6 +275,7 @@ def downgrade() -> None:
         batch_op.drop_index("reproduction_key", sqlite_where=sa.text("live"), postgresql_where=sa.text("live"))
         batch_op.drop_index("reproduction_by_state")
         batch_op.drop_index("reproduction_by_batch")
+        batch_op.drop_index("reproduction_by_age")
 
     op.drop_table("reproduction")
     op.drop_table("spec_file")

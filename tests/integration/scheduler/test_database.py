@@ -1,0 +1,84 @@
+"""Tables, migrations and transactions on a real database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Claim, Model, Table
+from scheduler.marker import held
+from tests.support.scheduler import migrated_database
+
+
+def claim(slot: str, *, live: bool = True) -> Claim:
+    return Claim(
+        slot=slot, live=live, model_id="tiny/model", ref="main", path=".eval_results/a.yaml", entry=0, commit="c" * 40
+    )
+
+
+def test_the_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
+    database = migrated_database(tmp_path)
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+
+
+def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
+    database = migrated_database(tmp_path)
+    database.downgrade("base")
+    assert set(inspect(database.engine).get_table_names()) <= {"alembic_version"}
+    database.upgrade()
+    assert "claim" in inspect(database.engine).get_table_names()
+
+
+def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: Path) -> None:
+    database = migrated_database(tmp_path)
+    with database.transaction() as session:
+        session.add(Model(model_id="tiny/model"))
+        session.flush()
+        session.add_all([claim("s", live=False), claim("s", live=False), claim("s")])
+
+    def second() -> None:
+        with database.transaction() as session:
+            session.add(claim("s"))
+
+    with pytest.raises(IntegrityError):
+        second()
+
+
+def test_times_come_back_in_utc_and_times_without_a_zone_are_refused(tmp_path: Path) -> None:
+    database = migrated_database(tmp_path)
+    there = datetime(2026, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=2)))
+    with database.transaction() as session:
+        session.add(Model(model_id="tiny/model", looked_at=there))
+    with database.reading() as session:
+        found = session.get_one(Model, "tiny/model").looked_at
+    assert found == there
+    assert found is not None
+    assert found.tzinfo is UTC
+
+    def naive() -> None:
+        with database.transaction() as session:
+            session.add(Model(model_id="other/model", looked_at=datetime(2026, 1, 2)))  # noqa: DTZ001 - the point
+
+    with pytest.raises(StatementError, match="without a zone"):
+        naive()
+
+
+def test_a_marker_is_held_by_one_and_runs_out_by_itself(tmp_path: Path) -> None:
+    database: Database = migrated_database(tmp_path)
+    with held(database, "scan", timedelta(hours=1)) as first:
+        with held(database, "scan", timedelta(hours=1)) as second:
+            assert (first, second) == (True, False)
+        with held(database, "other", timedelta(hours=1)) as third:
+            assert third
+    with held(database, "scan", timedelta(seconds=-1)) as again, held(database, "scan", timedelta(hours=1)) as taken:
+        assert (again, taken) == (True, True)
+    with held(database, "scan", timedelta(hours=1)) as free:
+        assert free
