@@ -27,13 +27,16 @@ _PREFIX = re.compile(r"\((?P<process>[\w.-]+ pid=\d+)\) (?:[A-Z]+ \d\d-\d\d [\d:
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line \d+, in (?P<function>\S+)')
 _INSTALLED = re.compile(r'File "[^"]*/site-packages/')
 _EXCEPTION = re.compile(r"(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b(?::.*)?\Z|Exception: .*\Z")
-_WRAPPERS = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|EngineCore failed to start")
+_WRAPPERS = re.compile(
+    r"Engine core initialization failed|WorkerProc initialization failed|EngineCore failed to start"
+    r"|Worker failed with error"
+)
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|No available memory for the cache blocks|less than desired GPU memory utilization"
     r"|larger than the available KV cache memory|allocate memory|MemoryError|not enough memory|larger than available"
     # Killed from outside while starting: on a machine that runs out of memory the kernel does that.
-    r"|'EngineCore\w*': -9\b|exceeds available (?:CPU )?memory|insufficient memory",
+    r"|'EngineCore\w*': -9\b|less than requested memory|insufficient memory",
     re.IGNORECASE,
 )
 _ABOUT_THE_MODEL = re.compile(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import httpx
+import httpx2
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -33,10 +33,10 @@ _log = logging.getLogger(__name__)
 
 # What vLLM needs of a model that brings no code. Weights in pickles and Python files stay where they are.
 _MODEL_FILE = re.compile(
-    r"(?!consolidated).*\.safetensors|model\.safetensors\.index\.json"
+    r"(?!consolidated)[^/]*\.safetensors|model\.safetensors\.index\.json"
     r"|(?:config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
     r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
-    r"|merges\.txt|vocab\.txt|chat_template\.jinja|.*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
+    r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
 )
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
@@ -157,7 +157,7 @@ def _hub_faults(repo_id: str) -> Iterator[None]:
         if status in {401, 403}:
             raise NoAccess(f"the Hub refuses {repo_id} to this worker's token ({status})", repo_id) from error
         raise HubAway(f"the Hub answered {status} for {repo_id}", _retry_after(error)) from error
-    except (httpx.TransportError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
+    except (httpx2.TransportError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise HubAway(f"the Hub does not answer for {repo_id}: {clean(str(error), 200)}") from error
 
 

@@ -81,7 +81,14 @@ def order(
 def batch_of(*orders: Order, engine: EngineRules | None = None) -> RunBatch:
     """A batch for the bench's model."""
     rules = engine or EngineRules(start_seconds=120.0)
-    return RunBatch(batch_id="b1", model=MODEL, engine=rules, gpus=0, heartbeat_seconds=0.5, orders=orders)
+    return RunBatch(
+        batch_id=f"batch-of-{orders[0].ref.reproduction_id}",
+        model=MODEL,
+        engine=rules,
+        gpus=0,
+        heartbeat_seconds=0.5,
+        orders=orders,
+    )
 
 
 @dataclass

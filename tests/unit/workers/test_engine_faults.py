@@ -37,8 +37,9 @@ def test_what_is_wrong_with_a_model_is_its_own_fault_in_the_engines_words(name: 
     [
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
         "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`.",
-        "ValueError: Free memory on device (1/80 GiB) on startup is less than desired GPU memory utilization (0.9, 72).",
-        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}",
+        "ValueError: Free memory on device (1/80 GiB) is less than desired GPU memory utilization (0.9, 72 GiB).",
+        "ValueError: Available memory on node 0 (10.62/16.21 GiB) is less than requested memory for kv (500.0 GiB).",
+        "RuntimeError: Engine core initialization failed. Failed core proc(s): {'EngineCore': -9}",
     ],
 )
 def test_want_of_memory_is_told_apart_even_while_weights_are_loaded(tmp_path: Path, line: str) -> None:

@@ -76,7 +76,7 @@ def test_a_change_of_stage_is_told_at_once_and_repeated_with_every_heartbeat(bat
         broker.wait_for(3)
     beat = broker.taken[0]
     assert isinstance(beat, AttemptsAlive)
-    assert (beat.worker, beat.batch_id, beat.pool) == ("w", "b1", "cpu")
+    assert (beat.worker, beat.batch_id, beat.pool) == ("w", "batch-of-r1", "cpu")
     assert [progress.stage for progress in beat.progress] == [Stage.FETCHING]
 
 
@@ -90,7 +90,11 @@ def test_reports_keep_their_order_and_outlast_a_broker_that_is_away(batch: RunBa
 
 def test_a_broker_that_is_away_does_not_hold_up_the_run(batch: RunBatch) -> None:
     answered = threading.Event()
-    messenger = Messenger(batch, "w", "cpu", lambda _: None if answered.wait() else None)
+
+    def never_answers(_: AttemptsAlive | Report) -> None:
+        answered.wait()
+
+    messenger = Messenger(batch, "w", "cpu", never_answers)
     with messenger:
         for done in range(1000):
             messenger.progress(Progress(ref=REF, stage=Stage.RUNNING, samples_done=done))

@@ -1,0 +1,140 @@
+"""Snapshots from a live Hub, and what becomes of each way in which a Hub refuses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from deploy.localhub.commits import CommitText
+from deploy.localhub.names import RepoName, RepoType
+from specs.errors import HubAway, NoAccess
+from specs.messages import ModelRef, TaskRef
+from tests.support.hub_content import add_benchmark, add_model
+from tests.support.localhub import RunningHub, running_hub
+from tests.support.small_repos import COMMIT
+from workers.errors import ModelError, RunError, SpecError
+from workers.fetch import Snapshots
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[RunningHub]:
+    with running_hub(tmp_path / "hub") as running:
+        yield running
+
+
+def _snapshots(url: str, folder: Path, max_dataset_bytes: int = 2**20) -> Snapshots:
+    return Snapshots(folder / "cache", HfApi(endpoint=url, token=False), max_dataset_bytes)
+
+
+def _head(hub: RunningHub, repo: RepoName) -> str:
+    api = HfApi(endpoint=hub.url, token=False)
+    ask = api.model_info if repo.type is RepoType.MODEL else api.dataset_info
+    return str(ask(repo.id).sha)
+
+
+def _task(dataset_id: str, revision: str) -> TaskRef:
+    return TaskRef(dataset_id=dataset_id, revision=revision, task_id="capitals", spec_sha256="0" * 64)
+
+
+def test_a_model_comes_without_its_code_and_only_once(hub: RunningHub, tmp_path: Path) -> None:
+    repo = add_model(hub.local, "org/model")
+    extra = {"modeling.py": b"import os", "pytorch_model.bin": b"pickle", "original/x.safetensors": b"x"}
+    hub.local.commit(repo, {**extra, "tokenizer.json": b"{}"}, CommitText("Add files", "org"))
+    ref = ModelRef(model_id="org/model", revision=_head(hub, repo))
+    snapshots = _snapshots(hub.url, tmp_path)
+    folder = snapshots.model(ref)
+    assert ref.revision in folder.parts
+    assert {each.name for each in folder.rglob("*")} == {"config.json", "model.safetensors", "tokenizer.json"}
+    asked = len(hub.requests)
+    assert snapshots.model(ref) == folder
+    assert len(hub.requests) == asked, "what is there is not asked for again"
+
+
+def test_each_commit_of_a_dataset_has_a_folder_of_its_own(hub: RunningHub, tmp_path: Path) -> None:
+    repo = add_benchmark(hub.local, "bench/capitals")
+    first = _head(hub, repo)
+    hub.local.commit(repo, {"test.jsonl": b'{"question": "new", "answer": "new"}\n'}, CommitText("Change", "bench"))
+    second = _head(hub, repo)
+    snapshots = _snapshots(hub.url, tmp_path)
+    folders = [snapshots.dataset(_task("bench/capitals", revision)) for revision in (first, second)]
+    assert (folders[0] / "test.jsonl").read_bytes() != (folders[1] / "test.jsonl").read_bytes()
+    assert all(revision in folder.parts for revision, folder in zip((first, second), folders, strict=True))
+
+
+def test_a_dataset_that_is_too_large_is_refused_before_it_is_downloaded(hub: RunningHub, tmp_path: Path) -> None:
+    repo = add_benchmark(hub.local, "bench/capitals")
+    with pytest.raises(SpecError, match="this worker downloads up to"):
+        _snapshots(hub.url, tmp_path, max_dataset_bytes=10).dataset(_task("bench/capitals", _head(hub, repo)))
+    assert not [each for each in hub.requests if "/resolve/" in each]
+
+
+def test_what_does_not_exist_is_told_from_what_is_away(hub: RunningHub, tmp_path: Path) -> None:
+    add_benchmark(hub.local, "bench/capitals")
+    add_model(hub.local, "org/model")
+    snapshots = _snapshots(hub.url, tmp_path)
+    with pytest.raises(ModelError, match="no such model"):
+        snapshots.model(ModelRef(model_id="org/nothing", revision=COMMIT))
+    with pytest.raises(ModelError, match="no such commit"):
+        snapshots.model(ModelRef(model_id="org/model", revision=COMMIT))
+    with pytest.raises(SpecError, match="has no commit"):
+        snapshots.dataset(_task("bench/capitals", COMMIT))
+
+
+def test_a_full_disk_is_the_workers_failure(hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = add_benchmark(hub.local, "bench/capitals")
+    usage = type("usage", (), {"free": 10})
+    monkeypatch.setattr("workers.fetch.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(RunError, match="may need"):
+        _snapshots(hub.url, tmp_path).dataset(_task("bench/capitals", _head(hub, repo)))
+
+
+@contextmanager
+def _hub_that_says(status: int, **headers: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_hub_that_stumbles_is_away(tmp_path: Path, status: int) -> None:
+    with _hub_that_says(status) as url, pytest.raises(HubAway, match=str(status)):
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+
+
+def test_a_hub_that_asks_for_patience_says_for_how_long(tmp_path: Path) -> None:
+    with _hub_that_says(429, Retry_After="77") as url, pytest.raises(HubAway) as caught:
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert caught.value.retry_after_seconds == 77
+
+
+def test_a_hub_that_does_not_answer_is_away(tmp_path: Path) -> None:
+    with pytest.raises(HubAway, match="does not answer"):
+        _snapshots("http://127.0.0.1:9", tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+
+
+@pytest.mark.parametrize("error", ["GatedRepo", ""])
+def test_a_repo_that_is_closed_names_whose_move_it_is(tmp_path: Path, error: str) -> None:
+    with _hub_that_says(403, X_Error_Code=error) as url, pytest.raises(NoAccess) as caught:
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert caught.value.repo_id == "org/model"
