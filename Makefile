@@ -27,6 +27,7 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY)  ## Create the environment that the other targets use.
 
 demo: $(READY)  ## From submitted results to signed badges, on this machine. KEEP=1 leaves it running.
+	@echo "reprofarm: starting the demo"
 	@$(BIN)/reprofarm demo $(if $(KEEP),--keep)
 
 test: $(READY)  ## Run the tests. What this machine lacks is skipped with a reason.

@@ -8,11 +8,20 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.client import DEFAULT_API, ClaimFilter, FarmClient
+from deploy.cli.client import ClaimFilter, FarmClient, default_api
 from deploy.cli.terminal import ago, console, percent, print_json, shown
 from specs.api_v1 import ClaimView, Page
 
-Api = Annotated[str, typer.Option("--api", envvar="REPROFARM_API", help="Base URL of the farm's API.")]
+Api = Annotated[
+    str,
+    typer.Option(
+        "--api",
+        envvar="REPROFARM_API",
+        default_factory=default_api,
+        show_default="the farm that runs here",
+        help="Base URL of the farm's API.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SHOWN_ID_CHARS = 8
@@ -47,7 +56,8 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list; its `next`.")] = None,
     as_json: AsJson = False,
-    api: Api = DEFAULT_API,
+    *,
+    api: Api,
 ) -> None:
     """List claims, newest first.
 

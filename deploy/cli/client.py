@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Self, TypeVar
 
 import httpx
@@ -14,9 +16,21 @@ from specs.api_v1 import MAX_PAGE, BadgeView, ClaimView, EventView, Jwks, Page, 
 from specs.errors import ReprofarmError
 
 DEFAULT_API = "http://127.0.0.1:8000"
+STATE_FILE = Path("var/farm.json")
+"""Where `reprofarm up` says, as long as it runs, where its API is."""
+
 REQUEST_SECONDS = 30.0
 
 Answer = TypeVar("Answer", bound=View)
+
+
+def default_api() -> str:
+    """The API of the farm that runs in `var` here; else where one usually is."""
+    try:
+        found = json.loads(STATE_FILE.read_bytes())["api"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return DEFAULT_API
+    return found if isinstance(found, str) else DEFAULT_API
 
 
 class ApiError(ReprofarmError):

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.claims import Api, AsJson, benchmark_of, status_of, written
-from deploy.cli.client import DEFAULT_API, FarmClient
+from deploy.cli.client import FarmClient
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, percent, points, print_json, shown
 from specs.api_v1 import BadgeView, ClaimView, EventView, ReproductionSummary
 from specs.verdict import Comparison, Outcome
@@ -25,7 +25,8 @@ MAX_EVENTS = 40
 def show(
     claim_id: Annotated[str, typer.Argument(metavar="ID", help="Of the claim; its first six characters or more do.")],
     as_json: AsJson = False,
-    api: Api = DEFAULT_API,
+    *,
+    api: Api,
 ) -> None:
     """Show one claim: what happened, what it waits for, what came out.
 

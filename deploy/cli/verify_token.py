@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.claims import Api, AsJson
-from deploy.cli.client import DEFAULT_API, REQUEST_SECONDS, ApiError
+from deploy.cli.client import REQUEST_SECONDS, ApiError
 from deploy.cli.terminal import MISMATCH, OK, console, percent, print_json, shown
 from specs.attestation import MAX_TOKEN_CHARS, Attestation, Expected, verify
 from specs.errors import TokenError
@@ -41,7 +41,8 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         float | None, typer.Option(help="The score that it must be about, as the claim writes it.")
     ] = None,
     as_json: AsJson = False,
-    api: Api = DEFAULT_API,
+    *,
+    api: Api,
 ) -> None:
     """Check a badge with the public keys alone: who signed it, and what it states.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from specs import bounded_yaml
 from specs.api_v1 import ClaimView
@@ -48,9 +49,12 @@ def fetch_published(hub_url: str, claim: ClaimView, folder: Path) -> Published:
     if claim.publication is None or claim.publication.number is None:
         raise ProofError(f"{claim.path} of {claim.model} is verified, and nothing is published")
     number = claim.publication.number
-    file = HfApi(endpoint=hub_url, token=False).hf_hub_download(
-        claim.model, claim.path, revision=f"refs/pr/{number}", local_dir=folder / f"pull-request-{number}"
-    )
+    try:
+        file = HfApi(endpoint=hub_url, token=False).hf_hub_download(
+            claim.model, claim.path, revision=f"refs/pr/{number}", local_dir=folder / f"pull-request-{number}"
+        )
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise ProofError(f"pull request {number} of {claim.model} cannot be read: {error}") from error
     entries = bounded_yaml.load(Path(file).read_bytes())
     entry = entries[claim.entry] if isinstance(entries, list) and claim.entry < len(entries) else None
     token = entry.get("verifyToken") if isinstance(entry, dict) else None

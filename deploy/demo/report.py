@@ -13,7 +13,8 @@ from deploy.demo.claims import DemoClaim
 from deploy.demo.follow import find_claim
 from specs.api_v1 import ClaimView
 
-MAX_REASON_CHARS = 400
+MAX_REASON_CHARS = 240
+"""In the table; `reprofarm show` has all of it."""
 
 
 def outcome_of(claim: ClaimView) -> str:

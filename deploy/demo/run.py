@@ -17,7 +17,7 @@ from deploy.cli.client import FarmClient
 from deploy.cli.terminal import percent, shown
 from deploy.demo.claims import demo_claims
 from deploy.demo.content import fill_hub
-from deploy.demo.follow import Follower
+from deploy.demo.follow import Follower, find_claim
 from deploy.demo.models import ensure_model, is_made
 from deploy.demo.proof import Proof, check_evidence, fetch_published, prove
 from deploy.demo.report import differences, outcome_of, print_table
@@ -88,7 +88,7 @@ def run_demo(out: Console, options: Options) -> bool:
 
 
 def _run(out: Console, processes: Processes, folder: Path, options: Options) -> bool:
-    out.print("filling a local Hub: 2 models, 3 benchmarks, 7 submitted results")
+    out.print("filling a local Hub: 2 models, 3 benchmarks, and the submitted results")
     token = fill_hub(folder / "hub", options.model.resolve(), folder / "scratch")
     hub_url = _start_hub(processes, folder / "hub")
     policy = folder / "policy.yaml"
@@ -133,8 +133,9 @@ def _check_badges(out: Console, client: FarmClient, hub_url: str, claims: list[C
     key_file = folder / "jwks.json"
     key_file.write_text(client.jwks().model_dump_json(indent=2) + "\n")
     wrong = []
-    for claim in claims:
-        if outcome_of(claim) != "verified":
+    for submitted in demo_claims():
+        claim = find_claim(claims, submitted)
+        if claim is None or outcome_of(claim) != "verified":
             continue
         try:
             published = fetch_published(hub_url, claim, folder / "published")
@@ -160,7 +161,7 @@ def _print_proof(out: Console, proof: Proof, evidence_bytes: int) -> None:
         f"a copy with a better score is refused: {proof.refusal}",
     )
     for line in lines:
-        out.print(shown(f"  {line}", 1000), soft_wrap=True)
+        out.print("  ", shown(line, 1000), sep="", soft_wrap=True)
 
 
 def _keep(out: Console, farm: RunningFarm, processes: Processes) -> None:
@@ -180,4 +181,4 @@ def _print_tails(out: Console, processes: Processes) -> None:
     for log in processes.logs:
         out.print(f"\nlast lines of {log.path}:", style="bold", soft_wrap=True)
         for line in log.tail(TAIL_LINES):
-            out.print(shown(f"  {line}", 1000), soft_wrap=True)
+            out.print("  ", shown(line, 1000), sep="", soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,10 +16,12 @@ import httpx
 import pytest
 
 from tests.support.localhub import running_hub
+from workers.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
 PATIENCE_SECONDS = 180
+COMMAND = [sys.executable, "-c", "from deploy.cli.main import main; main()"]
 PROCESSES = {"redis", "api", "control", "beat", "worker-cpu"}
 
 
@@ -35,17 +36,27 @@ def wait_for(is_so: Callable[[], bool], farm: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def farm_in(folder: Path, hub_url: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
     """A farm that is up, with what its farm.json says."""
-    command = "from deploy.cli.main import main; main()"
     options = ["up", "--var", str(folder), "--hub", hub_url, "--api-port", "0"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REPROFARM_")}
     with (folder.parent / "up.log").open("ab") as log:
-        farm = subprocess.Popen([sys.executable, "-c", command, *options], env=environment, stdout=log, stderr=log)
+        farm = subprocess.Popen([*COMMAND, *options], env=clean_environment(), stdout=log, stderr=log)
     try:
         wait_for((folder / "farm.json").exists, farm)
         yield farm, json.loads((folder / "farm.json").read_text())
     finally:
         farm.kill()
         farm.wait()
+
+
+def reprofarm(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
 
 
 def tree_of(pids: list[int]) -> list[int]:
@@ -77,6 +88,8 @@ def test_the_farm_comes_up_scans_and_stops_without_a_trace(tmp_path: Path) -> No
         assert httpx.get(f"{state['api']}/readyz").json()["checks"] == {"database": "ok", "broker": "ok"}
         (key,) = httpx.get(f"{state['api']}/.well-known/jwks.json").json()["keys"]
         assert key["kty"] == "OKP"
+        # The other commands find it from the same folder.
+        assert reprofarm("claims", folder=tmp_path).stdout == "no such claim\n"
         # Beat, broker and control worker are wired together: a scan reaches the Hub.
         wait_for(lambda: any("/api/datasets" in request for request in hub.requests), farm)
         pids = tree_of(list(state["processes"].values()))
@@ -101,14 +114,7 @@ def test_nothing_is_left_of_a_farm_that_is_killed_and_the_next_one_starts(tmp_pa
 def test_a_second_farm_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url) as (_, state):
-        command = "from deploy.cli.main import main; main()"
-        second = subprocess.run(
-            [sys.executable, "-c", command, "up", "--var", str(folder), "--api-port", "0"],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        second = reprofarm("up", "--var", str(folder), "--api-port", "0", folder=tmp_path)
         assert second.returncode == 3
         assert "runs in" in second.stderr
         assert httpx.get(f"{state['api']}/healthz").is_success
