@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,12 +16,8 @@ from scheduler.record import move_reproduction
 from specs.messages import AttemptOutcome
 from specs.policy import Policy
 
-
-class QueuedIds(Protocol):
-    """Reads the ids of the messages that wait in a broker queue."""
-
-    def __call__(self, queue: str) -> set[str]:
-        """The ids; raises where the broker does not answer."""
+QueuedIds = Callable[[str], set[str]]
+"""The ids of the messages that wait in a broker queue; raises where the broker does not answer."""
 
 
 def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:

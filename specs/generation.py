@@ -1,7 +1,8 @@
 """Sampling settings: what decides a model's answers besides its weights and its prompt.
 
 An eval.yaml seldom carries them (an argument of its solvers can), so they come from policy, else from the model's
-`generation_config.json`, else from vLLM's defaults. They are resolved before a run, sent with every request and recorded.
+`generation_config.json`, else from vLLM's defaults. They are resolved before a run, sent with every request and
+recorded.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ At home a test that needs something this machine lacks is skipped with the reaso
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -20,9 +21,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip into a failure where nothing may skip."""
-    report: pytest.TestReport = yield
+    report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REPROFARM_REQUIRE_ALL") == "1":
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where nothing may skip: {call.excinfo and call.excinfo.value}"

