@@ -39,14 +39,17 @@ def publish_due(farm: Farm) -> None:
     """Write what is due; what cannot be written is tried again later, and says why."""
     if farm.policy.publish.mode == "off":
         return
-    author = farm.hub.own_name()
-    if author is None:
-        log.warning("policy wants verdicts published, but the farm has no Hub token")
-        return
     with farm.database.reading() as session:
         due = session.scalars(
             select(Row.claim_id).where(Row.due_at <= now()).order_by(Row.due_at).limit(PUBLISHED_AT_ONCE)
         ).all()
+    if not due:
+        # Asking the Hub who we are is rationed.
+        return
+    author = farm.hub.own_name()
+    if author is None:
+        log.warning("policy wants verdicts published, but the farm has no Hub token")
+        return
     for claim_id in due:
         _conclude(farm, claim_id, _publish(farm, author, claim_id))
 
