@@ -126,6 +126,9 @@ class _Desk:
         except NotEditable:
             # The author's layout stays as it is; the proof is told instead.
             return self.discuss()
+        if proven == text and token is None:
+            # The entry names a source of its own, which stays.
+            return self.discuss()
         if proven == text:
             return Published("already", "the entry carries the proof")
         made = self.hub.api.create_commit(

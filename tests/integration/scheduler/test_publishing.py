@@ -129,6 +129,12 @@ def test_a_source_is_put_in_where_policy_wants_it(site: Site) -> None:
     )
 
 
+def test_a_source_that_the_author_names_stays_and_the_proof_is_told_instead(site: Site) -> None:
+    submit(site.served.local, site.model, CLAIM + "  source: {url: 'https://paper.example'}\n")
+    done = site.publish(publication(token=None, source=Source("https://farm.example/claims/1", "reprofarm")))
+    assert (done.kind, site.threads()) == ("published", [(1, FARM, "open", False)])
+
+
 @pytest.mark.parametrize("mode", ["pull_request", "comment"])
 def test_publishing_again_changes_nothing(site: Site, mode: str) -> None:
     submit(site.served.local, site.model, CLAIM)
