@@ -16,6 +16,7 @@ from inspect_ai import Task
 from inspect_ai._eval.loader import scorer_from_spec, solver_from_spec
 from inspect_ai._eval.task.hf import HFTask, _record_to_sample_hf
 from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.scorer._reducer.registry import create_reducers, validate_reducer
 from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
 
@@ -94,6 +95,8 @@ def canonical_task(
     count = definition.epochs if epochs is None else epochs
     name = f"{ref.dataset_id}/{ref.task_id}" if ref.task_id else ref.dataset_id
     try:
+        for reducer in create_reducers(definition.epoch_reducer) or []:
+            validate_reducer(count, reducer)
         config = lighteval_config(name, definition, local, judges)
         task: Task = get_inspect_ai_task(config, count, definition.epoch_reducer)
     except (SpecError, MemoryError):

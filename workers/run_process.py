@@ -24,6 +24,9 @@ from workers.run_request import (
 )
 
 _LOOK_SECONDS = 0.5
+_BEGIN_SECONDS = 600.0
+"""Importing lighteval and reading the dataset may take so long, on top of what a stall is."""
+
 _GRACE_SECONDS = 2.0
 
 
@@ -88,8 +91,9 @@ class RunProcess:
             on_progress(progress)
             if not engine.alive():
                 return _engine_died(engine)
-            if time.monotonic() - last_news > order.stall_seconds:
-                words = f"no answer for {order.stall_seconds:.0f} s, {_so_far(progress)}; ended"
+            patience = order.stall_seconds + (_BEGIN_SECONDS if progress is None else 0)
+            if time.monotonic() - last_news > patience:
+                words = f"no answer for {patience:.0f} s, {_so_far(progress)}; ended"
                 return RunOutcome(outcome=AttemptOutcome.STALLED, detail=f"{words}\n{engine.log_tail()}")
             if time.monotonic() - began > order.deadline_seconds:
                 words = f"not done after {order.deadline_seconds:.0f} s, {_so_far(progress)}; ended"

@@ -2,50 +2,106 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from huggingface_hub import HfApi
 
+from deploy.localhub.folders import add_folder
+from deploy.localhub.names import RepoName, RepoType
 from specs.generation import GenerationSettings
 from specs.messages import AttemptOutcome
 from specs.policy import EngineRules
+from tests.support import inspect_run
 from tests.support.capitals import capitals_dataset
+from tests.support.localhub import running_hub
 from tests.support.small_repos import COMMIT, task_ref
-from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run
+from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run
 from workers.engine import VLLM_COMMAND
+from workers.fetch import Snapshots
 from workers.generation import VLLM_DEFAULTS
+from workers.workbench import Workbench
 
 pytestmark = pytest.mark.e2e
 
+GREEDY = GenerationSettings(temperature=0.0, max_tokens=24)
 RULES = EngineRules(enforce_eager=True, max_model_len=2048, kv_cache_gib=1, start_seconds=600.0)
 
 
-def test_two_benchmarks_run_on_one_engine(tmp_path: Path, small_model: Path) -> None:
+@pytest.fixture(scope="module")
+def workbench(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Iterator[Workbench]:
+    """A bench with the real engine, kept warm between tests."""
+    with bench(tmp_path_factory.mktemp("bench"), small_model, VLLM_COMMAND) as opened:
+        yield opened
+
+
+def _engine_starts(workbench: Workbench) -> int:
+    return (workbench.settings.state_folder / "engine" / "engine.log").read_text().count("Starting vLLM server")
+
+
+def test_two_orders_run_on_one_engine_and_score_alike(workbench: Workbench, tmp_path: Path) -> None:
     dataset = capitals_dataset(tmp_path / "capitals")
-    with bench(tmp_path, small_model, VLLM_COMMAND) as workbench:
-        remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
-        greedy = GenerationSettings(temperature=0.0, max_tokens=24)
-        orders = [order(task_ref(dataset, "capitals"), name, generation=greedy) for name in ("r1", "r2")]
-        heard = run(workbench, batch_of(*orders, engine=RULES))
-        log = (workbench.settings.state_folder / "engine" / "engine.log").read_text()
-    first, second = (heard.reports[name] for name in ("r1", "r2"))
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/capitals", dataset)
+    task = task_ref(dataset, "capitals", "bench/capitals")
+    reports = run(workbench, batch_of(*(order(task, each, generation=GREEDY) for each in ("r1", "r2")), engine=RULES))
+    first, second = (reports.reports[name] for name in ("r1", "r2"))
     assert first.outcome is AttemptOutcome.COMPLETED, first.detail
     assert second.outcome is AttemptOutcome.COMPLETED, second.detail
-    assert log.count("Starting vLLM server") == 1, "the second order found the engine warm"
+    assert _engine_starts(workbench) == 1, "the second order found the engine warm"
     assert first.measurement is not None
     assert second.measurement is not None
     assert first.measurement.score is not None
     assert first.measurement.score > 0.4, "the model knows some capitals"
+    assert first.measurement.failed == 0
     assert first.measurement.circumstances.versions["vllm"].startswith("0.32.0")
     assert first.measurement.sample_ids == second.measurement.sample_ids
-    assert first.measurement.failed == 0
+
+
+def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: Path) -> None:
+    rules = RULES.model_copy(update={"concurrency": 1})
+    with running_hub(tmp_path / "hub") as hub:
+        repo = RepoName(RepoType.DATASET, "bench/parity")
+        add_folder(hub.local, repo, capitals_dataset(tmp_path / "capitals"), "bench")
+        revision = str(HfApi(endpoint=hub.url, token=False).dataset_info(repo.id).sha)
+        task = task_ref(tmp_path / "capitals" / "snapshots" / COMMIT, "capitals", repo.id)
+        task = task.model_copy(update={"revision": revision})
+        snapshots = Snapshots(workbench.snapshots.folder, HfApi(endpoint=hub.url, token=False), 2**30)
+        snapshots.dataset(task)
+        report = run(workbench, batch_of(order(task, "r3", generation=GREEDY), engine=rules)).reports["r3"]
+        assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+        assert report.measurement is not None
+        engine = workbench.engines.engine_for(MODEL, tmp_path, RULES, 0)
+        ended = subprocess.run(
+            [
+                *(sys.executable, str(inspect_run.__file__), f"hf/{repo.id}@{revision}", MODEL.model_id),
+                *(engine.base_url, str(tmp_path / "logs")),
+            ],
+            env={
+                **os.environ,
+                "HF_ENDPOINT": hub.url,
+                "HF_HOME": str(tmp_path / "hf"),
+                "XDG_CACHE_HOME": str(tmp_path / "xdg"),
+                "VLLM_API_KEY": workbench.engines.api_key,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert _engine_starts(workbench) == 1, "both asked the same engine"
+    alone = json.loads(ended.stdout.splitlines()[-1])
+    assert alone["status"] == "success"
+    ours = dict(zip(map(str, report.measurement.sample_ids), report.measurement.sample_scores, strict=True))
+    assert ours == {sample: {"C": 1.0, "I": 0.0}[value] for sample, value in alone["scores"].items()}
 
 
 def test_an_engine_whose_starter_is_killed_leaves_nothing_behind(tmp_path: Path, small_model: Path) -> None:
@@ -81,7 +137,6 @@ def test_broken_weights_are_the_models_fault_in_the_engines_words(tmp_path: Path
     broken = tmp_path / "broken"
     shutil.copytree(small_model, broken)
     tensors = load_file(broken / "model.safetensors")
-    tensors = {name: tensor for name, tensor in tensors.items() if "layers.3." not in name}
     name = "model.layers.0.mlp.up_proj.weight"
     tensors[name] = tensors[name][:100].contiguous()
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
@@ -91,7 +146,7 @@ def test_broken_weights_are_the_models_fault_in_the_engines_words(tmp_path: Path
         heard = run(workbench, batch_of(order(task_ref(dataset, "capitals")), engine=RULES))
     report = heard.reports["r1"]
     assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
-    assert "size" in report.detail
+    assert "exceeds dimension size" in report.detail
 
 
 def test_our_copy_of_vllms_sampling_defaults_is_still_right() -> None:

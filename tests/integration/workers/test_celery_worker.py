@@ -81,15 +81,17 @@ class Farm:
     def reports(self) -> dict[str, Report]:
         return {each.ref.reproduction_id: each for each in self.heard if isinstance(each, Report)}
 
+    def mentioned(self, reproduction_id: str) -> list[Progress]:
+        """What was said of a reproduction in heartbeats."""
+        beats = [beat for beat in self.heard if isinstance(beat, AttemptsAlive)]
+        said = [progress for beat in beats for progress in beat.progress]
+        return [progress for progress in said if progress.ref.reproduction_id == reproduction_id]
+
     def running(self, reproduction_id: str) -> bool:
-        return any(
-            progress.stage is Stage.RUNNING
-            and progress.samples_total
-            and progress.ref.reproduction_id == reproduction_id
-            for beat in self.heard
-            if isinstance(beat, AttemptsAlive)
-            for progress in beat.progress
-        )
+        return any(each.stage is Stage.RUNNING and each.samples_total for each in self.mentioned(reproduction_id))
+
+    def evidence(self) -> set[Path]:
+        return set((self.folder / "evidence").rglob("*.eval"))
 
     def engines(self) -> list[psutil.Process]:
         """The engines (and their guards) of this farm."""

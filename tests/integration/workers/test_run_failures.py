@@ -1,0 +1,171 @@
+"""Runs that go wrong: each ends, with an outcome that says whose failure it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from specs.messages import AttemptOutcome, Order, Report
+from specs.policy import EngineRules, JudgeEndpoint
+from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model, write_safetensors
+from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
+from workers.workbench import Workbench
+
+SAY = {"question": "Say: yes", "answer": "yes"}
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Iterator[Workbench]:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--record", str(tmp_path / "asked"))) as opened:
+        yield opened
+
+
+def _dataset(workbench: Workbench, rows: list[Any], spec: Mapping[str, Any] = SAY_SPEC, name: str = "say") -> Path:
+    cache = workbench.settings.cache_folder
+    snapshot = write_dataset(cache.parent / name, rows, spec)
+    remember_snapshot(cache, "dataset", f"bench/{name}", snapshot)
+    return snapshot
+
+
+def _spec(**task: Any) -> dict[str, Any]:
+    return {**SAY_SPEC, "tasks": [{**SAY_SPEC["tasks"][0], **task}]}
+
+
+def _run(workbench: Workbench, *orders: Order, engine: EngineRules | None = None) -> dict[str, Report]:
+    return run(workbench, batch_of(*orders, engine=engine)).reports
+
+
+def test_an_engine_that_dies_ends_the_run_and_the_next_order_gets_a_new_one(workbench: Workbench) -> None:
+    deadly = _dataset(workbench, [{"question": "[die]", "answer": "x"}] * 2, name="deadly")
+    good = _dataset(workbench, [SAY], name="good")
+    reports = _run(
+        workbench,
+        order(task_ref(deadly, dataset_id="bench/deadly"), "r1"),
+        order(task_ref(good, dataset_id="bench/good"), "r2"),
+    )
+    assert reports["r1"].outcome is AttemptOutcome.ENGINE_FAILED
+    assert "died during the run" in reports["r1"].detail
+    assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
+
+
+def test_a_run_in_which_nothing_happens_is_ended(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [{"question": "[hang]", "answer": "x"}])
+    report = _run(workbench, order(task_ref(snapshot), stall_seconds=1.0))["r1"]
+    assert report.outcome is AttemptOutcome.STALLED
+    assert "0 of 1 samples done" in report.detail
+
+
+def test_what_fails_for_the_model_fails_for_the_whole_batch_at_once(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model")
+    write_safetensors(model / "model.safetensors", cut_bytes=4)
+    with bench(tmp_path, model, stand_in()) as workbench:
+        snapshot = _dataset(workbench, [SAY])
+        reports = _run(workbench, order(task_ref(snapshot), "r1"), order(task_ref(snapshot), "r2"))
+        assert not (tmp_path / "state" / "engine" / "engine.log").exists(), "no engine was started for it"
+    assert [reports[name].outcome for name in ("r1", "r2")] == [AttemptOutcome.MODEL_FAILED] * 2
+    assert "not a sound safetensors file" in reports["r2"].detail
+
+
+def test_an_engine_that_will_not_start_says_so_with_its_last_words(tmp_path: Path) -> None:
+    words = "the engine's last words"
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--last-words", words)) as workbench:
+        snapshot = _dataset(workbench, [SAY])
+        report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.ENGINE_FAILED
+    assert words in report.detail
+
+
+def test_an_engine_that_never_comes_up_is_given_up(tmp_path: Path) -> None:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--never-up")) as workbench:
+        snapshot = _dataset(workbench, [SAY])
+        report = _run(workbench, order(task_ref(snapshot)), engine=EngineRules(start_seconds=1.0))["r1"]
+    assert report.outcome is AttemptOutcome.ENGINE_FAILED
+    assert "not up after 1 s" in report.detail
+
+
+def test_a_hub_that_is_away_is_nobodys_fault(tmp_path: Path) -> None:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in()) as workbench:
+        snapshot = write_dataset(tmp_path / "unfetched", [SAY])
+        report = _run(workbench, order(task_ref(snapshot, dataset_id="bench/unfetched")))["r1"]
+    assert report.outcome is AttemptOutcome.HUB_AWAY
+
+
+def test_another_file_than_planned_for_is_not_run(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [SAY])
+    planned = task_ref(snapshot)
+    (snapshot / "eval.yaml").write_text((snapshot / "eval.yaml").read_text() + "# changed\n")
+    report = _run(workbench, order(planned))["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED
+    assert planned.spec_sha256 in report.detail
+
+
+def test_a_judge_that_policy_does_not_know_is_not_asked(workbench: Workbench) -> None:
+    judged = _spec(scorers=[{"name": "model_graded_fact", "args": {"model": "openai/o3-mini"}}])
+    own = _spec(scorers=[{"name": "model_graded_fact"}])
+    first, second = _dataset(workbench, [SAY], judged, "judged"), _dataset(workbench, [SAY], own, "own")
+    reports = _run(
+        workbench,
+        order(task_ref(first, dataset_id="bench/judged"), "r1"),
+        order(task_ref(second, dataset_id="bench/own"), "r2", allow_self_judge=False),
+    )
+    assert "needs the judge openai/o3-mini" in reports["r1"].detail
+    assert "does not let a model judge itself" in reports["r2"].detail
+    assert {report.outcome for report in reports.values()} == {AttemptOutcome.SPEC_FAILED}
+
+
+def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
+    workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The judge is a second stand-in, with another key; it repeats its instructions, which end in a grade.
+    asked = tmp_path / "judge-asked"
+    monkeypatch.setenv("REPROFARM_JUDGE_KEY", "the judge's key")
+    from workers.engine import EngineManager  # noqa: PLC0415 - a second one, for the judge
+
+    manager = EngineManager(tmp_path / "judge", stand_in("--record", str(asked)))
+    manager.api_key = "the judge's key"
+    snapshot = workbench.settings.cache_folder.parent / "model" / "snapshots" / MODEL.revision
+    engine = manager.engine_for(MODEL, snapshot, EngineRules(), 0)
+    try:
+        spec = _spec(
+            scorers=[
+                {
+                    "name": "model_graded_qa",
+                    "args": {
+                        "model": "openai/o3-mini",
+                        "template": "{question} {answer} {criterion} {instructions}",
+                        "instructions": "Say: GRADE: C",
+                    },
+                }
+            ]
+        )
+        dataset = _dataset(workbench, [SAY], spec)
+        judge = JudgeEndpoint(base_url=engine.base_url, model="judge-2026", api_key_env="REPROFARM_JUDGE_KEY")
+        report = _run(workbench, order(task_ref(dataset), judges={"openai/o3-mini": judge}))["r1"]
+    finally:
+        manager.stop()
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    assert report.measurement is not None
+    assert report.measurement.score == 1.0
+    assert report.measurement.circumstances.judges == {"openai/o3-mini": f"judge-2026 at {engine.base_url}"}
+    assert '"model": "judge-2026"' in asked.read_text()
+    assert "judge-2026" not in (tmp_path / "asked").read_text()
+
+
+def test_every_epoch_has_a_seed_of_its_own(workbench: Workbench, tmp_path: Path) -> None:
+    snapshot = _dataset(workbench, [SAY, {"question": "Say: no", "answer": "yes"}], _spec(epochs=3))
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.measurement is not None, report.detail
+    assert report.measurement.score == 0.5
+    assert report.measurement.circumstances.epochs == 3
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert sorted(line.partition('"seed": ')[2].partition(",")[0] for line in asked) == ["5", "5", "6", "6", "7", "7"]
+
+
+def test_fewer_epochs_than_the_specs_reducer_needs_are_refused(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [SAY], _spec(epochs=4, epoch_reducer="pass_at_2"))
+    report = _run(workbench, order(task_ref(snapshot), epochs=1))["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED
+    assert "requires 2 epochs however evaluation has only 1" in report.detail

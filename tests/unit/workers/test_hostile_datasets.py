@@ -1,0 +1,94 @@
+"""What a stranger's dataset can hold: it is refused with a reason, or reaches the model as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai._eval.task.hf import HFTask
+
+from tests.support.small_repos import COMMIT
+from workers.dataset_rows import LocalDataset, check_record, check_split
+from workers.errors import SpecError
+
+IMAGE_TASK = {"input": "q", "target": "a", "input_image": "image"}
+
+
+def _task(field_spec: dict[str, Any] | None = None, **more: Any) -> HFTask:
+    return HFTask.model_validate(
+        {
+            "field_spec": field_spec or {"input": "q", "target": "a"},
+            "solvers": [{"name": "generate"}],
+            "scorers": [{"name": "exact"}],
+            **more,
+        }
+    )
+
+
+def _local(folder: Path, files: dict[str, str], max_rows: int = 100, max_cell_bytes: int = 100) -> LocalDataset:
+    snapshot = folder / COMMIT
+    for name, text in files.items():
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).write_text(text)
+    return LocalDataset(snapshot, max_rows, max_cell_bytes)
+
+
+def _rows(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_a_sound_split_passes(tmp_path: Path) -> None:
+    check_split(_local(tmp_path, {"test.jsonl": _rows({"q": "?", "a": "!"})}), _task())
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (_task({"input": "question", "target": "a"}), "columns that the dataset does not have: question; it has q, a"),
+        (_task(split="dev"), "the split dev of config default cannot be read"),
+        (_task(config="other"), "config other cannot be read"),
+    ],
+)
+def test_what_the_spec_names_must_be_there(tmp_path: Path, task: HFTask, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        check_split(_local(tmp_path, {"test.jsonl": _rows({"q": "?", "a": "!"})}), task)
+
+
+def test_too_many_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="the split has 3 rows; this worker runs up to 2"):
+        check_split(_local(tmp_path, {"test.jsonl": _rows(*[{"q": "?", "a": "!"}] * 3)}, max_rows=2), _task())
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../../secret.txt", "https://example.org/x.jsonl", "hf://datasets/a/b/x.jsonl", "~/x"]
+)
+def test_a_card_cannot_name_files_outside_its_repo(tmp_path: Path, path: str) -> None:
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: ['{path}']\n---\n"
+    with pytest.raises(SpecError, match="names data files outside the repo"):
+        check_split(_local(tmp_path, {"README.md": card, "test.jsonl": _rows({"q": "?", "a": "!"})}), _task())
+
+
+@pytest.mark.parametrize("image", ["/etc/passwd", "https://example.org/x.png", "data:text/html;base64,xx", {"path": 1}])
+def test_an_image_is_a_data_uri_or_nothing(tmp_path: Path, image: Any) -> None:
+    task = _task(IMAGE_TASK)
+    with pytest.raises(SpecError, match="must hold images as data URIs"):
+        check_record({"q": "?", "a": "!", "image": image}, task.field_spec, _local(tmp_path, {}))
+
+
+@pytest.mark.parametrize("image", [None, "", "data:image/png;base64,xx"])
+def test_a_data_uri_passes(tmp_path: Path, image: str | None) -> None:
+    check_record({"q": "?", "a": "!", "image": image}, _task(IMAGE_TASK).field_spec, _local(tmp_path, {}))
+
+
+def test_a_field_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    record = {"q": "x" * 101, "a": "!"}
+    with pytest.raises(SpecError, match="more than 100 bytes in column q"):
+        check_record(record, _task().field_spec, _local(tmp_path, {}))
+    check_record({"q": "?", "a": "!", "unused": "x" * 1000}, _task().field_spec, _local(tmp_path, {}))
