@@ -46,7 +46,11 @@ def publish_due(farm: Farm) -> None:
     if not due:
         # Asking the Hub who we are is rationed.
         return
-    author = farm.hub.own_name()
+    try:
+        author = farm.hub.own_name()
+    except (HubAway, NoAccess) as error:
+        log.warning("nothing published this time: %s", error)
+        return
     if author is None:
         log.warning("policy wants verdicts published, but the farm has no Hub token")
         return

@@ -1,0 +1,288 @@
+"""What follows from a report: a verdict, a badge, a pull request, another attempt, or nothing.
+
+Claims come from a real local Hub, the reports from a real worker whose engine alone is a stand-in.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import HfApi
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from deploy.localhub.commits import CommitText
+from deploy.localhub.names import RepoName, RepoType
+from scheduler import collecting
+from scheduler.database.tables import Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
+from scheduler.dispatching import dispatch
+from scheduler.farm import Farm
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.planning import plan
+from scheduler.publications import publish_due
+from scheduler.record import move_claim
+from scheduler.settings import Settings
+from scheduler.signing import Signer, public_jwks
+from scheduler.signing_off import sign, sign_missing
+from scheduler.watch.scan import scan
+from specs.attestation import verify
+from specs.messages import RUN_BATCH, AttemptOutcome, Report, RunBatch
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.localhub import RunningHub, running_hub
+from tests.support.worker_bench import run, stand_in
+from workers.settings import WorkerSettings
+from workers.workbench import open_workbench
+
+BENCHMARK, MODEL = "acme/echo", "tiny/model"
+ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]
+SPEC = """\
+evaluation_framework: inspect-ai
+tasks:
+  - id: echo
+    split: test
+    field_spec: {input: question, target: answer}
+    solvers: [{name: generate}]
+    scorers: [{name: exact}]
+"""
+TRUE_PERCENT, INFLATED_PERCENT = 75.0, 97.5
+
+
+@dataclass(frozen=True)
+class World:
+    """A farm whose only reproduction was run, and its report, which nobody has taken in yet."""
+
+    folder: Path
+    served: RunningHub
+    report: Report
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    with running_hub(folder / "hub") as served:
+        hub = served.local
+        repo = add_benchmark(hub, BENCHMARK, SPEC)
+        rows = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+        hub.commit(repo, {"test.jsonl": rows}, CommitText("Add rows", "acme"))
+        model = add_model(hub, MODEL)
+        submit(hub, model, entry(BENCHMARK, TRUE_PERCENT, task="echo"))
+        inflated = entry(BENCHMARK, INFLATED_PERCENT, task="echo")
+        submit(hub, model, inflated, author="fan", create_pr=True, name="fan.yaml")
+        (folder / "token").write_text(hub.add_token("farm"))
+        farm = farm_in(folder, served.url)
+        farm.database.upgrade()
+        Signer.create(farm.settings.signing_key)
+        scan(farm.database, farm.hub, farm.policy.watch)
+        plan(farm.database, farm.hub, farm.policy)
+        dispatch(farm.database, farm.policy)
+        yield World(folder, served, worked(farm, folder, served.url))
+
+
+def farm_in(folder: Path, hub_url: str) -> Farm:
+    policy = folder / "policy.yaml"
+    policy.write_text(yaml.safe_dump({"publish": {"mode": "pull_request"}, "run": {"attempts": 2}}))
+    return Farm(
+        Settings(
+            database_url=f"sqlite:///{folder / 'farm.db'}",
+            hub_endpoint=hub_url,
+            hub_token=SecretStr((folder / "token").read_text()),
+            evidence_url=f"file://{folder / 'evidence'}",
+            signing_key=folder / "keys" / "signing.pem",
+            retired_keys=folder / "keys" / "retired",
+            policy=policy,
+            public_url="https://farm.example",
+        )
+    )
+
+
+def worked(farm: Farm, folder: Path, hub_url: str) -> Report:
+    """Have a worker run the one batch that was dispatched."""
+    with farm.database.reading() as session:
+        (row,) = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH))
+    settings = WorkerSettings(
+        pool="cpu",
+        hub_endpoint=hub_url,
+        evidence_url=farm.settings.evidence_url,
+        cache_folder=folder / "cache",
+        state_folder=folder / "state",
+    )
+    bench = open_workbench("worker@test", settings, stand_in())
+    try:
+        (report,) = run(bench, RunBatch.decode(row.body)).reports.values()
+    finally:
+        bench.engines.stop()
+        bench.lock.close()
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    return report
+
+
+@pytest.fixture
+def farm(world: World, tmp_path: Path) -> Farm:
+    """The farm as it was when the report was on its way."""
+    with closing(sqlite3.connect(world.folder / "farm.db")) as before:
+        before.execute("VACUUM INTO ?", (str(tmp_path / "farm.db"),))
+    shutil.copy(world.folder / "token", tmp_path / "token")
+    for name in ("evidence", "keys"):
+        shutil.copytree(world.folder / name, tmp_path / name)
+    return farm_in(tmp_path, world.served.url)
+
+
+def take(farm: Farm, report: Report) -> None:
+    collecting.report(farm.database, farm.policy, farm.settings.evidence_url, report)
+
+
+def ended(world: World, outcome: AttemptOutcome, detail: str, **more: object) -> Report:
+    """What the worker would have said had the attempt ended otherwise."""
+    nothing = {"measurement": None, "evidence": None}
+    return Report.decode({**world.report.encode(), **nothing, "outcome": outcome, "detail": detail, **more})
+
+
+def claims(farm: Farm) -> dict[float, Claim]:
+    with farm.database.reading() as session:
+        found = session.scalars(select(Claim)).all()
+        return {claim.value: claim for claim in found if claim.value is not None}
+
+
+def outcomes(farm: Farm) -> dict[float, str]:
+    with farm.database.reading() as session:
+        rows = session.execute(select(Claim.value, VerdictRow.outcome).join(VerdictRow)).all()
+        return {value: outcome for value, outcome in rows if value is not None}
+
+
+def reproduction(farm: Farm) -> Reproduction:
+    with farm.database.reading() as session:
+        return session.scalars(select(Reproduction)).one()
+
+
+def count(farm: Farm, table: type[Badge | Publication | VerdictRow]) -> int:
+    with farm.database.reading() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_one_reproduction_judges_both_claims(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+    assert reproduction(farm).state == ReproductionState.COMPLETED
+
+
+def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    take(farm, world.report)
+    assert count(farm, VerdictRow) == 2
+
+
+def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    verified = claims(farm)[TRUE_PERCENT]
+    sign(farm, verified.claim_id)
+    sign(farm, verified.claim_id)
+    sign_missing(farm)
+    with farm.database.reading() as session:
+        badge = session.scalars(select(Badge)).one()
+    facts = verify(badge.token, dict(public_jwks(farm.settings)))
+    assert (facts.model, facts.claimed_value, facts.reproduced) == (MODEL, TRUE_PERCENT, 0.75)
+    assert (facts.samples_used, facts.population) == (40, 40)
+    assert facts.evidence_url.startswith("https://farm.example/v1/evidence/")
+
+
+def test_the_badge_is_published_once_and_leaves_the_rest_of_the_file_alone(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    sign_missing(farm)
+    publish_due(farm)
+    publish_due(farm)
+    with farm.database.reading() as session:
+        row = session.scalars(select(Publication)).one()
+        token = session.scalars(select(Badge.token)).one()
+    assert (row.state, row.due_at) == ("published", None), row.reason
+    api = HfApi(endpoint=world.served.url, token=False)
+    ours = [each for each in api.get_repo_discussions(MODEL, discussion_type="pull_request") if each.author == "farm"]
+    assert [each.num for each in ours] == [row.number]
+    published = world.served.local.read_file(
+        RepoName(RepoType.MODEL, MODEL), ".eval_results/results.yaml", f"refs/pr/{row.number}"
+    )
+    assert published.decode() == entry(BENCHMARK, TRUE_PERCENT, task="echo") + f"  verifyToken: {token}\n"
+
+
+def test_a_claim_that_was_withdrawn_meanwhile_gets_no_badge(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    verified = claims(farm)[TRUE_PERCENT]
+    with farm.database.transaction() as session:
+        move_claim(session, session.get_one(Claim, verified.claim_id), ClaimState.WITHDRAWN, "its author removed it")
+    sign_missing(farm)
+    sign(farm, verified.claim_id)
+    assert count(farm, Badge) == 0
+
+
+def test_a_report_about_something_else_than_was_ordered_is_refused_and_run_again(world: World, farm: Farm) -> None:
+    other = world.report.encode()
+    other["task"] = {**world.report.task.model_dump(), "spec_sha256": "0" * 64}
+    take(farm, Report.decode(other))
+    assert outcomes(farm) == {}
+    again = reproduction(farm)
+    assert again.state == ReproductionState.QUEUED
+    assert "report refused" in again.reason
+    assert "spec" in again.reason
+
+
+def test_a_report_without_its_evidence_is_refused_and_run_again(world: World, farm: Farm) -> None:
+    shutil.rmtree(farm.settings.evidence_url.removeprefix("file://"))
+    take(farm, world.report)
+    assert outcomes(farm) == {}
+    assert reproduction(farm).state == ReproductionState.QUEUED
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_claims_in_the_engines_words(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.MODEL_FAILED, "ValueError: no such architecture"))
+    assert set(outcomes(farm).values()) == {"failed"}
+    assert "no such architecture" in claims(farm)[TRUE_PERCENT].reason
+
+
+def test_a_benchmark_that_cannot_be_run_makes_its_claims_unsupported(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.SPEC_FAILED, "the dataset has no column `answer`"))
+    assert set(outcomes(farm).values()) == {"unsupported"}
+
+
+def test_a_repo_that_the_hub_refuses_blocks_its_claims_until_somebody_acts(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.NO_ACCESS, "gated, and no token"))
+    found = claims(farm)
+    assert {claim.state for claim in found.values()} == {ClaimState.BLOCKED}
+    assert all("gated" in claim.reason and claim.recheck_at is not None for claim in found.values())
+
+
+def test_a_hub_that_is_away_costs_no_attempt_and_is_given_the_time_it_asks_for(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.HUB_AWAY, "429", retry_after_seconds=1800.0))
+    waiting = reproduction(farm)
+    assert (waiting.state, waiting.failures) == (ReproductionState.QUEUED, 0)
+    assert waiting.not_before is not None
+    assert (waiting.not_before - waiting.since).total_seconds() > 1700
+
+
+def test_our_own_failures_are_tried_again_and_end_as_failed(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died"))
+    assert reproduction(farm).state == ReproductionState.QUEUED
+    with farm.database.transaction() as session:
+        session.scalars(select(Reproduction)).one().not_before = None
+    dispatch(farm.database, farm.policy)
+    second = ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died again").encode()
+    second["ref"] = {"reproduction_id": world.report.ref.reproduction_id, "attempt": 2}
+    take(farm, Report.decode(second))
+    assert reproduction(farm).state == ReproductionState.FAILED
+    assert set(outcomes(farm).values()) == {"failed"}
+
+
+def test_a_report_of_an_earlier_attempt_is_dropped(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.STALLED, "no sample for 900 s"))
+    with farm.database.transaction() as session:
+        session.scalars(select(Reproduction)).one().not_before = None
+    dispatch(farm.database, farm.policy)
+    take(farm, world.report)
+    assert outcomes(farm) == {}
+    assert reproduction(farm).attempt == 2
