@@ -104,7 +104,7 @@ class Hub:
         if not self.api.token:
             return None
         with told_apart("whoami"):
-            return str(self.api.whoami()["name"])
+            return str(self.api.whoami(cache=True)["name"])
 
     def benchmarks(self) -> list[BenchmarkHead]:
         """Every dataset that the Hub lists as a benchmark."""
