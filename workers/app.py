@@ -48,7 +48,6 @@ def _configuration() -> dict[str, Any]:
         "worker_pool": "prefork",
         "task_default_queue": settings.queue,
         "worker_send_task_events": False,
-        "worker_hijack_root_logger": True,
     }
 
 

@@ -106,13 +106,15 @@ class BatchRun:
         task = load_task(dataset, order.task, order.judges, allow_self_judge=order.allow_self_judge)
         snapshot, engine = self._model_and_engine(order)
         self._check_wanted(order.ref)
+        wishes = generation_config(snapshot)
+        generation = resolve(order.generation, task.definition, wishes, order.seed, engine.context_tokens)
         request = RunRequest(
             order=order,
             model=batch.model,
             base_url=engine.base_url,
             concurrency=batch.engine.concurrency,
             dataset_folder=str(dataset),
-            generation=resolve(order.generation, task.definition, generation_config(snapshot), order.seed),
+            generation=generation,
             max_dataset_rows=settings.max_dataset_rows,
             max_cell_bytes=self._bench.max_cell_bytes,
             hardware=hardware(batch.gpus),

@@ -47,6 +47,8 @@ class Engine:
         self._log = log
         self._log_start = log_start
         self.wanted = wanted
+        self.context_tokens: int | None = None
+        """Of prompt and answer together; None where the engine does not say."""
 
     @property
     def base_url(self) -> str:
@@ -130,6 +132,7 @@ class EngineManager:
         engine = Engine(process, port, wanted, log, log_start)
         try:
             _wait_until_up(engine, rules.start_seconds, log, log_start, on_wait)
+            engine.context_tokens = _context_tokens(engine, self.api_key)
         except BaseException:
             engine.stop()
             raise
@@ -205,3 +208,15 @@ def _wait_until_up(
             pass  # Nothing listens yet; the loop has its own deadline.
         time.sleep(0.5)
     raise EngineError(f"the engine was not up after {start_seconds:.0f} s", engine.log_tail())
+
+
+def _context_tokens(engine: Engine, api_key: str) -> int | None:
+    """Ask what is served, which also proves that it is our engine that got the port."""
+    try:
+        headers = {"Authorization": f"Bearer {api_key}"}
+        answer = httpx.get(f"{engine.base_url}/models", headers=headers, timeout=30, trust_env=False)
+        served = {each["id"]: each.get("max_model_len") for each in answer.json()["data"]}
+        length = served[engine.served_name]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise EngineError("what answers on the engine's port does not serve this model", engine.log_tail()) from error
+    return length if isinstance(length, int) else None

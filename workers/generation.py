@@ -56,8 +56,12 @@ def generation_config(snapshot: Path) -> dict[str, object]:
     return config
 
 
-def resolve(policy: GenerationSettings, task: HFTask, model: Mapping[str, object], seed: int) -> EffectiveGeneration:
+def resolve(
+    policy: GenerationSettings, task: HFTask, model: Mapping[str, object], seed: int, context_tokens: int | None
+) -> EffectiveGeneration:
     """The settings that a run sends with every request, and where each came from.
+
+    A limit of tokens that the engine's context does not even hold limits nothing, and vLLM refuses requests with one.
 
     Raises:
         ModelError: the model's own settings are no settings.
@@ -76,6 +80,8 @@ def resolve(policy: GenerationSettings, task: HFTask, model: Mapping[str, object
             values[name], sources[name] = wish, "generation_config"
         else:
             values[name], sources[name] = default, "vllm_default"
+    if context_tokens is not None and (values["max_tokens"] or 0) >= context_tokens:
+        values["max_tokens"] = None
     if isinstance(spec.get("seed"), int):
         seed, sources["seed"] = spec["seed"], "spec"
     return EffectiveGeneration(**values, seed=seed, sources=sources)

@@ -23,7 +23,9 @@ def _task(**arguments: Any) -> HFTask:
 
 def test_policy_goes_before_the_model_and_the_model_before_vllm() -> None:
     policy = GenerationSettings(temperature=0.0)
-    settings = resolve(policy, _task(), {"temperature": 0.6, "top_p": 0.9, "top_k": 20, "max_new_tokens": 2048}, 7)
+    settings = resolve(
+        policy, _task(), {"temperature": 0.6, "top_p": 0.9, "top_k": 20, "max_new_tokens": 2048}, 7, 4096
+    )
     assert (settings.temperature, settings.top_p, settings.top_k, settings.max_tokens) == (0.0, 0.9, 20, 2048)
     assert settings.repetition_penalty == 1.0
     assert settings.seed == 7
@@ -33,13 +35,20 @@ def test_policy_goes_before_the_model_and_the_model_before_vllm() -> None:
 
 
 def test_the_specs_own_argument_goes_before_everything_as_in_inspect() -> None:
-    settings = resolve(GenerationSettings(temperature=0.0, max_tokens=10), _task(temperature=0.7, seed=3), {}, 7)
+    settings = resolve(GenerationSettings(temperature=0.0, max_tokens=10), _task(temperature=0.7, seed=3), {}, 7, 4096)
     assert (settings.temperature, settings.seed, settings.max_tokens) == (0.7, 3, 10)
     assert settings.sources["temperature"] == settings.sources["seed"] == "spec"
 
 
+@pytest.mark.parametrize("limit", [4096, 100_000])
+def test_a_limit_beyond_the_context_is_none(limit: int) -> None:
+    assert resolve(GenerationSettings(max_tokens=limit), _task(), {}, 7, 4096).max_tokens is None
+    assert resolve(GenerationSettings(max_tokens=4095), _task(), {"max_new_tokens": limit}, 7, 4096).max_tokens == 4095
+    assert resolve(GenerationSettings(), _task(), {"max_new_tokens": limit}, 7, 4096).max_tokens is None
+
+
 def test_do_sample_false_changes_nothing_as_in_vllm() -> None:
-    assert resolve(GenerationSettings(), _task(), {"do_sample": False}, 7).temperature == 1.0
+    assert resolve(GenerationSettings(), _task(), {"do_sample": False}, 7, 4096).temperature == 1.0
 
 
 @pytest.mark.parametrize(
@@ -56,11 +65,11 @@ def test_do_sample_false_changes_nothing_as_in_vllm() -> None:
 )
 def test_settings_that_are_none_are_the_models_fault(config: dict[str, object]) -> None:
     with pytest.raises(ModelError):
-        resolve(GenerationSettings(), _task(), config, 7)
+        resolve(GenerationSettings(), _task(), config, 7, 4096)
 
 
 def test_everything_is_sent_explicitly() -> None:
-    arguments = request_arguments(resolve(GenerationSettings(max_tokens=5), _task(), {"top_k": 20}, 7))
+    arguments = request_arguments(resolve(GenerationSettings(max_tokens=5), _task(), {"top_k": 20}, 7, 4096))
     assert arguments == {
         "temperature": 1.0,
         "top_p": 1.0,
