@@ -127,6 +127,9 @@ class BatchRun:
                 # It imports lighteval while this run goes on.
                 self._spare = self._new_run_process()
             outcome = process.run(request, engine, began, partial(self._running, order.ref))
+            if outcome.outcome is AttemptOutcome.STALLED:
+                # It may be the engine that hangs; the next order gets a new one.
+                self._bench.engines.stop()
             if outcome.measurement is None or outcome.log is None:
                 return _Ended(outcome.outcome, outcome.detail)
             self._messenger.progress(Progress(ref=order.ref, stage=Stage.STORING))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy import EngineRules
 from workers.engine_faults import log_tail, startup_fault
-from workers.errors import ModelError
 from workers.guarded import Guarded, clean_environment
 from workers.weights import check_weights
 
@@ -165,23 +163,6 @@ def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[st
     if gpus > 1:
         arguments += ["--tensor-parallel-size", str(gpus)]
     return tuple(arguments)
-
-
-def model_config(snapshot: Path) -> Mapping[str, object]:
-    """The model's config.json.
-
-    Raises:
-        ModelError: there is none, or it is not a JSON object.
-    """
-    try:
-        config = json.loads((snapshot / "config.json").read_bytes())
-    except FileNotFoundError as error:
-        raise ModelError("the repo has no config.json") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"config.json cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelError("config.json is not a JSON object")
-    return config
 
 
 def _free_port() -> int:
