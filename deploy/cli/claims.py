@@ -25,8 +25,8 @@ Api = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SHOWN_ID_CHARS = 8
-WIDE_COLUMNS = 110
-"""On a narrower terminal the reasons are left to `show`."""
+OTHER_CHARS = 75
+"""Of a line: what is beside the names, with the beginning of a reason. Where there is less, `show` has the reasons."""
 
 MAX_NAME_CHARS = 45
 
@@ -73,7 +73,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if not page.items:
         out.print("no such claim")
         return
-    out.print(_table(page, with_reasons=out.width >= WIDE_COLUMNS))
+    out.print(_table(page, out.width))
     if page.next:
         out.print(f"there are more: --limit, or --cursor {page.next}")
 
@@ -114,9 +114,11 @@ def benchmark_of(claim: ClaimView) -> str:
     return "/".join(part for part in (claim.dataset, claim.task) if part)
 
 
-def _table(page: Page[ClaimView], *, with_reasons: bool) -> Table:
+def _table(page: Page[ClaimView], width: int) -> Table:
     rows = [(claim, shown(claim.model), shown(benchmark_of(claim) or "–")) for claim in page.items]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    with_reasons = width >= OTHER_CHARS + _width([row[1] for row in rows]) + _width([row[2] for row in rows])
+    # The reasons get what the rest leaves: a long one would else squeeze all other columns with its own.
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=with_reasons)
     table.add_column("claim", no_wrap=True)
     # Where there are reasons, they are cut short before the names are.
     for heading, names in (("model", [row[1] for row in rows]), ("benchmark", [row[2] for row in rows])):
@@ -126,7 +128,7 @@ def _table(page: Page[ClaimView], *, with_reasons: bool) -> Table:
     table.add_column("status", no_wrap=True)
     if with_reasons:
         table.add_column("for", justify="right", no_wrap=True)
-        table.add_column("why", overflow="ellipsis", no_wrap=True)
+        table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
     for claim, model, benchmark in rows:
         cells: list[Text | str] = [
             claim.id[:SHOWN_ID_CHARS],
