@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 
 from celery import Celery
 
-from scheduler import collecting, dispatching, outbox, planning, publications, reaping, signing_off
+from scheduler import collecting, dispatching, outbox, planning, reaping
+from scheduler.badges import signing_off
 from scheduler.broker import queued_ids, send, tell_to_drop
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
 from scheduler.marker import held
+from scheduler.publish.due import publish_due
 from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
@@ -122,7 +124,7 @@ def publish_verdicts() -> None:
     with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
         if mine:
             signing_off.sign_missing(farm())
-            publications.publish_due(farm())
+            publish_due(farm())
 
 
 def _relay() -> None:

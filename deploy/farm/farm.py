@@ -18,9 +18,9 @@ from deploy.farm.errors import FarmError
 from deploy.farm.lock import only_one_in
 from deploy.farm.ports import is_free
 from deploy.farm.processes import Process, Processes
+from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.settings import Settings
-from scheduler.signing import Signer
 from specs.policy import read_policy
 
 STATE_FILE = "farm.json"

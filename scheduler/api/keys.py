@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from scheduler.api.source import TheSource
-from scheduler.signing import public_jwks
+from scheduler.badges.signing import public_jwks
 from specs.api_v1 import Jwks
 
 router = APIRouter(tags=["badges"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from scheduler.signing import Signer
+from scheduler.badges.signing import Signer
 from specs.attestation import TYPE, Attestation
 
 FACTS: dict[str, Any] = {

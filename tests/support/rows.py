@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import (
     Attempt,
@@ -24,7 +25,6 @@ from scheduler.database.tables import (
     new_id,
 )
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.signing import Signer
 from specs.attestation import Attestation
 from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances, Measurement

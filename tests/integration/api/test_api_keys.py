@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scheduler.signing import Signer, public_path
+from scheduler.badges.signing import Signer, public_path
 from specs.attestation import verify
 from specs.errors import TokenError
 from tests.support.api import RunningApi

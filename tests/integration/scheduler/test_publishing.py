@@ -15,9 +15,9 @@ from huggingface_hub import DiscussionComment, HfApi
 
 from deploy.localhub.names import RepoName
 from scheduler.hub import Hub
-from scheduler.publication_text import body_mark, title_mark
-from scheduler.publishing import ClaimPlace, Publication, Published, publish
-from scheduler.result_file import Source
+from scheduler.publish.result_file import Source
+from scheduler.publish.text import body_mark, title_mark
+from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
 from specs.errors import HubAway, NoAccess
 from specs.eval_results import parse
 from tests.support.attestations import attestation, base64url, jwks, signer
@@ -196,7 +196,7 @@ def test_a_crash_after_writing_is_made_good_by_the_next_try(
 ) -> None:
     submit(site.served.local, site.model, CLAIM)
     with monkeypatch.context() as patched:
-        patched.setattr("scheduler.publishing._Desk._made", _interrupt)
+        patched.setattr("scheduler.publish.writing._Desk._made", _interrupt)
         with pytest.raises(CutOffError):
             site.publish(publication(mode=mode))
     assert (site.publish(publication(mode=mode)).kind, len(site.threads())) == ("already", 1)

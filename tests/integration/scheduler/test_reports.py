@@ -22,16 +22,16 @@ from sqlalchemy import func, select
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler import collecting
+from scheduler.badges.signing import Signer, public_jwks
+from scheduler.badges.signing_off import sign, sign_missing
 from scheduler.database.tables import Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
 from scheduler.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.planning import plan
-from scheduler.publications import publish_due
+from scheduler.publish.due import publish_due
 from scheduler.record import move_claim
 from scheduler.settings import Settings
-from scheduler.signing import Signer, public_jwks
-from scheduler.signing_off import sign, sign_missing
 from scheduler.watch.scan import scan
 from specs.attestation import verify
 from specs.messages import RUN_BATCH, AttemptOutcome, Report, RunBatch

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from scheduler.publication_text import body, body_mark, code, link, title, title_mark
+from scheduler.publish.text import body, body_mark, code, link, title, title_mark
 from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances
 from tests.support.attestations import attestation

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.result_file import NotEditable, Source, with_proof
+from scheduler.publish.result_file import NotEditable, Source, with_proof
 from specs.bounded_yaml import load
 from specs.errors import YamlError
 from specs.eval_results import parse

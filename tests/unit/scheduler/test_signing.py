@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from scheduler.badges.signing import KeyFileError, Signer, public_jwks, public_path
 from scheduler.settings import Settings
-from scheduler.signing import KeyFileError, Signer, public_jwks, public_path
 from specs.attestation import verify
 from specs.errors import TokenError
 from tests.support.attestations import attestation, jwks, parts

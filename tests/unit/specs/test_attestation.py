@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.signing import Signer
+from scheduler.badges.signing import Signer
 from specs.attestation import MAX_TOKEN_CHARS, TYPE, Expected, verify
 from specs.errors import TokenError
 from tests.support.attestations import FACTS, attestation, base64url, forged, jwks, parts, signer, unsigned

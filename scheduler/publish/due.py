@@ -8,16 +8,16 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from scheduler.attesting import claim_url
+from scheduler.badges.attesting import claim_url
+from scheduler.badges.signing import public_jwks
 from scheduler.database.tables import Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
-from scheduler.publication_text import body, title
-from scheduler.publishing import ClaimPlace, Publication, Published, publish
+from scheduler.publish.result_file import Source
+from scheduler.publish.text import body, title
+from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
 from scheduler.record import SCHEDULER, add_event
-from scheduler.result_file import Source
 from scheduler.retrying import retry_delay_seconds
-from scheduler.signing import public_jwks
 from specs.attestation import verify
 from specs.errors import HubAway, NoAccess, TokenError
 from specs.measurement import Measurement

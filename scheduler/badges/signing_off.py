@@ -11,12 +11,12 @@ import logging
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from scheduler.attesting import attest
+from scheduler.badges.attesting import attest
+from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Claim, Publication, VerdictRow, new_id, now
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState
 from scheduler.record import SCHEDULER, add_event
-from scheduler.signing import Signer
 from specs.verdict import Outcome
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from huggingface_hub import CommitOperationAdd, Discussion, DiscussionComment, D
 from huggingface_hub.errors import HfHubHTTPError
 
 from scheduler.hub import Hub, Missing, told_apart
-from scheduler.publication_text import TITLE_MARK, body_mark, title_mark
-from scheduler.result_file import NotEditable, Source, with_proof
+from scheduler.publish.result_file import NotEditable, Source, with_proof
+from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
 from specs.attestation import TYPE
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, SubmissionError
