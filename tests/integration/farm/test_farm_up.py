@@ -28,7 +28,7 @@ PROCESSES = {"redis", "api", "control", "beat", "worker-cpu"}
 def wait_for(is_so: Callable[[], bool], farm: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_so():
-        assert farm.poll() is None, "the farm ended"
+        assert farm.poll() is None, f"the farm ended with {farm.returncode}; what it said is in up.log"
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
 
