@@ -114,6 +114,7 @@ class BatchRun:
             base_url=engine.base_url,
             concurrency=batch.engine.concurrency,
             dataset_folder=str(dataset),
+            model_folder=str(snapshot),
             generation=generation,
             max_dataset_rows=settings.max_dataset_rows,
             max_cell_bytes=self._bench.max_cell_bytes,

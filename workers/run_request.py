@@ -36,6 +36,9 @@ class RunRequest(Contract):
     dataset_folder: str
     """The snapshot; the commit is part of its path."""
 
+    model_folder: str
+    """The snapshot of the model that the engine serves."""
+
     generation: EffectiveGeneration
     max_dataset_rows: Annotated[int, Field(gt=0)]
     max_cell_bytes: Annotated[int, Field(gt=0)]

@@ -24,8 +24,9 @@ from specs.messages import AttemptOutcome
 from specs.text import clean
 from workers.canonical import CanonicalTask, canonical_task
 from workers.circumstances import versions
+from workers.completeness import check_complete
 from workers.dataset_rows import LocalDataset
-from workers.errors import RunError, SpecError
+from workers.errors import ModelError, RunError, SpecError
 from workers.generation import request_arguments
 from workers.judges import judge_models, who_judged
 from workers.measure import Plan, measure, sample_errors
@@ -42,6 +43,8 @@ def run(request: RunRequest, folder: Path) -> RunOutcome:
     """Run an order; what goes wrong is in the outcome."""
     try:
         return _run(request, folder)
+    except ModelError as error:
+        return RunOutcome(outcome=AttemptOutcome.MODEL_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
     except SpecError as error:
         return RunOutcome(outcome=AttemptOutcome.SPEC_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
     except RunError as error:
@@ -50,6 +53,7 @@ def run(request: RunRequest, folder: Path) -> RunOutcome:
 
 def _run(request: RunRequest, folder: Path) -> RunOutcome:
     order = request.order
+    check_complete(Path(request.model_folder))
     local = LocalDataset(Path(request.dataset_folder), request.max_dataset_rows, request.max_cell_bytes)
     task = load_task(local.folder, order.task, order.judges, allow_self_judge=order.allow_self_judge)
     judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})

@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 from specs.text import clean
 from workers.errors import ModelError
@@ -47,17 +48,29 @@ def check_weights(folder: Path) -> None:
     _check_index(folder, {file.name for file in files})
 
 
-def _check_file(file: Path) -> None:
+def stored_parameters(folder: Path) -> int:
+    """How many numbers the safetensors files of a model hold. They were checked before."""
+    return sum(
+        math.prod(tensor["shape"]) for file in folder.glob("*.safetensors") for tensor in _read_header(file)[0].values()
+    )
+
+
+def _read_header(file: Path) -> tuple[dict[str, Any], int]:
+    """The description of each tensor by its name, and the header's length in bytes."""
     size = file.stat().st_size
     with file.open("rb") as content:
         (length,) = struct.unpack("<Q", content.read(8))
         if length > min(size, _MAX_HEADER_BYTES):
             raise ValueError(f"its header should have {length} bytes, the whole file has {size}")
         header = json.loads(content.read(length))
+    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}, length
+
+
+def _check_file(file: Path) -> None:
+    size = file.stat().st_size
+    tensors, length = _read_header(file)
     end = 0
-    for name, tensor in header.items():
-        if name == "__metadata__":
-            continue
+    for name, tensor in tensors.items():
         start, stop = tensor["data_offsets"]
         bits = _BITS.get(tensor["dtype"])
         if bits is not None and (stop - start) * 8 != math.prod(tensor["shape"]) * bits:

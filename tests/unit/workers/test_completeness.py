@@ -1,0 +1,59 @@
+"""A checkpoint that lacks parameters must not be measured: engines may load it all the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from workers.completeness import architecture_parameters, check_complete
+from workers.errors import ModelError
+
+
+def small_llama(folder: Path, *, tied: bool) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=tied,
+    )
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_whole_checkpoint_passes(tmp_path: Path, *, tied: bool) -> None:
+    model = small_llama(tmp_path, tied=tied)
+    check_complete(tmp_path)
+    assert architecture_parameters(tmp_path) == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("tensor", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight", "model.norm.weight"])
+def test_a_missing_tensor_is_the_models_failure(tmp_path: Path, tensor: str) -> None:
+    small_llama(tmp_path, tied=False)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors[tensor]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"holds [\d,]+ of the [\d,]+ parameters"):
+        check_complete(tmp_path)
+
+
+def test_a_quantized_checkpoint_is_left_to_the_engine(tmp_path: Path) -> None:
+    small_llama(tmp_path, tied=True)
+    config = json.loads((tmp_path / "config.json").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "awq"}}))
+    save_file({}, tmp_path / "model.safetensors")
+    check_complete(tmp_path)
+
+
+def test_an_architecture_that_transformers_does_not_know_is_left_to_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "from-another-world"}))
+    save_file({}, tmp_path / "model.safetensors")
+    check_complete(tmp_path)
