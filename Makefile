@@ -32,7 +32,7 @@ demo: $(READY)  ## From submitted results to signed badges, on this machine. KEE
 
 test: $(READY)  ## Run the tests. What this machine lacks is skipped with a reason.
 	@echo "reprofarm: running the tests"
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
 
 lint: $(READY)  ## Format, lint, types and import contract.
 	@$(BIN)/ruff format --check .

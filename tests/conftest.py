@@ -32,6 +32,16 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files over the processes of a parallel run, with all that starts a real engine in one of them.
+
+    Two engines at once would only fight over the cores.
+    """
+    for item in items:
+        group = "engine" if item.get_closest_marker("e2e") else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real benchmark files and results that lies beside the project, not in it."""
