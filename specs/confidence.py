@@ -1,52 +1,60 @@
 """Bounds on the score of a full run from a random part of its samples.
 
-Anytime-valid: the bounds hold at every sample count at once, so it does not matter when, or how often, one looks.
+Anytime-valid: they hold at every sample count at once, so it does not matter when, or how often, one looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import log
+from collections.abc import Callable
 
 import numpy as np
-from scipy.special import betaln, gammaln
 
+from specs.band import Floats, log_mixture
 from specs.verdict import Interval
 
+STAKES = 8
+"""How many sizes of stake share the wealth; each is best at another number of samples."""
 
-def interval_for_full_run(scores: Sequence[float], population: int, alpha: float, claimed: float) -> Interval | None:
-    """Bounds on the mean of all `population` scores, from `scores` drawn without replacement in random order.
+LARGEST_LOSS = 0.9
+TYPICAL_VARIANCE = 0.2
+PRECISION_STEPS = 30
+"""Halvings: far below one sample."""
 
-    For 0/1 scores, by the prior-posterior-ratio martingale (Waudby-Smith and Ramdas, "Confidence sequences for
-    sampling without replacement", 2020, Theorem 2.1) over the number right K of N: K stays in the set while
-    prior(K)/posterior(K) < 1/alpha. The ratio is the marginal likelihood of the sample over its hypergeometric
-    likelihood under K. The prior, beta-binomial around the claim, moves only how soon a claim is decided.
 
-    None for scores other than 0 and 1, for which this says nothing.
+def bounds_on_full_run(scores: Floats, population: int, alpha: float, offsets: Floats, reach: Floats) -> Interval:
+    """A confidence sequence for the mean of all `population` scores, at its latest point.
+
+    `scores` (n,) in [0, 1] were drawn without replacement in random order. By a hedged betting test (Waudby-Smith and
+    Ramdas, "Estimating means of bounded random variables by betting", 2024, sections 4.4 and 5) with stakes that are
+    fixed beforehand, so that its wealth against a mean grows with the distance of that mean: what remains is an
+    interval. `offsets` (n,) and `reach` (n,) are the bettor's, for its control variate; zeros and ones without.
     """
-    values = np.asarray(scores, dtype=float)
-    if not np.isin(values, (0.0, 1.0)).all():
-        return None
-    n, right = len(values), int(values.sum())
-    k = np.arange(population + 1)
-    # Half of the mass near the claim, half spread evenly.
-    weight = 20.0
-    near = _log_beta_binomial(k, population, 1 + weight * claimed, 1 + weight * (1 - claimed))
-    prior = np.logaddexp(near, _log_beta_binomial(k, population, 1.0, 1.0)) - log(2)
-    likelihood = _log_choose(k, right) + _log_choose(population - k, n - right) - _log_choose(population, n)
-    marginal = np.logaddexp.reduce(prior + likelihood)
-    inside = k[likelihood > marginal + log(alpha)]
-    return Interval(low=float(inside.min()) / population, high=float(inside.max()) / population)
+    n = len(scores)
+    before = np.concatenate([[0.0], np.cumsum(scores)])
+    left = population - np.arange(n)
+    least, most = before[-1], before[-1] + population - n
+    needed = np.log(2 / alpha)
+    at = np.geomspace(30, 2 * population + 30, STAKES)[:, None]
+    stakes = np.minimum(np.sqrt(2 * needed / (TYPICAL_VARIANCE * at)), LARGEST_LOSS / reach)
+
+    def refuted(total: float, direction: float) -> bool:
+        surprise = scores - offsets - (total - before[:-1]) / left
+        # Rounding may take a total at its certain bound a hair beyond what a stake allows for.
+        wealth = np.log(np.maximum(1 + direction * stakes * surprise, 1e-12)).sum(axis=1)
+        return bool(log_mixture(wealth) >= needed + np.log(STAKES))
+
+    # The total against which neither direction has anything to say.
+    centre = np.sum(scores - offsets + before[:-1] / left) / np.sum(1 / left) if n else population / 2
+    centre = min(max(centre, least), most)
+    low, high = _last_refuted(least, centre, refuted, 1.0), _last_refuted(most, centre, refuted, -1.0)
+    return Interval(low=max(0.0, low / population), high=min(1.0, high / population))
 
 
-def _log_choose(n: np.ndarray | int, r: int) -> np.ndarray:
-    n = np.asarray(n, dtype=float)
-    # -inf where there are fewer than r to choose from: that K is impossible.
-    with np.errstate(invalid="ignore"):
-        value = gammaln(n + 1) - gammaln(r + 1) - gammaln(n - r + 1)
-    return np.where(n >= r, value, -np.inf)
-
-
-def _log_beta_binomial(k: np.ndarray, n: int, a: float, b: float) -> np.ndarray:
-    choose = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return np.asarray(choose + betaln(k + a, n - k + b) - betaln(a, b))
+def _last_refuted(bound: float, centre: float, refuted: Callable[[float, float], bool], direction: float) -> float:
+    """Where, on the way from a certain bound to the centre, totals stop being refuted."""
+    if not refuted(bound, direction):
+        return float(bound)
+    for _ in range(PRECISION_STEPS):
+        middle = (bound + centre) / 2
+        bound, centre = (middle, centre) if refuted(middle, direction) else (bound, middle)
+    return float(bound)

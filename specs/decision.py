@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from specs.confidence import interval_for_full_run
 from specs.measurement import Measurement
 from specs.policy import TaskRules, VerificationRules
-from specs.verdict import Comparison, Interval, Outcome, Verdict
+from specs.sequential import ClaimedScore, Finding, Predictor, SequentialDecider, StoppingRule
+from specs.verdict import Comparison, Outcome, Verdict
 
 
 def tolerance_for(claimed: float, population: int, rules: TaskRules) -> float:
@@ -21,13 +21,30 @@ def tolerance_for(claimed: float, population: int, rules: TaskRules) -> float:
     return max(0.01, 1.96 * math.sqrt(claimed * (1 - claimed) / population))
 
 
-def decide(claimed: float, tolerance: float, measurement: Measurement, rules: VerificationRules) -> Verdict:
+def decide(
+    claimed: float,
+    tolerance: float,
+    measurement: Measurement,
+    rules: VerificationRules,
+    predictors: tuple[Predictor, ...] = (),
+) -> Verdict:
     """Judge a claimed proportion against a completed run.
 
-    With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, an interval that
-    covers the full run's score with probability 1 − alpha has to lie wholly inside or wholly outside the tolerance.
+    With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
+    which a run may stop early decide (`specs.sequential`), fed with the measured scores anew: their answer differs
+    from the full run's with probability alpha at most. `predictors` are those that the run was stopped by.
     """
-    bounds = _bounds(claimed, measurement, rules.alpha)
+    rule = StoppingRule(
+        claims=(ClaimedScore(claimed=claimed, tolerance=tolerance),),
+        population=measurement.population,
+        alpha=rules.alpha,
+        minimum_samples=rules.minimum_samples,
+        maximum_failed_fraction=rules.maximum_failed_fraction,
+        predictors=predictors,
+    )
+    decider = SequentialDecider(rule)
+    decider.feed(measurement.sample_scores)
+    (finding,) = decider.findings()
     comparison = Comparison(
         claimed=claimed,
         reproduced=measurement.score,
@@ -36,25 +53,16 @@ def decide(claimed: float, tolerance: float, measurement: Measurement, rules: Ve
         alpha=rules.alpha,
         samples_used=len(measurement.scored),
         population=measurement.population,
-        interval=bounds,
+        interval=finding.interval if measurement.scored else None,
         truncated=measurement.truncated,
         unparsed=measurement.unparsed,
         failed=measurement.failed,
     )
-    outcome, reason = _outcome(comparison, rules)
+    outcome, reason = _outcome(comparison, finding, rules)
     return Verdict(outcome=outcome, reason=reason, comparison=comparison)
 
 
-def _bounds(claimed: float, measurement: Measurement, alpha: float) -> Interval | None:
-    scores = measurement.scored
-    if not scores or measurement.score is None:
-        return None
-    if len(scores) == measurement.population:
-        return Interval(low=measurement.score, high=measurement.score)
-    return interval_for_full_run(scores, measurement.population, alpha, claimed)
-
-
-def _outcome(found: Comparison, rules: VerificationRules) -> tuple[Outcome, str]:
+def _outcome(found: Comparison, finding: Finding, rules: VerificationRules) -> tuple[Outcome, str]:
     attempted = found.samples_used + found.failed
     if found.failed > rules.maximum_failed_fraction * attempted:
         return Outcome.INCONCLUSIVE, f"{found.failed} of {attempted} samples failed and have no score"
@@ -68,14 +76,12 @@ def _outcome(found: Comparison, rules: VerificationRules) -> tuple[Outcome, str]
             f"; all {found.population} samples would give {found.interval.low:.2%} to {found.interval.high:.2%}"
             f" (alpha {found.alpha})"
         )
-    low, high = found.interval.low - found.claimed, found.interval.high - found.claimed
-    # A claim on the band's edge matches; 1e-12 absorbs what float subtraction adds to an exact difference.
-    edge = found.tolerance + 1e-12
-    if -edge <= low and high <= edge:
-        return Outcome.VERIFIED, f"{measured}, within the tolerance of {_points(found.tolerance)}"
-    if low > edge or high < -edge:
-        return Outcome.MISMATCH, f"{measured}, outside the tolerance of {_points(found.tolerance)}"
-    return Outcome.INCONCLUSIVE, f"{measured}: neither inside nor outside the tolerance of {_points(found.tolerance)}"
+    tolerance = f"the tolerance of {_points(found.tolerance)}"
+    if finding.decision == "verified":
+        return Outcome.VERIFIED, f"{measured}, within {tolerance}"
+    if finding.decision == "mismatch":
+        return Outcome.MISMATCH, f"{measured}, outside {tolerance}"
+    return Outcome.INCONCLUSIVE, f"{measured}: neither inside nor outside {tolerance}"
 
 
 def _points(difference: float) -> str:
