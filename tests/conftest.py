@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # A slow or busy machine is no failure of a property.
 hypothesis.settings.register_profile("reprofarm", deadline=None)
@@ -32,16 +33,19 @@ def pytest_runtest_makereport(
     return report
 
 
-# First, because xdist reads the groups in the same hook.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the files over the processes of a parallel run, with all that starts a real engine in one of them.
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each process of a parallel run whole files, and one of them all that start a real engine.
 
     Two engines at once would only fight over the cores.
     """
-    for item in items:
-        group = "engine" if item.get_closest_marker("e2e") else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Have xdist use it."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
