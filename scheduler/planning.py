@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Run, admit
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, now
+from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
 from scheduler.hub import Hub, Missing
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, move_claim
@@ -96,13 +96,12 @@ def _benchmark_facts(database: Database, hub: Hub, claim: Claim) -> BenchmarkFac
         row = session.get(Benchmark, dataset_id)
     if row is None or row.revision is None:
         return BenchmarkFacts(watched=False, revision=None, spec=None, gated=False, has_percent=False)
-    revision, text = row.revision, None
-    try:
-        if claim.dataset_revision is not None:
-            revision = hub.commit_of(dataset_id, claim.dataset_revision)
+    revision, text = claim.dataset_revision or row.revision, None
+    # A revision that the dataset does not have is one without an eval.yaml.
+    with suppress(Missing):
+        if not _is_known(database, dataset_id, revision):
+            revision = hub.commit_of(dataset_id, revision)
         text = spec_text(database, hub, dataset_id, revision)
-    except Missing:
-        revision = claim.dataset_revision or revision
     return BenchmarkFacts(
         watched=True,
         revision=revision,
@@ -110,6 +109,12 @@ def _benchmark_facts(database: Database, hub: Hub, claim: Claim) -> BenchmarkFac
         gated=row.gated,
         has_percent=row.has_percent,
     )
+
+
+def _is_known(database: Database, dataset_id: str, revision: str) -> bool:
+    """Whether it is a commit whose spec was read before, which spares a request."""
+    with database.reading() as session:
+        return session.get(SpecFile, (dataset_id, revision)) is not None
 
 
 def _carry_out(

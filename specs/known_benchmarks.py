@@ -1,8 +1,8 @@
 """Facts about a few published benchmarks, for checking files without asking the Hub.
 
 Only `reprofarm check` uses them, and only to warn: the farm itself reads the benchmark's eval.yaml. Task ids are those
-of the published eval.yaml files in September 2026; for lukaemon/bbh, which has none, the configurations of the dataset
-(the tasks of Suzgun et al., "Challenging BIG-Bench tasks", 2022).
+of the copies of published eval.yaml files in the test data; for lukaemon/bbh, which has none, the tasks of Suzgun et
+al., "Challenging BIG-Bench tasks", 2022, as its configurations are named.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""Planning against a live local Hub: pinned revisions, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from deploy.localhub.commits import CommitText
+from scheduler.database.tables import Reproduction
+from scheduler.machine import ClaimState
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK, MODEL = "acme/capitals", "tiny/model"
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path) as plane:
+        yield plane
+
+
+def pinned(revision: str, value: float) -> str:
+    dataset = f"{{id: {BENCHMARK}, task_id: capitals, revision: '{revision}'}}"
+    return f"- dataset: {dataset}\n  value: {value}\n  notes: at {value}\n"
+
+
+def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    benchmark = add_benchmark(hub, BENCHMARK)
+    old = farm.hub.benchmark(BENCHMARK).revision
+    other = EVAL_YAML.replace("name: Capitals", "name: Capital cities").encode()
+    hub.commit(benchmark, {"eval.yaml": other}, CommitText("Rename", "acme"))
+    new = farm.hub.benchmark(BENCHMARK).revision
+    submit(hub, add_model(hub, MODEL), pinned(old, 50.0) + pinned("main", 60.0) + pinned(new, 70.0))
+    farm.scan()
+    farm.plan()
+    with farm.database.reading() as session:
+        runs = session.scalars(select(Reproduction)).all()
+    assert {run.dataset_revision for run in runs} == {old, new}
+    assert len({run.spec_sha256 for run in runs}) == 2
+    assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
+
+
+def test_a_revision_that_does_not_exist_is_unsupported_and_named(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    submit(hub, add_model(hub, MODEL), pinned("f" * 40, 50.0))
+    farm.scan()
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.DECIDED
+    assert claim.reason.startswith("unsupported: ")
+    assert "f" * 40 in claim.reason
+
+
+def test_many_claims_on_one_known_revision_cost_no_request_each(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    head = farm.hub.benchmark(BENCHMARK).revision
+    submit(hub, add_model(hub, MODEL), "".join(pinned(head, 50.0 + n) for n in range(20)))
+    farm.scan()
+    del farm.served.requests[:]
+    farm.plan()
+    assert farm.served.requests == []
+    assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
