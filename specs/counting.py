@@ -6,6 +6,8 @@ import numpy as np
 
 from specs.band import Floats, Hypotheses, certainties, log_mixture
 
+HALF_LOG_TWO_PI = 0.5 * np.log(2 * np.pi)
+
 
 class Counts:
     """Tests a claim on 0/1 scores drawn without replacement in random order.
@@ -23,26 +25,32 @@ class Counts:
     def __init__(self, tests: Hypotheses, population: int) -> None:
         self._tests = tests
         self._population = float(population)
+        self._whole_edges = self._log_orders(tests.edges, 0.0, 0.0)
+        whole = self._log_orders(tests.alternatives, 0.0, 0.0)
+        self._whole_alternatives = np.where(np.isfinite(whole), whole + tests.log_weights, -np.inf)
 
     def log_wealth(self, right: Floats, wrong: Floats) -> Floats:
         """(B, T, J) of each alternative, weighted, after `right` and `wrong` answers; each (B, 1), or (B, T) by test.
 
         Meaningless where arithmetic has already settled a test: see `band.certainties`.
         """
-        tests = self._tests
-        hypothesis = self._log_probability(tests.edges, right, wrong)
-        alternatives = self._log_probability(tests.alternatives, right[..., None], wrong[..., None])
-        settled = ~np.isfinite(hypothesis)
-        return np.asarray(alternatives + tests.log_weights - np.where(settled, 0.0, hypothesis)[:, :, None])
+        edges = self._log_orders(self._tests.edges, right, wrong)
+        alternatives = self._log_orders(self._tests.alternatives, right[..., None], wrong[..., None])
+        open_ = np.isfinite(edges)
+        hypothesis = np.where(open_, self._whole_edges, 0.0) - np.where(open_, edges, 0.0)
+        return np.asarray(self._whole_alternatives - alternatives - hypothesis[:, :, None])
 
     def log_evidence(self, right: Floats, wrong: Floats) -> Floats:
         """(B, T) log wealth of each test; +inf where its hypothesis has become impossible."""
         certain = certainties(self._tests, right, self._population - right - wrong)
         return np.where(certain == 0, log_mixture(self.log_wealth(right, wrong)), certain)
 
-    def _log_probability(self, totals: Floats, right: Floats, wrong: Floats) -> Floats:
-        """Of drawing that sequence where `totals` of the population are right, but for what all totals share."""
-        return _log_falling(totals, right) + _log_falling(self._population - totals, wrong)
+    def _log_orders(self, totals: Floats, right: Floats | float, wrong: Floats | float) -> Floats:
+        """Log of k!·m! for the k right and m wrong answers left, +inf where one is fewer than none.
+
+        What was drawn has a probability in inverse proportion to it, so only its growth from the start matters.
+        """
+        return _log_factorial(totals - right) + _log_factorial(self._population - totals - wrong)
 
 
 def stopping_bounds(tests: Hypotheses, population: int, drawn: Floats) -> Floats:
@@ -64,18 +72,16 @@ def stopping_bounds(tests: Hypotheses, population: int, drawn: Floats) -> Floats
     return np.where(upward, low, drawn[:, None] - low)
 
 
-def _log_falling(start: Floats, count: Floats) -> Floats:
-    """Log of start·(start − 1)·…, `count` factors; −inf where a factor is not positive."""
-    left = start - count + 1
-    possible = (left > 0) & (start + 1 > 0)
-    whole, rest = np.where(possible, start + 1, 1.0), np.where(possible, left, 1.0)
-    return np.where(possible, _log_gamma(whole) - _log_gamma(rest), -np.inf)
+def _log_factorial(x: Floats) -> Floats:
+    """Log of the gamma function of x + 1, to 1e-11; +inf for x ≤ −1.
 
-
-def _log_gamma(x: Floats) -> Floats:
-    """Log of the gamma function for x > 0, to 1e-11 relative (Stirling's series, Abramowitz and Stegun 6.1.41)."""
-    product = x * (x + 1) * (x + 2) * (x + 3) * (x + 4) * (x + 5) * (x + 6) * (x + 7)
+    Stirling's series (Abramowitz and Stegun, 6.1.41) from x + 8 on. NumPy has none, and this alone would need SciPy.
+    """
+    possible = x > -1
+    x = np.where(possible, x, 0.0)
+    below = (x + 1) * (x + 2) * (x + 3) * (x + 4) * (x + 5) * (x + 6) * (x + 7)
     y = x + 8
     square = 1 / (y * y)
     series = (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680))) / y
-    return np.asarray((y - 0.5) * np.log(y) - y + 0.5 * np.log(2 * np.pi) + series - np.log(product))
+    value = (y - 0.5) * np.log(y) - y + HALF_LOG_TWO_PI + series - np.log(below)
+    return np.where(possible, value, np.inf)

@@ -34,11 +34,13 @@ def decide(
     which a run may stop early decide (`specs.sequential`), fed with the measured scores anew: their answer differs
     from the full run's with probability alpha at most. `predictors` are those that the run was stopped by.
     """
+    complete = len(measurement.sample_scores) == measurement.population
     rule = StoppingRule(
         claims=(ClaimedScore(claimed=claimed, tolerance=tolerance),),
         population=measurement.population,
         alpha=rules.alpha,
-        minimum_samples=rules.minimum_samples,
+        # A run that went on to the end is judged by all of it, wherever it could have stopped.
+        minimum_samples=measurement.population if complete else rules.minimum_samples,
         maximum_failed_fraction=rules.maximum_failed_fraction,
         predictors=predictors,
     )

@@ -139,12 +139,12 @@ class SequentialDecider:
             self._refuted_at[test] = places[refutes[:, test].argmax()] + 1
         self._values = np.concatenate([self._values, values])
         self._decide(self.seen + 1)
-        self.seen = len(self._values)
-        if self.seen == self.rule.population:
+        answered_at = [decided[1] for decided in self._decided if decided]
+        if len(answered_at) == len(self._decided):
+            self._values = self._values[: max(answered_at)]
+        elif len(self._values) == self.rule.population:
             self._decided = [self._full_run(claim) for claim in self.rule.claims]
-        elif self.settled:
-            self.seen = max(decided[1] for decided in self._decided if decided)
-            self._values = self._values[: self.seen]
+        self.seen = len(self._values)
 
     def _log_evidence(self, places: Places, scores: Floats) -> Floats:
         if self._bettor is not None:

@@ -1,0 +1,1 @@
+"""Figures and pictures that the documents show, each made by a command."""
