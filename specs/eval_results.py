@@ -46,8 +46,11 @@ class SubmittedResult(Contract):
 
 
 def is_result_path(path: str) -> bool:
-    """Whether a file of a model repo holds results: `.eval_results/*.yaml`; `.yml` is read too."""
-    return re.fullmatch(r"\.eval_results/[^/]+\.ya?ml", path) is not None and is_clean(path)
+    """Whether a file of a model repo holds results: `.eval_results/*.yaml`; `.yml` is read too.
+
+    Names that no file system would take (over 255 characters) do not count.
+    """
+    return re.fullmatch(r"\.eval_results/[^/]{1,250}\.ya?ml", path) is not None and is_clean(path)
 
 
 @dataclass(frozen=True)

@@ -166,15 +166,15 @@ class Claim(Table):
     dataset_id: Mapped[str | None] = mapped_column(String(200))
     """None, like all that follows, where the entry could not be read."""
 
-    dataset_revision: Mapped[str | None] = mapped_column(String(100))
+    dataset_revision: Mapped[str | None] = mapped_column(String(200))
     """As the claim pins it; None means whatever the benchmark is now."""
 
     task_id: Mapped[str | None] = mapped_column(String(200))
     value: Mapped[float | None]
     """As written, in the benchmark's scale."""
 
-    notes: Mapped[str | None] = mapped_column(String(1000))
-    source_url: Mapped[str | None] = mapped_column(String(2000))
+    notes: Mapped[str | None] = mapped_column(String(2000))
+    source_url: Mapped[str | None] = mapped_column(String(2048))
     warnings: Mapped[list[Any]] = mapped_column(default=list)
 
     state: Mapped[ClaimState] = mapped_column(String(20), default=ClaimState.SUBMITTED)

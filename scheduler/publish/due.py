@@ -21,10 +21,13 @@ from scheduler.retrying import retry_delay_seconds
 from specs.attestation import verify
 from specs.errors import HubAway, NoAccess, TokenError
 from specs.measurement import Measurement
+from specs.text import clean
 
 log = logging.getLogger(__name__)
 
 PUBLISHED_AT_ONCE = 50
+
+MAX_REASON_CHARS = 1000
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _conclude(farm: Farm, claim_id: str, result: Published | _Again) -> None:
     with farm.database.transaction() as session:
         row = session.get_one(Row, claim_id)
         row.tries += 1
-        row.reason = result.reason
+        row.reason = clean(result.reason, MAX_REASON_CHARS)
         if isinstance(result, _Again):
             row.due_at = now() + timedelta(seconds=max(result.seconds, retry_delay_seconds(row.tries)))
             return

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, ResultFile, new_id, now
 from scheduler.machine import ClaimState
-from scheduler.record import add_event, move_claim
+from scheduler.record import MAX_REASON_CHARS, add_event, move_claim
 from specs.eval_results import ResultEntry, SubmittedResult
 from specs.submission import SubmissionStatus
+from specs.text import clean
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _add(session: Session, place: Place, path: str, slot: str, entry: ResultEntr
         **_facts(entry.claim),
     )
     if entry.claim is None:
-        claim.state, claim.reason = ClaimState.REJECTED, "; ".join(entry.reasons)
+        claim.state, claim.reason = ClaimState.REJECTED, clean("; ".join(entry.reasons), MAX_REASON_CHARS)
     else:
         claim.state, claim.reason = ClaimState.SUBMITTED, f"found in {path} on {place.ref}"
     session.add(claim)

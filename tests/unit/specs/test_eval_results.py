@@ -178,7 +178,16 @@ def test_result_files_are_yaml_files_of_their_folder(path: str) -> None:
     assert is_result_path(path)
 
 
-@pytest.mark.parametrize("path", [".eval_results/x.md", "x.yaml", ".eval_results/a/x.yaml", ".eval_results/../x.yaml"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".eval_results/x.md",
+        "x.yaml",
+        ".eval_results/a/x.yaml",
+        ".eval_results/../x.yaml",
+        f".eval_results/{'x' * 300}.yaml",
+    ],
+)
 def test_other_files_are_no_result_files(path: str) -> None:
     assert not is_result_path(path)
 
