@@ -30,10 +30,10 @@ HIGH, LOW, BELOW, BELOW_HALF, ABOVE, ABOVE_HALF = range(TESTS)
 VERIFIED_BY = ((HIGH, LOW),)
 MISMATCH_BY = ((BELOW, BELOW_HALF), (ABOVE, ABOVE_HALF))
 
-# Each constant below: docs/decisions/0005-what-the-tests-bet-on.md. None of them can make a verdict wrong.
+# Each constant below: docs/decisions/0006-what-the-tests-bet-on.md. None of them can make a verdict wrong.
 USUAL, RARE = 0.95, 0.4
 ALTERNATIVES = 21
-NEAR_WEIGHT, NEAR_WIDTH = 0.9, 0.1
+NEAR_WEIGHT, NEAR_WIDTH, NEAR_SHIFT = 0.95, 0.05, 0.1
 NEAREST, FARTHEST = 0.5, 0.25
 EDGE = 1e-12
 """A claim on the band's edge matches; this absorbs what float subtraction adds to an exact difference."""
@@ -66,11 +66,10 @@ class Hypotheses:
 def hypotheses(claimed: float, tolerance: float, population: int, alpha: float) -> Hypotheses:
     """The six tests of one claim, in the order of the table above. Scores are proportions, alpha that of the answer."""
     low, high = claimed - tolerance - EDGE, claimed + tolerance + EDGE
-    inside = _inside(claimed, tolerance)
     below, above = _beyond(low, tolerance), _beyond(1 - high, tolerance)
     rows = [
-        _test(high, 1.0, *inside, population, alpha),
-        _test(low, -1.0, *inside, population, alpha),
+        _test(high, 1.0, *_inside(claimed, tolerance, NEAR_SHIFT), population, alpha),
+        _test(low, -1.0, *_inside(claimed, tolerance, -NEAR_SHIFT), population, alpha),
         _test(low, 1.0, low - below[0], below[1], population, USUAL * alpha),
         _test(claimed, 1.0, low - below[0], below[1], population, RARE * alpha),
         _test(high, -1.0, high + above[0], above[1], population, (1 - RARE) * alpha),
@@ -110,10 +109,13 @@ def log_mixture(log_wealth: Floats) -> Floats:
         return np.asarray(finite + np.log(np.exp(log_wealth - finite[..., None]).sum(axis=-1)))
 
 
-def _inside(claimed: float, tolerance: float) -> tuple[Floats, Floats]:
-    """Scores within the band, most of the weight near the claim."""
+def _inside(claimed: float, tolerance: float, shift: float) -> tuple[Floats, Floats]:
+    """Scores within the band, most of the weight near the claim, on the side of the edge to be refuted.
+
+    Where the answers so far lie on the other side, that edge is refuted soon enough: the other one keeps them waiting.
+    """
     scores = np.linspace(max(0.0, claimed - tolerance), min(1.0, claimed + tolerance), ALTERNATIVES)
-    near = np.exp(-0.5 * ((scores - claimed) / (NEAR_WIDTH * tolerance)) ** 2)
+    near = np.exp(-0.5 * (((scores - claimed) / tolerance - shift) / NEAR_WIDTH) ** 2)
     return scores, NEAR_WEIGHT * near / near.sum() + (1 - NEAR_WEIGHT) / ALTERNATIVES
 
 

@@ -20,7 +20,7 @@ from specs.band import Floats, Hypotheses, certainties, log_mixture
 
 Places = NDArray[np.int64]
 
-# Each constant: docs/decisions/0006-how-bets-are-sized.md. None of them can make a verdict wrong.
+# Each constant: docs/decisions/0007-how-bets-are-sized.md. None of them can make a verdict wrong.
 PRIOR_SAMPLES = 20.0
 """Weight of the claim in the running mean that residuals are taken from, in samples."""
 

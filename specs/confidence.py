@@ -12,6 +12,7 @@ import numpy as np
 from specs.band import Floats, log_mixture
 from specs.verdict import Interval
 
+# docs/decisions/0008-the-interval-that-is-shown.md
 STAKES = 8
 """How many sizes of stake share the wealth; each is best at another number of samples."""
 

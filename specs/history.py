@@ -13,7 +13,7 @@ SampleId = int | str
 Scores = Mapping[SampleId, float | None]
 """Of one earlier run: score by sample id; absent or None where it has none. Proportions."""
 
-# Each constant: docs/decisions/0006-how-bets-are-sized.md. None of them can make a verdict wrong.
+# Each constant: docs/decisions/0007-how-bets-are-sized.md. None of them can make a verdict wrong.
 LARGEST_COLUMNS = 12
 """Earlier runs that get a slope of their own; all of them count in the difficulty."""
 

@@ -49,7 +49,7 @@ def test_wealth_against_a_true_hypothesis_does_not_grow(
 
 
 def test_no_order_of_a_small_population_is_judged_wrongly_more_often_than_alpha() -> None:
-    size, right, alpha = 12, 8, 0.1
+    size, right, alpha = 12, 8, 0.3
     tests = hypotheses(0.4, 0.2, size, alpha)
     bounds = stopping_bounds(tests, size, np.arange(1, size, dtype=np.float64))
     # 8 of 12 lie above the band, so a verdict of verified would be wrong.
