@@ -24,6 +24,7 @@ SMALLEST_OVERLAP = 50
 """An earlier run with fewer of the samples scored says too little."""
 
 MIDDLE = 0.5
+DECIMALS = 4
 
 
 def from_earlier_runs(order: Sequence[SampleId], runs: Sequence[Scores]) -> tuple[Predictor, ...]:
@@ -42,8 +43,7 @@ def from_earlier_runs(order: Sequence[SampleId], runs: Sequence[Scores]) -> tupl
     ease = np.clip(MIDDLE + columns.sum(axis=1) / (seen + SHRINKAGE) / 2, 0, 1)
     single = np.clip(MIDDLE + columns[:, :LARGEST_COLUMNS] / 2, 0, 1)
     # A slope of 2 undoes the halving.
-    runs_own = (Predictor(values=tuple(column.tolist()), slope=0.0) for column in single.T)
-    return (Predictor(values=tuple(ease.tolist()), slope=2.0), *runs_own)
+    return (_predictor(ease, 2.0), *(_predictor(column, 0.0) for column in single.T))
 
 
 def from_same_claim(order: Sequence[SampleId], run: Scores, others: Sequence[Scores] = ()) -> tuple[Predictor, ...]:
@@ -59,6 +59,11 @@ def from_same_claim(order: Sequence[SampleId], run: Scores, others: Sequence[Sco
         raise ValueError("a run to pair with has a score for every sample")
     pair = Predictor(values=tuple(float(score or 0.0) for score in scores), slope=1.0)
     return (pair, *(each.model_copy(update={"slope": 0.0}) for each in from_earlier_runs(order, others)))
+
+
+def _predictor(values: Floats, slope: float) -> Predictor:
+    # These travel to the worker as text.
+    return Predictor(values=tuple(np.round(values, DECIMALS).tolist()), slope=slope)
 
 
 def _centred(order: Sequence[SampleId], runs: Sequence[Scores]) -> Floats:
