@@ -8,9 +8,8 @@ from pathlib import Path
 
 from fsspec.core import url_to_fs
 
+from specs.evidence import path_in_store
 from specs.measurement import Evidence
-
-SUFFIX = ".eval"
 
 
 def store(log: Path, url: str) -> Evidence:
@@ -25,7 +24,7 @@ def store(log: Path, url: str) -> Evidence:
             digest.update(block)
     evidence = Evidence(sha256=digest.hexdigest(), size_bytes=log.stat().st_size)
     files, root = url_to_fs(url)
-    target = f"{root.rstrip('/')}/{evidence.sha256[:2]}/{evidence.sha256}{SUFFIX}"
+    target = f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}"
     if files.exists(target) and files.size(target) == evidence.size_bytes:
         return evidence
     # Object stores show a file when it is whole; a file system does so by a rename.
