@@ -12,8 +12,9 @@ from pydantic import Field
 from specs.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.generation import GenerationSettings
 from specs.model import Contract
-from specs.policy import EngineRules, JudgeEndpoint, Policy, PoolRules, Scale, TaskRules, VerificationRules
+from specs.policy import EngineRules, JudgeEndpoint, Mode, Policy, PoolRules, Scale, VerificationRules
 from specs.scale import as_proportion
+from specs.stopping import LEAST_TOLERANCE, NORMAL_95
 from specs.text import clean
 
 AUTHOR_PRIORITY = 20
@@ -34,8 +35,13 @@ class Rules(Contract):
     claimed: float
     """The claimed value as a proportion."""
 
-    task: TaskRules
-    verification: VerificationRules
+    tolerance: float | None
+    """Absolute, as a proportion; None is `specs.stopping.tolerance_for` of the samples that there turn out to be."""
+
+    tolerance_source: Literal["policy", "measured", "chance"]
+    spread: float | None
+    """Standard deviation of the difference between two honest full runs, as measured; None where it is not known."""
+
     policy_sha256: str
 
 
@@ -47,6 +53,13 @@ class RunSettings(Contract):
     generation: GenerationSettings
     epochs: int | None
     sample_limit: int | None
+    mode: Mode
+    alpha: float
+    minimum_samples: int
+    maximum_failed_fraction: float
+    history: bool
+    """Whether earlier runs may predict answers."""
+
     allow_self_judge: bool
     judges: dict[str, JudgeEndpoint]
 
@@ -73,6 +86,8 @@ class BenchmarkFacts:
 
     gated: bool
     has_percent: bool
+    spread: float | None = None
+    """What the noise ledger says of two honest full runs: the standard deviation of their difference, a proportion."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +158,11 @@ def admit(
         generation=rules.generation,
         epochs=rules.epochs,
         sample_limit=rules.sample_limit,
+        mode=rules.mode,
+        alpha=rules.alpha,
+        minimum_samples=rules.minimum_samples,
+        maximum_failed_fraction=rules.maximum_failed_fraction,
+        history=rules.history,
         allow_self_judge=policy.judges.allow_self,
         judges=judges,
     )
@@ -214,20 +234,34 @@ def _smallest_pool(model: ModelFacts, policy: Policy) -> PoolRules | Refused:
     return min(fitting, key=lambda pool: pool.capacity_gib)
 
 
-def _judged_by(claim: ClaimFacts, benchmark: BenchmarkFacts, rules: TaskRules, policy: Policy) -> Rules | Refused:
+def _judged_by(
+    claim: ClaimFacts, benchmark: BenchmarkFacts, rules: VerificationRules, policy: Policy
+) -> Rules | Refused:
     scale: Scale = rules.scale or ("percent" if benchmark.has_percent else "fraction")
     source: Literal["policy", "leaderboard"] = "policy" if rules.scale else "leaderboard"
     claimed = as_proportion(claim.value, scale)
     if claimed is None:
         return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
+    tolerance, tolerance_source = _tolerance(rules, benchmark.spread)
     return Rules(
         scale=scale,
         scale_source=source,
         claimed=claimed,
-        task=rules,
-        verification=policy.verification,
+        tolerance=tolerance,
+        tolerance_source=tolerance_source,
+        spread=benchmark.spread,
         policy_sha256=policy.sha256,
     )
+
+
+def _tolerance(
+    rules: VerificationRules, spread: float | None
+) -> tuple[float | None, Literal["policy", "measured", "chance"]]:
+    if isinstance(rules.tolerance, float):
+        return rules.tolerance, "policy"
+    if rules.tolerance == "measured" and spread is not None:
+        return max(LEAST_TOLERANCE, NORMAL_95 * spread), "measured"
+    return None, "chance"
 
 
 def _key(

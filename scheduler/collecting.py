@@ -15,10 +15,14 @@ from scheduler.evidence import check_evidence
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import add_event, block_claim, give_verdict, move_reproduction
 from scheduler.retrying import CONSEQUENCES, Consequence, retry_delay_seconds
+from scheduler.stopping import stopping_of
+from specs.decision import population_of
 from specs.errors import EvidenceError
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report
 from specs.policy import Policy, RunRules
+from specs.sequential import SequentialDecider
+from specs.stopping import stopping_rule
 from specs.verdict import Outcome, Verdict
 
 IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
@@ -121,6 +125,7 @@ def _complete(session: Session, reproduction: Reproduction, measurement: Measure
     attempt.samples_done = attempt.samples_total = len(measurement.sample_ids)
     attempt.score = measurement.score
     reproduction.measurement = measurement.model_dump(mode="json")
+    reproduction.complete = len(measurement.sample_ids) == measurement.population
     reproduction.evidence_sha256, reproduction.evidence_bytes = evidence.sha256, evidence.size_bytes
     why = f"{len(measurement.scored)} of {measurement.population} samples scored"
     move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
@@ -171,7 +176,6 @@ def _trouble_with(evidence_url: str, message: Report) -> str | None:
 
 def _not_as_ordered(reproduction: Reproduction, message: Report) -> str | None:
     """Why the report is about something else than was ordered; None where it is not."""
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
     measured = message.measurement
     ordered: list[tuple[str, object, object]] = [
         ("model", reproduction.model_id, message.model.model_id),
@@ -183,9 +187,20 @@ def _not_as_ordered(reproduction: Reproduction, message: Report) -> str | None:
     ]
     if measured is not None:
         ordered.append(("seed", reproduction.seed, measured.circumstances.seed))
-        expected = min(settings.sample_limit or measured.population, measured.population)
-        ordered.append(("number of samples", expected, len(measured.sample_ids)))
+        ordered.append(("number of samples", _samples_due(reproduction, measured), len(measured.sample_ids)))
     for name, wanted, found in ordered:
         if wanted != found:
             return f"its {name} is {found!r}, ordered was {wanted!r}"
     return None
+
+
+def _samples_due(reproduction: Reproduction, measured: Measurement) -> int:
+    """How many samples the run had to count: up to where every claim had its answer, else all up to its limit."""
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    all_of_them = min(settings.sample_limit or measured.population, measured.population)
+    stopping = stopping_of(reproduction)
+    if stopping is None:
+        return all_of_them
+    decider = SequentialDecider(stopping_rule(stopping, population_of(measured)))
+    decider.feed(measured.sample_scores)
+    return decider.seen if decider.settled else all_of_them

@@ -5,24 +5,35 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from scheduler import outbox
-from scheduler.admission import Rules
+from scheduler.admission import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.record import give_verdict
-from specs.decision import decide, tolerance_for
+from scheduler.stopping import judged_by
+from specs.decision import decide
+from specs.linked_log import LinkedLogReading, held_against
 from specs.measurement import Measurement
 from specs.messages import CONTROL_QUEUE
-from specs.verdict import Outcome
+from specs.stopping import Stopping
+from specs.verdict import LinkedLogUse, Outcome
 
 SIGN = "scheduler.sign"
 """Celery task of the control queue; body: {"claim_id"}."""
 
 
 def judge_claim(session: Session, claim: Claim, reproduction: Reproduction) -> None:
-    """Give a planned claim the verdict that its completed reproduction supports, by the rules fixed at planning."""
+    """Give a planned claim the verdict that its completed reproduction supports, by the rules fixed before it ran."""
     measurement = Measurement.model_validate(reproduction.measurement, strict=False)
-    rules = Rules.model_validate(claim.rules, strict=False)
-    tolerance = tolerance_for(rules.claimed, measurement.population, rules.task)
-    verdict = decide(rules.claimed, tolerance, measurement, rules.verification)
+    mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
+    judged, stopping = judged_by(claim, reproduction)
+    verdict = decide(judged, stopping, measurement, mode, linked_log_use(claim, stopping, measurement))
     give_verdict(session, claim, verdict)
     if verdict.outcome is Outcome.VERIFIED:
         outbox.put(session, queue=CONTROL_QUEUE, task=SIGN, body={"claim_id": claim.claim_id})
+
+
+def linked_log_use(claim: Claim, stopping: Stopping, measurement: Measurement) -> LinkedLogUse | None:
+    """What became of the log that the claim links to; None where it links to none."""
+    if claim.linked_log is None:
+        return None
+    reading = LinkedLogReading.model_validate(claim.linked_log, strict=False)
+    return held_against(reading, stopping, measurement)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import distinct, func, or_, select
 from sqlalchemy.orm import Session
 
-from scheduler import outbox
+from scheduler import outbox, stopping
 from scheduler.admission import RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
@@ -79,6 +79,7 @@ def _send(session: Session, policy: Policy, pool: PoolRules, batch: list[Reprodu
     batch_id = new_id()
     look_again = now() + timedelta(seconds=policy.run.lease_seconds)
     for reproduction in batch:
+        stopping.fix(session, reproduction)
         reproduction.attempt += 1
         reproduction.batch_id = batch_id
         session.add(
@@ -101,6 +102,8 @@ def _send(session: Session, policy: Policy, pool: PoolRules, batch: list[Reprodu
 
 def _order(reproduction: Reproduction, policy: Policy) -> Order:
     settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    if reproduction.seed is None:
+        raise ValueError(f"reproduction {reproduction.reproduction_id} is sent out without a seed")
     return Order(
         ref=AttemptRef(reproduction_id=reproduction.reproduction_id, attempt=reproduction.attempt),
         task=TaskRef(
@@ -113,6 +116,7 @@ def _order(reproduction: Reproduction, policy: Policy) -> Order:
         seed=reproduction.seed,
         epochs=settings.epochs,
         sample_limit=settings.sample_limit,
+        stopping=stopping.stopping_of(reproduction),
         allow_self_judge=settings.allow_self_judge,
         judges=settings.judges,
         stall_seconds=policy.run.stall_seconds,

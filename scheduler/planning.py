@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import suppress
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -134,8 +133,13 @@ def _carry_out(
 
 
 def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
-    """The reproduction that answers for this claim too, if there is one."""
-    found = session.scalar(select(Reproduction).where(Reproduction.key == run.key, Reproduction.live))
+    """The reproduction that answers for this claim too, if any: it takes further claims, or ran every sample."""
+    found = session.scalar(
+        select(Reproduction)
+        .where(Reproduction.key == run.key, or_(Reproduction.joinable, Reproduction.complete))
+        .order_by(Reproduction.complete.desc(), Reproduction.since.desc())
+        .limit(1)
+    )
     if found is not None and run.priority < found.priority:
         found.priority = run.priority
         why = f"claim {claim.claim_id} needs it sooner"
@@ -156,8 +160,6 @@ def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: 
         task_id=run.task_id,
         spec_sha256=benchmark.spec.sha256,
         settings=run.settings.model_dump(mode="json"),
-        # Drawn after the claim is fixed: nobody can pick a claim that the first samples happen to favour.
-        seed=secrets.randbelow(2**31),
         pool=run.pool.name,
         priority=run.priority,
     )

@@ -60,7 +60,7 @@ def move_reproduction(
     reproduction.state = next_state(REPRODUCTION_TRANSITIONS, ReproductionState(reproduction.state), state)
     reproduction.reason, reproduction.since = clean(reason, MAX_REASON_CHARS), now()
     if reproduction.state in (ReproductionState.FAILED, ReproductionState.CANCELLED):
-        reproduction.live = False
+        reproduction.joinable = False
     if reproduction.state is not ReproductionState.RUNNING:
         reproduction.worker = reproduction.lease_until = None
     add_event(session, actor, "reproduction", reproduction.reproduction_id, reproduction.state, reason)

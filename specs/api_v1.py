@@ -64,8 +64,9 @@ class ReproductionSummary(View):
     spec_sha256: str
     """Of eval.yaml at that dataset revision."""
 
-    seed: int
-    """Orders the samples and shuffles choices."""
+    seed: int | None
+    """Orders the samples and shuffles choices. Null until it is first sent to a worker: nobody can choose a claim that
+    the first samples favour."""
 
     pool: str
     queue_position: int | None

@@ -20,6 +20,7 @@ from specs.measurement import CommitId, Proportion, Sha256
 from specs.model import Contract
 from specs.scale import as_proportion
 from specs.text import clean
+from specs.verdict import Interval
 
 ALGORITHM = "EdDSA"
 """The only one accepted: a token cannot choose a weaker one, nor `none`."""
@@ -64,7 +65,15 @@ class Attestation(Contract):
     samples_used: Annotated[int, Field(ge=1)]
     population: Annotated[int, Field(ge=1)]
     tolerance: Annotated[float, Field(gt=0, le=1)]
+    mode: Literal["full", "sequential"]
+    """Whether all samples were to be run, or as many as make the answer sure."""
+
     alpha: Annotated[float, Field(gt=0, lt=1)]
+    """The chance that the verdict differs from that of all samples, where not all were run."""
+
+    interval: Interval
+    """What all samples would score; a point where all were run."""
+
     evidence_sha256: Sha256
     evidence_url: str
     policy_sha256: Sha256
@@ -169,6 +178,10 @@ def _check_figures(attestation: Attestation) -> None:
         raise TokenError("signed, but it used more samples than there are")
     if abs(attestation.reproduced - attestation.claimed) > attestation.tolerance + 1e-12:
         raise TokenError("signed, but its own figures do not match within its tolerance")
+    low, high = attestation.interval.low, attestation.interval.high
+    widest = max(attestation.claimed - low, high - attestation.claimed)
+    if not low <= attestation.reproduced <= high or widest > attestation.tolerance + 1e-12:
+        raise TokenError("signed, but its interval does not lie within its tolerance")
 
 
 def _check_subject(attestation: Attestation, expected: Expected) -> None:

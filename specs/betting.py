@@ -62,6 +62,7 @@ class Bettor:
         spread = SLOPE_SAMPLES * np.mean(self._features**2, axis=0)
         self._gram = np.diag(spread + 1e-9)
         self._moment = self._gram @ slopes
+        self._prior = self._gram.copy(), self._moment.copy()
         variance = max(expected * (1 - expected), SMALLEST_SPREAD)
         # Weight, then sums of squares, cubes and fourth powers of the residuals: of a coin with that variance.
         self._residuals = SPREAD_SAMPLES * np.array([1.0, variance, 0.0, variance])
@@ -76,6 +77,13 @@ class Bettor:
         """Bound, known before each sample was seen, on how far it could be from its mean, less its offset."""
 
         self._fit()
+
+    def fitted_to(self, places: Places, scores: Floats) -> Floats:
+        """(N,) What these samples alone lead to predict of each sample, as far above or below the mean of all."""
+        gram, moment = self._prior
+        seen = self._features[places]
+        slopes = np.linalg.solve(gram + seen.T @ seen, moment + seen.T @ (scores - scores.mean()))
+        return np.asarray(self._features @ slopes)
 
     def continue_from(self, places: Places, scores: Floats, log_wealth: Floats) -> None:
         """Take over from another test: the samples on which it bet, and the (T, J) wealth that it reached."""

@@ -5,85 +5,125 @@ from __future__ import annotations
 import math
 
 from specs.measurement import Measurement
-from specs.policy import TaskRules, VerificationRules
-from specs.sequential import ClaimedScore, Finding, Predictor, SequentialDecider, StoppingRule
-from specs.verdict import Comparison, Outcome, Verdict
+from specs.policy import Mode
+from specs.sequential import Finding, SequentialDecider
+from specs.stopping import JudgedClaim, Population, Stopping, doubtful_beyond, noise_of, stopping_rule, tolerance_for
+from specs.verdict import Comparison, LinkedLogUse, Outcome, Verdict
 
 
-def tolerance_for(claimed: float, population: int, rules: TaskRules) -> float:
-    """The widest difference, as a proportion, that still counts as reproduced.
-
-    Policy's, else the greater of 0.01 and the half-width of the normal 95 % interval of a claimed score on
-    `population` samples: an honest re-run of a sampled model differs by so much by chance.
-    """
-    if rules.tolerance is not None:
-        return rules.tolerance
-    return max(0.01, 1.96 * math.sqrt(claimed * (1 - claimed) / population))
+def population_of(measurement: Measurement) -> Population:
+    """What the dataset and the spec told of a run."""
+    return Population(
+        samples=measurement.population,
+        epochs=measurement.circumstances.epochs,
+        targets_sha256=measurement.targets_sha256,
+    )
 
 
 def decide(
-    claimed: float,
-    tolerance: float,
+    claim: JudgedClaim,
+    stopping: Stopping,
     measurement: Measurement,
-    rules: VerificationRules,
-    predictors: tuple[Predictor, ...] = (),
+    mode: Mode,
+    linked_log: LinkedLogUse | None = None,
 ) -> Verdict:
-    """Judge a claimed proportion against a completed run.
+    """Judge one of the claims of a completed run, by what the run was to stop by.
 
     With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
     which a run may stop early decide (`specs.sequential`), fed with the measured scores anew: their answer differs
-    from the full run's with probability alpha at most. `predictors` are those that the run was stopped by.
+    from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance decides
+    nothing (`doubtful_beyond`).
+
+    Raises:
+        ValueError: `claim` is not among those of `stopping`.
     """
-    complete = len(measurement.sample_scores) == measurement.population
-    rule = StoppingRule(
-        claims=(ClaimedScore(claimed=claimed, tolerance=tolerance),),
-        population=measurement.population,
-        alpha=rules.alpha,
-        # A run that went on to the end is judged by all of it, wherever it could have stopped.
-        minimum_samples=measurement.population if complete else rules.minimum_samples,
-        maximum_failed_fraction=rules.maximum_failed_fraction,
-        predictors=predictors,
-    )
-    decider = SequentialDecider(rule)
-    decider.feed(measurement.sample_scores)
-    (finding,) = decider.findings()
-    comparison = Comparison(
-        claimed=claimed,
-        reproduced=measurement.score,
-        standard_error=measurement.standard_error,
-        tolerance=tolerance,
-        alpha=rules.alpha,
-        samples_used=len(measurement.scored),
-        population=measurement.population,
-        interval=finding.interval if measurement.scored else None,
+    population = population_of(measurement)
+    finding, in_doubt = _findings(claim, stopping, population, measurement)
+    # A mismatch has to be one beyond doubt, so that is what is shown of it.
+    shown = in_doubt if in_doubt is not None and finding.decision == "mismatch" else finding
+    attempted = measurement.sample_scores[: shown.samples]
+    scored = sum(score is not None for score in attempted)
+    found = Comparison(
+        claimed=claim.claimed,
+        mode=mode,
+        reproduced=shown.estimate,
+        standard_error=shown.standard_error,
+        tolerance=tolerance_for(claim, population.samples),
+        doubtful_beyond=doubtful_beyond(claim, population),
+        alpha=stopping.alpha,
+        samples_used=scored,
+        population=population.samples,
+        interval=shown.interval if scored else None,
         truncated=measurement.truncated,
         unparsed=measurement.unparsed,
-        failed=measurement.failed,
+        failed=len(attempted) - scored,
+        linked_log=linked_log,
     )
-    outcome, reason = _outcome(comparison, finding, rules)
-    return Verdict(outcome=outcome, reason=reason, comparison=comparison)
-
-
-def _outcome(found: Comparison, finding: Finding, rules: VerificationRules) -> tuple[Outcome, str]:
-    attempted = found.samples_used + found.failed
-    if found.failed > rules.maximum_failed_fraction * attempted:
-        return Outcome.INCONCLUSIVE, f"{found.failed} of {attempted} samples failed and have no score"
-    too_few = min(rules.minimum_samples, found.population)
-    if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, 2):
-        return Outcome.INCONCLUSIVE, f"only {found.samples_used} samples were scored, too few to decide"
-    difference = abs(found.reproduced - found.claimed)
-    measured = f"reproduced {found.reproduced:.2%}, {_points(difference)} from the claimed {found.claimed:.2%}"
-    if found.samples_used < found.population:
-        measured += (
-            f"; all {found.population} samples would give {found.interval.low:.2%} to {found.interval.high:.2%}"
-            f" (alpha {found.alpha})"
-        )
-    tolerance = f"the tolerance of {_points(found.tolerance)}"
+    obstacle = _obstacle(found, stopping)
+    if obstacle is not None:
+        return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
+    measured, tolerance = _measured(found), f"the tolerance of {_points(found.tolerance)}"
     if finding.decision == "verified":
-        return Outcome.VERIFIED, f"{measured}, within {tolerance}"
+        return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
+    if finding.decision == "mismatch" and shown.decision == "mismatch":
+        return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
     if finding.decision == "mismatch":
-        return Outcome.MISMATCH, f"{measured}, outside {tolerance}"
-    return Outcome.INCONCLUSIVE, f"{measured}: neither inside nor outside {tolerance}"
+        reason = f"{measured}, outside {tolerance}; {_what_would_decide(claim, population, found.tolerance)}"
+    else:
+        reason = f"{measured}: neither inside nor outside {tolerance}"
+    return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
+
+
+def _findings(
+    claim: JudgedClaim, stopping: Stopping, population: Population, measurement: Measurement
+) -> tuple[Finding, Finding | None]:
+    """Of the claim's tolerance band, and of the wider band of differences that are in doubt, where there is one."""
+    rule = stopping_rule(stopping, population)
+    if len(measurement.sample_scores) == rule.population:
+        # A run that went on to the end is judged by all of it, wherever it could have stopped.
+        rule = rule.model_copy(update={"minimum_samples": rule.population})
+    decider = SequentialDecider(rule)
+    decider.feed(measurement.sample_scores)
+    findings = decider.findings()
+    index = stopping.claims.index(claim)
+    if doubtful_beyond(claim, population) is None:
+        return findings[index], None
+    before = sum(doubtful_beyond(each, population) is not None for each in stopping.claims[:index])
+    return findings[index], findings[len(stopping.claims) + before]
+
+
+def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
+    """Why what was measured cannot decide anything; None where it can."""
+    attempted = found.samples_used + found.failed
+    if found.failed > stopping.maximum_failed_fraction * attempted:
+        return f"{found.failed} of {attempted} samples failed and have no score"
+    too_few = min(stopping.minimum_samples, found.population)
+    if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, 2):
+        return f"only {found.samples_used} samples were scored, too few to decide"
+    return None
+
+
+def _measured(found: Comparison) -> str:
+    if found.reproduced is None or found.interval is None:
+        raise ValueError("nothing was measured")
+    difference = _points(abs(found.reproduced - found.claimed))
+    words = f"reproduced {found.reproduced:.2%}, {difference} from the claimed {found.claimed:.2%}"
+    if found.samples_used + found.failed == found.population:
+        return words
+    return (
+        f"{words}, after {found.samples_used + found.failed} of {found.population} samples; all would give "
+        f"{found.interval.low:.2%} to {found.interval.high:.2%} (alpha {found.alpha})"
+    )
+
+
+def _what_would_decide(claim: JudgedClaim, population: Population, tolerance: float) -> str:
+    """A tolerance, or a number of epochs, by which the difference could be told from chance."""
+    noise = noise_of(claim, population)
+    words = f"an honest re-run of {population.samples} samples differs by up to {_points(noise)} by chance"
+    if claim.spread is not None:
+        return f"{words}, as was measured here; a tolerance of {_points(noise)} would decide"
+    epochs = math.ceil(population.epochs * (noise / tolerance) ** 2)
+    return f"{words}; a tolerance of {_points(noise)} or {epochs} epochs would decide"
 
 
 def _points(difference: float) -> str:

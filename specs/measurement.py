@@ -66,8 +66,12 @@ class Measurement(Contract):
     population: Annotated[int, Field(ge=1)]
     """N: samples that the task has."""
 
+    targets_sha256: Sha256
+    """Of all the task's targets (`specs.stopping.targets_sha256`): tells whether two runs are of the same samples."""
+
     sample_ids: tuple[int | str, ...]
-    """Dataset ids of the samples that were run, in the seeded order."""
+    """Dataset ids of the samples that count, in the seeded order: a run that stopped by itself counts those up to
+    where its last claim had its answer."""
 
     sample_scores: tuple[Proportion | None, ...]
     """Score of each sample over its epochs, as the scorer says; None where the sample failed and has none."""
@@ -77,6 +81,9 @@ class Measurement(Contract):
 
     unparsed: Annotated[int, Field(ge=0)]
     """Answers in which the scorer found none of the form it looks for. They are scored as the scorer says."""
+
+    ignored: Annotated[int, Field(ge=0)]
+    """Samples that were in flight when the run stopped by itself. They are in the log and count for nothing."""
 
     other_scorers: dict[str, Proportion | None]
     """Means by the spec's further scorers, by name."""

@@ -16,6 +16,7 @@ from specs.generation import GenerationSettings
 from specs.measurement import CommitId, Evidence, Measurement, Sha256
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint
+from specs.stopping import Stopping
 
 VERSION = 1
 
@@ -96,6 +97,9 @@ class Order(Contract):
     """Instead of the spec's; None is the spec's own."""
 
     sample_limit: Annotated[int, Field(gt=0)] | None
+    stopping: Stopping | None
+    """By what the run stops by itself; None runs every sample up to the limit."""
+
     allow_self_judge: bool
     judges: dict[str, JudgeEndpoint]
     """Endpoints for the judges that the spec names."""

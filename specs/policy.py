@@ -20,6 +20,9 @@ Scale = Literal["fraction", "percent"]
 
 Proof = Literal["verify_token", "source"]
 
+Mode = Literal["full", "sequential"]
+"""`full` runs every sample; `sequential` stops as soon as the answer is sure."""
+
 
 class WatchRules(Contract):
     """What the farm looks at, and how often."""
@@ -43,8 +46,24 @@ class TaskRules(Contract):
     scale: Scale | None = None
     """How claims on this benchmark write their scores; None decides from its leaderboard."""
 
-    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N))."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | Literal["measured"] | None = None
+    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N)). `measured` is what honest re-runs were seen to
+    differ by (the noise ledger), and the same as None until enough were seen."""
+
+    mode: Mode | None = None
+    """Run every sample, or stop as soon as the answer is sure."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """The chance, for each claim, that a verdict from some of the samples differs from the verdict of all of them."""
+
+    minimum_samples: Annotated[int, Field(ge=2)] | None = None
+    """Fewer scored samples than this, and fewer than there are, decide nothing."""
+
+    history: bool | None = None
+    """Let earlier reproductions on the same task predict answers: saves samples, changes no verdict."""
+
+    linked_logs: bool | None = None
+    """Read the Inspect log on the Hub that a claim names as its source, and let it predict answers."""
 
     sample_limit: Annotated[int, Field(gt=0)] | None = None
     """Run so many samples at most, drawn at random; None runs all."""
@@ -64,12 +83,11 @@ class BenchmarkRules(TaskRules):
 class VerificationRules(TaskRules):
     """Rules for every benchmark that does not say otherwise."""
 
+    mode: Mode = "sequential"
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
-    """The chance that a verdict from some of the samples differs from the verdict of all of them."""
-
     minimum_samples: Annotated[int, Field(ge=2)] = 20
-    """Fewer scored samples than this, and fewer than there are, decide nothing."""
-
+    history: bool = True
+    linked_logs: bool = True
     maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """More samples than this without a score (errors, not wrong answers) make the verdict inconclusive."""
 
@@ -193,7 +211,7 @@ class Policy(Contract):
             raise ValueError("two pools have the same name")
         return self
 
-    def rules_for(self, dataset_id: str, task_id: str | None) -> TaskRules:
+    def rules_for(self, dataset_id: str, task_id: str | None) -> VerificationRules:
         """What holds for one task: the task's rules over its benchmark's over the general ones."""
         benchmark = self.benchmarks.get(dataset_id, BenchmarkRules())
         narrow_to_wide: tuple[TaskRules, ...] = (
@@ -201,8 +219,9 @@ class Policy(Contract):
             benchmark,
             self.verification,
         )
-        return TaskRules(
+        return VerificationRules(
             **{name: _first_set(narrow_to_wide, name) for name in TaskRules.model_fields if name != "generation"},
+            maximum_failed_fraction=self.verification.maximum_failed_fraction,
             generation=GenerationSettings(
                 **{
                     name: _first_set([rules.generation for rules in narrow_to_wide], name)

@@ -16,6 +16,7 @@ from specs.confidence import bounds_on_full_run
 from specs.counting import Counts
 from specs.measurement import Proportion
 from specs.model import Contract
+from specs.packed import PackedProportions
 from specs.verdict import Interval
 
 SHOWN = 0.01
@@ -37,7 +38,7 @@ class ClaimedScore(Contract):
 class Predictor(Contract):
     """Something known about every sample that says how it may be scored: never wrong, only more or less useful."""
 
-    values: tuple[Proportion, ...]
+    values: PackedProportions
     """By place in the run's seeded order; an earlier score of the same sample, say."""
 
     slope: Annotated[float, Field(allow_inf_nan=False)]
@@ -78,6 +79,14 @@ class Finding(Contract):
 
     interval: Interval
     """Bounds on the full run's score, with the decision: wholly inside the tolerance if verified, outside if not."""
+
+    estimate: Proportion | None
+    """The full run's score as far as it can be told, within the interval: the mean so far, less what was predicted of
+    the samples seen, plus what is predicted of all (the difference estimator: Cochran, "Sampling Techniques", 1977,
+    section 7.3). None where no sample is scored."""
+
+    standard_error: Annotated[float, Field(ge=0)] | None
+    """Of that mean; None for fewer than two scored samples."""
 
 
 class SequentialDecider:
@@ -202,15 +211,19 @@ class SequentialDecider:
         scores = values[~np.isnan(values)]
         if samples == self.rule.population and len(scores):
             mean = min(1.0, float(scores.mean()))
-            return Finding(decision=decision, samples=samples, interval=Interval(low=mean, high=mean))
-        offsets, reach = np.zeros(len(scores)), np.ones(len(scores))
-        if self._bettor is not None:
+            interval = Interval(low=mean, high=mean)
+            return _told(decision, samples, interval, scores, np.zeros(self.rule.population), np.arange(len(scores)))
+        places = np.flatnonzero(~np.isnan(values))
+        offsets, reach, predictions = np.zeros(len(scores)), np.ones(len(scores)), np.zeros(self.rule.population)
+        if self._bettor is not None and len(scores):
             offsets = np.array(self._bettor.offsets[: len(scores)])
             reach = np.array(self._bettor.reach[: len(scores)])
+            predictions = self._bettor.fitted_to(places, scores)
         interval = bounds_on_full_run(scores, self.rule.population, SHOWN * self.rule.alpha, offsets, reach)
         refuted_at = self._of_claim(self._refuted_at, index)
         refuted = (refuted_at > 0) & (refuted_at <= samples)
-        return Finding(decision=decision, samples=samples, interval=_cut(interval, self.rule.claims[index], refuted))
+        cut = _cut(interval, self.rule.claims[index], refuted)
+        return _told(decision, samples, cut, scores, predictions, places)
 
     def _new_bettor(self) -> Bettor:
         rule = self.rule
@@ -226,6 +239,20 @@ class SequentialDecider:
 def full_run_decision(score: float, claimed: float, tolerance: float) -> Decision:
     """The rule where all samples were scored: |score − claimed| ≤ tolerance."""
     return "verified" if abs(score - claimed) <= tolerance + band.EDGE else "mismatch"
+
+
+def _told(
+    decision: Decision, samples: int, interval: Interval, scores: Floats, predictions: Floats, places: Places
+) -> Finding:
+    residuals = scores - predictions[places]
+    estimate = float(residuals.mean() + predictions.mean()) if len(scores) else None
+    return Finding(
+        decision=decision,
+        samples=samples,
+        interval=interval,
+        estimate=None if estimate is None else min(max(estimate, interval.low), interval.high),
+        standard_error=float(residuals.std(ddof=1) / np.sqrt(len(residuals))) if len(residuals) > 1 else None,
+    )
 
 
 def _cut(interval: Interval, claim: ClaimedScore, refuted: NDArray[np.bool_]) -> Interval:

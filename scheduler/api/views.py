@@ -67,7 +67,7 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "value": claim.value,
             "scale": rules.get("scale"),
             "claimed": rules.get("claimed"),
-            "tolerance": compared.tolerance if compared else rules.get("task", {}).get("tolerance"),
+            "tolerance": compared.tolerance if compared else rules.get("tolerance"),
             "notes": claim.notes,
             "source_url": claim.source_url,
             "warnings": claim.warnings,

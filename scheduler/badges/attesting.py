@@ -34,9 +34,11 @@ def attest(
         row.outcome != Outcome.VERIFIED
         or comparison is None
         or comparison.reproduced is None
+        or comparison.interval is None
         or claim.dataset_id is None
         or claim.value is None
         or reproduction.evidence_sha256 is None
+        or reproduction.seed is None
     ):
         raise ValueError(f"claim {claim.claim_id} has no verified figures to attest")
     rules = Rules.model_validate(claim.rules, strict=False)
@@ -59,7 +61,9 @@ def attest(
         samples_used=comparison.samples_used,
         population=comparison.population,
         tolerance=comparison.tolerance,
+        mode=comparison.mode,
         alpha=comparison.alpha,
+        interval=comparison.interval,
         evidence_sha256=reproduction.evidence_sha256,
         evidence_url=evidence_url(public_url, reproduction.evidence_sha256),
         policy_sha256=rules.policy_sha256,

@@ -191,6 +191,10 @@ class Claim(Table):
     rules: Mapped[dict[str, Any] | None]
     """How it will be judged, fixed before the run: a `Rules` of scheduler/admission.py."""
 
+    linked_log: Mapped[dict[str, Any] | None]
+    """What became of the Inspect log that it links to: a `LinkedLogReading` of specs/linked_log.py. None where it
+    links to none, or policy reads none."""
+
     reproduction_id: Mapped[str | None] = mapped_column(ForeignKey("reproduction.reproduction_id"))
 
     reproduction: Mapped[Reproduction | None] = relationship(back_populates="claims")
@@ -202,8 +206,10 @@ class Reproduction(Table):
 
     __tablename__ = "reproduction"
     __table_args__ = (
-        # One living reproduction a key, so that claims share it even when two planners meet.
-        Index("reproduction_key", "key", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
+        # One open reproduction a key, so that claims share it even when two planners meet.
+        Index("reproduction_key", "key", unique=True, sqlite_where=text("joinable"), postgresql_where=text("joinable")),
+        Index("reproduction_complete", "key", sqlite_where=text("complete"), postgresql_where=text("complete")),
+        Index("reproduction_by_task", "dataset_id", "dataset_revision", "task_id", "since"),
         Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
         Index("reproduction_by_batch", "batch_id"),
         Index("reproduction_by_age", "created_at", "reproduction_id"),
@@ -213,8 +219,12 @@ class Reproduction(Table):
     key: Mapped[str] = mapped_column(String(64))
     """Digest of all that decides its result: weights, task, spec, settings."""
 
-    live: Mapped[bool] = mapped_column(default=True)
-    """False once it failed or was cancelled: the next claim gets a new one."""
+    joinable: Mapped[bool] = mapped_column(default=True)
+    """Whether further claims may be added to those that it answers. False once it failed or was cancelled, and once a
+    run that may stop early was sent out: scheduler/stopping.py."""
+
+    complete: Mapped[bool] = mapped_column(default=False)
+    """It ran every sample, so it answers any later claim too."""
 
     model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"))
     model_revision: Mapped[str] = mapped_column(String(64))
@@ -225,7 +235,12 @@ class Reproduction(Table):
     settings: Mapped[dict[str, Any]]
     """What the worker is told: a `RunSettings` of scheduler/admission.py."""
 
-    seed: Mapped[int]
+    seed: Mapped[int | None]
+    """None until it is first sent out."""
+
+    stopping: Mapped[dict[str, Any] | None]
+    """By what it stops by itself: a `specs.stopping.Stopping`. None until it is sent, and where it runs all samples."""
+
     pool: Mapped[str] = mapped_column(String(50))
     priority: Mapped[int]
     """Lower goes first."""

@@ -7,16 +7,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specs.decision import decide, tolerance_for
+from specs.decision import decide
 from specs.history import from_same_claim
 from specs.measurement import Measurement
-from specs.policy import TaskRules, VerificationRules
-from specs.verdict import Outcome
+from specs.sequential import Predictor
+from specs.stopping import (
+    JudgedClaim,
+    LinkedTo,
+    Population,
+    Stopping,
+    doubtful_beyond,
+    is_guided_by,
+    stopping_rule,
+    tolerance_for,
+)
+from specs.verdict import Outcome, Verdict
 from tests.support.rows import measurement
 from tests.support.stopping import fed, right_or_wrong, rule
 
-RULES = VerificationRules()
 N = 2000
+
+
+def judged(
+    claimed: float, tolerance: float | None, run: Measurement, predictors: tuple[Predictor, ...] = ()
+) -> Verdict:
+    claim = JudgedClaim(claim_id="c", claimed=claimed, tolerance=tolerance)
+    stopping = Stopping(
+        claims=(claim,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02, predictors=predictors
+    )
+    return decide(claim, stopping, run, "sequential")
+
+
+def population(samples: int = N, epochs: int = 1) -> Population:
+    return Population(samples=samples, epochs=epochs, targets_sha256="a" * 64)
 
 
 def measured(scores: list[float | None], population: int = N) -> Measurement:
@@ -34,13 +57,53 @@ def measured(scores: list[float | None], population: int = N) -> Measurement:
 
 
 def test_with_every_sample_scored_the_score_decides_by_itself() -> None:
-    scores: list[float | None] = [*right_or_wrong(100, 40)]
-    on_the_edge = decide(0.45, 0.05, measured(scores, 100), RULES)
-    beyond = decide(0.4501, 0.05, measured(scores, 100), RULES)
+    scores: list[float | None] = [*right_or_wrong(1000, 400)]
+    on_the_edge = judged(0.45, 0.05, measured(scores, 1000))
+    beyond = judged(0.4501, 0.05, measured(scores, 1000))
     assert (on_the_edge.outcome, beyond.outcome) == (Outcome.VERIFIED, Outcome.MISMATCH)
     assert on_the_edge.comparison is not None
     assert on_the_edge.comparison.interval is not None
     assert on_the_edge.comparison.interval.low == on_the_edge.comparison.interval.high == pytest.approx(0.4)
+    assert on_the_edge.comparison.doubtful_beyond is None
+
+
+def test_a_benchmark_too_small_for_its_tolerance_does_not_call_chance_a_mismatch() -> None:
+    aime: list[float | None] = [*right_or_wrong(30, 14)]
+    near, far = judged(0.6, 0.02, measured(aime, 30)), judged(0.9, 0.02, measured(aime, 30))
+    assert (near.outcome, far.outcome) == (Outcome.INCONCLUSIVE, Outcome.MISMATCH)
+    assert near.reason == (
+        "reproduced 46.67%, 13.33 points from the claimed 60.00%, outside the tolerance of 2.00 points; an honest "
+        "re-run of 30 samples differs by up to 17.53 points by chance; a tolerance of 17.53 points or 77 epochs "
+        "would decide"
+    )
+    assert judged(0.48, 0.02, measured(aime, 30)).outcome is Outcome.VERIFIED
+    assert judged(0.6, None, measured(aime, 30)).outcome is Outcome.VERIFIED
+
+
+def test_a_run_that_stopped_early_tells_chance_from_a_mismatch_too() -> None:
+    claim = JudgedClaim(claim_id="c", claimed=0.5, tolerance=0.01)
+    stopping = Stopping(claims=(claim,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
+    for right, outcome in ((200, Outcome.MISMATCH), (970, Outcome.INCONCLUSIVE), (995, Outcome.VERIFIED)):
+        scores = right_or_wrong(N, right)
+        decider = fed(stopping_rule(stopping, population()), scores)
+        verdict = decide(claim, stopping, measured([*scores[: decider.seen]]), "sequential")
+        assert verdict.outcome is outcome
+        assert verdict.comparison is not None
+        assert verdict.comparison.samples_used <= decider.seen < N
+        assert verdict.comparison.doubtful_beyond == pytest.approx(0.01 + 1.96 * math.sqrt(0.25 / N))
+
+
+def test_claims_that_share_a_run_are_each_judged_where_they_had_their_answer() -> None:
+    scores = right_or_wrong(N, 1000)
+    claims = tuple(JudgedClaim(claim_id=str(claimed), claimed=claimed, tolerance=0.05) for claimed in (0.9, 0.5, 0.52))
+    stopping = Stopping(claims=claims, alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
+    decider = fed(stopping_rule(stopping, population()), scores)
+    stopped = measured([*scores[: decider.seen]])
+    far, true, near = (decide(claim, stopping, stopped, "sequential").comparison for claim in claims)
+    assert far is not None
+    assert true is not None
+    assert near is not None
+    assert far.samples_used < true.samples_used < near.samples_used == decider.seen < N
 
 
 @settings(max_examples=40)
@@ -51,10 +114,12 @@ def test_a_run_that_stopped_is_judged_as_it_was_stopped(claimed: float, seed: in
         scores = [score / 2 + 0.25 for score in scores]
     decider = fed(rule(claimed, population=N, tolerance=0.05), scores)
     (found,) = decider.findings()
-    verdict = decide(claimed, 0.05, measured([*scores[: decider.seen]]), RULES)
+    verdict = judged(claimed, 0.05, measured([*scores[: decider.seen]]))
     assert verdict.outcome.value == found.decision
     assert verdict.comparison is not None
     assert verdict.comparison.interval == found.interval
+    assert verdict.comparison.reproduced is not None
+    assert found.interval.low <= verdict.comparison.reproduced <= found.interval.high
 
 
 def test_a_run_stopped_by_its_predictors_is_judged_with_them() -> None:
@@ -63,31 +128,60 @@ def test_a_run_stopped_by_its_predictors_is_judged_with_them() -> None:
     decider = fed(rule(0.5, population=N, predictors=predictors), scores)
     assert decider.seen < N / 4
     stopped = measured([*scores[: decider.seen]])
-    assert decide(0.5, 0.02, stopped, RULES, predictors).outcome is Outcome.VERIFIED
-    assert decide(0.5, 0.02, stopped, RULES).outcome is Outcome.INCONCLUSIVE
+    assert judged(0.5, 0.02, stopped, predictors).outcome is Outcome.VERIFIED
+    assert judged(0.5, 0.02, stopped).outcome is Outcome.INCONCLUSIVE
 
 
 def test_too_few_samples_to_tell_are_inconclusive_and_say_what_is_known() -> None:
-    verdict = decide(0.5, 0.02, measured([*right_or_wrong(N, 1000)[:200]]), RULES)
+    verdict = judged(0.5, 0.02, measured([*right_or_wrong(N, 1000)[:200]]))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "neither inside nor outside the tolerance" in verdict.reason
-    assert "all 2000 samples would give" in verdict.reason
+    assert "after 200 of 2000 samples; all would give" in verdict.reason
 
 
 def test_too_many_failures_are_inconclusive_whatever_was_scored() -> None:
-    verdict = decide(0.9, 0.02, measured([None] * 30 + [0.0] * 970), RULES)
+    verdict = judged(0.9, 0.02, measured([None] * 30 + [0.0] * 970))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.reason == "30 of 1000 samples failed and have no score"
 
 
 @pytest.mark.parametrize("scores", [[], [1.0], [1.0] * 19])
 def test_next_to_no_samples_are_inconclusive(scores: list[float | None]) -> None:
-    verdict = decide(0.0, 0.02, measured(scores), RULES)
+    verdict = judged(0.0, 0.02, measured(scores))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "too few to decide" in verdict.reason
 
 
 def test_the_tolerance_is_policys_or_what_chance_alone_explains() -> None:
-    assert tolerance_for(0.5, 100, TaskRules(tolerance=0.03)) == 0.03
-    assert tolerance_for(0.5, 100, TaskRules()) == pytest.approx(0.098)
-    assert tolerance_for(0.5, 1_000_000, TaskRules()) == 0.01
+    claim = JudgedClaim(claim_id="c", claimed=0.5, tolerance=None)
+    assert tolerance_for(claim.model_copy(update={"tolerance": 0.03}), 100) == 0.03
+    assert tolerance_for(claim, 100) == pytest.approx(0.098)
+    assert tolerance_for(claim, 1_000_000) == 0.01
+
+
+def test_more_epochs_and_measured_noise_make_a_small_benchmark_decidable() -> None:
+    claim = JudgedClaim(claim_id="c", claimed=0.5, tolerance=0.05)
+    assert doubtful_beyond(claim, population(100)) == pytest.approx(0.148)
+    assert doubtful_beyond(claim, population(100, epochs=4)) is None
+    assert doubtful_beyond(claim.model_copy(update={"spread": 0.02}), population(100)) is None
+    assert doubtful_beyond(claim.model_copy(update={"spread": 0.05}), population(100)) == pytest.approx(0.148)
+
+
+@given(samples=st.integers(1, 400), other=st.integers(1, 400), same_targets=st.booleans(), linked=st.booleans())
+def test_predictors_that_are_not_about_these_samples_are_left_out(
+    samples: int, other: int, same_targets: bool, linked: bool
+) -> None:
+    predictors = tuple(Predictor(values=(0.5,) * other, slope=slope) for slope in (1.0, 0.0))
+    stopping = Stopping(
+        claims=(JudgedClaim(claim_id="c", claimed=0.5, tolerance=None),),
+        alpha=0.001,
+        minimum_samples=20,
+        maximum_failed_fraction=0.02,
+        predictors=predictors,
+        linked=LinkedTo(log_sha256="c" * 64, targets_sha256=("a" if same_targets else "b") * 64) if linked else None,
+    )
+    used = stopping_rule(stopping, population(samples)).predictors
+    assert len(used) == (0 if samples != other else 1 if linked and not same_targets else 2)
+    guided = is_guided_by(stopping, population(samples), "c" * 64)
+    assert guided == (samples == other and linked and same_targets)
+    assert not is_guided_by(stopping, population(samples), "d" * 64)

@@ -79,7 +79,8 @@ def upgrade() -> None:
         "reproduction",
         sa.Column("reproduction_id", sa.String(length=32), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("live", sa.Boolean(), nullable=False),
+        sa.Column("joinable", sa.Boolean(), nullable=False),
+        sa.Column("complete", sa.Boolean(), nullable=False),
         sa.Column("model_id", sa.String(length=200), nullable=False),
         sa.Column("model_revision", sa.String(length=64), nullable=False),
         sa.Column("dataset_id", sa.String(length=200), nullable=False),
@@ -87,7 +88,8 @@ def upgrade() -> None:
         sa.Column("task_id", sa.String(length=200), nullable=True),
         sa.Column("spec_sha256", sa.String(length=64), nullable=False),
         sa.Column("settings", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("seed", sa.Integer(), nullable=False),
+        sa.Column("seed", sa.Integer(), nullable=True),
+        sa.Column("stopping", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("pool", sa.String(length=50), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),
@@ -114,7 +116,21 @@ def upgrade() -> None:
         batch_op.create_index("reproduction_by_batch", ["batch_id"], unique=False)
         batch_op.create_index("reproduction_by_state", ["state", "pool", "priority", "created_at"], unique=False)
         batch_op.create_index(
-            "reproduction_key", ["key"], unique=True, sqlite_where=sa.text("live"), postgresql_where=sa.text("live")
+            "reproduction_by_task", ["dataset_id", "dataset_revision", "task_id", "since"], unique=False
+        )
+        batch_op.create_index(
+            "reproduction_complete",
+            ["key"],
+            unique=False,
+            sqlite_where=sa.text("complete"),
+            postgresql_where=sa.text("complete"),
+        )
+        batch_op.create_index(
+            "reproduction_key",
+            ["key"],
+            unique=True,
+            sqlite_where=sa.text("joinable"),
+            postgresql_where=sa.text("joinable"),
         )
 
     op.create_table(
@@ -176,6 +192,7 @@ def upgrade() -> None:
         sa.Column("recheck_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("rules", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("linked_log", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("reproduction_id", sa.String(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["model_id"],
@@ -272,7 +289,11 @@ def downgrade() -> None:
     op.drop_table("attempt")
     op.drop_table("result_file")
     with op.batch_alter_table("reproduction", schema=None) as batch_op:
-        batch_op.drop_index("reproduction_key", sqlite_where=sa.text("live"), postgresql_where=sa.text("live"))
+        batch_op.drop_index("reproduction_key", sqlite_where=sa.text("joinable"), postgresql_where=sa.text("joinable"))
+        batch_op.drop_index(
+            "reproduction_complete", sqlite_where=sa.text("complete"), postgresql_where=sa.text("complete")
+        )
+        batch_op.drop_index("reproduction_by_task")
         batch_op.drop_index("reproduction_by_state")
         batch_op.drop_index("reproduction_by_batch")
         batch_op.drop_index("reproduction_by_age")

@@ -1,0 +1,58 @@
+"""Proportions for every sample of a benchmark, small enough to travel in a message."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+
+from specs.measurement import Proportion
+
+STEPS = 10_000
+"""Values are kept to a ten-thousandth, so that both ends of a message hold the same ones to the last bit."""
+
+MAX_VALUES = 4_000_000
+
+_LAYOUT = np.dtype("<u2")
+
+
+def _round(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple((np.rint(np.array(values) * STEPS) / STEPS).tolist())
+
+
+def _pack(values: tuple[float, ...]) -> str:
+    steps = np.rint(np.array(values) * STEPS).astype(_LAYOUT)
+    return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode("ascii")
+
+
+def _unpack(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    unpacking = zlib.decompressobj()
+    try:
+        content = unpacking.decompress(base64.b64decode(value, validate=True), MAX_VALUES * _LAYOUT.itemsize)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"not packed proportions: {error}") from error
+    if not unpacking.eof or len(content) % _LAYOUT.itemsize:
+        raise ValueError(f"not packed proportions, or more than {MAX_VALUES}")
+    return tuple((np.frombuffer(content, _LAYOUT) / STEPS).tolist())
+
+
+PackedProportions = Annotated[
+    tuple[Proportion, ...],
+    BeforeValidator(_unpack),
+    AfterValidator(_round),
+    PlainSerializer(_pack, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "Ten-thousandths as little-endian 16-bit integers, compressed with zlib (RFC 1950).",
+        }
+    ),
+]
+"""Proportions in a fixed order; in JSON one compressed text."""
