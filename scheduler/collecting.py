@@ -51,7 +51,7 @@ def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[St
 
 def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> None:
     """End an attempt as its worker reports it, and draw the consequence, in one transaction."""
-    trouble = _trouble_with(evidence_url, message)
+    trouble = _trouble_with(database, evidence_url, message)
     with database.transaction() as session:
         reproduction = _current(session, message.ref, message.worker)
         if reproduction is None:
@@ -163,12 +163,15 @@ def _close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome
     return attempt
 
 
-def _trouble_with(evidence_url: str, message: Report) -> str | None:
+def _trouble_with(database: Database, evidence_url: str, message: Report) -> str | None:
     """Why the evidence does not bear out the report; None where it does, or none is needed."""
     if message.outcome is not AttemptOutcome.COMPLETED:
         return None
+    with database.reading() as session:
+        reproduction = session.get(Reproduction, message.ref.reproduction_id)
+        stopping = stopping_of(reproduction) if reproduction is not None else None
     try:
-        check_evidence(evidence_url, message)
+        check_evidence(evidence_url, message, stopping)
     except EvidenceError as error:
         return str(error)
     return None

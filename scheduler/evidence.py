@@ -22,6 +22,7 @@ from specs.messages import Report
 from specs.run_log import RunLog
 from specs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
 from specs.sample_order import seeded_order
+from specs.stopping import Stopping
 from specs.text import clean
 
 MAX_LOG_BYTES = 4 * 2**30
@@ -33,17 +34,17 @@ _PART_BYTES = 2**20
 _ROUNDING = 1e-9
 
 
-def check_evidence(evidence_url: str, report: Report) -> None:
+def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None) -> None:
     """Check that the log that a completed report names bears it out.
 
     1. The report names a log of a size that this farm reads.
     2. The store under `evidence_url` holds that log: its size and its SHA-256 are those of the report.
     3. It is an Inspect log within limits, of a run that succeeded and was not declared invalid.
     4. By its own account it ran the model, the task, the seed, the sampling settings, the epochs and the dataset size
-       that the report states.
-    5. The samples that were run are the first of all in the order that the seed gives.
-    6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers,
-       are those of the report.
+       that the report states, and was to stop by what was ordered, `stopping`: so anyone can judge it again.
+    5. The samples that count are the first of all in the order that the seed gives.
+    6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers and
+       of samples that do not count, are those of the report.
     7. The report's score, standard error and means of further scorers follow from them.
 
     Raises:
@@ -59,7 +60,7 @@ def check_evidence(evidence_url: str, report: Report) -> None:
         _fetch(evidence_url, evidence, copy)
         with RunLog(copy) as log:
             header = log.header()
-            scorers = _check_header(header, report, measured)
+            scorers = _check_header(header, report, measured, stopping)
             _check_order(measured)
             found = run_scores(
                 log.answers(), scorers, measured.sample_ids, measured.circumstances.epochs, _reducer(header)
@@ -103,7 +104,7 @@ def _copy(source: object, evidence: Evidence, copy: Path) -> None:
         raise EvidenceError("the log in the evidence store is another one than the report names")
 
 
-def _check_header(header: EvalLog, report: Report, measured: Measurement) -> list[str]:
+def _check_header(header: EvalLog, report: Report, measured: Measurement, stopping: Stopping | None) -> list[str]:
     """Steps 3 and 4; the names of the log's scorers."""
     if header.status != "success" or header.invalidated:
         state = "declared invalid" if header.invalidated else f"of status {header.status}"
@@ -124,6 +125,8 @@ def _check_header(header: EvalLog, report: Report, measured: Measurement) -> lis
     ):
         if in_log != in_report:
             raise EvidenceError(f"the log's {what} is {_shown(in_log)}; the report says {_shown(in_report)}")
+    if said.get("stopping") != (stopping.model_dump(mode="json") if stopping is not None else None):
+        raise EvidenceError("the log does not state that it was to stop by what was ordered")
     return scorers
 
 
@@ -153,6 +156,7 @@ def _check_scores(found: RunScores, scorers: list[str], measured: Measurement) -
         ("standard error", standard_error_of(first), measured.standard_error),
         ("number of truncated answers", found.truncated, measured.truncated),
         ("number of unparsed answers", found.unparsed, measured.unparsed),
+        ("number of samples that do not count", found.ignored, measured.ignored),
         *((f"mean by {name}", mean_of(found.by_scorer[name]), measured.other_scorers[name]) for name in scorers[1:]),
     ):
         if not _close(in_log, in_report):

@@ -26,6 +26,9 @@ class RunScores:
     unparsed: int
     """Answers in which the first scorer found nothing of the form it looks for."""
 
+    ignored: int
+    """Other samples in the log: what is said above is not about them."""
+
 
 def scorer_names(header: EvalLog) -> list[str]:
     """The names that the log gives to the scores of the spec's scorers, in the spec's order."""
@@ -36,30 +39,35 @@ def scorer_names(header: EvalLog) -> list[str]:
 def run_scores(
     answers: Iterable[EvalSample], scorers: Sequence[str], sample_ids: Sequence[int | str], epochs: int, reducer: str
 ) -> RunScores:
-    """The scores of `sample_ids`, in their order. A sample without all its epochs has none.
+    """The scores of `sample_ids`, in their order, and counts of their answers. One without all its epochs has no score.
 
     Args:
         answers: every sample and epoch of the log, in any order.
         scorers: their names in the log; at least one.
-        sample_ids: the samples that were to be run.
+        sample_ids: the samples that count; whatever else is in the log was in flight when the run stopped.
         epochs: how often each was to be answered.
         reducer: Inspect's name of what makes one score of several epochs.
     """
     found: dict[str, dict[int | str, dict[int, float | None]]] = {name: defaultdict(dict) for name in scorers}
+    wanted, ignored = set(sample_ids), set()
     truncated = unparsed = 0
     for answer in answers:
+        if answer.id not in wanted:
+            ignored.add(answer.id)
+            continue
         for name in scorers:
             found[name][answer.id][answer.epoch] = answer_score(answer, name)
         truncated += is_truncated(answer)
         unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))
     by_scorer = {
-        name: tuple(_over_epochs(by_sample.get(each, {}), epochs, reducer) for each in sample_ids)
+        name: tuple(over_epochs(by_sample.get(each, {}), epochs, reducer) for each in sample_ids)
         for name, by_sample in found.items()
     }
-    return RunScores(by_scorer, truncated, unparsed)
+    return RunScores(by_scorer, truncated, unparsed, len(ignored))
 
 
-def _over_epochs(scores: Mapping[int, float | None], epochs: int, reducer: str) -> float | None:
+def over_epochs(scores: Mapping[int, float | None], epochs: int, reducer: str) -> float | None:
+    """The score of a sample from those of its answers by epoch; None unless all epochs have one."""
     # In the order of epochs: of equally frequent scores, `mode` takes the first.
     return reduced([scores[epoch] for epoch in sorted(scores)], reducer) if len(scores) == epochs else None
 

@@ -22,6 +22,7 @@ from inspect_ai.solver._solver import SolverSpec
 
 from specs.messages import TaskRef
 from specs.sample_order import seeded_order
+from specs.stopping import Population, targets_sha256
 from specs.text import clean
 from workers.dataset_rows import LocalDataset, check_record, check_split
 from workers.errors import SpecError
@@ -39,9 +40,9 @@ class CanonicalTask:
     sample_ids: tuple[int | str, ...]
     """All of the task's samples, in the seeded order, which is also the order of `task.dataset`."""
 
-    epochs: int
+    population: Population
     reducer: str
-    """Inspect's name of it."""
+    """Inspect's name of what makes one score of several epochs."""
 
 
 def lighteval_config(
@@ -107,11 +108,15 @@ def canonical_task(
     dataset = task.dataset
     if not isinstance(dataset, MemoryDataset) or not len(dataset):
         raise SpecError(f"the split {definition.split} has no samples")
-    order = _arrange(dataset, seed, shuffle_choices=bool(definition.shuffle_choices))
-    return CanonicalTask(task, tuple(order), count, definition.epoch_reducer or "mean")
+    _set_up(dataset, seed, shuffle_choices=bool(definition.shuffle_choices))
+    targets = targets_sha256(sample.target for sample in dataset.samples)
+    population = Population(samples=len(dataset.samples), epochs=count, targets_sha256=targets)
+    order = seeded_order(range(1, population.samples + 1), seed)
+    dataset.samples = [dataset.samples[each - 1] for each in order]
+    return CanonicalTask(task, tuple(order), population, definition.epoch_reducer or "mean")
 
 
-def _arrange(dataset: MemoryDataset, seed: int, *, shuffle_choices: bool) -> list[int]:
+def _set_up(dataset: MemoryDataset, seed: int, *, shuffle_choices: bool) -> None:
     for position, sample in enumerate(dataset.samples, start=1):
         sample.id = position
     if shuffle_choices:
@@ -120,9 +125,6 @@ def _arrange(dataset: MemoryDataset, seed: int, *, shuffle_choices: bool) -> lis
             dataset.shuffle_choices(seed)
         except (KeyError, ValueError, IndexError) as error:
             raise SpecError(f"choices cannot be shuffled: a target is not one of them ({error})") from error
-    order = seeded_order(range(1, len(dataset.samples) + 1), seed)
-    dataset.samples = [dataset.samples[each - 1] for each in order]
-    return order
 
 
 def _arguments(args: Mapping[str, Any], judges: Mapping[str, str]) -> dict[str, Any]:

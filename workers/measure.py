@@ -12,18 +12,18 @@ from specs.errors import EvidenceError
 from specs.measurement import Circumstances, Measurement
 from specs.run_log import RunLog
 from specs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
+from specs.stopping import Population
 from workers.errors import RunError
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was to be run."""
+    """What was run, and what of it counts."""
 
     sample_ids: tuple[int | str, ...]
-    """In the seeded order; those that were to be run."""
+    """In the seeded order; those that count."""
 
-    population: int
-    epochs: int
+    population: Population
     reducer: str
     model: str
     """Inspect's name of the evaluated model."""
@@ -39,7 +39,7 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
         with RunLog(log) as run_log:
             header = run_log.header()
             scorers = _scorers(header)
-            found = run_scores(run_log.answers(), scorers, plan.sample_ids, plan.epochs, plan.reducer)
+            found = run_scores(run_log.answers(), scorers, plan.sample_ids, plan.population.epochs, plan.reducer)
     except EvidenceError as error:
         raise RunError(str(error)) from error
     sample_scores = found.by_scorer[scorers[0]]
@@ -48,11 +48,13 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
         scorer=scorers[0],
         score=mean_of(sample_scores),
         standard_error=standard_error_of(sample_scores),
-        population=plan.population,
+        population=plan.population.samples,
+        targets_sha256=plan.population.targets_sha256,
         sample_ids=plan.sample_ids,
         sample_scores=sample_scores,
         truncated=found.truncated,
         unparsed=found.unparsed,
+        ignored=found.ignored,
         other_scorers={name: mean_of(found.by_scorer[name]) for name in scorers[1:]},
         input_tokens=usage.input_tokens if usage else 0,
         output_tokens=usage.output_tokens if usage else 0,

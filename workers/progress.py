@@ -11,6 +11,7 @@ from inspect_ai.log._samples import sample_active
 
 from specs.scoring import answer_score
 from workers.run_request import RunProgress
+from workers.stopping import StopWhenSure
 
 
 class ProgressFile:
@@ -41,14 +42,16 @@ class ProgressFile:
             lines.write(progress.model_dump_json() + "\n")
 
 
-def watch(progress: ProgressFile) -> None:
-    """Have Inspect tell `progress` of every finished answer of this process's runs."""
+def watch(progress: ProgressFile, stop: StopWhenSure | None) -> None:
+    """Have Inspect tell of every finished answer of this process's run: `progress`, and what may stop it early."""
 
     @hooks(name="reprofarm_progress", description="Tells the worker how far the run is")
     class Progress(Hooks):
         async def on_sample_end(self, data: SampleEnd) -> None:
             first = next(iter(data.sample.scores or {}), "")
             progress.answered(data.sample.id, answer_score(data.sample, first))
+            if stop is not None:
+                stop.answered(data.sample)
 
 
 def seed_each_epoch(seed: int) -> None:

@@ -14,13 +14,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import inspect_ai
+from inspect_ai import Task, task_with
 from inspect_ai.model import Model, get_model
 
 from specs.measurement import Circumstances
-from specs.messages import AttemptOutcome
+from specs.messages import AttemptOutcome, Order
+from specs.stopping import stopping_rule
 from specs.text import clean
 from workers.canonical import CanonicalTask, canonical_task
 from workers.circumstances import versions
@@ -33,6 +36,7 @@ from workers.measure import Plan, measure, sample_errors
 from workers.progress import ProgressFile, seed_each_epoch, watch
 from workers.run_request import OUTCOME_FILE, PROGRESS_FILE, RunOutcome, RunRequest
 from workers.spec_file import load_task
+from workers.stopping import StopWhenSure
 
 _MAX_DETAIL_CHARS = 4000
 _REQUEST_RETRIES = 3
@@ -59,7 +63,8 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})
     canonical = canonical_task(order.task, task.definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
     sample_ids = canonical.sample_ids[: order.sample_limit]
-    watch(ProgressFile(folder / PROGRESS_FILE, len(sample_ids), canonical.epochs))
+    stop = _early_stop(order, canonical, sample_ids)
+    watch(ProgressFile(folder / PROGRESS_FILE, len(sample_ids), canonical.population.epochs), stop)
     if request.generation.sources.get("seed") != "spec":
         seed_each_epoch(order.seed)
     model = get_model(
@@ -68,8 +73,9 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
         memoize=False,
         client_timeout=order.stall_seconds,
     )
-    log = Path(_evaluate(canonical, model, request, folder))
-    plan = Plan(sample_ids, len(canonical.sample_ids), canonical.epochs, canonical.reducer, str(model))
+    log = Path(_evaluate(task_with(canonical.task, early_stopping=stop), model, request, folder))
+    counted = sample_ids[: stop.counted if stop is not None else None]
+    plan = Plan(counted, canonical.population, canonical.reducer, str(model))
     measurement = measure(log, plan, _circumstances(request, canonical, who_judged(task.judges, order.judges)))
     if not measurement.scored:
         errors = sample_errors(log)
@@ -79,7 +85,15 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     )
 
 
-def _evaluate(canonical: CanonicalTask, model: Model, request: RunRequest, folder: Path) -> str:
+def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int | str]) -> StopWhenSure | None:
+    """What stops the run early; None where it is to run every sample."""
+    if order.stopping is None:
+        return None
+    rule = stopping_rule(order.stopping, canonical.population)
+    return StopWhenSure(rule, sample_ids, canonical.population.epochs, canonical.reducer)
+
+
+def _evaluate(task: Task, model: Model, request: RunRequest, folder: Path) -> str:
     """Have Inspect run the task; where its log is."""
     order = request.order
     arguments = request_arguments(request.generation)
@@ -87,7 +101,7 @@ def _evaluate(canonical: CanonicalTask, model: Model, request: RunRequest, folde
     arguments["max_retries"] = _REQUEST_RETRIES
     arguments["cache"] = False
     logs = inspect_ai.eval(
-        canonical.task,
+        task,
         model=model,
         limit=order.sample_limit,
         # One answer that fails is a sample without a score, not the end of the run.
@@ -106,6 +120,7 @@ def _evaluate(canonical: CanonicalTask, model: Model, request: RunRequest, folde
             "task": order.task.model_dump(),
             "seed": order.seed,
             "generation": request.generation.model_dump(),
+            "stopping": order.stopping.model_dump(mode="json") if order.stopping is not None else None,
         },
         **arguments,
     )
@@ -122,7 +137,7 @@ def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[s
         generation=request.generation,
         seed=request.order.seed,
         chat_template_sha256=request.chat_template_sha256,
-        epochs=canonical.epochs,
+        epochs=canonical.population.epochs,
         judges=judges,
     )
 

@@ -1,8 +1,9 @@
 """A stand-in for vLLM's server, for tests that are not about vLLM: `stand_in_engine.py [OPTIONS] VLLM_ARGUMENTS`.
 
 It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
-off), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang], [die]. Options make it fail
-to start (--last-words), or start processes of its own (--family). It stands for the engine alone: what asks it is real.
+off), [slow] (--slow-seconds), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang],
+[die]. Options make it fail to start (--last-words), or start processes of its own (--family). It stands for the engine
+alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
             message = "This model's maximum context length is 2048 tokens."
             self._answer(400, {"error": {"message": message, "code": 400}})
             return
+        if "[slow]" in prompt:
+            time.sleep(self.options.slow_seconds)
         text = "" if "[empty]" in prompt else prompt.rpartition("Say: ")[2].partition("\n")[0]
         choice = {
             "index": 0,
@@ -101,6 +104,7 @@ def main() -> None:
     parser.add_argument("--served-model-name")
     parser.add_argument("--record")
     parser.add_argument("--last-words")
+    parser.add_argument("--slow-seconds", type=float, default=0.0)
     parser.add_argument("--never-up", action="store_true")
     parser.add_argument("--family", type=int, default=0)
     options, _ = parser.parse_known_args()

@@ -11,6 +11,7 @@ from pathlib import Path
 from specs.generation import GenerationSettings
 from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Report, RunBatch, TaskRef
 from specs.policy import EngineRules, JudgeEndpoint
+from specs.stopping import Stopping
 from tests.support import stand_in_engine
 from tests.support.small_repos import COMMIT
 from workers.batch import BatchRun
@@ -61,6 +62,7 @@ def order(
     allow_self_judge: bool = True,
     sample_limit: int | None = None,
     epochs: int | None = None,
+    stopping: Stopping | None = None,
     stall_seconds: float = 300.0,
 ) -> Order:
     """An order for a task."""
@@ -71,6 +73,7 @@ def order(
         seed=5,
         epochs=epochs,
         sample_limit=sample_limit,
+        stopping=stopping,
         allow_self_judge=allow_self_judge,
         judges=judges or {},
         stall_seconds=stall_seconds,

@@ -7,7 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from scheduler.evidence import check_evidence
 from specs.errors import EvidenceError
 from specs.evidence import path_in_store
 from specs.messages import AttemptOutcome, Report
+from specs.stopping import JudgedClaim, Stopping
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 
@@ -33,6 +34,7 @@ class Store:
 
     folder: Path
     report: Report
+    stopping: Stopping | None = None
 
     @property
     def log(self) -> Path:
@@ -40,7 +42,7 @@ class Store:
         return self.folder / path_in_store(self.report.evidence.sha256)
 
     def check(self, report: Report | None = None) -> None:
-        check_evidence(f"file://{self.folder}", report or self.report)
+        check_evidence(f"file://{self.folder}", report or self.report, self.stopping)
 
     def refused(self, reason: str, report: Report | None = None) -> None:
         with pytest.raises(EvidenceError, match=reason):
@@ -100,6 +102,12 @@ def store_of(worked: Path, name: str, folder: Path) -> Store:
 @pytest.fixture
 def store(worked: Path, tmp_path: Path) -> Store:
     return store_of(worked, "whole", tmp_path)
+
+
+def test_a_log_that_does_not_state_what_the_run_was_to_stop_by_is_refused(store: Store) -> None:
+    claim = JudgedClaim(claim_id="c", claimed=0.5, tolerance=None)
+    stopping = Stopping(claims=(claim,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
+    replace(store, stopping=stopping).refused("does not state that it was to stop by what was ordered")
 
 
 @pytest.mark.parametrize("name", ["whole", "part"])
@@ -279,7 +287,7 @@ def test_a_store_that_stumbles_gets_another_chance(
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     Stumbling.failures = failures
     if reason is None:
-        check_evidence(f"stumbling://{store.folder}", store.report)
+        check_evidence(f"stumbling://{store.folder}", store.report, None)
     else:
         with pytest.raises(EvidenceError, match=reason):
-            check_evidence(f"stumbling://{store.folder}", store.report)
+            check_evidence(f"stumbling://{store.folder}", store.report, None)

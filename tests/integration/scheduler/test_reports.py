@@ -188,8 +188,10 @@ def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: F
     with farm.database.reading() as session:
         badge = session.scalars(select(Badge)).one()
     facts = verify(badge.token, dict(public_jwks(farm.settings)))
-    assert (facts.model, facts.claimed_value, facts.reproduced) == (MODEL, TRUE_PERCENT, 0.75)
-    assert (facts.samples_used, facts.population) == (40, 40)
+    assert world.report.measurement is not None
+    assert (facts.model, facts.claimed_value, facts.mode, facts.alpha) == (MODEL, TRUE_PERCENT, "sequential", 0.001)
+    assert (facts.samples_used, facts.population) == (len(world.report.measurement.sample_ids), 40)
+    assert facts.claimed - facts.tolerance <= facts.interval.low <= facts.reproduced <= facts.interval.high
     assert facts.evidence_url.startswith("https://farm.example/v1/evidence/")
 
 
