@@ -135,11 +135,17 @@ def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
     if found.reproduced is not None:
         yield "difference", f"{100 * (found.reproduced - found.claimed):+.2f} points"
     yield "tolerance", points(found.tolerance)
-    yield "samples", f"{found.samples_used} of {found.population}"
-    if found.interval and found.samples_used < found.population:
+    stopped = "; all would have been run" if found.mode == "full" else "; stops when the answer is sure"
+    yield "samples", f"{found.samples_used} of {found.population}{stopped}"
+    if found.interval and found.interval.low < found.interval.high:
         yield (
             "all samples",
             f"would give {percent(found.interval.low)} to {percent(found.interval.high)} (alpha {found.alpha:g})",
+        )
+    if found.doubtful_beyond is not None:
+        yield (
+            "doubtful",
+            f"up to {points(found.doubtful_beyond)}: {found.population} samples are few for this tolerance",
         )
     for what, count in (("truncated", found.truncated), ("unparsed", found.unparsed), ("failed", found.failed)):
         if count:

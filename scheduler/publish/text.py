@@ -87,9 +87,13 @@ def _figures(found: Attestation) -> Iterator[str]:
     yield f"- claimed: {100 * found.claimed:.2f} %"
     yield f"- reproduced: **{100 * found.reproduced:.2f} %**{error}"
     yield f"- difference: {difference:.2f} points; up to {100 * found.tolerance:.2f} count as reproduced"
-    partly = f"; all of them would give another verdict with a chance of at most {found.alpha:g}"
-    rest = partly if found.samples_used < found.population else ""
-    yield f"- samples: {found.samples_used} of {found.population}{rest}"
+    yield f"- samples: {found.samples_used} of {found.population}"
+    if found.interval.low < found.interval.high:
+        stopped = " The run stopped when that was sure." if found.mode == "sequential" else ""
+        yield (
+            f"- all of them would score {100 * found.interval.low:.2f} to {100 * found.interval.high:.2f} %, and give"
+            f" another verdict with a chance of at most {found.alpha:g}.{stopped}"
+        )
 
 
 def _pins(found: Attestation) -> Iterator[str]:

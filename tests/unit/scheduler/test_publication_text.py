@@ -53,13 +53,15 @@ def written(**changes: Any) -> str:
 
 
 def test_the_text_holds_every_fact_that_a_reader_needs() -> None:
-    text = written(samples_used=60, judges={"self": "self"})
+    text = written(samples_used=60, interval={"low": 0.37, "high": 0.43}, judges={"self": "self"})
     for fact in (
         "`41.2`",
         "claimed: 41.20 %",
         "reproduced: **40.00 %** ± 2.00 (standard error)",
         "difference: 1.20 points; up to 8.00 count as reproduced",
-        "samples: 60 of 150; all of them would give another verdict with a chance of at most 0.001",
+        "samples: 60 of 150\n",
+        "all of them would score 37.00 to 43.00 %, and give another verdict with a chance of at most 0.001. "
+        "The run stopped when that was sure.\n",
         f"model `smol/one` at `{'a' * 40}`",
         f"benchmark `facts/capitals` at `{'b' * 40}`, task `capitals`",
         f"SHA-256 `{'c' * 64}`",

@@ -1,0 +1,187 @@
+"""What a run is to stop by: fixed when it is first sent, after its claims, from what the farm knows by then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+
+from deploy.localhub.names import RepoName, RepoType
+from scheduler.collecting import end_attempt
+from scheduler.database.tables import Claim, OutboxRow, Reproduction
+from scheduler.dispatching import dispatch
+from scheduler.machine import ClaimState, ReproductionState
+from specs.history import Scores, from_earlier_runs, from_same_claim
+from specs.messages import RUN_BATCH, AttemptOutcome, Order, RunBatch
+from specs.policy import Policy, VerificationRules
+from specs.sample_order import seeded_order
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.rows import measurement
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = "acme/capitals"
+N = 120
+SCORES = [float(bit) for bit in np.random.default_rng(0).integers(0, 2, N)]
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path) as plane:
+        add_benchmark(plane.served.local, BENCHMARK)
+        yield plane
+
+
+def claim(farm: ControlPlane, percent: float, model: str = "tiny/model") -> str:
+    """Submit a claim on a pull request of a model's repo, and have it found and planned; returns its id."""
+    hub, repo = farm.served.local, RepoName(RepoType.MODEL, model)
+    if model not in {each.model_id for each in farm.claims()}:
+        add_model(hub, model, model.encode())
+    submit(hub, repo, entry(BENCHMARK, percent), author="fan", create_pr=True, name=f"at-{percent}.yaml")
+    farm.scan()
+    farm.plan()
+    (found,) = [each for each in farm.claims() if each.model_id == model and each.value == percent]
+    assert found.state in {ClaimState.PLANNED, ClaimState.DECIDED}
+    return found.claim_id
+
+
+def run_of(farm: ControlPlane, claim_id: str) -> Reproduction:
+    with farm.database.reading() as session:
+        return session.get_one(Reproduction, session.get_one(Claim, claim_id).reproduction_id)
+
+
+def orders(farm: ControlPlane) -> list[Order]:
+    """Send out what is queued; all orders so far, oldest first."""
+    dispatch(farm.database, farm.policy)
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
+        return [order for row in rows for order in RunBatch.decode(row.body).orders]
+
+
+def all_scores() -> Scores:
+    return dict(enumerate(SCORES, start=1))
+
+
+def complete(farm: ControlPlane, claim_id: str, samples: int, scores: Sequence[float] = SCORES) -> None:
+    """Have the claim's reproduction counted as completed after so many samples. The claim stays planned."""
+    row = run_of(farm, claim_id)
+    assert row.seed is not None
+    ids = seeded_order(range(1, len(scores) + 1), row.seed)[:samples]
+    measured = measurement().model_copy(
+        update={
+            "population": len(scores),
+            "sample_ids": tuple(ids),
+            "sample_scores": tuple(scores[sample_id - 1] for sample_id in ids),
+        }
+    )
+    with farm.database.transaction() as session:
+        session.execute(
+            update(Reproduction)
+            .where(Reproduction.reproduction_id == row.reproduction_id)
+            .values(
+                state=ReproductionState.COMPLETED,
+                measurement=measured.model_dump(mode="json"),
+                complete=samples == len(scores),
+            )
+        )
+
+
+def test_the_seed_is_drawn_when_a_run_is_first_sent_and_kept(farm: ControlPlane) -> None:
+    one = claim(farm, 50.0)
+    assert run_of(farm, one).seed is None
+    (first,) = orders(farm)
+    assert run_of(farm, one).seed == first.seed
+    with farm.database.transaction() as session:
+        row = session.get_one(Reproduction, first.ref.reproduction_id)
+        end_attempt(session, farm.policy, row, AttemptOutcome.ENGINE_FAILED, "the engine died")
+        row.not_before = None
+    first, second = orders(farm)
+    assert (second.ref.attempt, second.seed, second.stopping) == (2, first.seed, first.stopping)
+
+
+def test_a_run_is_to_answer_every_claim_that_came_before_it_was_sent(farm: ControlPlane) -> None:
+    half, more = claim(farm, 50.0), claim(farm, 60.0)
+    (order,) = orders(farm)
+    assert order.stopping is not None
+    assert {each.claim_id: each.claimed for each in order.stopping.claims} == {half: 0.5, more: 0.6}
+    assert (order.stopping.alpha, order.stopping.predictors) == (0.001, ())
+
+
+def test_a_claim_that_comes_after_the_run_was_sent_gets_a_run_of_its_own(farm: ControlPlane) -> None:
+    early = claim(farm, 50.0)
+    orders(farm)
+    late = claim(farm, 60.0)
+    assert run_of(farm, late).reproduction_id != run_of(farm, early).reproduction_id
+    complete(farm, early, 30)
+    assert run_of(farm, claim(farm, 61.0)).reproduction_id == run_of(farm, late).reproduction_id, "not sent yet"
+    orders(farm)
+    after = claim(farm, 62.0)
+    assert run_of(farm, after).reproduction_id not in {
+        run_of(farm, early).reproduction_id,
+        run_of(farm, late).reproduction_id,
+    }, "nobody may choose a claim that fits the samples of a run that stopped"
+
+
+def test_a_run_of_every_sample_answers_later_claims_at_once(farm: ControlPlane) -> None:
+    early = claim(farm, 50.0)
+    orders(farm)
+    complete(farm, early, N)
+    late = claim(farm, 100 * sum(SCORES) / N)
+    assert run_of(farm, late).reproduction_id == run_of(farm, early).reproduction_id
+    (found,) = [each for each in farm.claims() if each.claim_id == late]
+    assert found.reason.startswith("verified: ")
+
+
+def test_a_full_run_takes_claims_while_it_is_under_way(farm: ControlPlane) -> None:
+    farm.policy = Policy(verification=VerificationRules(mode="full"))
+    early = claim(farm, 50.0)
+    (order,) = orders(farm)
+    assert order.stopping is None
+    assert run_of(farm, claim(farm, 60.0)).reproduction_id == run_of(farm, early).reproduction_id
+
+
+def test_earlier_runs_of_other_models_predict_answers_unless_policy_says_no(farm: ControlPlane) -> None:
+    others = [claim(farm, 50.0, f"tiny/other{n}") for n in range(2)]
+    sent = orders(farm)
+    for n, other in enumerate(others):
+        complete(farm, other, N if n else 100)
+    claim(farm, 50.0)
+    order = next(each for each in orders(farm) if each not in sent)
+    seen = all_scores()
+    part: Scores = {each: seen[each] for each in seeded_order(range(1, N + 1), sent[0].seed)[:100]}
+    assert order.stopping is not None
+    wanted = from_earlier_runs(seeded_order(range(1, N + 1), order.seed), [seen, part])
+    assert order.stopping.predictors == wanted
+    assert len(wanted) == 3
+
+    farm.policy = Policy(verification=VerificationRules(history=False))
+    claim(farm, 51.0)
+    without = orders(farm)[-1]
+    assert without.stopping is not None
+    assert without.stopping.predictors == ()
+
+
+def test_an_earlier_run_of_every_sample_of_the_same_model_is_paired_with(farm: ControlPlane) -> None:
+    early = claim(farm, 50.0)
+    sent = orders(farm)
+    complete(farm, early, N)
+    farm.policy = Policy(verification=VerificationRules(epochs=2))
+    claim(farm, 52.0)
+    order = next(each for each in orders(farm) if each not in sent)
+    assert order.stopping is not None
+    wanted = from_same_claim(seeded_order(range(1, N + 1), order.seed), all_scores(), [])
+    assert order.stopping.predictors == wanted
+
+
+def test_runs_on_another_revision_of_the_dataset_predict_nothing(farm: ControlPlane) -> None:
+    early = claim(farm, 50.0)
+    orders(farm)
+    complete(farm, early, N)
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(dataset_revision="f" * 40))
+    claim(farm, 50.0, "tiny/other")
+    order = orders(farm)[-1]
+    assert order.stopping is not None
+    assert order.stopping.predictors == ()
