@@ -122,7 +122,7 @@ def _settle(session: Session, reproduction: Reproduction, consequence: Consequen
 def _complete(session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence) -> None:
     attempt = _close(session, reproduction, AttemptOutcome.COMPLETED, "")
     # The last heartbeat is older than the end of the run.
-    attempt.samples_done = attempt.samples_total = len(measurement.sample_ids)
+    attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
     attempt.score = measurement.score
     reproduction.measurement = measurement.model_dump(mode="json")
     reproduction.complete = len(measurement.sample_ids) == measurement.population

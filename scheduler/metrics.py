@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, OutboxRow, Reproduction, VerdictRow, now
+from scheduler.database.tables import Attempt, Badge, Claim, OutboxRow, Reproduction, VerdictRow, now
 from scheduler.machine import ClaimState, ReproductionState
 from specs.verdict import Outcome
 
@@ -64,6 +64,7 @@ def _families(session: Session) -> Iterator[GaugeMetricFamily]:
         "reprofarm_verdicts", "Verdicts by outcome.", "outcome", {found: verdicts.get(found, 0) for found in Outcome}
     )
     yield from _reproductions(session, at)
+    yield from _samples(session)
     unsent, oldest = session.execute(
         select(func.count(), func.min(OutboxRow.created_at)).where(OutboxRow.sent_at.is_(None))
     ).one()
@@ -95,6 +96,16 @@ def _reproductions(session: Session, at: datetime) -> Iterator[GaugeMetricFamily
         age.add_metric((pool,), _age(min(waiting, default=None), at))
     yield count
     yield age
+
+
+def _samples(session: Session) -> Iterator[GaugeMetricFamily]:
+    run, there_were = session.execute(
+        select(func.sum(Attempt.samples_done), func.sum(Attempt.samples_total))
+        .join(Reproduction, Reproduction.reproduction_id == Attempt.reproduction_id)
+        .where(Reproduction.state == ReproductionState.COMPLETED, Reproduction.attempt == Attempt.number)
+    ).one()
+    yield _one("reprofarm_samples_counted", "Samples that completed reproductions counted.", run or 0)
+    yield _one("reprofarm_samples_population", "Samples that their tasks have: what full runs cost.", there_were or 0)
 
 
 def _counted(session: Session, column: object) -> Mapping[str, int]:

@@ -141,6 +141,9 @@ class MeasurementView(View):
 
     truncated: int
     unparsed: int
+    ignored: int
+    """Samples that were in flight when the run stopped by itself: in the evidence, and counted nowhere."""
+
     other_scorers: dict[str, Proportion | None]
     input_tokens: int
     output_tokens: int

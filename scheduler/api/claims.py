@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from sqlalchemy import ColumnElement, Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from scheduler.api import pages, queue
 from scheduler.api.ids import IdOrStart, whole_id
@@ -81,7 +81,7 @@ def _with_parts() -> Select[Claim, Reproduction, Attempt, VerdictRow, Badge, Pub
         .outerjoin(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
         .outerjoin(Publication, Publication.claim_id == Claim.claim_id)
-        .options(*queue.WITHOUT_BULK)
+        .options(*queue.WITHOUT_BULK, defer(Claim.linked_log, raiseload=True))
     )
 
 

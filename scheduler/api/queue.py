@@ -12,8 +12,10 @@ from scheduler.machine import ReproductionState
 
 WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
 
-WITHOUT_BULK = (defer(Reproduction.measurement, raiseload=True), defer(Reproduction.settings, raiseload=True))
-"""For queries of many: a measurement holds the score of every sample."""
+WITHOUT_BULK = tuple(
+    defer(column, raiseload=True) for column in (Reproduction.measurement, Reproduction.settings, Reproduction.stopping)
+)
+"""For queries of many: a measurement holds the score of every sample, and so may what a run stops by."""
 
 
 def positions(session: Session, reproductions: Iterable[Reproduction]) -> dict[str, int]:

@@ -149,6 +149,7 @@ def measurement_view(stored: dict[str, Any]) -> MeasurementView:
         failed=found.failed,
         truncated=found.truncated,
         unparsed=found.unparsed,
+        ignored=found.ignored,
         other_scorers=found.other_scorers,
         input_tokens=found.input_tokens,
         output_tokens=found.output_tokens,

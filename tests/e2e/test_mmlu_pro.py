@@ -98,6 +98,9 @@ def test_a_claim_on_mmlu_pro_is_judged_by_a_run_of_its_real_spec(
     # 48 of 12,032 samples cannot tell whether 10.5 % is right to a point, and the farm says so.
     assert modest.outcome == "inconclusive", modest.reason
     assert inflated.comparison is not None
-    assert (inflated.comparison.samples_used, inflated.comparison.population) == (SAMPLES, 12_032)
+    assert inflated.comparison.population == 12_032
+    assert 20 <= inflated.comparison.samples_used < SAMPLES, "it had its answer before the other claim gave up"
+    assert modest.comparison is not None
+    assert modest.comparison.samples_used == SAMPLES
     assert run.measurement is not None
     assert run.measurement.scorer == "choice"

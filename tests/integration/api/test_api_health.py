@@ -71,6 +71,8 @@ def test_metrics_count_what_is_in_the_database(api: RunningApi) -> None:
         'reprofarm_reproductions{pool="h100",state="queued"}': 2,
         'reprofarm_reproductions{pool="cpu",state="running"}': 1,
         'reprofarm_reproductions{pool="h100",state="running"}': 0,
+        "reprofarm_samples_counted": 200,
+        "reprofarm_samples_population": 300,
         "reprofarm_outbox_unsent": 1,
         'reprofarm_badges{state="valid"}': 1,
         'reprofarm_badges{state="revoked"}': 0,
