@@ -12,10 +12,11 @@ from pydantic import Field
 from specs.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.generation import GenerationSettings
 from specs.model import Contract
+from specs.noise import MeasuredSpread
 from specs.policy import EngineRules, JudgeEndpoint, Mode, Policy, PoolRules, Scale, VerificationRules
 from specs.scale import as_proportion
-from specs.stopping import LEAST_TOLERANCE, NORMAL_95
 from specs.text import clean
+from specs.tolerance import measured_tolerance
 
 AUTHOR_PRIORITY = 20
 COMMUNITY_PRIORITY = 30
@@ -41,6 +42,9 @@ class Rules(Contract):
     tolerance_source: Literal["policy", "measured", "chance"]
     spread: float | None
     """Standard deviation of the difference between two honest full runs, as measured; None where it is not known."""
+
+    spread_source: str | None = None
+    """What that was measured on, in words."""
 
     policy_sha256: str
 
@@ -86,8 +90,8 @@ class BenchmarkFacts:
 
     gated: bool
     has_percent: bool
-    spread: float | None = None
-    """What the noise ledger says of two honest full runs: the standard deviation of their difference, a proportion."""
+    spread: MeasuredSpread | None = None
+    """What the noise ledger says of two honest full runs; None where it holds too little."""
 
 
 @dataclass(frozen=True)
@@ -242,25 +246,27 @@ def _judged_by(
     claimed = as_proportion(claim.value, scale)
     if claimed is None:
         return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
-    tolerance, tolerance_source = _tolerance(rules, benchmark.spread)
+    measured = benchmark.spread
+    tolerance, tolerance_source = _tolerance(rules, measured)
     return Rules(
         scale=scale,
         scale_source=source,
         claimed=claimed,
         tolerance=tolerance,
         tolerance_source=tolerance_source,
-        spread=benchmark.spread,
+        spread=measured.spread if measured else None,
+        spread_source=measured.source if measured else None,
         policy_sha256=policy.sha256,
     )
 
 
 def _tolerance(
-    rules: VerificationRules, spread: float | None
+    rules: VerificationRules, measured: MeasuredSpread | None
 ) -> tuple[float | None, Literal["policy", "measured", "chance"]]:
     if isinstance(rules.tolerance, float):
         return rules.tolerance, "policy"
-    if rules.tolerance == "measured" and spread is not None:
-        return max(LEAST_TOLERANCE, NORMAL_95 * spread), "measured"
+    if rules.tolerance == "measured" and measured is not None:
+        return measured_tolerance(measured.spread), "measured"
     return None, "chance"
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
+from scheduler import noise
 from scheduler.admission import RunSettings
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
@@ -129,6 +130,7 @@ def _complete(session: Session, reproduction: Reproduction, measurement: Measure
     reproduction.evidence_sha256, reproduction.evidence_bytes = evidence.sha256, evidence.size_bytes
     why = f"{len(measurement.scored)} of {measurement.population} samples scored"
     move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
+    noise.record(session, reproduction)
     for claim in reproduction.claims:
         if claim.state == ClaimState.PLANNED:
             judge_claim(session, claim, reproduction)

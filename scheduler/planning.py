@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Run, admit
+from scheduler import noise
+from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Rules, Run, admit
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
@@ -18,6 +20,7 @@ from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, mo
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml
 from specs.errors import HubAway, NoAccess
+from specs.noise import MeasuredSpread
 from specs.policy import Policy
 from specs.verdict import Outcome, Verdict
 
@@ -73,13 +76,30 @@ def _admit(
         model = session.get_one(Model, claim.model_id)
     if model.weights_sha256 is None:
         return Blocked("waits for a look at the model's files")
-    return admit(
-        _claim_facts(claim),
-        benchmark,
-        ModelFacts(model.weights_sha256, model.weights_bytes, model.gated),
-        policy,
-        has_token=bool(hub.api.token),
+    facts = ModelFacts(model.weights_sha256, model.weights_bytes, model.gated)
+    has_token = bool(hub.api.token)
+    answer = admit(_claim_facts(claim), benchmark, facts, policy, has_token=has_token)
+    if not isinstance(answer, Run):
+        return answer
+    # Only now it is known how and where it would run, and so which noise is its own.
+    measured = replace(benchmark, spread=_spread(database, claim, benchmark, model, answer))
+    return admit(_claim_facts(claim), measured, facts, policy, has_token=has_token)
+
+
+def _spread(
+    database: Database, claim: Claim, benchmark: BenchmarkFacts, model: Model, run: Run
+) -> MeasuredSpread | None:
+    """What the noise ledger says of such a run."""
+    planned = noise.Planned(
+        dataset_id=_claim_facts(claim).dataset_id,
+        dataset_revision=benchmark.revision or "",
+        task_id=run.task_id,
+        settings=run.settings.model_dump(mode="json"),
+        weights_bytes=model.weights_bytes or 0,
+        pool=run.pool.name,
     )
+    with database.reading() as session:
+        return noise.spread_for(session, planned)
 
 
 def _claim_facts(claim: Claim) -> ClaimFacts:
@@ -127,9 +147,16 @@ def _carry_out(
         reproduction = _shared(session, claim, answer) or _new(session, claim, benchmark, answer)
         claim.rules = answer.rules.model_dump(mode="json")
         claim.reproduction_id = reproduction.reproduction_id
-        move_claim(session, claim, ClaimState.PLANNED, f"judged by reproduction {reproduction.reproduction_id}")
+        move_claim(session, claim, ClaimState.PLANNED, _how_judged(answer.rules, reproduction))
         if reproduction.state == ReproductionState.COMPLETED:
             judge_claim(session, claim, reproduction)
+
+
+def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
+    words = f"judged by reproduction {reproduction.reproduction_id}"
+    if rules.tolerance is None or rules.tolerance_source != "measured":
+        return words
+    return f"{words}; tolerance {100 * rules.tolerance:.2f} points, measured on {rules.spread_source}"
 
 
 def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
@@ -151,10 +178,14 @@ def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: 
     model = session.get_one(Model, claim.model_id)
     if benchmark is None or benchmark.spec is None or benchmark.revision is None or model.revision is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec and model")
+    if model.weights_sha256 is None or model.weights_bytes is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without weights")
     reproduction = Reproduction(
         key=run.key,
         model_id=claim.model_id,
         model_revision=model.revision,
+        weights_sha256=model.weights_sha256,
+        weights_bytes=model.weights_bytes,
         dataset_id=claim.dataset_id,
         dataset_revision=benchmark.revision,
         task_id=run.task_id,

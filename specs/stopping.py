@@ -17,10 +17,7 @@ from pydantic import Field
 from specs.measurement import Proportion, Sha256
 from specs.model import Contract
 from specs.sequential import ClaimedScore, Predictor, StoppingRule
-
-LEAST_TOLERANCE = 0.01
-NORMAL_95 = 1.96
-"""Two-sided quantile of the normal distribution at 95 %."""
+from specs.tolerance import LEAST_TOLERANCE, NORMAL_95
 
 
 class JudgedClaim(Contract):

@@ -12,7 +12,18 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from specs.api_v1 import MAX_PAGE, BadgeView, ClaimView, EventView, Jwks, Page, Problem, ReproductionView, View
+from specs.api_v1 import (
+    MAX_PAGE,
+    BadgeView,
+    ClaimView,
+    EventView,
+    Jwks,
+    NoiseView,
+    Page,
+    Problem,
+    ReproductionView,
+    View,
+)
 from specs.errors import ReprofarmError
 
 DEFAULT_API = "http://127.0.0.1:8000"
@@ -99,6 +110,17 @@ class FarmClient:
         """What happened after the event of that id (from the beginning for None), oldest first; one page of it."""
         asked = {"limit": str(MAX_PAGE), "after": None if after is None else str(after)}
         return list(self._get("/v1/events", Page[EventView], asked).items)
+
+    def noise(self, dataset: str | None = None, task: str | None = None) -> list[NoiseView]:
+        """How much honest re-runs differ, by task; all tasks, in as many requests as that takes."""
+        items: list[NoiseView] = []
+        cursor: str | None = None
+        while True:
+            page = self._get("/v1/noise", Page[NoiseView], {"dataset": dataset, "task": task, "cursor": cursor})
+            items += page.items
+            cursor = page.next
+            if cursor is None:
+                return items
 
     def jwks(self) -> Jwks:
         """The public keys with which the farm's badges are checked."""

@@ -17,6 +17,7 @@ from scheduler.api import (
     evidence,
     health,
     keys,
+    noise,
     problems,
     reproductions,
     verdicts,
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (claims, reproductions, verdicts, badges, events, benchmarks, evidence, keys, health):
+    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
         app.include_router(part.router)
     return app
 

@@ -4,6 +4,7 @@ benchmark ─ spec                what the Hub says canonically
 model ─ result_file ─ claim     what models say of themselves
 claim ─▶ reproduction ─ attempt what the farm runs, and its tries
 claim ─ verdict ─ badge ─ publication
+reproduction ─ noise            how honest re-runs differ
 event, outbox, marker           the record, the messages to send, and what must happen only once at a time
 """
 
@@ -210,6 +211,7 @@ class Reproduction(Table):
         Index("reproduction_key", "key", unique=True, sqlite_where=text("joinable"), postgresql_where=text("joinable")),
         Index("reproduction_complete", "key", sqlite_where=text("complete"), postgresql_where=text("complete")),
         Index("reproduction_by_task", "dataset_id", "dataset_revision", "task_id", "since"),
+        Index("reproduction_by_weights", "weights_sha256", "dataset_id", "since"),
         Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
         Index("reproduction_by_batch", "batch_id"),
         Index("reproduction_by_age", "created_at", "reproduction_id"),
@@ -228,6 +230,10 @@ class Reproduction(Table):
 
     model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"))
     model_revision: Mapped[str] = mapped_column(String(64))
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    """Of the model's files at that revision, as in `Model`. What has the same one is the same model."""
+
+    weights_bytes: Mapped[int] = mapped_column(BigInteger)
     dataset_id: Mapped[str] = mapped_column(String(200))
     dataset_revision: Mapped[str] = mapped_column(String(64))
     task_id: Mapped[str | None] = mapped_column(String(200))
@@ -304,6 +310,49 @@ class Attempt(Table):
     detail: Mapped[str | None] = mapped_column(String(8000))
 
     reproduction: Mapped[Reproduction] = relationship(back_populates="attempts")
+
+
+class NoisePair(Table):
+    """Two completed reproductions of the same weights and samples under the same settings, and how they differ."""
+
+    __tablename__ = "noise"
+    __table_args__ = (Index("noise_by_task", "dataset_id", "task_id", "recorded_at"),)
+
+    reproduction_id: Mapped[str] = mapped_column(ForeignKey("reproduction.reproduction_id"), primary_key=True)
+    """The later of the two."""
+
+    earlier_id: Mapped[str] = mapped_column(ForeignKey("reproduction.reproduction_id"), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(String(200))
+    dataset_revision: Mapped[str] = mapped_column(String(64))
+    task_id: Mapped[str | None] = mapped_column(String(200))
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    settings_sha256: Mapped[str] = mapped_column(String(64))
+    """Digest of the settings that both have in common: `scheduler.noise.settings_sha256`."""
+
+    epochs: Mapped[int]
+    model_class: Mapped[str] = mapped_column(String(20))
+    """A bucket by size: `specs.noise.model_class`."""
+
+    pool: Mapped[str] = mapped_column(String(50))
+    """Of the later run; its engine and hardware are what that pool was last seen to have."""
+
+    engine: Mapped[str] = mapped_column(String(100))
+    """Version of vLLM in the later run."""
+
+    earlier_engine: Mapped[str] = mapped_column(String(100))
+    hardware: Mapped[str] = mapped_column(String(500))
+    earlier_hardware: Mapped[str] = mapped_column(String(500))
+    population: Mapped[int]
+    """Samples that the task has."""
+
+    samples: Mapped[int]
+    """Scored in both runs."""
+
+    mean_difference: Mapped[float]
+    """Of the later score less the earlier; proportions."""
+
+    mean_square: Mapped[float]
+    recorded_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class VerdictRow(Table):

@@ -165,6 +165,8 @@ class Rows:
         row: dict[str, Any] = {
             "key": secrets.token_hex(32),
             "model_revision": commit_id(),
+            "weights_sha256": secrets.token_hex(32),
+            "weights_bytes": 270_000_000,
             "dataset_id": "acme/capitals",
             "dataset_revision": commit_id(),
             "task_id": "europe",

@@ -83,6 +83,8 @@ def upgrade() -> None:
         sa.Column("complete", sa.Boolean(), nullable=False),
         sa.Column("model_id", sa.String(length=200), nullable=False),
         sa.Column("model_revision", sa.String(length=64), nullable=False),
+        sa.Column("weights_sha256", sa.String(length=64), nullable=False),
+        sa.Column("weights_bytes", sa.BigInteger(), nullable=False),
         sa.Column("dataset_id", sa.String(length=200), nullable=False),
         sa.Column("dataset_revision", sa.String(length=64), nullable=False),
         sa.Column("task_id", sa.String(length=200), nullable=True),
@@ -118,6 +120,7 @@ def upgrade() -> None:
         batch_op.create_index(
             "reproduction_by_task", ["dataset_id", "dataset_revision", "task_id", "since"], unique=False
         )
+        batch_op.create_index("reproduction_by_weights", ["weights_sha256", "dataset_id", "since"], unique=False)
         batch_op.create_index(
             "reproduction_complete",
             ["key"],
@@ -215,6 +218,40 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "noise",
+        sa.Column("reproduction_id", sa.String(length=32), nullable=False),
+        sa.Column("earlier_id", sa.String(length=32), nullable=False),
+        sa.Column("dataset_id", sa.String(length=200), nullable=False),
+        sa.Column("dataset_revision", sa.String(length=64), nullable=False),
+        sa.Column("task_id", sa.String(length=200), nullable=True),
+        sa.Column("weights_sha256", sa.String(length=64), nullable=False),
+        sa.Column("settings_sha256", sa.String(length=64), nullable=False),
+        sa.Column("epochs", sa.Integer(), nullable=False),
+        sa.Column("model_class", sa.String(length=20), nullable=False),
+        sa.Column("pool", sa.String(length=50), nullable=False),
+        sa.Column("engine", sa.String(length=100), nullable=False),
+        sa.Column("earlier_engine", sa.String(length=100), nullable=False),
+        sa.Column("hardware", sa.String(length=500), nullable=False),
+        sa.Column("earlier_hardware", sa.String(length=500), nullable=False),
+        sa.Column("population", sa.Integer(), nullable=False),
+        sa.Column("samples", sa.Integer(), nullable=False),
+        sa.Column("mean_difference", sa.Double(), nullable=False),
+        sa.Column("mean_square", sa.Double(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["earlier_id"],
+            ["reproduction.reproduction_id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["reproduction_id"],
+            ["reproduction.reproduction_id"],
+        ),
+        sa.PrimaryKeyConstraint("reproduction_id", "earlier_id"),
+    )
+    with op.batch_alter_table("noise", schema=None) as batch_op:
+        batch_op.create_index("noise_by_task", ["dataset_id", "task_id", "recorded_at"], unique=False)
+
+    op.create_table(
         "verdict",
         sa.Column("claim_id", sa.String(length=32), nullable=False),
         sa.Column("outcome", sa.String(length=20), nullable=False),
@@ -277,6 +314,10 @@ def downgrade() -> None:
         batch_op.drop_index("verdict_by_age")
 
     op.drop_table("verdict")
+    with op.batch_alter_table("noise", schema=None) as batch_op:
+        batch_op.drop_index("noise_by_task")
+
+    op.drop_table("noise")
     with op.batch_alter_table("claim", schema=None) as batch_op:
         batch_op.drop_index("claim_slot", sqlite_where=sa.text("live"), postgresql_where=sa.text("live"))
         batch_op.drop_index("claim_by_state")
@@ -293,6 +334,7 @@ def downgrade() -> None:
         batch_op.drop_index(
             "reproduction_complete", sqlite_where=sa.text("complete"), postgresql_where=sa.text("complete")
         )
+        batch_op.drop_index("reproduction_by_weights")
         batch_op.drop_index("reproduction_by_task")
         batch_op.drop_index("reproduction_by_state")
         batch_op.drop_index("reproduction_by_batch")

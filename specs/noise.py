@@ -1,0 +1,202 @@
+"""How much honest re-runs of one benchmark differ, from pairs of runs of the same model under the same settings.
+
+Every sample has a difference d between its two scores. The mean of d over all N samples is the difference between the
+two runs' scores. Where both runs are honest d has mean 0 for every sample, and where samples answer independently of
+one another, the variance of that mean is the mean of d² divided by N: the variance of a mean. Nothing is assumed about
+which samples are noisy, and a random part of the samples estimates the mean of d² as well as all of them.
+
+Samples are not independent where something moves them all at once, as other kernels or another template would. Then
+the scores of the pairs differ by more than their samples explain; `Noise.shift_variance` has the excess. The choices
+made here, and what they cost: docs/decisions/0011-the-noise-ledger.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Scores = Mapping[int | str, float | None]
+"""Of one run: score by sample id, a proportion; absent or None where it has none."""
+
+LEAST_OVERLAP = 20
+"""A pair of runs with fewer samples in common is not kept: it says next to nothing."""
+
+LEAST_COMPARISONS = 3
+"""Fewer comparisons that are independent of one another say nothing: one odd run would be in nearly all of them."""
+
+LEAST_SAMPLES = 200
+"""Fewer samples in common, in all pairs together, say nothing: where one sample in twenty differs, from here on the
+upper bound makes the spread at most 1.3 times too wide."""
+
+ONE_SIDED_95 = 1.645
+ONE_SIDED_99 = 2.326
+"""Quantiles of the normal distribution."""
+
+BYTES_PER_PARAMETER = 2
+"""Of nearly all published weights: bfloat16 or float16. Those of 8 bits are counted as half as many."""
+
+BILLION = 10**9
+CLASSES = ((1, "below 1B"), (4, "1B to 4B"), (16, "4B to 16B"), (64, "16B to 64B"))
+LARGEST_CLASS = "64B and more"
+
+
+@dataclass(frozen=True)
+class MeasuredSpread:
+    """What the noise ledger says for a claim: of two honest full runs."""
+
+    spread: float
+    """Standard deviation of the difference between their scores, a proportion."""
+
+    source: str
+    """What it was measured on, in words."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two runs compared, on the samples that both have scored. Scores are proportions."""
+
+    samples: int
+    mean: float
+    """Of the later score less the earlier."""
+
+    mean_square: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs, by their ids, and how they differ."""
+
+    later: str
+    earlier: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What several pairs say together."""
+
+    pairs: int
+    comparisons: int
+    """Pairs that are independent of one another: runs, less the models (or settings) that they are runs of."""
+
+    samples: int
+    """In common, summed over the pairs."""
+
+    mean_difference: float
+    mean_square: float
+    """Of the difference between a sample's two scores."""
+
+    mean_square_bound: float
+    """An upper bound on it, right in 95 of 100: the fewer samples in common, the further above."""
+
+    shift_variance: float
+    """Of what moves all samples of a run at once; 0 where the samples explain how the scores differ."""
+
+    def spread(self, population: int) -> float | None:
+        """Standard deviation, as a proportion, of the difference between two full runs' scores of so many samples.
+
+        √(upper bound on mean d² / N + variance of shifts). None where there is too little to say.
+        """
+        if self.comparisons < LEAST_COMPARISONS or self.samples < LEAST_SAMPLES:
+            return None
+        return min(1.0, math.sqrt(self.mean_square_bound / population + self.shift_variance))
+
+
+def difference(later: Scores, earlier: Scores) -> Difference | None:
+    """How two runs differ; None where they have fewer than `LEAST_OVERLAP` scored samples in common.
+
+    Each may have scored any part of the samples, as long as which part was not chosen by the scores.
+    """
+    found = [
+        score - before
+        for sample, score in later.items()
+        if score is not None and (before := earlier.get(sample)) is not None
+    ]
+    if len(found) < LEAST_OVERLAP:
+        return None
+    return Difference(
+        samples=len(found),
+        mean=math.fsum(found) / len(found),
+        mean_square=math.fsum(each * each for each in found) / len(found),
+    )
+
+
+def noise_in(pairs: Sequence[Pair]) -> Noise:
+    """Put pairs together, each by its samples.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not pairs:
+        raise ValueError("no pairs of runs")
+    found = [pair.difference for pair in pairs]
+    samples = sum(each.samples for each in found)
+    mean_square = math.fsum(each.samples * each.mean_square for each in found) / samples
+    comparisons = _comparisons(pairs)
+    # Of R runs of one model, R(R−1)/2 pairs hold no more than R−1 independent ones.
+    independent = comparisons / len(pairs)
+    return Noise(
+        pairs=len(pairs),
+        comparisons=comparisons,
+        samples=samples,
+        mean_difference=math.fsum(each.samples * each.mean for each in found) / samples,
+        mean_square=mean_square,
+        mean_square_bound=_upper_bound(mean_square, samples * independent),
+        shift_variance=_shift_variance(pairs, samples, mean_square, independent),
+    )
+
+
+def model_class(weights_bytes: int) -> str:
+    """The bucket of a model by the size of its weights, taken as two bytes a parameter."""
+    billions = weights_bytes / BYTES_PER_PARAMETER / BILLION
+    return next((name for bound, name in CLASSES if billions < bound), LARGEST_CLASS)
+
+
+def _comparisons(pairs: Sequence[Pair]) -> int:
+    """Runs less connected groups of them: the edges of a spanning forest."""
+    group: dict[str, str] = {}
+
+    def first_of(run: str) -> str:
+        while group.setdefault(run, run) != run:
+            run = group[run]
+        return run
+
+    joined = 0
+    for pair in pairs:
+        one, other = first_of(pair.later), first_of(pair.earlier)
+        if one != other:
+            group[one] = other
+            joined += 1
+    return joined
+
+
+def _upper_bound(mean: float, count: float) -> float:
+    """Upper 95 % bound on the mean of something in [0, 1], as d² is, from the mean of so many.
+
+    Wilson's score bound ("Probable inference", 1927), which is for right and wrong: nothing else in [0, 1] with that
+    mean scatters more (Bhatia and Davis, "A better bound on the variance", 2000). Above 0 where nothing differed.
+    """
+    z2 = ONE_SIDED_95**2
+    half_width = ONE_SIDED_95 * math.sqrt(mean * (1 - mean) / count + z2 / (4 * count**2))
+    return min(1.0, (mean + z2 / (2 * count) + half_width) / (1 + z2 / count))
+
+
+def _shift_variance(pairs: Sequence[Pair], samples: int, mean_square: float, independent: float) -> float:
+    """The variance of the pairs' mean differences beyond that of their samples, by the method of moments.
+
+    As in a random-effects meta-analysis about a mean of 0 (DerSimonian and Laird, 1986), and only where the excess is
+    significant at 1 %: the estimate cannot be negative, so that noise alone would else count as shifts.
+    """
+    between = math.fsum(pair.difference.samples * pair.difference.mean**2 for pair in pairs)
+    excess = between - len(pairs) * mean_square
+    degrees = independent * len(pairs)
+    if mean_square == 0 or independent * between / mean_square <= _chi_square_99(degrees):
+        return 0.0
+    return max(0.0, excess / samples)
+
+
+def _chi_square_99(degrees: float) -> float:
+    """The 99 % quantile of the chi-square distribution (Wilson and Hilferty, 1931)."""
+    part = 2 / (9 * degrees)
+    return degrees * (1 - part + ONE_SIDED_99 * math.sqrt(part)) ** 3

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from specs.noise import LEAST_OVERLAP, Difference, Noise, Pair, Scores, difference, model_class, noise_in
+
+POPULATION = 2000
+
+
+def honest_runs(
+    count: int, seed: int, *, samples: int = POPULATION, shift: float = 0.0, asked: float = 1.0
+) -> list[Scores]:
+    """Runs of a model that is sure of most samples; each asks a random part of them, and may be shifted as a whole."""
+    rng = np.random.default_rng(seed)
+    chances = rng.beta(0.3, 0.3, POPULATION)[:samples]
+    runs = []
+    for _ in range(count):
+        moved = np.clip(chances + rng.normal(0, shift), 0, 1)
+        right = rng.random(samples) < moved
+        order = rng.permutation(samples)[: round(asked * samples)]
+        runs.append({int(sample): float(right[sample]) for sample in order})
+    return runs
+
+
+def all_pairs(runs: list[Scores], name: str = "run") -> list[Pair]:
+    found = []
+    for one, other in combinations(range(len(runs)), 2):
+        between = difference(runs[other], runs[one])
+        if between is not None:
+            found.append(Pair(f"{name}{other}", f"{name}{one}", between))
+    return found
+
+
+def spread_between_full_runs(shift: float = 0.0) -> float:
+    """Seen on two thousand pairs, without the formula."""
+    rng = np.random.default_rng(99)
+    chances = np.random.default_rng(7).beta(0.3, 0.3, POPULATION)
+    scores = [(rng.random(POPULATION) < np.clip(chances + rng.normal(0, shift), 0, 1)).mean() for _ in range(4000)]
+    return float(np.std(np.array(scores[::2]) - np.array(scores[1::2])))
+
+
+def pair(samples: int, mean: float, mean_square: float, later: str = "b", earlier: str = "a") -> Pair:
+    return Pair(later, earlier, Difference(samples, mean, mean_square))
+
+
+def test_full_runs_recover_the_spread_between_full_runs() -> None:
+    found = noise_in(all_pairs(honest_runs(5, 7)))
+    assert (found.pairs, found.comparisons, found.samples) == (10, 4, 10 * POPULATION)
+    assert found.shift_variance == 0
+    spread = found.spread(POPULATION)
+    assert spread is not None
+    assert 1.0 <= spread / spread_between_full_runs() < 1.1
+
+
+def test_parts_of_runs_recover_the_spread_between_full_ones() -> None:
+    found = noise_in(all_pairs(honest_runs(6, 7, asked=0.3)))
+    assert found.samples == pytest.approx(15 * 0.09 * POPULATION, rel=0.1)
+    spread = found.spread(POPULATION)
+    assert spread is not None
+    assert 1.0 <= spread / spread_between_full_runs() < 1.25
+
+
+def test_only_samples_that_both_runs_scored_count() -> None:
+    first: Scores = dict.fromkeys(range(30), 1.0)
+    second: Scores = {number: None if number == 29 else 0.5 if number < 10 else 1.0 for number in range(5, 40)}
+    found = difference(second, first)
+    assert found == Difference(samples=24, mean=-2.5 / 24, mean_square=pytest.approx(1.25 / 24))
+    few: Scores = dict.fromkeys(range(LEAST_OVERLAP - 1), 1.0)
+    assert difference(few, first) is None
+
+
+def test_what_moves_whole_runs_is_found_where_samples_cannot_explain_it() -> None:
+    shifted = noise_in(all_pairs(honest_runs(9, 7, shift=0.05)))
+    assert shifted.shift_variance > 0
+    spread = shifted.spread(POPULATION)
+    assert spread is not None
+    assert spread == pytest.approx(spread_between_full_runs(shift=0.05), rel=0.5)
+    assert spread > 3 * spread_between_full_runs()
+
+
+def test_chance_is_seldom_taken_for_a_shift() -> None:
+    found = [noise_in(all_pairs(honest_runs(5, seed, samples=200))) for seed in range(300)]
+    assert sum(each.shift_variance > 0 for each in found) <= 12, "1 % of 300, and what chance adds to it"
+
+
+def test_the_bound_is_above_the_truth_in_nearly_all_cases() -> None:
+    chances = [np.random.default_rng(seed).beta(0.3, 0.3, POPULATION)[:100] for seed in range(300)]
+    too_low = 0
+    for seed, each in enumerate(chances):
+        truth = float((2 * each * (1 - each)).mean())
+        too_low += noise_in(all_pairs(honest_runs(4, seed, samples=100))).mean_square_bound < truth
+    assert too_low <= 25, "5 % of 300, and what chance adds to it"
+
+
+def test_too_few_pairs_or_samples_say_nothing() -> None:
+    def three(samples: int) -> Noise:
+        return noise_in([pair(samples, 0.0, 0.1, f"later{n}", f"earlier{n}") for n in range(3)])
+
+    assert three(67).spread(100) is not None
+    assert three(66).spread(100) is None
+    triangle = [pair(1000, 0.0, 0.1, "b", "a"), pair(1000, 0.0, 0.1, "c", "a"), pair(1000, 0.0, 0.1, "c", "b")]
+    assert noise_in(triangle).comparisons == 2
+    assert noise_in(triangle).spread(100) is None
+    with pytest.raises(ValueError, match="no pairs"):
+        noise_in([])
+
+
+def test_runs_that_never_differed_have_a_spread_all_the_same() -> None:
+    found = noise_in([pair(200, 0.0, 0.0, f"later{n}", f"earlier{n}") for n in range(3)])
+    spread = found.spread(200)
+    assert spread is not None
+    # Of 600 samples none differed; up to 2.7 of 603 may.
+    assert spread == pytest.approx(math.sqrt(1.645**2 / (600 + 1.645**2) / 200))
+
+
+@pytest.mark.parametrize(
+    ("weights_bytes", "name"),
+    [
+        (270_000_000, "below 1B"),
+        (2_000_000_000, "1B to 4B"),
+        (16_060_522_496, "4B to 16B"),
+        (65_000_000_000, "16B to 64B"),
+        (141_000_000_000, "64B and more"),
+    ],
+)
+def test_models_are_told_apart_by_the_size_of_their_weights(weights_bytes: int, name: str) -> None:
+    assert model_class(weights_bytes) == name
