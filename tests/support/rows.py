@@ -17,6 +17,7 @@ from scheduler.database.tables import (
     Claim,
     Event,
     Model,
+    NoisePair,
     OutboxRow,
     Publication,
     Reproduction,
@@ -181,6 +182,30 @@ class Rows:
         }
         self.add(Reproduction(reproduction_id=reproduction_id, model_id=model_id, **{**row, **fields}))
         return reproduction_id
+
+    def noise_pair(self, **fields: Any) -> None:
+        """A pair of reproductions of a model of its own, each of whose 300 samples they both scored."""
+        later, earlier = self.reproduction(), self.reproduction()
+        row: dict[str, Any] = {
+            "dataset_id": "acme/capitals",
+            "dataset_revision": commit_id(),
+            "task_id": "europe",
+            "weights_sha256": secrets.token_hex(32),
+            "settings_sha256": "5" * 64,
+            "epochs": 1,
+            "model_class": "below 1B",
+            "pool": "cpu",
+            "engine": "0.32.0",
+            "earlier_engine": "0.32.0",
+            "hardware": "1 × H100",
+            "earlier_hardware": "1 × H100",
+            "population": 300,
+            "samples": 300,
+            "mean_difference": 0.0,
+            "mean_square": 0.1,
+            "recorded_at": self._next_time(),
+        }
+        self.add(NoisePair(reproduction_id=later, earlier_id=earlier, **{**row, **fields}))
 
     def attempt(self, reproduction_id: str, number: int, **fields: Any) -> None:
         """A try at a reproduction."""
