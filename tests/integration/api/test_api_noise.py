@@ -61,7 +61,8 @@ def test_tasks_are_paged_whatever_their_names(api: RunningApi) -> None:
     tasks = [("a/a", None), ("a/a", "a task"), ("a/a", "z|&%"), ("b/b", None), ("b/b", "é")]
     for dataset, task in tasks:
         api.rows.noise_pair(dataset_id=dataset, task_id=task)
-    found, asked = [], {}
+    found: list[tuple[str, str | None]] = []
+    asked: dict[str, object] = {}
     for _ in tasks:
         page = api.json("/v1/noise", limit=1, **asked)
         found += [(item["dataset"], item["task"]) for item in page["items"]]

@@ -241,7 +241,7 @@ def farm(tmp_path: Path) -> Iterator[ControlPlane]:
 
 def settings_planned(farm: ControlPlane) -> dict[str, Any]:
     with farm.database.reading() as session:
-        return session.scalars(select(Reproduction.settings).limit(1)).one()
+        return dict(session.scalars(select(Reproduction.settings).limit(1)).one())
 
 
 def claim_of(farm: ControlPlane, model_id: str) -> Claim:
@@ -271,6 +271,7 @@ def test_a_claim_is_planned_with_the_measured_tolerance_and_says_so(farm: Contro
     assert claim.state == ClaimState.PLANNED
     assert after.tolerance_source == "measured"
     assert after.spread is not None
+    assert after.tolerance is not None
     assert after.tolerance == pytest.approx(1.96 * after.spread)
     # √(0.1 / 300) = 0.0183; the bound on 1,500 samples is an eighth of 0.1 higher.
     assert after.spread == pytest.approx(0.0194, abs=0.0003)
