@@ -4,6 +4,7 @@ Two reproductions are a pair where the weights, the dataset revision, the task a
 are the same, and the seeds are not. Which hardware, which version of the engine, how many GPUs and how many requests at
 once may differ between them: whoever makes a claim had others too, so that is part of the noise. Runs of one seed are
 no pair: every request of theirs carries that seed, so that sampling repeats and they look less noisy than re-runs are.
+Nor are runs that were greedy because the model's own configuration says so, where others under the same policy sample.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.machine import ReproductionState
+from specs.generation import SamplingSource
 from specs.noise import Difference, MeasuredSpread, Noise, Pair, Scores, difference, model_class, noise_in
 from specs.text import clean
 
@@ -41,6 +43,8 @@ CHANGE_NO_ANSWER = frozenset(
 """Settings of a run that may differ within a pair. A setting that is not here may not."""
 
 CHANGE_NO_ANSWER_OF_ENGINE = frozenset({"enforce_eager", "concurrency", "start_seconds", "kv_cache_gib"})
+
+BY_THE_MODEL: SamplingSource = "generation_config"
 
 UNKNOWN = "unknown"
 MAX_HARDWARE_CHARS = 500
@@ -93,14 +97,14 @@ def record(session: Session, reproduction: Reproduction) -> None:
     Two that complete at the same moment may not see each other; the ledger then lacks a pair.
     """
     settings = settings_sha256(reproduction.settings)
-    if not _is_sound(reproduction):
+    if not _may_count(reproduction):
         return
     scores = _scores(reproduction)
     paired = 0
     for earlier in _earlier_runs(session, reproduction):
         if paired == PAIRS_OF_A_RUN:
             return
-        if settings_sha256(earlier.settings) != settings or not _is_sound(earlier):
+        if settings_sha256(earlier.settings) != settings or not _may_count(earlier):
             continue
         found = difference(scores, _scores(earlier))
         if earlier.seed == reproduction.seed or found is None:
@@ -195,11 +199,13 @@ def _earlier_runs(session: Session, reproduction: Reproduction) -> Sequence[Repr
     ).all()
 
 
-def _is_sound(run: Reproduction) -> bool:
-    """Whether so many samples have a score that the run could decide something."""
-    scores = (run.measurement or {})["sample_scores"]
+def _may_count(run: Reproduction) -> bool:
+    """Whether it tells how noisy such runs are: enough samples have a score, and it sampled if others are free to."""
+    measured = run.measurement or {}
+    scores, generation = measured["sample_scores"], measured["circumstances"]["generation"]
     failed = sum(score is None for score in scores)
-    return bool(failed <= run.settings["maximum_failed_fraction"] * len(scores))
+    greedy_by_itself = generation["temperature"] == 0 and generation["sources"].get("temperature") == BY_THE_MODEL
+    return bool(failed <= run.settings["maximum_failed_fraction"] * len(scores)) and not greedy_by_itself
 
 
 def _scores(run: Reproduction) -> Scores:

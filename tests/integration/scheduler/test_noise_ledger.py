@@ -57,6 +57,7 @@ class Runs:
         settings: RunSettings = SETTINGS,
         hardware: str = "1 × H100",
         vllm: str = "0.32.0",
+        decoding: tuple[float, str] = (0.0, "policy"),
         **fields: Any,
     ) -> str:
         """A run that scores samples in the order of its seed, a part of them otherwise than the other runs do."""
@@ -68,6 +69,8 @@ class Runs:
         found: list[float | None] = [None] * failed + [float(scores[each - 1]) for each in ids[failed:]]
         plain = measurement().model_dump(mode="json")
         ran_on = {**plain["circumstances"], "seed": seed, "hardware": hardware, "versions": {"vllm": vllm}}
+        temperature, source = decoding
+        ran_on["generation"] |= {"temperature": temperature, "sources": {"temperature": source}}
         ran = {"population": SAMPLES, "sample_ids": ids, "sample_scores": found, "circumstances": ran_on}
         run = self.rows.reproduction(
             **{
@@ -161,6 +164,15 @@ def test_settings_that_change_no_answer_make_no_difference(runs: Runs, settings:
     runs.complete()
     runs.complete(settings=settings)
     assert len(runs.pairs()) == 1
+
+
+@pytest.mark.parametrize(("decoding", "pairs"), [((0.0, "generation_config"), 0), ((0.7, "generation_config"), 1)])
+def test_a_model_that_is_greedy_by_itself_does_not_speak_for_those_that_sample(
+    runs: Runs, decoding: tuple[float, str], pairs: int
+) -> None:
+    runs.complete(decoding=decoding)
+    runs.complete(decoding=decoding)
+    assert len(runs.pairs()) == pairs
 
 
 def test_a_run_is_compared_with_a_few_of_the_latest_only(runs: Runs) -> None:
