@@ -52,7 +52,7 @@ MAX_VERSION_CHARS = 100
 
 
 @dataclass(frozen=True, order=True)
-class Circle:
+class Group:
     """The circumstances that a group of pairs has in common; None where it takes any."""
 
     model_class: str | None
@@ -125,13 +125,13 @@ def spread_for(session: Session, planned: Planned) -> MeasuredSpread | None:
     if not rows:
         return None
     size = model_class(planned.weights_bytes)
-    groups = circles(rows)
+    by_group = grouped(rows)
     population = next((row for row in rows if row.dataset_revision == planned.dataset_revision), rows[0]).population
-    for circle in _narrow_to_wide(size, next((row for row in rows if row.pool == planned.pool), None)):
-        noise = noise_of_rows(groups.get(circle, ()))
+    for group in _narrow_to_wide(size, next((row for row in rows if row.pool == planned.pool), None)):
+        noise = noise_of_rows(by_group.get(group, ()))
         spread = noise.spread(population) if noise else None
         if noise is not None and spread is not None:
-            return MeasuredSpread(spread=spread, source=f"{noise.pairs} pairs of runs ({circle})")
+            return MeasuredSpread(spread=spread, source=f"{noise.pairs} pairs of runs ({group})")
     return None
 
 
@@ -146,19 +146,19 @@ def latest_pairs(
     return session.scalars(query.order_by(*newest_first).limit(PAIRS_READ)).all()
 
 
-def circles(rows: Iterable[NoisePair]) -> dict[Circle, list[NoisePair]]:
+def grouped(rows: Iterable[NoisePair]) -> dict[Group, list[NoisePair]]:
     """Pairs by what they have in common, from the narrowest circumstances to any; each pair stands in four groups."""
-    found: dict[Circle, list[NoisePair]] = defaultdict(list)
+    found: dict[Group, list[NoisePair]] = defaultdict(list)
     for row in rows:
         engines = tuple(sorted({row.engine, row.earlier_engine}))
         hardware = tuple(sorted({row.hardware, row.earlier_hardware}))
-        for circle in (
-            Circle(row.model_class, engines, hardware),
-            Circle(row.model_class, engines, None),
-            Circle(row.model_class, None, None),
-            Circle(None, None, None),
+        for group in (
+            Group(row.model_class, engines, hardware),
+            Group(row.model_class, engines, None),
+            Group(row.model_class, None, None),
+            Group(None, None, None),
         ):
-            found[circle].append(row)
+            found[group].append(row)
     return found
 
 
@@ -174,12 +174,12 @@ def noise_of_rows(rows: Iterable[NoisePair]) -> Noise | None:
     return noise_in(pairs) if pairs else None
 
 
-def _narrow_to_wide(size: str, of_pool: NoisePair | None) -> tuple[Circle, ...]:
-    wide = (Circle(size, None, None), Circle(None, None, None))
+def _narrow_to_wide(size: str, of_pool: NoisePair | None) -> tuple[Group, ...]:
+    wide = (Group(size, None, None), Group(None, None, None))
     if of_pool is None:
         return wide
     engines = (of_pool.engine,)
-    return (Circle(size, engines, (of_pool.hardware,)), Circle(size, engines, None), *wide)
+    return (Group(size, engines, (of_pool.hardware,)), Group(size, engines, None), *wide)
 
 
 def _earlier_runs(session: Session, reproduction: Reproduction) -> Sequence[Reproduction]:

@@ -90,12 +90,14 @@ def _spread(
     database: Database, claim: Claim, benchmark: BenchmarkFacts, model: Model, run: Run
 ) -> MeasuredSpread | None:
     """What the noise ledger says of such a run."""
+    if benchmark.revision is None or model.weights_bytes is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec or weights")
     planned = noise.Planned(
         dataset_id=_claim_facts(claim).dataset_id,
-        dataset_revision=benchmark.revision or "",
+        dataset_revision=benchmark.revision,
         task_id=run.task_id,
         settings=run.settings.model_dump(mode="json"),
-        weights_bytes=model.weights_bytes or 0,
+        weights_bytes=model.weights_bytes,
         pool=run.pool.name,
     )
     with database.reading() as session:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import Api, AsJson
+from deploy.cli.claims import SHOWN_ID_CHARS, Api, AsJson
 from deploy.cli.client import FarmClient
 from deploy.cli.terminal import console, points, print_json, shown
 from specs.api_v1 import NoiseGroup, NoiseView
@@ -38,30 +39,43 @@ def noise(
         out.print("no two runs of the same model, task and settings yet")
         return
     for each in tasks:
-        out.print(Text.assemble(shown(_name(each), style="bold"), f"  {each.population} samples"))
-        out.print(_table(each))
+        for same in _by_settings(each):
+            out.print(_title(each, same[0]))
+            out.print(_table(same))
+
+
+def _by_settings(task: NoiseView) -> list[list[NoiseGroup]]:
+    found: dict[str, list[NoiseGroup]] = defaultdict(list)
+    for group in task.groups:
+        found[group.settings_sha256].append(group)
+    return list(found.values())
+
+
+def _title(task: NoiseView, group: NoiseGroup) -> Text:
+    epochs = "1 epoch" if group.epochs == 1 else f"{group.epochs} epochs"
+    said = f"  {task.population} samples, {epochs}, settings {group.settings_sha256[:SHOWN_ID_CHARS]}"
+    return Text.assemble(shown(_name(task), style="bold"), said)
 
 
 def _name(task: NoiseView) -> str:
     return "/".join(part for part in (task.dataset, task.task) if part)
 
 
-def _table(task: NoiseView) -> Table:
+def _table(groups: list[NoiseGroup]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("models", no_wrap=True)
     table.add_column("vLLM", overflow="fold")
     table.add_column("hardware", overflow="fold")
-    for heading in ("epochs", "pairs", "in common", "spread", "tolerance"):
+    for heading in ("pairs", "samples", "spread", "tolerance"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for group in task.groups:
+    for group in groups:
         table.add_row(
             group.model_class or "any",
             _either(group.engines),
             _either(group.hardware),
-            str(group.epochs),
             str(group.pairs),
             str(group.samples),
-            _spread(group),
+            "too few" if group.spread is None else points(group.spread),
             points(group.tolerance),
         )
     return table
@@ -69,7 +83,3 @@ def _table(task: NoiseView) -> Table:
 
 def _either(said: tuple[str, ...] | None) -> Text:
     return shown(" and ".join(said)) if said else Text("any")
-
-
-def _spread(group: NoiseGroup) -> str:
-    return "too few" if group.spread is None else points(group.spread)

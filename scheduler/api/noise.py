@@ -68,18 +68,18 @@ def _view(session: Session, dataset_id: str, task_id: str | None) -> NoiseView:
 
 def _groups(rows: list[NoisePair], population: int) -> Iterator[NoiseGroup]:
     """Those of one digest of settings."""
-    circles = noise.circles(rows)
-    for circle in sorted(circles, key=_wide_to_narrow):
-        found = noise.noise_of_rows(circles[circle])
+    by_group = noise.grouped(rows)
+    for group in sorted(by_group, key=_wide_to_narrow):
+        found = noise.noise_of_rows(by_group[group])
         if found is None:
             continue
         spread = found.spread(population)
         yield NoiseGroup(
             settings_sha256=rows[0].settings_sha256,
             epochs=rows[0].epochs,
-            model_class=circle.model_class,
-            engines=circle.engines,
-            hardware=circle.hardware,
+            model_class=group.model_class,
+            engines=group.engines,
+            hardware=group.hardware,
             pairs=found.pairs,
             comparisons=found.comparisons,
             samples=found.samples,
@@ -91,5 +91,5 @@ def _groups(rows: list[NoisePair], population: int) -> Iterator[NoiseGroup]:
         )
 
 
-def _wide_to_narrow(circle: noise.Circle) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    return circle.model_class or "", circle.engines or (), circle.hardware or ()
+def _wide_to_narrow(group: noise.Group) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    return group.model_class or "", group.engines or (), group.hardware or ()
