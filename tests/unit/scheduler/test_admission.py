@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -17,6 +18,7 @@ from scheduler.admission import (
     admit,
 )
 from specs import eval_yaml
+from specs.noise import MeasuredSpread
 from specs.policy import BenchmarkRules, JudgeEndpoint, JudgeRules, Policy, PoolRules, TaskRules
 
 SPEC = b"""\
@@ -128,6 +130,28 @@ def test_the_scale_is_the_benchmarks_never_the_claims() -> None:
     by_policy = ask(replace(CLAIM, value=0.795), policy=ruled)
     assert isinstance(by_policy, Run)
     assert (by_policy.rules.claimed, by_policy.rules.scale_source) == (0.795, "policy")
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "spread", "expected"),
+    [
+        ("measured", 0.02, (pytest.approx(0.0392), "measured")),
+        ("measured", 0.001, (0.01, "measured")),
+        ("measured", 0.9, (1.0, "measured")),
+        ("measured", None, (None, "chance")),
+        (0.05, 0.02, (0.05, "policy")),
+        (None, 0.02, (None, "chance")),
+    ],
+)
+def test_the_tolerance_is_the_measured_one_where_policy_says_so_and_enough_is_known(
+    tolerance: float | Literal["measured"] | None, spread: float | None, expected: object
+) -> None:
+    policy = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(tolerance=tolerance)}})
+    measured = MeasuredSpread(spread, "5 pairs of runs") if spread is not None else None
+    answer = ask(benchmark=replace(BENCHMARK, spread=measured), policy=policy)
+    assert isinstance(answer, Run)
+    assert (answer.rules.tolerance, answer.rules.tolerance_source) == expected
+    assert (answer.rules.spread, answer.rules.spread_source) == (spread, measured and "5 pairs of runs")
 
 
 def test_claims_share_a_run_unless_something_that_matters_differs() -> None:
