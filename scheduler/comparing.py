@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from scheduler import outbox
 from scheduler.admission import RunSettings
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.record import give_verdict
+from scheduler.record import SCHEDULER, add_event, give_verdict
 from scheduler.stopping import judged_by
 from specs.decision import decide
 from specs.linked_log import LinkedLogReading, held_against
@@ -25,7 +25,12 @@ def judge_claim(session: Session, claim: Claim, reproduction: Reproduction) -> N
     measurement = Measurement.model_validate(reproduction.measurement, strict=False)
     mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
     judged, stopping = judged_by(claim, reproduction)
-    verdict = decide(judged, stopping, measurement, mode, linked_log_use(claim, stopping, measurement))
+    linked_log = linked_log_use(claim, stopping, measurement)
+    if linked_log is not None and linked_log.suspicious:
+        # Said, and no more: the verdict rests on our own answers.
+        why = f"the linked log {linked_log.url} {linked_log.reason}"
+        add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
+    verdict = decide(judged, stopping, measurement, mode, linked_log)
     give_verdict(session, claim, verdict)
     if verdict.outcome is Outcome.VERIFIED:
         outbox.put(session, queue=CONTROL_QUEUE, task=SIGN, body={"claim_id": claim.claim_id})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -29,6 +31,7 @@ RepoType = Literal["model", "dataset"]
 OFFICIAL = "benchmark:official"
 MAX_LEADERBOARD_BYTES = 64 * 2**20
 MAX_TREE_FILES = 20_000
+MAX_REDIRECTS = 5
 MAX_PULL_REQUESTS = 200
 """Open pull requests of one model that are looked at, newest first."""
 
@@ -77,6 +80,16 @@ class PullRequestHead:
     def ref(self) -> str:
         """The git ref that the Hub keeps it under."""
         return f"refs/pr/{self.number}"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repo at a commit or a ref."""
+
+    repo_type: RepoType
+    repo_id: str
+    revision: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -195,8 +208,7 @@ class Hub:
             Missing: there is none.
             SubmissionError: it is larger than `max_bytes`; no more than that was read.
         """
-        prefix = "datasets/" if repo_type == "dataset" else ""
-        url = f"{self.endpoint}/{prefix}{quote(repo_id, safe='/')}/resolve/{quote(commit, safe='')}/{quote(path)}"
+        url = self._file_url(repo_type, repo_id, commit, path)
         with told_apart(f"{path} of {repo_id}"), self._http.stream("GET", url) as answer:
             _raise_for_status(answer, url)
             content = bytearray()
@@ -205,6 +217,50 @@ class Hub:
                 if len(content) > max_bytes:
                     raise SubmissionError(f"{path} is larger than {max_bytes} bytes")
             return bytes(content)
+
+    def download_file(self, file: HubFile, target: Path, max_bytes: int, is_late: Callable[[], bool]) -> None:
+        """Write a file of a public repo to `target`, read as anybody can: without the farm's token.
+
+        The token may open repos that whoever named this one cannot read, and that are nobody else's business.
+
+        Raises:
+            Missing: there is none.
+            NoAccess: not everybody may read it.
+            SubmissionError: it is larger than `max_bytes`, or was not there before it `is_late`; no more was read.
+            HubAway: the Hub is busy or away.
+        """
+        url = self._file_url(file.repo_type, file.repo_id, file.revision, file.path)
+        with told_apart(f"{file.path} of {file.repo_id}"), self._anybody.stream("GET", url) as answer:
+            _raise_for_status(answer, url)
+            written = 0
+            with target.open("wb") as copy:
+                # As it is stored: nothing is unpacked on the way.
+                for part in answer.iter_raw():
+                    written += len(part)
+                    if written > max_bytes:
+                        raise SubmissionError(f"{file.path} is larger than {max_bytes} bytes")
+                    if is_late():
+                        raise SubmissionError(f"{file.path} takes too long to fetch")
+                    copy.write(part)
+
+    def _file_url(self, repo_type: RepoType, repo_id: str, revision: str, path: str) -> str:
+        prefix = "datasets/" if repo_type == "dataset" else ""
+        return f"{self.endpoint}/{prefix}{quote(repo_id, safe='/')}/resolve/{quote(revision, safe='')}/{quote(path)}"
+
+    @cached_property
+    def _anybody(self) -> httpx.Client:
+        """A client without a token. Redirects are the Hub's, to where it stores files, and stay on TLS."""
+        return httpx.Client(
+            headers={**build_hf_headers(token=False), "Accept-Encoding": "identity"},
+            timeout=self._http.timeout,
+            follow_redirects=True,
+            max_redirects=MAX_REDIRECTS,
+            event_hooks={"request": [self._check_request]},
+        )
+
+    def _check_request(self, request: httpx.Request) -> None:
+        if self.endpoint.startswith("https://") and request.url.scheme != "https":
+            raise httpx.UnsupportedProtocol(f"the Hub leads to {request.url.host} without TLS", request=request)
 
 
 def _raise_for_status(answer: httpx.Response, url: str) -> None:

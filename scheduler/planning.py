@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,11 +15,13 @@ from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
 from scheduler.hub import Hub, Missing
+from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, move_claim
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml
 from specs.errors import HubAway, NoAccess
+from specs.linked_log import LinkedLogReading
 from specs.noise import MeasuredSpread
 from specs.policy import Policy
 from specs.verdict import Outcome, Verdict
@@ -34,12 +36,18 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
         waiting = session.scalars(
             select(Claim.claim_id)
             .where(Claim.state == ClaimState.SUBMITTED)
-            .order_by(Claim.pull_request.is_not(None), Claim.created_at)
+            # Logs take long to read: nobody waits behind them but those who link to one.
+            .order_by(_may_link_to_a_log(), Claim.pull_request.is_not(None), Claim.created_at)
             .limit(PLANNED_AT_ONCE)
         ).all()
+    logs = LinkedLogs(hub)
     for claim_id in waiting:
-        plan_claim(database, hub, policy, claim_id)
+        plan_claim(database, hub, policy, claim_id, logs)
     return len(waiting)
+
+
+def _may_link_to_a_log() -> ColumnElement[bool]:
+    return and_(Claim.source_url.is_not(None), Claim.source_url.contains(SUFFIX))
 
 
 def unblock(database: Database) -> None:
@@ -49,16 +57,17 @@ def unblock(database: Database) -> None:
             move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
 
 
-def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str) -> None:
+def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs: LinkedLogs) -> None:
     """Plan one claim. The Hub is asked first, so that no transaction waits for it."""
     with database.reading() as session:
         claim = session.get_one(Claim, claim_id)
     try:
         benchmark = _benchmark_facts(database, hub, claim)
         answer = _admit(database, hub, policy, claim, benchmark)
+        reading = _linked_log(policy, claim, answer, logs)
     except NoAccess as error:
-        answer = Blocked(f"{error}; the farm's operator must be given access")
-    except HubAway:
+        answer, reading = Blocked(f"{error}; the farm's operator must be given access"), None
+    except (HubAway, NotNow):
         # Stays submitted: the next round tries again.
         return
     # Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.
@@ -66,6 +75,8 @@ def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str) -> N
         claim = session.get_one(Claim, claim_id, with_for_update=True)
         # Another planner, or a withdrawal, may have come first.
         if claim.state == ClaimState.SUBMITTED:
+            if reading is not None:
+                claim.linked_log = reading.model_dump(mode="json")
             _carry_out(session, claim, benchmark if isinstance(answer, Run) else None, answer)
 
 
@@ -102,6 +113,16 @@ def _spread(
     )
     with database.reading() as session:
         return noise.spread_for(session, planned)
+
+
+def _linked_log(
+    policy: Policy, claim: Claim, answer: Run | Blocked | Refused, logs: LinkedLogs
+) -> LinkedLogReading | None:
+    """What the log says that a claim links to, if the claim is run and policy has such logs read."""
+    facts = _claim_facts(claim)
+    if not isinstance(answer, Run) or not policy.rules_for(facts.dataset_id, answer.task_id).linked_logs:
+        return None
+    return logs.read(claim, facts.value, answer.rules.scale)
 
 
 def _claim_facts(claim: Claim) -> ClaimFacts:

@@ -15,10 +15,8 @@ from specs.measurement import Measurement, Sha256
 from specs.model import Contract
 from specs.packed import PackedProportions
 from specs.stopping import Stopping, is_guided_by
+from specs.suspicion import NOISE, is_suspicious, noise_of_sampled
 from specs.verdict import LinkedLogUse
-
-NOISE = 0.15
-"""docs/decisions/0010: honest runs of one model were seen to differ in up to so many of their answers."""
 
 
 class LinkedLog(Contract):
@@ -32,6 +30,9 @@ class LinkedLog(Contract):
 
     targets_sha256: Sha256
     """Of the samples' targets in that order (`specs.stopping.targets_sha256`)."""
+
+    greedy: bool
+    """Whether it says that its answers were decoded greedily. Where it does not, another run would differ more."""
 
 
 class LinkedLogReading(Contract):
@@ -52,22 +53,46 @@ def held_against(reading: LinkedLogReading, stopping: Stopping, measurement: Mea
         return _unused(reading, log, f"it has {len(log.scores)} samples, the dataset {population.samples}")
     if log.targets_sha256 != population.targets_sha256:
         return _unused(reading, log, "its samples have other targets than those of this run")
-    differences = [
-        abs(log.scores[sample_id - 1] - score)
+    pairs = [
+        (log.scores[sample_id - 1], score)
         for sample_id, score in zip(measurement.sample_ids, measurement.sample_scores, strict=True)
         if score is not None and isinstance(sample_id, int)
     ]
+    differences = [abs(theirs - ours) for theirs, ours in pairs]
     differing = min(1.0, sum(differences) / len(differences)) if differences else None
+    suspicious = is_suspicious(differences, _noise(log, pairs, measurement))
     used = is_guided_by(stopping, population, log.sha256)
     return LinkedLogUse(
         url=reading.url,
         sha256=log.sha256,
         used=used,
-        reason="",
+        reason=_agreement(differing, len(differences), suspicious=suspicious) + ("" if used else _why_unused(stopping)),
         compared=len(differences),
         differing=differing,
-        suspicious=differing is not None and differing > NOISE,
+        suspicious=suspicious,
     )
+
+
+def _noise(log: LinkedLog, pairs: list[tuple[float, float]], measurement: Measurement) -> float:
+    """The mean difference that an honest log may have."""
+    if not pairs or (log.greedy and measurement.circumstances.generation.temperature == 0):
+        return NOISE
+    theirs, ours = (sum(scores) / len(pairs) for scores in zip(*pairs, strict=True))
+    return noise_of_sampled(min(ours, 1.0), min(theirs, 1.0))
+
+
+def _agreement(differing: float | None, compared: int, *, suspicious: bool) -> str:
+    if differing is None:
+        return "no sample has a score in both"
+    if suspicious:
+        return f"differs in {differing:.0%} of {compared} samples, more than honest runs do: hardly a log of this model"
+    return f"agrees with {1 - differing:.1%} of {compared} samples"
+
+
+def _why_unused(stopping: Stopping) -> str:
+    if stopping.linked is None:
+        return "; the run used no log's answers as predictions"
+    return "; the run used those of another log as predictions"
 
 
 def _unused(reading: LinkedLogReading, log: LinkedLog | None, reason: str) -> LinkedLogUse:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 # Also teaches Python's zipfile zstandard.
 from inspect_ai.log import EvalLog, EvalSample
-from pydantic import ValidationError
 
 from specs.errors import EvidenceError
 from specs.text import clean
@@ -34,8 +34,18 @@ MAX_UNPACKED_BYTES = 64 * 2**30
 # Some thousand times as much can come out of what goes into a decompressor at once.
 _PART_BYTES = 4096
 # What scores are made of; a sample's input and transcript are long, and nothing in them is measured.
-_SAMPLE_FIELDS = ("id", "epoch", "scores", "error", "output")
+_SAMPLE_FIELDS = ("id", "epoch", "target", "scores", "error", "output")
+_SAMPLES, _JSON = "samples/", ".json"
 _ANY_FAULT = (zipfile.BadZipFile, ValueError, LookupError, TypeError, OSError, EOFError, RecursionError)
+
+
+@dataclass(frozen=True)
+class LogLimits:
+    """Limits that are tighter than those of all logs; bytes."""
+
+    directory: int
+    file: int
+    unpacked: int
 
 
 class RunLog:
@@ -44,11 +54,12 @@ class RunLog:
     Every method raises `EvidenceError` where the file is not such a log, or one beyond the limits.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: LogLimits | None = None) -> None:
+        self._limits = limits or LogLimits(MAX_DIRECTORY_BYTES, MAX_FILE_BYTES, MAX_UNPACKED_BYTES)
         self._file = path.open("rb")
         self._unpacked = 0
         try:
-            _check_directory(self._file)
+            _check_directory(self._file, self._limits.directory)
             self._zip = zipfile.ZipFile(self._file)
             names = self._zip.namelist()
         except _ANY_FAULT as error:
@@ -72,27 +83,33 @@ class RunLog:
         """All but the samples. Only a log that was finished has it."""
         if "header.json" not in self._zip.namelist():
             raise EvidenceError("the log was not finished: it has no header")
+        data = self._json("header.json")
         try:
-            return EvalLog.model_validate(self._json("header.json"))
-        except ValidationError as error:
+            return EvalLog.model_validate(data)
+        except Exception as error:  # beside pydantic's, whatever Inspect's own validators stumble over
             raise EvidenceError(f"the log's header is not Inspect's: {_said(error)}") from error
 
+    def answer_count(self) -> int:
+        """How many answers there are, told from the ZIP's directory alone."""
+        return len(self._answer_names())
+
     def answers(self) -> Iterator[EvalSample]:
-        """Every sample and epoch once, in the file's order, with id, epoch, scores, error and output alone."""
+        """Every sample and epoch once, in the file's order, with id, epoch, target, scores, error and output alone."""
         seen: set[tuple[int | str, int]] = set()
-        for name in self._zip.namelist():
-            if not (name.startswith("samples/") and name.endswith(".json")):
-                continue
+        for name in self._answer_names():
             data = self._json(name)
             fields = {field: data[field] for field in _SAMPLE_FIELDS if field in data}
             try:
-                answer = EvalSample.model_validate({**fields, "input": "", "target": ""})
-            except (ValidationError, RecursionError) as error:
+                answer = EvalSample.model_validate({"target": "", **fields, "input": ""})
+            except Exception as error:  # beside pydantic's, whatever Inspect's own validators stumble over
                 raise EvidenceError(f"{clean(name, 100)} of the log is not a sample of Inspect's") from error
             if (answer.id, answer.epoch) in seen:
                 raise EvidenceError(f"the log holds sample {clean(str(answer.id), 100)} twice for one epoch")
             seen.add((answer.id, answer.epoch))
             yield answer
+
+    def _answer_names(self) -> list[str]:
+        return [name for name in self._zip.namelist() if name.startswith(_SAMPLES) and name.endswith(_JSON)]
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -110,17 +127,17 @@ class RunLog:
         with self._zip.open(name) as file:
             while part := file.read(_PART_BYTES):
                 content += part
-                if len(content) > MAX_FILE_BYTES or self._unpacked + len(content) > MAX_UNPACKED_BYTES:
+                if len(content) > self._limits.file or self._unpacked + len(content) > self._limits.unpacked:
                     raise EvidenceError(f"{clean(name, 100)} of the log is larger than this farm reads")
         self._unpacked += len(content)
         return bytes(content)
 
 
-def _check_directory(file: IO[bytes]) -> None:
+def _check_directory(file: IO[bytes], most: int) -> None:
     # zipfile's own look at the end of the file, before it reads the directory into memory; no public name does it.
     end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     size: int = end[5] if end else 0
-    if size > MAX_DIRECTORY_BYTES:
+    if size > most:
         raise EvidenceError("the log holds more files than this farm reads")
 
 

@@ -150,6 +150,10 @@ def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
     for what, count in (("truncated", found.truncated), ("unparsed", found.unparsed), ("failed", found.failed)):
         if count:
             yield what, str(count)
+    if found.linked_log:
+        used = "used as predictions" if found.linked_log.used else "not used"
+        style = "yellow" if found.linked_log.suspicious else ""
+        yield "linked log", shown(f"{used}: {found.linked_log.reason}", 2500, style=style)
 
 
 def _print_badge(out: Console, badge: BadgeView) -> None:
