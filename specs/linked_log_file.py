@@ -164,10 +164,13 @@ def _counted(
 def _reducer(header: EvalLog, epochs: int) -> str:
     """Inspect's name of what makes one score of a sample's epochs."""
     name = (header.eval.config.epochs_reducer or ["mean"])[0]
+    refusal = _Unusable(f"its {epochs} epochs cannot be made one by {_shown(name)}")
     try:
-        reduced([0.0] * epochs, name)
-    except Exception as error:  # of each reducer's own; some want more epochs than there are
-        raise _Unusable(f"its {epochs} epochs cannot be made one by {_shown(name)}") from error
+        made_one = reduced([0.0] * epochs, name)
+    except Exception as error:  # each reducer has errors of its own
+        raise refusal from error
+    if made_one is None:
+        raise refusal
     return name
 
 

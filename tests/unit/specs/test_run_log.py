@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from specs.errors import EvidenceError
-from specs.run_log import RunLog
+from specs.run_log import LogLimits, RunLog
 from specs.run_scores import mean_of, run_scores, standard_error_of
 
 HEADER = {
@@ -56,6 +56,25 @@ def test_header_and_answers_are_read_whatever_the_compression(tmp_path: Path, co
     with RunLog(path) as log:
         assert log.header().eval.model == "vllm/o/m"
     assert answers_of(path) == [(2, 1), ("a/b", 1)]
+
+
+def test_answers_come_with_their_targets(tmp_path: Path) -> None:
+    files: list[tuple[str, object]] = [
+        ("samples/1_epoch_1.json", answer(1, target="one")),
+        ("samples/2_epoch_1.json", answer(2, target=["two", "zwei"])),
+        ("samples/3_epoch_1.json", {"id": 3, "epoch": 1}),
+        ("header.json", HEADER),
+    ]
+    with RunLog(write(tmp_path / "log.eval", files)) as log:
+        assert log.answer_count() == 3
+        assert [each.target for each in log.answers()] == ["one", ["two", "zwei"], ""]
+
+
+@pytest.mark.parametrize("content", [{**HEADER, "results": 7}, {**HEADER, "results": {"scorer": {}, "scores": []}}])
+def test_a_header_over_which_inspect_stumbles_is_said_to_be_none(tmp_path: Path, content: dict[str, Any]) -> None:
+    path = write(tmp_path / "log.eval", [("header.json", content)])
+    with RunLog(path) as log, pytest.raises(EvidenceError, match="header is not Inspect's"):
+        log.header()
 
 
 @pytest.mark.parametrize(
@@ -135,6 +154,14 @@ def test_a_directory_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch: p
     path = write(tmp_path / "log.eval", [(f"{n}.json", {}) for n in range(100)])
     with pytest.raises(EvidenceError, match="more files than this farm reads"):
         RunLog(path)
+
+
+def test_a_reader_can_set_tighter_limits(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.eval", [("header.json", HEADER)])
+    with RunLog(path, LogLimits(directory=1000, file=1000, unpacked=1000)) as log:
+        log.header()
+    with RunLog(path, LogLimits(directory=1000, file=10, unpacked=1000)) as log, pytest.raises(EvidenceError):
+        log.header()
 
 
 def test_scores_are_those_of_each_sample_over_its_epochs(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Inspect logs, written by Inspect itself, and what somebody may have made of them since."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support import said_run
+
+Change = Callable[[str, Any], Any]
+"""Of one file in the log: its name and content; the new content, or None to leave it out."""
+
+
+def inspect_log(
+    folder: Path,
+    targets: Sequence[str],
+    said: Sequence[Sequence[str]],
+    *,
+    reducer: str = "mean",
+    temperature: float | None = 0.0,
+) -> Path:
+    """The log of a run of samples with these targets; `said` has an answer for each epoch of each sample."""
+    run = {"targets": list(targets), "said": [list(each) for each in said]}
+    project = str(Path(__file__).resolve().parents[2])
+    ended = subprocess.run(
+        [sys.executable, str(said_run.__file__), str(folder)],
+        input=json.dumps({**run, "reducer": reducer, "temperature": temperature}),
+        env={**os.environ, "PYTHONPATH": project, "XDG_DATA_HOME": str(folder / "xdg")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return Path(ended.stdout.splitlines()[-1])
+
+
+def rewritten(log: Path, other: Path, change: Change) -> Path:
+    """A copy of a log in which a change was made to every file of JSON."""
+    with zipfile.ZipFile(log) as old, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            content = change(name, json.loads(old.read(name)))
+            if content is not None:
+                new.writestr(name, json.dumps(content))
+    return other
+
+
+def with_header(log: Path, other: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of a log with another header."""
+
+    def changed(name: str, content: Any) -> Any:
+        if name == "header.json":
+            change(content)
+        return content
+
+    return rewritten(log, other, changed)
+
+
+def with_samples(log: Path, other: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of a log with other samples."""
+
+    def changed(name: str, content: Any) -> Any:
+        if name.startswith("samples/"):
+            change(content)
+        return content
+
+    return rewritten(log, other, changed)
+
+
+def with_scores(log: Path, other: Path, scores: Sequence[float]) -> Path:
+    """A copy of a log in which each sample has the score of its place."""
+
+    def change(sample: dict[str, Any]) -> None:
+        (score,) = sample["scores"].values()
+        score["value"] = scores[sample["id"] - 1]
+
+    return with_samples(log, other, change)
