@@ -53,7 +53,7 @@ class LinkedLogs:
     """Reads the logs that claims link to, in one round of planning."""
 
     hub: Hub
-    _seconds_left: float = field(default=ROUND_SECONDS, init=False)
+    _seconds_left: float = field(default_factory=lambda: ROUND_SECONDS, init=False)
 
     def read(self, claim: Claim, value: float, scale: Scale) -> LinkedLogReading | None:
         """What the log says that the claim links to; None where it links to none.
