@@ -38,9 +38,9 @@ from tests.support.scheduler import ControlPlane, control_plane
 BENCHMARK, MODEL, LOG = "acme/capitals", "tiny/model", "logs/run.eval"
 N = 600
 TARGETS = [f"a{number}" for number in range(N)]
-# Three quarters are right, in no regular pattern.
-RIGHT = [float(number) for number in np.random.default_rng(0).permutation([1] * 450 + [0] * 150)]
-TRUE_PERCENT, FALSE_PERCENT = 75.0, 95.0
+# A quarter is right, in no regular pattern.
+RIGHT = [float(number) for number in np.random.default_rng(0).permutation([1] * 150 + [0] * 450)]
+TRUE_PERCENT, FALSE_PERCENT = 25.0, 75.0
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+def farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
+    # How many samples a run takes depends on their order.
+    monkeypatch.setattr("scheduler.stopping.secrets.randbelow", lambda _end: 5)
     with control_plane(tmp_path) as plane:
         add_benchmark(plane.served.local, BENCHMARK, rows=N)
         yield plane
@@ -145,7 +147,8 @@ def test_a_linked_log_predicts_the_run_and_saves_most_of_it(farm: ControlPlane, 
     (predictor,) = order.stopping.predictors
     assert list(predictor.values) == [RIGHT[sample - 1] for sample in seeded_order(range(1, N + 1), order.seed)]
     verdict, paired = carried_out(farm, order, TARGETS)
-    assert (verdict.outcome, paired < N / 3) == ("verified", True), (verdict, paired)
+    assert verdict.outcome == "verified"
+    assert paired < 0.4 * N
     assert verdict.comparison is not None
     use = verdict.comparison.linked_log
     assert use is not None
@@ -163,7 +166,7 @@ def test_without_a_link_the_same_claim_costs_more(farm: ControlPlane) -> None:
     assert predicted(order) == 0
     verdict, alone = carried_out(farm, order, TARGETS)
     assert verdict.outcome == "verified"
-    assert alone > N / 2
+    assert alone > 0.6 * N
     assert verdict.comparison is not None
     assert verdict.comparison.linked_log is None
 
@@ -180,14 +183,14 @@ def test_a_made_up_log_changes_no_verdict_and_is_reported(
     assert reading_of(claim_with(farm, url, value)).log is not None
     order = order_of(farm)
     assert predicted(order) == 1
-    verdict, samples = carried_out(farm, order, TARGETS)
+    verdict, _ = carried_out(farm, order, TARGETS)
     assert verdict.outcome == ("verified" if value == TRUE_PERCENT else "mismatch")
     assert verdict.comparison is not None
     use = verdict.comparison.linked_log
     assert use is not None
     (claim,) = farm.claims()
     assert "suspicious_log" in farm.history(claim.claim_id)
-    assert use.suspicious, (use, samples)
+    assert use.suspicious, use
     assert "more than honest runs do: hardly a log of this model" in use.reason
 
 
@@ -196,7 +199,7 @@ def test_a_log_of_other_targets_guides_no_run(farm: ControlPlane, honest: Path) 
     claim_with(farm, add_log(farm, honest))
     order = order_of(farm)
     verdict, samples = carried_out(farm, order, TARGETS[::-1])
-    assert samples > N / 2, "its predictions were not used"
+    assert samples > 0.6 * N, "its predictions were not used"
     assert verdict.outcome == "verified"
     assert verdict.comparison is not None
     use = verdict.comparison.linked_log
@@ -207,9 +210,9 @@ def test_a_log_of_other_targets_guides_no_run(farm: ControlPlane, honest: Path) 
 
 def test_a_log_whose_mean_is_not_the_claim_is_refused_in_words(farm: ControlPlane, honest: Path) -> None:
     add_model(farm.served.local, MODEL)
-    reason = refused(claim_with(farm, add_log(farm, honest), 76.5))
+    reason = refused(claim_with(farm, add_log(farm, honest), 26.5))
     assert reason == (
-        "its 600 samples score 75.0000% on average, and the claim says 76.5 (percent): "
+        "its 600 samples score 25.0000% on average, and the claim says 26.5 (percent): "
         "link the log of the claimed run, or claim what it says"
     )
     assert predicted(order_of(farm)) == 0

@@ -95,5 +95,5 @@ def test_most_sources_are_no_logs(url: str) -> None:
 def test_the_hub_may_not_lead_to_an_address_without_tls() -> None:
     hub = Hub(HUB, None, request_seconds=1)
     with pytest.raises(httpx.UnsupportedProtocol, match="without TLS"):
-        hub._check_request(httpx.Request("GET", "http://169.254.169.254/latest"))  # noqa: SLF001
-    hub._check_request(httpx.Request("GET", "https://cas-bridge.xethub.hf.co/x"))  # noqa: SLF001
+        hub._check_request(httpx.Request("GET", "http://169.254.169.254/latest"))
+    hub._check_request(httpx.Request("GET", "https://cas-bridge.xethub.hf.co/x"))
