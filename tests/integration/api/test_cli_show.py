@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
 from scheduler.machine import ClaimState
-from specs.verdict import Outcome
+from specs.verdict import LinkedLogUse, Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison
 
@@ -40,6 +40,33 @@ def test_a_verified_claim_is_shown_with_all_that_proves_it(api: RunningApi) -> N
         assert text in result.output
     # Whole, on a line of its own, whatever the width: it is there to be copied.
     assert badge["token"] in result.output.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("used", "suspicious", "reason", "says"),
+    [
+        (True, False, "agrees with 97.0% of 412 samples", "used as predictions: agrees with 97.0% of 412 samples"),
+        (False, False, "it was declared invalid", "not used: it was declared invalid"),
+        (True, True, "differs in 38% of 120 samples", "used as predictions: differs in 38% of 120 samples"),
+    ],
+)
+def test_what_became_of_a_linked_log_is_shown(
+    api: RunningApi, used: bool, suspicious: bool, reason: str, says: str
+) -> None:
+    use = LinkedLogUse(
+        url="https://hub.test/o/m/blob/main/run.eval",
+        sha256="a" * 64,
+        used=used,
+        reason=reason,
+        compared=412,
+        differing=0.03,
+        suspicious=suspicious,
+    )
+    claim_id = api.rows.decided(Outcome.VERIFIED, found=comparison().model_copy(update={"linked_log": use}))
+    shown = run(api, claim_id).output
+    assert "linked log" in shown
+    assert says in shown
+    assert api.json(f"/v1/claims/{claim_id}")["verdict"]["comparison"]["linked_log"]["suspicious"] is suspicious
 
 
 def test_a_running_claim_shows_live_progress(api: RunningApi) -> None:
