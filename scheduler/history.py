@@ -69,8 +69,11 @@ def _scores(run: Reproduction) -> Scores:
 
 
 def _linked_log(claims: list[Claim], samples: int | None) -> LinkedLog | None:
-    """The first linked log, by claim, that has as many samples as the task is known to have."""
-    for claim in sorted(claims, key=lambda each: each.claim_id):
+    """The first linked log that has as many samples as the task is known to have; that of an author's claim if any.
+
+    Else whoever claims something about another's model could make its run longer by a log that is none.
+    """
+    for claim in sorted(claims, key=lambda each: (each.pull_request is not None, each.claim_id)):
         stored = (claim.linked_log or {}).get("log")
         if stored is not None:
             log = LinkedLog.model_validate(stored, strict=False)

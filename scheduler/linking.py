@@ -27,8 +27,8 @@ SUFFIX = ".eval"
 LOG_SECONDS = 120.0
 """To fetch and read one log: enough for the largest at 5 MiB a second."""
 
-ROUND_SECONDS = 120.0
-"""Reading in one round of planning: when it is over, claims with logs to read wait for the next round."""
+ROUND_SECONDS = 30.0
+"""After so much reading in one round of planning, further claims with logs to read wait for the next round."""
 
 HUB_PATIENCE = timedelta(hours=1)
 """A claim whose log the Hub does not hand out for so long is run without it."""

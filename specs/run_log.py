@@ -97,16 +97,19 @@ class RunLog:
         """Every sample and epoch once, in the file's order, with id, epoch, target, scores, error and output alone."""
         seen: set[tuple[int | str, int]] = set()
         for name in self._answer_names():
-            data = self._json(name)
-            fields = {field: data[field] for field in _SAMPLE_FIELDS if field in data}
-            try:
-                answer = EvalSample.model_validate({"target": "", **fields, "input": ""})
-            except Exception as error:  # beside pydantic's, whatever Inspect's own validators stumble over
-                raise EvidenceError(f"{clean(name, 100)} of the log is not a sample of Inspect's") from error
+            answer = self._answer(name)
             if (answer.id, answer.epoch) in seen:
                 raise EvidenceError(f"the log holds sample {clean(str(answer.id), 100)} twice for one epoch")
             seen.add((answer.id, answer.epoch))
             yield answer
+
+    def _answer(self, name: str) -> EvalSample:
+        data = self._json(name)
+        fields = {field: data[field] for field in _SAMPLE_FIELDS if field in data}
+        try:
+            return EvalSample.model_validate({"target": "", **fields, "input": ""})
+        except Exception as error:  # beside pydantic's, whatever Inspect's own validators stumble over
+            raise EvidenceError(f"{clean(name, 100)} of the log is not a sample of Inspect's") from error
 
     def _answer_names(self) -> list[str]:
         return [name for name in self._zip.namelist() if name.startswith(_SAMPLES) and name.endswith(_JSON)]

@@ -14,9 +14,11 @@ from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.admission import RunSettings
 from scheduler.comparing import judge_claim
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatching import dispatch
+from scheduler.history import predictors_for
 from scheduler.hub import Hub, HubFile
 from scheduler.linking import HUB_PATIENCE
 from scheduler.machine import ClaimState, ReproductionState
@@ -216,6 +218,23 @@ def test_a_log_whose_mean_is_not_the_claim_is_refused_in_words(farm: ControlPlan
         "link the log of the claimed run, or claim what it says"
     )
     assert predicted(order_of(farm)) == 0
+
+
+def test_of_two_linked_logs_that_of_an_authors_claim_predicts(farm: ControlPlane, honest: Path, tmp_path: Path) -> None:
+    add_model(farm.served.local, MODEL)
+    author = claim_with(farm, add_log(farm, honest))
+    claimed = reading_of(author)
+    assert claimed.log is not None
+    other = claimed.model_copy(update={"log": claimed.log.model_copy(update={"sha256": "0" * 64})})
+    stranger = Claim(claim_id="0", pull_request=1, linked_log=other.model_dump(mode="json"))
+    with farm.database.transaction() as session:
+        reproduction = session.scalars(select(Reproduction)).one()
+        reproduction.seed = 5
+        settings = RunSettings.model_validate(reproduction.settings, strict=False)
+        for claims, sha256 in (([stranger, author], claimed.log.sha256), ([stranger], "0" * 64)):
+            _, guide = predictors_for(session, reproduction, settings, claims)
+            assert guide is not None
+            assert guide.log_sha256 == sha256
 
 
 def test_an_address_elsewhere_is_not_contacted(farm: ControlPlane, tmp_path: Path) -> None:
