@@ -18,8 +18,9 @@ from scheduler.hub import Hub, HubFile, Missing, RepoType
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.ids import has_namespace, is_repo_id
 from specs.linked_log import LinkedLogReading
-from specs.linked_log_file import MAX_FILE_BYTES, MAX_REASON_CHARS, MIB, read_linked_log
+from specs.linked_log_file import MAX_FILE_BYTES, MAX_REASON_CHARS, read_linked_log
 from specs.policy import Scale
+from specs.run_log import MIB
 from specs.text import clean, is_clean
 
 SUFFIX = ".eval"
@@ -82,6 +83,8 @@ class LinkedLogs:
             if now() - claim.since < HUB_PATIENCE:
                 raise
             return _refused(url, f"the Hub did not hand it out: {error}")
+        except OSError as error:
+            return _refused(url, f"this farm could not keep it: {type(error).__name__}; its operator must act")
         finally:
             self._seconds_left -= time.monotonic() - start
 
@@ -102,15 +105,14 @@ class LinkedLogs:
             except SubmissionError as error:
                 limits = f"{MAX_FILE_BYTES // MIB} MiB and {LOG_SECONDS:.0f} seconds are what this farm gives it"
                 return _refused(url, f"{error}; {limits}")
-            except OSError as error:
-                return _refused(url, f"this farm could not keep it: {type(error).__name__}; its operator must act")
             return read_linked_log(copy, url, value, scale, is_late)
 
 
 def links_to_a_log(url: str) -> bool:
     """Whether an address is one of an Inspect log, wherever it is."""
     try:
-        return unquote(urlsplit(url).path).endswith(SUFFIX)
+        # As it is written, so that a query of the database can tell it too.
+        return urlsplit(url).path.endswith(SUFFIX)
     except ValueError:
         return False
 

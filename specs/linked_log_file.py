@@ -17,14 +17,13 @@ from inspect_ai.log import EvalLog, EvalSample
 from specs.errors import EvidenceError
 from specs.linked_log import LinkedLog, LinkedLogReading
 from specs.policy import Scale
-from specs.run_log import LogLimits, RunLog
+from specs.run_log import MIB, LogLimits, RunLog
 from specs.run_scores import mean_of, run_scores, scorer_names
 from specs.scale import as_proportion
 from specs.scoring import reduced
 from specs.stopping import targets_sha256
 from specs.text import clean
 
-MIB = 2**20
 MAX_FILE_BYTES = 512 * MIB
 MAX_ANSWERS = 200_000
 """Samples times epochs."""

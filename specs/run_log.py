@@ -22,10 +22,12 @@ from inspect_ai.log import EvalLog, EvalSample
 from specs.errors import EvidenceError
 from specs.text import clean
 
-MAX_DIRECTORY_BYTES = 128 * 2**20
+MIB = 2**20
+
+MAX_DIRECTORY_BYTES = 128 * MIB
 """Of the ZIP's directory, which is read as a whole: about a million files."""
 
-MAX_FILE_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 64 * MIB
 """Of one file in the ZIP, unpacked."""
 
 MAX_UNPACKED_BYTES = 64 * 2**30
@@ -131,7 +133,8 @@ class RunLog:
             while part := file.read(_PART_BYTES):
                 content += part
                 if len(content) > self._limits.file or self._unpacked + len(content) > self._limits.unpacked:
-                    raise EvidenceError(f"{clean(name, 100)} of the log is larger than this farm reads")
+                    bounds = f"{self._limits.file // MIB} MiB a file, {self._limits.unpacked // MIB} MiB in all"
+                    raise EvidenceError(f"{clean(name, 100)} of the log is larger than this farm reads: {bounds}")
         self._unpacked += len(content)
         return bytes(content)
 
@@ -141,7 +144,7 @@ def _check_directory(file: IO[bytes], most: int) -> None:
     end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     size: int = end[5] if end else 0
     if size > most:
-        raise EvidenceError("the log holds more files than this farm reads")
+        raise EvidenceError(f"the log holds more files than this farm reads: names of {most // MIB} MiB")
 
 
 def _said(error: Exception) -> str:

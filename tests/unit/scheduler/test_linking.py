@@ -86,7 +86,14 @@ def test_what_is_no_file_of_a_repo_is_not(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", [f"{HUB}/o/m", f"{HUB}/o/m/blob/main/l.eval.md", f"{HUB}/?x=.eval", "https://[::1/x.eval"]
+    "url",
+    [
+        f"{HUB}/o/m",
+        f"{HUB}/o/m/blob/main/l.eval.md",
+        f"{HUB}/?x=.eval",
+        f"{HUB}/o/m/blob/main/l%2Eeval",
+        "https://[::1/x.eval",
+    ],
 )
 def test_most_sources_are_no_logs(url: str) -> None:
     assert not links_to_a_log(url)
