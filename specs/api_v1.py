@@ -288,7 +288,8 @@ class PlanCase(View):
 class ClaimPlan(View):
     """What judging a claim will cost and come to, said before a GPU is used.
 
-    For right or wrong answers and without predictions: scores in between, and predictions, make it cost less.
+    For right or wrong answers and without predictions: scores in between, and predictions, make it cost less. A run
+    that answers several claims goes on until the last of them has its answer.
     """
 
     claim_id: str

@@ -52,7 +52,7 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
         cases=_cases(found) if found else (),
         linked_log=linked_log,
         earlier_runs=earlier,
-        words=(*(found.words if found else (_nobody_knows(claim),)), *_guides(linked_log, earlier)),
+        words=(*(found.words if found else (_nobody_knows(claim, foreseen),)), *_guides(linked_log, earlier)),
     )
 
 
@@ -80,10 +80,10 @@ def _guides(linked_log: bool, earlier: int) -> tuple[str, ...]:
     return (f"fewer with the predictions of {' and of '.join(guides)}",) if guides else ()
 
 
-def _nobody_knows(claim: Claim) -> str:
+def _nobody_knows(claim: Claim, foreseen: Foreseen) -> str:
     return (
-        f"how many samples {claim.dataset_id} has there is not known before the run: none was completed on it yet,"
-        " and its card does not say"
+        f"how many samples the task has is not known: no run of it on {claim.dataset_id} at"
+        f" {foreseen.dataset_revision[:12]} is complete, and the card of its newest revision does not say"
     )
 
 
