@@ -83,7 +83,7 @@ def _guides(linked_log: bool, earlier: int) -> tuple[str, ...]:
 def _nobody_knows(claim: Claim, foreseen: Foreseen) -> str:
     return (
         f"how many samples the task has is not known: no run of it on {claim.dataset_id} at"
-        f" {foreseen.dataset_revision[:12]} is complete, and the card of its newest revision does not say"
+        f" {foreseen.dataset_revision[:12]} is complete, and no card read at that revision says it"
     )
 
 
