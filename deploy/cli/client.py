@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from specs.api_v1 import (
     MAX_PAGE,
     BadgeView,
-    ClaimPlan,
     ClaimView,
     EventView,
     Jwks,
@@ -25,6 +24,7 @@ from specs.api_v1 import (
     ReproductionView,
     View,
 )
+from specs.api_v1_plan import ClaimPlan
 from specs.errors import ReprofarmError
 
 DEFAULT_API = "http://127.0.0.1:8000"

@@ -15,7 +15,7 @@ from deploy.cli.claims import STYLES, Api, AsJson
 from deploy.cli.client import FarmClient
 from deploy.cli.show import pairs
 from deploy.cli.terminal import ERROR, console, percent, points, print_json, shown
-from specs.api_v1 import ClaimPlan
+from specs.api_v1_plan import ClaimPlan
 from specs.dataset_card import MAX_SAMPLES
 
 SOURCES = {

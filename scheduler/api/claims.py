@@ -13,7 +13,8 @@ from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.source import Reading, TheSource
 from scheduler.api.views import ClaimRow, Run, claim_view
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow
-from specs.api_v1 import ClaimPlan, ClaimStateName, ClaimView, Page
+from specs.api_v1 import ClaimStateName, ClaimView, Page
+from specs.api_v1_plan import ClaimPlan
 from specs.dataset_card import MAX_SAMPLES
 from specs.verdict import Outcome
 

@@ -9,7 +9,7 @@ from scheduler.database.tables import Claim
 from scheduler.foreseeing import earlier_runs, known_samples
 from scheduler.history import EARLIER_RUNS
 from scheduler.machine import ClaimState
-from specs.api_v1 import ClaimPlan, PlanCase, SamplesSource
+from specs.api_v1_plan import ClaimPlan, PlanCase, SamplesSource
 from specs.forecast import Forecast, Foreseen, forecast
 
 

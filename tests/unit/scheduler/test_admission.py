@@ -191,6 +191,12 @@ def test_how_a_claim_will_be_judged_is_foreseen_whatever_blocks_it() -> None:
     assert found is not None
     assert (found.claimed, found.card_samples, found.epochs, found.tolerance) == (0.795, 198, 1, None)
     assert (found.dataset_revision, found.task_id) == ("a" * 40, "capitals")
+    run = ask()
+    assert isinstance(run, Run)
+    # What was fixed for the run counts: only then it is known which noise is its own.
+    fixed = foresee(CLAIM, BENCHMARK, POLICY, run.rules.model_copy(update={"tolerance": 0.04, "spread": 0.02}))
+    assert fixed is not None
+    assert (fixed.tolerance, fixed.spread) == (0.04, 0.02)
     without_card = foresee(CLAIM, BENCHMARK, POLICY)
     assert without_card is not None
     assert without_card.card_samples is None
