@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import rfc8785
 from pydantic import Field
 
+from specs.dataset_card import Sizes, samples_of
 from specs.eval_yaml import Spec, SpecStatus, TaskSpec
+from specs.forecast import Foreseen
 from specs.generation import GenerationSettings
 from specs.model import Contract
 from specs.noise import MeasuredSpread
@@ -92,6 +94,9 @@ class BenchmarkFacts:
     has_percent: bool
     spread: MeasuredSpread | None = None
     """What the noise ledger says of two honest full runs; None where it holds too little."""
+
+    sizes: Sizes = field(default_factory=dict)
+    """What the dataset's card says at that revision; empty where it says nothing or was not read."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,34 @@ def admit(
         rules=judged,
         pool=pool,
         priority=COMMUNITY_PRIORITY if claim.community else AUTHOR_PRIORITY,
+    )
+
+
+def foresee(
+    claim: ClaimFacts, benchmark: BenchmarkFacts, policy: Policy, fixed: Rules | None = None
+) -> Foreseen | None:
+    """How a claim will be judged, by what was `fixed`, else once nothing blocks it; None where it never will be."""
+    task = _task(claim, benchmark)
+    if isinstance(task, Refused) or task.definition is None or benchmark.revision is None:
+        return None
+    rules = policy.rules_for(claim.dataset_id, task.id)
+    judged = fixed or _judged_by(claim, benchmark, rules, policy)
+    if isinstance(judged, Refused):
+        return None
+    return Foreseen(
+        dataset_revision=benchmark.revision,
+        task_id=task.id,
+        claimed=judged.claimed,
+        tolerance=judged.tolerance,
+        spread=judged.spread,
+        mode=rules.mode,
+        alpha=rules.alpha,
+        minimum_samples=rules.minimum_samples,
+        maximum_failed_fraction=rules.maximum_failed_fraction,
+        sample_limit=rules.sample_limit,
+        epochs=rules.epochs or task.definition.epochs,
+        history=rules.history,
+        card_samples=samples_of(benchmark.sizes, task.definition.config, task.definition.split),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ RepoType = Literal["model", "dataset"]
 
 OFFICIAL = "benchmark:official"
 MAX_LEADERBOARD_BYTES = 64 * 2**20
+MAX_CARD_BYTES = 8 * 2**20
 MAX_TREE_FILES = 20_000
 MAX_REDIRECTS = 5
 MAX_PULL_REQUESTS = 200
@@ -144,6 +146,22 @@ class Hub:
         with told_apart(f"{dataset_id} at {revision}"):
             return str(self.api.dataset_info(dataset_id, revision=revision, expand=["sha"]).sha)
 
+    def dataset_card(self, dataset_id: str, revision: str) -> object:
+        """The metadata of a dataset's README at a commit, whatever its author wrote there.
+
+        None where there is none, or more than `MAX_CARD_BYTES`: a card is worth having, and no reason to do without
+        its dataset.
+        """
+        # Without huggingface_hub, which takes the author's keys for arguments of its own.
+        url = f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/revision/{quote(revision, safe='')}"
+        with told_apart(f"card of {dataset_id}"):
+            content = self._read(url, MAX_CARD_BYTES, {"expand": "cardData"})
+            try:
+                info = json.loads(content) if content is not None else None
+            except RecursionError:
+                return None
+            return info.get("cardData") if isinstance(info, dict) else None
+
     def model(self, model_id: str) -> ModelHead:
         """A model repo's main branch.
 
@@ -209,13 +227,21 @@ class Hub:
             SubmissionError: it is larger than `max_bytes`; no more than that was read.
         """
         url = self._file_url(repo_type, repo_id, commit, path)
-        with told_apart(f"{path} of {repo_id}"), self._http.stream("GET", url) as answer:
+        with told_apart(f"{path} of {repo_id}"):
+            content = self._read(url, max_bytes)
+        if content is None:
+            raise SubmissionError(f"{path} is larger than {max_bytes} bytes")
+        return content
+
+    def _read(self, url: str, max_bytes: int, asked: dict[str, str] | None = None) -> bytes | None:
+        """The body of an answer; None where it is larger, of which no more than that is read."""
+        with self._http.stream("GET", url, params=asked) as answer:
             _raise_for_status(answer, url)
             content = bytearray()
             for part in answer.iter_bytes():
                 content += part
                 if len(content) > max_bytes:
-                    raise SubmissionError(f"{path} is larger than {max_bytes} bytes")
+                    return None
             return bytes(content)
 
     def download_file(self, file: HubFile, target: Path, max_bytes: int, is_late: Callable[[], bool]) -> None:

@@ -10,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler import noise
-from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Rules, Run, admit
+from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Rules, Run, admit, foresee
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
+from scheduler.foreseeing import known_samples
 from scheduler.hub import Hub, Missing
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
@@ -21,6 +22,7 @@ from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, mo
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml
 from specs.errors import HubAway, NoAccess
+from specs.forecast import Foreseen, in_short
 from specs.linked_log import LinkedLogReading
 from specs.noise import MeasuredSpread
 from specs.policy import Policy
@@ -61,6 +63,7 @@ def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs
     """Plan one claim. The Hub is asked first, so that no transaction waits for it."""
     with database.reading() as session:
         claim = session.get_one(Claim, claim_id)
+    benchmark = None
     try:
         benchmark = _benchmark_facts(database, hub, claim)
         answer = _admit(database, hub, policy, claim, benchmark)
@@ -70,6 +73,9 @@ def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs
     except (HubAway, NotNow):
         # Stays submitted: the next round tries again.
         return
+    rules = answer.rules if isinstance(answer, Run) else None
+    foreseen = foresee(_claim_facts(claim), benchmark, policy, rules) if benchmark is not None else None
+    expected = _expectation(database, claim, foreseen) if foreseen is not None and rules is not None else None
     # Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.
     with suppress(IntegrityError), database.transaction() as session:
         claim = session.get_one(Claim, claim_id, with_for_update=True)
@@ -77,7 +83,8 @@ def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs
         if claim.state == ClaimState.SUBMITTED:
             if reading is not None:
                 claim.linked_log = reading.model_dump(mode="json")
-            _carry_out(session, claim, benchmark if isinstance(answer, Run) else None, answer)
+            claim.foreseen = foreseen.model_dump(mode="json") if foreseen is not None else None
+            _carry_out(session, claim, benchmark, answer, expected)
 
 
 def _admit(
@@ -150,6 +157,7 @@ def _benchmark_facts(database: Database, hub: Hub, claim: Claim) -> BenchmarkFac
         spec=eval_yaml.parse(text) if text is not None else None,
         gated=row.gated,
         has_percent=row.has_percent,
+        sizes=row.sizes if revision == row.revision else {},
     )
 
 
@@ -159,8 +167,20 @@ def _is_known(database: Database, dataset_id: str, revision: str) -> bool:
         return session.get(SpecFile, (dataset_id, revision)) is not None
 
 
+def _expectation(database: Database, claim: Claim, foreseen: Foreseen) -> str | None:
+    """What judging the claim will cost, and why it may not be decided, in a clause; None where nobody knows yet."""
+    dataset_id = _claim_facts(claim).dataset_id
+    with database.reading() as session:
+        known = known_samples(session, dataset_id, foreseen.dataset_revision, foreseen.task_id, foreseen.card_samples)
+    return in_short(foreseen, known.samples) if known is not None else None
+
+
 def _carry_out(
-    session: Session, claim: Claim, benchmark: BenchmarkFacts | None, answer: Run | Blocked | Refused
+    session: Session,
+    claim: Claim,
+    benchmark: BenchmarkFacts | None,
+    answer: Run | Blocked | Refused,
+    expected: str | None,
 ) -> None:
     if isinstance(answer, Refused):
         give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=answer.reason, comparison=None))
@@ -170,7 +190,8 @@ def _carry_out(
         reproduction = _shared(session, claim, answer) or _new(session, claim, benchmark, answer)
         claim.rules = answer.rules.model_dump(mode="json")
         claim.reproduction_id = reproduction.reproduction_id
-        move_claim(session, claim, ClaimState.PLANNED, _how_judged(answer.rules, reproduction))
+        words = _how_judged(answer.rules, reproduction)
+        move_claim(session, claim, ClaimState.PLANNED, f"{words}; {expected}" if expected else words)
         if reproduction.state == ReproductionState.COMPLETED:
             judge_claim(session, claim, reproduction)
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from specs.measurement import Measurement
 from specs.policy import Mode
+from specs.scale import points
 from specs.sequential import Finding, SequentialDecider
-from specs.stopping import JudgedClaim, Population, Stopping, doubtful_beyond, noise_of, stopping_rule, tolerance_for
+from specs.stopping import (
+    JudgedClaim,
+    Population,
+    Stopping,
+    doubtful_beyond,
+    noise_of,
+    stopping_rule,
+    tolerance_for,
+    what_would_decide,
+)
 from specs.verdict import Comparison, LinkedLogUse, Outcome, Verdict
 
 
@@ -62,13 +70,13 @@ def decide(
     obstacle = _obstacle(found, stopping)
     if obstacle is not None:
         return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
-    measured, tolerance = _measured(found), f"the tolerance of {_points(found.tolerance)}"
+    measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
     if finding.decision == "verified":
         return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
     if finding.decision == "mismatch" and shown.decision == "mismatch":
         return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
     if finding.decision == "mismatch":
-        reason = f"{measured}, outside {tolerance}; {_what_would_decide(claim, population, found.tolerance)}"
+        reason = f"{measured}, outside {tolerance}; {_by_chance(claim, population)}"
     else:
         reason = f"{measured}: neither inside nor outside {tolerance}"
     return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
@@ -106,7 +114,7 @@ def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
 def _measured(found: Comparison) -> str:
     if found.reproduced is None or found.interval is None:
         raise ValueError("nothing was measured")
-    difference = _points(abs(found.reproduced - found.claimed))
+    difference = points(abs(found.reproduced - found.claimed))
     words = f"reproduced {found.reproduced:.2%}, {difference} from the claimed {found.claimed:.2%}"
     if found.samples_used + found.failed == found.population:
         return words
@@ -116,15 +124,8 @@ def _measured(found: Comparison) -> str:
     )
 
 
-def _what_would_decide(claim: JudgedClaim, population: Population, tolerance: float) -> str:
-    """A tolerance, or a number of epochs, by which the difference could be told from chance."""
-    noise = noise_of(claim, population)
-    words = f"an honest re-run of {population.samples} samples differs by up to {_points(noise)} by chance"
-    if claim.spread is not None:
-        return f"{words}, as was measured here; a tolerance of {_points(noise)} would decide"
-    epochs = math.ceil(population.epochs * (noise / tolerance) ** 2)
-    return f"{words}; a tolerance of {_points(noise)} or {epochs} epochs would decide"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:.2f} points"
+def _by_chance(claim: JudgedClaim, population: Population) -> str:
+    noise = points(noise_of(claim, population))
+    words = f"an honest re-run of {population.samples} samples differs by up to {noise} by chance"
+    measured = ", as was measured here" if claim.spread is not None else ""
+    return f"{words}{measured}; {what_would_decide(claim, population)}"

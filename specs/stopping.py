@@ -16,6 +16,7 @@ from pydantic import Field
 
 from specs.measurement import Proportion, Sha256
 from specs.model import Contract
+from specs.scale import points
 from specs.sequential import ClaimedScore, Predictor, StoppingRule
 from specs.tolerance import LEAST_TOLERANCE, NORMAL_95
 
@@ -103,6 +104,15 @@ def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
     """
     tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
     return min(1.0, tolerance + noise) if tolerance < noise else None
+
+
+def what_would_decide(claim: JudgedClaim, population: Population) -> str:
+    """A tolerance, or a number of epochs, by which a difference in doubt could be told from chance."""
+    tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
+    if claim.spread is not None:
+        return f"a tolerance of {points(noise)} would decide"
+    epochs = math.ceil(population.epochs * (noise / tolerance) ** 2)
+    return f"a tolerance of {points(noise)} or {epochs} epochs would decide"
 
 
 def stopping_rule(stopping: Stopping, population: Population) -> StoppingRule:

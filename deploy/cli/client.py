@@ -24,6 +24,7 @@ from specs.api_v1 import (
     ReproductionView,
     View,
 )
+from specs.api_v1_plan import ClaimPlan
 from specs.errors import ReprofarmError
 
 DEFAULT_API = "http://127.0.0.1:8000"
@@ -92,6 +93,11 @@ class FarmClient:
     def claim(self, claim_id: str) -> ClaimView:
         """One claim, by its id or the start of it."""
         return self._get(f"/v1/claims/{claim_id}", ClaimView)
+
+    def plan(self, claim_id: str, samples: int | None = None) -> ClaimPlan:
+        """What judging a claim will cost, on so many samples where that is given."""
+        asked = {"samples": None if samples is None else str(samples)}
+        return self._get(f"/v1/claims/{claim_id}/plan", ClaimPlan, asked)
 
     def timeline(self, claim_id: str) -> list[EventView]:
         """All that happened to a claim and to its reproduction, oldest first."""

@@ -66,12 +66,12 @@ def _print(out: Console, claim: ClaimView, events: list[EventView], badge: Badge
             shown(benchmark_of(claim) or "a benchmark that could not be read"),
         )
     )
-    out.print(_pairs(_facts(claim)))
+    out.print(pairs(_facts(claim)))
     if claim.reproduction:
         _print_run(out, claim.reproduction)
     if claim.verdict and claim.verdict.comparison:
         out.print("\nComparison", style="bold")
-        out.print(_pairs(_compared(claim.verdict.comparison)))
+        out.print(pairs(_compared(claim.verdict.comparison)))
     if badge:
         _print_badge(out, badge)
     if events:
@@ -103,7 +103,7 @@ def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
 
 def _print_run(out: Console, run: ReproductionSummary) -> None:
     out.print("\nReproduction", style="bold")
-    out.print(_pairs(_run_facts(run)))
+    out.print(pairs(_run_facts(run)))
     if run.state == "running" and run.samples_total:
         bar = ProgressBar(total=run.samples_total, completed=run.samples_done, width=40)
         line = Table.grid(padding=(0, 1))
@@ -161,7 +161,7 @@ def _print_badge(out: Console, badge: BadgeView) -> None:
     rows: list[tuple[str, Text | str]] = [("id", badge.id), ("signed", f"{badge.signed_at:%Y-%m-%d %H:%M} UTC")]
     if badge.revocation:
         rows.append(("revoked", shown(badge.revocation.reason, 1000, style="red")))
-    out.print(_pairs(rows))
+    out.print(pairs(rows))
     out.print("  token, to be checked with `reprofarm verify-token`:")
     # One unbroken line: it is there to be copied.
     out.print(shown(badge.token, 16_384), soft_wrap=True)
@@ -186,7 +186,8 @@ def _print_timeline(out: Console, events: list[EventView]) -> None:
     out.print(table)
 
 
-def _pairs(rows: Iterator[tuple[str, Text | str]] | list[tuple[str, Text | str]]) -> Table:
+def pairs(rows: Iterator[tuple[str, Text | str]] | list[tuple[str, Text | str]]) -> Table:
+    """Names with their values, a line each."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")

@@ -118,7 +118,7 @@ def _repos() -> Iterator[tuple[str, dict[str, str]]]:
         yield (
             benchmark.dataset_id,
             {
-                "README.md": _readme(benchmark.title, f"{text.count(chr(10))} questions, one for each country."),
+                "README.md": _readme(benchmark.title, f"{_lines(text)} questions, one for each country.", text),
                 "eval.yaml": _yaml(benchmark.spec()),
                 QUESTIONS: text,
             },
@@ -133,15 +133,21 @@ def _repos() -> Iterator[tuple[str, dict[str, str]]]:
         json.dumps({"id": country.code, "text": f"{country.capital} is the capital of {country.name}."}) + "\n"
         for country in largest_countries()
     )
-    readme = _readme("Capital retrieval", "A benchmark of another framework.")
+    readme = _readme("Capital retrieval", "A benchmark of another framework.", rows)
     yield RETRIEVAL_ID, {"README.md": readme, "eval.yaml": _yaml(spec), QUESTIONS: rows}
 
 
-def _readme(title: str, what: str) -> str:
+def _lines(text: str) -> int:
+    return text.count("\n")
+
+
+def _readme(title: str, what: str, rows: str) -> str:
+    split = {"name": "test", "num_bytes": len(rows.encode()), "num_examples": _lines(rows)}
     card = {
         "license": "mit",
         "language": ["en"],
         "configs": [{"config_name": "default", "data_files": [{"split": "test", "path": QUESTIONS}]}],
+        "dataset_info": {"config_name": "default", "splits": [split]},
     }
     facts = "Facts as in the Python package [countryinfo](https://pypi.org/project/countryinfo/) (MIT), unedited."
     return f"---\n{_yaml(card)}---\n\n# {title}\n\n{what} {facts} Made for reprofarm's demo.\n"

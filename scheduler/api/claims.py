@@ -14,6 +14,8 @@ from scheduler.api.source import Reading, TheSource
 from scheduler.api.views import ClaimRow, Run, claim_view
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow
 from specs.api_v1 import ClaimStateName, ClaimView, Page
+from specs.api_v1_plan import ClaimPlan
+from specs.dataset_card import MAX_SAMPLES
 from specs.verdict import Outcome
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
@@ -67,6 +69,22 @@ def show_claim(source: TheSource, session: Reading, claim_id: IdOrStart) -> Clai
     """One claim, by its id or the start of it."""
     found = whole_id(session, Claim.claim_id, claim_id, "claim")
     return claim_view(source, _read(session, _with_parts().where(Claim.claim_id == found))[0])
+
+
+@router.get("/{claim_id}/plan")
+def plan_of_claim(
+    session: Reading,
+    claim_id: IdOrStart,
+    samples: Annotated[
+        int | None, Query(ge=1, le=MAX_SAMPLES, description="How many the task has, where you know better.")
+    ] = None,
+) -> ClaimPlan:
+    """What judging a claim will cost and come to; 409 where nothing can be said of it."""
+    # Imports NumPy and the statistics, which no other answer needs.
+    from scheduler.api.plan import plan_view  # noqa: PLC0415
+
+    found = whole_id(session, Claim.claim_id, claim_id, "claim")
+    return plan_view(session, session.get_one(Claim, found), samples)
 
 
 def _with_parts() -> Select[Claim, Reproduction, Attempt, VerdictRow, Badge, Publication]:

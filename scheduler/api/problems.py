@@ -39,6 +39,10 @@ class Ambiguous(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """The start of an id fits several things."""
 
 
+class Unforeseeable(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """Nothing can be said, or not yet, of what a claim will cost."""
+
+
 class BadCursor(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A cursor that no list of this API gave out."""
 
@@ -50,6 +54,7 @@ class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition, not a mistake
 STATUS: dict[type[ReprofarmError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Ambiguous: HTTPStatus.CONFLICT,
+    Unforeseeable: HTTPStatus.CONFLICT,
     BadCursor: HTTPStatus.BAD_REQUEST,
     EvidenceAway: HTTPStatus.BAD_GATEWAY,
 }

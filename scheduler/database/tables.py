@@ -85,6 +85,9 @@ class Benchmark(Table):
     has_percent: Mapped[bool] = mapped_column(default=False)
     """A value above 1 stands on the leaderboard, so the benchmark is scored in percent."""
 
+    sizes: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Number of samples by config and split, as the dataset's card says at `revision`: specs/dataset_card.py."""
+
     seen_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -191,6 +194,10 @@ class Claim(Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
     rules: Mapped[dict[str, Any] | None]
     """How it will be judged, fixed before the run: a `Rules` of scheduler/admission.py."""
+
+    foreseen: Mapped[dict[str, Any] | None]
+    """What a forecast of its cost needs: a `specs.forecast.Foreseen`. None until it was looked at for planning, and
+    where it will never be judged."""
 
     linked_log: Mapped[dict[str, Any] | None]
     """What became of the Inspect log that it links to: a `LinkedLogReading` of specs/linked_log.py. None where it

@@ -11,6 +11,7 @@ from scheduler.database.tables import Benchmark, SpecFile, now
 from scheduler.hub import BenchmarkHead, Hub, Missing
 from scheduler.record import SCHEDULER, add_event
 from specs.bounded_yaml import MAX_BYTES
+from specs.dataset_card import Sizes, sizes_of
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.policy import WatchRules
 
@@ -30,12 +31,13 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
             continue
         try:
             spec_text(database, hub, head.dataset_id, head.revision)
+            sizes = sizes_of(hub.dataset_card(head.dataset_id, head.revision))
         except (HubAway, NoAccess, SubmissionError) as error:
             # Left as it was, so that the next scan sees it as changed and reads it again.
             log.warning("benchmark %s not read: %s", head.dataset_id, error)
             continue
         with database.transaction() as session:
-            _remember(session, head)
+            _remember(session, head, sizes)
     return [head.dataset_id for head in heads]
 
 
@@ -64,11 +66,11 @@ def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
     return heads
 
 
-def _remember(session: Session, head: BenchmarkHead) -> None:
+def _remember(session: Session, head: BenchmarkHead, sizes: Sizes) -> None:
     row = session.get(Benchmark, head.dataset_id)
     if row is None:
         row = Benchmark(dataset_id=head.dataset_id)
         session.add(row)
     why = f"now at {head.revision}" if row.revision else f"watched from {head.revision}"
-    row.revision, row.gated, row.seen_at = head.revision, head.gated, now()
+    row.revision, row.gated, row.sizes, row.seen_at = head.revision, head.gated, sizes, now()
     add_event(session, SCHEDULER, "benchmark", head.dataset_id, "revision", why)

@@ -21,8 +21,10 @@ tasks:
 """
 
 
-def add_benchmark(hub: LocalHub, dataset_id: str, eval_yaml: str | None = EVAL_YAML, rows: int = 3) -> RepoName:
-    """A dataset repo that is listed as an official benchmark."""
+def add_benchmark(
+    hub: LocalHub, dataset_id: str, eval_yaml: str | None = EVAL_YAML, rows: int = 3, card: str | None = None
+) -> RepoName:
+    """A dataset repo that is listed as an official benchmark; `card` is the metadata of its README."""
     repo = RepoName(RepoType.DATASET, dataset_id)
     hub.create_repo(repo)
     files = {
@@ -30,6 +32,8 @@ def add_benchmark(hub: LocalHub, dataset_id: str, eval_yaml: str | None = EVAL_Y
     }
     if eval_yaml is not None:
         files["eval.yaml"] = eval_yaml.encode()
+    if card is not None:
+        files["README.md"] = f"---\n{card}---\n# A benchmark\n".encode()
     hub.commit(repo, files, CommitText("Add the benchmark", repo.namespace))
     hub.mark_benchmark(repo)
     return repo

@@ -27,6 +27,7 @@ from scheduler.database.tables import (
 )
 from scheduler.machine import ClaimState, ReproductionState
 from specs.attestation import Attestation
+from specs.forecast import Foreseen
 from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances, Measurement
 from specs.verdict import Comparison, Interval, Outcome, Verdict
@@ -99,6 +100,25 @@ def measurement() -> Measurement:
     )
 
 
+def foreseen() -> Foreseen:
+    """How that claim is to be judged; nobody knows on how many samples."""
+    return Foreseen(
+        dataset_revision=commit_id(),
+        task_id="europe",
+        claimed=0.412,
+        tolerance=0.02,
+        spread=None,
+        mode="sequential",
+        alpha=0.001,
+        minimum_samples=20,
+        maximum_failed_fraction=0.02,
+        sample_limit=None,
+        epochs=1,
+        history=True,
+        card_samples=None,
+    )
+
+
 class Rows:
     """Adds rows to a migrated database; every row a minute younger than the one before."""
 
@@ -154,6 +174,7 @@ class Rows:
                 "reason": f"judged by reproduction {reproduction_id}",
                 "reproduction_id": reproduction_id,
                 "rules": {"scale": "percent", "claimed": 0.412, "tolerance": 0.02},
+                "foreseen": foreseen().model_dump(mode="json"),
                 **fields,
             },
         )

@@ -17,6 +17,7 @@ from deploy.demo.facts import largest_countries
 from deploy.demo.measured import MEASURED
 from deploy.demo.models import BROKEN, GOOD
 from specs import eval_results, eval_yaml
+from specs.dataset_card import samples_of, sizes_of
 from specs.eval_yaml import SpecStatus
 from specs.submission import SubmissionStatus
 from tests.support.localhub import running_hub
@@ -55,6 +56,12 @@ def test_both_benchmarks_are_runnable_and_heed_every_advice(tmp_path: Path) -> N
         assert spec.status is SpecStatus.RUNNABLE
         assert [task.id for task in spec.tasks] == [benchmark.task_id]
         assert (spec.warnings, [task.warnings for task in spec.tasks]) == ((), [()])
+
+
+def test_the_cards_say_how_many_questions_there_are(tmp_path: Path) -> None:
+    for folder in write_benchmarks(tmp_path).values():
+        card = yaml.safe_load((folder / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+        assert samples_of(sizes_of(card), "default", "test") == 150
 
 
 def test_the_third_benchmark_is_of_another_framework(tmp_path: Path) -> None:

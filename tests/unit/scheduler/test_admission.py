@@ -16,6 +16,7 @@ from scheduler.admission import (
     Refused,
     Run,
     admit,
+    foresee,
 )
 from specs import eval_yaml
 from specs.noise import MeasuredSpread
@@ -180,3 +181,46 @@ def test_narrow_rules_win_over_wide_ones() -> None:
     rules = policy.rules_for("acme/capitals", "capitals")
     assert (rules.tolerance, rules.sample_limit) == (0.05, 10)
     assert policy.rules_for("acme/other", "capitals").sample_limit is None
+
+
+def test_how_a_claim_will_be_judged_is_foreseen_whatever_blocks_it() -> None:
+    sizes = {"default": {"test": 198, "train": 1000}, "main": {"test": 7}}
+    gated = replace(BENCHMARK, gated=True, sizes=sizes)
+    assert isinstance(ask(benchmark=gated), Blocked)
+    found = foresee(CLAIM, gated, POLICY)
+    assert found is not None
+    assert (found.claimed, found.card_samples, found.epochs, found.tolerance) == (0.795, 198, 1, None)
+    assert (found.dataset_revision, found.task_id) == ("a" * 40, "capitals")
+    run = ask()
+    assert isinstance(run, Run)
+    # What was fixed for the run counts: only then it is known which noise is its own.
+    fixed = foresee(CLAIM, BENCHMARK, POLICY, run.rules.model_copy(update={"tolerance": 0.04, "spread": 0.02}))
+    assert fixed is not None
+    assert (fixed.tolerance, fixed.spread) == (0.04, 0.02)
+    without_card = foresee(CLAIM, BENCHMARK, POLICY)
+    assert without_card is not None
+    assert without_card.card_samples is None
+
+
+def test_epochs_are_policys_before_the_specs() -> None:
+    text = SPEC.replace(b"- id: capitals\n", b"- id: capitals\n    epochs: 3\n    split: train\n")
+    benchmark = replace(BENCHMARK, spec=eval_yaml.parse(text), sizes={"default": {"train": 1000}})
+    of_spec = foresee(CLAIM, benchmark, POLICY)
+    policy = Policy(benchmarks={"acme/capitals": BenchmarkRules(epochs=5, tolerance=0.03)})
+    of_policy = foresee(CLAIM, benchmark, policy)
+    assert of_spec is not None
+    assert of_policy is not None
+    assert (of_spec.epochs, of_spec.card_samples, of_policy.epochs, of_policy.tolerance) == (3, 1000, 5, 0.03)
+
+
+@pytest.mark.parametrize(
+    ("claim", "benchmark"),
+    [
+        (CLAIM, replace(BENCHMARK, spec=None)),
+        (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(OTHER_FRAMEWORK))),
+        (replace(CLAIM, task_id="default"), BENCHMARK),
+        (replace(CLAIM, value=795.0), BENCHMARK),
+    ],
+)
+def test_of_a_claim_that_will_never_be_run_nothing_is_foreseen(claim: ClaimFacts, benchmark: BenchmarkFacts) -> None:
+    assert foresee(claim, benchmark, POLICY) is None

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("leaderboard_etag", sa.String(length=200), nullable=True),
         sa.Column("leaderboard", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("has_percent", sa.Boolean(), nullable=False),
+        sa.Column("sizes", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("dataset_id"),
     )
@@ -195,6 +196,7 @@ def upgrade() -> None:
         sa.Column("recheck_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("rules", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("foreseen", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("linked_log", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("reproduction_id", sa.String(length=32), nullable=True),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,93 @@
+"""What judging a claim will cost, as the API's model."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from scheduler.api.problems import Unforeseeable
+from scheduler.database.tables import Claim
+from scheduler.foreseeing import earlier_runs, known_samples
+from scheduler.history import EARLIER_RUNS
+from scheduler.machine import ClaimState
+from specs.api_v1_plan import ClaimPlan, PlanCase, SamplesSource
+from specs.forecast import Forecast, Foreseen, forecast
+
+
+def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
+    """The plan of a claim, on a number of samples that was `given`, else on what the farm knows of them.
+
+    Raises:
+        Unforeseeable: the claim was not looked at yet, or will never be run.
+    """
+    if claim.foreseen is None or claim.dataset_id is None:
+        raise Unforeseeable(_why_not(claim))
+    foreseen = Foreseen.model_validate(claim.foreseen, strict=False)
+    place = (claim.dataset_id, foreseen.dataset_revision, foreseen.task_id)
+    known = known_samples(session, *place, foreseen.card_samples)
+    samples: int | None = known.samples if known else None
+    source: SamplesSource | None = known.source if known else None
+    if given is not None:
+        samples, source = given, "given"
+    found = forecast(foreseen, samples) if samples is not None else None
+    sequential = foreseen.mode == "sequential"
+    linked_log = sequential and (claim.linked_log or {}).get("log") is not None
+    earlier = min(earlier_runs(session, *place), EARLIER_RUNS) if sequential and foreseen.history else 0
+    return ClaimPlan(
+        claim_id=claim.claim_id,
+        model=claim.model_id,
+        dataset=claim.dataset_id,
+        dataset_revision=foreseen.dataset_revision,
+        task=foreseen.task_id,
+        claimed=foreseen.claimed,
+        samples=samples,
+        samples_source=source,
+        mode=foreseen.mode,
+        alpha=foreseen.alpha,
+        minimum_samples=foreseen.minimum_samples,
+        sample_limit=foreseen.sample_limit,
+        epochs=foreseen.epochs,
+        tolerance=found.tolerance if found else foreseen.tolerance,
+        noise=found.noise if found else None,
+        doubtful_beyond=found.doubtful_beyond if found else None,
+        cases=_cases(found) if found else (),
+        linked_log=linked_log,
+        earlier_runs=earlier,
+        words=(*(found.words if found else (_nobody_knows(claim, foreseen),)), *_guides(linked_log, earlier)),
+    )
+
+
+def _cases(found: Forecast) -> tuple[PlanCase, ...]:
+    return tuple(
+        PlanCase(
+            off_by=case.off_by,
+            true_score=case.expected.true_score,
+            samples=round(case.expected.mean_samples, 1),
+            part=case.expected.mean_samples / found.samples,
+            verified=case.expected.verified,
+            mismatch=case.expected.mismatch,
+            undecided=case.expected.undecided,
+            verdict=case.verdict,
+        )
+        for case in found.cases
+    )
+
+
+def _guides(linked_log: bool, earlier: int) -> tuple[str, ...]:
+    """Who predicts answers. By how much that shortens a run depends on the answers, so nobody can say before it."""
+    guides = ["the log that the claim links to"] if linked_log else []
+    if earlier:
+        guides.append(f"{earlier} earlier run{'s' if earlier > 1 else ''}")
+    return (f"fewer with the predictions of {' and of '.join(guides)}",) if guides else ()
+
+
+def _nobody_knows(claim: Claim, foreseen: Foreseen) -> str:
+    return (
+        f"how many samples the task has is not known: no run of it on {claim.dataset_id} at"
+        f" {foreseen.dataset_revision[:12]} is complete, and no card read at that revision says it"
+    )
+
+
+def _why_not(claim: Claim) -> str:
+    if claim.state == ClaimState.SUBMITTED:
+        return f"claim {claim.claim_id} was not looked at yet: the farm plans it in its next round"
+    return f"there is nothing to run for claim {claim.claim_id}: it is {claim.state}, because {claim.reason}"

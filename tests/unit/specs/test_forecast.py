@@ -1,0 +1,184 @@
+"""What is said before a run, held against runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from specs.forecast import Forecast, Foreseen, forecast, in_short
+from specs.sequential import SequentialDecider
+from specs.stopping import JudgedClaim, Population, Stopping, stopping_rule
+from specs.verdict import Outcome
+from tests.support.stopping import right_or_wrong
+
+RUNS = 60
+
+
+def foreseen(**fields: Any) -> Foreseen:
+    return Foreseen(
+        **{
+            "dataset_revision": "a" * 40,
+            "task_id": "main",
+            "claimed": 0.45,
+            "tolerance": None,
+            "spread": None,
+            "mode": "sequential",
+            "alpha": 0.001,
+            "minimum_samples": 20,
+            "maximum_failed_fraction": 0.02,
+            "sample_limit": None,
+            "epochs": 1,
+            "history": True,
+            "card_samples": None,
+            **fields,
+        }
+    )
+
+
+def runs_of(found: Foreseen, samples: int, off_by: float) -> tuple[list[int], Counter[str]]:
+    """What runs on a population with that many right take and come to, by the decider that real ones stop by."""
+    claim = JudgedClaim(claim_id="c", claimed=found.claimed, tolerance=found.tolerance, spread=found.spread)
+    stopping = Stopping(
+        claims=(claim,),
+        alpha=found.alpha,
+        minimum_samples=found.minimum_samples,
+        maximum_failed_fraction=found.maximum_failed_fraction,
+    )
+    rule = stopping_rule(stopping, Population(samples=samples, epochs=found.epochs, targets_sha256="b" * 64))
+    right = round((found.claimed - off_by) * samples)
+    taken, verdicts = [], Counter[str]()
+    for seed in range(RUNS):
+        decider = SequentialDecider(rule)
+        decider.feed(right_or_wrong(samples, right, seed)[: found.sample_limit])
+        decisions = [finding.decision for finding in decider.findings()]
+        taken.append(decider.seen)
+        if decider.settled and decisions[0] == "verified":
+            verdicts["verified"] += 1
+        elif decider.settled and set(decisions) == {"mismatch"}:
+            verdicts["mismatch"] += 1
+        else:
+            verdicts["inconclusive"] += 1
+    return taken, verdicts
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tolerance": 0.05},
+        # Too small for its tolerance: the run goes on until the wider band has its answer too.
+        {"tolerance": 0.02},
+        {"tolerance": 0.05, "sample_limit": 400},
+    ],
+    ids=["one band", "a band in doubt", "limited"],
+)
+def test_the_forecast_is_what_runs_take_and_come_to(fields: dict[str, Any]) -> None:
+    asked = foreseen(**fields)
+    found = forecast(asked, 1000)
+    assert (found.doubtful_beyond is not None) == (asked.tolerance == 0.02)
+    for case in found.cases:
+        taken, verdicts = runs_of(asked, 1000, case.off_by)
+        # Four standard errors of the runs' mean, and the looks that the forecast leaves out.
+        slack = 4 * float(np.std(taken)) / np.sqrt(RUNS) + 0.02 * case.expected.mean_samples
+        assert abs(case.expected.mean_samples - np.mean(taken)) < slack, case
+        for verdict, part in (
+            ("verified", case.expected.verified),
+            ("mismatch", case.expected.mismatch),
+            ("inconclusive", case.expected.undecided),
+        ):
+            assert abs(verdicts[verdict] / RUNS - part) < 0.2, (case, verdicts)
+
+
+def verdicts(found: Forecast) -> dict[float, str]:
+    return {case.off_by: str(case.verdict) for case in found.cases}
+
+
+def test_gpqa_diamond_saves_little_and_says_so() -> None:
+    found = forecast(foreseen(), 198)
+    assert found.tolerance == found.noise == pytest.approx(0.0693, abs=1e-4)
+    assert "198 samples: early stopping saves little (82% expected)" in found.words
+    assert verdicts(found) == {
+        0.0: "verified",
+        0.02: "verified",
+        0.05: "verified",
+        0.1: "mismatch",
+        0.2: "mismatch",
+    }
+
+
+def test_a_benchmark_too_small_for_its_tolerance_says_what_would_decide() -> None:
+    found = forecast(foreseen(tolerance=0.02), 198)
+    assert found.doubtful_beyond == pytest.approx(0.0893, abs=1e-4)
+    assert (
+        "too small for its tolerance of 2.00 points: differences up to 8.93 points may be chance;"
+        " a tolerance of 6.93 points or 13 epochs would decide"
+    ) in found.words
+    assert verdicts(found)[0.05] == "inconclusive"
+    # So many epochs do decide.
+    assert forecast(foreseen(tolerance=0.02, epochs=13), 198).doubtful_beyond is None
+
+
+def test_thirty_questions_say_how_far_off_a_claim_may_be() -> None:
+    found = forecast(foreseen(), 30)
+    assert (
+        "so small that a claim counts as reproduced up to 17.80 points off:"
+        " an honest re-run differs by as much by chance"
+    ) in found.words
+    assert verdicts(found)[0.1] == "verified"
+
+
+def test_a_large_benchmark_has_nothing_to_warn_of() -> None:
+    found = forecast(foreseen(tolerance=0.02), 12032)
+    assert found.words == ()
+    assert found.cases[0].expected.mean_samples < 0.55 * 12032
+    # At the very edge of the band, where a claim still matches.
+    assert found.cases[1].verdict is Outcome.VERIFIED
+    assert found.cases[1].expected.mean_samples > 0.95 * 12032
+
+
+def test_what_was_measured_of_honest_runs_counts_for_more_than_a_coin() -> None:
+    found = forecast(foreseen(tolerance=0.02, spread=0.05), 12032)
+    assert found.noise == pytest.approx(0.098)
+    assert found.words[-1].endswith("a tolerance of 9.80 points would decide")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "off_by"), [(0.0, [0.0]), (0.08, [0.0, 0.02, 0.05]), (0.2, [0, 0.02, 0.05, 0.1, 0.2])]
+)
+def test_truths_below_nothing_are_left_out(claimed: float, off_by: list[float]) -> None:
+    found = forecast(foreseen(claimed=claimed, tolerance=0.02), 1000)
+    assert [case.off_by for case in found.cases] == off_by
+    assert all(0 <= case.expected.true_score <= 1 for case in found.cases)
+
+
+def test_a_full_run_takes_all_samples_whatever_the_truth() -> None:
+    found = forecast(foreseen(mode="full", tolerance=0.02), 1319)
+    assert {case.expected.mean_samples for case in found.cases} == {1319}
+    assert verdicts(found)[0.1] == "mismatch"
+    limited = forecast(foreseen(mode="full", tolerance=0.02, sample_limit=100), 1319)
+    assert {case.expected.mean_samples for case in limited.cases} == {100}
+    assert "100% of such runs of a true claim reach their limit of 100 undecided" in limited.words
+
+
+def test_a_limit_beyond_the_samples_limits_nothing() -> None:
+    assert forecast(foreseen(sample_limit=5000), 198) == forecast(foreseen(), 198)
+
+
+def test_the_clause_of_a_planned_claim_says_the_same_roughly() -> None:
+    assert in_short(foreseen(), 8) == "all 8 samples"
+    assert in_short(foreseen(mode="full"), 1319) == "all 1319 samples"
+    assert in_short(foreseen(mode="full", sample_limit=100), 1319).startswith("100 of 1319 samples; its limit")
+    for samples, fields in ((198, {}), (12032, {"tolerance": 0.02})):
+        exact = forecast(foreseen(**fields), samples).cases[0].expected.mean_samples / samples
+        words = in_short(foreseen(**fields), samples)
+        assert words.startswith("about ")
+        assert words.endswith(f"% of {samples} samples if true")
+        assert abs(float(words.split()[1].rstrip("%")) / 100 - exact) < 0.05
+    assert "13 epochs would decide" in in_short(foreseen(tolerance=0.02), 198)
+
+
+def test_claims_of_a_benchmark_share_their_rough_simulations() -> None:
+    clauses = {in_short(foreseen(claimed=0.45 + n / 100_000, tolerance=0.03), 5000) for n in range(100)}
+    assert len(clauses) == 1
