@@ -43,7 +43,7 @@ def now() -> datetime:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC; SQLite keeps no zone, so it is put back on the way out."""
+    """A time in UTC. SQLite keeps no zone, and PostgreSQL gives times in that of the session."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -56,7 +56,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Say that it is UTC."""
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Table(DeclarativeBase):

@@ -17,6 +17,7 @@ import uvicorn
 from scheduler.api.app import create_app
 from scheduler.database.session import Database
 from scheduler.settings import Settings
+from tests.support.databases import SQLITE, Databases
 from tests.support.rows import Rows
 
 
@@ -40,11 +41,13 @@ class RunningApi:
 
 
 @contextmanager
-def running_api(folder: Path, *, migrated: bool = True, **settings: Any) -> Iterator[RunningApi]:
+def running_api(
+    folder: Path, databases: Databases = SQLITE, *, migrated: bool = True, **settings: Any
+) -> Iterator[RunningApi]:
     """Serve a fresh farm in `folder` until the block ends."""
     found = Settings(
         **{
-            "database_url": f"sqlite:///{folder / 'farm.db'}",
+            "database_url": databases.url(folder),
             "evidence_url": f"file://{folder / 'evidence'}",
             "signing_key": folder / "keys" / "signing.pem",
             "retired_keys": folder / "keys" / "retired",

@@ -15,6 +15,7 @@ from scheduler.hub import Hub
 from scheduler.planning import plan
 from scheduler.watch.scan import ScanSummary, scan
 from specs.policy import Policy, WatchRules
+from tests.support.databases import SQLITE, Databases
 from tests.support.localhub import RunningHub, running_hub
 
 
@@ -47,17 +48,20 @@ class ControlPlane:
             return [event.what for event in events]
 
 
-def migrated_database(folder: Path) -> Database:
-    """A fresh SQLite database with the farm's tables."""
-    database = Database(f"sqlite:///{folder / 'farm.db'}")
+def migrated_database(folder: Path, databases: Databases = SQLITE) -> Database:
+    """A fresh database with the farm's tables."""
+    database = Database(databases.url(folder))
     database.upgrade()
     return database
 
 
 @contextmanager
-def control_plane(folder: Path, policy: Policy | None = None) -> Iterator[ControlPlane]:
+def control_plane(folder: Path, databases: Databases = SQLITE) -> Iterator[ControlPlane]:
     """A control plane beside an empty local Hub."""
     with running_hub(folder / "hub") as served:
-        database = migrated_database(folder)
+        database = migrated_database(folder, databases)
         hub = Hub(served.url, None, request_seconds=30)
-        yield ControlPlane(database, served, hub, policy or Policy())
+        try:
+            yield ControlPlane(database, served, hub, Policy())
+        finally:
+            database.engine.dispose()

@@ -8,11 +8,12 @@ import pytest
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from tests.support.api import RunningApi, running_api
+from tests.support.databases import Databases
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[RunningApi]:
-    with running_api(tmp_path) as found:
+def api(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
+    with running_api(tmp_path, databases) as found:
         yield found
 
 

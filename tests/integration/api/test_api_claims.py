@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from sqlalchemy import select, update
+
+from scheduler.database.tables import Claim
 from scheduler.machine import ClaimState, ReproductionState
 from specs.api_v1 import ClaimView
 from specs.verdict import Outcome
@@ -136,11 +139,11 @@ def test_claims_are_listed_newest_first_and_a_cursor_goes_through_all_of_them_on
 def test_claims_of_one_instant_are_neither_lost_nor_doubled_between_pages(api: RunningApi) -> None:
     first = api.rows.claim()
     with api.rows.database.reading() as session:
-        at = session.connection().exec_driver_sql("SELECT created_at FROM claim").scalar_one()
+        at = session.scalars(select(Claim.created_at)).one()
     for _ in range(4):
         api.rows.claim()
     with api.rows.database.transaction() as session:
-        session.connection().exec_driver_sql("UPDATE claim SET created_at = ?", (at,))
+        session.execute(update(Claim).values(created_at=at))
     seen: list[str] = []
     cursor = None
     while True:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Table
 from scheduler.marker import held
+from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database
 
 
@@ -23,22 +24,22 @@ def claim(slot: str, *, live: bool = True) -> Claim:
     )
 
 
-def test_the_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
-    database = migrated_database(tmp_path)
+def test_the_migrations_make_exactly_the_tables(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
 
 
-def test_the_migrations_can_be_taken_back(tmp_path: Path) -> None:
-    database = migrated_database(tmp_path)
+def test_the_migrations_can_be_taken_back(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
     database.downgrade("base")
     assert set(inspect(database.engine).get_table_names()) <= {"alembic_version"}
     database.upgrade()
     assert "claim" in inspect(database.engine).get_table_names()
 
 
-def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: Path) -> None:
-    database = migrated_database(tmp_path)
+def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
     with database.transaction() as session:
         session.add(Model(model_id="tiny/model"))
         session.flush()
@@ -52,8 +53,8 @@ def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: 
         second()
 
 
-def test_times_come_back_in_utc_and_times_without_a_zone_are_refused(tmp_path: Path) -> None:
-    database = migrated_database(tmp_path)
+def test_times_come_back_in_utc_and_times_without_a_zone_are_refused(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
     there = datetime(2026, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=2)))
     with database.transaction() as session:
         session.add(Model(model_id="tiny/model", looked_at=there))
@@ -71,8 +72,8 @@ def test_times_come_back_in_utc_and_times_without_a_zone_are_refused(tmp_path: P
         naive()
 
 
-def test_a_marker_is_held_by_one_and_runs_out_by_itself(tmp_path: Path) -> None:
-    database: Database = migrated_database(tmp_path)
+def test_a_marker_is_held_by_one_and_runs_out_by_itself(tmp_path: Path, databases: Databases) -> None:
+    database: Database = migrated_database(tmp_path, databases)
     with held(database, "scan", timedelta(hours=1)) as first:
         with held(database, "scan", timedelta(hours=1)) as second:
             assert (first, second) == (True, False)

@@ -17,6 +17,7 @@ from scheduler.dispatching import AHEAD, dispatch
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.reaping import reap
 from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
+from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 
@@ -35,9 +36,9 @@ tasks:
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
     """Two models with claims on two tasks each, found and planned."""
-    with control_plane(tmp_path) as plane:
+    with control_plane(tmp_path, databases) as plane:
         hub = plane.served.local
         add_benchmark(hub, "acme/bench", TASKS)
         for name in ("one", "two"):

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from deploy.localhub.commits import CommitText
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ClaimState
+from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, submit
 from tests.support.scheduler import ControlPlane, control_plane
 
@@ -18,8 +19,8 @@ BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path) as plane:
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
         yield plane
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +33,7 @@ from scheduler.settings import Settings
 from scheduler.watch.scan import scan
 from specs.attestation import verify
 from specs.messages import RUN_BATCH, AttemptOutcome, Report, RunBatch
+from tests.support.databases import Databases, at_once
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.worker_bench import run, stand_in
@@ -61,11 +60,12 @@ class World:
 
     folder: Path
     served: RunningHub
+    databases: Databases
     report: Report
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     with running_hub(folder / "hub") as served:
         hub = served.local
@@ -77,21 +77,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         inflated = entry(BENCHMARK, INFLATED_PERCENT, task="echo")
         submit(hub, model, inflated, author="fan", create_pr=True, name="fan.yaml")
         (folder / "token").write_text(hub.add_token("farm"))
-        farm = farm_in(folder, served.url)
+        farm = farm_in(folder, databases.url(folder), served.url)
         farm.database.upgrade()
         Signer.create(farm.settings.signing_key)
         scan(farm.database, farm.hub, farm.policy.watch)
         plan(farm.database, farm.hub, farm.policy)
         dispatch(farm.database, farm.policy)
-        yield World(folder, served, worked(farm, folder, served.url))
+        report = worked(farm, folder, served.url)
+        farm.database.engine.dispose()
+        yield World(folder, served, databases, report)
 
 
-def farm_in(folder: Path, hub_url: str) -> Farm:
+def farm_in(folder: Path, database_url: str, hub_url: str) -> Farm:
     policy = folder / "policy.yaml"
     policy.write_text(yaml.safe_dump({"publish": {"mode": "pull_request"}, "run": {"attempts": 2}}))
     return Farm(
         Settings(
-            database_url=f"sqlite:///{folder / 'farm.db'}",
+            database_url=database_url,
             hub_endpoint=hub_url,
             hub_token=SecretStr((folder / "token").read_text()),
             evidence_url=f"file://{folder / 'evidence'}",
@@ -125,14 +127,15 @@ def worked(farm: Farm, folder: Path, hub_url: str) -> Report:
 
 
 @pytest.fixture
-def farm(world: World, tmp_path: Path) -> Farm:
+def farm(world: World, tmp_path: Path) -> Iterator[Farm]:
     """The farm as it was when the report was on its way."""
-    with closing(sqlite3.connect(world.folder / "farm.db")) as before:
-        before.execute("VACUUM INTO ?", (str(tmp_path / "farm.db"),))
+    copied = world.databases.copy(world.databases.url(world.folder), tmp_path)
     shutil.copy(world.folder / "token", tmp_path / "token")
     for name in ("evidence", "keys"):
         shutil.copytree(world.folder / name, tmp_path / name)
-    return farm_in(tmp_path, world.served.url)
+    found = farm_in(tmp_path, copied, world.served.url)
+    yield found
+    found.database.engine.dispose()
 
 
 def take(farm: Farm, report: Report) -> None:
@@ -193,6 +196,14 @@ def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: F
     assert (facts.samples_used, facts.population) == (len(world.report.measurement.sample_ids), 40)
     assert facts.claimed - facts.tolerance <= facts.interval.low <= facts.reproduced <= facts.interval.high
     assert facts.evidence_url.startswith("https://farm.example/v1/evidence/")
+
+
+def test_several_control_workers_with_the_same_report_give_one_verdict_and_one_badge(world: World, farm: Farm) -> None:
+    at_once(lambda: take(farm, world.report))
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+    assert count(farm, VerdictRow) == 2
+    at_once(lambda: sign_missing(farm))
+    assert count(farm, Badge) == count(farm, Publication) == 1
 
 
 def test_the_badge_is_published_once_and_leaves_the_rest_of_the_file_alone(world: World, farm: Farm) -> None:

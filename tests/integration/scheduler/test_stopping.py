@@ -18,6 +18,7 @@ from specs.history import Scores, from_earlier_runs, from_same_claim
 from specs.messages import RUN_BATCH, AttemptOutcome, Order, RunBatch
 from specs.policy import Policy, VerificationRules
 from specs.sample_order import seeded_order
+from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, control_plane
@@ -28,8 +29,8 @@ SCORES = [float(bit) for bit in np.random.default_rng(0).integers(0, 2, N)]
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path) as plane:
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
         add_benchmark(plane.served.local, BENCHMARK)
         yield plane
 

@@ -12,6 +12,7 @@ from deploy.localhub.discussions import Status
 from scheduler.database.tables import Model
 from scheduler.machine import ClaimState
 from specs.policy import WatchRules
+from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 
@@ -20,8 +21,8 @@ MODEL = "tiny/model"
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path) as plane:
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
         yield plane
 
 

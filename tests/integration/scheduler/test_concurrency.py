@@ -1,0 +1,125 @@
+"""Several control workers at once: nothing is done twice, and nothing is left undone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from scheduler.collecting import alive
+from scheduler.database.tables import Attempt, Claim, OutboxRow, Reproduction, now
+from scheduler.dispatching import dispatch
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.reaping import reap
+from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
+from specs.policy import Policy, PoolRules
+from tests.support.databases import Databases, at_once
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
+from tests.support.rows import Rows
+from tests.support.scheduler import ControlPlane, control_plane
+
+POOLS = tuple(PoolRules(name=f"pool{n}", device="cpu", gpus=0) for n in range(24))
+SETTINGS = {
+    "engine": {},
+    "gpus": 0,
+    "generation": {},
+    "epochs": None,
+    "sample_limit": None,
+    "mode": "sequential",
+    "alpha": 0.001,
+    "minimum_samples": 20,
+    "maximum_failed_fraction": 0.02,
+    "history": True,
+    "allow_self_judge": True,
+    "judges": {},
+}
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
+        yield plane
+
+
+def queued(farm: ControlPlane) -> None:
+    """One queued reproduction with its claim in each of the pools."""
+    farm.policy = Policy(pools=POOLS)
+    rows = Rows(farm.database)
+    for pool in POOLS:
+        run = {"pool": pool.name, "settings": SETTINGS, "seed": None}
+        rules = {"scale": "percent", "scale_source": "leaderboard", "claimed": 0.412, "tolerance": None}
+        rules |= {"tolerance_source": "chance", "spread": None, "policy_sha256": "0" * 64}
+        rows.planned(f"tiny/{pool.name}", run=run, rules=rules)
+
+
+def batches(farm: ControlPlane) -> list[RunBatch]:
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH)).all()
+        return [RunBatch.decode(row.body) for row in rows]
+
+
+def test_what_several_dispatchers_send_is_sent_once(farm: ControlPlane) -> None:
+    queued(farm)
+    at_once(lambda: dispatch(farm.database, farm.policy))
+    sent = Counter(order.ref.reproduction_id for batch in batches(farm) for order in batch.orders)
+    assert len(sent) == len(POOLS)
+    assert set(sent.values()) == {1}
+    with farm.database.reading() as session:
+        assert {row.attempt for row in session.scalars(select(Reproduction))} == {1}
+        assert len(session.scalars(select(Attempt)).all()) == len(POOLS)
+
+
+def test_a_lost_attempt_is_taken_from_its_worker_once_however_many_reap(farm: ControlPlane) -> None:
+    queued(farm)
+    dispatch(farm.database, farm.policy)
+    for batch in batches(farm):
+        progress = tuple(Progress(ref=order.ref, stage=Stage.RUNNING) for order in batch.orders)
+        message = AttemptsAlive(worker="gone", batch_id=batch.batch_id, pool="cpu", progress=progress)
+        assert alive(farm.database, farm.policy, message) == []
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
+    at_once(lambda: reap(farm.database, farm.policy, lambda _queue: set()))
+    with farm.database.reading() as session:
+        rows = session.scalars(select(Reproduction)).all()
+        assert {(row.state, row.failures) for row in rows} == {(ReproductionState.QUEUED, 1)}
+        assert {each.outcome for each in session.scalars(select(Attempt))} == {"lost"}
+
+
+def test_claims_that_several_planners_meet_over_share_one_reproduction(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, "acme/capitals", EVAL_YAML)
+    model = add_model(hub, "tiny/model")
+    for n in range(6):
+        submit(hub, model, entry("acme/capitals", 50 + n), author="fan", create_pr=True, name=f"n{n}.yaml")
+    farm.scan()
+    at_once(farm.plan)
+    # Who came second over the new reproduction leaves its claim for the next round.
+    farm.plan()
+    claims = farm.claims()
+    assert [claim.state for claim in claims] == [ClaimState.PLANNED] * 6
+    assert len({claim.reproduction_id for claim in claims}) == 1
+    with farm.database.reading() as session:
+        assert len(session.scalars(select(Reproduction)).all()) == 1
+
+
+def test_one_of_two_workers_gets_the_attempt(farm: ControlPlane) -> None:
+    queued(farm)
+    dispatch(farm.database, farm.policy)
+    (batch, *_) = batches(farm)
+    ref: AttemptRef = batch.orders[0].ref
+    told: list[int] = []
+    names = iter(["one", "two", "three", "four"])
+
+    def speak() -> None:
+        progress = (Progress(ref=ref, stage=Stage.FETCHING),)
+        message = AttemptsAlive(worker=next(names), batch_id=batch.batch_id, pool="cpu", progress=progress)
+        told.append(len(alive(farm.database, farm.policy, message)))
+
+    at_once(speak)
+    assert sorted(told) == [0, 1, 1, 1]
+    with farm.database.reading() as session:
+        assert session.scalars(select(Claim).where(Claim.state != ClaimState.PLANNED)).all() == []

@@ -1,0 +1,137 @@
+"""Databases for tests: files of SQLite, and databases of a real PostgreSQL server that the tests start."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+Kind = Literal["sqlite", "postgresql"]
+
+NO_SERVER = "no PostgreSQL server is installed (Debian's package `postgresql`); tests on it need one"
+_START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A server that listens on a socket in its folder, and nowhere else."""
+
+    folder: Path
+
+    def url(self, name: str) -> str:
+        """SQLAlchemy's address of a database."""
+        return f"postgresql+psycopg://farm@/{name}?host={self.folder}"
+
+    def create(self, name: str, template: str = "template0") -> None:
+        """Make a database, if it is not there."""
+        with psycopg.connect(host=str(self.folder), user="farm", dbname="postgres", autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
+                statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+                connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Databases of one kind, each belonging to a folder of a test."""
+
+    server: PostgresServer | None
+
+    def url(self, folder: Path) -> str:
+        """SQLAlchemy's address of the folder's database, which is empty at first."""
+        if self.server is None:
+            return f"sqlite:///{folder / 'farm.db'}"
+        name = _name(folder)
+        self.server.create(name)
+        return self.server.url(name)
+
+    def copy(self, url: str, folder: Path) -> str:
+        """Give the folder a copy of a database that nobody is connected to."""
+        if self.server is None:
+            with closing(sqlite3.connect(str(make_url(url).database))) as before:
+                before.execute("VACUUM INTO ?", (str(folder / "farm.db"),))
+        else:
+            self.server.create(_name(folder), str(make_url(url).database))
+        return self.url(folder)
+
+
+SQLITE = Databases(None)
+
+
+def at_once(work: Callable[[], object], workers: int = 4) -> None:
+    """Do the same from several threads that start together, as several processes would."""
+    start = threading.Barrier(workers)
+
+    def wait_and_work() -> None:
+        start.wait()
+        work()
+
+    with ThreadPoolExecutor(workers) as pool:
+        for each in [pool.submit(wait_and_work) for _ in range(workers)]:
+            each.result()
+
+
+def _name(folder: Path) -> str:
+    return "t" + hashlib.sha256(str(folder).encode()).hexdigest()[:24]
+
+
+def postgres_programs() -> Path | None:
+    """The folder of the server's programs; None where none is installed. Debian keeps them off the PATH."""
+    on_path = shutil.which("initdb")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda each: int(each.parts[-3]))
+    return Path(on_path).resolve().parent if on_path else found[-1].parent if found else None
+
+
+@contextmanager
+def running_postgres(programs: Path) -> Iterator[PostgresServer]:
+    """A fresh server. What it holds is gone in the end, and would not survive a power cut."""
+    folder = Path(tempfile.mkdtemp(prefix="reprofarm-postgresql-"))
+    # It refuses to run as root; its package made a user for it.
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    shutil.chown(folder, user)
+    data = folder / "data"
+    command = [str(programs / "initdb"), "--pgdata", str(data), "--username", "farm", "--auth", "trust", "--no-sync"]
+    command += ["--encoding", "UTF8", "--locale", "C.UTF-8"]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder, user=user)
+    settings = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "max_connections": "200"}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [programs / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=folder, user=user
+        )
+    try:
+        _wait(process, folder)
+        yield PostgresServer(folder)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            psycopg.connect(host=str(folder), user="farm", dbname="postgres").close()
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {(folder / 'log').read_text()}") from None
+            time.sleep(0.05)
+        else:
+            return
