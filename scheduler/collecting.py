@@ -108,6 +108,12 @@ def end_attempt(
         _settle(session, reproduction, consequence, f"{outcome}: {detail}")
 
 
+def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
+    """End a reproduction that waits in the queue; its claims fail for that reason."""
+    move_reproduction(session, reproduction, ReproductionState.FAILED, why)
+    _settle(session, reproduction, Consequence.GIVE_UP, why)
+
+
 def _settle(session: Session, reproduction: Reproduction, consequence: Consequence, reason: str) -> None:
     """Tell the claims that this reproduction will not judge them."""
     outcome = Outcome.UNSUPPORTED if consequence is Consequence.UNSUPPORTED else Outcome.FAILED

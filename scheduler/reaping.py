@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler.collecting import end_attempt
+from scheduler.collecting import end_attempt, give_up
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
@@ -22,7 +22,12 @@ QueuedIds = Callable[[str], set[str]]
 
 def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     """Set right what got lost; returns how many reproductions were touched."""
-    return _lost_attempts(database, policy) + _lost_messages(database, policy, queued_ids) + _unneeded(database)
+    return (
+        _lost_attempts(database, policy)
+        + _lost_messages(database, policy, queued_ids)
+        + _never_taken(database, policy)
+        + _unneeded(database)
+    )
 
 
 def _lost_attempts(database: Database, policy: Policy) -> int:
@@ -62,6 +67,23 @@ def _keep_waiting(session: Session, policy: Policy, reproduction: Reproduction) 
         end_attempt(session, policy, reproduction, AttemptOutcome.TIMED_OUT, late)
     else:
         reproduction.lease_until = now() + timedelta(seconds=policy.run.lease_seconds)
+
+
+def _never_taken(database: Database, policy: Policy) -> int:
+    """Give up on what has been queued for too long: its pool has no workers, too few, or left the policy."""
+    patience = timedelta(seconds=policy.run.queue_seconds)
+    pools = {pool.name for pool in policy.pools}
+    with database.transaction() as session:
+        late = session.scalars(
+            select(Reproduction)
+            .where(Reproduction.state == ReproductionState.QUEUED, Reproduction.since < now() - patience)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for reproduction in late:
+            gone = "" if reproduction.pool in pools else ", which is not in the farm's policy any more,"
+            why = f"no worker of pool {reproduction.pool}{gone} took it within {policy.run.queue_seconds:.0f} s"
+            give_up(session, reproduction, f"{why}; the farm's operator must act")
+        return len(late)
 
 
 def _unneeded(database: Database) -> int:

@@ -229,3 +229,21 @@ def test_a_heartbeat_about_an_unknown_reproduction_is_answered_with_stop(farm: C
     ref = AttemptRef(reproduction_id="never-heard-of", attempt=1)
     message = AttemptsAlive(worker="w", batch_id="b", pool="cpu", progress=(Progress(ref=ref, stage=Stage.RUNNING),))
     assert alive(farm.database, farm.policy, message) == [Stale(ref, "w")]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_no_worker_took_in_time_fails_and_says_who_must_act(farm: ControlPlane, gone: bool) -> None:
+    long_ago = now() - timedelta(seconds=farm.policy.run.queue_seconds + 1)
+    pool = "closed" if gone else "cpu"
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(since=long_ago, pool=pool))
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {row.state for row in reproductions(farm)} == {ReproductionState.FAILED}
+    reasons = {claim.reason for claim in farm.claims()}
+    left = ", which is not in the farm's policy any more," if gone else ""
+    assert reasons == {f"failed: no worker of pool {pool}{left} took it within 604800 s; the farm's operator must act"}
+
+
+def test_what_waits_for_its_next_attempt_is_not_given_up(farm: ControlPlane) -> None:
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {row.state for row in reproductions(farm)} == {ReproductionState.QUEUED}
