@@ -56,12 +56,12 @@ def migrated_database(folder: Path, databases: Databases = SQLITE) -> Database:
 
 
 @contextmanager
-def control_plane(folder: Path, databases: Databases = SQLITE) -> Iterator[ControlPlane]:
+def control_plane(folder: Path, databases: Databases = SQLITE, policy: Policy | None = None) -> Iterator[ControlPlane]:
     """A control plane beside an empty local Hub."""
     with running_hub(folder / "hub") as served:
         database = migrated_database(folder, databases)
         hub = Hub(served.url, None, request_seconds=30)
         try:
-            yield ControlPlane(database, served, hub, Policy())
+            yield ControlPlane(database, served, hub, policy or Policy())
         finally:
             database.engine.dispose()

@@ -17,6 +17,7 @@ from scheduler.machine import ClaimState, ReproductionState
 from specs.linked_log import LinkedLog, LinkedLogReading
 from specs.policy import Policy, TaskRules, VerificationRules
 from tests.support.api import RunningApi, running_api
+from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, control_plane
@@ -35,8 +36,8 @@ dataset_info:
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path) as plane:
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
         yield plane
 
 

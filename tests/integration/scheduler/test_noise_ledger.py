@@ -18,6 +18,7 @@ from scheduler.machine import ClaimState, ReproductionState
 from specs.generation import GenerationSettings
 from specs.policy import EngineRules, Policy, VerificationRules
 from specs.sample_order import seeded_order
+from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, commit_id, measurement
 from tests.support.scheduler import ControlPlane, control_plane, migrated_database
@@ -43,8 +44,8 @@ SETTINGS = RunSettings(
 class Runs:
     """Completed reproductions of one model on one task, entered in the ledger as they are added."""
 
-    def __init__(self, folder: Path) -> None:
-        self.rows = Rows(migrated_database(folder))
+    def __init__(self, folder: Path, databases: Databases) -> None:
+        self.rows = Rows(migrated_database(folder, databases))
         self.same = {"weights_sha256": "c" * 64, "dataset_revision": commit_id(), "weights_bytes": 16_000_000_000}
         self.seeds = iter(range(1, 10_000))
 
@@ -95,8 +96,10 @@ class Runs:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Runs:
-    return Runs(tmp_path)
+def runs(tmp_path: Path, databases: Databases) -> Iterator[Runs]:
+    found = Runs(tmp_path, databases)
+    yield found
+    found.rows.database.engine.dispose()
 
 
 def test_a_run_is_entered_beside_an_earlier_one_like_it(runs: Runs) -> None:
@@ -245,9 +248,9 @@ def test_a_model_that_is_run_again_and_again_does_not_speak_for_all_others(runs:
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
     policy = Policy(verification=VerificationRules(tolerance="measured"))
-    with control_plane(tmp_path, policy) as plane:
+    with control_plane(tmp_path, databases, policy) as plane:
         yield plane
 
 

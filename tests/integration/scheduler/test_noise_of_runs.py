@@ -15,6 +15,7 @@ from scheduler.dispatching import dispatch
 from scheduler.machine import ReproductionState
 from specs.messages import RUN_BATCH, RunBatch
 from specs.policy import EngineRules, Policy, VerificationRules
+from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 from tests.support.worker_bench import run, stand_in
@@ -61,8 +62,10 @@ def work(farm: ControlPlane, folder: Path) -> None:
         collecting.report(farm.database, farm.policy, settings.evidence_url, report)
 
 
-def test_reproductions_of_one_model_that_complete_are_entered_in_the_ledger(tmp_path: Path) -> None:
-    with control_plane(tmp_path, policy(concurrency=32)) as farm:
+def test_reproductions_of_one_model_that_complete_are_entered_in_the_ledger(
+    tmp_path: Path, databases: Databases
+) -> None:
+    with control_plane(tmp_path, databases, policy(concurrency=32)) as farm:
         hub = farm.served.local
         repo = add_benchmark(hub, BENCHMARK, SPEC)
         rows = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
