@@ -42,9 +42,9 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def api(farm: ControlPlane, tmp_path: Path) -> Iterator[RunningApi]:
+def api(farm: ControlPlane, tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
     # The same database: what was planned is what is served.
-    with running_api(tmp_path, migrated=False) as found:
+    with running_api(tmp_path, databases, migrated=False) as found:
         yield found
 
 

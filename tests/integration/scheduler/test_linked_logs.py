@@ -32,6 +32,7 @@ from specs.sample_order import seeded_order
 from specs.sequential import SequentialDecider
 from specs.stopping import Population, stopping_rule, targets_sha256
 from specs.verdict import Verdict
+from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.inspect_logs import inspect_log, with_scores
 from tests.support.rows import measurement
@@ -53,10 +54,10 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
+def farm(tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
     # How many samples a run takes depends on their order.
     monkeypatch.setattr("scheduler.stopping.secrets.randbelow", lambda _end: 5)
-    with control_plane(tmp_path) as plane:
+    with control_plane(tmp_path, databases) as plane:
         add_benchmark(plane.served.local, BENCHMARK, rows=N)
         yield plane
 
@@ -253,7 +254,7 @@ def test_a_source_that_is_no_log_is_no_linked_log(farm: ControlPlane) -> None:
 
 
 def test_policy_can_leave_links_alone(tmp_path: Path, honest: Path) -> None:
-    with control_plane(tmp_path, Policy(verification=VerificationRules(linked_logs=False))) as farm:
+    with control_plane(tmp_path, policy=Policy(verification=VerificationRules(linked_logs=False))) as farm:
         add_benchmark(farm.served.local, BENCHMARK, rows=N)
         add_model(farm.served.local, MODEL)
         assert claim_with(farm, add_log(farm, honest)).linked_log is None
