@@ -30,20 +30,25 @@ DECIMALS = 4
 def from_earlier_runs(order: Sequence[SampleId], runs: Sequence[Scores]) -> tuple[Predictor, ...]:
     """Predictors from earlier runs of other models, each of which may have scored any part of the samples.
 
-    The first is each sample's ease: by how much the runs that saw it did better on it than on all they saw. The
-    others are single runs, those with most samples first: models of one family know the same things. Empty where no
-    run has scored enough of the samples.
+    The first is each sample's ease: by how much the runs that saw it did better on it than on all they saw. The second
+    is its square: a weak model gains most among the easy samples, a strong one among the hard. The others are single
+    runs, those with most samples first: models of one family know the same things. Empty where no run has scored enough
+    of the samples.
     """
     columns = _centred(order, runs)
     if not columns.shape[1]:
         return ()
     seen = np.isfinite(columns).sum(axis=1)
     columns = np.nan_to_num(columns)
-    # Ease is a difference of proportions; the middle takes it, and what stands for "not seen", into [0, 1].
-    ease = np.clip(MIDDLE + columns.sum(axis=1) / (seen + SHRINKAGE) / 2, 0, 1)
-    single = np.clip(MIDDLE + columns[:, :LARGEST_COLUMNS] / 2, 0, 1)
+    # Differences of proportions, all of these; the middle takes them, and what stands for "not seen", into [0, 1].
+    ease = columns.sum(axis=1) / (seen + SHRINKAGE)
+    halved = np.clip(MIDDLE + np.column_stack([ease, columns[:, :LARGEST_COLUMNS]]) / 2, 0, 1).T
     # A slope of 2 undoes the halving.
-    return (_predictor(ease, 2.0), *(_predictor(column, 0.0) for column in single.T))
+    return (
+        _predictor(halved[0], 2.0),
+        _predictor(np.clip(ease**2, 0, 1), 0.0),
+        *(_predictor(column, 0.0) for column in halved[1:]),
+    )
 
 
 def from_same_claim(order: Sequence[SampleId], run: Scores, others: Sequence[Scores] = ()) -> tuple[Predictor, ...]:

@@ -45,12 +45,12 @@ def test_runs_that_scored_next_to_nothing_are_left_out() -> None:
     order, (run,) = answers(1)
     assert from_earlier_runs(order, [{order[0]: 1.0}, dict.fromkeys(order)]) == ()
     assert from_earlier_runs(order, []) == ()
-    assert len(from_earlier_runs(order, [{order[0]: 1.0}, run])) == 2
+    assert len(from_earlier_runs(order, [{order[0]: 1.0}, run])) == 3
 
 
 def test_only_the_runs_with_most_samples_get_a_predictor_of_their_own() -> None:
     order, runs = answers(LARGEST_COLUMNS + 5)
-    assert len(from_earlier_runs(order, runs)) == LARGEST_COLUMNS + 1
+    assert len(from_earlier_runs(order, runs)) == LARGEST_COLUMNS + 2
 
 
 def test_a_run_of_the_same_claim_saves_most() -> None:
