@@ -63,7 +63,7 @@ def main() -> int:
     options = parser.parse_args()
     out = console()
     shown = Table(title=f"Wrong answers from bets, with scores in thirds and alpha {ALPHA}", box=None)
-    for title in ("samples", "told", "orders", *EDGES, "answered early", "seconds"):
+    for title in ("samples", "told", "orders", *EDGES, "answered early"):
         shown.add_column(title, justify="right")
     explained = True
     for claimed, tolerance, population in COVERED:
@@ -72,8 +72,11 @@ def main() -> int:
         for told in TOLD:
             found = wrong_answers(claimed, tolerance, population, ALPHA, told, options.sequences // len(EDGES))
             explained &= found.alpha_explains(ALPHA)
-            counts = (found.sequences, *found.wrong.values(), found.early)
-            shown.add_row(str(population), told, *map(str, counts), f"{found.seconds:.0f}")
+            wrong = sum(found.wrong.values())
+            out.print(
+                f"{population} samples, told {told}: {wrong} of {found.sequences} wrong, after {found.seconds:.0f} s"
+            )
+            shown.add_row(str(population), told, *map(str, (found.sequences, *found.wrong.values(), found.early)))
     out.print(shown)
     return int(not explained)
 
