@@ -55,8 +55,8 @@ bench-samples: $(READY)  ## What verdicts cost on real results, against the leas
 	@echo "reprofarm: replaying verification, a few minutes on one core"
 	@nice -n 10 $(BIN)/python -m deploy.bench.samples $(RESULTS)
 
-bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (most of an hour). BENCH="--samples N".
-	@echo "reprofarm: feeding random orders to the betting test; most of an hour on one core for the two smaller sizes"
+bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (minutes). BENCH="--samples 12032" for the largest: hours.
+	@echo "reprofarm: feeding random orders to the betting test, a quarter of an hour on one core"
 	@nice -n 19 $(BIN)/python -m deploy.bench.betting_coverage $(BENCH)
 
 plots: $(READY)  ## Draw the pictures in docs/images.
