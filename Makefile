@@ -55,7 +55,7 @@ bench-samples: $(READY)  ## What verdicts cost on real results, against the leas
 	@echo "reprofarm: replaying verification, a few minutes on one core"
 	@nice -n 10 $(BIN)/python -m deploy.bench.samples $(RESULTS)
 
-bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (minutes). BENCH="--samples 12032" for the largest: hours.
+bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (minutes). BENCH="--samples 12032" for the largest: an hour.
 	@echo "reprofarm: feeding random orders to the betting test, a quarter of an hour on one core"
 	@nice -n 19 $(BIN)/python -m deploy.bench.betting_coverage $(BENCH)
 

@@ -59,7 +59,7 @@ def main() -> int:
     sizes = [population for *_, population in COVERED]
     parser = argparse.ArgumentParser(description="Wrong answers of the betting test at the band's edges.")
     parser.add_argument("--sequences", type=int, default=10_000, help="for each row, shared evenly by the four edges")
-    parser.add_argument("--samples", type=int, action="append", choices=sizes, help="repeatable; hours for the largest")
+    parser.add_argument("--samples", type=int, action="append", choices=sizes, help="the largest takes an hour")
     options = parser.parse_args()
     out = console()
     shown = Table(title=f"Wrong answers from bets, with scores in thirds and alpha {ALPHA}", box=None)
