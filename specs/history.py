@@ -24,7 +24,6 @@ SMALLEST_OVERLAP = 50
 """An earlier run with fewer of the samples scored says too little."""
 
 MIDDLE = 0.5
-DECIMALS = 4
 
 
 def from_earlier_runs(order: Sequence[SampleId], runs: Sequence[Scores]) -> tuple[Predictor, ...]:
@@ -67,8 +66,7 @@ def from_same_claim(order: Sequence[SampleId], run: Scores, others: Sequence[Sco
 
 
 def _predictor(values: Floats, slope: float) -> Predictor:
-    # These travel to the worker as text.
-    return Predictor(values=tuple(np.round(values, DECIMALS).tolist()), slope=slope)
+    return Predictor(values=tuple(values.tolist()), slope=slope)
 
 
 def _centred(order: Sequence[SampleId], runs: Sequence[Scores]) -> Floats:
