@@ -210,6 +210,8 @@ def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
         .where(Reproduction.key == run.key, or_(Reproduction.joinable, Reproduction.complete))
         .order_by(Reproduction.complete.desc(), Reproduction.since.desc())
         .limit(1)
+        # Else it could be sent out between this look and the commit, to answer claims of which this is none.
+        .with_for_update()
     )
     if found is not None and run.priority < found.priority:
         found.priority = run.priority

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,28 @@ def test_claims_that_several_planners_meet_over_share_one_reproduction(farm: Con
     assert len({claim.reproduction_id for claim in claims}) == 1
     with farm.database.reading() as session:
         assert len(session.scalars(select(Reproduction)).all()) == 1
+
+
+def test_a_claim_joins_a_run_before_it_is_sent_or_not_at_all(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, "acme/capitals", EVAL_YAML)
+    model = add_model(hub, "tiny/model")
+    for n in range(8):
+        submit(hub, model, entry("acme/capitals", 50 + n), author="fan", create_pr=True, name=f"n{n}.yaml")
+    farm.scan()
+    works: Iterator[Callable[[], int]] = cycle((farm.plan, lambda: dispatch(farm.database, farm.policy)))
+
+    def plan_or_dispatch() -> None:
+        next(works)()
+
+    for _ in range(6):
+        at_once(plan_or_dispatch)
+    with farm.database.reading() as session:
+        for claim in session.scalars(select(Claim).where(Claim.state == ClaimState.PLANNED)):
+            run = claim.reproduction
+            assert run is not None
+            assert run.stopping is not None
+            assert claim.claim_id in {each["claim_id"] for each in run.stopping["claims"]}
 
 
 def test_one_of_two_workers_gets_the_attempt(farm: ControlPlane) -> None:
