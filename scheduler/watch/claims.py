@@ -61,6 +61,8 @@ def reconcile(session: Session, place: Place, path: str, blob_id: str, reading: 
         same = found.get(slot)
         if same is not None and _says_the_same(claim, same):
             claim.entry, claim.commit = same.index, place.commit
+            # Where a score comes from may be said later, or corrected; the claim stays the same.
+            claim.source_url = same.claim.source_url if same.claim is not None else None
             del found[slot]
         elif same is not None:
             move_claim(session, claim, ClaimState.WITHDRAWN, _what_changed(claim, same), place.actor)

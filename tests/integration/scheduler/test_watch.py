@@ -67,6 +67,20 @@ def test_a_malformed_file_is_one_rejected_claim_with_a_reason(farm: ControlPlane
     assert sound.state == ClaimState.SUBMITTED
 
 
+def test_a_source_that_is_said_later_is_known_and_the_claim_stays_the_same(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    (before,) = farm.claims()
+    submit(hub, model, entry(BENCHMARK, 79.5, more="  source: {url: 'https://hub.test/log.eval'}\n"))
+    farm.scan(WatchRules(sweep_seconds=0.001))
+    (after,) = farm.claims()
+    assert (before.source_url, after.source_url) == (None, "https://hub.test/log.eval")
+    assert after.claim_id == before.claim_id
+
+
 def test_an_unchanged_claim_stays_the_same_claim(farm: ControlPlane) -> None:
     hub = farm.served.local
     add_benchmark(hub, BENCHMARK)
