@@ -165,12 +165,12 @@ def test_a_revoked_batch_ends_and_leaves_no_engine_and_the_worker_goes_on(farm: 
 
 
 def test_a_broker_that_comes_back_gets_the_report(farm: Farm) -> None:
+    stored = farm.evidence()
     farm.send(batch_of(_order(farm, "good-4", "Say: yes")))
     farm.wait(lambda: farm.mentioned("good-4"))
     redis_guard = psutil.Process(farm.processes.pids["redis"])
     (server,) = redis_guard.children()
     server.suspend()
-    stored = farm.evidence()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while farm.evidence() == stored:
         assert time.monotonic() < deadline

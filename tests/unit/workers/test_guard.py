@@ -66,7 +66,7 @@ def test_a_command_that_ends_takes_the_children_it_forgot_with_it(tmp_path: Path
     while guarded.poll() is None:
         pass
     assert guarded.poll() == 1, "input() finds no standard input"
-    left = [each for each in psutil.process_iter(["cmdline", "ppid"]) if each.info["cmdline"][-1:] == [ENDLESS]]
+    left = [each for each in psutil.process_iter(["cmdline", "ppid"]) if (each.info["cmdline"] or [])[-1:] == [ENDLESS]]
     assert left == []
 
 
