@@ -12,10 +12,10 @@ from scheduler.admission import RunSettings
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.ending import close, end_attempt
 from scheduler.evidence import check_evidence
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.record import add_event, block_claim, give_verdict, move_reproduction
-from scheduler.retrying import CONSEQUENCES, Consequence, retry_delay_seconds
+from scheduler.record import add_event, move_reproduction
 from scheduler.stopping import stopping_of
 from specs.decision import population_of
 from specs.errors import EvidenceError
@@ -24,7 +24,6 @@ from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, 
 from specs.policy import Policy, RunRules
 from specs.sequential import SequentialDecider
 from specs.stopping import stopping_rule
-from specs.verdict import Outcome, Verdict
 
 IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
 
@@ -78,56 +77,8 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
             )
 
 
-def end_attempt(
-    session: Session,
-    policy: Policy,
-    reproduction: Reproduction,
-    outcome: AttemptOutcome,
-    detail: str,
-    *,
-    retry_after_seconds: float | None = None,
-) -> None:
-    """End the current attempt of a reproduction without a measurement, and draw the consequence."""
-    _close(session, reproduction, outcome, detail)
-    consequence = CONSEQUENCES[outcome]
-    why = f"attempt {reproduction.attempt}: {outcome}: {detail}"
-    if consequence is Consequence.RETRY:
-        reproduction.failures += 1
-    again = consequence is Consequence.WAIT or (
-        consequence is Consequence.RETRY and reproduction.failures < policy.run.attempts
-    )
-    if again:
-        delay = max(retry_after_seconds or 0.0, retry_delay_seconds(reproduction.failures))
-        move_reproduction(session, reproduction, ReproductionState.QUEUED, f"again in {delay:.0f} s, after {why}")
-        reproduction.not_before = now() + timedelta(seconds=delay)
-    elif consequence is Consequence.NOTHING:
-        move_reproduction(session, reproduction, ReproductionState.CANCELLED, why)
-    else:
-        move_reproduction(session, reproduction, ReproductionState.FAILED, why)
-    if not again:
-        _settle(session, reproduction, consequence, f"{outcome}: {detail}")
-
-
-def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
-    """End a reproduction that waits in the queue; its claims fail for that reason."""
-    move_reproduction(session, reproduction, ReproductionState.FAILED, why)
-    _settle(session, reproduction, Consequence.GIVE_UP, why)
-
-
-def _settle(session: Session, reproduction: Reproduction, consequence: Consequence, reason: str) -> None:
-    """Tell the claims that this reproduction will not judge them."""
-    outcome = Outcome.UNSUPPORTED if consequence is Consequence.UNSUPPORTED else Outcome.FAILED
-    for claim in reproduction.claims:
-        if claim.state != ClaimState.PLANNED:
-            continue
-        if consequence is Consequence.BLOCK:
-            block_claim(session, claim, reason)
-        else:
-            give_verdict(session, claim, Verdict(outcome=outcome, reason=reason, comparison=None))
-
-
 def _complete(session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence) -> None:
-    attempt = _close(session, reproduction, AttemptOutcome.COMPLETED, "")
+    attempt = close(session, reproduction, AttemptOutcome.COMPLETED, "")
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
     attempt.score = measurement.score
@@ -163,12 +114,6 @@ def _renew(
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage, attempt.samples_done = progress.stage, progress.samples_done
     attempt.samples_total, attempt.score = progress.samples_total, progress.score
-
-
-def _close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> Attempt:
-    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
-    attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
-    return attempt
 
 
 def _trouble_with(database: Database, evidence_url: str, message: Report) -> str | None:

@@ -8,9 +8,9 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler.collecting import end_attempt, give_up
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.ending import end_attempt, give_up
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
 from specs.messages import AttemptOutcome

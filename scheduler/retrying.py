@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from specs.messages import AttemptOutcome
+from specs.policy import EngineRules
 
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
@@ -17,7 +18,10 @@ class Consequence(StrEnum):
     """Our own fault, or a passing one: again, until the attempts are used up."""
 
     WAIT = "wait"
-    """The Hub is away: again, without using up an attempt."""
+    """Nobody's failure, and it passes: again, without using up an attempt."""
+
+    SMALLER = "smaller"
+    """Once more with an engine that needs less memory."""
 
     BLOCK = "block"
     """Somebody has to act first."""
@@ -36,7 +40,7 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.MODEL_FAILED: Consequence.GIVE_UP,
     AttemptOutcome.SPEC_FAILED: Consequence.UNSUPPORTED,
     # The same model with the same settings on the same pool needs the same memory.
-    AttemptOutcome.OUT_OF_MEMORY: Consequence.GIVE_UP,
+    AttemptOutcome.OUT_OF_MEMORY: Consequence.SMALLER,
     AttemptOutcome.ENGINE_FAILED: Consequence.RETRY,
     AttemptOutcome.HUB_AWAY: Consequence.WAIT,
     AttemptOutcome.NO_ACCESS: Consequence.BLOCK,
@@ -47,6 +51,20 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.WORKER_FAILED: Consequence.RETRY,
     AttemptOutcome.LOST: Consequence.RETRY,
 }
+
+
+def smaller(engine: EngineRules) -> EngineRules:
+    """An engine that needs less memory and gives the same answers: fewer at once, and no captured graphs.
+
+    Less context would need less memory too, but cuts answers: that would be another measurement.
+    """
+    return engine.model_copy(update={"concurrency": max(1, engine.concurrency // 4), "enforce_eager": True})
+
+
+def engine_in_words(engine: EngineRules) -> str:
+    """What `smaller` changes."""
+    graphs = "without captured graphs" if engine.enforce_eager else "with captured graphs"
+    return f"{engine.concurrency} {'request' if engine.concurrency == 1 else 'requests'} at once, {graphs}"
 
 
 def retry_delay_seconds(failures: int) -> float:

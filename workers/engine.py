@@ -17,6 +17,7 @@ from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy import EngineRules
 from workers.engine_faults import log_tail, startup_fault
+from workers.errors import OutOfMemory
 from workers.guarded import Guarded, clean_environment
 from workers.weights import check_weights
 
@@ -70,6 +71,10 @@ class Engine:
     def log_tail(self) -> str:
         """Its last words, cleaned."""
         return log_tail(self._log, self._log_start)
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether its log says so; for one that has died."""
+        return isinstance(startup_fault("", self._log, self._log_start), OutOfMemory)
 
     def stop(self) -> None:
         """End it with everything below it."""
@@ -156,6 +161,8 @@ def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[st
     arguments = ["--served-model-name", model.model_id, "--dtype", rules.dtype, "--seed", "0"]
     # The sampling defaults of the model's generation config are resolved and sent by us; the engine adds none.
     arguments += ["--generation-config", "vllm", "--load-format", "safetensors", "--disable-uvicorn-access-log"]
+    # It sets memory aside for what it may be asked at once, which is never more than we ask.
+    arguments += ["--max-num-seqs", str(rules.concurrency)]
     if rules.max_model_len is not None:
         arguments += ["--max-model-len", str(rules.max_model_len)]
     if rules.enforce_eager:

@@ -129,6 +129,7 @@ def _so_far(progress: RunProgress | None) -> str:
 
 
 def _engine_died(engine: Engine) -> RunOutcome:
-    return RunOutcome(
-        outcome=AttemptOutcome.ENGINE_FAILED, detail=f"the engine died during the run\n{engine.log_tail()}"
-    )
+    memory = engine.ran_out_of_memory()
+    outcome = AttemptOutcome.OUT_OF_MEMORY if memory else AttemptOutcome.ENGINE_FAILED
+    words = "the engine ran out of memory and died during the run" if memory else "the engine died during the run"
+    return RunOutcome(outcome=outcome, detail=f"{words}\n{engine.log_tail()}")

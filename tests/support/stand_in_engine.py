@@ -2,8 +2,8 @@
 
 It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
 off), [slow] (--slow-seconds), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang],
-[die]. Options make it fail to start (--last-words), or start processes of its own (--family). It stands for the engine
-alone: what asks it is real.
+[die], [out of memory]. Options make it fail to start (--last-words; --fits, with more sequences at once than that), or
+start processes of its own (--family). It stands for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+OUT_OF_MEMORY = """\
+Traceback (most recent call last):
+  File "/site-packages/vllm/v1/worker/gpu_model_runner.py", line 1, in _dummy_sampler_run
+torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.
+"""
+"""As torch says it."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -38,6 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _complete(self, body: dict[str, Any], prompt: str) -> None:
         if "[die]" in prompt:
+            os._exit(1)
+        if "[out of memory]" in prompt:
+            os.write(2, OUT_OF_MEMORY.encode())
             os._exit(1)
         if "[hang]" in prompt:
             threading.Event().wait()
@@ -104,6 +114,8 @@ def main() -> None:
     parser.add_argument("--served-model-name")
     parser.add_argument("--record")
     parser.add_argument("--last-words")
+    parser.add_argument("--max-num-seqs", type=int, default=1)
+    parser.add_argument("--fits", type=int)
     parser.add_argument("--slow-seconds", type=float, default=0.0)
     parser.add_argument("--never-up", action="store_true")
     parser.add_argument("--family", type=int, default=0)
@@ -111,6 +123,8 @@ def main() -> None:
     _start_family(options.family)
     if options.last_words:
         sys.exit(options.last_words)
+    if options.fits is not None and options.max_num_seqs > options.fits:
+        sys.exit(OUT_OF_MEMORY)
     if options.never_up:
         time.sleep(3600)
     _Handler.options = options

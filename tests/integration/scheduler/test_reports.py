@@ -278,6 +278,48 @@ def test_a_hub_that_is_away_costs_no_attempt_and_is_given_the_time_it_asks_for(w
     assert (waiting.not_before - waiting.since).total_seconds() > 1700
 
 
+def again(farm: Farm, report: Report) -> Report:
+    """What the worker of the next attempt would say, had it gone the same way."""
+    with farm.database.transaction() as session:
+        session.scalars(select(Reproduction)).one().not_before = None
+    dispatch(farm.database, farm.policy)
+    ref = {"reproduction_id": report.ref.reproduction_id, "attempt": reproduction(farm).attempt}
+    return Report.decode({**report.encode(), "ref": ref})
+
+
+def last_batch(farm: Farm) -> RunBatch:
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
+        return RunBatch.decode(rows.all()[-1].body)
+
+
+def test_an_engine_out_of_memory_is_tried_once_more_with_less(world: World, farm: Farm) -> None:
+    before = last_batch(farm).engine
+    short = ended(world, AttemptOutcome.OUT_OF_MEMORY, "CUDA out of memory")
+    take(farm, short)
+    assert reproduction(farm).state == ReproductionState.QUEUED
+    second = again(farm, short)
+    less = last_batch(farm).engine
+    assert (less.concurrency, less.enforce_eager) == (before.concurrency // 4, True)
+    assert less.model_dump(exclude={"concurrency", "enforce_eager"}) == before.model_dump(
+        exclude={"concurrency", "enforce_eager"}
+    ), "nothing that changes an answer"
+    assert outcomes(farm) == {}
+    take(farm, second)
+    assert reproduction(farm).state == ReproductionState.FAILED
+    assert set(outcomes(farm).values()) == {"failed"}
+    reason = claims(farm)[TRUE_PERCENT].reason
+    assert "a pool of more memory" in reason
+    assert "attempt 1 with 32 requests at once, with captured graphs: CUDA out of memory" in reason
+    assert "attempt 2 with 8 requests at once, without captured graphs: CUDA out of memory" in reason
+
+
+def test_what_completes_with_less_memory_is_judged_as_ever(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.OUT_OF_MEMORY, "CUDA out of memory"))
+    take(farm, again(farm, world.report))
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
 def test_our_own_failures_are_tried_again_and_end_as_failed(world: World, farm: Farm) -> None:
     take(farm, ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died"))
     assert reproduction(farm).state == ReproductionState.QUEUED

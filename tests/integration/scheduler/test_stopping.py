@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.collecting import end_attempt
 from scheduler.database.tables import Claim, OutboxRow, Reproduction
 from scheduler.dispatching import dispatch
+from scheduler.ending import end_attempt
 from scheduler.machine import ClaimState, ReproductionState
 from specs.history import Scores, from_earlier_runs, from_same_claim
 from specs.messages import RUN_BATCH, AttemptOutcome, Order, RunBatch

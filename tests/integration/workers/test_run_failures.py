@@ -51,6 +51,28 @@ def test_an_engine_that_dies_ends_the_run_and_the_next_order_gets_a_new_one(work
     assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
 
 
+def test_an_engine_that_runs_out_of_memory_says_so_while_it_starts_and_while_it_runs(tmp_path: Path) -> None:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--fits", "8")) as workbench:
+        greedy = _dataset(workbench, [{"question": "[out of memory]", "answer": "x"}], name="greedy")
+        good = _dataset(workbench, [SAY], name="good")
+        rules = EngineRules(start_seconds=120.0)
+        started = _run(workbench, order(task_ref(good, dataset_id="bench/good"), "r1"), engine=rules)["r1"]
+        reports = _run(
+            workbench,
+            order(task_ref(greedy, dataset_id="bench/greedy"), "r2"),
+            order(task_ref(good, dataset_id="bench/good"), "r3"),
+            engine=rules.model_copy(update={"concurrency": 8}),
+        )
+    assert started.outcome is AttemptOutcome.OUT_OF_MEMORY, started.detail
+    assert "torch.OutOfMemoryError: CUDA out of memory" in started.detail
+    assert reports["r2"].outcome is AttemptOutcome.OUT_OF_MEMORY, reports["r2"].detail
+    assert "ran out of memory and died during the run" in reports["r2"].detail
+    assert reports["r3"].outcome is AttemptOutcome.COMPLETED, reports["r3"].detail
+    assert reports["r3"].measurement is not None
+    arguments = reports["r3"].measurement.circumstances.engine_arguments
+    assert arguments[arguments.index("--max-num-seqs") + 1] == "8"
+
+
 def test_a_run_in_which_nothing_happens_is_ended(workbench: Workbench) -> None:
     snapshot = _dataset(workbench, [{"question": "[hang]", "answer": "x"}])
     report = _run(workbench, order(task_ref(snapshot), stall_seconds=1.0))["r1"]

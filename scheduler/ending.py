@@ -1,0 +1,131 @@
+"""How attempts end without a measurement, and what becomes of their reproduction and its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import takewhile
+
+from sqlalchemy.orm import Session
+
+from scheduler.admission import RunSettings
+from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
+from scheduler.retrying import CONSEQUENCES, Consequence, engine_in_words, retry_delay_seconds, smaller
+from specs.messages import AttemptOutcome
+from specs.policy import Policy
+from specs.verdict import Outcome, Verdict
+
+OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
+
+
+def end_attempt(
+    session: Session,
+    policy: Policy,
+    reproduction: Reproduction,
+    outcome: AttemptOutcome,
+    detail: str,
+    *,
+    retry_after_seconds: float | None = None,
+) -> None:
+    """End the current attempt of a reproduction without a measurement, and draw the consequence."""
+    close(session, reproduction, outcome, detail)
+    consequence = CONSEQUENCES[outcome]
+    why = f"attempt {reproduction.attempt}: {outcome}: {detail}"
+    if consequence is Consequence.RETRY:
+        reproduction.failures += 1
+        if reproduction.failures < policy.run.attempts:
+            _again(session, reproduction, f"after {why}", retry_delay_seconds(reproduction.failures))
+        else:
+            _end(session, reproduction, consequence, why, f"{outcome}: {detail}")
+    elif consequence is Consequence.WAIT:
+        _wait(session, policy, reproduction, outcome, detail, retry_after_seconds or 0.0)
+    elif consequence is Consequence.SMALLER:
+        _smaller(session, policy, reproduction, detail)
+    else:
+        _end(session, reproduction, consequence, why, f"{outcome}: {detail}")
+
+
+def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
+    """End a reproduction that waits in the queue; its claims fail for that reason."""
+    _end(session, reproduction, Consequence.GIVE_UP, why, why)
+
+
+def close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> Attempt:
+    """Enter how the current attempt ended."""
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
+    return attempt
+
+
+def _wait(
+    session: Session,
+    policy: Policy,
+    reproduction: Reproduction,
+    outcome: AttemptOutcome,
+    detail: str,
+    asked_seconds: float,
+) -> None:
+    """Try again, ever more seldom; but not for ever, as nothing in the farm goes on without a deadline."""
+    waits = _latest(reproduction, outcome)
+    why = f"attempt {reproduction.attempt}: {outcome}: {detail}"
+    if now() - waits[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
+        ever = f"{outcome}: so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts: {detail}"
+        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
+    else:
+        _again(session, reproduction, f"after {why}", max(asked_seconds, retry_delay_seconds(len(waits))))
+
+
+def _smaller(session: Session, policy: Policy, reproduction: Reproduction, detail: str) -> None:
+    """Try once more with an engine that needs less memory; what does not fit then does not fit this pool."""
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    tried = engine_in_words(settings.engine)
+    current = reproduction.attempts[-1]
+    current.detail = f"with {tried}: {detail}"[:MAX_REASON_CHARS]
+    short = [each for each in reproduction.attempts if each.outcome == AttemptOutcome.OUT_OF_MEMORY]
+    less = smaller(settings.engine)
+    if len(short) == 1 and less != settings.engine:
+        reproduction.settings = {**reproduction.settings, "engine": less.model_dump(mode="json")}
+        why = f"now with {engine_in_words(less)}, after attempt {current.number}: out_of_memory {current.detail}"
+        _again(session, reproduction, why, retry_delay_seconds(1))
+        return
+    before = "".join(f"attempt {each.number} {_first_line(each.detail)}; " for each in short[:-1])
+    why = (
+        f"out_of_memory: the model did not fit {_pool_in_words(policy, reproduction.pool)}; the farm's operator can "
+        f"help with a pool of more memory. {before}attempt {current.number} {current.detail}"
+    )
+    _end(session, reproduction, Consequence.GIVE_UP, why, why)
+
+
+def _again(session: Session, reproduction: Reproduction, why: str, delay_seconds: float) -> None:
+    move_reproduction(session, reproduction, ReproductionState.QUEUED, f"again in {delay_seconds:.0f} s, {why}")
+    reproduction.not_before = now() + timedelta(seconds=delay_seconds)
+
+
+def _end(session: Session, reproduction: Reproduction, consequence: Consequence, why: str, reason: str) -> None:
+    """End a reproduction, and tell the claims that wait for it that it will not judge them, and for what reason."""
+    ended = ReproductionState.CANCELLED if consequence is Consequence.NOTHING else ReproductionState.FAILED
+    move_reproduction(session, reproduction, ended, why)
+    outcome = OUTCOMES.get(consequence, Outcome.FAILED)
+    for claim in reproduction.claims:
+        if claim.state != ClaimState.PLANNED:
+            continue
+        if consequence is Consequence.BLOCK:
+            block_claim(session, claim, reason)
+        else:
+            give_verdict(session, claim, Verdict(outcome=outcome, reason=reason[:MAX_REASON_CHARS], comparison=None))
+
+
+def _latest(reproduction: Reproduction, outcome: AttemptOutcome) -> Sequence[Attempt]:
+    """The attempts that ended so since the last that did not, latest first."""
+    return tuple(takewhile(lambda each: each.outcome == outcome, reversed(reproduction.attempts)))
+
+
+def _pool_in_words(policy: Policy, name: str) -> str:
+    pool = next((pool for pool in policy.pools if pool.name == name), None)
+    return f"pool {name}" if pool is None else f"pool {name} ({pool.capacity_gib:g} GiB)"
+
+
+def _first_line(detail: str | None) -> str:
+    return (detail or "").partition("\n")[0]
