@@ -114,6 +114,8 @@ def _renew(
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage, attempt.samples_done = progress.stage, progress.samples_done
     attempt.samples_total, attempt.score = progress.samples_total, progress.score
+    if progress.log_tail is not None:
+        attempt.detail = progress.log_tail
 
 
 def _trouble_with(database: Database, evidence_url: str, message: Report) -> str | None:

@@ -13,9 +13,12 @@ from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
 from scheduler.retrying import CONSEQUENCES, Consequence, engine_in_words, retry_delay_seconds, smaller
-from specs.messages import AttemptOutcome
+from specs.messages import AttemptOutcome, Stage
 from specs.policy import Policy
 from specs.verdict import Outcome, Verdict
+
+DEADLY = (Stage.STARTING_ENGINE, Stage.RUNNING, Stage.STORING)
+"""What an attempt is at when a worker's death may be its doing."""
 
 OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
 
@@ -30,12 +33,20 @@ def end_attempt(
     retry_after_seconds: float | None = None,
 ) -> None:
     """End the current attempt of a reproduction without a measurement, and draw the consequence."""
+    if outcome is AttemptOutcome.DISK_FULL:
+        detail = f"the farm's operator must free space for {_whose_disk(reproduction)}: {detail}"[:MAX_REASON_CHARS]
+    if outcome is AttemptOutcome.LOST:
+        detail = _with_last_lines(session, reproduction, detail)
     close(session, reproduction, outcome, detail)
     consequence = CONSEQUENCES[outcome]
     why = f"attempt {reproduction.attempt}: {outcome}: {detail}"
     if consequence is Consequence.RETRY:
         reproduction.failures += 1
-        if reproduction.failures < policy.run.attempts:
+        deaths = [each for each in reproduction.attempts if _is_death(each)]
+        if outcome is AttemptOutcome.LOST and len(deaths) >= policy.run.worker_deaths:
+            quarantined = _quarantined(deaths)
+            _end(session, reproduction, Consequence.GIVE_UP, quarantined, quarantined)
+        elif reproduction.failures < policy.run.attempts:
             _again(session, reproduction, f"after {why}", retry_delay_seconds(reproduction.failures))
         else:
             _end(session, reproduction, consequence, why, f"{outcome}: {detail}")
@@ -120,6 +131,28 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
 def _latest(reproduction: Reproduction, outcome: AttemptOutcome) -> Sequence[Attempt]:
     """The attempts that ended so since the last that did not, latest first."""
     return tuple(takewhile(lambda each: each.outcome == outcome, reversed(reproduction.attempts)))
+
+
+def _is_death(attempt: Attempt) -> bool:
+    """Whether a worker died while an engine worked, or was being started, for this attempt."""
+    return attempt.outcome == AttemptOutcome.LOST and attempt.stage in DEADLY
+
+
+def _quarantined(deaths: Sequence[Attempt]) -> str:
+    died = "a worker" if len(deaths) == 1 else f"{len(deaths)} workers"
+    who = ", ".join(f"attempt {each.number} on {each.worker}" for each in deaths)
+    last = next((each.detail for each in reversed(deaths) if each.detail), "")
+    return f"quarantined: it was running when {died} died ({who}); the farm's operator must look into it. {last}"
+
+
+def _with_last_lines(session: Session, reproduction: Reproduction, detail: str) -> str:
+    """What is said of a lost attempt, and what its engine last said."""
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    return f"{detail}; its engine's last lines:\n{attempt.detail}" if attempt.detail else detail
+
+
+def _whose_disk(reproduction: Reproduction) -> str:
+    return f"worker {reproduction.worker}" if reproduction.worker else f"a worker of pool {reproduction.pool}"
 
 
 def _pool_in_words(policy: Policy, name: str) -> str:

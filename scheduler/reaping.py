@@ -9,11 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.ending import end_attempt, give_up
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
-from specs.messages import AttemptOutcome
+from specs.messages import AttemptOutcome, Stage
 from specs.policy import Policy
 
 QueuedIds = Callable[[str], set[str]]
@@ -34,9 +34,20 @@ def _lost_attempts(database: Database, policy: Policy) -> int:
     with database.transaction() as session:
         lost = _overdue(session, ReproductionState.RUNNING)
         for reproduction in lost:
-            silent = f"worker {reproduction.worker} has not been heard of for {policy.run.lease_seconds:.0f} s"
-            end_attempt(session, policy, reproduction, AttemptOutcome.LOST, silent)
+            outcome, silent = _how_lost(session, reproduction, policy.run.lease_seconds)
+            end_attempt(session, policy, reproduction, outcome, silent)
         return len(lost)
+
+
+def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float) -> tuple[AttemptOutcome, str]:
+    """Whether an attempt whose lease ran out may have had a part in that, and what is known."""
+    silent = f"worker {reproduction.worker} has not been heard of for {lease_seconds:.0f} s"
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    if attempt.stage == Stage.WAITING:
+        return AttemptOutcome.INTERRUPTED, f"{silent}; this one waited behind others of its batch"
+    if reproduction.lease_until is not None and reproduction.lease_until < now() - timedelta(seconds=lease_seconds):
+        return AttemptOutcome.INTERRUPTED, f"{silent}, and nobody noticed in time: the control plane was away too"
+    return AttemptOutcome.LOST, silent
 
 
 def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:

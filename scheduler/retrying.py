@@ -44,12 +44,15 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.ENGINE_FAILED: Consequence.RETRY,
     AttemptOutcome.HUB_AWAY: Consequence.WAIT,
     AttemptOutcome.NO_ACCESS: Consequence.BLOCK,
+    # Another worker may have room; this one has again once its operator made some.
+    AttemptOutcome.DISK_FULL: Consequence.WAIT,
     AttemptOutcome.STALLED: Consequence.RETRY,
     # It had all the time that policy grants; it would take as long again.
     AttemptOutcome.TIMED_OUT: Consequence.GIVE_UP,
     AttemptOutcome.CANCELLED: Consequence.NOTHING,
     AttemptOutcome.WORKER_FAILED: Consequence.RETRY,
     AttemptOutcome.LOST: Consequence.RETRY,
+    AttemptOutcome.INTERRUPTED: Consequence.WAIT,
 }
 
 

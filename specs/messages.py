@@ -143,6 +143,9 @@ class Progress(Contract):
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     """Mean so far; None before the first score."""
 
+    log_tail: Annotated[str, Field(max_length=2000)] | None = None
+    """The engine's last lines, in case they are the last that is heard; None where there is nothing new to say."""
+
 
 class AttemptsAlive(Message):
     """A worker's heartbeat: renews the lease of every attempt it names."""
@@ -171,6 +174,9 @@ class AttemptOutcome(StrEnum):
     NO_ACCESS = "no_access"
     """The Hub refuses: gated or private."""
 
+    DISK_FULL = "disk_full"
+    """No room on a disk of the worker, or in the evidence store."""
+
     STALLED = "stalled"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
@@ -179,6 +185,10 @@ class AttemptOutcome(StrEnum):
 
     LOST = "lost"
     """Never reported by a worker: what the reaper says of an attempt whose lease ran out."""
+
+    INTERRUPTED = "interrupted"
+    """Never reported by a worker: lost like that, but not by its own doing. Its turn had not come when its worker died,
+    or the control plane itself was away."""
 
 
 class Report(Message):

@@ -174,6 +174,9 @@ class RunRules(Contract):
     attempts: Annotated[int, Field(ge=1)] = 3
     """Tries before our own failures make a reproduction failed."""
 
+    worker_deaths: Annotated[int, Field(ge=1)] = 2
+    """Workers that may die over a reproduction before it is quarantined: ended as failed, and not tried again."""
+
     batch: Annotated[int, Field(ge=1)] = 16
     """Reproductions of one model that travel together."""
 

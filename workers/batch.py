@@ -13,8 +13,9 @@ from specs.errors import EngineError, HubAway, NoAccess, ReprofarmError
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
 from workers.circumstances import chat_template_sha256, hardware
+from workers.disk import is_full_disk
 from workers.engine import Engine
-from workers.errors import Dropped, ModelError, OutOfMemory, SpecError
+from workers.errors import DiskFull, Dropped, ModelError, OutOfMemory, SpecError
 from workers.evidence import store
 from workers.generation import generation_config, resolve
 from workers.judges import judge_keys
@@ -25,6 +26,7 @@ from workers.spec_file import load_task
 from workers.workbench import Workbench
 
 _MAX_DETAIL_CHARS = 8000
+_MAX_TAIL_CHARS = 2000
 _log = logging.getLogger(__name__)
 
 # What an error says of an attempt; the first that fits. Everything else is the worker's own failure.
@@ -35,6 +37,7 @@ _OUTCOMES: tuple[tuple[type[Exception], AttemptOutcome], ...] = (
     (SpecError, AttemptOutcome.SPEC_FAILED),
     (HubAway, AttemptOutcome.HUB_AWAY),
     (NoAccess, AttemptOutcome.NO_ACCESS),
+    (DiskFull, AttemptOutcome.DISK_FULL),
 )
 
 
@@ -57,6 +60,8 @@ class BatchRun:
         self._left = [order.ref for order in batch.orders]
         self._model_fault: Exception | None = None
         self._spare: RunProcess | None = None
+        self._tail: str | None = None
+        self._tail_told_at = 0.0
 
     def run(self) -> None:
         """Work through the orders."""
@@ -152,7 +157,7 @@ class BatchRun:
                 # In the time that an engine takes to start.
                 self._spare = self._new_run_process()
             engine = self._bench.engines.engine_for(
-                batch.model, snapshot, batch.engine, batch.gpus, self._check_any_wanted
+                batch.model, snapshot, batch.engine, batch.gpus, partial(self._starting, order.ref)
             )
         except Dropped:
             raise
@@ -170,12 +175,31 @@ class BatchRun:
         process, self._spare = self._spare, None
         return self._new_run_process() if process is None else process
 
+    def _starting(self, ref: AttemptRef) -> None:
+        self._check_any_wanted()
+        self._messenger.progress(Progress(ref=ref, stage=Stage.STARTING_ENGINE, log_tail=self._log_tail()))
+
     def _running(self, ref: AttemptRef, progress: RunProgress | None) -> None:
         self._check_wanted(ref)
         done, total, score = (progress.done, progress.total, progress.score) if progress else (0, None, None)
         self._messenger.progress(
-            Progress(ref=ref, stage=Stage.RUNNING, samples_done=done, samples_total=total, score=score)
+            Progress(
+                ref=ref,
+                stage=Stage.RUNNING,
+                samples_done=done,
+                samples_total=total,
+                score=score,
+                log_tail=self._log_tail(),
+            )
         )
+
+    def _log_tail(self) -> str | None:
+        """The engine's last lines, read once a heartbeat: what is known should this worker die."""
+        now = time.monotonic()
+        if now - self._tail_told_at >= self._batch.heartbeat_seconds:
+            self._tail_told_at = now
+            self._tail = self._bench.engines.log_tail()[-_MAX_TAIL_CHARS:] or None
+        return self._tail
 
     def _check_wanted(self, ref: AttemptRef) -> None:
         if self._bench.drops.has(ref):
@@ -188,6 +212,8 @@ class BatchRun:
 
 
 def _failure(error: Exception) -> _Ended:
+    if not isinstance(error, ReprofarmError) and is_full_disk(error):
+        return _Ended(AttemptOutcome.DISK_FULL, f"no room on a disk of this worker, or in the evidence store: {error}")
     outcome = next((each for kind, each in _OUTCOMES if isinstance(error, kind)), AttemptOutcome.WORKER_FAILED)
     detail = str(error)
     if outcome is AttemptOutcome.WORKER_FAILED and not isinstance(error, ReprofarmError):

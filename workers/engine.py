@@ -89,6 +89,7 @@ class EngineManager:
         self._folder = folder
         self._command = tuple(command)
         self._engine: Engine | None = None
+        self._latest_log: tuple[Path, int] | None = None
         self.api_key = secrets.token_urlsafe(32)
         """Of every engine that this manager starts."""
 
@@ -148,12 +149,17 @@ class EngineManager:
             self._engine.stop()
             self._engine = None
 
+    def log_tail(self) -> str:
+        """The last words of the latest engine, even of one that is still starting; empty before the first."""
+        return log_tail(*self._latest_log) if self._latest_log is not None else ""
+
     def _open_log(self) -> tuple[Path, int]:
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / "engine.log"
         if log.exists() and log.stat().st_size > _LOG_KEEP_BYTES:
             log.replace(self._folder / "engine.previous.log")
-        return log, log.stat().st_size if log.exists() else 0
+        self._latest_log = log, log.stat().st_size if log.exists() else 0
+        return self._latest_log
 
 
 def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[str, ...]:

@@ -25,5 +25,9 @@ class RunError(ReprofarmError):
     """The run broke in a way that is our fault."""
 
 
+class DiskFull(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """A disk of this worker, or the evidence store, has no room; the operator must free some."""
+
+
 class Dropped(ReprofarmError):  # noqa: N818 - an order, not a mistake
     """The control plane wants nothing more of this attempt: stop, and report nothing."""

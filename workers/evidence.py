@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from fsspec.core import url_to_fs
@@ -31,8 +32,14 @@ def store(log: Path, url: str) -> Evidence:
     if "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)):
         unfinished = f"{target}.{secrets.token_hex(8)}.unfinished"
         files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        files.put_file(str(log), unfinished)
-        files.mv(unfinished, target)
+        try:
+            files.put_file(str(log), unfinished)
+            files.mv(unfinished, target)
+        except BaseException:
+            # Half a log on a full disk would keep it full.
+            with suppress(FileNotFoundError):
+                files.rm_file(unfinished)
+            raise
     else:
         files.put_file(str(log), target)
     return evidence

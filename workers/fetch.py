@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import logging
 import re
@@ -27,7 +26,8 @@ from huggingface_hub.hf_api import RepoSibling
 from specs.errors import HubAway, NoAccess
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
-from workers.errors import ModelError, RunError, SpecError
+from workers.disk import is_full_disk
+from workers.errors import DiskFull, ModelError, SpecError
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Snapshots:
             HubAway: the Hub does not answer.
             NoAccess: the repo is gated or private.
             ModelError: the repo, the commit or safetensors weights do not exist.
-            RunError: the disk is full.
+            DiskFull: it does not fit into the cache folder.
         """
 
         def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
@@ -78,7 +78,7 @@ class Snapshots:
             HubAway: the Hub does not answer.
             NoAccess: the repo is gated or private.
             SpecError: the repo or the commit does not exist, or the dataset is too large for this worker.
-            RunError: the disk is full.
+            DiskFull: it does not fit into the cache folder.
         """
 
         def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
@@ -172,16 +172,16 @@ def _disk_faults(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise RunError(f"the disk of the worker's cache folder is full: {error}") from error
+    except (OSError, RuntimeError) as error:
+        if is_full_disk(error):
+            raise DiskFull(f"the disk of the worker's cache folder is full: {clean(str(error), 200)}") from error
         raise
 
 
 def _check_room(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed_bytes > free:
-        raise RunError(
+        raise DiskFull(
             f"the worker's cache folder has {free / 2**30:.1f} GiB left; this snapshot may need "
             f"{needed_bytes / 2**30:.1f} GiB"
         )

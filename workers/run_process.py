@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from specs.messages import AttemptOutcome
+from workers.disk import is_full
 from workers.engine import Engine
 from workers.engine_faults import log_tail
 from workers.guarded import Guarded, clean_environment
@@ -115,6 +116,9 @@ class RunProcess:
         except (OSError, ValidationError):
             if not engine.alive():
                 return _engine_died(engine)
+            if is_full(self.folder):
+                words = "the disk of the worker's state folder is full: the run could not write what became of it"
+                return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=words)
             words = f"the run ended with exit status {self._process.poll()} and without an outcome"
             return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{log_tail(self._log)}")
         measured = outcome.measurement

@@ -29,6 +29,7 @@ from workers.canonical import CanonicalTask, canonical_task
 from workers.circumstances import versions
 from workers.completeness import check_complete
 from workers.dataset_rows import LocalDataset
+from workers.disk import is_full_disk
 from workers.errors import ModelError, RunError, SpecError
 from workers.generation import request_arguments
 from workers.judges import judge_models, who_judged
@@ -51,6 +52,11 @@ def run(request: RunRequest, folder: Path) -> RunOutcome:
         return RunOutcome(outcome=AttemptOutcome.MODEL_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
     except SpecError as error:
         return RunOutcome(outcome=AttemptOutcome.SPEC_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        words = f"the disk of the worker's state folder is full: {error}"
+        return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=clean(words, _MAX_DETAIL_CHARS))
     except RunError as error:
         return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
 

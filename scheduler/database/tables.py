@@ -317,6 +317,7 @@ class Attempt(Table):
     """A `specs.messages.AttemptOutcome`; None while it goes on."""
 
     detail: Mapped[str | None] = mapped_column(String(8000))
+    """What happened; while it goes on, the engine's last lines."""
 
     reproduction: Mapped[Reproduction] = relationship(back_populates="attempts")
 

@@ -170,17 +170,61 @@ def test_a_message_that_still_waits_in_the_broker_is_left_alone(farm: ControlPla
     assert {row.state for row in reproductions(farm)} == {ReproductionState.DISPATCHED}
 
 
-def test_losing_workers_again_and_again_ends_as_failed_and_never_as_a_mismatch(farm: ControlPlane) -> None:
-    for _ in range(farm.policy.run.attempts):
-        let_back_off_pass(farm)
+def die_over(farm: ControlPlane, batch: RunBatch, worker: str, *stages: Stage) -> None:
+    """Have a worker take a batch, come as far as these stages with its orders, and die."""
+    progress = tuple(
+        Progress(ref=order.ref, stage=stage, log_tail=f"last words on {worker}" if stage is Stage.RUNNING else None)
+        for order, stage in zip(batch.orders, stages, strict=True)
+    )
+    alive(
+        farm.database,
+        farm.policy,
+        AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress),
+    )
+    expire_leases(farm)
+    reap(farm.database, farm.policy, lambda _queue: {each.batch_id for each in messages(farm)})
+    let_back_off_pass(farm)
+    dispatch(farm.database, farm.policy)
+
+
+def last_batch_of(farm: ControlPlane, model_id: str) -> RunBatch:
+    return [batch for batch in messages(farm) if batch.model.model_id == model_id][-1]
+
+
+def test_what_killed_two_workers_is_quarantined_and_what_waited_behind_it_is_not(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    killer, innocent = (order.ref.reproduction_id for order in last_batch_of(farm, "tiny/one").orders)
+    die_over(farm, last_batch_of(farm, "tiny/one"), "w1", Stage.RUNNING, Stage.WAITING)
+    assert {row.state for row in reproductions(farm)} == {ReproductionState.DISPATCHED}
+    die_over(farm, last_batch_of(farm, "tiny/one"), "w2", Stage.RUNNING, Stage.WAITING)
+    rows = {row.reproduction_id: row for row in reproductions(farm)}
+    assert rows[killer].state == ReproductionState.FAILED
+    assert (rows[innocent].state, rows[innocent].failures) == (ReproductionState.DISPATCHED, 0)
+    (claim,) = [claim for claim in farm.claims() if claim.reproduction_id == killer]
+    assert claim.state == ClaimState.DECIDED
+    assert "failed: quarantined: it was running when 2 workers died (attempt 1 on w1, attempt 2 on w2)" in claim.reason
+    assert "last words on w2" in claim.reason
+    assert [order.ref.reproduction_id for order in last_batch_of(farm, "tiny/one").orders] == [innocent]
+
+
+def test_losing_workers_while_they_fetch_is_no_quarantine_but_ends_too(farm: ControlPlane) -> None:
+    for n in range(farm.policy.run.attempts):
         dispatch(farm.database, farm.policy)
-        for batch in messages(farm)[-2:]:
-            alive(farm.database, farm.policy, heartbeat(batch, "mortal"))
-        expire_leases(farm)
-        reap(farm.database, farm.policy, nothing_queued)
-    assert {row.state for row in reproductions(farm)} == {ReproductionState.FAILED}
-    reasons = {claim.reason for claim in farm.claims()}
-    assert all(reason.startswith("failed: lost: worker mortal") for reason in reasons), reasons
+        die_over(farm, last_batch_of(farm, "tiny/one"), f"w{n}", Stage.FETCHING, Stage.FETCHING)
+    reasons = {claim.reason for claim in farm.claims() if claim.model_id == "tiny/one"}
+    assert reasons == {"failed: lost: worker w2 has not been heard of for 30 s"}
+
+
+def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    for batch in messages(farm):
+        alive(farm.database, farm.policy, heartbeat(batch, "w1"))
+    with farm.database.transaction() as session:
+        long_ago = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
+        session.execute(update(Reproduction).values(lease_until=long_ago))
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {(row.state, row.failures) for row in reproductions(farm)} == {(ReproductionState.QUEUED, 0)}
+    assert all("the control plane was away too" in row.reason for row in reproductions(farm))
 
 
 def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: ControlPlane) -> None:

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler import collecting
 from scheduler.badges.signing import Signer, public_jwks
 from scheduler.badges.signing_off import sign, sign_missing
-from scheduler.database.tables import Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
+from scheduler.database.tables import Attempt, Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
 from scheduler.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState, ReproductionState
@@ -291,6 +292,29 @@ def last_batch(farm: Farm) -> RunBatch:
     with farm.database.reading() as session:
         rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
         return RunBatch.decode(rows.all()[-1].body)
+
+
+def test_a_full_disk_costs_no_attempt_is_tried_ever_more_seldom_and_names_the_operator(
+    world: World, farm: Farm
+) -> None:
+    full = ended(world, AttemptOutcome.DISK_FULL, "No space left on device")
+    waits = []
+    for _ in range(4):
+        take(farm, full)
+        waiting = reproduction(farm)
+        assert (waiting.state, waiting.failures) == (ReproductionState.QUEUED, 0)
+        assert "the farm's operator must free space for a worker of pool cpu: No space left on device" in waiting.reason
+        assert waiting.not_before is not None
+        waits.append(round((waiting.not_before - waiting.since).total_seconds()))
+        full = again(farm, full)
+    assert waits == [10, 20, 40, 80]
+    with farm.database.transaction() as session:
+        first = session.scalars(select(Attempt).order_by(Attempt.number)).first()
+        assert first is not None
+        first.dispatched_at -= timedelta(seconds=farm.policy.run.queue_seconds)
+    take(farm, full)
+    assert set(outcomes(farm).values()) == {"failed"}
+    assert "disk_full: so for 604800 s and 5 attempts" in claims(farm)[TRUE_PERCENT].reason
 
 
 def test_an_engine_out_of_memory_is_tried_once_more_with_less(world: World, farm: Farm) -> None:

@@ -18,7 +18,7 @@ from specs.messages import ModelRef, TaskRef
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.small_repos import COMMIT
-from workers.errors import ModelError, RunError, SpecError
+from workers.errors import DiskFull, ModelError, SpecError
 from workers.fetch import Snapshots
 
 
@@ -90,7 +90,7 @@ def test_a_full_disk_is_the_workers_failure(hub: RunningHub, tmp_path: Path, mon
     repo = add_benchmark(hub.local, "bench/capitals")
     usage = type("usage", (), {"free": 10})
     monkeypatch.setattr("workers.fetch.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(RunError, match="may need"):
+    with pytest.raises(DiskFull, match="may need"):
         _snapshots(hub.url, tmp_path).dataset(_task("bench/capitals", _head(hub, repo)))
 
 
