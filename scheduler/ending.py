@@ -85,6 +85,7 @@ def _wait(
         ever = f"{outcome}: so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts: {detail}"
         _end(session, reproduction, Consequence.GIVE_UP, why, ever)
     else:
+        asked_seconds = min(asked_seconds, policy.run.queue_seconds)
         _again(session, reproduction, f"after {why}", max(asked_seconds, retry_delay_seconds(len(waits))))
 
 

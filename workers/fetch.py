@@ -38,6 +38,7 @@ _MODEL_FILE = re.compile(
     r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
     r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
 )
+_LONGEST_PATIENCE_SECONDS = 86_400
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
 
@@ -153,18 +154,33 @@ def _hub_faults(repo_id: str) -> Iterator[None]:
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status in {401, 403}:
-            raise NoAccess(f"the Hub refuses {repo_id} to this worker's token ({status})", repo_id) from error
-        raise HubAway(f"the Hub answered {status} for {repo_id}", _retry_after(error)) from error
-    except (httpx2.TransportError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
-        raise HubAway(f"the Hub does not answer for {repo_id}: {clean(str(error), 200)}") from error
+        raise _refused(repo_id, error) from error
+    except LocalEntryNotFoundError as error:
+        # What the client makes of a file that it could not get; what the Hub answered is behind it.
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise _refused(repo_id, error.__cause__) from error
+        raise _away(repo_id, error) from error
+    except (httpx2.TransportError, ConnectionError, TimeoutError) as error:
+        raise _away(repo_id, error) from error
+
+
+def _away(repo_id: str, error: Exception) -> HubAway:
+    return HubAway(f"the Hub does not answer for {repo_id}: {clean(str(error), 200)}")
+
+
+def _refused(repo_id: str, error: HfHubHTTPError) -> NoAccess | HubAway:
+    status = error.response.status_code if error.response is not None else None
+    if status in {401, 403}:
+        return NoAccess(f"the Hub refuses {repo_id} to this worker's token ({status})", repo_id)
+    return HubAway(f"the Hub answered {status} for {repo_id}", _retry_after(error))
 
 
 def _retry_after(error: HfHubHTTPError) -> float | None:
-    """Seconds that the Hub asks for (RFC 9110, section 10.2.3; the form with a date is not used there)."""
+    """The seconds it asks for (RFC 9110, section 10.2.3; the form with a date is not used there), a day at most."""
     header = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-    return float(header) if header.isdigit() else None
+    if not (header.isascii() and header.isdigit()):
+        return None
+    return float(min(int(header[:12]), _LONGEST_PATIENCE_SECONDS))
 
 
 @contextmanager

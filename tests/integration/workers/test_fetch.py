@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from specs.errors import HubAway, NoAccess
 from specs.messages import ModelRef, TaskRef
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub
+from tests.support.refusing_hub import hub_that_says
 from tests.support.small_repos import COMMIT
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.fetch import Snapshots
@@ -94,38 +92,36 @@ def test_a_full_disk_is_the_workers_failure(hub: RunningHub, tmp_path: Path, mon
         _snapshots(hub.url, tmp_path).dataset(_task("bench/capitals", _head(hub, repo)))
 
 
-@contextmanager
-def _hub_that_says(status: int, **headers: str) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_hub_that_stumbles_is_away(tmp_path: Path, status: int) -> None:
-    with _hub_that_says(status) as url, pytest.raises(HubAway, match=str(status)):
+    with hub_that_says(status) as url, pytest.raises(HubAway, match=str(status)):
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
 
 
 def test_a_hub_that_asks_for_patience_says_for_how_long(tmp_path: Path) -> None:
-    with _hub_that_says(429, Retry_After="77") as url, pytest.raises(HubAway) as caught:
+    with hub_that_says(429, Retry_After="77") as url, pytest.raises(HubAway) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
     assert caught.value.retry_after_seconds == 77
+
+
+def test_a_hub_that_asks_for_patience_over_a_file_says_for_how_long_too(tmp_path: Path) -> None:
+    # The client itself tries a file several times, each after the pause that is asked for.
+    with hub_that_says(429, files={"model.safetensors": 8}, Retry_After="1") as url, pytest.raises(HubAway) as caught:
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert caught.value.retry_after_seconds == 1
+
+
+def test_a_file_that_is_closed_is_no_hub_that_is_away(tmp_path: Path) -> None:
+    with hub_that_says(403, files={"model.safetensors": 8}) as url, pytest.raises(NoAccess) as caught:
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert caught.value.repo_id == "org/model"
+
+
+@pytest.mark.parametrize(("asked", "given"), [("9" * 400, 86_400.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None)])
+def test_a_hub_is_not_given_more_patience_than_a_day(tmp_path: Path, asked: str, given: float | None) -> None:
+    with hub_that_says(503, Retry_After=asked) as url, pytest.raises(HubAway) as caught:
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert caught.value.retry_after_seconds == given
 
 
 def test_a_hub_that_does_not_answer_is_away(tmp_path: Path) -> None:
@@ -135,6 +131,6 @@ def test_a_hub_that_does_not_answer_is_away(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", ["GatedRepo", ""])
 def test_a_repo_that_is_closed_names_whose_move_it_is(tmp_path: Path, error: str) -> None:
-    with _hub_that_says(403, X_Error_Code=error) as url, pytest.raises(NoAccess) as caught:
+    with hub_that_says(403, X_Error_Code=error) as url, pytest.raises(NoAccess) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
     assert caught.value.repo_id == "org/model"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
 
 from specs.messages import AttemptOutcome, Order, Report
 from specs.policy import EngineRules, JudgeEndpoint
+from tests.support.refusing_hub import hub_that_says
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model, write_safetensors
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.workbench import Workbench
@@ -113,6 +116,18 @@ def test_a_hub_that_is_away_is_nobodys_fault(tmp_path: Path) -> None:
         snapshot = write_dataset(tmp_path / "unfetched", [SAY])
         report = _run(workbench, order(task_ref(snapshot, dataset_id="bench/unfetched")))["r1"]
     assert report.outcome is AttemptOutcome.HUB_AWAY
+
+
+def test_a_hub_that_asks_for_patience_is_reported_with_how_much(tmp_path: Path) -> None:
+    with (
+        bench(tmp_path, write_model(tmp_path / "model"), stand_in()) as workbench,
+        hub_that_says(429, Retry_After="77") as url,
+    ):
+        api = HfApi(endpoint=url, token=False)
+        limited = replace(workbench, snapshots=replace(workbench.snapshots, api=api))
+        snapshot = write_dataset(tmp_path / "unfetched", [SAY])
+        report = _run(limited, order(task_ref(snapshot, dataset_id="bench/unfetched")))["r1"]
+    assert (report.outcome, report.retry_after_seconds) == (AttemptOutcome.HUB_AWAY, 77)
 
 
 def test_another_file_than_planned_for_is_not_run(workbench: Workbench) -> None:
