@@ -15,15 +15,17 @@ from celery import Celery
 from scheduler import collecting, dispatching, outbox, planning, reaping
 from scheduler.badges import signing_off
 from scheduler.broker import queued_ids, send, tell_to_drop
+from scheduler.collecting import Stale
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
+from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
 from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
 from specs.errors import HubAway, MessageError
-from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptsAlive, Report
+from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptRef, AttemptsAlive, Report
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,13 @@ def take_report(body: dict[str, Any]) -> None:
     if message is not None:
         collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message)
         _relay()
+
+
+@app.task(name=DROP)
+def drop_attempt(body: dict[str, Any]) -> None:
+    """Tell a worker to stop an attempt that an operator cancelled."""
+    ref = AttemptRef(reproduction_id=str(body["reproduction_id"]), attempt=int(body["attempt"]))
+    tell_to_drop(app, Stale(ref, str(body["worker"])))
 
 
 @app.task(name=SIGN)

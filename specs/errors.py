@@ -64,5 +64,9 @@ class EngineError(ReprofarmError):
         self.log_tail = log_tail
 
 
+class InterventionError(ReprofarmError):
+    """What an operator asked for cannot be done to that claim or reproduction; says why."""
+
+
 class IllegalTransition(ReprofarmError):  # noqa: N818 - the standard name
     """A state cannot be left that way; a bug of ours, or a message that came too late."""

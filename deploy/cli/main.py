@@ -40,6 +40,8 @@ COMMANDS = {
     "show": Place("deploy.cli.show", "show", "Show one claim: what happened, what it waits for, what came out."),
     "plan": Place("deploy.cli.plan", "plan", "Say what judging a claim will cost, before any of it is run."),
     "noise": Place("deploy.cli.noise", "noise", "Show by how much honest re-runs of a benchmark differ."),
+    "cancel": Place("deploy.cli.intervene", "cancel", "Cancel a reproduction, or what is to be run for a claim."),
+    "retry": Place("deploy.cli.intervene", "retry", "Have a claim that failed, waits or was cancelled tried again."),
     "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),
     "verify-token": Place("deploy.cli.verify_token", "verify_token", "Check a badge with the public keys alone."),
     "replay": Place("deploy.cli.replay", "replay", "Replay verification on known per-question results: what it costs."),
