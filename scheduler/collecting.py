@@ -15,7 +15,7 @@ from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.evidence import check_evidence
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import add_event, block_claim, give_verdict, move_reproduction
-from scheduler.retrying import CONSEQUENCES, Consequence, retry_delay_seconds
+from scheduler.retrying import CONSEQUENCES, LONGEST_RETRY_SECONDS, Consequence, retry_delay_seconds
 from scheduler.stopping import stopping_of
 from specs.decision import population_of
 from specs.errors import EvidenceError
@@ -24,6 +24,7 @@ from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, 
 from specs.policy import Policy, RunRules
 from specs.sequential import SequentialDecider
 from specs.stopping import stopping_rule
+from specs.text import clean
 from specs.verdict import Outcome, Verdict
 
 IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
@@ -73,7 +74,7 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
                 policy,
                 reproduction,
                 message.outcome,
-                message.detail,
+                _shown(message.detail),
                 retry_after_seconds=message.retry_after_seconds,
             )
 
@@ -97,7 +98,9 @@ def end_attempt(
         consequence is Consequence.RETRY and reproduction.failures < policy.run.attempts
     )
     if again:
-        delay = max(retry_after_seconds or 0.0, retry_delay_seconds(reproduction.failures))
+        # A worker says it, so it parks nothing for longer than an hour.
+        asked = min(retry_after_seconds or 0.0, LONGEST_RETRY_SECONDS)
+        delay = max(asked, retry_delay_seconds(reproduction.failures))
         move_reproduction(session, reproduction, ReproductionState.QUEUED, f"again in {delay:.0f} s, after {why}")
         reproduction.not_before = now() + timedelta(seconds=delay)
     elif consequence is Consequence.NOTHING:
@@ -163,6 +166,11 @@ def _renew(
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage, attempt.samples_done = progress.stage, progress.samples_done
     attempt.samples_total, attempt.score = progress.samples_total, progress.score
+
+
+def _shown(detail: str) -> str:
+    """A worker's words, line by line without what acts on a terminal: they end with what an engine or a spec said."""
+    return "\n".join(clean(line, 1000) for line in detail.splitlines())
 
 
 def _close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> Attempt:

@@ -11,7 +11,7 @@ import rfc8785
 from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
-from specs.errors import PolicyError
+from specs.errors import PolicyError, YamlError
 from specs.generation import GenerationSettings
 from specs.model import Contract
 
@@ -247,7 +247,7 @@ def read_policy(path: Path | None) -> Policy:
     try:
         # Lax, because YAML knows no tuples; unknown keys stay errors.
         return Policy.model_validate(load(path.read_bytes()) or {}, strict=False)
-    except (OSError, ValidationError) as error:
+    except (OSError, YamlError, ValidationError) as error:
         raise PolicyError(f"{path}: {error}") from error
 
 
