@@ -84,11 +84,16 @@ def mutated_json(draw: st.DrawFn, *originals: Any) -> Any:
     value = json.loads(json.dumps(draw(st.sampled_from(originals))))
     for _ in range(draw(st.integers(1, 4))):
         holder, key = draw(st.sampled_from(list(_places({"": value}))))
-        what = draw(st.integers(0, 3))
+        what = draw(st.integers(0, 4))
+        numbers = [place for place in _places({"": value}) if isinstance(place[0][place[1]], int | float)]
         if what == 0 and isinstance(holder, dict) and key != "":
             del holder[key]
         elif what == 1 and isinstance(holder, dict) and key != "":
             holder[draw(st.text(max_size=12))] = draw(JSON)
+        elif what == 2 and numbers:
+            # What is right in all else goes furthest.
+            holder, key = draw(st.sampled_from(numbers))
+            holder[key] = draw(st.sampled_from(_ODD_NUMBERS) | st.integers() | st.floats())
         elif key == "":
             return draw(JSON)
         else:
