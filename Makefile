@@ -37,7 +37,7 @@ test: $(READY)  ## Run the tests. What this machine lacks is skipped with a reas
 BUDGET ?= 20
 fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (some 20 of them). TESTS=FILE for a part.
 	@echo "reprofarm: fuzzing, $(BUDGET) s for each parser and message"
-	@REPROFARM_FUZZ_SECONDS=$(BUDGET) nice -n 10 $(BIN)/python -m pytest -q -n 0 -p no:timeout $(or $(TESTS),tests/fuzz)
+	@REPROFARM_FUZZ_SECONDS=$(BUDGET) nice -n 10 $(BIN)/python -m pytest -q -n 0 --timeout 0 $(or $(TESTS),tests/fuzz)
 
 lint: $(READY)  ## Format, lint, types and import contract.
 	@$(BIN)/ruff format --check .
