@@ -56,9 +56,12 @@ class Message(Contract):
         if version != VERSION:
             raise MessageError(f"{cls.__name__} of version {clean(repr(version), 60)}; this farm speaks {VERSION}")
         try:
-            return cls.model_validate_json(json.dumps(data, allow_nan=False))
+            message = cls.model_validate_json(json.dumps(data, allow_nan=False))
+            # An integer of 400 digits is JSON, and infinity where a float is wanted.
+            json.dumps(message.encode(), allow_nan=False)
         except (ValueError, TypeError, RecursionError) as error:
             raise MessageError(f"not a {cls.__name__}: {_said(error)}") from error
+        return message
 
 
 def _said(error: Exception) -> str:

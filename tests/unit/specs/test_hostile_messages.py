@@ -91,3 +91,10 @@ def test_a_heartbeat_with_what_no_worker_says_is_refused(changes: dict[str, obje
         AttemptsAlive.decode({**ALIVE, **changes})
     assert is_clean(str(caught.value))
     assert len(str(caught.value)) < 1000
+
+
+def test_an_integer_that_becomes_infinity_is_refused() -> None:
+    parked = {**report(), "outcome": "hub_away", "measurement": None, "evidence": None}
+    assert Report.decode({**parked, "retry_after_seconds": 60}).retry_after_seconds == 60.0
+    with pytest.raises(MessageError, match="not a Report"):
+        Report.decode({**parked, "retry_after_seconds": 10**400})
