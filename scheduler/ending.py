@@ -12,7 +12,14 @@ from scheduler.admission import RunSettings
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
-from scheduler.retrying import CONSEQUENCES, Consequence, engine_in_words, retry_delay_seconds, smaller
+from scheduler.retrying import (
+    CONSEQUENCES,
+    LONGEST_RETRY_SECONDS,
+    Consequence,
+    engine_in_words,
+    retry_delay_seconds,
+    smaller,
+)
 from specs.messages import AttemptOutcome, Stage
 from specs.policy import Policy
 from specs.verdict import Outcome, Verdict
@@ -85,7 +92,8 @@ def _wait(
         ever = f"{outcome}: so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts: {detail}"
         _end(session, reproduction, Consequence.GIVE_UP, why, ever)
     else:
-        asked_seconds = min(asked_seconds, policy.run.queue_seconds)
+        # A worker says it, so it parks nothing for longer than an hour.
+        asked_seconds = min(asked_seconds, LONGEST_RETRY_SECONDS)
         _again(session, reproduction, f"after {why}", max(asked_seconds, retry_delay_seconds(len(waits))))
 
 

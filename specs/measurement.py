@@ -15,6 +15,10 @@ CommitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
 Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+MAX_POPULATION = 4_000_000
+"""Samples of a task. To check a report, all of them are put in order, so a forged one must not name any number."""
+
+
 class Evidence(Contract):
     """Where the Inspect `.eval` log of a run is stored."""
 
@@ -63,7 +67,7 @@ class Measurement(Contract):
     standard_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     """Of that mean; None for fewer than two samples, which have none."""
 
-    population: Annotated[int, Field(ge=1)]
+    population: Annotated[int, Field(ge=1, le=MAX_POPULATION)]
     """N: samples that the task has."""
 
     targets_sha256: Sha256

@@ -9,7 +9,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from specs.errors import MessageError
 from specs.generation import GenerationSettings
@@ -17,6 +17,7 @@ from specs.measurement import CommitId, Evidence, Measurement, Sha256
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint
 from specs.stopping import Stopping
+from specs.text import clean, is_clean
 
 VERSION = 1
 
@@ -53,18 +54,39 @@ class Message(Contract):
         """
         version = data.get("version") if isinstance(data, dict) else None
         if version != VERSION:
-            raise MessageError(f"{cls.__name__} of version {version!r}; this farm speaks {VERSION}")
+            raise MessageError(f"{cls.__name__} of version {clean(repr(version), 60)}; this farm speaks {VERSION}")
         try:
-            return cls.model_validate_json(json.dumps(data, allow_nan=False))
-        except (ValidationError, ValueError) as error:
-            raise MessageError(f"not a {cls.__name__}: {error}") from error
+            message = cls.model_validate_json(json.dumps(data, allow_nan=False))
+            # An integer of 400 digits is JSON, and infinity where a float is wanted.
+            json.dumps(message.encode(), allow_nan=False)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise MessageError(f"not a {cls.__name__}: {_said(error)}") from error
+        return message
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, without what was sent: that may be long, and acts on terminals."""
+    if not isinstance(error, ValidationError):
+        return clean(str(error), 300)
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return clean("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in faults[:5]), 600)
+
+
+def _plain(name: str) -> str:
+    if not is_clean(name):
+        raise ValueError("a name with characters that act instead of showing")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+"""Of a process or a thing of the farm's: it is written to logs, the database and terminals."""
 
 
 class AttemptRef(Contract):
     """One try at a reproduction; the number fences late reports of earlier tries."""
 
-    reproduction_id: str
-    attempt: Annotated[int, Field(ge=1)]
+    reproduction_id: Name
+    attempt: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class ModelRef(Contract):
@@ -136,8 +158,8 @@ class Progress(Contract):
 
     ref: AttemptRef
     stage: Stage
-    samples_done: Annotated[int, Field(ge=0)] = 0
-    samples_total: Annotated[int, Field(ge=0)] | None = None
+    samples_done: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    samples_total: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     """None until the dataset is read."""
 
     score: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -150,9 +172,9 @@ class Progress(Contract):
 class AttemptsAlive(Message):
     """A worker's heartbeat: renews the lease of every attempt it names."""
 
-    worker: Annotated[str, Field(min_length=1, max_length=200)]
-    batch_id: str
-    pool: str
+    worker: Name
+    batch_id: Name
+    pool: Name
     progress: Annotated[tuple[Progress, ...], Field(min_length=1)]
 
 
@@ -195,7 +217,7 @@ class Report(Message):
     """How one attempt ended."""
 
     ref: AttemptRef
-    worker: Annotated[str, Field(min_length=1, max_length=200)]
+    worker: Name
     model: ModelRef
     task: TaskRef
     outcome: AttemptOutcome

@@ -10,12 +10,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
-from specs.measurement import Proportion
+from specs.measurement import MAX_POPULATION, Proportion
 
 STEPS = 10_000
 """Values are kept to a ten-thousandth, so that both ends of a message hold the same ones to the last bit."""
 
-MAX_VALUES = 4_000_000
+MAX_VALUES = MAX_POPULATION
 
 _LAYOUT = np.dtype("<u2")
 

@@ -11,7 +11,7 @@ import rfc8785
 from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
-from specs.errors import PolicyError
+from specs.errors import PolicyError, YamlError
 from specs.generation import GenerationSettings
 from specs.model import Contract
 
@@ -249,9 +249,12 @@ def read_policy(path: Path | None) -> Policy:
         return Policy()
     try:
         # Lax, because YAML knows no tuples; unknown keys stay errors.
-        return Policy.model_validate(load(path.read_bytes()) or {}, strict=False)
-    except (OSError, ValidationError) as error:
+        policy = Policy.model_validate(load(path.read_bytes()) or {}, strict=False)
+        # Every badge names it, and canonical JSON has neither infinity nor whole numbers from 2**53 on.
+        _ = policy.sha256
+    except (OSError, YamlError, ValidationError, rfc8785.CanonicalizationError) as error:
         raise PolicyError(f"{path}: {error}") from error
+    return policy
 
 
 def _first_set(rules: Sequence[object], name: str) -> Any:

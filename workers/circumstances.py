@@ -69,9 +69,10 @@ def chat_template_sha256(snapshot: Path) -> str | None:
     for name in ("chat_template.json", "tokenizer_config.json"):
         try:
             template = json.loads((snapshot / name).read_bytes()).get("chat_template")
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             continue
         if template is not None:
             text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-            return hashlib.sha256(text.encode()).hexdigest()
+            # JSON can hold halves of characters, which UTF-8 does not have.
+            return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return None

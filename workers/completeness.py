@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+from specs.text import clean
 from workers.errors import ModelError
 from workers.weights import stored_parameters
 
@@ -29,9 +30,15 @@ def check_complete(folder: Path) -> None:
     Quantized checkpoints, and architectures that transformers does not know, are left to the engine.
 
     Raises:
-        ModelError: there are fewer than the architecture has.
+        ModelError: there are fewer than the architecture has, or the config is none.
     """
-    if "quantization_config" in json.loads((folder / "config.json").read_bytes()):
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"config.json cannot be read: {clean(str(error), 300)}") from error
+    if not isinstance(config, dict):
+        raise ModelError("config.json is not a JSON object")
+    if "quantization_config" in config:
         return
     expected = architecture_parameters(folder)
     stored = stored_parameters(folder)

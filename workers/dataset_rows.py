@@ -131,10 +131,15 @@ def _data_files(card: Path) -> list[str]:
 
 
 def _strings(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [text for each in value.values() for text in _strings(each)]
-    if isinstance(value, list):
-        return [text for each in value for text in _strings(each)]
-    return []
+    """All texts in nested lists and mappings. Each of these once: aliases in YAML can name them without end."""
+    found: list[str] = []
+    seen: set[int] = set()
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, Mapping | list) and id(each) not in seen:
+            seen.add(id(each))
+            todo += each.values() if isinstance(each, Mapping) else each
+    return found

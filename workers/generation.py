@@ -49,7 +49,7 @@ def generation_config(snapshot: Path) -> dict[str, object]:
         return {}
     try:
         config = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"generation_config.json cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise ModelError("generation_config.json is not a JSON object")

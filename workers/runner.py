@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import inspect_ai
 from inspect_ai import Task, task_with
@@ -38,10 +39,14 @@ from workers.progress import ProgressFile, seed_each_epoch, watch
 from workers.run_request import OUTCOME_FILE, PROGRESS_FILE, RunOutcome, RunRequest
 from workers.spec_file import load_task
 from workers.stopping import StopWhenSure
+from workers.stuck import StuckWatch
 
 _MAX_DETAIL_CHARS = 4000
 _REQUEST_RETRIES = 3
 """Of one request, for what passes by itself. Inspect's provider sees when nobody listens and does not retry that."""
+
+_STUCK_CPU_SECONDS = 60.0
+"""A scorer that computes so long on one answer does not end; less where a stall is less than ten times that."""
 
 
 def run(request: RunRequest, folder: Path) -> RunOutcome:
@@ -79,7 +84,9 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
         memoize=False,
         client_timeout=order.stall_seconds,
     )
-    log = Path(_evaluate(task_with(canonical.task, early_stopping=stop), model, request, folder))
+    stuck = StuckWatch(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
+    with stuck.watching():
+        log = Path(_evaluate(task_with(canonical.task, early_stopping=stop), model, request, folder))
     counted = sample_ids[: stop.counted if stop is not None else None]
     plan = Plan(counted, canonical.population, canonical.reducer, str(model))
     measurement = measure(log, plan, _circumstances(request, canonical, who_judged(task.judges, order.judges)))
@@ -89,6 +96,18 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     return RunOutcome(
         outcome=AttemptOutcome.COMPLETED, detail="", measurement=measurement, log=str(log.relative_to(folder))
     )
+
+
+def _end_stuck(folder: Path, words: str) -> NoReturn:
+    """End this process where it stands: Inspect would take an error for one sample's, and meet the next."""
+    _write_outcome(folder, RunOutcome(outcome=AttemptOutcome.SPEC_FAILED, detail=words))
+    os._exit(0)
+
+
+def _write_outcome(folder: Path, outcome: RunOutcome) -> None:
+    unfinished = folder / f"{OUTCOME_FILE}.unfinished"
+    unfinished.write_text(outcome.model_dump_json())
+    unfinished.replace(folder / OUTCOME_FILE)
 
 
 def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int | str]) -> StopWhenSure | None:
@@ -161,9 +180,7 @@ def main(arguments: list[str]) -> int:
     # Inspect loads the first .env that it finds above the working folder.
     (folder / ".env").touch()
     outcome = run(_read_request(order_file, wait="--wait" in arguments[2:]), folder)
-    unfinished = folder / f"{OUTCOME_FILE}.unfinished"
-    unfinished.write_text(outcome.model_dump_json())
-    unfinished.replace(folder / OUTCOME_FILE)
+    _write_outcome(folder, outcome)
     return 0
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
+from specs.measurement import MAX_POPULATION
 
 PREFIX = "REPROFARM_WORKER_"
 
@@ -45,7 +46,7 @@ class WorkerSettings(BaseSettings):
     max_dataset_gib: Annotated[float, Field(gt=0)] = 20.0
     """A dataset repo above that size is not downloaded."""
 
-    max_dataset_rows: Annotated[int, Field(gt=0)] = 1_000_000
+    max_dataset_rows: Annotated[int, Field(gt=0, le=MAX_POPULATION)] = 1_000_000
     """A split with more rows is not run."""
 
     max_cell_mib: Annotated[float, Field(gt=0)] = 16.0

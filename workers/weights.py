@@ -42,7 +42,7 @@ def check_weights(folder: Path) -> None:
     for file in files:
         try:
             _check_file(file)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
             reason = clean(str(error), 300) or type(error).__name__
             raise ModelError(f"{file.name} is not a sound safetensors file: {reason}") from error
     _check_index(folder, {file.name for file in files})
@@ -73,6 +73,8 @@ def _check_file(file: Path) -> None:
     for name, tensor in tensors.items():
         start, stop = tensor["data_offsets"]
         bits = _BITS.get(tensor["dtype"])
+        if not all(isinstance(each, int) and 0 <= each < 2**63 for each in (start, stop, *tensor["shape"])):
+            raise ValueError(f"tensor {clean(name, 100)} has a shape or a place that is none")
         if bits is not None and (stop - start) * 8 != math.prod(tensor["shape"]) * bits:
             raise ValueError(f"tensor {clean(name, 100)} does not have the size of its shape")
         end = max(end, stop)
@@ -86,7 +88,7 @@ def _check_index(folder: Path, present: set[str]) -> None:
         return
     try:
         wanted = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError(f"{index.name} cannot be read: {clean(str(error), 300)}") from error
     if missing := sorted(map(str, wanted - present)):
         raise ModelError(f"{index.name} names files that the repo does not have: {clean(', '.join(missing), 300)}")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from scheduler import metrics
 from scheduler.api import (
@@ -38,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=problems.DESCRIBED,
+        dependencies=[Depends(problems.refuse_null_character)],
         generate_unique_id_function=lambda route: route.name,
         lifespan=_lifespan,
     )

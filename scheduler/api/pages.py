@@ -37,7 +37,10 @@ def decode(cursor: str) -> tuple[datetime, str]:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
         time, _, row_id = text.partition("|")
         at = datetime.fromisoformat(time)
-    except (binascii.Error, ValueError) as error:
+        if at.tzinfo is not None:
+            # Columns hold UTC; the first and last hours of the calendar have none.
+            at = at.astimezone(UTC)
+    except (binascii.Error, ValueError, OverflowError) as error:
         raise BadCursor("not a cursor of this list; take the `next` of an earlier answer as it is") from error
     if at.tzinfo is None or not row_id.isalnum():
         raise BadCursor("not a cursor of this list; take the `next` of an earlier answer as it is")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -47,6 +48,10 @@ class BadCursor(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A cursor that no list of this API gave out."""
 
 
+class NullCharacter(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """A request with a character that no id or name has, and that PostgreSQL takes in no text."""
+
+
 class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """The evidence store does not hold what it should, or does not answer."""
 
@@ -56,6 +61,7 @@ STATUS: dict[type[ReprofarmError], HTTPStatus] = {
     Ambiguous: HTTPStatus.CONFLICT,
     Unforeseeable: HTTPStatus.CONFLICT,
     BadCursor: HTTPStatus.BAD_REQUEST,
+    NullCharacter: HTTPStatus.BAD_REQUEST,
     EvidenceAway: HTTPStatus.BAD_GATEWAY,
 }
 """Exceptions of a request that was understood; all others are our fault."""
@@ -69,6 +75,16 @@ def problem(
         title=HTTPStatus(status).phrase, status=status, detail=clean(detail, MAX_DETAIL_CHARS), errors=errors
     )
     return JSONResponse(body.model_dump(mode="json"), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def refuse_null_character(request: Request) -> None:
+    """A dependency of every route.
+
+    Raises:
+        NullCharacter: the path or the query has one.
+    """
+    if "\0" in request.scope["path"] or b"\0" in unquote_to_bytes(request.scope["query_string"]):
+        raise NullCharacter("the address has a null character (%00), which is part of no id or name")
 
 
 def install(app: FastAPI) -> None:

@@ -20,6 +20,10 @@ from tests.support.api import RunningApi, running_api
         ("/v1/claims?cursor=nonsense", 400),
         ("/v1/claims?cursor=MjAyNi0wMy0wMVQxMjowMDowMHxhYg", 400),
         ("/v1/claims?cursor=%F0%9F%92%A9", 400),
+        # The first hour of the calendar, east of Greenwich.
+        ("/v1/claims?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsyMzowMHxhYg", 400),
+        ("/v1/claims?model=%00", 400),
+        ("/v1/badges/%00", 400),
         ("/v1/reproductions/012345abc", 404),
         ("/v1/badges/nobody", 404),
         ("/v1/evidence/" + "0" * 64, 404),

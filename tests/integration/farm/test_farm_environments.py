@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from deploy.farm.environments import Plan, settings_in
 from specs.errors import PolicyError
 from specs.policy import PoolRules
 
+PROJECT = Path(__file__).parents[3]
 BROKER = "redis://:secret@127.0.0.1:1/0"
 POOL = PoolRules(name="small", device="cpu", gpus=0)
 
@@ -43,6 +47,37 @@ def test_a_worker_has_no_database_no_key_and_no_token_that_writes(tmp_path: Path
         "REPROFARM_JUDGE_KEY": "sk_judge",
     }
     assert "SOMETHING_ELSE" not in worker
+
+
+def test_with_a_workers_environment_alone_nothing_can_be_read_or_signed(tmp_path: Path) -> None:
+    farm = plan(tmp_path, **OPERATOR)
+    control = farm.environment_of_control(BROKER, writes_to_hub=True)
+    worker = farm.environment_of_worker(POOL, control)
+    # Whatever a worker's process could tell or find out from what it was given, with all of the farm's code at hand.
+    code = (
+        "import json, os\n"
+        "from scheduler.badges.signing import Signer\n"
+        "from scheduler.settings import read_settings\n"
+        "found = read_settings()\n"
+        "try:\n    Signer.load(found.signing_key)\n    signs = True\n"
+        "except Exception:\n    signs = False\n"
+        "print(json.dumps({'database': found.database_url, 'token': found.hub_token is not None, 'signs': signs, "
+        "'environment': dict(os.environ)}))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**worker, "PYTHONPATH": str(PROJECT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = json.loads(ended.stdout)
+    assert told["database"] != control["REPROFARM_DATABASE_URL"]
+    assert (told["token"], told["signs"]) == (False, False)
+    secret = ("REPROFARM_DATABASE_URL", "REPROFARM_SIGNING_KEY", "REPROFARM_RETIRED_KEYS", "REPROFARM_HUB_TOKEN")
+    for name in secret:
+        assert control[name] not in told["environment"].values(), name
 
 
 def test_only_the_process_that_writes_to_the_hub_has_the_token(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from scheduler.evidence import check_evidence
 from specs.errors import EvidenceError
 from specs.evidence import path_in_store
 from specs.messages import AttemptOutcome, Report
+from specs.run_scores import mean_of, standard_error_of
 from specs.stopping import JudgedClaim, Stopping
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
@@ -230,6 +231,22 @@ def test_an_answer_that_was_changed_in_the_log_is_refused(store: Store) -> None:
         value["scores"]["exact"]["value"] = 1.0 if value["scores"]["exact"]["value"] != 1.0 else 0.0
 
     store.with_changed("samples/1_epoch_1.json", better).refused("sample 1 scored")
+
+
+def test_an_invented_log_that_agrees_with_its_report_is_believed(store: Store) -> None:
+    # What no check of a log can show; docs/security.md says what bounds it.
+    measured = store.report.measurement
+    assert measured is not None
+    place = measured.sample_scores.index(0.0)
+    scores = [*measured.sample_scores[:place], 1.0, *measured.sample_scores[place + 1 :]]
+
+    def invent(value: Any) -> None:
+        value["scores"]["exact"]["value"] = "C"
+
+    invented = store.with_changed(f"samples/{measured.sample_ids[place]}_epoch_1.json", invent)
+    invented.refused("sample .* scored 1.0 in the log; the report says 0.0")
+    figures = {"score": mean_of(scores), "standard_error": standard_error_of(scores)}
+    invented.check(invented.said(sample_scores=scores, **figures))
 
 
 def test_a_log_that_was_only_packed_anew_is_believed(store: Store) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -33,7 +34,7 @@ from scheduler.record import move_claim
 from scheduler.settings import Settings
 from scheduler.watch.scan import scan
 from specs.attestation import verify
-from specs.messages import RUN_BATCH, AttemptOutcome, Report, RunBatch
+from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, Progress, Report, RunBatch, Stage
 from tests.support.databases import Databases, at_once
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
@@ -365,3 +366,72 @@ def test_a_report_of_an_earlier_attempt_is_dropped(world: World, farm: Farm) -> 
     take(farm, world.report)
     assert outcomes(farm) == {}
     assert reproduction(farm).attempt == 2
+
+
+def test_what_a_worker_says_cannot_act_where_it_is_shown(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.MODEL_FAILED, "no\x1b[2J \u202esuch\x00 layer\n\x1b]0;x\x07last words"))
+    with farm.database.reading() as session:
+        assert session.scalars(select(Attempt.detail)).one() == "no such layer\nlast words"
+    for claim in claims(farm).values():
+        assert "no such layer" in claim.reason
+        assert not any(each in claim.reason for each in ("\x1b", "\u202e", "\x00"))
+
+
+def test_no_worker_parks_a_reproduction_for_longer_than_an_hour(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.HUB_AWAY, "429", retry_after_seconds=1e300))
+    waiting = reproduction(farm)
+    assert waiting.not_before is not None
+    assert (waiting.not_before - waiting.since).total_seconds() <= 3601
+
+
+FORGERIES: dict[str, dict[str, object]] = {
+    "of an attempt that was not sent": {"ref.attempt": 2},
+    "of a reproduction that is none": {"ref.reproduction_id": "f" * 32},
+    "about another model": {"model.model_id": "evil/model"},
+    "about another commit of the model": {"model.revision": "f" * 40},
+    "about another spec": {"task.spec_sha256": "f" * 64},
+    "about another task": {"task.task_id": "easier"},
+    "with another seed": {"measurement.circumstances.seed": 1},
+    "with a better score": {"measurement.score": 0.975},
+    "with better answers": {"measurement.sample_scores": [1.0] * 40, "measurement.score": 1.0},
+    "of a larger dataset": {"measurement.population": 4_000_000},
+    "with a log that is not there": {"evidence.sha256": "f" * 64},
+    "with a log of another size": {"evidence.size_bytes": 1},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_no_forged_report_makes_a_badge(world: World, farm: Farm, forgery: dict[str, object]) -> None:
+    forged = world.report.encode()
+    for path, value in forgery.items():
+        *steps, last = path.split(".")
+        holder: Any = forged
+        for step in steps:
+            holder = holder[step]
+        holder[last] = value[: len(holder[last])] if isinstance(value, list) else value
+    take(farm, Report.decode(forged))
+    sign_missing(farm)
+    assert outcomes(farm) == {}
+    assert count(farm, Badge) == 0
+
+
+def test_nobody_is_made_to_sign_what_was_not_verified(world: World, farm: Farm) -> None:
+    for claim in claims(farm).values():
+        sign(farm, claim.claim_id)
+    take(farm, world.report)
+    with pytest.raises(ValueError, match="no verified figures"):
+        sign(farm, claims(farm)[INFLATED_PERCENT].claim_id)
+    assert count(farm, Badge) == 0
+
+
+def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, farm: Farm) -> None:
+    stolen = AttemptsAlive(
+        worker="thief@elsewhere",
+        batch_id="b",
+        pool="cpu",
+        progress=(Progress(ref=world.report.ref, stage=Stage.RUNNING, samples_done=40, samples_total=40, score=1.0),),
+    )
+    assert collecting.alive(farm.database, farm.policy, stolen) == []
+    take(farm, world.report)
+    assert outcomes(farm) == {}, "the attempt is the thief's now; its lease runs out, and another one is sent"
+    assert count(farm, Badge) == 0

@@ -83,6 +83,20 @@ def test_a_run_in_which_nothing_happens_is_ended(workbench: Workbench) -> None:
     assert "0 of 1 samples done" in report.detail
 
 
+def test_a_regular_expression_that_never_ends_is_the_specs_failure(workbench: Workbench) -> None:
+    endless = _spec(scorers=[{"name": "pattern", "args": {"pattern": "(a+)+$"}}])
+    first = _dataset(workbench, [{"question": f"Say: {'a' * 40}!", "answer": "x"}], endless, "endless")
+    second = _dataset(workbench, [SAY], name="good")
+    reports = _run(
+        workbench,
+        order(task_ref(first, dataset_id="bench/endless"), "r1", stall_seconds=60.0),
+        order(task_ref(second, dataset_id="bench/good"), "r2"),
+    )
+    assert reports["r1"].outcome is AttemptOutcome.SPEC_FAILED, reports["r1"].detail
+    assert "the scorer pattern did not end on one answer within 6 s of computing" in reports["r1"].detail
+    assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
+
+
 def test_what_fails_for_the_model_fails_for_the_whole_batch_at_once(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model")
     write_safetensors(model / "model.safetensors", cut_bytes=4)

@@ -57,3 +57,10 @@ def test_an_architecture_that_transformers_does_not_know_is_left_to_the_engine(t
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "from-another-world"}))
     save_file({}, tmp_path / "model.safetensors")
     check_complete(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "7", "[]", "[" * 200_000], ids=["nothing", "a number", "a list", "nested"])
+def test_a_config_that_is_none_is_the_models_failure(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        check_complete(tmp_path)

@@ -75,6 +75,20 @@ def test_a_card_cannot_name_files_outside_its_repo(tmp_path: Path, path: str) ->
         check_split(_local(tmp_path, {"README.md": card, "test.jsonl": _rows({"q": "?", "a": "!"})}), _task())
 
 
+@pytest.mark.parametrize(
+    "aliases",
+    [
+        "&a ['../x', *a]",
+        "[&a0 ['../x'" + "".join(f"], &a{n} [*a{n - 1}, *a{n - 1}" for n in range(1, 60)) + "]]",
+    ],
+    ids=["a list in itself", "a list doubled 59 times"],
+)
+def test_aliases_in_a_card_never_unfold(tmp_path: Path, aliases: str) -> None:
+    card = f"---\nconfigs:\n- config_name: default\n  data_files: {aliases}\n---\n"
+    with pytest.raises(SpecError, match="names data files outside the repo"):
+        check_split(_local(tmp_path, {"README.md": card, "test.jsonl": _rows({"q": "?", "a": "!"})}), _task())
+
+
 @pytest.mark.parametrize("image", ["/etc/passwd", "https://example.org/x.png", "data:text/html;base64,xx", {"path": 1}])
 def test_an_image_is_a_data_uri_or_nothing(tmp_path: Path, image: Any) -> None:
     task = _task(IMAGE_TASK)

@@ -45,6 +45,11 @@ def _header(header: object) -> bytes:
         _header({"weight": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 16]}}) + bytes(16),
         _header({"weight": {"dtype": "F32", "shape": [5], "data_offsets": [0, 16]}}) + bytes(16),
         _header({"weight": 7}),
+        # A type that this farm does not know is left to the engine; a shape that is none is not.
+        _header({"weight": {"dtype": "NEW", "shape": ["x"], "data_offsets": [0, 16]}}) + bytes(16),
+        _header({"weight": {"dtype": "NEW", "data_offsets": [0, 16]}}) + bytes(16),
+        _header({"weight": {"dtype": "NEW", "shape": [-4], "data_offsets": [0, 16]}}) + bytes(16),
+        struct.pack("<Q", 200_000) + b"[" * 200_000,
     ],
 )
 def test_what_is_no_safetensors_file_is_the_models_fault(tmp_path: Path, content: bytes) -> None:
