@@ -39,6 +39,7 @@ COMMANDS = {
     "claims": Place("deploy.cli.claims", "claims", "List claims, newest first."),
     "show": Place("deploy.cli.show", "show", "Show one claim: what happened, what it waits for, what came out."),
     "plan": Place("deploy.cli.plan", "plan", "Say what judging a claim will cost, before any of it is run."),
+    "approve": Place("deploy.cli.approve", "approve", "Let a claim run that a budget holds back."),
     "noise": Place("deploy.cli.noise", "noise", "Show by how much honest re-runs of a benchmark differ."),
     "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),
     "verify-token": Place("deploy.cli.verify_token", "verify_token", "Check a badge with the public keys alone."),
