@@ -89,15 +89,19 @@ def _over_a_limit(
     session: Session, limits: BudgetLimits, claim: Claim, cost: Estimate, at: datetime, *, of_community: bool
 ) -> Held | None:
     midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    namespace = f"{claim.model_id.split('/')[0]}/"
+    namespace, slash, _ = claim.model_id.partition("/")
     whose = "community claims" if of_community else "the farm"
     ends = " for community claims" if of_community else ""
     of_submitter = Reproduction.submitter.is_not_distinct_from(claim.submitter)
-    of_namespace = func.substr(Reproduction.model_id, 1, len(namespace)) == namespace
+    # LIKE would take upper and lower case for the same on SQLite. A model without a namespace is one by itself.
+    start = namespace + slash
+    of_namespace = (
+        func.substr(Reproduction.model_id, 1, len(start)) == start if slash else Reproduction.model_id == namespace
+    )
     rules: tuple[tuple[float | None, ColumnElement[bool], str], ...] = (
         (limits.gpu_seconds_per_day, true(), whose),
         (limits.gpu_seconds_per_submitter, of_submitter, f"submitter {claim.submitter or 'unknown'}{ends}"),
-        (limits.gpu_seconds_per_namespace, of_namespace, f"namespace {namespace[:-1]}{ends}"),
+        (limits.gpu_seconds_per_namespace, of_namespace, f"namespace {namespace}{ends}"),
     )
     for limit, condition, name in rules:
         if limit is None:

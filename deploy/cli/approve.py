@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.engine import make_url
 
 from deploy.cli.terminal import console, shown
 from scheduler.approving import approve as approve_claim
@@ -27,7 +29,14 @@ def approve(
     For the control plane's machine: it writes to the farm's database, which REPROFARM_DATABASE_URL names, and the
     record keeps the name of the user who ran it.
     """
-    database = Database(read_settings().database_url)
+    url = read_settings().database_url
+    parsed = make_url(url)
+    # Opening it would make the file.
+    if parsed.get_backend_name() == "sqlite" and not (parsed.database and Path(parsed.database).exists()):
+        raise ApprovalError(
+            f"the farm's database {parsed.database} is not there; run this where the control plane runs"
+        )
+    database = Database(url)
     try:
         trouble = trouble_with_database(database)
         if trouble:
