@@ -1,8 +1,8 @@
 """Whether the operator's budget has room for a new reproduction.
 
 What counts on a day (UTC) is what was planned on it: the estimate of each reproduction, and what it took once it is
-complete. It counts for the claim that caused it; claims that join it cost nothing. One that failed counts as its
-estimate, and one that was cancelled before it was ever sent counts nothing.
+complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it cost
+nothing. One that failed counts as its estimate, and one that was cancelled before it was ever sent counts nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.machine import ReproductionState
 from specs.budget import BudgetLimits, BudgetRules
-from specs.cost import Estimate, gpu_seconds
+from specs.cost import Estimate, gpu_seconds, start_gpu_seconds
 
 PLANNING_LOCK = 0x6275_6467_6574
 """Of PostgreSQL's advisory locks: who holds it may add to what is planned."""
@@ -79,8 +79,8 @@ def settle(reproduction: Reproduction) -> None:
     """Count a reproduction that came to its end as what it took, as far as that is known."""
     if reproduction.state == ReproductionState.COMPLETED and reproduction.measurement is not None:
         start, end = (datetime.fromisoformat(reproduction.measurement[name]) for name in ("started_at", "ended_at"))
-        took = (end - start).total_seconds()
-        reproduction.gpu_seconds = gpu_seconds(max(took, 0.0), reproduction.settings.get("gpus", 0))
+        took, gpus = max((end - start).total_seconds(), 0.0), reproduction.settings.get("gpus", 0)
+        reproduction.gpu_seconds = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(took, gpus)
     elif reproduction.state == ReproductionState.CANCELLED and reproduction.attempt == 0:
         reproduction.gpu_seconds = None
 

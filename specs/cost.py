@@ -89,6 +89,11 @@ def gpu_seconds(seconds: float, gpus: int) -> float:
     return seconds * max(gpus, 1)
 
 
+def start_gpu_seconds(weights_bytes: int, gpus: int) -> float:
+    """What starting an engine is taken to cost: workers do not report it apart, and it holds the GPUs too."""
+    return gpu_seconds(START_SECONDS + weights_bytes / LOAD_BYTES_PER_SECOND, gpus)
+
+
 def estimate(work: Work, earlier: Sequence[EarlierRun]) -> Estimate:
     """The cost of a reproduction, beside `earlier` ones of the same task, pool and class of models."""
     samples = ASSUMED_SAMPLES if work.samples is None else work.samples
@@ -103,5 +108,5 @@ def estimate(work: Work, earlier: Sequence[EarlierRun]) -> Estimate:
         bandwidth = GPU_BYTES_PER_SECOND if work.gpus else CPU_BYTES_PER_SECOND
         an_answer = tokens * work.weights_bytes / (bandwidth * work.concurrency)
         said.append(f"{tokens} tokens an answer{' assumed' if work.max_tokens is None else ''}, no earlier run")
-    start = gpu_seconds(START_SECONDS + work.weights_bytes / LOAD_BYTES_PER_SECOND, work.gpus)
+    start = start_gpu_seconds(work.weights_bytes, work.gpus)
     return Estimate(gpu_seconds=start + samples * work.epochs * an_answer, basis=", ".join(said))

@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from deploy.cli.terminal import console, shown
 from scheduler.approving import approve as approve_claim
 from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_database
 from scheduler.settings import read_settings
-from specs.errors import ApprovalError
+from specs.errors import ApprovalError, PolicyError
 
 
 def approve(
@@ -30,7 +31,10 @@ def approve(
     record keeps the name of the user who ran it.
     """
     url = read_settings().database_url
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise PolicyError("REPROFARM_DATABASE_URL is not a URL, such as sqlite:///var/reprofarm.db") from error
     # Opening it would make the file.
     if parsed.get_backend_name() == "sqlite" and not (parsed.database and Path(parsed.database).exists()):
         raise ApprovalError(
