@@ -1,8 +1,8 @@
 """Whether the operator's budget has room for a new reproduction.
 
 What counts on a day (UTC) is what was planned on it: the estimate of each reproduction, and what it took once it is
-complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it cost
-nothing. One that failed counts as its estimate, and one that was cancelled before it was ever sent counts nothing.
+complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it
+cost nothing. One that failed counts as its estimate, and one that was cancelled before it was ever sent counts nothing.
 """
 
 from __future__ import annotations
