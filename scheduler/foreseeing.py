@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, func, select
@@ -9,6 +10,14 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ReproductionState
+from specs.cost import EarlierRun
+from specs.noise import model_class
+
+COSTS_READ = 40
+"""The latest runs of a task that are looked at for what they took."""
+
+COSTS_COUNTED = 8
+"""Of those, the latest of models of the same class."""
 
 
 class KnownSamples(NamedTuple):
@@ -47,3 +56,39 @@ def _completed(dataset_id: str, revision: str, task_id: str | None) -> tuple[Col
         Reproduction.task_id.is_not_distinct_from(task_id),
         Reproduction.state == ReproductionState.COMPLETED,
     )
+
+
+def earlier_costs(
+    session: Session, dataset_id: str, task_id: str | None, weights_bytes: int, pool: str
+) -> list[EarlierRun]:
+    """What the latest completed reproductions of a task took in a pool, of models of the same class."""
+    measured = Reproduction.measurement
+    rows = session.execute(
+        select(
+            Reproduction.weights_bytes,
+            Reproduction.settings["gpus"].as_integer(),
+            measured["started_at"].as_string(),
+            measured["ended_at"].as_string(),
+            func.json_array_length(measured["sample_ids"]),
+            measured["ignored"].as_integer(),
+            measured["circumstances"]["epochs"].as_integer(),
+        )
+        .where(
+            Reproduction.dataset_id == dataset_id,
+            Reproduction.task_id.is_not_distinct_from(task_id),
+            Reproduction.pool == pool,
+            Reproduction.state == ReproductionState.COMPLETED,
+            measured.is_not(None),
+        )
+        .order_by(Reproduction.since.desc())
+        .limit(COSTS_READ)
+    ).all()
+    return [
+        EarlierRun(size, gpus or 0, _seconds_between(start, end), (counted + ignored) * epochs)
+        for size, gpus, start, end, counted, ignored, epochs in rows
+        if model_class(size) == model_class(weights_bytes)
+    ][:COSTS_COUNTED]
+
+
+def _seconds_between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

@@ -5,24 +5,26 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler import noise
+from scheduler import budgets, noise
 from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Rules, Run, admit, foresee
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
-from scheduler.foreseeing import known_samples
+from scheduler.foreseeing import KnownSamples, earlier_costs, known_samples
 from scheduler.hub import Hub, Missing
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, move_claim
+from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml
+from specs.budget import BudgetRules
+from specs.cost import Estimate, Work, estimate
 from specs.errors import HubAway, NoAccess
-from specs.forecast import Foreseen, in_short
+from specs.forecast import Foreseen, in_short, samples_if_true
 from specs.linked_log import LinkedLogReading
 from specs.noise import MeasuredSpread
 from specs.policy import Policy
@@ -33,7 +35,7 @@ PLANNED_AT_ONCE = 500
 
 def plan(database: Database, hub: Hub, policy: Policy) -> int:
     """Give every claim that needs one a reproduction, a verdict or a reason to wait; returns how many were planned."""
-    unblock(database)
+    unblock(database, policy)
     with database.reading() as session:
         waiting = session.scalars(
             select(Claim.claim_id)
@@ -52,10 +54,13 @@ def _may_link_to_a_log() -> ColumnElement[bool]:
     return and_(Claim.source_url.is_not(None), Claim.source_url.contains(SUFFIX))
 
 
-def unblock(database: Database) -> None:
-    """Have blocked claims planned again when it is time to look."""
+def unblock(database: Database, policy: Policy) -> None:
+    """Have blocked claims planned again when it is time to look, or policy asks for no approval any more."""
+    due = or_(Claim.recheck_at <= now(), budgets.waiting_without_need(policy.budget))
     with database.transaction() as session:
-        for claim in session.scalars(select(Claim).where(Claim.state == ClaimState.BLOCKED, Claim.recheck_at <= now())):
+        for claim in session.scalars(
+            select(Claim).where(Claim.state == ClaimState.BLOCKED, due).order_by(Claim.since).limit(PLANNED_AT_ONCE)
+        ):
             move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
 
 
@@ -67,23 +72,39 @@ def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs
     try:
         benchmark = _benchmark_facts(database, hub, claim)
         answer = _admit(database, hub, policy, claim, benchmark)
-        reading = _linked_log(policy, claim, answer, logs)
+        rules = answer.rules if isinstance(answer, Run) else None
+        foreseen = foresee(_claim_facts(claim), benchmark, policy, rules)
+        known = _known_samples(database, claim, foreseen)
+        cost = _cost(database, claim, answer, foreseen, known)
+        # A log is not read for a claim that will not be run today.
+        held = _is_held(database, policy, claim, answer, cost)
+        reading = None if held else _linked_log(policy, claim, answer, logs)
     except NoAccess as error:
-        answer, reading = Blocked(f"{error}; the farm's operator must be given access"), None
+        answer = Blocked(f"{error}; the farm's operator must be given access")
+        foreseen = foresee(_claim_facts(claim), benchmark, policy) if benchmark is not None else None
+        known = reading = cost = None
+        held = False
     except (HubAway, NotNow):
         # Stays submitted: the next round tries again.
         return
-    rules = answer.rules if isinstance(answer, Run) else None
-    foreseen = foresee(_claim_facts(claim), benchmark, policy, rules) if benchmark is not None else None
-    expected = _expectation(database, claim, foreseen) if foreseen is not None and rules is not None else None
+    expected = in_short(foreseen, known.samples) if isinstance(answer, Run) and foreseen and known else None
     # Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.
     with suppress(IntegrityError), database.transaction() as session:
         claim = session.get_one(Claim, claim_id, with_for_update=True)
         # Another planner, or a withdrawal, may have come first.
         if claim.state == ClaimState.SUBMITTED:
+            claim.foreseen = foreseen.model_dump(mode="json") if foreseen is not None else None
+            if isinstance(answer, Run) and cost is not None:
+                claim.gpu_seconds, claim.gpu_seconds_basis = cost.gpu_seconds, cost.basis
+                wait = _wait(session, policy, claim, answer, cost)
+                if wait is not None:
+                    claim.run_key = answer.key
+                    hold_claim(session, claim, wait.reason, wait.until)
+                if wait is not None or held:
+                    # Room that came since: the next round plans it, log and all.
+                    return
             if reading is not None:
                 claim.linked_log = reading.model_dump(mode="json")
-            claim.foreseen = foreseen.model_dump(mode="json") if foreseen is not None else None
             _carry_out(session, claim, benchmark, answer, expected)
 
 
@@ -167,12 +188,61 @@ def _is_known(database: Database, dataset_id: str, revision: str) -> bool:
         return session.get(SpecFile, (dataset_id, revision)) is not None
 
 
-def _expectation(database: Database, claim: Claim, foreseen: Foreseen) -> str | None:
-    """What judging the claim will cost, and why it may not be decided, in a clause; None where nobody knows yet."""
+def _known_samples(database: Database, claim: Claim, foreseen: Foreseen | None) -> KnownSamples | None:
+    if foreseen is None:
+        return None
     dataset_id = _claim_facts(claim).dataset_id
     with database.reading() as session:
-        known = known_samples(session, dataset_id, foreseen.dataset_revision, foreseen.task_id, foreseen.card_samples)
-    return in_short(foreseen, known.samples) if known is not None else None
+        return known_samples(session, dataset_id, foreseen.dataset_revision, foreseen.task_id, foreseen.card_samples)
+
+
+def _cost(
+    database: Database,
+    claim: Claim,
+    answer: Run | Blocked | Refused,
+    foreseen: Foreseen | None,
+    known: KnownSamples | None,
+) -> Estimate | None:
+    """What a reproduction for the claim alone is taken to cost; None where it is not run."""
+    if not isinstance(answer, Run) or foreseen is None:
+        return None
+    with database.reading() as session:
+        weights_bytes = session.get_one(Model, claim.model_id).weights_bytes
+        if weights_bytes is None:
+            raise ValueError(f"claim {claim.claim_id} was admitted without weights")
+        dataset_id = _claim_facts(claim).dataset_id
+        earlier = earlier_costs(session, dataset_id, answer.task_id, weights_bytes, answer.pool.name)
+    work = Work(
+        weights_bytes=weights_bytes,
+        gpus=answer.pool.gpus,
+        samples=samples_if_true(foreseen, known.samples) if known is not None else None,
+        epochs=foreseen.epochs,
+        max_tokens=answer.settings.generation.max_tokens,
+        concurrency=answer.settings.engine.concurrency,
+    )
+    return estimate(work, earlier)
+
+
+def _is_held(
+    database: Database, policy: Policy, claim: Claim, answer: Run | Blocked | Refused, cost: Estimate | None
+) -> bool:
+    """Whether the budget seems to hold the claim back; what counts is asked again where it is planned."""
+    if not isinstance(answer, Run) or cost is None or policy.budget == BudgetRules():
+        return False
+    with database.reading() as session:
+        needs_run = _find_shared(session, answer, lock=False) is None
+        return needs_run and budgets.held_back(session, policy.budget, claim, cost, now()) is not None
+
+
+def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate) -> budgets.Held | None:
+    """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
+    if _find_shared(session, run, lock=True) is not None:
+        return None
+    budgets.take_turn(session, policy.budget)
+    # The turn may have come after another's transaction, which planned that very run.
+    if _find_shared(session, run, lock=True) is not None:
+        return None
+    return budgets.held_back(session, policy.budget, claim, cost, now())
 
 
 def _carry_out(
@@ -205,19 +275,23 @@ def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
 
 def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
     """The reproduction that answers for this claim too, if any: it takes further claims, or ran every sample."""
-    found = session.scalar(
-        select(Reproduction)
-        .where(Reproduction.key == run.key, or_(Reproduction.joinable, Reproduction.complete))
-        .order_by(Reproduction.complete.desc(), Reproduction.since.desc())
-        .limit(1)
-        # Else it could be sent out between this look and the commit, to answer claims of which this is none.
-        .with_for_update()
-    )
+    found = _find_shared(session, run, lock=True)
     if found is not None and run.priority < found.priority:
         found.priority = run.priority
         why = f"claim {claim.claim_id} needs it sooner"
         add_event(session, SCHEDULER, "reproduction", found.reproduction_id, "priority", why)
     return found
+
+
+def _find_shared(session: Session, run: Run, *, lock: bool) -> Reproduction | None:
+    query = (
+        select(Reproduction)
+        .where(Reproduction.key == run.key, or_(Reproduction.joinable, Reproduction.complete))
+        .order_by(Reproduction.complete.desc(), Reproduction.since.desc())
+        .limit(1)
+    )
+    # Else it could be sent out between this look and the commit, to answer claims of which this is none.
+    return session.scalar(query.with_for_update() if lock else query)
 
 
 def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: Run) -> Reproduction:
@@ -239,10 +313,27 @@ def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: 
         settings=run.settings.model_dump(mode="json"),
         pool=run.pool.name,
         priority=run.priority,
+        caused_by=claim.claim_id,
+        submitter=claim.submitter,
+        community=claim.pull_request is not None,
+        gpu_seconds=claim.gpu_seconds,
     )
     session.add(reproduction)
     session.flush()
+    _wake_alike(session, run)
     add_event(
         session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", f"planned for {run.pool.name}"
     )
     return reproduction
+
+
+def _wake_alike(session: Session, run: Run) -> None:
+    """Have claims that a budget holds back looked at again where a new run answers them too, at no cost."""
+    # Rows that another transaction holds are left to it: waiting for one another could go in a circle.
+    alike = select(Claim.claim_id).where(Claim.run_key == run.key, Claim.state == ClaimState.BLOCKED)
+    session.execute(
+        update(Claim)
+        .where(Claim.claim_id.in_(alike.with_for_update(skip_locked=True)))
+        .values(recheck_at=now())
+        .execution_options(synchronize_session=False)
+    )

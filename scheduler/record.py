@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from scheduler.budgets import settle
 from scheduler.database.tables import Claim, Event, Reproduction, VerdictRow, now
 from scheduler.machine import (
     CLAIM_TRANSITIONS,
@@ -40,6 +41,7 @@ def move_claim(session: Session, claim: Claim, state: ClaimState, reason: str, a
     claim.state = next_state(CLAIM_TRANSITIONS, ClaimState(claim.state), state)
     claim.reason, claim.since, claim.recheck_at = clean(reason, MAX_REASON_CHARS), now(), None
     claim.live = claim.state is not ClaimState.WITHDRAWN
+    claim.awaits_approval = False
     add_event(session, actor, "claim", claim.claim_id, claim.state, reason)
 
 
@@ -47,6 +49,12 @@ def block_claim(session: Session, claim: Claim, reason: str) -> None:
     """Have a claim wait for somebody; it is planned again after a while, in case the obstacle is gone."""
     move_claim(session, claim, ClaimState.BLOCKED, reason)
     claim.recheck_at = now() + RECHECK
+
+
+def hold_claim(session: Session, claim: Claim, reason: str, until: datetime | None) -> None:
+    """Have a claim wait for its budget until a time, or where that is None, for an operator's approval."""
+    move_claim(session, claim, ClaimState.BLOCKED, reason)
+    claim.recheck_at, claim.awaits_approval = until, until is None
 
 
 def move_reproduction(
@@ -59,6 +67,7 @@ def move_reproduction(
     """
     reproduction.state = next_state(REPRODUCTION_TRANSITIONS, ReproductionState(reproduction.state), state)
     reproduction.reason, reproduction.since = clean(reason, MAX_REASON_CHARS), now()
+    settle(reproduction)
     if reproduction.state in (ReproductionState.FAILED, ReproductionState.CANCELLED):
         reproduction.joinable = False
     if reproduction.state is not ReproductionState.RUNNING:

@@ -252,6 +252,9 @@ class ClaimView(View):
     next_step: str
     """What happens next, or what somebody could do."""
 
+    gpu_seconds: float | None
+    """What a run for it alone is taken to cost; null until that was planned."""
+
     reproduction: ReproductionSummary | None
     verdict: VerdictSummary | None
     badge: BadgeSummary | None

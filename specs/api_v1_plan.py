@@ -78,6 +78,13 @@ class ClaimPlan(View):
     """By how far the claim is off: 0, 2, 5, 10 and 20 points, less those whose true score would be below 0. Empty where
     the number of samples is not known."""
 
+    gpu_seconds: float | None
+    """What a run for this claim alone is taken to cost, which only the farm's budget goes by: GPU-seconds, on a CPU
+    pool seconds of one worker. Null where it is not known in which pool it would run."""
+
+    gpu_seconds_basis: str | None
+    """What that rests on: earlier runs or assumptions. Null like it."""
+
     linked_log: bool
     """Whether the log that the claim links to predicts answers."""
 

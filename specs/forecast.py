@@ -129,21 +129,31 @@ def forecast(foreseen: Foreseen, samples: int) -> Forecast:
 
 def in_short(foreseen: Foreseen, samples: int) -> str:
     """A clause on what a true claim will cost, and why it may not be decided: quick, and roughly right."""
-    claimed = round(foreseen.claimed, ROUGH_DIGITS)
-    near, population = _judged(foreseen.model_copy(update={"claimed": claimed}), samples)
     limit = foreseen.sample_limit
-    rule = _rule(foreseen, near, population)
-    found = _expected(rule, (claimed,), foreseen.mode, limit, ROUGH_RUNS, ROUGH_LOOKS_APART)[0]
+    found = _roughly(foreseen, samples)
     if foreseen.mode == "full" or samples <= foreseen.minimum_samples:
         clauses = [f"all {samples} samples" if limit is None or limit >= samples else f"{limit} of {samples} samples"]
     else:
         clauses = [f"about {found.mean_samples / samples:.0%} of {samples} samples if true"]
     if found.undecided > LIKELY:
         clauses.append(f"its limit of {limit} samples will hardly decide")
-    claim, _ = _judged(foreseen, samples)
+    claim, population = _judged(foreseen, samples)
     if doubtful_beyond(claim, population) is not None:
         clauses.append(_too_small(claim, population))
     return "; ".join(clauses)
+
+
+def samples_if_true(foreseen: Foreseen, samples: int) -> float:
+    """How many of so many samples a true claim is expected to take: quick, and roughly right."""
+    return _roughly(foreseen, samples).mean_samples
+
+
+def _roughly(foreseen: Foreseen, samples: int) -> Expected:
+    claimed = round(foreseen.claimed, ROUGH_DIGITS)
+    near, population = _judged(foreseen.model_copy(update={"claimed": claimed}), samples)
+    limit = foreseen.sample_limit if foreseen.sample_limit is None else min(foreseen.sample_limit, samples)
+    rule = _rule(foreseen, near, population)
+    return _expected(rule, (claimed,), foreseen.mode, limit, ROUGH_RUNS, ROUGH_LOOKS_APART)[0]
 
 
 @lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ import rfc8785
 from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
+from specs.budget import BudgetRules
 from specs.errors import PolicyError, YamlError
 from specs.generation import GenerationSettings
 from specs.model import Contract
@@ -206,6 +207,7 @@ class Policy(Contract):
     judges: JudgeRules = JudgeRules()
     pools: Annotated[tuple[PoolRules, ...], Field(min_length=1)] = (PoolRules(name="cpu", device="cpu", gpus=0),)
     run: RunRules = RunRules()
+    budget: BudgetRules = BudgetRules()
     publish: PublishRules = PublishRules()
 
     @model_validator(mode="after")

@@ -39,6 +39,7 @@ COMMANDS = {
     "claims": Place("deploy.cli.claims", "claims", "List claims, newest first."),
     "show": Place("deploy.cli.show", "show", "Show one claim: what happened, what it waits for, what came out."),
     "plan": Place("deploy.cli.plan", "plan", "Say what judging a claim will cost, before any of it is run."),
+    "approve": Place("deploy.cli.approve", "approve", "Let a claim run that a budget holds back."),
     "noise": Place("deploy.cli.noise", "noise", "Show by how much honest re-runs of a benchmark differ."),
     "cancel": Place("deploy.cli.intervene", "cancel", "Cancel a reproduction, or what is to be run for a claim."),
     "retry": Place("deploy.cli.intervene", "retry", "Have a claim that failed, waits or was cancelled tried again."),

@@ -7,7 +7,7 @@ from specs.verdict import Outcome
 
 BY_STATE = {
     "submitted": "The farm plans it in its next round.",
-    "blocked": "Somebody has to act, as the reason says; the farm looks again by itself every few minutes.",
+    "blocked": "Somebody has to act, as the reason says; the farm looks again by itself.",
     "rejected": "Its author corrects the file, as the reason says; the farm reads it again by itself.",
     "withdrawn": "Nothing: its author removed or changed it.",
 }

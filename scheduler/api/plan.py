@@ -50,6 +50,8 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
         noise=found.noise if found else None,
         doubtful_beyond=found.doubtful_beyond if found else None,
         cases=_cases(found) if found else (),
+        gpu_seconds=claim.gpu_seconds,
+        gpu_seconds_basis=claim.gpu_seconds_basis,
         linked_log=linked_log,
         earlier_runs=earlier,
         words=(*(found.words if found else (_nobody_knows(claim, foreseen),)), *_guides(linked_log, earlier)),

@@ -76,6 +76,7 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "since": claim.since,
             "created_at": claim.created_at,
             "next_step": next_step(claim.state, run, verdict, publication),
+            "gpu_seconds": claim.gpu_seconds,
             "reproduction": run,
             "verdict": verdict,
             "badge": badge_summary(row.badge) if row.badge else None,

@@ -147,6 +147,7 @@ class Claim(Table):
         Index("claim_by_dataset", "dataset_id"),
         Index("claim_by_reproduction", "reproduction_id"),
         Index("claim_by_age", "created_at", "claim_id"),
+        Index("claim_by_run_key", "run_key"),
     )
 
     claim_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
@@ -204,6 +205,24 @@ class Claim(Table):
     linked_log: Mapped[dict[str, Any] | None]
     """What became of the Inspect log that it links to: a `LinkedLogReading` of specs/linked_log.py. None where it
     links to none, or policy reads none."""
+
+    gpu_seconds: Mapped[float | None]
+    """What a reproduction for it alone was taken to cost when it was last planned: specs/cost.py. None before."""
+
+    gpu_seconds_basis: Mapped[str | None] = mapped_column(String(500))
+    """What that rests on, in words."""
+
+    run_key: Mapped[str | None] = mapped_column(String(64))
+    """Key of the reproduction that it would have, while a budget holds it back: one that is planned may answer it."""
+
+    awaits_approval: Mapped[bool] = mapped_column(default=False)
+    """Blocked until an operator approves it."""
+
+    approved_gpu_seconds: Mapped[float | None]
+    """The estimate that an operator approved; None where nobody did."""
+
+    approved_over_budget: Mapped[bool] = mapped_column(default=False)
+    """The approval holds for the limits of a day too."""
 
     reproduction_id: Mapped[str | None] = mapped_column(ForeignKey("reproduction.reproduction_id"))
 
@@ -285,6 +304,19 @@ class Reproduction(Table):
 
     evidence_sha256: Mapped[str | None] = mapped_column(String(64))
     evidence_bytes: Mapped[int | None] = mapped_column(BigInteger)
+
+    caused_by: Mapped[str | None] = mapped_column(String(32))
+    """The claim for which it was planned, and which its cost is counted for; those that join it cost nothing."""
+
+    submitter: Mapped[str | None] = mapped_column(String(100))
+    """Who made that claim."""
+
+    community: Mapped[bool] = mapped_column(default=False)
+    """Whether that claim is on a pull request."""
+
+    gpu_seconds: Mapped[float | None]
+    """What it counts as in the budget of the day on which it was planned: its estimate, and what it took once it is
+    complete. None counts nothing."""
 
     claims: Mapped[list[Claim]] = relationship(back_populates="reproduction")
     attempts: Mapped[list[Attempt]] = relationship(back_populates="reproduction", order_by="Attempt.number")

@@ -108,6 +108,10 @@ def upgrade() -> None:
         sa.Column("measurement", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("evidence_sha256", sa.String(length=64), nullable=True),
         sa.Column("evidence_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("caused_by", sa.String(length=32), nullable=True),
+        sa.Column("submitter", sa.String(length=100), nullable=True),
+        sa.Column("community", sa.Boolean(), nullable=False),
+        sa.Column("gpu_seconds", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(
             ["model_id"],
             ["model.model_id"],
@@ -198,6 +202,12 @@ def upgrade() -> None:
         sa.Column("rules", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("foreseen", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("linked_log", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("gpu_seconds", sa.Double(), nullable=True),
+        sa.Column("gpu_seconds_basis", sa.String(length=500), nullable=True),
+        sa.Column("run_key", sa.String(length=64), nullable=True),
+        sa.Column("awaits_approval", sa.Boolean(), nullable=False),
+        sa.Column("approved_gpu_seconds", sa.Double(), nullable=True),
+        sa.Column("approved_over_budget", sa.Boolean(), nullable=False),
         sa.Column("reproduction_id", sa.String(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["model_id"],
@@ -214,6 +224,7 @@ def upgrade() -> None:
         batch_op.create_index("claim_by_dataset", ["dataset_id"], unique=False)
         batch_op.create_index("claim_by_model", ["model_id"], unique=False)
         batch_op.create_index("claim_by_reproduction", ["reproduction_id"], unique=False)
+        batch_op.create_index("claim_by_run_key", ["run_key"], unique=False)
         batch_op.create_index("claim_by_state", ["state"], unique=False)
         batch_op.create_index(
             "claim_slot", ["slot"], unique=True, sqlite_where=sa.text("live"), postgresql_where=sa.text("live")
@@ -323,6 +334,7 @@ def downgrade() -> None:
     with op.batch_alter_table("claim", schema=None) as batch_op:
         batch_op.drop_index("claim_slot", sqlite_where=sa.text("live"), postgresql_where=sa.text("live"))
         batch_op.drop_index("claim_by_state")
+        batch_op.drop_index("claim_by_run_key")
         batch_op.drop_index("claim_by_reproduction")
         batch_op.drop_index("claim_by_model")
         batch_op.drop_index("claim_by_dataset")

@@ -1,0 +1,135 @@
+"""Whether the operator's budget has room for a new reproduction.
+
+What counts on a day (UTC) is what was planned on it: the estimate of each reproduction, and what it took once it is
+complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it
+cost nothing. One that failed counts as its estimate, and one that was cancelled before it was ever sent counts nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from scheduler.database.tables import Claim, Reproduction
+from scheduler.machine import ReproductionState
+from specs.budget import BudgetLimits, BudgetRules
+from specs.cost import Estimate, gpu_seconds, start_gpu_seconds
+
+PLANNING_LOCK = 0x6275_6467_6574
+"""Of PostgreSQL's advisory locks: who holds it may add to what is planned."""
+
+APPROVAL_MARGIN = 1.5
+"""An approval holds while the estimate is at most so many times the approved one: a model may be replaced after it."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """The claim has to wait."""
+
+    reason: str
+    until: datetime | None
+    """When it may have room; None where it waits for an approval."""
+
+
+def take_turn(session: Session, budget: BudgetRules) -> None:
+    """Let nobody else add to what is planned until the transaction ends, where budgets depend on it.
+
+    Two planners would each find the room that is there for one. SQLite's transactions are one at a time anyway.
+    """
+    if budget.by_the_day_at_all and session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(PLANNING_LOCK)))
+
+
+def held_back(session: Session, budget: BudgetRules, claim: Claim, cost: Estimate, at: datetime) -> Held | None:
+    """Why a new reproduction for a claim has to wait; None where it need not."""
+    community = claim.pull_request is not None
+    approved = claim.approved_gpu_seconds
+    is_approved = approved is not None and cost.gpu_seconds <= APPROVAL_MARGIN * approved
+    above = budget.approval_above(community=community)
+    if above is not None and cost.gpu_seconds > above and not is_approved:
+        return Held(
+            f"waits for an operator's approval: about {_seconds(cost.gpu_seconds)} ({cost.basis}), above"
+            f" {_seconds(above)} (reprofarm approve {claim.claim_id})",
+            None,
+        )
+    if is_approved and claim.approved_over_budget:
+        return None
+    for limits, of_community in ((budget, False), (budget.community, True)):
+        if of_community <= community:
+            held = _over_a_limit(session, limits, claim, cost, at, of_community=of_community)
+            if held is not None:
+                return held
+    return None
+
+
+def waiting_without_need(budget: BudgetRules) -> ColumnElement[bool]:
+    """The claims that wait for an approval that policy no longer asks for."""
+    kinds = []
+    for community in (False, True):
+        above = budget.approval_above(community=community)
+        kind = Claim.pull_request.is_not(None) if community else Claim.pull_request.is_(None)
+        kinds.append(and_(kind, Claim.gpu_seconds <= above if above is not None else true()))
+    return and_(Claim.awaits_approval, or_(*kinds))
+
+
+def settle(reproduction: Reproduction) -> None:
+    """Count a reproduction that came to its end as what it took, as far as that is known."""
+    if reproduction.state == ReproductionState.COMPLETED and reproduction.measurement is not None:
+        start, end = (datetime.fromisoformat(reproduction.measurement[name]) for name in ("started_at", "ended_at"))
+        took, gpus = max((end - start).total_seconds(), 0.0), reproduction.settings.get("gpus", 0)
+        reproduction.gpu_seconds = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(took, gpus)
+    elif reproduction.state == ReproductionState.CANCELLED and reproduction.attempt == 0:
+        reproduction.gpu_seconds = None
+
+
+def _over_a_limit(
+    session: Session, limits: BudgetLimits, claim: Claim, cost: Estimate, at: datetime, *, of_community: bool
+) -> Held | None:
+    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    namespace, slash, _ = claim.model_id.partition("/")
+    whose = "community claims" if of_community else "the farm"
+    ends = " for community claims" if of_community else ""
+    of_submitter = Reproduction.submitter.is_not_distinct_from(claim.submitter)
+    # LIKE would take upper and lower case for the same on SQLite. A model without a namespace is one by itself.
+    start = namespace + slash
+    of_namespace = (
+        func.substr(Reproduction.model_id, 1, len(start)) == start if slash else Reproduction.model_id == namespace
+    )
+    rules: tuple[tuple[float | None, ColumnElement[bool], str], ...] = (
+        (limits.gpu_seconds_per_day, true(), whose),
+        (limits.gpu_seconds_per_submitter, of_submitter, f"submitter {claim.submitter or 'unknown'}{ends}"),
+        (limits.gpu_seconds_per_namespace, of_namespace, f"namespace {namespace}{ends}"),
+    )
+    for limit, condition, name in rules:
+        if limit is None:
+            continue
+        spent = _planned_since(
+            session, midnight, and_(condition, Reproduction.community) if of_community else condition
+        )
+        if spent + cost.gpu_seconds > limit:
+            return Held(_no_room(claim, cost, limit, spent, name), midnight + timedelta(days=1))
+    return None
+
+
+def _planned_since(session: Session, start: datetime, condition: ColumnElement[bool]) -> float:
+    query = select(func.sum(Reproduction.gpu_seconds)).where(Reproduction.created_at >= start, condition)
+    return session.scalar(query) or 0.0
+
+
+def _no_room(claim: Claim, cost: Estimate, limit: float, spent: float, name: str) -> str:
+    if cost.gpu_seconds > limit:
+        return (
+            f"over the day's budget of {name} by itself: about {_seconds(cost.gpu_seconds)} ({cost.basis}) of"
+            f" {_seconds(limit)}; an operator may raise it, or run reprofarm approve {claim.claim_id} --over-budget"
+        )
+    return (
+        f"over the day's budget of {name}: {spent:,.0f} of {_seconds(limit)} are planned or spent today, and this takes"
+        f" about {cost.gpu_seconds:,.0f} ({cost.basis}); looked at again at 00:00 UTC"
+    )
+
+
+def _seconds(amount: float) -> str:
+    return f"{amount:,.0f} GPU-seconds"

@@ -1,0 +1,304 @@
+"""Budgets: who may have how much planned on a day, and what waits for an operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import inspect as sqlalchemy_inspect
+
+from scheduler.approving import approve
+from scheduler.database.tables import Claim, Event, Model, Reproduction, Table, new_id, now
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.record import move_reproduction
+from specs.budget import BudgetLimits, BudgetRules
+from specs.errors import ApprovalError
+from specs.policy import Policy, PoolRules
+from tests.support.databases import Databases, at_once
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.rows import Rows, measurement
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = "acme/capitals"
+LARGE = 800 * 10**9
+"""Bytes of a model of 400B parameters."""
+
+POOLS = (PoolRules(name="cpu", device="cpu", gpus=0), PoolRules(name="gpu", gpus=16, memory_gib=80))
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
+        add_benchmark(plane.served.local, BENCHMARK)
+        yield plane
+
+
+def budget(farm: ControlPlane, rules: BudgetRules) -> None:
+    farm.policy = Policy(pools=POOLS, budget=rules)
+
+
+def claim_on(farm: ControlPlane, model_id: str, author: str | None = None) -> None:
+    """A claim of the model's author, or of somebody else on a pull request, for a model of its own."""
+    model = add_model(farm.served.local, model_id)
+    submit(farm.served.local, model, entry(BENCHMARK, 50), author=author, create_pr=author is not None)
+
+
+def states(farm: ControlPlane) -> Counter[str]:
+    return Counter(str(claim.state) for claim in farm.claims())
+
+
+def cost_of_one(farm: ControlPlane) -> float:
+    """What a reproduction of the tiny model is taken to cost."""
+    claim_on(farm, "probe/model")
+    farm.scan()
+    farm.plan()
+    (claim,) = farm.claims()
+    with farm.database.transaction() as session:
+        # Planned yesterday, so that today's budget is whole.
+        session.execute(update(Reproduction).values(created_at=now() - timedelta(days=1)))
+    assert claim.gpu_seconds is not None
+    return claim.gpu_seconds
+
+
+def other_claims(farm: ControlPlane) -> list[Claim]:
+    return [claim for claim in farm.claims() if claim.model_id != "probe/model"]
+
+
+def a_day_later(farm: ControlPlane) -> None:
+    """All that is planned was planned yesterday, and what waited for midnight has waited."""
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(created_at=Reproduction.created_at))
+        for run in session.scalars(select(Reproduction)):
+            run.created_at -= timedelta(days=1)
+        session.execute(update(Claim).where(Claim.recheck_at.is_not(None)).values(recheck_at=now()))
+
+
+@pytest.mark.parametrize(
+    ("rules", "models", "words"),
+    [
+        ("gpu_seconds_per_day", ("a/one", "b/two"), "the farm"),
+        ("gpu_seconds_per_submitter", ("a/one", "b/two"), "submitter fan"),
+        ("gpu_seconds_per_namespace", ("a/one", "a/two"), "namespace a"),
+    ],
+)
+def test_a_claim_beyond_a_limit_waits_for_the_next_day(
+    farm: ControlPlane, rules: str, models: tuple[str, str], words: str
+) -> None:
+    limit = 1.5 * cost_of_one(farm)
+    budget(farm, BudgetRules.model_validate({rules: limit}))
+    for model_id in models:
+        claim_on(farm, model_id, "fan")
+    farm.scan()
+    farm.plan()
+    first, second = sorted(other_claims(farm), key=lambda claim: claim.state, reverse=True)
+    assert (first.state, second.state) == (ClaimState.PLANNED, ClaimState.BLOCKED)
+    assert second.reason.startswith(f"over the day's budget of {words}: ")
+    assert "looked at again at 00:00 UTC" in second.reason
+    midnight = second.recheck_at
+    assert midnight is not None
+    assert (midnight.hour, midnight.minute, midnight.second) == (0, 0, 0)
+    assert timedelta(0) < midnight - now() <= timedelta(days=1)
+    farm.plan()
+    assert states(farm)["blocked"] == 1
+    a_day_later(farm)
+    farm.plan()
+    assert states(farm) == {"planned": 3}
+
+
+def test_who_has_spent_nothing_has_room_beside_who_has(farm: ControlPlane) -> None:
+    budget(farm, BudgetRules(gpu_seconds_per_submitter=1.5 * cost_of_one(farm)))
+    claim_on(farm, "a/one", "fan")
+    claim_on(farm, "b/two", "fan")
+    claim_on(farm, "c/three", "other")
+    farm.scan()
+    farm.plan()
+    by_submitter = Counter((claim.submitter, str(claim.state)) for claim in other_claims(farm))
+    assert by_submitter == {("fan", "planned"): 1, ("fan", "blocked"): 1, ("other", "planned"): 1}
+
+
+def test_what_authors_cause_leaves_the_communitys_budget_whole(farm: ControlPlane) -> None:
+    limit = 1.5 * cost_of_one(farm)
+    budget(farm, BudgetRules(community=BudgetLimits(gpu_seconds_per_day=limit)))
+    for n in range(3):
+        claim_on(farm, f"author{n}/model")
+    for n in range(2):
+        claim_on(farm, f"namespace{n}/model", f"fan{n}")
+    farm.scan()
+    farm.plan()
+    kinds = Counter((claim.pull_request is not None, str(claim.state)) for claim in other_claims(farm))
+    assert kinds == {(False, "planned"): 3, (True, "planned"): 1, (True, "blocked"): 1}
+    assert any("community claims" in claim.reason for claim in farm.claims() if claim.state == ClaimState.BLOCKED)
+
+
+def test_a_claim_that_joins_a_run_costs_nothing(farm: ControlPlane) -> None:
+    budget(farm, BudgetRules(gpu_seconds_per_day=1.5 * cost_of_one(farm)))
+    model = add_model(farm.served.local, "a/one")
+    for n in range(3):
+        submit(farm.served.local, model, entry(BENCHMARK, 50 + n), author="fan", create_pr=True, name=f"n{n}.yaml")
+    farm.scan()
+    farm.plan()
+    claims = other_claims(farm)
+    assert [claim.state for claim in claims] == [ClaimState.PLANNED] * 3
+    with farm.database.reading() as session:
+        run = session.get_one(Reproduction, claims[0].reproduction_id)
+    assert (run.submitter, run.community, run.gpu_seconds) == ("fan", True, claims[0].gpu_seconds)
+    assert run.caused_by in {claim.claim_id for claim in claims}
+
+
+def test_several_planners_spend_a_budget_once(farm: ControlPlane) -> None:
+    budget(farm, BudgetRules(gpu_seconds_per_day=2.5 * cost_of_one(farm)))
+    for n in range(8):
+        claim_on(farm, f"namespace{n}/model", f"fan{n}")
+    farm.scan()
+    at_once(farm.plan)
+    farm.plan()
+    assert states(farm) == {"planned": 3, "blocked": 6}
+
+
+def test_a_run_counts_as_what_it_took_once_it_is_complete(farm: ControlPlane) -> None:
+    rows = Rows(farm.database)
+    done = rows.reproduction(settings={"gpus": 2}, state=ReproductionState.RUNNING, gpu_seconds=9999.0)
+    never_sent = rows.reproduction(gpu_seconds=9999.0)
+    failed = rows.reproduction(state=ReproductionState.RUNNING, gpu_seconds=9999.0)
+    with farm.database.transaction() as session:
+        run = session.get_one(Reproduction, done)
+        run.measurement = measurement().model_dump(mode="json")
+        move_reproduction(session, run, ReproductionState.COMPLETED, "done")
+        move_reproduction(session, session.get_one(Reproduction, never_sent), ReproductionState.CANCELLED, "withdrawn")
+        move_reproduction(session, session.get_one(Reproduction, failed), ReproductionState.FAILED, "broken")
+        spent = {each: session.get_one(Reproduction, each).gpu_seconds for each in (done, never_sent, failed)}
+    # Five minutes of asking and the start of the engine, on two GPUs each.
+    assert spent == {done: 2 * (300 + 60 + 0.27), never_sent: None, failed: 9999.0}
+
+
+def test_above_the_threshold_a_claim_waits_for_an_operator(farm: ControlPlane) -> None:
+    cost = cost_of_one(farm)
+    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2))
+    claim_on(farm, "a/one")
+    farm.scan()
+    farm.plan()
+    (claim,) = other_claims(farm)
+    assert claim.state == ClaimState.BLOCKED
+    assert claim.reason.startswith(f"waits for an operator's approval: about {cost:,.0f} GPU-seconds (")
+    assert f"reprofarm approve {claim.claim_id}" in claim.reason
+    assert claim.recheck_at is None
+    approve(farm.database, claim.claim_id[:8], "ann")
+    farm.plan()
+    (claim,) = other_claims(farm)
+    assert claim.state == ClaimState.PLANNED
+    with farm.database.reading() as session:
+        assert session.scalars(select(Event.actor).where(Event.what == "approved")).all() == ["operator:ann"]
+    with pytest.raises(ApprovalError, match="needs no approval: it is planned"):
+        approve(farm.database, claim.claim_id, "ann")
+
+
+def test_a_higher_threshold_releases_what_waited(farm: ControlPlane) -> None:
+    cost = cost_of_one(farm)
+    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2))
+    claim_on(farm, "a/one")
+    farm.scan()
+    farm.plan()
+    farm.plan()
+    assert states(farm)["blocked"] == 1
+    budget(farm, BudgetRules(approval_gpu_seconds=2 * cost))
+    farm.plan()
+    assert states(farm) == {"planned": 2}
+
+
+def test_an_approval_lifts_the_limits_of_a_day_only_where_it_says_so(farm: ControlPlane) -> None:
+    cost = cost_of_one(farm)
+    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2, gpu_seconds_per_day=cost / 2))
+    claim_on(farm, "a/one")
+    farm.scan()
+    farm.plan()
+    (claim,) = other_claims(farm)
+    approve(farm.database, claim.claim_id, "ann")
+    farm.plan()
+    (claim,) = other_claims(farm)
+    assert claim.reason.startswith("over the day's budget of the farm by itself: ")
+    a_day_later(farm)
+    farm.plan()
+    assert other_claims(farm)[0].reason.startswith("over the day's budget of the farm by itself: ")
+    approve(farm.database, claim.claim_id, "ann", over_budget=True)
+    farm.plan()
+    assert states(farm) == {"planned": 2}
+
+
+def test_an_approval_does_not_hold_for_what_costs_much_more(farm: ControlPlane) -> None:
+    cost = cost_of_one(farm)
+    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2))
+    claim_on(farm, "a/one")
+    farm.scan()
+    farm.plan()
+    (claim,) = other_claims(farm)
+    approve(farm.database, claim.claim_id, "ann")
+    with farm.database.transaction() as session:
+        session.get_one(Model, "a/one").weights_bytes = LARGE
+    farm.plan()
+    assert other_claims(farm)[0].reason.startswith("waits for an operator's approval: ")
+
+
+def huge(farm: ControlPlane, claims: int) -> None:
+    """A model of 400B parameters, with so many claims on pull requests of as many users."""
+    model = add_model(farm.served.local, "big/model")
+    submit(farm.served.local, model, entry(BENCHMARK, 50))
+    farm.scan()
+    with farm.database.transaction() as session:
+        session.get_one(Model, "big/model").weights_bytes = LARGE
+        session.execute(delete(Claim))
+        for n in range(claims):
+            pull = {"ref": f"refs/pr/{n}", "pull_request": n, "submitter": f"fan{n}", "path": "x.yaml", "entry": 0}
+            facts = {"dataset_id": BENCHMARK, "task_id": "capitals", "value": 50.0, "commit": "c" * 40}
+            session.add(Claim(slot=f"{n:064d}", model_id="big/model", **pull, **facts))
+
+
+def count(farm: ControlPlane, table: type[Table]) -> int | None:
+    with farm.database.reading() as session:
+        return session.scalar(select(func.count()).select_from(table))
+
+
+def test_community_claims_on_a_huge_model_ask_the_hub_for_nothing_of_it(farm: ControlPlane) -> None:
+    budget(farm, BudgetRules(community=BudgetLimits(approval_gpu_seconds=3600)))
+    huge(farm, 40)
+    del farm.served.requests[:]
+    farm.plan()
+    assert states(farm) == {"blocked": 40}
+    assert count(farm, Reproduction) == 0
+    # The spec is read once, for all of them.
+    assert len(farm.served.requests) <= 1
+    approve(farm.database, farm.claims()[0].claim_id, "ann")
+    while farm.plan():
+        pass
+    # One run was approved, and answers all of them.
+    assert states(farm) == {"planned": 40}
+    assert count(farm, Reproduction) == 1
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        BudgetRules(community=BudgetLimits(approval_gpu_seconds=3600)),
+        BudgetRules(community=BudgetLimits(gpu_seconds_per_day=3600)),
+    ],
+    ids=["approval", "day"],
+)
+def test_ten_thousand_claims_that_are_held_back_are_rows_and_nothing_else(
+    farm: ControlPlane, rules: BudgetRules
+) -> None:
+    budget(farm, rules)
+    huge(farm, 1)
+    farm.plan()
+    (held,) = farm.claims()
+    row = {column.key: getattr(held, column.key) for column in sqlalchemy_inspect(Claim).columns}
+    others = [{**row, "claim_id": new_id(), "slot": f"{n:064d}", "pull_request": n} for n in range(1, 10_000)]
+    with farm.database.transaction() as session:
+        session.execute(insert(Claim), others)
+    events = count(farm, Event)
+    del farm.served.requests[:]
+    assert farm.plan() == 0
+    assert farm.served.requests == []
+    assert (count(farm, Event), count(farm, Reproduction)) == (events, 0)
