@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import httpx
@@ -15,6 +14,7 @@ from huggingface_hub.hf_api import DatasetLeaderboardEntry
 from deploy.localhub.errors import HubError
 from deploy.localhub.names import dataset
 from specs.attestation import ALGORITHM, TYPE, Attestation
+from tests.support.attestations import attestation
 from tests.support.localhub import RunningHub
 
 BENCH = "acme/bench"
@@ -176,33 +176,8 @@ def test_a_poller_gets_304_until_a_result_changes(hub: RunningHub, alice: HfApi,
 
 
 def facts(**changes: Any) -> Attestation:
-    digest = "a" * 64
-    known: dict[str, Any] = {
-        "iss": "https://farm.example",
-        "iat": int(time.time()),
-        "jti": "badge-1",
-        "model": MODEL,
-        "model_revision": "b" * 40,
-        "dataset": BENCH,
-        "task": "main",
-        "dataset_revision": "c" * 40,
-        "spec_sha256": digest,
-        "claimed_value": 41.5,
-        "scale": "percent",
-        "claimed": 0.415,
-        "reproduced": 0.41,
-        "standard_error": 0.01,
-        "samples_used": 100,
-        "population": 100,
-        "tolerance": 0.05,
-        "alpha": 0.001,
-        "evidence_sha256": digest,
-        "evidence_url": "https://farm.example/e",
-        "policy_sha256": digest,
-        "versions": {},
-        "seed": 1,
-    }
-    return Attestation.model_validate(known | changes)
+    about = {"model": MODEL, "dataset": BENCH, "task": "main", "claimed_value": 41.5, "claimed": 0.415}
+    return attestation(**{**about, **changes})
 
 
 def public_jwk(key: Ed25519PrivateKey) -> dict[str, Any]:
