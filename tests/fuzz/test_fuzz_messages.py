@@ -49,7 +49,9 @@ ALIVE = {
     "worker": "w@h",
     "batch_id": "b",
     "pool": "cpu",
-    "progress": [{"ref": REF, "stage": "running", "samples_done": 3, "samples_total": 9, "score": 0.5}],
+    "progress": [
+        {"ref": REF, "stage": "running", "samples_done": 3, "samples_total": 9, "score": 0.5, "log_tail": "loading"}
+    ],
 }
 ENDED = {
     "version": 1,
