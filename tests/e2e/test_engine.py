@@ -79,7 +79,8 @@ def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: P
         report = run(workbench, batch_of(order(task, "r3", generation=GREEDY), engine=rules)).reports["r3"]
         assert report.outcome is AttemptOutcome.COMPLETED, report.detail
         assert report.measurement is not None
-        engine = workbench.engines.engine_for(MODEL, tmp_path, RULES, 0)
+        starts = _engine_starts(workbench)
+        engine = workbench.engines.engine_for(MODEL, tmp_path, rules, 0)
         ended = subprocess.run(
             [
                 *(sys.executable, str(inspect_run.__file__), f"hf/{repo.id}@{revision}", MODEL.model_id),
@@ -97,7 +98,7 @@ def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: P
             check=False,
         )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    assert _engine_starts(workbench) == 1, "both asked the same engine"
+    assert _engine_starts(workbench) == starts, "both asked the same engine"
     alone = json.loads(ended.stdout.splitlines()[-1])
     assert alone["status"] == "success"
     ours = dict(zip(map(str, report.measurement.sample_ids), report.measurement.sample_scores, strict=True))
