@@ -47,6 +47,7 @@ def claim(
         "reason": reason,
         "since": NOW,
         "created_at": NOW,
+        "gpu_seconds": None,
         "next_step": "",
         "reproduction": None,
         "verdict": verdict,
