@@ -14,6 +14,8 @@ from celery import Celery
 
 from scheduler import collecting, dispatching, outbox, planning, reaping
 from scheduler.badges import signing_off
+from scheduler.badges.revoking import revoke_left_over
+from scheduler.badges.signing import KeyFileError
 from scheduler.broker import queued_ids, send, tell_to_drop
 from scheduler.collecting import Stale
 from scheduler.comparing import SIGN
@@ -124,7 +126,10 @@ def drop_attempt(body: dict[str, Any]) -> None:
 @app.task(name=SIGN)
 def sign_verdict(body: dict[str, Any]) -> None:
     """Make the badge of a verified claim."""
-    signing_off.sign(farm(), str(body["claim_id"]))
+    try:
+        signing_off.sign(farm(), str(body["claim_id"]))
+    except KeyFileError as error:
+        log.error("no badge yet: %s", error)
 
 
 @app.task(name=PUBLISH)
@@ -133,6 +138,7 @@ def publish_verdicts() -> None:
     with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
         if mine:
             signing_off.sign_missing(farm())
+            revoke_left_over(farm().database)
             publish_due(farm())
 
 

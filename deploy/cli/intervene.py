@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.cli.terminal import console, shown
-from deploy.farm.environments import Plan, settings_in
+from deploy.cli.control_plane import Var, opened_database, operator, say, settings_of
 from scheduler import intervening
 from scheduler.database.session import Database
-from specs.errors import PolicyError
 
 Target = Annotated[
     str, typer.Argument(metavar="ID", help="Of a claim or a reproduction, or the beginning of it.", show_default=False)
 ]
-Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it.")]
-MAX_LINE_CHARS = 1000
 
 
 def cancel(
@@ -51,16 +43,5 @@ def retry(
 
 
 def _intervene(var: Path, act: Callable[[Database, str], list[str]]) -> None:
-    control = Plan(folder=var, api_port=0, operator=dict(os.environ)).environment_of_control("")
-    url = make_url(settings_in(control).database_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise PolicyError(f"there is no farm's database at {url.database}; say with --var where the farm is")
-    database = Database(url.render_as_string(hide_password=False))
-    try:
-        done = act(database, f"operator:{getpass.getuser()}")
-    except SQLAlchemyError as error:
-        raise PolicyError(f"the farm's database cannot be used: {error}") from error
-    finally:
-        database.engine.dispose()
-    for line in done:
-        console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)
+    with opened_database(settings_of(var)) as database:
+        say(act(database, operator()))

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from deploy.cli import revocations as revocation_list
 from deploy.cli.claims import Api, AsJson
-from deploy.cli.client import REQUEST_SECONDS, ApiError
+from deploy.cli.client import ApiError
+from deploy.cli.public_files import read_json
 from deploy.cli.terminal import MISMATCH, OK, console, percent, print_json, shown
 from specs.attestation import MAX_TOKEN_CHARS, Attestation, Expected, verify
 from specs.errors import TokenError
 
-MAX_JWKS_BYTES = 1024 * 1024
 MAX_FACT_CHARS = 2000
 MAX_VERSIONS = 40
 
@@ -40,25 +38,40 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     value: Annotated[
         float | None, typer.Option(help="The score that it must be about, as the claim writes it.")
     ] = None,
+    revocations: Annotated[
+        str | None,
+        typer.Option(
+            help="The farm's list of revocations: a file, or a URL. Default: that of the farm at --api, and none where"
+            " --jwks is given."
+        ),
+    ] = None,
     as_json: AsJson = False,
     *,
     api: Api,
 ) -> None:
     """Check a badge with the public keys alone: who signed it, and what it states.
 
-    With a file for --jwks nothing is asked of the network. A badge can be revoked later; the farm lists those at
-    /v1/revocations, which this does not look at.
+    A badge can be revoked later, which its signature does not tell: without --jwks the farm's list of revocations is
+    looked at too. With a file for --jwks nothing is asked of the network; name a file with the farm's /v1/revocations
+    to have that looked at as well.
 
-    Exit codes: 0 valid, 1 not (with the reason), 3 the keys cannot be had. With --json: {"valid", "reason",
-    "attestation"}, of which the last two are null where there is none.
+    Exit codes: 0 valid, 1 not (with the reason), 3 the keys or the revocations cannot be had. With --json: {"valid",
+    "reason", "attestation"}, of which the last two are null where there is none.
     """
-    keys = _keys(jwks or f"{api.rstrip('/')}{JWKS_PATH}")
+    farm = api.rstrip("/")
+    place = revocations or (None if jwks else farm + revocation_list.PATH)
+    keys = _keys(jwks or f"{farm}{JWKS_PATH}")
     text = token if token != STDIN else sys.stdin.read(MAX_TOKEN_CHARS + 1)
+    attestation: Attestation | None = None
     try:
         attestation = verify(text.strip(), keys, Expected(model, dataset, task, value))
+        revoked = revocation_list.revocation_of(attestation.jti, place) if place else None
+        if revoked is not None:
+            raise TokenError(f"revoked at {revoked.revoked_at:%Y-%m-%d %H:%M} UTC: {revoked.reason}")
     except TokenError as error:
         if as_json:
-            print_json({"valid": False, "reason": str(error), "attestation": None})
+            facts = attestation.model_dump(mode="json") if attestation else None
+            print_json({"valid": False, "reason": str(error), "attestation": facts})
         else:
             console().print(Text("not valid: ", "red").append(shown(str(error), MAX_FACT_CHARS)), soft_wrap=True)
         raise typer.Exit(MISMATCH) from error
@@ -67,6 +80,8 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     else:
         console().print(Text("valid: ", "green").append(shown(f"signed by {attestation.iss}")), soft_wrap=True)
         console().print(_table(attestation))
+        if place is None:
+            console().print("  whether it was revoked since was not looked at: --revocations", style="dim")
     raise typer.Exit(OK)
 
 
@@ -115,34 +130,7 @@ def _keys(place: str) -> dict[str, object]:
     Raises:
         ApiError: there is none.
     """
-    content = _download(place) if place.startswith(("http://", "https://")) else _read(Path(place))
-    try:
-        keys = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(f"{place} is not JSON, so it holds no public keys") from error
+    keys = read_json(place, "public keys")
     if not isinstance(keys, dict) or not isinstance(keys.get("keys"), list):
         raise ApiError(f"{place} is not a JWK set: there is no list of keys in it")
     return keys
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_JWKS_BYTES)
-    except OSError as error:
-        raise ApiError(f"{path}: {error.strerror}") from error
-
-
-def _download(url: str) -> bytes:
-    content = bytearray()
-    try:
-        with httpx.stream("GET", url, timeout=REQUEST_SECONDS) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise ApiError(f"{url} answers {answer.status_code}, so the public keys cannot be had")
-            for part in answer.iter_bytes():
-                content += part
-                if len(content) > MAX_JWKS_BYTES:
-                    raise ApiError(f"{url} is longer than any set of keys")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ApiError(f"the public keys at {url} cannot be had: {error}") from error
-    return bytes(content)

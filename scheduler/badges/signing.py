@@ -1,8 +1,8 @@
 """The signing key, and all that is done with it. No other module touches the private key.
 
 Beside the private key, `signing.pem`, lies its public half, `signing.jwk.json`: processes that only show public keys
-read that and need no access to the private one. To rotate: move the public file to the folder of retired keys, move
-the private one away, and start again; a new pair is made. Badges signed with the old key stay verifiable.
+read that and need no access to the private one. `signing.next.pem` and its public half are those of a key that is
+announced and does not sign yet. How one takes the other's place is in scheduler/badges/rotating.py.
 """
 
 from __future__ import annotations
@@ -63,15 +63,16 @@ class Signer:
         """
         signer = cls(Ed25519PrivateKey.generate())
         pem = signer._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        public = json.dumps(signer.public_jwk, indent=2).encode() + b"\n"
         beside = public_path(path)
         if beside.exists() and not path.exists():
             # Without it the badges of the earlier key could not be verified any more.
-            raise KeyFileError(f"{beside} is the public half of an earlier key; move it to the retired keys first")
+            raise KeyFileError(
+                f"{beside} is the public half of an earlier key; `reprofarm keys retire` keeps it listed"
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_new(path, pem, 0o600)
-            _write_new(beside, public, 0o644)
+            write_public(beside, signer.public_jwk)
         except FileExistsError as error:
             raise KeyFileError(f"{path} is there already; a signing key is never overwritten") from error
         except OSError as error:
@@ -85,11 +86,22 @@ class Signer:
         Raises:
             KeyFileError: it is missing, not such a key, open to others, or not that of the public file beside it.
         """
-        signer = cls(_private_key(path))
-        beside = public_path(path)
-        if beside.exists() and _read_public(beside) != signer.public_jwk:
-            raise KeyFileError(f"{beside} is the public half of another key than {path}; move it to the retired keys")
-        return signer
+        # Twice, as a rotation may come between the two files.
+        for _ in range(2):
+            signer = cls(_private_key(path))
+            if signer._is_listed_beside(path):
+                return signer
+        raise KeyFileError(
+            f"{public_path(path)} is the public half of another key than {path};"
+            " `reprofarm keys retire` puts it among the retired ones"
+        )
+
+    def _is_listed_beside(self, path: Path) -> bool:
+        # A rotation that is under way, or was interrupted, has put the key in its place and not yet its public half,
+        # which is listed as the next one all the same.
+        announced = read_public_if_there(public_path(next_path(path)))
+        current = read_public_if_there(public_path(path))
+        return current is None or self.public_jwk in (announced, current)
 
     def sign(self, attestation: Attestation) -> str:
         """The attestation as a compact JWS over its canonical JSON (RFC 8785).
@@ -114,26 +126,30 @@ def public_path(signing_key: Path) -> Path:
     return signing_key.with_suffix(".jwk.json")
 
 
+def next_path(signing_key: Path) -> Path:
+    """Where the key lies that is announced and does not sign yet."""
+    return signing_key.with_suffix(f".next{signing_key.suffix}")
+
+
 def public_jwks(settings: Settings) -> dict[str, list[Jwk]]:
-    """All public keys of the farm as a JWK set (RFC 7517): the current one, then the retired ones by file name.
+    """All public keys that the files hold as a JWK set (RFC 7517): current, announced, then retired by file name.
 
     The current one is missing as long as the farm has none. The private key is read only where no public file lies
-    beside it.
+    beside it. Revoked keys are in it: which they are is in the database.
 
     Raises:
         KeyFileError: a file is not a public Ed25519 JWK.
     """
+    # In the order in which a rotation moves keys on, so that none is missed while it does.
+    announced = read_public_if_there(public_path(next_path(settings.signing_key)))
+    current = read_public_if_there(public_path(settings.signing_key))
+    if current is None and settings.signing_key.exists():
+        current = Signer.load(settings.signing_key).public_jwk
+    retired = [read_public(path) for path in sorted(settings.retired_keys.glob("*.json"))]
     keys: dict[str, Jwk] = {}
-    current = public_path(settings.signing_key)
-    if current.exists():
-        found = [_read_public(current)]
-    elif settings.signing_key.exists():
-        found = [Signer.load(settings.signing_key).public_jwk]
-    else:
-        found = []
-    found += [_read_public(path) for path in sorted(settings.retired_keys.glob("*.json"))]
-    for jwk in found:
-        keys.setdefault(jwk["kid"], jwk)
+    for jwk in (current, announced, *retired):
+        if jwk is not None:
+            keys.setdefault(jwk["kid"], jwk)
     return {"keys": list(keys.values())}
 
 
@@ -177,7 +193,22 @@ def _check_private(path: Path, found: os.stat_result) -> None:
         raise KeyFileError(f"{path} is open to others (mode {mode:04o}); close it with: chmod 600 {path}")
 
 
-def _read_public(path: Path) -> Jwk:
+def read_public_if_there(path: Path) -> Jwk | None:
+    """As `read_public`, and None where there is no such file."""
+    try:
+        return read_public(path)
+    except KeyFileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def read_public(path: Path) -> Jwk:
+    """A public key from its file.
+
+    Raises:
+        KeyFileError: it is not a public Ed25519 JWK.
+    """
     try:
         jwk = json.loads(path.read_bytes())
         x = base64.urlsafe_b64decode(jwk["x"] + "=")
@@ -189,6 +220,17 @@ def _read_public(path: Path) -> Jwk:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise KeyFileError(f"{path} is not a public Ed25519 key as a JWK: {error}") from error
+
+
+def write_public(path: Path, jwk: Jwk) -> None:
+    """Write a public key, whole or not at all, where none is.
+
+    Raises:
+        FileExistsError: there is a file of that name.
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_new(path, json.dumps(jwk, indent=2).encode() + b"\n", 0o644)
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.badges.attesting import attest
-from scheduler.badges.signing import Signer
-from scheduler.database.tables import Badge, Claim, Publication, VerdictRow, new_id, now
+from scheduler.badges.signing import KeyFileError, Signer
+from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, VerdictRow, new_id, now
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState
 from scheduler.record import SCHEDULER, add_event
@@ -36,23 +36,32 @@ def sign_missing(farm: Farm) -> None:
             .limit(SIGNED_AT_ONCE)
         ).all()
     for claim_id in claim_ids:
-        sign(farm, claim_id)
+        try:
+            sign(farm, claim_id)
+        except KeyFileError as error:
+            # So it is for all; what is signed already can be published meanwhile.
+            log.error("%d verified claims wait for their badge: %s", len(claim_ids), error)
+            return
 
 
 def sign(farm: Farm, claim_id: str) -> None:
     """Make the badge of one verified claim. Done once, however often it is asked for.
 
     Raises:
-        KeyFileError: there is no usable key; the verdict stands, without a badge.
+        KeyFileError: there is no usable key, or it is revoked; the verdict stands, without a badge.
     """
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
         verdict, reproduction = claim.verdict, claim.reproduction
         if verdict is None or reproduction is None or verdict.badge is not None or claim.state != ClaimState.DECIDED:
             return
+        signer = Signer.load(farm.settings.signing_key)
+        if session.get(RevokedKey, signer.key_id) is not None:
+            raise KeyFileError(
+                f"key {signer.key_id} is revoked; `reprofarm keys rotate --at-once` puts another in place"
+            )
         badge_id, signed_at = new_id(), now()
         attestation = attest(farm.settings.public_url, badge_id, signed_at, claim, reproduction, verdict)
-    signer = Signer.load(farm.settings.signing_key)
     token = signer.sign(attestation)
     try:
         with farm.database.transaction() as session:

@@ -442,6 +442,17 @@ class Badge(Table):
     verdict: Mapped[VerdictRow] = relationship(back_populates="badge")
 
 
+class RevokedKey(Table):
+    """A signing key that is not to be believed any more, by its id: no key is ever in the database."""
+
+    __tablename__ = "revoked_key"
+
+    key_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    revoked_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_reason: Mapped[str] = mapped_column(String(1000))
+    actor: Mapped[str] = mapped_column(String(200))
+
+
 class Publication(Table):
     """What the farm has written, or is to write, on the Hub about a verdict."""
 
@@ -474,7 +485,7 @@ class Event(Table):
     """`scheduler`, `worker:NAME`, `hub:USER`, `operator:NAME`."""
 
     subject: Mapped[str] = mapped_column(String(20))
-    """`claim`, `reproduction`, `benchmark`, `model` or `badge`."""
+    """`claim`, `reproduction`, `benchmark`, `model`, `badge` or `key`."""
 
     subject_id: Mapped[str] = mapped_column(String(200))
     what: Mapped[str] = mapped_column(String(50))

@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler import collecting
+from scheduler.badges.rotating import rotate
 from scheduler.badges.signing import Signer, public_jwks
 from scheduler.badges.signing_off import sign, sign_missing
 from scheduler.database.tables import Attempt, Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
@@ -198,6 +199,17 @@ def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: F
     assert (facts.samples_used, facts.population) == (len(world.report.measurement.sample_ids), 40)
     assert facts.claimed - facts.tolerance <= facts.interval.low <= facts.reproduced <= facts.interval.high
     assert facts.evidence_url.startswith("https://farm.example/v1/evidence/")
+
+
+def test_a_rotated_key_signs_the_next_badge_of_a_running_farm(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    old = Signer.load(farm.settings.signing_key).key_id
+    new = rotate(farm.settings, at_once=True).current
+    sign_missing(farm)
+    with farm.database.reading() as session:
+        badge = session.scalars(select(Badge)).one()
+    assert badge.key_id == new != old
+    assert verify(badge.token, dict(public_jwks(farm.settings))).model == MODEL
 
 
 def test_several_control_workers_with_the_same_report_give_one_verdict_and_one_badge(world: World, farm: Farm) -> None:

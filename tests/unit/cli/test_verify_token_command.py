@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,16 +35,37 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
     return runner.invoke(app, list(arguments), input=stdin)
 
 
+def revocations(*badges: str, following: str | None = None) -> bytes:
+    items = [
+        {
+            "badge_id": badge,
+            "claim_id": "c",
+            "revoked_at": "2026-03-01T12:00:00Z",
+            "reason": "the log was \x1b[2Jmade up",
+        }
+        for badge in badges
+    ]
+    return json.dumps({"items": items, "next": following}).encode()
+
+
 @contextmanager
-def answering(body: bytes, status: int = 200) -> Iterator[str]:
+def answering(keys: bytes, status: int = 200, parts: tuple[list[str], ...] = ([],)) -> Iterator[str]:
+    """A farm with these public keys, and with these badges in the parts of its list of revocations."""
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/.well-known/jwks.json" else 404)
+            path, _, query = self.path.partition("?")
+            body = keys if path == "/.well-known/jwks.json" else part(query) if path == "/v1/revocations" else b""
+            self.send_response(status if body else 404)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None: ...
+
+    def part(query: str) -> bytes:
+        number = int(urllib.parse.parse_qs(query).get("cursor", ["0"])[0])
+        return revocations(*parts[number], following=str(number + 1) if number + 1 < len(parts) else None)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -112,6 +134,43 @@ def test_the_keys_can_be_those_of_a_farm() -> None:
     with answering(json.dumps(jwks(FARM)).encode()) as farm:
         assert run(TOKEN, "--jwks", f"{farm}/.well-known/jwks.json").exit_code == 0
         assert run(TOKEN, "--api", farm).exit_code == 0
+
+
+def test_a_revoked_badge_is_not_valid_however_good_its_signature(tmp_path: Path, keys: str) -> None:
+    listed = tmp_path / "revocations.json"
+    listed.write_bytes(revocations("another", attestation().jti))
+    result = run(TOKEN, "--jwks", keys, "--revocations", str(listed))
+    assert result.exit_code == 1
+    assert result.stdout == "not valid: revoked at 2026-03-01 12:00 UTC: the log was made up\n"
+    told = json.loads(run(TOKEN, "--jwks", keys, "--revocations", str(listed), "--json").stdout)
+    assert (told["valid"], told["attestation"]["jti"]) == (False, attestation().jti)
+    listed.write_bytes(revocations("another"))
+    assert run(TOKEN, "--jwks", keys, "--revocations", str(listed)).exit_code == 0
+
+
+def test_the_farms_list_of_revocations_is_read_to_its_end() -> None:
+    farm_keys = json.dumps(jwks(FARM)).encode()
+    with answering(farm_keys, parts=(["a"], ["b"], [attestation().jti])) as farm:
+        assert run(TOKEN, "--api", farm).exit_code == 1
+    with answering(farm_keys, parts=(["a"], ["b"])) as farm:
+        assert run(TOKEN, "--api", farm).exit_code == 0
+
+
+def test_a_list_that_cannot_be_had_or_is_not_whole_is_an_error_and_not_a_verdict(tmp_path: Path, keys: str) -> None:
+    listed = tmp_path / "revocations.json"
+    for content, reason in (
+        (revocations("a", following="x"), "more follow"),
+        (b"[]", "not a list of revocations"),
+        (b"no", "not JSON"),
+    ):
+        listed.write_bytes(content)
+        result = run(TOKEN, "--jwks", keys, "--revocations", str(listed))
+        assert isinstance(result.exception, ApiError)
+        assert reason in str(result.exception)
+
+
+def test_without_a_list_it_says_that_none_was_looked_at(keys: str) -> None:
+    assert "was not looked at" in run(TOKEN, "--jwks", keys).stdout
 
 
 def test_keys_that_cannot_be_had_are_an_error_and_not_a_verdict(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_after_rotation_old_badges_still_verify(tmp_path: Path) -> None:
     farm = settings(tmp_path)
     token = Signer.create(farm.signing_key).sign(attestation())
     farm.signing_key.unlink()
-    with pytest.raises(KeyFileError, match="earlier key; move it to the retired keys first"):
+    with pytest.raises(KeyFileError, match="earlier key; `reprofarm keys retire` keeps it listed"):
         Signer.create(farm.signing_key)
     farm.retired_keys.mkdir()
     public_path(farm.signing_key).rename(farm.retired_keys / "2026.json")

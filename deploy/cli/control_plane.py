@@ -1,0 +1,62 @@
+"""What the operator's commands work on: the settings and the database of the farm of this machine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from deploy.cli.terminal import console, shown
+from deploy.farm.environments import Plan, settings_in
+from scheduler.database.session import Database
+from scheduler.settings import Settings
+from specs.errors import PolicyError
+
+Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_… settings win over it.")]
+MAX_LINE_CHARS = 1000
+
+
+def settings_of(var: Path) -> Settings:
+    """The control plane's settings, where `var` is its folder."""
+    return settings_in(Plan(folder=var, api_port=0, operator=dict(os.environ)).environment_of_control(""))
+
+
+def operator() -> str:
+    """Who acts, as the record names them."""
+    return f"operator:{getpass.getuser()}"
+
+
+@contextmanager
+def opened_database(settings: Settings) -> Iterator[Database]:
+    """The farm's database.
+
+    Raises:
+        PolicyError: it is not there, or cannot be used.
+    """
+    try:
+        url = make_url(settings.database_url)
+    except (ArgumentError, ValueError):
+        # Their words can hold the address, and with it a password.
+        raise PolicyError("REPROFARM_DATABASE_URL is not a URL, such as sqlite:///var/reprofarm.db") from None
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise PolicyError(f"there is no farm's database at {url.database}; say with --var where the farm is")
+    database = Database(settings.database_url)
+    try:
+        yield database
+    except SQLAlchemyError as error:
+        raise PolicyError(f"the farm's database cannot be used: {error}") from error
+    finally:
+        database.engine.dispose()
+
+
+def say(lines: list[str]) -> None:
+    """Print what was done."""
+    for line in lines:
+        console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)

@@ -1,0 +1,165 @@
+"""`reprofarm keys`: the keys that sign badges, on the control plane's machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from deploy.cli.claims import AsJson
+from deploy.cli.control_plane import Var, opened_database, operator, say, settings_of
+from deploy.cli.terminal import console, print_json, shown
+from deploy.farm.lock import only_one_in
+from scheduler.badges import rotating
+from scheduler.badges.keyring import KeyState, KnownKey, known_keys, record, whole_key_id
+from scheduler.badges.revoking import revoke_key
+from scheduler.badges.signing import KeyFileError
+from scheduler.settings import Settings
+from specs.errors import PolicyError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Show, make, rotate, retire and revoke the keys that sign badges.",
+)
+
+
+@app.command()
+def show(var: Var = Path("var"), as_json: AsJson = False) -> None:
+    """List all keys: which signs, which is announced, which are retired or revoked, and how many badges each signed.
+
+    With --json: a list of {"key_id", "state", "since", "badges", "revoked_badges", "reason"}.
+    """
+    settings = settings_of(var)
+    with opened_database(settings) as database:
+        keys = known_keys(settings, database)
+    if as_json:
+        print_json([{**asdict(key), "since": key.since.isoformat() if key.since else None} for key in keys])
+    else:
+        console().print(_table(keys))
+
+
+@app.command()
+def new(var: Var = Path("var")) -> None:
+    """Make the next key and announce it among the public keys; `keys rotate` has it sign.
+
+    Wait between the two for as long as those who check badges may keep a copy of the public keys: a day is plenty.
+    """
+    settings = settings_of(var)
+    with _alone(settings):
+        key_id, made = rotating.announce(settings)
+        signs = rotating.signs(settings, key_id)
+    if made:
+        _record(settings, key_id, "current" if signs else "announced", "a new key")
+    if signs:
+        say([f"key {key_id} is made, and signs from now on: there was none"])
+        return
+    say(
+        [
+            f"key {key_id} is {'made and' if made else ''} announced; `reprofarm keys rotate` has it sign".replace(
+                "  ", " "
+            )
+        ]
+    )
+
+
+@app.command()
+def rotate(
+    at_once: Annotated[bool, typer.Option("--at-once", help="Make the new key now, if none is announced.")] = False,
+    var: Var = Path("var"),
+) -> None:
+    """Have the announced key sign from now on; the old one stays listed, and its private half is deleted.
+
+    A running farm signs with the new key from its next badge on. Interrupted, it is finished by the next call.
+    """
+    settings = settings_of(var)
+    with _alone(settings):
+        done = rotating.rotate(settings, at_once=at_once)
+    _tell(settings, done, "rotated")
+
+
+@app.command()
+def retire(var: Var = Path("var")) -> None:
+    """Take the current key out of use and put none in its place; its badges stay verifiable.
+
+    Verified claims wait for their badge until there is a key again. The private half is deleted.
+    """
+    settings = settings_of(var)
+    with _alone(settings):
+        done = rotating.retire(settings)
+    _tell(settings, done, "taken out of use")
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys show` has it, or the beginning of it.")],
+    why: Annotated[str, typer.Option(help="The reason, for everybody who checks its badges.")],
+    var: Var = Path("var"),
+) -> None:
+    """Have a key that others may hold be believed no more: every badge that it signed is revoked, and it is unlisted.
+
+    If it is the current one, a fresh key takes its place at once. There is no way back: claims whose badges are revoked
+    so get new ones by being verified again.
+    """
+    settings = settings_of(var)
+    with opened_database(settings) as database:
+        whole = whole_key_id(known_keys(settings, database), key_id)
+        # First what stops the damage; the files come after, and may lie in a secret that nothing here can write.
+        say(revoke_key(database, whole, why, operator()))
+    try:
+        with _alone(settings):
+            done = rotating.replace_revoked(settings, whole)
+    except KeyFileError as error:
+        raise PolicyError(f"the farm signs nothing until it has another key: {error}") from error
+    if done is not None and done.current is not None:
+        _record(settings, done.current, "current", "in the place of a revoked key")
+        say([f"key {done.current} signs from now on"])
+
+
+def _tell(settings: Settings, done: rotating.Rotation, why: str) -> None:
+    if done.retired is not None:
+        _record(settings, done.retired, "retired", why)
+        say([f"key {done.retired} is retired: it signs nothing more, and stays listed for its badges"])
+    if done.current is not None:
+        _record(settings, done.current, "current", why)
+        say([f"key {done.current} signs from now on"])
+    else:
+        say(["no key signs now: `reprofarm keys new` makes one"])
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold the folder of the keys, so that two operators do not rotate at once."""
+    try:
+        with only_one_in(settings.signing_key.parent, "rotation"):
+            yield
+    except OSError as error:
+        raise KeyFileError(
+            f"the keys in {settings.signing_key.parent} cannot be written: {error.strerror}; keys that are mounted from"
+            " a secret are changed where the secret is kept (docs/operator.md)"
+        ) from error
+
+
+def _record(settings: Settings, key_id: str, what: KeyState, why: str) -> None:
+    try:
+        with opened_database(settings) as database:
+            record(database, key_id, what, why, operator())
+    except PolicyError as error:
+        # Where the keys of a cluster are made, its database may be out of reach.
+        say([f"not on the record: {error}"])
+
+
+def _table(keys: list[KnownKey]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("key", "state", "since", "badges", "of them revoked", ""):
+        table.add_column(name, no_wrap=name == "key", overflow="fold")
+    for key in keys:
+        since = f"{key.since:%Y-%m-%d %H:%M} UTC" if key.since else "–"
+        count, gone = str(key.badges), str(key.revoked_badges)
+        table.add_row(shown(key.key_id, 100), key.state, since, count, gone, shown(key.reason))
+    return table

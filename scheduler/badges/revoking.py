@@ -1,0 +1,104 @@
+"""Badges that no longer count: one by one, or all that a key has signed. Each call is one transaction, on the record.
+
+What is already on the Hub stays there: that is its owners' to change. Whoever looks at the farm's list of revocations,
+or at its public keys where a key is revoked, sees that it does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Badge, Publication, RevokedKey, now
+from scheduler.record import SCHEDULER, add_event
+from specs.api_v1 import MIN_ID_PREFIX
+from specs.errors import InterventionError
+from specs.text import clean
+
+MAX_WHY_CHARS = 1000
+MAX_LISTED = 5
+
+
+def revoke(database: Database, badge_id: str, why: str, actor: str) -> list[str]:
+    """Revoke a badge, by its id, its claim's, or enough of the beginning of either; what was done, line by line.
+
+    A badge that is revoked already stays so, for the reason that was given first.
+
+    Raises:
+        InterventionError: there is no such badge.
+    """
+    with database.transaction() as session:
+        badge = _find(session, badge_id)
+        if badge.revoked_at is not None:
+            return [f"badge {badge.badge_id} is revoked since {badge.revoked_at:%Y-%m-%d %H:%M} UTC already"]
+        _mark(session, badge, why, actor)
+        done = [f"badge {badge.badge_id} of claim {badge.claim_id} is revoked, and listed as such at /v1/revocations"]
+        publication = session.get(Publication, badge.claim_id)
+        if publication is not None and publication.state == "published":
+            done.append(
+                f"it stands on the Hub ({publication.url or publication.number}), where the farm takes nothing back:"
+                " close the pull request, or ask its owner to remove the token"
+            )
+        return done
+
+
+def revoke_key(database: Database, key_id: str, why: str, actor: str) -> list[str]:
+    """Revoke a signing key, by its whole id, with every badge that it signed; what was done, line by line.
+
+    From its commit on the farm neither lists the key nor signs with it.
+    """
+    with database.transaction() as session:
+        found = session.get(RevokedKey, key_id)
+        if found is None:
+            reason = clean(why, MAX_WHY_CHARS)
+            session.add(RevokedKey(key_id=key_id, revoked_at=now(), revoked_reason=reason, actor=actor))
+            add_event(session, actor, "key", key_id, "revoked", why)
+        badges = _badges_of(session, [key_id])
+        for badge in badges:
+            _mark(session, badge, f"its key is revoked: {why}", actor)
+        said = "is revoked" if found is None else "is revoked already"
+        return [f"key {key_id} {said}: it is no longer among the public keys", f"badges revoked with it: {len(badges)}"]
+
+
+def revoke_left_over(database: Database) -> int:
+    """Revoke badges of revoked keys that were being signed when the key was revoked; how many there were."""
+    with database.reading() as session:
+        if not session.scalars(select(RevokedKey.key_id).limit(1)).all():
+            return 0
+    with database.transaction() as session:
+        revoked = {row.key_id: row.revoked_reason for row in session.scalars(select(RevokedKey))}
+        badges = _badges_of(session, list(revoked))
+        for badge in badges:
+            _mark(session, badge, f"its key is revoked: {revoked[badge.key_id]}", SCHEDULER)
+        return len(badges)
+
+
+def revoked_keys(session: Session) -> Sequence[RevokedKey]:
+    """All keys that are revoked, the latest first."""
+    return session.scalars(select(RevokedKey).order_by(RevokedKey.revoked_at.desc(), RevokedKey.key_id)).all()
+
+
+def _badges_of(session: Session, key_ids: list[str]) -> Sequence[Badge]:
+    wanted = select(Badge).where(Badge.key_id.in_(key_ids), Badge.revoked_at.is_(None))
+    return session.scalars(wanted.order_by(Badge.claim_id).with_for_update()).all()
+
+
+def _mark(session: Session, badge: Badge, why: str, actor: str) -> None:
+    badge.revoked_at, badge.revoked_reason = now(), clean(why, MAX_WHY_CHARS)
+    add_event(session, actor, "badge", badge.badge_id, "revoked", why)
+
+
+def _find(session: Session, start: str) -> Badge:
+    if len(start) < MIN_ID_PREFIX:
+        raise InterventionError(f"an id, or its first {MIN_ID_PREFIX} characters or more, not {start!r}")
+    # Ids are hexadecimal, so `g` comes after whatever can follow.
+    begins = or_(Badge.badge_id.between(start, start + "g"), Badge.claim_id.between(start, start + "g"))
+    found = session.scalars(select(Badge).where(begins).limit(MAX_LISTED).with_for_update()).all()
+    if not found:
+        raise InterventionError(f"no badge, and no claim with a badge, has an id like {start}")
+    if len(found) > 1:
+        raise InterventionError(f"several badges fit {start}: {', '.join(sorted(each.badge_id for each in found))}")
+    return found[0]
