@@ -28,6 +28,7 @@ from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
 from specs.errors import HubAway, MessageError
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptRef, AttemptsAlive, Report
+from specs.secrets import mask_logs
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,9 @@ app = Celery("scheduler")
 @cache
 def farm() -> Farm:
     """This process's farm; made on first use, so that importing reads no setting."""
-    return Farm(read_settings())
+    settings = read_settings()
+    mask_logs(settings.secrets)
+    return Farm(settings)
 
 
 @app.add_defaults

@@ -13,6 +13,7 @@ from celery import Celery
 from scheduler.settings import read_settings
 from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy, read_policy
+from specs.secrets import mask_logs
 
 SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY = (
     f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy")
@@ -42,6 +43,7 @@ def periods(policy: Policy) -> dict[str, float]:
 @app.add_defaults
 def _configuration() -> dict[str, Any]:
     settings = read_settings()
+    mask_logs(settings.secrets)
     return {
         "broker_url": settings.broker_url.get_secret_value(),
         "broker_connection_retry_on_startup": True,

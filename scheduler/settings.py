@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from specs.errors import PolicyError
+from specs.secrets import check_url, secrets_in
 
 
 class Settings(BaseSettings):
     """Settings of every control-plane process: control worker, beat, API and the operator's commands."""
 
     model_config = SettingsConfigDict(
-        env_prefix="REPROFARM_", extra="ignore", frozen=True, use_attribute_docstrings=True
+        env_prefix="REPROFARM_",
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # it may be a password
     )
 
     database_url: str = "sqlite:///var/reprofarm.db"
@@ -44,6 +50,19 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8000, ge=0, le=65_535)
     request_seconds: float = Field(default=30.0, gt=0)
     """Patience with one request to the Hub."""
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_url(cls, value: SecretStr) -> SecretStr:
+        check_url(value.get_secret_value())
+        return value
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """All that must not be shown of these settings and of this process's environment."""
+        urls = (self.database_url, self.broker_url.get_secret_value(), self.hub_endpoint, self.evidence_url)
+        token = self.hub_token.get_secret_value() if self.hub_token else None
+        return secrets_in(urls, [token], os.environ)
 
 
 def read_settings() -> Settings:

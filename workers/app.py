@@ -17,6 +17,7 @@ from celery.worker.control import control_command
 
 from specs.errors import MessageError
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptRef, AttemptsAlive, Report, RunBatch
+from specs.secrets import mask_logs
 from workers.batch import BatchRun
 from workers.messenger import Messenger
 from workers.settings import WorkerSettings, read_settings
@@ -54,7 +55,9 @@ def _configuration() -> dict[str, Any]:
 @functools.cache
 def worker_settings() -> WorkerSettings:
     """This process's settings, read when first asked for."""
-    return read_settings()
+    settings = read_settings()
+    mask_logs(settings.secrets)
+    return settings
 
 
 app = Celery("workers")

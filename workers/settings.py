@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
 from specs.measurement import MAX_POPULATION
+from specs.secrets import check_url, secrets_in
 
 PREFIX = "REPROFARM_WORKER_"
 
@@ -51,6 +53,18 @@ class WorkerSettings(BaseSettings):
 
     max_cell_mib: Annotated[float, Field(gt=0)] = 16.0
     """A row in which one field of the sample is larger is not run."""
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_url(cls, value: SecretStr) -> SecretStr:
+        check_url(value.get_secret_value())
+        return value
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """All that must not be shown of these settings and of this process's environment."""
+        urls = (self.broker_url.get_secret_value(), self.hub_endpoint, self.evidence_url)
+        return secrets_in(urls, [self.hub_token.get_secret_value() if self.hub_token else None], os.environ)
 
     @property
     def queue(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from typer.main import get_command
 
 from deploy.cli.terminal import ERROR, INTERRUPTED, console, shown
 from specs.errors import ReprofarmError
+from specs.secrets import Masking, secrets_in
 
 MAX_ERROR_LINES = 60
 MAX_LINE_CHARS = 4000
@@ -109,13 +112,20 @@ def _exit_codes() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     except Exception as error:
         # Python's own code for a crash is 1, which means "mismatch" here.
-        traceback.print_exc()
+        print(_masking().mask(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201 - what a crash says
         raise typer.Exit(ERROR) from error
+
+
+def _masking() -> Masking:
+    """What keeps the operator's secrets out of what a command says when it fails."""
+    named = {name: value for name, value in os.environ.items() if name.startswith("REPROFARM_")}
+    urls = [value for value in named.values() if "://" in value]
+    return Masking(secrets_in(urls, [value for name, value in named.items() if name.endswith("_TOKEN")], os.environ))
 
 
 def _print_error(error: ReprofarmError) -> None:
     # Line by line: an error may end with the last lines of a log.
-    lines = str(error).splitlines()[:MAX_ERROR_LINES] or [type(error).__name__]
+    lines = _masking().mask(str(error)).splitlines()[:MAX_ERROR_LINES] or [type(error).__name__]
     out = console(stderr=True)
     for number, line in enumerate(lines):
         out.print(

@@ -20,6 +20,7 @@ from scheduler.readiness import trouble_with_broker, trouble_with_database
 from scheduler.settings import Settings
 from specs.errors import PolicyError
 from specs.policy import read_policy
+from specs.secrets import masked_url
 
 HUB_SECONDS = 10.0
 BROKER_VARIABLE = "REPROFARM_BROKER_URL"
@@ -42,9 +43,9 @@ def database(settings: Settings) -> Finding:
     """The database, and whether it has this version's tables."""
     try:
         url = make_url(settings.database_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return Finding("missing", "REPROFARM_DATABASE_URL is not a URL", "for example sqlite:///var/reprofarm.db")
-    shown = url.render_as_string(hide_password=True)
+    shown = masked_url(url.render_as_string(hide_password=True))
     # Looking must not make the file.
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
         return Finding("ok", f"{shown} is not there yet; `reprofarm up` makes it")
@@ -64,17 +65,18 @@ def database(settings: Settings) -> Finding:
 def hub(settings: Settings) -> Finding:
     """The Hub that is watched."""
     endpoint = settings.hub_endpoint.rstrip("/")
+    shown = masked_url(endpoint)
     try:
         answer = httpx.get(f"{endpoint}/api/datasets", params={"limit": 1}, timeout=HUB_SECONDS, follow_redirects=True)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Finding(
             "warn",
-            f"{endpoint} does not answer ({type(error).__name__})",
+            f"{shown} does not answer ({type(error).__name__})",
             "check the network, or name another Hub in REPROFARM_HUB_ENDPOINT; the demo brings its own",
         )
     if answer.is_success:
-        return Finding("ok", endpoint)
-    return Finding("warn", f"{endpoint} answers {answer.status_code}", "correct REPROFARM_HUB_ENDPOINT, or wait")
+        return Finding("ok", shown)
+    return Finding("warn", f"{shown} answers {answer.status_code}", "correct REPROFARM_HUB_ENDPOINT, or wait")
 
 
 def hub_token(settings: Settings) -> Finding:
@@ -106,10 +108,10 @@ def evidence(settings: Settings) -> Finding:
     except Exception as error:  # noqa: BLE001 - every remote store has errors of its own
         return Finding(
             "missing",
-            f"{settings.evidence_url} cannot be written ({type(error).__name__})",
+            f"{masked_url(settings.evidence_url)} cannot be written ({type(error).__name__})",
             "correct REPROFARM_EVIDENCE_URL or its permissions; s3:// and the like need their fsspec package",
         )
-    return Finding("ok", settings.evidence_url)
+    return Finding("ok", masked_url(settings.evidence_url))
 
 
 def _makeable(folder: Path) -> Finding:

@@ -17,6 +17,7 @@ from deploy.farm.environments import Plan
 from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.ports import free_port, is_free
 from deploy.farm.processes import Processes
+from specs.secrets import masked_url
 
 DEFAULT_PORT = int(DEFAULT_API.rpartition(":")[2])
 LOOK_SECONDS = 0.5
@@ -66,7 +67,7 @@ def _port(wanted: int | None) -> int:
 
 
 def _tell(out: Console, farm: RunningFarm, var: Path) -> None:
-    out.print(f"the farm is up: API {farm.api_url}, Hub {farm.hub_url}, logs in {var / 'logs'}", soft_wrap=True)
+    out.print(f"the farm is up: API {farm.api_url}, Hub {masked_url(farm.hub_url)}, logs in {var / 'logs'}", soft_wrap=True)
     out.print("Ctrl-C stops it; work in flight is queued again at the next start")
 
 

@@ -22,6 +22,7 @@ from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from specs.policy import read_policy
+from specs.secrets import masked_url
 
 STATE_FILE = "farm.json"
 """In the farm's folder while it runs: where its API is."""
@@ -110,7 +111,7 @@ def _is_ready(api_url: str) -> bool:
 def _write_state(folder: Path, farm: RunningFarm) -> None:
     state = {
         "api": farm.api_url,
-        "hub": farm.hub_url,
+        "hub": masked_url(farm.hub_url),
         "pid": os.getpid(),
         "processes": farm.processes.pids,
         "logs": {log.name: str(log.path) for log in farm.processes.logs},

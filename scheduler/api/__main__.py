@@ -6,11 +6,13 @@ import uvicorn
 
 from scheduler.api.app import create_app
 from scheduler.settings import read_settings
+from specs.secrets import mask_logs
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings = read_settings()
+    mask_logs(settings.secrets)
     uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, server_header=False)
 
 

@@ -25,6 +25,7 @@ from scheduler.api import (
 from scheduler.api.source import Source
 from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
+from specs.secrets import mask_logs
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -52,7 +53,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 def create_app_from_environment() -> FastAPI:
     """For `uvicorn --factory`."""
-    return create_app(read_settings())
+    settings = read_settings()
+    mask_logs(settings.secrets)
+    return create_app(settings)
 
 
 @asynccontextmanager

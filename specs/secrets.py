@@ -1,0 +1,123 @@
+"""Keeps secrets out of what people read: of addresses, and of all that a process logs.
+
+Libraries put addresses, headers and arguments into their errors, so it is not enough that our own words hold no secret:
+a process says once, at its start, which values are secret, and whatever it logs afterwards is masked.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from urllib.parse import unquote, urlsplit
+
+MASK = "***"
+SHORTEST_CHARS = 6
+"""A shorter secret is not masked: it would be found in half of all words."""
+
+_JUDGE_PREFIX = "REPROFARM_JUDGE_"
+_USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_CREDENTIAL = re.compile(
+    r"([?&][^=&#\s]*(?:token|secret|password|passwd|key|signature|credential)[^=&#\s]*=)[^&#\s]*", re.I
+)
+
+
+def masked_url(url: str) -> str:
+    """An address without its user, its password and the values of credentials in its query."""
+    return _CREDENTIAL.sub(rf"\1{MASK}", _USER_INFO.sub(f"{MASK}@", url))
+
+
+def check_url(url: str) -> str:
+    """The address itself, where its parts can be told apart.
+
+    Raises:
+        ValueError: they cannot, as with a password that holds a slash; without the address, of which libraries would
+            show a part that is the password's.
+    """
+    try:
+        parsed = urlsplit(url)
+        _ = parsed.port
+    except ValueError:
+        raise ValueError("not a URL; write what is special in a password as %2F and the like") from None
+    if not parsed.scheme:
+        raise ValueError("not a URL, such as redis://:password@host:6379/0")
+    return url
+
+
+def secrets_in(urls: Iterable[str], values: Iterable[str | None], environment: Mapping[str, str]) -> frozenset[str]:
+    """All that must not be shown: passwords in addresses, secret values, and what an environment holds of both."""
+    found = {value for value in values if value}
+    proxies = (value for name, value in environment.items() if name.upper().endswith("_PROXY"))
+    for url in (*urls, *proxies):
+        try:
+            password = urlsplit(url).password
+        except ValueError:
+            continue
+        found |= {password, unquote(password)} if password else set()
+    found |= {value for name, value in environment.items() if name.startswith(_JUDGE_PREFIX)}
+    return frozenset(found)
+
+
+class Masking:
+    """Masks a set of secrets."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        # The longest first: one may be the beginning of another.
+        known = sorted({each for each in secrets if len(each) >= SHORTEST_CHARS}, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def mask(self, text: str) -> str:
+        """The text without them."""
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+    def record(self, record: logging.LogRecord) -> logging.LogRecord:
+        """A log record without them, its traceback included; as it was where it holds none."""
+        if self._pattern is None:
+            return record
+        if self._pattern.search(_message(record)):
+            record.msg = self.mask(str(record.msg))
+            if isinstance(record.args, Mapping):
+                record.args = {name: self._argument(value) for name, value in record.args.items()}
+            elif record.args:
+                record.args = tuple(self._argument(value) for value in record.args)
+        if record.exc_info and record.exc_info[0] is not None:
+            # Formatters take a text that is there already.
+            record.exc_text = self.mask("".join(traceback.format_exception(*record.exc_info)).rstrip())
+        return record
+
+    def _argument(self, value: object) -> object:
+        # Numbers stay numbers, for formats such as %d.
+        text = str(value)
+        masked = self.mask(text)
+        return value if masked == text else masked
+
+
+def mask_logs(secrets: Iterable[str]) -> Masking:
+    """Have nothing that this process logs, or dies of, show these secrets; what masks them, for other output."""
+    masking = Masking(secrets)
+    make = logging.getLogRecordFactory()
+    # Asked for again it adds, as several settings may be read in one process.
+    logging.setLogRecordFactory(lambda *given, **named: masking.record(make(*given, **named)))
+
+    def died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.stderr.write(masking.mask("".join(traceback.format_exception(kind, error, trace))))
+
+    def thread_died(hook: threading.ExceptHookArgs) -> None:
+        if hook.exc_value is not None and hook.exc_type is not SystemExit:
+            died(hook.exc_type, hook.exc_value, hook.exc_traceback)
+
+    sys.excepthook = died
+    threading.excepthook = thread_died
+    return masking
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        # A format that does not fit its arguments, which logging tells of itself.
+        return f"{record.msg} {record.args}"
