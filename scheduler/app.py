@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from celery import Celery
+from sqlalchemy.exc import DataError, NoResultFound
 
 from scheduler import collecting, dispatching, outbox, planning, reaping
 from scheduler.badges import signing_off
@@ -59,6 +60,8 @@ def _configuration() -> dict[str, Any]:
         "task_create_missing_queues": True,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
+        # It tells workers what to stop, and takes no commands itself: a worker could shut it down.
+        "worker_enable_remote_control": False,
         "timezone": "UTC",
     }
 
@@ -122,8 +125,13 @@ def take_report(body: dict[str, Any]) -> None:
 @app.task(name=DROP)
 def drop_attempt(body: dict[str, Any]) -> None:
     """Tell a worker to stop an attempt that an operator cancelled."""
-    ref = AttemptRef(reproduction_id=str(body["reproduction_id"]), attempt=int(body["attempt"]))
-    tell_to_drop(app, Stale(ref, str(body["worker"])))
+    try:
+        ref = AttemptRef(reproduction_id=str(body["reproduction_id"]), attempt=int(body["attempt"]))
+        worker = str(body["worker"])
+    except (LookupError, TypeError, ValueError) as error:
+        log.error("message refused: %s", type(error).__name__)
+        return
+    tell_to_drop(app, Stale(ref, worker))
 
 
 @app.task(name=SIGN)
@@ -133,6 +141,9 @@ def sign_verdict(body: dict[str, Any]) -> None:
         signing_off.sign(farm(), str(body["claim_id"]))
     except KeyFileError as error:
         log.error("no badge yet: %s", error)
+    except (LookupError, TypeError, ValueError, NoResultFound, DataError) as error:
+        # Somebody else's message: our own name verified claims.
+        log.error("message refused: %s", type(error).__name__)
 
 
 @app.task(name=PUBLISH)

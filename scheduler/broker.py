@@ -24,7 +24,15 @@ def queued_ids(app: Celery, queue: str) -> set[str]:
     """The ids of the messages that wait in a queue: a Redis list of kombu's envelopes, under the queue's name."""
     with Redis.from_url(app.conf.broker_url) as redis:
         envelopes: Any = redis.lrange(queue, 0, MAX_QUEUED - 1)
-    return {str(json.loads(envelope)["headers"]["id"]) for envelope in envelopes}
+    return {found for envelope in envelopes if (found := _id_in(envelope)) is not None}
+
+
+def _id_in(envelope: bytes) -> str | None:
+    # Whoever has the broker's password can put anything there, which must not stop the reaper.
+    try:
+        return str(json.loads(envelope)["headers"]["id"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def tell_to_drop(app: Celery, stale: Stale) -> None:

@@ -67,7 +67,8 @@ def _port(wanted: int | None) -> int:
 
 
 def _tell(out: Console, farm: RunningFarm, var: Path) -> None:
-    out.print(f"the farm is up: API {farm.api_url}, Hub {masked_url(farm.hub_url)}, logs in {var / 'logs'}", soft_wrap=True)
+    hub = masked_url(farm.hub_url)
+    out.print(f"the farm is up: API {farm.api_url}, Hub {hub}, logs in {var / 'logs'}", soft_wrap=True)
     out.print("Ctrl-C stops it; work in flight is queued again at the next start")
 
 

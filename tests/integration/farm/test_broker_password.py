@@ -1,0 +1,165 @@
+"""What somebody can do who has a worker's environment, all of the farm's code and the broker's password: no badge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from sqlalchemy import select
+
+import scheduler.app
+from deploy.farm.environments import Plan
+from deploy.farm.processes import Processes
+from deploy.farm.redis import start_redis
+from scheduler.app import app
+from scheduler.badges.signing import Signer
+from scheduler.broker import queued_ids
+from scheduler.comparing import SIGN
+from scheduler.database.tables import Badge, Claim, VerdictRow
+from scheduler.farm import Farm
+from scheduler.intervening import DROP
+from scheduler.machine import ClaimState
+from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
+from scheduler.settings import Settings
+from specs.messages import ATTEMPTS_ALIVE, REPORT, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
+from specs.policy import PoolRules
+from specs.verdict import Outcome
+from tests.support.databases import Databases
+from tests.support.rows import Rows, comparison, measurement
+from tests.support.scheduler import migrated_database
+
+PROJECT = Path(__file__).resolve().parents[3]
+PERIODIC = {SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY}
+WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, SIGN, DROP}
+
+BODIES: tuple[Any, ...] = (
+    *(None, [], {}, "x", 1, {"claim_id": None}, {"claim_id": "x" * 10_000}, {"claim_id": ["a"]}, {"claim_id": "a\0b"}),
+    {"reproduction_id": "x", "attempt": "many", "worker": "w"},
+    {"reproduction_id": "x" * 10_000, "attempt": -1, "worker": "\x1b[2J"},
+    {"version": 1, "worker": "w", "progress": [{"ref": {"reproduction_id": "x", "attempt": 1}, "stage": "running"}]},
+)
+
+
+@pytest.fixture
+def rows(tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rows]:
+    """A farm that waits for work: its control worker's tasks are called as messages call them."""
+    settings = Settings(
+        database_url=databases.url(tmp_path),
+        # Nothing listens there: what a task would send is refused, as with a broker that is away.
+        broker_url="memory://",
+        hub_endpoint="http://127.0.0.1:9",
+        evidence_url=f"file://{tmp_path / 'evidence'}",
+        signing_key=tmp_path / "keys" / "signing.pem",
+        retired_keys=tmp_path / "keys" / "retired",
+    )
+    Signer.create(settings.signing_key)
+    farm = Farm(settings)
+    monkeypatch.setattr(scheduler.app, "farm", lambda: farm)
+    monkeypatch.setattr(scheduler.app, "tell_to_drop", lambda *_: None)
+    monkeypatch.setattr(scheduler.app, "send", lambda *_, **__: None)
+    yield Rows(migrated_database(tmp_path, databases))
+    farm.database.engine.dispose()
+
+
+def call(task: str, *body: object) -> None:
+    app.tasks[task](*body)
+
+
+def test_these_are_all_tasks_that_the_control_queue_takes() -> None:
+    """Whoever adds one says here, and in docs/security.md, what somebody with the broker's password can do with it."""
+    assert {name for name in app.tasks if not name.startswith("celery.")} == PERIODIC | WITH_A_BODY
+
+
+def test_no_message_to_the_control_queue_makes_a_badge(rows: Rows) -> None:
+    claims = [
+        rows.claim(),
+        rows.planned(),
+        rows.running(),
+        rows.decided(Outcome.MISMATCH, found=comparison(0.9)),
+        rows.decided(Outcome.FAILED),
+        rows.claim(state=ClaimState.WITHDRAWN, live=False),
+    ]
+    for claim_id in claims:
+        call(SIGN, {"claim_id": claim_id})
+        call(SIGN, {"claim_id": claim_id, "outcome": "verified", "score": 1.0})
+        call(DROP, {"reproduction_id": claim_id, "attempt": 1, "worker": "w"})
+    for task in sorted(WITH_A_BODY):
+        for body in BODIES:
+            call(task, body)
+    with rows.database.reading() as session:
+        assert session.scalars(select(Badge)).all() == []
+        verdicts = {row.claim_id: row.outcome for row in session.scalars(select(VerdictRow))}
+    assert sorted(verdicts.values()) == ["failed", "mismatch"]
+
+
+def test_a_made_up_report_of_a_run_that_somebody_else_has_makes_no_verdict(rows: Rows) -> None:
+    claim_id = rows.running()
+    with rows.database.reading() as session:
+        run = session.get_one(Claim, claim_id).reproduction
+        assert run is not None
+        forged = Report(
+            ref=AttemptRef(reproduction_id=run.reproduction_id, attempt=run.attempt),
+            worker="thief@elsewhere",
+            model=ModelRef(model_id=run.model_id, revision=run.model_revision),
+            task=TaskRef(
+                dataset_id=run.dataset_id,
+                revision=run.dataset_revision,
+                task_id=run.task_id,
+                spec_sha256=run.spec_sha256,
+            ),
+            outcome=AttemptOutcome.COMPLETED,
+            detail="",
+            measurement=measurement(),
+            evidence={"sha256": "f" * 64, "size_bytes": 1},
+        )
+    call(REPORT, forged.encode())
+    with rows.database.reading() as session:
+        assert session.scalars(select(VerdictRow)).all() == []
+        assert session.scalars(select(Badge)).all() == []
+
+
+def test_with_a_real_workers_environment_there_is_no_key_to_find(tmp_path: Path) -> None:
+    plan = Plan(folder=tmp_path / "var", api_port=8000, operator={})
+    control = plan.environment_of_control("redis://:secret-word@127.0.0.1:1/0")
+    worker = plan.environment_of_worker(PoolRules(name="small", device="cpu", gpus=0), control)
+    code = (
+        "import json\n"
+        "from scheduler.settings import read_settings\n"
+        "from scheduler.database.session import Database\n"
+        "from scheduler.badges.signing import Signer\n"
+        "found, tried = read_settings(), {}\n"
+        "for what, act in {'sign': lambda: Signer.load(found.signing_key),\n"
+        "                  'read': lambda: Database(found.database_url).engine.connect().exec_driver_sql("
+        "'SELECT 1 FROM claim')}.items():\n"
+        "    try:\n        act()\n        tried[what] = 'done'\n"
+        "    except Exception as error:\n        tried[what] = type(error).__name__\n"
+        "print(json.dumps(tried))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**worker, "PYTHONPATH": str(PROJECT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(ended.stdout) == {"sign": "KeyFileError", "read": "OperationalError"}
+    assert "keys" not in "".join(worker.values())
+
+
+def test_rubbish_in_a_queue_does_not_blind_the_reaper(tmp_path: Path) -> None:
+    processes = Processes(tmp_path, tmp_path / "logs")
+    try:
+        url = start_redis(processes, tmp_path / "redis")
+        with Redis.from_url(url) as redis:
+            redis.rpush("pool.cpu", b"\xff", b"[]", b"{}", b"[" * 100_000, json.dumps({"headers": {"id": "a"}}))
+        broken = type("App", (), {"conf": type("Conf", (), {"broker_url": url})})
+        assert queued_ids(broken, "pool.cpu") == {"a"}
+    finally:
+        processes.stop()
