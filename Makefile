@@ -38,6 +38,12 @@ BUDGET ?= 20
 fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (some 20 of them). TESTS=FILE for a part.
 	@echo "reprofarm: fuzzing, $(BUDGET) s for each parser and message"
 	@REPROFARM_FUZZ_SECONDS=$(BUDGET) nice -n 10 $(BIN)/python -m pytest -q -n 0 --timeout 0 $(or $(TESTS),tests/fuzz)
+	@$(if $(TESTS),true,$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  { echo "reprofarm: no guided fuzzing: atheris is not installed (the extra fuzz)"; exit 0; }; \
+	  for each in yaml files token safetensors log; do \
+	    echo "reprofarm: guided fuzzing of $$each, $(BUDGET) s"; \
+	    nice -n 10 $(BIN)/python -m tests.fuzz.guided $$each $(BUDGET) > .fuzz.log 2>&1 || { cat .fuzz.log; exit 1; }; \
+	    grep executed_units .fuzz.log; done; rm -f .fuzz.log)
 
 lint: $(READY) audit  ## Format, lint, types, import contract, and advisories about dependencies.
 	@$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ from inspect_ai._eval.task.hf import HFFieldSpec, HFTask
 
 from specs.text import clean
 from workers.errors import SpecError
+from workers.parquet_sizes import check_parquet
 
 _MAX_CARD_BYTES = 4_000_000
 
@@ -36,6 +37,7 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
         SpecError: there is no such config, split or column, or there are too many rows.
     """
     _check_data_files(local.folder)
+    check_parquet(local.folder, _columns(definition.field_spec), local.max_rows, local.max_cell_bytes)
     try:
         rows = datasets.load_dataset(str(local.folder), name=definition.config, split=definition.split)
     except MemoryError:

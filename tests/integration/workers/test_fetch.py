@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,24 @@ def _head(hub: RunningHub, repo: RepoName) -> str:
     return str(ask(repo.id).sha)
 
 
+def _commit_link(hub: RunningHub, folder: Path, repo: RepoName, name: str, target: str) -> None:
+    """Commit a symbolic link, which the Hub's API does not offer and a push does."""
+    (bare,) = [each for each in folder.rglob("HEAD") if each.parent.name.startswith(repo.id.partition("/")[2])]
+
+    def git(*arguments: str, stdin: str = "") -> str:
+        environment = {**os.environ, "GIT_DIR": str(bare.parent), "GIT_INDEX_FILE": str(folder / f"index-{name}")}
+        who = {f"GIT_{role}_{what}": "eve@x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        ended = subprocess.run(
+            ["git", *arguments], env={**environment, **who}, input=stdin, capture_output=True, text=True, check=True
+        )
+        return ended.stdout.strip()
+
+    git("read-tree", "refs/heads/main")
+    git("update-index", "--add", "--cacheinfo", f"120000,{git('hash-object', '-w', '--stdin', stdin=target)},{name}")
+    commit = git("commit-tree", git("write-tree"), "-p", "refs/heads/main", "-m", "Link")
+    git("update-ref", "refs/heads/main", commit)
+
+
 def _task(dataset_id: str, revision: str) -> TaskRef:
     return TaskRef(dataset_id=dataset_id, revision=revision, task_id="capitals", spec_sha256="0" * 64)
 
@@ -52,6 +72,21 @@ def test_a_model_comes_without_its_code_and_only_once(hub: RunningHub, tmp_path:
     asked = len(hub.requests)
     assert snapshots.model(ref) == folder
     assert len(hub.requests) == asked, "what is there is not asked for again"
+
+
+def test_a_symbolic_link_in_a_repo_is_a_small_file_of_text(hub: RunningHub, tmp_path: Path) -> None:
+    repo = add_model(hub.local, "org/model")
+    data = add_benchmark(hub.local, "bench/capitals")
+    for each, name in ((repo, "tokenizer.json"), (data, "train.jsonl")):
+        # As `ln -s /etc/passwd NAME; git commit` makes it: mode 120000, and the path as content.
+        _commit_link(hub, tmp_path / "hub", each, name, "/etc/passwd")
+    snapshots = _snapshots(hub.url, tmp_path)
+    model = snapshots.model(ModelRef(model_id="org/model", revision=_head(hub, repo)))
+    dataset = snapshots.dataset(_task("bench/capitals", _head(hub, data)))
+    for file in (model / "tokenizer.json", dataset / "train.jsonl"):
+        # The client's cache has links of its own, all of them into the cache.
+        assert file.resolve().is_relative_to(tmp_path / "cache")
+        assert file.read_text() == "/etc/passwd"
 
 
 def test_each_commit_of_a_dataset_has_a_folder_of_its_own(hub: RunningHub, tmp_path: Path) -> None:

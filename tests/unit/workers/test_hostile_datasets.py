@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from inspect_ai._eval.task.hf import HFTask
 
@@ -64,6 +66,39 @@ def test_what_the_spec_names_must_be_there(tmp_path: Path, task: HFTask, words: 
 def test_too_many_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="the split has 3 rows; this worker runs up to 2"):
         check_split(_local(tmp_path, {"test.jsonl": _rows(*[{"q": "?", "a": "!"}] * 3)}, max_rows=2), _task())
+
+
+def _parquet(folder: Path, rows: int, cell: str) -> LocalDataset:
+    """A dataset of one small Parquet file, and limits of 100 bytes and two rows."""
+    local = _local(folder, {"README.md": ""}, max_rows=2)
+    table = pyarrow.table({"q": [cell] * rows, "a": ["!"] * rows, "unused": ["x" * 10_000] * rows})
+    pyarrow.parquet.write_table(table, local.folder / "test.parquet", compression="zstd")
+    return local
+
+
+@pytest.fixture
+def _never_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("it was unpacked"))
+
+
+@pytest.mark.usefixtures("_never_unpacked")
+def test_a_small_file_of_very_many_rows_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    local = _parquet(tmp_path, 1_000_000, "?")
+    assert (local.folder / "test.parquet").stat().st_size < 20_000
+    with pytest.raises(SpecError, match="hold 1000000 rows or more; this worker unpacks up to 100"):
+        check_split(local, _task())
+
+
+@pytest.mark.usefixtures("_never_unpacked")
+def test_a_small_file_with_a_huge_cell_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    local = _parquet(tmp_path, 1, "x" * 50_000_000)
+    assert (local.folder / "test.parquet").stat().st_size < 20_000
+    with pytest.raises(SpecError, match="more than 100 bytes in column q"):
+        check_split(local, _task())
+
+
+def test_a_column_that_nothing_reads_and_rows_of_other_splits_do_no_harm(tmp_path: Path) -> None:
+    check_split(_parquet(tmp_path, 2, "?"), _task())
 
 
 @pytest.mark.parametrize(
