@@ -39,12 +39,9 @@ def check_url(url: str) -> str:
             show a part that is the password's.
     """
     try:
-        parsed = urlsplit(url)
-        _ = parsed.port
+        _ = urlsplit(url).port
     except ValueError:
         raise ValueError("not a URL; write what is special in a password as %2F and the like") from None
-    if not parsed.scheme:
-        raise ValueError("not a URL, such as redis://:password@host:6379/0")
     return url
 
 

@@ -19,6 +19,7 @@ from scheduler.database.session import Database
 from scheduler.settings import Settings
 from tests.support.databases import SQLITE, Databases
 from tests.support.rows import Rows
+from tests.support.scheduler import migrated_database
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ def running_api(
     folder: Path, databases: Databases = SQLITE, *, migrated: bool = True, **settings: Any
 ) -> Iterator[RunningApi]:
     """Serve a fresh farm in `folder` until the block ends."""
+    database = migrated_database(folder, databases) if migrated else Database(databases.url(folder))
     found = Settings(
         **{
-            "database_url": databases.url(folder),
+            "database_url": database.url,
             "evidence_url": f"file://{folder / 'evidence'}",
             "signing_key": folder / "keys" / "signing.pem",
             "retired_keys": folder / "keys" / "retired",
@@ -55,9 +57,6 @@ def running_api(
             **settings,
         }
     )
-    database = Database(found.database_url)
-    if migrated:
-        database.upgrade()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)

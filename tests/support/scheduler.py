@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import select
 
@@ -49,10 +51,23 @@ class ControlPlane:
 
 
 def migrated_database(folder: Path, databases: Databases = SQLITE) -> Database:
-    """A fresh database with the farm's tables."""
-    database = Database(databases.url(folder))
+    """A fresh database with the farm's tables: a copy of one that this process migrated once, which is much quicker."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Database(databases.copy(_migrated_once(databases), folder))
+
+
+@cache
+def _migrated_once(databases: Databases) -> str:
+    folder = TemporaryDirectory(prefix="reprofarm-migrated-")
+    _KEPT.append(folder)
+    database = Database(databases.url(Path(folder.name)))
     database.upgrade()
-    return database
+    database.engine.dispose()
+    return database.url
+
+
+_KEPT: list[TemporaryDirectory[str]] = []
+"""Removed when the process ends."""
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from redis import Redis
 from sqlalchemy import select
 
@@ -27,6 +28,7 @@ from scheduler.intervening import DROP
 from scheduler.machine import ClaimState
 from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import Settings
+from specs.measurement import Evidence
 from specs.messages import ATTEMPTS_ALIVE, REPORT, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
 from specs.policy import PoolRules
 from specs.verdict import Outcome
@@ -116,7 +118,7 @@ def test_a_made_up_report_of_a_run_that_somebody_else_has_makes_no_verdict(rows:
             outcome=AttemptOutcome.COMPLETED,
             detail="",
             measurement=measurement(),
-            evidence={"sha256": "f" * 64, "size_bytes": 1},
+            evidence=Evidence(sha256="f" * 64, size_bytes=1),
         )
     call(REPORT, forged.encode())
     with rows.database.reading() as session:
@@ -159,7 +161,6 @@ def test_rubbish_in_a_queue_does_not_blind_the_reaper(tmp_path: Path) -> None:
         url = start_redis(processes, tmp_path / "redis")
         with Redis.from_url(url) as redis:
             redis.rpush("pool.cpu", b"\xff", b"[]", b"{}", b"[" * 100_000, json.dumps({"headers": {"id": "a"}}))
-        broken = type("App", (), {"conf": type("Conf", (), {"broker_url": url})})
-        assert queued_ids(broken, "pool.cpu") == {"a"}
+        assert queued_ids(Celery(broker=url), "pool.cpu") == {"a"}
     finally:
         processes.stop()

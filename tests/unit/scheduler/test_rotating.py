@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.badges import rotating
 from scheduler.badges.rotating import announce, finish, replace_revoked, retire, rotate
-from scheduler.badges.signing import KeyFileError, Signer, next_path, public_jwks, public_path
+from scheduler.badges.signing import KeyFileError, Signer, next_path, public_jwks, public_path, write_public
 from scheduler.settings import Settings
 from specs.attestation import verify
 from tests.support.attestations import attestation
@@ -83,7 +83,7 @@ def test_a_rotation_that_dies_anywhere_leaves_a_farm_that_signs_and_is_finished_
 
     with monkeypatch.context() as dying:
         # The three things that a rotation does to files.
-        dying.setattr(rotating, "write_public", counted(rotating.write_public))
+        dying.setattr(rotating, "write_public", counted(write_public))
         dying.setattr(rotating, "_move", counted(rotating._move))
         with pytest.raises(KeyboardInterrupt):
             rotate(farm)
