@@ -59,13 +59,8 @@ def new(var: Var = Path("var")) -> None:
     if signs:
         say([f"key {key_id} is made, and signs from now on: there was none"])
         return
-    say(
-        [
-            f"key {key_id} is {'made and' if made else ''} announced; `reprofarm keys rotate` has it sign".replace(
-                "  ", " "
-            )
-        ]
-    )
+    done = "made and announced" if made else "announced already"
+    say([f"key {key_id} is {done}; `reprofarm keys rotate` has it sign"])
 
 
 @app.command()
