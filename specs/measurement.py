@@ -28,6 +28,23 @@ class Evidence(Contract):
     size_bytes: Annotated[int, Field(gt=0)]
 
 
+class PartialLog(Evidence):
+    """The log of a run that was stopped before its end, stored like the evidence of a whole one."""
+
+    samples: Annotated[int, Field(gt=0, le=MAX_POPULATION)]
+    """That have all their answers in it."""
+
+
+class Resumed(Contract):
+    """What a run went on from."""
+
+    sha256: Sha256
+    """Of the partial log of an earlier attempt."""
+
+    samples: Annotated[int, Field(gt=0, le=MAX_POPULATION)]
+    """Whose answers came from there, all of them."""
+
+
 class Circumstances(Contract):
     """Everything besides the model and the spec that a re-run would have to repeat."""
 
@@ -97,6 +114,9 @@ class Measurement(Contract):
     started_at: datetime
     ended_at: datetime
     circumstances: Circumstances
+    resumed: Resumed | None = None
+    """Where an earlier attempt was stopped half way and this run went on from there, under the same circumstances: the
+    times are of the last part alone, the tokens of the whole. None for a run in one piece."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

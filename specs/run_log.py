@@ -105,6 +105,13 @@ class RunLog:
             seen.add((answer.id, answer.epoch))
             yield answer
 
+    def check_other_files(self) -> None:
+        """Read what is neither a header nor an answer, so that who unpacks it meets nothing beyond the limits."""
+        known = {"header.json", *self._answer_names()}
+        for name in self._zip.namelist():
+            if name not in known:
+                self._loaded(name)
+
     def _answer(self, name: str) -> EvalSample:
         data = self._json(name)
         fields = {field: data[field] for field in _SAMPLE_FIELDS if field in data}
@@ -116,13 +123,16 @@ class RunLog:
     def _answer_names(self) -> list[str]:
         return [name for name in self._zip.namelist() if name.startswith(_SAMPLES) and name.endswith(_JSON)]
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _loaded(self, name: str) -> Any:
         try:
-            data = json.loads(self._read(name))
+            return json.loads(self._read(name))
         except EvidenceError:
             raise
         except Exception as error:  # each decompressor has errors of its own
             raise EvidenceError(f"{clean(name, 100)} of the log cannot be read: {_said(error)}") from error
+
+    def _json(self, name: str) -> dict[str, Any]:
+        data = self._loaded(name)
         if not isinstance(data, dict):
             raise EvidenceError(f"{clean(name, 100)} of the log is not a JSON object")
         return data

@@ -52,6 +52,10 @@ class WorkerSettings(BaseSettings):
     max_cell_mib: Annotated[float, Field(gt=0)] = 16.0
     """A row in which one field of the sample is larger is not run."""
 
+    hand_back_seconds: Annotated[float, Field(gt=0)] = 25.0
+    """Told to stop, a worker closes the log of its run, stores what is finished and hands its batch back within that
+    time. Whatever stops workers must wait longer before it kills them: Kubernetes waits 30 s unless told otherwise."""
+
     @property
     def queue(self) -> str:
         """The Celery queue that this worker consumes."""
