@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +12,9 @@ from typing import Any
 import pytest
 
 from scheduler.evidence import check_evidence
-from specs.evidence import path_in_store
 from specs.measurement import Evidence, Measurement
-from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Order, Report, Stage
+from specs.messages import AttemptRef, AttemptsAlive, Order, Report, Stage
 from specs.policy import EngineRules
-from specs.sample_order import seeded_order
-from specs.stopping import JudgedClaim, Stopping
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import Heard, batch_of, bench, order, remember_snapshot, stand_in
 from workers.batch import BatchRun
@@ -105,7 +100,15 @@ def test_x(folder: Path) -> None:
     partial = handed_back["r1"].partial
     assert partial is not None
     with worker(folder, "second") as second:
-        report = work(second, [an_order(folder, 2).model_copy(update={"resume": Evidence(sha256=partial.sha256, size_bytes=partial.size_bytes)})], never).reports["r1"]
+        report = work(
+            second,
+            [
+                an_order(folder, 2).model_copy(
+                    update={"resume": Evidence(sha256=partial.sha256, size_bytes=partial.size_bytes)}
+                )
+            ],
+            never,
+        ).reports["r1"]
     print(report)
     check_evidence(f"file://{folder}/evidence", report, None)
     with worker(folder, "third") as third:
