@@ -76,7 +76,7 @@ def hand_back(session: Session, policy: Policy, reproduction: Reproduction, work
     why = f"attempt {reproduction.attempt} was handed back by worker {worker}: {detail}"
     idle = without_progress(reproduction)
     if idle and now() - idle[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
-        ever = f"handed back {len(idle)} times in {policy.run.queue_seconds:.0f} s without a sample more: {detail}"
+        ever = f"handed back {len(idle)} times in {policy.run.queue_seconds:.0f} s without an answer more: {detail}"
         _end(session, reproduction, Consequence.GIVE_UP, why, ever)
         return
     if len(idle) > IN_A_ROW:

@@ -13,7 +13,7 @@ from specs.measurement import Evidence, Measurement, PartialLog
 from specs.messages import AttemptOutcome
 
 IN_A_ROW = 3
-"""Attempts that were handed back one after the other without one more sample, before the next has to wait."""
+"""Attempts that were handed back one after the other without one more answer, before the next has to wait."""
 
 
 def keep(session: Session, reproduction: Reproduction, partial: PartialLog | None) -> None:
@@ -21,7 +21,7 @@ def keep(session: Session, reproduction: Reproduction, partial: PartialLog | Non
     if partial is not None:
         attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
         attempt.partial_sha256, attempt.partial_bytes = partial.sha256, partial.size_bytes
-        attempt.partial_samples = partial.samples
+        attempt.partial_answers = partial.answers
 
 
 def resume_of(reproduction: Reproduction) -> Evidence | None:
@@ -36,9 +36,9 @@ def resume_of(reproduction: Reproduction) -> Evidence | None:
 
 
 def without_progress(reproduction: Reproduction) -> list[Attempt]:
-    """The latest attempts, latest first, as far as they were handed back without more samples than were kept before."""
+    """The latest attempts, latest first, as far as they were handed back without more answers than were kept before."""
     attempts, idle = reproduction.attempts, []
-    kept = [attempt.partial_samples or 0 for attempt in attempts]
+    kept = [attempt.partial_answers or 0 for attempt in attempts]
     for place in reversed(range(len(attempts))):
         if attempts[place].outcome != AttemptOutcome.HANDED_BACK or kept[place] > max(kept[:place], default=0):
             break
@@ -52,7 +52,7 @@ def not_handed_back(reproduction: Reproduction, measured: Measurement) -> str | 
         return None
     for attempt in reproduction.attempts:
         if attempt.partial_sha256 == measured.resumed.sha256:
-            if attempt.partial_samples == measured.resumed.samples:
+            if attempt.partial_answers == measured.resumed.answers:
                 return None
-            return f"it went on from {measured.resumed.samples} samples, of which {attempt.partial_samples} were kept"
+            return f"it went on from {measured.resumed.answers} answers, of which {attempt.partial_answers} were kept"
     return "it went on from a log that no attempt at this reproduction left"

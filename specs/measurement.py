@@ -31,8 +31,8 @@ class Evidence(Contract):
 class PartialLog(Evidence):
     """The log of a run that was stopped before its end, stored like the evidence of a whole one."""
 
-    samples: Annotated[int, Field(gt=0, le=MAX_POPULATION)]
-    """That have all their answers in it."""
+    answers: Annotated[int, Field(gt=0, lt=2**31)]
+    """That are finished in it: for each sample, one an epoch."""
 
 
 class Resumed(Contract):
@@ -41,8 +41,11 @@ class Resumed(Contract):
     sha256: Sha256
     """Of the partial log of an earlier attempt."""
 
-    samples: Annotated[int, Field(gt=0, le=MAX_POPULATION)]
-    """Whose answers came from there, all of them."""
+    answers: Annotated[int, Field(gt=0, lt=2**31)]
+    """That came from there."""
+
+    samples: Annotated[int, Field(ge=0, le=MAX_POPULATION)]
+    """All of whose answers came from there."""
 
 
 class Circumstances(Contract):

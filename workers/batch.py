@@ -195,7 +195,7 @@ class BatchRun:
         except Exception as error:  # noqa: BLE001 - whatever keeps the log from being stored, the order is handed back
             _log.warning("a partial log was not stored", exc_info=error)
             return _Ended(AttemptOutcome.HANDED_BACK, f"{_TOLD}nothing is kept: the log was not stored: {error}")
-        partial_log = PartialLog(sha256=log.sha256, size_bytes=log.size_bytes, samples=outcome.kept_samples)
+        partial_log = PartialLog(sha256=log.sha256, size_bytes=log.size_bytes, answers=outcome.kept_answers)
         return _Ended(AttemptOutcome.HANDED_BACK, _TOLD + outcome.detail, partial=partial_log)
 
     def _model_and_engine(self, order: Order) -> tuple[Path, Engine]:

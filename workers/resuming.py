@@ -88,19 +88,19 @@ def earlier_attempt(
                 raise EvidenceError(f"its sample {answer.id} has another target than the dataset's")
             answered[answer.id] += answer.error is None
         run_log.check_other_files()
-    whole = sum(count == epochs for count in answered.values())
-    if not whole:
-        raise EvidenceError("no sample in it is finished")
-    return Earlier(log, header, Resumed(sha256=sha256, samples=whole))
+    if not answered.total():
+        raise EvidenceError("no answer in it is finished")
+    samples = sum(count == epochs for count in answered.values())
+    return Earlier(log, header, Resumed(sha256=sha256, answers=answered.total(), samples=samples))
 
 
-def finished_samples(log: Path, epochs: int) -> int:
-    """How many samples of a partial log have all their answers."""
+def finished(log: Path) -> Counter[int | str]:
+    """How many finished answers a partial log has, by sample."""
     answered: Counter[int | str] = Counter()
     with RunLog(log) as run_log:
         for answer in run_log.answers():
             answered[answer.id] += answer.error is None
-    return sum(count == epochs for count in answered.values())
+    return answered
 
 
 def _check_same(header: EvalLog, metadata: Mapping[str, Any], epochs: int) -> None:

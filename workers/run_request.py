@@ -83,5 +83,5 @@ class RunOutcome(Contract):
     log: str | None = None
     """Name of the Inspect log in the run's folder; present with a measurement, and where answers are kept."""
 
-    kept_samples: Annotated[int, Field(ge=0)] = 0
-    """Of a run that was told to stop: samples that are finished in its log."""
+    kept_answers: Annotated[int, Field(ge=0)] = 0
+    """Of a run that was told to stop: answers that are finished in its log."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ from workers.interrupting import interruptible
 from workers.judges import judge_models, who_judged
 from workers.measure import Plan, measure, sample_errors
 from workers.progress import ProgressFile, seed_each_epoch, watch
-from workers.resuming import RESUMED, Earlier, earlier_attempt, finished_samples
+from workers.resuming import RESUMED, Earlier, earlier_attempt, finished
 from workers.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.spec_file import load_task
 from workers.stopping import StopWhenSure
@@ -162,12 +163,16 @@ def _prepare(request: RunRequest) -> _Prepared:
 
 def _stopped(log: _Log | None, prepared: _Prepared, folder: Path) -> RunOutcome:
     """The outcome of a run that was told to stop: what of it can be gone on from."""
-    kept = finished_samples(log.file, prepared.canonical.population.epochs) if log is not None else 0
-    words = f"{kept} of {len(prepared.sample_ids)} samples are kept"
+    kept = finished(log.file) if log is not None else Counter[int | str]()
+    epochs = prepared.canonical.population.epochs
+    whole = sum(count == epochs for count in kept.values())
+    words = f"{whole} of {len(prepared.sample_ids)} samples are kept"
+    if kept.total() > whole * epochs:
+        words += f", and {kept.total() - whole * epochs} answers to others"
     if prepared.started_over:
         words += f"; it had {prepared.started_over}"
-    name = str(log.file.relative_to(folder)) if log is not None and kept else None
-    return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words, log=name, kept_samples=kept)
+    name = str(log.file.relative_to(folder)) if log is not None and kept.total() else None
+    return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words, log=name, kept_answers=kept.total())
 
 
 def _end_stuck(folder: Path, words: str) -> NoReturn:

@@ -355,7 +355,7 @@ class Attempt(Table):
     """Of the log that was kept of it when it was handed back half way; None where none was."""
 
     partial_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    partial_samples: Mapped[int | None]
+    partial_answers: Mapped[int | None]
     """Finished in that log, as the worker said."""
 
     reproduction: Mapped[Reproduction] = relationship(back_populates="attempts")

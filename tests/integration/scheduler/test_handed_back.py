@@ -39,8 +39,8 @@ tasks:
     solvers: [{name: generate}]
     scorers: [{name: includes}]
 """
-KEPT = PartialLog(sha256="ab" * 32, size_bytes=4000, samples=120)
-MORE = PartialLog(sha256="cd" * 32, size_bytes=6000, samples=200)
+KEPT = PartialLog(sha256="ab" * 32, size_bytes=4000, answers=120)
+MORE = PartialLog(sha256="cd" * 32, size_bytes=6000, answers=200)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_it_is_queued_again_at_once_uses_up_nothing_and_says_why(farm: ControlPl
         event = session.scalars(select(Event).where(Event.why == found.reason)).one()
         attempt = session.get_one(Attempt, (found.reproduction_id, 1))
     assert (event.actor, event.what) == ("worker:w1", "queued")
-    assert (attempt.outcome, attempt.worker, attempt.partial_samples) == ("handed_back", "w1", 120)
+    assert (attempt.outcome, attempt.worker, attempt.partial_answers) == ("handed_back", "w1", 120)
 
 
 def test_the_next_attempt_is_told_what_to_go_on_from(farm: ControlPlane) -> None:
@@ -155,16 +155,16 @@ def test_one_that_comes_back_and_gets_nowhere_waits_ever_longer_and_ends(farm: C
         session.execute(update(Attempt).values(dispatched_at=long_ago))
     handed_back(farm)
     assert reproduction(farm).state == ReproductionState.FAILED
-    assert "without a sample more" in farm.claims()[0].reason
+    assert "without an answer more" in farm.claims()[0].reason
 
 
 @pytest.mark.parametrize(
     ("said", "refused"),
     [
         (None, None),
-        (Resumed(sha256=KEPT.sha256, samples=120), None),
-        (Resumed(sha256=MORE.sha256, samples=120), "a log that no attempt at this reproduction left"),
-        (Resumed(sha256=KEPT.sha256, samples=119), "119 samples, of which 120 were kept"),
+        (Resumed(sha256=KEPT.sha256, answers=120, samples=120), None),
+        (Resumed(sha256=MORE.sha256, answers=120, samples=120), "a log that no attempt at this reproduction left"),
+        (Resumed(sha256=KEPT.sha256, answers=119, samples=119), "119 answers, of which 120 were kept"),
     ],
 )
 def test_a_run_may_only_go_on_from_what_was_handed_back(
