@@ -162,7 +162,7 @@ def _not_as_ordered(reproduction: Reproduction, message: Report) -> str | None:
     for name, wanted, found in ordered:
         if wanted != found:
             return f"its {name} is {found!r}, ordered was {wanted!r}"
-    return resuming.not_handed_back(reproduction, measured) if measured is not None else None
+    return resuming.not_handed_back(reproduction, measured.resumed) if measured is not None else None
 
 
 def _samples_due(reproduction: Reproduction, measured: Measurement) -> int:

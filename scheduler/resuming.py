@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Attempt, Reproduction
-from specs.measurement import Evidence, Measurement, PartialLog
+from specs.measurement import Evidence, PartialLog, Resumed
 from specs.messages import AttemptOutcome
 
 IN_A_ROW = 3
@@ -46,13 +46,13 @@ def without_progress(reproduction: Reproduction) -> list[Attempt]:
     return idle
 
 
-def not_handed_back(reproduction: Reproduction, measured: Measurement) -> str | None:
+def not_handed_back(reproduction: Reproduction, resumed: Resumed | None) -> str | None:
     """Why no attempt at this reproduction left what its last says that it went on from; None where one did."""
-    if measured.resumed is None:
+    if resumed is None:
         return None
     for attempt in reproduction.attempts:
-        if attempt.partial_sha256 == measured.resumed.sha256:
-            if attempt.partial_answers == measured.resumed.answers:
+        if attempt.partial_sha256 == resumed.sha256:
+            if attempt.partial_answers == resumed.answers:
                 return None
-            return f"it went on from {measured.resumed.answers} answers, of which {attempt.partial_answers} were kept"
+            return f"it went on from {resumed.answers} answers, of which {attempt.partial_answers} were kept"
     return "it went on from a log that no attempt at this reproduction left"

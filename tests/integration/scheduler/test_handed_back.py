@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -16,7 +15,7 @@ from scheduler.database.tables import Attempt, Event, OutboxRow, Reproduction, n
 from scheduler.dispatching import dispatch
 from scheduler.machine import ReproductionState
 from scheduler.resuming import IN_A_ROW, not_handed_back
-from specs.measurement import Measurement, PartialLog, Resumed
+from specs.measurement import PartialLog, Resumed
 from specs.messages import (
     RUN_BATCH,
     AttemptOutcome,
@@ -171,7 +170,6 @@ def test_a_run_may_only_go_on_from_what_was_handed_back(
     farm: ControlPlane, said: Resumed | None, refused: str | None
 ) -> None:
     handed_back(farm, KEPT)
-    measured: Any = Measurement.model_construct(resumed=said)
     with farm.database.reading() as session:
-        found = not_handed_back(session.scalars(select(Reproduction)).one(), measured)
+        found = not_handed_back(session.scalars(select(Reproduction)).one(), said)
     assert found is None if refused is None else refused in str(found)

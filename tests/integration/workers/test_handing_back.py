@@ -41,7 +41,7 @@ from workers.handing_back import HandingBack, StopMark
 from workers.resuming import RESUMED, earlier_attempt
 
 SEED, EPOCHS, N = 5, 2, 80
-ORDER = seeded_order(range(1, N + 1), SEED)
+ORDER: list[int] = seeded_order(range(1, N + 1), SEED)
 DONE, AT_ONCE = 12, 4
 """Samples that the first worker's engine answers, the others keep it busy for an hour; and requests at once."""
 
@@ -197,7 +197,7 @@ def test_it_measures_what_an_uninterrupted_run_would_have(story: Story) -> None:
     assert decider.settled
     assert DONE < decider.seen < N
     assert measured.sample_ids == tuple(ORDER[: decider.seen])
-    assert measured.sample_scores == tuple(SCORES[number] for number in measured.sample_ids)
+    assert measured.sample_scores == tuple(SCORES[number] for number in ORDER[: decider.seen])
     assert measured.resumed is not None
     assert (measured.resumed.sha256, measured.resumed.answers) == (story.partial.sha256, DONE - 1)
 
