@@ -7,7 +7,9 @@ itself loads the task from the registry by a name in the log, and ours is made h
 
 from __future__ import annotations
 
+import json
 import secrets
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any
 
 from inspect_ai import Task
 from inspect_ai._eval.task.task import PreviousTask
-from inspect_ai.dataset import MemoryDataset
+from inspect_ai._util.zipfile import zipfile_compress_kwargs
 from inspect_ai.log import EvalLog, EvalLogInfo, EvalSample
 
 from specs.errors import EvidenceError
@@ -33,13 +35,16 @@ class Earlier:
     """An earlier attempt whose answers count for this one too."""
 
     log: Path
+    """With the answers that are taken over and no others: an answer that is asked again must not be in it, as Inspect
+    would leave both in the log of this run."""
+
     header: EvalLog
     resumed: Resumed
 
     def answers(self) -> Iterator[EvalSample]:
         """Those that are taken over."""
         with RunLog(self.log) as log:
-            yield from (answer for answer in log.answers() if answer.error is None)
+            yield from log.answers()
 
     def as_previous(self, task: Task) -> PreviousTask:
         """What Inspect wants for running a task on from there. Of the log's own words, nothing names a file to it."""
@@ -59,39 +64,51 @@ class Earlier:
         )
 
 
-def earlier_attempt(
-    log: Path, sha256: str, metadata: Mapping[str, Any], dataset: MemoryDataset, epochs: int
-) -> Earlier:
+@dataclass(frozen=True)
+class Wanted:
+    """What a partial log must be of."""
+
+    metadata: Mapping[str, Any]
+    """What this run's own log will say of it."""
+
+    targets: Mapping[int | str, str | list[str]]
+    """Of the samples that are to be run, by id."""
+
+    epochs: int
+
+
+def earlier_attempt(log: Path, sha256: str, wanted: Wanted, kept: Path) -> Earlier:
     """The earlier attempt in `log`, where it is one of this very measurement.
 
     Args:
         log: a partial log, whose digest was checked.
         sha256: that digest.
-        metadata: what this run's own log will say of it.
-        dataset: this run's samples, with ids, shuffled choices and limit applied.
-        epochs: how often each is answered.
+        wanted: what it must be of.
+        kept: where to write a log with what is taken over.
 
     Raises:
         EvidenceError: it is not, or cannot be read; says why.
     """
-    targets = {sample.id: sample.target for sample in dataset.samples}
     answered: Counter[int | str] = Counter()
-    with RunLog(log) as run_log:
+    keys = set()
+    with RunLog(log) as run_log, zipfile.ZipFile(kept, "w", **zipfile_compress_kwargs) as copy:
         header = run_log.header()
         if header.status != "cancelled" or header.invalidated:
             raise EvidenceError(f"it is of a run of status {header.status}, not of one that was stopped")
-        _check_same(header, metadata, epochs)
-        for answer in run_log.answers():
-            if answer.id not in targets or not 1 <= answer.epoch <= epochs:
+        _check_same(header, wanted)
+        for content, answer in run_log.whole_answers():
+            if answer.id not in wanted.targets or not 1 <= answer.epoch <= wanted.epochs:
                 raise EvidenceError(f"it holds sample {clean(str(answer.id), 60)}, which is none of this run")
-            if answer.target != targets[answer.id]:
+            if answer.target != wanted.targets[answer.id]:
                 raise EvidenceError(f"its sample {answer.id} has another target than the dataset's")
-            answered[answer.id] += answer.error is None
-        run_log.check_other_files()
-    if not answered.total():
-        raise EvidenceError("no answer in it is finished")
-    samples = sum(count == epochs for count in answered.values())
-    return Earlier(log, header, Resumed(sha256=sha256, answers=answered.total(), samples=samples))
+            if answer.error is None:
+                # By the name that Inspect looks for, whatever it was called.
+                copy.writestr(f"samples/{answer.id}_epoch_{answer.epoch}.json", content)
+                answered[answer.id] += 1
+                keys.add((answer.id, answer.epoch))
+        copy.writestr("summaries.json", json.dumps(_summaries_of(run_log, keys)))
+    samples = sum(count == wanted.epochs for count in answered.values())
+    return Earlier(kept, header, Resumed(sha256=sha256, answers=len(keys), samples=samples))
 
 
 def finished(log: Path) -> Counter[int | str]:
@@ -103,18 +120,31 @@ def finished(log: Path) -> Counter[int | str]:
     return answered
 
 
-def _check_same(header: EvalLog, metadata: Mapping[str, Any], epochs: int) -> None:
+def _summaries_of(log: RunLog, keys: set[tuple[int | str, int]]) -> list[dict[str, Any]]:
+    """What the log says in short of the answers that are taken over; Inspect takes over those that have a summary."""
+    kept = {
+        (each["id"], each["epoch"]): each
+        for each in log.summaries()
+        if isinstance(each, dict)
+        and isinstance(each.get("id"), int | str)
+        and isinstance(each.get("epoch"), int)
+        and (each["id"], each["epoch"]) in keys
+    }
+    if not keys or len(kept) != len(keys):
+        raise EvidenceError("no answer in it is finished" if not keys else "its summaries lack answers that it holds")
+    return list(kept.values())
+
+
+def _check_same(header: EvalLog, wanted: Wanted) -> None:
     """Answers from other circumstances would make another measurement of which nobody knows what it measured."""
     said = header.eval.metadata or {}
-    for name, wanted in metadata.items():
+    for name, value in wanted.metadata.items():
         found = said.get(name)
-        if found == wanted:
+        if found == value:
             continue
-        if isinstance(found, dict) and isinstance(wanted, dict):
-            keys = [key for key in wanted if found.get(key) != wanted[key]] or sorted(
-                map(str, set(found) - set(wanted))
-            )
+        if isinstance(found, dict) and isinstance(value, dict):
+            keys = [key for key in value if found.get(key) != value[key]] or sorted(map(str, set(found) - set(value)))
             name = ", ".join(key.replace("_", " ") for key in keys)  # noqa: PLW2901 - the narrower name
         raise EvidenceError(f"it was made with another {clean(name, 200)}")
-    if (header.eval.config.epochs or 1) != epochs:
+    if (header.eval.config.epochs or 1) != wanted.epochs:
         raise EvidenceError("it was made with another number of epochs")

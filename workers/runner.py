@@ -24,7 +24,6 @@ from typing import Any, NoReturn
 import inspect_ai
 from inspect_ai import Task, task_with
 from inspect_ai._eval.task.task import PreviousTask
-from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import Model, get_model
 
 from specs.errors import EvidenceError
@@ -45,7 +44,7 @@ from workers.interrupting import interruptible
 from workers.judges import judge_models, who_judged
 from workers.measure import Plan, measure, sample_errors
 from workers.progress import ProgressFile, seed_each_epoch, watch
-from workers.resuming import RESUMED, Earlier, earlier_attempt, finished
+from workers.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.spec_file import load_task
 from workers.stopping import StopWhenSure
@@ -151,10 +150,12 @@ def _prepare(request: RunRequest) -> _Prepared:
     }
     earlier, started_over = None, request.started_over
     if request.earlier is not None:
-        planned = MemoryDataset(list(canonical.task.dataset)[: order.sample_limit])
+        planned = list(canonical.task.dataset)[: order.sample_limit]
+        targets = {sample.id: sample.target for sample in planned if sample.id is not None}
+        log = Path(request.earlier.file)
+        wanted = Wanted(metadata, targets, canonical.population.epochs)
         try:
-            log = Path(request.earlier.file)
-            earlier = earlier_attempt(log, request.earlier.sha256, metadata, planned, canonical.population.epochs)
+            earlier = earlier_attempt(log, request.earlier.sha256, wanted, log.with_name("kept.eval"))
             metadata[RESUMED] = earlier.resumed.model_dump()
         except EvidenceError as error:
             started_over = f"{STARTED_OVER}{error}"

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalSample, read_eval_log
 
 from deploy.farm.processes import Processes
@@ -26,7 +26,7 @@ from scheduler.evidence import check_evidence
 from specs.decision import population_of
 from specs.errors import EvidenceError
 from specs.evidence import path_in_store
-from specs.measurement import Evidence, PartialLog
+from specs.measurement import Evidence, PartialLog, Resumed
 from specs.messages import AttemptOutcome, AttemptRef, Order, Report
 from specs.policy import EngineRules
 from specs.run_log import RunLog
@@ -38,7 +38,7 @@ from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.evidence import fetch
 from workers.handing_back import HandingBack, StopMark
-from workers.resuming import RESUMED, earlier_attempt
+from workers.resuming import RESUMED, Wanted, earlier_attempt
 
 SEED, EPOCHS, N = 5, 2, 80
 ORDER: list[int] = seeded_order(range(1, N + 1), SEED)
@@ -254,19 +254,17 @@ def metadata_of(story: Story) -> dict[str, Any]:
         return dict(log.header().eval.metadata or {})
 
 
-def dataset(targets: Mapping[int, str] | None = None) -> MemoryDataset:
-    changed = targets or {}
-    return MemoryDataset(
-        [
-            Sample(id=number, input="?", target=changed.get(number, ROWS[number - 1]["answer"]))
-            for number in range(1, N + 1)
-        ]
-    )
+def taken_over(story: Story, log: Path | None = None, **changes: Any) -> Resumed:
+    """What a run that wants the long one, but for these changes, takes over from a log."""
+    targets: dict[int | str, str | list[str]] = {number: ROWS[number - 1]["answer"] for number in ORDER}
+    wanted = Wanted(**{"metadata": metadata_of(story), "targets": targets, "epochs": EPOCHS, **changes})
+    with tempfile.TemporaryDirectory() as folder:
+        return earlier_attempt(log or story.log(story.partial), "ab" * 32, wanted, Path(folder) / "kept").resumed
 
 
 def test_a_partial_log_of_the_same_measurement_is_gone_on_from(story: Story) -> None:
-    found = earlier_attempt(story.log(story.partial), "ab" * 32, metadata_of(story), dataset(), EPOCHS)
-    assert (found.resumed.answers, found.resumed.samples) == (DONE - 1, 0)
+    found = taken_over(story)
+    assert (found.answers, found.samples) == (DONE - 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -285,21 +283,18 @@ def test_a_partial_log_of_something_else_is_not(story: Story, name: str, value: 
     metadata = metadata_of(story)
     metadata[name] = {**metadata[name], **value} if isinstance(value, dict) else value
     with pytest.raises(EvidenceError, match=said):
-        earlier_attempt(story.log(story.partial), "ab" * 32, metadata, dataset(), EPOCHS)
+        taken_over(story, metadata=metadata)
 
 
 def test_a_partial_log_of_other_samples_epochs_or_of_a_whole_run_is_not(story: Story) -> None:
-    metadata, log = metadata_of(story), story.log(story.partial)
-    answered = next(iter(answers(log)))[0]
     with pytest.raises(EvidenceError, match="another target"):
-        earlier_attempt(log, "ab" * 32, metadata, dataset({answered: "forged"}), EPOCHS)
+        taken_over(story, targets=dict.fromkeys(ORDER, "forged"))
     with pytest.raises(EvidenceError, match="none of this run"):
-        earlier_attempt(log, "ab" * 32, metadata, MemoryDataset([Sample(id=9999, input="?")]), EPOCHS)
+        taken_over(story, targets={9999: "yes"})
     with pytest.raises(EvidenceError, match="number of epochs"):
-        earlier_attempt(log, "ab" * 32, metadata, dataset(), 3)
-    whole = story.log(story.report("long", 2).evidence)
+        taken_over(story, epochs=3)
     with pytest.raises(EvidenceError, match="not of one that was stopped"):
-        earlier_attempt(whole, "ab" * 32, metadata, dataset(), EPOCHS)
+        taken_over(story, story.log(story.report("long", 2).evidence))
 
 
 def test_a_partial_log_with_one_changed_byte_or_one_too_many_is_not_fetched(story: Story, tmp_path: Path) -> None:
@@ -322,5 +317,5 @@ def test_a_partial_log_that_is_cut_short_is_not_read(story: Story, tmp_path: Pat
     cut = tmp_path / "cut.eval"
     cut.write_bytes(story.log(story.partial).read_bytes()[:-200])
     with pytest.raises(EvidenceError, match="not a ZIP"):
-        earlier_attempt(cut, "ab" * 32, metadata_of(story), dataset(), EPOCHS)
+        taken_over(story, cut)
     assert RESUMED not in metadata_of(story)
