@@ -49,9 +49,11 @@ class Drained:
             REPROFARM_WORKER_CACHE_FOLDER=str(self.folder / "cache"),
             REPROFARM_WORKER_STATE_FOLDER=str(self.folder / name),
             REPROFARM_WORKER_HUB_ENDPOINT="http://127.0.0.1:9",
+            # A busy machine takes many times as long as an idle one to close a log.
+            REPROFARM_WORKER_HAND_BACK_SECONDS=str(PATIENCE_SECONDS),
         )
         command = [sys.executable, "-m", "celery", "-A", f"{name}_app", "worker", "--hostname", f"{name}@farm"]
-        process = Process(name, [*command, "-Q", QUEUE, "-l", "INFO"], environment, grace_seconds=60.0)
+        process = Process(name, [*command, "-Q", QUEUE, "-l", "INFO"], environment, PATIENCE_SECONDS)
         self.processes.start(process)
 
     def send(self, batch: RunBatch) -> None:
