@@ -59,8 +59,7 @@ def running_farm(plan: Plan, processes: Processes) -> Iterator[RunningFarm]:
             yield farm
         finally:
             (plan.folder / STATE_FILE).unlink(missing_ok=True)
-            settings = settings_in(plan.environment_of_control(""))
-            stop_in_order(processes, redis.NAME, lambda: nothing_runs(settings.database_url))
+            stop_in_order(processes, redis.NAME, lambda: nothing_runs(_database_url(plan)))
 
 
 def _start(plan: Plan, processes: Processes) -> RunningFarm:
@@ -89,6 +88,10 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
         processes.start(Process(f"{WORKER_PREFIX}{pool.name}", command, environment, grace_seconds))
     processes.wait_until(f"the API at {plan.api_url}", lambda: _is_ready(plan.api_url), API_START_SECONDS)
     return RunningFarm(plan.api_url, settings.hub_endpoint, processes)
+
+
+def _database_url(plan: Plan) -> str:
+    return settings_in(plan.environment_of_control("")).database_url
 
 
 def _prepare(settings: Settings) -> None:
