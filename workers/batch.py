@@ -28,6 +28,7 @@ from workers.workbench import Workbench
 
 _MAX_DETAIL_CHARS = 8000
 _MAX_TAIL_CHARS = 2000
+_OURS = (AttemptOutcome.ENGINE_FAILED, AttemptOutcome.WORKER_FAILED)
 _TOLD = "it was told to stop; "
 _WAITED = "this one waited behind others of its batch"
 _NONE_BEGUN = "no sample was begun"
@@ -109,6 +110,9 @@ class BatchRun:
     def _report(self, order: Order, ended: _Ended) -> None:
         if self._left.pop(order.ref, None) is None:
             return
+        if ended.outcome in _OURS and self._handing_back.is_due:
+            # A node that goes down may take the engine before it takes the worker.
+            ended = _Ended(AttemptOutcome.HANDED_BACK, f"{_TOLD}nothing is kept: {ended.detail}")
         _log.info("%s, attempt %d: %s", order.ref.reproduction_id, order.ref.attempt, ended.outcome)
         self._messenger.report(
             Report(
