@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.machine import ReproductionState
 from specs.budget import BudgetLimits, BudgetRules
 from specs.cost import Estimate, gpu_seconds, start_gpu_seconds
@@ -80,9 +80,18 @@ def settle(reproduction: Reproduction) -> None:
     if reproduction.state == ReproductionState.COMPLETED and reproduction.measurement is not None:
         start, end = (datetime.fromisoformat(reproduction.measurement[name]) for name in ("started_at", "ended_at"))
         took, gpus = max((end - start).total_seconds(), 0.0), reproduction.settings.get("gpus", 0)
+        if reproduction.measurement.get("resumed"):
+            # Its times are those of the last part; the parts before it held the GPUs too.
+            took += sum(_held_seconds(attempt) for attempt in reproduction.attempts if attempt.partial_sha256)
         reproduction.gpu_seconds = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(took, gpus)
     elif reproduction.state == ReproductionState.CANCELLED and reproduction.attempt == 0:
         reproduction.gpu_seconds = None
+
+
+def _held_seconds(attempt: Attempt) -> float:
+    if attempt.started_at is None or attempt.ended_at is None:
+        return 0.0
+    return max((attempt.ended_at - attempt.started_at).total_seconds(), 0.0)
 
 
 def _over_a_limit(

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from scheduler import noise
+from scheduler import noise, resuming
 from scheduler.admission import RunSettings
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
-from scheduler.ending import close, end_attempt
+from scheduler.ending import close, end_attempt, hand_back
 from scheduler.evidence import check_evidence
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import add_event, move_reproduction
@@ -66,7 +66,10 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
         if trouble is not None:
             end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
         elif message.measurement is not None and message.evidence is not None:
-            _complete(session, reproduction, message.measurement, message.evidence)
+            _complete(session, reproduction, message.measurement, message.evidence, _shown(message.detail))
+        elif message.outcome is AttemptOutcome.HANDED_BACK:
+            resuming.keep(session, reproduction, message.partial)
+            hand_back(session, policy, reproduction, message.worker, _shown(message.detail))
         else:
             end_attempt(
                 session,
@@ -78,8 +81,10 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
             )
 
 
-def _complete(session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence) -> None:
-    attempt = close(session, reproduction, AttemptOutcome.COMPLETED, "")
+def _complete(
+    session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence, detail: str
+) -> None:
+    attempt = close(session, reproduction, AttemptOutcome.COMPLETED, detail)
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
     attempt.score = measurement.score
@@ -87,6 +92,8 @@ def _complete(session: Session, reproduction: Reproduction, measurement: Measure
     reproduction.complete = len(measurement.sample_ids) == measurement.population
     reproduction.evidence_sha256, reproduction.evidence_bytes = evidence.sha256, evidence.size_bytes
     why = f"{len(measurement.scored)} of {measurement.population} samples scored"
+    if measurement.resumed is not None:
+        why += f", {measurement.resumed.samples} of them by an earlier attempt"
     move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
     noise.record(session, reproduction)
     for claim in reproduction.claims:
@@ -155,7 +162,7 @@ def _not_as_ordered(reproduction: Reproduction, message: Report) -> str | None:
     for name, wanted, found in ordered:
         if wanted != found:
             return f"its {name} is {found!r}, ordered was {wanted!r}"
-    return None
+    return resuming.not_handed_back(reproduction, measured.resumed) if measured is not None else None
 
 
 def _samples_due(reproduction: Reproduction, measured: Measurement) -> int:

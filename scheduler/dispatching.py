@@ -17,6 +17,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
 from scheduler.machine import ReproductionState
 from scheduler.record import move_reproduction
+from scheduler.resuming import resume_of
 from specs.messages import RUN_BATCH, AttemptRef, ModelRef, Order, RunBatch, TaskRef
 from specs.policy import Policy, PoolRules
 
@@ -121,4 +122,5 @@ def _order(reproduction: Reproduction, policy: Policy) -> Order:
         judges=settings.judges,
         stall_seconds=policy.run.stall_seconds,
         deadline_seconds=policy.run.deadline_seconds,
+        resume=resume_of(reproduction),
     )

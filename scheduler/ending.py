@@ -12,6 +12,7 @@ from scheduler.admission import RunSettings
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
+from scheduler.resuming import IN_A_ROW, without_progress
 from scheduler.retrying import (
     CONSEQUENCES,
     LONGEST_RETRY_SECONDS,
@@ -63,6 +64,26 @@ def end_attempt(
         _smaller(session, policy, reproduction, detail)
     else:
         _end(session, reproduction, consequence, why, f"{outcome}: {detail}")
+
+
+def hand_back(session: Session, policy: Policy, reproduction: Reproduction, worker: str, detail: str) -> None:
+    """End the current attempt, which its worker gives back as it was told to stop: again at once, and nobody's failure.
+
+    One that comes back again and again and gets nowhere has to wait ever longer, and ends after `queue_seconds`.
+    """
+    attempt = close(session, reproduction, AttemptOutcome.HANDED_BACK, detail)
+    attempt.worker = worker
+    why = f"attempt {reproduction.attempt} was handed back by worker {worker}: {detail}"
+    idle = without_progress(reproduction)
+    if idle and now() - idle[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
+        ever = f"handed back {len(idle)} times in {policy.run.queue_seconds:.0f} s without an answer more: {detail}"
+        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
+        return
+    if len(idle) > IN_A_ROW:
+        _again(session, reproduction, why, retry_delay_seconds(len(idle) - IN_A_ROW))
+        return
+    move_reproduction(session, reproduction, ReproductionState.QUEUED, why, f"worker:{worker}")
+    reproduction.not_before = None
 
 
 def give_up(session: Session, reproduction: Reproduction, why: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from fsspec.core import url_to_fs
 from inspect_ai.log import EvalLog
@@ -17,7 +18,7 @@ from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, 
 
 from specs.errors import EvidenceError
 from specs.evidence import path_in_store
-from specs.measurement import Evidence, Measurement
+from specs.measurement import Evidence, Measurement, Resumed
 from specs.messages import Report
 from specs.run_log import RunLog
 from specs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
@@ -41,7 +42,8 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
     2. The store under `evidence_url` holds that log: its size and its SHA-256 are those of the report.
     3. It is an Inspect log within limits, of a run that succeeded and was not declared invalid.
     4. By its own account it ran the model, the task, the seed, the sampling settings, the epochs and the dataset size
-       that the report states, and was to stop by what was ordered, `stopping`: so anyone can judge it again.
+       that the report states, went on from the partial log that the report names, if any, and was to stop by what was
+       ordered, `stopping`: so anyone can judge it again.
     5. The samples that count are the first of all in the order that the seed gives.
     6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers and
        of samples that do not count, are those of the report.
@@ -120,14 +122,19 @@ def _check_header(header: EvalLog, report: Report, measured: Measurement, stoppi
         ("sampling settings", said.get("generation"), ran.generation.model_dump(mode="json")),
         ("number of epochs", header.eval.config.epochs or 1, ran.epochs),
         ("number of samples in the dataset", header.eval.dataset.samples, measured.population),
+        ("earlier attempt that it went on from", said.get("resumed"), _as_json(measured.resumed)),
         ("first scorer", next(iter(scorers), None), measured.scorer),
         ("list of further scorers", sorted(scorers[1:]), sorted(measured.other_scorers)),
     ):
         if in_log != in_report:
             raise EvidenceError(f"the log's {what} is {_shown(in_log)}; the report says {_shown(in_report)}")
-    if said.get("stopping") != (stopping.model_dump(mode="json") if stopping is not None else None):
+    if said.get("stopping") != _as_json(stopping):
         raise EvidenceError("the log does not state that it was to stop by what was ordered")
     return scorers
+
+
+def _as_json(stated: Resumed | Stopping | None) -> dict[str, Any] | None:
+    return stated.model_dump(mode="json") if stated is not None else None
 
 
 def _check_order(measured: Measurement) -> None:

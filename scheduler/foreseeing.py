@@ -79,6 +79,8 @@ def earlier_costs(
             Reproduction.pool == pool,
             Reproduction.state == ReproductionState.COMPLETED,
             measured.is_not(None),
+            # The times of one that went on from an earlier attempt are those of its last part alone.
+            measured["resumed"]["samples"].as_integer().is_(None),
         )
         .order_by(Reproduction.since.desc())
         .limit(COSTS_READ)

@@ -51,6 +51,8 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.TIMED_OUT: Consequence.GIVE_UP,
     AttemptOutcome.CANCELLED: Consequence.NOTHING,
     AttemptOutcome.WORKER_FAILED: Consequence.RETRY,
+    # Reports of it go another way, which has no pause: scheduler/ending.py, `hand_back`.
+    AttemptOutcome.HANDED_BACK: Consequence.WAIT,
     AttemptOutcome.LOST: Consequence.RETRY,
     AttemptOutcome.INTERRUPTED: Consequence.WAIT,
 }

@@ -28,6 +28,26 @@ class Evidence(Contract):
     size_bytes: Annotated[int, Field(gt=0)]
 
 
+class PartialLog(Evidence):
+    """The log of a run that was stopped before its end, stored like the evidence of a whole one."""
+
+    answers: Annotated[int, Field(gt=0, lt=2**31)]
+    """That are finished in it: for each sample, one an epoch."""
+
+
+class Resumed(Contract):
+    """What a run went on from."""
+
+    sha256: Sha256
+    """Of the partial log of an earlier attempt."""
+
+    answers: Annotated[int, Field(gt=0, lt=2**31)]
+    """That came from there."""
+
+    samples: Annotated[int, Field(ge=0, le=MAX_POPULATION)]
+    """All of whose answers came from there."""
+
+
 class Circumstances(Contract):
     """Everything besides the model and the spec that a re-run would have to repeat."""
 
@@ -97,6 +117,9 @@ class Measurement(Contract):
     started_at: datetime
     ended_at: datetime
     circumstances: Circumstances
+    resumed: Resumed | None = None
+    """Where an earlier attempt was stopped half way and this run went on from there, under the same circumstances: the
+    times are of the last part alone, the tokens of the whole. None for a run in one piece."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

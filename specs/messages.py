@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from specs.errors import MessageError
 from specs.generation import GenerationSettings
-from specs.measurement import CommitId, Evidence, Measurement, Sha256
+from specs.measurement import CommitId, Evidence, Measurement, PartialLog, Sha256
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint
 from specs.stopping import Stopping
@@ -128,6 +128,8 @@ class Order(Contract):
 
     stall_seconds: float
     deadline_seconds: float
+    resume: Evidence | None = None
+    """The partial log of an earlier attempt, to go on from where that can be used. None starts at the beginning."""
 
 
 class RunBatch(Message):
@@ -205,6 +207,9 @@ class AttemptOutcome(StrEnum):
     WORKER_FAILED = "worker_failed"
     """Anything else that went wrong in the worker: our fault."""
 
+    HANDED_BACK = "handed_back"
+    """The worker was told to stop, as when its node is drained. Nobody's failure; what it finished may be kept."""
+
     LOST = "lost"
     """Never reported by a worker: what the reaper says of an attempt whose lease ran out."""
 
@@ -228,6 +233,10 @@ class Report(Message):
     """Present exactly where the attempt completed."""
 
     evidence: Evidence | None
+    partial: PartialLog | None = None
+    """The answers that a run had when it was handed back, for the next attempt to go on from. None where there are
+    none, or they could not be stored in time."""
+
     retry_after_seconds: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
@@ -235,4 +244,6 @@ class Report(Message):
         completed = self.outcome is AttemptOutcome.COMPLETED
         if completed != (self.measurement is not None) or (completed and self.evidence is None):
             raise ValueError("a measurement with its evidence exactly where the attempt completed")
+        if self.partial is not None and self.outcome is not AttemptOutcome.HANDED_BACK:
+            raise ValueError("a partial log only where the attempt was handed back")
         return self

@@ -85,7 +85,7 @@ class RunLog:
         """All but the samples. Only a log that was finished has it."""
         if "header.json" not in self._zip.namelist():
             raise EvidenceError("the log was not finished: it has no header")
-        data = self._json("header.json")
+        _, data = self._object("header.json")
         try:
             return EvalLog.model_validate(data)
         except Exception as error:  # beside pydantic's, whatever Inspect's own validators stumble over
@@ -97,35 +97,54 @@ class RunLog:
 
     def answers(self) -> Iterator[EvalSample]:
         """Every sample and epoch once, in the file's order, with id, epoch, target, scores, error and output alone."""
+        for _, answer in self.whole_answers():
+            yield answer
+
+    def whole_answers(self) -> Iterator[tuple[bytes, EvalSample]]:
+        """The same, each behind the JSON that the log has of it, transcript and all."""
         seen: set[tuple[int | str, int]] = set()
         for name in self._answer_names():
-            answer = self._answer(name)
+            content, answer = self._answer(name)
             if (answer.id, answer.epoch) in seen:
                 raise EvidenceError(f"the log holds sample {clean(str(answer.id), 100)} twice for one epoch")
             seen.add((answer.id, answer.epoch))
-            yield answer
+            yield content, answer
 
-    def _answer(self, name: str) -> EvalSample:
-        data = self._json(name)
+    def summaries(self) -> list[Any]:
+        """What the log says of its answers in short, as the JSON values that it has."""
+        if "summaries.json" not in self._zip.namelist():
+            raise EvidenceError("the log was not finished: it has no summaries")
+        _, found = self._loaded("summaries.json")
+        if not isinstance(found, list):
+            raise EvidenceError("the log's summaries are not a JSON array")
+        return found
+
+    def _answer(self, name: str) -> tuple[bytes, EvalSample]:
+        content, data = self._object(name)
         fields = {field: data[field] for field in _SAMPLE_FIELDS if field in data}
         try:
-            return EvalSample.model_validate({"target": "", **fields, "input": ""})
+            return content, EvalSample.model_validate({"target": "", **fields, "input": ""})
         except Exception as error:  # beside pydantic's, whatever Inspect's own validators stumble over
             raise EvidenceError(f"{clean(name, 100)} of the log is not a sample of Inspect's") from error
 
     def _answer_names(self) -> list[str]:
         return [name for name in self._zip.namelist() if name.startswith(_SAMPLES) and name.endswith(_JSON)]
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _loaded(self, name: str) -> tuple[bytes, Any]:
+        """A file of the ZIP, and the JSON value in it."""
         try:
-            data = json.loads(self._read(name))
+            content = self._read(name)
+            return content, json.loads(content)
         except EvidenceError:
             raise
         except Exception as error:  # each decompressor has errors of its own
             raise EvidenceError(f"{clean(name, 100)} of the log cannot be read: {_said(error)}") from error
+
+    def _object(self, name: str) -> tuple[bytes, dict[str, Any]]:
+        content, data = self._loaded(name)
         if not isinstance(data, dict):
             raise EvidenceError(f"{clean(name, 100)} of the log is not a JSON object")
-        return data
+        return content, data
 
     def _read(self, name: str) -> bytes:
         content = bytearray()

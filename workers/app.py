@@ -13,6 +13,7 @@ import logging
 from typing import Any
 
 from celery import Celery, Task
+from celery.signals import worker_init, worker_shutting_down
 from celery.worker.control import control_command
 
 from specs.errors import MessageError
@@ -21,7 +22,7 @@ from specs.secrets import mask_logs
 from workers.batch import BatchRun
 from workers.messenger import Messenger
 from workers.settings import WorkerSettings, read_settings
-from workers.workbench import Workbench, drops_of, open_workbench
+from workers.workbench import Workbench, drops_of, open_workbench, stop_mark_of
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,17 @@ def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
         # The messenger tries again, at its own pace.
         retry=False,
     )
+
+
+@worker_init.connect
+def _started(**_: object) -> None:
+    stop_mark_of(worker_settings()).clear()
+
+
+@worker_shutting_down.connect
+def _told_to_stop(**_: object) -> None:
+    # Celery's main process now waits for its child, which looks for the mark.
+    stop_mark_of(worker_settings()).set()
 
 
 @control_command(args=[("reproduction_id", str), ("attempt", int)], signature="REPRODUCTION_ID ATTEMPT")

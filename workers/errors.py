@@ -31,3 +31,12 @@ class DiskFull(ReprofarmError):  # noqa: N818 - a condition, not a mistake
 
 class Dropped(ReprofarmError):  # noqa: N818 - an order, not a mistake
     """The control plane wants nothing more of this attempt: stop, and report nothing."""
+
+
+class ToldToStop(ReprofarmError):  # noqa: N818 - an order, not a mistake
+    """This worker is to stop: the batch is handed back."""
+
+    def __init__(self, run_until: float) -> None:
+        super().__init__("this worker was told to stop")
+        self.run_until = run_until
+        """By `time.monotonic`: when a run must have closed its log."""

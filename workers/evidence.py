@@ -9,8 +9,45 @@ from pathlib import Path
 
 from fsspec.core import url_to_fs
 
+from specs.errors import EvidenceError
 from specs.evidence import path_in_store
 from specs.measurement import Evidence
+from specs.text import clean
+from workers.disk import is_full_disk
+
+MAX_PARTIAL_BYTES = 4 * 2**30
+"""Of a partial log that is fetched to go on from."""
+
+_PART_BYTES = 2**20
+
+
+def fetch(evidence: Evidence, url: str, target: Path) -> None:
+    """Fetch a log from the store, bounded and checked.
+
+    Raises:
+        EvidenceError: the store does not have it, or not as it is named; says why.
+    """
+    if evidence.size_bytes > MAX_PARTIAL_BYTES:
+        raise EvidenceError(f"it has {evidence.size_bytes} bytes; a worker reads {MAX_PARTIAL_BYTES} at most")
+    digest, size = hashlib.sha256(), 0
+    try:
+        files, root = url_to_fs(url)
+        with (
+            files.open(f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}", "rb") as source,
+            target.open("wb") as to,
+        ):
+            while size <= evidence.size_bytes and (part := source.read(_PART_BYTES)):
+                size += len(part)
+                digest.update(part)
+                to.write(part)
+    except FileNotFoundError as error:
+        raise EvidenceError("it is not in this worker's evidence store") from error
+    except Exception as error:  # every remote store has errors of its own
+        if is_full_disk(error):
+            raise
+        raise EvidenceError(f"the evidence store cannot be read: {clean(str(error), 300)}") from error
+    if size != evidence.size_bytes or digest.hexdigest() != evidence.sha256:
+        raise EvidenceError("what the evidence store holds under its name is something else")
 
 
 def store(log: Path, url: str) -> Evidence:

@@ -9,7 +9,7 @@ from pathlib import Path
 from inspect_ai.log import EvalLog
 
 from specs.errors import EvidenceError
-from specs.measurement import Circumstances, Measurement
+from specs.measurement import Circumstances, Measurement, Resumed
 from specs.run_log import RunLog
 from specs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
 from specs.stopping import Population
@@ -27,6 +27,9 @@ class Plan:
     reducer: str
     model: str
     """Inspect's name of the evaluated model."""
+
+    resumed: Resumed | None
+    """What the run went on from."""
 
 
 def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
@@ -61,6 +64,7 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
         started_at=_time(header.stats.started_at),
         ended_at=_time(header.stats.completed_at),
         circumstances=circumstances,
+        resumed=plan.resumed,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from inspect_ai.hooks import BeforeModelGenerate, Hooks, SampleEnd, hooks
@@ -17,20 +18,28 @@ from workers.stopping import StopWhenSure
 class ProgressFile:
     """Writes a line for every answer that is scored or has failed."""
 
-    def __init__(self, file: Path, total: int, epochs: int) -> None:
+    def __init__(
+        self, file: Path, total: int, epochs: int, known: Iterable[tuple[int | str, float | None]] = ()
+    ) -> None:
+        """`known` are the answers of an earlier attempt: a sample and its score for each epoch."""
         self._file = file
         self._total = total
         self._epochs = epochs
         self._finished: Counter[int | str] = Counter()
         self._scores: list[float] = []
+        for sample, score in known:
+            self._count(sample, score)
         self._write()
 
     def answered(self, sample: int | str, score: float | None) -> None:
         """One more epoch of a sample is done; None where it has no score."""
+        self._count(sample, score)
+        self._write()
+
+    def _count(self, sample: int | str, score: float | None) -> None:
         self._finished[sample] += 1
         if score is not None:
             self._scores.append(score)
-        self._write()
 
     def _write(self) -> None:
         progress = RunProgress(

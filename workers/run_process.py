@@ -13,7 +13,9 @@ from specs.messages import AttemptOutcome
 from workers.disk import is_full
 from workers.engine import Engine
 from workers.engine_faults import log_tail
+from workers.errors import ToldToStop
 from workers.guarded import Guarded, clean_environment
+from workers.interrupting import STOP_FILE
 from workers.run_request import (
     ENGINE_KEY_ENV,
     OUTCOME_FILE,
@@ -25,6 +27,7 @@ from workers.run_request import (
 )
 
 _LOOK_SECONDS = 0.5
+_END_LOOK_SECONDS = 0.1
 _BEGIN_SECONDS = 600.0
 """Importing lighteval and reading the dataset may take so long, on top of what a stall is."""
 
@@ -70,15 +73,34 @@ class RunProcess:
         """Give it its order and watch it to its end.
 
         `began` is when the attempt began, by `time.monotonic`; its deadline counts from there. `on_progress` is called
-        twice a second, with None before the first news; what it raises ends the run.
+        twice a second, with None before the first news; what it raises ends the run. Upon `ToldToStop` the run may
+        close its log first; that one does not come out of here.
         """
         unfinished = self.folder / f"{REQUEST_FILE}.unfinished"
         unfinished.write_text(request.model_dump_json())
         unfinished.replace(self.folder / REQUEST_FILE)
         try:
             return self._watch(request, engine, began, on_progress)
+        except ToldToStop as order:
+            return self._end_gently(engine, order.run_until)
         finally:
             self.stop()
+
+    def _end_gently(self, engine: Engine, until: float) -> RunOutcome:
+        """Have the run close its log with the answers that it has, which takes Inspect a moment."""
+        if (self.folder / PROGRESS_FILE).exists():
+            (self.folder / STOP_FILE).touch()
+            while self._process.poll() is None and time.monotonic() < until:
+                time.sleep(_END_LOOK_SECONDS)
+            if self._process.poll() is not None:
+                outcome = self._outcome(engine)
+                if outcome.outcome in (AttemptOutcome.COMPLETED, AttemptOutcome.HANDED_BACK):
+                    return outcome
+                return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=f"nothing is kept: {outcome.detail}")
+            words = "nothing is kept: the run did not close its log in time"
+        else:
+            words = "no sample was begun"
+        return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words)
 
     def _watch(
         self, request: RunRequest, engine: Engine, began: float, on_progress: Callable[[RunProgress | None], None]

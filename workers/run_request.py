@@ -22,6 +22,17 @@ ENGINE_KEY_ENV = "VLLM_API_KEY"
 """The engine's key, in the environment of the run's process; the name is Inspect's."""
 
 
+STARTED_OVER = "started over, as the partial log of an earlier attempt cannot be used: "
+
+
+class EarlierLog(Contract):
+    """The partial log of an earlier attempt, as it was fetched."""
+
+    file: str
+    sha256: Sha256
+    """Of the file; it was checked."""
+
+
 class RunRequest(Contract):
     """One run: all that its process needs besides its environment."""
 
@@ -45,6 +56,11 @@ class RunRequest(Contract):
     hardware: str
     engine_arguments: tuple[str, ...]
     chat_template_sha256: Sha256 | None
+    earlier: EarlierLog | None
+    """To go on from, where it is one of this very measurement."""
+
+    started_over: str = ""
+    """Why there is none although the order names one; else empty."""
 
 
 class RunProgress(Contract):
@@ -65,4 +81,7 @@ class RunOutcome(Contract):
     detail: str
     measurement: Measurement | None = None
     log: str | None = None
-    """Name of the Inspect log in the run's folder; present with a measurement."""
+    """Name of the Inspect log in the run's folder; present with a measurement, and where answers are kept."""
+
+    kept_answers: Annotated[int, Field(ge=0)] = 0
+    """Of a run that was told to stop: answers that are finished in its log."""

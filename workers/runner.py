@@ -14,16 +14,23 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import inspect_ai
 from inspect_ai import Task, task_with
+from inspect_ai._eval.task.task import PreviousTask
 from inspect_ai.model import Model, get_model
 
+from specs.errors import EvidenceError
 from specs.measurement import Circumstances
 from specs.messages import AttemptOutcome, Order
+from specs.run_log import RunLog
+from specs.scoring import answer_score
 from specs.stopping import stopping_rule
 from specs.text import clean
 from workers.canonical import CanonicalTask, canonical_task
@@ -33,10 +40,12 @@ from workers.dataset_rows import LocalDataset
 from workers.disk import is_full_disk
 from workers.errors import ModelError, RunError, SpecError
 from workers.generation import request_arguments
+from workers.interrupting import interruptible
 from workers.judges import judge_models, who_judged
 from workers.measure import Plan, measure, sample_errors
 from workers.progress import ProgressFile, seed_each_epoch, watch
-from workers.run_request import OUTCOME_FILE, PROGRESS_FILE, RunOutcome, RunRequest
+from workers.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
+from workers.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.spec_file import load_task
 from workers.stopping import StopWhenSure
 from workers.stuck import StuckWatch
@@ -66,16 +75,33 @@ def run(request: RunRequest, folder: Path) -> RunOutcome:
         return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A run before it is begun."""
+
+    request: RunRequest
+    canonical: CanonicalTask
+    sample_ids: tuple[int | str, ...]
+    """Those that are to be run, in the seeded order."""
+
+    circumstances: Circumstances
+    metadata: dict[str, Any]
+    earlier: Earlier | None
+    started_over: str
+    """Why there is no earlier attempt to go on from although one was given; else empty."""
+
+
 def _run(request: RunRequest, folder: Path) -> RunOutcome:
-    order = request.order
-    check_complete(Path(request.model_folder))
-    local = LocalDataset(Path(request.dataset_folder), request.max_dataset_rows, request.max_cell_bytes)
-    task = load_task(local.folder, order.task, order.judges, allow_self_judge=order.allow_self_judge)
-    judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})
-    canonical = canonical_task(order.task, task.definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
-    sample_ids = canonical.sample_ids[: order.sample_limit]
-    stop = _early_stop(order, canonical, sample_ids)
-    watch(ProgressFile(folder / PROGRESS_FILE, len(sample_ids), canonical.population.epochs), stop)
+    prepared = _prepare(request)
+    order, canonical, earlier = request.order, prepared.canonical, prepared.earlier
+    stop = _early_stop(order, canonical, prepared.sample_ids)
+    known = []
+    for answer in earlier.answers() if earlier is not None else ():
+        known.append((answer.id, answer_score(answer, next(iter(answer.scores or {}), ""))))
+        if stop is not None:
+            stop.answered(answer)
+    total, epochs = len(prepared.sample_ids), canonical.population.epochs
+    watch(ProgressFile(folder / PROGRESS_FILE, total, epochs, known), stop)
     if request.generation.sources.get("seed") != "spec":
         seed_each_epoch(order.seed)
     model = get_model(
@@ -84,18 +110,70 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
         memoize=False,
         client_timeout=order.stall_seconds,
     )
+    task = task_with(canonical.task, early_stopping=stop)
     stuck = StuckWatch(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
     with stuck.watching():
-        log = Path(_evaluate(task_with(canonical.task, early_stopping=stop), model, request, folder))
-    counted = sample_ids[: stop.counted if stop is not None else None]
-    plan = Plan(counted, canonical.population, canonical.reducer, str(model))
-    measurement = measure(log, plan, _circumstances(request, canonical, who_judged(task.judges, order.judges)))
+        log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
+    if log is None or log.status == "cancelled":
+        return _stopped(log, prepared, folder)
+    counted = prepared.sample_ids[: stop.counted if stop is not None else None]
+    resumed = earlier.resumed if earlier is not None else None
+    plan = Plan(counted, canonical.population, canonical.reducer, str(model), resumed)
+    measurement = measure(log.file, plan, prepared.circumstances)
     if not measurement.scored:
-        errors = sample_errors(log)
+        errors = sample_errors(log.file)
         raise RunError(f"not one sample was scored: {errors[0] if errors else 'no scorer gave a number'}")
     return RunOutcome(
-        outcome=AttemptOutcome.COMPLETED, detail="", measurement=measurement, log=str(log.relative_to(folder))
+        outcome=AttemptOutcome.COMPLETED,
+        detail=prepared.started_over,
+        measurement=measurement,
+        log=str(log.file.relative_to(folder)),
     )
+
+
+def _prepare(request: RunRequest) -> _Prepared:
+    order = request.order
+    check_complete(Path(request.model_folder))
+    local = LocalDataset(Path(request.dataset_folder), request.max_dataset_rows, request.max_cell_bytes)
+    task = load_task(local.folder, order.task, order.judges, allow_self_judge=order.allow_self_judge)
+    judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})
+    canonical = canonical_task(order.task, task.definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
+    sample_ids = canonical.sample_ids[: order.sample_limit]
+    circumstances = _circumstances(request, canonical, who_judged(task.judges, order.judges))
+    metadata = {
+        "model": request.model.model_dump(),
+        "task": order.task.model_dump(),
+        "seed": order.seed,
+        "generation": request.generation.model_dump(),
+        "stopping": order.stopping.model_dump(mode="json") if order.stopping is not None else None,
+        "circumstances": circumstances.model_dump(mode="json"),
+    }
+    earlier, started_over = None, request.started_over
+    if request.earlier is not None:
+        planned = list(canonical.task.dataset)[: order.sample_limit]
+        targets = {sample.id: sample.target for sample in planned if sample.id is not None}
+        log = Path(request.earlier.file)
+        wanted = Wanted(metadata, targets, canonical.population.epochs)
+        try:
+            earlier = earlier_attempt(log, request.earlier.sha256, wanted, log.with_name("kept.eval"))
+            metadata[RESUMED] = earlier.resumed.model_dump()
+        except EvidenceError as error:
+            started_over = f"{STARTED_OVER}{error}"
+    return _Prepared(request, canonical, sample_ids, circumstances, metadata, earlier, started_over)
+
+
+def _stopped(log: _Log | None, prepared: _Prepared, folder: Path) -> RunOutcome:
+    """The outcome of a run that was told to stop: what of it can be gone on from."""
+    kept = finished(log.file) if log is not None else Counter[int | str]()
+    epochs = prepared.canonical.population.epochs
+    whole = sum(count == epochs for count in kept.values())
+    words = f"{whole} of {len(prepared.sample_ids)} samples are kept"
+    if kept.total() > whole * epochs:
+        words += f", and {kept.total() - whole * epochs} answers to others"
+    if prepared.started_over:
+        words += f"; it had {prepared.started_over}"
+    name = str(log.file.relative_to(folder)) if log is not None and kept.total() else None
+    return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words, log=name, kept_answers=kept.total())
 
 
 def _end_stuck(folder: Path, words: str) -> NoReturn:
@@ -118,40 +196,53 @@ def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int
     return StopWhenSure(rule, sample_ids, canonical.population.epochs, canonical.reducer)
 
 
-def _evaluate(task: Task, model: Model, request: RunRequest, folder: Path) -> str:
-    """Have Inspect run the task; where its log is."""
-    order = request.order
+@dataclass(frozen=True)
+class _Log:
+    file: Path
+    status: str
+    """Inspect's word for how the run ended."""
+
+
+def _evaluate(task: Task | PreviousTask, model: Model, prepared: _Prepared, folder: Path) -> _Log | None:
+    """Have Inspect run the task, to its end or until the worker tells it to stop; None where that was at once."""
+    request = prepared.request
     arguments = request_arguments(request.generation)
     arguments["max_connections"] = request.concurrency
     arguments["max_retries"] = _REQUEST_RETRIES
     arguments["cache"] = False
-    logs = inspect_ai.eval(
-        task,
-        model=model,
-        limit=order.sample_limit,
-        # One answer that fails is a sample without a score, not the end of the run.
-        fail_on_error=False,
-        max_samples=request.concurrency,
-        display="none",
-        ctl_server=False,
-        score_display=False,
-        log_dir=str(folder / "logs"),
-        log_format="eval",
-        log_level="warning",
-        log_realtime=False,
-        log_images=True,
-        metadata={
-            "model": request.model.model_dump(),
-            "task": order.task.model_dump(),
-            "seed": order.seed,
-            "generation": request.generation.model_dump(),
-            "stopping": order.stopping.model_dump(mode="json") if order.stopping is not None else None,
-        },
-        **arguments,
-    )
-    if not logs:
-        raise RunError("Inspect ran nothing")
-    return logs[0].location
+    interrupted = True
+    with suppress(KeyboardInterrupt), interruptible(folder):
+        inspect_ai.eval(
+            task,
+            model=model,
+            limit=request.order.sample_limit,
+            # One answer that fails is a sample without a score, not the end of the run.
+            fail_on_error=False,
+            max_samples=request.concurrency,
+            display="none",
+            ctl_server=False,
+            score_display=False,
+            log_dir=str(folder / "logs"),
+            log_format="eval",
+            log_level="warning",
+            log_realtime=False,
+            log_images=True,
+            metadata=prepared.metadata,
+            **arguments,
+        )
+        interrupted = False
+    logs = list((folder / "logs").glob("*.eval"))
+    if interrupted and not logs:
+        return None
+    if len(logs) != 1:
+        raise RunError(f"Inspect wrote {len(logs)} logs")
+    try:
+        with RunLog(logs[0]) as log:
+            return _Log(logs[0], log.header().status)
+    except EvidenceError as error:
+        if interrupted:
+            return None
+        raise RunError(str(error)) from error
 
 
 def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[str, str]) -> Circumstances:

@@ -66,6 +66,10 @@ class WorkerSettings(BaseSettings):
         urls = (self.broker_url.get_secret_value(), self.hub_endpoint, self.evidence_url)
         return secrets_in(urls, [self.hub_token.get_secret_value() if self.hub_token else None], os.environ)
 
+    hand_back_seconds: Annotated[float, Field(gt=0)] = 25.0
+    """Told to stop, a worker closes the log of its run, stores what is finished and hands its batch back within that
+    time. Whatever stops workers must wait longer before it kills them: Kubernetes waits 30 s unless told otherwise."""
+
     @property
     def queue(self) -> str:
         """The Celery queue that this worker consumes."""

@@ -16,6 +16,7 @@ from specs.errors import PolicyError
 from workers.drops import Drops
 from workers.engine import VLLM_COMMAND, EngineManager
 from workers.fetch import Snapshots
+from workers.handing_back import StopMark
 from workers.settings import WorkerSettings
 
 _GIB = 2**30
@@ -33,6 +34,7 @@ class Workbench:
     snapshots: Snapshots
     engines: EngineManager
     drops: Drops
+    stop_mark: StopMark
     lock: IO[bytes]
     """Held open for as long as the process lives."""
 
@@ -49,6 +51,11 @@ class Workbench:
 def drops_of(settings: WorkerSettings) -> Drops:
     """The attempts that this worker was told to drop."""
     return Drops(settings.state_folder / "dropped")
+
+
+def stop_mark_of(settings: WorkerSettings) -> StopMark:
+    """Where it is written that this worker was told to stop."""
+    return StopMark(settings.state_folder / "stopping")
 
 
 def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence[str] = VLLM_COMMAND) -> Workbench:
@@ -81,5 +88,6 @@ def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence
         ),
         engines=EngineManager(state / "engine", engine_command),
         drops=drops,
+        stop_mark=stop_mark_of(settings),
         lock=lock,
     )

@@ -69,7 +69,7 @@ def _port(wanted: int | None) -> int:
 def _tell(out: Console, farm: RunningFarm, var: Path) -> None:
     hub = masked_url(farm.hub_url)
     out.print(f"the farm is up: API {farm.api_url}, Hub {hub}, logs in {var / 'logs'}", soft_wrap=True)
-    out.print("Ctrl-C stops it; work in flight is queued again at the next start")
+    out.print("Ctrl-C stops it within half a minute; runs in flight go on at the next start")
 
 
 def _print_new_lines(out: Console, processes: Processes) -> None:

@@ -24,6 +24,7 @@ PREFIX = "REPROFARM_"
 JUDGE_PREFIX = "REPROFARM_JUDGE_"
 """Keys of judge endpoints, which policy names; for workers alone."""
 
+_HAND_BACK_SECONDS = float(WorkerSettings.model_fields["hand_back_seconds"].default)
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
@@ -104,6 +105,21 @@ def settings_in(control: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"{PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
         raise PolicyError(f"settings: {faults}") from None
+
+
+def hand_back_seconds(worker: Mapping[str, str]) -> float:
+    """How long a worker with that environment takes to hand its batch back when it is told to stop.
+
+    Raises:
+        PolicyError: it is set to what is no time; the operator must act.
+    """
+    name = f"{WORKER_PREFIX}HAND_BACK_SECONDS"
+    if name not in worker:
+        return _HAND_BACK_SECONDS
+    try:
+        return WorkerSettings.model_validate({"hand_back_seconds": worker[name]}).hand_back_seconds
+    except ValidationError as error:
+        raise PolicyError(f"settings: {name}: {error.errors()[0]['msg']}") from None
 
 
 def _if_set(**values: str | None) -> dict[str, str]:

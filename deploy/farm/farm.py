@@ -13,11 +13,12 @@ from pathlib import Path
 import httpx
 
 from deploy.farm import redis
-from deploy.farm.environments import Plan, settings_in
+from deploy.farm.environments import Plan, hand_back_seconds, settings_in
 from deploy.farm.errors import FarmError
 from deploy.farm.lock import only_one_in
 from deploy.farm.ports import is_free
 from deploy.farm.processes import Process, Processes
+from deploy.farm.stopping import WORKER_PREFIX, nothing_runs, stop_in_order
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.settings import Settings
@@ -28,6 +29,9 @@ STATE_FILE = "farm.json"
 """In the farm's folder while it runs: where its API is."""
 
 API_START_SECONDS = 60.0
+STOP_SECONDS = 5.0
+"""For a worker to end once it has handed its batch back."""
+
 CONTROL_THREADS = 4
 """A scan, a publication, and reports beside them; all of it waits for the network or the database."""
 
@@ -43,7 +47,7 @@ class RunningFarm:
 
 @contextmanager
 def running_farm(plan: Plan, processes: Processes) -> Iterator[RunningFarm]:
-    """Run the farm until the block ends, then stop all of `processes`, Redis last.
+    """Run the farm until the block ends, then stop all of `processes`, workers first and Redis last.
 
     Raises:
         FarmError: it does not come up, or runs in that folder already.
@@ -56,8 +60,7 @@ def running_farm(plan: Plan, processes: Processes) -> Iterator[RunningFarm]:
             yield farm
         finally:
             (plan.folder / STATE_FILE).unlink(missing_ok=True)
-            processes.stop(*(name for name in processes.pids if name != redis.NAME))
-            processes.stop()
+            stop_in_order(processes, redis.NAME, lambda: nothing_runs(_database_url(plan)))
 
 
 def _start(plan: Plan, processes: Processes) -> RunningFarm:
@@ -81,9 +84,15 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
     for pool in read_policy(settings.policy).pools:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
         command = _celery("workers.app", "worker", "-Q", pool.queue, *told)
-        processes.start(Process(f"worker-{pool.name}", command, plan.environment_of_worker(pool, control)))
+        environment = plan.environment_of_worker(pool, control)
+        grace_seconds = hand_back_seconds(environment) + STOP_SECONDS
+        processes.start(Process(f"{WORKER_PREFIX}{pool.name}", command, environment, grace_seconds))
     processes.wait_until(f"the API at {plan.api_url}", lambda: _is_ready(plan.api_url), API_START_SECONDS)
     return RunningFarm(plan.api_url, settings.hub_endpoint, processes)
+
+
+def _database_url(plan: Plan) -> str:
+    return settings_in(plan.environment_of_control("")).database_url
 
 
 def _prepare(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from deploy.farm.logs import Log
 from workers.guarded import Guarded
 
 GRACE_SECONDS = 6.0
-"""Between the request to stop and SIGKILL. Work in flight is not lost: its lease runs out and it is queued again."""
+"""Between the request to stop and SIGKILL, unless said otherwise. Nothing is lost even so: leases run out."""
 
 POLL_SECONDS = 0.1
 
@@ -31,6 +31,9 @@ class Process:
     command: Sequence[str]
     environment: Mapping[str, str]
     """All that the process gets to see."""
+
+    grace_seconds: float = GRACE_SECONDS
+    """Between the request to stop and SIGKILL."""
 
 
 class Processes:
@@ -63,7 +66,7 @@ class Processes:
             environment=process.environment,
             folder=self._folder,
             log=log.path,
-            grace_seconds=GRACE_SECONDS,
+            grace_seconds=process.grace_seconds,
         )
 
     def check(self) -> None:

@@ -351,6 +351,13 @@ class Attempt(Table):
     detail: Mapped[str | None] = mapped_column(String(8000))
     """What happened; while it goes on, the engine's last lines."""
 
+    partial_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the log that was kept of it when it was handed back half way; None where none was."""
+
+    partial_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    partial_answers: Mapped[int | None]
+    """Finished in that log, as the worker said."""
+
     reproduction: Mapped[Reproduction] = relationship(back_populates="attempts")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from specs.generation import GenerationSettings
 from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Report, RunBatch, TaskRef
@@ -35,14 +36,17 @@ def remember_snapshot(cache_folder: Path, kind: str, repo_id: str, snapshot: Pat
 
 
 @contextmanager
-def bench(folder: Path, model: Path, engine: Sequence[str]) -> Iterator[Workbench]:
-    """A bench with the model fetched; its engine is stopped in the end."""
+def bench(folder: Path, model: Path, engine: Sequence[str], **more: Any) -> Iterator[Workbench]:
+    """A bench with the model fetched; its engine is stopped in the end. Other settings than these are named."""
     settings = WorkerSettings(
-        pool="cpu",
-        hub_endpoint="http://127.0.0.1:9",
-        evidence_url=f"file://{folder}/evidence",
-        cache_folder=folder / "cache",
-        state_folder=folder / "state",
+        **{
+            "pool": "cpu",
+            "hub_endpoint": "http://127.0.0.1:9",
+            "evidence_url": f"file://{folder}/evidence",
+            "cache_folder": folder / "cache",
+            "state_folder": folder / "state",
+            **more,
+        }
     )
     remember_snapshot(settings.cache_folder, "model", MODEL.model_id, model)
     opened = open_workbench("worker@test", settings, engine)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.farm.environments import Plan, settings_in
+from deploy.farm.environments import Plan, hand_back_seconds, settings_in
 from specs.errors import PolicyError
 from specs.policy import PoolRules
 
@@ -100,3 +100,13 @@ def test_the_operators_settings_win_over_the_folder(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="REPROFARM_REQUEST_SECONDS"):
         settings_in(plan(tmp_path, REPROFARM_REQUEST_SECONDS="-1").environment_of_control(BROKER))
+
+
+def test_a_worker_is_given_the_time_that_it_takes_to_hand_back(tmp_path: Path) -> None:
+    told = {"REPROFARM_WORKER_HAND_BACK_SECONDS": "90"}
+    farm = plan(tmp_path, **told)
+    assert hand_back_seconds(farm.environment_of_worker(POOL, farm.environment_of_control(BROKER))) == 90.0
+    farm = plan(tmp_path)
+    assert hand_back_seconds(farm.environment_of_worker(POOL, farm.environment_of_control(BROKER))) == 25.0
+    with pytest.raises(PolicyError, match="HAND_BACK_SECONDS"):
+        hand_back_seconds({"REPROFARM_WORKER_HAND_BACK_SECONDS": "soon"})

@@ -1,0 +1,175 @@
+"""Attempts that a worker hands back, as it was told to stop: nobody's failure, and nothing finished is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from scheduler import collecting
+from scheduler.collecting import alive
+from scheduler.database.tables import Attempt, Event, OutboxRow, Reproduction, now
+from scheduler.dispatching import dispatch
+from scheduler.machine import ReproductionState
+from scheduler.resuming import IN_A_ROW, not_handed_back
+from specs.measurement import PartialLog, Resumed
+from specs.messages import (
+    RUN_BATCH,
+    AttemptOutcome,
+    AttemptsAlive,
+    Order,
+    Progress,
+    Report,
+    RunBatch,
+    Stage,
+)
+from tests.support.databases import Databases
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+SPEC = """\
+evaluation_framework: inspect-ai
+tasks:
+  - id: only
+    field_spec: {input: question, target: answer}
+    solvers: [{name: generate}]
+    scorers: [{name: includes}]
+"""
+KEPT = PartialLog(sha256="ab" * 32, size_bytes=4000, answers=120)
+MORE = PartialLog(sha256="cd" * 32, size_bytes=6000, answers=200)
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """One reproduction, sent out."""
+    with control_plane(tmp_path, databases) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, "acme/bench", SPEC)
+        submit(hub, add_model(hub, "tiny/one"), entry("acme/bench", 50, task="only"))
+        plane.scan()
+        plane.plan()
+        yield plane
+
+
+def sent(farm: ControlPlane) -> tuple[RunBatch, Order]:
+    """What is sent out now, taken by a worker."""
+    dispatch(farm.database, farm.policy)
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
+        batch = RunBatch.decode(rows.all()[-1].body)
+    (order,) = batch.orders
+    progress = (Progress(ref=order.ref, stage=Stage.RUNNING, samples_done=1),)
+    assert not alive(
+        farm.database,
+        farm.policy,
+        AttemptsAlive(worker="w1", batch_id=batch.batch_id, pool="cpu", progress=progress),
+    )
+    return batch, order
+
+
+def ended(farm: ControlPlane, outcome: AttemptOutcome, detail: str, partial: PartialLog | None = None) -> Order:
+    """One attempt from its message to its end; its order."""
+    batch, order = sent(farm)
+    report = Report(
+        ref=order.ref,
+        worker="w1",
+        model=batch.model,
+        task=order.task,
+        outcome=outcome,
+        detail=detail,
+        measurement=None,
+        evidence=None,
+        partial=partial,
+    )
+    collecting.report(farm.database, farm.policy, "file:///nowhere", report)
+    return order
+
+
+def handed_back(farm: ControlPlane, partial: PartialLog | None = None) -> Order:
+    return ended(farm, AttemptOutcome.HANDED_BACK, "it was told to stop; 120 of 300 samples are kept", partial)
+
+
+def reproduction(farm: ControlPlane) -> Reproduction:
+    with farm.database.reading() as session:
+        return session.scalars(select(Reproduction)).one()
+
+
+def resumed_from(farm: ControlPlane) -> str | None:
+    order = handed_back(farm)
+    return order.resume.sha256 if order.resume is not None else None
+
+
+def test_it_is_queued_again_at_once_uses_up_nothing_and_says_why(farm: ControlPlane) -> None:
+    handed_back(farm, KEPT)
+    found = reproduction(farm)
+    assert (found.state, found.failures, found.not_before) == (ReproductionState.QUEUED, 0, None)
+    assert found.reason == ("attempt 1 was handed back by worker w1: it was told to stop; 120 of 300 samples are kept")
+    with farm.database.reading() as session:
+        event = session.scalars(select(Event).where(Event.why == found.reason)).one()
+        attempt = session.get_one(Attempt, (found.reproduction_id, 1))
+    assert (event.actor, event.what) == ("worker:w1", "queued")
+    assert (attempt.outcome, attempt.worker, attempt.partial_answers) == ("handed_back", "w1", 120)
+
+
+def test_the_next_attempt_is_told_what_to_go_on_from(farm: ControlPlane) -> None:
+    first = handed_back(farm, KEPT)
+    assert first.resume is None
+    second = handed_back(farm, MORE)
+    assert second.resume is not None
+    assert (second.resume.sha256, second.resume.size_bytes) == (KEPT.sha256, KEPT.size_bytes)
+    assert resumed_from(farm) == MORE.sha256
+    assert resumed_from(farm) == MORE.sha256, "an attempt that left nothing takes nothing away"
+
+
+def test_after_an_attempt_that_broke_the_next_starts_over(farm: ControlPlane) -> None:
+    handed_back(farm, KEPT)
+    ended(farm, AttemptOutcome.WORKER_FAILED, "it broke")
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(not_before=None))
+    assert resumed_from(farm) is None
+
+
+def test_one_that_comes_back_and_gets_nowhere_waits_ever_longer_and_ends(farm: ControlPlane) -> None:
+    handed_back(farm, KEPT)
+    for _ in range(IN_A_ROW):
+        handed_back(farm)
+        assert reproduction(farm).not_before is None
+    pauses = []
+    for _ in range(2):
+        handed_back(farm)
+        until = reproduction(farm).not_before
+        assert until is not None
+        pauses.append((until - now()).total_seconds())
+        with farm.database.transaction() as session:
+            session.execute(update(Reproduction).values(not_before=None))
+    assert 0 < pauses[0] < pauses[1]
+    handed_back(farm, MORE)
+    assert reproduction(farm).not_before is None, "it got on"
+    handed_back(farm)
+    long_ago = now() - timedelta(seconds=2 * farm.policy.run.queue_seconds)
+    with farm.database.transaction() as session:
+        session.execute(update(Attempt).values(dispatched_at=long_ago))
+    handed_back(farm)
+    assert reproduction(farm).state == ReproductionState.FAILED
+    assert "without an answer more" in farm.claims()[0].reason
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        (None, None),
+        (Resumed(sha256=KEPT.sha256, answers=120, samples=120), None),
+        (Resumed(sha256=MORE.sha256, answers=120, samples=120), "a log that no attempt at this reproduction left"),
+        (Resumed(sha256=KEPT.sha256, answers=119, samples=119), "119 answers, of which 120 were kept"),
+    ],
+)
+def test_a_run_may_only_go_on_from_what_was_handed_back(
+    farm: ControlPlane, said: Resumed | None, refused: str | None
+) -> None:
+    handed_back(farm, KEPT)
+    with farm.database.reading() as session:
+        found = not_handed_back(session.scalars(select(Reproduction)).one(), said)
+    assert found is None if refused is None else refused in str(found)

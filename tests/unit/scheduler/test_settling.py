@@ -1,0 +1,37 @@
+"""What a reproduction counts as in a budget once it is complete."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scheduler.budgets import settle
+from scheduler.database.tables import Attempt, Reproduction
+from scheduler.machine import ReproductionState
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def settled(resumed: dict[str, Any] | None) -> float:
+    """GPU-seconds of a run whose last part took 100 s, on two GPUs."""
+    measurement = {
+        "started_at": NOON.isoformat(),
+        "ended_at": (NOON + timedelta(seconds=100)).isoformat(),
+        "resumed": resumed,
+    }
+    stopped = {"started_at": NOON - timedelta(seconds=400), "ended_at": NOON - timedelta(seconds=100)}
+    reproduction = Reproduction(
+        state=ReproductionState.COMPLETED, measurement=measurement, settings={"gpus": 2}, weights_bytes=10**9
+    )
+    reproduction.attempts = [
+        Attempt(number=1, partial_sha256="ab" * 32, **stopped),
+        Attempt(number=2, partial_sha256=None, **stopped),
+    ]
+    settle(reproduction)
+    assert reproduction.gpu_seconds is not None
+    return reproduction.gpu_seconds
+
+
+def test_a_run_that_was_gone_on_with_counts_the_parts_before_it_too() -> None:
+    resumed = {"sha256": "ab" * 32, "answers": 10, "samples": 10}
+    assert settled(resumed) - settled(None) == 2 * 300
