@@ -1,4 +1,4 @@
-"""Ties `workers.presence` to Celery: the thread beside the consumer, the queue that it takes from, the word that it sends."""
+"""Ties `workers.presence` to Celery: a thread beside the consumer, the queue that it takes from, the word it sends."""
 
 from __future__ import annotations
 

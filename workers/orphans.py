@@ -1,7 +1,7 @@
 """Processes that outlived their guard, found by a mark in their environment.
 
-A guard that gets SIGKILL takes its direct child with it (the kernel's parent-death signal), and nothing below that. What
-is left inherited its environment, mark included, wherever in the tree of processes it is now.
+A guard that gets SIGKILL takes its direct child with it (the kernel's parent-death signal), and nothing below that.
+What is left inherited its environment, mark included, wherever in the tree of processes it is now.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from specs.messages import DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
@@ -142,7 +142,7 @@ class Presence:
     def _end_orphans(self) -> None:
         """End what is left of an engine whose guard is gone, and with it all that could have ended it."""
         engine = self._board.engine()
-        if engine is None or Path(f"/proc/{engine.guard_pid}").exists() or not Path("/proc/self").exists():
+        if engine is None or _is_there(engine.guard_pid):
             return
         self._board.note_engine(None)
         if (orphans := end_marked(engine.mark)) > 0:
@@ -181,6 +181,14 @@ def _generated_tokens(base_url: str) -> float | None:
     except (httpx.HTTPError, ValueError):
         return None
     return sum(values) if values else None
+
+
+def _is_there(pid: int) -> bool:
+    """Whether a process runs. One that ended and that its parent has not asked after yet does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _memory(device: Device) -> DeviceMemory:

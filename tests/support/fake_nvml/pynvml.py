@@ -1,6 +1,8 @@
-"""NVML's Python library as far as the farm asks it, on GPUs that a file describes: found instead of the real one where
-this folder is on the path. The file, named by CUDA_FAKE_NVML, is JSON: a list of {"name", "uuid", "total", "free",
-"processes": {pid: bytes or null}}, read anew at every nvmlInit. No file is no driver.
+"""NVML's Python library as far as the farm asks it, on GPUs that a file describes.
+
+Found instead of the real one where this folder is first on the path. The file, named by CUDA_FAKE_NVML, is JSON: a list
+of {"name", "uuid", "total", "free", "processes": {pid: bytes or null}}, read anew at every nvmlInit. No file is no
+driver.
 """
 
 from __future__ import annotations
