@@ -186,7 +186,7 @@ def _generated_tokens(base_url: str) -> float | None:
 def _is_there(pid: int) -> bool:
     """Whether a process runs. One that ended and that its parent has not asked after yet does not."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 

@@ -78,7 +78,7 @@ def watching(broker: str, control_pid: int, queues: list[str]) -> Iterator[Peaks
                 held = sum(each.memory_info().rss for each in control.children(recursive=True))
                 peaks.control_bytes = max(peaks.control_bytes, held)
                 for queue in queues:
-                    length = int(client.llen(queue))  # type: ignore[arg-type]  # redis' types allow for asyncio
+                    length = int(client.llen(queue))
                     peaks.queues[queue] = max(peaks.queues.get(queue, 0), length)
 
     thread = threading.Thread(target=look, daemon=True)

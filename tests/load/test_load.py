@@ -129,7 +129,7 @@ def test_claims_for_which_the_hub_does_not_answer_let_others_pass_and_say_so(dat
     with database.reading() as session:
         late = session.scalars(select(Claim.reason).where(Claim.state == ClaimState.DECIDED)).all()
     assert len(late) == 3
-    assert all(reason.startswith("failed: the Hub did not say within 86100 s what planning needs") for reason in late)
+    assert all(reason.startswith("failed: the Hub did not say within 86400 s what planning needs") for reason in late)
 
 
 def test_the_bounds_are_bounds() -> None:
