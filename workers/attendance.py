@@ -84,7 +84,8 @@ def _send(app: Celery, message: WorkerAlive) -> None:
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, timeout=5)
         # Private, and the only way to ask: a list's length.
-        if connection.default_channel._size(CONTROL_QUEUE) > _MAX_WAITING:
+        channel: Any = connection.default_channel
+        if channel._size(CONTROL_QUEUE) > _MAX_WAITING:
             _log.warning("the control queue is full; nobody seems to read it")
             return
         app.send_task(

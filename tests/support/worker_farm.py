@@ -38,7 +38,11 @@ from workers.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 180.0
-KINDS = {ATTEMPTS_ALIVE: AttemptsAlive, REPORT: Report, WORKER_ALIVE: WorkerAlive}
+KINDS: dict[str, type[AttemptsAlive] | type[Report] | type[WorkerAlive]] = {
+    ATTEMPTS_ALIVE: AttemptsAlive,
+    REPORT: Report,
+    WORKER_ALIVE: WorkerAlive,
+}
 
 
 @dataclass
@@ -59,7 +63,7 @@ class Farm:
     def waiting(self) -> int:
         """Batches in the pool's queue."""
         with redis.Redis.from_url(self.broker) as client:
-            return int(client.llen("pool.cpu"))  # type: ignore[arg-type]  # redis' types allow for asyncio
+            return int(client.llen("pool.cpu"))
 
     def listen(self) -> None:
         """Take what has come to the control queue."""
