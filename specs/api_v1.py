@@ -72,6 +72,9 @@ class ReproductionSummary(View):
     queue_position: int | None
     """1 goes next in its pool; null where it does not wait."""
 
+    waits_for: str | None = None
+    """In words, and what stands against it, as a pool without workers; null where it does not wait."""
+
     not_before: datetime | None
     """After a failed attempt, the next one waits until then."""
 

@@ -54,6 +54,25 @@ class WorkerSettings(BaseSettings):
     max_cell_mib: Annotated[float, Field(gt=0)] = 16.0
     """A row in which one field of the sample is larger is not run."""
 
+    hand_back_seconds: Annotated[float, Field(gt=0)] = 25.0
+    """Told to stop, a worker closes the log of its run, stores what is finished and hands its batch back within that
+    time. Whatever stops workers must wait longer before it kills them: Kubernetes waits 30 s unless told otherwise."""
+
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """GPUs that this worker uses, the first ones that CUDA shows it; 0 is a CPU worker. None is all that there are."""
+
+    minimum_free_part: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Of each GPU's memory: with less of it free, no engine is started there."""
+
+    minimum_free_gib: Annotated[float, Field(ge=0)] = 0.0
+    """Of each device, besides what the engine is reckoned to need."""
+
+    device_patience_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """A device that is not free for longer than that is quarantined: the worker takes nothing until it is free."""
+
+    alive_seconds: Annotated[float, Field(ge=1, le=120)] = 10.0
+    """Between two words of this worker that it is there."""
+
     @field_validator("broker_url")
     @classmethod
     def _is_url(cls, value: SecretStr) -> SecretStr:
@@ -65,10 +84,6 @@ class WorkerSettings(BaseSettings):
         """All that must not be shown of these settings and of this process's environment."""
         urls = (self.broker_url.get_secret_value(), self.hub_endpoint, self.evidence_url)
         return secrets_in(urls, [self.hub_token.get_secret_value() if self.hub_token else None], os.environ)
-
-    hand_back_seconds: Annotated[float, Field(gt=0)] = 25.0
-    """Told to stop, a worker closes the log of its run, stores what is finished and hands its batch back within that
-    time. Whatever stops workers must wait longer before it kills them: Kubernetes waits 30 s unless told otherwise."""
 
     @property
     def queue(self) -> str:

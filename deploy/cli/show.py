@@ -115,8 +115,8 @@ def _run_facts(run: ReproductionSummary) -> Iterator[tuple[str, Text | str]]:
     yield "id", run.id
     yield "state", f"{run.state} for {ago(run.since)}"
     yield "because", shown(run.reason, 8000)
-    if run.queue_position is not None:
-        yield "queue", f"number {run.queue_position} in pool {run.pool}"
+    if run.waits_for is not None:
+        yield "waits for", shown(run.waits_for, 600)
     if run.attempt:
         stage = f": {run.stage}" if run.stage and run.state == "running" else ""
         yield "attempt", shown(f"{run.attempt}{stage}" + (f", on {run.worker}" if run.worker else ""))

@@ -21,6 +21,7 @@ from scheduler.api import (
     problems,
     reproductions,
     verdicts,
+    workers,
 )
 from scheduler.api.source import Source
 from scheduler.database.session import Database
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
+    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health, workers):
         app.include_router(part.router)
     return app
 

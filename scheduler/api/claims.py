@@ -107,11 +107,12 @@ def _read(
     session: Session, query: Select[Claim, Reproduction, Attempt, VerdictRow, Badge, Publication]
 ) -> list[ClaimRow]:
     found = session.execute(query).all()
-    positions = queue.positions(session, [row[1] for row in found if row[1] is not None])
+    runs = [row[1] for row in found if row[1] is not None]
+    positions, troubles = queue.positions(session, runs), queue.troubles(session, runs)
     return [
         ClaimRow(
             claim=claim,
-            run=Run(run, attempt, positions.get(run.reproduction_id)) if run else None,
+            run=Run(run, attempt, positions.get(run.reproduction_id), troubles.get(run.pool)) if run else None,
             verdict=verdict,
             badge=badge,
             publication=publication,

@@ -56,6 +56,5 @@ def _of_a_run(run: ReproductionSummary | None) -> str:
     if run.state == "running":
         return "A worker runs it; the verdict follows by itself."
     if run.state in ("queued", "dispatched"):
-        position = f", number {run.queue_position} there" if run.queue_position else ""
-        return f"Waits for a worker of pool {run.pool}{position}."
+        return f"Waits for {run.waits_for or f'a worker of pool {run.pool}'}."
     return "The run has ended; the verdict follows by itself."

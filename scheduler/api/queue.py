@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session, aliased, defer
 
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ReproductionState
+from scheduler.workforce import crews
 
 WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
 
@@ -47,3 +48,9 @@ def positions(session: Session, reproductions: Iterable[Reproduction]) -> dict[s
     )
     query = select(one.reproduction_id, before_it + dispatched + 1).where(one.reproduction_id.in_(waiting))
     return {row[0]: row[1] for row in session.execute(query)}
+
+
+def troubles(session: Session, reproductions: Iterable[Reproduction]) -> Mapping[str, str | None]:
+    """By pool: why nobody takes what waits there; None where somebody will."""
+    pools = {row.pool for row in reproductions if row.state in WAITING}
+    return {pool: crew.trouble for pool, crew in crews(session, pools).items()} if pools else {}

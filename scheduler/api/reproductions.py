@@ -59,9 +59,10 @@ def list_reproductions(  # noqa: PLR0913, PLR0917 - the query's parameters
         .options(*queue.WITHOUT_BULK)
     ).all()
     positions = queue.positions(session, [row for row, _ in rows])
+    troubles = queue.troubles(session, [row for row, _ in rows])
     return pages.page(
         Page[ReproductionSummary],
-        [Run(row, attempt, positions.get(row.reproduction_id)) for row, attempt in rows],
+        [Run(row, attempt, positions.get(row.reproduction_id), troubles.get(row.pool)) for row, attempt in rows],
         limit,
         lambda run: run_summary(source, run),
         lambda run: pages.encode(run.reproduction.created_at, run.reproduction.reproduction_id),
@@ -74,10 +75,11 @@ def show_reproduction(source: TheSource, session: Reading, reproduction_id: IdOr
     found = whole_id(session, Reproduction.reproduction_id, reproduction_id, "reproduction")
     row = session.get_one(Reproduction, found)
     current = next((attempt for attempt in row.attempts if attempt.number == row.attempt), None)
+    run = Run(row, current, queue.positions(session, [row]).get(found), queue.troubles(session, [row]).get(row.pool))
     claims = select(Claim.claim_id).where(Claim.reproduction_id == found).order_by(Claim.created_at, Claim.claim_id)
     return ReproductionView.model_validate(
         {
-            **run_facts(source, Run(row, current, queue.positions(session, [row]).get(found))),
+            **run_facts(source, run),
             "attempts": [attempt_view(attempt) for attempt in row.attempts],
             "measurement": measurement_view(row.measurement) if row.measurement else None,
             "claims": session.scalars(claims).all(),

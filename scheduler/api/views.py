@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduler.api.next_step import next_step
 from scheduler.api.source import Source
-from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow
+from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
 from specs.api_v1 import (
     AttemptView,
     BadgeSummary,
@@ -29,6 +29,8 @@ class Run:
     reproduction: Reproduction
     attempt: Attempt | None
     queue_position: int | None
+    trouble: str | None = None
+    """Why no worker takes it from its pool's queue; None where one will, or it does not wait."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def run_facts(source: Source, run: Run) -> dict[str, Any]:
         "seed": row.seed,
         "pool": row.pool,
         "queue_position": run.queue_position,
+        "waits_for": _waits_for(run),
         "not_before": row.not_before,
         "attempt": row.attempt,
         "worker": row.worker,
@@ -118,6 +121,16 @@ def run_facts(source: Source, run: Run) -> dict[str, Any]:
         "evidence_sha256": row.evidence_sha256,
         "evidence_url": source.evidence_url(row.evidence_sha256) if row.evidence_sha256 else None,
     }
+
+
+def _waits_for(run: Run) -> str | None:
+    row = run.reproduction
+    if run.queue_position is None:
+        return None
+    if row.not_before is not None and row.not_before > now():
+        return f"its next attempt, not before {row.not_before:%Y-%m-%d %H:%M:%S} UTC"
+    place = f"a worker of pool {row.pool}, number {run.queue_position} there"
+    return f"{place}; {run.trouble}" if run.trouble else place
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

@@ -20,7 +20,7 @@ from scheduler.linking import NotFollowed, linked_file, links_to_a_log
 from specs.attestation import verify
 from specs.errors import MessageError, SubmissionError, TokenError
 from specs.leaderboard import parse_leaderboard, parse_model_eval_results
-from specs.messages import AttemptOutcome, AttemptsAlive, Message, Report, RunBatch, TaskRef
+from specs.messages import AttemptOutcome, AttemptsAlive, Message, Report, RunBatch, TaskRef, WorkerAlive
 from specs.packed import MAX_VALUES
 from specs.policy import JudgeEndpoint
 from specs.sequential import Predictor
@@ -53,6 +53,22 @@ ALIVE = {
         {"ref": REF, "stage": "running", "samples_done": 3, "samples_total": 9, "score": 0.5, "log_tail": "loading"}
     ],
 }
+PRESENT = {
+    "version": 1,
+    "worker": "w@h",
+    "pool": "cpu",
+    "state": "busy",
+    "reason": "",
+    "hardware": "1 × H100",
+    "memory": [{"device": "GPU 0", "total_bytes": 80, "free_bytes": 7}],
+    "engine": {
+        "model": "org/model",
+        "revision": COMMIT,
+        "started_at": "2026-03-01T12:00:00Z",
+        "tokens_per_second": 9.5,
+    },
+    "every_seconds": 10.0,
+}
 ENDED = {
     "version": 1,
     "ref": REF,
@@ -75,7 +91,9 @@ FARM = Signer(KEY)
 TRUSTED = jwks(FARM)
 
 
-@pytest.mark.parametrize(("kind", "good"), [(RunBatch, [BATCH]), (AttemptsAlive, [ALIVE]), (Report, [ENDED, DONE])])
+@pytest.mark.parametrize(
+    ("kind", "good"), [(RunBatch, [BATCH]), (AttemptsAlive, [ALIVE]), (WorkerAlive, [PRESENT]), (Report, [ENDED, DONE])]
+)
 def test_messages(kind: type[Message], good: list[dict[str, Any]]) -> None:
     for each in good:
         assert kind.decode(each).encode() == {**kind.decode(each).encode(), **each}

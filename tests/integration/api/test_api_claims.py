@@ -62,7 +62,7 @@ def test_a_planned_claim_shows_how_it_will_be_judged_and_where_it_waits(api: Run
     assert positions == {ahead: 1, author: 2, community: 3}
     claim = api.json(f"/v1/claims/{author}")
     assert (claim["scale"], claim["claimed"], claim["tolerance"]) == ("percent", 0.412, 0.02)
-    assert claim["next_step"] == "Waits for a worker of pool cpu, number 2 there."
+    assert claim["next_step"] == "Waits for a worker of pool cpu, number 2 there; no worker of it is there."
 
 
 def test_a_list_gives_the_same_queue_positions_as_a_single_claim(api: RunningApi) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.worker_bench import stand_in
+from tests.support.worker_bench import bench, stand_in
 from workers.guarded import Guarded, clean_environment
 
 ENDLESS = "import time; time.sleep(3600)"
@@ -93,6 +93,42 @@ def test_a_starter_that_is_killed_leaves_nothing_behind(tmp_path: Path, deadly: 
     os.kill(starter.pid, deadly)
     starter.wait()
     assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+@pytest.mark.parametrize("looks", ["polls", "stops"])
+def test_a_guard_that_is_killed_leaves_nothing_once_its_starter_looks(tmp_path: Path, looks: str) -> None:
+    guarded = _start(tmp_path, *stand_in("--family", "3", "--never-up"))
+    family = _family(guarded.pid, 4)
+    # The EngineCore-like ones are in sessions of their own, and now have no parent of ours.
+    os.kill(guarded.pid, signal.SIGKILL)
+    if looks == "stops":
+        guarded.stop()
+    else:
+        while guarded.poll() is None:
+            pass
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+def test_a_grandchild_that_is_killed_is_the_commands_business(tmp_path: Path) -> None:
+    guarded = _start(tmp_path, *stand_in("--family", "1", "--never-up"))
+    command, grandchild = _family(guarded.pid, 2)
+    grandchild.kill()
+    assert guarded.poll() is None
+    guarded.stop()
+    assert psutil.wait_procs([command, grandchild], timeout=20)[1] == []
+
+
+def test_a_new_worker_ends_what_an_earlier_one_and_its_guard_left(tmp_path: Path) -> None:
+    engine_folder = tmp_path / "state" / "engine"
+    engine_folder.mkdir(parents=True)
+    guarded = _start(engine_folder, *stand_in("--family", "2", "--never-up"))
+    other = _start(tmp_path, *stand_in("--never-up"))
+    family = _family(guarded.pid, 3)
+    os.kill(guarded.pid, signal.SIGKILL)
+    with bench(tmp_path, tmp_path, stand_in()):
+        assert psutil.wait_procs(family, timeout=20)[1] == []
+        assert other.poll() is None, "what is another worker's stays"
+    other.stop()
 
 
 def test_what_is_started_does_not_see_the_workers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""No engine is started where its memory is not free; on the memory of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from specs.policy import EngineRules
+from workers.board import Board
+from workers.devices import GIB
+from workers.errors import DeviceBusy
+from workers.gate import Gate
+from workers.settings import WorkerSettings
+
+
+def gate(tmp_path: Path, minimum_free_gib: float = 0.0) -> tuple[Gate, Board]:
+    board = Board(tmp_path / "board")
+    # As if the main process had stopped consuming.
+    board.heed()
+    settings = WorkerSettings(minimum_free_gib=minimum_free_gib, device_patience_seconds=0.2)
+    return Gate(settings, board), board
+
+
+def model(tmp_path: Path, weights_bytes: int) -> Path:
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        # A hole: it takes no room on the disk.
+        file.truncate(weights_bytes)
+    return tmp_path
+
+
+def test_a_machine_with_room_lets_an_engine_start(tmp_path: Path) -> None:
+    found, board = gate(tmp_path)
+    found.wait_until_free(model(tmp_path, 1000), EngineRules(kv_cache_gib=1), 0, lambda: None)
+    assert board.quarantined() is None
+
+
+def test_memory_that_somebody_else_holds_stops_it_and_is_on_the_board(tmp_path: Path) -> None:
+    memory = psutil.virtual_memory()
+    # More than is free, and less than there is: what others hold on this machine is real.
+    asked = (memory.available + memory.total) / 2 / GIB
+    found, board = gate(tmp_path, minimum_free_gib=asked)
+    waited: list[int] = []
+    with pytest.raises(DeviceBusy, match=r"the device of this worker is not free: memory has .* in use by pid \d+"):
+        found.wait_until_free(model(tmp_path, 1000), EngineRules(), 0, lambda: waited.append(1))
+    assert waited
+    noted = board.quarantined()
+    assert noted is not None
+    assert noted.free_bytes == int(asked * GIB)
+
+
+def test_weights_and_cache_count_as_what_is_needed(tmp_path: Path) -> None:
+    memory = psutil.virtual_memory()
+    between = (memory.available + memory.total) // 2
+    found, board = gate(tmp_path)
+    weights = int((between - GIB) / 1.2)
+    with pytest.raises(DeviceBusy):
+        found.wait_until_free(model(tmp_path, weights), EngineRules(kv_cache_gib=1), 0, lambda: None)
+    assert board.quarantined() is not None
+
+
+def test_what_ends_the_wait_ends_it(tmp_path: Path) -> None:
+    class NotWantedError(Exception):
+        pass
+
+    def dropped() -> None:
+        raise NotWantedError
+
+    memory = psutil.virtual_memory()
+    found, board = gate(tmp_path, minimum_free_gib=(memory.available + memory.total) / 2 / GIB)
+    with pytest.raises(NotWantedError):
+        found.wait_until_free(model(tmp_path, 1000), EngineRules(), 0, dropped)
+    assert board.quarantined() is None
