@@ -10,6 +10,8 @@ from fastapi import Depends, FastAPI
 
 from scheduler import metrics
 from scheduler.api import (
+    access,
+    actions,
     badges,
     benchmarks,
     claims,
@@ -22,6 +24,7 @@ from scheduler.api import (
     reproductions,
     verdicts,
 )
+from scheduler.api.gate import Gate
 from scheduler.api.source import Source
 from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
@@ -47,6 +50,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
         app.include_router(part.router)
+    for part in (access, actions):
+        app.include_router(part.router)
+    # Added last, so that it stands before all others: what answers early must not answer who may not read.
+    app.add_middleware(Gate, source=source)
     return app
 
 
