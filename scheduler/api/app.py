@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from scheduler import metrics
+from scheduler.access.openid import Provider
 from scheduler.api import (
     access,
     actions,
@@ -22,6 +23,7 @@ from scheduler.api import (
     noise,
     problems,
     reproductions,
+    signing_in,
     verdicts,
 )
 from scheduler.api.gate import Gate
@@ -50,7 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
         app.include_router(part.router)
-    for part in (access, actions):
+    app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
+    for part in (access, actions, signing_in):
         app.include_router(part.router)
     # Added last, so that it stands before all others: what answers early must not answer who may not read.
     app.add_middleware(Gate, source=source)

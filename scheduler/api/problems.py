@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from specs.api_v1 import Problem
-from specs.errors import AccessError, ApprovalError, InterventionError, ReprofarmError
+from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.text import clean
 
 MAX_DETAIL_CHARS = 1000
@@ -66,6 +66,8 @@ STATUS: dict[type[ReprofarmError], HTTPStatus] = {
     InterventionError: HTTPStatus.CONFLICT,
     ApprovalError: HTTPStatus.CONFLICT,
     AccessError: HTTPStatus.CONFLICT,
+    SignInError: HTTPStatus.BAD_REQUEST,
+    HubAway: HTTPStatus.BAD_GATEWAY,
 }
 """Exceptions of a request that was understood; all others are our fault."""
 
