@@ -26,7 +26,6 @@ from scheduler.retrying import retry_delay_seconds
 from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
-from specs.api_v1_actions import VerificationRequest
 from specs.errors import HubAway, MessageError
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptRef, AttemptsAlive, Report
 
@@ -128,16 +127,15 @@ def drop_attempt(body: dict[str, Any]) -> None:
 
 
 @app.task(name=LOOK, bind=True, max_retries=None)
-def look_at_wanted(self: Any, body: dict[str, Any]) -> None:  # a bound Celery task has no common type
+def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
     """Look at a model that somebody asks to have verified, and have it verified."""
-    request = VerificationRequest.model_validate(body["request"])
     try:
-        requesting.look_and_verify(farm().database, farm().hub, request, str(body["actor"]))
+        requesting.answer(farm().database, farm().hub, self.request.id)
     except HubAway as error:
         # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
         delay = max(error.retry_after_seconds or 0.0, retry_delay_seconds(self.request.retries + 1))
         if self.request.retries >= LOOKS:
-            log.warning("gave up looking at %s, which was asked for: %s", request.model, error)
+            log.warning("gave up on a model that was asked for: %s", error)
             return
         raise self.retry(exc=error, countdown=delay) from error
 

@@ -6,16 +6,17 @@ claim that is tried again or becomes a new one is planned afresh.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from scheduler import outbox
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Claim, Model
+from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
 from scheduler.hub import Hub, Missing
 from scheduler.intervening import retry
 from scheduler.machine import ClaimState
@@ -25,9 +26,12 @@ from scheduler.watch.models import look_at_model
 from specs.api_v1_actions import VerificationRequest
 from specs.errors import InterventionError, NoAccess, SubmissionError
 from specs.messages import CONTROL_QUEUE
+from specs.text import clean
 
 LOOK = "scheduler.look"
-"""Celery task of the control queue; body: {"request": a `VerificationRequest`, "actor", "may_retry"}."""
+"""Celery task of the control queue; body: {"request": a `VerificationRequest`, "actor"}, read from the outbox alone."""
+
+log = logging.getLogger(__name__)
 
 MAX_CLAIMS = 100
 """Of one request."""
@@ -71,8 +75,27 @@ def request_verification(database: Database, request: VerificationRequest, actor
     )
 
 
+def answer(database: Database, hub: Hub, message_id: str) -> None:
+    """Do what a message in the outbox asks for, once.
+
+    Every worker can write into the control queue, and could ask in anybody's name; the outbox is the control plane's.
+
+    Raises:
+        HubAway: the Hub does not answer; try again later.
+    """
+    with database.reading() as session:
+        message = session.get(OutboxRow, message_id)
+    if message is None or message.task != LOOK:
+        log.warning("a request that is not in the outbox, or was answered, is passed over: %s", clean(message_id, 100))
+        return
+    request = VerificationRequest.model_validate(message.body["request"])
+    look_and_verify(database, hub, request, str(message.body["actor"]))
+    with database.transaction() as session:
+        session.execute(delete(OutboxRow).where(OutboxRow.message_id == message_id))
+
+
 def look_and_verify(database: Database, hub: Hub, request: VerificationRequest, actor: str) -> None:
-    """Look at the model of a request, and have what is decided already verified again. Again changes nothing.
+    """Look at the model of a request, and have what is decided already verified again.
 
     Raises:
         HubAway: the Hub does not answer; try again later.

@@ -178,7 +178,7 @@ def closed_farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
 
 @contextmanager
 def _running(folder: Path, **settings: Any) -> Iterator[Farm]:
-    unlimited = {"reads_per_minute": 0, "actions_per_hour": 0}
+    unlimited: dict[str, Any] = {"reads_per_minute": 0, "actions_per_hour": 0}
     with (
         running_api(folder, operators=("olga",), **unlimited, **settings) as api,
         httpx.Client(base_url=api.url, timeout=60) as client,

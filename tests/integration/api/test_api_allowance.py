@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -47,7 +48,7 @@ def test_behind_a_proxy_each_address_has_its_own_allowance(tmp_path: Path) -> No
 
 
 def test_actions_are_counted_over_all_processes(tmp_path: Path, redis_url: str) -> None:
-    settings = {"actions_per_hour": 2, "broker_url": redis_url}
+    settings: dict[str, Any] = {"actions_per_hour": 2, "broker_url": redis_url}
     with running_api(tmp_path, **settings) as one, running_api(tmp_path, **settings) as other:
         headers = token(one, "asks", "request")
         assert [act(api, headers).status_code for api in (one, other, one, other)] == [404, 404, 429, 429]

@@ -151,7 +151,7 @@ def test_a_session_ends_with_its_time_and_when_the_operator_ends_it(site: Site) 
 def test_what_acts_with_a_cookie_must_come_from_the_farms_own_pages(site: Site) -> None:
     browser = Browser(site)
     browser.sign_in(alice(site))
-    foreign = (
+    foreign: tuple[dict[str, str], ...] = (
         {"origin": "https://evil.test"},
         {"origin": "null"},
         {"origin": "http://farm.test.evil.test"},

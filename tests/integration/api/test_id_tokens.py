@@ -149,7 +149,7 @@ def test_an_id_token_about_something_else_is_refused(said: SaidByProvider, chang
 
 def _unsigned(said: SaidByProvider) -> str:
     claims = jwt.decode(said.token(), options={"verify_signature": False})
-    return jwt.encode(claims, None, algorithm="none", headers={"kid": "k1"})
+    return jwt.encode(claims, "", algorithm="none", headers={"kid": "k1"})
 
 
 def _hmac_with_the_public_key(said: SaidByProvider) -> str:

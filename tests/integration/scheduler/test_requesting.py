@@ -12,7 +12,7 @@ from scheduler.database.tables import Claim, Event, OutboxRow, VerdictRow
 from scheduler.intervening import cancel
 from scheduler.machine import ClaimState
 from scheduler.record import move_claim
-from scheduler.requesting import LOOK, claims_meant, look_and_verify, request_verification
+from scheduler.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
 from specs.api_v1_actions import VerificationRequest
 from specs.budget import BudgetRules
 from specs.policy import Policy
@@ -48,12 +48,23 @@ def test_a_model_not_seen_yet_is_looked_at_and_its_claims_stay_within_the_budget
     with farm.database.reading() as session:
         message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK)).one()
     for _ in range(2):  # A message may come twice.
-        look_and_verify(farm.database, farm.hub, VerificationRequest.model_validate(message.body["request"]), TIM)
+        answer(farm.database, farm.hub, message.message_id)
     assert [(claim.ref, claim.state) for claim in farm.claims()] == [("main", "submitted"), ("refs/pr/1", "submitted")]
     farm.plan()
     for claim in farm.claims():
         assert claim.state == ClaimState.BLOCKED
         assert "budget" in claim.reason
+
+
+def test_a_request_that_is_not_in_the_outbox_is_nobodys(farm: ControlPlane) -> None:
+    request_verification(farm.database, wanted(), TIM, set())
+    with farm.database.reading() as session:
+        body = session.scalars(select(OutboxRow.body)).one()
+    with farm.database.transaction() as session:
+        session.add(OutboxRow(message_id="of-another-task", queue="control", task="scheduler.sign", body=body))
+    for message_id in ("made-up", "of-another-task"):
+        answer(farm.database, farm.hub, message_id)
+    assert farm.claims() == []
 
 
 def test_a_request_is_about_a_task_and_a_revision_where_it_names_them(farm: ControlPlane) -> None:
@@ -96,10 +107,13 @@ def test_what_waits_is_tried_again_only_where_whoever_asks_may(farm: ControlPlan
 def test_a_decided_claim_goes_to_be_verified_again_and_a_refusal_is_a_line(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, str, str]] = []
-    monkeypatch.setattr(
-        "scheduler.requesting.reverify", lambda _database, *said: asked.append(said) or ["it becomes a new claim"]
-    )
+    asked: list[tuple[str, ...]] = []
+
+    def reverify(_database: object, *said: str) -> list[str]:
+        asked.append(said)
+        return ["it becomes a new claim"]
+
+    monkeypatch.setattr("scheduler.requesting.reverify", reverify)
     look_and_verify(farm.database, farm.hub, wanted(), TIM)
     main = farm.claims()[0]
     with farm.database.transaction() as session:
