@@ -55,6 +55,7 @@ COUNTED_AS_READS = frozenset({"/hub/webhook"})
 """Not GETs, and no caller's actions."""
 
 METRICS = "/metrics"
+READ_HEADERS = frozenset({b"authorization", b"cookie", b"origin", b"sec-fetch-site", b"accept"})
 MAX_CREDENTIALS_CHARS = 4096
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -217,7 +218,7 @@ def _shown(scope: Scope) -> _Shown:
     found: dict[bytes, str] = {}
     forwarded: list[str] = []
     for name, value in scope["headers"]:
-        if name in (b"authorization", b"cookie", b"origin", b"sec-fetch-site", b"accept"):
+        if name in READ_HEADERS:
             text = value.decode("latin-1")
             # A browser may split its cookies over several headers (RFC 9113, section 8.2.3).
             found[name] = f"{found[name]}; {text}" if name == b"cookie" and name in found else text
