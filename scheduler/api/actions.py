@@ -2,6 +2,9 @@
 
 A route checks who asks; what is done is one call into the control plane, recorded under the caller's name. What is
 refused because of the state that a thing is in is a 409, and says why.
+
+What acts is imported when it is first asked for: it brings the Hub's client and the statistics, which reading does not
+need.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from fastapi import APIRouter, Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler import approving, intervening, requesting, reverifying
+from scheduler import approving
 from scheduler.api.callers import Caller, Forbidden, Operator, Requester
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
@@ -35,6 +38,8 @@ def cancel_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, aske
     with source.database.reading() as session:
         claim = _claim(session, claim_id)
         require_to_cancel(session, caller, [claim])
+    from scheduler import intervening  # noqa: PLC0415 - see the top
+
     lines = intervening.cancel(source.database, claim.claim_id, asked.why, caller.actor)
     return _done(source.database, lines, [claim])
 
@@ -45,6 +50,8 @@ def retry_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, asked
     with source.database.reading() as session:
         claim = _claim(session, claim_id)
         require_to_retry(session, caller, [claim])
+    from scheduler import intervening  # noqa: PLC0415 - see the top
+
     lines = intervening.retry(source.database, claim.claim_id, asked.why, caller.actor)
     return _done(source.database, lines, [claim])
 
@@ -55,6 +62,8 @@ def reverify_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, as
     with source.database.reading() as session:
         claim = _claim(session, claim_id)
         require_to_act(caller, [claim])
+    from scheduler import reverifying  # noqa: PLC0415 - see the top
+
     lines = reverifying.reverify(source.database, claim.claim_id, asked.why, caller.actor)
     return _done(source.database, lines, [claim])
 
@@ -91,6 +100,8 @@ def cancel_reproduction(source: TheSource, caller: Requester, reproduction_id: I
         claims = _claims_of(session, found)
         _require_some(caller, claims)
         require_to_cancel(session, caller, claims)
+    from scheduler import intervening  # noqa: PLC0415 - see the top
+
     lines = intervening.cancel(source.database, found, asked.why, caller.actor)
     return _done(source.database, lines, claims)
 
@@ -103,6 +114,8 @@ def retry_reproduction(source: TheSource, caller: Requester, reproduction_id: Id
         claims = _claims_of(session, found)
         _require_some(caller, claims)
         require_to_retry(session, caller, claims)
+    from scheduler import intervening  # noqa: PLC0415 - see the top
+
     lines = intervening.retry(source.database, found, asked.why, caller.actor)
     return _done(source.database, lines, claims)
 
@@ -110,6 +123,8 @@ def retry_reproduction(source: TheSource, caller: Requester, reproduction_id: Id
 @router.post("/verifications", status_code=202)
 def request_verification(source: TheSource, caller: Requester, asked: VerificationRequest) -> Done:
     """Have a model's claims on a benchmark verified, or verified again; a model not seen yet is looked at first."""
+    from scheduler import requesting  # noqa: PLC0415 - see the top
+
     require_to_speak_for(caller, asked.model, asked.dataset)
     with source.database.reading() as session:
         meant = requesting.claims_meant(session, asked)
