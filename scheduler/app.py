@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from celery import Celery
 from sqlalchemy.exc import DataError, NoResultFound
 
-from scheduler import collecting, dispatching, outbox, planning, reaping, workforce
+from scheduler import collecting, dispatching, outbox, planning, reaping, requesting, workforce
 from scheduler.badges import signing_off
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import KeyFileError
@@ -24,6 +24,8 @@ from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
+from scheduler.requesting import LOOK
+from scheduler.retrying import retry_delay_seconds
 from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
@@ -41,6 +43,9 @@ from specs.messages import (
 from specs.secrets import mask_logs
 
 log = logging.getLogger(__name__)
+
+LOOKS = 10
+"""At a model that somebody asked for, while the Hub is away: with growing pauses, several hours."""
 
 M = TypeVar("M", AttemptsAlive, Report, WorkerAlive)
 
@@ -151,6 +156,20 @@ def drop_attempt(body: dict[str, Any]) -> None:
         log.error("message refused: %s", type(error).__name__)
         return
     tell_to_drop(app, Stale(ref, worker))
+
+
+@app.task(name=LOOK, bind=True, max_retries=None)
+def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
+    """Look at a model that somebody asks to have verified, and have it verified."""
+    try:
+        requesting.answer(farm().database, farm().hub, self.request.id)
+    except HubAway as error:
+        # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
+        delay = max(error.retry_after_seconds or 0.0, retry_delay_seconds(self.request.retries + 1))
+        if self.request.retries >= LOOKS:
+            log.warning("gave up on a model that was asked for: %s", error)
+            return
+        raise self.retry(exc=error, countdown=delay) from error
 
 
 @app.task(name=SIGN)

@@ -48,6 +48,7 @@ COMMANDS = {
     "retry": Place("deploy.cli.intervene", "retry", "Have a claim that failed, waits or was cancelled tried again."),
     "revoke": Place("deploy.cli.revoke", "revoke", "Have a badge count no more."),
     "keys": Place("deploy.cli.keys", "app", "Show, make, rotate, retire and revoke the keys that sign badges."),
+    "tokens": Place("deploy.cli.tokens", "app", "Give out, list and revoke tokens of the farm's API."),
     "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),
     "verify-token": Place("deploy.cli.verify_token", "verify_token", "Check a badge with the public keys alone."),
     "replay": Place("deploy.cli.replay", "replay", "Replay verification on known per-question results: what it costs."),

@@ -9,7 +9,10 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from scheduler import metrics
+from scheduler.access.openid import Provider
 from scheduler.api import (
+    access,
+    actions,
     badges,
     benchmarks,
     claims,
@@ -20,9 +23,11 @@ from scheduler.api import (
     noise,
     problems,
     reproductions,
+    signing_in,
     verdicts,
     workers,
 )
+from scheduler.api.gate import Gate
 from scheduler.api.source import Source
 from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
@@ -49,6 +54,11 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health, workers):
         app.include_router(part.router)
+    app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
+    for part in (access, actions, signing_in):
+        app.include_router(part.router)
+    # Added last, so that it stands before all others: what answers early must not answer who may not read.
+    app.add_middleware(Gate, source=source)
     return app
 
 

@@ -26,10 +26,11 @@ from scheduler.database.tables import Badge, Claim, VerdictRow
 from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.machine import ClaimState
+from scheduler.requesting import LOOK
 from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import Settings
 from specs.measurement import Evidence
-from specs.messages import ATTEMPTS_ALIVE, REPORT, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
+from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
 from specs.policy import PoolRules
 from specs.verdict import Outcome
 from tests.support.databases import Databases
@@ -38,7 +39,7 @@ from tests.support.scheduler import migrated_database
 
 PROJECT = Path(__file__).resolve().parents[3]
 PERIODIC = {SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY}
-WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, SIGN, DROP}
+WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, SIGN, DROP, LOOK}
 
 BODIES: tuple[Any, ...] = (
     *(None, [], {}, "x", 1, {"claim_id": None}, {"claim_id": "x" * 10_000}, {"claim_id": ["a"]}, {"claim_id": "a\0b"}),

@@ -1,0 +1,134 @@
+"""Somebody asks that a model's claims are verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from scheduler.database.tables import Claim, Event, OutboxRow, VerdictRow
+from scheduler.intervening import cancel
+from scheduler.machine import ClaimState
+from scheduler.record import move_claim
+from scheduler.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
+from specs.api_v1_actions import VerificationRequest
+from specs.budget import BudgetRules
+from specs.policy import Policy
+from specs.verdict import Outcome
+from tests.support.databases import Databases
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+TIM = "hub:tim"
+
+
+def wanted(**changed: str | None) -> VerificationRequest:
+    return VerificationRequest.model_validate(
+        {"model": "tiny/model", "dataset": "acme/bench", "why": "a fixed chat template", **changed}
+    )
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases, Policy(budget=BudgetRules(gpu_seconds_per_day=0.001))) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, "acme/bench")
+        plane.scan()
+        model = add_model(hub, "tiny/model")
+        submit(hub, model, entry("acme/bench", 0.5))
+        submit(hub, model, entry("acme/bench", 0.9), author="fan", create_pr=True, name="fan.yaml")
+        yield plane
+
+
+def test_a_model_not_seen_yet_is_looked_at_and_its_claims_stay_within_the_budget(farm: ControlPlane) -> None:
+    found = request_verification(farm.database, wanted(), TIM, set())
+    assert found.claim_ids == []
+    with farm.database.reading() as session:
+        message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK)).one()
+    for _ in range(2):  # A message may come twice.
+        answer(farm.database, farm.hub, message.message_id)
+    assert [(claim.ref, claim.state) for claim in farm.claims()] == [("main", "submitted"), ("refs/pr/1", "submitted")]
+    farm.plan()
+    for claim in farm.claims():
+        assert claim.state == ClaimState.BLOCKED
+        assert "budget" in claim.reason
+
+
+def test_a_request_that_is_not_in_the_outbox_is_nobodys(farm: ControlPlane) -> None:
+    request_verification(farm.database, wanted(), TIM, set())
+    with farm.database.reading() as session:
+        body = session.scalars(select(OutboxRow.body)).one()
+    with farm.database.transaction() as session:
+        session.add(OutboxRow(message_id="of-another-task", queue="control", task="scheduler.sign", body=body))
+    for message_id in ("made-up", "of-another-task"):
+        answer(farm.database, farm.hub, message_id)
+    assert farm.claims() == []
+
+
+def test_a_request_is_about_a_task_and_a_revision_where_it_names_them(farm: ControlPlane) -> None:
+    look_and_verify(farm.database, farm.hub, wanted(), TIM)
+    main, pull_request = farm.claims()
+
+    def meant(**changed: str | None) -> list[str]:
+        with farm.database.reading() as session:
+            return [claim.claim_id for claim in claims_meant(session, wanted(**changed))]
+
+    assert meant() == meant(task="capitals") == [main.claim_id, pull_request.claim_id]
+    assert meant(task="other") == meant(dataset="acme/other") == meant(model="tiny/other") == []
+    assert meant(revision="main") == meant(revision=main.commit) == meant(revision=main.commit[:9]) == [main.claim_id]
+    assert meant(revision="refs/pr/1") == meant(revision=pull_request.commit) == [pull_request.claim_id]
+    assert meant(revision="0" * 40) == []
+
+
+def test_a_commit_that_the_farm_has_not_seen_has_it_look_again(farm: ControlPlane) -> None:
+    look_and_verify(farm.database, farm.hub, wanted(), TIM)
+    assert "looks at it" in request_verification(farm.database, wanted(revision="0" * 40), TIM, set()).lines[0]
+
+
+def test_a_claim_on_its_way_is_left_alone_and_says_where_it_is(farm: ControlPlane) -> None:
+    look_and_verify(farm.database, farm.hub, wanted(), TIM)
+    found = request_verification(farm.database, wanted(revision="main"), TIM, set())
+    main = farm.claims()[0]
+    assert found.claim_ids == [main.claim_id]
+    assert found.lines == [f"claim {main.claim_id} is submitted: {main.reason}"]
+
+
+def test_what_waits_is_tried_again_only_where_whoever_asks_may(farm: ControlPlane) -> None:
+    look_and_verify(farm.database, farm.hub, wanted(), TIM)
+    main, other = farm.claims()
+    for claim in (main, other):
+        cancel(farm.database, claim.claim_id, "later", "operator:ada")
+    request_verification(farm.database, wanted(), TIM, {main.claim_id})
+    assert [claim.state for claim in farm.claims()] == [ClaimState.SUBMITTED, ClaimState.BLOCKED]
+
+
+def test_a_decided_claim_goes_to_be_verified_again_and_a_refusal_is_a_line(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def reverify(_database: object, *said: str) -> list[str]:
+        asked.append(said)
+        return ["it becomes a new claim"]
+
+    monkeypatch.setattr("scheduler.requesting.reverify", reverify)
+    look_and_verify(farm.database, farm.hub, wanted(), TIM)
+    main = farm.claims()[0]
+    with farm.database.transaction() as session:
+        claim = session.get_one(Claim, main.claim_id)
+        session.add(VerdictRow(claim_id=claim.claim_id, outcome=Outcome.MISMATCH, verdict={}))
+        move_claim(session, claim, ClaimState.DECIDED, "mismatch")
+    found = request_verification(farm.database, wanted(revision="main"), TIM, set())
+    assert asked == [(main.claim_id, "a fixed chat template", TIM)]
+    assert found.lines == ["it becomes a new claim"]
+
+
+def test_a_model_that_the_hub_does_not_have_leaves_a_line_in_the_record(farm: ControlPlane) -> None:
+    look_and_verify(farm.database, farm.hub, wanted(model="tiny/nothing"), TIM)
+    look_and_verify(farm.database, farm.hub, wanted(dataset="acme/none"), TIM)
+    with farm.database.reading() as session:
+        said = session.scalars(select(Event.why).where(Event.what == "looked_at").order_by(Event.event_id)).all()
+    assert "asked by hub:tim: the Hub has no such model" in said[0]
+    assert "no claim on acme/none" in said[1]
