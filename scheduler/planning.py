@@ -27,10 +27,10 @@ from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
 from scheduler.foreseeing import KnownSamples, earlier_costs, known_samples
+from scheduler.freshness import find_shared, stop_taking_claims
 from scheduler.hub import Hub, Missing
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.freshness import find_shared, stop_taking_claims
 from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml

@@ -36,7 +36,7 @@ class Asked:
     lines: tuple[str, ...]
 
 
-def reverify(  # noqa: PLR0913 - the contract that the API, the command and the comments share
+def reverify(
     database: Database,
     target: str,
     why: str,
@@ -56,7 +56,7 @@ def reverify(  # noqa: PLR0913 - the contract that the API, the command and the 
     return list(ask(database, target, why, actor, priority, rules=rules).lines)
 
 
-def ask(  # noqa: PLR0913 - as above
+def ask(
     database: Database,
     target: str,
     why: str,
@@ -75,7 +75,7 @@ def ask(  # noqa: PLR0913 - as above
         return ask_for(session, claim, clean(why, MAX_WHY_CHARS), actor, priority, rules=rules or ReverifyRules())
 
 
-def ask_for(  # noqa: PLR0913 - as above
+def ask_for(
     session: Session, claim: Claim, why: str, actor: str, priority: int, *, rules: ReverifyRules
 ) -> Asked:
     """The same for a claim that the caller holds locked.
