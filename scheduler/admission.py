@@ -24,7 +24,7 @@ REQUESTED_PRIORITY = 10
 AUTHOR_PRIORITY = 20
 COMMUNITY_PRIORITY = 30
 PERIODIC_PRIORITY = 40
-"""Lower goes first: what somebody asked for, what authors and what others submitted, what the farm repeats by itself."""
+"""Lower goes first: what somebody asked for, what authors submitted, what others did, what the farm repeats itself."""
 
 GIB = 2**30
 WEIGHTS_OVERHEAD = 1.2

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from scheduler import outbox
 from scheduler.admission import RunSettings
+from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.record import SCHEDULER, add_event, give_verdict
 from scheduler.stopping import judged_by
@@ -32,6 +33,8 @@ def judge_claim(session: Session, claim: Claim, reproduction: Reproduction) -> N
         add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
     verdict = decide(judged, stopping, measurement, mode, linked_log)
     give_verdict(session, claim, verdict)
+    if verdict.outcome is Outcome.MISMATCH:
+        revoke_earlier(session, claim)
     if verdict.outcome is Outcome.VERIFIED:
         outbox.put(session, queue=CONTROL_QUEUE, task=SIGN, body={"claim_id": claim.claim_id})
 

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from scheduler.admission import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, now
+from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.machine import ACTIVE, ClaimState
 from scheduler.record import add_event
 from scheduler.resubmitting import submit_again
+from scheduler.staleness import changed_since
 from specs.api_v1 import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.reverify import ReverifyRules
@@ -75,9 +76,7 @@ def ask(
         return ask_for(session, claim, clean(why, MAX_WHY_CHARS), actor, priority, rules=rules or ReverifyRules())
 
 
-def ask_for(
-    session: Session, claim: Claim, why: str, actor: str, priority: int, *, rules: ReverifyRules
-) -> Asked:
+def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int, *, rules: ReverifyRules) -> Asked:
     """The same for a claim that the caller holds locked.
 
     Raises:
@@ -161,17 +160,4 @@ def _cooldown_ends(session: Session, claim: Claim, rules: ReverifyRules) -> date
     if latest is None:
         return None
     ends = latest + timedelta(seconds=rules.cooldown_seconds)
-    return None if ends <= now() or _is_about_something_else(session, claim) else ends
-
-
-def _is_about_something_else(session: Session, claim: Claim) -> bool:
-    """Whether what would be run now is another model or another benchmark than what was."""
-    run = claim.reproduction
-    if run is None:
-        return False
-    model = session.get_one(Model, claim.model_id)
-    benchmark = session.get(Benchmark, run.dataset_id)
-    pinned = claim.dataset_revision is not None
-    return (model.weights_sha256 not in (None, run.weights_sha256)) or (
-        not pinned and benchmark is not None and benchmark.revision not in (None, run.dataset_revision)
-    )
+    return None if ends <= now() or changed_since(session, claim) is not None else ends
