@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, or_, select, type_coerce
+from sqlalchemy import ColumnElement, String, and_, or_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.session import Database
@@ -66,7 +66,7 @@ def changed_since(session: Session, claim: Claim) -> str | None:
 
 def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool]) -> list[_Found]:
     names = sorted(rules.minimum_versions)
-    query: Select[Any] = (
+    query: Any = (
         select(
             Claim.claim_id,
             Claim.stale_reason,
