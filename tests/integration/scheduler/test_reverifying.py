@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.admission import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
+from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatching import dispatch
 from scheduler.ending import end_attempt
@@ -30,10 +32,10 @@ ADA = "hub:ada"
 AT_ONCE = ReverifyRules(cooldown_seconds=0)
 
 
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    """A claim of the author and one of somebody else, which one run found verified and a mismatch."""
-    with control_plane(tmp_path, databases) as plane:
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[tuple[Path, ControlPlane]]:
+    folder = tmp_path_factory.mktemp("world")
+    with control_plane(folder, databases) as plane:
         hub = plane.served.local
         add_benchmark(hub, "acme/bench")
         model = add_model(hub, "tiny/model")
@@ -42,7 +44,17 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
         plane.scan()
         plane.plan()
         complete(plane, 100)
-        yield plane
+        plane.database.engine.dispose()
+        yield folder, plane
+
+
+@pytest.fixture
+def farm(world: tuple[Path, ControlPlane], tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """A claim of the author and one of somebody else, which one run found verified and a mismatch."""
+    folder, plane = world
+    database = Database(databases.copy(databases.url(folder), tmp_path))
+    yield replace(plane, database=database)
+    database.engine.dispose()
 
 
 def living(farm: ControlPlane) -> dict[float | None, Claim]:
