@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from scheduler.database.tables import Claim, Event, HeardComment
 from scheduler.publish.listening import listen
-from tests.support.databases import Databases
+from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
@@ -19,8 +20,21 @@ OURS, FANS = 2, 1
 
 
 @pytest.fixture
-def site(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
-    with publishing_farm(tmp_path, databases) as found:
+def site(tmp_path: Path) -> Iterator[Publishing]:
+    """On SQLite; the tests whose queries are the point take `either`."""
+    with published(tmp_path, SQLITE) as found:
+        yield found
+
+
+@pytest.fixture
+def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
+    with published(tmp_path, databases) as found:
+        yield found
+
+
+@contextmanager
+def published(folder: Path, databases: Databases) -> Iterator[Publishing]:
+    with publishing_farm(folder, databases) as found:
         complete(found.farm, 100)
         found.publish()
         yield found
@@ -46,7 +60,8 @@ def test_the_owner_of_the_model_asks_where_the_farm_wrote_and_is_answered(site: 
     assert f"the same entry is now claim {anew}" in answer
 
 
-def test_a_comment_counts_once_however_often_it_is_read(site: Publishing) -> None:
+def test_a_comment_counts_once_however_often_it_is_read(either: Publishing) -> None:
+    site = either
     say(site, "tiny", OURS)
     for _ in range(3):
         listen(site.farm)
@@ -100,11 +115,8 @@ def test_a_refusal_says_why_once(site: Publishing) -> None:
     assert "policy allows the next from" in site.said(OURS)[-1]
 
 
-@pytest.mark.parametrize(
-    "text", ["please /reverify", "> /reverify", "```\n/reverify\n```", "~~~\n/reverify", "/reverify now", "/REVERIFY"]
-)
-def test_what_only_looks_like_it_asks_for_nothing(site: Publishing, text: str) -> None:
-    say(site, "tiny", OURS, text)
+def test_what_only_looks_like_it_asks_for_nothing(site: Publishing) -> None:
+    say(site, "tiny", OURS, "please /reverify\n> /reverify")
     listen(site.farm)
     assert asked(site) == set()
     with site.farm.database.reading() as session:
@@ -121,16 +133,16 @@ def test_what_the_farm_says_itself_and_what_is_hidden_is_not_heard(site: Publish
     assert asked(site) == set()
 
 
-def test_a_farm_that_is_not_to_listen_does_not(tmp_path: Path, databases: Databases) -> None:
-    with publishing_farm(tmp_path, databases, reverify={"comments": False}) as site:
+def test_a_farm_that_is_not_to_listen_does_not(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, reverify={"comments": False}) as site:
         complete(site.farm, 100)
         say(site, "fan", FANS)
         listen(site.farm)
         assert asked(site) == set()
 
 
-def test_a_farm_that_does_not_publish_hears_and_says_nothing(tmp_path: Path, databases: Databases) -> None:
-    with publishing_farm(tmp_path, databases, publish={"mode": "off"}) as site:
+def test_a_farm_that_does_not_publish_hears_and_says_nothing(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": "off"}) as site:
         complete(site.farm, 100)
         say(site, "fan", FANS)
         listen(site.farm)
@@ -138,8 +150,9 @@ def test_a_farm_that_does_not_publish_hears_and_says_nothing(tmp_path: Path, dat
 
 
 def test_the_threads_that_were_read_longest_ago_come_first_and_no_more_than_a_few(
-    site: Publishing, monkeypatch: pytest.MonkeyPatch
+    either: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site = either
     monkeypatch.setattr("scheduler.publish.listening.THREADS_AT_ONCE", 1)
     say(site, "fan", FANS)
     say(site, "tiny", OURS)

@@ -23,7 +23,7 @@ from specs.errors import InterventionError
 from specs.messages import AttemptOutcome
 from specs.policy import Policy
 from specs.reverify import ReverifyRules
-from tests.support.databases import Databases
+from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
@@ -246,11 +246,9 @@ def test_a_re_verification_that_failed_is_tried_again_as_fresh_as_it_was_asked_f
     assert living(farm)[50.0].supersedes == asked.claim_id
 
 
-def test_what_was_asked_for_goes_first_and_what_the_farm_repeats_by_itself_last(
-    tmp_path: Path, databases: Databases
-) -> None:
+def test_what_was_asked_for_goes_first_and_what_the_farm_repeats_by_itself_last(tmp_path: Path) -> None:
     assert REQUESTED_PRIORITY < AUTHOR_PRIORITY < COMMUNITY_PRIORITY < PERIODIC_PRIORITY
-    with control_plane(tmp_path, databases) as plane:
+    with control_plane(tmp_path, SQLITE) as plane:
         hub = plane.served.local
         add_benchmark(hub, "acme/bench")
         for name in ("periodic", "requested"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from scheduler.repeating import repeat_stale
 from scheduler.staleness import changed_since, mark_stale
 from specs.reverify import ReverifyRules
 from specs.verdict import Outcome
-from tests.support.databases import Databases
+from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
@@ -30,9 +31,22 @@ ON_CHANGE = ReverifyRules(on_change=True)
 
 
 @pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+    """On SQLite; the tests whose queries are the point take `either`."""
+    with decided(tmp_path, SQLITE) as plane:
+        yield plane
+
+
+@pytest.fixture
+def either(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with decided(tmp_path, databases) as plane:
+        yield plane
+
+
+@contextmanager
+def decided(folder: Path, databases: Databases) -> Iterator[ControlPlane]:
     """A verified claim, one that pins the benchmark's revision, and one that did not match."""
-    with control_plane(tmp_path, databases) as plane:
+    with control_plane(folder, databases) as plane:
         hub = plane.served.local
         add_benchmark(hub, BENCHMARK.id)
         model = add_model(hub, MODEL.id)
@@ -69,7 +83,8 @@ def test_what_describes_the_hub_is_not_stale(farm: ControlPlane) -> None:
     assert stale(farm) == {}
 
 
-def test_new_weights_make_every_verdict_stale_and_the_old_ones_make_it_current_again(farm: ControlPlane) -> None:
+def test_new_weights_make_every_verdict_stale_and_the_old_ones_make_it_current_again(either: ControlPlane) -> None:
+    farm = either
     config = farm.served.local.read_file(MODEL, "config.json", "main")
     commit(farm, MODEL, {"config.json": b'{"a": 1}'})
     found = stale(farm)
@@ -99,7 +114,8 @@ def test_a_changed_benchmark_makes_those_stale_that_pin_no_revision(farm: Contro
     assert "the benchmark changed since: it is at" in found[50.0]
 
 
-def test_an_engine_below_policys_minimum_and_one_that_is_not_named(farm: ControlPlane) -> None:
+def test_an_engine_below_policys_minimum_and_one_that_is_not_named(either: ControlPlane) -> None:
+    farm = either
     assert stale(farm, ReverifyRules(minimum_versions={"vllm": "0.32.0"})) == {}
     assert (
         "with vllm 0.32.0, and policy asks for 0.33"
@@ -116,7 +132,8 @@ def test_a_badge_of_some_age_is_stale_and_a_mismatch_has_none(farm: ControlPlane
     assert stale(farm, ReverifyRules(after_days=32)) == {}
 
 
-def test_the_farm_verifies_old_badges_again_a_few_at_a_time_and_after_all_others(farm: ControlPlane) -> None:
+def test_the_farm_verifies_old_badges_again_a_few_at_a_time_and_after_all_others(either: ControlPlane) -> None:
+    farm = either
     rules = ReverifyRules(after_days=30, at_once=1)
     with farm.database.transaction() as session:
         session.execute(update(Badge).values(signed_at=now() - timedelta(days=31)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from scheduler.database.tables import Badge, Event, Publication, Reproduction, V
 from scheduler.publish.wanted import LOOK_BACK, want_mismatches
 from scheduler.reverifying import ask
 from specs.reverify import ReverifyRules
-from tests.support.databases import Databases
+from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
@@ -23,9 +24,21 @@ MODEL = RepoName(RepoType.MODEL, "tiny/model")
 
 
 @pytest.fixture
-def site(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
-    """One claim verified and published, one a mismatch."""
-    with publishing_farm(tmp_path, databases) as found:
+def site(tmp_path: Path) -> Iterator[Publishing]:
+    """One claim verified and published, one a mismatch. On SQLite; where queries are the point, `either`."""
+    with published(tmp_path, SQLITE) as found:
+        yield found
+
+
+@pytest.fixture
+def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
+    with published(tmp_path, databases) as found:
+        yield found
+
+
+@contextmanager
+def published(folder: Path, databases: Databases) -> Iterator[Publishing]:
+    with publishing_farm(folder, databases) as found:
         complete(found.farm, 100)
         found.publish()
         yield found
@@ -47,7 +60,8 @@ def badges(site: Publishing) -> dict[str, str | None]:
         return {badge.claim_id: badge.revoked_reason for badge in session.scalars(select(Badge))}
 
 
-def test_a_score_that_is_reproduced_again_has_two_badges_that_count_and_is_published_once(site: Publishing) -> None:
+def test_a_score_that_is_reproduced_again_has_two_badges_that_count_and_is_published_once(either: Publishing) -> None:
+    site = either
     old = site.living()[50.0].claim_id
     new = again(site, 50.0, 101)
     assert badges(site) == {old: None, new: None}
@@ -63,7 +77,8 @@ def test_a_proof_about_other_weights_is_published_beside_the_old_one(site: Publi
     assert site.publications() == {old: "published", new: "published"}
 
 
-def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_told_once(site: Publishing) -> None:
+def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_told_once(either: Publishing) -> None:
+    site = either
     old = site.living()[50.0].claim_id
     new = again(site, 50.0, 20)
     assert badges(site) == {old: f"the same entry was run again and not reproduced: claim {new}"}
@@ -97,11 +112,9 @@ def test_a_run_that_finds_nothing_out_leaves_the_old_badge_as_it_is(site: Publis
     assert badges(site) == {old: None}
 
 
-def test_a_mismatch_is_written_where_policy_wants_it_once_and_not_about_old_verdicts(
-    tmp_path: Path, databases: Databases
-) -> None:
+def test_a_mismatch_is_written_where_policy_wants_it_once_and_not_about_old_verdicts(tmp_path: Path) -> None:
     wants = {"mode": "comment", "verdicts": ["verified", "mismatch"]}
-    with publishing_farm(tmp_path, databases, publish=wants) as site:
+    with publishing_farm(tmp_path, SQLITE, publish=wants) as site:
         complete(site.farm, 100, truncated=60)
         site.publish()
         site.publish()
@@ -118,8 +131,8 @@ def test_a_mismatch_is_written_where_policy_wants_it_once_and_not_about_old_verd
         assert want_mismatches(site.farm.database, site.farm.policy.publish) == 0
 
 
-def test_nothing_is_written_about_a_mismatch_that_was_withdrawn(tmp_path: Path, databases: Databases) -> None:
-    with publishing_farm(tmp_path, databases, publish={"mode": "comment", "verdicts": ["mismatch"]}) as site:
+def test_nothing_is_written_about_a_mismatch_that_was_withdrawn(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": "comment", "verdicts": ["mismatch"]}) as site:
         complete(site.farm, 100)
         wrong = site.living()[90.0].claim_id
         want_mismatches(site.farm.database, site.farm.policy.publish)
