@@ -16,11 +16,11 @@ from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
-from scheduler.publish.wanted import revoked_of
-from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
+from scheduler.publish.wanted import overtaken_by, revoked_of
+from scheduler.publish.writing import ClaimPlace, Publication, Published, close_overtaken, publish
 from scheduler.record import SCHEDULER, add_event
 from scheduler.retrying import retry_delay_seconds
-from specs.attestation import verify
+from specs.attestation import Attestation, verify
 from specs.errors import HubAway, NoAccess, TokenError
 from specs.measurement import Measurement
 from specs.text import clean
@@ -69,13 +69,21 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         publication = _publication(farm, claim_id)
         if publication is None:
             return Published("withdrawn", "the claim was withdrawn, or its badge revoked, before it was published")
-        return publish(farm.hub, author, publication)
+        done = publish(farm.hub, author, publication)
+        for number in _overtaken(farm, claim_id):
+            close_overtaken(farm.hub, author, publication.claim.model_id, number)
+        return done
     except HubAway as error:
         return _Again(str(error), error.retry_after_seconds or 0.0)
     except TokenError as error:
         return _Again(f"the badge does not verify with the farm's own public keys: {error}", 0.0)
     except NoAccess as error:
         return _Again(f"{error}; the farm's user needs the right to open discussions there", 0.0)
+
+
+def _overtaken(farm: Farm, claim_id: str) -> tuple[int, ...]:
+    with farm.database.reading() as session:
+        return overtaken_by(session, session.get_one(Claim, claim_id))
 
 
 def _publication(farm: Farm, claim_id: str) -> Publication | None:
@@ -100,16 +108,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
                 revoked_badges=revoked_of(session, claim),
                 takes_comments=farm.policy.reverify.comments,
             )
-            return Publication(
-                verdict_id=claim_id,
-                claim=place,
-                # There is no proof to add to the entry.
-                mode="comment",
-                token=None,
-                source=None,
-                title=title(facts, claim_id, reproduced=False),
-                body=mismatch_body(facts, ran, why, claim_id),
-            )
+            return _of_a_mismatch(place, facts, ran, why, claim_id)
         badge = verdict.badge
         if badge is None or badge.revoked_at is not None:
             return None
@@ -123,6 +122,19 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             title=title(facts, claim_id),
             body=body(facts, ran, badge.token, claim_id),
         )
+
+
+def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Run, why: Mismatch, claim_id: str) -> Publication:
+    return Publication(
+        verdict_id=claim_id,
+        claim=place,
+        # There is no proof to add to the entry.
+        mode="comment",
+        token=None,
+        source=None,
+        title=title(facts, claim_id, reproduced=False),
+        body=mismatch_body(facts, ran, why, claim_id),
+    )
 
 
 def _place(claim: Claim, dataset_id: str, value: float) -> ClaimPlace:

@@ -85,6 +85,18 @@ def revoked_of(session: Session, claim: Claim) -> tuple[str, ...]:
     return tuple(found)
 
 
+def overtaken_by(session: Session, claim: Claim) -> tuple[int, ...]:
+    """Numbers of what was published on the Hub with those badges."""
+    found = session.scalars(
+        select(Publication.number)
+        .join(Claim, Claim.claim_id == Publication.claim_id)
+        .join(Badge, Badge.claim_id == Claim.claim_id)
+        .where(_same_entry(Claim, claim), Badge.revoked_at.is_not(None), Publication.number.is_not(None))
+        .order_by(Publication.number)
+    )
+    return tuple(number for number in found if number is not None)
+
+
 def _same_entry(earlier: type[Claim], claim: Claim | type[Claim]) -> ColumnElement[bool]:
     """By its slot, not the chain of claims: an entry that was taken away and put back is the same one."""
     return and_(

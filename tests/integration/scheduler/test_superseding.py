@@ -96,6 +96,18 @@ def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_
     assert len(site.threads()) == 3
 
 
+def test_a_pull_request_with_a_revoked_badge_is_closed_if_nobody_merged_it(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": "pull_request"}) as site:
+        complete(site.farm, 100)
+        site.publish()
+        found = site.user("reader").get_discussion_details("tiny/model", 2)
+        assert (found.is_pull_request, found.author, found.status) == (True, OWN, "open")
+        again(site, 50.0, 20)
+        site.publish()
+        assert site.user("reader").get_discussion_details("tiny/model", 2).status == "closed"
+        assert ["revoked" in text for text in site.said(2)][1:] == [True]
+
+
 def test_a_run_that_finds_nothing_out_leaves_the_old_badge_as_it_is(site: Publishing) -> None:
     old = site.living()[50.0].claim_id
     ask(site.farm.database, old, "?", ADA)
