@@ -30,7 +30,7 @@ def attest(
         ValueError: the verdict is not a verified one with its figures and evidence.
     """
     if row.outcome != Outcome.VERIFIED:
-        raise ValueError(f"claim {claim.claim_id} is {row.outcome}, which nobody attests")
+        raise ValueError(f"claim {claim.claim_id} is {row.outcome} and has no verified figures to attest")
     return facts_of(public_url, badge_id, at, claim, reproduction, row)
 
 
