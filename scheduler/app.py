@@ -24,10 +24,14 @@ from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
+from scheduler.publish.listening import listen
+from scheduler.publish.wanted import want_mismatches
+from scheduler.repeating import repeat_stale
 from scheduler.requesting import LOOK
 from scheduler.retrying import retry_delay_seconds
-from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
+from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TIDY
 from scheduler.settings import read_settings
+from scheduler.staleness import mark_stale
 from scheduler.watch.scan import scan
 from specs.errors import HubAway, MessageError
 from specs.messages import (
@@ -120,6 +124,23 @@ def tidy_outbox() -> None:
     workforce.tidy(farm().database)
 
 
+@app.task(name=REVERIFY)
+def reverify_stale() -> None:
+    """Find what is stale, and have it verified again where policy wants that."""
+    with held(farm().database, REVERIFY, timedelta(minutes=10)) as mine:
+        if mine:
+            mark_stale(farm().database, farm().policy.reverify)
+            repeat_stale(farm().database, farm().policy.reverify)
+
+
+@app.task(name=COMMENTS)
+def read_comments() -> None:
+    """Take requests for re-verification from comments on the Hub."""
+    with held(farm().database, COMMENTS, timedelta(minutes=10)) as mine:
+        if mine:
+            listen(farm())
+
+
 @app.task(name=ATTEMPTS_ALIVE)
 def take_heartbeat(body: dict[str, Any]) -> None:
     """Renew leases, and tell a worker what to stop."""
@@ -162,7 +183,7 @@ def drop_attempt(body: dict[str, Any]) -> None:
 def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
     """Look at a model that somebody asks to have verified, and have it verified."""
     try:
-        requesting.answer(farm().database, farm().hub, self.request.id)
+        requesting.answer(farm().database, farm().hub, self.request.id, farm().policy.reverify)
     except HubAway as error:
         # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
         delay = max(error.retry_after_seconds or 0.0, retry_delay_seconds(self.request.retries + 1))
@@ -191,6 +212,7 @@ def publish_verdicts() -> None:
         if mine:
             signing_off.sign_missing(farm())
             revoke_left_over(farm().database)
+            want_mismatches(farm().database, farm().policy.publish)
             publish_due(farm())
 
 

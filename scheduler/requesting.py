@@ -26,6 +26,7 @@ from scheduler.watch.models import look_at_model
 from specs.api_v1_actions import VerificationRequest
 from specs.errors import InterventionError, NoAccess, SubmissionError
 from specs.messages import CONTROL_QUEUE
+from specs.reverify import ReverifyRules
 from specs.text import clean
 
 LOOK = "scheduler.look"
@@ -45,10 +46,18 @@ class Outcome:
     claim_ids: list[str] = field(default_factory=list)
 
 
-def request_verification(database: Database, request: VerificationRequest, actor: str, may_retry: set[str]) -> Outcome:
+def request_verification(
+    database: Database,
+    request: VerificationRequest,
+    actor: str,
+    may_retry: set[str],
+    *,
+    rules: ReverifyRules | None = None,
+) -> Outcome:
     """Have what the farm knows of verified, and have a model that it does not know looked at first.
 
-    Of claims that somebody cancelled, only `may_retry` are tried again.
+    Of claims that somebody cancelled, only `may_retry` are tried again. `rules` are policy's for verifying again; None
+    are the defaults.
     """
     with database.reading() as session:
         model = session.get(Model, request.model)
@@ -57,7 +66,7 @@ def request_verification(database: Database, request: VerificationRequest, actor
         claims = claims_meant(session, request) if is_known else []
     unwatched = [] if watched else [f"{request.dataset} is not among the benchmarks that this farm watches, so far"]
     if claims:
-        found = _verify(database, claims, request.why, actor, may_retry)
+        found = _verify(database, claims, _Asking(request.why, actor, may_retry, rules))
         found.lines += unwatched
         return found
     with database.transaction() as session:
@@ -75,7 +84,7 @@ def request_verification(database: Database, request: VerificationRequest, actor
     )
 
 
-def answer(database: Database, hub: Hub, message_id: str) -> None:
+def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules | None = None) -> None:
     """Do what a message in the outbox asks for, once.
 
     Every worker can write into the control queue, and could ask in anybody's name; the outbox is the control plane's.
@@ -89,12 +98,14 @@ def answer(database: Database, hub: Hub, message_id: str) -> None:
         log.warning("a request that is not in the outbox, or was answered, is passed over: %s", clean(message_id, 100))
         return
     request = VerificationRequest.model_validate(message.body["request"])
-    look_and_verify(database, hub, request, str(message.body["actor"]))
+    look_and_verify(database, hub, request, str(message.body["actor"]), rules)
     with database.transaction() as session:
         session.execute(delete(OutboxRow).where(OutboxRow.message_id == message_id))
 
 
-def look_and_verify(database: Database, hub: Hub, request: VerificationRequest, actor: str) -> None:
+def look_and_verify(
+    database: Database, hub: Hub, request: VerificationRequest, actor: str, rules: ReverifyRules | None = None
+) -> None:
     """Look at the model of a request, and have what is decided already verified again.
 
     Raises:
@@ -111,7 +122,7 @@ def look_and_verify(database: Database, hub: Hub, request: VerificationRequest, 
     with database.reading() as session:
         claims = claims_meant(session, request)
     if claims:
-        _verify(database, claims, request.why, actor, set())
+        _verify(database, claims, _Asking(request.why, actor, set(), rules))
     else:
         _say(database, request, actor, f"it has no claim on {_wanted(request)}")
 
@@ -147,11 +158,19 @@ def _is_there(request: VerificationRequest, model: Model) -> bool:
     return any(head == revision if revision.startswith("refs/") else head.startswith(revision) for head in seen)
 
 
-def _verify(database: Database, claims: Sequence[Claim], why: str, actor: str, may_retry: set[str]) -> Outcome:
+@dataclass(frozen=True)
+class _Asking:
+    why: str
+    actor: str
+    may_retry: set[str]
+    rules: ReverifyRules | None
+
+
+def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Outcome:
     done = Outcome()
     for claim in claims:
         try:
-            done.lines += _verify_one(database, claim, why, actor, may_retry)
+            done.lines += _verify_one(database, claim, asking)
         except InterventionError as error:
             # It came into another state meanwhile, or its verdict is of a kind that stands.
             done.lines.append(f"claim {claim.claim_id}: {error}")
@@ -163,11 +182,11 @@ def _verify(database: Database, claims: Sequence[Claim], why: str, actor: str, m
     return done
 
 
-def _verify_one(database: Database, claim: Claim, why: str, actor: str, may_retry: set[str]) -> list[str]:
+def _verify_one(database: Database, claim: Claim, asking: _Asking) -> list[str]:
     if claim.state == ClaimState.DECIDED:
-        return reverify(database, claim.claim_id, why, actor)
-    if claim.state == ClaimState.BLOCKED and claim.claim_id in may_retry:
-        return retry(database, claim.claim_id, why, actor)
+        return reverify(database, claim.claim_id, asking.why, asking.actor, rules=asking.rules)
+    if claim.state == ClaimState.BLOCKED and claim.claim_id in asking.may_retry:
+        return retry(database, claim.claim_id, asking.why, asking.actor)
     return [f"claim {claim.claim_id} is {claim.state}: {claim.reason}"]
 
 

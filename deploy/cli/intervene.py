@@ -1,4 +1,4 @@
-"""`reprofarm cancel` and `reprofarm retry`: an operator's hand, on the control plane's machine."""
+"""`reprofarm cancel`, `retry` and `reverify`: an operator's hand, on the control plane's machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from deploy.cli.control_plane import Var, opened_database, operator, say, settings_of
-from scheduler import intervening
+from scheduler import intervening, reverifying
 from scheduler.database.session import Database
+from specs.policy import read_policy
 
 Target = Annotated[
     str, typer.Argument(metavar="ID", help="Of a claim or a reproduction, or the beginning of it.", show_default=False)
@@ -40,6 +41,25 @@ def retry(
     Other verdicts stand. A claim that failed keeps its verdict and is withdrawn; its entry becomes a new claim.
     """
     _intervene(var, lambda database, operator: intervening.retry(database, target, why, operator))
+
+
+def reverify(
+    target: Annotated[str, typer.Argument(metavar="CLAIM", help="Its id, or the beginning of it.", show_default=False)],
+    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "the operator asked for it",
+    policy: Annotated[Path | None, typer.Option(help="The farm's, as `up` has it; else REPROFARM_POLICY.")] = None,
+    var: Var = Path("var"),
+) -> None:
+    """Have a claim that has its verdict verified again, by a fresh run.
+
+    The old verdict stays in the record and the entry becomes a new claim. Not more often than policy's
+    reverify.cooldown_seconds, unless the model or the benchmark changed.
+    """
+
+    def act(database: Database, operator: str) -> list[str]:
+        rules = read_policy(policy or settings_of(var).policy).reverify
+        return reverifying.reverify(database, target, why, operator, rules=rules)
+
+    _intervene(var, act)
 
 
 def _intervene(var: Path, act: Callable[[Database, str], list[str]]) -> None:

@@ -64,7 +64,8 @@ def reverify_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, as
         require_to_act(caller, [claim])
     from scheduler import reverifying  # noqa: PLC0415 - see the top
 
-    lines = reverifying.reverify(source.database, claim.claim_id, asked.why, caller.actor)
+    rules = read_policy(source.settings.policy).reverify
+    lines = reverifying.reverify(source.database, claim.claim_id, asked.why, caller.actor, rules=rules)
     return _done(source.database, lines, [claim])
 
 
@@ -129,7 +130,8 @@ def request_verification(source: TheSource, caller: Requester, asked: Verificati
     with source.database.reading() as session:
         meant = requesting.claims_meant(session, asked)
         may_retry = {claim.claim_id for claim in meant if _may_retry(session, caller, claim)}
-    found = requesting.request_verification(source.database, asked, caller.actor, may_retry)
+    rules = read_policy(source.settings.policy).reverify
+    found = requesting.request_verification(source.database, asked, caller.actor, may_retry, rules=rules)
     return Done(lines=tuple(found.lines), claim_ids=tuple(found.claim_ids))
 
 

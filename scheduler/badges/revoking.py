@@ -12,7 +12,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Publication, RevokedKey, now
+from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, now
 from scheduler.record import SCHEDULER, add_event
 from specs.api_v1 import MIN_ID_PREFIX
 from specs.errors import InterventionError
@@ -34,7 +34,7 @@ def revoke(database: Database, badge_id: str, why: str, actor: str) -> list[str]
         badge = _find(session, badge_id)
         if badge.revoked_at is not None:
             return [f"badge {badge.badge_id} is revoked since {badge.revoked_at:%Y-%m-%d %H:%M} UTC already"]
-        _mark(session, badge, why, actor)
+        revoke_badge(session, badge, why, actor)
         done = [f"badge {badge.badge_id} of claim {badge.claim_id} is revoked, and listed as such at /v1/revocations"]
         publication = session.get(Publication, badge.claim_id)
         if publication is not None and publication.state == "published":
@@ -43,6 +43,35 @@ def revoke(database: Database, badge_id: str, why: str, actor: str) -> list[str]
                 " close the pull request, or ask its owner to remove the token"
             )
         return done
+
+
+def revoke_badge(session: Session, badge: Badge, why: str, actor: str) -> None:
+    """Have a badge no longer count, once and for good; part of the caller's transaction."""
+    if badge.revoked_at is None:
+        badge.revoked_at, badge.revoked_reason = now(), clean(why, MAX_WHY_CHARS)
+        add_event(session, actor, "badge", badge.badge_id, "revoked", why)
+
+
+def revoke_earlier(session: Session, claim: Claim) -> None:
+    """Revoke what the entry of a claim that came out as a mismatch was given before (docs/decisions/0018).
+
+    By its slot, not the chain of claims: an entry that was taken away and put back is the same one.
+    """
+    earlier = session.scalars(
+        select(Badge)
+        .join(Claim, Claim.claim_id == Badge.claim_id)
+        .where(
+            Claim.slot == claim.slot,
+            Claim.claim_id != claim.claim_id,
+            Claim.value == claim.value,
+            Claim.dataset_revision.is_not_distinct_from(claim.dataset_revision),
+            Badge.revoked_at.is_(None),
+        )
+        .with_for_update(of=Badge)
+    ).all()
+    for badge in earlier:
+        why = f"the same entry was run again and not reproduced: claim {claim.claim_id}"
+        revoke_badge(session, badge, why, SCHEDULER)
 
 
 def revoke_key(database: Database, key_id: str, why: str, actor: str) -> list[str]:
@@ -58,7 +87,7 @@ def revoke_key(database: Database, key_id: str, why: str, actor: str) -> list[st
             add_event(session, actor, "key", key_id, "revoked", why)
         badges = _badges_of(session, [key_id])
         for badge in badges:
-            _mark(session, badge, f"its key is revoked: {why}", actor)
+            revoke_badge(session, badge, f"its key is revoked: {why}", actor)
         said = "is revoked" if found is None else "is revoked already"
         return [f"key {key_id} {said}: it is no longer among the public keys", f"badges revoked with it: {len(badges)}"]
 
@@ -72,7 +101,7 @@ def revoke_left_over(database: Database) -> int:
         revoked = {row.key_id: row.revoked_reason for row in session.scalars(select(RevokedKey))}
         badges = _badges_of(session, list(revoked))
         for badge in badges:
-            _mark(session, badge, f"its key is revoked: {revoked[badge.key_id]}", SCHEDULER)
+            revoke_badge(session, badge, f"its key is revoked: {revoked[badge.key_id]}", SCHEDULER)
         return len(badges)
 
 
@@ -84,11 +113,6 @@ def revoked_keys(session: Session) -> Sequence[RevokedKey]:
 def _badges_of(session: Session, key_ids: list[str]) -> Sequence[Badge]:
     wanted = select(Badge).where(Badge.key_id.in_(key_ids), Badge.revoked_at.is_(None))
     return session.scalars(wanted.order_by(Badge.claim_id).with_for_update()).all()
-
-
-def _mark(session: Session, badge: Badge, why: str, actor: str) -> None:
-    badge.revoked_at, badge.revoked_reason = now(), clean(why, MAX_WHY_CHARS)
-    add_event(session, actor, "badge", badge.badge_id, "revoked", why)
 
 
 def _find(session: Session, start: str) -> Badge:

@@ -8,20 +8,23 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from scheduler.badges.attesting import claim_url
+from scheduler.admission import RunSettings
+from scheduler.badges.attesting import claim_url, facts_of
 from scheduler.badges.signing import public_jwks
 from scheduler.database.tables import Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
 from scheduler.publish.result_file import Source
-from scheduler.publish.text import body, title
-from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
+from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
+from scheduler.publish.wanted import overtaken_by, revoked_of
+from scheduler.publish.writing import ClaimPlace, Publication, Published, close_overtaken, publish
 from scheduler.record import SCHEDULER, add_event
 from scheduler.retrying import retry_delay_seconds
-from specs.attestation import verify
+from specs.attestation import Attestation, verify
 from specs.errors import HubAway, NoAccess, TokenError
 from specs.measurement import Measurement
 from specs.text import clean
+from specs.verdict import Outcome, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +69,10 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         publication = _publication(farm, claim_id)
         if publication is None:
             return Published("withdrawn", "the claim was withdrawn, or its badge revoked, before it was published")
-        return publish(farm.hub, author, publication)
+        done = publish(farm.hub, author, publication)
+        for number in _overtaken(farm, claim_id):
+            close_overtaken(farm.hub, author, publication.claim.model_id, number)
+        return done
     except HubAway as error:
         return _Again(str(error), error.retry_after_seconds or 0.0)
     except TokenError as error:
@@ -75,27 +81,60 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         return _Again(f"{error}; the farm's user needs the right to open discussions there", 0.0)
 
 
+def _overtaken(farm: Farm, claim_id: str) -> tuple[int, ...]:
+    with farm.database.reading() as session:
+        return overtaken_by(session, session.get_one(Claim, claim_id))
+
+
 def _publication(farm: Farm, claim_id: str) -> Publication | None:
     """What is to be written; None where nothing may be written any more."""
     rules = farm.policy.publish
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
-        badge = claim.verdict.badge if claim.verdict is not None else None
-        if not claim.live or badge is None or badge.revoked_at is not None or claim.reproduction is None:
+        verdict, run = claim.verdict, claim.reproduction
+        if not claim.live or verdict is None or run is None or rules.mode == "off":
             return None
-        if rules.mode == "off" or claim.dataset_id is None or claim.value is None:
+        if claim.dataset_id is None or claim.value is None:
             return None
-        measurement = Measurement.model_validate(claim.reproduction.measurement, strict=False)
+        ran = Run(
+            circumstances=Measurement.model_validate(run.measurement, strict=False).circumstances,
+            sample_limit=RunSettings.model_validate(run.settings, strict=False).sample_limit,
+        )
+        place = _place(claim, claim.dataset_id, claim.value)
+        if verdict.outcome == Outcome.MISMATCH:
+            facts = facts_of(farm.settings.public_url, claim_id, verdict.decided_at, claim, run, verdict)
+            why = Mismatch(
+                likely_reasons=Verdict.model_validate(verdict.verdict, strict=False).likely_reasons,
+                revoked_badges=revoked_of(session, claim),
+                takes_comments=farm.policy.reverify.comments,
+            )
+            return _of_a_mismatch(place, facts, ran, why, claim_id)
+        badge = verdict.badge
+        if badge is None or badge.revoked_at is not None:
+            return None
         facts = verify(badge.token, dict(public_jwks(farm.settings)))
         return Publication(
             verdict_id=claim_id,
-            claim=_place(claim, claim.dataset_id, claim.value),
+            claim=place,
             mode=rules.mode,
             token=badge.token if "verify_token" in rules.proof else None,
             source=_source(farm, claim_id) if "source" in rules.proof else None,
             title=title(facts, claim_id),
-            body=body(facts, measurement.circumstances, badge.token, claim_id),
+            body=body(facts, ran, badge.token, claim_id),
         )
+
+
+def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Run, why: Mismatch, claim_id: str) -> Publication:
+    return Publication(
+        verdict_id=claim_id,
+        claim=place,
+        # There is no proof to add to the entry.
+        mode="comment",
+        token=None,
+        source=None,
+        title=title(facts, claim_id, reproduced=False),
+        body=mismatch_body(facts, ran, why, claim_id),
+    )
 
 
 def _place(claim: Claim, dataset_id: str, value: float) -> ClaimPlace:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -27,6 +28,9 @@ MAX_OWN_DISCUSSIONS = 500
 """Of the farm on one model repo, newest first; looked through for what was written earlier."""
 
 STILL_OPEN = ("open", "draft")
+OVERTAKEN = (
+    "The badge in this pull request is revoked: a later run did not reproduce the score. Please do not merge it."
+)
 TWICE = "The same proof was opened twice at once; the earlier one stands."
 
 
@@ -100,6 +104,18 @@ def publish(hub: Hub, author: str, publication: Publication) -> Published:
             return desk.propose()
     except (_ClaimGone, Missing) as gone:
         return Published("withdrawn", str(gone))
+
+
+def close_overtaken(hub: Hub, author: str, model_id: str, number: int) -> None:
+    """Close a pull request of the farm's own that adds a proof which is revoked by now, if it is still open.
+
+    Raises:
+        HubAway, NoAccess: as above.
+    """
+    with suppress(Missing), told_apart(f"pull request {number} of {model_id}"):
+        found = hub.api.get_discussion_details(model_id, number)
+        if found.is_pull_request and found.author == author and found.status in STILL_OPEN:
+            hub.api.change_discussion_status(model_id, number, "closed", comment=OVERTAKEN)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.machine import ClaimState
 from scheduler.requesting import LOOK
-from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
+from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TIDY
 from scheduler.settings import Settings
 from specs.measurement import Evidence
 from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
@@ -38,7 +38,7 @@ from tests.support.rows import Rows, comparison, measurement
 from tests.support.scheduler import migrated_database
 
 PROJECT = Path(__file__).resolve().parents[3]
-PERIODIC = {SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY}
+PERIODIC = {SCAN, PLAN, DISPATCH, REAP, PUBLISH, REVERIFY, COMMENTS, TIDY}
 WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, SIGN, DROP, LOOK}
 
 BODIES: tuple[Any, ...] = (

@@ -48,3 +48,12 @@ def test_nobody_can_write_without_a_token(alice: HfApi, nobody: HfApi) -> None:
     with pytest.raises(HfHubHTTPError) as caught:
         nobody.create_discussion("acme/tiny", title="May I?")
     assert caught.value.response.status_code == 401
+
+
+def test_the_members_of_an_organisation_are_listed_without_their_roles(hub: RunningHub, nobody: HfApi) -> None:
+    hub.local.add_token("zoe", orgs=("zoos",))
+    hub.local.add_token("adam", role="read", orgs=("zoos",))
+    assert [member.username for member in nobody.list_organization_members("zoos")] == ["adam", "zoe"]
+    with pytest.raises(HfHubHTTPError) as caught:
+        list(nobody.list_organization_members("zoe"))
+    assert caught.value.response.status_code == 404

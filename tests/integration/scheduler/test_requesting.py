@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from scheduler.database.tables import Claim, Event, OutboxRow, VerdictRow
+from scheduler.database.tables import Claim, Event, OutboxRow
 from scheduler.intervening import cancel
 from scheduler.machine import ClaimState
-from scheduler.record import move_claim
+from scheduler.record import give_verdict
 from scheduler.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
 from specs.api_v1_actions import VerificationRequest
 from specs.budget import BudgetRules
 from specs.policy import Policy
-from specs.verdict import Outcome
+from specs.verdict import Outcome, Verdict
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
@@ -104,25 +104,24 @@ def test_what_waits_is_tried_again_only_where_whoever_asks_may(farm: ControlPlan
     assert [claim.state for claim in farm.claims()] == [ClaimState.SUBMITTED, ClaimState.BLOCKED]
 
 
-def test_a_decided_claim_goes_to_be_verified_again_and_a_refusal_is_a_line(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, ...]] = []
-
-    def reverify(_database: object, *said: str) -> list[str]:
-        asked.append(said)
-        return ["it becomes a new claim"]
-
-    monkeypatch.setattr("scheduler.requesting.reverify", reverify)
+def test_a_decided_claim_is_verified_again_as_a_new_one_and_a_refusal_is_a_line(farm: ControlPlane) -> None:
     look_and_verify(farm.database, farm.hub, wanted(), TIM)
     main = farm.claims()[0]
     with farm.database.transaction() as session:
         claim = session.get_one(Claim, main.claim_id)
-        session.add(VerdictRow(claim_id=claim.claim_id, outcome=Outcome.MISMATCH, verdict={}))
-        move_claim(session, claim, ClaimState.DECIDED, "mismatch")
+        give_verdict(session, claim, Verdict(outcome=Outcome.MISMATCH, reason="lies outside", comparison=None))
     found = request_verification(farm.database, wanted(revision="main"), TIM, set())
-    assert asked == [(main.claim_id, "a fixed chat template", TIM)]
-    assert found.lines == ["it becomes a new claim"]
+    (anew,) = found.claim_ids
+    assert anew != main.claim_id
+    assert f"the same entry is now claim {anew}, which a fresh run decides" in found.lines
+    with farm.database.transaction() as session:
+        give_verdict(
+            session, session.get_one(Claim, anew), Verdict(outcome=Outcome.MISMATCH, reason="again", comparison=None)
+        )
+    # Nobody has it run until it passes.
+    again = request_verification(farm.database, wanted(revision="main"), TIM, set())
+    assert again.claim_ids == [anew]
+    assert "was verified again not long ago, and its verdict stands" in again.lines[0]
 
 
 def test_a_model_that_the_hub_does_not_have_leaves_a_line_in_the_record(farm: ControlPlane) -> None:
