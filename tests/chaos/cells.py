@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from tests.chaos.blows import Blow
-from tests.chaos.farm import FARM_USER, ChaosFarm
-from tests.chaos.seen import Seen, look, pull_requests
-from tests.chaos.stages import Staged
+from tests.chaos.farm import FARM_USER, ChaosFarm, Place
+from tests.chaos.seen import Seen, look, publications
+from tests.chaos.stages import BROKEN, Staged
 
 Stager = Callable[[ChaosFarm], Staged]
 
@@ -32,7 +32,9 @@ class Cell:
     signed: int
     """How often it was signed."""
 
-    pull_requests: int
+    publications: int
+    """Pull requests that were opened, or comments made."""
+
     attempts: tuple[str, ...]
     reason: str
 
@@ -40,7 +42,7 @@ class Cell:
     def is_right(self) -> bool:
         """The right verdict once; one badge and one pull request where it is verified, none where it is not."""
         proofs = 1 if self.expected == "verified" else 0
-        return (self.outcome, self.verdicts, self.badges, self.signed, self.pull_requests) == (
+        return (self.outcome, self.verdicts, self.badges, self.signed, self.publications) == (
             self.expected,
             1,
             proofs,
@@ -62,49 +64,47 @@ def struck(farm: ChaosFarm, stager: Stager, blow: Blow) -> list[Cell]:
     began = time.monotonic()
     blow.strike(farm)
     staged.let_go(blow.victim)
-    expected = {**dict.fromkeys(staged.at.values(), "verified"), **staged.others}
-    ended = _ends(farm, list(expected), began)
+    ended = _ends(farm, list(staged.at.values()), began)
     farm.wait("the API is ready again", farm.is_ready)
-    stages = {model: stage for stage, model in staged.at.items()}
     cells = []
-    for model, verdict in expected.items():
-        seconds, seen = ended[model]
-        opened = pull_requests(farm.network.hub_url, model, FARM_USER)
-        cells.append(_cell(stages.get(model, "delivered, a false claim"), blow, seconds, seen, verdict, opened))
+    for stage, place in staged.at.items():
+        seconds, seen = ended[place]
+        told = farm.wait("the Hub says", lambda: [publications(farm.network.hub_url, place, FARM_USER)])  # noqa: B023
+        cells.append(_cell(stage, blow, seconds, seen, told[0]))
     return cells
 
 
-def _ends(farm: ChaosFarm, models: list[str], began: float) -> dict[str, tuple[float, Seen]]:
-    ended: dict[str, tuple[float, Seen]] = {}
+def _ends(farm: ChaosFarm, places: list[Place], began: float) -> dict[Place, tuple[float, Seen]]:
+    ended: dict[Place, tuple[float, Seen]] = {}
 
     def all_done() -> bool:
-        for model in models:
-            seen = look(farm.database, model)
-            if seen is not None and seen.is_done and model not in ended:
-                ended[model] = time.monotonic() - began, seen
-        return len(ended) == len(models)
+        for place in places:
+            seen = look(farm.database, place)
+            if seen is not None and seen.is_done and place not in ended:
+                ended[place] = time.monotonic() - began, seen
+        return len(ended) == len(places)
 
     try:
-        farm.wait(f"{models} are through", all_done)
+        farm.wait(f"{places} are through", all_done)
     except AssertionError:
-        for model in models:
-            seen = look(farm.database, model)
+        for place in places:
+            seen = look(farm.database, place)
             if seen is not None:
-                ended.setdefault(model, (time.monotonic() - began, seen))
+                ended.setdefault(place, (time.monotonic() - began, seen))
     return ended
 
 
-def _cell(stage: str, blow: Blow, seconds: float, seen: Seen, expected: str, opened: int) -> Cell:
+def _cell(stage: str, blow: Blow, seconds: float, seen: Seen, told: int) -> Cell:
     return Cell(
         stage=stage,
         blow=blow.name,
         seconds=seconds,
         outcome=seen.outcome,
-        expected=expected,
+        expected="failed" if stage == BROKEN else "verified",
         verdicts=seen.times.get("decided", 0),
         badges=seen.badges,
         signed=seen.times.get("badge", 0),
-        pull_requests=opened,
+        publications=told,
         attempts=seen.attempts,
         reason=seen.reason,
     )

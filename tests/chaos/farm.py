@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 import psycopg
 import redis
 import yaml
@@ -25,23 +28,24 @@ from deploy.farm.processes import Process
 from deploy.farm.redis import find_server
 from deploy.localhub.commits import CommitText
 from deploy.localhub.hub import LocalHub
+from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from tests.chaos.slow_network import SlowNetwork, slow_network
 from tests.chaos.supervisor import Supervisor
-from tests.support import stand_in_engine
+from tests.support import forked_runs, stand_in_engine
 from tests.support.databases import Cluster, new_cluster
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 600.0
 """For anything at all to happen on a busy machine."""
 
 FARM_USER = "farm"
 SAMPLES = 8
-ENGINE_START_SECONDS = 12.0
+ENGINE_START_SECONDS = 15.0
 """Of a model with `slow-start` in its name; the others' engines are up at once."""
 
 QUICK, SLOW = "acme/quick", "acme/slow"
@@ -57,7 +61,18 @@ tasks:
 RUN = {"heartbeat_seconds": 1.0, "lease_seconds": 6.0}
 """Short, so that the whole matrix takes minutes."""
 
+_MIGRATING = threading.Lock()
+"""Alembic keeps the migration that goes on in a global."""
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a claim stands: on a model's main, or on a pull request of it."""
+
+    model_id: str
+    pull_request: int | None = None
 
 
 @dataclass
@@ -72,14 +87,23 @@ class ChaosFarm:
     api_url: str
     broker_url: str
     lease_seconds: float
-    models: list[str] = field(default_factory=list)
+    models: int = 0
 
-    def submit(self, dataset_id: str, *, value: float = 100, slow_start: bool = False) -> str:
-        """Have a fresh model claim a score; returns the model's id, by which the claim is found. 100 is true."""
-        name = f"tiny/m{len(self.models):03d}{'-slow-start' if slow_start else ''}"
-        self.models.append(name)
-        submit(self.hub, add_model(self.hub, name), entry(dataset_id, value, task="echo"))
-        return name
+    def submit(self, dataset_id: str, *, slow_start: bool = False, broken: bool = False) -> Place:
+        """Have a fresh model truly claim 100; a broken one's weights cannot be loaded."""
+        self.models += 1
+        name = f"tiny/m{self.models:03d}{'-slow-start' if slow_start else ''}"
+        model = add_model(self.hub, name)
+        if broken:
+            self.hub.commit(model, {"model.safetensors": b"cut off"}, CommitText("Break it", "tiny"))
+        submit(self.hub, model, entry(dataset_id, 100, task="echo"))
+        return Place(name)
+
+    def submit_again(self, place: Place, value: float) -> Place:
+        """Have somebody claim another score of the same model; the same run answers that."""
+        model = RepoName(RepoType.MODEL, place.model_id)
+        text = entry(QUICK, value, task="echo")
+        return Place(place.model_id, submit(self.hub, model, text, author="fan", create_pr=True, name=f"v{value}.yaml"))
 
     def wait(self, what: str, look: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
         """Look until there is something; a service that is away meanwhile is looked for again."""
@@ -122,6 +146,8 @@ def chaos_farm(folder: Path, programs: Path, run: Mapping[str, float] | None = N
     with ExitStack() as stack:
         supervisor = Supervisor(folder)
         stack.callback(supervisor.close, "redis", "postgresql")
+        stack.callback(Path(_runs_socket(folder)).unlink, missing_ok=True)
+        _start_runs(supervisor, folder)
         cluster = new_cluster(programs)
         stack.callback(shutil.rmtree, cluster.server.folder, ignore_errors=True)
         supervisor.start(Process("postgresql", _as_its_user(cluster), clean_environment()))
@@ -150,6 +176,7 @@ def chaos_farm(folder: Path, programs: Path, run: Mapping[str, float] | None = N
         Signer.create(farm.signing_key)
         _start_farm(supervisor, control, _worker_environment(folder, broker_url, hub_url), folder)
         farm.wait("the API is ready", farm.is_ready)
+        farm.wait("runs can be forked", Path(_runs_socket(folder)).exists)
         yield farm
 
 
@@ -188,7 +215,8 @@ def _database(cluster: Cluster) -> Database:
                 raise
             time.sleep(0.1)
     database = Database(cluster.server.url("farm"))
-    database.upgrade()
+    with _MIGRATING:
+        database.upgrade()
     return database
 
 
@@ -232,8 +260,15 @@ def _control_environment(farm: ChaosFarm, policy: Path, token: str, api_port: in
 def _worker_environment(folder: Path, broker_url: str, hub_url: str) -> dict[str, str]:
     engine = stand_in("--slow-seconds", "1.0", "--start-seconds", str(ENGINE_START_SECONDS))
     (folder / "worker_with_stand_in.py").write_text(
+        "import sys\n"
+        "import workers.run_process\n"
         "import workers.workbench\n"
         f"workers.workbench.open_workbench.__defaults__ = ({engine!r},)\n"
+        "class Forked(workers.run_process.Guarded):\n"
+        "    def __init__(self, command, **more):\n"
+        f"        forked = [sys.executable, '-I', '-S', {forked_runs.__file__!r}, {_runs_socket(folder)!r}]\n"
+        "        super().__init__([*forked, *command[3:]], **more)\n"
+        "workers.run_process.Guarded = Forked\n"
         "from workers.app import app\n"
     )
     return clean_environment(
@@ -259,13 +294,39 @@ def _start_farm(supervisor: Supervisor, control: dict[str, str], worker: dict[st
     supervisor.start(Process("worker", [*celery, "worker_with_stand_in", *take], worker))
 
 
+def _start_runs(supervisor: Supervisor, folder: Path) -> None:
+    """Importing lighteval takes longer than all else that a run does here."""
+    cache = folder / "cache"
+    environment = clean_environment(
+        PYTHONPATH=str(PROJECT),
+        HF_HUB_OFFLINE="1",
+        HF_DATASETS_OFFLINE="1",
+        HF_HOME=str(cache / "hf-home"),
+        HF_DATASETS_CACHE=str(cache / "datasets"),
+        XDG_CACHE_HOME=str(cache / "xdg"),
+        TOKENIZERS_PARALLELISM="false",
+    )
+    command = [sys.executable, str(forked_runs.__file__), "serve", _runs_socket(folder)]
+    supervisor.start(Process("runs", command, environment))
+
+
+def _runs_socket(folder: Path) -> str:
+    # A socket's path may not be long.
+    return f"/tmp/reprofarm-runs-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"  # noqa: S108
+
+
+def worker_family(farm: ChaosFarm) -> list[psutil.Process]:
+    """The worker with all below it, and the runs that were forked for it."""
+    return [*farm.supervisor.family("worker"), *farm.supervisor.main("runs").children()]
+
+
 def engine_of(farm: ChaosFarm) -> Any:
     """The worker's engine process, not its guard; None where it has none now."""
     for each in farm.supervisor.family("worker"):
         try:
             if each.cmdline()[1:2] == [str(stand_in_engine.__file__)]:
                 return each
-        except Exception as error:  # noqa: BLE001 - psutil's, of a process that is just ending
+        except Exception as error:
             if type(error).__name__ not in {"NoSuchProcess", "ZombieProcess", "AccessDenied"}:
                 raise
     return None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from huggingface_hub import HfApi
+from huggingface_hub import DiscussionComment, HfApi
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, VerdictRow
 from scheduler.machine import ClaimState
+from tests.chaos.farm import Place
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ class Seen:
         return self.outcome != "verified" or (self.badges > 0 and self.publication in ("published", "withdrawn"))
 
 
-def look(database: Database, model_id: str) -> Seen | None:
-    """The claim of a model that has one at most; None before it is found."""
+def look(database: Database, place: Place) -> Seen | None:
+    """The claim at a place that has one at most; None before it is found."""
     with database.reading() as session:
-        claim = session.scalars(select(Claim).where(Claim.model_id == model_id)).one_or_none()
+        there = Claim.pull_request.is_(None) if place.pull_request is None else Claim.pull_request == place.pull_request
+        claim = session.scalars(select(Claim).where(Claim.model_id == place.model_id, there)).one_or_none()
         return None if claim is None else _seen(session, claim)
 
 
@@ -84,7 +86,11 @@ def _seen(session: Session, claim: Claim) -> Seen:
     )
 
 
-def pull_requests(hub_url: str, model_id: str, author: str) -> int:
-    """How many pull requests the farm ever opened on a model, closed ones included."""
-    listed = HfApi(endpoint=hub_url, token=False).get_repo_discussions(model_id, author=author)
-    return sum(1 for each in listed if each.is_pull_request)
+def publications(hub_url: str, place: Place, author: str) -> int:
+    """How often the farm told the Hub: by pull requests, closed ones included, or by comments on the claim's own."""
+    hub = HfApi(endpoint=hub_url, token=False)
+    if place.pull_request is None:
+        listed = hub.get_repo_discussions(place.model_id, author=author)
+        return sum(1 for each in listed if each.is_pull_request)
+    events = hub.get_discussion_details(place.model_id, place.pull_request).events
+    return sum(1 for each in events if isinstance(each, DiscussionComment) and each.author == author)

@@ -9,7 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
-NOT_PASSED_ON = ("transfer-encoding", "content-encoding", "content-length", "connection", "keep-alive", "date", "server")
+NOT_PASSED_ON = (
+    "transfer-encoding",
+    "content-encoding",
+    "content-length",
+    "connection",
+    "keep-alive",
+    "date",
+    "server",
+)
 
 
 class SlowNetwork(ThreadingHTTPServer):
@@ -82,7 +90,7 @@ class _Passing(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.content)
 
-    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = _pass_on
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = _pass_on  # noqa: N815 - http.server's names
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from scheduler.machine import ClaimState, ReproductionState
 from specs.messages import CONTROL_QUEUE, REPORT, Stage
-from tests.chaos.farm import QUICK, SLOW, ChaosFarm
+from tests.chaos.farm import QUICK, SLOW, ChaosFarm, Place
 from tests.chaos.seen import Seen, look
+from tests.chaos.supervisor import signal_all
 
 STAGES = (
     "queued",
@@ -28,19 +29,15 @@ STAGES = (
     "publishing",
 )
 
-WAITING_BEFORE = 2
-"""Batches that the dispatcher puts into the broker ahead of the worker."""
+BROKEN = "delivered, a broken model"
 
 
 @dataclass(frozen=True)
 class Staged:
     """Claims at their stages."""
 
-    at: dict[str, str]
-    """The model whose claim is at a stage."""
-
-    others: dict[str, str]
-    """Models whose claims had to be there as well, and the verdict each must get."""
+    at: dict[str, Place]
+    """The claim that is at a stage."""
 
     let_go: Callable[[str], None]
     """Ends what kept them there; called with the victim, after the blow."""
@@ -53,35 +50,48 @@ def _nothing(_: str) -> None:
 def early(farm: ChaosFarm) -> Staged:
     """One claim whose engine starts, claims in the broker's queue behind it, and one behind those in the database."""
     starting = farm.submit(QUICK, slow_start=True)
-    _until(farm, starting, "its engine starts", lambda seen: seen.stage == Stage.STARTING_ENGINE)
-    # A false one among them: a blow must not turn that into anything else either.
-    delivered, false = farm.submit(QUICK), farm.submit(QUICK, value=20)
-    for model in (delivered, false):
-        _until(farm, model, "it is in the broker", lambda seen: seen.run == ReproductionState.DISPATCHED)
+    _until(farm, starting, "it is dispatched", lambda seen: seen.run not in (None, ReproductionState.QUEUED))
+    delivered, broken = farm.submit(QUICK), farm.submit(QUICK, broken=True)
+    for place in (delivered, broken):
+        _until(farm, place, "it is in the broker", lambda seen: seen.run == ReproductionState.DISPATCHED)
     queued = farm.submit(QUICK)
     _until(farm, queued, "it is queued", lambda seen: seen.run == ReproductionState.QUEUED)
-    at = {"queued": queued, "delivered": delivered, "engine starting": starting}
-    return Staged(at, {false: "mismatch"}, _nothing)
+    _until(farm, starting, "its engine starts", lambda seen: seen.stage == Stage.STARTING_ENGINE)
+    at = {"queued": queued, "delivered": delivered, BROKEN: broken, "engine starting": starting}
+    return Staged(at, _nothing)
 
 
 def running(farm: ChaosFarm) -> Staged:
     """A run in which no sample has ended yet."""
-    model = farm.submit(SLOW)
-    _until(farm, model, "it runs", lambda seen: seen.stage == Stage.RUNNING)
-    return Staged({"running": model}, {}, _nothing)
+    place = farm.submit(SLOW)
+    _until(farm, place, "it runs", lambda seen: seen.stage == Stage.RUNNING)
+    return Staged({"running": place}, _nothing)
 
 
 def between_samples(farm: ChaosFarm) -> Staged:
     """A run in which some samples have ended and some have not."""
-    model = farm.submit(SLOW)
-    _until(farm, model, "samples are done", lambda seen: seen.stage == Stage.RUNNING and seen.samples_done > 0)
-    return Staged({"between samples": model}, {}, _nothing)
+    place = farm.submit(SLOW)
+    _until(farm, place, "samples are done", lambda seen: seen.stage == Stage.RUNNING and seen.samples_done > 0)
+    return Staged({"between samples": place}, _nothing)
 
 
 def reported(farm: ChaosFarm) -> Staged:
     """A report that lies in the control queue, of a worker that has done its part."""
-    model = farm.submit(SLOW)
-    return Staged({"reported": _reported(farm, model)}, {}, lambda victim: _thaw(farm, victim))
+    place = farm.submit(SLOW)
+    seen = _until(farm, place, "it runs", lambda seen: seen.stage == Stage.RUNNING and seen.samples_done > 1)
+    signal_all(farm.supervisor.family("control"), signal.SIGSTOP)
+
+    def is_there() -> bool:
+        waiting = farm.queued_in_broker(CONTROL_QUEUE)
+        return any(each["headers"]["task"] == REPORT and str(seen.reproduction_id) in _text(each) for each in waiting)
+
+    farm.wait(f"the report on {place} lies in the queue", is_there)
+
+    def let_go(victim: str) -> None:
+        if victim != "control":
+            signal_all(farm.supervisor.family("control"), signal.SIGCONT)
+
+    return Staged({"reported": place}, let_go)
 
 
 def late(farm: ChaosFarm) -> Staged:
@@ -90,11 +100,11 @@ def late(farm: ChaosFarm) -> Staged:
     publishing = farm.submit(QUICK)
     farm.wait("the pull request is opened", farm.network.holding.is_set)
     # The publisher waits for the Hub's answer, so what is signed now stays unpublished.
-    signed = farm.submit(QUICK)
+    signed = farm.submit_again(publishing, 99.8)
     _until(farm, signed, "it is signed", lambda seen: seen.badges == 1)
     away = farm.signing_key.with_suffix(".away")
     farm.signing_key.rename(away)
-    compared = farm.submit(QUICK)
+    compared = farm.submit_again(publishing, 99.6)
     _until(farm, compared, "it has its verdict", lambda seen: seen.state == ClaimState.DECIDED)
 
     def let_go(victim: str) -> None:
@@ -102,19 +112,11 @@ def late(farm: ChaosFarm) -> Staged:
         # A Hub that died has not answered.
         farm.network.release(lose=victim == "hub")
 
-    return Staged({"compared": compared, "signed": signed, "publishing": publishing}, {}, let_go)
+    return Staged({"compared": compared, "signed": signed, "publishing": publishing}, let_go)
 
 
-def _reported(farm: ChaosFarm, model: str) -> str:
-    seen = _until(farm, model, "it runs", lambda seen: seen.stage == Stage.RUNNING and seen.samples_done > 1)
-    farm.supervisor.signal_family("control", signal.SIGSTOP)
-
-    def is_there() -> bool:
-        waiting = farm.queued_in_broker(CONTROL_QUEUE)
-        return any(each["headers"]["task"] == REPORT and seen.reproduction_id in _text(each) for each in waiting)
-
-    farm.wait(f"the report on {model} lies in the queue", is_there)
-    return model
+STAGERS = {"early": early, "running": running, "between samples": between_samples, "reported": reported, "late": late}
+"""By name; together they reach every stage."""
 
 
 def _text(envelope: dict[str, object]) -> str:
@@ -122,15 +124,10 @@ def _text(envelope: dict[str, object]) -> str:
     return str(headers.get("argsrepr", "")) if isinstance(headers, dict) else ""
 
 
-def _thaw(farm: ChaosFarm, victim: str) -> None:
-    if victim != "control":
-        farm.supervisor.signal_family("control", signal.SIGCONT)
-
-
-def _until(farm: ChaosFarm, model: str, what: str, is_so: Callable[[Seen], bool]) -> Seen:
+def _until(farm: ChaosFarm, place: Place, what: str, is_so: Callable[[Seen], bool]) -> Seen:
     def found() -> Seen | None:
-        seen = look(farm.database, model)
-        assert seen is None or not seen.is_done or is_so(seen), f"{model} was through before {what}: {seen}"
+        seen = look(farm.database, place)
+        assert seen is None or not seen.is_done or is_so(seen), f"{place} was through before {what}: {seen}"
         return seen if seen is not None and is_so(seen) else None
 
-    return farm.wait(f"{model}: {what}", found)  # type: ignore[return-value]  # waits until it is not None
+    return farm.wait(f"{place}: {what}", found)  # type: ignore[return-value]  # waits until it is not None

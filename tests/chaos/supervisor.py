@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -73,14 +73,6 @@ class Supervisor:
             self._before_start[name] = before_restart
         os.kill(self.main(name).pid, signal.SIGKILL)
 
-    def signal_family(self, name: str, number: int) -> None:
-        """Send a signal to it and all below it: SIGSTOP and SIGCONT are a machine that freezes and thaws."""
-        for each in self.family(name):
-            try:
-                each.send_signal(number)
-            except psutil.NoSuchProcess:
-                continue
-
     def close(self, *last: str) -> None:
         """Stop them all, these after the others."""
         self._closing.set()
@@ -111,3 +103,12 @@ class Supervisor:
                 self._before_start.pop(name, lambda: None)()
                 with self._lock:
                     self._start(self._processes[name])
+
+
+def signal_all(processes: Iterable[psutil.Process], number: int) -> None:
+    """Send a signal to those that are still there: SIGSTOP and SIGCONT are a machine that freezes and thaws."""
+    for each in processes:
+        try:
+            each.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
