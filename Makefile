@@ -42,7 +42,7 @@ fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (
 FARMS ?= 2
 chaos: $(READY)  ## Strike every part of a farm at every stage of its work, and see it recover (half an hour). BLOWS=TEXT for some.
 	@echo "reprofarm: breaking $(FARMS) farms, again and again"
-	@nice -n 5 $(BIN)/python -m tests.chaos.matrix --farms $(FARMS) --blows "$(BLOWS)" --out docs/chaos
+	@nice -n 5 $(BIN)/python -m tests.chaos.matrix --farms $(FARMS) --blows "$(BLOWS)" $(if $(BLOWS),,--page docs/chaos.md)
 
 lint: $(READY)  ## Format, lint, types and import contract.
 	@$(BIN)/ruff format --check .

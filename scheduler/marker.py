@@ -93,9 +93,7 @@ class _Held:
         """Change until when it is held; returns whether it was still this one's."""
         with self.database.transaction() as session:
             changed = session.execute(
-                update(Marker)
-                .where(Marker.name == self.name, Marker.held_until == self.until)
-                .values(held_until=until)
+                update(Marker).where(Marker.name == self.name, Marker.held_until == self.until).values(held_until=until)
             )
         self.until = until
         return bool(changed.rowcount)  # type: ignore[attr-defined]  # an UPDATE returns a CursorResult

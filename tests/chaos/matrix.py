@@ -1,6 +1,6 @@
 """Every blow at every stage: `make chaos`. Prints a table and writes it as Markdown and JSON.
 
-`python -m tests.chaos.matrix [--farms 3] [--blows TEXT] [--out FOLDER]`
+`python -m tests.chaos.matrix [--farms 3] [--blows TEXT] [--out FOLDER] [--page docs/chaos.md]`
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.chaos.blows import EVERY_BLOW, Blow
 from tests.chaos.cells import Cell, struck
 from tests.chaos.farm import chaos_farm
 from tests.chaos.stages import STAGERS
-from tests.chaos.table import as_markdown, as_table
+from tests.chaos.table import as_markdown, as_table, put_into
 from tests.support.databases import NO_SERVER, postgres_programs
 
 MAX_FARMS = 10
@@ -91,6 +91,7 @@ def main() -> int:
     parser.add_argument("--farms", type=int, default=2, help="farms that are struck at the same time")
     parser.add_argument("--blows", default="", help="only those whose name has this in it")
     parser.add_argument("--out", type=Path, default=Path("build/chaos"), help="folder for chaos.md and chaos.json")
+    parser.add_argument("--page", type=Path, help="a page to put the tables into, under its last heading")
     options = parser.parse_args()
     programs = postgres_programs()
     if programs is None:
@@ -106,6 +107,8 @@ def main() -> int:
     for thread in threads:
         thread.join()
     console.print(as_table(matrix.cells))
+    if options.page is not None:
+        put_into(options.page, matrix.cells)
     wrong = [cell for cell in matrix.cells if not cell.is_right]
     minutes = (time.monotonic() - began) / 60
     console.print(f"{len(matrix.cells)} cells, {len(wrong)} wrong, in {minutes:.0f} min; see {options.out}")

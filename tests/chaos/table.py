@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.table import Table
 
 from tests.chaos.cells import Cell
 from tests.chaos.stages import BROKEN, STAGES
+
+HEADING = "## What a run showed\n"
+
+
+def put_into(page: Path, cells: Sequence[Cell]) -> None:
+    """Replace what stands under the page's last heading by the tables of a run."""
+    before, heading, _ = page.read_text().partition(HEADING)
+    page.write_text(f"{before}{heading}\n{as_markdown(cells)}")
 
 
 def as_table(cells: Sequence[Cell]) -> Table:
