@@ -303,7 +303,6 @@ def _start_runs(supervisor: Supervisor, folder: Path) -> None:
         HF_DATASETS_OFFLINE="1",
         HF_HOME=str(cache / "hf-home"),
         HF_DATASETS_CACHE=str(cache / "datasets"),
-        XDG_CACHE_HOME=str(cache / "xdg"),
         TOKENIZERS_PARALLELISM="false",
     )
     command = [sys.executable, str(forked_runs.__file__), "serve", _runs_socket(folder)]
