@@ -42,6 +42,7 @@ class Matrix:
         self._out = out
         self._console = console
         self._lock = threading.Lock()
+        self._tried_again: set[Work] = set()
         self.cells: list[Cell] = []
         self.troubles: list[str] = []
         """Stages that could not be reached, and farms that could not be looked at."""
@@ -69,6 +70,11 @@ class Matrix:
                 try:
                     self._took(struck(farm, STAGERS[name], blow))
                 except Exception as error:
+                    if (blow, name) not in self._tried_again:
+                        # A machine that is too busy misses a stage now and then: once more, on a farm as new.
+                        self._tried_again.add((blow, name))
+                        self._left.put((blow, name))
+                        return
                     raise AssertionError(f"{name}, {blow.name}: {error}") from error
 
     def _took(self, cells: list[Cell]) -> None:
