@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import psutil
@@ -48,10 +45,7 @@ class Blow:
             self._strike_within_worker(farm)
         elif self.way == "kill":
             # Its disk is gone with it: what it kept must not come back.
-            wipe: Callable[[], None] | None = None
-            if self.loses_data:
-                wipe = partial(shutil.rmtree, farm.redis_data, ignore_errors=True)
-            farm.supervisor.kill(self.victim, wipe)
+            farm.supervisor.kill(self.victim, farm.lose_redis_data if self.loses_data else None)
         else:
             family = worker_family(farm) if self.victim == "worker" else farm.supervisor.family(self.victim)
             signal_all(family, signal.SIGSTOP)

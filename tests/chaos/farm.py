@@ -123,10 +123,11 @@ class ChaosFarm:
         """Where the control worker finds it."""
         return self.folder / "keys" / "signing.pem"
 
-    @property
-    def redis_data(self) -> Path:
-        """What Redis keeps over a restart."""
-        return self.folder / "redis" / "appendonlydir"
+    def lose_redis_data(self) -> None:
+        """Remove all that Redis would read when it starts again; for when it does not run."""
+        for each in (self.folder / "redis").iterdir():
+            if each.name != "redis.conf":
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
 
     def queued_in_broker(self, queue: str) -> list[dict[str, Any]]:
         """The envelopes that wait in a queue."""
