@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -78,9 +79,9 @@ class Supervisor:
         self._closing.set()
         self._watch.join()
         for name in sorted(self._running, key=lambda each: each in last):
-            for each in psutil.Process(self._running[name].pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
                 # One that is stopped does not hear that it should end.
-                each.send_signal(signal.SIGCONT)
+                signal_all(psutil.Process(self._running[name].pid).children(recursive=True), signal.SIGCONT)
             self._running[name].stop()
 
     def _start(self, process: Process) -> None:
