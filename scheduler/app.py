@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from celery import Celery
-from sqlalchemy.exc import DataError, NoResultFound
+from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError
 
 from scheduler import collecting, dispatching, outbox, planning, reaping, requesting, workforce
 from scheduler.badges import signing_off
@@ -158,7 +158,14 @@ def take_presence(body: dict[str, Any]) -> None:
         workforce.take(farm().database, farm().policy, message)
 
 
-@app.task(name=REPORT)
+@app.task(
+    name=REPORT,
+    # Hours of work are in it, and nobody sends it again: a database that is away for a moment must not lose it.
+    autoretry_for=(OperationalError, InterfaceError),
+    max_retries=None,
+    retry_backoff=True,
+    retry_backoff_max=30,
+)
 def take_report(body: dict[str, Any]) -> None:
     """End an attempt as its worker reports it."""
     message = _decoded(Report, body)

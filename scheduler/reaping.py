@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Claim, Reproduction, now
+from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
 from scheduler.ending import end_attempt, give_up
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
 from specs.messages import AttemptOutcome, Stage
-from specs.policy import Policy
+from specs.policy import Policy, RunRules
+
+LOOKED = "scheduler.reap.looked"
+"""The marker that keeps when anybody last looked for lost attempts."""
 
 REAPED_AT_ONCE = 500
 """Reproductions of one kind that one transaction sets right; the rest has its turn a heartbeat later."""
@@ -25,12 +29,38 @@ QueuedIds = Callable[[str], set[str]]
 
 def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     """Set right what got lost; returns how many reproductions were touched."""
+    _grant_time(database, policy.run)
     return (
         _lost_attempts(database, policy)
         + _lost_messages(database, policy, queued_ids)
         + _never_taken(database, policy)
         + _unneeded(database)
     )
+
+
+def _grant_time(database: Database, run: RunRules) -> None:
+    """Where nobody looked for a while, nobody listened either: give workers a lease's time to say that they work.
+
+    Their heartbeats still lie in the queue, or were lost with the broker. To take them for dead would start every run
+    of the farm over whenever the control plane, the broker or the database was away for longer than a lease.
+    """
+    patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
+    try:
+        with database.transaction() as session:
+            last = session.get(Marker, LOOKED, with_for_update=True)
+            if last is None:
+                session.add(Marker(name=LOOKED, held_until=now()))
+                return
+            if last.held_until < now() - patience:
+                session.execute(
+                    update(Reproduction)
+                    .where(Reproduction.state == ReproductionState.RUNNING)
+                    .values(lease_until=now() + timedelta(seconds=run.lease_seconds))
+                )
+            last.held_until = now()
+    except IntegrityError:
+        # Another reaper of a new farm was first.
+        return
 
 
 def _lost_attempts(database: Database, policy: Policy) -> int:

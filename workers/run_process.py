@@ -51,8 +51,9 @@ class RunProcess:
                 HF_DATASETS_DISABLE_PROGRESS_BARS="1",
                 HF_HOME=str(cache_folder / "hf-home"),
                 HF_DATASETS_CACHE=str(cache_folder / "datasets"),
-                # Inspect's copies of datasets; they are kept by path, which holds the commit.
-                XDG_CACHE_HOME=str(cache_folder / "xdg"),
+                # Inspect's copy of the dataset. It is not written whole or not at all: shared, the half that a run left
+                # when it was killed would fail every later one.
+                XDG_CACHE_HOME=str(folder / "xdg"),
                 XDG_DATA_HOME=str(folder / "data"),
                 # Inspect's cache of answers, should a spec get round the switch that turns it off.
                 INSPECT_CACHE_DIR=str(folder / "answers"),

@@ -98,11 +98,25 @@ def postgres_programs() -> Path | None:
     return Path(on_path).resolve().parent if on_path else found[-1].parent if found else None
 
 
-@contextmanager
-def running_postgres(programs: Path) -> Iterator[PostgresServer]:
-    """A fresh server. What it holds is gone in the end, and would not survive a power cut."""
+@dataclass(frozen=True)
+class Cluster:
+    """A fresh PostgreSQL cluster in a folder of its own, whose server is not started yet.
+
+    What it holds survives the death of its server, but not a power cut.
+    """
+
+    server: PostgresServer
+    command: list[str]
+    """Starts the server in the foreground."""
+
+    user: str
+    """Who starts it: it refuses to run as root."""
+
+
+def new_cluster(programs: Path) -> Cluster:
+    """Make one."""
     folder = Path(tempfile.mkdtemp(prefix="reprofarm-postgresql-"))
-    # It refuses to run as root; its package made a user for it.
+    # Its package made a user for it.
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     shutil.chown(folder, user)
     data = folder / "data"
@@ -111,13 +125,19 @@ def running_postgres(programs: Path) -> Iterator[PostgresServer]:
     subprocess.run(command, check=True, capture_output=True, cwd=folder, user=user)
     settings = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "max_connections": "200"}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    return Cluster(PostgresServer(folder), [str(programs / "postgres"), "-D", str(data), *options], user)
+
+
+@contextmanager
+def running_postgres(programs: Path) -> Iterator[PostgresServer]:
+    """A fresh server; what it holds is gone in the end."""
+    cluster = new_cluster(programs)
+    folder = cluster.server.folder
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [programs / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=folder, user=user
-        )
+        process = subprocess.Popen(cluster.command, stdout=log, stderr=log, cwd=folder, user=cluster.user)
     try:
         _wait(process, folder)
-        yield PostgresServer(folder)
+        yield cluster.server
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)

@@ -3,7 +3,8 @@
 It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
 off), [slow] (--slow-seconds), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang],
 [die], [out of memory]. Options make it fail to start (--last-words; --fits, with more sequences at once than that), or
-start processes of its own (--family). It stands for the engine alone: what asks it is real.
+start processes of its own (--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands
+for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -129,6 +130,7 @@ def main() -> None:
     parser.add_argument("--max-num-seqs", type=int, default=1)
     parser.add_argument("--fits", type=int)
     parser.add_argument("--slow-seconds", type=float, default=0.0)
+    parser.add_argument("--start-seconds", type=float, default=0.0)
     parser.add_argument("--never-up", action="store_true")
     parser.add_argument("--family", type=int, default=0)
     options, _ = parser.parse_known_args()
@@ -139,6 +141,8 @@ def main() -> None:
         sys.exit(OUT_OF_MEMORY)
     if options.never_up:
         time.sleep(3600)
+    if "slow-start" in (options.served_model_name or ""):
+        time.sleep(options.start_seconds)
     _Handler.options = options
     sys.stdout.write("stand-in up\n")
     ThreadingHTTPServer((options.host, options.port), _Handler).serve_forever()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Model, Table
+from scheduler.database.tables import Claim, Marker, Model, Table
 from scheduler.marker import held
 from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database
@@ -83,3 +85,39 @@ def test_a_marker_is_held_by_one_and_runs_out_by_itself(tmp_path: Path, database
         assert (again, taken) == (True, True)
     with held(database, "scan", timedelta(hours=1)) as free:
         assert free
+
+
+def test_a_marker_stays_held_while_its_holder_works_however_short_it_is_held_at_once(
+    tmp_path: Path, databases: Databases
+) -> None:
+    database: Database = migrated_database(tmp_path, databases)
+    short = timedelta(seconds=1)
+    with held(database, "scan", timedelta(hours=1), short):
+        until = held_until(database)
+        wait_for(lambda: held_until(database) > until + short)
+        with held(database, "scan", timedelta(hours=1), short) as second:
+            assert not second
+    assert held_until(database) < until, "it is free again"
+
+
+def test_a_marker_is_not_renewed_beyond_what_its_work_may_take(tmp_path: Path, databases: Databases) -> None:
+    database: Database = migrated_database(tmp_path, databases)
+    with held(database, "scan", timedelta(seconds=0.5), timedelta(seconds=0.2)):
+
+        def another_has_it() -> bool:
+            with held(database, "scan", timedelta(hours=1)) as taken:
+                return taken
+
+        wait_for(another_has_it)
+
+
+def held_until(database: Database) -> datetime:
+    with database.reading() as session:
+        return session.get_one(Marker, "scan").held_until
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

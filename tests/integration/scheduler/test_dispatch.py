@@ -12,10 +12,10 @@ from sqlalchemy import select, update
 from deploy.localhub.names import RepoName, RepoType
 from scheduler import outbox
 from scheduler.collecting import Stale, alive
-from scheduler.database.tables import Attempt, OutboxRow, Reproduction, now
+from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
 from scheduler.dispatching import AHEAD, dispatch
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.reaping import reap
+from scheduler.reaping import LOOKED, reap
 from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
@@ -291,3 +291,20 @@ def test_what_no_worker_took_in_time_fails_and_says_who_must_act(farm: ControlPl
 def test_what_waits_for_its_next_attempt_is_not_given_up(farm: ControlPlane) -> None:
     reap(farm.database, farm.policy, nothing_queued)
     assert {row.state for row in reproductions(farm)} == {ReproductionState.QUEUED}
+
+
+def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_they_work(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    for batch in messages(farm):
+        alive(farm.database, farm.policy, heartbeat(batch, "worker-1"))
+    reap(farm.database, farm.policy, nothing_queued)
+    long_ago = now() - timedelta(hours=1)
+    with farm.database.transaction() as session:
+        session.execute(update(Marker).where(Marker.name == LOOKED).values(held_until=long_ago))
+    expire_leases(farm)
+    assert reap(farm.database, farm.policy, nothing_queued) == 0
+    assert {each.state for each in reproductions(farm)} == {ReproductionState.RUNNING}
+    assert all(each.lease_until is not None and each.lease_until > now() for each in reproductions(farm))
+    # Who says nothing in that time is lost after all.
+    expire_leases(farm)
+    assert reap(farm.database, farm.policy, nothing_queued) == 4

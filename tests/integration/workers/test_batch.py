@@ -50,3 +50,5 @@ def test_two_orders_share_an_engine_and_each_gets_its_report(tmp_path: Path) -> 
     stages = [progress.stage for beat in heard.beats for progress in beat.progress]
     assert {Stage.WAITING, Stage.FETCHING, Stage.STARTING_ENGINE, Stage.RUNNING} <= set(stages)
     assert list((workbench.settings.state_folder / "runs").iterdir()) == [], "nothing is left behind"
+    copies = list(workbench.settings.cache_folder.rglob("hf_datasets"))
+    assert copies == [], "a copy that a kill left half-written would fail every later run that shares it"

@@ -1,0 +1,332 @@
+"""A farm of real processes under a supervisor, to be broken. Of the worker, only the engine is a stand-in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import psycopg
+import redis
+import yaml
+from sqlalchemy.exc import OperationalError
+
+from deploy.farm.ports import free_port
+from deploy.farm.processes import Process
+from deploy.farm.redis import find_server
+from deploy.localhub.commits import CommitText
+from deploy.localhub.hub import LocalHub
+from deploy.localhub.names import RepoName, RepoType
+from scheduler.badges.signing import Signer
+from scheduler.database.session import Database
+from tests.chaos.slow_network import SlowNetwork, slow_network
+from tests.chaos.supervisor import Supervisor
+from tests.support import forked_runs, stand_in_engine
+from tests.support.databases import Cluster, new_cluster
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.worker_bench import stand_in
+from workers.guarded import clean_environment
+
+PROJECT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 600.0
+"""For anything at all to happen on a busy machine."""
+
+FARM_USER = "farm"
+SAMPLES = 8
+ENGINE_START_SECONDS = 25.0
+"""Of a model with `slow-start` in its name; the others' engines are up at once."""
+
+QUICK, SLOW = "acme/quick", "acme/slow"
+SPEC = """\
+evaluation_framework: inspect-ai
+tasks:
+  - id: echo
+    split: test
+    field_spec: {input: question, target: answer}
+    solvers: [{name: generate}]
+    scorers: [{name: exact}]
+"""
+RUN = {"heartbeat_seconds": 1.0, "lease_seconds": 6.0}
+"""Short, so that the whole matrix takes minutes."""
+
+_MIGRATING = threading.Lock()
+"""Alembic keeps the migration that goes on in a global."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a claim stands: on a model's main, or on a pull request of it."""
+
+    model_id: str
+    pull_request: int | None = None
+
+
+@dataclass
+class ChaosFarm:
+    """The farm and all that can be done to it."""
+
+    folder: Path
+    database: Database
+    supervisor: Supervisor
+    hub: LocalHub
+    network: SlowNetwork
+    api_url: str
+    broker_url: str
+    lease_seconds: float
+    models: int = 0
+
+    def submit(self, dataset_id: str, *, slow_start: bool = False, broken: bool = False) -> Place:
+        """Have a fresh model truly claim 100; a broken one's weights cannot be loaded."""
+        self.models += 1
+        name = f"tiny/m{self.models:03d}{'-slow-start' if slow_start else ''}"
+        model = add_model(self.hub, name)
+        if broken:
+            self.hub.commit(model, {"model.safetensors": b"cut off"}, CommitText("Break it", "tiny"))
+        submit(self.hub, model, entry(dataset_id, 100, task="echo"))
+        return Place(name)
+
+    def submit_again(self, place: Place, value: float) -> Place:
+        """Have somebody claim another score of the same model; the same run answers that."""
+        model = RepoName(RepoType.MODEL, place.model_id)
+        text = entry(QUICK, value, task="echo")
+        return Place(place.model_id, submit(self.hub, model, text, author="fan", create_pr=True, name=f"v{value}.yaml"))
+
+    def wait(self, what: str, look: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+        """Look until there is something; a service that is away meanwhile is looked for again."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                if found := look():
+                    return found
+            except (OperationalError, redis.RedisError, httpx.HTTPError, psycopg.OperationalError):
+                pass
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds:.0f} s: {what}; logs are in {self.folder / 'logs'}")
+            time.sleep(0.05)
+
+    @property
+    def signing_key(self) -> Path:
+        """Where the control worker finds it."""
+        return self.folder / "keys" / "signing.pem"
+
+    def lose_redis_data(self) -> None:
+        """Remove all that Redis would read when it starts again; for when it does not run."""
+        for each in (self.folder / "redis").iterdir():
+            if each.name != "redis.conf":
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+    def queued_in_broker(self, queue: str) -> list[dict[str, Any]]:
+        """The envelopes that wait in a queue."""
+        with redis.Redis.from_url(self.broker_url, socket_timeout=5) as client:
+            found: Any = client.lrange(queue, 0, -1)
+        return [json.loads(each) for each in found]
+
+    def is_ready(self) -> bool:
+        """Whether the API says that it can serve."""
+        return httpx.get(f"{self.api_url}/readyz", timeout=5, trust_env=False).is_success
+
+
+@contextmanager
+def chaos_farm(folder: Path, programs: Path, run: Mapping[str, float] | None = None) -> Iterator[ChaosFarm]:
+    """Bring a farm up in `folder` and end it with the block. `programs` are PostgreSQL's; `run` is policy's."""
+    rules = dict(run or RUN)
+    with ExitStack() as stack:
+        supervisor = Supervisor(folder)
+        stack.callback(supervisor.close, "redis", "postgresql")
+        stack.callback(Path(_runs_socket(folder)).unlink, missing_ok=True)
+        _start_runs(supervisor, folder)
+        cluster = new_cluster(programs)
+        stack.callback(shutil.rmtree, cluster.server.folder, ignore_errors=True)
+        supervisor.start(Process("postgresql", _as_its_user(cluster), clean_environment()))
+        broker_url = _start_redis(supervisor, folder / "redis")
+        hub = LocalHub(folder / "hub")
+        stack.callback(hub.close)
+        token = _fill(hub)
+        hub_url = _start_hub(supervisor, folder / "hub")
+        network = stack.enter_context(slow_network(hub_url))
+        database = _database(cluster)
+        stack.callback(database.engine.dispose)
+        api_port = free_port()
+        farm = ChaosFarm(
+            folder,
+            database,
+            supervisor,
+            hub,
+            network,
+            f"http://127.0.0.1:{api_port}",
+            broker_url,
+            rules.get("lease_seconds", 30.0),
+        )
+        policy = folder / "policy.yaml"
+        policy.write_text(yaml.safe_dump(_policy(rules)))
+        control = _control_environment(farm, policy, token, api_port)
+        Signer.create(farm.signing_key)
+        _start_farm(supervisor, control, _worker_environment(folder, broker_url, hub_url), folder)
+        farm.wait("the API is ready", farm.is_ready)
+        farm.wait("runs can be forked", Path(_runs_socket(folder)).exists)
+        yield farm
+
+
+def _fill(hub: LocalHub) -> str:
+    """Two benchmarks; the farm's token."""
+    for name, word in ((QUICK, ""), (SLOW, "[slow] ")):
+        rows = "".join(json.dumps({"question": f"{n} {word}Say: yes", "answer": "yes"}) + "\n" for n in range(SAMPLES))
+        hub.commit(add_benchmark(hub, name, SPEC), {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme"))
+    return hub.add_token(FARM_USER)
+
+
+def _policy(run: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "watch": {"scan_seconds": 1.0},
+        # One request at a time: a slow sample is then alone, and samples end one after the other.
+        "engine": {"concurrency": 1},
+        "run": dict(run),
+        "publish": {"mode": "pull_request"},
+    }
+
+
+def _as_its_user(cluster: Cluster) -> list[str]:
+    if os.geteuid() != 0:
+        return cluster.command
+    return ["setpriv", "--reuid", cluster.user, "--regid", cluster.user, "--clear-groups", "--", *cluster.command]
+
+
+def _database(cluster: Cluster) -> Database:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            cluster.server.create("farm")
+            break
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    database = Database(cluster.server.url("farm"))
+    with _MIGRATING:
+        database.upgrade()
+    return database
+
+
+def _start_redis(supervisor: Supervisor, folder: Path) -> str:
+    """Unlike the one-machine farm's own, this one keeps its data: losing them is a blow of its own."""
+    folder.mkdir()
+    port, password = free_port(), secrets.token_urlsafe(12)
+    configuration = folder / "redis.conf"
+    configuration.write_text(
+        f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\nsave ""\nappendonly yes\n'
+    )
+    configuration.chmod(0o600)
+    supervisor.start(Process("redis", [str(find_server()), str(configuration)], clean_environment()))
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def _start_hub(supervisor: Supervisor, folder: Path) -> str:
+    port = free_port()
+    serve = "from deploy.localhub.cli import app; app()"
+    command = [sys.executable, "-c", serve, "serve", str(folder), "--port", str(port)]
+    supervisor.start(Process("hub", command, clean_environment(PYTHONPATH=str(PROJECT))))
+    return f"http://127.0.0.1:{port}"
+
+
+def _control_environment(farm: ChaosFarm, policy: Path, token: str, api_port: int) -> dict[str, str]:
+    return clean_environment(
+        PYTHONPATH=str(PROJECT),
+        REPROFARM_DATABASE_URL=farm.database.url,
+        REPROFARM_BROKER_URL=farm.broker_url,
+        REPROFARM_HUB_ENDPOINT=farm.network.url,
+        REPROFARM_HUB_TOKEN=token,
+        REPROFARM_EVIDENCE_URL=f"file://{farm.folder}/evidence",
+        REPROFARM_SIGNING_KEY=str(farm.signing_key),
+        REPROFARM_RETIRED_KEYS=str(farm.folder / "keys" / "retired"),
+        REPROFARM_POLICY=str(policy),
+        REPROFARM_PUBLIC_URL=farm.api_url,
+        REPROFARM_API_PORT=str(api_port),
+    )
+
+
+def _worker_environment(folder: Path, broker_url: str, hub_url: str) -> dict[str, str]:
+    engine = stand_in("--slow-seconds", "1.0", "--start-seconds", str(ENGINE_START_SECONDS))
+    (folder / "worker_with_stand_in.py").write_text(
+        "import sys\n"
+        "import workers.run_process\n"
+        "import workers.workbench\n"
+        f"workers.workbench.open_workbench.__defaults__ = ({engine!r},)\n"
+        "class Forked(workers.run_process.Guarded):\n"
+        "    def __init__(self, command, **more):\n"
+        f"        forked = [sys.executable, '-I', '-S', {forked_runs.__file__!r}, {_runs_socket(folder)!r}]\n"
+        "        super().__init__([*forked, *command[3:]], **more)\n"
+        "workers.run_process.Guarded = Forked\n"
+        "from workers.app import app\n"
+    )
+    return clean_environment(
+        PYTHONPATH=f"{PROJECT}:{folder}",
+        REPROFARM_WORKER_BROKER_URL=broker_url,
+        REPROFARM_WORKER_HUB_ENDPOINT=hub_url,
+        REPROFARM_WORKER_EVIDENCE_URL=f"file://{folder}/evidence",
+        REPROFARM_WORKER_CACHE_FOLDER=str(folder / "cache"),
+        REPROFARM_WORKER_STATE_FOLDER=str(folder / "state"),
+        REPROFARM_WORKER_POOL="cpu",
+    )
+
+
+def _start_farm(supervisor: Supervisor, control: dict[str, str], worker: dict[str, str], folder: Path) -> None:
+    """As deploy/farm does, each with what it needs."""
+    celery = [sys.executable, "-m", "celery", "-A"]
+    threads = ["--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING"]
+    schedule = ["--schedule", str(folder / "beat-schedule"), "--pidfile", "", "--loglevel", "WARNING"]
+    supervisor.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
+    supervisor.start(Process("control", [*celery, "scheduler.app", "worker", "-Q", "control", *threads], control))
+    supervisor.start(Process("beat", [*celery, "scheduler.schedule", "beat", *schedule], control))
+    take = ["worker", "-Q", "pool.cpu", "--hostname", "cpu@%h", "--loglevel", "INFO"]
+    supervisor.start(Process("worker", [*celery, "worker_with_stand_in", *take], worker))
+
+
+def _start_runs(supervisor: Supervisor, folder: Path) -> None:
+    """Importing lighteval takes longer than all else that a run does here."""
+    cache = folder / "cache"
+    environment = clean_environment(
+        PYTHONPATH=str(PROJECT),
+        HF_HUB_OFFLINE="1",
+        HF_DATASETS_OFFLINE="1",
+        HF_HOME=str(cache / "hf-home"),
+        HF_DATASETS_CACHE=str(cache / "datasets"),
+        TOKENIZERS_PARALLELISM="false",
+    )
+    command = [sys.executable, str(forked_runs.__file__), "serve", _runs_socket(folder)]
+    supervisor.start(Process("runs", command, environment))
+
+
+def _runs_socket(folder: Path) -> str:
+    # A socket's path may not be long.
+    return f"/tmp/reprofarm-runs-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"  # noqa: S108
+
+
+def worker_family(farm: ChaosFarm) -> list[psutil.Process]:
+    """The worker with all below it, and the runs that were forked for it."""
+    return [*farm.supervisor.family("worker"), *farm.supervisor.main("runs").children()]
+
+
+def engine_of(farm: ChaosFarm) -> Any:
+    """The worker's engine process, not its guard; None where it has none now."""
+    for each in farm.supervisor.family("worker"):
+        try:
+            if each.cmdline()[1:2] == [str(stand_in_engine.__file__)]:
+                return each
+        except Exception as error:
+            if type(error).__name__ not in {"NoSuchProcess", "ZombieProcess", "AccessDenied"}:
+                raise
+    return None
