@@ -1,66 +1,88 @@
-"""`reprofarm cancel` and `reprofarm retry`: an operator's hand, on the control plane's machine."""
+"""`reprofarm cancel`, `retry`, `reverify` and `approve`: what is done to claims and reproductions by hand."""
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.cli.terminal import console, shown
-from deploy.farm.environments import Plan, settings_in
-from scheduler import intervening
-from scheduler.database.session import Database
-from specs.errors import PolicyError
+from deploy.cli.acting import acting
+from deploy.cli.options import AsJson, ClaimId, OtherApi, Target, Var, Why
+from deploy.cli.terminal import console, print_json, shown
+from specs.api_v1_actions import Done
 
-Target = Annotated[
-    str, typer.Argument(metavar="ID", help="Of a claim or a reproduction, or the beginning of it.", show_default=False)
-]
-Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it.")]
-MAX_LINE_CHARS = 1000
+MAX_LINE_CHARS = 2000
+DEFAULT_VAR = Path("var")
 
 
 def cancel(
     target: Target,
     why: Annotated[str, typer.Option(help="The reason, for the record and for the claim's author.")],
-    var: Var = Path("var"),
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
 ) -> None:
     """Cancel a reproduction, queued or running, or what is to be run for a claim.
 
-    Its worker stops within seconds and goes on with other work. The claims wait until `reprofarm retry`. It writes to
-    the farm's database, so it needs the control plane's settings, and is recorded under your user name.
+    Its worker stops within seconds and goes on with other work. The claims wait until `reprofarm retry`. Without --api
+    it writes to the farm's database, and is recorded under your user name; with it, under your token's.
     """
-    _intervene(var, lambda database, operator: intervening.cancel(database, target, why, operator))
+    with acting(api, var) as farm:
+        tell(farm.cancel(target, why), as_json=as_json)
 
 
 def retry(
     target: Target,
-    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "the operator asked for it",
-    var: Var = Path("var"),
+    why: Why = "the operator asked for it",
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
 ) -> None:
     """Have a claim that was cancelled, is blocked or failed tried again; of a reproduction, all such claims.
 
     Other verdicts stand. A claim that failed keeps its verdict and is withdrawn; its entry becomes a new claim.
     """
-    _intervene(var, lambda database, operator: intervening.retry(database, target, why, operator))
+    with acting(api, var) as farm:
+        tell(farm.retry(target, why), as_json=as_json)
 
 
-def _intervene(var: Path, act: Callable[[Database, str], list[str]]) -> None:
-    control = Plan(folder=var, api_port=0, operator=dict(os.environ)).environment_of_control("")
-    url = make_url(settings_in(control).database_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise PolicyError(f"there is no farm's database at {url.database}; say with --var where the farm is")
-    database = Database(url.render_as_string(hide_password=False))
-    try:
-        done = act(database, f"operator:{getpass.getuser()}")
-    except SQLAlchemyError as error:
-        raise PolicyError(f"the farm's database cannot be used: {error}") from error
-    finally:
-        database.engine.dispose()
-    for line in done:
+def reverify(
+    claim_id: ClaimId,
+    why: Annotated[str, typer.Option(help="The reason, for the record.")],
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a decided claim verified again, by a fresh run.
+
+    The claim keeps its verdict and is withdrawn; its entry becomes a new claim, which no earlier run answers.
+    """
+    with acting(api, var) as farm:
+        tell(farm.reverify(claim_id, why), as_json=as_json)
+
+
+def approve(
+    claim_id: ClaimId,
+    over_budget: Annotated[
+        bool, typer.Option("--over-budget", help="Run it even where the budget of a day has no room.")
+    ] = False,
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve what a claim's reproduction is taken to cost, so that it is planned in the farm's next round.
+
+    Without --api it writes to the farm's database, and the record keeps the name of the user who ran it.
+    """
+    with acting(api, var) as farm:
+        tell(farm.approve(claim_id, over_budget=over_budget), as_json=as_json)
+
+
+def tell(done: Done, *, as_json: bool) -> None:
+    """Say what was done."""
+    if as_json:
+        print_json(done)
+        return
+    for line in done.lines:
         console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)

@@ -14,9 +14,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import Api, AsJson
-from deploy.cli.client import REQUEST_SECONDS, ApiError
+from deploy.cli.options import Api, AsJson
 from deploy.cli.terminal import MISMATCH, OK, console, percent, print_json, shown
+from deploy.client import ApiError
+from deploy.client.connection import REQUEST_SECONDS
 from specs.attestation import MAX_TOKEN_CHARS, Attestation, Expected, verify
 from specs.errors import TokenError
 

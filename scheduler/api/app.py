@@ -18,6 +18,7 @@ from scheduler.api import (
     health,
     keys,
     noise,
+    policy,
     problems,
     reproductions,
     verdicts,
@@ -45,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
+    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, policy, evidence, keys, health):
         app.include_router(part.router)
     return app
 

@@ -1,0 +1,104 @@
+"""Two ways to have something done at a farm: over its API with a token, or as its operator on its own database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Protocol
+
+from deploy.cli.options import farm_at
+from deploy.cli.own_farm import operator, own_database
+from deploy.client import ApiError, FarmClient
+from scheduler import intervening, reverifying
+from scheduler.approving import approve
+from scheduler.database.session import Database
+from specs.api_v1_actions import Done
+
+
+class Acting(Protocol):
+    """What can be asked. Each answers what was done, line by line, and raises a `ReprofarmError` that says why not."""
+
+    def cancel(self, target: str, why: str) -> Done:
+        """Cancel a reproduction, or what is to be run for a claim."""
+
+    def retry(self, target: str, why: str) -> Done:
+        """Have what was cancelled, waits or failed tried again."""
+
+    def reverify(self, claim_id: str, why: str) -> Done:
+        """Have a decided claim verified again."""
+
+    def approve(self, claim_id: str, *, over_budget: bool) -> Done:
+        """Let a claim run that a budget holds back."""
+
+
+class OverApi:
+    """As the bearer of a token, at a farm anywhere."""
+
+    def __init__(self, farm: FarmClient) -> None:
+        self._farm = farm
+
+    def cancel(self, target: str, why: str) -> Done:
+        """Cancel a reproduction, or what is to be run for a claim."""
+        return self._claim_or_reproduction(target, "cancel", why)
+
+    def retry(self, target: str, why: str) -> Done:
+        """Have what was cancelled, waits or failed tried again."""
+        return self._claim_or_reproduction(target, "retry", why)
+
+    def reverify(self, claim_id: str, why: str) -> Done:
+        """Have a decided claim verified again."""
+        return self._farm.act_on_claim(claim_id, "reverify", why)
+
+    def approve(self, claim_id: str, *, over_budget: bool) -> Done:
+        """Let a claim run that a budget holds back."""
+        return self._farm.act_on_claim(claim_id, "approve", "", over_budget=over_budget)
+
+    def _claim_or_reproduction(self, target: str, action: str, why: str) -> Done:
+        try:
+            return self._farm.act_on_claim(target, action, why)
+        except ApiError as error:
+            if error.problem is None or error.problem.status != HTTPStatus.NOT_FOUND:
+                raise
+        return self._farm.act_on_reproduction(target, action, why)
+
+
+class OnDatabase:
+    """As the operator, on the control plane's machine."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def cancel(self, target: str, why: str) -> Done:
+        """Cancel a reproduction, or what is to be run for a claim."""
+        return _done(intervening.cancel(self._database, target, why, operator()))
+
+    def retry(self, target: str, why: str) -> Done:
+        """Have what was cancelled, waits or failed tried again."""
+        return _done(intervening.retry(self._database, target, why, operator()))
+
+    def reverify(self, claim_id: str, why: str) -> Done:
+        """Have a decided claim verified again."""
+        return _done(reverifying.reverify(self._database, claim_id, why, operator()))
+
+    def approve(self, claim_id: str, *, over_budget: bool) -> Done:
+        """Let a claim run that a budget holds back."""
+        found = approve(self._database, claim_id, operator(), over_budget=over_budget)
+        limits = "" if found.over_budget else "; the limits of a day still hold for it (--over-budget lifts them)"
+        return _done([f"approved: claim {found.claim_id}, about {found.gpu_seconds:,.0f} GPU-seconds{limits}"])
+
+
+def _done(lines: Sequence[str]) -> Done:
+    return Done(lines=tuple(lines))
+
+
+@contextmanager
+def acting(api: str | None, var: Path) -> Iterator[Acting]:
+    """At the farm with that API, or where that is None, at the one whose control plane is here."""
+    if api is not None:
+        with farm_at(api) as farm:
+            yield OverApi(farm)
+    else:
+        with own_database(var) as database:
+            yield OnDatabase(database)
