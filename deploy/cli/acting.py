@@ -29,7 +29,7 @@ class Acting(Protocol):
     def reverify(self, claim_id: str, why: str) -> Done:
         """Have a decided claim verified again."""
 
-    def approve(self, claim_id: str, *, over_budget: bool) -> Done:
+    def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""
 
 
@@ -51,9 +51,9 @@ class OverApi:
         """Have a decided claim verified again."""
         return self._farm.act_on_claim(claim_id, "reverify", why)
 
-    def approve(self, claim_id: str, *, over_budget: bool) -> Done:
+    def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""
-        return self._farm.act_on_claim(claim_id, "approve", "", over_budget=over_budget)
+        return self._farm.act_on_claim(claim_id, "approve", why, over_budget=over_budget)
 
     def _claim_or_reproduction(self, target: str, action: str, why: str) -> Done:
         try:
@@ -82,7 +82,7 @@ class OnDatabase:
         """Have a decided claim verified again."""
         return _done(reverifying.reverify(self._database, claim_id, why, operator()))
 
-    def approve(self, claim_id: str, *, over_budget: bool) -> Done:
+    def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""
         found = approve(self._database, claim_id, operator(), over_budget=over_budget)
         limits = "" if found.over_budget else "; the limits of a day still hold for it (--over-budget lifts them)"
@@ -90,7 +90,7 @@ class OnDatabase:
 
 
 def _done(lines: Sequence[str]) -> Done:
-    return Done(lines=tuple(lines))
+    return Done(lines=tuple(lines), claim_ids=())
 
 
 @contextmanager

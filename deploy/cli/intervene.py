@@ -67,6 +67,7 @@ def approve(
     over_budget: Annotated[
         bool, typer.Option("--over-budget", help="Run it even where the budget of a day has no room.")
     ] = False,
+    why: Why = "the operator approves what it costs",
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,
@@ -76,7 +77,7 @@ def approve(
     Without --api it writes to the farm's database, and the record keeps the name of the user who ran it.
     """
     with acting(api, var) as farm:
-        tell(farm.approve(claim_id, over_budget=over_budget), as_json=as_json)
+        tell(farm.approve(claim_id, why, over_budget=over_budget), as_json=as_json)
 
 
 def tell(done: Done, *, as_json: bool) -> None:

@@ -87,7 +87,9 @@ class Tail:
         line = Text.assemble(
             (f"{event.at:%Y-%m-%d %H:%M:%S}  ", "dim"),
             shown(f"{event.subject} {event.what}", 80, style="bold"),
-            shown(f"  by {event.actor}: ", 250, style="dim"),
+            "  ",
+            shown(f"by {event.actor}:", 250, style="dim"),
+            " ",
             shown(event.why, 8000),
         )
         self._out.print(line, soft_wrap=True)
@@ -98,11 +100,11 @@ class Tail:
         run = self._farm.reproduction(self._run_id)
         progress = _progress(run)
         if progress and progress != self._progress:
-            self._out.print(shown(progress, 300, style="cyan"), soft_wrap=True)
+            self._out.print(Text.assemble("  ", shown(progress, 300, style="cyan")), soft_wrap=True)
             self._progress = progress
         engine = run.attempts[-1].detail if run.attempts and run.attempts[-1].ended_at is None else None
         for line in _after(self._engine, engine or ""):
-            self._out.print(shown(f"  engine: {line}", 1000, style="dim"), soft_wrap=True)
+            self._out.print(Text.assemble("  ", shown(f"engine: {line}", 1000, style="dim")), soft_wrap=True)
         self._engine = engine or self._engine
 
 
@@ -111,7 +113,7 @@ def _progress(run: ReproductionView) -> str:
         return ""
     score = "" if run.score is None else f", score so far {percent(run.score)}"
     total = "?" if run.samples_total is None else run.samples_total
-    return f"  attempt {run.attempt}, {run.stage}: {run.samples_done} of {total} samples{score}"
+    return f"attempt {run.attempt}, {run.stage}: {run.samples_done} of {total} samples{score}"
 
 
 def _after(before: str, now: str) -> list[str]:
