@@ -11,10 +11,10 @@ from typing import Protocol
 from deploy.cli.options import farm_at
 from deploy.cli.own_farm import operator, own_database
 from deploy.client import ApiError, FarmClient
-from scheduler import intervening, reverifying
+from scheduler import intervening, requesting, reverifying
 from scheduler.approving import approve
 from scheduler.database.session import Database
-from specs.api_v1_actions import Done
+from specs.api_v1_actions import Done, VerificationRequest
 
 
 class Acting(Protocol):
@@ -31,6 +31,9 @@ class Acting(Protocol):
 
     def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""
+
+    def verify(self, asked: VerificationRequest) -> Done:
+        """Have what a model claims on a benchmark verified, or verified again."""
 
 
 class OverApi:
@@ -54,6 +57,10 @@ class OverApi:
     def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""
         return self._farm.act_on_claim(claim_id, "approve", why, over_budget=over_budget)
+
+    def verify(self, asked: VerificationRequest) -> Done:
+        """Have what a model claims on a benchmark verified, or verified again."""
+        return self._farm.verify(asked)
 
     def _claim_or_reproduction(self, target: str, action: str, why: str) -> Done:
         try:
@@ -84,9 +91,16 @@ class OnDatabase:
 
     def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""
-        found = approve(self._database, claim_id, operator(), over_budget=over_budget)
+        found = approve(self._database, claim_id, operator(), over_budget=over_budget, why=why)
         limits = "" if found.over_budget else "; the limits of a day still hold for it (--over-budget lifts them)"
         return _done([f"approved: claim {found.claim_id}, about {found.gpu_seconds:,.0f} GPU-seconds{limits}"])
+
+    def verify(self, asked: VerificationRequest) -> Done:
+        """Have what a model claims on a benchmark verified, or verified again."""
+        with self._database.reading() as session:
+            meant = {claim.claim_id for claim in requesting.claims_meant(session, asked)}
+        found = requesting.request_verification(self._database, asked, operator(), meant)
+        return Done(lines=tuple(found.lines), claim_ids=tuple(found.claim_ids))
 
 
 def _done(lines: Sequence[str]) -> Done:

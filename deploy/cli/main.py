@@ -50,6 +50,7 @@ COMMANDS = {
     "pools": Place("deploy.cli.workers", "pools", "List the pools, and what waits and runs in each."),
     "noise": Place("deploy.cli.noise", "noise", "Show by how much honest re-runs of a benchmark differ."),
     "policy": Place("deploy.cli.policy", "app", "Show the rules, check a file of them, or explain them for a claim."),
+    "tokens": Place("deploy.cli.tokens", "app", "Give out, list and revoke tokens of the farm's API."),
     "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),
     "verify-token": Place("deploy.cli.verify_token", "verify_token", "Check a badge with the public keys alone."),
     "replay": Place("deploy.cli.replay", "replay", "Replay verification on known per-question results: what it costs."),

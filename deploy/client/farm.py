@@ -19,7 +19,7 @@ from specs.api_v1 import (
     ReproductionSummary,
     ReproductionView,
 )
-from specs.api_v1_actions import Done
+from specs.api_v1_actions import Done, VerificationRequest
 from specs.api_v1_plan import ClaimPlan
 from specs.api_v1_policy import PolicyView
 from specs.api_v1_workers import PoolView, WorkerView
@@ -112,10 +112,9 @@ class FarmClient:
         """The rules by which the farm judges."""
         return self._farm.get("/v1/policy", PolicyView)
 
-    def verify(self, model: str, dataset: str, task: str | None, revision: str | None, why: str) -> Done:
+    def verify(self, asked: VerificationRequest) -> Done:
         """Have what a model claims on a benchmark verified, or verified again."""
-        body = {"model": model, "dataset": dataset, "task": task, "revision": revision, "why": why}
-        return self._farm.post("/v1/verifications", Done, body)
+        return self._farm.post("/v1/verifications", Done, asked.model_dump(mode="json"))
 
     def act_on_claim(self, claim_id: str, action: str, why: str, **more: object) -> Done:
         """Cancel, retry, reverify, approve or publish a claim."""

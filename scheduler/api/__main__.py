@@ -11,7 +11,10 @@ from scheduler.settings import read_settings
 def main() -> None:
     """Serve until told to stop."""
     settings = read_settings()
-    uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, server_header=False)
+    # Whose address counts is a setting of ours (proxies); the server would believe any header from this machine.
+    uvicorn.run(
+        create_app(settings), host=settings.api_host, port=settings.api_port, server_header=False, proxy_headers=False
+    )
 
 
 if __name__ == "__main__":

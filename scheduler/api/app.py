@@ -9,7 +9,10 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from scheduler import metrics
+from scheduler.access.openid import Provider
 from scheduler.api import (
+    access,
+    actions,
     badges,
     benchmarks,
     claims,
@@ -21,8 +24,10 @@ from scheduler.api import (
     policy,
     problems,
     reproductions,
+    signing_in,
     verdicts,
 )
+from scheduler.api.gate import Gate
 from scheduler.api.source import Source
 from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
@@ -48,6 +53,11 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, policy, evidence, keys, health):
         app.include_router(part.router)
+    app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
+    for part in (access, actions, signing_in):
+        app.include_router(part.router)
+    # Added last, so that it stands before all others: what answers early must not answer who may not read.
+    app.add_middleware(Gate, source=source)
     return app
 
 

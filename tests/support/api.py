@@ -59,7 +59,7 @@ def running_api(
     if migrated:
         database.upgrade()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning", proxy_headers=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
         while not server.started and thread.is_alive():
