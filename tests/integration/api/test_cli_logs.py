@@ -3,13 +3,23 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.machine import ClaimState, ReproductionState
-from tests.support.api import RunningApi
+from tests.support.api import RunningApi, running_api
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[RunningApi]:
+    """On SQLite alone: the routes have tests on both databases."""
+    with running_api(tmp_path) as found:
+        yield found
 
 
 def run(api: RunningApi, *arguments: str) -> Result:
