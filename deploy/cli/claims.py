@@ -8,21 +8,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.client import ClaimFilter, FarmClient, default_api
+from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import ago, console, percent, print_json, shown
+from deploy.client import ClaimFilter
 from specs.api_v1 import ClaimView, Page
-
-Api = Annotated[
-    str,
-    typer.Option(
-        "--api",
-        envvar="REPROFARM_API",
-        default_factory=default_api,
-        show_default="the farm that runs here",
-        help="Base URL of the farm's API.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SHOWN_ID_CHARS = 8
 OTHER_CHARS = 75
@@ -64,7 +53,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     With --json: {"items": […], "next": cursor or null}, claims as the API gives them.
     """
     wanted = ClaimFilter(model, dataset, task, state, outcome, submitter)
-    with FarmClient(api) as farm:
+    with farm_at(api) as farm:
         page = farm.claims(wanted, limit, cursor)
     if as_json:
         print_json(page)

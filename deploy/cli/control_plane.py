@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from deploy.cli.terminal import console, shown
 from deploy.farm.environments import Plan, settings_in
 from scheduler.database.session import Database
+from scheduler.readiness import trouble_with_database
 from scheduler.settings import Settings
 from specs.errors import PolicyError
 
-Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_… settings win over it.")]
-MAX_LINE_CHARS = 1000
+MAX_LINE_CHARS = 2000
 
 
 def settings_of(var: Path) -> Settings:
@@ -29,8 +27,13 @@ def settings_of(var: Path) -> Settings:
 
 
 def operator() -> str:
-    """Who acts, as the record names them."""
-    return f"operator:{getpass.getuser()}"
+    """Who acts, as the record names them: by the system's word, since the environment could say anything."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        # A container's user may have no name.
+        name = f"uid-{os.getuid()}"
+    return f"operator:{name}"
 
 
 @contextmanager
@@ -38,20 +41,27 @@ def opened_database(settings: Settings) -> Iterator[Database]:
     """The farm's database.
 
     Raises:
-        PolicyError: it is not there, or cannot be used.
+        PolicyError: it is not there, has not the tables that this version needs, or cannot be used.
     """
     try:
         url = make_url(settings.database_url)
     except (ArgumentError, ValueError):
         # Their words can hold the address, and with it a password.
         raise PolicyError("REPROFARM_DATABASE_URL is not a URL, such as sqlite:///var/reprofarm.db") from None
+    # Opening it would make the file.
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise PolicyError(f"there is no farm's database at {url.database}; say with --var where the farm is")
+        raise PolicyError(
+            f"there is no farm's database at {url.database}; say with --var where the farm is, or with --api"
+        )
     database = Database(settings.database_url)
     try:
+        trouble = trouble_with_database(database)
+        if trouble:
+            raise PolicyError(f"the farm's database {trouble}; run this where the control plane runs")
         yield database
     except SQLAlchemyError as error:
-        raise PolicyError(f"the farm's database cannot be used: {error}") from error
+        # The driver's own words can hold the address and the user's name.
+        raise PolicyError(f"the farm's database cannot be used ({type(error).__name__})") from error
     finally:
         database.engine.dispose()
 

@@ -1,67 +1,106 @@
-"""`reprofarm cancel`, `retry` and `reverify`: an operator's hand, on the control plane's machine."""
+"""`reprofarm cancel`, `retry`, `reverify`, `approve` and `revoke`: what is done by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.cli.control_plane import Var, opened_database, operator, say, settings_of
-from scheduler import intervening, reverifying
-from scheduler.database.session import Database
-from specs.policy import read_policy
+from deploy.cli.acting import acting
+from deploy.cli.options import AsJson, ClaimId, OtherApi, Target, Var, Why
+from deploy.cli.terminal import console, print_json, shown
+from specs.api_v1_actions import Done
 
-Target = Annotated[
-    str, typer.Argument(metavar="ID", help="Of a claim or a reproduction, or the beginning of it.", show_default=False)
-]
+MAX_LINE_CHARS = 2000
+DEFAULT_VAR = Path("var")
 
 
 def cancel(
     target: Target,
     why: Annotated[str, typer.Option(help="The reason, for the record and for the claim's author.")],
-    var: Var = Path("var"),
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
 ) -> None:
     """Cancel a reproduction, queued or running, or what is to be run for a claim.
 
-    Its worker stops within seconds and goes on with other work. The claims wait until `reprofarm retry`. It writes to
-    the farm's database, so it needs the control plane's settings, and is recorded under your user name.
+    Its worker stops within seconds and goes on with other work. The claims wait until `reprofarm retry`. Without --api
+    it writes to the farm's database, and is recorded under your user name; with it, under your token's.
     """
-    _intervene(var, lambda database, operator: intervening.cancel(database, target, why, operator))
+    with acting(api, var) as farm:
+        tell(farm.cancel(target, why), as_json=as_json)
 
 
 def retry(
     target: Target,
-    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "the operator asked for it",
-    var: Var = Path("var"),
+    why: Why = "the operator asked for it",
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
 ) -> None:
     """Have a claim that was cancelled, is blocked or failed tried again; of a reproduction, all such claims.
 
     Other verdicts stand. A claim that failed keeps its verdict and is withdrawn; its entry becomes a new claim.
     """
-    _intervene(var, lambda database, operator: intervening.retry(database, target, why, operator))
+    with acting(api, var) as farm:
+        tell(farm.retry(target, why), as_json=as_json)
 
 
 def reverify(
-    target: Annotated[str, typer.Argument(metavar="CLAIM", help="Its id, or the beginning of it.", show_default=False)],
-    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "the operator asked for it",
-    policy: Annotated[Path | None, typer.Option(help="The farm's, as `up` has it; else REPROFARM_POLICY.")] = None,
-    var: Var = Path("var"),
+    claim_id: ClaimId,
+    why: Annotated[str, typer.Option(help="The reason, for the record.")],
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Have a claim that has its verdict verified again, by a fresh run.
+    """Have a decided claim verified again, by a fresh run.
 
-    The old verdict stays in the record and the entry becomes a new claim. Not more often than policy's
-    reverify.cooldown_seconds, unless the model or the benchmark changed.
+    The claim keeps its verdict and is withdrawn; its entry becomes a new claim, which no earlier run answers. Not more
+    often than policy's reverify.cooldown_seconds, unless the model or the benchmark changed.
     """
-
-    def act(database: Database, operator: str) -> list[str]:
-        rules = read_policy(policy or settings_of(var).policy).reverify
-        return reverifying.reverify(database, target, why, operator, rules=rules)
-
-    _intervene(var, act)
+    with acting(api, var) as farm:
+        tell(farm.reverify(claim_id, why), as_json=as_json)
 
 
-def _intervene(var: Path, act: Callable[[Database, str], list[str]]) -> None:
-    with opened_database(settings_of(var)) as database:
-        say(act(database, operator()))
+def approve(
+    claim_id: ClaimId,
+    over_budget: Annotated[
+        bool, typer.Option("--over-budget", help="Run it even where the budget of a day has no room.")
+    ] = False,
+    why: Why = "the operator approves what it costs",
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve what a claim's reproduction is taken to cost, so that it is planned in the farm's next round.
+
+    Without --api it writes to the farm's database, and the record keeps the name of the user who ran it.
+    """
+    with acting(api, var) as farm:
+        tell(farm.approve(claim_id, why, over_budget=over_budget), as_json=as_json)
+
+
+def revoke(
+    badge: Annotated[str, typer.Argument(metavar="ID", help="Of the badge or its claim, or the beginning of it.")],
+    why: Annotated[str, typer.Option(help="The reason, for everybody who checks the badge.")],
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a badge: it is on the farm's public list of revocations, and the claim shows it.
+
+    The signature in a token that was given out stays a good one, and what stands on the Hub stays there: whoever checks
+    a token looks at the list (`reprofarm verify-token` does). There is no way back.
+    """
+    with acting(api, var) as farm:
+        tell(farm.revoke(badge, why), as_json=as_json)
+
+
+def tell(done: Done, *, as_json: bool) -> None:
+    """Say what was done."""
+    if as_json:
+        print_json(done)
+        return
+    for line in done.lines:
+        console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)

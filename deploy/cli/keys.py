@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from deploy.cli.claims import AsJson
-from deploy.cli.control_plane import Var, opened_database, operator, say, settings_of
+from deploy.cli.control_plane import opened_database, operator, say, settings_of
+from deploy.cli.options import AsJson, Var
 from deploy.cli.terminal import console, print_json, shown
 from deploy.farm.lock import only_one_in
 from scheduler.badges import rotating

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import SHOWN_ID_CHARS, Api, AsJson
-from deploy.cli.client import FarmClient
+from deploy.cli.claims import SHOWN_ID_CHARS
+from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import console, points, print_json, shown
 from specs.api_v1 import NoiseGroup, NoiseView
 
@@ -29,7 +29,7 @@ def noise(
     The tolerance is what `tolerance: measured` in policy makes of it; where there is none, too few runs were seen. With
     --json: a list of tasks, as the API gives them.
     """
-    with FarmClient(api) as farm:
+    with farm_at(api) as farm:
         tasks = farm.noise(dataset, task)
     if as_json:
         print_json([each.model_dump(mode="json") for each in tasks])

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import STYLES, Api, AsJson
-from deploy.cli.client import FarmClient
+from deploy.cli.claims import STYLES
+from deploy.cli.options import Api, AsJson, ClaimId, farm_at
 from deploy.cli.show import pairs
 from deploy.cli.terminal import ERROR, console, percent, points, print_json, shown
 from specs.api_v1_plan import ClaimPlan
@@ -26,7 +26,7 @@ SOURCES = {
 
 
 def plan(
-    claim_id: Annotated[str, typer.Argument(metavar="ID", help="Of the claim; its first six characters or more do.")],
+    claim_id: ClaimId,
     samples: Annotated[
         int | None, typer.Option(min=1, max=MAX_SAMPLES, help="How many the task has, where the farm does not know.")
     ] = None,
@@ -39,7 +39,7 @@ def plan(
     Counts are means of simulated runs. Exit code: 0, or 3 where nothing can be said. With --json: the plan as the API
     gives it.
     """
-    with FarmClient(api) as farm:
+    with farm_at(api) as farm:
         found = farm.plan(claim_id, samples)
     if as_json:
         print_json(found)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from deploy.cli.client import REQUEST_SECONDS, ApiError
+from deploy.client import ApiError
+from deploy.client.connection import REQUEST_SECONDS
 
 MAX_BYTES = 1024 * 1024
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from deploy.cli.client import ApiError
 from deploy.cli.public_files import is_url, read_json
+from deploy.client import ApiError
 from specs.api_v1 import Page, Revocation
 
 PATH = "/v1/revocations"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import Api, AsJson, benchmark_of, status_of, written
-from deploy.cli.client import FarmClient
+from deploy.cli.claims import benchmark_of, status_of, written
+from deploy.cli.options import Api, AsJson, ClaimId, farm_at
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, percent, points, print_json, shown
 from specs.api_v1 import BadgeView, ClaimView, EventView, ReproductionSummary
 from specs.verdict import Comparison, Outcome
@@ -23,7 +22,7 @@ MAX_EVENTS = 40
 
 
 def show(
-    claim_id: Annotated[str, typer.Argument(metavar="ID", help="Of the claim; its first six characters or more do.")],
+    claim_id: ClaimId,
     as_json: AsJson = False,
     *,
     api: Api,
@@ -33,7 +32,7 @@ def show(
     Exit code: 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported, failed or rejected, and also a claim
     that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null}.
     """
-    with FarmClient(api) as farm:
+    with farm_at(api) as farm:
         claim = farm.claim(claim_id)
         events = farm.timeline(claim.id)
         badge = farm.badge_of(claim.id) if claim.badge else None

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 from pydantic import ValidationError
 from rich.table import Table
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
+from deploy.cli.control_plane import opened_database, operator, settings_of
+from deploy.cli.options import AsJson, Var
 from deploy.cli.terminal import ago, console, print_json, shown
-from deploy.farm.environments import Plan, settings_in
 from scheduler.access import sessions, tokens
 from scheduler.access.tables import ApiToken
 from scheduler.api.access import token_view
-from scheduler.database.session import Database
 from scheduler.database.tables import now
 from specs.api_v1 import Page
 from specs.api_v1_access import DEFAULT_DAYS, NewToken, Scope, TokenMade, TokenView
-from specs.errors import AccessError, PolicyError
+from specs.errors import AccessError
 
 app = typer.Typer(
     name="tokens",
@@ -32,8 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 MAX_LINE_CHARS = 1000
 
 
@@ -47,7 +39,7 @@ def new(
         list[str] | None, typer.Option(help="Only for models and benchmarks there; may be repeated.")
     ] = None,
     days: Annotated[int, typer.Option(help="Until it expires.")] = DEFAULT_DAYS,
-    json: Json = False,
+    as_json: AsJson = False,
     var: Var = Path("var"),
 ) -> None:
     """Make a token and print it. The farm keeps a hash, so that it cannot be shown again."""
@@ -63,9 +55,9 @@ def new(
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise AccessError(f"{wrong} (scopes are {', '.join(get_args(Scope))})") from None
-    with _database(var) as database:
-        made = tokens.make(database, wanted, _operator())
-    if json:
+    with opened_database(settings_of(var)) as database:
+        made = tokens.make(database, wanted, operator())
+    if as_json:
         print_json(TokenMade(**token_view(made.row).model_dump(), token=made.secret))
         return
     # The token alone on standard output, for `TOKEN=$(reprofarm tokens new …)`.
@@ -75,11 +67,11 @@ def new(
 
 
 @app.command(name="list")
-def list_(json: Json = False, var: Var = Path("var")) -> None:
+def list_(as_json: AsJson = False, var: Var = Path("var")) -> None:
     """List all tokens, newest first, those that count no more included."""
-    with _database(var) as database:
+    with opened_database(settings_of(var)) as database:
         rows = tokens.listed(database)
-    if json:
+    if as_json:
         print_json(Page[TokenView](items=tuple(token_view(row) for row in rows), next=None))
         return
     table = Table("name", "scopes", "namespaces", "state", "last used", "made by", box=None)
@@ -96,16 +88,16 @@ def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Or the id of the token.")], var: Var = Path("var")
 ) -> None:
     """Have a token count no more, from the next request on."""
-    with _database(var) as database:
-        row = tokens.revoke(database, name, _operator())
+    with opened_database(settings_of(var)) as database:
+        row = tokens.revoke(database, name, operator())
     console().print(shown(f"token {row.name} is revoked", MAX_LINE_CHARS), soft_wrap=True)
 
 
 @app.command()
 def sign_out(user: Annotated[str, typer.Argument(help="The name on the Hub.")], var: Var = Path("var")) -> None:
     """End all sessions of somebody who signed in with the Hub."""
-    with _database(var) as database:
-        ended = sessions.close_all_of(database, user, _operator())
+    with opened_database(settings_of(var)) as database:
+        ended = sessions.close_all_of(database, user, operator())
     console().print(shown(f"{ended} sessions of {user} are ended", MAX_LINE_CHARS), soft_wrap=True)
 
 
@@ -113,22 +105,3 @@ def _state(row: ApiToken) -> str:
     if row.revoked_at is not None:
         return f"revoked by {row.revoked_by}"
     return f"expired {row.expires_at:%Y-%m-%d}" if row.expires_at <= now() else f"until {row.expires_at:%Y-%m-%d}"
-
-
-def _operator() -> str:
-    return f"operator:{getpass.getuser()}"
-
-
-@contextmanager
-def _database(var: Path) -> Iterator[Database]:
-    control = Plan(folder=var, api_port=0, operator=dict(os.environ)).environment_of_control("")
-    url = make_url(settings_in(control).database_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise PolicyError(f"there is no farm's database at {url.database}; say with --var where the farm is")
-    database = Database(url.render_as_string(hide_password=False))
-    try:
-        yield database
-    except SQLAlchemyError as error:
-        raise PolicyError(f"the farm's database cannot be used: {error}") from error
-    finally:
-        database.engine.dispose()

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.cli.client import DEFAULT_API
 from deploy.cli.terminal import console, shown
+from deploy.client.farm import DEFAULT_API
 from deploy.farm.environments import Plan
 from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.ports import free_port, is_free

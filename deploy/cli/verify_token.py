@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli import revocations as revocation_list
-from deploy.cli.claims import Api, AsJson
-from deploy.cli.client import ApiError
+from deploy.cli.options import Api, AsJson
 from deploy.cli.public_files import read_json
 from deploy.cli.terminal import MISMATCH, OK, console, percent, print_json, shown
+from deploy.client import ApiError
 from specs.attestation import MAX_TOKEN_CHARS, Attestation, Expected, verify
 from specs.errors import TokenError
 

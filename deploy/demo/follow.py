@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from deploy.cli.client import ClaimFilter, FarmClient
 from deploy.cli.terminal import percent, shown
+from deploy.client import ClaimFilter, FarmClient
 from deploy.demo.claims import DemoClaim
 from specs.api_v1 import MAX_PAGE, ClaimView, EventView, ReproductionSummary
 from specs.errors import ReprofarmError

@@ -13,8 +13,8 @@ import httpx
 import yaml
 from rich.console import Console
 
-from deploy.cli.client import FarmClient
 from deploy.cli.terminal import percent, shown
+from deploy.client import FarmClient
 from deploy.demo.claims import demo_claims
 from deploy.demo.content import fill_hub
 from deploy.demo.follow import Follower, find_claim

@@ -21,6 +21,7 @@ from scheduler.api import (
     health,
     keys,
     noise,
+    policy,
     problems,
     reproductions,
     signing_in,
@@ -52,7 +53,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health, workers):
+    for part in (
+        claims,
+        reproductions,
+        verdicts,
+        badges,
+        events,
+        benchmarks,
+        noise,
+        policy,
+        evidence,
+        keys,
+        health,
+        workers,
+    ):
         app.include_router(part.router)
     app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
     for part in (access, actions, signing_in):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.cli.client import ClaimFilter, FarmClient
+from deploy.client import ClaimFilter, FarmClient
 from deploy.farm.environments import Plan
 from deploy.farm.farm import running_farm
 from deploy.farm.ports import free_port

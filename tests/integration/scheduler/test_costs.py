@@ -137,5 +137,5 @@ def test_a_database_that_is_not_there_is_an_error_and_not_made(tmp_path: Path, m
     monkeypatch.setenv("REPROFARM_DATABASE_URL", f"sqlite:///{file}")
     result = CliRunner().invoke(app, ["approve", "abcdef"])
     assert result.exit_code == 3
-    assert "the farm's database" in result.stderr
+    assert "there is no farm's database" in result.stderr
     assert not file.exists()

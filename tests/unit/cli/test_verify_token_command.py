@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from deploy.cli.client import ApiError
 from deploy.cli.verify_token import verify_token
+from deploy.client import ApiError
 from tests.support.attestations import attestation, jwks, signer
 
 app = typer.Typer()

@@ -1,0 +1,106 @@
+"""`reprofarm verify`: have what a model claims on a benchmark verified, and wait for it if that is wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from deploy.cli.acting import acting
+from deploy.cli.follow import follow
+from deploy.cli.intervene import tell
+from deploy.cli.options import AsJson, OtherApi, Var, Why, default_api, farm_at
+from deploy.cli.show import exit_code
+from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, console, print_json, shown
+from deploy.client import ClaimFilter, FarmClient
+from specs.api_v1 import MAX_PAGE, ClaimView
+from specs.api_v1_actions import VerificationRequest
+from specs.errors import SubmissionError
+
+DEFAULT_VAR = Path("var")
+MAX_LINE_CHARS = 2000
+
+LOOK_SECONDS = 300.0
+"""A model that the farm did not know is looked at within seconds; a Hub that is away takes longer."""
+
+
+def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="OWNER/NAME.", show_default=False)],
+    benchmark: Annotated[
+        str, typer.Argument(metavar="DATASET[/TASK]", help="OWNER/NAME, or OWNER/NAME/TASK.", show_default=False)
+    ],
+    revision: Annotated[str | None, typer.Option(help="Only what the model claims at this commit of its repo.")] = None,
+    why: Why = "asked for by hand",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until there is a verdict.")] = False,
+    var: Var = DEFAULT_VAR,
+    api: OtherApi = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have what a model claims on a benchmark verified, by a fresh run where it was before.
+
+    A model that the farm has not seen is looked at first. Exit codes: 0 asked for; with --wait, 0 verified, 1 mismatch,
+    2 not decided (inconclusive, unsupported, failed, blocked or rejected), the worst of several; 3 error. With --json:
+    {"lines", "claim_ids"}; with --wait the claims, as the API gives them.
+    """
+    asked = request(model, benchmark, revision, why)
+    with acting(api, var) as farm:
+        done = farm.verify(asked)
+    if not wait:
+        tell(done, as_json=as_json)
+        return
+    out = console(stderr=as_json)
+    for line in done.lines:
+        out.print(shown(line, MAX_LINE_CHARS), soft_wrap=True)
+    with farm_at(api or default_api()) as reading:
+        claims = follow(reading, done.claim_ids or found_later(reading, asked), out)
+    if as_json:
+        print_json([claim.model_dump(mode="json") for claim in claims])
+    raise typer.Exit(worst(claims))
+
+
+def request(model: str, benchmark: str, revision: str | None, why: str) -> VerificationRequest:
+    """What is asked for.
+
+    Raises:
+        SubmissionError: a name is none that the Hub has.
+    """
+    dataset, task = split_benchmark(benchmark)
+    try:
+        return VerificationRequest(model=model, dataset=dataset, task=task, revision=revision, why=why)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise SubmissionError("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in faults)) from error
+
+
+def found_later(farm: FarmClient, asked: VerificationRequest) -> list[str]:
+    """The claims of a model that the farm had to look at first, once it has; none where it has none after a while."""
+    give_up = time.monotonic() + LOOK_SECONDS
+    while time.monotonic() < give_up:
+        wanted = ClaimFilter(model=asked.model, dataset=asked.dataset, task=asked.task)
+        found = [claim.id for claim in farm.claims(wanted, MAX_PAGE).items if claim.state != "withdrawn"]
+        if found:
+            return found
+        time.sleep(1)
+    return []
+
+
+def split_benchmark(benchmark: str) -> tuple[str, str | None]:
+    """Dataset id and task id.
+
+    Raises:
+        SubmissionError: it is neither OWNER/NAME nor OWNER/NAME/TASK.
+    """
+    parts = benchmark.split("/", 2)
+    if len(parts) == 1 or not all(parts):
+        raise SubmissionError(f"{benchmark!r} is no benchmark: OWNER/NAME, or OWNER/NAME/TASK")
+    return "/".join(parts[:2]), parts[2] if len(parts) > 2 else None
+
+
+def worst(claims: Iterable[ClaimView]) -> int:
+    """What a script is told of several claims: a mismatch before what could not be decided; nothing is undecided."""
+    codes = {exit_code(claim) for claim in claims}
+    return next((code for code in (MISMATCH, UNDECIDED, OK) if code in codes), UNDECIDED)

@@ -1,0 +1,92 @@
+"""`reprofarm workers` and `reprofarm pools`: who there is to run what waits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from rich.table import Table
+from rich.text import Text
+
+from deploy.cli.options import Api, AsJson, farm_at
+from deploy.cli.terminal import ago, console, print_json, shown
+from specs.api_v1_workers import DeviceMemoryView, LoadedEngineView, PoolView, WorkerView
+
+GIB = 1024**3
+STYLES = {"busy": "green", "quarantined": "red", "lost": "red", "draining": "yellow"}
+
+
+def workers(as_json: AsJson = False, *, api: Api) -> None:
+    """List the workers, and what each of them does. With --json: a list, as the API gives them."""
+    with farm_at(api) as farm:
+        found = farm.workers()
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+    elif not found:
+        console().print("no worker has spoken to this farm yet")
+    else:
+        console().print(_table_of_workers(found))
+
+
+def pools(as_json: AsJson = False, *, api: Api) -> None:
+    """List the pools, and what waits and runs in each. With --json: a list, as the API gives them."""
+    with farm_at(api) as farm:
+        found = farm.pools()
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    console().print(_table_of_pools(found))
+
+
+def _table_of_workers(found: list[WorkerView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("worker", "pool", "state"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("for", justify="right", no_wrap=True)
+    table.add_column("heard of", justify="right", no_wrap=True)
+    table.add_column("free memory", justify="right", overflow="fold")
+    table.add_column("engine", overflow="fold")
+    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
+    for worker in found:
+        table.add_row(
+            shown(worker.name),
+            shown(worker.pool),
+            Text(worker.state, style=STYLES.get(worker.state, "")),
+            ago(worker.since),
+            f"{ago(worker.seen_at)} ago",
+            _free(worker.memory),
+            _engine(worker.engine),
+            shown(worker.reason, 1000),
+        )
+    return table
+
+
+def _free(memory: tuple[DeviceMemoryView, ...]) -> str:
+    return ", ".join(f"{each.free_bytes / GIB:.1f} of {each.total_bytes / GIB:.1f} GiB" for each in memory) or "–"
+
+
+def _engine(engine: LoadedEngineView | None) -> Text:
+    if engine is None:
+        return Text("–")
+    speed = "" if engine.tokens_per_second is None else f", {engine.tokens_per_second:.0f} tokens/s"
+    return shown(f"{engine.model} at {engine.revision[:12]}{speed}")
+
+
+def _table_of_pools(found: list[PoolView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("pool", no_wrap=True)
+    table.add_column("device", no_wrap=True)
+    for heading in ("queued", "dispatched", "running", "workers", "ready", "longest wait"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for pool in found:
+        longest = pool.oldest_wait_seconds
+        waited = "–" if longest is None else ago(datetime.now(UTC) - timedelta(seconds=longest))
+        counts = (pool.queued, pool.dispatched, pool.running, pool.workers_alive, pool.workers_ready)
+        table.add_row(shown(pool.name), shown(_device(pool)), *(str(count) for count in counts), waited)
+    return table
+
+
+def _device(pool: PoolView) -> str:
+    if pool.device is None:
+        return "not in policy"
+    gpus = f"{pool.gpus} × " if pool.gpus else ""
+    return f"{pool.device}, {gpus}{pool.memory_gib:g} GiB"

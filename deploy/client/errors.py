@@ -1,0 +1,15 @@
+"""What goes wrong between a client and a farm."""
+
+from __future__ import annotations
+
+from specs.api_v1 import Problem
+from specs.errors import ReprofarmError
+
+
+class ApiError(ReprofarmError):
+    """The farm did not answer, or answered with an error."""
+
+    def __init__(self, message: str, problem: Problem | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+        """What the farm said; None where there was no such answer."""

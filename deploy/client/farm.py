@@ -1,0 +1,133 @@
+"""A farm as its API shows it: what is there, and what may be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from typing import Self
+
+from deploy.client.connection import Connection
+from deploy.client.filters import ClaimFilter, ReproductionFilter
+from specs.api_v1 import (
+    MAX_PAGE,
+    BadgeView,
+    ClaimView,
+    EventView,
+    Jwks,
+    NoiseView,
+    Page,
+    ReproductionSummary,
+    ReproductionView,
+)
+from specs.api_v1_actions import Done, VerificationRequest
+from specs.api_v1_plan import ClaimPlan
+from specs.api_v1_policy import PolicyView
+from specs.api_v1_workers import PoolView, WorkerView
+
+DEFAULT_API = "http://127.0.0.1:8000"
+
+
+class FarmClient:
+    """The API at one base URL. Every method raises `ApiError` where the farm cannot answer, or refuses."""
+
+    def __init__(self, api: str = DEFAULT_API, token: str | None = None) -> None:
+        """`token` is one that the farm issued; without it, what is public can be read."""
+        self._farm = Connection(api, token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._farm.close()
+
+    @property
+    def api(self) -> str:
+        """The base URL."""
+        return self._farm.api
+
+    def claims(self, wanted: ClaimFilter, limit: int, cursor: str | None = None) -> Page[ClaimView]:
+        """Claims, newest first: at most `limit`, in as many requests as that takes."""
+        items: list[ClaimView] = []
+        while True:
+            asked = {**asdict(wanted), "limit": str(min(limit - len(items), MAX_PAGE)), "cursor": cursor}
+            page = self._farm.get("/v1/claims", Page[ClaimView], asked)
+            items += page.items
+            cursor = page.next
+            if cursor is None or len(items) >= limit:
+                return Page[ClaimView](items=tuple(items), next=cursor)
+
+    def claim(self, claim_id: str) -> ClaimView:
+        """One claim, by its id or the start of it."""
+        return self._farm.get(f"/v1/claims/{claim_id}", ClaimView)
+
+    def plan(self, claim_id: str, samples: int | None = None) -> ClaimPlan:
+        """What judging a claim will cost, on so many samples where that is given."""
+        asked = {"samples": None if samples is None else str(samples)}
+        return self._farm.get(f"/v1/claims/{claim_id}/plan", ClaimPlan, asked)
+
+    def timeline(self, claim_id: str, after: int | None = None) -> list[EventView]:
+        """All that happened to a claim and to its reproduction after an event, oldest first."""
+        asked = {"limit": str(MAX_PAGE), "after": _id(after)}
+        return list(self._farm.items(f"/v1/claims/{claim_id}/events", Page[EventView], asked, "after"))
+
+    def timeline_of_reproduction(self, reproduction_id: str, after: int | None = None) -> list[EventView]:
+        """All that happened to a reproduction after an event, oldest first."""
+        asked = {"subject": "reproduction", "subject_id": reproduction_id, "limit": str(MAX_PAGE), "after": _id(after)}
+        return list(self._farm.items("/v1/events", Page[EventView], asked, "after"))
+
+    def events(self, after: int | None = None) -> list[EventView]:
+        """What happened after the event of that id (from the beginning for None), oldest first; one page of it."""
+        return list(self._farm.get("/v1/events", Page[EventView], {"limit": str(MAX_PAGE), "after": _id(after)}).items)
+
+    def noise(self, dataset: str | None = None, task: str | None = None) -> list[NoiseView]:
+        """How much honest re-runs differ, by task; all tasks, in as many requests as that takes."""
+        return list(self._farm.items("/v1/noise", Page[NoiseView], {"dataset": dataset, "task": task}))
+
+    def jwks(self) -> Jwks:
+        """The public keys with which the farm's badges are checked."""
+        return self._farm.get("/.well-known/jwks.json", Jwks)
+
+    def badge_of(self, claim_id: str) -> BadgeView:
+        """The badge of a verified claim."""
+        return self._farm.get(f"/v1/claims/{claim_id}/badge", BadgeView)
+
+    def reproductions(self, wanted: ReproductionFilter, limit: int) -> list[ReproductionSummary]:
+        """Reproductions, newest first: at most `limit`, in as many requests as that takes."""
+        asked = {**asdict(wanted), "limit": str(min(limit, MAX_PAGE))}
+        return list(islice(self._farm.items("/v1/reproductions", Page[ReproductionSummary], asked), limit))
+
+    def reproduction(self, reproduction_id: str) -> ReproductionView:
+        """One reproduction, by its id or the start of it."""
+        return self._farm.get(f"/v1/reproductions/{reproduction_id}", ReproductionView)
+
+    def workers(self) -> list[WorkerView]:
+        """The farm's workers, by pool and name."""
+        return list(self._farm.items("/v1/workers", Page[WorkerView], {}))
+
+    def pools(self) -> list[PoolView]:
+        """The farm's pools, and what waits and runs in each."""
+        return list(self._farm.items("/v1/pools", Page[PoolView], {}))
+
+    def policy(self) -> PolicyView:
+        """The rules by which the farm judges."""
+        return self._farm.get("/v1/policy", PolicyView)
+
+    def verify(self, asked: VerificationRequest) -> Done:
+        """Have what a model claims on a benchmark verified, or verified again."""
+        return self._farm.post("/v1/verifications", Done, asked.model_dump(mode="json"))
+
+    def revoke(self, badge_id: str, why: str) -> Done:
+        """Have a badge count no more."""
+        return self._farm.post(f"/v1/badges/{badge_id}/revoke", Done, {"why": why})
+
+    def act_on_claim(self, claim_id: str, action: str, why: str, **more: object) -> Done:
+        """Cancel, retry, reverify, approve or publish a claim."""
+        return self._farm.post(f"/v1/claims/{claim_id}/{action}", Done, {"why": why, **more})
+
+    def act_on_reproduction(self, reproduction_id: str, action: str, why: str) -> Done:
+        """Cancel or retry a reproduction."""
+        return self._farm.post(f"/v1/reproductions/{reproduction_id}/{action}", Done, {"why": why})
+
+
+def _id(number: int | None) -> str | None:
+    return None if number is None else str(number)

@@ -1,0 +1,28 @@
+"""Which things of a list are wanted; None does not care."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ClaimFilter:
+    """Which claims."""
+
+    model: str | None = None
+    dataset: str | None = None
+    task: str | None = None
+    state: str | None = None
+    outcome: str | None = None
+    submitter: str | None = None
+
+
+@dataclass(frozen=True)
+class ReproductionFilter:
+    """Which reproductions."""
+
+    model: str | None = None
+    dataset: str | None = None
+    task: str | None = None
+    state: str | None = None
+    pool: str | None = None

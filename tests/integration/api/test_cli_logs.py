@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deploy.cli.main import app
+from scheduler.database.tables import Attempt, Claim, Reproduction
+from scheduler.machine import ClaimState, ReproductionState
+from tests.support.api import RunningApi, running_api
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[RunningApi]:
+    """On SQLite alone: the routes have tests on both databases."""
+    with running_api(tmp_path) as found:
+        yield found
+
+
+def run(api: RunningApi, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["logs", *arguments, "--api", api.url], env={"COLUMNS": "200"})
+
+
+def test_what_happened_to_a_claim_and_its_run_is_printed_in_order(api: RunningApi) -> None:
+    claim_id = api.rows.running()
+    api.rows.event("claim", claim_id, "submitted", "found on the Hub", actor="hub:alice")
+    api.rows.event("reproduction", api.rows.run_of(claim_id), "running", "attempt 2 by \x07w1")
+    first, second = run(api, claim_id[:8]).output.splitlines()
+    assert first.endswith("claim submitted  by hub:alice: found on the Hub")
+    assert second.endswith("reproduction running  by scheduler: attempt 2 by w1")
+
+
+def test_a_reproduction_has_a_log_of_its_own(api: RunningApi) -> None:
+    run_id = api.rows.reproduction()
+    api.rows.event("reproduction", run_id, "dispatched")
+    api.rows.event("reproduction", api.rows.reproduction(), "dispatched", "of another one")
+    (line,) = run(api, run_id, "--json").output.splitlines()
+    assert json.loads(line)["subject_id"] == run_id
+
+
+def test_following_goes_on_with_progress_and_engine_lines_until_the_claim_is_decided(api: RunningApi) -> None:
+    claim_id = api.rows.running()
+    run_id = api.rows.run_of(claim_id)
+    _say(api, run_id, "loading weights")
+    results: list[Result] = []
+    following = threading.Thread(target=lambda: results.append(run(api, claim_id, "-f")))
+    following.start()
+    time.sleep(2)
+    assert following.is_alive()
+    _say(api, run_id, "loading weights\ncapturing graphs", samples_done=150)
+    time.sleep(2)
+    api.rows.event("claim", claim_id, "decided", "verified: for a reason")
+    with api.rows.database.transaction() as session:
+        session.get_one(Claim, claim_id).state = ClaimState.DECIDED
+        session.get_one(Reproduction, run_id).state = ReproductionState.COMPLETED
+    following.join(60)
+    output = results[0].output
+    assert output.count("engine: loading weights") == 1
+    assert output.count("engine: capturing graphs") == 1
+    assert "150 of 300 samples, score so far 40.50 %" in output
+    assert output.splitlines()[-1].endswith("verified: for a reason")
+
+
+def _say(api: RunningApi, run_id: str, detail: str, samples_done: int = 120) -> None:
+    with api.rows.database.transaction() as session:
+        attempt = session.get_one(Attempt, (run_id, 2))
+        attempt.detail, attempt.samples_done = detail, samples_done
+
+
+def test_what_is_neither_a_claim_nor_a_reproduction_is_an_error(api: RunningApi) -> None:
+    result = run(api, "abcdef0123")
+    assert result.exit_code == 3
+    assert "there is no reproduction abcdef0123" in result.stderr

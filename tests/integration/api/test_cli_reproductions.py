@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deploy.cli.main import app
+from tests.support.api import RunningApi, running_api
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[RunningApi]:
+    """On SQLite alone: the routes have tests on both databases."""
+    with running_api(tmp_path) as found:
+        yield found
+
+
+def run(api: RunningApi, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["reproductions", *arguments, "--api", api.url], env={"COLUMNS": "200"})
+
+
+def test_reproductions_say_where_they_are_and_how_far(api: RunningApi) -> None:
+    waiting, running = api.rows.planned("second/model"), api.rows.running("busy/model")
+    output = run(api).output
+    lines = {line.split()[0]: line for line in output.splitlines()[1:]}
+    assert "number 1" in lines[api.rows.run_of(waiting)[:8]]
+    assert "120/300, 40.50 %" in lines[api.rows.run_of(running)[:8]]
+    assert "busy/model" in lines[api.rows.run_of(running)[:8]]
+
+
+def test_filters_reach_the_farm_and_json_is_a_list(api: RunningApi) -> None:
+    api.rows.planned()
+    running = api.rows.running()
+    listed = json.loads(run(api, "--state", "running", "--json").output)
+    assert [each["id"] for each in listed] == [api.rows.run_of(running)]
+    assert run(api, "--pool", "elsewhere").output == "no such reproduction\n"
+
+
+def test_a_limit_beyond_a_page_is_served_from_several(api: RunningApi) -> None:
+    for _ in range(205):
+        api.rows.reproduction()
+    assert len({each["id"] for each in json.loads(run(api, "--limit", "203", "--json").output)}) == 203
