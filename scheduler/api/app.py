@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,18 +19,35 @@ from scheduler.api import (
     health,
     keys,
     noise,
+    overview,
     problems,
     reproductions,
+    score_routes,
     verdicts,
 )
 from scheduler.api.source import Source
-from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
+
+PARTS = (
+    overview,
+    claims,
+    reproductions,
+    verdicts,
+    badges,
+    events,
+    benchmarks,
+    score_routes,
+    noise,
+    evidence,
+    keys,
+    health,
+)
+"""Modules with a `router`."""
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The API of the farm that `settings` describe."""
-    source = Source(settings, Database(settings.database_url))
+    source = Source.of(settings)
     app = FastAPI(
         title="reprofarm",
         version=version("reprofarm"),
@@ -45,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
+    for part in PARTS:
         app.include_router(part.router)
     return app
 
@@ -57,5 +75,8 @@ def create_app_from_environment() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    source: Source = app.state.source
+    source.follower.start(asyncio.get_running_loop())
     yield
-    app.state.source.database.engine.dispose()
+    await asyncio.to_thread(source.follower.stop)
+    source.database.engine.dispose()
