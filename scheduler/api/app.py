@@ -25,6 +25,8 @@ from scheduler.api import (
     score_routes,
     verdicts,
 )
+from scheduler.api.browsers import SafeHeaders, let_pages_read
+from scheduler.api.remembering import Remembering
 from scheduler.api.source import Source
 from scheduler.settings import Settings, read_settings
 
@@ -63,6 +65,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
+    # Asked in the reverse order of this: the last one first.
+    app.add_middleware(Remembering, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
+    app.add_middleware(SafeHeaders)
+    let_pages_read(app, settings.api_origins)
     for part in PARTS:
         app.include_router(part.router)
     return app

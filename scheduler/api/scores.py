@@ -84,12 +84,11 @@ def points(
         .where(Claim.claim_id.in_(page))
         .order_by(*newest_first)
     ).all()
-    return pages.page(
-        Page[ScorePoint],
-        rows,
-        limit,
-        _point,
-        lambda row: pages.encode(row.created_at, row.claim_id),
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page[ScorePoint](
+        # An inconclusive verdict may have no comparison.
+        items=tuple(_point(row) for row in rows[:limit] if row.verdict["comparison"] is not None),
+        next=pages.encode(last.created_at, last.claim_id) if last is not None else None,
     )
 
 
