@@ -11,11 +11,13 @@ from fastapi import Depends, FastAPI
 
 from scheduler import metrics
 from scheduler.api import (
+    badge_images,
     badges,
     benchmarks,
     claims,
     events,
     evidence,
+    feeds,
     health,
     keys,
     noise,
@@ -36,6 +38,8 @@ PARTS = (
     reproductions,
     verdicts,
     badges,
+    badge_images,
+    feeds,
     events,
     benchmarks,
     score_routes,
