@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from celery import Celery
 
-from scheduler import collecting, dispatching, outbox, planning, reaping
+from scheduler import announcing, collecting, dispatching, outbox, planning, reaping
 from scheduler.badges import signing_off
 from scheduler.broker import queued_ids, send, tell_to_drop
 from scheduler.collecting import Stale
@@ -21,9 +21,11 @@ from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
-from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
+from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TELL, TIDY
 from scheduler.settings import read_settings
+from scheduler.watch import announced
 from scheduler.watch.scan import scan
+from scheduler.webhooks import telling
 from specs.errors import HubAway, MessageError
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptRef, AttemptsAlive, Report
 
@@ -94,6 +96,29 @@ def reap_lost() -> None:
 def tidy_outbox() -> None:
     """Drop messages that were sent long ago."""
     outbox.tidy(farm().database)
+    telling.forget_old(farm().database)
+
+
+@app.task(name=TELL)
+def tell_webhooks() -> None:
+    """Tell others what happened."""
+    if telling.any_webhook(farm().database):
+        with held(farm().database, TELL, timedelta(minutes=10)) as mine:
+            if mine:
+                telling.write_messages(farm().database)
+                telling.send_due(farm().database, private=farm().settings.webhook_private_addresses)
+
+
+@app.task(name=announcing.LOOK)
+def look_at_repo(body: dict[str, Any]) -> None:
+    """Look at one repo that the Hub says has changed."""
+    repo_type: announcing.RepoType = "model" if body["repo_type"] == "model" else "dataset"
+    # Two looks at one model at once would both make its claims.
+    with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
+        if mine:
+            announced.look(farm().database, farm().hub, farm().policy.watch, repo_type, str(body["repo_id"]))
+        else:
+            announced.put_off(farm().database, repo_type, str(body["repo_id"]))
 
 
 @app.task(name=ATTEMPTS_ALIVE)

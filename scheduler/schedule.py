@@ -14,8 +14,8 @@ from scheduler.settings import read_settings
 from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy, read_policy
 
-SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY = (
-    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy")
+SCAN, PLAN, DISPATCH, REAP, PUBLISH, TELL, TIDY = (
+    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tell", "tidy")
 )
 
 DISPATCH_SECONDS = 2.0
@@ -33,6 +33,7 @@ def periods(policy: Policy) -> dict[str, float]:
         PLAN: DISPATCH_SECONDS,
         DISPATCH: DISPATCH_SECONDS,
         PUBLISH: DISPATCH_SECONDS,
+        TELL: DISPATCH_SECONDS,
         # A lease is found lost soon after it ran out.
         REAP: policy.run.heartbeat_seconds,
         TIDY: TIDY_SECONDS,

@@ -298,7 +298,7 @@ class EventView(View):
     at: datetime
     actor: str
     subject: str
-    """claim, reproduction, benchmark, model or badge."""
+    """claim, reproduction, benchmark, model, badge or webhook."""
 
     subject_id: str
     what: str

@@ -16,6 +16,7 @@ from specs.generation import GenerationSettings
 from specs.measurement import CommitId, Evidence, Measurement, Sha256
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint
+from specs.queues import CONTROL_QUEUE as CONTROL_QUEUE
 from specs.stopping import Stopping
 from specs.text import clean, is_clean
 
@@ -24,7 +25,6 @@ VERSION = 1
 RUN_BATCH = "workers.run_batch"
 """Celery task of a pool's queue; argument: a `RunBatch`."""
 
-CONTROL_QUEUE = "control"
 ATTEMPTS_ALIVE = "scheduler.attempts_alive"
 """Celery task of the control queue; argument: an `AttemptsAlive`."""
 

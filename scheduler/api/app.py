@@ -19,6 +19,7 @@ from scheduler.api import (
     evidence,
     feeds,
     health,
+    hub_webhook,
     keys,
     noise,
     overview,
@@ -26,6 +27,7 @@ from scheduler.api import (
     reproductions,
     score_routes,
     verdicts,
+    webhooks,
 )
 from scheduler.api.browsers import SafeHeaders, let_pages_read
 from scheduler.api.remembering import Remembering
@@ -46,6 +48,8 @@ PARTS = (
     noise,
     evidence,
     keys,
+    webhooks,
+    hub_webhook,
     health,
 )
 """Modules with a `router`."""

@@ -13,16 +13,16 @@ from sqlalchemy.orm import Session
 from scheduler.api import pages, stream
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.live import Wanted
-from scheduler.api.settled import settled
 from scheduler.api.source import Reading, Source, TheSource
 from scheduler.api.views import event_view
 from scheduler.database.tables import Badge, Claim, Event
+from scheduler.settled import settled
 from specs.api_v1 import EventView, Page
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
 EventId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-Subject = Literal["claim", "reproduction", "benchmark", "model", "badge"]
+Subject = Literal["claim", "reproduction", "benchmark", "model", "badge", "webhook"]
 
 
 @router.get("/events", response_model=Page[EventView], responses=stream.DESCRIBED)

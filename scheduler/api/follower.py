@@ -14,11 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scheduler.api.live import Live, Message
-from scheduler.api.settled import settled, settled_after
 from scheduler.api.views import event_view
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Table, now
 from scheduler.machine import ReproductionState
+from scheduler.settled import settled, settled_after
 from specs.api_v1_live import ProgressView
 from specs.score_so_far import interval_so_far
 
