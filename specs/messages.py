@@ -11,12 +11,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from specs import queues
 from specs.errors import MessageError
 from specs.generation import GenerationSettings
 from specs.measurement import CommitId, Evidence, Measurement, Sha256
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint
-from specs.queues import CONTROL_QUEUE as CONTROL_QUEUE
 from specs.stopping import Stopping
 from specs.text import clean, is_clean
 
@@ -25,6 +25,7 @@ VERSION = 1
 RUN_BATCH = "workers.run_batch"
 """Celery task of a pool's queue; argument: a `RunBatch`."""
 
+CONTROL_QUEUE = queues.CONTROL_QUEUE
 ATTEMPTS_ALIVE = "scheduler.attempts_alive"
 """Celery task of the control queue; argument: an `AttemptsAlive`."""
 

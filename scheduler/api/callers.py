@@ -46,9 +46,8 @@ def requires(scope: Scope) -> Callable[..., Any]:
 
     async def check(caller: TheCaller) -> Caller:
         if scope not in caller.scopes:
-            raise HTTPException(
-                401, f"this asks for the scope {scope}", {"www-authenticate": 'Bearer realm="reprofarm"'}
-            )
+            challenge = {"www-authenticate": 'Bearer realm="reprofarm"'}
+            raise HTTPException(401, f"this asks for the scope {scope}", challenge)
         return caller
 
     return check
