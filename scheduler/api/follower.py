@@ -206,7 +206,7 @@ def _running(session: Session) -> dict[str, ProgressView]:
     }
 
 
-def _others() -> list[Select[Any]]:
+def _others() -> list[Select[int, Any]]:
     """What else moves without an event: workers, where there is a table of them."""
     worker = Table.metadata.tables.get("worker")
     if worker is None or "seen_at" not in worker.c:
