@@ -14,6 +14,8 @@ from sqlalchemy import event
 
 from scheduler.api import remembering
 from scheduler.api.app import create_app
+from scheduler.api.follower import Follower, Mark
+from scheduler.api.live import Live
 from scheduler.database.tables import Attempt, Claim, now
 from specs.verdict import Outcome
 from tests.support.api import RunningApi, running_api
@@ -169,19 +171,12 @@ def test_many_who_ask_at_once_cost_one_look_at_the_database(api: RunningApi) -> 
 def test_the_memory_is_bounded(api: RunningApi) -> None:
     for number in range(50):
         api.get("/v1/claims", model=f"m/{number}" + "x" * 100)
-    found = remembering.Remembering(
-        create_app(api.settings),
-        follower=_Still(),
-        memory_bytes=5000,  # type: ignore[arg-type]  # needs a mark alone
-    )
+    follower = Follower(api.rows.database, 1.0, Live(1))
+    found = remembering.Remembering(create_app(api.settings), follower=follower, memory_bytes=5000)
     for number in range(50):
-        answer = remembering._Answer(remembering.Mark("a", 1, 1), 0.0, True, b"e", [], b"x" * 100)
+        answer = remembering._Answer(Mark("a", 1, 1), 0.0, True, b"e", [], b"x" * 100)
         found._put(str(number).encode(), answer)
     assert len(found._answers) == 4
-
-
-class _Still:
-    mark = None
 
 
 def test_pages_of_other_origins_may_read_and_nothing_else(api: RunningApi) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -68,5 +69,5 @@ api = document()
     derandomize="REPROFARM_API_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_as_the_document_says(case: Case, farm: RunningApi) -> None:
+def test_every_answer_is_as_the_document_says(case: Case[Any], farm: RunningApi) -> None:
     case.call_and_validate(base_url=farm.url)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -54,9 +56,8 @@ def listening(api: RunningApi, last: int | None = None, **asked: str) -> Iterato
             yield heard
         finally:
             # From under the reader, as a network that fails.
-            answer.stream.close() if not reader.is_alive() else answer.extensions["network_stream"].get_extra_info(
-                "socket"
-            ).shutdown(2)
+            with contextlib.suppress(OSError):
+                answer.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
             reader.join(SOON)
             answer.close()
 
