@@ -35,7 +35,7 @@ async def list_events(  # noqa: PLR0913, PLR0917 - the query's parameters
     subject: Subject | None = None,
     subject_id: Annotated[str | None, Query(max_length=200)] = None,
     limit: pages.Limit = 50,
-    last_event_id: Annotated[int | None, Header(ge=0, le=2**63 - 1)] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response | Page[EventView]:
     """Events by id: oldest first, or newest first.
 
@@ -48,7 +48,7 @@ async def list_events(  # noqa: PLR0913, PLR0917 - the query's parameters
     """
     wanted = Wanted(subject, subject_id)
     if stream.is_wanted(request):
-        return stream.follow(source, wanted, after if last_event_id is None else last_event_id)
+        return stream.follow(source, wanted, stream.resumed(last_event_id, after))
     return await run_in_threadpool(_listed, source, wanted, Part(after, before, limit, newest_first=order == "newest"))
 
 

@@ -5,6 +5,7 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 
 from fastapi import Request
@@ -50,6 +51,13 @@ DESCRIBED: dict[int | str, dict[str, object]] = {
 def is_wanted(request: Request) -> bool:
     """Whether a request asks for the stream."""
     return MEDIA_TYPE in request.headers.get("accept", "")
+
+
+def resumed(last_event_id: str | None, after: int | None) -> int | None:
+    """Where to go on: behind the last message that somebody had, else where the address says. None is from now on."""
+    if last_event_id is not None and re.fullmatch(r"[0-9]{1,18}", last_event_id):
+        return int(last_event_id)
+    return after
 
 
 def follow(source: Source, wanted: Wanted, after: int | None) -> EventSourceResponse:
