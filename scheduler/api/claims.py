@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BeforeValidator
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
@@ -30,6 +32,13 @@ FOUND_AT_MOST = 200
 """Models, and benchmarks, whose claims a search shows."""
 
 
+def _written_out(value: object) -> object:
+    # Pydantic also takes seconds since 1970, which the document does not say.
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("not a date and time, 2026-03-01T12:00:00Z say")
+    return value
+
+
 @router.get("")
 def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
     source: TheSource,
@@ -41,7 +50,9 @@ def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
     outcome: Outcome | None = None,
     submitter: Wanted = None,
     since: Annotated[
-        datetime | None, Query(description="Only claims that came into their state then or later; UTC if no zone.")
+        datetime | None,
+        BeforeValidator(_written_out),
+        Query(description="Only claims that came into their state then or later; UTC if no zone."),
     ] = None,
     q: Annotated[
         str | None, Query(min_length=2, max_length=100, description="A part of the id of the model or benchmark.")
