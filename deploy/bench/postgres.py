@@ -31,7 +31,17 @@ def running_postgres() -> Iterator[tuple[str, Path]]:
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     shutil.chown(folder, user)
     data = folder / "data"
-    made = [programs / "initdb", "--pgdata", data, "--username", "farm", "--auth", "trust", "--encoding", "UTF8"]
+    made = [
+        str(programs / "initdb"),
+        "--pgdata",
+        str(data),
+        "--username",
+        "farm",
+        "--auth",
+        "trust",
+        "--encoding",
+        "UTF8",
+    ]
     subprocess.run(made, check=True, capture_output=True, cwd=folder, user=user)
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "shared_buffers=256MB"]
     with (folder / "log").open("wb") as log:
