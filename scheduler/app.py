@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from celery import Celery
 from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError
 
-from scheduler import collecting, dispatching, outbox, planning, reaping, requesting, workforce
+from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, workforce
 from scheduler.badges import signing_off
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import KeyFileError
@@ -29,10 +29,12 @@ from scheduler.publish.wanted import want_mismatches
 from scheduler.repeating import repeat_stale
 from scheduler.requesting import LOOK
 from scheduler.retrying import retry_delay_seconds
-from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TIDY
+from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TELL, TIDY
 from scheduler.settings import read_settings
 from scheduler.staleness import mark_stale
+from scheduler.watch import announced
 from scheduler.watch.scan import scan
+from scheduler.webhooks import telling
 from specs.errors import HubAway, MessageError
 from specs.messages import (
     ATTEMPTS_ALIVE,
@@ -122,6 +124,7 @@ def tidy_outbox() -> None:
     """Drop messages that were sent, and workers that were seen, long ago."""
     outbox.tidy(farm().database)
     workforce.tidy(farm().database)
+    telling.forget_old(farm().database)
 
 
 @app.task(name=REVERIFY)
@@ -139,6 +142,28 @@ def read_comments() -> None:
     with held(farm().database, COMMENTS, timedelta(minutes=10)) as mine:
         if mine:
             listen(farm())
+
+
+@app.task(name=TELL)
+def tell_webhooks() -> None:
+    """Tell others what happened."""
+    if telling.any_webhook(farm().database):
+        with held(farm().database, TELL, timedelta(minutes=10)) as mine:
+            if mine:
+                telling.write_messages(farm().database)
+                telling.send_due(farm().database, private=farm().settings.webhook_private_addresses)
+
+
+@app.task(name=announcing.LOOK)
+def look_at_repo(body: dict[str, Any]) -> None:
+    """Look at one repo that the Hub says has changed."""
+    repo_type: announcing.RepoType = "model" if body["repo_type"] == "model" else "dataset"
+    # Two looks at one model at once would both make its claims.
+    with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
+        if mine:
+            announced.look(farm().database, farm().hub, farm().policy.watch, repo_type, str(body["repo_id"]))
+        else:
+            announced.put_off(farm().database, repo_type, str(body["repo_id"]))
 
 
 @app.task(name=ATTEMPTS_ALIVE)

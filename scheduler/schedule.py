@@ -15,8 +15,9 @@ from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy, read_policy
 from specs.secrets import mask_logs
 
-SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY, REVERIFY, COMMENTS = (
-    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy", "reverify", "comments")
+SCAN, PLAN, DISPATCH, REAP, PUBLISH, TELL, TIDY, REVERIFY, COMMENTS = (
+    f"scheduler.{name}"
+    for name in ("scan", "plan", "dispatch", "reap", "publish", "tell", "tidy", "reverify", "comments")
 )
 
 DISPATCH_SECONDS = 2.0
@@ -37,6 +38,7 @@ def periods(policy: Policy) -> dict[str, float]:
         PLAN: DISPATCH_SECONDS,
         DISPATCH: DISPATCH_SECONDS,
         PUBLISH: DISPATCH_SECONDS,
+        TELL: DISPATCH_SECONDS,
         # A lease is found lost soon after it ran out.
         REAP: policy.run.heartbeat_seconds,
         TIDY: TIDY_SECONDS,

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from specs import queues
 from specs.errors import MessageError
 from specs.generation import GenerationSettings
 from specs.measurement import CommitId, Evidence, Measurement, PartialLog, Sha256
@@ -25,7 +26,7 @@ VERSION = 1
 RUN_BATCH = "workers.run_batch"
 """Celery task of a pool's queue; argument: a `RunBatch`."""
 
-CONTROL_QUEUE = "control"
+CONTROL_QUEUE = queues.CONTROL_QUEUE
 ATTEMPTS_ALIVE = "scheduler.attempts_alive"
 """Celery task of the control queue; argument: an `AttemptsAlive`."""
 

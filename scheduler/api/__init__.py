@@ -1,1 +1,1 @@
-"""The farm's API: what it knows, as JSON. It reads; nothing here writes."""
+"""The farm's API: what it knows, as JSON. Reading changes nothing."""

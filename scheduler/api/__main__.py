@@ -8,14 +8,22 @@ from scheduler.api.app import create_app
 from scheduler.settings import read_settings
 from specs.secrets import mask_logs
 
+STOP_SECONDS = 5
+
 
 def main() -> None:
     """Serve until told to stop."""
     settings = read_settings()
     mask_logs(settings.secrets)
-    # Whose address counts is a setting of ours (proxies); the server would believe any header from this machine.
     uvicorn.run(
-        create_app(settings), host=settings.api_host, port=settings.api_port, server_header=False, proxy_headers=False
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        server_header=False,
+        # Whose address counts is a setting of ours (proxies); the server would believe any header from this machine.
+        proxy_headers=False,
+        # Those who follow events never end by themselves.
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
 
 

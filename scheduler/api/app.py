@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -13,31 +14,63 @@ from scheduler.access.openid import Provider
 from scheduler.api import (
     access,
     actions,
+    badge_images,
     badges,
     benchmarks,
     claims,
     events,
     evidence,
+    feeds,
     health,
+    hub_webhook,
     keys,
     noise,
+    overview,
     policy,
     problems,
     reproductions,
+    score_routes,
     signing_in,
     verdicts,
+    webhooks,
     workers,
 )
+from scheduler.api.browsers import SafeHeaders, let_pages_read
 from scheduler.api.gate import Gate
+from scheduler.api.remembering import Remembering
 from scheduler.api.source import Source
-from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
 from specs.secrets import mask_logs
+
+PARTS = (
+    overview,
+    claims,
+    reproductions,
+    verdicts,
+    badges,
+    badge_images,
+    feeds,
+    events,
+    benchmarks,
+    score_routes,
+    noise,
+    policy,
+    workers,
+    evidence,
+    keys,
+    webhooks,
+    hub_webhook,
+    access,
+    actions,
+    signing_in,
+    health,
+)
+"""Modules with a `router`."""
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The API of the farm that `settings` describe."""
-    source = Source(settings, Database(settings.database_url))
+    source = Source.of(settings)
     app = FastAPI(
         title="reprofarm",
         version=version("reprofarm"),
@@ -53,24 +86,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (
-        claims,
-        reproductions,
-        verdicts,
-        badges,
-        events,
-        benchmarks,
-        noise,
-        policy,
-        evidence,
-        keys,
-        health,
-        workers,
-    ):
+    # Asked in the reverse order of this: the last one first.
+    app.add_middleware(Remembering, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
+    app.add_middleware(SafeHeaders)
+    let_pages_read(app, settings.api_origins)
+    for part in PARTS:
         app.include_router(part.router)
     app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
-    for part in (access, actions, signing_in):
-        app.include_router(part.router)
     # Added last, so that it stands before all others: what answers early must not answer who may not read.
     app.add_middleware(Gate, source=source)
     return app
@@ -85,5 +107,8 @@ def create_app_from_environment() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    source: Source = app.state.source
+    source.follower.start(asyncio.get_running_loop())
     yield
-    app.state.source.database.engine.dispose()
+    await asyncio.to_thread(source.follower.stop)
+    source.database.engine.dispose()

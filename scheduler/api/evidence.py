@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from fsspec.core import url_to_fs
 from sqlalchemy import select
@@ -26,13 +26,15 @@ PART_BYTES = 256 * 1024
     responses={200: {"description": "The `.eval` file.", "content": {"application/octet-stream": {}}}},
 )
 def download_evidence(
-    source: TheSource, session: Reading, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-) -> StreamingResponse:
+    request: Request, source: TheSource, session: Reading, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+) -> Response:
     """The Inspect log of a completed reproduction; its SHA-256 is in the verdict's badge."""
     # Only what a reproduction names: the store may hold what is not ours to show.
     size = session.scalar(select(Reproduction.evidence_bytes).where(Reproduction.evidence_sha256 == sha256).limit(1))
     if size is None:
         raise NotFound("no reproduction has this evidence")
+    if sha256 in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers={"etag": f'"{sha256}"'})
     # The name is a hash, so what it names never changes.
     headers = {
         "content-length": str(size),

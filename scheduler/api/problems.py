@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
+from scheduler.webhooks.addresses import Unsendable
 from specs.api_v1 import Problem
 from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.text import clean
@@ -52,6 +53,14 @@ class NullCharacter(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A request with a character that no id or name has, and that PostgreSQL takes in no text."""
 
 
+class Full(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """There are as many of these as a farm has."""
+
+
+class Busy(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """As many are served that way as this process takes."""
+
+
 class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """The evidence store does not hold what it should, or does not answer."""
 
@@ -62,6 +71,9 @@ STATUS: dict[type[ReprofarmError], HTTPStatus] = {
     Unforeseeable: HTTPStatus.CONFLICT,
     BadCursor: HTTPStatus.BAD_REQUEST,
     NullCharacter: HTTPStatus.BAD_REQUEST,
+    Full: HTTPStatus.CONFLICT,
+    Unsendable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     EvidenceAway: HTTPStatus.BAD_GATEWAY,
     InterventionError: HTTPStatus.CONFLICT,
     ApprovalError: HTTPStatus.CONFLICT,
@@ -82,7 +94,7 @@ def problem(
     return JSONResponse(body.model_dump(mode="json"), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def refuse_null_character(request: Request) -> None:
+async def refuse_null_character(request: Request) -> None:
     """A dependency of every route.
 
     Raises:

@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 import uvicorn
 
+from scheduler.api import callers
 from scheduler.api.app import create_app
+from scheduler.api.callers import Caller
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from tests.support.databases import SQLITE, Databases
@@ -43,9 +45,9 @@ class RunningApi:
 
 @contextmanager
 def running_api(
-    folder: Path, databases: Databases = SQLITE, *, migrated: bool = True, **settings: Any
+    folder: Path, databases: Databases = SQLITE, *, migrated: bool = True, caller: Caller | None = None, **settings: Any
 ) -> Iterator[RunningApi]:
-    """Serve a fresh farm in `folder` until the block ends."""
+    """Serve a fresh farm in `folder` until the block ends, to whoever asks as to `caller`, if one is given."""
     database = migrated_database(folder, databases) if migrated else Database(databases.url(folder))
     found = Settings(
         **{
@@ -54,11 +56,19 @@ def running_api(
             "signing_key": folder / "keys" / "signing.pem",
             "retired_keys": folder / "keys" / "retired",
             "public_url": "http://farm.test",
+            # Tests write and read at once; those of the memory say so.
+            "api_memory_mib": 0,
+            "api_look_seconds": 0.05,
             **settings,
         }
     )
+    app = create_app(found)
+    if caller is not None:
+        app.dependency_overrides[callers._the_caller] = lambda: caller
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning", proxy_headers=False))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=1)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
         while not server.started and thread.is_alive():

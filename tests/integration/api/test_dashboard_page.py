@@ -26,6 +26,7 @@ def examples(api: RunningApi, folder: Path) -> dict[str, str]:
     """What the page's variables stand for."""
     for number in range(3):
         api.rows.claim(f"m/{number}")
+    api.rows.benchmark()
     claim_id = api.rows.verified()
     api.rows.event("claim", claim_id, "decided")
     claim = api.json(f"/v1/claims/{claim_id}")

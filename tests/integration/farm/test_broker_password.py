@@ -18,6 +18,7 @@ import scheduler.app
 from deploy.farm.environments import Plan
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
+from scheduler import announcing
 from scheduler.app import app
 from scheduler.badges.signing import Signer
 from scheduler.broker import queued_ids
@@ -27,7 +28,7 @@ from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.machine import ClaimState
 from scheduler.requesting import LOOK
-from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TIDY
+from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TELL, TIDY
 from scheduler.settings import Settings
 from specs.measurement import Evidence
 from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
@@ -38,8 +39,8 @@ from tests.support.rows import Rows, comparison, measurement
 from tests.support.scheduler import migrated_database
 
 PROJECT = Path(__file__).resolve().parents[3]
-PERIODIC = {SCAN, PLAN, DISPATCH, REAP, PUBLISH, REVERIFY, COMMENTS, TIDY}
-WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, SIGN, DROP, LOOK}
+PERIODIC = {SCAN, PLAN, DISPATCH, REAP, PUBLISH, TELL, REVERIFY, COMMENTS, TIDY}
+WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, SIGN, DROP, LOOK, announcing.LOOK}
 
 BODIES: tuple[Any, ...] = (
     *(None, [], {}, "x", 1, {"claim_id": None}, {"claim_id": "x" * 10_000}, {"claim_id": ["a"]}, {"claim_id": "a\0b"}),

@@ -1,0 +1,36 @@
+"""What the Hub says has changed, to be looked at soon: written down here, done by the control worker."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Literal
+
+from sqlalchemy.orm import Session
+
+from scheduler import outbox
+from scheduler.database.tables import OutboxRow
+from scheduler.record import add_event
+from specs.queues import CONTROL_QUEUE
+
+LOOK = "scheduler.look_at_repo"
+
+ACTOR = "webhook:hub"
+
+ONCE_IN_SECONDS = 5
+"""Announcements of one repo that come together are one look. One that is sent again later costs one look more, which
+finds nothing."""
+
+RepoType = Literal["model", "dataset"]
+
+
+def announce(session: Session, repo_type: RepoType, repo_id: str, what: str) -> bool:
+    """Have one repo looked at; False where that is under way already."""
+    moment = int(time.time() // ONCE_IN_SECONDS)
+    message_id = hashlib.sha256(f"{LOOK} {repo_type} {repo_id} {moment}".encode()).hexdigest()[:32]
+    if session.get(OutboxRow, message_id) is not None:
+        return False
+    body = {"repo_type": repo_type, "repo_id": repo_id}
+    outbox.put(session, queue=CONTROL_QUEUE, task=LOOK, body=body, message_id=message_id)
+    add_event(session, ACTOR, "model" if repo_type == "model" else "benchmark", repo_id, "announced", what)
+    return True

@@ -1,0 +1,49 @@
+"""A look at one repo that the Hub says has changed."""
+
+from __future__ import annotations
+
+import logging
+
+from scheduler.announcing import RepoType
+from scheduler.database.session import Database
+from scheduler.database.tables import Benchmark
+from scheduler.hub import Hub, Missing
+from scheduler.watch.benchmarks import look_at_benchmarks
+from scheduler.watch.claims import withdraw_all
+from scheduler.watch.leaderboards import look_at_leaderboard, mark_due
+from scheduler.watch.models import look_at_model
+from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.policy import WatchRules
+
+log = logging.getLogger(__name__)
+
+
+def look(database: Database, hub: Hub, watch: WatchRules, repo_type: RepoType, repo_id: str) -> None:
+    """Bring what is known of one repo up to date. What cannot be read now, the next scan reads."""
+    try:
+        if repo_type == "model":
+            look_at_model(database, hub, repo_id, hub.own_name())
+        else:
+            _look_at_benchmark(database, hub, watch, repo_id)
+    except Missing:
+        if repo_type == "model":
+            withdraw_all(database, repo_id, "the model repo is gone from the Hub")
+    except (HubAway, NoAccess, SubmissionError) as error:
+        log.warning("%s %s, announced as changed, not read: %s", repo_type, repo_id, error)
+        put_off(database, repo_type, repo_id)
+
+
+def put_off(database: Database, repo_type: RepoType, repo_id: str) -> None:
+    """Leave a repo to the next scan, which looks at benchmarks anyway."""
+    if repo_type == "model":
+        with database.transaction() as session:
+            mark_due(session, {repo_id})
+
+
+def _look_at_benchmark(database: Database, hub: Hub, watch: WatchRules, dataset_id: str) -> None:
+    with database.reading() as session:
+        known = session.get(Benchmark, dataset_id) is not None
+    # Which datasets are watched is policy's to say, or the Hub's list; whoever announces one does not make it so.
+    if known:
+        look_at_benchmarks(database, hub, watch.model_copy(update={"benchmarks": (dataset_id,)}))
+        look_at_leaderboard(database, hub, dataset_id)

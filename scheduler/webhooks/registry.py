@@ -1,0 +1,93 @@
+"""Webhooks: added, removed, and tried."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from urllib.parse import urlsplit
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from scheduler.database.tables import Event, Webhook, WebhookDelivery, new_id, now
+from scheduler.record import add_event
+from scheduler.webhooks.addresses import Unsendable, split
+from specs.api_v1_webhooks import NewWebhook
+
+MOST = 100
+"""Each costs work at every event."""
+
+SECRET_BYTES = 32
+"""Of the 24 to 64 that the standard allows."""
+
+
+class TooMany(Exception):  # noqa: N818 - a condition, not a mistake
+    """There are as many webhooks as a farm may have."""
+
+
+def add(session: Session, wanted: NewWebhook, actor: str) -> Webhook:
+    """Have somebody told of what happens from now on.
+
+    Raises:
+        Unsendable: nothing can be sent to such an address.
+        TooMany: somebody has to go first.
+    """
+    split(wanted.url)
+    if (session.scalar(select(func.count()).select_from(Webhook).where(Webhook.enabled)) or 0) >= MOST:
+        raise TooMany(f"the farm has {MOST} webhooks already; remove one first")
+    row = Webhook(
+        webhook_id=new_id(),
+        url=wanted.url,
+        secret="whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode(),
+        filter=wanted.filter.model_dump(mode="json"),
+        created_by=actor,
+        created_at=now(),
+        enabled=True,
+        last_event_id=0,
+    )
+    session.add(row)
+    # The path of an address may be a secret of its receiver's.
+    add_event(session, actor, "webhook", row.webhook_id, "added", f"tells {urlsplit(wanted.url).hostname}")
+    session.flush()
+    row.last_event_id = session.scalar(select(func.max(Event.event_id))) or 0
+    return row
+
+
+def remove(session: Session, webhook_id: str, actor: str) -> bool:
+    """Tell somebody no more, also not of what waits to be told. False where there is no such webhook."""
+    row = session.get(Webhook, webhook_id)
+    if row is None or not row.enabled:
+        return False
+    row.enabled = False
+    session.execute(
+        update(WebhookDelivery)
+        .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.due_at.is_not(None))
+        .values(due_at=None, detail="the webhook was removed")
+    )
+    add_event(session, actor, "webhook", webhook_id, "removed", "is told no more")
+    return True
+
+
+def send_test(session: Session, webhook_id: str, actor: str) -> WebhookDelivery | None:
+    """Have a message sent that says nothing; None where there is no such webhook."""
+    row = session.get(Webhook, webhook_id)
+    if row is None or not row.enabled:
+        return None
+    at = now()
+    body = {"type": "test", "timestamp": at.isoformat(), "data": {"asked_by": actor}}
+    delivery = WebhookDelivery(
+        delivery_id=new_id(),
+        webhook_id=webhook_id,
+        kind="test",
+        body=json.dumps(body),
+        created_at=at,
+        due_at=at,
+        tries=0,
+        detail="",
+    )
+    session.add(delivery)
+    return delivery
+
+
+__all__ = ["TooMany", "Unsendable", "add", "remove", "send_test"]

@@ -1,0 +1,106 @@
+"""The Hub announces, and just that repo is looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from huggingface_hub import HfApi
+from sqlalchemy import select
+
+from deploy.localhub.webhooks import Webhook
+from scheduler.announcing import LOOK
+from scheduler.database.tables import Claim, Model, OutboxRow
+from scheduler.hub import Hub
+from scheduler.watch import announced
+from specs.policy import WatchRules
+from tests.support.api import RunningApi, running_api
+from tests.support.databases import Databases
+from tests.support.localhub import RunningHub, running_hub
+
+SECRET = "agreed upon"
+RESULT = b"- dataset:\n    id: acme/capitals\n    task_id: europe\n  value: 41.2\n"
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
+    with running_api(tmp_path, databases, hub_webhook_secret=SECRET) as found:
+        yield found
+
+
+def announce(api: RunningApi, secret: str | None = SECRET, body: Any = None, **repo: str) -> httpx.Response:
+    about = {"type": "model", "name": "acme/tiny", **repo}
+    sent = body if body is not None else {"event": {"action": "update", "scope": "repo.content"}, "repo": about}
+    headers = {} if secret is None else {"x-webhook-secret": secret}
+    return httpx.post(api.url + "/hub/webhook", json=sent, headers=headers, timeout=30)
+
+
+def looks(api: RunningApi) -> list[dict[str, Any]]:
+    with api.rows.database.reading() as session:
+        return [row.body for row in session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK))]
+
+
+def test_an_announcement_of_the_real_thing_makes_a_claim_without_a_scan(farm: RunningApi, tmp_path: Path) -> None:
+    with running_hub(tmp_path / "hub") as hub:
+        alice = HfApi(endpoint=hub.url, token=hub.local.add_token("alice", orgs=("acme",)))
+        alice.create_repo("acme/tiny")
+        hub.local.add_webhook(Webhook(id="w1", url=farm.url + "/hub/webhook", secret=SECRET))
+        alice.upload_file(path_or_fileobj=RESULT, path_in_repo=".eval_results/x.yaml", repo_id="acme/tiny")
+        deadline = time.monotonic() + 30
+        while not looks(farm):
+            assert time.monotonic() < deadline, "the Hub announced nothing"
+            time.sleep(0.05)
+        look_at(farm, hub, looks(farm)[0])
+        with farm.rows.database.reading() as session:
+            assert [claim.value for claim in session.scalars(select(Claim))] == [41.2]
+    (event,) = [event for event in farm.json("/v1/events", subject="model")["items"] if event["what"] == "announced"]
+    assert (event["actor"], event["subject_id"]) == ("webhook:hub", "acme/tiny")
+
+
+def look_at(farm: RunningApi, hub: RunningHub, body: dict[str, Any]) -> None:
+    client = Hub(hub.url, None, request_seconds=30)
+    announced.look(farm.rows.database, client, WatchRules(), body["repo_type"], body["repo_id"])
+
+
+def test_one_that_is_sent_again_at_once_is_one_look(farm: RunningApi) -> None:
+    answers = [announce(farm) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [202] * 4
+    assert answers[0].json() == {"looked_at": "acme/tiny", "why": "soon"}
+    # At a change of the time's step it may be two.
+    assert 1 <= len(looks(farm)) <= 2
+
+
+def test_datasets_are_looked_at_and_spaces_are_not(farm: RunningApi) -> None:
+    assert announce(farm, type="dataset", name="acme/capitals").json()["looked_at"] == "acme/capitals"
+    assert announce(farm, type="space", name="acme/app").json()["looked_at"] is None
+    assert announce(farm, name="../../etc").json()["looked_at"] is None
+    assert looks(farm) == [{"repo_type": "dataset", "repo_id": "acme/capitals"}]
+
+
+@pytest.mark.parametrize("secret", [None, "", "wrong", "Agreed upon"])
+def test_without_the_secret_nothing_is_taken(farm: RunningApi, secret: str | None) -> None:
+    assert announce(farm, secret).status_code == 401
+    assert looks(farm) == []
+
+
+def test_a_farm_without_a_secret_has_no_such_address(api: RunningApi) -> None:
+    assert announce(api).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [([1], 422), ({"event": {}}, 422), ({"x": "y" * 300_000}, 413), ({"event": 1, "repo": {"type": "model"}}, 422)],
+)
+def test_what_is_no_announcement_is_refused(farm: RunningApi, body: object, status: int) -> None:
+    assert announce(farm, body=body).status_code == status
+
+
+def test_what_cannot_be_read_is_left_to_the_next_scan(farm: RunningApi) -> None:
+    away = Hub("http://127.0.0.1:9", None, request_seconds=1)
+    announced.look(farm.rows.database, away, WatchRules(), "model", "acme/tiny")
+    with farm.rows.database.reading() as session:
+        assert session.get_one(Model, "acme/tiny").looked_at is None

@@ -1,0 +1,81 @@
+"""Whatever is asked, the API answers as its own document says: made-up requests to a live farm with rows in all states.
+
+REPROFARM_API_EXAMPLES says how many for each address; `make schemathesis` tries more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance
+
+from scheduler.api.app import create_app
+from scheduler.api.callers import Caller
+from scheduler.machine import ClaimState
+from scheduler.settings import Settings
+from specs.verdict import Outcome
+from tests.support.api import RunningApi, running_api
+from tests.support.rows import comparison
+
+EXAMPLES = int(os.environ.get("REPROFARM_API_EXAMPLES", "4"))
+
+NOT_CHECKED = (
+    # A cursor is any text to the document, and only what a list gave out to the API.
+    positive_data_acceptance,
+    # Starlette's 405 names the methods of the first of several routes with one address.
+    allow_header_conformance,
+)
+
+OLGA = Caller("token", "token:olga", "olga", frozenset({"read", "request", "operate"}), None)
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
+    """A farm that holds something of everything, and takes its caller for an operator."""
+    folder = tmp_path_factory.mktemp("farm")
+    with running_api(folder, caller=OLGA, hub_webhook_secret="agreed upon", api_memory_mib=1) as api:
+        rows = api.rows
+        for dataset_id in ("acme/capitals", "squad"):
+            rows.benchmark(dataset_id)
+        for state in (ClaimState.SUBMITTED, ClaimState.BLOCKED, ClaimState.REJECTED):
+            rows.event("claim", rows.claim(state=state), state)
+        rows.claim("gpt2", dataset_id="squad", task_id=None)
+        rows.claim(dataset_id=None, task_id=None, value=None, state=ClaimState.REJECTED)
+        rows.claim(state=ClaimState.WITHDRAWN, live=False)
+        rows.planned()
+        rows.running()
+        for outcome in (Outcome.MISMATCH, Outcome.INCONCLUSIVE):
+            rows.decided(outcome, found=comparison())
+        for outcome in (Outcome.FAILED, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE):
+            rows.decided(outcome)
+        verified = rows.verified()
+        rows.publication(verified, tries=1, reason="the Hub is away")
+        rows.noise_pair()
+        yield api
+
+
+def document() -> BaseSchema:
+    """The API's own description; /readyz is left out, for there is no broker here."""
+    described = create_app(Settings(database_url="sqlite://")).openapi()
+    return schemathesis.openapi.from_dict(described).exclude(path="/readyz")
+
+
+api = document()
+
+
+@api.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="REPROFARM_API_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_answer_is_as_the_document_says(case: Case[Any], farm: RunningApi) -> None:
+    case.call_and_validate(base_url=farm.url, excluded_checks=[*NOT_CHECKED])

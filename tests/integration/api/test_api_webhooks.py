@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scheduler.api.callers import Caller
+from scheduler.webhooks import telling
+from tests.support.api import RunningApi, running_api
+from tests.support.databases import Databases
+from tests.support.receiver import receiving
+
+OLGA = Caller("token", "token:olga", "olga", frozenset({"read", "request", "operate"}), None)
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
+    with running_api(tmp_path, databases, caller=OLGA) as found:
+        yield found
+
+
+def post(api: RunningApi, path: str, body: object = None) -> httpx.Response:
+    return httpx.post(api.url + path, json=body, timeout=30)
+
+
+def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) -> None:
+    with receiving() as receiver:
+        created = post(farm, "/v1/webhooks", {"url": receiver.url, "filter": {"kinds": ["claim.decided"]}})
+        assert created.status_code == 201, created.text
+        webhook = created.json()
+        assert webhook["secret"].startswith("whsec_")
+        assert webhook["created_by"] == "token:olga"
+        place = f"/v1/webhooks/{webhook['id']}"
+        assert post(farm, f"{place}/test").json()["kind"] == "test"
+        telling.send_due(farm.rows.database, private=True)
+        assert b'"type": "test"' in receiver.got[0][1]
+    (delivery,) = farm.json(f"{place}/deliveries")["items"]
+    assert (delivery["status"], delivery["event_id"], delivery["tries"]) == (200, None, 1)
+    (listed,) = farm.json("/v1/webhooks")["items"]
+    assert "secret" not in listed
+    assert httpx.delete(farm.url + place, timeout=30).status_code == 204
+    assert httpx.delete(farm.url + place, timeout=30).status_code == 404
+    assert farm.json("/v1/webhooks")["items"][0]["enabled"] is False
+    recorded = [(event["actor"], event["what"]) for event in farm.json("/v1/events", subject="webhook")["items"]]
+    assert recorded == [("token:olga", "added"), ("token:olga", "removed")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"url": "ftp://a.example/hook"},
+        {"url": "https://user:pass@a.example/"},
+        {"url": "https://a.example/", "filter": {"kinds": ["everything"]}},
+        {"url": "https://a.example/", "secret": "mine"},
+        {},
+    ],
+)
+def test_what_cannot_be_told_is_refused_with_a_reason(farm: RunningApi, body: dict[str, object]) -> None:
+    refused = post(farm, "/v1/webhooks", body)
+    assert refused.status_code == 422
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+def test_nobody_else_sees_or_changes_webhooks(api: RunningApi) -> None:
+    place = f"/v1/webhooks/{'a' * 32}"
+    answers = [
+        api.get("/v1/webhooks"),
+        api.get(f"{place}/deliveries"),
+        post(api, "/v1/webhooks", {"url": "https://a.example/"}),
+        post(api, f"{place}/test"),
+        httpx.delete(api.url + place, timeout=30),
+    ]
+    assert [answer.status_code for answer in answers] == [401] * 5

@@ -1,0 +1,174 @@
+"""Others are told of what happens: once each, signed, and again until they take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from standardwebhooks import Webhook as Standard
+from standardwebhooks import WebhookVerificationError
+
+from scheduler.database.tables import Webhook, WebhookDelivery, now
+from scheduler.webhooks import registry, telling
+from specs.api_v1_webhooks import NewWebhook, WebhookFilter
+from tests.support.databases import Databases, at_once
+from tests.support.receiver import Receiver, receiving
+from tests.support.rows import Rows
+from tests.support.scheduler import migrated_database
+
+
+@pytest.fixture
+def rows(tmp_path: Path, databases: Databases) -> Iterator[Rows]:
+    database = migrated_database(tmp_path, databases)
+    yield Rows(database)
+    database.engine.dispose()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+def added(rows: Rows, url: str, **chosen: Any) -> Webhook:
+    wanted = NewWebhook(url=url, filter=WebhookFilter.model_validate(chosen))
+    with rows.database.transaction() as session:
+        return registry.add(session, wanted, "operator:olga")
+
+
+def one_round(rows: Rows, *, private: bool = True) -> int:
+    telling.write_messages(rows.database)
+    return telling.send_due(rows.database, private=private)
+
+
+def deliveries(rows: Rows) -> list[WebhookDelivery]:
+    with rows.database.reading() as session:
+        return list(session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.created_at)))
+
+
+def told(receiver: Receiver) -> list[dict[str, Any]]:
+    return [json.loads(body) for _, body in receiver.got]
+
+
+def test_an_event_is_told_once_with_what_it_is_about_and_a_signature(rows: Rows, receiver: Receiver) -> None:
+    claim_id = rows.claim("tiny/model")
+    rows.event("claim", claim_id, "submitted", "before anybody wanted to know")
+    webhook = added(rows, receiver.url, kinds=["claim.*"])
+    rows.event("claim", claim_id, "decided", "verified: it is so")
+    assert [one_round(rows), one_round(rows)] == [1, 0]
+    ((headers, body),) = receiver.got
+    message = Standard(webhook.secret).verify(body, headers)
+    assert message["type"] == "claim.decided"
+    about = {"claim_id": claim_id, "model": "tiny/model", "dataset": "acme/capitals", "task": "europe"}
+    assert about.items() <= message["data"].items()
+    assert message["data"]["why"] == "verified: it is so"
+    with pytest.raises(WebhookVerificationError):
+        Standard(webhook.secret).verify(body.replace(b"verified", b"mismatch"), headers)
+    (delivery,) = deliveries(rows)
+    assert (delivery.status, delivery.tries, delivery.due_at) == (200, 1, None)
+    assert delivery.delivered_at is not None
+
+
+def test_filters_choose_by_kind_model_and_benchmark(rows: Rows, receiver: Receiver) -> None:
+    added(rows, receiver.url, kinds=["claim.decided", "reproduction.*"], model="tiny/model", dataset="acme/capitals")
+    mine, other = rows.planned("tiny/model"), rows.claim("other/model")
+    elsewhere = rows.claim("tiny/model", dataset_id="acme/rivers")
+    for claim_id in (mine, other, elsewhere):
+        rows.event("claim", claim_id, "decided", claim_id)
+        rows.event("claim", claim_id, "planned")
+    rows.event("reproduction", rows.run_of(mine), "running", "run")
+    rows.event("benchmark", "acme/capitals", "revision")
+    one_round(rows)
+    assert {message["data"]["why"] for message in told(receiver)} == {mine, "run"}
+
+
+def test_one_that_is_refused_comes_again_under_the_same_id_after_a_while(rows: Rows, receiver: Receiver) -> None:
+    added(rows, receiver.url)
+    receiver.statuses[:] = [500, 302]
+    rows.event("claim", rows.claim(), "decided")
+    for tries, status in enumerate((500, 302), start=1):
+        assert one_round(rows) == 0
+        (delivery,) = deliveries(rows)
+        assert (delivery.tries, delivery.status, delivery.detail) == (tries, status, "no, thanks")
+        assert delivery.due_at is not None
+        assert delivery.due_at > now()
+        assert one_round(rows) == 0
+        with rows.database.transaction() as session:
+            session.get_one(WebhookDelivery, delivery.delivery_id).due_at = now()
+    assert one_round(rows) == 1
+    # The redirect was not followed.
+    assert len(receiver.got) == 3
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+
+
+def test_it_is_given_up_after_the_last_try_or_at_once_where_the_receiver_says_so(
+    rows: Rows, receiver: Receiver
+) -> None:
+    added(rows, receiver.url)
+    receiver.statuses[:] = [500] * (len(telling.DELAYS) + 1)
+    rows.event("claim", rows.claim(), "decided")
+    for _ in range(len(telling.DELAYS) + 1):
+        one_round(rows)
+        with rows.database.transaction() as session:
+            for row in session.scalars(select(WebhookDelivery).where(WebhookDelivery.due_at.is_not(None))):
+                row.due_at = now() - timedelta(seconds=1)
+    (delivery,) = deliveries(rows)
+    assert (delivery.tries, delivery.due_at) == (len(telling.DELAYS) + 1, None)
+    receiver.statuses[:] = [410]
+    rows.event("claim", rows.claim(), "decided")
+    one_round(rows)
+    assert [row.due_at for row in deliveries(rows)] == [None, None]
+
+
+def test_nothing_is_sent_to_this_machine_unless_that_is_allowed(rows: Rows, receiver: Receiver) -> None:
+    added(rows, receiver.url)
+    rows.event("claim", rows.claim(), "decided")
+    assert one_round(rows, private=False) == 0
+    assert receiver.got == []
+    assert "not on the public internet" in deliveries(rows)[0].detail
+
+
+def test_one_that_is_away_holds_up_nobody(rows: Rows, receiver: Receiver) -> None:
+    added(rows, "http://127.0.0.1:9/hook")
+    added(rows, receiver.url)
+    rows.event("claim", rows.claim(), "decided")
+    assert one_round(rows) == 1
+    assert len(receiver.got) == 1
+
+
+def test_one_that_was_removed_is_told_no_more(rows: Rows, receiver: Receiver) -> None:
+    webhook = added(rows, receiver.url)
+    rows.event("claim", rows.claim(), "decided")
+    telling.write_messages(rows.database)
+    with rows.database.transaction() as session:
+        assert registry.remove(session, webhook.webhook_id, "operator:olga")
+    rows.event("claim", rows.claim(), "decided")
+    assert one_round(rows) == 0
+    assert receiver.got == []
+    assert not telling.any_webhook(rows.database)
+
+
+def test_two_control_workers_write_each_message_once(rows: Rows, receiver: Receiver) -> None:
+    added(rows, receiver.url, kinds=["claim.decided"])
+    for _ in range(20):
+        rows.event("claim", rows.claim(), "decided")
+    at_once(lambda: telling.write_messages(rows.database))
+    assert len(deliveries(rows)) == 20
+
+
+def test_the_log_is_forgotten_after_a_while_but_nothing_that_waits(rows: Rows, receiver: Receiver) -> None:
+    added(rows, receiver.url)
+    receiver.statuses[:] = [200, 500]
+    for _ in range(2):
+        rows.event("claim", rows.claim(), "decided")
+        one_round(rows)
+    with rows.database.transaction() as session:
+        for row in session.scalars(select(WebhookDelivery)):
+            row.created_at = now() - telling.KEPT * 2
+    telling.forget_old(rows.database)
+    assert [row.status for row in deliveries(rows)] == [500]
