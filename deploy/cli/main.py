@@ -59,6 +59,7 @@ COMMANDS = {
     "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),
     "verify-token": Place("deploy.cli.verify_token", "verify_token", "Check a badge with the public keys alone."),
     "replay": Place("deploy.cli.replay", "replay", "Replay verification on known per-question results: what it costs."),
+    "database": Place("deploy.cli.database", "app", "Bring the farm's tables to what this version needs, or back."),
     "hub": Place("deploy.localhub.cli", "app", "Serve a Hub from a folder, and put models and results into it."),
     "doctor": Place("deploy.cli.doctor", "doctor", "Say what this machine lacks to run a farm, and how to get it."),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler import workforce
@@ -59,6 +59,7 @@ def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
     ).all()
     names = [*rules, *sorted({row.pool for row in counted} - set(rules))]
     crews = workforce.crews(session, names)
+    wanted = _wanted(session)
     views = []
     for name in names:
         found: dict[str, tuple[int, Any]] = {state: (number, at) for pool, state, number, at in counted if pool == name}
@@ -77,10 +78,33 @@ def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
                 running=found.get(ReproductionState.RUNNING, (0, None))[0],
                 workers_alive=crews[name].alive,
                 workers_ready=crews[name].ready,
+                workers_wanted=wanted.get(name, 0),
                 oldest_wait_seconds=max((now() - min(waiting)).total_seconds(), 0.0) if waiting else None,
             )
         )
     return Page[PoolView](items=tuple(views), next=None)
+
+
+def _wanted(session: Session) -> dict[str, int]:
+    """Workers that each pool could keep busy: one for each batch that is out, and for each model that waits."""
+    batches = (
+        select(Reproduction.pool, func.count(distinct(Reproduction.batch_id)))
+        .where(Reproduction.state.in_((ReproductionState.DISPATCHED, ReproductionState.RUNNING)))
+        .group_by(Reproduction.pool)
+    )
+    models = (
+        select(Reproduction.pool, func.count(distinct(Reproduction.model_id)))
+        .where(
+            Reproduction.state == ReproductionState.QUEUED,
+            or_(Reproduction.not_before.is_(None), Reproduction.not_before <= now()),
+        )
+        .group_by(Reproduction.pool)
+    )
+    found: dict[str, int] = {}
+    for query in (batches, models):
+        for pool, number in session.execute(query):
+            found[pool] = found.get(pool, 0) + number
+    return found
 
 
 @cache

@@ -23,7 +23,9 @@ from scheduler.database.tables import (
     Reproduction,
     Table,
     VerdictRow,
+    Worker,
     new_id,
+    now,
 )
 from scheduler.machine import ClaimState, ReproductionState
 from specs.attestation import Attestation
@@ -324,6 +326,17 @@ class Rows:
             seed=11,
         )
         return self.signer.sign(attestation)
+
+    def worker(self, name: str, **fields: Any) -> None:
+        """A worker of pool cpu that spoke lately."""
+        row: dict[str, Any] = {
+            "pool": "cpu",
+            "state": "idle",
+            "due_at": now() + timedelta(seconds=30),
+            "hardware": "CPU x, 2 cores",
+            "memory": [{"device": "memory", "total_bytes": 4, "free_bytes": 3}],
+        }
+        self.add(Worker(name=name, **{**row, **fields}))
 
     def publication(self, claim_id: str, **fields: Any) -> None:
         """What stands on the Hub about a claim."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
-from scheduler.database.tables import Worker, now
+from scheduler.database.tables import now
 from scheduler.machine import ReproductionState
 from tests.support.api import RunningApi
 
@@ -17,20 +16,9 @@ ENGINE = {
 }
 
 
-def add_worker(api: RunningApi, name: str, **fields: Any) -> None:
-    row: dict[str, Any] = {
-        "pool": "cpu",
-        "state": "idle",
-        "due_at": now() + timedelta(seconds=30),
-        "hardware": "CPU x, 2 cores",
-        "memory": [{"device": "memory", "total_bytes": 4, "free_bytes": 3}],
-    }
-    api.rows.add(Worker(name=name, **{**row, **fields}))
-
-
 def test_a_busy_worker_is_shown_with_its_engine_and_what_it_runs(api: RunningApi) -> None:
     claim = api.rows.running()
-    add_worker(api, "w1@host", state="busy", engine=ENGINE)
+    api.rows.worker("w1@host", state="busy", engine=ENGINE)
     (found,) = api.json("/v1/workers")["items"]
     assert (found["name"], found["pool"], found["state"]) == ("w1@host", "cpu", "busy")
     assert (found["reproduction_id"], found["attempt"]) == (api.rows.run_of(claim), 2)
@@ -42,14 +30,14 @@ def test_a_worker_is_at_nothing_that_another_one_holds_or_that_only_waits_in_its
     api.rows.running()
     run = api.rows.reproduction(state=ReproductionState.RUNNING, attempt=1, worker="w2@host")
     api.rows.attempt(run, 1, worker="w2@host", stage="waiting")
-    add_worker(api, "w2@host", state="busy")
+    api.rows.worker("w2@host", state="busy")
     (found,) = api.json("/v1/workers")["items"]
     assert (found["reproduction_id"], found["attempt"], found["engine"]) == (None, None, None)
 
 
 def test_workers_are_listed_by_name_in_parts_and_by_pool_and_state(api: RunningApi) -> None:
     for number in range(5):
-        add_worker(api, f"w{number}@host", state="quarantined" if number == 3 else "idle", reason="held by pid 7")
+        api.rows.worker(f"w{number}@host", state="quarantined" if number == 3 else "idle", reason="held by pid 7")
     first = api.json("/v1/workers", limit=2)
     rest = api.json("/v1/workers", limit=200, cursor=first["next"])
     assert [each["name"] for each in first["items"] + rest["items"]] == [f"w{number}@host" for number in range(5)]
@@ -65,13 +53,25 @@ def test_pools_tell_what_waits_and_who_is_there(api: RunningApi) -> None:
     api.rows.running()
     api.rows.reproduction(pool="gone")
     for number, state in enumerate(("idle", "quarantined", "lost")):
-        add_worker(api, f"w{number}@host", state=state)
+        api.rows.worker(f"w{number}@host", state=state)
     cpu, gone = api.json("/v1/pools")["items"]
     assert (cpu["name"], cpu["device"], cpu["gpus"], cpu["memory_gib"]) == ("cpu", "cpu", 0, 80.0)
     assert (cpu["queued"], cpu["dispatched"], cpu["running"]) == (1, 1, 1)
     assert (cpu["workers_alive"], cpu["workers_ready"]) == (2, 1)
     assert cpu["oldest_wait_seconds"] >= 500
     assert (gone["name"], gone["device"], gone["queued"], gone["workers_alive"]) == ("gone", None, 1, 0)
+
+
+def test_a_pool_wants_a_worker_for_each_batch_that_is_out_and_each_model_that_waits(api: RunningApi) -> None:
+    for _ in range(3):
+        api.rows.reproduction("one/model")
+        api.rows.reproduction("large/batch", state=ReproductionState.RUNNING, batch_id="a" * 32)
+    api.rows.reproduction("two/model")
+    api.rows.reproduction("three/model", state=ReproductionState.DISPATCHED, batch_id="b" * 32)
+    api.rows.reproduction("four/model", not_before=now() + timedelta(hours=1))
+    api.rows.reproduction("done/model", state=ReproductionState.COMPLETED, batch_id="c" * 32)
+    (cpu,) = api.json("/v1/pools")["items"]
+    assert cpu["workers_wanted"] == 4
 
 
 def test_a_pool_in_which_nothing_waits_has_no_oldest(api: RunningApi) -> None:

@@ -1,0 +1,132 @@
+{{- define "reprofarm.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "reprofarm.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "reprofarm.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Of everything the chart makes. */}}
+{{- define "reprofarm.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "reprofarm.selector" . }}
+{{- end -}}
+
+{{- define "reprofarm.selector" -}}
+app.kubernetes.io/name: {{ include "reprofarm.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Arguments: (dict "image" .Values.images.control "root" $). */}}
+{{- define "reprofarm.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* The policy file: what the operator wrote, with the pools that the chart deploys. One source, so that no pool lacks workers. */}}
+{{- define "reprofarm.policy" -}}
+{{- if hasKey .Values.policy "pools" -}}
+{{- fail "policy.pools follows from `pools`: set those instead" -}}
+{{- end -}}
+{{- $pools := list -}}
+{{- range $name, $pool := .Values.pools -}}
+{{- $gpus := ternary (int $pool.gpus) 0 (eq $pool.device "gpu") -}}
+{{- $pools = append $pools (dict "name" $name "device" $pool.device "gpus" $gpus "memory_gib" $pool.memoryGib) -}}
+{{- end -}}
+{{- toYaml (merge (dict "pools" $pools) (deepCopy .Values.policy)) -}}
+{{- end -}}
+
+{{- define "reprofarm.databaseSecret" -}}
+{{- if .Values.database.urlSecret -}}{{ .Values.database.urlSecret }}
+{{- else if .Values.postgresql.enabled -}}{{ include "reprofarm.fullname" . }}-database
+{{- else -}}{{- fail "database.urlSecret is needed where postgresql.enabled is false" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "reprofarm.brokerSecret" -}}
+{{- if .Values.broker.urlSecret -}}{{ .Values.broker.urlSecret }}
+{{- else if .Values.redis.enabled -}}{{ include "reprofarm.fullname" . }}-broker
+{{- else -}}{{- fail "broker.urlSecret is needed where redis.enabled is false" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A bundled service's password: the one that the release has, else a new one. */}}
+{{- define "reprofarm.keptPassword" -}}
+{{- $found := lookup "v1" "Secret" .root.Release.Namespace .secret -}}
+{{- if and $found $found.data (hasKey $found.data "password") -}}
+{{- index $found.data "password" | b64dec -}}
+{{- else -}}
+{{- randAlphaNum 32 -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "reprofarm.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Settings of every process of the control plane. */}}
+{{- define "reprofarm.controlEnv" -}}
+- name: REPROFARM_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ include "reprofarm.databaseSecret" . }}, key: url}}
+- name: REPROFARM_BROKER_URL
+  valueFrom: {secretKeyRef: {name: {{ include "reprofarm.brokerSecret" . }}, key: url}}
+- {name: REPROFARM_HUB_ENDPOINT, value: {{ .Values.hub.endpoint | quote }}}
+- {name: REPROFARM_EVIDENCE_URL, value: {{ .Values.evidence.url | quote }}}
+- {name: REPROFARM_PUBLIC_URL, value: {{ required "publicUrl is needed: badges name it for ever" .Values.publicUrl | quote }}}
+- {name: REPROFARM_POLICY, value: /etc/reprofarm/policy.yaml}
+- {name: REPROFARM_SIGNING_KEY, value: /var/run/reprofarm/keys/signing.pem}
+- {name: REPROFARM_RETIRED_KEYS, value: /var/run/reprofarm/retired}
+{{- range $name, $value := .Values.settings }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- define "reprofarm.evidenceEnvFrom" -}}
+{{- if .Values.evidence.credentialsSecret }}
+envFrom:
+  - secretRef: {name: {{ .Values.evidence.credentialsSecret }}}
+{{- end }}
+{{- end -}}
+
+{{- define "reprofarm.retiredKeysVolume" -}}
+- name: retired-keys
+  {{- if .Values.signing.retiredKeysConfigMap }}
+  configMap: {name: {{ .Values.signing.retiredKeysConfigMap }}}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+{{- end -}}
+
+{{- define "reprofarm.evidenceVolume" -}}
+{{- if .Values.evidence.existingClaim }}
+- name: evidence
+  persistentVolumeClaim: {claimName: {{ .Values.evidence.existingClaim }}}
+{{- else if hasPrefix "file:" .Values.evidence.url }}
+{{- fail "evidence.existingClaim is needed for a file:// evidence.url: workers and control plane share it" }}
+{{- end }}
+{{- end -}}
+
+{{- define "reprofarm.evidenceMount" -}}
+{{- if .Values.evidence.existingClaim }}
+- {name: evidence, mountPath: /evidence}
+{{- end }}
+{{- end -}}
+
+{{- define "reprofarm.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,63 @@
+"""Alerts and dashboards ask for figures that the farm has, and alerts lead to a page that is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.chart.test_chart_objects import MONITORED
+from tests.support.api import running_api
+from tests.support.chart import one, rendered
+
+DOCS = Path(__file__).parents[2] / "docs"
+METRIC = re.compile(r"\breprofarm_[a-z0-9_]+")
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The labels of each metric that the API of a farm with a run serves."""
+    with running_api(tmp_path_factory.mktemp("farm")) as api:
+        api.rows.running()
+        api.rows.worker("w1@host")
+        families = text_string_to_metric_families(api.get("/metrics").text)
+        return {family.name: {label for each in family.samples for label in each.labels} for family in families}
+
+
+def alerts() -> list[dict[str, Any]]:
+    (group,) = one(rendered(MONITORED), "PrometheusRule", "")["spec"]["groups"]
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
+def expressions() -> list[str]:
+    dashboard = json.loads(one(rendered(MONITORED), "ConfigMap", "dashboards")["data"]["reprofarm.json"])
+    shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [*shown, *(rule["expr"] for rule in alerts())]
+
+
+def test_every_figure_that_is_asked_for_exists_with_its_labels(figures: dict[str, set[str]]) -> None:
+    asked = {name for expression in expressions() for name in METRIC.findall(expression)}
+    assert asked
+    assert asked <= set(figures)
+    for expression in expressions():
+        for name, selector in re.findall(r"\b(reprofarm_[a-z0-9_]+)\{([^}]*)\}", expression):
+            assert {part.partition("=")[0].rstrip("=~!") for part in selector.split(",")} <= figures[name]
+
+
+def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").strip().lower()).replace(" ", "-")
+        for line in (DOCS / "runbooks.md").read_text().splitlines()
+        if line.startswith("#")
+    }
+    for rule in alerts():
+        assert rule["annotations"]["summary"]
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert page.endswith("docs/runbooks.md")
+        assert anchor in headings

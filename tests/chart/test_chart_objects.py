@@ -1,0 +1,136 @@
+"""What the chart renders is what a cluster takes: against the schemas of Kubernetes and of the custom kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
+from helm_python import lint
+from helm_python.errors import HelmError
+
+from tests.support.chart import CHART, NEEDED, Manifest, merged, rendered
+
+KUBERNETES = ("1.29", "1.37")
+
+CUSTOM = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor, "PrometheusRule": PrometheusRule}
+
+MONITORED = {
+    "monitoring": {
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True},
+        "dashboards": {"enabled": True},
+    }
+}
+SCALED = {"autoscaling": {"enabled": True}, "api": {"autoscaling": {"enabled": True}}}
+POOLS = {
+    "pools": {
+        "cpu": {
+            "device": "cpu",
+            "gpus": 0,
+            "memoryGib": 64,
+            "replicas": 2,
+            "minReplicas": 0,
+            "maxReplicas": 9,
+            "resources": {"requests": {"cpu": "8"}, "limits": {"memory": "64Gi"}},
+            "sharedMemory": "1Gi",
+            "cacheSize": "50Gi",
+        },
+        "gpu-80": {
+            "gpus": 8,
+            "nodeSelector": {"gpu": "h100"},
+            "cacheClaim": "models",
+            "podLabels": {"kueue.x-k8s.io/queue-name": "evaluations"},
+            "env": {"VLLM_BATCH_INVARIANT": "1"},
+        },
+    }
+}
+EXTERNAL = {
+    "database": {"urlSecret": "postgres"},
+    "broker": {"urlSecret": "redis"},
+    "postgresql": {"enabled": False},
+    "redis": {"enabled": False},
+    "hub": {"tokenSecret": "hub", "workerTokenSecret": "hub-reader"},
+    "evidence": {"credentialsSecret": "s3"},
+    "signing": {"retiredKeysConfigMap": "retired"},
+    "images": {"control": {"digest": "sha256:" + "a" * 64}, "pullSecrets": [{"name": "registry"}]},
+    "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/farm"}},
+}
+EXPOSED = {
+    "api": {
+        "ingress": {"enabled": True, "host": "farm.example", "className": "nginx", "tlsSecret": "tls"},
+        "secretEnv": [{"name": "REPROFARM_HUB_OAUTH_CLIENT_SECRET", "secret": "oauth", "key": "secret"}],
+    },
+    "networkPolicies": {"apiFrom": [{"namespaceSelector": {}}], "workerEgressCidrs": ["203.0.113.0/24"]},
+}
+SHARED_FOLDER = {"evidence": {"url": "file:///evidence", "existingClaim": "evidence"}}
+BARE = {
+    "networkPolicies": {"enabled": False},
+    "podDisruptionBudgets": {"enabled": False},
+    "control": {"replicas": 1},
+    "fullnameOverride": "farm-reprofarm",
+}
+
+MATRIX: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "monitored": MONITORED,
+    "scaled": SCALED,
+    "pools": POOLS,
+    "external": EXTERNAL,
+    "exposed": EXPOSED,
+    "shared folder": SHARED_FOLDER,
+    "bare": BARE,
+    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED),
+}
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_every_object_is_one_that_kubernetes_takes(values: dict[str, Any]) -> None:
+    manifests = rendered(values)
+    assert manifests
+    for manifest in manifests:
+        if manifest["kind"] in CUSTOM:
+            _check_custom(manifest)
+        else:
+            for version in KUBERNETES:
+                kubernetes_validate.validate(manifest, version, strict=True)
+    names = [(each["kind"], each["metadata"]["name"]) for each in manifests]
+    assert len(set(names)) == len(names)
+
+
+def _check_custom(manifest: Manifest) -> None:
+    """Its own schema takes it, and knows every field of it: one that it does not know is dropped on the way."""
+    model = CUSTOM[manifest["kind"]].model_validate(manifest)
+    assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == manifest
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
+    report = lint(CHART, merged(NEEDED, values), strict=True, namespace="eval")
+    assert report["errors"] == []
+    # All that it may say: that the chart has no icon.
+    assert [each["error"] for each in report["messages"]] == ["icon is recommended"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"publicUrl": ""}, "badges name it for ever"),
+        ({"signing": {"keySecret": ""}}, "without it no badge can be"),
+        ({"evidence": {"url": "file:///evidence"}}, "evidence.existingClaim is needed"),
+        ({"postgresql": {"enabled": False}}, "database.urlSecret is needed"),
+        ({"redis": {"enabled": False}}, "broker.urlSecret is needed"),
+        ({"policy": {"pools": []}}, "policy.pools follows from `pools`"),
+        ({"api": {"ingress": {"enabled": True}}}, "api.ingress.host is needed"),
+        ({"replicas": 3}, "replicas"),
+        ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),
+        ({"pools": {"Not A Name": {}}}, "Not A Name"),
+        ({"settings": {"REPROFARM_HUB_TOKEN": "hf_secret"}}, "REPROFARM_HUB_TOKEN"),
+        ({"images": {"gpu": {"digest": "latest"}}}, "digest"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said_before_anything_is_installed(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(HelmError, match=says):
+        rendered(values)

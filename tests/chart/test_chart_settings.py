@@ -1,0 +1,153 @@
+"""What the chart tells the farm's programs is what they read; and nobody is told more than they need."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from deploy.cli.main import app
+from scheduler.settings import Settings
+from specs.policy import Policy, read_policy
+from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS
+from tests.support.chart import Manifest, environment_of, merged, one, pod_of, rendered
+from workers.settings import WorkerSettings
+
+
+def policy_in(manifests: list[Manifest], tmp_path: Path) -> Policy:
+    file = tmp_path / "policy.yaml"
+    file.write_text(one(manifests, "ConfigMap", "policy")["data"]["policy.yaml"])
+    return read_policy(file)
+
+
+def test_the_pools_of_the_policy_are_those_that_have_workers(tmp_path: Path) -> None:
+    manifests = rendered(merged(POOLS, {"policy": {"publish": {"mode": "comment"}}}))
+    policy = policy_in(manifests, tmp_path)
+    assert policy.publish.mode == "comment"
+    assert {(pool.name, pool.device, pool.gpus, pool.memory_gib) for pool in policy.pools} == {
+        ("cpu", "cpu", 0, 64),
+        ("gpu-80", "gpu", 8, 80),
+    }
+    for pool in policy.pools:
+        worker = one(manifests, "Deployment", f"worker-{pool.name}")
+        (container,) = pod_of(worker)["containers"]
+        assert pool.queue in container["args"]
+        assert container["resources"]["limits"].get("nvidia.com/gpu", 0) == pool.gpus
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_control_worker_and_api_read_their_settings(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    manifests = rendered(values)
+    for name in ("control", "api"):
+        told = environment_of(one(manifests, "Deployment", name))
+        known = {f"REPROFARM_{field.upper()}" for field in Settings.model_fields}
+        assert {each for each in told if each.startswith("REPROFARM_")} - known <= {"REPROFARM_HUB_OAUTH_CLIENT_SECRET"}
+        for each, value in told.items():
+            monkeypatch.setenv(each, value)
+        settings = Settings()
+        assert settings.public_url == "https://farm.example"
+        assert str(settings.signing_key) == "/var/run/reprofarm/keys/signing.pem"
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_a_worker_reads_its_settings_and_is_told_nothing_else(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for manifest in rendered(values):
+        if manifest["kind"] != "Deployment" or "-worker-" not in manifest["metadata"]["name"]:
+            continue
+        told = environment_of(manifest)
+        for each, value in told.items():
+            monkeypatch.setenv(each, value)
+        known = {f"REPROFARM_WORKER_{field.upper()}" for field in WorkerSettings.model_fields}
+        assert {each for each in told if each.startswith("REPROFARM_")} <= known
+        settings = WorkerSettings()
+        assert manifest["metadata"]["name"].endswith(settings.pool)
+        for secret in ("DATABASE", "SIGNING", "OAUTH", "WEBHOOK"):
+            assert not [each for each in told if secret in each]
+        names = {volume["name"] for volume in pod_of(manifest)["volumes"]}
+        assert names <= {"cache", "state", "tmp", "shared-memory", "evidence"}
+        grace = pod_of(manifest)["terminationGracePeriodSeconds"]
+        assert float(told["REPROFARM_WORKER_HAND_BACK_SECONDS"]) + 15 <= grace
+
+
+def test_only_the_control_worker_sees_the_private_key_and_the_token_that_writes() -> None:
+    manifests = rendered(EXTERNAL)
+    holders = [
+        each["metadata"]["name"]
+        for each in manifests
+        if each["kind"] in ("Deployment", "Job") and "hub/token" in environment_of_any(each)
+    ]
+    assert holders == ["farm-reprofarm-control"]
+    key = [
+        (each["metadata"]["name"], volume["secret"].get("items"))
+        for each in manifests
+        if each["kind"] in ("Deployment", "Job")
+        for volume in pod_of(each)["volumes"]
+        if volume.get("secret", {}).get("secretName") == "signing"
+    ]
+    public = [{"key": "signing.jwk.json", "path": "signing.jwk.json"}]
+    assert sorted(key, key=str) == [("farm-reprofarm-api", public), ("farm-reprofarm-control", None)]
+
+
+def environment_of_any(manifest: Manifest) -> list[str]:
+    (container,) = pod_of(manifest)["containers"]
+    return list(environment_of(manifest).values()) if container.get("env") else []
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_no_container_runs_as_root_or_writes_into_its_image(values: dict[str, Any]) -> None:
+    for manifest in rendered(values):
+        if manifest["kind"] not in ("Deployment", "StatefulSet", "Job"):
+            continue
+        pod = pod_of(manifest)
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert "memory" in container["resources"]["limits"]
+
+
+def test_a_changed_policy_rolls_every_process_that_reads_it() -> None:
+    def checksums(policy: dict[str, Any]) -> set[str]:
+        manifests = rendered({"policy": policy})
+        parts = [one(manifests, "Deployment", name) for name in ("control", "beat", "api")]
+        return {each["spec"]["template"]["metadata"]["annotations"]["checksum/policy"] for each in parts}
+
+    assert len(checksums({"version": 1})) == 1
+    assert checksums({"version": 1}).isdisjoint(checksums({"version": 1, "publish": {"mode": "comment"}}))
+
+
+def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> None:
+    manifests = rendered()
+    egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
+    ports = sorted(port["port"] for rule in egress for port in rule["ports"])
+    assert ports == [53, 53, 443, 6379]
+    (block,) = (peer["ipBlock"] for rule in egress for peer in rule["to"] if "ipBlock" in peer)
+    assert "169.254.0.0/16" in block["except"]
+    database = one(manifests, "NetworkPolicy", "database")["spec"]["ingress"][0]["from"][0]["podSelector"]
+    (expression,) = database["matchExpressions"]
+    assert "worker" not in expression["values"]
+    assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
+
+
+@pytest.mark.parametrize(("values", "hook"), [({}, "post-install,pre-upgrade"), (EXTERNAL, "pre-install,pre-upgrade")])
+def test_tables_are_made_by_a_hook_with_a_command_that_exists(values: dict[str, Any], hook: str) -> None:
+    job = one(rendered(values), "Job", "migrate-1")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == hook
+    (container,) = pod_of(job)["containers"]
+    program, *command = container["args"]
+    assert program == "reprofarm"
+    assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0
+
+
+def test_the_values_file_shows_every_value_once_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "helm" / "reprofarm" / "values.yaml").read_text()
+    # A comment above every top-level group, or it explains itself.
+    assert yaml.safe_load(text)["autoscaling"]["enabled"] is False
+    assert not re.search(r"(?i)password: *\S", text)

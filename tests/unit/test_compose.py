@@ -1,0 +1,77 @@
+"""The compose file of one box tells each program what it reads, and workers nothing more."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scheduler.settings import Settings
+from specs.policy import read_policy
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "compose"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+VARIABLE = re.compile(r"\$\{([A-Z_]+)")
+
+
+def test_every_setting_is_one_that_its_program_knows() -> None:
+    control = {f"REPROFARM_{name.upper()}" for name in Settings.model_fields}
+    worker = {f"REPROFARM_WORKER_{name.upper()}" for name in WorkerSettings.model_fields}
+    for name in ("api", "control", "beat", "migrate", "keys"):
+        assert set(SERVICES[name]["environment"]) <= control
+    assert set(SERVICES["worker"]["environment"]) <= worker
+
+
+def test_the_policy_has_the_pool_that_the_worker_is_of() -> None:
+    pools = {pool.name for pool in read_policy(FOLDER / "policy.yaml").pools}
+    assert SERVICES["worker"]["environment"]["REPROFARM_WORKER_POOL"] in pools
+
+
+def test_a_worker_reaches_no_database_and_sees_no_key() -> None:
+    assert "control" not in SERVICES["worker"]["networks"]
+    assert SERVICES["postgresql"]["networks"] == ["control"]
+    assert not [volume for volume in SERVICES["worker"]["volumes"] if volume.startswith("keys")]
+    writers = [name for name, service in SERVICES.items() if "HUB_TOKEN" in str(service.get("environment"))]
+    assert sorted(writers) == ["control", "worker"]
+    assert SERVICES["worker"]["environment"]["REPROFARM_WORKER_HUB_TOKEN"].startswith("${HUB_READ_TOKEN")
+
+
+def test_every_variable_is_explained_in_the_example_and_none_has_a_value_there() -> None:
+    used = set(VARIABLE.findall((FOLDER / "compose.yaml").read_text()))
+    example = (FOLDER / "example.env").read_text()
+    listed = dict(line.split("=", 1) for line in example.splitlines() if "=" in line and not line.startswith("#"))
+    optional = {"CONTROL_IMAGE", "WORKER_IMAGE", "HUB_ENDPOINT"}
+    assert used - optional == set(listed)
+    assert not any(listed.values())
+
+
+def test_everything_that_is_reached_from_outside_the_box_is_on_its_loopback() -> None:
+    for service in SERVICES.values():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_images_that_are_built_come_from_a_stage_that_exists(name: str) -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "deploy" / "images" / "Dockerfile").read_text(), re.MULTILINE)
+    build = SERVICES[name].get("build")
+    assert build is None or build["target"] in stages
+
+
+def test_files_that_are_mounted_are_there() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or (FOLDER / source).exists(), source
+
+
+def test_the_images_take_every_package_of_the_farm() -> None:
+    copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / "deploy" / "images" / "Dockerfile").read_text(), re.MULTILINE))
+    packages = re.search(r"^packages = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert packages is not None
+    assert copied == set(re.findall(r'"(\w+)"', packages[1]))
