@@ -20,9 +20,11 @@ from scheduler.api import (
     noise,
     problems,
     reproductions,
+    trace,
     verdicts,
 )
 from scheduler.api.source import Source
+from scheduler.dashboard import router as dashboard
 from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
 
@@ -45,8 +47,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (claims, reproductions, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
+    for part in (claims, reproductions, trace, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
         app.include_router(part.router)
+    dashboard.install(app)
     return app
 
 
