@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from celery import Celery
 
-from scheduler import collecting, dispatching, outbox, planning, reaping
+from scheduler import collecting, dispatching, outbox, planning, reaping, workforce
 from scheduler.badges import signing_off
 from scheduler.broker import queued_ids, send, tell_to_drop
 from scheduler.collecting import Stale
@@ -25,11 +25,20 @@ from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
 from specs.errors import HubAway, MessageError
-from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, AttemptRef, AttemptsAlive, Report
+from specs.messages import (
+    ATTEMPTS_ALIVE,
+    CONTROL_QUEUE,
+    REPORT,
+    WORKER_ALIVE,
+    AttemptRef,
+    AttemptsAlive,
+    Report,
+    WorkerAlive,
+)
 
 log = logging.getLogger(__name__)
 
-M = TypeVar("M", AttemptsAlive, Report)
+M = TypeVar("M", AttemptsAlive, Report, WorkerAlive)
 
 app = Celery("scheduler")
 
@@ -87,13 +96,15 @@ def dispatch_batches() -> None:
 @app.task(name=REAP)
 def reap_lost() -> None:
     """Set right what got lost."""
+    workforce.find_lost(farm().database)
     reaping.reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue))
 
 
 @app.task(name=TIDY)
 def tidy_outbox() -> None:
-    """Drop messages that were sent long ago."""
+    """Drop messages that were sent, and workers that were seen, long ago."""
     outbox.tidy(farm().database)
+    workforce.tidy(farm().database)
 
 
 @app.task(name=ATTEMPTS_ALIVE)
@@ -103,6 +114,14 @@ def take_heartbeat(body: dict[str, Any]) -> None:
     if message is not None:
         for stale in collecting.alive(farm().database, farm().policy, message):
             tell_to_drop(app, stale)
+
+
+@app.task(name=WORKER_ALIVE)
+def take_presence(body: dict[str, Any]) -> None:
+    """Note that a worker is there."""
+    message = _decoded(WorkerAlive, body)
+    if message is not None:
+        workforce.take(farm().database, farm().policy, message)
 
 
 @app.task(name=REPORT)

@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Badge, Claim, OutboxRow, Reproduction, VerdictRow, now
+from scheduler.database.tables import Attempt, Badge, Claim, OutboxRow, Reproduction, VerdictRow, Worker, now
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.workforce import STATES
 from specs.verdict import Outcome
 
 WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
@@ -64,6 +65,7 @@ def _families(session: Session) -> Iterator[GaugeMetricFamily]:
         "reprofarm_verdicts", "Verdicts by outcome.", "outcome", {found: verdicts.get(found, 0) for found in Outcome}
     )
     yield from _reproductions(session, at)
+    yield from _workers(session, at)
     yield from _samples(session)
     unsent, oldest = session.execute(
         select(func.count(), func.min(OutboxRow.created_at)).where(OutboxRow.sent_at.is_(None))
@@ -94,6 +96,27 @@ def _reproductions(session: Session, at: datetime) -> Iterator[GaugeMetricFamily
             count.add_metric((pool, state), found.get(state, (0, None))[0])
         waiting = [found[state][1] for state in WAITING if state in found]
         age.add_metric((pool,), _age(min(waiting, default=None), at))
+    yield count
+    yield age
+
+
+def _workers(session: Session, at: datetime) -> Iterator[GaugeMetricFamily]:
+    # Only workers of the policy's pools are ever entered: scheduler/workforce.py.
+    count = GaugeMetricFamily("reprofarm_workers", "Workers by pool and state.", labels=("pool", "state"))
+    age = GaugeMetricFamily(
+        "reprofarm_worker_heartbeat_age_seconds",
+        "Age of the latest word of the worker of a pool that has been silent for longest, lost ones aside.",
+        labels=("pool",),
+    )
+    rows = session.execute(
+        select(Worker.pool, Worker.state, func.count(), func.min(Worker.seen_at)).group_by(Worker.pool, Worker.state)
+    ).all()
+    for pool in sorted({row.pool for row in rows}):
+        found = {state: (number, oldest) for name, state, number, oldest in rows if name == pool}
+        for state in STATES:
+            count.add_metric((pool, state), found.get(state, (0, None))[0])
+        heard = [oldest for state, (_, oldest) in found.items() if state != "lost"]
+        age.add_metric((pool,), _age(min(heard, default=None), at))
     yield count
     yield age
 

@@ -22,6 +22,7 @@ SCHEDULER = "scheduler"
 """The actor of what the farm does by itself."""
 
 MAX_REASON_CHARS = 8000
+MAX_ACTOR_CHARS = 200
 
 RECHECK = timedelta(minutes=10)
 """Between two looks whether what blocks a claim is gone."""
@@ -29,6 +30,8 @@ RECHECK = timedelta(minutes=10)
 
 def add_event(session: Session, actor: str, subject: str, subject_id: str, what: str, why: str) -> None:
     """Add a line to the record; part of the caller's transaction."""
+    # A worker's name may fill a column by itself.
+    actor = actor[:MAX_ACTOR_CHARS]
     session.add(Event(actor=actor, subject=subject, subject_id=subject_id, what=what, why=clean(why, MAX_REASON_CHARS)))
 
 

@@ -46,6 +46,8 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.NO_ACCESS: Consequence.BLOCK,
     # Another worker may have room; this one has again once its operator made some.
     AttemptOutcome.DISK_FULL: Consequence.WAIT,
+    # Another worker may have a free device; this one takes no more until its own is.
+    AttemptOutcome.DEVICE_BUSY: Consequence.WAIT,
     AttemptOutcome.STALLED: Consequence.RETRY,
     # It had all the time that policy grants; it would take as long again.
     AttemptOutcome.TIMED_OUT: Consequence.GIVE_UP,

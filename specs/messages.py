@@ -6,6 +6,7 @@ A message of another version is refused with a clear error and never guessed at.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -31,6 +32,8 @@ ATTEMPTS_ALIVE = "scheduler.attempts_alive"
 REPORT = "scheduler.report"
 """Celery task of the control queue; argument: a `Report`."""
 
+WORKER_ALIVE = "scheduler.worker_alive"
+"""Celery task of the control queue; argument: a `WorkerAlive`."""
 
 DROP_ATTEMPT = "drop_attempt"
 """Celery remote-control command to a worker, with arguments `reproduction_id` and `attempt`: stop that attempt."""
@@ -178,6 +181,60 @@ class AttemptsAlive(Message):
     progress: Annotated[tuple[Progress, ...], Field(min_length=1)]
 
 
+class WorkerState(StrEnum):
+    """What a worker says of itself."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    """Runs a batch."""
+
+    DRAINING = "draining"
+    """Was asked to stop: takes nothing new, and is gone soon."""
+
+    QUARANTINED = "quarantined"
+    """Takes nothing, because its device is not free; goes on looking."""
+
+
+class DeviceMemory(Contract):
+    """Memory of one device: of a GPU, or of the machine for a CPU pool."""
+
+    device: Name
+    total_bytes: Annotated[int, Field(ge=0, lt=2**53)]
+    free_bytes: Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class LoadedEngine(Contract):
+    """The engine that a worker keeps."""
+
+    model: Name
+    revision: CommitId
+    started_at: datetime
+    tokens_per_second: Annotated[float, Field(ge=0, lt=1e9)] | None
+    """Of output, since the word before; None where the engine does not say."""
+
+
+class WorkerAlive(Message):
+    """A worker says that it is there, whether or not it works. Renews no lease: `AttemptsAlive` does."""
+
+    worker: Name
+    pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+    state: WorkerState
+    reason: Annotated[str, Field(max_length=2000)]
+    """Of the state, where it has one."""
+
+    hardware: Annotated[str, Field(max_length=500)]
+    memory: Annotated[tuple[DeviceMemory, ...], Field(max_length=64)]
+    engine: LoadedEngine | None
+    every_seconds: Annotated[float, Field(ge=1, le=120)]
+    """The next word follows after so long, or sooner."""
+
+    @model_validator(mode="after")
+    def _times_have_their_zone(self) -> Self:
+        if self.engine is not None and self.engine.started_at.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return self
+
+
 class AttemptOutcome(StrEnum):
     """What became of an attempt. Only a completed one can lead to a verdict about the claim."""
 
@@ -198,6 +255,9 @@ class AttemptOutcome(StrEnum):
 
     DISK_FULL = "disk_full"
     """No room on a disk of the worker, or in the evidence store."""
+
+    DEVICE_BUSY = "device_busy"
+    """The memory that the engine needs is held by somebody else on the worker's device; nothing was run."""
 
     STALLED = "stalled"
     TIMED_OUT = "timed_out"

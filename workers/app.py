@@ -17,6 +17,7 @@ from celery.worker.control import control_command
 
 from specs.errors import MessageError
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptRef, AttemptsAlive, Report, RunBatch
+from workers.attendance import attend
 from workers.batch import BatchRun
 from workers.messenger import Messenger
 from workers.settings import WorkerSettings, read_settings
@@ -30,6 +31,7 @@ _HEARTBEAT_LIFE = 12
 
 def _configuration() -> dict[str, Any]:
     settings = worker_settings()
+    attend(app, settings)
     return {
         "broker_url": settings.broker_url.get_secret_value(),
         "broker_connection_retry_on_startup": True,

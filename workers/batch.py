@@ -15,7 +15,7 @@ from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, 
 from workers.circumstances import chat_template_sha256, hardware
 from workers.disk import is_full_disk
 from workers.engine import Engine
-from workers.errors import DiskFull, Dropped, ModelError, OutOfMemory, SpecError
+from workers.errors import DeviceBusy, DiskFull, Dropped, ModelError, OutOfMemory, SpecError
 from workers.evidence import store
 from workers.generation import generation_config, resolve
 from workers.judges import judge_keys
@@ -38,6 +38,7 @@ _OUTCOMES: tuple[tuple[type[Exception], AttemptOutcome], ...] = (
     (HubAway, AttemptOutcome.HUB_AWAY),
     (NoAccess, AttemptOutcome.NO_ACCESS),
     (DiskFull, AttemptOutcome.DISK_FULL),
+    (DeviceBusy, AttemptOutcome.DEVICE_BUSY),
 )
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -16,8 +17,10 @@ import httpx
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy import EngineRules
+from workers.board import Board, EngineNote
 from workers.engine_faults import log_tail, startup_fault
 from workers.errors import OutOfMemory
+from workers.gate import Gate
 from workers.guarded import Guarded, clean_environment
 from workers.weights import check_weights
 
@@ -45,6 +48,7 @@ class Engine:
         self._port = port
         self._log = log
         self._log_start = log_start
+        self._started_at = datetime.now(UTC)
         self.wanted = wanted
         self.context_tokens: int | None = None
         """Of prompt and answer together; None where the engine does not say."""
@@ -63,6 +67,16 @@ class Engine:
     def served_name(self) -> str:
         """The model's name at the API."""
         return self.wanted.model.model_id
+
+    def note(self) -> EngineNote:
+        """What the worker's main process needs to know of it."""
+        return EngineNote(
+            model=self.wanted.model,
+            started_at=self._started_at,
+            base_url=self.base_url,
+            guard_pid=self._process.pid,
+            mark=self._process.mark,
+        )
 
     def alive(self) -> bool:
         """Whether the process is still there."""
@@ -84,9 +98,16 @@ class Engine:
 class EngineManager:
     """Keeps at most one engine, warm for as long as the same one is wanted."""
 
-    def __init__(self, folder: Path, command: Sequence[str] = VLLM_COMMAND) -> None:
-        """Engine logs go to `folder`. `command` is what takes vLLM's arguments."""
+    def __init__(
+        self, folder: Path, command: Sequence[str] = VLLM_COMMAND, gate: Gate | None = None, board: Board | None = None
+    ) -> None:
+        """Engine logs go to `folder`. `command` is what takes vLLM's arguments.
+
+        `gate` lets an engine start, or not; on the `board` stands which one is up.
+        """
         self._folder = folder
+        self._gate = gate
+        self._board = board
         self._command = tuple(command)
         self._engine: Engine | None = None
         self._latest_log: tuple[Path, int] | None = None
@@ -109,12 +130,15 @@ class EngineManager:
             ModelError: it would not start, by the model's fault.
             OutOfMemory: it would not start for want of memory.
             EngineError: it would not start otherwise.
+            DeviceBusy: somebody else holds the device's memory.
         """
         wanted = _Wanted(model, engine_arguments(model, rules, gpus), rules.kv_cache_gib, gpus)
         if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
             return self._engine
         self.stop()
         check_weights(snapshot)
+        if self._gate is not None:
+            self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
         log, log_start = self._open_log()
         port = _free_port()
         process = Guarded(
@@ -141,6 +165,8 @@ class EngineManager:
             engine.stop()
             raise
         self._engine = engine
+        if self._board is not None:
+            self._board.note_engine(engine.note())
         return engine
 
     def stop(self) -> None:
@@ -148,6 +174,8 @@ class EngineManager:
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
+            if self._board is not None:
+                self._board.note_engine(None)
 
     def log_tail(self) -> str:
         """The last words of the latest engine, even of one that is still starting; empty before the first."""

@@ -29,5 +29,9 @@ class DiskFull(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A disk of this worker, or the evidence store, has no room; the operator must free some."""
 
 
+class DeviceBusy(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """Somebody else holds the memory of this worker's device; the operator must look who, if it stays so."""
+
+
 class Dropped(ReprofarmError):  # noqa: N818 - an order, not a mistake
     """The control plane wants nothing more of this attempt: stop, and report nothing."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers import guard
+from workers.orphans import MARK, end_marked
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LD_PRELOAD")
 _PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "KMP_", "TORCH_", "ROCR_", "HIP_")
@@ -42,6 +44,9 @@ class Guarded:
         `grace_seconds` is the time between the request to stop and SIGKILL.
         """
         self._grace_seconds = grace_seconds
+        self._orphans_ended = False
+        self.mark = f"{folder}:{secrets.token_hex(8)}"
+        """In the environment of every process below: workers/orphans.py."""
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", guard.__file__, str(grace_seconds), *command],
@@ -49,7 +54,7 @@ class Guarded:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env=dict(environment),
+                env={**environment, MARK: self.mark},
                 # A signal for the worker's process group is not meant for this one: the guard decides.
                 start_new_session=True,
             )
@@ -61,7 +66,10 @@ class Guarded:
 
     def poll(self) -> int | None:
         """The command's exit status, 128 plus the signal for a signal; None while it runs."""
-        return self._process.poll()
+        status = self._process.poll()
+        if status is not None:
+            self._end_orphans(status)
+        return status
 
     def stop(self) -> None:
         """End the command and everything below it. Returns when all is gone; harmless when it already is."""
@@ -73,3 +81,10 @@ class Guarded:
             # Something below hangs in the kernel. SIGKILL to the guard takes the command with it.
             self._process.kill()
             self._process.wait()
+        self._end_orphans(self._process.returncode)
+
+    def _end_orphans(self, status: int) -> None:
+        """End what a guard that was killed could not."""
+        if status < 0 and not self._orphans_ended:
+            self._orphans_ended = True
+            end_marked(self.mark)

@@ -52,6 +52,21 @@ class WorkerSettings(BaseSettings):
     max_cell_mib: Annotated[float, Field(gt=0)] = 16.0
     """A row in which one field of the sample is larger is not run."""
 
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """GPUs that this worker uses, the first ones that CUDA shows it; 0 is a CPU worker. None is all that there are."""
+
+    minimum_free_part: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Of each GPU's memory: with less of it free, no engine is started there."""
+
+    minimum_free_gib: Annotated[float, Field(ge=0)] = 0.0
+    """Of each device, besides what the engine is reckoned to need."""
+
+    device_patience_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """A device that is not free for longer than that is quarantined: the worker takes nothing until it is free."""
+
+    alive_seconds: Annotated[float, Field(ge=1, le=120)] = 10.0
+    """Between two words of this worker that it is there."""
+
     @property
     def queue(self) -> str:
         """The Celery queue that this worker consumes."""

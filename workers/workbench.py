@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,13 +14,17 @@ from typing import IO
 from huggingface_hub import HfApi
 
 from specs.errors import PolicyError
+from workers.board import Board
 from workers.drops import Drops
 from workers.engine import VLLM_COMMAND, EngineManager
 from workers.fetch import Snapshots
+from workers.gate import Gate
+from workers.orphans import end_marked
 from workers.settings import WorkerSettings
 
 _GIB = 2**30
 _MIB = 2**20
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ def drops_of(settings: WorkerSettings) -> Drops:
     return Drops(settings.state_folder / "dropped")
 
 
+def board_of(settings: WorkerSettings) -> Board:
+    """Where this worker's processes tell one another what is so."""
+    return Board(settings.state_folder.absolute() / "board")
+
+
 def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence[str] = VLLM_COMMAND) -> Workbench:
     """Set up a worker's places, and tidy what a predecessor that was killed left there.
 
@@ -65,6 +75,10 @@ def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise PolicyError(f"another worker uses {state}; every worker needs a state_folder of its own") from error
+    if (orphans := end_marked(f"{state}/engine:") + end_marked(f"{runs}/")) > 0:
+        _log.warning("ended %d processes that an earlier worker left behind", orphans)
+    board = board_of(settings)
+    board.note_engine(None)
     for left in runs.iterdir():
         shutil.rmtree(left, ignore_errors=True)
     drops = drops_of(settings)
@@ -79,7 +93,7 @@ def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence
             HfApi(endpoint=settings.hub_endpoint, token=token, library_name="reprofarm"),
             int(settings.max_dataset_gib * _GIB),
         ),
-        engines=EngineManager(state / "engine", engine_command),
+        engines=EngineManager(state / "engine", engine_command, Gate(settings, board), board),
         drops=drops,
         lock=lock,
     )

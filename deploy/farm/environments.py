@@ -83,6 +83,7 @@ class Plan:
             **_if_set(HUB_ENDPOINT=control.get(f"{PREFIX}HUB_ENDPOINT")),
             **self._set_by_operator(WORKER_PREFIX, WorkerSettings.model_fields),
             "POOL": pool.name,
+            "GPUS": str(pool.gpus if pool.device == "gpu" else 0),
         }
         judges = {name: value for name, value in self.operator.items() if name.startswith(JUDGE_PREFIX)}
         return _around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges})

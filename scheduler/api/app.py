@@ -22,11 +22,28 @@ from scheduler.api import (
     reproductions,
     trace,
     verdicts,
+    workers,
 )
 from scheduler.api.source import Source
 from scheduler.dashboard import router as dashboard
 from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
+
+PARTS = (
+    claims,
+    reproductions,
+    trace,
+    verdicts,
+    badges,
+    events,
+    benchmarks,
+    noise,
+    evidence,
+    keys,
+    health,
+    workers,
+)
+"""Modules with a `router`."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -47,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
-    for part in (claims, reproductions, trace, verdicts, badges, events, benchmarks, noise, evidence, keys, health):
+    for part in PARTS:
         app.include_router(part.router)
     dashboard.install(app)
     return app

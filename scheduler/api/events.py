@@ -20,7 +20,7 @@ from specs.api_v1 import EventView, Page
 router = APIRouter(prefix="/v1", tags=["events"])
 
 EventId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
-Subject = Literal["claim", "reproduction", "benchmark", "model", "badge"]
+Subject = Literal["claim", "reproduction", "benchmark", "model", "badge", "worker"]
 
 SETTLING = timedelta(seconds=10)
 """Longer than any of the farm's transactions takes."""

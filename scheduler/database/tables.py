@@ -5,6 +5,7 @@ model ─ result_file ─ claim     what models say of themselves
 claim ─▶ reproduction ─ attempt what the farm runs, and its tries
 claim ─ verdict ─ badge ─ publication
 reproduction ─ noise            how honest re-runs differ
+worker                          who runs, as it says of itself
 event, outbox, marker           the record, the messages to send, and what must happen only once at a time
 """
 
@@ -474,7 +475,7 @@ class Event(Table):
     """`scheduler`, `worker:NAME`, `hub:USER`, `operator:NAME`."""
 
     subject: Mapped[str] = mapped_column(String(20))
-    """`claim`, `reproduction`, `benchmark`, `model` or `badge`."""
+    """`claim`, `reproduction`, `benchmark`, `model`, `badge` or `worker`."""
 
     subject_id: Mapped[str] = mapped_column(String(200))
     what: Mapped[str] = mapped_column(String(50))
@@ -497,6 +498,33 @@ class OutboxRow(Table):
     body: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)
     sent_at: Mapped[datetime | None]
+
+
+class Worker(Table):
+    """A worker, as it last spoke of itself; or as it was found missing."""
+
+    __tablename__ = "worker"
+    __table_args__ = (Index("worker_by_pool", "pool", "state"), Index("worker_by_due", "due_at"))
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    pool: Mapped[str] = mapped_column(String(50))
+    state: Mapped[str] = mapped_column(String(20))
+    """A `specs.messages.WorkerState`, or `lost`."""
+
+    reason: Mapped[str] = mapped_column(String(2000), default="")
+    since: Mapped[datetime] = mapped_column(default=now)
+    """When it came into this state."""
+
+    seen_at: Mapped[datetime] = mapped_column(default=now)
+    due_at: Mapped[datetime]
+    """It is lost if it has said nothing by then."""
+
+    hardware: Mapped[str] = mapped_column(String(500))
+    memory: Mapped[list[Any]]
+    """`specs.messages.DeviceMemory`s."""
+
+    engine: Mapped[dict[str, Any] | None]
+    """A `specs.messages.LoadedEngine`; None where it has none."""
 
 
 class Marker(Table):

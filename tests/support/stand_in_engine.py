@@ -29,10 +29,14 @@ torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     options: argparse.Namespace
+    generated = 0
+    """Tokens put out since it is up."""
 
     def do_GET(self) -> None:
         if self.path == "/health":
             self._answer(200, {})
+        elif self.path == "/metrics":
+            self._answer_text(f'vllm:generation_tokens_total{{engine="0"}} {type(self).generated}\n')
         elif self._authorized():
             card = {"id": self.options.served_model_name, "object": "model", "max_model_len": 2048}
             self._answer(200, {"object": "list", "data": [card]})
@@ -66,6 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             "message": {"role": "assistant", "content": text},
             "finish_reason": "length" if "[long]" in prompt else "stop",
         }
+        type(self).generated += 2
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
         answer = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
         self._answer(200, {**answer, "usage": usage})
@@ -80,6 +85,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.options.record:
             with open(self.options.record, "a") as lines:  # noqa: PTH123 - one write, appended whole
                 lines.write(json.dumps(body) + "\n")
+
+    def _answer_text(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()

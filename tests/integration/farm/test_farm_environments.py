@@ -44,6 +44,7 @@ def test_a_worker_has_no_database_no_key_and_no_token_that_writes(tmp_path: Path
         "REPROFARM_WORKER_HUB_ENDPOINT": "http://hub.test",
         "REPROFARM_WORKER_HUB_TOKEN": "hf_read",
         "REPROFARM_WORKER_POOL": "small",
+        "REPROFARM_WORKER_GPUS": "0",
         "REPROFARM_JUDGE_KEY": "sk_judge",
     }
     assert "SOMETHING_ELSE" not in worker

@@ -1,0 +1,79 @@
+"""GET /v1/workers and /v1/pools: who is there, at what, and what waits for them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from scheduler.database.tables import Worker, now
+from scheduler.machine import ReproductionState
+from tests.support.api import RunningApi
+
+ENGINE = {
+    "model": "tiny/model",
+    "revision": "a" * 40,
+    "started_at": "2026-03-01T12:00:00Z",
+    "tokens_per_second": 812.5,
+}
+
+
+def add_worker(api: RunningApi, name: str, **fields: Any) -> None:
+    row: dict[str, Any] = {
+        "pool": "cpu",
+        "state": "idle",
+        "due_at": now() + timedelta(seconds=30),
+        "hardware": "CPU x, 2 cores",
+        "memory": [{"device": "memory", "total_bytes": 4, "free_bytes": 3}],
+    }
+    api.rows.add(Worker(name=name, **{**row, **fields}))
+
+
+def test_a_busy_worker_is_shown_with_its_engine_and_what_it_runs(api: RunningApi) -> None:
+    claim = api.rows.running()
+    add_worker(api, "w1@host", state="busy", engine=ENGINE)
+    (found,) = api.json("/v1/workers")["items"]
+    assert (found["name"], found["pool"], found["state"]) == ("w1@host", "cpu", "busy")
+    assert (found["reproduction_id"], found["attempt"]) == (api.rows.run_of(claim), 2)
+    assert found["engine"] == ENGINE
+    assert found["memory"] == [{"device": "memory", "total_bytes": 4, "free_bytes": 3}]
+
+
+def test_a_worker_is_at_nothing_that_another_one_holds_or_that_only_waits_in_its_batch(api: RunningApi) -> None:
+    api.rows.running()
+    run = api.rows.reproduction(state=ReproductionState.RUNNING, attempt=1, worker="w2@host")
+    api.rows.attempt(run, 1, worker="w2@host", stage="waiting")
+    add_worker(api, "w2@host", state="busy")
+    (found,) = api.json("/v1/workers")["items"]
+    assert (found["reproduction_id"], found["attempt"], found["engine"]) == (None, None, None)
+
+
+def test_workers_are_listed_by_name_in_parts_and_by_pool_and_state(api: RunningApi) -> None:
+    for number in range(5):
+        add_worker(api, f"w{number}@host", state="quarantined" if number == 3 else "idle", reason="held by pid 7")
+    first = api.json("/v1/workers", limit=2)
+    rest = api.json("/v1/workers", limit=200, cursor=first["next"])
+    assert [each["name"] for each in first["items"] + rest["items"]] == [f"w{number}@host" for number in range(5)]
+    assert rest["next"] is None
+    (held,) = api.json("/v1/workers", state="quarantined", pool="cpu")["items"]
+    assert (held["name"], held["reason"]) == ("w3@host", "held by pid 7")
+    assert api.json("/v1/workers", pool="other")["items"] == []
+
+
+def test_pools_tell_what_waits_and_who_is_there(api: RunningApi) -> None:
+    api.rows.reproduction(created_at=now() - timedelta(seconds=500))
+    api.rows.reproduction(state=ReproductionState.DISPATCHED, created_at=now() - timedelta(seconds=90))
+    api.rows.running()
+    api.rows.reproduction(pool="gone")
+    for number, state in enumerate(("idle", "quarantined", "lost")):
+        add_worker(api, f"w{number}@host", state=state)
+    cpu, gone = api.json("/v1/pools")["items"]
+    assert (cpu["name"], cpu["device"], cpu["gpus"], cpu["memory_gib"]) == ("cpu", "cpu", 0, 80.0)
+    assert (cpu["queued"], cpu["dispatched"], cpu["running"]) == (1, 1, 1)
+    assert (cpu["workers_alive"], cpu["workers_ready"]) == (2, 1)
+    assert cpu["oldest_wait_seconds"] >= 500
+    assert (gone["name"], gone["device"], gone["queued"], gone["workers_alive"]) == ("gone", None, 1, 0)
+
+
+def test_a_pool_in_which_nothing_waits_has_no_oldest(api: RunningApi) -> None:
+    (cpu,) = api.json("/v1/pools")["items"]
+    assert (cpu["queued"], cpu["oldest_wait_seconds"]) == (0, None)

@@ -1,0 +1,171 @@
+"""Workers as the control plane knows them: there, quarantined, lost, back, gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from sqlalchemy import select, update
+
+from scheduler import metrics, workforce
+from scheduler.database.session import Database
+from scheduler.database.tables import Event, Worker, now
+from specs.errors import MessageError
+from specs.messages import WorkerAlive
+from specs.policy import Policy
+from tests.support.databases import Databases, at_once
+from tests.support.scheduler import migrated_database
+
+POLICY = Policy()
+WORD: dict[str, Any] = {
+    "version": 1,
+    "worker": "cpu@host",
+    "pool": "cpu",
+    "state": "idle",
+    "reason": "",
+    "hardware": "CPU x, 2 cores",
+    "memory": [{"device": "memory", "total_bytes": 2**34, "free_bytes": 2**33}],
+    "engine": None,
+    "every_seconds": 10.0,
+}
+
+
+@pytest.fixture
+def database(tmp_path: Path, databases: Databases) -> Iterator[Database]:
+    found = migrated_database(tmp_path, databases)
+    yield found
+    found.engine.dispose()
+
+
+def say(database: Database, **other: Any) -> None:
+    workforce.take(database, POLICY, WorkerAlive.decode({**WORD, **other}))
+
+
+def silent(database: Database, seconds: float) -> None:
+    """As if that much time had passed since anybody spoke."""
+    passed = timedelta(seconds=seconds)
+    with database.transaction() as session:
+        for row in session.scalars(select(Worker)):
+            row.due_at, row.seen_at = row.due_at - passed, row.seen_at - passed
+
+
+def workers(database: Database) -> dict[str, str]:
+    with database.reading() as session:
+        return {row.name: row.state for row in session.scalars(select(Worker))}
+
+
+def record(database: Database) -> list[tuple[str, str]]:
+    with database.reading() as session:
+        rows = session.scalars(select(Event).where(Event.subject == "worker").order_by(Event.event_id))
+        return [(row.what, row.actor) for row in rows]
+
+
+def test_a_worker_that_goes_on_saying_the_same_is_in_the_record_once(database: Database) -> None:
+    for _ in range(3):
+        say(database)
+    say(database, state="busy")
+    assert workers(database) == {"cpu@host": "busy"}
+    assert record(database) == [("registered", "worker:cpu@host")]
+
+
+def test_a_quarantine_and_its_end_are_in_the_record(database: Database) -> None:
+    say(database)
+    say(database, state="quarantined", reason="its device is not free: in use by pid 7")
+    say(database, state="quarantined", reason="its device is not free: in use by pid 8")
+    say(database)
+    assert [what for what, _ in record(database)] == ["registered", "quarantined", "free"]
+
+
+def test_a_silent_worker_is_lost_once_and_back_when_it_speaks(database: Database) -> None:
+    say(database)
+    assert workforce.find_lost(database) == 0
+    silent(database, 31)
+    assert workforce.find_lost(database) == 1
+    assert workforce.find_lost(database) == 0
+    assert workers(database) == {"cpu@host": "lost"}
+    say(database)
+    assert workers(database) == {"cpu@host": "idle"}
+    assert record(database) == [
+        ("registered", "worker:cpu@host"),
+        ("lost", "scheduler"),
+        ("returned", "worker:cpu@host"),
+    ]
+
+
+def test_a_worker_that_was_stopping_is_not_lost_but_gone(database: Database) -> None:
+    say(database, state="draining", reason="was asked to stop")
+    silent(database, 31)
+    workforce.find_lost(database)
+    assert workers(database) == {}
+    assert [what for what, _ in record(database)] == ["registered", "left"]
+
+
+def test_a_worker_that_was_not_seen_for_a_day_is_forgotten(database: Database) -> None:
+    say(database)
+    silent(database, 86_500)
+    workforce.tidy(database)
+    assert workers(database) == {"cpu@host": "idle"}, "one that is not lost yet is kept"
+    workforce.find_lost(database)
+    workforce.tidy(database)
+    assert workers(database) == {}
+
+
+def test_a_worker_of_a_pool_that_the_policy_does_not_have_is_not_entered(database: Database) -> None:
+    say(database, pool="made-up")
+    assert workers(database) == {}
+
+
+def test_made_up_names_fill_no_table(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workforce, "MAX_WORKERS", 3)
+    for number in range(9):
+        say(database, worker=f"w{number}@host")
+    say(database, worker="w1@host", state="busy")
+    assert workers(database) == {"w0@host": "idle", "w1@host": "busy", "w2@host": "idle"}
+
+
+def test_the_longest_name_fits(database: Database) -> None:
+    say(database, worker="w" * 200, hardware="h" * 500, state="quarantined", reason="r" * 2000)
+    assert workers(database) == {"w" * 200: "quarantined"}
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"worker": "a\x1b[31m"},
+        {"pool": "../x"},
+        {"state": "lost"},
+        {"every_seconds": 1e9},
+        {"every_seconds": float("inf")},
+        {"hardware": "h" * 501},
+        {"memory": [{"device": "m", "total_bytes": -1, "free_bytes": 0}]},
+        {"memory": WORD["memory"] * 65},
+        {"engine": {"model": "a/b", "revision": "not a commit", "started_at": "2026-01-01T00:00:00Z"}},
+        {"unknown": 1},
+        {"version": 2},
+    ],
+)
+def test_what_is_no_such_message_is_refused(flaw: dict[str, Any]) -> None:
+    with pytest.raises(MessageError):
+        WorkerAlive.decode({**WORD, **flaw})
+
+
+def test_two_control_workers_that_hear_of_a_new_worker_at_once_enter_it_once(database: Database) -> None:
+    at_once(lambda: say(database))
+    assert workers(database) == {"cpu@host": "idle"}
+
+
+def test_metrics_count_workers_by_pool_and_state(database: Database) -> None:
+    say(database)
+    say(database, worker="b@host", state="quarantined", reason="held")
+    with database.transaction() as session:
+        session.execute(update(Worker).where(Worker.name == "cpu@host").values(seen_at=now() - timedelta(seconds=50)))
+    shown = generate_latest(metrics.registry(database)).decode()
+    assert 'reprofarm_workers{pool="cpu",state="idle"} 1.0' in shown
+    assert 'reprofarm_workers{pool="cpu",state="quarantined"} 1.0' in shown
+    assert 'reprofarm_workers{pool="cpu",state="lost"} 0.0' in shown
+    (age,) = [line for line in shown.splitlines() if line.startswith("reprofarm_worker_heartbeat_age_seconds{")]
+    assert float(age.rpartition(" ")[2]) >= 50

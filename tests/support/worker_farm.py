@@ -1,0 +1,158 @@
+"""A real worker process on a real Redis; only its engine is a stand-in, and a test plays the control plane."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+from celery import Celery
+
+from deploy.farm.processes import Process, Processes
+from deploy.farm.redis import start_redis
+from specs.messages import (
+    ATTEMPTS_ALIVE,
+    CONTROL_QUEUE,
+    REPORT,
+    RUN_BATCH,
+    WORKER_ALIVE,
+    AttemptsAlive,
+    Order,
+    Progress,
+    Report,
+    RunBatch,
+    Stage,
+    WorkerAlive,
+)
+from tests.support.small_repos import task_ref, write_dataset, write_model
+from tests.support.worker_bench import MODEL, order, remember_snapshot, stand_in
+from workers.guarded import clean_environment
+
+PROJECT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 180.0
+KINDS = {ATTEMPTS_ALIVE: AttemptsAlive, REPORT: Report, WORKER_ALIVE: WorkerAlive}
+
+
+@dataclass
+class Farm:
+    """The control plane's end of the queues, by hand."""
+
+    folder: Path
+    broker: str
+    celery: Celery
+    processes: Processes
+    heard: list[AttemptsAlive | Report] = field(default_factory=list)
+    presence: list[WorkerAlive] = field(default_factory=list)
+
+    def send(self, batch: RunBatch) -> None:
+        """Put a batch in the pool's queue."""
+        self.celery.send_task(RUN_BATCH, args=[batch.encode()], queue="pool.cpu", task_id=batch.batch_id)
+
+    def waiting(self) -> int:
+        """Batches in the pool's queue."""
+        with redis.Redis.from_url(self.broker) as client:
+            return int(client.llen("pool.cpu"))  # type: ignore[arg-type]  # redis' types allow for asyncio
+
+    def listen(self) -> None:
+        """Take what has come to the control queue."""
+        with redis.Redis.from_url(self.broker) as client:
+            while (raw := client.rpop(CONTROL_QUEUE)) is not None:
+                assert isinstance(raw, bytes)
+                envelope = json.loads(raw)
+                assert envelope["content-type"] == "application/json"
+                body = json.loads(base64.b64decode(envelope["body"]))[0][0]
+                message = KINDS[envelope["headers"]["task"]].decode(body)
+                if isinstance(message, WorkerAlive):
+                    self.presence.append(message)
+                else:
+                    assert isinstance(message, AttemptsAlive | Report)
+                    self.heard.append(message)
+
+    def wait(self, what: Callable[[], Any]) -> Any:
+        """Listen until there is something."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (found := what()):
+            assert time.monotonic() < deadline, (self.folder / "logs" / "worker.log").read_text()[-3000:]
+            self.processes.check()
+            self.listen()
+            time.sleep(0.1)
+        return found
+
+    def said(self, state: str) -> WorkerAlive | None:
+        """The worker's last word of itself, if it is of that state."""
+        return self.presence[-1] if self.presence and self.presence[-1].state == state else None
+
+    def reports(self) -> dict[str, Report]:
+        """By reproduction."""
+        return {each.ref.reproduction_id: each for each in self.heard if isinstance(each, Report)}
+
+    def mentioned(self, reproduction_id: str) -> list[Progress]:
+        """What was said of a reproduction in heartbeats."""
+        beats = [beat for beat in self.heard if isinstance(beat, AttemptsAlive)]
+        said = [progress for beat in beats for progress in beat.progress]
+        return [progress for progress in said if progress.ref.reproduction_id == reproduction_id]
+
+    def running(self, reproduction_id: str) -> bool:
+        """Whether its samples are being answered."""
+        return any(each.stage is Stage.RUNNING and each.samples_total for each in self.mentioned(reproduction_id))
+
+    def evidence(self) -> set[Path]:
+        """Logs in the store."""
+        return set((self.folder / "evidence").rglob("*.eval"))
+
+    def engines(self) -> list[psutil.Process]:
+        """The engines (and their guards) of this farm."""
+        return [
+            each
+            for each in psutil.process_iter(["cmdline"])
+            if str(self.folder) in " ".join(each.info["cmdline"] or [])
+            and "--served-model-name" in each.info["cmdline"]
+        ]
+
+    def order(self, name: str, question: str) -> Order:
+        """Three samples of one question; the worker has the dataset already."""
+        snapshot = write_dataset(self.folder / name, [{"question": question, "answer": "yes"}] * 3)
+        remember_snapshot(self.folder / "cache", "dataset", f"bench/{name}", snapshot)
+        return order(task_ref(snapshot, dataset_id=f"bench/{name}"), name)
+
+
+@contextmanager
+def worker_farm(folder: Path, *engine: str, path: str = "", **environment: str) -> Iterator[Farm]:
+    """A worker until the block ends; `engine` is what the stand-in is told, `path` goes before the others."""
+    processes = Processes(folder, folder / "logs")
+    broker = start_redis(processes, folder / "redis")
+    remember_snapshot(folder / "cache", "model", MODEL.model_id, write_model(folder / "model"))
+    # The app as it is; only the engine's command is another.
+    (folder / "worker_with_stand_in.py").write_text(
+        "import workers.workbench\n"
+        f"workers.workbench.open_workbench.__defaults__ = ({stand_in(*engine)!r},)\n"
+        "from workers.app import app\n"
+    )
+    told = clean_environment(
+        **{
+            "PYTHONPATH": ":".join(filter(None, (path, str(PROJECT), str(folder)))),
+            "REPROFARM_WORKER_BROKER_URL": broker,
+            "REPROFARM_WORKER_EVIDENCE_URL": f"file://{folder}/evidence",
+            "REPROFARM_WORKER_CACHE_FOLDER": str(folder / "cache"),
+            "REPROFARM_WORKER_STATE_FOLDER": str(folder / "state"),
+            "REPROFARM_WORKER_HUB_ENDPOINT": "http://127.0.0.1:9",
+            **environment,
+        }
+    )
+    command = [sys.executable, "-m", "celery", "-A", "worker_with_stand_in", "worker"]
+    processes.start(Process("worker", [*command, "-Q", "pool.cpu", "-c", "1", "-l", "INFO"], told))
+    celery = Celery(broker=broker)
+    celery.conf.update(task_serializer="json")
+    try:
+        yield Farm(folder, broker, celery, processes)
+    finally:
+        celery.close()
+        processes.stop()

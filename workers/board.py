@@ -1,0 +1,104 @@
+"""What the process that runs batches lets Celery's main process know, and the other way round: as files.
+
+The main process speaks for the worker and decides what it consumes, while its child is busy; the child alone knows its
+engine, and whether its device is free. Files are whole or not there.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+
+from specs.messages import ModelRef
+from specs.model import Contract
+
+
+class EngineNote(Contract):
+    """The engine that is up."""
+
+    model: ModelRef
+    started_at: datetime
+    base_url: str
+    guard_pid: int
+    """Of the process that stands over it."""
+
+    mark: str
+    """In the environment of all of its processes: workers/orphans.py."""
+
+
+class Quarantine(Contract):
+    """Nothing is run until the device is free."""
+
+    reason: str
+    since: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    free_bytes: int
+    """Of each device: a `workers.devices.Need`, like the next."""
+
+    free_part: float
+
+
+N = TypeVar("N", EngineNote, Quarantine)
+
+
+class Board:
+    """A folder with a note for each thing that is so."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._heeded = folder / "heeded"
+
+    def clear(self) -> None:
+        """Nothing is so: for a worker that begins."""
+        for file in self._folder.iterdir():
+            file.unlink(missing_ok=True)
+
+    def note_engine(self, engine: EngineNote | None) -> None:
+        """Which engine is up; None is none."""
+        self._write("engine.json", engine)
+
+    def engine(self) -> EngineNote | None:
+        """As it was last noted; its processes may have ended since."""
+        return self._read("engine.json", EngineNote)
+
+    def quarantine(self, found: Quarantine | None) -> None:
+        """Ask the main process to take no more work; None when the device is free."""
+        if found is None:
+            self._heeded.unlink(missing_ok=True)
+        self._write("quarantine.json", found)
+
+    def quarantined(self) -> Quarantine | None:
+        """Whether the worker is to take nothing, and why."""
+        return self._read("quarantine.json", Quarantine)
+
+    def heed(self) -> None:
+        """The main process has stopped to consume."""
+        self._heeded.touch()
+
+    def wait_until_heeded(self, seconds: float) -> bool:
+        """Wait so long at most for the main process to stop consuming; whether it did."""
+        deadline = time.monotonic() + seconds
+        while not self._heeded.exists():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _write(self, name: str, note: Contract | None) -> None:
+        file = self._folder / name
+        if note is None:
+            file.unlink(missing_ok=True)
+            return
+        unfinished = self._folder / f"{name}.unfinished"
+        unfinished.write_text(note.model_dump_json())
+        unfinished.replace(file)
+
+    def _read(self, name: str, kind: type[N]) -> N | None:
+        try:
+            return kind.model_validate_json((self._folder / name).read_bytes())
+        except (OSError, ValidationError):
+            return None

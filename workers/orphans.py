@@ -1,0 +1,47 @@
+"""Processes that outlived their guard, found by a mark in their environment.
+
+A guard that gets SIGKILL takes its direct child with it (the kernel's parent-death signal), and nothing below that.
+What is left inherited its environment, mark included, wherever in the tree of processes it is now.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+MARK = "REPROFARM_GUARDED"
+"""Environment variable of all that runs under a guard; the value begins with the folder that it was started in."""
+
+_PATIENCE_SECONDS = 20.0
+
+
+def marked(start: str) -> list[int]:
+    """The processes of this user whose mark begins with `start`. None elsewhere than on Linux."""
+    wanted = f"{MARK}={start}".encode()
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = file.read_bytes().split(b"\0")
+        except OSError:
+            continue  # It ended, or is another user's.
+        if any(each.startswith(wanted) for each in variables):
+            found.append(int(file.parent.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def end_marked(start: str) -> int:
+    """Kill every process whose mark begins with `start`; how many there were. Returns when they are gone."""
+    ended: set[int] = set()
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    # Repeats, because one may fork between the look and the signal. What was killed has no environment any more.
+    while (found := marked(start)) and time.monotonic() < deadline:
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            ended.add(pid)
+        time.sleep(0.05)
+    return len(ended)
