@@ -72,7 +72,7 @@ EXPLAINED = {
 log = logging.getLogger(__name__)
 
 
-def render(request: Request, template: str, status: int = 200, **shown: object) -> HTMLResponse:
+def render(request: Request, template: str, http_status: int = 200, **shown: object) -> HTMLResponse:
     """A page."""
     text = _environment().get_template(template).render(
         **shown,
@@ -81,7 +81,7 @@ def render(request: Request, template: str, status: int = 200, **shown: object) 
         visitor=visitor_of(request),
         version=version("reprofarm"),
     )
-    return HTMLResponse(text, status, HEADERS)
+    return HTMLResponse(text, http_status, HEADERS)
 
 
 @cache

@@ -21,7 +21,7 @@ const axis = (more = {}) => ({
   border: { display: false },
   ...more,
   grid: { color: colour("line"), tickLength: 0, ...more.grid },
-  ticks: { color: colour("soft"), padding: 8, font: { size: 11.5 }, maxRotation: 0, ...more.ticks },
+  ticks: { color: colour("soft"), padding: 8, font: { size: 11.5 }, maxRotation: 0, includeBounds: false, ...more.ticks },
   title: { color: colour("soft"), font: { size: 11.5, weight: 500 }, ...more.title },
 });
 
@@ -310,8 +310,8 @@ function drawScores(canvas) {
     errorBarWhiskerLineWidth: 1.5,
     errorBarWhiskerSize: 7,
     pointStyle: SHAPES[outcome] ?? "rect",
-    pointRadius: outcome === "verified" ? 5.5 : 7,
-    pointHoverRadius: 8,
+    radius: outcome === "verified" ? 5.5 : 7,
+    hoverRadius: 8,
     order: 1,
   }));
   const label = ({ raw }) => [
