@@ -42,6 +42,24 @@ class Settings(BaseSettings):
     """Where the API listens."""
 
     api_port: int = Field(default=8000, ge=0, le=65_535)
+    api_look_seconds: float = Field(default=0.5, gt=0, le=60)
+    """How often each API process looks whether anything changed: what it answers is so old at most."""
+
+    api_memory_mib: int = Field(default=32, ge=0)
+    """For answers that each API process remembers while nothing changes; 0 works out every answer anew."""
+
+    api_event_clients: int = Field(default=200, ge=0)
+    """So many follow `/v1/events` of one API process at once, at most."""
+
+    api_origins: str = "*"
+    """Origins of pages that may read the API from a browser, by commas; `*` is all, and nothing is none."""
+
+    hub_webhook_secret: SecretStr | None = None
+    """What the Hub's webhook sends as its secret; None takes no webhooks."""
+
+    webhook_private_addresses: bool = False
+    """Whether outgoing webhooks may go to addresses of this machine and of private networks."""
+
     request_seconds: float = Field(default=30.0, gt=0)
     """Patience with one request to the Hub."""
 

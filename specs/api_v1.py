@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from specs.attestation import Attestation
 from specs.measurement import Circumstances, Proportion
 from specs.policy import Scale
-from specs.verdict import Comparison, Outcome
+from specs.verdict import Comparison, Interval, Outcome
 
 ClaimStateName = Literal["submitted", "planned", "blocked", "decided", "rejected", "withdrawn"]
 ReproductionStateName = Literal["queued", "dispatched", "running", "completed", "failed", "cancelled"]
@@ -90,6 +90,11 @@ class ReproductionSummary(View):
 
     score: Proportion | None
     """Mean so far, as the worker last said; null before the first score."""
+
+    score_interval: Interval | None = None
+    """Where `score` would come to lie with more of the same samples, in 95 of 100: Wilson's interval, wider than need
+    be for scores in between. Of whatever answered first, which is easier; the verdict's interval is another one. Null
+    before the first score."""
 
     evidence_sha256: str | None
     evidence_url: str | None

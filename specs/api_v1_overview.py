@@ -18,8 +18,11 @@ class PoolLoad(View):
     """With the broker, or taken by a worker that has not spoken yet."""
 
     running: int
+    oldest_waiting_since: datetime | None
+    """When the one that has waited longest was planned; null where none waits."""
+
     oldest_wait_seconds: float | None
-    """How long the one that has waited longest has; null where none waits."""
+    """How long that was ago when it was counted."""
 
 
 class DayOfVerdicts(View):
@@ -101,12 +104,9 @@ class NeedsAPerson(View):
 class Overview(View):
     """The farm at a glance."""
 
-    at: datetime
-    """When what follows was read."""
-
-    counted_at: datetime
-    """When `pools`, `claims`, `verdicts` and `days` were counted. Counting takes at most a twentieth of the time, so
-    this is moments ago, and some seconds where there are millions."""
+    counted_at: datetime | None
+    """When `pools`, `claims`, `verdicts` and `days` were counted, where something may have changed since; null where
+    they are of now. Counting takes at most a twentieth of the time: with millions of claims it is some seconds old."""
 
     pools: tuple[PoolLoad, ...]
     """Pools that have work, by name."""

@@ -70,8 +70,8 @@ class BenchmarkDetail(View):
     spec: SpecView | None
     """Null where there is no eval.yaml at that revision."""
 
-    samples: dict[str, int]
-    """Number of samples by configuration and split, `config/split`, as the dataset's card says."""
+    samples: dict[str, dict[str, int]]
+    """Number of samples by configuration and split, as the dataset's card says."""
 
     claims: int
     verdicts: dict[Outcome, int]
@@ -82,8 +82,8 @@ class BenchmarkDetail(View):
     points_next: str | None
     """The `cursor` for `/v1/points?dataset=…` of what follows the points here; null where they are all."""
 
-    counted_at: datetime
-    """When claims and verdicts were counted; see `Overview.counted_at`."""
+    counted_at: datetime | None
+    """When claims and verdicts were counted, where something may have changed since; see `Overview.counted_at`."""
 
 
 class ModelDetail(View):
@@ -112,4 +112,4 @@ class ModelDetail(View):
     points_next: str | None
     """The `cursor` for `/v1/points?model=…` of what follows the points here; null where they are all."""
 
-    counted_at: datetime
+    counted_at: datetime | None

@@ -7,11 +7,20 @@ import uvicorn
 from scheduler.api.app import create_app
 from scheduler.settings import read_settings
 
+STOP_SECONDS = 5
+
 
 def main() -> None:
     """Serve until told to stop."""
     settings = read_settings()
-    uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, server_header=False)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        server_header=False,
+        # Those who follow events never end by themselves.
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
 
 
 if __name__ == "__main__":

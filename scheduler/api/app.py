@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,18 +19,22 @@ from scheduler.api import (
     health,
     keys,
     noise,
+    overview,
     problems,
     reproductions,
     trace,
+    score_routes,
     verdicts,
     workers,
 )
+from scheduler.api.browsers import SafeHeaders, let_pages_read
+from scheduler.api.remembering import Remembering
 from scheduler.api.source import Source
 from scheduler.dashboard import router as dashboard
-from scheduler.database.session import Database
 from scheduler.settings import Settings, read_settings
 
 PARTS = (
+    overview,
     claims,
     reproductions,
     trace,
@@ -37,6 +42,7 @@ PARTS = (
     badges,
     events,
     benchmarks,
+    score_routes,
     noise,
     evidence,
     keys,
@@ -48,7 +54,7 @@ PARTS = (
 
 def create_app(settings: Settings) -> FastAPI:
     """The API of the farm that `settings` describe."""
-    source = Source(settings, Database(settings.database_url))
+    source = Source.of(settings)
     app = FastAPI(
         title="reprofarm",
         version=version("reprofarm"),
@@ -64,6 +70,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = metrics.registry(source.database)
     problems.install(app)
+    # Asked in the reverse order of this: the last one first.
+    app.add_middleware(Remembering, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
+    app.add_middleware(SafeHeaders)
+    let_pages_read(app, settings.api_origins)
     for part in PARTS:
         app.include_router(part.router)
     dashboard.install(app)
@@ -77,5 +87,8 @@ def create_app_from_environment() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    source: Source = app.state.source
+    source.follower.start(asyncio.get_running_loop())
     yield
-    app.state.source.database.engine.dispose()
+    await asyncio.to_thread(source.follower.stop)
+    source.database.engine.dispose()

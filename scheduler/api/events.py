@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
-from scheduler.api import pages
+from scheduler.api import pages, stream
 from scheduler.api.ids import IdOrStart, whole_id
-from scheduler.api.source import Reading
+from scheduler.api.live import Wanted
+from scheduler.api.settled import settled
+from scheduler.api.source import Reading, Source, TheSource
 from scheduler.api.views import event_view
-from scheduler.database.tables import Badge, Claim, Event, now
+from scheduler.database.tables import Badge, Claim, Event
 from specs.api_v1 import EventView, Page
 
 router = APIRouter(prefix="/v1", tags=["events"])
@@ -22,35 +24,54 @@ router = APIRouter(prefix="/v1", tags=["events"])
 EventId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 Subject = Literal["claim", "reproduction", "benchmark", "model", "badge", "worker"]
 
-SETTLING = timedelta(seconds=10)
-"""Longer than any of the farm's transactions takes."""
 
-LOOKED_BACK = 1000
-
-
-@router.get("/events")
-def list_events(  # noqa: PLR0913, PLR0917 - the query's parameters
-    session: Reading,
+@router.get("/events", response_model=Page[EventView], responses=stream.DESCRIBED)
+async def list_events(  # noqa: PLR0913, PLR0917 - the query's parameters
+    request: Request,
+    source: TheSource,
     after: EventId = None,
     before: EventId = None,
     order: Literal["oldest", "newest"] = "oldest",
     subject: Subject | None = None,
     subject_id: Annotated[str | None, Query(max_length=200)] = None,
     limit: pages.Limit = 50,
-) -> Page[EventView]:
+    last_event_id: Annotated[int | None, Header(ge=0, le=2**63 - 1)] = None,
+) -> Response | Page[EventView]:
     """Events by id: oldest first, or newest first.
 
     To follow along, ask with `after` set to the id of the last event that you have; none is missed. `next` is the
     `after` (the `before`, newest first) of the following part, and null at the end.
+
+    With `Accept: text/event-stream` the answer is a stream that goes on: messages `event` with an id, which come again
+    from behind `Last-Event-ID` (or `after`); `progress` of runs, which have none; and `reset` where too much was
+    missed. `subject` and `subject_id` choose there too, and a claim's include the progress of its run.
     """
+    wanted = Wanted(subject, subject_id)
+    if stream.is_wanted(request):
+        return stream.follow(source, wanted, after if last_event_id is None else last_event_id)
+    return await run_in_threadpool(_listed, source, wanted, Part(after, before, limit, newest_first=order == "newest"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of the record is asked for."""
+
+    after: int | None
+    before: int | None
+    limit: int
+    newest_first: bool
+
+
+def _listed(source: Source, wanted: Wanted, part: Part) -> Page[EventView]:
     conditions: list[ColumnElement[bool]] = []
-    if subject is not None:
-        conditions.append(Event.subject == subject)
-    if subject_id is not None:
-        conditions.append(Event.subject_id == subject_id)
-    if before is not None:
-        conditions.append(Event.event_id < before)
-    return _page(session, conditions, after, limit, newest_first=order == "newest")
+    if wanted.subject is not None:
+        conditions.append(Event.subject == wanted.subject)
+    if wanted.subject_id is not None:
+        conditions.append(Event.subject_id == wanted.subject_id)
+    if part.before is not None:
+        conditions.append(Event.event_id < part.before)
+    with source.database.reading() as session:
+        return _page(session, conditions, part.after, part.limit, newest_first=part.newest_first)
 
 
 @router.get("/claims/{claim_id}/events")
@@ -74,26 +95,9 @@ def _page(
 ) -> Page[EventView]:
     if after is not None:
         conditions.append(Event.event_id > after)
-    settled = _settled(session)
-    if settled is not None:
-        conditions.append(Event.event_id <= settled)
+    last = settled(session)
+    if last is not None:
+        conditions.append(Event.event_id <= last)
     in_order = Event.event_id.desc() if newest_first else Event.event_id
     rows = session.scalars(select(Event).where(*conditions).order_by(in_order).limit(limit + 1)).all()
     return pages.page(Page[EventView], rows, limit, event_view, lambda row: str(row.event_id))
-
-
-def _settled(session: Session) -> int | None:
-    """The last id before which no event can still appear; None where that is so for all.
-
-    PostgreSQL hands out ids before commit, so a later id may be seen before an earlier one: whoever follows by id
-    would miss it. A gap among the newest ids that is still young may yet be filled; what comes after it waits.
-    """
-    newest = session.execute(select(Event.event_id, Event.at).order_by(Event.event_id.desc()).limit(LOOKED_BACK)).all()
-    young = now() - SETTLING
-    settled: int | None = None
-    for later, earlier in pairwise(newest):
-        if later.at < young:
-            break
-        if later.event_id != earlier.event_id + 1:
-            settled = earlier.event_id
-    return settled

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import StreamingResponse
 from fsspec.core import url_to_fs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -51,6 +51,8 @@ def evidence_file(request: Request, source: Source, session: Session, sha256: st
     size = session.scalar(select(Reproduction.evidence_bytes).where(Reproduction.evidence_sha256 == sha256).limit(1))
     if size is None:
         raise NotFound("no reproduction has this evidence")
+    if sha256 in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers={"etag": f'"{sha256}"'})
     # The name is a hash, so what it names never changes.
     headers = {
         "accept-ranges": "bytes",

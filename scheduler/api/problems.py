@@ -52,6 +52,10 @@ class NullCharacter(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A request with a character that no id or name has, and that PostgreSQL takes in no text."""
 
 
+class Busy(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """As many are served that way as this process takes."""
+
+
 class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """The evidence store does not hold what it should, or does not answer."""
 
@@ -62,6 +66,7 @@ STATUS: dict[type[ReprofarmError], HTTPStatus] = {
     Unforeseeable: HTTPStatus.CONFLICT,
     BadCursor: HTTPStatus.BAD_REQUEST,
     NullCharacter: HTTPStatus.BAD_REQUEST,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     EvidenceAway: HTTPStatus.BAD_GATEWAY,
 }
 """Exceptions of a request that was understood; all others are our fault."""
@@ -77,7 +82,7 @@ def problem(
     return JSONResponse(body.model_dump(mode="json"), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def refuse_null_character(request: Request) -> None:
+async def refuse_null_character(request: Request) -> None:
     """A dependency of every route.
 
     Raises:

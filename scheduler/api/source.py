@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Self
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
+from scheduler.api.counted import Counted
+from scheduler.api.follower import Follower
+from scheduler.api.live import Live
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 
@@ -19,13 +22,24 @@ class Source:
 
     settings: Settings
     database: Database
+    live: Live
+    follower: Follower
+    counted: Counted = field(default_factory=Counted)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The source of the farm that `settings` describe."""
+        database = Database(settings.database_url)
+        live = Live(settings.api_event_clients)
+        return cls(settings, database, live, Follower(database, settings.api_look_seconds, live))
 
     def evidence_url(self, sha256: str) -> str:
         """Where anybody can fetch a run's log."""
         return f"{self.settings.public_url.rstrip('/')}/v1/evidence/{sha256}"
 
 
-def _source(request: Request) -> Source:
+# Not run in a thread, like every dependency that does not wait: to go there and back takes longer than the work.
+async def _source(request: Request) -> Source:
     source: Source = request.app.state.source
     return source
 
@@ -40,3 +54,8 @@ def _reading(source: TheSource) -> Iterator[Session]:
 
 Reading = Annotated[Session, Depends(_reading)]
 """A session for one request; nothing that it changes is kept."""
+
+
+def not_to_be_remembered(request: Request) -> None:
+    """Have this answer worked out anew next time: something in it may be older than the database."""
+    request.state.current = False

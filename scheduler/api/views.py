@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scheduler.api.next_step import next_step
-from scheduler.api.source import Source
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow
 from specs.api_v1 import (
     AttemptView,
@@ -19,7 +18,12 @@ from specs.api_v1 import (
     VerdictSummary,
 )
 from specs.measurement import Measurement
+from specs.score_so_far import interval_so_far
 from specs.verdict import Verdict
+
+if TYPE_CHECKING:
+    # Which holds a follower, which shows what it sees.
+    from scheduler.api.source import Source
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def run_facts(source: Source, run: Run) -> dict[str, Any]:
         "samples_done": attempt.samples_done if attempt else 0,
         "samples_total": attempt.samples_total if attempt else None,
         "score": attempt.score if attempt else None,
+        "score_interval": interval_so_far(attempt.score, attempt.samples_done) if attempt else None,
         "evidence_sha256": row.evidence_sha256,
         "evidence_url": source.evidence_url(row.evidence_sha256) if row.evidence_sha256 else None,
     }

@@ -7,6 +7,7 @@ claim ─ verdict ─ badge ─ publication
 reproduction ─ noise            how honest re-runs differ
 worker                          who runs, as it says of itself
 event, outbox, marker           the record, the messages to send, and what must happen only once at a time
+webhook ─ webhook_delivery      who else is told, and what became of it
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Text,
     TypeDecorator,
     text,
 )
@@ -143,9 +145,10 @@ class Claim(Table):
     __table_args__ = (
         # One living claim a slot; the slot's history is its withdrawn claims.
         Index("claim_slot", "slot", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
-        Index("claim_by_state", "state"),
-        Index("claim_by_model", "model_id"),
-        Index("claim_by_dataset", "dataset_id"),
+        Index("claim_by_state", "state", "since", "claim_id"),
+        Index("claim_by_change", "since", "claim_id"),
+        Index("claim_by_model", "model_id", "created_at", "claim_id"),
+        Index("claim_by_dataset", "dataset_id", "created_at", "claim_id"),
         Index("claim_by_reproduction", "reproduction_id"),
         Index("claim_by_age", "created_at", "claim_id"),
         Index("claim_by_run_key", "run_key"),
@@ -447,6 +450,7 @@ class Publication(Table):
     """What the farm has written, or is to write, on the Hub about a verdict."""
 
     __tablename__ = "publication"
+    __table_args__ = (Index("publication_by_state", "state", "due_at"),)
 
     claim_id: Mapped[str] = mapped_column(ForeignKey("verdict.claim_id"), primary_key=True)
     state: Mapped[str] = mapped_column(String(20), default="pending")
@@ -525,6 +529,63 @@ class Worker(Table):
 
     engine: Mapped[dict[str, Any] | None]
     """A `specs.messages.LoadedEngine`; None where it has none."""
+
+
+class Webhook(Table):
+    """Somebody outside who is told of events."""
+
+    __tablename__ = "webhook"
+
+    webhook_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    url: Mapped[str] = mapped_column(String(2000))
+    secret: Mapped[str] = mapped_column(String(100))
+    """`whsec_…`: what each delivery is signed with. Kept as it is, because signing needs it."""
+
+    filter: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Which events: a `WebhookFilter` of specs/api_v1_webhooks.py."""
+
+    created_by: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    """False once it is removed; its log stays."""
+
+    last_event_id: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Events up to this one were looked at for it."""
+
+
+class WebhookDelivery(Table):
+    """One message to a webhook, and what became of it."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        Index("webhook_delivery_due", "due_at"),
+        Index("webhook_delivery_by_age", "webhook_id", "created_at", "delivery_id"),
+        # An event is told once, even when two control workers meet.
+        Index("webhook_delivery_once", "webhook_id", "event_id", unique=True),
+    )
+
+    delivery_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    """The message's `webhook-id`: the same at each try."""
+
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.webhook_id"))
+    event_id: Mapped[int | None] = mapped_column(BigInteger)
+    """None for a test."""
+
+    kind: Mapped[str] = mapped_column(String(60))
+    body: Mapped[str] = mapped_column(Text)
+    """The exact text that is signed and sent."""
+
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    tries: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime | None] = mapped_column(default=now)
+    """When to try next; None once it was taken or given up."""
+
+    tried_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    status: Mapped[int | None]
+    """HTTP status of the last try; None where there was no answer."""
+
+    detail: Mapped[str] = mapped_column(String(1000), default="")
 
 
 class Marker(Table):

@@ -52,6 +52,9 @@ def running_api(
             "signing_key": folder / "keys" / "signing.pem",
             "retired_keys": folder / "keys" / "retired",
             "public_url": "http://farm.test",
+            # Tests write and read at once; those of the memory say so.
+            "api_memory_mib": 0,
+            "api_look_seconds": 0.05,
             **settings,
         }
     )
@@ -59,7 +62,7 @@ def running_api(
     if migrated:
         database.upgrade()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
         while not server.started and thread.is_alive():

@@ -1,0 +1,89 @@
+"""Those who follow along, and what each of them is still to be told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+QUEUED = 1000
+"""Messages that wait for one listener; who is further behind is let go, and resumes where it was."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of the stream."""
+
+    event: str
+    data: str
+    """JSON."""
+
+    subjects: frozenset[tuple[str, str]]
+    """Kind and id of what it is about."""
+
+    event_id: int | None = None
+    """None where it is not part of the record, and is not told again."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a listener wants to hear of; None is everything."""
+
+    subject: str | None = None
+    subject_id: str | None = None
+
+    def fits(self, message: Message) -> bool:
+        """Whether a message is about it."""
+        return any(
+            self.subject in (None, subject) and self.subject_id in (None, subject_id)
+            for subject, subject_id in message.subjects
+        )
+
+
+@dataclass(eq=False)
+class Listener:
+    """One who follows along; hears what comes after `start`."""
+
+    wanted: Wanted
+    start: int
+    queue: asyncio.Queue[Message] = field(default_factory=lambda: asyncio.Queue(QUEUED))
+    too_slow: bool = False
+
+
+class Live:
+    """All listeners of this process. Belongs to one event loop, and is used in it alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._listeners: set[Listener] = set()
+        self.last_event_id = 0
+
+    @property
+    def full(self) -> bool:
+        """Nobody else can join."""
+        return len(self._listeners) >= self._most
+
+    def join(self, wanted: Wanted) -> Listener:
+        """Hear what comes from now on."""
+        listener = Listener(wanted, self.last_event_id)
+        self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Hear no more."""
+        self._listeners.discard(listener)
+
+    def tell(self, messages: Iterable[Message], last_event_id: int) -> None:
+        """Tell everybody; the record is told up to `last_event_id` then."""
+        self.last_event_id = max(self.last_event_id, last_event_id)
+        for message in messages:
+            for listener in tuple(self._listeners):
+                if listener.wanted.fits(message):
+                    self._hand(listener, message)
+
+    def _hand(self, listener: Listener, message: Message) -> None:
+        try:
+            listener.queue.put_nowait(message)
+        except asyncio.QueueFull:
+            listener.too_slow = True
+            self._listeners.discard(listener)

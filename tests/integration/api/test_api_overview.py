@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from scheduler.api.counted import Counted
+from scheduler.api.follower import Mark
+from scheduler.database.tables import VerdictRow, now
+from scheduler.machine import ClaimState, ReproductionState
+from specs.verdict import Outcome
+from tests.support.api import RunningApi
+
+
+def test_an_empty_farm_has_an_overview_of_zeros(api: RunningApi) -> None:
+    found = api.json("/v1/overview")
+    assert found["pools"] == []
+    assert set(found["claims"].values()) == {0}
+    assert len(found["days"]) == 30
+    assert found["needs_a_person"] == {"blocked": [], "blocked_by_reason": [], "quarantined": [], "unpublished": []}
+
+
+def test_it_says_what_waits_and_runs_in_each_pool(api: RunningApi) -> None:
+    oldest = now() - timedelta(hours=2)
+    api.rows.reproduction(pool="large", created_at=oldest)
+    api.rows.reproduction(pool="large", state=ReproductionState.DISPATCHED)
+    api.rows.reproduction(pool="small", state=ReproductionState.RUNNING)
+    api.rows.reproduction(pool="idle", state=ReproductionState.COMPLETED)
+    api.rows.reproduction(pool="large", created_at=now() - timedelta(hours=1))
+    large, small = api.json("/v1/overview")["pools"]
+    assert (large["pool"], large["queued"], large["dispatched"], large["running"]) == ("large", 2, 1, 0)
+    assert large["oldest_wait_seconds"] >= 7200
+    assert (small["pool"], small["running"], small["oldest_wait_seconds"]) == ("small", 1, None)
+
+
+def test_verdicts_are_counted_by_outcome_and_day(api: RunningApi) -> None:
+    decided = [api.rows.decided(Outcome.VERIFIED) for _ in range(3)] + [api.rows.decided(Outcome.MISMATCH)]
+    for claim_id, days in zip(decided, (0, 3, 40, 0), strict=True):
+        with api.rows.database.transaction() as session:
+            session.get_one(VerdictRow, claim_id).decided_at = now() - timedelta(days=days)
+    found = api.json("/v1/overview")
+    assert (found["verdicts"]["verified"], found["verdicts"]["mismatch"]) == (3, 1)
+    assert (found["verdicts_7_days"]["verified"], found["verdicts_today"]["verified"]) == (2, 1)
+    assert [day["verdicts"]["verified"] for day in found["days"][-4:]] == [1, 0, 0, 1]
+    assert [item["claim_id"] for item in found["verified_today"]] == [decided[0]]
+
+
+def test_it_lists_what_needs_a_person(api: RunningApi) -> None:
+    for number in range(25):
+        api.rows.claim(f"m/{number}", state=ClaimState.BLOCKED, reason="gated" if number % 5 else "no pool big enough")
+    claim_id = api.rows.verified()
+    api.rows.publication(claim_id, tries=2, reason="the Hub refuses")
+    found = api.json("/v1/overview")["needs_a_person"]
+    assert [item["model"] for item in found["blocked"]] == [f"m/{number}" for number in range(24, 4, -1)]
+    groups = [(group["reason"], group["claims"]) for group in found["blocked_by_reason"]]
+    assert groups == [("gated", 20), ("no pool big enough", 5)]
+    assert [(item["claim_id"], item["tries"], item["reason"]) for item in found["unpublished"]] == [
+        (claim_id, 2, "the Hub refuses")
+    ]
+
+
+def test_a_dear_count_is_taken_seldom_and_says_when_it_may_be_old() -> None:
+    time = [0.0]
+    counted = Counted(lambda: time[0])
+
+    def count() -> float:
+        time[0] += 1.0
+        return time[0]
+
+    first = counted.get(("all",), Mark("a", 1, 0), count)
+    assert (first.value, first.current) == (1.0, True)
+    assert counted.get(("all",), Mark("a", 1, 0), count).current
+    later = counted.get(("all",), Mark("b", 2, 0), count)
+    assert (later.value, later.current) == (1.0, False)
+    time[0] += 20.0
+    assert counted.get(("all",), Mark("b", 2, 0), count).value == 22.0
