@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from celery import Celery
 
-from scheduler import collecting, dispatching, outbox, planning, reaping, workforce
+from scheduler import collecting, dispatching, outbox, planning, reaping, requesting, workforce
 from scheduler.badges import signing_off
 from scheduler.broker import queued_ids, send, tell_to_drop
 from scheduler.collecting import Stale
@@ -21,9 +21,12 @@ from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
+from scheduler.requesting import LOOK
+from scheduler.retrying import retry_delay_seconds
 from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
 from scheduler.settings import read_settings
 from scheduler.watch.scan import scan
+from specs.api_v1_actions import VerificationRequest
 from specs.errors import HubAway, MessageError
 from specs.messages import (
     ATTEMPTS_ALIVE,
@@ -37,6 +40,9 @@ from specs.messages import (
 )
 
 log = logging.getLogger(__name__)
+
+LOOKS = 10
+"""At a model that somebody asked for, while the Hub is away: with growing pauses, several hours."""
 
 M = TypeVar("M", AttemptsAlive, Report, WorkerAlive)
 
@@ -138,6 +144,21 @@ def drop_attempt(body: dict[str, Any]) -> None:
     """Tell a worker to stop an attempt that an operator cancelled."""
     ref = AttemptRef(reproduction_id=str(body["reproduction_id"]), attempt=int(body["attempt"]))
     tell_to_drop(app, Stale(ref, str(body["worker"])))
+
+
+@app.task(name=LOOK, bind=True, max_retries=None)
+def look_at_wanted(self: Any, body: dict[str, Any]) -> None:  # a bound Celery task has no common type
+    """Look at a model that somebody asks to have verified, and have it verified."""
+    request = VerificationRequest.model_validate(body["request"])
+    try:
+        requesting.look_and_verify(farm().database, farm().hub, request, str(body["actor"]))
+    except HubAway as error:
+        # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
+        delay = max(error.retry_after_seconds or 0.0, retry_delay_seconds(self.request.retries + 1))
+        if self.request.retries >= LOOKS:
+            log.warning("gave up looking at %s, which was asked for: %s", request.model, error)
+            return
+        raise self.retry(exc=error, countdown=delay) from error
 
 
 @app.task(name=SIGN)

@@ -26,8 +26,12 @@ class Approval:
     over_budget: bool
 
 
-def approve(database: Database, claim_id: str, operator: str, *, over_budget: bool = False) -> Approval:
+def approve(
+    database: Database, claim_id: str, actor: str, *, over_budget: bool = False, why: str | None = None
+) -> Approval:
     """Approve a claim, by its id or the start of it, at what it was last taken to cost.
+
+    `actor` stands in the record: `operator:NAME`, `token:NAME` or `hub:USER`.
 
     A claim that a budget holds back is planned again at once. The approval stays with the claim until it is withdrawn.
 
@@ -43,10 +47,10 @@ def approve(database: Database, claim_id: str, operator: str, *, over_budget: bo
         claim.approved_gpu_seconds = claim.gpu_seconds
         claim.approved_over_budget = over_budget
         what = f"about {claim.gpu_seconds:,.0f} GPU-seconds{', over the budget of a day' if over_budget else ''}"
-        actor = f"operator:{operator}"
+        what += f": {why}" if why is not None else ""
         add_event(session, actor, "claim", claim.claim_id, "approved", what)
         if claim.state == ClaimState.BLOCKED:
-            move_claim(session, claim, ClaimState.SUBMITTED, f"approved by {operator}: {what}", actor)
+            move_claim(session, claim, ClaimState.SUBMITTED, f"approved by {actor}: {what}", actor)
         return Approval(claim.claim_id, claim.gpu_seconds, over_budget)
 
 

@@ -128,7 +128,8 @@ def _stop(session: Session, reproduction: Reproduction, why: str, operator: str)
 
 def _hold(session: Session, claim: Claim, why: str, operator: str) -> list[str]:
     """Have a claim wait for an operator; not looked at again by itself, unlike other blocked ones."""
-    reason = f"cancelled by the farm's operator: {why}; `reprofarm retry {claim.claim_id}` has it planned again"
+    who = operator if operator.startswith(("hub:", "token:")) else "the farm's operator"
+    reason = f"cancelled by {who}: {why}; `reprofarm retry {claim.claim_id}` has it planned again"
     move_claim(session, claim, ClaimState.BLOCKED, reason, operator)
     return [f"claim {claim.claim_id} waits until it is tried again: reprofarm retry {claim.claim_id}"]
 

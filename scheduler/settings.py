@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
+
+
+def _split(value: object) -> object:
+    return [name for part in value.split(",") if (name := part.strip())] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Names with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -62,6 +71,37 @@ class Settings(BaseSettings):
 
     request_seconds: float = Field(default=30.0, gt=0)
     """Patience with one request to the Hub."""
+
+    public_reading: bool = True
+    """Whether anybody may read. If not, all but a few addresses ask for a token or session with the scope `read`."""
+
+    public_metrics: bool = True
+    """Whether anybody who reaches the API may read `/metrics`."""
+
+    hub_oauth_client_id: str | None = None
+    """Of the farm's OAuth application on the Hub; without it, nobody can sign in."""
+
+    hub_oauth_client_secret: SecretStr | None = None
+    """Of the same; None where the Hub gave none (a public application)."""
+
+    operators: Names = ()
+    """Users of the Hub, by name or by the Hub's id, who operate the farm when they are signed in."""
+
+    readers: Names = ()
+    """Users and organisations of the Hub whose people may read, once signed in, where reading is not public; `*` is
+    everybody."""
+
+    session_hours: float = Field(default=12.0, gt=0, le=24 * 30)
+    """How long a sign-in holds; what somebody administers is looked up when they sign in."""
+
+    reads_per_minute: int = Field(default=3000, ge=0)
+    """Of one caller (of one address, where anonymous) and API process. 0 sets no limit."""
+
+    actions_per_hour: int = Field(default=120, ge=0)
+    """Of one caller who does not operate, over all API processes. 0 sets no limit."""
+
+    proxies: int = Field(default=0, ge=0, le=10)
+    """Reverse proxies before the API that add the address they see to `X-Forwarded-For`; 0 believes no such header."""
 
 
 def read_settings() -> Settings:

@@ -74,3 +74,11 @@ class InterventionError(ReprofarmError):
 
 class IllegalTransition(ReprofarmError):  # noqa: N818 - the standard name
     """A state cannot be left that way; a bug of ours, or a message that came too late."""
+
+
+class AccessError(ReprofarmError):
+    """A token cannot be made or revoked as it was asked for; says why."""
+
+
+class SignInError(ReprofarmError):
+    """Somebody's sign-in with the Hub does not prove who they are; says which step failed."""

@@ -45,7 +45,7 @@ def approve(
         trouble = trouble_with_database(database)
         if trouble:
             raise ApprovalError(f"the farm's database {trouble}; run this where the control plane runs")
-        found = approve_claim(database, claim_id, _user(), over_budget=over_budget)
+        found = approve_claim(database, claim_id, f"operator:{_user()}", over_budget=over_budget)
     finally:
         database.engine.dispose()
     limits = "" if found.over_budget else "; the limits of a day still hold for it (--over-budget lifts them)"

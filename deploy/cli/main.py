@@ -43,6 +43,7 @@ COMMANDS = {
     "noise": Place("deploy.cli.noise", "noise", "Show by how much honest re-runs of a benchmark differ."),
     "cancel": Place("deploy.cli.intervene", "cancel", "Cancel a reproduction, or what is to be run for a claim."),
     "retry": Place("deploy.cli.intervene", "retry", "Have a claim that failed, waits or was cancelled tried again."),
+    "tokens": Place("deploy.cli.tokens", "app", "Give out, list and revoke tokens of the farm's API."),
     "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),
     "verify-token": Place("deploy.cli.verify_token", "verify_token", "Check a badge with the public keys alone."),
     "replay": Place("deploy.cli.replay", "replay", "Replay verification on known per-question results: what it costs."),

@@ -16,6 +16,7 @@ from deploy.localhub.errors import HubError
 from deploy.localhub.git import GitError
 from deploy.localhub.hub import CommitResult, LocalHub
 from deploy.localhub.names import check_user, dataset, model
+from deploy.localhub.oauth.members import OrgRole
 from deploy.localhub.tokens import Role
 from deploy.localhub.webhooks import Webhook
 
@@ -128,6 +129,35 @@ def add_token(
         raise typer.BadParameter("--role is read or write")
     with _opened(folder) as hub:
         typer.echo(hub.add_token(user, roles[role], tuple(org or ())))
+
+
+@app.command()
+def add_member(
+    folder: Folder,
+    org: Annotated[str, typer.Argument(help="The organisation.")],
+    user: Annotated[str, typer.Argument(help="Who is in it.")],
+    role: Annotated[str, typer.Option(help="admin, write, contributor or read.")] = "read",
+) -> None:
+    """Take somebody into an organisation, or change their role there, as applications learn it that they sign in to."""
+    roles: dict[str, OrgRole] = {"admin": "admin", "write": "write", "contributor": "contributor", "read": "read"}
+    if role not in roles:
+        raise typer.BadParameter("--role is admin, write, contributor or read")
+    with _opened(folder) as hub:
+        hub.storage.members.put(org, user, roles[role])
+        typer.echo(f"{user} is in {org} as {role}")
+
+
+@app.command()
+def add_oauth_app(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="What people are shown.")],
+    redirect_uri: Annotated[list[str], typer.Argument(help="Where they are sent back to: FARM/auth/callback.")],
+) -> None:
+    """Let people sign in to an application with their account here. Prints its id and secret, the latter this once."""
+    with _opened(folder) as hub:
+        registered = hub.storage.applications.add(name, tuple(redirect_uri))
+        typer.echo(f"REPROFARM_HUB_OAUTH_CLIENT_ID={registered.client_id}")
+        typer.echo(f"REPROFARM_HUB_OAUTH_CLIENT_SECRET={registered.secret}")
 
 
 @app.command()

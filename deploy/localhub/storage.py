@@ -13,6 +13,9 @@ from deploy.localhub.discussions import Discussions
 from deploy.localhub.git import GitRepo
 from deploy.localhub.holdings import Holdings
 from deploy.localhub.names import RepoName
+from deploy.localhub.oauth.applications import Applications
+from deploy.localhub.oauth.members import Members
+from deploy.localhub.oauth.provider import SigningKey
 from deploy.localhub.objects import ObjectStore
 from deploy.localhub.registry import Registry
 from deploy.localhub.tokens import TokenFile
@@ -23,8 +26,8 @@ class Storage:
     """Everything that a Hub in a folder consists of.
 
     Layout: `repos/{models,datasets}/NAMESPACE/NAME.git` (bare git), `objects/` (large files by SHA-256),
-    `hub.sqlite3` (settings and discussions), and for the operator to edit `tokens.json`, `webhooks.json` and
-    `trusted_keys.json`.
+    `hub.sqlite3` (settings and discussions), `oauth_key.pem` (signs who signed in), and for the operator to edit
+    `tokens.json`, `webhooks.json`, `trusted_keys.json`, `oauth_applications.json` and `members.json`.
     """
 
     def __init__(self, folder: Path):
@@ -37,6 +40,9 @@ class Storage:
         self.objects = ObjectStore(self.folder / "objects")
         self.tokens = TokenFile(self.folder / "tokens.json")
         self.trusted_keys = TrustedKeys(self.folder / "trusted_keys.json")
+        self.applications = Applications(self.folder / "oauth_applications.json")
+        self.members = Members(self.folder / "members.json")
+        self.oauth_key = SigningKey(self.folder / "oauth_key.pem")
 
     def git(self, repo: RepoName) -> GitRepo:
         """The git of an existing repo."""

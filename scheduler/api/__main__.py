@@ -20,6 +20,8 @@ def main() -> None:
         server_header=False,
         # Those who follow events never end by themselves.
         timeout_graceful_shutdown=STOP_SECONDS,
+        # Whose address counts is a setting of ours (proxies); the server would believe any header from this machine.
+        proxy_headers=False,
     )
 
 

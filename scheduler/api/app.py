@@ -10,7 +10,10 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from scheduler import metrics
+from scheduler.access.openid import Provider
 from scheduler.api import (
+    access,
+    actions,
     badges,
     benchmarks,
     claims,
@@ -24,11 +27,13 @@ from scheduler.api import (
     reproductions,
     trace,
     score_routes,
+    signing_in,
     verdicts,
     workers,
 )
 from scheduler.api.browsers import SafeHeaders, let_pages_read
 from scheduler.api.remembering import Remembering
+from scheduler.api.gate import Gate
 from scheduler.api.source import Source
 from scheduler.dashboard import router as dashboard
 from scheduler.settings import Settings, read_settings
@@ -77,6 +82,11 @@ def create_app(settings: Settings) -> FastAPI:
     for part in PARTS:
         app.include_router(part.router)
     dashboard.install(app)
+    app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
+    for part in (access, actions, signing_in):
+        app.include_router(part.router)
+    # Added last, so that it stands before all others: what answers early must not answer who may not read.
+    app.add_middleware(Gate, source=source)
     return app
 
 

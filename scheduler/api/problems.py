@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from specs.api_v1 import Problem
-from specs.errors import ReprofarmError
+from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.text import clean
 
 MAX_DETAIL_CHARS = 1000
@@ -68,6 +68,11 @@ STATUS: dict[type[ReprofarmError], HTTPStatus] = {
     NullCharacter: HTTPStatus.BAD_REQUEST,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     EvidenceAway: HTTPStatus.BAD_GATEWAY,
+    InterventionError: HTTPStatus.CONFLICT,
+    ApprovalError: HTTPStatus.CONFLICT,
+    AccessError: HTTPStatus.CONFLICT,
+    SignInError: HTTPStatus.BAD_REQUEST,
+    HubAway: HTTPStatus.BAD_GATEWAY,
 }
 """Exceptions of a request that was understood; all others are our fault."""
 
@@ -124,6 +129,11 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _database(_request: Request, error: Exception) -> JSONResponse:
+    return database_away(error)
+
+
+def database_away(error: Exception) -> JSONResponse:
+    """The answer while the database does not give one."""
     log.error("the database cannot answer: %s", error)
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -62,7 +62,8 @@ def running_api(
     if migrated:
         database.upgrade()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(found), log_level="warning", timeout_graceful_shutdown=1))
+        told = {"log_level": "warning", "timeout_graceful_shutdown": 1, "proxy_headers": False}
+        server = uvicorn.Server(uvicorn.Config(create_app(found), **told))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
         while not server.started and thread.is_alive():

@@ -15,9 +15,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deploy.localhub.api import commits, discussions, reading, refs, repos, resolve, uploads, xet
+from deploy.localhub.api import commits, discussions, oauth, reading, refs, repos, resolve, uploads, xet
 from deploy.localhub.errors import HubError
 from deploy.localhub.hub import LocalHub
+from deploy.localhub.oauth.provider import Grants
 from specs.text import clean
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def create_app(folder: Path | str, endpoint: str = "http://localhost") -> FastAP
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(Exception, _unexpected)
     app.add_api_route("/", _front_page, methods=["GET"], response_class=PlainTextResponse)
-    for part in (repos, refs, uploads, commits, xet, discussions, reading, resolve):
+    app.state.grants = Grants()
+    for part in (oauth, repos, refs, uploads, commits, xet, discussions, reading, resolve):
         app.include_router(part.router)
     return app
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from alembic import context
 
+import scheduler.access.tables  # noqa: F401 - its tables are part of the metadata
 from scheduler.database.tables import Table, UtcDateTime
 
 

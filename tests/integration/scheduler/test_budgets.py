@@ -186,14 +186,14 @@ def test_above_the_threshold_a_claim_waits_for_an_operator(farm: ControlPlane) -
     assert claim.reason.startswith(f"waits for an operator's approval: about {cost:,.0f} GPU-seconds (")
     assert f"reprofarm approve {claim.claim_id}" in claim.reason
     assert claim.recheck_at is None
-    approve(farm.database, claim.claim_id[:8], "ann")
+    approve(farm.database, claim.claim_id[:8], "operator:ann")
     farm.plan()
     (claim,) = other_claims(farm)
     assert claim.state == ClaimState.PLANNED
     with farm.database.reading() as session:
         assert session.scalars(select(Event.actor).where(Event.what == "approved")).all() == ["operator:ann"]
     with pytest.raises(ApprovalError, match="needs no approval: it is planned"):
-        approve(farm.database, claim.claim_id, "ann")
+        approve(farm.database, claim.claim_id, "operator:ann")
 
 
 def test_a_higher_threshold_releases_what_waited(farm: ControlPlane) -> None:
@@ -216,14 +216,14 @@ def test_an_approval_lifts_the_limits_of_a_day_only_where_it_says_so(farm: Contr
     farm.scan()
     farm.plan()
     (claim,) = other_claims(farm)
-    approve(farm.database, claim.claim_id, "ann")
+    approve(farm.database, claim.claim_id, "operator:ann")
     farm.plan()
     (claim,) = other_claims(farm)
     assert claim.reason.startswith("over the day's budget of the farm by itself: ")
     a_day_later(farm)
     farm.plan()
     assert other_claims(farm)[0].reason.startswith("over the day's budget of the farm by itself: ")
-    approve(farm.database, claim.claim_id, "ann", over_budget=True)
+    approve(farm.database, claim.claim_id, "operator:ann", over_budget=True)
     farm.plan()
     assert states(farm) == {"planned": 2}
 
@@ -235,7 +235,7 @@ def test_an_approval_does_not_hold_for_what_costs_much_more(farm: ControlPlane) 
     farm.scan()
     farm.plan()
     (claim,) = other_claims(farm)
-    approve(farm.database, claim.claim_id, "ann")
+    approve(farm.database, claim.claim_id, "operator:ann")
     with farm.database.transaction() as session:
         session.get_one(Model, "a/one").weights_bytes = LARGE
     farm.plan()
@@ -270,7 +270,7 @@ def test_community_claims_on_a_huge_model_ask_the_hub_for_nothing_of_it(farm: Co
     assert count(farm, Reproduction) == 0
     # The spec is read once, for all of them.
     assert len(farm.served.requests) <= 1
-    approve(farm.database, farm.claims()[0].claim_id, "ann")
+    approve(farm.database, farm.claims()[0].claim_id, "operator:ann")
     while farm.plan():
         pass
     # One run was approved, and answers all of them.

@@ -1,0 +1,134 @@
+"""`reprofarm tokens`: who may use the API, on the control plane's machine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+from pydantic import ValidationError
+from rich.table import Table
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from deploy.cli.terminal import ago, console, print_json, shown
+from deploy.farm.environments import Plan, settings_in
+from scheduler.access import sessions, tokens
+from scheduler.access.tables import ApiToken
+from scheduler.api.access import token_view
+from scheduler.database.session import Database
+from scheduler.database.tables import now
+from specs.api_v1 import Page
+from specs.api_v1_access import DEFAULT_DAYS, NewToken, Scope, TokenMade, TokenView
+from specs.errors import AccessError, PolicyError
+
+app = typer.Typer(
+    name="tokens",
+    help="Tokens of the API: given out, listed, revoked. Needs the farm's database.",
+    no_args_is_help=True,
+)
+
+Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MAX_LINE_CHARS = 1000
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="For the record: what the token does stands there as token:NAME.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, request or operate; each includes those before it. [default: read]")
+    ] = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option(help="Only for models and benchmarks there; may be repeated.")
+    ] = None,
+    days: Annotated[int, typer.Option(help="Until it expires.")] = DEFAULT_DAYS,
+    json: Json = False,
+    var: Var = Path("var"),
+) -> None:
+    """Make a token and print it. The farm keeps a hash, so that it cannot be shown again."""
+    try:
+        wanted = NewToken.model_validate(
+            {
+                "name": name,
+                "scopes": tuple(scope or ("read",)),
+                "namespaces": tuple(namespace or ()) or None,
+                "days": days,
+            }
+        )
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise AccessError(f"{wrong} (scopes are {', '.join(get_args(Scope))})") from None
+    with _database(var) as database:
+        made = tokens.make(database, wanted, _operator())
+    if json:
+        print_json(TokenMade(**token_view(made.row).model_dump(), token=made.secret))
+        return
+    # The token alone on standard output, for `TOKEN=$(reprofarm tokens new …)`.
+    typer.echo(made.secret)
+    said = f"token {name}, for {', '.join(made.row.scopes)}, until {made.row.expires_at:%Y-%m-%d}; not shown again"
+    console(stderr=True).print(shown(said, MAX_LINE_CHARS), soft_wrap=True)
+
+
+@app.command(name="list")
+def list_(json: Json = False, var: Var = Path("var")) -> None:
+    """List all tokens, newest first, those that count no more included."""
+    with _database(var) as database:
+        rows = tokens.listed(database)
+    if json:
+        print_json(Page[TokenView](items=tuple(token_view(row) for row in rows), next=None))
+        return
+    table = Table("name", "scopes", "namespaces", "state", "last used", "made by", box=None)
+    for row in rows:
+        where = "all" if row.namespaces is None else ", ".join(row.namespaces)
+        used = f"{ago(row.used_at)} ago" if row.used_at is not None else "never"
+        cells = (row.name, ", ".join(row.scopes), where, _state(row), used, row.created_by)
+        table.add_row(*(shown(cell) for cell in cells))
+    console().print(table)
+
+
+@app.command()
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Or the id of the token.")], var: Var = Path("var")
+) -> None:
+    """Have a token count no more, from the next request on."""
+    with _database(var) as database:
+        row = tokens.revoke(database, name, _operator())
+    console().print(shown(f"token {row.name} is revoked", MAX_LINE_CHARS), soft_wrap=True)
+
+
+@app.command()
+def sign_out(user: Annotated[str, typer.Argument(help="The name on the Hub.")], var: Var = Path("var")) -> None:
+    """End all sessions of somebody who signed in with the Hub."""
+    with _database(var) as database:
+        ended = sessions.close_all_of(database, user, _operator())
+    console().print(shown(f"{ended} sessions of {user} are ended", MAX_LINE_CHARS), soft_wrap=True)
+
+
+def _state(row: ApiToken) -> str:
+    if row.revoked_at is not None:
+        return f"revoked by {row.revoked_by}"
+    return f"expired {row.expires_at:%Y-%m-%d}" if row.expires_at <= now() else f"until {row.expires_at:%Y-%m-%d}"
+
+
+def _operator() -> str:
+    return f"operator:{getpass.getuser()}"
+
+
+@contextmanager
+def _database(var: Path) -> Iterator[Database]:
+    control = Plan(folder=var, api_port=0, operator=dict(os.environ)).environment_of_control("")
+    url = make_url(settings_in(control).database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise PolicyError(f"there is no farm's database at {url.database}; say with --var where the farm is")
+    database = Database(url.render_as_string(hide_password=False))
+    try:
+        yield database
+    except SQLAlchemyError as error:
+        raise PolicyError(f"the farm's database cannot be used: {error}") from error
+    finally:
+        database.engine.dispose()

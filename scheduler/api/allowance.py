@@ -1,0 +1,134 @@
+"""How much one caller may ask for.
+
+Reads are counted in this process's memory: a count that all processes share would cost every poll a trip to Redis, more
+than its answer takes. What acts is counted in Redis, for all processes together, and in memory while Redis is away.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
+
+from scheduler.settings import Settings
+
+Kind = Literal["reads", "actions", "sign_ins", "failures"]
+
+SIGN_INS_PER_MINUTE = 30
+"""Of one address: each one begun is a row until it runs out."""
+
+FAILURES_PER_MINUTE = 60
+"""Of one address: tokens that the farm does not know, each of which costs a look into the database."""
+
+REDIS_SECONDS = 1.0
+"""Patience with Redis; then memory counts."""
+
+REDIS_AGAIN_SECONDS = 30.0
+"""Until Redis is tried again."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What is left of an allowance."""
+
+    granted: bool
+    limit: int
+    remaining: int
+    reset_seconds: int
+    """Until there is some again."""
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """For the answer (draft-ietf-httpapi-ratelimit-headers-07)."""
+        return [
+            (b"ratelimit-limit", b"%d" % self.limit),
+            (b"ratelimit-remaining", b"%d" % self.remaining),
+            (b"ratelimit-reset", b"%d" % self.reset_seconds),
+        ]
+
+
+class Allowances:
+    """What callers have used, by kind and caller."""
+
+    def __init__(self, settings: Settings) -> None:
+        reads = settings.reads_per_minute
+        self._items: dict[Kind, RateLimitItem | None] = {
+            "reads": RateLimitItemPerMinute(reads) if reads else None,
+            "actions": RateLimitItemPerHour(settings.actions_per_hour) if settings.actions_per_hour else None,
+            "sign_ins": RateLimitItemPerMinute(SIGN_INS_PER_MINUTE),
+            "failures": RateLimitItemPerMinute(FAILURES_PER_MINUTE),
+        }
+        memory = MemoryStorage()
+        self._in_memory = FixedWindowRateLimiter(memory)
+        self._shared_in_memory = MovingWindowRateLimiter(memory)
+        self._shared = _in_redis(settings.broker_url.get_secret_value())
+        self._redis_from = 0.0
+
+    def take(self, kind: Kind, who: str) -> Allowed | None:
+        """Use one; None where nothing is limited. Waits for nothing."""
+        return _take(self._in_memory, self._items[kind], kind, who)
+
+    def is_used_up(self, kind: Kind, who: str) -> bool:
+        """Whether there is none left, without using one."""
+        item = self._items[kind]
+        return item is not None and not self._in_memory.test(item, kind, who)
+
+    def take_shared(self, kind: Kind, who: str) -> Allowed | None:
+        """Use one that all API processes count together. Waits for Redis."""
+        if self._shared is not None and time.monotonic() >= self._redis_from:
+            try:
+                return _take(self._shared, self._items[kind], kind, who)
+            except StorageError as error:
+                self._redis_from = time.monotonic() + REDIS_AGAIN_SECONDS
+                log.warning("Redis does not count requests, memory does for now: %s", type(error).__name__)
+        return _take(self._shared_in_memory, self._items[kind], kind, who)
+
+
+def _take(limiter: RateLimiter, item: RateLimitItem | None, kind: Kind, who: str) -> Allowed | None:
+    if item is None:
+        return None
+    granted = limiter.hit(item, kind, who)
+    reset_at, remaining = limiter.get_window_stats(item, kind, who)
+    return Allowed(granted, item.amount, max(0, remaining), max(1, int(reset_at - time.time()) + 1))
+
+
+def _in_redis(url: str) -> RateLimiter | None:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        return None
+    scheme = "redis+unix" if url.startswith("unix://") else url.partition("://")[0]
+    options: dict[str, float | str | bool] = {
+        "wrap_exceptions": True,
+        "socket_timeout": REDIS_SECONDS,
+        "socket_connect_timeout": REDIS_SECONDS,
+        "key_prefix": "reprofarm-limits",
+    }
+    storage = storage_from_string(f"{scheme}://{url.partition('://')[2]}", **options)
+    return MovingWindowRateLimiter(storage) if isinstance(storage, Storage) else None
+
+
+def address_of(client: str, forwarded_for: list[str], proxies: int) -> str:
+    """The address that a request counts for.
+
+    Each proxy adds, on the right, the address that it saw. With `proxies` of them before the API, the one that the
+    outermost saw is that many from the right; what stands further left came with the request and may be made up.
+    An address of IPv6 counts as its network of 64 bits, of which one person has all.
+    """
+    seen = [part.strip() for line in forwarded_for for part in line.split(",")]
+    found = seen[-proxies] if proxies and len(seen) >= proxies else client
+    try:
+        address = ipaddress.ip_address(found)
+    except ValueError:
+        return client
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((int(address), 128)).supernet(new_prefix=64))
+    return str(address)
