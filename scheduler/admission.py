@@ -20,8 +20,11 @@ from specs.scale import as_proportion
 from specs.text import clean
 from specs.tolerance import measured_tolerance
 
+REQUESTED_PRIORITY = 10
 AUTHOR_PRIORITY = 20
 COMMUNITY_PRIORITY = 30
+PERIODIC_PRIORITY = 40
+"""Lower goes first: what somebody asked for, what authors submitted, what others did, what the farm repeats itself."""
 
 GIB = 2**30
 WEIGHTS_OVERHEAD = 1.2
@@ -79,6 +82,15 @@ class ClaimFacts:
     task_id: str | None
     value: float
     community: bool
+    asked_priority: int | None = None
+    """Of a re-verification; None is by who submitted the claim."""
+
+    @property
+    def priority(self) -> int:
+        """Lower goes first."""
+        if self.asked_priority is not None:
+            return self.asked_priority
+        return COMMUNITY_PRIORITY if self.community else AUTHOR_PRIORITY
 
 
 @dataclass(frozen=True)
@@ -181,7 +193,7 @@ def admit(
         settings=settings,
         rules=judged,
         pool=pool,
-        priority=COMMUNITY_PRIORITY if claim.community else AUTHOR_PRIORITY,
+        priority=claim.priority,
     )
 
 

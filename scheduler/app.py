@@ -21,10 +21,14 @@ from scheduler.farm import Farm
 from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
+from scheduler.publish.listening import listen
+from scheduler.publish.wanted import want_mismatches
+from scheduler.repeating import repeat_stale
 from scheduler.requesting import LOOK
 from scheduler.retrying import retry_delay_seconds
-from scheduler.schedule import DISPATCH, PLAN, PUBLISH, REAP, SCAN, TIDY
+from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TIDY
 from scheduler.settings import read_settings
+from scheduler.staleness import mark_stale
 from scheduler.watch.scan import scan
 from specs.api_v1_actions import VerificationRequest
 from specs.errors import HubAway, MessageError
@@ -113,6 +117,23 @@ def tidy_outbox() -> None:
     workforce.tidy(farm().database)
 
 
+@app.task(name=REVERIFY)
+def reverify_stale() -> None:
+    """Find what is stale, and have it verified again where policy wants that."""
+    with held(farm().database, REVERIFY, timedelta(minutes=10)) as mine:
+        if mine:
+            mark_stale(farm().database, farm().policy.reverify)
+            repeat_stale(farm().database, farm().policy.reverify)
+
+
+@app.task(name=COMMENTS)
+def read_comments() -> None:
+    """Take requests for re-verification from comments on the Hub."""
+    with held(farm().database, COMMENTS, timedelta(minutes=10)) as mine:
+        if mine:
+            listen(farm())
+
+
 @app.task(name=ATTEMPTS_ALIVE)
 def take_heartbeat(body: dict[str, Any]) -> None:
     """Renew leases, and tell a worker what to stop."""
@@ -173,6 +194,7 @@ def publish_verdicts() -> None:
     with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
         if mine:
             signing_off.sign_missing(farm())
+            want_mismatches(farm().database, farm().policy.publish)
             publish_due(farm())
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from scheduler import outbox
-from scheduler.admission import RunSettings
+from scheduler.admission import Rules, RunSettings
+from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.record import SCHEDULER, add_event, give_verdict
 from scheduler.stopping import judged_by
 from specs.decision import decide
+from specs.likely_reasons import Claimed, likely_reasons
 from specs.linked_log import LinkedLogReading, held_against
 from specs.measurement import Measurement
 from specs.messages import CONTROL_QUEUE
 from specs.stopping import Stopping
-from specs.verdict import LinkedLogUse, Outcome
+from specs.verdict import LinkedLogUse, Outcome, Verdict
 
 SIGN = "scheduler.sign"
 """Celery task of the control queue; body: {"claim_id"}."""
@@ -30,10 +32,24 @@ def judge_claim(session: Session, claim: Claim, reproduction: Reproduction) -> N
         # Said, and no more: the verdict rests on our own answers.
         why = f"the linked log {linked_log.url} {linked_log.reason}"
         add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
-    verdict = decide(judged, stopping, measurement, mode, linked_log)
+    verdict = _explained(claim, reproduction, measurement, decide(judged, stopping, measurement, mode, linked_log))
     give_verdict(session, claim, verdict)
+    if verdict.outcome is Outcome.MISMATCH:
+        revoke_earlier(session, claim)
     if verdict.outcome is Outcome.VERIFIED:
         outbox.put(session, queue=CONTROL_QUEUE, task=SIGN, body={"claim_id": claim.claim_id})
+
+
+def _explained(claim: Claim, reproduction: Reproduction, measurement: Measurement, verdict: Verdict) -> Verdict:
+    """A mismatch with what in its run may explain it."""
+    if verdict.outcome is not Outcome.MISMATCH or verdict.comparison is None:
+        return verdict
+    claimed = Claimed(
+        scale=Rules.model_validate(claim.rules, strict=False).scale,
+        pinned=claim.dataset_revision is not None,
+        dataset_revision=reproduction.dataset_revision,
+    )
+    return verdict.model_copy(update={"likely_reasons": likely_reasons(verdict.comparison, measurement, claimed)})
 
 
 def linked_log_use(claim: Claim, stopping: Stopping, measurement: Measurement) -> LinkedLogUse | None:

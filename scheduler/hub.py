@@ -172,15 +172,15 @@ class Hub:
             info = self.api.model_info(model_id, expand=["sha", "gated"])
             return ModelHead(str(info.sha), bool(info.gated))
 
-    def tree(self, model_id: str, commit: str) -> list[TreeFile]:
-        """All files of a model repo at a commit, as far as `MAX_TREE_FILES`."""
-        with told_apart(f"{model_id} at {commit}"):
+    def tree(self, repo_id: str, commit: str, repo_type: RepoType = "model") -> list[TreeFile]:
+        """All files of a repo at a commit, as far as `MAX_TREE_FILES`."""
+        with told_apart(f"{repo_id} at {commit}"):
             files: list[TreeFile] = []
-            for item in self.api.list_repo_tree(model_id, recursive=True, revision=commit):
+            for item in self.api.list_repo_tree(repo_id, recursive=True, revision=commit, repo_type=repo_type):
                 if isinstance(item, RepoFile):
                     files.append(TreeFile(item.path, item.blob_id, item.size))
                 if len(files) >= MAX_TREE_FILES:
-                    raise SubmissionError(f"{model_id} holds more than {MAX_TREE_FILES} files")
+                    raise SubmissionError(f"{repo_id} holds more than {MAX_TREE_FILES} files")
             return files
 
     def pull_requests(self, model_id: str) -> list[PullRequestHead]:

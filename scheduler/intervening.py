@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from scheduler import outbox
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Reproduction, new_id
+from scheduler.database.tables import Claim, Reproduction
 from scheduler.ending import close
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
-from scheduler.record import add_event, move_claim, move_reproduction
+from scheduler.record import move_claim, move_reproduction
+from scheduler.resubmitting import submit_again
 from specs.errors import InterventionError
 from specs.messages import CONTROL_QUEUE, AttemptOutcome
 from specs.verdict import Outcome
@@ -22,12 +23,6 @@ DROP = "scheduler.drop"
 """Celery task of the control queue; body: {"reproduction_id", "attempt", "worker"}."""
 
 SHORTEST_ID_CHARS = 6
-
-SAME_ENTRY = (
-    *("slot", "model_id", "ref", "pull_request", "path", "entry", "commit", "submitter"),
-    *("dataset_id", "dataset_revision", "task_id", "value", "notes", "source_url", "warnings"),
-)
-"""What a claim says and where it stands; the rest is what became of it."""
 
 
 def cancel(database: Database, target: str, why: str, operator: str) -> list[str]:
@@ -147,15 +142,7 @@ def _retry_claim(session: Session, claim: Claim, why: str, operator: str) -> lis
     if claim.state == ClaimState.BLOCKED:
         move_claim(session, claim, ClaimState.SUBMITTED, said, operator)
         return [f"claim {claim.claim_id} is planned again"]
-    anew = Claim(
-        claim_id=new_id(),
-        state=ClaimState.SUBMITTED,
-        reason=f"{said}, after claim {claim.claim_id} failed",
-        **{name: getattr(claim, name) for name in SAME_ENTRY},
-    )
-    move_claim(session, claim, ClaimState.WITHDRAWN, f"{said}, as claim {anew.claim_id}", operator)
-    # The old claim leaves its slot before the new one takes it.
-    session.flush()
-    session.add(anew)
-    add_event(session, operator, "claim", anew.claim_id, anew.state, anew.reason)
+    anew = submit_again(session, claim, said, f"after claim {claim.claim_id} failed", operator)
+    # What it was asked for with, it is tried again with.
+    anew.asked_priority, anew.fresh_after = claim.asked_priority, claim.fresh_after
     return [f"claim {claim.claim_id} keeps its verdict and is withdrawn; the same entry is now claim {anew.claim_id}"]

@@ -5,16 +5,29 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler import budgets, noise
-from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Rules, Run, admit, foresee
+from scheduler.admission import (
+    AUTHOR_PRIORITY,
+    COMMUNITY_PRIORITY,
+    BenchmarkFacts,
+    Blocked,
+    ClaimFacts,
+    ModelFacts,
+    Refused,
+    Rules,
+    Run,
+    admit,
+    foresee,
+)
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
 from scheduler.foreseeing import KnownSamples, earlier_costs, known_samples
+from scheduler.freshness import find_shared, stop_taking_claims
 from scheduler.hub import Hub, Missing
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
@@ -41,7 +54,7 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
             select(Claim.claim_id)
             .where(Claim.state == ClaimState.SUBMITTED)
             # Logs take long to read: nobody waits behind them but those who link to one.
-            .order_by(_may_link_to_a_log(), Claim.pull_request.is_not(None), Claim.created_at)
+            .order_by(_may_link_to_a_log(), _priority(), Claim.created_at)
             .limit(PLANNED_AT_ONCE)
         ).all()
     logs = LinkedLogs(hub)
@@ -52,6 +65,11 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
 
 def _may_link_to_a_log() -> ColumnElement[bool]:
     return and_(Claim.source_url.is_not(None), Claim.source_url.contains(SUFFIX))
+
+
+def _priority() -> ColumnElement[int]:
+    by_submitter = case((Claim.pull_request.is_not(None), COMMUNITY_PRIORITY), else_=AUTHOR_PRIORITY)
+    return func.coalesce(Claim.asked_priority, by_submitter)
 
 
 def unblock(database: Database, policy: Policy) -> None:
@@ -156,7 +174,14 @@ def _linked_log(
 def _claim_facts(claim: Claim) -> ClaimFacts:
     if claim.dataset_id is None or claim.value is None:
         raise ValueError(f"claim {claim.claim_id} is {claim.state} without a dataset or a value")
-    return ClaimFacts(claim.model_id, claim.dataset_id, claim.task_id, claim.value, claim.pull_request is not None)
+    return ClaimFacts(
+        claim.model_id,
+        claim.dataset_id,
+        claim.task_id,
+        claim.value,
+        claim.pull_request is not None,
+        claim.asked_priority,
+    )
 
 
 def _benchmark_facts(database: Database, hub: Hub, claim: Claim) -> BenchmarkFacts:
@@ -230,17 +255,17 @@ def _is_held(
     if not isinstance(answer, Run) or cost is None or policy.budget == BudgetRules():
         return False
     with database.reading() as session:
-        needs_run = _find_shared(session, answer, lock=False) is None
+        needs_run = find_shared(session, answer.key, claim.fresh_after, lock=False) is None
         return needs_run and budgets.held_back(session, policy.budget, claim, cost, now()) is not None
 
 
 def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate) -> budgets.Held | None:
     """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
-    if _find_shared(session, run, lock=True) is not None:
+    if find_shared(session, run.key, claim.fresh_after, lock=True) is not None:
         return None
     budgets.take_turn(session, policy.budget)
     # The turn may have come after another's transaction, which planned that very run.
-    if _find_shared(session, run, lock=True) is not None:
+    if find_shared(session, run.key, claim.fresh_after, lock=True) is not None:
         return None
     return budgets.held_back(session, policy.budget, claim, cost, now())
 
@@ -275,23 +300,12 @@ def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
 
 def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
     """The reproduction that answers for this claim too, if any: it takes further claims, or ran every sample."""
-    found = _find_shared(session, run, lock=True)
+    found = find_shared(session, run.key, claim.fresh_after, lock=True)
     if found is not None and run.priority < found.priority:
         found.priority = run.priority
         why = f"claim {claim.claim_id} needs it sooner"
         add_event(session, SCHEDULER, "reproduction", found.reproduction_id, "priority", why)
     return found
-
-
-def _find_shared(session: Session, run: Run, *, lock: bool) -> Reproduction | None:
-    query = (
-        select(Reproduction)
-        .where(Reproduction.key == run.key, or_(Reproduction.joinable, Reproduction.complete))
-        .order_by(Reproduction.complete.desc(), Reproduction.since.desc())
-        .limit(1)
-    )
-    # Else it could be sent out between this look and the commit, to answer claims of which this is none.
-    return session.scalar(query.with_for_update() if lock else query)
 
 
 def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: Run) -> Reproduction:
@@ -317,7 +331,10 @@ def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: 
         submitter=claim.submitter,
         community=claim.pull_request is not None,
         gpu_seconds=claim.gpu_seconds,
+        asked_anew=claim.fresh_after is not None,
     )
+    if claim.fresh_after is not None:
+        stop_taking_claims(session, run.key, claim.fresh_after)
     session.add(reproduction)
     session.flush()
     _wake_alike(session, run)

@@ -14,14 +14,17 @@ from scheduler.settings import read_settings
 from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy, read_policy
 
-SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY = (
-    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy")
+SCAN, PLAN, DISPATCH, REAP, PUBLISH, TIDY, REVERIFY, COMMENTS = (
+    f"scheduler.{name}" for name in ("scan", "plan", "dispatch", "reap", "publish", "tidy", "reverify", "comments")
 )
 
 DISPATCH_SECONDS = 2.0
 """Between two looks for work: a fraction of what any run takes, and cheap."""
 
 TIDY_SECONDS = 3600.0
+
+REVERIFY_SECONDS = 60.0
+"""Between two looks for what is stale, and for comments that ask: as often as the Hub is scanned by default."""
 
 app = Celery("schedule")
 
@@ -36,6 +39,8 @@ def periods(policy: Policy) -> dict[str, float]:
         # A lease is found lost soon after it ran out.
         REAP: policy.run.heartbeat_seconds,
         TIDY: TIDY_SECONDS,
+        REVERIFY: REVERIFY_SECONDS,
+        COMMENTS: REVERIFY_SECONDS,
     }
 
 

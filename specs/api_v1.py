@@ -177,6 +177,8 @@ class VerdictSummary(View):
     """Null where nothing was measured."""
 
     decided_at: datetime
+    likely_reasons: tuple[str, ...] = ()
+    """For a mismatch, what in the run may explain it, the likeliest first; empty where nothing stands out."""
 
 
 class VerdictView(VerdictSummary):
@@ -264,6 +266,17 @@ class ClaimView(View):
     verdict: VerdictSummary | None
     badge: BadgeSummary | None
     publication: PublicationView | None
+    stale: bool = False
+    """Whether its verdict no longer describes what the Hub holds, or is older than policy has it."""
+
+    stale_reason: str | None = None
+    """In what; null where it is not stale."""
+
+    supersedes: str | None = None
+    """Id of the claim that was the same entry before it was tried or verified again."""
+
+    superseded_by: str | None = None
+    """Id of the claim that is the same entry since."""
 
 
 class Revocation(View):
@@ -287,6 +300,12 @@ class BadgeView(BadgeSummary):
     """What the token says, decoded; the proof is the token."""
 
     revocation: Revocation | None
+    stale: bool = False
+    """Whether it no longer describes what the Hub holds. It stays true in what it says of the commits that it names."""
+
+    stale_reason: str | None = None
+    superseded_by: str | None = None
+    """Id of the claim that is the same entry since it was verified again; null where it was not."""
 
 
 class EventView(View):

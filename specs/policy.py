@@ -15,6 +15,7 @@ from specs.budget import BudgetRules
 from specs.errors import PolicyError, YamlError
 from specs.generation import GenerationSettings
 from specs.model import Contract
+from specs.reverify import ReverifyRules
 
 Scale = Literal["fraction", "percent"]
 """How a benchmark's claims write their scores: 0.412 or 41.2."""
@@ -195,6 +196,9 @@ class PublishRules(Contract):
     proof: tuple[Proof, ...] = ("verify_token",)
     """Where a pull request puts the proof: the `verifyToken` field, the entry's `source`, or both."""
 
+    verdicts: tuple[Literal["verified", "mismatch"], ...] = ("verified",)
+    """Which verdicts are written. That a published badge is revoked by a mismatch is always written."""
+
 
 class Policy(Contract):
     """All of the operator's rules."""
@@ -209,6 +213,7 @@ class Policy(Contract):
     run: RunRules = RunRules()
     budget: BudgetRules = BudgetRules()
     publish: PublishRules = PublishRules()
+    reverify: ReverifyRules = ReverifyRules()
 
     @model_validator(mode="after")
     def _pools_have_names_of_their_own(self) -> Policy:

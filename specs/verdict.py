@@ -105,3 +105,6 @@ class Verdict(Contract):
 
     comparison: Comparison | None
     """None where nothing was measured."""
+
+    likely_reasons: tuple[str, ...] = ()
+    """Of a mismatch, the likeliest first: specs/likely_reasons.py. Plain words, without names from outside."""

@@ -72,6 +72,9 @@ def _print(out: Console, claim: ClaimView, events: list[EventView], badge: Badge
     if claim.verdict and claim.verdict.comparison:
         out.print("\nComparison", style="bold")
         out.print(pairs(_compared(claim.verdict.comparison)))
+    if claim.verdict and claim.verdict.likely_reasons:
+        out.print("\nLikely reasons", style="bold")
+        out.print(pairs([(f"{n}.", shown(why, 1000)) for n, why in enumerate(claim.verdict.likely_reasons, start=1)]))
     if badge:
         _print_badge(out, badge)
     if events:
@@ -96,6 +99,11 @@ def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
         yield "warning", shown(warning, 1000, style="yellow")
     yield "state", Text.assemble(claim.state, f" for {ago(claim.since)}")
     yield "because", shown(claim.verdict.reason if claim.verdict else claim.reason, 8000)
+    if claim.stale_reason:
+        yield "stale", shown(claim.stale_reason, 1000, style="yellow")
+    for name, other in (("supersedes", claim.supersedes), ("superseded by", claim.superseded_by)):
+        if other:
+            yield name, f"claim {other}, the same entry"
     if claim.publication:
         published = f"{claim.publication.state} {claim.publication.url or ''} {claim.publication.reason}"
         yield "on the Hub", shown(published, 1600)
@@ -159,6 +167,8 @@ def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
 def _print_badge(out: Console, badge: BadgeView) -> None:
     out.print("\nBadge", style="bold")
     rows: list[tuple[str, Text | str]] = [("id", badge.id), ("signed", f"{badge.signed_at:%Y-%m-%d %H:%M} UTC")]
+    if badge.stale_reason:
+        rows.append(("stale", shown(badge.stale_reason, 1000, style="yellow")))
     if badge.revocation:
         rows.append(("revoked", shown(badge.revocation.reason, 1000, style="red")))
     out.print(pairs(rows))

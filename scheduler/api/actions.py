@@ -128,8 +128,9 @@ def revoke_badge(
         if badge is None:
             raise NotFound("there is no such badge")
         claim = session.get_one(Claim, badge.claim_id)
-    lines = revoking.revoke(source.database, badge_id, asked.why, caller.actor)
-    return _done(source.database, lines, [claim])
+    with source.database.transaction() as session:
+        revoking.revoke(session, session.get_one(Badge, badge.claim_id), asked.why, caller.actor)
+    return _done(source.database, [f"badge {badge_id} counts no more"], [claim])
 
 
 def _claim(session: Session, start: str) -> Claim:

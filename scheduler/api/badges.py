@@ -7,12 +7,13 @@ from typing import Annotated
 import jwt
 from fastapi import APIRouter, Path
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session, defer
 
 from scheduler.api import pages
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
 from scheduler.api.source import Reading
-from scheduler.database.tables import Badge, Claim
+from scheduler.database.tables import Badge, Claim, VerdictRow
 from specs.api_v1 import BadgeView, Page, Revocation
 from specs.attestation import Attestation
 
@@ -25,7 +26,7 @@ def show_badge(session: Reading, badge_id: Annotated[str, Path(max_length=32)]) 
     badge = session.scalar(select(Badge).where(Badge.badge_id == badge_id))
     if badge is None:
         raise NotFound("there is no such badge")
-    return _view(badge)
+    return _view(session, badge)
 
 
 @router.get("/claims/{claim_id}/badge")
@@ -35,7 +36,7 @@ def badge_of_claim(session: Reading, claim_id: IdOrStart) -> BadgeView:
     badge = session.get(Badge, found)
     if badge is None:
         raise NotFound(f"claim {found} has no badge: only a verified claim gets one, soon after its verdict")
-    return _view(badge)
+    return _view(session, badge)
 
 
 @router.get("/revocations")
@@ -57,7 +58,9 @@ def list_revocations(session: Reading, cursor: pages.Cursor = None, limit: pages
     )
 
 
-def _view(badge: Badge) -> BadgeView:
+def _view(session: Session, badge: Badge) -> BadgeView:
+    claim = session.get_one(Claim, badge.claim_id, options=[defer(Claim.linked_log)])
+    stale_reason = _stale_reason(session, claim)
     return BadgeView(
         id=badge.badge_id,
         signed_at=badge.signed_at,
@@ -67,7 +70,21 @@ def _view(badge: Badge) -> BadgeView:
         token=badge.token,
         payload=_payload(badge.token),
         revocation=_revocation(badge),
+        stale=stale_reason is not None,
+        stale_reason=stale_reason,
+        superseded_by=claim.superseded_by,
     )
+
+
+def _stale_reason(session: Session, claim: Claim) -> str | None:
+    """Why a badge does not stand for its entry as it is now; None where it does."""
+    if claim.superseded_by is not None:
+        later = session.get(VerdictRow, claim.superseded_by)
+        if later is not None:
+            return f"claim {claim.superseded_by} is the same entry, verified again since: {later.outcome}"
+    elif not claim.live:
+        return f"the claim was withdrawn: {claim.reason}"
+    return claim.stale_reason
 
 
 def _payload(token: str) -> Attestation:

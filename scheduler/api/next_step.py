@@ -27,6 +27,11 @@ BY_OUTCOME = {
 }
 
 
+def superseded_step(claim_id: str) -> str:
+    """The next step for a claim whose entry was verified again."""
+    return f"Look at claim {claim_id}: the same entry, tried or verified again."
+
+
 def next_step(
     state: str,
     reproduction: ReproductionSummary | None,

@@ -70,4 +70,5 @@ def _view(row: VerdictRow, claim: Claim) -> VerdictView:
         reason=summary.reason,
         comparison=summary.comparison,
         decided_at=summary.decided_at,
+        likely_reasons=summary.likely_reasons,
     )

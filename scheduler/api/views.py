@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scheduler.api.next_step import next_step
+from scheduler.api.next_step import next_step, superseded_step
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow
 from specs.api_v1 import (
     AttemptView,
@@ -79,12 +79,18 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "reason": claim.reason,
             "since": claim.since,
             "created_at": claim.created_at,
-            "next_step": next_step(claim.state, run, verdict, publication),
+            "next_step": superseded_step(claim.superseded_by)
+            if claim.superseded_by
+            else next_step(claim.state, run, verdict, publication),
             "gpu_seconds": claim.gpu_seconds,
             "reproduction": run,
             "verdict": verdict,
             "badge": badge_summary(row.badge) if row.badge else None,
             "publication": publication,
+            "stale": claim.stale_reason is not None,
+            "stale_reason": claim.stale_reason,
+            "supersedes": claim.supersedes,
+            "superseded_by": claim.superseded_by,
         }
     )
 
@@ -169,7 +175,11 @@ def verdict_summary(row: VerdictRow) -> VerdictSummary:
     """What became of a claim."""
     verdict = Verdict.model_validate(row.verdict, strict=False)
     return VerdictSummary(
-        outcome=verdict.outcome, reason=verdict.reason, comparison=verdict.comparison, decided_at=row.decided_at
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        comparison=verdict.comparison,
+        decided_at=row.decided_at,
+        likely_reasons=verdict.likely_reasons,
     )
 
 

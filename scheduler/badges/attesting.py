@@ -29,10 +29,22 @@ def attest(
     Raises:
         ValueError: the verdict is not a verified one with its figures and evidence.
     """
+    if row.outcome != Outcome.VERIFIED:
+        raise ValueError(f"claim {claim.claim_id} is {row.outcome}, which nobody attests")
+    return facts_of(public_url, badge_id, at, claim, reproduction, row)
+
+
+def facts_of(
+    public_url: str, statement_id: str, at: datetime, claim: Claim, reproduction: Reproduction, row: VerdictRow
+) -> Attestation:
+    """What a verdict rests on, in the words of an attestation. Only that of a verified one can be signed.
+
+    Raises:
+        ValueError: it has no figures or no evidence.
+    """
     comparison = Verdict.model_validate(row.verdict, strict=False).comparison
     if (
-        row.outcome != Outcome.VERIFIED
-        or comparison is None
+        comparison is None
         or comparison.reproduced is None
         or comparison.interval is None
         or claim.dataset_id is None
@@ -40,13 +52,13 @@ def attest(
         or reproduction.evidence_sha256 is None
         or reproduction.seed is None
     ):
-        raise ValueError(f"claim {claim.claim_id} has no verified figures to attest")
+        raise ValueError(f"claim {claim.claim_id} has no figures to state")
     rules = Rules.model_validate(claim.rules, strict=False)
     measurement = Measurement.model_validate(reproduction.measurement, strict=False)
     return Attestation(
         iss=public_url,
         iat=int(at.timestamp()),
-        jti=badge_id,
+        jti=statement_id,
         model=claim.model_id,
         model_revision=reproduction.model_revision,
         dataset=claim.dataset_id,

@@ -16,6 +16,7 @@ from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Claim, Publication, VerdictRow, new_id, now
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState
+from scheduler.publish.wanted import is_wanted
 from scheduler.record import SCHEDULER, add_event
 from specs.verdict import Outcome
 
@@ -59,7 +60,7 @@ def sign(farm: Farm, claim_id: str) -> None:
             session.add(
                 Badge(claim_id=claim_id, badge_id=badge_id, token=token, key_id=signer.key_id, signed_at=signed_at)
             )
-            if farm.policy.publish.mode != "off":
+            if is_wanted(session, farm.policy.publish, claim):
                 session.add(Publication(claim_id=claim_id))
             add_event(session, SCHEDULER, "claim", claim_id, "badge", f"signed as {badge_id} by key {signer.key_id}")
     except IntegrityError:

@@ -106,6 +106,10 @@ class SpecFile(Table):
     text: Mapped[bytes | None]
     """None where the dataset has no eval.yaml at that commit."""
 
+    content_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the names and contents of all the dataset's files but documentation: two commits with the same one hold the
+    same samples. None where it was not looked at, or there are too many files."""
+
 
 class Model(Table):
     """A model repo, as it was last seen."""
@@ -152,6 +156,7 @@ class Claim(Table):
         Index("claim_by_reproduction", "reproduction_id"),
         Index("claim_by_age", "created_at", "claim_id"),
         Index("claim_by_run_key", "run_key"),
+        Index("claim_by_slot", "slot", "created_at"),
     )
 
     claim_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
@@ -228,6 +233,24 @@ class Claim(Table):
     approved_over_budget: Mapped[bool] = mapped_column(default=False)
     """The approval holds for the limits of a day too."""
 
+    asked_priority: Mapped[int | None]
+    """Of a re-verification (scheduler/admission.py); None is by who submitted it."""
+
+    fresh_after: Mapped[datetime | None]
+    """No reproduction that was sent out before answers it: when its re-verification was asked for. None takes any."""
+
+    supersedes: Mapped[str | None] = mapped_column(String(32))
+    """The claim that was the same entry before it was tried or verified again."""
+
+    superseded_by: Mapped[str | None] = mapped_column(String(32))
+    """The other way round."""
+
+    stale_since: Mapped[datetime | None]
+    """When its verdict was found not to describe what the Hub holds now, or to be too old. None while it does."""
+
+    stale_reason: Mapped[str | None] = mapped_column(String(1000))
+    """In what, where it does not: scheduler/staleness.py."""
+
     reproduction_id: Mapped[str | None] = mapped_column(ForeignKey("reproduction.reproduction_id"))
 
     reproduction: Mapped[Reproduction | None] = relationship(back_populates="claims")
@@ -242,6 +265,7 @@ class Reproduction(Table):
         # One open reproduction a key, so that claims share it even when two planners meet.
         Index("reproduction_key", "key", unique=True, sqlite_where=text("joinable"), postgresql_where=text("joinable")),
         Index("reproduction_complete", "key", sqlite_where=text("complete"), postgresql_where=text("complete")),
+        Index("reproduction_asked_anew", "key", sqlite_where=text("asked_anew"), postgresql_where=text("asked_anew")),
         Index("reproduction_by_task", "dataset_id", "dataset_revision", "task_id", "since"),
         Index("reproduction_by_weights", "weights_sha256", "dataset_id", "since"),
         Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
@@ -259,6 +283,9 @@ class Reproduction(Table):
 
     complete: Mapped[bool] = mapped_column(default=False)
     """It ran every sample, so it answers any later claim too."""
+
+    asked_anew: Mapped[bool] = mapped_column(default=False)
+    """Planned for a re-verification. Earlier runs of its key answer no further claim, unless it comes to nothing."""
 
     model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"))
     model_revision: Mapped[str] = mapped_column(String(64))
@@ -586,6 +613,33 @@ class WebhookDelivery(Table):
     """HTTP status of the last try; None where there was no answer."""
 
     detail: Mapped[str] = mapped_column(String(1000), default="")
+
+
+class Thread(Table):
+    """A discussion or pull request on the Hub in which somebody may ask for a re-verification."""
+
+    __tablename__ = "thread"
+
+    model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    looked_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class HeardComment(Table):
+    """A comment that asked for a re-verification: it counts once, whatever became of it."""
+
+    __tablename__ = "heard_comment"
+    __table_args__ = (Index("heard_comment_by_thread", "model_id", "number"),)
+
+    comment_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model_id: Mapped[str] = mapped_column(String(200))
+    number: Mapped[int]
+    author: Mapped[str] = mapped_column(String(100))
+    heard_at: Mapped[datetime] = mapped_column(default=now)
+    answer: Mapped[str | None] = mapped_column(String(4000))
+    """What is to be said to it on the Hub; None where nothing is."""
+
+    answered_at: Mapped[datetime | None]
 
 
 class Marker(Table):

@@ -8,13 +8,15 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from scheduler.badges.attesting import claim_url
+from scheduler.admission import RunSettings
+from scheduler.badges.attesting import claim_url, facts_of
 from scheduler.badges.signing import public_jwks
 from scheduler.database.tables import Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
 from scheduler.publish.result_file import Source
-from scheduler.publish.text import body, title
+from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
+from scheduler.publish.wanted import revoked_of
 from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
 from scheduler.record import SCHEDULER, add_event
 from scheduler.retrying import retry_delay_seconds
@@ -22,6 +24,7 @@ from specs.attestation import verify
 from specs.errors import HubAway, NoAccess, TokenError
 from specs.measurement import Measurement
 from specs.text import clean
+from specs.verdict import Outcome, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -80,21 +83,45 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
     rules = farm.policy.publish
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
-        badge = claim.verdict.badge if claim.verdict is not None else None
-        if not claim.live or badge is None or badge.revoked_at is not None or claim.reproduction is None:
+        verdict, run = claim.verdict, claim.reproduction
+        if not claim.live or verdict is None or run is None or rules.mode == "off":
             return None
-        if rules.mode == "off" or claim.dataset_id is None or claim.value is None:
+        if claim.dataset_id is None or claim.value is None:
             return None
-        measurement = Measurement.model_validate(claim.reproduction.measurement, strict=False)
+        ran = Run(
+            circumstances=Measurement.model_validate(run.measurement, strict=False).circumstances,
+            sample_limit=RunSettings.model_validate(run.settings, strict=False).sample_limit,
+        )
+        place = _place(claim, claim.dataset_id, claim.value)
+        if verdict.outcome == Outcome.MISMATCH:
+            facts = facts_of(farm.settings.public_url, claim_id, verdict.decided_at, claim, run, verdict)
+            why = Mismatch(
+                likely_reasons=Verdict.model_validate(verdict.verdict, strict=False).likely_reasons,
+                revoked_badges=revoked_of(session, claim),
+                takes_comments=farm.policy.reverify.comments,
+            )
+            return Publication(
+                verdict_id=claim_id,
+                claim=place,
+                # There is no proof to add to the entry.
+                mode="comment",
+                token=None,
+                source=None,
+                title=title(facts, claim_id, reproduced=False),
+                body=mismatch_body(facts, ran, why, claim_id),
+            )
+        badge = verdict.badge
+        if badge is None or badge.revoked_at is not None:
+            return None
         facts = verify(badge.token, dict(public_jwks(farm.settings)))
         return Publication(
             verdict_id=claim_id,
-            claim=_place(claim, claim.dataset_id, claim.value),
+            claim=place,
             mode=rules.mode,
             token=badge.token if "verify_token" in rules.proof else None,
             source=_source(farm, claim_id) if "source" in rules.proof else None,
             title=title(facts, claim_id),
-            body=body(facts, measurement.circumstances, badge.token, claim_id),
+            body=body(facts, ran, badge.token, claim_id),
         )
 
 

@@ -1,4 +1,4 @@
-"""What the farm writes on the Hub about a verified claim: plain Markdown, in which nothing from outside acts.
+"""What the farm writes on the Hub about a verdict: plain Markdown, in which nothing from outside acts.
 
 Names, versions and settings stand in code spans, where Markdown, HTML and mentions mean nothing (CommonMark 0.31,
 section 6.1).
@@ -8,20 +8,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from specs.attestation import Attestation
 from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances
+from specs.repeat_command import Repeated, repeat_command
 from specs.text import clean
 
 MAX_COMMAND_CHARS = 20_000
 MAX_VERSIONS_CHARS = 1000
+MAX_PLAIN_CHARS = 2000
 MAX_TASK_CHARS = 50
 MAX_DATASET_CHARS = 80
 """In a title, which the Hub limits to 200 characters."""
 
 TITLE_MARK = "(reprofarm "
 _SHOWN_ID_CHARS = 12
+
+
+ASK_AGAIN = "Whoever may speak for the model can comment `/reverify`, on a line of its own, to have it run again."
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the score came about, besides what an attestation states."""
+
+    circumstances: Circumstances
+    sample_limit: int | None
+    """By policy; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What is said besides where a score was not reproduced."""
+
+    likely_reasons: tuple[str, ...]
+    revoked_badges: tuple[str, ...]
+    """Ids of badges that the same entry was given earlier, and that do not count any more."""
+
+    takes_comments: bool
+    """Whether the farm reads `/reverify`."""
 
 
 def title_mark(verdict_id: str) -> str:
@@ -34,15 +61,16 @@ def body_mark(verdict_id: str) -> str:
     return f"<!-- reprofarm verdict {verdict_id} -->"
 
 
-def title(found: Attestation, verdict_id: str) -> str:
+def title(found: Attestation, verdict_id: str, *, reproduced: bool = True) -> str:
     """One line of at most 200 characters."""
     task = f" ({clean(found.task, MAX_TASK_CHARS)})" if found.task else ""
     benchmark = clean(found.dataset, MAX_DATASET_CHARS) + task
-    return f"{found.claimed_value:g} on {benchmark} was reproduced {title_mark(verdict_id)}"
+    became = "was reproduced" if reproduced else "was not reproduced"
+    return f"{found.claimed_value:g} on {benchmark} {became} {title_mark(verdict_id)}"
 
 
-def body(found: Attestation, circumstances: Circumstances, token: str, verdict_id: str) -> str:
-    """The facts, the proof and how to check it."""
+def body(found: Attestation, ran: Run, token: str, verdict_id: str) -> str:
+    """What is said of a verified claim: the facts, the proof and how to check it."""
     jwks = f"{found.iss.rstrip('/')}/.well-known/jwks.json"
     lines = [
         f"An independent run of the benchmark's own `eval.yaml` reproduced the score {code(f'{found.claimed_value:g}')}"
@@ -50,12 +78,7 @@ def body(found: Attestation, circumstances: Circumstances, token: str, verdict_i
         "",
         *_figures(found),
         "",
-        "How it ran:",
-        "",
-        *_pins(found),
-        *_circumstances(circumstances),
-        "",
-        f"Evidence: the complete log of the run, {link(found.evidence_url)}, SHA-256 {code(found.evidence_sha256)}.",
+        *_how_it_ran(found, ran),
         "",
         "Proof: this signed token states the above. Anyone can check it with the farm's public keys alone:",
         "",
@@ -66,6 +89,50 @@ def body(found: Attestation, circumstances: Circumstances, token: str, verdict_i
         body_mark(verdict_id),
     ]
     return "\n".join(lines)
+
+
+def mismatch_body(found: Attestation, ran: Run, why: Mismatch, verdict_id: str) -> str:
+    """What is said of a claim that was not reproduced: likely reasons first, then the facts and what can be done."""
+    lines = [
+        f"An independent run of the benchmark's own `eval.yaml` did not reproduce the score"
+        f" {code(f'{found.claimed_value:g}')} that {code(found.model)} claims on {code(found.dataset)}: it came to"
+        f" **{100 * found.reproduced:.2f} %**, and {100 * found.claimed:.2f} % is claimed.",
+        "",
+    ]
+    if why.revoked_badges:
+        badges = ", ".join(code(badge) for badge in why.revoked_badges)
+        lines += [f"A badge that this farm gave to the same score earlier is revoked: {badges}.", ""]
+    if why.likely_reasons:
+        lines += ["Likely reasons, from what the run saw, the likeliest first:", ""]
+        lines += [f"{number}. {plain(reason)}" for number, reason in enumerate(why.likely_reasons, start=1)]
+        lines.append("")
+    lines += [
+        *_figures(found),
+        "",
+        *_how_it_ran(found, ran),
+        "",
+        "What you can do: compare these settings with yours, and read the answers in the log. A corrected entry is a"
+        f" new claim, which the farm runs by itself.{' ' + ASK_AGAIN if why.takes_comments else ''}",
+        "",
+        body_mark(verdict_id),
+    ]
+    return "\n".join(lines)
+
+
+def answer_mark(comment_id: str) -> str:
+    """What an answer to a comment is found again by."""
+    return f"<!-- reprofarm answer {comment_id} -->"
+
+
+def answer_body(answer: str, comment_id: str) -> str:
+    """An answer to a comment, line by line; each may quote what others wrote."""
+    lines = [f"- {code(line, MAX_PLAIN_CHARS)}" for line in answer.splitlines()]
+    return "\n".join([*lines, "", answer_mark(comment_id)])
+
+
+def plain(text: str) -> str:
+    """Text as it is: what Markdown and HTML would take for a sign is escaped (CommonMark 0.31, section 2.4)."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", clean(text, MAX_PLAIN_CHARS))
 
 
 def code(text: str, max_chars: int = 300) -> str:
@@ -79,6 +146,35 @@ def code(text: str, max_chars: int = 300) -> str:
 def link(url: str) -> str:
     """An address as a link; one that could break out of it, as a code span."""
     return f"<{url}>" if re.fullmatch(r"https?://[!#-;=?-\[\]_a-z~%]+", url) else code(url)
+
+
+def _how_it_ran(found: Attestation, ran: Run) -> Iterator[str]:
+    yield "How it ran:"
+    yield ""
+    yield from _pins(found)
+    yield from _circumstances(ran.circumstances)
+    yield ""
+    yield f"Evidence: the complete log of the run, {link(found.evidence_url)}, SHA-256 {code(found.evidence_sha256)}."
+    yield ""
+    yield "To repeat it elsewhere, with all samples:"
+    yield ""
+    yield "```"
+    yield clean(_command(found, ran), MAX_COMMAND_CHARS)
+    yield "```"
+
+
+def _command(found: Attestation, ran: Run) -> str:
+    return repeat_command(
+        Repeated(
+            model_id=found.model,
+            model_revision=found.model_revision,
+            dataset_id=found.dataset,
+            dataset_revision=found.dataset_revision,
+            task_id=found.task,
+            sample_limit=ran.sample_limit,
+            circumstances=ran.circumstances,
+        )
+    )
 
 
 def _figures(found: Attestation) -> Iterator[str]:

@@ -10,6 +10,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
 from scheduler.hub import BenchmarkHead, Hub, Missing
 from scheduler.record import SCHEDULER, add_event
+from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
 from specs.dataset_card import Sizes, sizes_of
 from specs.errors import HubAway, NoAccess, SubmissionError
@@ -31,6 +32,7 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
             continue
         try:
             spec_text(database, hub, head.dataset_id, head.revision)
+            _look_at_content(database, hub, head)
             sizes = sizes_of(hub.dataset_card(head.dataset_id, head.revision))
         except (HubAway, NoAccess, SubmissionError) as error:
             # Left as it was, so that the next scan sees it as changed and reads it again.
@@ -54,6 +56,17 @@ def spec_text(database: Database, hub: Hub, dataset_id: str, revision: str) -> b
     with database.transaction() as session:
         session.merge(SpecFile(dataset_id=dataset_id, revision=revision, text=text))
     return text
+
+
+def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead) -> None:
+    """Enter what tells whether two commits hold the same samples. Unknown where the dataset has very many files."""
+    try:
+        files = hub.tree(head.dataset_id, head.revision, "dataset")
+    except SubmissionError as error:
+        log.warning("files of %s not compared with those of other commits: %s", head.dataset_id, error)
+        return
+    with database.transaction() as session:
+        session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files)
 
 
 def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:

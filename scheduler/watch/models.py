@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -11,6 +9,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Model, ResultFile, now
 from scheduler.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
+from scheduler.watch.contents import content_digest
 from specs import eval_results
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import SubmissionError
@@ -53,7 +52,7 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
     with database.transaction() as session:
         model = session.get(Model, model_id) or Model(model_id=model_id)
         session.add(model)
-        model.weights_sha256 = _weights_digest(files)
+        model.weights_sha256 = content_digest(files)
         model.weights_bytes = sum(file.size_bytes for file in files if file.path.endswith(".safetensors")) or None
     results = _result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
@@ -98,18 +97,6 @@ def _result_files(files: list[TreeFile]) -> dict[str, str]:
     """Blob id by path."""
     found = {file.path: file.blob_id for file in files if eval_results.is_result_path(file.path)}
     return dict(sorted(found.items())[:MAX_RESULT_FILES])
-
-
-def _weights_digest(files: list[TreeFile]) -> str:
-    """Digest of all that can change what the model answers; results and documentation cannot."""
-    relevant = sorted(
-        f"{file.blob_id} {file.path}"
-        for file in files
-        if not file.path.startswith(".eval_results/")
-        and not file.path.endswith(".md")
-        and file.path != ".gitattributes"
-    )
-    return hashlib.sha256("\n".join(relevant).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _remembered(database: Database, model_id: str, ref: str) -> dict[str, str]:

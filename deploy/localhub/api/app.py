@@ -15,7 +15,18 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deploy.localhub.api import commits, discussions, oauth, reading, refs, repos, resolve, uploads, xet
+from deploy.localhub.api import (
+    commits,
+    discussions,
+    oauth,
+    organizations,
+    reading,
+    refs,
+    repos,
+    resolve,
+    uploads,
+    xet,
+)
 from deploy.localhub.errors import HubError
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.oauth.provider import Grants
@@ -59,7 +70,7 @@ def create_app(folder: Path | str, endpoint: str = "http://localhost") -> FastAP
     app.add_exception_handler(Exception, _unexpected)
     app.add_api_route("/", _front_page, methods=["GET"], response_class=PlainTextResponse)
     app.state.grants = Grants()
-    for part in (oauth, repos, refs, uploads, commits, xet, discussions, reading, resolve):
+    for part in (oauth, repos, refs, uploads, commits, xet, discussions, organizations, reading, resolve):
         app.include_router(part.router)
     return app
 

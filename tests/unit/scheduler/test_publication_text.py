@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from scheduler.publish.text import body, body_mark, code, link, title, title_mark
+from scheduler.publish.text import (
+    Mismatch,
+    Run,
+    answer_body,
+    body,
+    body_mark,
+    code,
+    link,
+    mismatch_body,
+    plain,
+    title,
+    title_mark,
+)
 from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances
 from tests.support.attestations import attestation
@@ -49,7 +61,7 @@ def written(**changes: Any) -> str:
     ran = circumstances(
         **{key: changes.pop(key) for key in ("hardware", "judges", "engine_arguments") if key in changes}
     )
-    return body(attestation(**changes), ran, TOKEN, VERDICT)
+    return body(attestation(**changes), Run(ran, None), TOKEN, VERDICT)
 
 
 def test_the_text_holds_every_fact_that_a_reader_needs() -> None:
@@ -98,6 +110,52 @@ def outside_code(text: str) -> str:
     """What is left of the rendered text when code is taken out of it."""
     html = MarkdownIt("commonmark", {"html": True}).render(text)
     return re.sub(r"<code.*?</code>", "", html, flags=re.DOTALL)
+
+
+REASONS = ("12 of 200 answers (6 %) were cut off at max_tokens 512, from the farm's policy",)
+
+
+def of_a_mismatch(**changes: Any) -> str:
+    facts = {"reproduced": 0.2, "interval": {"low": 0.2, "high": 0.2}, **changes}
+    return mismatch_body(attestation(**facts), Run(circumstances(), 100), Mismatch(REASONS, ("b7e6a1",), True), VERDICT)
+
+
+def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again() -> None:
+    text = of_a_mismatch()
+    assert (
+        "did not reproduce the score `41.2` that `smol/one` claims on `facts/capitals`: it came to **20.00 %**" in text
+    )
+    order = [
+        "revoked: `b7e6a1`",
+        "1. 12 of 200 answers",
+        "- claimed: 41.20 %",
+        "How it ran:",
+        "Evidence:",
+        "inspect eval",
+    ]
+    assert sorted(order, key=text.index) == order
+    assert "comment `/reverify`, on a line of its own" in text
+    assert text.endswith(body_mark(VERDICT))
+    assert "verify-token" not in text
+    assert title(attestation(), VERDICT, reproduced=False).startswith("41.2 on facts/capitals (capitals) was not rep")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("name", ["model", "dataset", "task"])
+def test_hostile_names_stay_inside_code_where_nothing_was_reproduced(name: str, text: str) -> None:
+    assert outside_code(of_a_mismatch(**{name: text})) == outside_code(of_a_mismatch(**{name: "x"}))
+
+
+@given(text=st.text(alphabet="`ab \n@<>*_|[]()\\#-1.", max_size=30))
+def test_plain_text_is_shown_as_it_is(text: str) -> None:
+    html = MarkdownIt("commonmark").render(f"1. {plain(text)}!")
+    assert not re.search(r"<(?!/?(ol|li|p)\b)", html)
+
+
+def test_an_answer_quotes_nothing_that_acts() -> None:
+    html = outside_code(answer_body("`a` <b>x</b>\n@everyone", "abc"))
+    assert "everyone" not in html
+    assert "<b>" not in html
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -33,9 +33,11 @@ def fields_of(model: type[BaseModel]) -> Iterator[str]:
 
 def test_what_is_not_marked_as_an_example_is_the_default() -> None:
     sample, default = read_policy(SAMPLE), Policy()
-    assert sample.model_copy(update={"benchmarks": {}, "judges": default.judges}) == default
+    examples = {"benchmarks": {}, "judges": default.judges, "reverify": default.reverify}
+    assert sample.model_copy(update=examples) == default
+    assert sample.reverify.model_copy(update={"minimum_versions": {}}) == default.reverify
     assert sample.judges.model_copy(update={"endpoints": {}}) == default.judges
-    assert SAMPLE.read_text().count("# EXAMPLE") == 2
+    assert SAMPLE.read_text().count("# EXAMPLE") == 3
 
 
 def test_every_setting_is_in_it() -> None:

@@ -1,0 +1,65 @@
+"""The command that repeats a run elsewhere with Inspect's own command line (inspect_ai 0.3.285, `inspect eval`)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from specs.measurement import Circumstances
+
+OURS_ALONE = frozenset({"served-model-name", "disable-uvicorn-access-log"})
+"""Engine arguments that change no answer, and that Inspect sets itself where it needs them."""
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What was run."""
+
+    model_id: str
+    model_revision: str
+    dataset_id: str
+    dataset_revision: str
+    task_id: str | None
+    sample_limit: int | None
+    """None where all samples may be run. Which were drawn is the farm's seed; Inspect takes the first."""
+
+    circumstances: Circumstances
+
+
+def repeat_command(run: Repeated) -> str:
+    """One line for a POSIX shell. Repeats all samples, where the farm may have stopped early."""
+    return shlex.join(["inspect", "eval", *_arguments(run)])
+
+
+def _arguments(run: Repeated) -> Iterator[str]:
+    task = f"/{run.task_id}" if run.task_id else ""
+    yield f"hf/{run.dataset_id}{task}@{run.dataset_revision}"
+    yield from ("--model", f"vllm/{run.model_id}", "-M", f"revision={run.model_revision}")
+    # The tokenizer is pinned apart from the weights.
+    yield from ("-M", f"tokenizer_revision={run.model_revision}")
+    for name, value in _engine(run.circumstances.engine_arguments):
+        yield from ("-M", f"{name.replace('-', '_')}={value}")
+    generation = run.circumstances.generation
+    for option in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens", "seed"):
+        value = getattr(generation, option)
+        if value is not None:
+            # With `=`: a negative number would be taken for an option.
+            yield f"--{option.replace('_', '-')}={value}"
+    # OpenAI's API has no names for these, so they go into the body as they are.
+    body = {name: getattr(generation, name) for name in ("top_k", "min_p", "repetition_penalty")}
+    yield from ("--extra-body", json.dumps(body))
+    yield f"--epochs={run.circumstances.epochs}"
+    if run.sample_limit is not None:
+        yield f"--limit={run.sample_limit}"
+
+
+def _engine(arguments: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The engine's options with their values; a flag has `true`."""
+    for place, argument in enumerate(arguments):
+        name = argument.removeprefix("--")
+        if not argument.startswith("--") or name in OURS_ALONE:
+            continue
+        after = arguments[place + 1] if place + 1 < len(arguments) else "--"
+        yield name, "true" if after.startswith("--") else after

@@ -1,0 +1,248 @@
+"""A claim that has its verdict is verified again, by a fresh run, and not as often as somebody pleases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from scheduler.admission import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
+from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
+from scheduler.dispatching import dispatch
+from scheduler.ending import end_attempt
+from scheduler.intervening import cancel, retry
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.reverifying import ask, reverify
+from specs.errors import InterventionError
+from specs.messages import AttemptOutcome
+from specs.policy import Policy
+from specs.reverify import ReverifyRules
+from tests.support.databases import Databases
+from tests.support.deciding import complete
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+ADA = "hub:ada"
+AT_ONCE = ReverifyRules(cooldown_seconds=0)
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """A claim of the author and one of somebody else, which one run found verified and a mismatch."""
+    with control_plane(tmp_path, databases) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, "acme/bench")
+        model = add_model(hub, "tiny/model")
+        submit(hub, model, entry("acme/bench", 50))
+        submit(hub, model, entry("acme/bench", 90), author="fan", create_pr=True, name="fan.yaml")
+        plane.scan()
+        plane.plan()
+        complete(plane, 100)
+        yield plane
+
+
+def living(farm: ControlPlane) -> dict[float | None, Claim]:
+    return {claim.value: claim for claim in farm.claims() if claim.live}
+
+
+def runs(farm: ControlPlane) -> list[Reproduction]:
+    with farm.database.reading() as session:
+        return list(session.scalars(select(Reproduction).order_by(Reproduction.created_at)))
+
+
+def outcome_of(farm: ControlPlane, claim_id: str) -> str:
+    with farm.database.reading() as session:
+        return session.get_one(VerdictRow, claim_id).outcome
+
+
+def test_the_old_verdict_stays_and_a_run_that_ran_every_sample_does_not_answer_again(farm: ControlPlane) -> None:
+    old = living(farm)[50.0]
+    lines = reverify(farm.database, old.claim_id[:8], "new drivers", ADA)
+    assert any(old.claim_id in line for line in lines)
+    farm.plan()
+    anew = living(farm)[50.0]
+    assert (anew.state, anew.supersedes, anew.asked_priority) == (ClaimState.PLANNED, old.claim_id, REQUESTED_PRIORITY)
+    assert (outcome_of(farm, old.claim_id), anew.reproduction_id) == ("verified", runs(farm)[-1].reproduction_id)
+    assert len(runs(farm)) == 2
+    complete(farm, 100)
+    assert outcome_of(farm, anew.claim_id) == "verified"
+    with farm.database.reading() as session:
+        was = session.get_one(Claim, old.claim_id)
+        who = session.scalars(select(Event.actor).where(Event.subject_id == anew.claim_id)).first()
+    assert (was.state, was.superseded_by, who) == (ClaimState.WITHDRAWN, anew.claim_id, ADA)
+    before = {claim.claim_id for claim in farm.claims()}
+    farm.scan()
+    assert {claim.claim_id for claim in farm.claims()} == before, "the Hub still says the same"
+
+
+def test_the_fresh_run_is_told_what_earlier_ones_answered_but_draws_its_samples_anew(farm: ControlPlane) -> None:
+    reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA)
+    farm.plan()
+    dispatch(farm.database, farm.policy)
+    first, fresh = runs(farm)
+    assert (fresh.asked_anew, fresh.key) == (True, first.key)
+    assert fresh.stopping is not None
+    assert fresh.stopping["predictors"], "which saves samples, and changes no verdict"
+    assert fresh.seed != first.seed
+
+
+def test_several_requests_for_the_same_run_share_one(farm: ControlPlane) -> None:
+    for claim in living(farm).values():
+        reverify(farm.database, claim.claim_id, "?", ADA)
+    farm.plan()
+    assert {claim.reproduction_id for claim in living(farm).values()} == {runs(farm)[-1].reproduction_id}
+    assert len(runs(farm)) == 2
+
+
+def test_a_run_that_was_sent_out_before_the_request_does_not_answer_it(tmp_path: Path, databases: Databases) -> None:
+    policy = Policy.model_validate({"verification": {"mode": "full"}})
+    with control_plane(tmp_path, databases, policy) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, "acme/bench")
+        model = add_model(hub, "tiny/model")
+        submit(hub, model, entry("acme/bench", 50))
+        plane.scan()
+        plane.plan()
+        complete(plane, 100)
+        (claim,) = plane.claims()
+        first = ask(plane.database, claim.claim_id, "?", ADA)
+        plane.plan()
+        dispatch(plane.database, plane.policy)
+        # While that runs, which takes further claims as it runs all samples, another claim of the same key comes.
+        submit(hub, model, entry("acme/bench", 51), author="fan", create_pr=True, name="fan.yaml")
+        plane.scan()
+        plane.plan()
+        with plane.database.reading() as session:
+            judged = session.scalars(select(Claim.reproduction_id).where(Claim.live)).all()
+        assert set(judged) == {runs(plane)[-1].reproduction_id}
+        with plane.database.transaction() as session:
+            session.execute(
+                update(Claim)
+                .where(Claim.claim_id == first.claim_id)
+                .values(state=ClaimState.SUBMITTED, fresh_after=now())
+            )
+        plane.plan()
+        assert len(runs(plane)) == 3
+        assert [run.joinable for run in runs(plane)] == [False, False, True]
+
+
+def test_once_it_was_repeated_the_earlier_run_answers_nobody_unless_that_came_to_nothing(farm: ControlPlane) -> None:
+    old = living(farm)[50.0]
+    reverify(farm.database, old.claim_id, "?", ADA)
+    farm.plan()
+    dispatch(farm.database, farm.policy)
+    with farm.database.transaction() as session:
+        session.add(_copy(session.get_one(Claim, old.claim_id), "elsewhere"))
+    farm.plan()
+    assert len(runs(farm)) == 3, "the run that ran every sample is no answer any more"
+    for run in runs(farm)[1:]:
+        cancel(farm.database, run.reproduction_id, "not needed", ADA)
+    with farm.database.transaction() as session:
+        session.add(_copy(session.get_one(Claim, old.claim_id), "a third"))
+    farm.plan()
+    assert len(runs(farm)) == 3
+    assert any(claim.reproduction_id == runs(farm)[0].reproduction_id for claim in farm.claims() if claim.live)
+
+
+def _copy(claim: Claim, slot: str) -> Claim:
+    names = ("model_id", "ref", "path", "entry", "commit", "submitter", "dataset_id", "task_id", "value")
+    return Claim(slot=slot, **{name: getattr(claim, name) for name in names})
+
+
+def test_a_request_for_what_is_under_way_joins_it_and_brings_it_forward(farm: ControlPlane) -> None:
+    old = living(farm)[50.0]
+    asked = ask(farm.database, old.claim_id, "its age", "scheduler", PERIODIC_PRIORITY)
+    farm.plan()
+    assert runs(farm)[-1].priority == PERIODIC_PRIORITY
+    (line,) = reverify(farm.database, asked.claim_id, "I want to know", ADA)
+    assert "joins what is under way" in line
+    assert runs(farm)[-1].priority == REQUESTED_PRIORITY
+    assert len(runs(farm)) == 2
+    assert "requested" in farm.history(asked.claim_id)
+
+
+def test_nobody_runs_it_again_until_it_pleases(farm: ControlPlane) -> None:
+    wrong = living(farm)[90.0]
+    asked = ask(farm.database, wrong.claim_id, "I do not believe it", ADA)
+    farm.plan()
+    complete(farm, 100)
+    assert outcome_of(farm, asked.claim_id) == "mismatch"
+    with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
+        reverify(farm.database, asked.claim_id, "once more", ADA)
+    assert ask(farm.database, asked.claim_id, "once more", ADA, rules=AT_ONCE).claim_id != asked.claim_id
+
+
+def test_new_weights_are_another_thing_to_measure(farm: ControlPlane) -> None:
+    asked = ask(farm.database, living(farm)[90.0].claim_id, "?", ADA)
+    farm.plan()
+    complete(farm, 100)
+    with farm.database.transaction() as session:
+        session.get_one(Model, "tiny/model").weights_sha256 = "f" * 64
+    assert reverify(farm.database, asked.claim_id, "new weights", ADA)
+
+
+def test_what_is_withdrawn_waits_for_an_operator_or_cannot_be_read_is_not_verified_again(farm: ControlPlane) -> None:
+    old = living(farm)[50.0]
+    asked = ask(farm.database, old.claim_id, "?", ADA)
+    with pytest.raises(InterventionError, match=f"its entry is claim {asked.claim_id} now"):
+        reverify(farm.database, old.claim_id, "?", ADA)
+    farm.plan()
+    cancel(farm.database, asked.claim_id, "too dear", "operator:eve")
+    with pytest.raises(InterventionError, match="waits for the farm's operator"):
+        reverify(farm.database, asked.claim_id, "?", ADA)
+    for target, said in (("abc", "at least"), ("nothing-like-it", "no claim has")):
+        with pytest.raises(InterventionError, match=said):
+            reverify(farm.database, target, "?", ADA)
+    submit(farm.served.local, add_model(farm.served.local, "tiny/other"), "- value: 3\n")
+    farm.scan(farm.policy.watch.model_copy(update={"models": ("tiny/other",)}))
+    rejected = [claim for claim in farm.claims() if claim.state == ClaimState.REJECTED]
+    with pytest.raises(InterventionError, match="cannot be read"):
+        reverify(farm.database, rejected[0].claim_id, "?", ADA)
+
+
+def test_a_re_verification_that_failed_is_tried_again_as_fresh_as_it_was_asked_for(farm: ControlPlane) -> None:
+    asked = ask(farm.database, living(farm)[50.0].claim_id, "?", ADA)
+    farm.plan()
+    dispatch(farm.database, farm.policy)
+    with farm.database.transaction() as session:
+        run = session.get_one(Reproduction, runs(farm)[-1].reproduction_id)
+        end_attempt(session, farm.policy, run, AttemptOutcome.MODEL_FAILED, "no such architecture")
+    retry(farm.database, asked.claim_id, "repaired", "operator:eve")
+    farm.plan()
+    assert (len(runs(farm)), runs(farm)[-1].state) == (3, ReproductionState.QUEUED)
+    assert living(farm)[50.0].supersedes == asked.claim_id
+
+
+def test_what_was_asked_for_goes_first_and_what_the_farm_repeats_by_itself_last(
+    tmp_path: Path, databases: Databases
+) -> None:
+    assert REQUESTED_PRIORITY < AUTHOR_PRIORITY < COMMUNITY_PRIORITY < PERIODIC_PRIORITY
+    with control_plane(tmp_path, databases) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, "acme/bench")
+        for name in ("periodic", "requested"):
+            submit(hub, add_model(hub, f"tiny/{name}", name.encode()), entry("acme/bench", 50))
+        plane.scan()
+        plane.plan()
+        end_all(plane)
+        claims = {claim.model_id: claim.claim_id for claim in plane.claims()}
+        reverify(plane.database, claims["tiny/periodic"], "age", "scheduler", PERIODIC_PRIORITY)
+        submit(hub, add_model(hub, "tiny/community", b"c"), entry("acme/bench", 50), author="fan", create_pr=True)
+        submit(hub, add_model(hub, "tiny/author", b"a"), entry("acme/bench", 50))
+        plane.scan(plane.policy.watch.model_copy(update={"models": ("tiny/community", "tiny/author")}))
+        reverify(plane.database, claims["tiny/requested"], "please", ADA)
+        plane.plan()
+        assert end_all(plane) == {"tiny/requested", "tiny/author"}, "as many as a pool's queue holds"
+        assert end_all(plane) == {"tiny/community", "tiny/periodic"}
+
+
+def end_all(farm: ControlPlane) -> set[str]:
+    """Send out what goes next and have it fail; the models."""
+    dispatch(farm.database, farm.policy)
+    with farm.database.transaction() as session:
+        sent = session.scalars(select(Reproduction).where(Reproduction.state == ReproductionState.DISPATCHED)).all()
+        for run in sent:
+            end_attempt(session, farm.policy, run, AttemptOutcome.MODEL_FAILED, "no such architecture")
+        return {run.model_id for run in sent}

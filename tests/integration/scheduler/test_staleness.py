@@ -1,0 +1,146 @@
+"""A verdict that no longer describes what the Hub holds is called stale, and verified again where policy wants that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from deploy.localhub.commits import CommitText
+from deploy.localhub.names import RepoName, RepoType
+from scheduler.admission import PERIODIC_PRIORITY
+from scheduler.database.tables import Badge, Claim, Model, VerdictRow, new_id, now
+from scheduler.machine import ClaimState
+from scheduler.repeating import repeat_stale
+from scheduler.staleness import changed_since, mark_stale
+from specs.reverify import ReverifyRules
+from specs.verdict import Outcome
+from tests.support.databases import Databases
+from tests.support.deciding import complete
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = RepoName(RepoType.DATASET, "acme/bench")
+MODEL = RepoName(RepoType.MODEL, "tiny/model")
+NEVER = ReverifyRules()
+ON_CHANGE = ReverifyRules(on_change=True)
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """A verified claim, one that pins the benchmark's revision, and one that did not match."""
+    with control_plane(tmp_path, databases) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, BENCHMARK.id)
+        model = add_model(hub, MODEL.id)
+        pinned = plane.hub.benchmark(BENCHMARK.id).revision
+        entry_of_pinned = f"- dataset: {{id: acme/bench, task_id: capitals, revision: {pinned}}}\n  value: 51\n"
+        submit(
+            hub, model, entry(BENCHMARK.id, 50) + entry_of_pinned.replace("value: 51\n", "value: 51\n  notes: cot\n")
+        )
+        submit(hub, model, entry(BENCHMARK.id, 90), name="more.yaml")
+        plane.scan()
+        plane.plan()
+        complete(plane, 100)
+        with plane.database.transaction() as session:
+            for row in session.scalars(select(VerdictRow).where(VerdictRow.outcome == Outcome.VERIFIED)):
+                session.add(Badge(claim_id=row.claim_id, badge_id=new_id(), token="t", key_id="k"))
+        yield plane
+
+
+def stale(farm: ControlPlane, rules: ReverifyRules = NEVER) -> dict[float | None, str]:
+    """Why claims are stale, by their value."""
+    mark_stale(farm.database, rules)
+    return {claim.value: claim.stale_reason for claim in farm.claims() if claim.live and claim.stale_reason}
+
+
+def commit(farm: ControlPlane, repo: RepoName, files: dict[str, bytes]) -> None:
+    farm.served.local.commit(repo, dict(files), CommitText("A change", repo.namespace))
+    farm.scan()
+    with farm.database.transaction() as session:
+        session.execute(update(Model).values(looked_at=None))
+    farm.scan()
+
+
+def test_what_describes_the_hub_is_not_stale(farm: ControlPlane) -> None:
+    assert stale(farm) == {}
+
+
+def test_new_weights_make_every_verdict_stale_and_the_old_ones_make_it_current_again(farm: ControlPlane) -> None:
+    config = farm.served.local.read_file(MODEL, "config.json", "main")
+    commit(farm, MODEL, {"config.json": b'{"a": 1}'})
+    found = stale(farm)
+    assert found == dict.fromkeys((50.0, 51.0, 90.0), "the model's files changed since")
+    since = {claim.claim_id: claim.stale_since for claim in farm.claims()}
+    assert stale(farm) == found
+    assert {claim.claim_id: claim.stale_since for claim in farm.claims()} == since
+    commit(farm, MODEL, {"config.json": config})
+    assert stale(farm) == {}
+    assert farm.history(farm.claims()[0].claim_id)[-2:] == ["stale", "current"]
+
+
+def test_documentation_makes_nothing_stale(farm: ControlPlane) -> None:
+    commit(farm, MODEL, {"README.md": b"# New words"})
+    commit(farm, BENCHMARK, {"README.md": b"# New words"})
+    assert stale(farm) == {}
+    with farm.database.reading() as session:
+        assert [changed_since(session, claim) for claim in farm.claims()] == [None] * 3
+
+
+@pytest.mark.parametrize("file", ["eval.yaml", "test.jsonl"])
+def test_a_changed_benchmark_makes_those_stale_that_pin_no_revision(farm: ControlPlane, file: str) -> None:
+    text = EVAL_YAML.replace("includes", "match") if file == "eval.yaml" else '{"question": "q", "answer": "b"}\n'
+    commit(farm, BENCHMARK, {file: text.encode()})
+    found = stale(farm)
+    assert set(found) == {50.0, 90.0}
+    assert "the benchmark changed since: it is at" in found[50.0]
+
+
+def test_an_engine_below_policys_minimum_and_one_that_is_not_named(farm: ControlPlane) -> None:
+    assert stale(farm, ReverifyRules(minimum_versions={"vllm": "0.32.0"})) == {}
+    assert (
+        "with vllm 0.32.0, and policy asks for 0.33"
+        in stale(farm, ReverifyRules(minimum_versions={"vllm": "0.33"}))[90.0]
+    )
+    assert "does not say which version of torch" in stale(farm, ReverifyRules(minimum_versions={"torch": "2"}))[50.0]
+    assert stale(farm) == {}
+
+
+def test_a_badge_of_some_age_is_stale_and_a_mismatch_has_none(farm: ControlPlane) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Badge).values(signed_at=now() - timedelta(days=31)))
+    assert set(stale(farm, ReverifyRules(after_days=30))) == {50.0, 51.0}
+    assert stale(farm, ReverifyRules(after_days=32)) == {}
+
+
+def test_the_farm_verifies_old_badges_again_a_few_at_a_time_and_after_all_others(farm: ControlPlane) -> None:
+    rules = ReverifyRules(after_days=30, at_once=1)
+    with farm.database.transaction() as session:
+        session.execute(update(Badge).values(signed_at=now() - timedelta(days=31)))
+    mark_stale(farm.database, rules)
+    assert (repeat_stale(farm.database, rules), repeat_stale(farm.database, rules)) == (1, 0)
+    (again,) = [claim for claim in farm.claims() if claim.supersedes]
+    assert (again.state, again.asked_priority) == (ClaimState.SUBMITTED, PERIODIC_PRIORITY)
+    assert farm.history(again.claim_id) == ["submitted"]
+    farm.plan()
+    complete(farm, 100)
+    assert repeat_stale(farm.database, rules) == 1, "the other one, now that there is room"
+    assert repeat_stale(farm.database, ReverifyRules(after_days=30)) == 0
+
+
+def test_changes_are_followed_only_where_policy_says_so_and_not_more_often_than_it_says(farm: ControlPlane) -> None:
+    commit(farm, MODEL, {"config.json": b'{"a": 1}'})
+    mark_stale(farm.database, ON_CHANGE)
+    assert repeat_stale(farm.database, NEVER) == 0
+    assert repeat_stale(farm.database, ReverifyRules(after_days=30)) == 0, "none of them is old"
+    assert repeat_stale(farm.database, ON_CHANGE) == 3
+    farm.plan()
+    complete(farm, 100)
+    assert stale(farm, ON_CHANGE) == {}
+    commit(farm, MODEL, {"config.json": b'{"a": 2}'})
+    assert len(stale(farm, ON_CHANGE)) == 3
+    assert repeat_stale(farm.database, ON_CHANGE) == 0, "not so soon"
+    assert repeat_stale(farm.database, ON_CHANGE.model_copy(update={"cooldown_seconds": 0.0})) == 3
