@@ -25,15 +25,15 @@ from scheduler.api import (
     overview,
     problems,
     reproductions,
-    trace,
     score_routes,
     signing_in,
+    trace,
     verdicts,
     workers,
 )
 from scheduler.api.browsers import SafeHeaders, let_pages_read
-from scheduler.api.remembering import Remembering
 from scheduler.api.gate import Gate
+from scheduler.api.remembering import Remembering
 from scheduler.api.source import Source
 from scheduler.dashboard import router as dashboard
 from scheduler.settings import Settings, read_settings

@@ -27,7 +27,9 @@ def trace_of_reproduction(
     reproduction_id: IdOrStart,
     claim: Annotated[
         str | None,
-        Query(pattern=rf"^[0-9a-f]{{{ID_CHARS}}}$", description="One of those that it judges; the first, if not given."),
+        Query(
+            pattern=rf"^[0-9a-f]{{{ID_CHARS}}}$", description="One of those that it judges; the first, if not given."
+        ),
     ] = None,
 ) -> TraceView:
     """How a run's score closed on a claim's tolerance band; 404 until the run is complete.

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Request, Response
-from sqlalchemy.orm import Session
 
 from scheduler.api import claims, events, pages
 from scheduler.api.badges import badge_of_claim
 from scheduler.api.ids import IdOrStart
 from scheduler.api.reproductions import show_reproduction
-from scheduler.api.source import Reading, Source, TheSource
+from scheduler.api.source import Reading, TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
 from specs.api_v1 import ClaimStateName, ClaimView, ReproductionView
-from specs.likely_reasons import likely_reasons
-from specs.repeating import RanWhat, commands
+from specs.repeat_command import Repeated, repeat_command
 from specs.verdict import Outcome
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 SHOWN_CLAIMS = 25
 SHOWN_EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Action:
+    """A button: the API's name of what it asks for, its words, and what it does."""
+
+    name: str
+    words: str
+    says: str
+
 
 Wanted = Annotated[str, Query(max_length=200)]
 
@@ -36,8 +46,8 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
     dataset: Wanted = "",
     task: Wanted = "",
     submitter: Wanted = "",
-    state: Annotated[ClaimStateName | None, Query()] = None,
-    outcome: Annotated[Outcome | None, Query()] = None,
+    state: Annotated[ClaimStateName | Literal[""], Query()] = "",
+    outcome: Annotated[Outcome | Literal[""], Query()] = "",
     cursor: pages.Cursor = None,
 ) -> Response:
     """Claims that fit what is asked for, newest first."""
@@ -48,13 +58,13 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
         dataset=dataset.strip() or None,
         task=task.strip() or None,
         submitter=submitter.strip() or None,
-        state=state,
-        outcome=outcome,
+        state=state or None,
+        outcome=outcome or None,
         cursor=cursor,
         limit=SHOWN_CLAIMS,
     )
     asked = {
-        "q": q, "dataset": dataset, "task": task, "submitter": submitter, "state": state or "", "outcome": outcome or ""
+        "q": q, "dataset": dataset, "task": task, "submitter": submitter, "state": state, "outcome": outcome
     }  # fmt: skip
     return render(
         request,
@@ -64,7 +74,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
         cursor=cursor,
         asked=asked,
         outcomes=tuple(Outcome),
-        states=ClaimStateName.__args__,  # type: ignore[attr-defined]  # of a Literal
+        states=get_args(ClaimStateName),
     )
 
 
@@ -81,8 +91,7 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         run=run,
         badge=badge_of_claim(session, claim.id) if claim.badge else None,
         events=events.events_of_claim(session, claim.id, limit=SHOWN_EVENTS).items,
-        commands=_commands(run),
-        reasons=_reasons(claim, run),
+        command=_command(run),
         actions=actions(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
         public_url=source.settings.public_url.rstrip("/"),
@@ -90,34 +99,39 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
     )
 
 
-def actions(claim: ClaimView, visitor: Visitor) -> tuple[tuple[str, str, str], ...]:
-    """What can be asked for in this state: name of the API's action, words of the button, what it does."""
+def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
+    """What can be asked for in this state, the likeliest first."""
     found = []
-    if claim.state in ("decided", "blocked") and claim.dataset:
-        found.append(("reverify", "Verify again", "A fresh run at the current commits; this verdict stays in the record."))
-    if claim.state == "blocked":
-        found.append(("retry", "Retry", "Plans the claim again now, in case what held it back is gone."))
-    if claim.state in ("submitted", "planned", "blocked"):
-        found.append(("cancel", "Cancel", "Ends the claim's run, if nobody else waits for it."))
+    if claim.state == "decided":
+        says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
+        found.append(Action("reverify", "Verify again", says))
+    if claim.verdict is not None and claim.verdict.outcome is Outcome.VERIFIED and claim.publication is None:
+        found.append(Action("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim."))
     if visitor.may_operate and claim.state == "blocked":
-        found.append(("approve", "Approve", "Lets it run although it costs more than policy allows by itself."))
-    if claim.state == "decided" and claim.verdict and claim.publication is None:
-        found.append(("publish", "Publish", "Writes the verdict on the Hub, beside the claim."))
+        found.append(Action("approve", "Approve", "Lets it run although it is taken to cost more than policy allows."))
+    if claim.state == "blocked":
+        found.append(Action("retry", "Try again", "Plans the claim anew, in case what held it back is gone."))
+    if claim.state == "planned":
+        found.append(Action("cancel", "Cancel", "Ends the claim's run, unless another claim waits for it too."))
     return tuple(found)
 
 
-def _commands(run: ReproductionView | None) -> tuple[str, str] | None:
+def _command(run: ReproductionView | None) -> str | None:
+    """What repeats the run elsewhere, an option a line."""
     if run is None or run.measurement is None:
         return None
-    what = RanWhat(run.model, run.model_revision, run.dataset, run.dataset_revision, run.task)
-    return commands(what, run.measurement.circumstances)
-
-
-def _reasons(claim: ClaimView, run: ReproductionView | None) -> tuple[str, ...]:
-    verdict = claim.verdict
-    if verdict is None or verdict.outcome is not Outcome.MISMATCH or verdict.comparison is None:
-        return ()
-    ran = run.measurement.circumstances if run and run.measurement else None
-    return likely_reasons(
-        verdict.comparison, ran, dataset_pinned=claim.dataset_revision is not None, value=claim.value
+    line = repeat_command(
+        Repeated(
+            model_id=run.model,
+            model_revision=run.model_revision,
+            dataset_id=run.dataset,
+            dataset_revision=run.dataset_revision,
+            task_id=run.task,
+            sample_limit=None,
+            circumstances=run.measurement.circumstances,
+        )
     )
+    words, folded = shlex.split(line), ""
+    for word in words:
+        folded += (" \\\n  " if word.startswith("-") else " ") + shlex.quote(word)
+    return folded.strip()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
 from scheduler.api import events
+from scheduler.api.overview import show_overview
 from scheduler.api.reproductions import list_reproductions
 from scheduler.api.source import Reading, TheSource
 from scheduler.api.verdicts import list_verdicts
@@ -26,15 +27,16 @@ DAYS = 14
 @router.get("/")
 def overview_page(request: Request, source: TheSource, session: Reading) -> Response:
     """The farm at a glance."""
-    found = reading.overview(request, source, session)
+    found = show_overview(request, source, session)
+    runs = list_reproductions(source, session, state="running", limit=SHOWN_RUNS).items
     return render(
         request,
         "overview.html",
         overview=found,
         days=found.days[-DAYS:],
-        runs=list_reproductions(source, session, state="running", limit=SHOWN_RUNS).items,
+        runs=runs,
         verdicts=list_verdicts(session, limit=SHOWN_VERDICTS).items,
-        judged=reading.claims_of_runs(session),
+        judged=reading.claims_of_runs(session, [run.id for run in runs]),
     )
 
 
@@ -50,17 +52,32 @@ def workers_page(request: Request, source: TheSource, session: Reading) -> Respo
 
 
 @router.get("/audit")
-def audit_page(
+async def audit_page(
     request: Request,
-    session: Reading,
-    subject: events.Subject | None = None,
-    subject_id: Annotated[str | None, Query(max_length=200)] = None,
+    source: TheSource,
+    subject: Annotated[events.Subject | Literal[""], Query()] = "",
+    subject_id: Annotated[str, Query(max_length=200)] = "",
     before: events.EventId = None,
 ) -> Response:
     """All that happened, newest first."""
-    found = events.list_events(
-        session, before=before, order="newest", subject=subject, subject_id=subject_id or None, limit=SHOWN_EVENTS
+    found = await events.list_events(
+        request,
+        source,
+        before=before,
+        order="newest",
+        subject=subject or None,
+        subject_id=subject_id.strip() or None,
+        limit=SHOWN_EVENTS,
     )
+    if isinstance(found, Response):
+        # Somebody asked for a stream of this page.
+        return found
     return render(
-        request, "audit.html", events=found.items, next=found.next, subject=subject, subject_id=subject_id, before=before
+        request,
+        "audit.html",
+        events=found.items,
+        next=found.next,
+        subject=subject,
+        subject_id=subject_id,
+        before=before,
     )

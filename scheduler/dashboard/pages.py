@@ -74,12 +74,16 @@ log = logging.getLogger(__name__)
 
 def render(request: Request, template: str, http_status: int = 200, **shown: object) -> HTMLResponse:
     """A page."""
-    text = _environment().get_template(template).render(
-        **shown,
-        here=request.url.path,
-        navigation=NAVIGATION,
-        visitor=visitor_of(request),
-        version=version("reprofarm"),
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            **shown,
+            here=request.url.path,
+            navigation=NAVIGATION,
+            visitor=visitor_of(request),
+            version=version("reprofarm"),
+        )
     )
     return HTMLResponse(text, http_status, HEADERS)
 

@@ -7,13 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from scheduler.api import benchmarks, pages
+from scheduler.api.claims import list_claims
 from scheduler.api.noise import list_noise
+from scheduler.api.score_routes import show_benchmark, show_model
 from scheduler.api.source import Reading, TheSource
-from scheduler.dashboard import reading
 from scheduler.dashboard.pages import PageRoute, render
 from specs.api_v1_scores import ScorePoint, TaskScores
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+SHOWN_CLAIMS = 100
 
 RepoName = Annotated[str, Path(max_length=100)]
 
@@ -30,7 +33,7 @@ def benchmark_page(
     request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName
 ) -> Response:
     """One benchmark, and how claims on it came out."""
-    found = reading.benchmark(request, source, session, namespace, name)
+    found = show_benchmark(request, source, session, namespace, name)
     noise = list_noise(session, dataset=found.id).items
     return render(
         request,
@@ -45,13 +48,13 @@ def benchmark_page(
 @router.get("/models/{namespace}/{name}")
 def model_page(request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName) -> Response:
     """One model, and how its claims came out."""
-    found = reading.model(request, source, session, namespace, name)
+    found = show_model(request, source, session, namespace, name)
     return render(
         request,
         "model.html",
         model=found,
         points=_points(found.tasks),
-        claims=reading.claims_of_model(source, session, found.id),
+        claims=list_claims(source, session, model=found.id, limit=SHOWN_CLAIMS).items,
         hub=source.settings.hub_endpoint.rstrip("/"),
     )
 

@@ -59,7 +59,9 @@ def viewer_file(name: Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-][A-Za
         raise NotFound("the log viewer has no such file")
     kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0] or "application/octet-stream"
     # Most names do not change with their content; FileResponse gives an ETag.
-    return FileResponse(found, media_type=kind, headers={"cache-control": "no-cache", "x-content-type-options": "nosniff"})
+    return FileResponse(
+        found, media_type=kind, headers={"cache-control": "no-cache", "x-content-type-options": "nosniff"}
+    )
 
 
 @router.api_route("/{sha256}.eval", methods=["GET", "HEAD"])

@@ -28,6 +28,11 @@ ICONS = {
     "withdrawn": "undo-2",
     "revoked": "ban",
     "stale": "timer",
+    "idle": "circle-dashed",
+    "busy": "activity",
+    "draining": "hourglass",
+    "quarantined": "triangle-alert",
+    "lost": "zap-off",
 }
 """Each state and outcome has a shape besides its colour."""
 
@@ -63,8 +68,9 @@ def short(value: str | None, characters: int = 12) -> str:
 def ago(value: datetime | None, now: datetime | None = None) -> Markup:
     """A time as its distance, with the time itself for whoever points at it; the page keeps the distance right."""
     if value is None:
-        return Markup(MISSING)
+        return Markup(MISSING)  # noqa: S704 - ours
     at = value.astimezone(UTC)
+    # Markup.format escapes what it is given.
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         at.isoformat(timespec="seconds"), f"{at:%Y-%m-%d %H:%M:%S} UTC", distance(at, now or datetime.now(UTC))
     )

@@ -37,11 +37,15 @@ def pages_of(found: dict[str, str]) -> dict[str, str]:
     }
 
 
-def take(browser: Browser, url: str, pages: dict[str, str], folder: Path, looks: dict[str, tuple[str, int, int]]) -> None:
+def take(
+    browser: Browser, url: str, pages: dict[str, str], folder: Path, looks: dict[str, tuple[str, int, int]]
+) -> None:
     """Write a picture of each page in each look."""
     for look, (scheme, width, height) in looks.items():
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1  # type: ignore[arg-type]
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            device_scale_factor=1,  # type: ignore[arg-type]
         )
         for name, path in pages.items():
             page = context.new_page()

@@ -12,11 +12,9 @@ from typing import Any
 from scheduler.database.tables import (
     Badge,
     Benchmark,
-    Claim,
     Event,
     Model,
     Publication,
-    Reproduction,
     SpecFile,
     VerdictRow,
     Worker,
@@ -28,6 +26,7 @@ from specs.attestation import Attestation
 from specs.decision import decide
 from specs.evidence import path_in_store
 from specs.generation import EffectiveGeneration
+from specs.likely_reasons import Claimed, likely_reasons
 from specs.measurement import Circumstances, Measurement
 from specs.sequential import SequentialDecider
 from specs.stopping import JudgedClaim, Population, Stopping, stopping_rule
@@ -123,7 +122,7 @@ class LivelyFarm:
         for dataset, samples in sizes.items():
             revision = commit_id()
             seen = self.at - timedelta(minutes=3)
-            counts = {"default/test": samples}
+            counts = {"default": {"test": samples}}
             self.rows.add(
                 Benchmark(dataset_id=dataset, revision=revision, seen_at=seen, sizes=counts, gated=dataset == LAW)
             )
@@ -157,10 +156,12 @@ class LivelyFarm:
 
     def _decided(self, story: Story, log: Path | None = None) -> str:
         found_at, sent_at, started_at, ended_at = self._times(story.minutes_ago)
-        judged = JudgedClaim(claim_id=new_id(), claimed=story.claimed, tolerance=0.03 if story.population > 100 else None)
+        judged = JudgedClaim(
+            claim_id=new_id(), claimed=story.claimed, tolerance=0.03 if story.population > 100 else None
+        )
         stopping = Stopping(claims=(judged,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
         measured = self._measurement(story, stopping, started_at, ended_at)
-        verdict = decide(judged, stopping, measured, "sequential")
+        verdict = self._explained(decide(judged, stopping, measured, "sequential"), measured, story)
         sha256, size = self._store(log)
         run = new_id()
         claim_id = self.rows.planned(
@@ -196,6 +197,12 @@ class LivelyFarm:
         if verdict.outcome is Outcome.VERIFIED:
             self._badge(claim_id, story, measured, verdict, ended_at)
         return claim_id
+
+    def _explained(self, verdict: Verdict, measured: Measurement, story: Story) -> Verdict:
+        if verdict.outcome is not Outcome.MISMATCH or verdict.comparison is None:
+            return verdict
+        claimed = Claimed(scale="percent", pinned=False, dataset_revision=self.revisions[story.dataset])
+        return verdict.model_copy(update={"likely_reasons": likely_reasons(verdict.comparison, measured, claimed)})
 
     def _of(self, story: Story) -> dict[str, Any]:
         return {
@@ -294,9 +301,7 @@ class LivelyFarm:
     def _verdict(self, claim_id: str, verdict: Verdict, run: str | None, at: datetime) -> None:
         stored = verdict.model_dump(mode="json")
         self.rows.add(
-            VerdictRow(
-                claim_id=claim_id, outcome=verdict.outcome, verdict=stored, reproduction_id=run, decided_at=at
-            )
+            VerdictRow(claim_id=claim_id, outcome=verdict.outcome, verdict=stored, reproduction_id=run, decided_at=at)
         )
 
     def _badge(self, claim_id: str, story: Story, measured: Measurement, verdict: Verdict, at: datetime) -> None:
@@ -353,7 +358,9 @@ class LivelyFarm:
         self._event(ended_at, "reproduction", run, "completed", "attempt 1 completed", "worker:gpu-a100-1@node-3")
         self._event(ended_at, "claim", claim_id, "decided", f"{verdict.outcome}: {verdict.reason}")
 
-    def _event(self, at: datetime, subject: str, subject_id: str, what: str, why: str, actor: str = "scheduler") -> None:
+    def _event(
+        self, at: datetime, subject: str, subject_id: str, what: str, why: str, actor: str = "scheduler"
+    ) -> None:
         with self.rows.database.transaction() as session:
             session.add(Event(at=at, actor=actor, subject=subject, subject_id=subject_id, what=what, why=why))
 
@@ -406,7 +413,7 @@ class LivelyFarm:
             "since": self.at - timedelta(seconds=40), "created_at": self.at - timedelta(minutes=11), **self._of(story),
         }  # fmt: skip
         judged = JudgedClaim(claim_id=new_id(), claimed=0.33, tolerance=None)
-        claim_id = self.rows.planned(model, run=run, **self._claim(story, judged, self.at - timedelta(minutes=12)))
+        claim_id = self.rows.planned(model, run=run, **self._claim(story, judged, self.at - timedelta(minutes=12)), since=self.at - timedelta(minutes=11))
         self.rows.attempt(self.rows.run_of(claim_id), 1)
 
     def _queued(self, model: str, dataset: str) -> None:
@@ -444,8 +451,18 @@ class LivelyFarm:
 
     def _workers(self) -> None:
         gib = 2**30
-        loaded = {"model": MODELS[9][0], "revision": commit_id(), "started_at": _ago(self.at, 9), "tokens_per_second": 2841.0}
-        other = {"model": MODELS[6][0], "revision": commit_id(), "started_at": _ago(self.at, 52), "tokens_per_second": 1204.5}
+        loaded = {
+            "model": MODELS[9][0],
+            "revision": commit_id(),
+            "started_at": _ago(self.at, 9),
+            "tokens_per_second": 2841.0,
+        }
+        other = {
+            "model": MODELS[6][0],
+            "revision": commit_id(),
+            "started_at": _ago(self.at, 52),
+            "tokens_per_second": 1204.5,
+        }
         told: tuple[tuple[str, str, str, str, dict[str, Any] | None, str, list[tuple[int, int]]], ...] = (
             ("gpu-a100-1@node-3", "a100", "busy", "", loaded, "1 × NVIDIA A100-SXM4-80GB", [(80, 9)]),
             ("gpu-a100-2@node-3", "a100", "busy", "", other, "1 × NVIDIA A100-SXM4-80GB", [(80, 31)]),
