@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from sqlalchemy import ColumnElement, Select, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from scheduler.api import pages, queue
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.source import Reading, TheSource
 from scheduler.api.views import ClaimRow, Run, claim_view
-from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow
+from scheduler.database.tables import Attempt, Badge, Benchmark, Claim, Model, Publication, Reproduction, VerdictRow
 from specs.api_v1 import ClaimStateName, ClaimView, Page
 from specs.api_v1_plan import ClaimPlan
 from specs.dataset_card import MAX_SAMPLES
@@ -23,6 +25,9 @@ router = APIRouter(prefix="/v1/claims", tags=["claims"])
 NEWEST_FIRST = (Claim.created_at.desc(), Claim.claim_id.desc())
 
 Wanted = Annotated[str | None, Query(max_length=200)]
+
+FOUND_AT_MOST = 200
+"""Models, and benchmarks, whose claims a search shows."""
 
 
 @router.get("")
@@ -35,6 +40,12 @@ def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
     state: ClaimStateName | None = None,
     outcome: Outcome | None = None,
     submitter: Wanted = None,
+    since: Annotated[
+        datetime | None, Query(description="Only claims that came into their state then or later; UTC if no zone.")
+    ] = None,
+    q: Annotated[
+        str | None, Query(min_length=2, max_length=100, description="A part of the id of the model or benchmark.")
+    ] = None,
     cursor: pages.Cursor = None,
     limit: pages.Limit = 50,
 ) -> Page[ClaimView]:
@@ -48,6 +59,10 @@ def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
         (Claim.submitter, submitter),
     ]
     conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+    if since is not None:
+        conditions.append(Claim.since >= _in_utc(since))
+    if q is not None:
+        conditions.append(_about(session, q))
     if cursor is not None:
         conditions.append(pages.after(cursor, Claim.created_at, Claim.claim_id))
     # The page first, then what hangs on it: sorting whole rows of a large table is slow.
@@ -85,6 +100,24 @@ def plan_of_claim(
 
     found = whole_id(session, Claim.claim_id, claim_id, "claim")
     return plan_view(session, session.get_one(Claim, found), samples)
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        # The first and last hours of the calendar.
+        return time.replace(tzinfo=UTC)
+
+
+def _about(session: Session, part: str) -> ColumnElement[bool]:
+    """Claims on the first models and benchmarks with `part` in their id: looked for there, and not in all claims."""
+
+    def ids(column: InstrumentedAttribute[str]) -> Sequence[str]:
+        fits = func.lower(column).contains(part.lower(), autoescape=True)
+        return session.scalars(select(column).where(fits).order_by(column).limit(FOUND_AT_MOST)).all()
+
+    return or_(Claim.model_id.in_(ids(Model.model_id)), Claim.dataset_id.in_(ids(Benchmark.dataset_id)))
 
 
 def _with_parts() -> Select[Claim, Reproduction, Attempt, VerdictRow, Badge, Publication]:

@@ -90,7 +90,8 @@ def test_a_poll_that_finds_nothing_new_is_a_304_and_touches_no_row(api: RunningA
         assert {path: answer.status_code for path, answer in first.items()} == dict.fromkeys(asked, 200)
         with counting(api) as said:
             second = {path: conditional(api, path, answer.headers["etag"]) for path, answer in first.items()}
-            mine = [each for each in said if not each.startswith(("PRAGMA", "SELECT pg_current_snapshot"))]
+            looks = ("BEGIN", "PRAGMA", "SELECT pg_current_snapshot")
+            mine = [each for each in said if not each.startswith(looks)]
         assert all(answer.status_code == 304 and not answer.content for answer in second.values())
         assert all(answer.headers["etag"] == first[path].headers["etag"] for path, answer in second.items())
         return not mine

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from scheduler.api.badge_images import picture
+from scheduler.api.badge_states import GREEN, Said
+from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, now
+from scheduler.machine import ClaimState
+from specs.verdict import Outcome
+from tests.support.api import RunningApi
+from tests.support.rows import comparison
+
+PLACE = "/badges/tiny/model/acme/capitals/europe"
+
+
+def current(api: RunningApi, claim_id: str) -> None:
+    """Have a claim's reproduction be of what the repos hold now."""
+    with api.rows.database.transaction() as session:
+        run = session.get_one(Reproduction, session.get_one(Claim, claim_id).reproduction_id)
+        session.get_one(Model, run.model_id).weights_sha256 = run.weights_sha256
+        session.merge(Benchmark(dataset_id=run.dataset_id, revision=run.dataset_revision, seen_at=now()))
+
+
+def state(api: RunningApi, place: str = PLACE) -> str:
+    return str(api.json(place + ".json")["state"])
+
+
+def test_a_verified_badge_says_when_and_on_how_many_samples(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    current(api, claim_id)
+    found = api.json(PLACE + ".json")
+    assert found["schemaVersion"] == 1
+    assert found["message"] == "verified 2026-03-01: 41.5% on 200/300"
+    assert (found["color"], found["isError"], found["state"]) == (GREEN, False, "verified")
+    assert found["claim_url"] == f"http://farm.test/v1/claims/{claim_id}"
+    image = api.get(PLACE + ".svg")
+    assert image.headers["content-type"].startswith("image/svg+xml")
+    assert "max-age=60" in image.headers["cache-control"]
+    assert "verified 2026-03-01: 41.5% on 200/300" in image.text
+
+
+def test_it_is_stale_once_the_weights_or_the_benchmark_are_others(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    current(api, claim_id)
+    with api.rows.database.transaction() as session:
+        session.get_one(Benchmark, "acme/capitals").revision = "f" * 40
+    assert state(api) == "stale"
+    with api.rows.database.transaction() as session:
+        session.get_one(Claim, claim_id).dataset_revision = "main"
+    assert state(api) == "verified"
+    with api.rows.database.transaction() as session:
+        session.get_one(Model, "tiny/model").weights_sha256 = "0" * 64
+    assert state(api) == "stale"
+
+
+def test_a_revoked_badge_is_not_shown_as_verified(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    current(api, claim_id)
+    with api.rows.database.transaction() as session:
+        session.get_one(Badge, claim_id).revoked_at = now()
+    assert state(api) == "revoked"
+
+
+def test_what_is_not_verified_says_what_it_is(api: RunningApi) -> None:
+    assert state(api) == "not_submitted"
+    api.rows.claim()
+    assert state(api) == "waiting"
+    api.rows.running()
+    assert state(api) == "running"
+    api.rows.decided(Outcome.INCONCLUSIVE, found=comparison())
+    assert state(api) == "inconclusive"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNSUPPORTED])
+def test_what_could_not_be_run_is_no_mismatch(api: RunningApi, outcome: Outcome) -> None:
+    api.rows.decided(outcome)
+    assert state(api) == outcome.value
+
+
+def test_a_mismatch_is_not_hidden_behind_another_claim(api: RunningApi) -> None:
+    api.rows.decided(Outcome.MISMATCH, found=comparison(0.2))
+    current(api, api.rows.verified())
+    found = api.json(PLACE + ".json")
+    assert (found["state"], found["isError"], found["message"]) == ("mismatch", True, "mismatch: 20.0% on 200/300")
+
+
+def test_what_others_propose_counts_only_where_the_author_claims_nothing(api: RunningApi) -> None:
+    api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), pull_request=3, ref="refs/pr/3")
+    assert state(api) == "mismatch"
+    api.rows.claim(state=ClaimState.BLOCKED)
+    assert state(api) == "blocked"
+
+
+def test_a_withdrawn_claim_is_none(api: RunningApi) -> None:
+    api.rows.verified(state=ClaimState.WITHDRAWN, live=False)
+    assert state(api) == "not_submitted"
+
+
+def test_odd_ids_have_their_badges(api: RunningApi) -> None:
+    api.rows.claim("gpt2", dataset_id="squad", task_id="MathArena/aime_2026")
+    api.rows.claim("gpt2", dataset_id="squad", task_id=None, state=ClaimState.BLOCKED)
+    api.rows.claim("gpt2", dataset_id="squad", task_id="swe_bench_%_resolved")
+    assert state(api, "/badges/_/gpt2/_/squad/MathArena%2Faime_2026") == "waiting"
+    assert state(api, "/badges/_/gpt2/_/squad/MathArena/aime_2026") == "waiting"
+    assert state(api, "/badges/_/gpt2/_/squad/swe_bench_%25_resolved") == "waiting"
+    assert state(api, "/badges/_/gpt2/_/squad") == "blocked"
+    assert api.get("/badges/_/gpt2/_/squad.svg").status_code == 200
+
+
+def test_the_snippet_shows_the_picture_and_links_to_the_claim(api: RunningApi) -> None:
+    claim_id = api.rows.claim(task_id='a"><script>')
+    answer = api.get("/badges/tiny/model/acme/capitals/a%22%3E%3Cscript%3E.html")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "<script" not in answer.text
+    assert f'href="http://farm.test/v1/claims/{claim_id}"' in answer.text
+    assert 'src="http://farm.test/badges/tiny/model/acme/capitals/a%22%3E%3Cscript%3E.svg"' in answer.text
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
+def test_a_picture_escapes_what_it_says_and_is_the_same_each_time() -> None:
+    said = Said("verified", '<script>&"\x1b', GREEN, None)
+    root = ElementTree.fromstring(picture(said))  # noqa: S314 - our own
+    assert picture(said) == picture(said)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[-1] == '<script>&"'
+    assert root.attrib["role"] == "img"
+    assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
