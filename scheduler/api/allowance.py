@@ -19,13 +19,10 @@ from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, R
 
 from scheduler.settings import Settings
 
-Kind = Literal["reads", "actions", "sign_ins", "failures"]
+Kind = Literal["reads", "actions", "sign_ins"]
 
 SIGN_INS_PER_MINUTE = 30
 """Of one address: each one begun is a row until it runs out."""
-
-FAILURES_PER_MINUTE = 60
-"""Of one address: tokens that the farm does not know, each of which costs a look into the database."""
 
 REDIS_SECONDS = 1.0
 """Patience with Redis; then memory counts."""
@@ -65,7 +62,6 @@ class Allowances:
             "reads": RateLimitItemPerMinute(reads) if reads else None,
             "actions": RateLimitItemPerHour(settings.actions_per_hour) if settings.actions_per_hour else None,
             "sign_ins": RateLimitItemPerMinute(SIGN_INS_PER_MINUTE),
-            "failures": RateLimitItemPerMinute(FAILURES_PER_MINUTE),
         }
         memory = MemoryStorage()
         self._in_memory = FixedWindowRateLimiter(memory)
@@ -76,11 +72,6 @@ class Allowances:
     def take(self, kind: Kind, who: str) -> Allowed | None:
         """Use one; None where nothing is limited. Waits for nothing."""
         return _take(self._in_memory, self._items[kind], kind, who)
-
-    def is_used_up(self, kind: Kind, who: str) -> bool:
-        """Whether there is none left, without using one."""
-        item = self._items[kind]
-        return item is not None and not self._in_memory.test(item, kind, who)
 
     def take_shared(self, kind: Kind, who: str) -> Allowed | None:
         """Use one that all API processes count together. Waits for Redis."""

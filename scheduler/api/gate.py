@@ -56,6 +56,7 @@ COUNTED_AS_READS = frozenset({"/hub/webhook"})
 
 METRICS = "/metrics"
 MAX_CREDENTIALS_CHARS = 4096
+MAX_BODY_BYTES = 1024 * 1024
 
 TOKEN_IN_ADDRESS = re.compile(rb"(?:^|&)access_token=|" + TOKEN.pattern.encode())
 
@@ -111,7 +112,7 @@ class Gate:
             await answer(scope, receive, passed)
             return
         scope.setdefault("state", {})["caller"] = caller
-        await self._app(scope, receive, passed)
+        await self._app(scope, receive if scope["method"] in SAFE else _bounded(receive), passed)
 
     def _address(self, scope: Scope, shown: _Shown) -> str:
         client = scope.get("client")
@@ -121,8 +122,6 @@ class Gate:
         secret = self._cookie.value_in(shown.cookie)
         if shown.authorization is None and secret is None:
             return self._anonymous
-        if self._allowances.is_used_up("failures", address):
-            raise _too_many(Allowed(granted=False, limit=0, remaining=0, reset_seconds=60))
         if shown.authorization is not None:
             # A token that does not count is said to be so, even where anybody may read: its holder wants to know.
             found = await run_in_threadpool(self._by_token, shown.authorization)
@@ -131,10 +130,11 @@ class Gate:
             # One that ran out is as good as none: the browser sends it until it forgets it.
             found = self._by_session(session) if session is not None else self._anonymous
         if isinstance(found, str):
-            self._allowances.take("failures", address)
+            # Counted for the address, so that guessing is bounded and bounds nobody who is known.
+            allowed = self._allowances.take("reads", f"address:{address}")
+            if allowed is not None and not allowed.granted:
+                raise _too_many(allowed)
             raise Unauthorized(found, invalid_token=True)
-        if found is self._anonymous:
-            self._allowances.take("failures", address)
         return found
 
     def _by_token(self, authorization: str) -> Caller | str:
@@ -242,6 +242,21 @@ def _refuse_what_leaks(scope: Scope, shown: _Shown) -> None:
         )
     if len(shown.authorization or "") > MAX_CREDENTIALS_CHARS or len(shown.cookie or "") > 2 * MAX_CREDENTIALS_CHARS:
         raise HTTPException(431, "the Authorization or Cookie header is longer than any that this API gives out")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """`receive`, which ends a request whose body is longer than anything that this API takes."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_BYTES:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes")
+        return message
+
+    return bounded
 
 
 def _too_many(allowed: Allowed) -> HTTPException:
