@@ -1,4 +1,4 @@
-"""`reprofarm cancel` and `reprofarm retry`: an operator's hand, on the control plane's machine."""
+"""`reprofarm cancel`, `retry` and `reverify`: an operator's hand, on the control plane's machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.cli.terminal import console, shown
 from deploy.farm.environments import Plan, settings_in
-from scheduler import intervening
+from scheduler import intervening, reverifying
 from scheduler.database.session import Database
+from scheduler.settings import Settings
 from specs.errors import PolicyError
+from specs.policy import read_policy
 
 Target = Annotated[
     str, typer.Argument(metavar="ID", help="Of a claim or a reproduction, or the beginning of it.", show_default=False)
@@ -50,9 +52,32 @@ def retry(
     _intervene(var, lambda database, operator: intervening.retry(database, target, why, operator))
 
 
+def reverify(
+    target: Annotated[str, typer.Argument(metavar="CLAIM", help="Its id, or the beginning of it.", show_default=False)],
+    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "the operator asked for it",
+    policy: Annotated[Path | None, typer.Option(help="The farm's, as `up` has it; else REPROFARM_POLICY.")] = None,
+    var: Var = Path("var"),
+) -> None:
+    """Have a claim that has its verdict verified again, by a fresh run.
+
+    The old verdict stays in the record and the entry becomes a new claim. Not more often than policy's
+    reverify.cooldown_seconds, unless the model or the benchmark changed.
+    """
+
+    def act(database: Database, operator: str) -> list[str]:
+        rules = read_policy(_settings(var, policy).policy).reverify
+        return reverifying.reverify(database, target, why, operator, rules=rules)
+
+    _intervene(var, act)
+
+
+def _settings(var: Path, policy: Path | None = None) -> Settings:
+    plan = Plan(folder=var, api_port=0, policy=policy, operator=dict(os.environ))
+    return settings_in(plan.environment_of_control(""))
+
+
 def _intervene(var: Path, act: Callable[[Database, str], list[str]]) -> None:
-    control = Plan(folder=var, api_port=0, operator=dict(os.environ)).environment_of_control("")
-    url = make_url(settings_in(control).database_url)
+    url = make_url(_settings(var).database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise PolicyError(f"there is no farm's database at {url.database}; say with --var where the farm is")
     database = Database(url.render_as_string(hide_password=False))

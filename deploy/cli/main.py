@@ -42,6 +42,7 @@ COMMANDS = {
     "approve": Place("deploy.cli.approve", "approve", "Let a claim run that a budget holds back."),
     "noise": Place("deploy.cli.noise", "noise", "Show by how much honest re-runs of a benchmark differ."),
     "cancel": Place("deploy.cli.intervene", "cancel", "Cancel a reproduction, or what is to be run for a claim."),
+    "reverify": Place("deploy.cli.intervene", "reverify", "Have a claim that has its verdict verified again."),
     "retry": Place("deploy.cli.intervene", "retry", "Have a claim that failed, waits or was cancelled tried again."),
     "tokens": Place("deploy.cli.tokens", "app", "Give out, list and revoke tokens of the farm's API."),
     "check": Place("deploy.cli.check", "check", "Say whether the farm can run or read a file, and why not."),

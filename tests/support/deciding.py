@@ -11,6 +11,7 @@ from scheduler.comparing import judge_claim
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.dispatching import dispatch
 from scheduler.ending import close
+from scheduler.farm import Farm
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import move_reproduction
 from specs.messages import AttemptOutcome
@@ -21,7 +22,7 @@ from tests.support.scheduler import ControlPlane
 SAMPLES = 200
 
 
-def complete(plane: ControlPlane, right: int, **more: Any) -> str:
+def complete(plane: ControlPlane | Farm, right: int, **more: Any) -> str:
     """Send out what is queued, and have the latest run find `right` of 200 answers right; returns its id."""
     dispatch(plane.database, plane.policy)
     with plane.database.transaction() as session:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
+from typer.testing import CliRunner
 
+from deploy.cli.main import app
 from scheduler.admission import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatching import dispatch
@@ -172,6 +174,23 @@ def test_nobody_runs_it_again_until_it_pleases(farm: ControlPlane) -> None:
     with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
         reverify(farm.database, asked.claim_id, "once more", ADA)
     assert ask(farm.database, asked.claim_id, "once more", ADA, rules=AT_ONCE).claim_id != asked.claim_id
+
+
+def test_the_command_asks_under_the_users_name_by_policys_rules(
+    farm: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy.yaml").write_text("reverify: {cooldown_seconds: 0}")
+    monkeypatch.setenv("REPROFARM_DATABASE_URL", farm.database.url)
+    monkeypatch.setenv("LOGNAME", "eve")
+    first = ask(farm.database, living(farm)[50.0].claim_id, "?", ADA)
+    farm.plan()
+    complete(farm, 100)
+    told = CliRunner().invoke(app, ["reverify", first.claim_id[:10]])
+    assert (told.exit_code, "policy allows the next from" in told.output) == (3, True), told.output
+    told = CliRunner().invoke(app, ["reverify", first.claim_id[:10], "--policy", str(tmp_path / "policy.yaml")])
+    assert (told.exit_code, "which a fresh run decides" in told.output) == (0, True), told.output
+    with farm.database.reading() as session:
+        assert "operator:eve" in session.scalars(select(Event.actor)).all()
 
 
 def test_new_weights_are_another_thing_to_measure(farm: ControlPlane) -> None:

@@ -1,0 +1,135 @@
+"""What becomes of a verdict, its badge and what stands on the Hub, when the same entry is verified again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from deploy.localhub.commits import CommitText
+from deploy.localhub.names import RepoName, RepoType
+from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow, now
+from scheduler.publish.wanted import LOOK_BACK, want_mismatches
+from scheduler.reverifying import ask
+from specs.reverify import ReverifyRules
+from tests.support.databases import Databases
+from tests.support.deciding import complete
+from tests.support.publishing_farm import OWN, Publishing, publishing_farm
+
+ADA = "hub:ada"
+MODEL = RepoName(RepoType.MODEL, "tiny/model")
+
+
+@pytest.fixture
+def site(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
+    """One claim verified and published, one a mismatch."""
+    with publishing_farm(tmp_path, databases) as found:
+        complete(found.farm, 100)
+        found.publish()
+        yield found
+
+
+def again(site: Publishing, value: float, right: int) -> str:
+    """Verify the claim of that value again; the new claim's id."""
+    rules = ReverifyRules(cooldown_seconds=0)
+    asked = ask(site.farm.database, site.living()[value].claim_id, "new drivers", ADA, rules=rules)
+    site.plan()
+    complete(site.farm, right)
+    site.publish()
+    return asked.claim_id
+
+
+def badges(site: Publishing) -> dict[str, str | None]:
+    """Reason for revocation, by claim."""
+    with site.farm.database.reading() as session:
+        return {badge.claim_id: badge.revoked_reason for badge in session.scalars(select(Badge))}
+
+
+def test_a_score_that_is_reproduced_again_has_two_badges_that_count_and_is_published_once(site: Publishing) -> None:
+    old = site.living()[50.0].claim_id
+    new = again(site, 50.0, 101)
+    assert badges(site) == {old: None, new: None}
+    assert site.publications() == {old: "published"}
+    assert [author for _, author, _ in site.threads()] == ["fan", OWN]
+
+
+def test_a_proof_about_other_weights_is_published_beside_the_old_one(site: Publishing) -> None:
+    old = site.living()[50.0].claim_id
+    site.served.local.commit(MODEL, {"config.json": b'{"a": 1}'}, CommitText("Train on", "tiny"))
+    site.scan()
+    new = again(site, 50.0, 101)
+    assert site.publications() == {old: "published", new: "published"}
+
+
+def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_told_once(site: Publishing) -> None:
+    old = site.living()[50.0].claim_id
+    new = again(site, 50.0, 20)
+    assert badges(site) == {old: f"the same entry was run again and not reproduced: claim {new}"}
+    site.publish()
+    assert site.publications() == {old: "published", new: "published"}
+    *_, (number, author, title) = site.threads()
+    assert (author, title.startswith("50 on acme/bench (capitals) was not reproduced")) == (OWN, True)
+    (said,) = site.said(number)
+    with site.farm.database.reading() as session:
+        badge = session.get_one(Badge, old)
+        events = session.scalars(select(Event.what).where(Event.subject_id == badge.badge_id)).all()
+    assert f"is revoked: `{badge.badge_id}`" in said
+    assert "1. " in said
+    assert list(events) == ["revoked"]
+    assert len(site.threads()) == 3
+
+
+def test_a_run_that_finds_nothing_out_leaves_the_old_badge_as_it_is(site: Publishing) -> None:
+    old = site.living()[50.0].claim_id
+    ask(site.farm.database, old, "?", ADA)
+    site.plan()
+    with site.farm.database.transaction() as session:
+        session.execute(
+            update(Reproduction)
+            .where(Reproduction.asked_anew)
+            .values(settings={**session.scalars(select(Reproduction.settings)).all()[0], "minimum_samples": 500})
+        )
+    complete(site.farm, 0, sample_scores=(None,) * 200, score=None)
+    with site.farm.database.reading() as session:
+        assert set(session.scalars(select(VerdictRow.outcome))) == {"verified", "mismatch", "inconclusive"}
+    assert badges(site) == {old: None}
+
+
+def test_a_mismatch_is_written_where_policy_wants_it_once_and_not_about_old_verdicts(
+    tmp_path: Path, databases: Databases
+) -> None:
+    wants = {"mode": "comment", "verdicts": ["verified", "mismatch"]}
+    with publishing_farm(tmp_path, databases, publish=wants) as site:
+        complete(site.farm, 100, truncated=60)
+        site.publish()
+        site.publish()
+        assert set(site.publications().values()) == {"published"}
+        # A community claim is answered where it was made.
+        (said,) = site.said(1)
+        assert "did not reproduce the score `90`" in said
+        assert said.index("1. 60 of ") < said.index("- claimed: 90.00 %")
+        assert "inspect eval hf/acme/bench/capitals@" in said
+        with site.farm.database.transaction() as session:
+            for row in session.scalars(select(Publication)):
+                session.delete(row)
+            session.execute(update(VerdictRow).values(decided_at=now() - LOOK_BACK))
+        assert want_mismatches(site.farm.database, site.farm.policy.publish) == 0
+
+
+def test_nothing_is_written_about_a_mismatch_that_was_withdrawn(tmp_path: Path, databases: Databases) -> None:
+    with publishing_farm(tmp_path, databases, publish={"mode": "comment", "verdicts": ["mismatch"]}) as site:
+        complete(site.farm, 100)
+        wrong = site.living()[90.0].claim_id
+        want_mismatches(site.farm.database, site.farm.policy.publish)
+        site.user("fan").change_discussion_status("tiny/model", 1, "closed")
+        site.scan()
+        site.publish()
+        assert site.publications() == {wrong: "withdrawn"}
+        assert site.said(1) == []
+
+
+def test_by_default_a_mismatch_is_not_written(site: Publishing) -> None:
+    assert site.said(1) == []
+    assert list(site.publications().values()) == ["published"]
