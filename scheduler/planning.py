@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from functools import lru_cache
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -31,7 +33,7 @@ from scheduler.freshness import find_shared, stop_taking_claims
 from scheduler.hub import Hub, Missing
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.record import SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
+from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml
 from specs.budget import BudgetRules
@@ -41,9 +43,16 @@ from specs.forecast import Foreseen, in_short, samples_if_true
 from specs.linked_log import LinkedLogReading
 from specs.noise import MeasuredSpread
 from specs.policy import Policy
+from specs.text import clean
 from specs.verdict import Outcome, Verdict
 
 PLANNED_AT_ONCE = 500
+
+AWAY_IN_A_ROW = 3
+"""Claims for which the Hub did not answer before a round ends: it is not about them."""
+
+HUB_RETRY = timedelta(seconds=30)
+"""Until a claim for which the Hub did not answer is looked at again; meanwhile others have their turn."""
 
 
 def plan(database: Database, hub: Hub, policy: Policy) -> int:
@@ -52,14 +61,18 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
     with database.reading() as session:
         waiting = session.scalars(
             select(Claim.claim_id)
-            .where(Claim.state == ClaimState.SUBMITTED)
+            .where(Claim.state == ClaimState.SUBMITTED, or_(Claim.recheck_at.is_(None), Claim.recheck_at <= now()))
             # Logs take long to read: nobody waits behind them but those who link to one.
             .order_by(_may_link_to_a_log(), _priority(), Claim.created_at)
             .limit(PLANNED_AT_ONCE)
         ).all()
     logs = LinkedLogs(hub)
-    for claim_id in waiting:
-        plan_claim(database, hub, policy, claim_id, logs)
+    away = 0
+    for count, claim_id in enumerate(waiting, 1):
+        away = 0 if plan_claim(database, hub, policy, claim_id, logs) else away + 1
+        if away == AWAY_IN_A_ROW:
+            # Each may have taken all the patience that there is for one request.
+            return count
     return len(waiting)
 
 
@@ -82,18 +95,19 @@ def unblock(database: Database, policy: Policy) -> None:
             move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
 
 
-def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs: LinkedLogs) -> None:
-    """Plan one claim. The Hub is asked first, so that no transaction waits for it."""
+def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs: LinkedLogs) -> bool:
+    """Plan one claim; whether the Hub answered. It is asked first, so that no transaction waits for it."""
     with database.reading() as session:
         claim = session.get_one(Claim, claim_id)
+        model = session.get_one(Model, claim.model_id)
     benchmark = None
     try:
         benchmark = _benchmark_facts(database, hub, claim)
-        answer = _admit(database, hub, policy, claim, benchmark)
+        answer = _admit(database, hub, policy, claim, model, benchmark)
         rules = answer.rules if isinstance(answer, Run) else None
         foreseen = foresee(_claim_facts(claim), benchmark, policy, rules)
         known = _known_samples(database, claim, foreseen)
-        cost = _cost(database, claim, answer, foreseen, known)
+        cost = _cost(database, claim, model, answer, foreseen, known)
         # A log is not read for a claim that will not be run today.
         held = _is_held(database, policy, claim, answer, cost)
         reading = None if held else _linked_log(policy, claim, answer, logs)
@@ -102,9 +116,12 @@ def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs
         foreseen = foresee(_claim_facts(claim), benchmark, policy) if benchmark is not None else None
         known = reading = cost = None
         held = False
-    except (HubAway, NotNow):
+    except NotNow:
         # Stays submitted: the next round tries again.
-        return
+        return True
+    except HubAway as error:
+        _put_off(database, policy, claim_id, error)
+        return False
     expected = in_short(foreseen, known.samples) if isinstance(answer, Run) and foreseen and known else None
     # Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.
     with suppress(IntegrityError), database.transaction() as session:
@@ -120,17 +137,30 @@ def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs
                     hold_claim(session, claim, wait.reason, wait.until)
                 if wait is not None or held:
                     # Room that came since: the next round plans it, log and all.
-                    return
+                    return True
             if reading is not None:
                 claim.linked_log = reading.model_dump(mode="json")
             _carry_out(session, claim, benchmark, answer, expected)
+    return True
+
+
+def _put_off(database: Database, policy: Policy, claim_id: str, error: HubAway) -> None:
+    """Say what a submitted claim waits for; and no longer than a reproduction would wait for a worker."""
+    with database.transaction() as session:
+        claim = session.get_one(Claim, claim_id, with_for_update=True)
+        if claim.state != ClaimState.SUBMITTED:
+            return
+        # No change of state, and so no event: it would be one for each claim and half minute.
+        claim.reason = clean(f"waits for the Hub, which does not answer: {error}", MAX_REASON_CHARS)
+        claim.recheck_at = now() + HUB_RETRY
+        if now() - claim.since > timedelta(seconds=policy.run.queue_seconds):
+            late = f"the Hub did not say within {policy.run.queue_seconds:.0f} s what planning needs: {error}"
+            give_verdict(session, claim, Verdict(outcome=Outcome.FAILED, reason=clean(late, 2000), comparison=None))
 
 
 def _admit(
-    database: Database, hub: Hub, policy: Policy, claim: Claim, benchmark: BenchmarkFacts
+    database: Database, hub: Hub, policy: Policy, claim: Claim, model: Model, benchmark: BenchmarkFacts
 ) -> Run | Blocked | Refused:
-    with database.reading() as session:
-        model = session.get_one(Model, claim.model_id)
     if model.weights_sha256 is None:
         return Blocked("waits for a look at the model's files")
     facts = ModelFacts(model.weights_sha256, model.weights_bytes, model.gated)
@@ -194,17 +224,23 @@ def _benchmark_facts(database: Database, hub: Hub, claim: Claim) -> BenchmarkFac
     revision, text = claim.dataset_revision or row.revision, None
     # A revision that the dataset does not have is one without an eval.yaml.
     with suppress(Missing):
-        if not _is_known(database, dataset_id, revision):
+        if claim.dataset_revision and not _is_known(database, dataset_id, revision):
             revision = hub.commit_of(dataset_id, revision)
         text = spec_text(database, hub, dataset_id, revision)
     return BenchmarkFacts(
         watched=True,
         revision=revision,
-        spec=eval_yaml.parse(text) if text is not None else None,
+        spec=_parsed(text) if text is not None else None,
         gated=row.gated,
         has_percent=row.has_percent,
         sizes=row.sizes if revision == row.revision else {},
     )
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: bytes) -> eval_yaml.Spec:
+    """The spec in an eval.yaml: thousands of claims on one benchmark read the same one."""
+    return eval_yaml.parse(text)
 
 
 def _is_known(database: Database, dataset_id: str, revision: str) -> bool:
@@ -224,6 +260,7 @@ def _known_samples(database: Database, claim: Claim, foreseen: Foreseen | None) 
 def _cost(
     database: Database,
     claim: Claim,
+    model: Model,
     answer: Run | Blocked | Refused,
     foreseen: Foreseen | None,
     known: KnownSamples | None,
@@ -231,14 +268,13 @@ def _cost(
     """What a reproduction for the claim alone is taken to cost; None where it is not run."""
     if not isinstance(answer, Run) or foreseen is None:
         return None
+    if model.weights_bytes is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without weights")
+    dataset_id = _claim_facts(claim).dataset_id
     with database.reading() as session:
-        weights_bytes = session.get_one(Model, claim.model_id).weights_bytes
-        if weights_bytes is None:
-            raise ValueError(f"claim {claim.claim_id} was admitted without weights")
-        dataset_id = _claim_facts(claim).dataset_id
-        earlier = earlier_costs(session, dataset_id, answer.task_id, weights_bytes, answer.pool.name)
+        earlier = earlier_costs(session, dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
     work = Work(
-        weights_bytes=weights_bytes,
+        weights_bytes=model.weights_bytes,
         gpus=answer.pool.gpus,
         samples=samples_if_true(foreseen, known.samples) if known is not None else None,
         epochs=foreseen.epochs,

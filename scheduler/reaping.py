@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
@@ -15,6 +15,9 @@ from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
 from specs.messages import AttemptOutcome, Stage
 from specs.policy import Policy
+
+REAPED_AT_ONCE = 500
+"""Reproductions of one kind that one transaction sets right; the rest has its turn a heartbeat later."""
 
 QueuedIds = Callable[[str], set[str]]
 """The ids of the messages that wait in a broker queue; raises where the broker does not answer."""
@@ -88,6 +91,8 @@ def _never_taken(database: Database, policy: Policy) -> int:
         late = session.scalars(
             select(Reproduction)
             .where(Reproduction.state == ReproductionState.QUEUED, Reproduction.since < now() - patience)
+            .order_by(Reproduction.since)
+            .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
         for reproduction in late:
@@ -100,11 +105,13 @@ def _never_taken(database: Database, policy: Policy) -> int:
 def _unneeded(database: Database) -> int:
     """Cancel what no claim waits for any more; a worker that runs it is told at its next heartbeat."""
     with database.transaction() as session:
-        needed = select(Claim.reproduction_id).where(
-            Claim.state == ClaimState.PLANNED, Claim.reproduction_id.is_not(None)
-        )
+        waits_for_it = (Claim.reproduction_id == Reproduction.reproduction_id) & (Claim.state == ClaimState.PLANNED)
         idle = session.scalars(
-            select(Reproduction).where(Reproduction.state.in_(ACTIVE), Reproduction.reproduction_id.not_in(needed))
+            select(Reproduction)
+            .where(Reproduction.state.in_(ACTIVE), ~exists().where(waits_for_it))
+            .order_by(Reproduction.created_at)
+            .limit(REAPED_AT_ONCE)
+            .with_for_update(skip_locked=True)
         ).all()
         for reproduction in idle:
             move_reproduction(session, reproduction, ReproductionState.CANCELLED, "no claim waits for it any more")
@@ -116,6 +123,8 @@ def _overdue(session: Session, state: ReproductionState) -> list[Reproduction]:
         session.scalars(
             select(Reproduction)
             .where(Reproduction.state == state, Reproduction.lease_until < now())
+            .order_by(Reproduction.lease_until)
+            .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -240,7 +241,7 @@ class Policy(Contract):
             ),
         )
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hex digest of the policy in canonical JSON (RFC 8785)."""
         return hashlib.sha256(rfc8785.dumps(self.model_dump(mode="json"))).hexdigest()
