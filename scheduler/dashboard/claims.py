@@ -54,7 +54,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
     found = claims.list_claims(
         source,
         session,
-        model=q.strip() or None,
+        q=q.strip() if len(q.strip()) > 1 else None,
         dataset=dataset.strip() or None,
         task=task.strip() or None,
         submitter=submitter.strip() or None,

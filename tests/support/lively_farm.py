@@ -95,19 +95,19 @@ class LivelyFarm:
 
     def fill(self) -> dict[str, str]:
         """Claims by what a picture wants of them."""
-        self._hub()
+        self.publish_benchmarks()
         found: dict[str, str] = {}
         for days in range(13, 0, -1):
             for _ in range(self.random.choice((2, 4, 5, 7, 3, 9))):
-                self._decided(self._any_story(days * 1440 - self.random.randrange(1200)))
+                self.decided(self._any_story(days * 1440 - self.random.randrange(1200)))
         self._failures()
         for minutes in (420, 300, 250, 190, 140, 95):
-            self._decided(self._any_story(minutes))
+            self.decided(self._any_story(minutes))
         wrong = Story(MODELS[5][0], CAPITALS, "capital_of_country", 0.81, 0.655, 1500, 61, truncated=23)
-        found["mismatch"] = self._decided(wrong)
-        found["inconclusive"] = self._decided(Story(MODELS[7][0], LAW, None, 0.52, 0.47, 90, 48))
+        found["mismatch"] = self.decided(wrong)
+        found["inconclusive"] = self.decided(Story(MODELS[7][0], LAW, None, 0.52, 0.47, 90, 48))
         right = Story(MODELS[1][0], CAPITALS, "capital_of_country", 0.782, 0.786, 1500, 12)
-        found["verified"] = self._decided(right, log=self.log)
+        found["verified"] = self.decided(right, log=self.log)
         found["running"] = self._running(MODELS[9][0], CAPITALS, 0.81, 412, 1500, 0.7985, "gpu-a100-1@node-3")
         self._running(MODELS[6][0], MATHS, 0.835, 88, 1319, 0.852, "gpu-a100-2@node-3")
         self._starting(MODELS[2][0], LAW)
@@ -117,7 +117,8 @@ class LivelyFarm:
         self._workers()
         return found
 
-    def _hub(self) -> None:
+    def publish_benchmarks(self) -> None:
+        """Benchmarks and models, as the Hub shows them."""
         sizes = {CAPITALS: 1500, MATHS: 1319, LAW: 90}
         for dataset, samples in sizes.items():
             revision = commit_id()
@@ -154,7 +155,8 @@ class LivelyFarm:
         end = self.at - timedelta(minutes=minutes_ago)
         return tuple(end - timedelta(minutes=before) for before in (96, 31, 29, 0))  # type: ignore[return-value]
 
-    def _decided(self, story: Story, log: Path | None = None) -> str:
+    def decided(self, story: Story, log: Path | None = None) -> str:
+        """A claim that was run and judged; returns its id."""
         found_at, sent_at, started_at, ended_at = self._times(story.minutes_ago)
         judged = JudgedClaim(
             claim_id=new_id(), claimed=story.claimed, tolerance=0.03 if story.population > 100 else None
