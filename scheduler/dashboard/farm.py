@@ -18,7 +18,7 @@ from scheduler.dashboard.pages import PageRoute, render
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 SHOWN_RUNS = 12
-SHOWN_VERDICTS = 12
+SHOWN_VERDICTS = 8
 SHOWN_WORKERS = 200
 SHOWN_EVENTS = 50
 DAYS = 14

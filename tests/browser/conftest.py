@@ -42,5 +42,3 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShownFarm]:
         api.rows.signer = Signer.create(api.settings.signing_key)
         claims = LivelyFarm(api.rows, folder / "evidence", log).fill()
         yield ShownFarm(api, pages_of(claims), claims)
-
-

@@ -37,9 +37,7 @@ def test_a_verification_is_asked_for_and_watched_to_its_verdict(browser: Browser
 
         # The page is never loaded again: what it shows came by the events.
         expect(page.locator(".top .pill.running")).to_be_visible(timeout=PATIENCE)
-        page.wait_for_function(
-            f"() => {{ const bar = document.querySelector('progress'); return bar?.max === {SAMPLES} && bar.value > 4; }}"
-        )
+        page.wait_for_function(f"document.querySelector('progress[max=\"{SAMPLES}\"]')?.value > 4")
         done = int(page.locator("[data-shows=done]").last.inner_text())
         page.wait_for_function(f"Number(document.querySelector('progress')?.value) > {done}")
         expect(page.get_by_label("The score as heard", exact=False)).to_be_visible()

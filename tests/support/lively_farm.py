@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,18 @@ from scheduler.database.tables import (
     Publication,
     SpecFile,
     VerdictRow,
-    Worker,
     new_id,
     now,
 )
 from scheduler.machine import ClaimState, ReproductionState
-from specs.attestation import Attestation
 from specs.decision import decide
 from specs.evidence import path_in_store
-from specs.generation import EffectiveGeneration
 from specs.likely_reasons import Claimed, likely_reasons
-from specs.measurement import Circumstances, Measurement
-from specs.sequential import SequentialDecider
-from specs.stopping import JudgedClaim, Population, Stopping, stopping_rule
+from specs.measurement import Measurement
+from specs.stopping import JudgedClaim, Stopping
 from specs.verdict import Outcome, Verdict
+from tests.support.lively_runs import Story, attestation, measurement_of
+from tests.support.lively_workers import add_workers
 from tests.support.rows import Rows, commit_id
 
 CAPITALS, MATHS, LAW = "open-evals/capitals-hard", "northwind/grade-school-math", "civics-lab/case-law"
@@ -63,22 +60,6 @@ tasks:
     scorers:
       - name: match
 """
-ENGINE = ("--dtype", "bfloat16", "--seed", "0", "--generation-config", "vllm", "--max-num-seqs", "64")
-
-
-@dataclass
-class Story:
-    """What a claim is to be."""
-
-    model: str
-    dataset: str
-    task: str | None
-    claimed: float
-    truth: float
-    population: int
-    minutes_ago: float
-    community: bool = False
-    truncated: int = 0
 
 
 class LivelyFarm:
@@ -114,7 +95,7 @@ class LivelyFarm:
         for model, *_ in MODELS[3:9]:
             self._queued(model, MATHS)
         found["blocked"] = self._waiting()
-        self._workers()
+        add_workers(self.rows, self.at, MODELS[9][0], MODELS[6][0])
         return found
 
     def publish_benchmarks(self) -> None:
@@ -162,7 +143,7 @@ class LivelyFarm:
             claim_id=new_id(), claimed=story.claimed, tolerance=0.03 if story.population > 100 else None
         )
         stopping = Stopping(claims=(judged,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
-        measured = self._measurement(story, stopping, started_at, ended_at)
+        measured = measurement_of(story, stopping, (started_at, ended_at), self.random)
         verdict = self._explained(decide(judged, stopping, measured, "sequential"), measured, story)
         sha256, size = self._store(log)
         run = new_id()
@@ -239,59 +220,6 @@ class LivelyFarm:
             "created_at": found_at,
         }
 
-    def _measurement(self, story: Story, stopping: Stopping, began: datetime, ended: datetime) -> Measurement:
-        right = round(story.truth * story.population)
-        scores = [1.0] * right + [0.0] * (story.population - right)
-        self.random.shuffle(scores)
-        population = Population(samples=story.population, epochs=1, targets_sha256="a" * 64)
-        decider = SequentialDecider(stopping_rule(stopping, population))
-        decider.feed(scores)
-        counted = scores[: decider.seen]
-        mean = sum(counted) / len(counted)
-        return Measurement(
-            scorer="match",
-            score=mean,
-            standard_error=(mean * (1 - mean) / (len(counted) - 1)) ** 0.5,
-            population=story.population,
-            targets_sha256="a" * 64,
-            sample_ids=tuple(range(len(counted))),
-            sample_scores=tuple(counted),
-            truncated=story.truncated,
-            unparsed=story.truncated // 2,
-            ignored=9,
-            other_scorers={},
-            input_tokens=184 * len(counted),
-            output_tokens=61 * len(counted),
-            started_at=began,
-            ended_at=ended,
-            circumstances=self._circumstances(),
-        )
-
-    def _circumstances(self) -> Circumstances:
-        sampling = EffectiveGeneration(
-            temperature=0.0,
-            top_p=1.0,
-            top_k=-1,
-            min_p=0.0,
-            repetition_penalty=1.0,
-            presence_penalty=0.0,
-            frequency_penalty=0.0,
-            max_tokens=1024,
-            seed=0,
-            sources={"temperature": "policy", "max_tokens": "policy", "top_p": "vllm_default"},
-        )
-        versions = {"vllm": "0.32.0", "torch": "2.13.0", "lighteval": "0.13.0", "inspect_ai": "0.3.285"}
-        return Circumstances(
-            versions=versions,
-            hardware="1 × NVIDIA A100-SXM4-80GB",
-            engine_arguments=ENGINE,
-            generation=sampling,
-            seed=self.random.randrange(2**31),
-            chat_template_sha256="c" * 64,
-            epochs=1,
-            judges={},
-        )
-
     def _store(self, log: Path | None) -> tuple[str, int]:
         content = log.read_bytes() if log else self.random.randbytes(64)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -307,43 +235,13 @@ class LivelyFarm:
         )
 
     def _badge(self, claim_id: str, story: Story, measured: Measurement, verdict: Verdict, at: datetime) -> None:
-        found = verdict.comparison
-        assert found is not None
-        assert found.reproduced is not None
-        assert found.interval is not None
         badge_id = new_id()
-        attestation = Attestation(
-            iss="http://farm.test",
-            iat=int(at.timestamp()),
-            jti=badge_id,
-            model=story.model,
-            model_revision=commit_id(),
-            dataset=story.dataset,
-            task=story.task,
-            dataset_revision=self.revisions[story.dataset],
-            spec_sha256=hashlib.sha256(SPEC).hexdigest(),
-            claimed_value=round(100 * story.claimed, 2),
-            scale="percent",
-            claimed=round(100 * story.claimed, 2) / 100,
-            reproduced=found.reproduced,
-            standard_error=found.standard_error,
-            samples_used=found.samples_used,
-            population=found.population,
-            tolerance=found.tolerance,
-            mode="sequential",
-            alpha=found.alpha,
-            interval=found.interval,
-            evidence_sha256="e" * 64,
-            evidence_url="http://farm.test/v1/evidence/" + "e" * 64,
-            policy_sha256="0" * 64,
-            versions=measured.circumstances.versions,
-            seed=measured.circumstances.seed,
-        )
+        signed = attestation(badge_id, story, measured, verdict, int(at.timestamp()), self.revisions[story.dataset])
         self.rows.add(
             Badge(
                 claim_id=claim_id,
                 badge_id=badge_id,
-                token=self.rows.signer.sign(attestation),
+                token=self.rows.signer.sign(signed),
                 key_id=self.rows.signer.key_id,
                 signed_at=at + timedelta(seconds=4),
             )
@@ -409,13 +307,14 @@ class LivelyFarm:
         return claim_id
 
     def _starting(self, model: str, dataset: str) -> None:
+        at = self.at - timedelta(minutes=11)
         story = Story(model, dataset, None, 0.33, 0.3, 90, 0)
         run = {
             "state": ReproductionState.DISPATCHED, "reason": "attempt 1, sent to pool cpu", "attempt": 1,
             "since": self.at - timedelta(seconds=40), "created_at": self.at - timedelta(minutes=11), **self._of(story),
         }  # fmt: skip
         judged = JudgedClaim(claim_id=new_id(), claimed=0.33, tolerance=None)
-        claim_id = self.rows.planned(model, run=run, **self._claim(story, judged, self.at - timedelta(minutes=12)), since=self.at - timedelta(minutes=11))
+        claim_id = self.rows.planned(model, run=run, **self._claim(story, judged, at), since=at)
         self.rows.attempt(self.rows.run_of(claim_id), 1)
 
     def _queued(self, model: str, dataset: str) -> None:
@@ -450,43 +349,3 @@ class LivelyFarm:
             since=self.at - timedelta(hours=5), created_at=self.at - timedelta(hours=5), submitter="passer-by",
         )  # fmt: skip
         return claim_id
-
-    def _workers(self) -> None:
-        gib = 2**30
-        loaded = {
-            "model": MODELS[9][0],
-            "revision": commit_id(),
-            "started_at": _ago(self.at, 9),
-            "tokens_per_second": 2841.0,
-        }
-        other = {
-            "model": MODELS[6][0],
-            "revision": commit_id(),
-            "started_at": _ago(self.at, 52),
-            "tokens_per_second": 1204.5,
-        }
-        told: tuple[tuple[str, str, str, str, dict[str, Any] | None, str, list[tuple[int, int]]], ...] = (
-            ("gpu-a100-1@node-3", "a100", "busy", "", loaded, "1 × NVIDIA A100-SXM4-80GB", [(80, 9)]),
-            ("gpu-a100-2@node-3", "a100", "busy", "", other, "1 × NVIDIA A100-SXM4-80GB", [(80, 31)]),
-            ("gpu-a100-3@node-4", "a100", "quarantined", "GPU 0 holds 61 GiB that no engine of ours has: process 40112", None,
-             "1 × NVIDIA A100-SXM4-80GB", [(80, 19)]),
-            ("cpu-1@node-1", "cpu", "idle", "", None, "CPU x86_64, 16 cores", [(62, 44)]),
-            ("gpu-l4-1@node-7", "l4", "lost", "said nothing for 4 minutes", None, "1 × NVIDIA L4", [(24, 23)]),
-        )  # fmt: skip
-        for name, pool, state, reason, engine, hardware, memory in told:
-            self.rows.add(
-                Worker(
-                    name=name, pool=pool, state=state, reason=reason, engine=engine, hardware=hardware,
-                    since=self.at - timedelta(minutes=41),
-                    seen_at=self.at - timedelta(seconds=260 if state == "lost" else 3),
-                    due_at=self.at + timedelta(minutes=5),
-                    memory=[
-                        {"device": f"cuda:{at}" if pool != "cpu" else "memory", "total_bytes": total * gib, "free_bytes": free * gib}
-                        for at, (total, free) in enumerate(memory)
-                    ],
-                )
-            )  # fmt: skip
-
-
-def _ago(at: datetime, minutes: float) -> str:
-    return (at - timedelta(minutes=minutes)).isoformat()

@@ -1,5 +1,7 @@
-"""A farm of real processes for a browser: API, control worker, beat and worker on Redis and SQLite, beside a local Hub
-that people can sign in with. Of the worker, only the engine is a stand-in."""
+"""A farm of real processes for a browser, beside a local Hub that people can sign in with.
+
+API, control worker, beat and worker, on Redis and SQLite. Of the worker, only the engine is a stand-in.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,8 @@ def real_farm(folder: Path) -> Iterator[RealFarm]:
     try:
         with running_hub(folder / "hub") as served:
             hub = served.local
-            rows = "".join(json.dumps({"question": f"{n} [slow] Say: yes", "answer": "yes"}) + "\n" for n in range(SAMPLES))
+            asked = ({"question": f"{number} [slow] Say: yes", "answer": "yes"} for number in range(SAMPLES))
+            rows = "".join(json.dumps(row) + "\n" for row in asked)
             repo = add_benchmark(hub, BENCHMARK, SPEC)
             hub.commit(repo, {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme"))
             submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 100, task="echo"))

@@ -8,7 +8,8 @@ import pytest
 from specs.evidence import path_in_store
 from specs.verdict import Outcome
 from tests.support.api import RunningApi
-from tests.support.lively_farm import CAPITALS, LivelyFarm, Story
+from tests.support.lively_farm import CAPITALS, LivelyFarm
+from tests.support.lively_runs import Story
 from tests.support.rows import comparison
 
 LOG = bytes(range(256)) * 4
