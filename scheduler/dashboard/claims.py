@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -91,6 +92,7 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         run=run,
         badge=badge_of_claim(session, claim.id) if claim.badge else None,
         events=events.events_of_claim(session, claim.id, limit=SHOWN_EVENTS).items,
+        badge_path=badge_path(claim),
         command=_command(run),
         actions=actions(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
@@ -114,6 +116,16 @@ def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
     if claim.state == "planned":
         found.append(Action("cancel", "Cancel", "Ends the claim's run, unless another claim waits for it too."))
     return tuple(found)
+
+
+def badge_path(claim: ClaimView) -> str | None:
+    """Where the API serves the badge of a claim's task, less the ending; None where the claim names no benchmark."""
+    if claim.dataset is None:
+        return None
+    parts = [
+        part for repo in (claim.model, claim.dataset) for part in (repo if "/" in repo else f"_/{repo}").split("/")
+    ]
+    return "/badges/" + "/".join(quote(part, safe="") for part in (*parts, *((claim.task,) if claim.task else ())))
 
 
 def _command(run: ReproductionView | None) -> str | None:

@@ -5,11 +5,13 @@ import { percent, showTimes, whole } from "./words.js";
 
 const POLL_MS = 5000;
 const SETTLE_MS = 300;
+const LEAST_MS = 1500;
 const RETRY_MS = 60_000;
 
 let pending;
 let poll;
 let busy = false;
+let refreshedAt = 0;
 
 const main = () => document.querySelector("main");
 
@@ -20,8 +22,10 @@ const isAbout = (event) => {
 };
 
 export async function refresh() {
-  if (busy || document.hidden || document.querySelector("dialog[open]")) return;
+  if (document.hidden || document.querySelector("dialog[open]")) return;
+  if (busy) return soon();
   busy = true;
+  refreshedAt = Date.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
@@ -47,9 +51,15 @@ export function put(fresh) {
   drawAll();
 }
 
+/** Not at each event: a busy farm has many, and a page is read anew for all of them together. */
 function soon() {
-  clearTimeout(pending);
-  pending = setTimeout(refresh, SETTLE_MS);
+  pending ??= setTimeout(
+    () => {
+      pending = undefined;
+      refresh();
+    },
+    Math.max(SETTLE_MS, refreshedAt + LEAST_MS - Date.now()),
+  );
 }
 
 function say(state, words) {
