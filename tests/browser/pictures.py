@@ -6,6 +6,7 @@ import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser, FloatRect, sync_playwright
@@ -17,7 +18,10 @@ from tests.support.inspect_logs import inspect_log
 from tests.support.lively_farm import CAPITALS, MODELS, LivelyFarm
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images" / "dashboard"
-LOOKS = {"light": ("light", 1280, 900), "dark": ("dark", 1280, 900), "phone": ("light", 390, 844)}
+Look = tuple[Literal["light", "dark"], int, int]
+"""Theme, width and height."""
+
+LOOKS: dict[str, Look] = {"light": ("light", 1280, 900), "dark": ("dark", 1280, 900), "phone": ("light", 390, 844)}
 PHONE_CLIP: FloatRect = {"x": 0, "y": 0, "width": 390, "height": 1500}
 """Pages are long there; this much shows how they look."""
 
@@ -41,21 +45,17 @@ def pages_of(found: dict[str, str]) -> dict[str, str]:
     }
 
 
-def take(
-    browser: Browser, url: str, pages: dict[str, str], folder: Path, looks: dict[str, tuple[str, int, int]]
-) -> None:
+def take(browser: Browser, url: str, pages: dict[str, str], folder: Path, looks: dict[str, Look]) -> None:
     """Write a picture of each page in each look."""
     for look, (scheme, width, height) in looks.items():
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,
-            device_scale_factor=1,  # type: ignore[arg-type]
         )
         for name, path in pages.items():
             page = context.new_page()
             page.goto(url + path)
-            page.wait_for_function("document.fonts.status === 'loaded'")
-            page.wait_for_timeout(500)
+            page.wait_for_timeout(800)
             shrunk(page.screenshot(full_page=look == "phone", clip=PHONE_CLIP if look == "phone" else None)).save(
                 folder / f"{name}-{look}.png", optimize=True
             )

@@ -31,15 +31,16 @@ def test_a_verification_is_asked_for_and_watched_to_its_verdict(browser: Browser
         page.get_by_role("button", name="Verify again").click()
         page.get_by_label("Why?").fill("after the fix of the tokenizer")
         page.get_by_role("dialog").get_by_role("button", name="Verify again").click()
-        page.wait_for_function(f"location.pathname.startsWith('/claims/') && !location.pathname.endsWith('{first}')")
+        page.wait_for_url(lambda url: "/claims/" in url and not url.endswith(first))
         expect(page.locator(".live")).to_have_text("Live")
         page.evaluate("window.never_left = true")
 
         # The page is never loaded again: what it shows came by the events.
         expect(page.locator(".top .pill.running")).to_be_visible(timeout=PATIENCE)
-        page.wait_for_function(f"document.querySelector('progress[max=\"{SAMPLES}\"]')?.value > 4")
-        done = int(page.locator("[data-shows=done]").last.inner_text())
-        page.wait_for_function(f"Number(document.querySelector('progress')?.value) > {done}")
+        done = f"document.querySelector('progress[max=\"{SAMPLES}\"]')?.value ?? 0"
+        farm.wait(lambda: page.evaluate(done) > 4)
+        first_seen = page.evaluate(done)
+        farm.wait(lambda: page.evaluate(done) > first_seen)
         expect(page.get_by_label("The score as heard", exact=False)).to_be_visible()
 
         expect(page.locator(".top .pill.verified")).to_be_visible(timeout=PATIENCE)

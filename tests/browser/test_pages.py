@@ -68,13 +68,17 @@ def test_pictures_are_drawn_and_their_numbers_stand_in_a_table(browser: Browser,
         for name in ("overview", "claim-verified", "benchmark"):
             page.goto(farm.api.url + farm.pages[name])
             canvas = page.locator("canvas").first
-            page.wait_for_function(
-                f"() => ({drawn})(document.querySelector('canvas')) && document.querySelector('canvas').width > 300"
-            )
+            expect(canvas).to_have_js_property("hidden", False)
+            for _ in range(100):
+                if page.evaluate(f"({drawn})(document.querySelector('canvas'))"):
+                    break
+                page.wait_for_timeout(100)
+            else:
+                pytest.fail(f"nothing is drawn on {name}")
             assert canvas.get_attribute("role") == "img"
             assert canvas.get_attribute("aria-label")
         page.goto(farm.api.url + farm.pages["claim-verified"])
-        page.wait_for_function("document.querySelectorAll('#trace tbody tr').length > 20")
+        expect(page.locator("#trace tbody tr").nth(20)).to_be_attached()
         page.locator("summary", has_text="The numbers").click()
         claim = farm.api.json(f"/v1/claims/{farm.claims['verified']}")
         reproduced = f"{100 * claim['verdict']['comparison']['reproduced']:.2f} %"
@@ -99,7 +103,7 @@ def test_a_filter_applies_as_it_is_chosen_and_its_address_can_be_shared(browser:
         page.get_by_label("Verdict").select_option("mismatch")
         page.get_by_label("Benchmark", exact=True).fill(CAPITALS)
         page.wait_for_url(f"**/claims?outcome=mismatch&dataset={CAPITALS.replace('/', '%2F')}")
-        page.wait_for_function("!document.querySelector('tbody .pill.verified')")
+        expect(page.locator("tbody .pill.verified")).to_have_count(0)
         shown = page.locator("tbody tr").count()
         assert shown > 0
         page.goto(page.url)
@@ -163,7 +167,7 @@ def test_a_token_is_checked_in_the_page(browser: Browser, farm: ShownFarm) -> No
 
 
 def verify(page: Page, token: str, jwks: str | None = None) -> None:
-    page.get_by_label("Token", exact=True).fill(token)
+    page.get_by_role("textbox", name="Token").fill(token)
     if jwks is not None:
         page.get_by_label("Keys, as a JWKS").fill(jwks)
     page.get_by_role("button", name="Verify").click()
