@@ -64,8 +64,8 @@ def take(browser: Browser, url: str, pages: dict[str, str], folder: Path, looks:
 
 
 def shrunk(picture: bytes) -> Image.Image:
-    """With the 128 colours that matter most: a third of the bytes, and looks the same."""
-    return Image.open(io.BytesIO(picture)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    """With the 256 colours that matter most: a third of the bytes, and looks the same."""
+    return Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
 
 
 def main() -> None:

@@ -95,26 +95,31 @@ class LivelyFarm:
         for model, *_ in MODELS[3:9]:
             self._queued(model, MATHS)
         found["blocked"] = self._waiting()
+        self._models()
         add_workers(self.rows, self.at, MODELS[9][0], MODELS[6][0])
         return found
 
     def publish_benchmarks(self) -> None:
-        """Benchmarks and models, as the Hub shows them."""
+        """Benchmarks, as the Hub shows them."""
         sizes = {CAPITALS: 1500, MATHS: 1319, LAW: 90}
+        self.revisions = {dataset: commit_id() for dataset in sizes}
         for dataset, samples in sizes.items():
-            revision = commit_id()
+            revision = self.revisions[dataset]
             seen = self.at - timedelta(minutes=3)
             counts = {"default": {"test": samples}}
             self.rows.add(
                 Benchmark(dataset_id=dataset, revision=revision, seen_at=seen, sizes=counts, gated=dataset == LAW)
             )
             self.rows.add(SpecFile(dataset_id=dataset, revision=revision, text=SPEC))
-        self.revisions = {dataset: commit_id() for dataset in sizes}
+        self.revisions |= {model: commit_id() for model, *_ in MODELS}
+
+    def _models(self) -> None:
+        """At the end: each row that is added has its model at another commit."""
         for model, gib, _ in MODELS:
             self.rows.add(
                 Model(
                     model_id=model,
-                    revision=commit_id(),
+                    revision=self.revisions[model],
                     weights_sha256=hashlib.sha256(model.encode()).hexdigest(),
                     weights_bytes=int(gib * 2**30),
                     looked_at=self.at - timedelta(minutes=3),
@@ -192,6 +197,7 @@ class LivelyFarm:
             "dataset_id": story.dataset,
             "task_id": story.task,
             "dataset_revision": self.revisions[story.dataset],
+            **({"model_revision": self.revisions[story.model]} if story.model in self.revisions else {}),
             "spec_sha256": hashlib.sha256(SPEC).hexdigest(),
         }
 
