@@ -1,52 +1,13 @@
 // The pictures. Each is drawn from a table on its page, or from what the API says, which then fills the table.
-import { Chart } from "./vendor/charts.js";
+import { axis, charts, colour, draw, faint, percentTick, tooltip } from "./drawing.js";
 import { percent, whole } from "./words.js";
 
 const OUTCOMES = { verified: "good", mismatch: "bad", inconclusive: "unsure", unsupported: "idle", failed: "fault" };
 const SHAPES = { verified: "circle", mismatch: "rectRot", inconclusive: "triangle" };
 const MOST_LIVE_POINTS = 400;
 
-const charts = new Map();
 const traces = new Map();
 const lives = new Map();
-
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-
-function faint(name, part) {
-  const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(colour(name).slice(at, at + 2), 16));
-  return `rgb(${red} ${green} ${blue} / ${part})`;
-}
-
-const axis = (more = {}) => ({
-  border: { display: false },
-  ...more,
-  grid: { color: colour("line"), tickLength: 0, ...more.grid },
-  ticks: { color: colour("soft"), padding: 8, font: { size: 11.5 }, maxRotation: 0, includeBounds: false, ...more.ticks },
-  title: { color: colour("soft"), font: { size: 11.5, weight: 500 }, ...more.title },
-});
-
-const tooltip = (callbacks, more = {}) => ({
-  backgroundColor: colour("surface"),
-  bodyColor: colour("text"),
-  borderColor: colour("line-strong"),
-  borderWidth: 1,
-  boxPadding: 5,
-  cornerRadius: 8,
-  displayColors: false,
-  padding: 10,
-  titleColor: colour("text"),
-  callbacks,
-  ...more,
-});
-
-function draw(canvas, config) {
-  Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
-  Chart.defaults.animation = false;
-  charts.get(canvas)?.destroy();
-  charts.set(canvas, new Chart(canvas, config));
-}
-
-const percentTick = (value) => `${Number((100 * value).toFixed(2))} %`;
 
 /** Verdicts by day, stacked by outcome, from the table beside it. */
 function drawThroughput(canvas) {
@@ -245,10 +206,18 @@ export function addLivePoint(said) {
   }
 }
 
+/** Whether neighbours have tolerances of different kinds, as claims on different benchmarks do: no band is theirs. */
+function differ(sorted) {
+  return sorted.some((point, at) => {
+    const next = sorted[at + 1] ?? point;
+    return next.x - point.x < 0.05 && Math.abs(next.tolerance / point.tolerance - 1) > 0.3;
+  });
+}
+
 /** How wide the tolerance is at each claimed score: that of the claims there. */
 function bandAround(points, least, most) {
   const sorted = [...points].sort((one, other) => one.x - other.x);
-  const ends = sorted.length
+  const ends = sorted.length && !differ(sorted)
     ? [{ x: least, tolerance: sorted[0].tolerance }, ...sorted, { x: most, tolerance: sorted.at(-1).tolerance }]
     : [];
   const edge = { type: "line", borderColor: faint("good", 0.6), borderWidth: 1, borderDash: [3, 3], pointRadius: 0, order: 9 };
@@ -292,6 +261,8 @@ function readScores(canvas) {
 /** Claimed against reproduced, from the table beside it. */
 function drawScores(canvas) {
   const points = readScores(canvas);
+  const bandless = differ([...points].sort((one, other) => one.x - other.x));
+  canvas.closest("figure").querySelector(".swatch.band").parentElement.hidden = bandless;
   const values = points.flatMap((point) => [point.x, point.y, point.yMin, point.yMax]);
   const room = Math.max(0.03, 0.08 * (Math.max(...values) - Math.min(...values)));
   const least = Math.max(0, Math.floor(20 * (Math.min(...values) - room)) / 20);
