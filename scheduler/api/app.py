@@ -31,6 +31,7 @@ from scheduler.api import (
     reproductions,
     score_routes,
     signing_in,
+    trace,
     verdicts,
     webhooks,
     workers,
@@ -39,6 +40,7 @@ from scheduler.api.browsers import SafeHeaders, let_pages_read
 from scheduler.api.gate import Gate
 from scheduler.api.remembering import Remembering
 from scheduler.api.source import Source
+from scheduler.dashboard import router as dashboard
 from scheduler.settings import Settings, read_settings
 from specs.secrets import mask_logs
 
@@ -46,6 +48,7 @@ PARTS = (
     overview,
     claims,
     reproductions,
+    trace,
     verdicts,
     badges,
     badge_images,
@@ -92,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     let_pages_read(app, settings.api_origins)
     for part in PARTS:
         app.include_router(part.router)
+    dashboard.install(app)
     app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
     # Added last, so that it stands before all others: what answers early must not answer who may not read.
     app.add_middleware(Gate, source=source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +32,10 @@ class RunningApi:
     settings: Settings
     rows: Rows
 
-    def get(self, path: str, **asked: object) -> httpx.Response:
+    def get(self, path: str, headers: Mapping[str, str] | None = None, /, **asked: object) -> httpx.Response:
         """One request."""
-        return httpx.get(self.url + path, params={name: str(value) for name, value in asked.items()}, timeout=30)
+        params = {name: str(value) for name, value in asked.items()} or None
+        return httpx.get(self.url + path, params=params, headers=headers, timeout=30)
 
     def json(self, path: str, **asked: object) -> Any:  # whatever the answer holds
         """The body of a request that must succeed."""

@@ -1,0 +1,149 @@
+"""Claims: all of them, and one with what became of it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+
+from scheduler.api import claims, events, pages
+from scheduler.api.badges import badge_of_claim
+from scheduler.api.ids import IdOrStart
+from scheduler.api.reproductions import show_reproduction
+from scheduler.api.source import Reading, TheSource
+from scheduler.dashboard.pages import PageRoute, render
+from scheduler.dashboard.visitor import Visitor, visitor_of
+from specs.api_v1 import ClaimStateName, ClaimView, ReproductionView
+from specs.repeat_command import Repeated, repeat_command
+from specs.verdict import Outcome
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+SHOWN_CLAIMS = 25
+SHOWN_EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Action:
+    """A button: the API's name of what it asks for, its words, and what it does."""
+
+    name: str
+    words: str
+    says: str
+
+
+Wanted = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/claims")
+def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
+    request: Request,
+    source: TheSource,
+    session: Reading,
+    q: Wanted = "",
+    dataset: Wanted = "",
+    task: Wanted = "",
+    submitter: Wanted = "",
+    state: Annotated[ClaimStateName | Literal[""], Query()] = "",
+    outcome: Annotated[Outcome | Literal[""], Query()] = "",
+    cursor: pages.Cursor = None,
+) -> Response:
+    """Claims that fit what is asked for, newest first."""
+    found = claims.list_claims(
+        source,
+        session,
+        q=q.strip() if len(q.strip()) > 1 else None,
+        dataset=dataset.strip() or None,
+        task=task.strip() or None,
+        submitter=submitter.strip() or None,
+        state=state or None,
+        outcome=outcome or None,
+        cursor=cursor,
+        limit=SHOWN_CLAIMS,
+    )
+    asked = {
+        "q": q, "dataset": dataset, "task": task, "submitter": submitter, "state": state, "outcome": outcome
+    }  # fmt: skip
+    return render(
+        request,
+        "claims.html",
+        claims=found.items,
+        next=found.next,
+        cursor=cursor,
+        asked=asked,
+        outcomes=tuple(Outcome),
+        states=get_args(ClaimStateName),
+    )
+
+
+@router.get("/claims/{claim_id}")
+def claim_page(request: Request, source: TheSource, session: Reading, claim_id: IdOrStart) -> Response:
+    """One claim: how it stands, what was measured, all that happened, and what somebody can do."""
+    claim = claims.show_claim(source, session, claim_id)
+    run = show_reproduction(source, session, claim.reproduction.id) if claim.reproduction else None
+    visitor = visitor_of(request)
+    return render(
+        request,
+        "claim.html",
+        claim=claim,
+        run=run,
+        badge=badge_of_claim(session, claim.id) if claim.badge else None,
+        events=events.events_of_claim(session, claim.id, limit=SHOWN_EVENTS).items,
+        badge_path=badge_path(claim),
+        command=_command(run),
+        actions=actions(claim, visitor),
+        may_act=visitor.may_act_on(claim.model, claim.dataset),
+        public_url=source.settings.public_url.rstrip("/"),
+        hub=source.settings.hub_endpoint.rstrip("/"),
+    )
+
+
+def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
+    """What can be asked for in this state, the likeliest first."""
+    found = []
+    if claim.state == "decided":
+        says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
+        found.append(Action("reverify", "Verify again", says))
+    if claim.verdict is not None and claim.verdict.outcome is Outcome.VERIFIED and claim.publication is None:
+        found.append(Action("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim."))
+    if visitor.may_operate and claim.state == "blocked":
+        found.append(Action("approve", "Approve", "Lets it run although it is taken to cost more than policy allows."))
+    if claim.state == "blocked":
+        found.append(Action("retry", "Try again", "Plans the claim anew, in case what held it back is gone."))
+    if claim.state == "planned":
+        found.append(Action("cancel", "Cancel", "Ends the claim's run, unless another claim waits for it too."))
+    return tuple(found)
+
+
+def badge_path(claim: ClaimView) -> str | None:
+    """Where the API serves the badge of a claim's task, less the ending; None where the claim names no benchmark."""
+    if claim.dataset is None:
+        return None
+    parts = [
+        part for repo in (claim.model, claim.dataset) for part in (repo if "/" in repo else f"_/{repo}").split("/")
+    ]
+    return "/badges/" + "/".join(quote(part, safe="") for part in (*parts, *((claim.task,) if claim.task else ())))
+
+
+def _command(run: ReproductionView | None) -> str | None:
+    """What repeats the run elsewhere, an option a line."""
+    if run is None or run.measurement is None:
+        return None
+    line = repeat_command(
+        Repeated(
+            model_id=run.model,
+            model_revision=run.model_revision,
+            dataset_id=run.dataset,
+            dataset_revision=run.dataset_revision,
+            task_id=run.task,
+            sample_limit=None,
+            circumstances=run.measurement.circumstances,
+        )
+    )
+    words, folded = shlex.split(line), ""
+    for word in words:
+        folded += (" \\\n  " if word.startswith("-") else " ") + shlex.quote(word)
+    return folded.strip()

@@ -1,0 +1,83 @@
+"""The farm as a whole: what runs and what needs a person, its workers, and the record of all that happened."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from scheduler.api import events
+from scheduler.api.overview import show_overview
+from scheduler.api.reproductions import list_reproductions
+from scheduler.api.source import Reading, TheSource
+from scheduler.api.verdicts import list_verdicts
+from scheduler.api.workers import list_pools, list_workers
+from scheduler.dashboard import reading
+from scheduler.dashboard.pages import PageRoute, render
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+SHOWN_RUNS = 12
+SHOWN_VERDICTS = 8
+SHOWN_WORKERS = 200
+SHOWN_EVENTS = 50
+DAYS = 14
+
+
+@router.get("/")
+def overview_page(request: Request, source: TheSource, session: Reading) -> Response:
+    """The farm at a glance."""
+    found = show_overview(request, source, session)
+    runs = list_reproductions(source, session, state="running", limit=SHOWN_RUNS).items
+    return render(
+        request,
+        "overview.html",
+        overview=found,
+        days=found.days[-DAYS:],
+        runs=runs,
+        verdicts=list_verdicts(session, limit=SHOWN_VERDICTS).items,
+        judged=reading.claims_of_runs(session, [run.id for run in runs]),
+    )
+
+
+@router.get("/workers")
+def workers_page(request: Request, source: TheSource, session: Reading) -> Response:
+    """Who runs what, with which engine, and what waits in their pools."""
+    return render(
+        request,
+        "workers.html",
+        workers=list_workers(session, limit=SHOWN_WORKERS).items,
+        pools=list_pools(source, session).items,
+    )
+
+
+@router.get("/audit")
+async def audit_page(
+    request: Request,
+    source: TheSource,
+    subject: Annotated[events.Subject | Literal[""], Query()] = "",
+    subject_id: Annotated[str, Query(max_length=200)] = "",
+    before: events.EventId = None,
+) -> Response:
+    """All that happened, newest first."""
+    found = await events.list_events(
+        request,
+        source,
+        before=before,
+        order="newest",
+        subject=subject or None,
+        subject_id=subject_id.strip() or None,
+        limit=SHOWN_EVENTS,
+    )
+    if isinstance(found, Response):
+        # Somebody asked for a stream of this page.
+        return found
+    return render(
+        request,
+        "audit.html",
+        events=found.items,
+        next=found.next,
+        subject=subject,
+        subject_id=subject_id,
+        before=before,
+    )

@@ -1,0 +1,147 @@
+"""Pages as answers: rendered with everything escaped, under a policy that lets nothing foreign in."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine
+from functools import cache
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from scheduler.api.problems import STATUS
+from scheduler.dashboard import words
+from scheduler.dashboard.visitor import visitor_of
+from specs.errors import ReprofarmError
+from specs.text import clean
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "font-src 'self'",
+        # `data:` is the picture of a badge in a preview; scripts cannot come that way.
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    # What a page shows depends on who asks, and changes.
+    "cache-control": "private, no-cache",
+    "vary": "cookie",
+}
+
+NAVIGATION = (
+    ("/", "Overview", "activity"),
+    ("/claims", "Claims", "list-checks"),
+    ("/benchmarks", "Benchmarks", "chart-no-axes-combined"),
+    ("/workers", "Workers", "cpu"),
+    ("/audit", "Audit trail", "scroll-text"),
+    ("/verify", "Verify a token", "shield-check"),
+)
+
+EXPLAINED = {
+    404: "There is nothing here. It may have been typed wrong, or its claim may be of another farm.",
+    409: "That start of an id fits several things; give more of it.",
+    422: "The address asks for something that this page does not know.",
+    503: "The farm's database does not answer, or is not migrated. Try again in a moment.",
+}
+
+log = logging.getLogger(__name__)
+
+
+def render(request: Request, template: str, http_status: int = 200, **shown: object) -> HTMLResponse:
+    """A page."""
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            **shown,
+            here=request.url.path,
+            navigation=NAVIGATION,
+            visitor=visitor_of(request),
+            version=version("reprofarm"),
+        )
+    )
+    return HTMLResponse(text, http_status, HEADERS)
+
+
+@cache
+def asset(path: str) -> str:
+    """The address of a file of ours, which changes with what is in it."""
+    digest = hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:12]
+    return f"/static/{path}?v={digest}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(words.FILTERS)
+    environment.globals.update(asset=asset, icons=words.ICONS, query=words.query)
+    return environment
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, within what turns its exceptions into pages."""
+        handle = super().get_route_handler()
+
+        async def handle_page(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ReprofarmError as error:
+                if type(error) not in STATUS:
+                    raise
+                return _error_page(request, STATUS[type(error)], str(error))
+            except RequestValidationError as error:
+                wrong = "; ".join(f"{' '.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+                return _error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong)
+            except HTTPException as error:
+                return _error_page(request, HTTPStatus(error.status_code), str(error.detail))
+            except DBAPIError as error:
+                log.error("the database cannot answer: %s", error)
+                return _error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer")
+
+        return handle_page
+
+
+def _error_page(request: Request, status: HTTPStatus, detail: str) -> Response:
+    return render(
+        request,
+        "error.html",
+        status,
+        title=status.phrase,
+        status=int(status),
+        detail=clean(detail, 300),
+        explained=EXPLAINED.get(status, ""),
+    )

@@ -1,0 +1,65 @@
+"""Claimed beside reproduced: of one benchmark for all models, and of one model on all benchmarks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from scheduler.api import benchmarks, pages
+from scheduler.api.claims import list_claims
+from scheduler.api.noise import list_noise
+from scheduler.api.score_routes import show_benchmark, show_model
+from scheduler.api.source import Reading, TheSource
+from scheduler.dashboard.pages import PageRoute, render
+from specs.api_v1_scores import ScorePoint, TaskScores
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+SHOWN_CLAIMS = 100
+
+RepoName = Annotated[str, Path(max_length=100)]
+
+
+@router.get("/benchmarks")
+def benchmarks_page(request: Request, session: Reading, cursor: pages.Cursor = None) -> Response:
+    """Benchmarks that are watched."""
+    found = benchmarks.list_benchmarks(session, cursor=cursor)
+    return render(request, "benchmarks.html", benchmarks=found.items, next=found.next)
+
+
+@router.get("/benchmarks/{namespace}/{name}")
+def benchmark_page(
+    request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName
+) -> Response:
+    """One benchmark, and how claims on it came out."""
+    found = show_benchmark(request, source, session, namespace, name)
+    noise = list_noise(session, dataset=found.id).items
+    return render(
+        request,
+        "benchmark.html",
+        benchmark=found,
+        points=_points(found.tasks),
+        noise=noise,
+        hub=source.settings.hub_endpoint.rstrip("/"),
+    )
+
+
+@router.get("/models/{namespace}/{name}")
+def model_page(request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName) -> Response:
+    """One model, and how its claims came out."""
+    found = show_model(request, source, session, namespace, name)
+    return render(
+        request,
+        "model.html",
+        model=found,
+        points=_points(found.tasks),
+        claims=list_claims(source, session, model=found.id, limit=SHOWN_CLAIMS).items,
+        hub=source.settings.hub_endpoint.rstrip("/"),
+    )
+
+
+def _points(tasks: tuple[TaskScores, ...]) -> list[ScorePoint]:
+    """Those of all tasks that were measured, newest first."""
+    found = [point for task in tasks for point in task.points if point.reproduced is not None]
+    return sorted(found, key=lambda point: point.decided_at, reverse=True)

@@ -1,0 +1,127 @@
+// Keeps a page fresh: follows the farm's events, and puts what the server then says into the page.
+import { Idiomorph } from "./vendor/idiomorph.js";
+import { addLivePoint, drawAll } from "./plots.js";
+import { percent, showTimes, whole } from "./words.js";
+
+const POLL_MS = 5000;
+const SETTLE_MS = 300;
+const LEAST_MS = 1500;
+const RETRY_MS = 60_000;
+
+let pending;
+let poll;
+let busy = false;
+let refreshedAt = 0;
+
+const main = () => document.querySelector("main");
+
+/** What the page is about: `any`, nothing, or `claim:ID reproduction:ID`. */
+const isAbout = (event) => {
+  const about = main().dataset.about ?? "";
+  return about === "any" || about.split(" ").includes(`${event.subject}:${event.subject_id}`);
+};
+
+export async function refresh() {
+  if (document.hidden || document.querySelector("dialog[open]")) return;
+  if (busy) return soon();
+  busy = true;
+  refreshedAt = Date.now();
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    put(fresh.querySelector("main"));
+  } catch {
+    // The farm is away; the next event or poll tries again.
+  } finally {
+    busy = false;
+  }
+}
+
+export function put(fresh) {
+  Idiomorph.morph(main(), fresh, {
+    ignoreActiveValue: true,
+    callbacks: {
+      // A plot is drawn from the data beside it, and what somebody opened stays open.
+      beforeNodeMorphed: (node) => !(node.nodeType === Node.ELEMENT_NODE && node.hasAttribute("data-keep")),
+      beforeAttributeUpdated: (name) => name !== "open",
+    },
+  });
+  showTimes();
+  drawAll();
+}
+
+/** Not at each event: a busy farm has many, and a page is read anew for all of them together. */
+function soon() {
+  pending ??= setTimeout(
+    () => {
+      pending = undefined;
+      refresh();
+    },
+    Math.max(SETTLE_MS, refreshedAt + LEAST_MS - Date.now()),
+  );
+}
+
+function say(state, words) {
+  for (const each of document.querySelectorAll(".live")) {
+    if (each.dataset.live === state) continue;
+    each.dataset.live = state;
+    each.textContent = words;
+  }
+}
+
+function startPolling() {
+  say("polling", "Checks every 5 s");
+  poll ??= setInterval(refresh, POLL_MS);
+}
+
+function stopPolling() {
+  clearInterval(poll);
+  poll = undefined;
+}
+
+/** A run's progress, without a question to the server. */
+function showProgress(said) {
+  for (const run of document.querySelectorAll(`[data-run="${CSS.escape(said.reproduction_id)}"]`)) {
+    const bar = run.querySelector("progress");
+    if (bar && said.samples_total) {
+      bar.max = said.samples_total;
+      bar.value = said.samples_done;
+    }
+    const set = (name, words) => {
+      const place = run.querySelector(`[data-shows="${name}"]`);
+      if (place && place.textContent !== words) place.textContent = words;
+    };
+    set("done", whole(said.samples_done));
+    set("total", whole(said.samples_total));
+    set("score", percent(said.score));
+    if (said.stage) set("stage", said.stage.replaceAll("_", " "));
+  }
+  addLivePoint(said);
+}
+
+export function follow() {
+  if (!main()?.dataset.about) {
+    for (const each of document.querySelectorAll(".live")) each.hidden = true;
+    return;
+  }
+  const source = new EventSource("/v1/events");
+  const heard = (message) => {
+    const event = JSON.parse(message.data);
+    if (isAbout(event)) soon();
+  };
+  source.addEventListener("open", () => {
+    stopPolling();
+    say("on", "Live");
+  });
+  source.addEventListener("message", heard);
+  source.addEventListener("event", heard);
+  source.addEventListener("reset", soon);
+  source.addEventListener("progress", (message) => showProgress(JSON.parse(message.data)));
+  source.addEventListener("error", () => {
+    startPolling();
+    // The browser tries again by itself, except after an answer that is no stream.
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS);
+  });
+  addEventListener("visibilitychange", () => document.hidden || soon());
+}

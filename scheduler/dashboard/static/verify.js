@@ -1,0 +1,164 @@
+// Checks a badge's token in the browser, in the steps of `reprofarm verify-token`: nothing is sent anywhere.
+import { compactVerify, decodeProtectedHeader, importJWK } from "./vendor/jose.js";
+import { percent, whole } from "./words.js";
+
+const CLOSE = 1e-12;
+
+class Refused extends Error {}
+
+function headerOf(token, { algorithm, kind, most }) {
+  if (token.length > Number(most)) throw new Refused(`It is longer than ${most} characters.`);
+  if (!/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(token))
+    throw new Refused("It is not a compact JWS: three base64url parts with dots between them.");
+  let header;
+  try {
+    header = decodeProtectedHeader(token);
+  } catch {
+    throw new Refused("It is not a compact JWS: its header cannot be read.");
+  }
+  if (header.alg !== algorithm) throw new Refused(`It is signed with ${header.alg}; only ${algorithm} counts.`);
+  if (header.typ !== kind) throw new Refused(`It is a token of another type than ${kind}.`);
+  if ("crit" in header || "b64" in header) throw new Refused("Its header asks for an extension of JWS.");
+  if (typeof header.kid !== "string" || !header.kid) throw new Refused("It names no key.");
+  return header;
+}
+
+async function keyOf(header, jwks) {
+  const found = (Array.isArray(jwks?.keys) ? jwks.keys : []).filter((key) => key?.kid === header.kid);
+  if (!found.length) throw new Refused(`It was signed by key ${header.kid}, which is not among the trusted keys.`);
+  if (found.length > 1) throw new Refused(`The trusted keys hold key ${header.kid} more than once.`);
+  const [{ kty, crv, x, use = "sig" }] = found;
+  if (kty !== "OKP" || crv !== "Ed25519" || use !== "sig")
+    throw new Refused(`Key ${header.kid} is not an Ed25519 signature key.`);
+  return importJWK({ kty, crv, x }, "EdDSA");
+}
+
+/** Its own figures have to agree, whoever signed them. */
+function checkFigures(said) {
+  if (said.version !== 1) throw new Refused("It is signed, but not an attestation of version 1.");
+  const proportion = said.scale === "percent" ? said.claimed_value / 100 : said.claimed_value;
+  if (!(Math.abs(proportion - said.claimed) <= CLOSE))
+    throw new Refused("It is signed, but its claimed value is not its claimed proportion.");
+  if (!(said.samples_used <= said.population)) throw new Refused("It is signed, but used more samples than there are.");
+  const { low, high } = said.interval ?? {};
+  const widest = Math.max(Math.abs(said.reproduced - said.claimed), said.claimed - low, high - said.claimed);
+  if (!(widest <= said.tolerance + CLOSE && low <= said.reproduced && said.reproduced <= high))
+    throw new Refused("It is signed, but its own figures do not match within its tolerance.");
+}
+
+export async function check(token, jwks, rules) {
+  const header = headerOf(token, rules);
+  const key = await keyOf(header, jwks);
+  let payload;
+  try {
+    ({ payload } = await compactVerify(token, key, { algorithms: [rules.algorithm] }));
+  } catch {
+    throw new Refused("The signature is not that of this token: it was altered, or signed by another key.");
+  }
+  let said;
+  try {
+    said = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+  } catch {
+    throw new Refused("It is signed, but what it says cannot be read.");
+  }
+  checkFigures(said);
+  return { said, header };
+}
+
+async function allRevoked() {
+  const found = new Map();
+  let next = null;
+  do {
+    const asked = next ? `?cursor=${encodeURIComponent(next)}` : "";
+    const answer = await fetch(`/v1/revocations${asked}`);
+    if (!answer.ok) throw new Error("away");
+    const page = await answer.json();
+    for (const each of page.items) found.set(each.badge_id, each);
+    ({ next } = page);
+  } while (next);
+  return found;
+}
+
+async function revocationOf(said) {
+  try {
+    const found = (await allRevoked()).get(said.jti);
+    return found ? { revoked: true, words: `Revoked on ${found.revoked_at.slice(0, 10)}: ${found.reason}` } : { revoked: false, words: "Not on this farm's list of revocations." };
+  } catch {
+    return { revoked: false, words: "The list of revocations could not be read; the signature alone was checked." };
+  }
+}
+
+const FACTS = {
+  Model: (said) => `${said.model} at ${said.model_revision.slice(0, 12)}`,
+  Benchmark: (said) => `${said.dataset}${said.task ? ` · ${said.task}` : ""} at ${said.dataset_revision.slice(0, 12)}`,
+  Claimed: (said) => percent(said.claimed),
+  Reproduced: (said) => `${percent(said.reproduced)} (all samples: ${percent(said.interval.low)} to ${percent(said.interval.high)})`,
+  Tolerance: (said) => `±${(100 * said.tolerance).toFixed(2)} points`,
+  Samples: (said) => `${whole(said.samples_used)} of ${whole(said.population)}`,
+  Signed: (said, header) => `${new Date(1000 * said.iat).toISOString().slice(0, 16).replace("T", " ")} UTC by key ${header.kid}`,
+  Issuer: (said) => said.iss,
+  Evidence: (said) => `SHA-256 ${said.evidence_sha256}`,
+};
+
+function show(place, outcome, title, words, facts) {
+  const copy = document.querySelector("#answer").content.cloneNode(true);
+  const callout = copy.querySelector(".callout");
+  callout.classList.add(outcome);
+  const use = callout.querySelector("use");
+  use.setAttribute("href", use.getAttribute("href").replace(/#.*/, outcome === "verified" ? "#shield-check" : "#x"));
+  callout.querySelector("strong").textContent = title;
+  callout.querySelector("span").textContent = words;
+  const list = copy.querySelector("dl");
+  for (const [name, text] of facts) {
+    const term = document.createElement("dt");
+    const fact = document.createElement("dd");
+    term.textContent = name;
+    fact.textContent = text;
+    list.append(term, fact);
+  }
+  list.hidden = facts.length === 0;
+  place.replaceChildren(copy);
+}
+
+async function keysFor(form) {
+  const pasted = form.jwks.value.trim();
+  if (!pasted) {
+    const answer = await fetch("/.well-known/jwks.json");
+    if (!answer.ok) throw new Refused("This farm's keys could not be read.");
+    return answer.json();
+  }
+  try {
+    return JSON.parse(pasted);
+  } catch {
+    throw new Refused("The keys that you pasted are not JSON.");
+  }
+}
+
+async function answer(form, place) {
+  const token = form.token.value.trim();
+  if (!token) return place.replaceChildren();
+  try {
+    const { said, header } = await check(token, await keysFor(form), form.dataset);
+    const { revoked, words } = await revocationOf(said);
+    const facts = Object.entries(FACTS).map(([name, of]) => [name, of(said, header)]);
+    if (revoked) show(place, "mismatch", "Revoked", `The signature is right, but it no longer counts. ${words}`, facts);
+    else show(place, "verified", "The token is genuine", words, facts);
+  } catch (error) {
+    const words = error instanceof Refused ? error.message : `It could not be checked: ${error.message}`;
+    show(place, "mismatch", "Not a valid token", words, []);
+  }
+}
+
+export function offerCheck() {
+  const form = document.querySelector("[data-verify]");
+  const place = document.querySelector("#result");
+  form.addEventListener("submit", (submit) => {
+    submit.preventDefault();
+    answer(form, place);
+  });
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    form.token.value = given;
+    answer(form, place);
+  }
+}

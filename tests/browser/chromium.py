@@ -1,0 +1,27 @@
+"""Debian's Chromium, headless."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Playwright
+
+NO_CHROMIUM = "no chromium on the PATH; install Debian's package of that name"
+
+
+def chromium() -> str | None:
+    """Where it is; None where it is not installed."""
+    return shutil.which("chromium")
+
+
+@contextmanager
+def launched(playwright: Playwright) -> Iterator[Browser]:
+    """A running browser."""
+    # Its sandbox wants rights that containers and root do not have; it opens nothing but the farm under test.
+    browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+    try:
+        yield browser
+    finally:
+        browser.close()

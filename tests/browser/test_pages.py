@@ -1,0 +1,173 @@
+"""Every page, as people have it: in light and dark, on a phone, by keyboard, and read aloud."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from scheduler.database.tables import Badge, now
+from tests.browser.conftest import ShownFarm
+from tests.support.lively_farm import CAPITALS
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
+
+
+@contextmanager
+def opened(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page that must have nothing to complain about."""
+    # The checker is put into pages from outside, which their policy rightly refuses; pages themselves are held to it.
+    context = browser.new_context(**options)
+    page = context.new_page()
+    troubles: list[str] = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
+    try:
+        yield page
+    finally:
+        context.close()
+    assert [each for each in troubles if "status of 404" not in each] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_and_keeps_to_its_policy(
+    browser: Browser, farm: ShownFarm, scheme: Literal["light", "dark"]
+) -> None:
+    checker = AXE.read_text()
+    found: dict[str, Any] = {}
+    with opened(browser, color_scheme=scheme, viewport={"width": 1280, "height": 900}) as page:
+        for name, path in farm.pages.items():
+            page.goto(farm.api.url + path)
+            page.wait_for_load_state("load")
+            # Evaluated by the browser's own tools, so that the page's policy stays as it is.
+            page.evaluate(checker)
+            rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+            violations = page.evaluate("rules => axe.run(document, rules)", rules)["violations"]
+            found[name] = [(each["id"], each["nodes"][0]["html"][:200]) for each in violations]
+    assert {name: violations for name, violations in found.items() if violations} == {}
+
+
+def test_no_page_is_wider_than_a_phone(browser: Browser, farm: ShownFarm) -> None:
+    wide: dict[str, int] = {}
+    with opened(browser, viewport={"width": 360, "height": 780}) as page:
+        for name, path in farm.pages.items():
+            page.goto(farm.api.url + path)
+            wide[name] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert {name: by for name, by in wide.items() if by > 0} == {}
+
+
+def test_pictures_are_drawn_and_their_numbers_stand_in_a_table(browser: Browser, farm: ShownFarm) -> None:
+    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
+    with opened(browser) as page:
+        for name in ("overview", "claim-verified", "benchmark"):
+            page.goto(farm.api.url + farm.pages[name])
+            canvas = page.locator("canvas").first
+            expect(canvas).to_have_js_property("hidden", False)
+            for _ in range(100):
+                if page.evaluate(f"({drawn})(document.querySelector('canvas'))"):
+                    break
+                page.wait_for_timeout(100)
+            else:
+                pytest.fail(f"nothing is drawn on {name}")
+            assert canvas.get_attribute("role") == "img"
+            assert canvas.get_attribute("aria-label")
+        page.goto(farm.api.url + farm.pages["claim-verified"])
+        expect(page.locator("#trace tbody tr").nth(20)).to_be_attached()
+        page.locator("summary", has_text="The numbers").click()
+        claim = farm.api.json(f"/v1/claims/{farm.claims['verified']}")
+        reproduced = f"{100 * claim['verdict']['comparison']['reproduced']:.2f} %"
+        expect(page.locator("#trace tbody tr").last).to_contain_text(reproduced)
+
+
+def test_text_from_outside_is_shown_and_does_nothing(browser: Browser, farm: ShownFarm) -> None:
+    claim_id = farm.api.rows.claim(
+        "acme/model", notes=HOSTILE, submitter=HOSTILE[:90], source_url="javascript:document.title=3", reason=HOSTILE
+    )
+    with opened(browser) as page:
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        expect(page.get_by_text(HOSTILE, exact=True).first).to_be_visible()
+        assert page.title() == "acme/model on acme/capitals · reprofarm"
+        assert page.locator("a[href^='javascript']").count() == 0
+        expect(page.get_by_text("javascript:document.title=3")).to_be_visible()
+
+
+def test_a_filter_applies_as_it_is_chosen_and_its_address_can_be_shared(browser: Browser, farm: ShownFarm) -> None:
+    with opened(browser) as page:
+        page.goto(farm.api.url + "/claims")
+        page.get_by_label("Verdict").select_option("mismatch")
+        page.get_by_label("Benchmark", exact=True).fill(CAPITALS)
+        page.wait_for_url(f"**/claims?outcome=mismatch&dataset={CAPITALS.replace('/', '%2F')}")
+        expect(page.locator("tbody .pill.verified")).to_have_count(0)
+        shown = page.locator("tbody tr").count()
+        assert shown > 0
+        page.goto(page.url)
+        assert page.locator("tbody tr").count() == shown
+        assert page.locator("tbody .pill.mismatch").count() == shown
+
+
+def test_the_theme_that_was_chosen_stays(browser: Browser, farm: ShownFarm) -> None:
+    with opened(browser, color_scheme="light") as page:
+        page.goto(farm.api.url)
+        page.get_by_role("button", name="Switch between light and dark").click()
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        page.goto(farm.api.url + "/claims")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_keyboard_reaches_the_content_first(browser: Browser, farm: ShownFarm) -> None:
+    with opened(browser) as page:
+        page.goto(farm.api.url + "/claims")
+        page.keyboard.press("Tab")
+        expect(page.get_by_text("Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_answers_can_be_read_in_inspects_own_viewer(browser: Browser, farm: ShownFarm) -> None:
+    with opened(browser, viewport={"width": 1280, "height": 900}) as page:
+        page.goto(farm.api.url + farm.pages["claim-verified"])
+        page.get_by_role("link", name="Read the answers").click()
+        expect(page.get_by_text("Lagos").first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Canberra").first).to_be_visible()
+
+
+def test_a_token_is_checked_in_the_page(browser: Browser, farm: ShownFarm) -> None:
+    badge = farm.api.json(f"/v1/claims/{farm.claims['verified']}/badge")
+    token, keys = badge["token"], farm.api.json("/.well-known/jwks.json")
+    with opened(browser) as page:
+        page.goto(farm.api.url + farm.pages["claim-verified"])
+        page.get_by_role("link", name="Verify the token here").click()
+        expect(page.get_by_text("The token is genuine")).to_be_visible()
+        expect(page.get_by_text(badge["payload"]["model"]).first).to_be_visible()
+
+        header, payload, signature = token.split(".")
+        other = "A" if payload[40] != "A" else "B"
+        verify(page, f"{header}.{payload[:40]}{other}{payload[41:]}.{signature}")
+        expect(page.get_by_text("it was altered, or signed by another key")).to_be_visible()
+
+        page.get_by_text("Use saved keys").click()
+        verify(page, token, json.dumps(keys))
+        expect(page.get_by_text("The token is genuine")).to_be_visible()
+        verify(page, token, '{"keys": []}')
+        expect(page.get_by_text("not among the trusted keys")).to_be_visible()
+        verify(page, "not a token", "")
+        expect(page.get_by_text("not a compact JWS")).to_be_visible()
+
+        with farm.api.rows.database.transaction() as session:
+            row = session.get_one(Badge, farm.claims["verified"])
+            row.revoked_at, row.revoked_reason = now(), "the weights were swapped"
+        verify(page, token)
+        expect(page.get_by_text("the weights were swapped")).to_be_visible()
+
+
+def verify(page: Page, token: str, jwks: str | None = None) -> None:
+    page.get_by_role("textbox", name="Token").fill(token)
+    if jwks is not None:
+        page.get_by_label("Keys, as a JWKS").fill(jwks)
+    page.get_by_role("button", name="Verify").click()

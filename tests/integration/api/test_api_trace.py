@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from specs.evidence import path_in_store
+from specs.verdict import Outcome
+from tests.support.api import RunningApi
+from tests.support.lively_farm import CAPITALS, LivelyFarm
+from tests.support.lively_runs import Story
+from tests.support.rows import comparison
+
+LOG = bytes(range(256)) * 4
+
+
+def test_a_trace_ends_where_the_verdict_was_given(api: RunningApi, tmp_path: Path) -> None:
+    farm = LivelyFarm(api.rows, tmp_path / "evidence")
+    farm.publish_benchmarks()
+    claim_id = farm.decided(Story("acme/model", CAPITALS, "capitals", 0.7, 0.7, 400, 5))
+    claim = api.json(f"/v1/claims/{claim_id}")
+    run, found = claim["reproduction"]["id"], claim["verdict"]["comparison"]
+    trace = api.json(f"/v1/reproductions/{run}/trace", claim=claim_id)
+    assert trace == api.json(f"/v1/reproductions/{run[:8]}/trace")
+    assert (trace["claimed"], trace["tolerance"], trace["population"]) == (0.7, found["tolerance"], 400)
+    assert trace["points"][-1] == {
+        "samples": found["samples_used"],
+        "score": found["reproduced"],
+        "low": found["interval"]["low"],
+        "high": found["interval"]["high"],
+    }
+
+
+def test_a_run_that_goes_on_has_no_trace_and_neither_has_anothers_claim(api: RunningApi) -> None:
+    running = api.rows.running()
+    decided = api.rows.decided(Outcome.MISMATCH, "other/model", comparison())
+    assert api.get(f"/v1/reproductions/{api.rows.run_of(running)}/trace").status_code == 404
+    assert api.get(f"/v1/reproductions/{api.rows.run_of(decided)}/trace", claim=running).status_code == 404
+    assert api.get(f"/v1/reproductions/{'0' * 32}/trace").status_code == 404
+
+
+@pytest.fixture
+def log(api: RunningApi, tmp_path: Path) -> str:
+    """The address of a log in the store."""
+    sha256 = hashlib.sha256(LOG).hexdigest()
+    file = tmp_path / "evidence" / path_in_store(sha256)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(LOG)
+    api.rows.reproduction(evidence_sha256=sha256, evidence_bytes=len(LOG))
+    return sha256
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-0", 0, 0), ("bytes=10-19", 10, 19), ("bytes=1000-", 1000, 1023), ("bytes=-4", 1020, 1023),
+     ("bytes=1000-999999", 1000, 1023), ("bytes=-99999", 0, 1023)],
+)  # fmt: skip
+def test_a_range_of_a_log_can_be_read(api: RunningApi, log: str, asked: str, first: int, last: int) -> None:
+    for path in (f"/v1/evidence/{log}", f"/logs/{log}.eval"):
+        answer = api.get(path, {"range": asked})
+        assert (answer.status_code, answer.content) == (206, LOG[first : last + 1])
+        assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(LOG)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=-0", "bytes=5-2"])
+def test_a_range_that_there_is_not_is_said_to_be_so(api: RunningApi, log: str, asked: str) -> None:
+    answer = api.get(f"/v1/evidence/{log}", {"range": asked})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(LOG)}")
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "lines=1-2", "bytes=a-b", "bytes=-"])
+def test_what_is_no_single_range_of_bytes_gets_the_whole(api: RunningApi, log: str, asked: str) -> None:
+    answer = api.get(f"/v1/evidence/{log}", {"range": asked})
+    assert (answer.status_code, answer.content) == (200, LOG)
