@@ -307,6 +307,16 @@ def last_batch(farm: Farm) -> RunBatch:
         return RunBatch.decode(rows.all()[-1].body)
 
 
+def test_a_busy_device_costs_no_attempt_and_the_reason_names_its_holder(world: World, farm: Farm) -> None:
+    busy = ended(world, AttemptOutcome.DEVICE_BUSY, "the device of this worker is not free: in use by pid 7 (python)")
+    for _ in range(4):
+        take(farm, busy)
+        waiting = reproduction(farm)
+        assert (waiting.state, waiting.failures) == (ReproductionState.QUEUED, 0)
+        assert "in use by pid 7 (python)" in waiting.reason
+        busy = again(farm, busy)
+
+
 def test_a_full_disk_costs_no_attempt_is_tried_ever_more_seldom_and_names_the_operator(
     world: World, farm: Farm
 ) -> None:
