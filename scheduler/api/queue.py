@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session, aliased, defer
@@ -13,6 +13,9 @@ from scheduler.workforce import crews
 
 WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
 
+COUNTED_ONE_BY_ONE = 3
+"""More than so many at once are ranked by one walk through the queue, instead of a count for each."""
+
 WITHOUT_BULK = tuple(
     defer(column, raiseload=True) for column in (Reproduction.measurement, Reproduction.settings, Reproduction.stopping)
 )
@@ -21,9 +24,43 @@ WITHOUT_BULK = tuple(
 
 def positions(session: Session, reproductions: Iterable[Reproduction]) -> dict[str, int]:
     """Place in its pool's queue, from 1, of each of `reproductions` that waits there."""
-    waiting = [row.reproduction_id for row in reproductions if row.state in WAITING]
-    if not waiting:
-        return {}
+    waiting = [row for row in reproductions if row.state in WAITING]
+    if len(waiting) <= COUNTED_ONE_BY_ONE:
+        return _counted(session, [row.reproduction_id for row in waiting]) if waiting else {}
+    return _ranked(session, waiting)
+
+
+def _ranked(session: Session, waiting: Sequence[Reproduction]) -> dict[str, int]:
+    """By one walk through the queues of their pools, whatever their number."""
+    pools = {row.pool for row in waiting}
+    place = func.row_number().over(
+        partition_by=(Reproduction.pool, Reproduction.state),
+        order_by=(Reproduction.priority, Reproduction.created_at, Reproduction.reproduction_id),
+    )
+    ranked = (
+        select(Reproduction.reproduction_id, place.label("place"))
+        .where(Reproduction.state.in_(WAITING), Reproduction.pool.in_(pools))
+        .subquery()
+    )
+    wanted = select(ranked).where(ranked.c.reproduction_id.in_([row.reproduction_id for row in waiting]))
+    places: dict[str, int] = {row.reproduction_id: row.place for row in session.execute(wanted)}
+    dispatched = (
+        select(Reproduction.pool, func.count())
+        .where(Reproduction.state == ReproductionState.DISPATCHED, Reproduction.pool.in_(pools))
+        .group_by(Reproduction.pool)
+    )
+    ahead = dict(session.execute(dispatched).tuples().all())
+    return {
+        row.reproduction_id: places[row.reproduction_id]
+        # Dispatched ones are with the broker already, ahead of all that is queued.
+        + (ahead.get(row.pool, 0) if row.state == ReproductionState.QUEUED else 0)
+        for row in waiting
+        if row.reproduction_id in places
+    }
+
+
+def _counted(session: Session, waiting: Sequence[str]) -> dict[str, int]:
+    """By what is before each of them."""
     one, other = Reproduction, aliased(Reproduction)
     # Counted along the index on state, pool, priority and creation, and only as far as the one that is asked for.
     before_it = (

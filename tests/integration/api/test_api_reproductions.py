@@ -57,3 +57,14 @@ def test_reproductions_are_listed_newest_first_with_filters_and_cursor(api: Runn
         ("dataset", "acme/rivers", new),
     ):
         assert [run["id"] for run in api.json("/v1/reproductions", **{name: value})["items"]] == [wanted], name
+
+
+def test_a_list_and_a_single_look_agree_on_places_in_the_queue(api: RunningApi) -> None:
+    for number in range(6):
+        api.rows.reproduction(priority=30 - number % 3, pool="small" if number == 4 else "cpu")
+    api.rows.reproduction(state=ReproductionState.DISPATCHED)
+    api.rows.reproduction(state=ReproductionState.COMPLETED)
+    listed = {each["id"]: each["queue_position"] for each in api.json("/v1/reproductions")["items"]}
+    assert sorted(place for place in listed.values() if place is not None) == [1, 1, 2, 3, 4, 5, 6]
+    for reproduction_id, place in listed.items():
+        assert api.json(f"/v1/reproductions/{reproduction_id}")["queue_position"] == place
