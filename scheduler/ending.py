@@ -25,7 +25,7 @@ from specs.messages import AttemptOutcome, Stage
 from specs.policy import Policy
 from specs.verdict import Outcome, Verdict
 
-DEADLY = (Stage.STARTING_ENGINE, Stage.RUNNING, Stage.STORING)
+DEADLY = (Stage.STARTING_ENGINE, Stage.RUNNING)
 """What an attempt is at when a worker's death may be its doing."""
 
 OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}

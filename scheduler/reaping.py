@@ -78,6 +78,9 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
     attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
     if attempt.stage == Stage.WAITING:
         return AttemptOutcome.INTERRUPTED, f"{silent}; this one waited behind others of its batch"
+    if attempt.stage == Stage.STORING:
+        # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
+        return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"
     if reproduction.lease_until is not None and reproduction.lease_until < now() - timedelta(seconds=lease_seconds):
         return AttemptOutcome.INTERRUPTED, f"{silent}, and nobody noticed in time: the control plane was away too"
     return AttemptOutcome.LOST, silent

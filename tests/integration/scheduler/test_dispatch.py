@@ -215,6 +215,15 @@ def test_losing_workers_while_they_fetch_is_no_quarantine_but_ends_too(farm: Con
     assert reasons == {"failed: lost: worker w2 has not been heard of for 30 s"}
 
 
+def test_a_report_that_the_broker_lost_is_nobodys_death_and_costs_no_attempt(farm: ControlPlane) -> None:
+    for n in range(max(farm.policy.run.worker_deaths, farm.policy.run.attempts)):
+        dispatch(farm.database, farm.policy)
+        die_over(farm, last_batch_of(farm, "tiny/one"), f"w{n}", Stage.STORING, Stage.STORING)
+    rows = [row for row in reproductions(farm) if row.model_id == "tiny/one"]
+    # Sent out once more, and none of its tries is used up.
+    assert {(row.state, row.failures) for row in rows} == {(ReproductionState.DISPATCHED, 0)}
+
+
 def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     for batch in messages(farm):
