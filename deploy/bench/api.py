@@ -132,7 +132,6 @@ def cases(port: int, claims: int) -> list[Case]:
         Case("list of 50", [(listed, None)], 0.3),
         Case("show, the claim changes 10 times a second", [(show, None)], None, changing=True),
         Case("list of 50, claims change 10 times a second", [(listed, None)], None, changing=True),
-        Case("304 poll, claims change 10 times a second", [(show, '"none"')], None, changing=True),
         Case("show, each time another of 20,000", others, None),
         Case("list of 50, each time of another of 2,000 models", pages, None),
     ]
