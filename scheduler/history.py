@@ -11,8 +11,8 @@ from scheduler.machine import ReproductionState
 from specs.history import SampleId, Scores, from_earlier_runs, from_same_claim
 from specs.linked_log import LinkedLog
 from specs.sample_order import seeded_order
-from specs.sequential import Predictor
 from specs.stopping import LinkedTo
+from specs.stopping_rule import Predictor
 
 EARLIER_RUNS = 24
 """The latest runs on a task that are looked at: more cost reading and add little."""

@@ -14,7 +14,7 @@ from specs.model import Contract
 from specs.policy import Mode
 from specs.power import LOOKS_APART, Expected, simulated
 from specs.scale import points
-from specs.sequential import StoppingRule, full_run_decision
+from specs.sequential import full_run_decision
 from specs.stopping import (
     JudgedClaim,
     Population,
@@ -26,6 +26,7 @@ from specs.stopping import (
     tolerance_for,
     what_would_decide,
 )
+from specs.stopping_rule import StoppingRule
 from specs.verdict import Outcome
 
 OFF_BY = (0.0, 0.02, 0.05, 0.10, 0.20)

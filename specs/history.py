@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from specs.band import Floats
-from specs.sequential import Predictor
+from specs.stopping_rule import Predictor
 
 SampleId = int | str
 Scores = Mapping[SampleId, float | None]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import struct
 import zlib
 from typing import Annotated
 
-import numpy as np
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from specs.measurement import MAX_POPULATION, Proportion
@@ -17,16 +17,17 @@ STEPS = 10_000
 
 MAX_VALUES = MAX_POPULATION
 
-_LAYOUT = np.dtype("<u2")
+_BYTES = 2
+"""Of one value: a little-endian unsigned integer. Without NumPy, which those who only pass messages on do not need."""
 
 
 def _round(values: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple((np.rint(np.array(values) * STEPS) / STEPS).tolist())
+    return tuple(round(value * STEPS) / STEPS for value in values)
 
 
 def _pack(values: tuple[float, ...]) -> str:
-    steps = np.rint(np.array(values) * STEPS).astype(_LAYOUT)
-    return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode("ascii")
+    steps = struct.pack(f"<{len(values)}H", *(round(value * STEPS) for value in values))
+    return base64.b64encode(zlib.compress(steps, 9)).decode("ascii")
 
 
 def _unpack(value: object) -> object:
@@ -34,12 +35,12 @@ def _unpack(value: object) -> object:
         return value
     unpacking = zlib.decompressobj()
     try:
-        content = unpacking.decompress(base64.b64decode(value, validate=True), MAX_VALUES * _LAYOUT.itemsize)
+        content = unpacking.decompress(base64.b64decode(value, validate=True), MAX_VALUES * _BYTES)
     except (binascii.Error, zlib.error) as error:
         raise ValueError(f"not packed proportions: {error}") from error
-    if not unpacking.eof or len(content) % _LAYOUT.itemsize:
+    if not unpacking.eof or len(content) % _BYTES:
         raise ValueError(f"not packed proportions, or more than {MAX_VALUES}")
-    return tuple((np.frombuffer(content, _LAYOUT) / STEPS).tolist())
+    return tuple(step / STEPS for step in struct.unpack(f"<{len(content) // _BYTES}H", content))
 
 
 PackedProportions = Annotated[

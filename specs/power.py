@@ -12,7 +12,8 @@ from specs import band
 from specs.band import Floats, hypotheses
 from specs.betting import Places
 from specs.counting import stopping_bounds
-from specs.sequential import SHOWN, StoppingRule, full_run_decision
+from specs.sequential import SHOWN, full_run_decision
+from specs.stopping_rule import StoppingRule
 
 RUNS = 2000
 LOOKS_APART = 1.01

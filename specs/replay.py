@@ -13,7 +13,8 @@ from specs.band import Floats
 from specs.history import SampleId, Scores, from_earlier_runs, from_same_claim
 from specs.model import Contract
 from specs.policy import VerificationRules
-from specs.sequential import ClaimedScore, Decision, Predictor, SequentialDecider, StoppingRule, full_run_decision
+from specs.sequential import Decision, SequentialDecider, full_run_decision
+from specs.stopping_rule import ClaimedScore, Predictor, StoppingRule
 
 Mode = Literal["plain", "history", "paired"]
 Fraction = Annotated[float, Field(ge=0, le=1)]

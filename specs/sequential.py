@@ -1,13 +1,13 @@
-"""When has a run seen enough of its samples? The rule by which it stops, and by which it is judged."""
+"""When has a run seen enough of its samples? By the rule by which it stops, and by which it is judged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from specs import band
 from specs.band import Floats, Hypotheses, hypotheses, stack
@@ -16,7 +16,7 @@ from specs.confidence import bounds_on_full_run
 from specs.counting import Counts
 from specs.measurement import Proportion
 from specs.model import Contract
-from specs.packed import PackedProportions
+from specs.stopping_rule import ClaimedScore, StoppingRule
 from specs.verdict import Interval
 
 SHOWN = 0.01
@@ -26,48 +26,6 @@ CHUNK = 128
 """Samples looked at together when many are fed at once."""
 
 Decision = Literal["verified", "mismatch", "undecided"]
-
-
-class ClaimedScore(Contract):
-    """A claim, and how far from it the full run's score may be. Proportions."""
-
-    claimed: Proportion
-    tolerance: Annotated[float, Field(gt=0, le=1)]
-
-
-class Predictor(Contract):
-    """Something known about every sample that says how it may be scored: never wrong, only more or less useful."""
-
-    values: PackedProportions
-    """By place in the run's seeded order; an earlier score of the same sample, say."""
-
-    slope: Annotated[float, Field(allow_inf_nan=False)]
-    """By how much a score is expected to rise with it, until the run itself tells."""
-
-
-class StoppingRule(Contract):
-    """All that decides when a run may stop. Fixed before its first sample."""
-
-    claims: Annotated[tuple[ClaimedScore, ...], Field(min_length=1)]
-    population: Annotated[int, Field(ge=1)]
-    """N: samples that the task has."""
-
-    alpha: Annotated[float, Field(gt=0, lt=0.5)]
-    """The chance, for each claim, that its answer differs from the full run's."""
-
-    minimum_samples: Annotated[int, Field(ge=1)]
-    """No answer from fewer scored samples, unless there are no more."""
-
-    maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)]
-    """No answer while more samples than this have no score."""
-
-    predictors: tuple[Predictor, ...] = ()
-
-    @model_validator(mode="after")
-    def _predictors_cover_the_population(self) -> Self:
-        if any(len(each.values) != self.population for each in self.predictors):
-            raise ValueError("a predictor needs a value for every sample of the population")
-        return self
 
 
 class Finding(Contract):

@@ -17,7 +17,7 @@ from pydantic import Field
 from specs.measurement import Proportion, Sha256
 from specs.model import Contract
 from specs.scale import points
-from specs.sequential import ClaimedScore, Predictor, StoppingRule
+from specs.stopping_rule import ClaimedScore, Predictor, StoppingRule
 from specs.tolerance import LEAST_TOLERANCE, NORMAL_95
 
 

@@ -14,7 +14,8 @@ from pydantic import JsonValue
 from specs.prefix import FinishedPrefix
 from specs.run_scores import over_epochs
 from specs.scoring import answer_score
-from specs.sequential import SequentialDecider, StoppingRule
+from specs.sequential import SequentialDecider
+from specs.stopping_rule import StoppingRule
 
 NAME = "reprofarm"
 """Of this manager of early stops, in the log."""

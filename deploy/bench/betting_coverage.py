@@ -20,7 +20,8 @@ from deploy.bench.coverage import COVERED, EDGES, Edge, edge_total
 from deploy.cli.terminal import console
 from specs.band import Floats
 from specs.betting import Places
-from specs.sequential import ClaimedScore, Decision, Predictor, SequentialDecider, StoppingRule, full_run_decision
+from specs.sequential import Decision, SequentialDecider, full_run_decision
+from specs.stopping_rule import ClaimedScore, Predictor, StoppingRule
 
 ALPHA = 0.001
 EPOCHS = 3

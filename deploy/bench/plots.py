@@ -13,7 +13,8 @@ from matplotlib.ticker import PercentFormatter
 
 from deploy.cli.terminal import console
 from specs.power import expected_samples
-from specs.sequential import ClaimedScore, SequentialDecider, StoppingRule
+from specs.sequential import SequentialDecider
+from specs.stopping_rule import ClaimedScore, StoppingRule
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 POPULATION, RIGHT, TOLERANCE, ALPHA = 12_032, 5054, 0.02, 0.001

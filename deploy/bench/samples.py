@@ -17,7 +17,8 @@ from deploy.cli.replay import read_results
 from deploy.cli.terminal import console, percent, points
 from specs.band import Floats
 from specs.replay import Mode, Replayed, ResultTable, Settings, replay
-from specs.sequential import ClaimedScore, SequentialDecider, StoppingRule
+from specs.sequential import SequentialDecider
+from specs.stopping_rule import ClaimedScore, StoppingRule
 
 TOLERANCE, ALPHA, NOISE = 0.02, 0.001, 0.03
 SHIFTS = (0.0, 0.05, 0.1, 0.2)

@@ -23,8 +23,8 @@ from specs.leaderboard import parse_leaderboard, parse_model_eval_results
 from specs.messages import AttemptOutcome, AttemptsAlive, Message, Report, RunBatch, TaskRef, WorkerAlive
 from specs.packed import MAX_VALUES
 from specs.policy import JudgeEndpoint
-from specs.sequential import Predictor
 from specs.stopping import JudgedClaim, Stopping
+from specs.stopping_rule import Predictor
 from specs.text import is_clean
 from tests.support.api import RunningApi, running_api
 from tests.support.attestations import FACTS, attestation, forged, jwks

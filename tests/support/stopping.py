@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from specs.sequential import ClaimedScore, Finding, Predictor, SequentialDecider, StoppingRule
+from specs.sequential import Finding, SequentialDecider
+from specs.stopping_rule import ClaimedScore, Predictor, StoppingRule
 
 
 def rule(

@@ -32,7 +32,6 @@ from tests.support.api import RunningApi, running_api
         ("/v1/events?after=-1", 422),
         ("/v1/events?after=99999999999999999999", 422),
         ("/v1/nothing", 404),
-        ("/", 404),
     ],
 )
 def test_a_wrong_request_is_answered_with_a_problem(api: RunningApi, path: str, status: int) -> None:

@@ -9,8 +9,8 @@ from specs.linked_log import LinkedLogReading, held_against
 from specs.linked_log_file import read_linked_log
 from specs.messages import AttemptOutcome, Report
 from specs.sample_order import seeded_order
-from specs.sequential import Predictor
 from specs.stopping import JudgedClaim, LinkedTo, Stopping
+from specs.stopping_rule import Predictor
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 

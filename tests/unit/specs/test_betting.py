@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from specs.band import hypotheses
 from specs.betting import FIRST_STEP, Bettor
-from specs.sequential import Predictor
+from specs.stopping_rule import Predictor
 from tests.support.stopping import finding, right_or_wrong, rule
 
 SIZE = 5

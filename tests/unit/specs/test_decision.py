@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from specs.decision import decide
 from specs.history import from_same_claim
 from specs.measurement import Measurement
-from specs.sequential import Predictor
 from specs.stopping import (
     JudgedClaim,
     LinkedTo,
@@ -21,6 +20,7 @@ from specs.stopping import (
     stopping_rule,
     tolerance_for,
 )
+from specs.stopping_rule import Predictor
 from specs.verdict import Outcome, Verdict
 from tests.support.rows import measurement
 from tests.support.stopping import fed, right_or_wrong, rule

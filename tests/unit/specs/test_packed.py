@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from specs.packed import MAX_VALUES
-from specs.sequential import Predictor
+from specs.stopping_rule import Predictor
 
 
 @given(st.lists(st.floats(0, 1), max_size=300))

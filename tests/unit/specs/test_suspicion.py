@@ -10,8 +10,8 @@ import pytest
 
 from specs.linked_log import LinkedLog, LinkedLogReading, held_against
 from specs.measurement import Measurement
-from specs.sequential import Predictor
 from specs.stopping import JudgedClaim, LinkedTo, Stopping
+from specs.stopping_rule import Predictor
 from specs.suspicion import NOISE, SIGNIFICANCE, chance_of, is_suspicious, noise_of_sampled
 from specs.verdict import LinkedLogUse
 from tests.support.rows import measurement
