@@ -164,13 +164,18 @@ def tell_webhooks() -> None:
 @app.task(name=announcing.LOOK)
 def look_at_repo(body: dict[str, Any]) -> None:
     """Look at one repo that the Hub says has changed."""
-    repo_type: announcing.RepoType = "model" if body["repo_type"] == "model" else "dataset"
+    try:
+        repo_type: announcing.RepoType = "model" if body["repo_type"] == "model" else "dataset"
+        repo_id = str(body["repo_id"])
+    except (LookupError, TypeError) as error:
+        log.error("message refused: %s", type(error).__name__)
+        return
     # Two looks at one model at once would both make its claims.
     with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
         if mine:
-            announced.look(farm().database, farm().hub, farm().policy.watch, repo_type, str(body["repo_id"]))
+            announced.look(farm().database, farm().hub, farm().policy.watch, repo_type, repo_id)
         else:
-            announced.put_off(farm().database, repo_type, str(body["repo_id"]))
+            announced.put_off(farm().database, repo_type, repo_id)
 
 
 @app.task(name=ATTEMPTS_ALIVE)
@@ -222,7 +227,7 @@ def drop_attempt(body: dict[str, Any]) -> None:
 def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
     """Look at a model that somebody asks to have verified, and have it verified."""
     try:
-        requesting.answer(farm().database, farm().hub, self.request.id, farm().policy.reverify)
+        requesting.answer(farm().database, farm().hub, str(self.request.id), farm().policy.reverify)
     except HubAway as error:
         # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
         delay = max(error.retry_after_seconds or 0.0, retry_delay_seconds(self.request.retries + 1))

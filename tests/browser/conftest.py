@@ -17,7 +17,8 @@ from tests.support.inspect_logs import inspect_log  # noqa: E402
 from tests.support.lively_farm import LivelyFarm  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: as long as Playwright's loop is there, no other test can run one of its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if chromium() is None:
         pytest.skip(NO_CHROMIUM)

@@ -201,7 +201,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_requests(api: RunningApi) -> None:
     described = api.json("/openapi.json")["paths"]
-    paths = sorted(path for path in described if path.startswith("/v1/"))
+    paths = sorted(path for path, methods in described.items() if path.startswith("/v1/") and "get" in methods)
     names = sorted({each["name"] for path in paths for each in described[path]["get"].get("parameters", [])})
     odd = st.text(max_size=30).filter(lambda text: text.isprintable()) | st.sampled_from(
         ["\x00", "0" * 300, "-1", "1e9"]
@@ -212,7 +212,8 @@ def test_requests(api: RunningApi) -> None:
         for name in names:
             path = path.replace("{" + name + "}", part)
         answer = api.get(path, **asked)
-        assert answer.status_code in {200, 304, 400, 404, 409, 422}, (path, asked, answer.text)
+        # 401 where only operators may look.
+        assert answer.status_code in {200, 304, 400, 401, 404, 409, 422}, (path, asked, answer.text)
 
     part = st.text("0123456789abcdefg.%", min_size=1, max_size=40)
     fuzz("requests", st.tuples(st.sampled_from(paths), part, st.dictionaries(st.sampled_from(names), odd)), check)

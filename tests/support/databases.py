@@ -64,8 +64,10 @@ class Databases:
     def copy(self, url: str, folder: Path) -> str:
         """Give the folder a copy of a database that nobody is connected to."""
         if self.server is None:
-            with closing(sqlite3.connect(str(make_url(url).database))) as before:
-                before.execute("VACUUM INTO ?", (str(folder / "farm.db"),))
+            # A second process of one farm finds the database of the first.
+            if not (folder / "farm.db").exists():
+                with closing(sqlite3.connect(str(make_url(url).database))) as before:
+                    before.execute("VACUUM INTO ?", (str(folder / "farm.db"),))
         else:
             self.server.create(_name(folder), str(make_url(url).database))
         return self.url(folder)

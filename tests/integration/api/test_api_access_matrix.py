@@ -165,7 +165,7 @@ class Farm:
             return path
         claim_id = (
             self.api.rows.planned()
-            if "cancel" in path
+            if "cancel" in path or "trace" in path
             else self.api.rows.verified()
             if "badge" in path
             else self.api.rows.decided(Outcome.FAILED, found=comparison())

@@ -81,7 +81,7 @@ def test_a_running_claim_shows_live_progress(api: RunningApi) -> None:
 def test_a_waiting_claim_says_for_what_and_where_it_stands(api: RunningApi) -> None:
     api.rows.planned()
     result = run(api, api.rows.planned("second/model"))
-    assert "number 2 in pool cpu" in result.output
+    assert "pool cpu, number 2 there; no worker of it is there" in result.output
     blocked = api.rows.claim(state=ClaimState.BLOCKED, reason="needs judge openai/o3-mini")
     result = run(api, blocked)
     assert "needs judge openai/o3-mini" in result.output

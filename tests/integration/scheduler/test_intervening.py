@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
+from deploy.cli.control_plane import operator
 from deploy.cli.main import app
 from scheduler.collecting import Stale, alive
 from scheduler.database.tables import Claim, Event, OutboxRow, Reproduction, VerdictRow
@@ -144,7 +145,7 @@ def test_the_commands_find_the_farm_by_its_settings_and_leave_the_users_name(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPROFARM_DATABASE_URL", farm.database.url)
-    monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.setenv("LOGNAME", "somebody-else")
     claim = farm.claims()[0]
     told = CliRunner().invoke(app, ["cancel", claim.claim_id[:8], "--why", "a typing error"])
     assert told.exit_code == 0, told.output
@@ -154,7 +155,7 @@ def test_the_commands_find_the_farm_by_its_settings_and_leave_the_users_name(
     assert told.exit_code == 0, told.output
     assert farm.history(claim.claim_id)[-2:] == ["blocked", "submitted"]
     with farm.database.reading() as session:
-        assert OPERATOR in session.scalars(select(Event.actor)).all()
+        assert operator() in session.scalars(select(Event.actor)).all()
 
 
 def test_a_command_without_a_farm_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -325,7 +325,7 @@ def test_a_hub_that_is_away_is_asked_again_but_not_for_ever(farm: ControlPlane) 
     (claim,) = farm.claims()
     assert (claim.state, claim.linked_log) == (ClaimState.SUBMITTED, None)
     with farm.database.transaction() as session:
-        session.execute(update(Claim).values(since=now() - HUB_PATIENCE))
+        session.execute(update(Claim).values(since=now() - HUB_PATIENCE, recheck_at=None))
     farm.plan()
     (claim,) = farm.claims()
     assert refused(claim).startswith("the Hub did not hand it out: ")

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
+from deploy.cli.control_plane import operator
 from deploy.cli.main import app
 from scheduler.admission import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
@@ -197,12 +198,14 @@ def test_the_command_asks_under_the_users_name_by_policys_rules(
     first = ask(farm.database, living(farm)[50.0].claim_id, "?", ADA)
     farm.plan()
     complete(farm, 100)
-    told = CliRunner().invoke(app, ["reverify", first.claim_id[:10]])
+    asked = ["reverify", first.claim_id[:10], "--why", "weights were repaired"]
+    told = CliRunner().invoke(app, asked)
     assert (told.exit_code, "policy allows the next from" in told.output) == (3, True), told.output
-    told = CliRunner().invoke(app, ["reverify", first.claim_id[:10], "--policy", str(tmp_path / "policy.yaml")])
+    monkeypatch.setenv("REPROFARM_POLICY", str(tmp_path / "policy.yaml"))
+    told = CliRunner().invoke(app, asked)
     assert (told.exit_code, "which a fresh run decides" in told.output) == (0, True), told.output
     with farm.database.reading() as session:
-        assert "operator:eve" in session.scalars(select(Event.actor)).all()
+        assert operator() in session.scalars(select(Event.actor)).all()
 
 
 def test_new_weights_are_another_thing_to_measure(farm: ControlPlane) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
+from deploy.cli.control_plane import operator
 from deploy.cli.main import app
 from scheduler.badges.revoking import revoke, revoke_key, revoke_left_over
 from scheduler.badges.signing import KeyFileError, Signer
@@ -169,7 +170,7 @@ def test_keys_are_made_rotated_and_revoked_by_commands_while_the_farm_runs(farm:
     assert farm.json("/v1/revocations/keys")["items"][0]["key_id"] == first
     assert farm.json(f"/v1/claims/{claim_id}")["badge"]["revoked"]
     record = [(actor, what) for actor, _, what, _ in events(farm.rows.database, "key")]
-    assert set(record) == {(OPERATOR, what) for what in ("current", "announced", "retired", "revoked")}
+    assert set(record) == {(operator(), what) for what in ("current", "announced", "retired", "revoked")}
 
     told = run("keys", "revoke", "--why", "stolen too", "--", second)
     third = next(key for key, state in keys().items() if state == "current")
