@@ -71,9 +71,14 @@ class Message(Contract):
 def _said(error: Exception) -> str:
     """What is wrong, without what was sent: that may be long, and acts on terminals."""
     if not isinstance(error, ValidationError):
-        return clean(str(error), 300)
+        return clean(str(error), 300) or type(error).__name__
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return clean("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in faults[:5]), 600)
+    return clean("; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in faults[:5]), 600)
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    # Each name by itself: one that begins a control sequence would else take the rest of the line with it.
+    return ".".join(clean(str(part), 60) for part in loc)
 
 
 def _plain(name: str) -> str:

@@ -166,6 +166,7 @@ def _print_proof(out: Console, proof: Proof, evidence_bytes: int) -> None:
 
 def _keep(out: Console, farm: RunningFarm, processes: Processes) -> None:
     out.print("\nEverything stays up until Ctrl-C:", style="bold")
+    out.print(f"  pages {farm.api_url}", soft_wrap=True)
     out.print(f"  API   {farm.api_url}/v1/claims", soft_wrap=True)
     out.print(f"  Hub   {farm.hub_url}", soft_wrap=True)
     out.print(f"  try   REPROFARM_API={farm.api_url} reprofarm claims", soft_wrap=True)

@@ -98,3 +98,10 @@ def test_an_integer_that_becomes_infinity_is_refused() -> None:
     assert Report.decode({**parked, "retry_after_seconds": 60}).retry_after_seconds == 60.0
     with pytest.raises(MessageError, match="not a Report"):
         Report.decode({**parked, "retry_after_seconds": 10**400})
+
+
+def test_a_name_that_begins_a_control_sequence_does_not_swallow_what_is_wrong() -> None:
+    for name in ("\x1b]", "\x90", "\x1b[", "\u202e"):
+        with pytest.raises(MessageError, match=r"^not a AttemptsAlive: .*Extra inputs are not permitted$") as caught:
+            AttemptsAlive.decode({**ALIVE, name: 1})
+        assert is_clean(str(caught.value))
