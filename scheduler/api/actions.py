@@ -27,7 +27,6 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Reproduction
 from scheduler.publish import asking
 from specs.api_v1_actions import ApprovalReason, Done, Reason, VerificationRequest
-from specs.policy import read_policy
 
 router = APIRouter(prefix="/v1", tags=["actions"])
 
@@ -64,7 +63,7 @@ def reverify_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, as
         require_to_act(caller, [claim])
     from scheduler import reverifying  # noqa: PLC0415 - see the top
 
-    rules = read_policy(source.settings.policy).reverify
+    rules = source.policy.reverify
     lines = reverifying.reverify(source.database, claim.claim_id, asked.why, caller.actor, rules=rules)
     return _done(source.database, lines, [claim])
 
@@ -75,7 +74,7 @@ def publish_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, ask
     with source.database.reading() as session:
         claim = _claim(session, claim_id)
         require_to_act(caller, [claim])
-    rules = read_policy(source.settings.policy).publish
+    rules = source.policy.publish
     lines = asking.ask(source.database, rules, claim.claim_id, asked.why, caller.actor)
     return _done(source.database, lines, [claim])
 
@@ -130,7 +129,7 @@ def request_verification(source: TheSource, caller: Requester, asked: Verificati
     with source.database.reading() as session:
         meant = requesting.claims_meant(session, asked)
         may_retry = {claim.claim_id for claim in meant if _may_retry(session, caller, claim)}
-    rules = read_policy(source.settings.policy).reverify
+    rules = source.policy.reverify
     found = requesting.request_verification(source.database, asked, caller.actor, may_retry, rules=rules)
     return Done(lines=tuple(found.lines), claim_ids=tuple(found.claim_ids))
 

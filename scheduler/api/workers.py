@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -18,7 +16,6 @@ from scheduler.machine import ACTIVE, ReproductionState
 from specs.api_v1 import Page
 from specs.api_v1_workers import PoolView, WorkerStateName, WorkerView
 from specs.messages import Stage
-from specs.policy import PoolRules, read_policy
 
 router = APIRouter(prefix="/v1", tags=["workers"])
 
@@ -51,7 +48,7 @@ def list_workers(
 @router.get("/pools")
 def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
     """Every pool of the policy, and every other one that still has reproductions or workers."""
-    rules = {pool.name: pool for pool in _pools(source.settings.policy)}
+    rules = {pool.name: pool for pool in source.policy.pools}
     counted = session.execute(
         select(Reproduction.pool, Reproduction.state, func.count(), func.min(Reproduction.created_at))
         .where(Reproduction.state.in_(ACTIVE))
@@ -105,12 +102,6 @@ def _wanted(session: Session) -> dict[str, int]:
         for pool, number in session.execute(query):
             found[pool] = found.get(pool, 0) + number
     return found
-
-
-@cache
-def _pools(policy: Path | None) -> tuple[PoolRules, ...]:
-    """Read once: a changed policy counts from the next start."""
-    return read_policy(policy).pools
 
 
 def _running(session: Session, names: list[str]) -> dict[str, tuple[str, int]]:
