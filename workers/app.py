@@ -69,7 +69,9 @@ app.add_defaults(_configuration)
 
 @functools.cache
 def _workbench(name: str) -> Workbench:
-    return open_workbench(name, worker_settings())
+    bench = open_workbench(name, worker_settings())
+    bench.runs.begin()
+    return bench
 
 
 @app.task(name=RUN_BATCH, bind=True)

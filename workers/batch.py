@@ -227,7 +227,7 @@ class BatchRun:
     def _new_run_process(self) -> RunProcess:
         keys = judge_keys(judge for order in self._batch.orders for judge in order.judges.values())
         bench = self._bench
-        return RunProcess(bench.run_folder(), bench.settings.cache_folder.absolute(), bench.engines.api_key, keys)
+        return RunProcess(bench.run_folder(), bench.runs, bench.engines.api_key, keys)
 
     def _take_run_process(self) -> RunProcess:
         process, self._spare = self._spare, None

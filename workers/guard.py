@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # From linux/prctl.h.
@@ -29,7 +30,8 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def _die_with_guard() -> None:
+def die_with_guard() -> None:
+    """Have the kernel end this process when the one that started it ends; elsewhere than on Linux it does not."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -108,8 +110,8 @@ def _stop(main: int, grace_seconds: float) -> int:
     return 128 + signal.SIGKILL
 
 
-def run(grace_seconds: float, command: list[str]) -> int:
-    """Start `command`, see to its end, and return its exit status."""
+def run(grace_seconds: float, start: Callable[[], int]) -> int:
+    """Have `start` start a process, see to its end, and return its exit status. It returns the process id."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wakeup, wakeup_write = os.pipe()
     os.set_blocking(wakeup_write, False)
@@ -119,10 +121,9 @@ def run(grace_seconds: float, command: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: asked.append(received))
     try:
-        # The guard has one thread, so running Python between fork and exec is safe.
-        main = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_guard).pid  # noqa: PLW1509
+        main = start()
     except OSError as error:
-        sys.stderr.write(f"guard: cannot start {command[0]}: {error}\n")
+        sys.stderr.write(f"guard: {error}\n")
         return 127
     status = _wait_for_end_or_order(main, wakeup, asked)
     if status is None:
@@ -131,5 +132,13 @@ def run(grace_seconds: float, command: list[str]) -> int:
     return status
 
 
+def _start(command: list[str]) -> int:
+    try:
+        # The guard has one thread, so running Python between fork and exec is safe.
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_guard).pid  # noqa: PLW1509
+    except OSError as error:
+        raise OSError(f"cannot start {command[0]}: {error}") from error
+
+
 if __name__ == "__main__":
-    sys.exit(run(float(sys.argv[1]), sys.argv[2:]))
+    sys.exit(run(float(sys.argv[1]), lambda: _start(sys.argv[2:])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from workers.disk import is_full
 from workers.engine import Engine
 from workers.engine_faults import log_tail
 from workers.errors import ToldToStop
-from workers.guarded import Guarded, clean_environment
+from workers.forked_run import RunServer
 from workers.interrupting import STOP_FILE
 from workers.run_request import (
     ENGINE_KEY_ENV,
@@ -31,37 +30,29 @@ _END_LOOK_SECONDS = 0.1
 _BEGIN_SECONDS = 600.0
 """Importing lighteval and reading the dataset may take so long, on top of what a stall is."""
 
-_GRACE_SECONDS = 2.0
-
 
 class RunProcess:
-    """Started before its order is known, because importing lighteval takes longer than many a run."""
+    """Started before its order is known: where the server of runs is young, it still imports lighteval."""
 
-    def __init__(self, folder: Path, cache_folder: Path, engine_key: str, judge_keys: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, runs: RunServer, engine_key: str, judge_keys: Mapping[str, str]) -> None:
         """Start it, with `folder` to itself. It sees neither the worker's settings nor its tokens."""
         self.folder = folder
         self._log = folder / "run.log"
-        self._process = Guarded(
-            [sys.executable, "-m", "workers.runner", str(folder / REQUEST_FILE), str(folder), "--wait"],
-            environment=clean_environment(
-                **{ENGINE_KEY_ENV: engine_key},
+        self._runs = runs
+        self._process = runs.start(
+            [str(folder / REQUEST_FILE), str(folder), "--wait"],
+            {
+                ENGINE_KEY_ENV: engine_key,
                 **judge_keys,
-                HF_HUB_OFFLINE="1",
-                HF_DATASETS_OFFLINE="1",
-                HF_DATASETS_DISABLE_PROGRESS_BARS="1",
-                HF_HOME=str(cache_folder / "hf-home"),
-                HF_DATASETS_CACHE=str(cache_folder / "datasets"),
                 # Inspect's copy of the dataset. It is not written whole or not at all: shared, the half that a run left
                 # when it was killed would fail every later one.
-                XDG_CACHE_HOME=str(folder / "xdg"),
-                XDG_DATA_HOME=str(folder / "data"),
+                "XDG_CACHE_HOME": str(folder / "xdg"),
+                "XDG_DATA_HOME": str(folder / "data"),
                 # Inspect's cache of answers, should a spec get round the switch that turns it off.
-                INSPECT_CACHE_DIR=str(folder / "answers"),
-                TOKENIZERS_PARALLELISM="false",
-            ),
-            folder=folder,
-            log=self._log,
-            grace_seconds=_GRACE_SECONDS,
+                "INSPECT_CACHE_DIR": str(folder / "answers"),
+            },
+            folder,
+            self._log,
         )
 
     def stop(self) -> None:
@@ -143,7 +134,8 @@ class RunProcess:
                 words = "the disk of the worker's state folder is full: the run could not write what became of it"
                 return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=words)
             words = f"the run ended with exit status {self._process.poll()} and without an outcome"
-            return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{log_tail(self._log)}")
+            said = log_tail(self._log) or self._runs.log_tail()
+            return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{said}")
         measured = outcome.measurement
         unharmed = measured is not None and not measured.failed
         if not engine.alive() and not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED:

@@ -18,6 +18,7 @@ from workers.board import Board
 from workers.drops import Drops
 from workers.engine import VLLM_COMMAND, EngineManager
 from workers.fetch import Snapshots
+from workers.forked_run import RunServer
 from workers.gate import Gate
 from workers.handing_back import StopMark
 from workers.orphans import end_marked
@@ -38,6 +39,7 @@ class Workbench:
     settings: WorkerSettings
     snapshots: Snapshots
     engines: EngineManager
+    runs: RunServer
     drops: Drops
     stop_mark: StopMark
     lock: IO[bytes]
@@ -68,25 +70,30 @@ def board_of(settings: WorkerSettings) -> Board:
     return Board(settings.state_folder.absolute() / "board")
 
 
-def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence[str] = VLLM_COMMAND) -> Workbench:
+def open_workbench(
+    name: str, settings: WorkerSettings, engine_command: Sequence[str] = VLLM_COMMAND, runs: RunServer | None = None
+) -> Workbench:
     """Set up a worker's places, and tidy what a predecessor that was killed left there.
+
+    `runs` is what runs are forked from; None is a server of the worker's own.
 
     Raises:
         PolicyError: another worker uses the same state folder.
     """
     state = settings.state_folder.absolute()
-    runs = state / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
+    run_folders = state / "runs"
+    run_folders.mkdir(parents=True, exist_ok=True)
+    server = state / "run-server"
     lock = (state / "lock").open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise PolicyError(f"another worker uses {state}; every worker needs a state_folder of its own") from error
-    if (orphans := end_marked(f"{state}/engine:") + end_marked(f"{runs}/")) > 0:
+    if (orphans := end_marked(f"{state}/engine:") + end_marked(f"{server}:")) > 0:
         _log.warning("ended %d processes that an earlier worker left behind", orphans)
     board = board_of(settings)
     board.note_engine(None)
-    for left in runs.iterdir():
+    for left in run_folders.iterdir():
         shutil.rmtree(left, ignore_errors=True)
     drops = drops_of(settings)
     drops.tidy()
@@ -101,6 +108,7 @@ def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence
             int(settings.max_dataset_gib * _GIB),
         ),
         engines=EngineManager(state / "engine", engine_command, Gate(settings, board), board),
+        runs=runs or RunServer(server, settings.cache_folder.absolute()),
         drops=drops,
         stop_mark=stop_mark_of(settings),
         lock=lock,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -33,9 +32,10 @@ from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from tests.chaos.slow_network import SlowNetwork, slow_network
 from tests.chaos.supervisor import Supervisor
-from tests.support import forked_runs, stand_in_engine
+from tests.support import stand_in_engine
 from tests.support.databases import Cluster, new_cluster
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.shared_runs import BorrowedRuns, worker_app
 from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
 
@@ -147,7 +147,6 @@ def chaos_farm(folder: Path, programs: Path, run: Mapping[str, float] | None = N
     with ExitStack() as stack:
         supervisor = Supervisor(folder)
         stack.callback(supervisor.close, "redis", "postgresql")
-        stack.callback(Path(_runs_socket(folder)).unlink, missing_ok=True)
         _start_runs(supervisor, folder)
         cluster = new_cluster(programs)
         stack.callback(shutil.rmtree, cluster.server.folder, ignore_errors=True)
@@ -177,7 +176,9 @@ def chaos_farm(folder: Path, programs: Path, run: Mapping[str, float] | None = N
         Signer.create(farm.signing_key)
         _start_farm(supervisor, control, _worker_environment(folder, broker_url, hub_url), folder)
         farm.wait("the API is ready", farm.is_ready)
-        farm.wait("runs can be forked", Path(_runs_socket(folder)).exists)
+        # One without an order ends at once.
+        first = BorrowedRuns(_runs_folder(folder)).start([], {}, folder, folder / "logs" / "first-run.log")
+        farm.wait("runs can be forked", lambda: first.poll() is not None)
         yield farm
 
 
@@ -260,18 +261,7 @@ def _control_environment(farm: ChaosFarm, policy: Path, token: str, api_port: in
 
 def _worker_environment(folder: Path, broker_url: str, hub_url: str) -> dict[str, str]:
     engine = stand_in("--slow-seconds", "1.0", "--start-seconds", str(ENGINE_START_SECONDS))
-    (folder / "worker_with_stand_in.py").write_text(
-        "import sys\n"
-        "import workers.run_process\n"
-        "import workers.workbench\n"
-        f"workers.workbench.open_workbench.__defaults__ = ({engine!r},)\n"
-        "class Forked(workers.run_process.Guarded):\n"
-        "    def __init__(self, command, **more):\n"
-        f"        forked = [sys.executable, '-I', '-S', {forked_runs.__file__!r}, {_runs_socket(folder)!r}]\n"
-        "        super().__init__([*forked, *command[3:]], **more)\n"
-        "workers.run_process.Guarded = Forked\n"
-        "from workers.app import app\n"
-    )
+    (folder / "worker_with_stand_in.py").write_text(worker_app(engine, _runs_folder(folder)))
     return clean_environment(
         PYTHONPATH=f"{PROJECT}:{folder}",
         REPROFARM_WORKER_BROKER_URL=broker_url,
@@ -297,27 +287,19 @@ def _start_farm(supervisor: Supervisor, control: dict[str, str], worker: dict[st
 
 def _start_runs(supervisor: Supervisor, folder: Path) -> None:
     """Importing lighteval takes longer than all else that a run does here."""
-    cache = folder / "cache"
-    environment = clean_environment(
-        PYTHONPATH=str(PROJECT),
-        HF_HUB_OFFLINE="1",
-        HF_DATASETS_OFFLINE="1",
-        HF_HOME=str(cache / "hf-home"),
-        HF_DATASETS_CACHE=str(cache / "datasets"),
-        TOKENIZERS_PARALLELISM="false",
-    )
-    command = [sys.executable, str(forked_runs.__file__), "serve", _runs_socket(folder)]
-    supervisor.start(Process("runs", command, environment))
+    runs = _runs_folder(folder)
+    runs.mkdir()
+    environment = clean_environment(PYTHONPATH=str(PROJECT), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    supervisor.start(Process("runs", [sys.executable, "-m", "workers.run_server", str(runs)], environment))
 
 
-def _runs_socket(folder: Path) -> str:
-    # A socket's path may not be long.
-    return f"/tmp/reprofarm-runs-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"  # noqa: S108
+def _runs_folder(folder: Path) -> Path:
+    return folder / "run-server"
 
 
 def worker_family(farm: ChaosFarm) -> list[psutil.Process]:
     """The worker with all below it, and the runs that were forked for it."""
-    return [*farm.supervisor.family("worker"), *farm.supervisor.main("runs").children()]
+    return [*farm.supervisor.family("worker"), *farm.supervisor.main("runs").children(recursive=True)]
 
 
 def engine_of(farm: ChaosFarm) -> Any:

@@ -16,6 +16,7 @@ from celery import Celery
 
 from deploy.farm.processes import Process, Processes
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptsAlive, Report, RunBatch, Stage
+from tests.support.shared_runs import worker_app
 from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
 
@@ -37,10 +38,7 @@ class Drained:
     def start(self, name: str, *engine: str, **celery: Any) -> None:
         """Start a worker with a state folder of its own, the cache and the evidence store of all."""
         (self.folder / f"{name}_app.py").write_text(
-            "import workers.workbench\n"
-            f"workers.workbench.open_workbench.__defaults__ = ({stand_in(*engine)!r},)\n"
-            "from workers.app import app\n"
-            f"app.conf.broker_transport_options.update({celery!r})\n"
+            f"{worker_app(stand_in(*engine))}app.conf.broker_transport_options.update({celery!r})\n"
         )
         environment = clean_environment(
             PYTHONPATH=f"{PROJECT}:{self.folder}",

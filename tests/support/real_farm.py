@@ -24,6 +24,7 @@ from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
+from tests.support.shared_runs import worker_app
 from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
 
@@ -104,12 +105,7 @@ def _start(folder: Path, url: str, hub: RunningHub, processes: Processes) -> Non
     broker = start_redis(processes, folder / "redis")
     policy = folder / "policy.yaml"
     policy.write_text(yaml.safe_dump(POLICY))
-    engine = stand_in("--slow-seconds", "0.25")
-    (folder / "worker_with_stand_in.py").write_text(
-        "import workers.workbench\n"
-        f"workers.workbench.open_workbench.__defaults__ = ({engine!r},)\n"
-        "from workers.app import app\n"
-    )
+    (folder / "worker_with_stand_in.py").write_text(worker_app(stand_in("--slow-seconds", "0.25")))
     control = clean_environment(
         PYTHONPATH=str(PROJECT),
         REPROFARM_DATABASE_URL=f"sqlite:///{folder / 'reprofarm.db'}",

@@ -14,6 +14,7 @@ from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Report, R
 from specs.policy import EngineRules, JudgeEndpoint
 from specs.stopping import Stopping
 from tests.support import stand_in_engine
+from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT
 from workers.batch import BatchRun
 from workers.messenger import Messenger
@@ -49,7 +50,7 @@ def bench(folder: Path, model: Path, engine: Sequence[str], **more: Any) -> Iter
         }
     )
     remember_snapshot(settings.cache_folder, "model", MODEL.model_id, model)
-    opened = open_workbench("worker@test", settings, engine)
+    opened = open_workbench("worker@test", settings, engine, shared_runs())
     try:
         yield opened
     finally:

@@ -32,6 +32,7 @@ from specs.messages import (
     Stage,
     WorkerAlive,
 )
+from tests.support.shared_runs import worker_app
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import MODEL, order, remember_snapshot, stand_in
 from workers.guarded import clean_environment
@@ -134,12 +135,7 @@ def worker_farm(folder: Path, *engine: str, path: str = "", **environment: str) 
     processes = Processes(folder, folder / "logs")
     broker = start_redis(processes, folder / "redis")
     remember_snapshot(folder / "cache", "model", MODEL.model_id, write_model(folder / "model"))
-    # The app as it is; only the engine's command is another.
-    (folder / "worker_with_stand_in.py").write_text(
-        "import workers.workbench\n"
-        f"workers.workbench.open_workbench.__defaults__ = ({stand_in(*engine)!r},)\n"
-        "from workers.app import app\n"
-    )
+    (folder / "worker_with_stand_in.py").write_text(worker_app(stand_in(*engine)))
     told = clean_environment(
         **{
             "PYTHONPATH": ":".join(filter(None, (path, str(PROJECT), str(folder)))),

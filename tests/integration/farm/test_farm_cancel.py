@@ -23,6 +23,7 @@ from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.machine import ClaimState, ReproductionState
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
+from tests.support.shared_runs import worker_app
 from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
 
@@ -107,11 +108,7 @@ def _started(folder: Path, hub_url: str, processes: Processes) -> dict[str, str]
     broker = start_redis(processes, folder / "redis")
     policy = folder / "policy.yaml"
     policy.write_text(yaml.safe_dump({"run": RARELY_HEARD}))
-    (folder / "worker_with_stand_in.py").write_text(
-        "import workers.workbench\n"
-        f"workers.workbench.open_workbench.__defaults__ = ({stand_in()!r},)\n"
-        "from workers.app import app\n"
-    )
+    (folder / "worker_with_stand_in.py").write_text(worker_app(stand_in()))
     control = clean_environment(
         PYTHONPATH=str(PROJECT),
         REPROFARM_DATABASE_URL=f"sqlite:///{folder / 'reprofarm.db'}",

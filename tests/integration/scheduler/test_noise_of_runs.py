@@ -18,6 +18,7 @@ from specs.policy import EngineRules, Policy, VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.shared_runs import shared_runs
 from tests.support.worker_bench import run, stand_in
 from workers.settings import WorkerSettings
 from workers.workbench import open_workbench
@@ -52,7 +53,7 @@ def work(farm: ControlPlane, folder: Path) -> None:
         cache_folder=folder / "cache",
         state_folder=folder / "state",
     )
-    bench = open_workbench("worker@test", settings, stand_in())
+    bench = open_workbench("worker@test", settings, stand_in(), shared_runs())
     try:
         reports = run(bench, batch).reports.values()
     finally:

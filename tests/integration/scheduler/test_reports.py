@@ -39,6 +39,7 @@ from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, Progress, R
 from tests.support.databases import Databases, at_once
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
+from tests.support.shared_runs import shared_runs
 from tests.support.worker_bench import run, stand_in
 from workers.settings import WorkerSettings
 from workers.workbench import open_workbench
@@ -119,7 +120,7 @@ def worked(farm: Farm, folder: Path, hub_url: str) -> Report:
         cache_folder=folder / "cache",
         state_folder=folder / "state",
     )
-    bench = open_workbench("worker@test", settings, stand_in())
+    bench = open_workbench("worker@test", settings, stand_in(), shared_runs())
     try:
         (report,) = run(bench, RunBatch.decode(row.body)).reports.values()
     finally:

@@ -1,0 +1,124 @@
+"""Runs are forked from a server that has imported what they need; with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workers.forked_run import ForkedRun, RunServer
+
+PATIENCE_SECONDS = 300.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
+    found = RunServer(tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("cache"))
+    yield found
+    found.stop()
+
+
+def until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ended(run: ForkedRun) -> int:
+    until(lambda: run.poll() is not None)
+    status = run.poll()
+    assert status is not None
+    return status
+
+
+def waiting_run(server: RunServer, folder: Path) -> ForkedRun:
+    """A run that waits for its order."""
+    return server.start([str(folder / "order.json"), str(folder), "--wait"], {"MINE": "1"}, folder, folder / "run.log")
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """The guard and the run that work in a folder."""
+    return [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(folder)]
+
+
+def test_a_run_without_an_order_ends_and_says_why_in_its_log(server: RunServer, tmp_path: Path) -> None:
+    run = server.start([str(tmp_path / "no-order.json"), str(tmp_path)], {}, tmp_path, tmp_path / "run.log")
+    assert ended(run) == 1
+    assert "no-order.json" in (tmp_path / "run.log").read_text()
+
+
+def test_two_runs_have_a_process_each_and_one_can_be_stopped(server: RunServer, tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    one, two = (waiting_run(server, folder) for folder in folders)
+    until(lambda: all(len(processes_in(folder)) == 2 for folder in folders))
+    family = processes_in(folders[0])
+    one.stop()
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert one.poll() == 128 + signal.SIGTERM
+    assert two.poll() is None
+    two.stop()
+
+
+def test_a_run_that_is_killed_says_so(server: RunServer, tmp_path: Path) -> None:
+    run = waiting_run(server, tmp_path)
+    until(lambda: len(processes_in(tmp_path)) == 2)
+    guard, child = sorted(processes_in(tmp_path), key=lambda each: each.create_time())
+    assert child.parent() == guard
+    child.kill()
+    assert ended(run) == 128 + signal.SIGKILL
+
+
+def test_a_server_that_dies_takes_its_runs_along_and_the_next_run_gets_another(
+    server: RunServer, tmp_path: Path
+) -> None:
+    run = waiting_run(server, tmp_path)
+    until(lambda: len(processes_in(tmp_path)) == 2)
+    family = processes_in(tmp_path)
+    guard = min(family, key=lambda each: each.create_time())
+    parent = guard.parent()
+    assert parent is not None
+    parent.kill()
+    assert ended(run) == 128 + signal.SIGKILL
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+    again = server.start([str(tmp_path / "no-order.json"), str(tmp_path)], {}, tmp_path, tmp_path / "again.log")
+    assert ended(again) == 1
+
+
+def test_a_worker_that_is_killed_leaves_neither_server_nor_run(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from workers.forked_run import RunServer;"
+        "folder = Path(sys.argv[1]); server = RunServer(folder / 'server', folder / 'cache');"
+        "run = server.start([str(folder / 'order.json'), str(folder), '--wait'], {}, folder, folder / 'run.log');"
+        "time.sleep(3600)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    try:
+        until(lambda: len(processes_in(tmp_path)) == 2)
+        family = processes_in(tmp_path)
+        server = min(family, key=lambda each: each.create_time()).parent()
+        assert server is not None
+    finally:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    assert psutil.wait_procs([*family, server], timeout=20)[1] == []
+
+
+def test_a_run_does_not_see_the_workers_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: RunServer
+) -> None:
+    monkeypatch.setenv("REPROFARM_WORKER_HUB_TOKEN", "secret")
+    run = waiting_run(server, tmp_path)
+    until(lambda: len(processes_in(tmp_path)) == 2)
+    for each in processes_in(tmp_path):
+        assert "REPROFARM_WORKER_HUB_TOKEN" not in each.environ()
+    run.stop()
