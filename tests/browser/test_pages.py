@@ -111,6 +111,18 @@ def test_a_filter_applies_as_it_is_chosen_and_its_address_can_be_shared(browser:
         assert page.locator("tbody .pill.mismatch").count() == shown
 
 
+def test_a_page_asks_now_and_then_where_events_do_not_come_through(browser: Browser, farm: ShownFarm) -> None:
+    # Some proxies end streams. The browser's console says so, which is no fault of the page's.
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/v1/events", lambda route: route.fulfill(status=503, body="no streams here"))
+        page.goto(farm.api.url + "/claims?q=late-comer")
+        expect(page.locator(".live").first).to_have_text("Checks every 5 s")
+        expect(page.get_by_text("No claim fits")).to_be_visible()
+        farm.api.rows.claim("late-comer/model")
+        expect(page.get_by_role("link", name="late-comer/model")).to_be_visible(timeout=60_000)
+
+
 def test_the_theme_that_was_chosen_stays(browser: Browser, farm: ShownFarm) -> None:
     with opened(browser, color_scheme="light") as page:
         page.goto(farm.api.url)

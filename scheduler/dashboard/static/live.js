@@ -105,6 +105,11 @@ export function follow() {
     for (const each of document.querySelectorAll(".live")) each.hidden = true;
     return;
   }
+  listen();
+  addEventListener("visibilitychange", () => document.hidden || soon());
+}
+
+function listen() {
   const source = new EventSource("/v1/events");
   const heard = (message) => {
     const event = JSON.parse(message.data);
@@ -121,7 +126,6 @@ export function follow() {
   source.addEventListener("error", () => {
     startPolling();
     // The browser tries again by itself, except after an answer that is no stream.
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS);
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
   });
-  addEventListener("visibilitychange", () => document.hidden || soon());
 }
