@@ -33,6 +33,7 @@ from scheduler.freshness import find_shared, stop_taking_claims
 from scheduler.hub import Hub, Missing
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.placement import Placement
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml
@@ -41,6 +42,7 @@ from specs.cost import Estimate, Work, estimate
 from specs.errors import HubAway, NoAccess
 from specs.forecast import Foreseen, in_short, samples_if_true
 from specs.linked_log import LinkedLogReading
+from specs.model_size import ModelSize
 from specs.noise import MeasuredSpread
 from specs.policy import Policy
 from specs.text import clean
@@ -163,7 +165,7 @@ def _admit(
 ) -> Run | Blocked | Refused:
     if model.weights_sha256 is None:
         return Blocked("waits for a look at the model's files")
-    facts = ModelFacts(model.weights_sha256, model.weights_bytes, model.gated)
+    facts = ModelFacts(model.weights_sha256, _size(model), model.gated)
     has_token = bool(hub.api.token)
     answer = admit(_claim_facts(claim), benchmark, facts, policy, has_token=has_token)
     if not isinstance(answer, Run):
@@ -171,6 +173,14 @@ def _admit(
     # Only now it is known how and where it would run, and so which noise is its own.
     measured = replace(benchmark, spread=_spread(database, claim, benchmark, model, answer))
     return admit(_claim_facts(claim), measured, facts, policy, has_token=has_token)
+
+
+def _size(model: Model) -> ModelSize | None:
+    if model.size is not None:
+        return ModelSize.model_validate(model.size, strict=False)
+    if model.weights_bytes is None:
+        return None
+    return ModelSize.of_files(model.weights_bytes, "its config.json was not looked at yet")
 
 
 def _spread(
@@ -374,10 +384,12 @@ def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: 
     session.add(reproduction)
     session.flush()
     _wake_alike(session, run)
-    add_event(
-        session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", f"planned for {run.pool.name}"
-    )
+    add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", _where(run.placement))
     return reproduction
+
+
+def _where(placement: Placement) -> str:
+    return clean(f"planned for {placement.pool.name}, {placement.words}", MAX_REASON_CHARS)
 
 
 def _wake_alike(session: Session, run: Run) -> None:

@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from specs.model_size import WEIGHTS_OVERHEAD
 from specs.policy import EngineRules
 from workers.board import Board, Quarantine
 from workers.devices import GIB, Devices, Need, devices_for
 from workers.errors import DeviceBusy
 from workers.settings import WorkerSettings
-
-WEIGHTS_OVERHEAD = 1.2
-"""Weights in memory against weights on disk, as the control plane reckons when it chooses a pool."""
 
 _LOOK_SECONDS = 0.5
 _HEED_SECONDS = 5.0
