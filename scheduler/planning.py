@@ -290,8 +290,15 @@ def _cost(
         epochs=foreseen.epochs,
         max_tokens=answer.settings.generation.max_tokens,
         concurrency=answer.settings.engine.concurrency,
+        read_part=_read_part(model, answer.settings.engine.concurrency),
     )
     return estimate(work, earlier)
+
+
+def _read_part(model: Model, concurrency: int) -> float:
+    size = _size(model)
+    experts = size.config.experts if size is not None and size.config is not None else None
+    return experts.part_read(concurrency) if experts is not None else 1.0
 
 
 def _is_held(
