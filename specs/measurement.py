@@ -60,6 +60,9 @@ class Circumstances(Contract):
     engine_arguments: tuple[str, ...]
     """As the engine was started, less its key, host and port."""
 
+    batch_invariant: bool = False
+    """Whether the engine was told to use kernels whose sums do not depend on what else is in a batch."""
+
     generation: EffectiveGeneration
     seed: int
     """Orders the samples and shuffles choices."""

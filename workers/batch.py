@@ -156,6 +156,7 @@ class BatchRun:
                 max_cell_bytes=self._bench.max_cell_bytes,
                 hardware=hardware(batch.gpus),
                 engine_arguments=engine.arguments,
+                batch_invariant=engine.batch_invariant,
                 chat_template_sha256=chat_template_sha256(snapshot),
                 earlier=earlier,
                 started_over=started_over,

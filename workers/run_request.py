@@ -55,6 +55,7 @@ class RunRequest(Contract):
     max_cell_bytes: Annotated[int, Field(gt=0)]
     hardware: str
     engine_arguments: tuple[str, ...]
+    batch_invariant: bool
     chat_template_sha256: Sha256 | None
     earlier: EarlierLog | None
     """To go on from, where it is one of this very measurement."""

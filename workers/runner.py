@@ -250,6 +250,7 @@ def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[s
         versions=versions(),
         hardware=request.hardware,
         engine_arguments=request.engine_arguments,
+        batch_invariant=request.batch_invariant,
         generation=request.generation,
         seed=request.order.seed,
         chat_template_sha256=request.chat_template_sha256,
