@@ -151,3 +151,8 @@ def test_the_values_file_shows_every_value_once_with_its_default() -> None:
     # A comment above every top-level group, or it explains itself.
     assert yaml.safe_load(text)["autoscaling"]["enabled"] is False
     assert not re.search(r"(?i)password: *\S", text)
+
+
+def test_a_pool_says_of_what_capability_its_gpus_are_where_values_do(tmp_path: Path) -> None:
+    said = policy_in(rendered(merged(POOLS, {"pools": {"gpu-80": {"computeCapability": 9.0}}})), tmp_path)
+    assert {pool.name: pool.compute_capability for pool in said.pools} == {"cpu": None, "gpu-80": 9.0}

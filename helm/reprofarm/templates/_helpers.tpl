@@ -42,7 +42,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $pools := list -}}
 {{- range $name, $pool := .Values.pools -}}
 {{- $gpus := ternary (int $pool.gpus) 0 (eq $pool.device "gpu") -}}
-{{- $pools = append $pools (dict "name" $name "device" $pool.device "gpus" $gpus "memory_gib" $pool.memoryGib) -}}
+{{- $capability := hasKey $pool "computeCapability" | ternary (dict "compute_capability" $pool.computeCapability) dict -}}
+{{- $sizes := dict "name" $name "device" $pool.device "gpus" $gpus "memory_gib" $pool.memoryGib -}}
+{{- $pools = append $pools (merge $sizes $capability) -}}
 {{- end -}}
 {{- toYaml (merge (dict "pools" $pools) (deepCopy .Values.policy)) -}}
 {{- end -}}
