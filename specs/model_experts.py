@@ -17,9 +17,20 @@ from specs.model import Contract
 MAX_EXPERTS = 100_000
 MAX_SIDE = 2**20
 
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-_CHOSEN = ("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_top_k", "top_k_experts")
-_WIDTH = ("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size")
+_CHOSEN = "num_experts_per_tok"
+# By architecture, the keys of how many experts a layer has and how wide each is. vLLM builds these from just those
+# keys, so that what a config says of them has to be true of the weights; in others the same keys may mean nothing.
+_KEYS: Mapping[str, tuple[str, str]] = {
+    "MixtralForCausalLM": ("num_local_experts", "intermediate_size"),
+    "GptOssForCausalLM": ("num_local_experts", "intermediate_size"),
+    "MiniMaxM2ForCausalLM": ("num_local_experts", "intermediate_size"),
+    "OlmoeForCausalLM": ("num_experts", "intermediate_size"),
+    "Qwen2MoeForCausalLM": ("num_experts", "moe_intermediate_size"),
+    "Qwen3MoeForCausalLM": ("num_experts", "moe_intermediate_size"),
+    "DeepseekV2ForCausalLM": ("n_routed_experts", "moe_intermediate_size"),
+    "DeepseekV3ForCausalLM": ("n_routed_experts", "moe_intermediate_size"),
+    "Glm4MoeForCausalLM": ("n_routed_experts", "moe_intermediate_size"),
+}
 
 
 class Experts(Contract):
@@ -53,9 +64,18 @@ class Experts(Contract):
 
 
 def read_experts(config: Mapping[str, Any], layers: int, hidden: int) -> Experts | None:
-    """The experts in a config; None where there are none, or it says too little or nothing sensible of them."""
-    count, chosen = _side(config, _EXPERTS, MAX_EXPERTS), _side(config, _CHOSEN, MAX_EXPERTS)
-    width, vocabulary = _side(config, _WIDTH), _side(config, ("vocab_size",))
+    """The experts in a config; None where there are none, or it says too little or nothing sensible of them.
+
+    None too of an architecture that is not known here: taken to use all of its weights it is taken for dearer than it
+    is, and nobody gets past a budget by keys that nothing reads.
+    """
+    architectures = config.get("architectures")
+    name = architectures[0] if isinstance(architectures, list) and architectures else None
+    if not isinstance(name, str) or name not in _KEYS:
+        return None
+    how_many, how_wide = _KEYS[name]
+    count, chosen = _side(config, (how_many,), MAX_EXPERTS), _side(config, (_CHOSEN,), MAX_EXPERTS)
+    width, vocabulary = _side(config, (how_wide,)), _side(config, ("vocab_size",))
     heads = _side(config, ("num_attention_heads",))
     if count < 2 or not 0 < chosen <= count or not width or not vocabulary or not heads:
         return None

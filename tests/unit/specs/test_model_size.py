@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from specs.model_config import read_config
 from specs.model_size import BATCHED_TOKENS, ModelSize
 from specs.policy import EngineDtype
-from tests.support.models import GB, HOLDINGS, config_of, size_of
+from tests.support.models import CONFIGS, GB, HOLDINGS, config_of, size_of
 
 GIB = 2**30
 
@@ -126,6 +129,12 @@ def test_experts_are_all_in_memory_and_few_of_them_work(name: str, billions: flo
     assert experts.active_parameters / GB == pytest.approx(active_billions, rel=0.01)
     assert experts.part_read(1) == pytest.approx(active_billions / billions, rel=0.02)
     assert experts.part_read(1) < experts.part_read(32) < experts.part_read(10_000) <= 1
+
+
+def test_keys_that_its_architecture_does_not_read_make_no_experts() -> None:
+    claimed = json.loads((CONFIGS / "Meta-Llama-3-8B.json").read_bytes())
+    claimed |= {"num_local_experts": 100_000, "num_experts_per_tok": 1, "model_type": "mixtral"}
+    assert read_config(json.dumps(claimed).encode()).experts is None
 
 
 def test_other_models_have_no_experts() -> None:
