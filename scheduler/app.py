@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from celery import Celery, signals
 from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError
 
-from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, workforce
+from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, taking_back, workforce
 from scheduler.badges import signing_off
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import KeyFileError
-from scheduler.broker import queued_ids, send, tell_to_drop
+from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, withdraw
 from scheduler.collecting import Stale
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
@@ -123,6 +123,9 @@ def dispatch_batches() -> None:
 def reap_lost() -> None:
     """Set right what got lost."""
     workforce.find_lost(farm().database)
+    _take_back()
+    taking_back.pass_over(farm().database, farm().policy, _withdraw)
+    taking_back.spread(farm().database, farm().policy, _withdraw)
     reaping.reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue))
 
 
@@ -131,6 +134,7 @@ def tidy_outbox() -> None:
     """Drop messages that were sent, and workers that were seen, long ago."""
     outbox.tidy(farm().database)
     workforce.tidy(farm().database)
+    forget_queues(app, own_queues(app) - workforce.own_queues(farm().database))
     telling.forget_old(farm().database)
 
 
@@ -193,6 +197,9 @@ def take_presence(body: dict[str, Any]) -> None:
     message = _decoded(WorkerAlive, body)
     if message is not None:
         workforce.take(farm().database, farm().policy, message)
+        if message.state not in workforce.READY:
+            # What waits for it is somebody else's from now on, and not only when the reaper comes round.
+            _take_back()
 
 
 @app.task(
@@ -258,6 +265,14 @@ def publish_verdicts() -> None:
             revoke_left_over(farm().database)
             want_mismatches(farm().database, farm().policy.publish)
             publish_due(farm())
+
+
+def _take_back() -> None:
+    taking_back.take_back(farm().database, _withdraw)
+
+
+def _withdraw(queue: str, message_id: str) -> bool:
+    return withdraw(app, queue, message_id)
 
 
 def _relay() -> None:

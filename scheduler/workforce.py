@@ -21,6 +21,7 @@ from scheduler.database.tables import Worker, now
 from scheduler.record import SCHEDULER, add_event
 from specs.messages import WorkerAlive, WorkerState
 from specs.policy import Policy
+from specs.queues import own_queue
 from specs.text import clean
 
 LOST = "lost"
@@ -72,6 +73,7 @@ def _write(row: Worker, policy: Policy, message: WorkerAlive) -> None:
     row.hardware = clean(message.hardware, 500)
     row.memory = [each.model_dump(mode="json") for each in message.memory]
     row.engine = message.engine.model_dump(mode="json") if message.engine is not None else None
+    row.engine_key, row.asleep = message.engine_key, list(message.asleep)
 
 
 def _tell(session: Session, row: Worker, before: str | None) -> None:
@@ -113,6 +115,12 @@ def tidy(database: Database) -> None:
     """Forget workers that have not been heard of for a day."""
     with database.transaction() as session:
         session.execute(delete(Worker).where(Worker.state == LOST, Worker.seen_at < now() - FORGOTTEN_AFTER))
+
+
+def own_queues(database: Database) -> set[str]:
+    """The queues of the single workers that are listed."""
+    with database.reading() as session:
+        return {own_queue(pool, name) for pool, name in session.execute(select(Worker.pool, Worker.name))}
 
 
 @dataclass(frozen=True)

@@ -233,6 +233,12 @@ class WorkerAlive(Message):
     hardware: Annotated[str, Field(max_length=500)]
     memory: Annotated[tuple[DeviceMemory, ...], Field(max_length=64)]
     engine: LoadedEngine | None
+    engine_key: Sha256 | None = None
+    """Of that engine: specs/engine_key.py."""
+
+    asleep: Annotated[tuple[Sha256, ...], Field(max_length=64)] = ()
+    """Keys of engines whose weights it keeps in the host's memory."""
+
     every_seconds: Annotated[float, Field(ge=1, le=120)]
     """The next word follows after so long, or sooner."""
 

@@ -16,6 +16,7 @@ from specs.budget import BudgetRules
 from specs.errors import PolicyError, YamlError
 from specs.generation import GenerationSettings
 from specs.model import Contract
+from specs.queues import pool_queue
 from specs.reverify import ReverifyRules
 
 Scale = Literal["fraction", "percent"]
@@ -150,7 +151,7 @@ class PoolRules(Contract):
     @property
     def queue(self) -> str:
         """The Celery queue that the pool's workers consume."""
-        return f"pool.{self.name}"
+        return pool_queue(self.name)
 
     @property
     def capacity_gib(self) -> float:

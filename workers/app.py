@@ -38,7 +38,12 @@ def _configuration() -> dict[str, Any]:
         "broker_url": settings.broker_url.get_secret_value(),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_transport_options": {"socket_connect_timeout": 5, "socket_keepalive": True},
+        "broker_transport_options": {
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            # The worker's own queue before its pool's: what is there is for the engine that it has.
+            "queue_order_strategy": "priority",
+        },
         "accept_content": ["json"],
         "task_serializer": "json",
         "result_backend": None,

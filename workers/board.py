@@ -21,6 +21,9 @@ class EngineNote(Contract):
     """The engine that is up."""
 
     model: ModelRef
+    key: str
+    """specs/engine_key.py."""
+
     started_at: datetime
     base_url: str
     guard_pid: int

@@ -8,12 +8,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
+from specs.engine_key import engine_key
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy import EngineRules
@@ -38,6 +39,8 @@ class _Wanted:
     arguments: tuple[str, ...]
     kv_cache_gib: int
     gpus: int
+    key: str = field(compare=False)
+    """For the control plane: specs/engine_key.py. It differs sooner than what an engine computes."""
 
 
 class Engine:
@@ -72,6 +75,7 @@ class Engine:
         """What the worker's main process needs to know of it."""
         return EngineNote(
             model=self.wanted.model,
+            key=self.wanted.key,
             started_at=self._started_at,
             base_url=self.base_url,
             guard_pid=self._process.pid,
@@ -132,7 +136,8 @@ class EngineManager:
             EngineError: it would not start otherwise.
             DeviceBusy: somebody else holds the device's memory.
         """
-        wanted = _Wanted(model, engine_arguments(model, rules, gpus), rules.kv_cache_gib, gpus)
+        arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
+        wanted = _Wanted(model, arguments, rules.kv_cache_gib, gpus, key)
         if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
             return self._engine
         self.stop()

@@ -72,7 +72,7 @@ class Presence:
         self._send = send
         self._consumption = consumption
         self._paused = False
-        self._said: tuple[WorkerState, str] | None = None
+        self._said: tuple[WorkerState, str, str | None] | None = None
         self._said_at = 0.0
         self._looked_at = 0.0
         self._tokens: tuple[str, float, float] | None = None
@@ -93,8 +93,10 @@ class Presence:
         """One look, and a word where the state is another or it is time for one."""
         self._end_orphans()
         state, reason = self._state()
+        engine = self._board.engine()
+        news = (state, reason, engine.key if engine is not None else None)
         due = time.monotonic() - self._said_at >= self._who.every_seconds
-        if not due and (state, reason) == self._said:
+        if not due and news == self._said:
             return
         message = WorkerAlive(
             worker=self._who.name,
@@ -103,11 +105,12 @@ class Presence:
             reason=reason,
             hardware=self._who.hardware,
             memory=tuple(map(_memory, self._devices.look())),
-            engine=self._engine(),
+            engine=self._loaded(engine) if engine is not None else None,
+            engine_key=engine.key if engine is not None else None,
             every_seconds=self._who.every_seconds,
         )
         # Said or not, the next try is when the next word is due.
-        self._said, self._said_at = (state, reason), time.monotonic()
+        self._said, self._said_at = news, time.monotonic()
         try:
             self._send(message)
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
@@ -148,10 +151,7 @@ class Presence:
         if (orphans := end_marked(engine.mark)) > 0:
             _log.warning("ended %d processes of an engine whose guard was gone", orphans)
 
-    def _engine(self) -> LoadedEngine | None:
-        engine = self._board.engine()
-        if engine is None:
-            return None
+    def _loaded(self, engine: EngineNote) -> LoadedEngine:
         return LoadedEngine(
             model=engine.model.model_id,
             revision=engine.model.revision,

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from specs.errors import PolicyError
 from specs.measurement import MAX_POPULATION
+from specs.queues import pool_queue
 from specs.secrets import check_url, secrets_in
 
 PREFIX = "REPROFARM_WORKER_"
@@ -87,8 +88,8 @@ class WorkerSettings(BaseSettings):
 
     @property
     def queue(self) -> str:
-        """The Celery queue that this worker consumes."""
-        return f"pool.{self.pool}"
+        """The Celery queue of this worker's pool; it consumes one of its own too (specs/queues.py)."""
+        return pool_queue(self.pool)
 
     @classmethod
     def settings_customise_sources(

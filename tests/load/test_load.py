@@ -15,9 +15,10 @@ from sqlalchemy import func, select, update
 
 from deploy.bench.load_rows import HUGE_BYTES, add_claims, load_policy
 from scheduler import outbox, planning, reaping
+from scheduler.batching import COMMON_AHEAD
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
-from scheduler.dispatching import AHEAD, dispatch
+from scheduler.dispatching import dispatch
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.planning import PLANNED_AT_ONCE, plan
@@ -85,7 +86,7 @@ def test_what_waits_goes_out_by_priority_and_the_broker_holds_little_of_it(datab
     sent: list[int] = []
     while dispatch(database, policy):
         with database.reading() as session:
-            assert (session.scalar(unsent) or 0) <= AHEAD
+            assert (session.scalar(unsent) or 0) <= COMMON_AHEAD
         # A broker takes them, and workers at once.
         outbox.relay(database, lambda **_: None)
         with database.transaction() as session:

@@ -11,9 +11,10 @@ from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler import outbox
+from scheduler.batching import COMMON_AHEAD
 from scheduler.collecting import Stale, alive
 from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
-from scheduler.dispatching import AHEAD, dispatch
+from scheduler.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.reaping import LOOKED, reap
 from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
@@ -99,10 +100,10 @@ def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:
     farm.scan()
     farm.plan()
     dispatch(farm.database, farm.policy)
-    assert len(messages(farm)) == AHEAD
+    assert len(messages(farm)) == COMMON_AHEAD
     alive(farm.database, farm.policy, heartbeat(messages(farm)[0], "w1"))
     dispatch(farm.database, farm.policy)
-    assert len(messages(farm)) == AHEAD + 1
+    assert len(messages(farm)) == COMMON_AHEAD + 1
 
 
 def test_claims_on_the_same_task_share_a_reproduction(farm: ControlPlane) -> None:
