@@ -79,7 +79,9 @@ def settle(reproduction: Reproduction) -> None:
     """Count a reproduction that came to its end as what it took, as far as that is known."""
     if reproduction.state == ReproductionState.COMPLETED and reproduction.measurement is not None:
         start, end = (datetime.fromisoformat(reproduction.measurement[name]) for name in ("started_at", "ended_at"))
-        took, gpus = max((end - start).total_seconds(), 0.0), reproduction.settings.get("gpus", 0)
+        # What ran beside it on the same engine is counted for by itself.
+        share = reproduction.measurement.get("engine_share", 1.0)
+        took, gpus = share * max((end - start).total_seconds(), 0.0), reproduction.settings.get("gpus", 0)
         if reproduction.measurement.get("resumed"):
             # Its times are those of the last part; the parts before it held the GPUs too.
             took += sum(_held_seconds(attempt) for attempt in reproduction.attempts if attempt.partial_sha256)

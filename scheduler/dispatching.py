@@ -23,9 +23,18 @@ from scheduler.record import move_reproduction
 from scheduler.resuming import resume_of
 from scheduler.waiting import is_ready
 from specs.engine_key import engine_key
-from specs.messages import RUN_BATCH, AttemptRef, ModelRef, Order, RunBatch, TaskRef
+from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
 from specs.policy import EngineRules, Policy, PoolRules
 from specs.queues import own_queue
+
+SUSPECT = (
+    AttemptOutcome.LOST,
+    AttemptOutcome.ENGINE_FAILED,
+    AttemptOutcome.OUT_OF_MEMORY,
+    AttemptOutcome.STALLED,
+)
+"""What becomes of every run on an engine that breaks, whichever broke it: each is tried again by itself, so that none
+uses up its attempts beside another."""
 
 KEYED_AT_ONCE = 500
 """Reproductions whose engine one transaction looks up."""
@@ -115,6 +124,7 @@ def _send(session: Session, policy: Policy, pool: PoolRules, batch: Sequence[Rep
         model=ModelRef(model_id=batch[0].model_id, revision=batch[0].model_revision),
         engine=settings.engine,
         gpus=settings.gpus,
+        side_by_side=policy.run.side_by_side,
         heartbeat_seconds=policy.run.heartbeat_seconds,
         orders=tuple(_order(reproduction, policy) for reproduction in batch),
     )
@@ -144,4 +154,5 @@ def _order(reproduction: Reproduction, policy: Policy) -> Order:
         stall_seconds=policy.run.stall_seconds,
         deadline_seconds=policy.run.deadline_seconds,
         resume=resume_of(reproduction),
+        alone=any(attempt.outcome in SUSPECT for attempt in reproduction.attempts),
     )

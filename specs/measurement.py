@@ -117,6 +117,9 @@ class Measurement(Contract):
     started_at: datetime
     ended_at: datetime
     circumstances: Circumstances
+    engine_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the engine's time between start and end: 1, unless other runs used it too. What a run cost goes by it."""
+
     resumed: Resumed | None = None
     """Where an earlier attempt was stopped half way and this run went on from there, under the same circumstances: the
     times are of the last part alone, the tokens of the whole. None for a run in one piece."""

@@ -140,15 +140,21 @@ class Order(Contract):
     resume: Evidence | None = None
     """The partial log of an earlier attempt, to go on from where that can be used. None starts at the beginning."""
 
+    alone: bool = False
+    """Not to be run beside others: an earlier attempt may have been what broke its engine or its worker."""
+
 
 class RunBatch(Message):
-    """Reproductions of one model that one worker runs on one engine, in this order."""
+    """Reproductions of one model that one worker begins on one engine in this order."""
 
     batch_id: str
     model: ModelRef
     engine: EngineRules
     gpus: Annotated[int, Field(ge=0)]
     heartbeat_seconds: float
+    side_by_side: Annotated[int, Field(ge=1, le=64)] = 1
+    """Orders that are run at once; together they have as many requests in flight as the engine takes."""
+
     orders: Annotated[tuple[Order, ...], Field(min_length=1)]
 
 

@@ -184,6 +184,10 @@ class RunRules(Contract):
     batch: Annotated[int, Field(ge=1)] = 16
     """Reproductions of one model that travel together."""
 
+    side_by_side: Annotated[int, Field(ge=1, le=64)] = 2
+    """Reproductions of a batch that run at once on its engine, which the end of a single run leaves half idle. They
+    share `engine.concurrency`."""
+
     hold_back_seconds: Annotated[float, Field(ge=0)] = 900.0
     """A reproduction that has waited for longer goes before others of its priority whose engine is loaded already."""
 

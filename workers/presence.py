@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import httpx
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 from specs.messages import DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
 from specs.text import clean
 from workers.board import Board, EngineNote, Quarantine
 from workers.devices import Device, Devices, Need
+from workers.engine_metrics import engine_figures
 from workers.orphans import end_marked
 
 LOOK_SECONDS = 0.5
@@ -29,9 +28,6 @@ LOOK_SECONDS = 0.5
 DEVICE_LOOK_SECONDS = 2.0
 """Between two looks at a device that was not free."""
 
-_METRICS_SECONDS = 2.0
-_MAX_METRICS_BYTES = 4_000_000
-_GENERATED = "vllm:generation_tokens"
 _log = logging.getLogger(__name__)
 
 
@@ -161,26 +157,12 @@ class Presence:
 
     def _tokens_per_second(self, engine: EngineNote) -> float | None:
         """Output since the word before."""
-        generated, at = _generated_tokens(engine.base_url), time.monotonic()
+        figures, at = engine_figures(engine.base_url), time.monotonic()
+        generated = figures.generated if figures is not None else None
         before, self._tokens = self._tokens, None if generated is None else (engine.mark, generated, at)
         if before is None or generated is None or before[0] != engine.mark:
             return None
         return max(generated - before[1], 0.0) / max(at - before[2], 1e-3)
-
-
-def _generated_tokens(base_url: str) -> float | None:
-    """The engine's counter of tokens that it has put out; None where it does not say."""
-    url = f"{base_url.removesuffix('/v1')}/metrics"
-    try:
-        answer = httpx.get(url, timeout=_METRICS_SECONDS, trust_env=False)
-        if not answer.is_success or len(answer.content) > _MAX_METRICS_BYTES:
-            return None
-        lines = [line for line in answer.text.splitlines() if line.startswith(_GENERATED)]
-        families = text_string_to_metric_families("\n".join(lines) + "\n")
-        values = [each.value for family in families for each in family.samples if each.name == f"{_GENERATED}_total"]
-    except (httpx.HTTPError, ValueError):
-        return None
-    return sum(values) if values else None
 
 
 def _is_there(pid: int) -> bool:

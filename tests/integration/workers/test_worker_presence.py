@@ -14,6 +14,7 @@ import psutil
 import pytest
 import redis
 
+from specs.engine_key import engine_key
 from specs.messages import AttemptOutcome, RunBatch
 from tests.support.worker_bench import batch_of
 from tests.support.worker_farm import PATIENCE_SECONDS, PROJECT, Farm, worker_farm
@@ -81,6 +82,8 @@ def test_a_worker_that_works_says_so_and_what_its_engine_does(farm: Farm) -> Non
     farm.wait(lambda: farm.running("busy"))
     said = farm.wait(lambda: (busy := farm.said("busy")) and busy.engine and busy)
     assert said.engine.model == "org/model"
+    batch = on_gpu(batch_of(farm.order("busy", "[hang]")))
+    assert said.engine_key == engine_key(batch.model, batch.engine, batch.gpus)
     farm.wait(lambda: (busy := farm.said("busy")) and busy.engine and busy.engine.tokens_per_second is not None)
     farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "busy", "attempt": 1})
     # The engine stays warm.
@@ -110,11 +113,14 @@ def test_a_device_that_is_not_free_is_quarantined_until_it_is(farm: Farm) -> Non
     assert "GPU 0 NVIDIA H100 has 3.0 of 80.0 GiB free, needed are 72.0; in use by pid" in said.reason
     # Somebody else may have it: this worker does not take it.
     farm.send(on_gpu(batch_of(farm.order("after", "Say: yes"))))
+    own = farm.own_queue()
+    farm.send(on_gpu(batch_of(farm.order("after-too", "Say: yes"))), own)
     heard = len(farm.presence)
     farm.wait(lambda: len(farm.presence) > heard + 3)
-    assert farm.waiting() == 1
+    assert (farm.waiting(), farm.waiting(own)) == (1, 1)
     gpus(farm.folder, held(79))
     farm.wait(lambda: farm.mentioned("after"))
+    farm.wait(lambda: farm.reports().get("after-too"))
     farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "after", "attempt": 1})
     farm.wait(lambda: farm.said("idle"))
 
