@@ -17,10 +17,11 @@ from scheduler import announcing, collecting, dispatching, outbox, planning, rea
 from scheduler.badges import signing_off
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import KeyFileError
-from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, withdraw
+from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, tell_to_fetch, withdraw
 from scheduler.collecting import Stale
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
+from scheduler.hinting import HINT
 from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
@@ -43,6 +44,7 @@ from specs.messages import (
     WORKER_ALIVE,
     AttemptRef,
     AttemptsAlive,
+    FetchAhead,
     Report,
     WorkerAlive,
 )
@@ -53,7 +55,7 @@ log = logging.getLogger(__name__)
 LOOKS = 10
 """At a model that somebody asked for, while the Hub is away: with growing pauses, several hours."""
 
-M = TypeVar("M", AttemptsAlive, Report, WorkerAlive)
+M = TypeVar("M", AttemptsAlive, FetchAhead, Report, WorkerAlive)
 
 app = Celery("scheduler")
 
@@ -228,6 +230,14 @@ def drop_attempt(body: dict[str, Any]) -> None:
         log.error("message refused: %s", type(error).__name__)
         return
     tell_to_drop(app, Stale(ref, worker))
+
+
+@app.task(name=HINT)
+def pass_hint_on(body: dict[str, Any]) -> None:
+    """Tell a worker what it is likely to need next."""
+    message = _decoded(FetchAhead, body.get("hint", {}))
+    if message is not None:
+        tell_to_fetch(app, str(body.get("worker")), message)
 
 
 @app.task(name=LOOK, bind=True, max_retries=None)

@@ -10,7 +10,7 @@ from celery import Celery
 from redis import Redis
 
 from scheduler.collecting import Stale
-from specs.messages import DROP_ATTEMPT
+from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, FetchAhead
 from specs.queues import is_own_queue
 
 MAX_QUEUED = 10_000
@@ -59,6 +59,11 @@ def _id_in(envelope: bytes) -> str | None:
         return str(json.loads(envelope)["headers"]["id"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
+
+
+def tell_to_fetch(app: Celery, worker: str, hint: FetchAhead) -> None:
+    """Tell a worker what it is likely to need next."""
+    app.control.broadcast(FETCH_AHEAD, arguments={"hint": hint.encode()}, destination=[worker], reply=False)
 
 
 def tell_to_drop(app: Celery, stale: Stale) -> None:

@@ -18,6 +18,7 @@ from scheduler.admission import RunSettings
 from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, place
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
+from scheduler.hinting import hint
 from scheduler.machine import ReproductionState
 from scheduler.record import move_reproduction
 from scheduler.resuming import resume_of
@@ -130,6 +131,8 @@ def _send(session: Session, policy: Policy, pool: PoolRules, batch: Sequence[Rep
     )
     queue = pool.queue if worker is None else own_queue(pool.name, worker)
     outbox.put(session, queue=queue, task=RUN_BATCH, body=message.encode(), message_id=batch_id)
+    if policy.run.fetch_ahead:
+        hint(session, pool.name, message, worker)
 
 
 def _order(reproduction: Reproduction, policy: Policy) -> Order:

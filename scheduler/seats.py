@@ -61,6 +61,27 @@ def waiting_for(session: Session, pool: str, worker: str | None) -> int:
     return session.scalar(count) or 0
 
 
+def is_running(session: Session, pool: str, worker: str) -> bool:
+    """Whether a worker has the lease of anything."""
+    return worker in _running(session, pool)
+
+
+def free_next(session: Session, pool: str, place: int) -> str | None:
+    """The worker that is likely to be the next to be free, or the next but one, from 0: it has the fewest runs left."""
+    return session.scalar(
+        select(Reproduction.worker)
+        .where(
+            Reproduction.pool == pool,
+            Reproduction.state == ReproductionState.RUNNING,
+            Reproduction.worker.is_not(None),
+        )
+        .group_by(Reproduction.worker)
+        .order_by(func.count(), func.min(Reproduction.since))
+        .offset(place)
+        .limit(1)
+    )
+
+
 def groups(session: Session, pool: str) -> list[Group]:
     """The reproductions of a pool that may be sent, by engine and class of priority."""
     oldest = func.min(Reproduction.created_at)

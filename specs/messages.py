@@ -40,6 +40,10 @@ DROP_ATTEMPT = "drop_attempt"
 """Celery remote-control command to a worker, with arguments `reproduction_id` and `attempt`: stop that attempt."""
 
 
+FETCH_AHEAD = "fetch_ahead"
+"""Celery remote-control command to a worker, with a `FetchAhead` as its argument `hint`."""
+
+
 class Message(Contract):
     """The base of what is sent."""
 
@@ -156,6 +160,13 @@ class RunBatch(Message):
     """Orders that are run at once; together they have as many requests in flight as the engine takes."""
 
     orders: Annotated[tuple[Order, ...], Field(min_length=1)]
+
+
+class FetchAhead(Message):
+    """What a worker is likely to need next. A hint: nothing depends on whether it is followed."""
+
+    model: ModelRef
+    tasks: Annotated[tuple[TaskRef, ...], Field(max_length=256)]
 
 
 class Stage(StrEnum):

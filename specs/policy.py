@@ -188,6 +188,9 @@ class RunRules(Contract):
     """Reproductions of a batch that run at once on its engine, which the end of a single run leaves half idle. They
     share `engine.concurrency`."""
 
+    fetch_ahead: bool = True
+    """Workers fetch what they are likely to need next while they run something else."""
+
     hold_back_seconds: Annotated[float, Field(ge=0)] = 900.0
     """A reproduction that has waited for longer goes before others of its priority whose engine is loaded already."""
 

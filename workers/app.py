@@ -17,10 +17,21 @@ from celery.signals import worker_init, worker_shutting_down
 from celery.worker.control import control_command
 
 from specs.errors import MessageError
-from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptRef, AttemptsAlive, Report, RunBatch
+from specs.messages import (
+    ATTEMPTS_ALIVE,
+    CONTROL_QUEUE,
+    REPORT,
+    RUN_BATCH,
+    AttemptRef,
+    AttemptsAlive,
+    FetchAhead,
+    Report,
+    RunBatch,
+)
 from specs.secrets import mask_logs
 from workers.attendance import attend
 from workers.batch import BatchRun
+from workers.fetch_ahead import AheadFetcher
 from workers.messenger import Messenger
 from workers.settings import WorkerSettings, read_settings
 from workers.workbench import Workbench, drops_of, open_workbench, stop_mark_of
@@ -103,6 +114,11 @@ def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
     )
 
 
+@functools.cache
+def _ahead() -> AheadFetcher:
+    return AheadFetcher(worker_settings())
+
+
 @worker_init.connect
 def _started(**_: object) -> None:
     stop_mark_of(worker_settings()).clear()
@@ -112,6 +128,7 @@ def _started(**_: object) -> None:
 def _told_to_stop(**_: object) -> None:
     # Celery's main process now waits for its child, which looks for the mark.
     stop_mark_of(worker_settings()).set()
+    _ahead().stop()
 
 
 @control_command(args=[("reproduction_id", str), ("attempt", int)], signature="REPRODUCTION_ID ATTEMPT")
@@ -119,3 +136,14 @@ def drop_attempt(_: object, reproduction_id: str, attempt: int) -> dict[str, str
     """Stop working on an attempt and report nothing of it; the rest of its batch goes on."""
     drops_of(worker_settings()).mark(AttemptRef(reproduction_id=reproduction_id, attempt=attempt))
     return {"ok": f"dropping attempt {attempt} at {reproduction_id}"}
+
+
+@control_command(args=[("hint", dict)], signature="HINT")
+def fetch_ahead(_: object, hint: object) -> dict[str, str]:
+    """Fetch what this worker is likely to need next, if it is not at that already."""
+    try:
+        followed = _ahead().follow(FetchAhead.decode(hint))
+    except MessageError as error:
+        _log.error("a hint was refused: %s", error)
+        return {"error": "not a hint of this version"}
+    return {"ok": "fetching" if followed else "busy with another"}

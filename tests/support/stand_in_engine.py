@@ -4,8 +4,8 @@ It answers with what follows the last `Say: ` in the prompt. Words in the prompt
 off), [slow] (--slow-seconds), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang],
 [die], [out of memory]. Options have it answer so many at once (--at-once), write down how many run and wait whenever
 that changes (--in-flight), fail to start (--last-words; --fits, with more sequences at once than that), or start
-processes of its own (--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands for the
-engine alone: what asks it is real.
+processes of its own (--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands for
+the engine alone: what asks it is real.
 """
 
 from __future__ import annotations

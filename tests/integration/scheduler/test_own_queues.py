@@ -14,11 +14,12 @@ from scheduler.collecting import alive
 from scheduler.database.session import Database
 from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
 from scheduler.dispatching import dispatch
+from scheduler.hinting import HINT
 from scheduler.machine import ReproductionState
 from scheduler.reaping import reap
 from scheduler.taking_back import pass_over, spread, take_back
 from specs.engine_key import engine_key
-from specs.messages import RUN_BATCH, AttemptsAlive, Progress, RunBatch, Stage
+from specs.messages import RUN_BATCH, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
 from specs.policy import Policy
 from specs.queues import own_queue, pool_queue
 from tests.support.databases import Databases
@@ -261,3 +262,27 @@ def test_the_reaper_looks_for_a_message_where_it_was_sent(farm: Plane) -> None:
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
     assert reap(farm.database, farm.policy, broker.waiting) == 1
+
+
+def hints(farm: Plane) -> list[tuple[str, str]]:
+    """Worker and model of every hint."""
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == HINT).order_by(OutboxRow.created_at))
+        return [(row.body["worker"], FetchAhead.decode(row.body["hint"]).model.model_id) for row in rows]
+
+
+def test_who_is_free_next_is_told_what_it_will_need(farm: Plane) -> None:
+    dispatch(farm.database, farm.policy)
+    assert hints(farm) == [], "nobody is there"
+    (_, one), (_, two) = batches(farm).values()
+    begin(farm, one, "w1")
+    begin(farm, two, "w2")
+    claim_of(farm, "tiny/four")
+    dispatch(farm.database, farm.policy)
+    assert hints(farm) == [("w1", "tiny/three"), ("w2", "tiny/four")]
+
+
+def test_a_worker_that_begins_at_once_is_told_nothing(farm: Plane) -> None:
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    assert hints(farm) == []
