@@ -238,6 +238,10 @@ class LoadedEngine(Contract):
     """Of output, since the word before; None where the engine does not say."""
 
 
+MAX_ASLEEP = 64
+"""Engines that one worker is believed to keep asleep."""
+
+
 class WorkerAlive(Message):
     """A worker says that it is there, whether or not it works. Renews no lease: `AttemptsAlive` does."""
 
@@ -253,7 +257,7 @@ class WorkerAlive(Message):
     engine_key: Sha256 | None = None
     """Of that engine: specs/engine_key.py."""
 
-    asleep: Annotated[tuple[Sha256, ...], Field(max_length=64)] = ()
+    asleep: Annotated[tuple[Sha256, ...], Field(max_length=MAX_ASLEEP)] = ()
     """Keys of engines whose weights it keeps in the host's memory."""
 
     every_seconds: Annotated[float, Field(ge=1, le=120)]

@@ -115,6 +115,10 @@ class EngineRules(Contract):
     kv_cache_gib: Annotated[int, Field(ge=1)] = 2
     """On the CPU build only: memory for the KV cache."""
 
+    sleep: bool = False
+    """On GPUs only: an engine that gives way to another keeps its weights in the host's memory, as far as that goes,
+    and is awake again within seconds."""
+
 
 class JudgeEndpoint(Contract):
     """An OpenAI-compatible endpoint that plays the judge that a spec names."""

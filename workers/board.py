@@ -33,6 +33,12 @@ class EngineNote(Contract):
     """In the environment of all of its processes: workers/orphans.py."""
 
 
+class AsleepNote(Contract):
+    """The engines that sleep, the one that was not used for longest first."""
+
+    engines: tuple[EngineNote, ...]
+
+
 class Quarantine(Contract):
     """Nothing is run until the device is free."""
 
@@ -44,7 +50,7 @@ class Quarantine(Contract):
     free_part: float
 
 
-N = TypeVar("N", EngineNote, Quarantine)
+N = TypeVar("N", AsleepNote, EngineNote, Quarantine)
 
 
 class Board:
@@ -67,6 +73,15 @@ class Board:
     def engine(self) -> EngineNote | None:
         """As it was last noted; its processes may have ended since."""
         return self._read("engine.json", EngineNote)
+
+    def note_asleep(self, engines: tuple[EngineNote, ...]) -> None:
+        """Which engines sleep."""
+        self._write("asleep.json", AsleepNote(engines=engines) if engines else None)
+
+    def asleep(self) -> tuple[EngineNote, ...]:
+        """As it was last noted; their processes may have ended since."""
+        found = self._read("asleep.json", AsleepNote)
+        return found.engines if found is not None else ()
 
     def quarantine(self, found: Quarantine | None) -> None:
         """Ask the main process to take no more work; None when the device is free."""

@@ -21,6 +21,9 @@ WEIGHTS_OVERHEAD = 1.2
 """Weights in memory against weights on disk, as the control plane reckons when it chooses a pool."""
 
 _LOOK_SECONDS = 0.5
+_LOOKS = 4
+"""At memory of what just ended or fell asleep, before it counts as taken."""
+
 _HEED_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,15 @@ class Gate:
                 self._board.wait_until_heeded(_HEED_SECONDS)
                 raise DeviceBusy(f"the device of this worker is not free: {missing}")
             time.sleep(_LOOK_SECONDS)
+
+    def is_free(self, snapshot: Path, rules: EngineRules, gpus: int) -> bool:
+        """Whether it is, or is within moments; nothing comes of it if not."""
+        need, devices = self._need(snapshot, rules, gpus), self._devices(gpus)
+        for _ in range(_LOOKS):
+            if need.missing(devices.look()) is None:
+                return True
+            time.sleep(_LOOK_SECONDS)
+        return False
 
     def _need(self, snapshot: Path, rules: EngineRules, gpus: int) -> Need:
         least = int(self._settings.minimum_free_gib * GIB)

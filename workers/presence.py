@@ -15,7 +15,7 @@ from typing import Protocol
 
 import psutil
 
-from specs.messages import DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
+from specs.messages import MAX_ASLEEP, DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
 from specs.text import clean
 from workers.board import Board, EngineNote, Quarantine
 from workers.devices import Device, Devices, Need
@@ -68,7 +68,7 @@ class Presence:
         self._send = send
         self._consumption = consumption
         self._paused = False
-        self._said: tuple[WorkerState, str, str | None] | None = None
+        self._said: tuple[WorkerState, str, str | None, tuple[str, ...]] | None = None
         self._said_at = 0.0
         self._looked_at = 0.0
         self._tokens: tuple[str, float, float] | None = None
@@ -89,8 +89,8 @@ class Presence:
         """One look, and a word where the state is another or it is time for one."""
         self._end_orphans()
         state, reason = self._state()
-        engine = self._board.engine()
-        news = (state, reason, engine.key if engine is not None else None)
+        engine, asleep = self._board.engine(), tuple(each.key for each in self._board.asleep())
+        news = (state, reason, engine.key if engine is not None else None, asleep)
         due = time.monotonic() - self._said_at >= self._who.every_seconds
         if not due and news == self._said:
             return
@@ -103,6 +103,7 @@ class Presence:
             memory=tuple(map(_memory, self._devices.look())),
             engine=self._loaded(engine) if engine is not None else None,
             engine_key=engine.key if engine is not None else None,
+            asleep=asleep[-MAX_ASLEEP:],
             every_seconds=self._who.every_seconds,
         )
         # Said or not, the next try is when the next word is due.
@@ -139,13 +140,18 @@ class Presence:
         return found
 
     def _end_orphans(self) -> None:
-        """End what is left of an engine whose guard is gone, and with it all that could have ended it."""
-        engine = self._board.engine()
-        if engine is None or _is_there(engine.guard_pid):
+        """End what is left of engines whose guard is gone, and with it all that could have ended them."""
+        up, asleep = self._board.engine(), self._board.asleep()
+        gone = [each for each in (*([up] if up is not None else []), *asleep) if not _is_there(each.guard_pid)]
+        if not gone:
             return
-        self._board.note_engine(None)
-        if (orphans := end_marked(engine.mark)) > 0:
-            _log.warning("ended %d processes of an engine whose guard was gone", orphans)
+        if up in gone:
+            self._board.note_engine(None)
+        if any(each in gone for each in asleep):
+            self._board.note_asleep(tuple(each for each in asleep if each not in gone))
+        for engine in gone:
+            if (orphans := end_marked(engine.mark)) > 0:
+                _log.warning("ended %d processes of an engine whose guard was gone", orphans)
 
     def _loaded(self, engine: EngineNote) -> LoadedEngine:
         return LoadedEngine(

@@ -58,7 +58,7 @@ class SharedEngine:
         """The batch is over; the engine stays warm, unless it is suspect."""
         if self._hangs:
             self._hangs = False
-            self._bench.engines.stop()
+            self._bench.engines.discard()
 
     def _ready(self, wait: Callable[[], None], starting: Callable[[], None]) -> tuple[Path, Engine]:
         if self._fault is not None:

@@ -83,6 +83,7 @@ def open_workbench(name: str, settings: WorkerSettings, engine_command: Sequence
         _log.warning("ended %d processes that an earlier worker left behind", orphans)
     board = board_of(settings)
     board.note_engine(None)
+    board.note_asleep(())
     for left in runs.iterdir():
         shutil.rmtree(left, ignore_errors=True)
     drops = drops_of(settings)

@@ -3,9 +3,9 @@
 It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
 off), [slow] (--slow-seconds), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang],
 [die], [out of memory]. Options have it answer so many at once (--at-once), write down how many run and wait whenever
-that changes (--in-flight), fail to start (--last-words; --fits, with more sequences at once than that), or start
-processes of its own (--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands for
-the engine alone: what asks it is real.
+that changes (--in-flight), not sleep (--restless), fail to start (--last-words; --fits, with more sequences at once
+than that), or start processes of its own (--family); a model whose name has "slow-start" in it is up after
+--start-seconds. It stands for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
     generated = 0
     """Tokens put out since it is up."""
 
+    asleep = False
     running = 0
     waiting = 0
     counting = threading.Lock()
@@ -45,11 +46,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {})
         elif self.path == "/metrics":
             self._answer_text(self._metrics())
+        elif self.path == "/is_sleeping" and self._sleeps():
+            self._answer(200, {"is_sleeping": type(self).asleep})
         elif self._authorized():
             card = {"id": self.options.served_model_name, "object": "model", "max_model_len": 2048}
             self._answer(200, {"object": "list", "data": [card]})
 
+    def _sleeps(self) -> bool:
+        return self.options.enable_sleep_mode and os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
+
     def do_POST(self) -> None:
+        if self.path in {"/sleep?level=1", "/wake_up"} and self._sleeps():
+            if self.options.restless:
+                self._answer(500, {"error": "the stand-in was told not to sleep"})
+                return
+            type(self).asleep = self.path != "/wake_up"
+            self._answer(200, {"status": "sleeping" if type(self).asleep else "awake"})
+            return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self._authorized():
             self._record(body)
@@ -154,6 +167,8 @@ def main() -> None:
     parser.add_argument("--record")
     parser.add_argument("--in-flight")
     parser.add_argument("--at-once", type=int, default=1000)
+    parser.add_argument("--enable-sleep-mode", action="store_true")
+    parser.add_argument("--restless", action="store_true")
     parser.add_argument("--last-words")
     parser.add_argument("--max-num-seqs", type=int, default=1)
     parser.add_argument("--fits", type=int)
