@@ -78,11 +78,11 @@ def test_an_idle_worker_says_that_it_is_there(farm: Farm) -> None:
 
 
 def test_a_worker_that_works_says_so_and_what_its_engine_does(farm: Farm) -> None:
-    farm.send(on_gpu(batch_of(farm.order("busy", "[hang]"))))
+    batch = on_gpu(batch_of(farm.order("busy", "[hang]")))
+    farm.send(batch)
     farm.wait(lambda: farm.running("busy"))
     said = farm.wait(lambda: (busy := farm.said("busy")) and busy.engine and busy)
     assert said.engine.model == "org/model"
-    batch = on_gpu(batch_of(farm.order("busy", "[hang]")))
     assert said.engine_key == engine_key(batch.model, batch.engine, batch.gpus)
     farm.wait(lambda: (busy := farm.said("busy")) and busy.engine and busy.engine.tokens_per_second is not None)
     farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "busy", "attempt": 1})
