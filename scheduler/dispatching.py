@@ -80,7 +80,7 @@ def _round(database: Database, policy: Policy, pool: PoolRules) -> int:
         with database.transaction() as session:
             if not _has_room(session, pool, placement):
                 continue
-            batch = _rows(session, pool, placement)
+            batch = _rows(session, pool, placement.engine, policy.run.batch)
             if batch:
                 _send(session, policy, pool, batch, placement.seat)
                 count += 1
@@ -93,13 +93,13 @@ def _has_room(session: Session, pool: PoolRules, placement: Placement) -> bool:
     return seats.waiting_for(session, pool.name, placement.seat) < room
 
 
-def _rows(session: Session, pool: PoolRules, placement: Placement) -> Sequence[Reproduction]:
-    """What is to be sent, most urgent first, and of that the oldest."""
+def _rows(session: Session, pool: PoolRules, engine: str, size: int) -> Sequence[Reproduction]:
+    """What an engine is to be sent, most urgent first, and of that the oldest."""
     return session.scalars(
         select(Reproduction)
-        .where(*is_ready(pool.name), Reproduction.engine_key == placement.engine)
+        .where(*is_ready(pool.name), Reproduction.engine_key == engine)
         .order_by(Reproduction.priority, Reproduction.created_at)
-        .limit(placement.count)
+        .limit(size)
         # Several dispatchers each take their own rows; SQLite, which has one writer, ignores it.
         .with_for_update(skip_locked=True)
     ).all()

@@ -14,8 +14,8 @@ from scheduler.waiting import is_ready
 from scheduler.workforce import READY
 from specs.messages import WorkerState
 
-MAX_GROUPS = 5000
-"""Of queued reproductions that one look sees: the most urgent and oldest."""
+HORIZON = 20_000
+"""Queued reproductions of a pool that one look sees, the most urgent and oldest: a longer queue costs no more."""
 
 
 def seats(session: Session, pool: str) -> list[Seat]:
@@ -84,15 +84,19 @@ def free_next(session: Session, pool: str, place: int) -> str | None:
 
 def groups(session: Session, pool: str) -> list[Group]:
     """The reproductions of a pool that may be sent, by engine and class of priority."""
-    oldest = func.min(Reproduction.created_at)
-    rows = session.execute(
-        select(Reproduction.engine_key, Reproduction.priority, oldest, func.count())
+    seen = (
+        select(Reproduction.engine_key, Reproduction.priority, Reproduction.created_at)
         .where(*is_ready(pool), Reproduction.engine_key.is_not(None))
-        .group_by(Reproduction.engine_key, Reproduction.priority)
-        .order_by(Reproduction.priority, oldest)
-        .limit(MAX_GROUPS)
+        .order_by(Reproduction.priority, Reproduction.created_at)
+        .limit(HORIZON)
+        .subquery()
+    )
+    rows = session.execute(
+        select(seen.c.engine_key, seen.c.priority, func.min(seen.c.created_at), func.count()).group_by(
+            seen.c.engine_key, seen.c.priority
+        )
     ).all()
-    return [Group(engine, priority, since, count) for engine, priority, since, count in rows if engine is not None]
+    return [Group(engine, priority, since, count) for engine, priority, since, count in rows]
 
 
 def _ahead(session: Session, pool: str) -> Mapping[str, int]:

@@ -51,7 +51,7 @@ class WorkerView(View):
     """Null where it has none."""
 
     reproduction_id: str | None
-    """What it runs now, as the farm knows it; null where nothing."""
+    """What it runs now, or one of it, as the farm knows it; null where nothing."""
 
     attempt: int | None
     """Number of that attempt; null like it."""

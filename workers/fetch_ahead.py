@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 import threading
 
@@ -33,7 +34,8 @@ class AheadFetcher:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may stop what the same thread is about to begin.
+        self._lock = threading.RLock()
         self._process: Guarded | None = None
         self._over = False
 
@@ -58,7 +60,9 @@ class AheadFetcher:
         """The worker stops: end what goes on, begin nothing more. What is half fetched is gone on from another time."""
         with self._lock:
             self._over = True
-            if self._process is not None:
+            if self._process is not None and self._process.poll() is None:
+                # Not by closing its input alone: a child that was forked since holds that open too.
+                os.kill(self._process.pid, signal.SIGTERM)
                 self._process.stop()
 
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from specs.engine_key import engine_key
-from specs.messages import AttemptOutcome, RunBatch
+from specs.messages import RUN_BATCH, AttemptOutcome, RunBatch
 from tests.support.worker_bench import batch_of
 from tests.support.worker_farm import PATIENCE_SECONDS, PROJECT, Farm, worker_farm
 
@@ -114,13 +114,14 @@ def test_a_device_that_is_not_free_is_quarantined_until_it_is(farm: Farm) -> Non
     # Somebody else may have it: this worker does not take it.
     farm.send(on_gpu(batch_of(farm.order("after", "Say: yes"))))
     own = farm.own_queue()
-    farm.send(on_gpu(batch_of(farm.order("after-too", "Say: yes"))), own)
+    # One that is refused as soon as it is taken, and so starts no engine.
+    farm.celery.send_task(RUN_BATCH, args=[{"version": 99}], queue=own)
     heard = len(farm.presence)
     farm.wait(lambda: len(farm.presence) > heard + 3)
     assert (farm.waiting(), farm.waiting(own)) == (1, 1)
     gpus(farm.folder, held(79))
     farm.wait(lambda: farm.mentioned("after"))
-    farm.wait(lambda: farm.reports().get("after-too"))
+    farm.wait(lambda: farm.waiting(own) == 0)
     farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "after", "attempt": 1})
     farm.wait(lambda: farm.said("idle"))
 
