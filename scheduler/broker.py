@@ -16,7 +16,9 @@ from specs.queues import is_own_queue
 MAX_QUEUED = 10_000
 """Messages of one queue that are looked at; the farm keeps far fewer there."""
 
+# As kombu 5.7 names its notes: kombu/transport/redis.py.
 _BINDING = "_kombu.binding."
+_PERMANENT_BINDING = "_kombu.binding_permanent."
 
 
 def send(app: Celery, *, task: str, queue: str, message_id: str, body: dict[str, Any]) -> None:
@@ -50,7 +52,7 @@ def forget_queues(app: Celery, queues: Collection[str]) -> None:
     """Leave nothing of these in the broker. A worker that still consumes one of them goes on."""
     with Redis.from_url(app.conf.broker_url) as redis:
         for queue in queues:
-            redis.delete(queue, f"{_BINDING}{queue}")
+            redis.delete(queue, f"{_BINDING}{queue}", f"{_PERMANENT_BINDING}{queue}")
 
 
 def _id_in(envelope: bytes) -> str | None:

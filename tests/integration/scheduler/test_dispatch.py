@@ -149,6 +149,7 @@ def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: Co
     dispatch(farm.database, farm.policy)
     again = messages(farm)[-1]
     assert {order.ref.attempt for order in again.orders} == {2}
+    assert [order.alone for order in (*batch.orders, *again.orders)] == [False, False, True, True]
     # The old worker wakes up: its heartbeat renews nothing, and it hears so.
     assert len(alive(farm.database, farm.policy, heartbeat(batch, "gone"))) == len(batch.orders)
     assert alive(farm.database, farm.policy, heartbeat(again, "new")) == []

@@ -12,12 +12,13 @@ from scheduler.machine import ReproductionState
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def settled(resumed: dict[str, Any] | None) -> float:
+def settled(resumed: dict[str, Any] | None, **measured: float) -> float:
     """GPU-seconds of a run whose last part took 100 s, on two GPUs."""
     measurement = {
         "started_at": NOON.isoformat(),
         "ended_at": (NOON + timedelta(seconds=100)).isoformat(),
         "resumed": resumed,
+        **measured,
     }
     stopped = {"started_at": NOON - timedelta(seconds=400), "ended_at": NOON - timedelta(seconds=100)}
     reproduction = Reproduction(
@@ -35,3 +36,7 @@ def settled(resumed: dict[str, Any] | None) -> float:
 def test_a_run_that_was_gone_on_with_counts_the_parts_before_it_too() -> None:
     resumed = {"sha256": "ab" * 32, "answers": 10, "samples": 10}
     assert settled(resumed) - settled(None) == 2 * 300
+
+
+def test_a_run_beside_another_counts_its_share_of_the_engine() -> None:
+    assert settled(None) - settled(None, engine_share=0.6) == 2 * 40
