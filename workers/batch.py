@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -99,7 +100,11 @@ class BatchRun:
 
         count = min(at_once, len(orders)) - 1
         # Daemons: a worker that is ended does not wait for its runs, which end with it (workers/guarded.py).
-        beside = [threading.Thread(target=work_beside, name=f"order {n}", daemon=True) for n in range(count)]
+        # Each in a copy of this one's context: what log lines say of the batch holds there too.
+        beside = [
+            threading.Thread(target=copy_context().run, args=(work_beside,), name=f"order {n}", daemon=True)
+            for n in range(count)
+        ]
         for thread in beside:
             thread.start()
         work()
