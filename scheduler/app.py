@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from celery import Celery, signals
-from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError, SQLAlchemyError
 
 from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, workforce
 from scheduler.badges import signing_off
@@ -91,6 +91,15 @@ def _show_that_it_consumes(**_: object) -> None:
     file = farm().settings.liveness_file
     if file is not None:
         file.touch()
+
+
+@signals.task_postrun.connect
+def _note_what_the_hub_allows(**_: object) -> None:
+    try:
+        farm().hub.limits.note(farm().database)
+    except SQLAlchemyError as error:
+        # A figure for Prometheus, and nothing that a task's work depends on.
+        log.warning("the Hub's limit was not noted: %s", type(error).__name__)
 
 
 @app.task(name=SCAN)

@@ -7,6 +7,7 @@ cost nothing. One that failed counts as its estimate, and one that was cancelled
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -32,6 +33,26 @@ class Held:
     reason: str
     until: datetime | None
     """When it may have room; None where it waits for an approval."""
+
+
+@dataclass(frozen=True)
+class DaysBudget:
+    """A limit of the day, and what counts against it, in GPU-seconds."""
+
+    limit: float
+    planned: float
+    """Spent or planned since midnight."""
+
+
+def of_today(session: Session, budget: BudgetRules, at: datetime) -> Mapping[str, DaysBudget]:
+    """The budgets of the day that policy sets, for the whole `farm` and for the `community`'s claims."""
+    limits = {"farm": budget.gpu_seconds_per_day, "community": budget.community.gpu_seconds_per_day}
+    counts = {"farm": true(), "community": Reproduction.community.is_(True)}
+    return {
+        scope: DaysBudget(limit, _planned_since(session, _midnight(at), counts[scope]))
+        for scope, limit in limits.items()
+        if limit is not None
+    }
 
 
 def take_turn(session: Session, budget: BudgetRules) -> None:
@@ -97,7 +118,7 @@ def _held_seconds(attempt: Attempt) -> float:
 def _over_a_limit(
     session: Session, limits: BudgetLimits, claim: Claim, cost: Estimate, at: datetime, *, of_community: bool
 ) -> Held | None:
-    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = _midnight(at)
     namespace, slash, _ = claim.model_id.partition("/")
     whose = "community claims" if of_community else "the farm"
     ends = " for community claims" if of_community else ""
@@ -121,6 +142,10 @@ def _over_a_limit(
         if spent + cost.gpu_seconds > limit:
             return Held(_no_room(claim, cost, limit, spent, name), midnight + timedelta(days=1))
     return None
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _planned_since(session: Session, start: datetime, condition: ColumnElement[bool]) -> float:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -24,7 +24,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import default_client_factory
 
+from scheduler.hub_limits import HubLimits
 from specs.errors import HubAway, NoAccess, SubmissionError
 
 RepoType = Literal["model", "dataset"]
@@ -109,9 +111,14 @@ class Hub:
 
     def __init__(self, endpoint: str, token: str | None, request_seconds: float) -> None:
         self.endpoint = endpoint.rstrip("/")
+        self.limits = HubLimits()
+        set_client_factory(self._client_of_the_library)
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
         self._http = httpx.Client(
-            headers=build_hf_headers(token=token or False), timeout=request_seconds, follow_redirects=True
+            headers=build_hf_headers(token=token or False),
+            timeout=request_seconds,
+            follow_redirects=True,
+            event_hooks={"response": [self._hear]},
         )
 
     def own_name(self) -> str | None:
@@ -287,6 +294,17 @@ class Hub:
     def _check_request(self, request: httpx.Request) -> None:
         if self.endpoint.startswith("https://") and request.url.scheme != "https":
             raise httpx.UnsupportedProtocol(f"the Hub leads to {request.url.host} without TLS", request=request)
+
+    def _client_of_the_library(self) -> httpx2.Client:
+        """huggingface_hub's client, one for the whole process, which says what it hears of limits."""
+        client = default_client_factory()
+        client.event_hooks["response"].append(self._hear)
+        return client
+
+    def _hear(self, answer: httpx.Response | httpx2.Response) -> None:
+        # Not what a store says that the Hub leads to.
+        if str(answer.request.url).startswith(f"{self.endpoint}/"):
+            self.limits.hear(answer.headers)
 
 
 def _raise_for_status(answer: httpx.Response, url: str) -> None:

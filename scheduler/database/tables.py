@@ -357,6 +357,7 @@ class Attempt(Table):
     """One try at a reproduction by one worker."""
 
     __tablename__ = "attempt"
+    __table_args__ = (Index("attempt_by_end", "ended_at"),)
 
     reproduction_id: Mapped[str] = mapped_column(ForeignKey("reproduction.reproduction_id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -537,7 +538,14 @@ class OutboxRow(Table):
     """A message that a transaction caused; sent after its commit, again until it was."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index("outbox_unsent", "created_at", sqlite_where=text("sent_at IS NULL")),)
+    __table_args__ = (
+        Index(
+            "outbox_unsent",
+            "created_at",
+            sqlite_where=text("sent_at IS NULL"),
+            postgresql_where=text("sent_at IS NULL"),
+        ),
+    )
 
     message_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     """Also the Celery task's id."""

@@ -267,7 +267,9 @@ class Rows:
                 "evidence_bytes": 1234,
             }
             claim_id = self.planned(model_id, run=done, **{"state": ClaimState.DECIDED, **fields})
-            self.attempt(self.run_of(claim_id), 1, outcome="completed", samples_done=200, samples_total=300)
+            self.attempt(
+                self.run_of(claim_id), 1, outcome="completed", samples_done=200, samples_total=300, ended_at=BEGINNING
+            )
         verdict = Verdict(outcome=outcome, reason=f"{outcome}, for a reason", comparison=found)
         self.add(
             VerdictRow(
