@@ -36,6 +36,7 @@ from scheduler.watch import announced
 from scheduler.watch.scan import scan
 from scheduler.webhooks import telling
 from specs.errors import HubAway, MessageError
+from specs.log_lines import about, write_json_lines
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -47,6 +48,7 @@ from specs.messages import (
     WorkerAlive,
 )
 from specs.secrets import mask_logs
+from specs.spans import Place
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +86,18 @@ def _configuration() -> dict[str, Any]:
         "worker_enable_remote_control": False,
         "timezone": "UTC",
     }
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _log_as_set(logger: logging.Logger, **_: object) -> None:
+    if farm().settings.log_format == "json":
+        write_json_lines(logger)
+
+
+@signals.worker_shutdown.connect
+def _tell_the_last_spans(**_: object) -> None:
+    farm().spans.close()
 
 
 @signals.task_prerun.connect
@@ -191,7 +205,9 @@ def look_at_repo(body: dict[str, Any]) -> None:
 def take_heartbeat(body: dict[str, Any]) -> None:
     """Renew leases, and tell a worker what to stop."""
     message = _decoded(AttemptsAlive, body)
-    if message is not None:
+    if message is None:
+        return
+    with about(batch_id=message.batch_id, worker=message.worker, pool=message.pool):
         for stale in collecting.alive(farm().database, farm().policy, message):
             tell_to_drop(app, stale)
 
@@ -200,7 +216,9 @@ def take_heartbeat(body: dict[str, Any]) -> None:
 def take_presence(body: dict[str, Any]) -> None:
     """Note that a worker is there."""
     message = _decoded(WorkerAlive, body)
-    if message is not None:
+    if message is None:
+        return
+    with about(worker=message.worker, pool=message.pool):
         workforce.take(farm().database, farm().policy, message)
 
 
@@ -215,9 +233,15 @@ def take_presence(body: dict[str, Any]) -> None:
 def take_report(body: dict[str, Any]) -> None:
     """End an attempt as its worker reports it."""
     message = _decoded(Report, body)
-    if message is not None:
+    if message is None:
+        return
+    run, attempt = message.ref.reproduction_id, message.ref.attempt
+    with (
+        about(reproduction_id=run, attempt=attempt, worker=message.worker),
+        farm().spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
+    ):
         collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message)
-        _relay()
+    _relay()
 
 
 @app.task(name=DROP)
@@ -250,7 +274,9 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
 def sign_verdict(body: dict[str, Any]) -> None:
     """Make the badge of a verified claim."""
     try:
-        signing_off.sign(farm(), str(body["claim_id"]))
+        claim_id = str(body["claim_id"])
+        with about(claim_id=claim_id):
+            signing_off.sign(farm(), claim_id)
     except KeyFileError as error:
         log.error("no badge yet: %s", error)
     except (LookupError, TypeError, ValueError, NoResultFound, DataError) as error:

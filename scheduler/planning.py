@@ -41,6 +41,7 @@ from specs.cost import Estimate, Work, estimate
 from specs.errors import HubAway, NoAccess
 from specs.forecast import Foreseen, in_short, samples_if_true
 from specs.linked_log import LinkedLogReading
+from specs.log_lines import about
 from specs.noise import MeasuredSpread
 from specs.policy import Policy
 from specs.text import clean
@@ -69,7 +70,8 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
     logs = LinkedLogs(hub)
     away = 0
     for count, claim_id in enumerate(waiting, 1):
-        away = 0 if plan_claim(database, hub, policy, claim_id, logs) else away + 1
+        with about(claim_id=claim_id):
+            away = 0 if plan_claim(database, hub, policy, claim_id, logs) else away + 1
         if away == AWAY_IN_A_ROW:
             # Each may have taken all the patience that there is for one request.
             return count

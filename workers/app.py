@@ -13,12 +13,20 @@ import logging
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import worker_init, worker_shutting_down
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    worker_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 from celery.worker.control import control_command
 
 from specs.errors import MessageError
+from specs.log_lines import about, write_json_lines
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptRef, AttemptsAlive, Report, RunBatch
 from specs.secrets import mask_logs
+from specs.spans import Spans, open_spans
 from workers.attendance import attend
 from workers.batch import BatchRun
 from workers.messenger import Messenger
@@ -72,6 +80,12 @@ def _workbench(name: str) -> Workbench:
     return open_workbench(name, worker_settings())
 
 
+@functools.cache
+def _spans() -> Spans:
+    """Of the child, where batches run: the thread that sends them would not survive a fork."""
+    return open_spans("reprofarm-worker")
+
+
 @app.task(name=RUN_BATCH, bind=True)
 def run_batch(task: Task[..., None], message: object) -> None:
     """Run an encoded `RunBatch`."""
@@ -82,7 +96,10 @@ def run_batch(task: Task[..., None], message: object) -> None:
         return
     name = str(task.request.hostname)
     bench = _workbench(name)
-    with Messenger(batch, name, bench.settings.pool, functools.partial(_send, batch)) as messenger:
+    with (
+        about(batch_id=batch.batch_id, worker=name, pool=bench.settings.pool),
+        Messenger(batch, name, bench.settings.pool, functools.partial(_send, batch), _spans()) as messenger,
+    ):
         BatchRun(batch, bench, messenger).run()
 
 
@@ -96,6 +113,18 @@ def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
         # The messenger tries again, at its own pace.
         retry=False,
     )
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _log_as_set(logger: logging.Logger, **_: object) -> None:
+    if worker_settings().log_format == "json":
+        write_json_lines(logger)
+
+
+@worker_process_shutdown.connect
+def _child_ends(**_: object) -> None:
+    _spans().close()
 
 
 @worker_init.connect

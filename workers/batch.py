@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from specs.errors import EngineError, EvidenceError, HubAway, NoAccess, ReprofarmError
+from specs.log_lines import about
 from specs.measurement import Evidence, Measurement, PartialLog
 from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
 from workers.circumstances import chat_template_sha256, hardware
@@ -87,6 +88,10 @@ class BatchRun:
                 self._bench.engines.stop()
 
     def _attempt(self, order: Order) -> None:
+        with about(reproduction_id=order.ref.reproduction_id, attempt=order.ref.attempt):
+            self._try(order)
+
+    def _try(self, order: Order) -> None:
         begun = False
         try:
             self._check_wanted(order.ref)

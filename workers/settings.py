@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
+from specs.log_lines import LogFormat
 from specs.measurement import MAX_POPULATION
 from specs.secrets import check_url, secrets_in
 
@@ -72,6 +73,9 @@ class WorkerSettings(BaseSettings):
 
     alive_seconds: Annotated[float, Field(ge=1, le=120)] = 10.0
     """Between two words of this worker that it is there."""
+
+    log_format: LogFormat = "text"
+    """`json` logs lines of JSON, with what each is about in fields of its own."""
 
     @field_validator("broker_url")
     @classmethod

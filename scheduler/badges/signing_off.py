@@ -13,11 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.badges.attesting import attest
 from scheduler.badges.signing import KeyFileError, Signer
-from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, VerdictRow, new_id, now
+from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, VerdictRow, now
 from scheduler.farm import Farm
+from scheduler.lasting_ids import badge_id_of
 from scheduler.machine import ClaimState
 from scheduler.publish.wanted import is_wanted
 from scheduler.record import SCHEDULER, add_event
+from specs.log_lines import about
+from specs.spans import Place
 from specs.verdict import Outcome
 
 log = logging.getLogger(__name__)
@@ -38,7 +41,8 @@ def sign_missing(farm: Farm) -> None:
         ).all()
     for claim_id in claim_ids:
         try:
-            sign(farm, claim_id)
+            with about(claim_id=claim_id):
+                sign(farm, claim_id)
         except KeyFileError as error:
             # So it is for all; what is signed already can be published meanwhile.
             log.error("%d verified claims wait for their badge: %s", len(claim_ids), error)
@@ -61,17 +65,31 @@ def sign(farm: Farm, claim_id: str) -> None:
             raise KeyFileError(
                 f"key {signer.key_id} is revoked; `reprofarm keys rotate --at-once` puts another in place"
             )
-        badge_id, signed_at = new_id(), now()
+        badge_id, signed_at = badge_id_of(claim_id), now()
         attestation = attest(farm.settings.public_url, badge_id, signed_at, claim, reproduction, verdict)
-    token = signer.sign(attestation)
+    root = Place.of_claim(claim_id)
+    with farm.spans.live(Place(claim_id, "sign"), root, badge_id=badge_id, key_id=signer.key_id):
+        _keep(
+            farm,
+            claim,
+            Badge(
+                claim_id=claim_id,
+                badge_id=badge_id,
+                token=signer.sign(attestation),
+                key_id=signer.key_id,
+                signed_at=signed_at,
+            ),
+        )
+
+
+def _keep(farm: Farm, claim: Claim, badge: Badge) -> None:
     try:
         with farm.database.transaction() as session:
-            session.add(
-                Badge(claim_id=claim_id, badge_id=badge_id, token=token, key_id=signer.key_id, signed_at=signed_at)
-            )
+            session.add(badge)
             if is_wanted(session, farm.policy.publish, claim):
-                session.add(Publication(claim_id=claim_id))
-            add_event(session, SCHEDULER, "claim", claim_id, "badge", f"signed as {badge_id} by key {signer.key_id}")
+                session.add(Publication(claim_id=claim.claim_id))
+            why = f"signed as {badge.badge_id} by key {badge.key_id}"
+            add_event(session, SCHEDULER, "claim", claim.claim_id, "badge", why)
     except IntegrityError:
         # Another signer was first; its badge is the one, and this token was shown to nobody.
-        log.info("claim %s has its badge already", claim_id)
+        log.info("claim %s has its badge already", claim.claim_id)
