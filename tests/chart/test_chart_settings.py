@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy import Policy, read_policy
-from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS
+from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, TRACED
 from tests.support.chart import Manifest, environment_of, merged, one, pod_of, rendered
 from workers.settings import WorkerSettings
 
@@ -134,6 +134,22 @@ def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> No
     (expression,) = database["matchExpressions"]
     assert "worker" not in expression["values"]
     assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
+
+
+def test_who_tells_of_traces_is_told_where_and_workers_may_go_there() -> None:
+    manifests = rendered(TRACED)
+    for name in ("control", "api", "worker-gpu-80"):
+        told = environment_of(one(manifests, "Deployment", name))
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring.svc:4318"
+        assert told["OTEL_EXPORTER_OTLP_HEADERS"] == "collector/headers"
+        assert told["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
+    (rule,) = [each for each in egress if each["ports"][0]["port"] == 4318]
+    assert rule["to"] == TRACED["tracing"]["workerEgressTo"]
+    for manifest in rendered():
+        if manifest["kind"] == "Deployment":
+            (container,) = pod_of(manifest)["containers"]
+            assert not [each for each in container.get("env", []) if each["name"].startswith("OTEL_")]
 
 
 @pytest.mark.parametrize(("values", "hook"), [({}, "post-install,pre-upgrade"), (EXTERNAL, "pre-install,pre-upgrade")])
