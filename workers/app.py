@@ -12,11 +12,13 @@ import functools
 import logging
 from typing import Any
 
+import psutil
 from celery import Celery, Task
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
     worker_init,
+    worker_process_init,
     worker_process_shutdown,
     worker_shutting_down,
 )
@@ -120,6 +122,13 @@ def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
 def _log_as_set(logger: logging.Logger, **_: object) -> None:
     if worker_settings().log_format == "json":
         write_json_lines(logger)
+
+
+@worker_process_init.connect
+def _child_begins(**_: object) -> None:
+    # psutil remembers processes, each with a lock. A child that is forked while the main process's presence looks at
+    # one would wait for that for ever.
+    psutil.process_iter.cache_clear()
 
 
 @worker_process_shutdown.connect
