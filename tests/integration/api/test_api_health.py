@@ -132,16 +132,3 @@ def test_what_the_hub_still_answers_is_what_it_last_said(api: RunningApi) -> Non
     assert found['reprofarm_hub_requests_left{resource="pages"}'] == 200, "its window is over"
     assert 'reprofarm_hub_requests_left{resource="resolvers"}' not in found, "nobody knows"
     assert found['reprofarm_hub_requests_quota{resource="api"}'] == 1000
-
-
-def test_what_is_left_of_the_days_budget_is_shown_where_there_is_one(tmp_path: Path) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("budget: {gpu_seconds_per_day: 1000, community: {gpu_seconds_per_day: 100}}\n")
-    with running_api(tmp_path, policy=policy) as api:
-        api.rows.reproduction(gpu_seconds=300.0, created_at=now())
-        api.rows.reproduction(gpu_seconds=150.0, created_at=now(), community=True)
-        api.rows.reproduction(gpu_seconds=900.0)
-        found = figures(api)
-    assert found['reprofarm_budget_left_gpu_seconds{scope="farm"}'] == 550
-    assert found['reprofarm_budget_left_gpu_seconds{scope="community"}'] == -50
-    assert found['reprofarm_budget_gpu_seconds{scope="farm"}'] == 1000

@@ -16,7 +16,7 @@ from scheduler.hub import Hub
 from scheduler.metrics import collector, totals
 from scheduler.metrics.tables import HubLimit
 from scheduler.metrics.totals import Totals
-from specs.budget import BudgetRules
+from specs.budget import BudgetLimits, BudgetRules
 from specs.verdict import Outcome
 from tests.support.databases import Databases
 from tests.support.localhub import running_hub
@@ -81,6 +81,18 @@ def test_the_same_farm_gives_every_process_the_same_figures(rows: Rows) -> None:
         ("reprofarm_attempts_total", {"pool": "cpu", "outcome": "completed"}),
     ):
         assert one.get_sample_value(name, labels) == other.get_sample_value(name, labels) != 0
+
+
+def test_what_is_left_of_a_budget_counts_what_was_planned_today_and_by_whom(rows: Rows) -> None:
+    rows.reproduction(gpu_seconds=300.0, created_at=now())
+    rows.reproduction(gpu_seconds=150.0, created_at=now(), community=True)
+    rows.reproduction(gpu_seconds=900.0)
+    budget = BudgetRules(gpu_seconds_per_day=1000, community=BudgetLimits(gpu_seconds_per_day=100))
+    found = collector.registry(rows.database, lambda: budget)
+    left = "reprofarm_budget_left_gpu_seconds"
+    assert found.get_sample_value(left, {"scope": "farm"}) == 550
+    assert found.get_sample_value(left, {"scope": "community"}) == -50
+    assert scraped(rows.database).get_sample_value(left, {"scope": "farm"}) is None, "policy sets none"
 
 
 def test_what_the_hub_says_of_its_limit_is_kept_whoever_asked(tmp_path: Path, rows: Rows) -> None:
