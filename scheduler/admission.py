@@ -9,6 +9,7 @@ from typing import Literal
 import rfc8785
 from pydantic import Field
 
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from specs.dataset_card import Sizes, samples_of
 from specs.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.forecast import Foreseen
@@ -19,12 +20,6 @@ from specs.policy import EngineRules, JudgeEndpoint, Mode, Policy, PoolRules, Sc
 from specs.scale import as_proportion
 from specs.text import clean
 from specs.tolerance import measured_tolerance
-
-REQUESTED_PRIORITY = 10
-AUTHOR_PRIORITY = 20
-COMMUNITY_PRIORITY = 30
-PERIODIC_PRIORITY = 40
-"""Lower goes first: what somebody asked for, what authors submitted, what others did, what the farm repeats itself."""
 
 GIB = 2**30
 WEIGHTS_OVERHEAD = 1.2

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from huggingface_hub.utils._http import parse_ratelimit_headers
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import now
@@ -35,9 +33,7 @@ class Limit:
     """What was said of one kind of request."""
 
     resource: str
-    remaining: int | None
-    """None where a new window has begun of which nothing is known."""
-
+    remaining: int
     quota: int | None
     resets_at: datetime
     seen_at: datetime
@@ -90,10 +86,3 @@ def read_limit(headers: Mapping[str, str], at: datetime) -> Limit | None:
         resets_at=at + timedelta(seconds=found.reset_in_seconds),
         seen_at=at,
     )
-
-
-def left_of(session: Session, at: datetime) -> list[Limit]:
-    """What is left of each kind at a time: all of it, where the window that was spoken of is over."""
-    rows = session.scalars(select(HubLimit).order_by(HubLimit.resource)).all()
-    limits = [Limit(row.resource, row.remaining, row.quota, row.resets_at, row.seen_at) for row in rows]
-    return [each if at < each.resets_at else replace(each, remaining=each.quota) for each in limits]

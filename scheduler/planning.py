@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session
 
 from scheduler import budgets, noise
 from scheduler.admission import (
-    AUTHOR_PRIORITY,
-    COMMUNITY_PRIORITY,
     BenchmarkFacts,
     Blocked,
     ClaimFacts,
@@ -33,6 +31,7 @@ from scheduler.freshness import find_shared, stop_taking_claims
 from scheduler.hub import Hub, Missing
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from scheduler.watch.benchmarks import spec_text
 from specs import eval_yaml

@@ -19,14 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scheduler import budgets
-from scheduler.admission import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
-from scheduler.hub_limits import left_of
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.metrics import remembered, totals
 from scheduler.metrics.remembered import Remembered
+from scheduler.metrics.tables import HubLimit
 from scheduler.metrics.totals import GPU_SECONDS, Totals
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.workforce import STATES
 from specs.budget import BudgetRules
 from specs.messages import AttemptOutcome
@@ -217,11 +217,13 @@ def _hub_limits(session: Session, at: datetime) -> Iterator[Metric]:
     quota = GaugeMetricFamily(
         "reprofarm_hub_requests_quota", "Requests that the Hub answers in one window.", labels=("resource",)
     )
-    for limit in left_of(session, at):
-        if limit.remaining is not None:
-            left.add_metric((limit.resource,), limit.remaining)
-        if limit.quota is not None:
-            quota.add_metric((limit.resource,), limit.quota)
+    for row in session.scalars(select(HubLimit).order_by(HubLimit.resource)):
+        # All of it, where the window that was spoken of is over; and nobody knows, where that was not said.
+        remaining = row.remaining if at < row.resets_at else row.quota
+        if remaining is not None:
+            left.add_metric((row.resource,), remaining)
+        if row.quota is not None:
+            quota.add_metric((row.resource,), row.quota)
     yield left
     yield quota
 
