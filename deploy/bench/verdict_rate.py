@@ -143,7 +143,17 @@ def _start_worker(processes: Processes, plane: ControlPlane, template: Path) -> 
             instant_worker.STORE: str(plane.evidence),
         }
     )
-    command = [*CELERY, "deploy.bench.instant_worker", "worker", "-Q", f"pool.{POOL}", "--pool", "solo", "-l", "WARNING"]
+    command = [
+        *CELERY,
+        "deploy.bench.instant_worker",
+        "worker",
+        "-Q",
+        f"pool.{POOL}",
+        "--pool",
+        "solo",
+        "-l",
+        "WARNING",
+    ]
     processes.start(Process("worker", command, environment))
     time.sleep(5)
 
