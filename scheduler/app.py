@@ -11,13 +11,16 @@ from functools import cache
 from typing import Any, TypeVar
 
 from celery import Celery, signals
-from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError, SQLAlchemyError
 
 from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, workforce
 from scheduler.badges import signing_off
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import KeyFileError
 from scheduler.broker import queued_ids, send, tell_to_drop
+from scheduler.coalesced import Coalesced
 from scheduler.collecting import Stale
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
@@ -44,11 +47,15 @@ from specs.messages import (
     AttemptRef,
     AttemptsAlive,
     Report,
+    Stage,
     WorkerAlive,
 )
 from specs.secrets import mask_logs
 
 log = logging.getLogger(__name__)
+
+ROUNDS = 10
+"""Of planning in one task: when thousands of claims appear at once, they do not wait for the clock."""
 
 LOOKS = 10
 """At a model that somebody asked for, while the Hub is away: with growing pauses, several hours."""
@@ -109,14 +116,17 @@ def plan_claims() -> None:
     """Give every new claim a reproduction, a verdict or a reason to wait."""
     with held(farm().database, PLAN, timedelta(minutes=10)) as mine:
         if mine:
-            planning.plan(farm().database, farm().hub, farm().policy)
+            for _ in range(ROUNDS):
+                more = planning.plan(farm().database, farm().hub, farm().policy) == planning.PLANNED_AT_ONCE
+                _send_out()
+                if not more:
+                    break
 
 
 @app.task(name=DISPATCH)
 def dispatch_batches() -> None:
     """Fill the pools' queues."""
-    dispatching.dispatch(farm().database, farm().policy)
-    _relay()
+    _send_out()
 
 
 @app.task(name=REAP)
@@ -185,6 +195,9 @@ def take_heartbeat(body: dict[str, Any]) -> None:
     if message is not None:
         for stale in collecting.alive(farm().database, farm().policy, message):
             tell_to_drop(app, stale)
+        if any(progress.stage is Stage.FETCHING for progress in message.progress):
+            # Where its batch has just left the queue, there is room for another.
+            _send_out_if_possible()
 
 
 @app.task(name=WORKER_ALIVE)
@@ -208,7 +221,7 @@ def take_report(body: dict[str, Any]) -> None:
     message = _decoded(Report, body)
     if message is not None:
         collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message)
-        _relay()
+        _send_out_if_possible()
 
 
 @app.task(name=DROP)
@@ -260,8 +273,20 @@ def publish_verdicts() -> None:
             publish_due(farm())
 
 
-def _relay() -> None:
+def _fill_and_relay() -> None:
+    dispatching.dispatch(farm().database, farm().policy)
     outbox.relay(farm().database, lambda **message: send(app, **message))
+
+
+_send_out = Coalesced(_fill_and_relay)
+
+
+def _send_out_if_possible() -> None:
+    """After a message that was taken in: it is not to be taken in again because what follows failed."""
+    try:
+        _send_out()
+    except (SQLAlchemyError, KombuError, RedisError, OSError) as error:
+        log.warning("nothing sent out until the next look for work: %s", error)
 
 
 def _decoded(kind: type[M], body: dict[str, Any]) -> M | None:
