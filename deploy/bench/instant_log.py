@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import zipfile
 from datetime import UTC, datetime
 from io import BytesIO
@@ -132,3 +133,7 @@ def _measurement(order: Order) -> Measurement:
             judges={},
         ),
     )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"\n{write_template(Path(sys.argv[1]))}\n")

@@ -69,7 +69,7 @@ def add_claims(
         claims.append(
             {
                 "claim_id": f"{number:032x}",
-                "slot": hashlib.sha256(f"slot {number}".encode()).hexdigest(),
+                "slot": hashlib.sha256(f"load slot {number}".encode()).hexdigest(),
                 "model_id": model_id,
                 "ref": f"refs/pr/{number + 1}" if community else "main",
                 "pull_request": number + 1 if community else None,

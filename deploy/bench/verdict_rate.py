@@ -21,14 +21,12 @@ from sqlalchemy import func, select, update
 
 from deploy.bench import bare_tasks, instant_worker
 from deploy.bench.control_plane import CELERY, ControlPlane, start_control_plane
-from deploy.bench.instant_log import write_template
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.postgres import running_postgres
 from deploy.farm.processes import Process, Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, VerdictRow
 from scheduler.machine import ClaimState
-from specs.policy import Policy
 from specs.verdict import Outcome
 from workers.guarded import clean_environment
 
@@ -76,7 +74,7 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None) 
         template = _template(folder / "log")
         processes = Processes(folder, folder / "logs")
         try:
-            plane = start_control_plane(folder, processes, _policy(), database_url)
+            plane = start_control_plane(folder, processes, load_policy(), database_url)
             per_second = _bare_pace(processes, plane, bare)
             _start_worker(processes, plane, template)
             began = time.monotonic()
@@ -100,14 +98,10 @@ def paces(claims: int, bare: int) -> dict[str, Pace]:
     return found
 
 
-def _policy() -> Policy:
-    return load_policy()
-
-
 def _template(folder: Path) -> Path:
     # In a process of its own: Inspect leaves threads and settings behind.
-    code = f"from deploy.bench.instant_log import write_template as w; from pathlib import Path; print(w(Path({str(folder)!r})))"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "deploy.bench.instant_log", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
     return Path(ended.stdout.splitlines()[-1])
 
 
@@ -115,7 +109,7 @@ def _bare_pace(processes: Processes, plane: ControlPlane, count: int) -> float:
     environment = clean_environment(BENCH_BROKER_URL=plane.broker_url)
     command = [*CELERY, "deploy.bench.bare_tasks", "worker", "-Q", bare_tasks.QUEUE, "--pool", "threads"]
     processes.start(Process("bare", [*command, "--concurrency", "4", "-l", "WARNING"], environment))
-    bare_tasks.app.conf.broker_url = plane.broker_url
+    bare_tasks.app.conf.update(broker_url=plane.broker_url)
     with redis.Redis.from_url(plane.broker_url) as client:
 
         def is_done() -> bool:
