@@ -73,6 +73,11 @@ def farm() -> Farm:
     return Farm(settings)
 
 
+@cache
+def _missing_badges() -> signing_off.Missing:
+    return signing_off.Missing(farm())
+
+
 @app.add_defaults
 def _configuration() -> dict[str, Any]:
     return {
@@ -267,7 +272,7 @@ def publish_verdicts() -> None:
     """Make badges that are missing, and write on the Hub what is due."""
     with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
         if mine:
-            signing_off.sign_missing(farm())
+            _missing_badges().sign()
             revoke_left_over(farm().database)
             want_mismatches(farm().database, farm().policy.publish)
             publish_due(farm())

@@ -74,16 +74,34 @@ def claim_id(number: int) -> str:
     return digest("claim", number)[:32]
 
 
-def fill(database: Database, claims: int) -> None:
-    """Write the rows, in bulk, and have the database look at how they are spread."""
+def fill(database: Database, claims: int, queue: int | None = None) -> None:
+    """Write the rows, in bulk, and have the database look at how they are spread.
+
+    With a `queue`, no more of the claims than that are planned: the others that would be are decided.
+    """
+
+    def state(number: int) -> ClaimState:
+        found = STATES[number % len(STATES)]
+        in_queue = queue is None or number * STATES.count(ClaimState.PLANNED) // len(STATES) < queue
+        return ClaimState.DECIDED if found is ClaimState.PLANNED and not in_queue else found
+
+    def runs(number: int) -> bool:
+        return state(number) in (ClaimState.DECIDED, ClaimState.PLANNED)
+
+    def is_decided(number: int) -> bool:
+        return state(number) is ClaimState.DECIDED
+
+    def is_verified(number: int) -> bool:
+        return is_decided(number) and OUTCOMES[number % len(OUTCOMES)] is Outcome.VERIFIED
+
     _write(database, Model, MODELS, lambda number: {"model_id": f"m/{number}", "revision": digest("m", number)[:40]})
     _write(database, Benchmark, BENCHMARKS, lambda number: {"dataset_id": f"b/{number}", "seen_at": BEGINNING})
-    _write(database, Reproduction, claims, _reproduction, _runs)
-    _write(database, Attempt, claims, _attempt, _runs)
-    _write(database, Claim, claims, _claim)
-    _write(database, VerdictRow, claims, _verdict, lambda number: _state(number) is ClaimState.DECIDED)
-    _write(database, Badge, claims, _badge, _is_verified)
-    _write(database, Event, claims, _event)
+    _write(database, Reproduction, claims, lambda number: _reproduction(number, is_decided(number)), runs)
+    _write(database, Attempt, claims, _attempt, runs)
+    _write(database, Claim, claims, lambda number: _claim(number, state(number), runs(number)))
+    _write(database, VerdictRow, claims, _verdict, is_decided)
+    _write(database, Badge, claims, _badge, is_verified)
+    _write(database, Event, claims, lambda number: _event(number, state(number)))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
 
@@ -130,20 +148,11 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
-def _state(number: int) -> ClaimState:
-    return STATES[number % len(STATES)]
-
-
-def _runs(number: int) -> bool:
-    return _state(number) in (ClaimState.DECIDED, ClaimState.PLANNED)
-
-
 def _at(number: int) -> datetime:
     return BEGINNING + timedelta(seconds=number)
 
 
-def _reproduction(number: int) -> dict[str, Any]:
-    done = _state(number) is ClaimState.DECIDED
+def _reproduction(number: int, done: bool) -> dict[str, Any]:
     return {
         "reproduction_id": digest("run", number)[:32],
         "key": digest("key", number),
@@ -180,7 +189,7 @@ def _attempt(number: int) -> dict[str, Any]:
     }
 
 
-def _claim(number: int) -> dict[str, Any]:
+def _claim(number: int, state: ClaimState, runs: bool) -> dict[str, Any]:
     return {
         "claim_id": claim_id(number),
         "slot": digest("slot", number),
@@ -195,12 +204,12 @@ def _claim(number: int) -> dict[str, Any]:
         "value": 41.2,
         "notes": "no tools",
         "warnings": [],
-        "state": _state(number),
+        "state": state,
         "reason": "found in .eval_results/results.yaml on main",
         "since": _at(number),
         "created_at": _at(number),
         "rules": RULES,
-        "reproduction_id": digest("run", number)[:32] if _runs(number) else None,
+        "reproduction_id": digest("run", number)[:32] if runs else None,
     }
 
 
@@ -229,10 +238,6 @@ def _verdict(number: int) -> dict[str, Any]:
     }
 
 
-def _is_verified(number: int) -> bool:
-    return _state(number) is ClaimState.DECIDED and OUTCOMES[number % len(OUTCOMES)] is Outcome.VERIFIED
-
-
 def _badge(number: int) -> dict[str, Any]:
     return {
         "claim_id": claim_id(number),
@@ -243,12 +248,12 @@ def _badge(number: int) -> dict[str, Any]:
     }
 
 
-def _event(number: int) -> dict[str, Any]:
+def _event(number: int, state: ClaimState) -> dict[str, Any]:
     return {
         "at": _at(number),
         "actor": "scheduler",
         "subject": "claim",
         "subject_id": claim_id(number),
-        "what": _state(number),
+        "what": state,
         "why": "because",
     }

@@ -1,7 +1,8 @@
 """What the control plane's steps cost as the database grows, on PostgreSQL: flat is what they are to be.
 
-Each size is a database of its own, of rows as a farm leaves them behind (api_rows.py): of ten claims six decided, two
-planned. Then a few new claims come in, as always the same number, and each step is timed over some rounds.
+Each size is a database of its own, of rows as a farm leaves them behind (api_rows.py). What grows is what was decided;
+as many reproductions are queued at every size, and as many new claims come in. What a long queue costs is another
+question, and `make bench-load` asks it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from scheduler.staleness import mark_stale
 from scheduler.watch.scan import scan
 from specs.policy import WatchRules
 
+QUEUE = 200
 NEW_CLAIMS = 100
 ROUNDS = 5
 POOL = "large"
@@ -64,11 +66,11 @@ def growth(sizes: tuple[int, ...]) -> dict[int, list[Step]]:
 
 def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
     database.upgrade()
-    api_rows.fill(database, size)
+    api_rows.fill(database, size, QUEUE)
     with database.transaction() as session:
-        # They were looked at lately, as in a farm that runs.
+        # As in a farm that runs: looked at lately, and queued lately.
         session.execute(update(Model).values(looked_at=now()))
-    add_claims(database, NEW_CLAIMS)
+        session.execute(update(Reproduction).where(Reproduction.state == ReproductionState.QUEUED).values(since=now()))
     key = folder / "signing.pem"
     Signer.create(key)
     farm = Farm(Settings(database_url=url, signing_key=key))
@@ -77,6 +79,9 @@ def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
     with serving(paper) as address, TestClient(create_app(farm.settings)) as client:
         watched = Hub(address, None, 10)
         scan(database, watched, WatchRules())
+        while plan(database, hub, policy):
+            pass
+        add_claims(database, NEW_CLAIMS)
 
         def poll() -> None:
             paper.change(7)
@@ -86,14 +91,17 @@ def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
             _free_the_queue(database)
             dispatch(database, policy)
 
+        missing = signing_off.Missing(farm)
+        # Once a process all are looked at.
+        missing.sign()
         claim = f"/v1/claims/{api_rows.claim_id(size // 2)}"
         steps: dict[str, Callable[[], object]] = {
-            "poll in which one model changed": poll,
             f"plan {NEW_CLAIMS} new claims": lambda: plan(database, hub, policy),
+            "poll in which one model changed": poll,
             "dispatch two batches": send_out,
             "relay messages": lambda: outbox.relay(database, lambda **_: None),
             "look for what got lost": lambda: (workforce.find_lost(database), reaping.reap(database, policy, _none)),
-            "look for badges to sign": lambda: signing_off.sign_missing(farm),
+            "look for badges to sign": missing.sign,
             "look for what is stale": lambda: mark_stale(database, policy.reverify),
             "GET /v1/claims/ID": lambda: client.get(claim).raise_for_status(),
             "GET /metrics": lambda: client.get("/metrics").raise_for_status(),

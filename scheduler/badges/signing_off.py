@@ -7,8 +7,9 @@ without a badge is signed, a badge without its publication is published.
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.badges.attesting import attest
@@ -24,15 +25,40 @@ log = logging.getLogger(__name__)
 
 SIGNED_AT_ONCE = 200
 
+LATEST = timedelta(hours=1)
+"""A badge is missing for so long only where the key is not usable, and then nothing is counted as looked at."""
 
-def sign_missing(farm: Farm) -> None:
-    """Sign every verified verdict that has no badge yet."""
+
+class Missing:
+    """Finds verified verdicts without a badge: all there are until none is left, and then among the latest ones.
+
+    There are more verdicts every day, and each was looked at when it was one of the latest. What comes to lack its
+    badge later than that is found by the next process, which begins with all.
+    """
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+        self._none_left = False
+
+    def sign(self) -> None:
+        """Sign what is found."""
+        self._none_left = sign_missing(self._farm, now() - LATEST if self._none_left else None)
+
+
+def sign_missing(farm: Farm, since: datetime | None = None) -> bool:
+    """Sign every verified verdict (of those given since then) that has no badge yet; whether none is left."""
+    given = true() if since is None else VerdictRow.decided_at >= since
     with farm.database.reading() as session:
         claim_ids = session.scalars(
             select(VerdictRow.claim_id)
             .join(Claim, Claim.claim_id == VerdictRow.claim_id)
             .outerjoin(Badge, Badge.claim_id == VerdictRow.claim_id)
-            .where(VerdictRow.outcome == Outcome.VERIFIED, Badge.claim_id.is_(None), Claim.state == ClaimState.DECIDED)
+            .where(
+                VerdictRow.outcome == Outcome.VERIFIED,
+                Badge.claim_id.is_(None),
+                Claim.state == ClaimState.DECIDED,
+                given,
+            )
             .order_by(VerdictRow.decided_at)
             .limit(SIGNED_AT_ONCE)
         ).all()
@@ -42,7 +68,8 @@ def sign_missing(farm: Farm) -> None:
         except KeyFileError as error:
             # So it is for all; what is signed already can be published meanwhile.
             log.error("%d verified claims wait for their badge: %s", len(claim_ids), error)
-            return
+            return False
+    return len(claim_ids) < SIGNED_AT_ONCE
 
 
 def sign(farm: Farm, claim_id: str) -> None:
