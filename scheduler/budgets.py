@@ -7,8 +7,10 @@ cost nothing. One that failed counts as its estimate, and one that was cancelled
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
@@ -79,13 +81,19 @@ def settle(reproduction: Reproduction) -> None:
     """Count a reproduction that came to its end as what it took, as far as that is known."""
     if reproduction.state == ReproductionState.COMPLETED and reproduction.measurement is not None:
         start, end = (datetime.fromisoformat(reproduction.measurement[name]) for name in ("started_at", "ended_at"))
-        took, gpus = max((end - start).total_seconds(), 0.0), reproduction.settings.get("gpus", 0)
+        took, gpus = max((end - start).total_seconds(), 0.0), held_gpus(reproduction.settings)
         if reproduction.measurement.get("resumed"):
             # Its times are those of the last part; the parts before it held the GPUs too.
             took += sum(_held_seconds(attempt) for attempt in reproduction.attempts if attempt.partial_sha256)
         reproduction.gpu_seconds = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(took, gpus)
     elif reproduction.state == ReproductionState.CANCELLED and reproduction.attempt == 0:
         reproduction.gpu_seconds = None
+
+
+def held_gpus(settings: Mapping[str, Any]) -> int:
+    """GPUs of the worker that ran, or runs, a reproduction with such settings: a `RunSettings` as JSON."""
+    held = settings.get("held_gpus")
+    return int(settings.get("gpus", 0) if held is None else held)
 
 
 def _held_seconds(attempt: Attempt) -> float:

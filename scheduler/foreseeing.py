@@ -66,7 +66,7 @@ def earlier_costs(
     rows = session.execute(
         select(
             Reproduction.weights_bytes,
-            Reproduction.settings["gpus"].as_integer(),
+            func.coalesce(Reproduction.settings["held_gpus"].as_integer(), Reproduction.settings["gpus"].as_integer()),
             measured["started_at"].as_string(),
             measured["ended_at"].as_string(),
             func.json_array_length(measured["sample_ids"]),

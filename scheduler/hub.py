@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 
 from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.model_weights import read_counts
 
 RepoType = Literal["model", "dataset"]
 
@@ -57,6 +58,8 @@ class ModelHead:
 
     revision: str
     gated: bool
+    counts: dict[str, int] = field(default_factory=dict)
+    """Numbers in its safetensors files by dtype, as the Hub counted; empty where it did not."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,9 @@ class Hub:
             Missing: there is no such model.
         """
         with told_apart(model_id):
-            info = self.api.model_info(model_id, expand=["sha", "gated"])
-            return ModelHead(str(info.sha), bool(info.gated))
+            info = self.api.model_info(model_id, expand=["sha", "gated", "safetensors"])
+            counted = info.safetensors.parameters if info.safetensors is not None else None
+            return ModelHead(str(info.sha), bool(info.gated), read_counts(counted))
 
     def tree(self, repo_id: str, commit: str, repo_type: RepoType = "model") -> list[TreeFile]:
         """All files of a repo at a commit, as far as `MAX_TREE_FILES`."""

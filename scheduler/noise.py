@@ -38,7 +38,7 @@ PAIRS_OF_ONE_MODEL = 10
 """Of those, the latest of the same weights: a model that is run again and again does not speak for all others."""
 
 CHANGE_NO_ANSWER = frozenset(
-    {"gpus", "sample_limit", "mode", "alpha", "minimum_samples", "maximum_failed_fraction", "history"}
+    {"gpus", "held_gpus", "sample_limit", "mode", "alpha", "minimum_samples", "maximum_failed_fraction", "history"}
 )
 """Settings of a run that may differ within a pair. A setting that is not here may not."""
 
@@ -88,6 +88,9 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in settings.items() if name not in CHANGE_NO_ANSWER}
     engine = kept.get("engine", {}).items()
     kept["engine"] = {name: value for name, value in engine if name not in CHANGE_NO_ANSWER_OF_ENGINE}
+    if kept["engine"].get("batch_invariant") == "off":
+        # Runs from before there was such a setting are alike.
+        del kept["engine"]["batch_invariant"]
     return hashlib.sha256(rfc8785.dumps(kept)).hexdigest()
 
 

@@ -32,6 +32,7 @@ from scheduler.freshness import Shared, is_shared, stop_taking_claims
 from scheduler.hub import Hub
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.placement import Placement
 from scheduler.planning_facts import PlanningFacts
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from specs.budget import BudgetRules
@@ -39,6 +40,7 @@ from specs.cost import Estimate, Work, estimate
 from specs.errors import HubAway, NoAccess
 from specs.forecast import Foreseen, in_short, samples_if_true
 from specs.linked_log import LinkedLogReading
+from specs.model_size import ModelSize
 from specs.policy import Policy
 from specs.text import clean
 from specs.verdict import Outcome, Verdict
@@ -236,7 +238,7 @@ def _admit(
 ) -> Run | Blocked | Refused:
     if model.weights_sha256 is None:
         return Blocked("waits for a look at the model's files")
-    of_model = ModelFacts(model.weights_sha256, model.weights_bytes, model.gated)
+    of_model = ModelFacts(model.weights_sha256, _size(model), model.gated)
     said, has_token = _claim_facts(claim), bool(facts.hub.api.token)
     answer = admit(said, benchmark, of_model, policy, has_token=has_token)
     if not isinstance(answer, Run):
@@ -250,6 +252,14 @@ def _admit(
     if spread is None:
         return answer
     return admit(said, replace(benchmark, spread=spread), of_model, policy, has_token=has_token)
+
+
+def _size(model: Model) -> ModelSize | None:
+    if model.size is not None:
+        return ModelSize.model_validate(model.size, strict=False)
+    if model.weights_bytes is None:
+        return None
+    return ModelSize.of_files(model.weights_bytes, "its config.json was not looked at yet")
 
 
 def _linked_log(
@@ -296,8 +306,15 @@ def _cost(
         epochs=foreseen.epochs,
         max_tokens=answer.settings.generation.max_tokens,
         concurrency=answer.settings.engine.concurrency,
+        read_part=_read_part(model, answer.settings.engine.concurrency),
     )
     return estimate(work, earlier)
+
+
+def _read_part(model: Model, concurrency: int) -> float:
+    size = _size(model)
+    experts = size.config.experts if size is not None and size.config is not None else None
+    return experts.part_read(concurrency) if experts is not None else 1.0
 
 
 def _is_held(
@@ -421,10 +438,12 @@ def _new(
         stop_taking_claims(session, run.key, claim.fresh_after)
     session.add(reproduction)
     shared.add(reproduction)
-    add_event(
-        session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", f"planned for {run.pool.name}"
-    )
+    add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", _where(run.placement))
     return reproduction
+
+
+def _where(placement: Placement) -> str:
+    return clean(f"planned for {placement.pool.name}, {placement.words}", MAX_REASON_CHARS)
 
 
 def _wake_alike(session: Session, new: Sequence[Reproduction]) -> None:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from specs import queues
 from specs.errors import MessageError
 from specs.generation import GenerationSettings
+from specs.gpu_health import GpuHealth
 from specs.measurement import CommitId, Evidence, Measurement, PartialLog, Sha256
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint
@@ -200,7 +201,7 @@ class WorkerState(StrEnum):
     """Was asked to stop: takes nothing new, and is gone soon."""
 
     QUARANTINED = "quarantined"
-    """Takes nothing, because its device is not free; goes on looking."""
+    """Takes nothing, because its device is not free or not well; goes on looking."""
 
 
 class DeviceMemory(Contract):
@@ -209,6 +210,8 @@ class DeviceMemory(Contract):
     device: Name
     total_bytes: Annotated[int, Field(ge=0, lt=2**53)]
     free_bytes: Annotated[int, Field(ge=0, lt=2**53)]
+    health: GpuHealth | None = None
+    """Of a GPU; None of anything else."""
 
 
 class LoadedEngine(Contract):
@@ -265,7 +268,8 @@ class AttemptOutcome(StrEnum):
     """No room on a disk of the worker, or in the evidence store."""
 
     DEVICE_BUSY = "device_busy"
-    """The memory that the engine needs is held by somebody else on the worker's device; nothing was run."""
+    """The memory that the engine needs is held by somebody else on the worker's device, or the device is not well;
+    nothing was run."""
 
     STALLED = "stalled"
     TIMED_OUT = "timed_out"

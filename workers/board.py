@@ -31,9 +31,11 @@ class EngineNote(Contract):
 
 
 class Quarantine(Contract):
-    """Nothing is run until the device is free."""
+    """Nothing is run until the device is free and well."""
 
     reason: str
+    """In a whole sentence."""
+
     since: datetime = Field(default_factory=lambda: datetime.now(UTC))
     free_bytes: int
     """Of each device: a `workers.devices.Need`, like the next."""
@@ -66,7 +68,7 @@ class Board:
         return self._read("engine.json", EngineNote)
 
     def quarantine(self, found: Quarantine | None) -> None:
-        """Ask the main process to take no more work; None when the device is free."""
+        """Ask the main process to take no more work; None when the device is free and well."""
         if found is None:
             self._heeded.unlink(missing_ok=True)
         self._write("quarantine.json", found)

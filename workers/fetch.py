@@ -25,15 +25,16 @@ from huggingface_hub.hf_api import RepoSibling
 
 from specs.errors import HubAway, NoAccess
 from specs.messages import ModelRef, TaskRef
+from specs.model_weights import is_weights_file
 from specs.text import clean
 from workers.disk import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError
 
 _log = logging.getLogger(__name__)
 
-# What vLLM needs of a model that brings no code. Weights in pickles and Python files stay where they are.
+# What vLLM needs beside safetensors, of a model that brings no code. Weights in pickles and Python files stay behind.
 _MODEL_FILE = re.compile(
-    r"(?!consolidated)[^/]*\.safetensors|model\.safetensors\.index\.json"
+    r"model\.safetensors\.index\.json"
     r"|(?:config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
     r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
     r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
@@ -61,7 +62,9 @@ class Snapshots:
         """
 
         def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
-            chosen = [file for file in files if _MODEL_FILE.fullmatch(file.rfilename)]
+            chosen = [
+                file for file in files if is_weights_file(file.rfilename) or _MODEL_FILE.fullmatch(file.rfilename)
+            ]
             if not any(file.rfilename.endswith(".safetensors") for file in chosen):
                 raise ModelError(
                     "the repo has no safetensors file at its top level; weights in other formats can carry code and "

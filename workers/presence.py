@@ -1,4 +1,4 @@
-"""A worker's word that it is there, whether it works or waits; and its withdrawal while its device is not free.
+"""A worker's word that it is there, whether it works or waits; and its withdrawal while its device is not free or well.
 
 Runs as a thread of Celery's main process, so that it goes on while the child is busy, dead or being replaced. Each word
 goes over a connection of its own: nothing that a broker's reset could leave behind is kept.
@@ -20,14 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from specs.messages import DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
 from specs.text import clean
 from workers.board import Board, EngineNote, Quarantine
-from workers.devices import Device, Devices, Need
+from workers.devices import Device, Devices, Need, sickness
 from workers.orphans import end_marked
 
 LOOK_SECONDS = 0.5
 """Between two looks whether the worker's state is another, which is said at once."""
 
 DEVICE_LOOK_SECONDS = 2.0
-"""Between two looks at a device that was not free."""
+"""Between two looks at a device that was not free or well."""
 
 _METRICS_SECONDS = 2.0
 _MAX_METRICS_BYTES = 4_000_000
@@ -118,25 +118,38 @@ class Presence:
         if self.draining:
             return WorkerState.DRAINING, "was asked to stop"
         if quarantine is not None:
-            return WorkerState.QUARANTINED, clean(f"its device is not free: {quarantine.reason}", 2000)
+            return WorkerState.QUARANTINED, clean(quarantine.reason, 2000)
         return (WorkerState.BUSY, "") if self.busy() else (WorkerState.IDLE, "")
 
     def _quarantine(self) -> Quarantine | None:
         """What stands against taking work, looked at anew now and then."""
         found = self._board.quarantined()
-        if found is not None and time.monotonic() - self._looked_at >= DEVICE_LOOK_SECONDS:
+        patience = self._who.every_seconds if found is None else DEVICE_LOOK_SECONDS
+        if time.monotonic() - self._looked_at >= patience:
             self._looked_at = time.monotonic()
-            need = Need(free_bytes=found.free_bytes, free_part=found.free_part)
-            if need.missing(self._devices.look()) is None:
-                _log.warning("the device is free again; taking work")
-                self._board.quarantine(None)
-                found = None
+            found = self._look_at_devices(found)
         if found is not None and not self._paused:
             self._paused = True
             self._consumption.pause()
         elif found is None and self._paused:
             self._paused = False
             self._consumption.resume()
+        return found
+
+    def _look_at_devices(self, found: Quarantine | None) -> Quarantine | None:
+        """What the devices say against taking work, beside what is known."""
+        devices = self._devices.look()
+        ill = sickness(devices)
+        if ill is not None and found is None:
+            _log.error("quarantined: its device is not well: %s", ill)
+            found = Quarantine(reason=f"its device is not well: {ill}", free_bytes=0, free_part=0.0)
+            self._board.quarantine(found)
+        elif found is not None and ill is None:
+            need = Need(free_bytes=found.free_bytes, free_part=found.free_part)
+            if need.missing(devices) is None:
+                _log.warning("the device is free and well again; taking work")
+                self._board.quarantine(None)
+                return None
         return found
 
     def _end_orphans(self) -> None:
@@ -192,4 +205,6 @@ def _is_there(pid: int) -> bool:
 
 
 def _memory(device: Device) -> DeviceMemory:
-    return DeviceMemory(device=device.name, total_bytes=device.total_bytes, free_bytes=device.free_bytes)
+    return DeviceMemory(
+        device=device.name, total_bytes=device.total_bytes, free_bytes=device.free_bytes, health=device.health
+    )

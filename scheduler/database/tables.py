@@ -122,7 +122,11 @@ class Model(Table):
     """Of the names and contents of all files but results and documentation: what a reproduction depends on."""
 
     weights_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """Of the safetensors files; None where there are none."""
+    """Of the safetensors files that an engine loads; None where there are none."""
+
+    size: Mapped[dict[str, Any] | None]
+    """What it needs of memory: a `specs.model_size.ModelSize`. None where there are no weights, or nobody has looked
+    since the farm keeps it."""
 
     gated: Mapped[bool] = mapped_column(default=False)
     heads: Mapped[dict[str, Any]] = mapped_column(default=dict)

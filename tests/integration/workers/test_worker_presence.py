@@ -119,6 +119,30 @@ def test_a_device_that_is_not_free_is_quarantined_until_it_is(farm: Farm) -> Non
     farm.wait(lambda: farm.said("idle"))
 
 
+def test_a_gpu_that_is_not_well_keeps_work_away_until_it_is_and_heat_does_not(farm: Farm) -> None:
+    (well,) = held(79)
+    gpus(farm.folder, [{**well, "temperature": 91, "throttle": 0x40}])
+    hot = farm.wait(lambda: (said := farm.said("idle")) and (h := said.memory[0].health) and h.throttled and said)
+    assert hot.memory[0].health.temperature_celsius == 91
+    gpus(farm.folder, [{**well, "uncorrected": 2}])
+    ill = farm.wait(lambda: farm.said("quarantined"))
+    assert "its device is not well: GPU 0 NVIDIA H100: its memory had 2 uncorrected errors" in ill.reason
+    assert ill.memory[0].health.uncorrected_errors == 2
+    # Celery acts on it in its own time; what it then still has is refused by the gate.
+    heard = len(farm.presence)
+    farm.wait(lambda: len(farm.presence) > heard + 2)
+    farm.send(on_gpu(batch_of(farm.order("kept-away", "Say: yes"))))
+    heard = len(farm.presence)
+    farm.wait(lambda: len(farm.presence) > heard + 3)
+    assert farm.waiting() == 1
+    # A reset clears the count.
+    gpus(farm.folder, [{**well, "uncorrected": 0}])
+    farm.wait(lambda: farm.mentioned("kept-away"))
+    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "kept-away", "attempt": 1})
+    gpus(farm.folder, held(79))
+    farm.wait(lambda: farm.said("idle"))
+
+
 def test_a_quarantined_worker_stays_out_when_redis_forgets_everything_and_comes_back_after(farm: Farm) -> None:
     gpus(farm.folder, held(0, {1: None}))
     farm.send(on_gpu(batch_of(farm.order("held-3", "Say: yes"))))
