@@ -221,6 +221,9 @@ class RunRules(Contract):
     batch: Annotated[int, Field(ge=1)] = 16
     """Reproductions of one model that travel together."""
 
+    hold_back_seconds: Annotated[float, Field(ge=0)] = 900.0
+    """A reproduction that has waited for longer goes before others of its priority whose engine is loaded already."""
+
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> RunRules:
         if self.lease_seconds < 3 * self.heartbeat_seconds:
