@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from celery import Celery
 from sqlalchemy import func, select, update
 
 from deploy.bench import bare_tasks, instant_worker
@@ -109,22 +110,27 @@ def _bare_pace(processes: Processes, plane: ControlPlane, count: int) -> float:
     environment = clean_environment(BENCH_BROKER_URL=plane.broker_url)
     command = [*CELERY, "deploy.bench.bare_tasks", "worker", "-Q", bare_tasks.QUEUE, "--pool", "threads"]
     processes.start(Process("bare", [*command, "--concurrency", "4", "-l", "WARNING"], environment))
-    bare_tasks.app.conf.update(broker_url=plane.broker_url)
+    sender = Celery("sender", broker=plane.broker_url)
+
+    def send(number: int) -> None:
+        sender.send_task(bare_tasks.nothing.name, args=[{"number": str(number)}], queue=bare_tasks.QUEUE)
+
     with redis.Redis.from_url(plane.broker_url) as client:
 
         def is_done() -> bool:
             return not client.llen(bare_tasks.QUEUE) and not client.hlen("unacked")
 
         # It is up once it has taken the first.
-        bare_tasks.nothing.delay({})
+        send(0)
         processes.wait_until("the bare worker", is_done, 60)
         time.sleep(1)
         began = time.monotonic()
         for number in range(count):
-            bare_tasks.nothing.delay({"number": str(number)})
+            send(number)
         while not is_done():
             time.sleep(0.005)
         seconds = time.monotonic() - began
+    sender.close()
     processes.stop("bare")
     return count / seconds
 

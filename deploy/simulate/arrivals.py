@@ -34,7 +34,9 @@ ZIPF = 0.9
 SCORES = 20
 """Different scores that are claimed: what a run takes is reckoned once for each."""
 
-RELEASES_A_DAY = 6.0
+RELEASES = 6 / 20_000
+"""Of model families, for each claim that comes in otherwise."""
+
 RELEASED_TOGETHER = (1, 6)
 """Models of a family, from and to."""
 
@@ -102,8 +104,7 @@ class Day:
                 yield at
 
     def _release_times(self) -> Iterator[float]:
-        # As many more as there is more of everything.
-        rate = RELEASES_A_DAY / DAY
+        rate = RELEASES * self.claims / DAY
         at = 0.0
         while (at := at + self._dice.expovariate(rate)) < DAY:
             yield at

@@ -90,6 +90,9 @@ class PoolState:
 
     idle: dict[str, Worker] = field(default_factory=dict)
     common: deque[Batch] = field(default_factory=deque)
+    starting: dict[str, Batch] = field(default_factory=dict)
+    """By worker: taken, and its engine is not up yet."""
+
     loading_seconds: float = 0.0
     """Of workers, in which their engines were loaded."""
 
@@ -143,7 +146,7 @@ class Simulation:
         self._clock.run(until=DAY)
         for state in self._pools.values():
             left = [run for by_task in state.queued.values() for run in by_task.values()]
-            left += [run for batch in state.common for run in batch.runs]
+            left += [run for batch in (*state.common, *state.starting.values()) for run in batch.runs]
             left += [run for worker in state.workers.values() for batch in worker.own for run in batch.runs]
             for run in left:
                 self._note_waits(run)
@@ -235,6 +238,7 @@ class Simulation:
 
     def _run(self, state: PoolState, worker: Worker, batch: Batch) -> Process:
         first = batch.runs[0]
+        state.starting[worker.name] = batch
         if worker.loaded != first.engine:
             if worker.loaded is not None:
                 state.by_engine[worker.loaded].remove(worker)
@@ -242,7 +246,7 @@ class Simulation:
             state.by_engine[first.engine].append(worker)
             state.loads += 1
             yield from self._spend(state, "loading_seconds", first.need.load_seconds)
-        for run in batch.runs:
+        for run in state.starting.pop(worker.name).runs:
             self._note_waits(run)
         for run in batch.runs:
             took = run.need.run_seconds * self._dice.lognormvariate(0, SPREAD)
