@@ -41,7 +41,8 @@ def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[St
     """Renew the lease of every attempt that is the current one and this worker's; returns the others."""
     stale = []
     with database.transaction() as session:
-        for progress in message.progress:
+        # In the order of their ids, as everybody who locks several.
+        for progress in sorted(message.progress, key=lambda each: each.ref.reproduction_id):
             reproduction = _current(session, progress.ref, message.worker)
             if reproduction is None:
                 stale.append(Stale(progress.ref, message.worker))

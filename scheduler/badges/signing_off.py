@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, true
+from sqlalchemy import bindparam, select, true
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import joinedload
 
 from scheduler.badges.attesting import attest
 from scheduler.badges.signing import KeyFileError, Signer
@@ -27,6 +28,13 @@ SIGNED_AT_ONCE = 200
 
 LATEST = timedelta(hours=1)
 """A badge is missing for so long only where the key is not usable, and then nothing is counted as looked at."""
+
+
+_WITH_VERDICT = (
+    select(Claim)
+    .where(Claim.claim_id == bindparam("claim_id"))
+    .options(joinedload(Claim.verdict).joinedload(VerdictRow.badge), joinedload(Claim.reproduction))
+)
 
 
 class Missing:
@@ -79,7 +87,7 @@ def sign(farm: Farm, claim_id: str) -> None:
         KeyFileError: there is no usable key, or it is revoked; the verdict stands, without a badge.
     """
     with farm.database.reading() as session:
-        claim = session.get_one(Claim, claim_id)
+        claim = session.scalars(_WITH_VERDICT, {"claim_id": claim_id}).one()
         verdict, reproduction = claim.verdict, claim.reproduction
         if verdict is None or reproduction is None or verdict.badge is not None or claim.state != ClaimState.DECIDED:
             return

@@ -62,10 +62,10 @@ def test_a_day_comes_out_the_same_again() -> None:
 
 
 def test_batches_and_affinity_spare_engine_loads() -> None:
-    submissions = Day(2, 2 * CLAIMS).submissions()
-    with_affinity = figures(simulate(SMALL, submissions, affinity=True))
-    without = figures(simulate(SMALL, submissions, affinity=False))
-    alone = figures(simulate(SMALL, submissions, affinity=False, alone=True))
+    fleet, submissions = smaller(FLEET, 0.1), Day(2, 10 * CLAIMS).submissions()
+    with_affinity = figures(simulate(fleet, submissions, affinity=True))
+    without = figures(simulate(fleet, submissions, affinity=False))
+    alone = figures(simulate(fleet, submissions, affinity=False, alone=True))
     assert with_affinity.loads_per_verdict < without.loads_per_verdict < alone.loads_per_verdict
 
 
