@@ -15,5 +15,5 @@ def engine_key(model: ModelRef, rules: EngineRules, gpus: int) -> str:
 
     It is a hint: where the two sides run different versions and reckon otherwise, an engine is loaded once more.
     """
-    facts = {"model": model.model_dump(mode="json"), "engine": rules.model_dump(mode="json"), "gpus": gpus}
-    return hashlib.sha256(rfc8785.dumps(facts)).hexdigest()
+    known = model.model_dump(mode="json"), rules.model_dump(mode="json"), gpus
+    return hashlib.sha256(rfc8785.dumps(known)).hexdigest()
