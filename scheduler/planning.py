@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler import budgets
@@ -86,26 +86,35 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
     facts, logs = PlanningFacts(database, hub), LinkedLogs(hub)
     away = count = 0
     for claim_ids in _slices(waiting, policy):
-        answers = []
-        for claim, model in _rows(database, claim_ids):
-            count += 1
-            try:
-                answers.append(_answer(facts, policy, claim, model, logs))
-            except NotNow:
-                # Stays submitted: the next round tries again.
-                pass
-            except HubAway as error:
-                _put_off(database, policy, claim.claim_id, error)
-                away += 1
+        answers: list[_Answer] = []
+        try:
+            for claim, model in _rows(database, claim_ids):
+                count += 1
+                away = 0 if _looked_at(facts, policy, claim, model, logs, answers) else away + 1
                 if away == AWAY_IN_A_ROW:
                     break
-                continue
-            away = 0
-        _carry_out_all(database, policy, answers)
+        finally:
+            # Those before one over which planning stumbles do not wait for it.
+            _carry_out_all(database, policy, answers)
         if away == AWAY_IN_A_ROW:
             # Each may have taken all the patience that there is for one request.
             break
     return count
+
+
+def _looked_at(
+    facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs, answers: list[_Answer]
+) -> bool:
+    """Add the answer for a claim, where there is one now; returns whether the Hub answered."""
+    try:
+        answers.append(_answer(facts, policy, claim, model, logs))
+    except NotNow:
+        # Stays submitted: the next round tries again.
+        return True
+    except HubAway as error:
+        _put_off(facts.database, policy, claim.claim_id, error)
+        return False
+    return True
 
 
 def _slices(waiting: Sequence[Row[str, str | None]], policy: Policy) -> Iterator[list[str]]:
@@ -191,10 +200,12 @@ def _carry_out_all(database: Database, policy: Policy, answers: Sequence[_Answer
         return
     try:
         _carry_out_together(database, policy, answers)
-    except IntegrityError:
+    except (IntegrityError, DataError) as error:
         if len(answers) > 1:
             for answer in answers:
                 _carry_out_all(database, policy, [answer])
+        elif isinstance(error, DataError):
+            raise
 
 
 def _carry_out_together(database: Database, policy: Policy, answers: Sequence[_Answer]) -> None:
