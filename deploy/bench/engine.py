@@ -19,6 +19,7 @@ import yaml
 from huggingface_hub import HfApi
 from sqlalchemy import func, select
 
+from deploy.bench.asking import asking_seconds
 from deploy.bench.engine_tasks import TASK, TASKS, fill_hub
 from deploy.bench.plain_run import PlainOrder, PlainRun, start
 from deploy.demo.benchmarks import questions_text
@@ -31,6 +32,7 @@ from deploy.farm.processes import Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Event, Reproduction, VerdictRow
 from scheduler.machine import ReproductionState
+from specs.evidence import path_in_store
 from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy import EngineRules
@@ -54,7 +56,7 @@ class FarmRun:
 
     output_tokens: int
     asking_seconds: float
-    """Between the start and the end in Inspect's logs, of all tasks together."""
+    """Between the first sample's beginning and the last one's end, of each task, all together."""
 
     stages: list[tuple[float, str]]
     """Of the record: seconds since the first plan, and what happened."""
@@ -133,7 +135,7 @@ def _farm(folder: Path, model: Path, tasks: int) -> FarmRun:
             database = Database(f"sqlite:///{folder / 'farm' / 'reprofarm.db'}")
             try:
                 processes.wait_until("every verdict", lambda: _verdicts(database) == tasks, PATIENCE_SECONDS)
-                return _what_was_done(database)
+                return _what_was_done(database, folder / "farm" / "evidence")
             finally:
                 database.engine.dispose()
     finally:
@@ -153,7 +155,7 @@ def _verdicts(database: Database) -> int:
         return session.scalar(select(func.count()).select_from(VerdictRow)) or 0
 
 
-def _what_was_done(database: Database) -> FarmRun:
+def _what_was_done(database: Database, evidence: Path) -> FarmRun:
     with database.reading() as session:
         runs = session.scalars(select(Reproduction)).all()
         events = session.scalars(select(Event).order_by(Event.event_id)).all()
@@ -167,6 +169,6 @@ def _what_was_done(database: Database) -> FarmRun:
         samples=sum(len(each.sample_ids) for each in measured.values()),
         scores={name: each.score for name, each in measured.items()},
         output_tokens=sum(each.output_tokens for each in measured.values()),
-        asking_seconds=sum((each.ended_at - each.started_at).total_seconds() for each in measured.values()),
+        asking_seconds=sum(asking_seconds(evidence / path_in_store(str(run.evidence_sha256))) for run in runs),
         stages=[((each.at - began).total_seconds(), f"{each.subject} {each.what}") for each in events],
     )

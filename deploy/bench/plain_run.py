@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.bench.asking import asking_seconds
 from deploy.demo.benchmarks import MAX_ANSWER_TOKENS
 from specs.messages import ModelRef
 from specs.policy import EngineRules
@@ -64,7 +65,7 @@ class PlainRun:
     score: float
     output_tokens: int
     asking_seconds: float
-    """Between the start and the end in Inspect's log."""
+    """Between the first sample's beginning and the last one's end."""
 
     client: dict[str, Any] | None
     """What vLLM's client says of itself."""
@@ -98,7 +99,7 @@ def _run(order: PlainOrder, began: float) -> PlainRun:
     finally:
         manager.stop()
     usage = next(iter(log.stats.model_usage.values()))
-    asking = _time(log.stats.completed_at) - _time(log.stats.started_at)
+    asking = asking_seconds(Path(log.location))
     metrics = next(iter(log.results.scores)).metrics
     score = next(iter(metrics.values())).value
     return PlainRun(seconds, engine_seconds, log.results.completed_samples, score, usage.output_tokens, asking, client)
@@ -154,12 +155,6 @@ def _client(order: PlainOrder, engine: Engine, concurrency: int, key: str) -> di
 
 def _model(order: PlainOrder) -> Path:
     return Path(order.model_folder)
-
-
-def _time(text: str) -> float:
-    from datetime import datetime  # noqa: PLC0415
-
-    return datetime.fromisoformat(text).timestamp()
 
 
 if __name__ == "__main__":
