@@ -38,7 +38,7 @@ class Size:
     tasks: int
 
 
-WHOLE = Size(2000, 5000, 100, 1000, 10, (1000, 1_000_000), 4)
+WHOLE = Size(600, 3000, 100, 1000, 10, (1000, 1_000_000), 4)
 SMALL = Size(40, 200, 4, 20, 2, (1000, 2000), 1)
 """Says whether it works, and nothing of how fast."""
 

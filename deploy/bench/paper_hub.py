@@ -140,6 +140,8 @@ def serving(hub: PaperHub) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Head and body in one packet: the second of two would wait for the client to acknowledge the first.
+        wbufsize = 2**16
 
         def do_GET(self) -> None:
             status, body, etag = hub.answer(urlsplit(self.path).path, self.headers.get("If-None-Match"))
