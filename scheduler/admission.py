@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import rfc8785
 from pydantic import Field
 
+from scheduler.placement import NoRoom, Placement, TaskNeed, place, place_in
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from specs.dataset_card import Sizes, samples_of
 from specs.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.forecast import Foreseen
 from specs.generation import GenerationSettings
 from specs.model import Contract
+from specs.model_size import ModelSize
 from specs.noise import MeasuredSpread
 from specs.policy import EngineRules, JudgeEndpoint, Mode, Policy, PoolRules, Scale, VerificationRules
 from specs.scale import as_proportion
+from specs.task_spec import answering_arguments
 from specs.text import clean
 from specs.tolerance import measured_tolerance
-
-REQUESTED_PRIORITY = 10
-AUTHOR_PRIORITY = 20
-COMMUNITY_PRIORITY = 30
-PERIODIC_PRIORITY = 40
-"""Lower goes first: what somebody asked for, what authors submitted, what others did, what the farm repeats itself."""
-
-GIB = 2**30
-WEIGHTS_OVERHEAD = 1.2
-"""Weights in memory against weights on disk: activations, and buffers of the engine."""
 
 MAX_LISTED_IDS = 20
 
@@ -59,6 +53,11 @@ class RunSettings(Contract):
 
     engine: EngineRules
     gpus: int = Field(ge=0)
+    """That the model is split over; 0 on a CPU pool."""
+
+    held_gpus: Annotated[int, Field(ge=0)] | None = None
+    """Of the worker, for as long as it runs: all of its pool's. None in what was planned when that was the same."""
+
     generation: GenerationSettings
     epochs: int | None
     sample_limit: int | None
@@ -116,7 +115,9 @@ class ModelFacts:
     """What is known of the model."""
 
     weights_sha256: str
-    weights_bytes: int | None
+    size: ModelSize | None
+    """None where it has no weights that could be loaded."""
+
     gated: bool
 
 
@@ -130,8 +131,13 @@ class Run:
     task_id: str | None
     settings: RunSettings
     rules: Rules
-    pool: PoolRules
+    placement: Placement
     priority: int
+
+    @property
+    def pool(self) -> PoolRules:
+        """The class of workers that runs it."""
+        return self.placement.pool
 
 
 @dataclass(frozen=True)
@@ -155,27 +161,23 @@ def admit(
     task = _task(claim, benchmark)
     if isinstance(task, Refused):
         return task
-    for kind, repo_id, gated in (
-        ("dataset", claim.dataset_id, benchmark.gated),
-        ("model", claim.model_id, model.gated),
-    ):
-        if gated and not has_token:
-            return Blocked(
-                f"the {kind} {repo_id} is gated: the farm's operator must accept its terms on the Hub and set a token"
-            )
+    obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token)
+    if obstacle is not None:
+        return obstacle
     judges = _judges(task, policy)
     if isinstance(judges, Blocked):
         return judges
-    pool = _smallest_pool(model, policy)
-    if isinstance(pool, Refused):
-        return pool
     rules = policy.rules_for(claim.dataset_id, task.id)
+    placement = _placement(claim.model_id, model, task, rules, policy)
+    if isinstance(placement, Refused):
+        return placement
     judged = _judged_by(claim, benchmark, rules, policy)
     if isinstance(judged, Refused):
         return judged
     settings = RunSettings(
-        engine=policy.engine,
-        gpus=pool.gpus,
+        engine=_engine(claim.model_id, placement, policy),
+        gpus=placement.gpus,
+        held_gpus=placement.pool.gpus,
         generation=rules.generation,
         epochs=rules.epochs,
         sample_limit=rules.sample_limit,
@@ -192,7 +194,7 @@ def admit(
         task_id=task.id,
         settings=settings,
         rules=judged,
-        pool=pool,
+        placement=placement,
         priority=claim.priority,
     )
 
@@ -254,6 +256,23 @@ def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
     return spec
 
 
+def _no_entry(
+    claim: ClaimFacts, benchmark: BenchmarkFacts, model: ModelFacts, policy: Policy, *, has_token: bool
+) -> Blocked | Refused | None:
+    """Whether policy denies the model, or the Hub one of the repos."""
+    if denied := policy.model_rules(claim.model_id).deny:
+        return Refused(f"the operator's policy does not run {claim.model_id}: {denied}")
+    for kind, repo_id, gated in (
+        ("dataset", claim.dataset_id, benchmark.gated),
+        ("model", claim.model_id, model.gated),
+    ):
+        if gated and not has_token:
+            return Blocked(
+                f"the {kind} {repo_id} is gated: the farm's operator must accept its terms on the Hub and set a token"
+            )
+    return None
+
+
 def _judges(task: TaskSpec, policy: Policy) -> dict[str, JudgeEndpoint] | Blocked:
     found: dict[str, JudgeEndpoint] = {}
     for name in task.judges:
@@ -268,19 +287,26 @@ def _judges(task: TaskSpec, policy: Policy) -> dict[str, JudgeEndpoint] | Blocke
     return found
 
 
-def _smallest_pool(model: ModelFacts, policy: Policy) -> PoolRules | Refused:
-    if model.weights_bytes is None:
-        return Refused("the model repo holds no safetensors weights, and this farm loads no other format")
-    cache_gib = policy.engine.kv_cache_gib
-    needed_gib = model.weights_bytes * WEIGHTS_OVERHEAD / GIB + cache_gib
-    fitting = [pool for pool in policy.pools if pool.capacity_gib >= needed_gib]
-    if not fitting:
-        largest = max(policy.pools, key=lambda pool: pool.capacity_gib)
-        return Refused(
-            f"the model needs about {needed_gib:.0f} GiB, and the largest pool, {largest.name}, "
-            f"has {largest.capacity_gib:.0f} GiB"
-        )
-    return min(fitting, key=lambda pool: pool.capacity_gib)
+def _placement(
+    model_id: str, model: ModelFacts, task: TaskSpec, rules: VerificationRules, policy: Policy
+) -> Placement | Refused:
+    if model.size is None:
+        return Refused("the model repo holds no safetensors weights at its top level, and this farm loads no others")
+    said = answering_arguments(task.definition).get("max_tokens") if task.definition is not None else None
+    max_tokens = said if isinstance(said, int) and said > 0 else rules.generation.max_tokens
+    need, engine = TaskNeed(rules.prompt_tokens, max_tokens), policy.engine_for(model_id)
+    named = policy.model_rules(model_id).pool
+    if named is not None:
+        return place_in(model.size, engine, need, next(pool for pool in policy.pools if pool.name == named))
+    placed = place(model.size, engine, need, policy.pools)
+    return Refused(placed.reason) if isinstance(placed, NoRoom) else placed
+
+
+def _engine(model_id: str, placement: Placement, policy: Policy) -> EngineRules:
+    engine = policy.engine_for(model_id)
+    if placement.max_model_len is None:
+        return engine
+    return engine.model_copy(update={"max_model_len": placement.max_model_len})
 
 
 def _judged_by(
@@ -324,6 +350,7 @@ def _key(
         "dataset": claim.dataset_id,
         "revision": benchmark.revision,
         "task": task_id,
-        "settings": settings.model_dump(mode="json"),
+        # What is merely held beside it computes nothing.
+        "settings": settings.model_dump(mode="json", exclude={"held_gpus"}),
     }
     return hashlib.sha256(rfc8785.dumps(facts)).hexdigest()

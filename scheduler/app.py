@@ -11,16 +11,20 @@ from functools import cache
 from typing import Any, TypeVar
 
 from celery import Celery, signals
-from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError, SQLAlchemyError
 
-from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, workforce
+from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, taking_back, workforce
 from scheduler.badges import signing_off
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import KeyFileError
-from scheduler.broker import queued_ids, send, tell_to_drop
+from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, tell_to_fetch, withdraw
+from scheduler.coalesced import Coalesced
 from scheduler.collecting import Stale
 from scheduler.comparing import SIGN
 from scheduler.farm import Farm
+from scheduler.hinting import HINT
 from scheduler.intervening import DROP
 from scheduler.marker import held
 from scheduler.publish.due import publish_due
@@ -36,6 +40,7 @@ from scheduler.watch import announced
 from scheduler.watch.scan import scan
 from scheduler.webhooks import telling
 from specs.errors import HubAway, MessageError
+from specs.log_lines import about, write_json_lines
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -43,17 +48,23 @@ from specs.messages import (
     WORKER_ALIVE,
     AttemptRef,
     AttemptsAlive,
+    FetchAhead,
     Report,
+    Stage,
     WorkerAlive,
 )
 from specs.secrets import mask_logs
+from specs.spans import Place
 
 log = logging.getLogger(__name__)
+
+ROUNDS = 10
+"""Of planning in one task: when thousands of claims appear at once, they do not wait for the clock."""
 
 LOOKS = 10
 """At a model that somebody asked for, while the Hub is away: with growing pauses, several hours."""
 
-M = TypeVar("M", AttemptsAlive, Report, WorkerAlive)
+M = TypeVar("M", AttemptsAlive, FetchAhead, Report, WorkerAlive)
 
 app = Celery("scheduler")
 
@@ -64,6 +75,11 @@ def farm() -> Farm:
     settings = read_settings()
     mask_logs(settings.secrets)
     return Farm(settings)
+
+
+@cache
+def _missing_badges() -> signing_off.Missing:
+    return signing_off.Missing(farm())
 
 
 @app.add_defaults
@@ -86,11 +102,32 @@ def _configuration() -> dict[str, Any]:
     }
 
 
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _log_as_set(logger: logging.Logger, **_: object) -> None:
+    if farm().settings.log_format == "json":
+        write_json_lines(logger)
+
+
+@signals.worker_shutdown.connect
+def _tell_the_last_spans(**_: object) -> None:
+    farm().spans.close()
+
+
 @signals.task_prerun.connect
 def _show_that_it_consumes(**_: object) -> None:
     file = farm().settings.liveness_file
     if file is not None:
         file.touch()
+
+
+@signals.task_postrun.connect
+def _note_what_the_hub_allows(**_: object) -> None:
+    try:
+        farm().hub.limits.note(farm().database)
+    except SQLAlchemyError as error:
+        # A figure for Prometheus, and nothing that a task's work depends on.
+        log.warning("the Hub's limit was not noted: %s", type(error).__name__)
 
 
 @app.task(name=SCAN)
@@ -109,20 +146,26 @@ def plan_claims() -> None:
     """Give every new claim a reproduction, a verdict or a reason to wait."""
     with held(farm().database, PLAN, timedelta(minutes=10)) as mine:
         if mine:
-            planning.plan(farm().database, farm().hub, farm().policy)
+            for _ in range(ROUNDS):
+                more = planning.plan(farm().database, farm().hub, farm().policy) == planning.PLANNED_AT_ONCE
+                _send_out()
+                if not more:
+                    break
 
 
 @app.task(name=DISPATCH)
 def dispatch_batches() -> None:
     """Fill the pools' queues."""
-    dispatching.dispatch(farm().database, farm().policy)
-    _relay()
+    _send_out()
 
 
 @app.task(name=REAP)
 def reap_lost() -> None:
     """Set right what got lost."""
     workforce.find_lost(farm().database)
+    _take_back()
+    taking_back.pass_over(farm().database, farm().policy, _withdraw)
+    taking_back.spread(farm().database, farm().policy, _withdraw)
     reaping.reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue))
 
 
@@ -131,6 +174,7 @@ def tidy_outbox() -> None:
     """Drop messages that were sent, and workers that were seen, long ago."""
     outbox.tidy(farm().database)
     workforce.tidy(farm().database)
+    forget_queues(app, own_queues(app) - workforce.own_queues(farm().database))
     telling.forget_old(farm().database)
 
 
@@ -182,17 +226,27 @@ def look_at_repo(body: dict[str, Any]) -> None:
 def take_heartbeat(body: dict[str, Any]) -> None:
     """Renew leases, and tell a worker what to stop."""
     message = _decoded(AttemptsAlive, body)
-    if message is not None:
+    if message is None:
+        return
+    with about(batch_id=message.batch_id, worker=message.worker, pool=message.pool):
         for stale in collecting.alive(farm().database, farm().policy, message):
             tell_to_drop(app, stale)
+        if any(progress.stage is Stage.FETCHING for progress in message.progress):
+            # Where its batch has just left the queue, there is room for another.
+            _send_out_if_possible()
 
 
 @app.task(name=WORKER_ALIVE)
 def take_presence(body: dict[str, Any]) -> None:
     """Note that a worker is there."""
     message = _decoded(WorkerAlive, body)
-    if message is not None:
+    if message is None:
+        return
+    with about(worker=message.worker, pool=message.pool):
         workforce.take(farm().database, farm().policy, message)
+        if message.state not in workforce.READY:
+            # What waits for it is somebody else's from now on, and not only when the reaper comes round.
+            _take_back()
 
 
 @app.task(
@@ -206,9 +260,15 @@ def take_presence(body: dict[str, Any]) -> None:
 def take_report(body: dict[str, Any]) -> None:
     """End an attempt as its worker reports it."""
     message = _decoded(Report, body)
-    if message is not None:
+    if message is None:
+        return
+    run, attempt = message.ref.reproduction_id, message.ref.attempt
+    with (
+        about(reproduction_id=run, attempt=attempt, worker=message.worker),
+        farm().spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
+    ):
         collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message)
-        _relay()
+        _send_out_if_possible()
 
 
 @app.task(name=DROP)
@@ -221,6 +281,14 @@ def drop_attempt(body: dict[str, Any]) -> None:
         log.error("message refused: %s", type(error).__name__)
         return
     tell_to_drop(app, Stale(ref, worker))
+
+
+@app.task(name=HINT)
+def pass_hint_on(body: dict[str, Any]) -> None:
+    """Tell a worker what it is likely to need next."""
+    message = _decoded(FetchAhead, body.get("hint", {}))
+    if message is not None:
+        tell_to_fetch(app, str(body.get("worker")), message)
 
 
 @app.task(name=LOOK, bind=True, max_retries=None)
@@ -241,7 +309,9 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
 def sign_verdict(body: dict[str, Any]) -> None:
     """Make the badge of a verified claim."""
     try:
-        signing_off.sign(farm(), str(body["claim_id"]))
+        claim_id = str(body["claim_id"])
+        with about(claim_id=claim_id):
+            signing_off.sign(farm(), claim_id)
     except KeyFileError as error:
         log.error("no badge yet: %s", error)
     except (LookupError, TypeError, ValueError, NoResultFound, DataError) as error:
@@ -254,14 +324,34 @@ def publish_verdicts() -> None:
     """Make badges that are missing, and write on the Hub what is due."""
     with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
         if mine:
-            signing_off.sign_missing(farm())
+            _missing_badges().sign()
             revoke_left_over(farm().database)
             want_mismatches(farm().database, farm().policy.publish)
             publish_due(farm())
 
 
-def _relay() -> None:
+def _take_back() -> None:
+    taking_back.take_back(farm().database, _withdraw)
+
+
+def _withdraw(queue: str, message_id: str) -> bool:
+    return withdraw(app, queue, message_id)
+
+
+def _fill_and_relay() -> None:
+    dispatching.dispatch(farm().database, farm().policy)
     outbox.relay(farm().database, lambda **message: send(app, **message))
+
+
+_send_out = Coalesced(_fill_and_relay)
+
+
+def _send_out_if_possible() -> None:
+    """After a message that was taken in: it is not to be taken in again because what follows failed."""
+    try:
+        _send_out()
+    except (SQLAlchemyError, KombuError, RedisError, OSError) as error:
+        log.warning("nothing sent out until the next look for work: %s", error)
 
 
 def _decoded(kind: type[M], body: dict[str, Any]) -> M | None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from celery import Celery
 from redis import Redis
 
 from scheduler.collecting import Stale
-from specs.messages import DROP_ATTEMPT
+from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, FetchAhead
+from specs.queues import is_own_queue
 
 MAX_QUEUED = 10_000
 """Messages of one queue that are looked at; the farm keeps far fewer there."""
+
+# As kombu 5.7 names its notes: kombu/transport/redis.py.
+_BINDING = "_kombu.binding."
+_PERMANENT_BINDING = "_kombu.binding_permanent."
 
 
 def send(app: Celery, *, task: str, queue: str, message_id: str, body: dict[str, Any]) -> None:
@@ -27,12 +33,39 @@ def queued_ids(app: Celery, queue: str) -> set[str]:
     return {found for envelope in envelopes if (found := _id_in(envelope)) is not None}
 
 
+def withdraw(app: Celery, queue: str, message_id: str) -> bool:
+    """Take a message out of a queue; whether it was still there. A worker gets it, or this does, and never both."""
+    with Redis.from_url(app.conf.broker_url) as redis:
+        envelopes: Any = redis.lrange(queue, 0, MAX_QUEUED - 1)
+        mine = (envelope for envelope in envelopes if _id_in(envelope) == message_id)
+        return any(redis.lrem(queue, 1, envelope) for envelope in mine)
+
+
+def own_queues(app: Celery) -> set[str]:
+    """Queues of single workers of which the broker knows: kombu leaves a note for each that ever was."""
+    with Redis.from_url(app.conf.broker_url) as redis:
+        names = (key.decode(errors="replace").removeprefix(_BINDING) for key in redis.scan_iter(f"{_BINDING}pool.*"))
+        return {name for name in names if is_own_queue(name)}
+
+
+def forget_queues(app: Celery, queues: Collection[str]) -> None:
+    """Leave nothing of these in the broker. A worker that still consumes one of them goes on."""
+    with Redis.from_url(app.conf.broker_url) as redis:
+        for queue in queues:
+            redis.delete(queue, f"{_BINDING}{queue}", f"{_PERMANENT_BINDING}{queue}")
+
+
 def _id_in(envelope: bytes) -> str | None:
     # Whoever has the broker's password can put anything there, which must not stop the reaper.
     try:
         return str(json.loads(envelope)["headers"]["id"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
+
+
+def tell_to_fetch(app: Celery, worker: str, hint: FetchAhead) -> None:
+    """Tell a worker what it is likely to need next."""
+    app.control.broadcast(FETCH_AHEAD, arguments={"hint": hint.encode()}, destination=[worker], reply=False)
 
 
 def tell_to_drop(app: Celery, stale: Stale) -> None:

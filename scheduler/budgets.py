@@ -7,8 +7,10 @@ cost nothing. One that failed counts as its estimate, and one that was cancelled
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
@@ -32,6 +34,26 @@ class Held:
     reason: str
     until: datetime | None
     """When it may have room; None where it waits for an approval."""
+
+
+@dataclass(frozen=True)
+class DaysBudget:
+    """A limit of the day, and what counts against it, in GPU-seconds."""
+
+    limit: float
+    planned: float
+    """Spent or planned since midnight."""
+
+
+def of_today(session: Session, budget: BudgetRules, at: datetime) -> Mapping[str, DaysBudget]:
+    """The budgets of the day that policy sets, for the whole `farm` and for the `community`'s claims."""
+    limits = {"farm": budget.gpu_seconds_per_day, "community": budget.community.gpu_seconds_per_day}
+    counts = {"farm": true(), "community": Reproduction.community.is_(True)}
+    return {
+        scope: DaysBudget(limit, _planned_since(session, _midnight(at), counts[scope]))
+        for scope, limit in limits.items()
+        if limit is not None
+    }
 
 
 def take_turn(session: Session, budget: BudgetRules) -> None:
@@ -79,13 +101,21 @@ def settle(reproduction: Reproduction) -> None:
     """Count a reproduction that came to its end as what it took, as far as that is known."""
     if reproduction.state == ReproductionState.COMPLETED and reproduction.measurement is not None:
         start, end = (datetime.fromisoformat(reproduction.measurement[name]) for name in ("started_at", "ended_at"))
-        took, gpus = max((end - start).total_seconds(), 0.0), reproduction.settings.get("gpus", 0)
+        # What ran beside it on the same engine is counted for by itself.
+        share = reproduction.measurement.get("engine_share", 1.0)
+        took, gpus = share * max((end - start).total_seconds(), 0.0), held_gpus(reproduction.settings)
         if reproduction.measurement.get("resumed"):
             # Its times are those of the last part; the parts before it held the GPUs too.
             took += sum(_held_seconds(attempt) for attempt in reproduction.attempts if attempt.partial_sha256)
         reproduction.gpu_seconds = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(took, gpus)
     elif reproduction.state == ReproductionState.CANCELLED and reproduction.attempt == 0:
         reproduction.gpu_seconds = None
+
+
+def held_gpus(settings: Mapping[str, Any]) -> int:
+    """GPUs of the worker that ran, or runs, a reproduction with such settings: a `RunSettings` as JSON."""
+    held = settings.get("held_gpus")
+    return int(settings.get("gpus", 0) if held is None else held)
 
 
 def _held_seconds(attempt: Attempt) -> float:
@@ -97,7 +127,7 @@ def _held_seconds(attempt: Attempt) -> float:
 def _over_a_limit(
     session: Session, limits: BudgetLimits, claim: Claim, cost: Estimate, at: datetime, *, of_community: bool
 ) -> Held | None:
-    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = _midnight(at)
     namespace, slash, _ = claim.model_id.partition("/")
     whose = "community claims" if of_community else "the farm"
     ends = " for community claims" if of_community else ""
@@ -121,6 +151,10 @@ def _over_a_limit(
         if spent + cost.gpu_seconds > limit:
             return Held(_no_room(claim, cost, limit, spent, name), midnight + timedelta(days=1))
     return None
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _planned_since(session: Session, start: datetime, condition: ColumnElement[bool]) -> float:

@@ -39,15 +39,16 @@ class Stale:
 
 def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[Stale]:
     """Renew the lease of every attempt that is the current one and this worker's; returns the others."""
-    stale = []
+    stale: set[AttemptRef] = set()
     with database.transaction() as session:
-        for progress in message.progress:
+        # In the order of their ids, as everybody who locks several.
+        for progress in sorted(message.progress, key=lambda each: each.ref.reproduction_id):
             reproduction = _current(session, progress.ref, message.worker)
             if reproduction is None:
-                stale.append(Stale(progress.ref, message.worker))
+                stale.add(progress.ref)
             else:
                 _renew(session, reproduction, message, progress, policy.run)
-    return stale
+    return [Stale(progress.ref, message.worker) for progress in message.progress if progress.ref in stale]
 
 
 def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> None:

@@ -1,92 +1,122 @@
-"""Queued reproductions become batches in the pools' Celery queues.
+"""Queued reproductions become batches, in the pools' Celery queues and in those of single workers.
 
 The queue is the database; the broker holds only a few batches ahead of the workers. So the order is decided late, a
-broker that loses everything costs little, and one that nobody consumes does not fill up.
+broker that loses everything costs little, and one that nobody consumes does not fill up. Which batch goes where is
+decided in scheduler/batching.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import distinct, func, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler import outbox, stopping
+from scheduler import outbox, seats, stopping
 from scheduler.admission import RunSettings
+from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, place
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
+from scheduler.hinting import hint
 from scheduler.machine import ReproductionState
 from scheduler.record import move_reproduction
 from scheduler.resuming import resume_of
-from specs.messages import RUN_BATCH, AttemptRef, ModelRef, Order, RunBatch, TaskRef
-from specs.policy import Policy, PoolRules
+from scheduler.waiting import is_ready
+from specs.engine_key import engine_key
+from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
+from specs.policy import EngineRules, Policy, PoolRules
+from specs.queues import own_queue
 
-AHEAD = 2
-"""Batches of one pool that wait in the broker at most."""
+SUSPECT = (
+    AttemptOutcome.LOST,
+    AttemptOutcome.ENGINE_FAILED,
+    AttemptOutcome.OUT_OF_MEMORY,
+    AttemptOutcome.STALLED,
+)
+"""What becomes of every run on an engine that breaks, whichever broke it: each is tried again by itself, so that none
+uses up its attempts beside another."""
+
+KEYED_AT_ONCE = 500
+"""Reproductions whose engine one transaction looks up."""
 
 
 def dispatch(database: Database, policy: Policy) -> int:
-    """Fill every pool's queue up to `AHEAD`; returns how many batches were put in the outbox."""
+    """Fill the queues of every pool and of its workers; returns how many batches were put in the outbox."""
     count = 0
     for pool in policy.pools:
-        # One batch a transaction, so that none is long.
-        while _dispatch_one(database, policy, pool):
-            count += 1
+        while _find_engines(database, pool):
+            pass
+        while sent := _round(database, policy, pool):
+            count += sent
     return count
 
 
-def _dispatch_one(database: Database, policy: Policy, pool: PoolRules) -> bool:
+def _find_engines(database: Database, pool: PoolRules) -> bool:
+    """Look up which engine can serve what is new in the queue; whether there may be more of it."""
     with database.transaction() as session:
-        if _waiting(session, pool) >= AHEAD:
-            return False
-        batch = _next_batch(session, pool, policy.run.batch)
-        if batch:
-            _send(session, policy, pool, batch)
-        return bool(batch)
+        found = session.scalars(
+            select(Reproduction)
+            .where(*is_ready(pool.name), Reproduction.engine_key.is_(None))
+            .limit(KEYED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for row in found:
+            rules = EngineRules.model_validate(row.settings["engine"], strict=False)
+            model = ModelRef(model_id=row.model_id, revision=row.model_revision)
+            row.engine_key = engine_key(model, rules, row.settings["gpus"])
+        return len(found) == KEYED_AT_ONCE
 
 
-def _waiting(session: Session, pool: PoolRules) -> int:
-    waiting = select(func.count(distinct(Reproduction.batch_id))).where(
-        Reproduction.pool == pool.name, Reproduction.state == ReproductionState.DISPATCHED
-    )
-    return session.scalar(waiting) or 0
+def _round(database: Database, policy: Policy, pool: PoolRules) -> int:
+    with database.reading() as session:
+        takers, common = seats.seats(session, pool.name), seats.common(session, pool.name)
+        if len(common) >= COMMON_AHEAD and all(each.ahead >= OWN_AHEAD for each in takers):
+            return 0
+        found = place(seats.groups(session, pool.name), takers, common, now(), policy.run)
+    count = 0
+    for placement in found:
+        # One batch a transaction, so that none is long.
+        with database.transaction() as session:
+            if not _has_room(session, pool, placement):
+                continue
+            batch = _rows(session, pool, placement.engine, policy.run.batch)
+            if batch:
+                _send(session, policy, pool, batch, placement.seat)
+                count += 1
+    return count
 
 
-def _next_batch(session: Session, pool: PoolRules, size: int) -> list[Reproduction]:
-    """The most urgent queued reproduction of a pool, and others that its engine can serve, most urgent first."""
-    ready = (
+def _has_room(session: Session, pool: PoolRules, placement: Placement) -> bool:
+    """Whether nobody else filled the place in the meantime."""
+    room = COMMON_AHEAD if placement.seat is None else OWN_AHEAD
+    return seats.waiting_for(session, pool.name, placement.seat) < room
+
+
+def _rows(session: Session, pool: PoolRules, engine: str, size: int) -> Sequence[Reproduction]:
+    """What an engine is to be sent, most urgent first, and of that the oldest."""
+    return session.scalars(
         select(Reproduction)
-        .where(
-            Reproduction.pool == pool.name,
-            Reproduction.state == ReproductionState.QUEUED,
-            or_(Reproduction.not_before.is_(None), Reproduction.not_before <= now()),
-        )
+        .where(*is_ready(pool.name), Reproduction.engine_key == engine)
         .order_by(Reproduction.priority, Reproduction.created_at)
+        .limit(size)
         # Several dispatchers each take their own rows; SQLite, which has one writer, ignores it.
         .with_for_update(skip_locked=True)
-    )
-    first = session.scalars(ready.limit(1)).first()
-    if first is None:
-        return []
-    same_model = ready.where(
-        Reproduction.model_id == first.model_id, Reproduction.model_revision == first.model_revision
-    )
-    engine = first.settings["engine"], first.settings["gpus"]
-    found = session.scalars(same_model.limit(4 * size)).all()
-    return [row for row in found if (row.settings["engine"], row.settings["gpus"]) == engine][:size]
+    ).all()
 
 
-def _send(session: Session, policy: Policy, pool: PoolRules, batch: list[Reproduction]) -> None:
+def _send(session: Session, policy: Policy, pool: PoolRules, batch: Sequence[Reproduction], worker: str | None) -> None:
+    whom = f"a worker of pool {pool.name}" if worker is None else f"worker {worker}"
     batch_id = new_id()
     look_again = now() + timedelta(seconds=policy.run.lease_seconds)
     for reproduction in batch:
         stopping.fix(session, reproduction)
         reproduction.attempt += 1
-        reproduction.batch_id = batch_id
+        reproduction.batch_id, reproduction.sent_to = batch_id, worker
         session.add(
             Attempt(reproduction_id=reproduction.reproduction_id, number=reproduction.attempt, batch_id=batch_id)
         )
-        why = f"attempt {reproduction.attempt} waits for a worker of pool {pool.name}"
+        why = f"attempt {reproduction.attempt} waits for {whom}"
         move_reproduction(session, reproduction, ReproductionState.DISPATCHED, why)
         reproduction.lease_until = look_again
     settings = RunSettings.model_validate(batch[0].settings, strict=False)
@@ -95,10 +125,14 @@ def _send(session: Session, policy: Policy, pool: PoolRules, batch: list[Reprodu
         model=ModelRef(model_id=batch[0].model_id, revision=batch[0].model_revision),
         engine=settings.engine,
         gpus=settings.gpus,
+        side_by_side=policy.run.side_by_side,
         heartbeat_seconds=policy.run.heartbeat_seconds,
         orders=tuple(_order(reproduction, policy) for reproduction in batch),
     )
-    outbox.put(session, queue=pool.queue, task=RUN_BATCH, body=message.encode(), message_id=batch_id)
+    queue = pool.queue if worker is None else own_queue(pool.name, worker)
+    outbox.put(session, queue=queue, task=RUN_BATCH, body=message.encode(), message_id=batch_id)
+    if policy.run.fetch_ahead:
+        hint(session, pool.name, message, worker)
 
 
 def _order(reproduction: Reproduction, policy: Policy) -> Order:
@@ -123,4 +157,5 @@ def _order(reproduction: Reproduction, policy: Policy) -> Order:
         stall_seconds=policy.run.stall_seconds,
         deadline_seconds=policy.run.deadline_seconds,
         resume=resume_of(reproduction),
+        alone=any(attempt.outcome in SUSPECT for attempt in reproduction.attempts),
     )

@@ -8,7 +8,9 @@ from functools import cached_property
 from scheduler.database.session import Database
 from scheduler.hub import Hub
 from scheduler.settings import Settings
+from scheduler.telling_spans import tell_changes
 from specs.policy import Policy, read_policy
+from specs.spans import Spans, open_spans
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,14 @@ class Farm:
     @cached_property
     def database(self) -> Database:
         """The truth."""
-        return Database(self.settings.database_url)
+        found = Database(self.settings.database_url)
+        tell_changes(found, self.spans)
+        return found
+
+    @cached_property
+    def spans(self) -> Spans:
+        """Tells the collector of traces that the environment names, if it does."""
+        return open_spans("reprofarm-control")
 
     @cached_property
     def hub(self) -> Hub:

@@ -66,9 +66,10 @@ def earlier_costs(
     rows = session.execute(
         select(
             Reproduction.weights_bytes,
-            Reproduction.settings["gpus"].as_integer(),
+            func.coalesce(Reproduction.settings["held_gpus"].as_integer(), Reproduction.settings["gpus"].as_integer()),
             measured["started_at"].as_string(),
             measured["ended_at"].as_string(),
+            measured["engine_share"].as_float(),
             func.json_array_length(measured["sample_ids"]),
             measured["ignored"].as_integer(),
             measured["circumstances"]["epochs"].as_integer(),
@@ -86,8 +87,13 @@ def earlier_costs(
         .limit(COSTS_READ)
     ).all()
     return [
-        EarlierRun(size, gpus or 0, _seconds_between(start, end), (counted + ignored) * epochs)
-        for size, gpus, start, end, counted, ignored, epochs in rows
+        EarlierRun(
+            size,
+            gpus or 0,
+            _seconds_between(start, end) * (1.0 if share is None else share),
+            (counted + ignored) * epochs,
+        )
+        for size, gpus, start, end, share, counted, ignored, epochs in rows
         if model_class(size) == model_class(weights_bytes)
     ][:COSTS_COUNTED]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.tables import Reproduction
@@ -13,24 +14,45 @@ from scheduler.machine import ReproductionState
 CAME_TO_NOTHING = (ReproductionState.FAILED, ReproductionState.CANCELLED)
 
 
-def find_shared(session: Session, key: str, fresh_after: datetime | None, *, lock: bool) -> Reproduction | None:
-    """The reproduction of that key that answers one more claim, if any: it takes claims, or ran every sample.
+class Shared:
+    """The reproductions that may answer the claims of one transaction, by key, each locked until its end.
 
-    Once a re-verification was run, earlier runs answer no more: an entry that is written anew would get its old
-    verdict back from one of them.
+    Without the lock, one could be sent out between a look and the commit, to answer claims of which this is none.
     """
-    query = (
-        select(Reproduction)
-        .where(
-            Reproduction.key == key,
-            or_(Reproduction.joinable, and_(Reproduction.complete, ~_was_repeated())),
-            _is_fresh(fresh_after),
-        )
-        .order_by(Reproduction.complete.desc(), Reproduction.since.desc())
-        .limit(1)
-    )
-    # Else it could be sent out between this look and the commit, to answer claims of which this is none.
-    return session.scalar(query.with_for_update(of=Reproduction) if lock else query)
+
+    def __init__(self, session: Session, keys: Collection[str]) -> None:
+        self._session = session
+        self._found: dict[str, list[Reproduction]] = {key: [] for key in keys}
+        self.look_again(keys)
+
+    def look_again(self, keys: Collection[str]) -> None:
+        """See what others have committed since."""
+        for key in keys:
+            self._found[key] = []
+        if keys:
+            for row in self._session.scalars(_ANSWERING.with_for_update(of=Reproduction), {"keys": list(keys)}):
+                self._found[row.key].append(row)
+
+    def add(self, reproduction: Reproduction) -> None:
+        """One that this transaction makes. Where it was asked for anew, earlier runs answer no more."""
+        others = [] if reproduction.asked_anew else self._found[reproduction.key]
+        self._found[reproduction.key] = [*others, reproduction]
+
+    def find(self, key: str, fresh_after: datetime | None) -> Reproduction | None:
+        """The reproduction of that key that answers one more claim, if any."""
+        return _best(self._found[key], fresh_after)
+
+
+def is_shared(session: Session, key: str, fresh_after: datetime | None) -> bool:
+    """Whether there is one now; nothing is locked."""
+    return _best(session.scalars(_ANSWERING, {"keys": [key]}).all(), fresh_after) is not None
+
+
+def _best(found: Sequence[Reproduction], fresh_after: datetime | None) -> Reproduction | None:
+    fit = [row for row in found if fresh_after is None or row.created_at >= fresh_after or row.seed is None]
+    # A claim of the same transaction may have closed one since the look.
+    fit = [row for row in fit if row.joinable or row.complete]
+    return max(fit, key=lambda row: (row.complete, row.since), default=None)
 
 
 def stop_taking_claims(session: Session, key: str, fresh_after: datetime) -> None:
@@ -59,3 +81,19 @@ def _was_repeated() -> ColumnElement[bool]:
         later.created_at > Reproduction.created_at,
         later.state.not_in(CAME_TO_NOTHING),
     )
+
+
+_ANSWERING = (
+    select(Reproduction)
+    .where(
+        Reproduction.key.in_(bindparam("keys", expanding=True)),
+        or_(Reproduction.joinable, and_(Reproduction.complete, ~_was_repeated())),
+    )
+    # All who lock several do so in one order, or two could wait for one another.
+    .order_by(Reproduction.reproduction_id)
+)
+"""Those of some keys that take claims, or ran every sample.
+
+Once a re-verification was run, earlier runs answer no more: an entry that is written anew would get its old verdict
+back from one of them.
+"""

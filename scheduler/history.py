@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -45,11 +47,17 @@ def predictors_for(
     return from_earlier_runs(order, others), None
 
 
-def _earlier_runs(session: Session, reproduction: Reproduction) -> list[Reproduction]:
+class _EarlierRun(NamedTuple):
+    model_id: str
+    measurement: dict[str, Any] | None
+
+
+def _earlier_runs(session: Session, reproduction: Reproduction) -> list[_EarlierRun]:
     """The latest completed reproductions of any model on the very same samples, newest first."""
-    return list(
-        session.scalars(
-            select(Reproduction)
+    return [
+        _EarlierRun(*row)
+        for row in session.execute(
+            select(Reproduction.model_id, Reproduction.measurement)
             .where(
                 Reproduction.dataset_id == reproduction.dataset_id,
                 Reproduction.dataset_revision == reproduction.dataset_revision,
@@ -59,10 +67,10 @@ def _earlier_runs(session: Session, reproduction: Reproduction) -> list[Reproduc
             .order_by(Reproduction.since.desc())
             .limit(EARLIER_RUNS)
         )
-    )
+    ]
 
 
-def _scores(run: Reproduction) -> Scores:
+def _scores(run: _EarlierRun) -> Scores:
     # Was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
     measured = run.measurement or {}
     return dict(zip(measured["sample_ids"], measured["sample_scores"], strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -24,8 +24,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import default_client_factory
 
+from scheduler.hub_limits import HubLimits
 from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.model_weights import read_counts
 
 RepoType = Literal["model", "dataset"]
 
@@ -57,6 +60,8 @@ class ModelHead:
 
     revision: str
     gated: bool
+    counts: dict[str, int] = field(default_factory=dict)
+    """Numbers in its safetensors files by dtype, as the Hub counted; empty where it did not."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +114,14 @@ class Hub:
 
     def __init__(self, endpoint: str, token: str | None, request_seconds: float) -> None:
         self.endpoint = endpoint.rstrip("/")
+        self.limits = HubLimits()
+        set_client_factory(self._client_of_the_library)
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
         self._http = httpx.Client(
-            headers=build_hf_headers(token=token or False), timeout=request_seconds, follow_redirects=True
+            headers=build_hf_headers(token=token or False),
+            timeout=request_seconds,
+            follow_redirects=True,
+            event_hooks={"response": [self._hear]},
         )
 
     def own_name(self) -> str | None:
@@ -169,8 +179,9 @@ class Hub:
             Missing: there is no such model.
         """
         with told_apart(model_id):
-            info = self.api.model_info(model_id, expand=["sha", "gated"])
-            return ModelHead(str(info.sha), bool(info.gated))
+            info = self.api.model_info(model_id, expand=["sha", "gated", "safetensors"])
+            counted = info.safetensors.parameters if info.safetensors is not None else None
+            return ModelHead(str(info.sha), bool(info.gated), read_counts(counted))
 
     def tree(self, repo_id: str, commit: str, repo_type: RepoType = "model") -> list[TreeFile]:
         """All files of a repo at a commit, as far as `MAX_TREE_FILES`."""
@@ -287,6 +298,17 @@ class Hub:
     def _check_request(self, request: httpx.Request) -> None:
         if self.endpoint.startswith("https://") and request.url.scheme != "https":
             raise httpx.UnsupportedProtocol(f"the Hub leads to {request.url.host} without TLS", request=request)
+
+    def _client_of_the_library(self) -> httpx2.Client:
+        """huggingface_hub's client, one for the whole process, which says what it hears of limits."""
+        client = default_client_factory()
+        client.event_hooks["response"].append(self._hear)
+        return client
+
+    def _hear(self, answer: httpx.Response | httpx2.Response) -> None:
+        # Not what a store says that the Hub leads to.
+        if str(answer.request.url).startswith(f"{self.endpoint}/"):
+            self.limits.hear(answer.headers)
 
 
 def _raise_for_status(answer: httpx.Response, url: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
-from sqlalchemy import select
+from sqlalchemy import String, bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import NoisePair, Reproduction
@@ -38,7 +38,7 @@ PAIRS_OF_ONE_MODEL = 10
 """Of those, the latest of the same weights: a model that is run again and again does not speak for all others."""
 
 CHANGE_NO_ANSWER = frozenset(
-    {"gpus", "sample_limit", "mode", "alpha", "minimum_samples", "maximum_failed_fraction", "history"}
+    {"gpus", "held_gpus", "sample_limit", "mode", "alpha", "minimum_samples", "maximum_failed_fraction", "history"}
 )
 """Settings of a run that may differ within a pair. A setting that is not here may not."""
 
@@ -88,6 +88,9 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in settings.items() if name not in CHANGE_NO_ANSWER}
     engine = kept.get("engine", {}).items()
     kept["engine"] = {name: value for name, value in engine if name not in CHANGE_NO_ANSWER_OF_ENGINE}
+    if kept["engine"].get("batch_invariant") == "off":
+        # Runs from before there was such a setting are alike.
+        del kept["engine"]["batch_invariant"]
     return hashlib.sha256(rfc8785.dumps(kept)).hexdigest()
 
 
@@ -182,21 +185,26 @@ def _narrow_to_wide(size: str, of_pool: NoisePair | None) -> tuple[Group, ...]:
     return (Group(size, engines, (of_pool.hardware,)), Group(size, engines, None), *wide)
 
 
+_EARLIER = (
+    select(Reproduction)
+    .where(
+        Reproduction.weights_sha256 == bindparam("weights_sha256"),
+        Reproduction.dataset_id == bindparam("dataset_id"),
+        Reproduction.dataset_revision == bindparam("dataset_revision"),
+        Reproduction.task_id.is_not_distinct_from(bindparam("task_id", type_=String)),
+        Reproduction.state == ReproductionState.COMPLETED,
+        Reproduction.reproduction_id != bindparam("reproduction_id"),
+    )
+    .order_by(Reproduction.since.desc())
+    .limit(EARLIER_RUNS)
+)
+"""Made once: every report asks it."""
+
+
 def _earlier_runs(session: Session, reproduction: Reproduction) -> Sequence[Reproduction]:
     """The latest completed reproductions of the same weights on the same samples, newest first."""
-    return session.scalars(
-        select(Reproduction)
-        .where(
-            Reproduction.weights_sha256 == reproduction.weights_sha256,
-            Reproduction.dataset_id == reproduction.dataset_id,
-            Reproduction.dataset_revision == reproduction.dataset_revision,
-            Reproduction.task_id.is_not_distinct_from(reproduction.task_id),
-            Reproduction.state == ReproductionState.COMPLETED,
-            Reproduction.reproduction_id != reproduction.reproduction_id,
-        )
-        .order_by(Reproduction.since.desc())
-        .limit(EARLIER_RUNS)
-    ).all()
+    asked = ("weights_sha256", "dataset_id", "dataset_revision", "task_id", "reproduction_id")
+    return session.scalars(_EARLIER, {name: getattr(reproduction, name) for name in asked}).all()
 
 
 def _may_count(run: Reproduction) -> bool:

@@ -20,6 +20,9 @@ KEPT = timedelta(hours=24)
 
 RELAYED_AT_ONCE = 500
 
+MARKED_AT_ONCE = 20
+"""Messages that are marked as sent in one transaction; so many may go out twice where a process dies in between."""
+
 
 class Send(Protocol):
     """Hands one message to the broker; raises where the broker did not take it."""
@@ -42,10 +45,16 @@ def relay(database: Database, send: Send) -> int:
         unsent = session.scalars(
             select(OutboxRow).where(OutboxRow.sent_at.is_(None)).order_by(OutboxRow.created_at).limit(RELAYED_AT_ONCE)
         ).all()
-    for row in unsent:
-        send(task=row.task, queue=row.queue, message_id=row.message_id, body=row.body)
-        with database.transaction() as session:
-            session.execute(update(OutboxRow).where(OutboxRow.message_id == row.message_id).values(sent_at=now()))
+    for first in range(0, len(unsent), MARKED_AT_ONCE):
+        sent: list[str] = []
+        try:
+            for row in unsent[first : first + MARKED_AT_ONCE]:
+                send(task=row.task, queue=row.queue, message_id=row.message_id, body=row.body)
+                sent.append(row.message_id)
+        finally:
+            if sent:
+                with database.transaction() as session:
+                    session.execute(update(OutboxRow).where(OutboxRow.message_id.in_(sent)).values(sent_at=now()))
     return len(unsent)
 
 

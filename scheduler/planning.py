@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import lru_cache
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, update
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler import budgets, noise
+from scheduler import budgets
 from scheduler.admission import (
-    AUTHOR_PRIORITY,
-    COMMUNITY_PRIORITY,
     BenchmarkFacts,
     Blocked,
     ClaimFacts,
@@ -27,26 +25,33 @@ from scheduler.admission import (
 )
 from scheduler.comparing import judge_claim
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Claim, Model, Reproduction, SpecFile, now
-from scheduler.foreseeing import KnownSamples, earlier_costs, known_samples
-from scheduler.freshness import find_shared, stop_taking_claims
-from scheduler.hub import Hub, Missing
+from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
+from scheduler.foreseeing import KnownSamples
+from scheduler.freshness import Shared, is_shared, stop_taking_claims
+from scheduler.hub import Hub
 from scheduler.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.placement import Placement
+from scheduler.planning_facts import PlanningFacts
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
-from scheduler.watch.benchmarks import spec_text
-from specs import eval_yaml
 from specs.budget import BudgetRules
 from specs.cost import Estimate, Work, estimate
 from specs.errors import HubAway, NoAccess
 from specs.forecast import Foreseen, in_short, samples_if_true
 from specs.linked_log import LinkedLogReading
-from specs.noise import MeasuredSpread
+from specs.log_lines import about
+from specs.model_size import ModelSize
 from specs.policy import Policy
 from specs.text import clean
 from specs.verdict import Outcome, Verdict
 
+log = logging.getLogger(__name__)
+
 PLANNED_AT_ONCE = 500
+
+TOGETHER = 50
+"""Claims planned in one transaction: most of its cost is the commit, and others wait for its rows for so long."""
 
 AWAY_IN_A_ROW = 3
 """Claims for which the Hub did not answer before a round ends: it is not about them."""
@@ -54,26 +59,97 @@ AWAY_IN_A_ROW = 3
 HUB_RETRY = timedelta(seconds=30)
 """Until a claim for which the Hub did not answer is looked at again; meanwhile others have their turn."""
 
+OURS = (ArithmeticError, AttributeError, DataError, LookupError, TypeError, ValueError)
+"""What a flaw of planning itself may raise over one claim."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What is to be done about a claim, and what that rests on."""
+
+    claim_id: str
+    model_id: str
+    found: Run | Blocked | Refused
+    benchmark: BenchmarkFacts | None = None
+    foreseen: Foreseen | None = None
+    known: KnownSamples | None = None
+    cost: Estimate | None = None
+    reading: LinkedLogReading | None = None
+    held: bool = False
+
 
 def plan(database: Database, hub: Hub, policy: Policy) -> int:
     """Give every claim that needs one a reproduction, a verdict or a reason to wait; returns how many were planned."""
     unblock(database, policy)
     with database.reading() as session:
-        waiting = session.scalars(
-            select(Claim.claim_id)
+        waiting = session.execute(
+            select(Claim.claim_id, Claim.source_url)
             .where(Claim.state == ClaimState.SUBMITTED, or_(Claim.recheck_at.is_(None), Claim.recheck_at <= now()))
             # Logs take long to read: nobody waits behind them but those who link to one.
             .order_by(_may_link_to_a_log(), _priority(), Claim.created_at)
             .limit(PLANNED_AT_ONCE)
         ).all()
-    logs = LinkedLogs(hub)
-    away = 0
-    for count, claim_id in enumerate(waiting, 1):
-        away = 0 if plan_claim(database, hub, policy, claim_id, logs) else away + 1
+    facts, logs = PlanningFacts(database, hub), LinkedLogs(hub)
+    away = count = 0
+    for claim_ids in _slices(waiting, policy):
+        answers: list[_Answer] = []
+        for claim, model in _rows(database, claim_ids):
+            count += 1
+            away = 0 if _looked_at(facts, policy, claim, model, logs, answers) else away + 1
+            if away == AWAY_IN_A_ROW:
+                break
+        _carry_out_all(database, policy, answers)
         if away == AWAY_IN_A_ROW:
             # Each may have taken all the patience that there is for one request.
-            return count
-    return len(waiting)
+            break
+    return count
+
+
+def _looked_at(
+    facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs, answers: list[_Answer]
+) -> bool:
+    """Add the answer for a claim, where there is one now; returns whether the Hub answered."""
+    try:
+        with about(claim_id=claim.claim_id):
+            answers.append(_answer(facts, policy, claim, model, logs))
+    except NotNow:
+        # Stays submitted: the next round tries again.
+        return True
+    except HubAway as error:
+        _put_off(facts.database, policy, claim.claim_id, f"the Hub, which does not answer: {error}")
+        return False
+    except OURS as error:
+        _set_aside(facts.database, policy, claim.claim_id, error)
+    return True
+
+
+def _slices(waiting: Sequence[Row[str, str | None]], policy: Policy) -> Iterator[list[str]]:
+    """The claims that are planned in one transaction, in their order.
+
+    Alone is one whose log may be read, which keeps nobody else waiting; and every one where there are budgets, whose
+    room is reckoned anew for each.
+    """
+    together: list[str] = []
+    for claim_id, source_url in waiting:
+        alone = policy.budget != BudgetRules() or SUFFIX in (source_url or "")
+        if together and (alone or len(together) == TOGETHER):
+            yield together
+            together = []
+        together.append(claim_id)
+        if alone:
+            yield together
+            together = []
+    if together:
+        yield together
+
+
+def _rows(database: Database, claim_ids: Sequence[str]) -> list[tuple[Claim, Model]]:
+    with database.reading() as session:
+        rows = session.execute(
+            select(Claim, Model).join(Model, Model.model_id == Claim.model_id).where(Claim.claim_id.in_(claim_ids))
+        )
+        found = {claim.claim_id: (claim, model) for claim, model in rows}
+    return [found[claim_id] for claim_id in claim_ids if claim_id in found]
 
 
 def _may_link_to_a_log() -> ColumnElement[bool]:
@@ -95,100 +171,119 @@ def unblock(database: Database, policy: Policy) -> None:
             move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
 
 
-def plan_claim(database: Database, hub: Hub, policy: Policy, claim_id: str, logs: LinkedLogs) -> bool:
-    """Plan one claim; whether the Hub answered. It is asked first, so that no transaction waits for it."""
-    with database.reading() as session:
-        claim = session.get_one(Claim, claim_id)
-        model = session.get_one(Model, claim.model_id)
+def _answer(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs) -> _Answer:
+    """What to do about one claim. The Hub is asked here, so that no transaction waits for it.
+
+    Raises:
+        HubAway: the Hub did not answer.
+        NotNow: this round has read logs for long enough.
+    """
     benchmark = None
+    said = _claim_facts(claim)
     try:
-        benchmark = _benchmark_facts(database, hub, claim)
-        answer = _admit(database, hub, policy, claim, model, benchmark)
-        rules = answer.rules if isinstance(answer, Run) else None
-        foreseen = foresee(_claim_facts(claim), benchmark, policy, rules)
-        known = _known_samples(database, claim, foreseen)
-        cost = _cost(database, claim, model, answer, foreseen, known)
+        benchmark = facts.benchmark(said.dataset_id, claim.dataset_revision)
+        found = _admit(facts, policy, claim, model, benchmark)
+        rules = found.rules if isinstance(found, Run) else None
+        foreseen = foresee(said, benchmark, policy, rules)
+        known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
+        cost = _cost(facts, claim, model, found, foreseen, known)
         # A log is not read for a claim that will not be run today.
-        held = _is_held(database, policy, claim, answer, cost)
-        reading = None if held else _linked_log(policy, claim, answer, logs)
+        held = _is_held(facts.database, policy, claim, found, cost)
+        reading = None if held else _linked_log(policy, claim, found, logs)
     except NoAccess as error:
-        answer = Blocked(f"{error}; the farm's operator must be given access")
-        foreseen = foresee(_claim_facts(claim), benchmark, policy) if benchmark is not None else None
-        known = reading = cost = None
-        held = False
-    except NotNow:
-        # Stays submitted: the next round tries again.
-        return True
-    except HubAway as error:
-        _put_off(database, policy, claim_id, error)
-        return False
-    expected = in_short(foreseen, known.samples) if isinstance(answer, Run) and foreseen and known else None
-    # Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.
-    with suppress(IntegrityError), database.transaction() as session:
-        claim = session.get_one(Claim, claim_id, with_for_update=True)
+        blocked = Blocked(f"{error}; the farm's operator must be given access")
+        foreseen = foresee(said, benchmark, policy) if benchmark is not None else None
+        return _Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen)
+    return _Answer(claim.claim_id, claim.model_id, found, benchmark, foreseen, known, cost, reading, held)
+
+
+def _carry_out_all(database: Database, policy: Policy, answers: Sequence[_Answer]) -> None:
+    """Do what was found, in one transaction; where that meets another planner's, in one for each claim.
+
+    Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.
+    """
+    if not answers:
+        return
+    try:
+        _carry_out_together(database, policy, answers)
+    except (IntegrityError, *OURS) as error:
+        if len(answers) > 1:
+            for answer in answers:
+                _carry_out_all(database, policy, [answer])
+        elif not isinstance(error, IntegrityError):
+            _set_aside(database, policy, answers[0].claim_id, error)
+
+
+def _carry_out_together(database: Database, policy: Policy, answers: Sequence[_Answer]) -> None:
+    with database.transaction() as session:
+        # In one order, as everybody who locks several rows.
+        in_order = sorted(answer.claim_id for answer in answers)
+        rows = select(Claim).where(Claim.claim_id.in_(in_order)).order_by(Claim.claim_id).with_for_update()
         # Another planner, or a withdrawal, may have come first.
-        if claim.state == ClaimState.SUBMITTED:
-            claim.foreseen = foreseen.model_dump(mode="json") if foreseen is not None else None
-            if isinstance(answer, Run) and cost is not None:
-                claim.gpu_seconds, claim.gpu_seconds_basis = cost.gpu_seconds, cost.basis
-                wait = _wait(session, policy, claim, answer, cost)
-                if wait is not None:
-                    claim.run_key = answer.key
-                    hold_claim(session, claim, wait.reason, wait.until)
-                if wait is not None or held:
-                    # Room that came since: the next round plans it, log and all.
-                    return True
-            if reading is not None:
-                claim.linked_log = reading.model_dump(mode="json")
-            _carry_out(session, claim, benchmark, answer, expected)
-    return True
+        claims = {row.claim_id: row for row in session.scalars(rows) if row.state == ClaimState.SUBMITTED}
+        answers = [answer for answer in answers if answer.claim_id in claims]
+        # Reads them at once; each is then at hand.
+        models = session.scalars(select(Model).where(Model.model_id.in_({each.model_id for each in answers}))).all()
+        by_id = {model.model_id: model for model in models}
+        shared = Shared(session, {each.found.key for each in answers if isinstance(each.found, Run)})
+        new = [
+            made
+            for answer in answers
+            if (made := _carry_out(session, policy, claims[answer.claim_id], by_id[answer.model_id], answer, shared))
+        ]
+        if new:
+            session.flush()
+            _wake_alike(session, new)
 
 
-def _put_off(database: Database, policy: Policy, claim_id: str, error: HubAway) -> None:
-    """Say what a submitted claim waits for; and no longer than a reproduction would wait for a worker."""
+def _set_aside(database: Database, policy: Policy, claim_id: str, error: Exception) -> None:
+    """Put a claim off for which planning is at fault, so that it holds up nobody else."""
+    log.error("claim %s cannot be planned", claim_id, exc_info=error)
+    words = f"{type(error).__name__} while it was planned, which the control worker's log tells of"
+    _put_off(database, policy, claim_id, f"the farm's operator: {words}")
+
+
+def _put_off(database: Database, policy: Policy, claim_id: str, whom: str) -> None:
+    """Say whom a submitted claim waits for; and no longer than a reproduction would wait for a worker."""
     with database.transaction() as session:
         claim = session.get_one(Claim, claim_id, with_for_update=True)
         if claim.state != ClaimState.SUBMITTED:
             return
         # No change of state, and so no event: it would be one for each claim and half minute.
-        claim.reason = clean(f"waits for the Hub, which does not answer: {error}", MAX_REASON_CHARS)
+        claim.reason = clean(f"waits for {whom}", MAX_REASON_CHARS)
         claim.recheck_at = now() + HUB_RETRY
         if now() - claim.since > timedelta(seconds=policy.run.queue_seconds):
-            late = f"the Hub did not say within {policy.run.queue_seconds:.0f} s what planning needs: {error}"
+            late = f"it could not be planned within {policy.run.queue_seconds:.0f} s; it waited for {whom}"
             give_verdict(session, claim, Verdict(outcome=Outcome.FAILED, reason=clean(late, 2000), comparison=None))
 
 
 def _admit(
-    database: Database, hub: Hub, policy: Policy, claim: Claim, model: Model, benchmark: BenchmarkFacts
+    facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, benchmark: BenchmarkFacts
 ) -> Run | Blocked | Refused:
     if model.weights_sha256 is None:
         return Blocked("waits for a look at the model's files")
-    facts = ModelFacts(model.weights_sha256, model.weights_bytes, model.gated)
-    has_token = bool(hub.api.token)
-    answer = admit(_claim_facts(claim), benchmark, facts, policy, has_token=has_token)
+    of_model = ModelFacts(model.weights_sha256, _size(model), model.gated)
+    said, has_token = _claim_facts(claim), bool(facts.hub.api.token)
+    answer = admit(said, benchmark, of_model, policy, has_token=has_token)
     if not isinstance(answer, Run):
         return answer
-    # Only now it is known how and where it would run, and so which noise is its own.
-    measured = replace(benchmark, spread=_spread(database, claim, benchmark, model, answer))
-    return admit(_claim_facts(claim), measured, facts, policy, has_token=has_token)
-
-
-def _spread(
-    database: Database, claim: Claim, benchmark: BenchmarkFacts, model: Model, run: Run
-) -> MeasuredSpread | None:
-    """What the noise ledger says of such a run."""
     if benchmark.revision is None or model.weights_bytes is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec or weights")
-    planned = noise.Planned(
-        dataset_id=_claim_facts(claim).dataset_id,
-        dataset_revision=benchmark.revision,
-        task_id=run.task_id,
-        settings=run.settings.model_dump(mode="json"),
-        weights_bytes=model.weights_bytes,
-        pool=run.pool.name,
+    # Only now it is known how and where it would run, and so which noise is its own.
+    spread = facts.spread(
+        said.dataset_id, benchmark.revision, answer.task_id, answer.settings, model.weights_bytes, answer.pool.name
     )
-    with database.reading() as session:
-        return noise.spread_for(session, planned)
+    if spread is None:
+        return answer
+    return admit(said, replace(benchmark, spread=spread), of_model, policy, has_token=has_token)
+
+
+def _size(model: Model) -> ModelSize | None:
+    if model.size is not None:
+        return ModelSize.model_validate(model.size, strict=False)
+    if model.weights_bytes is None:
+        return None
+    return ModelSize.of_files(model.weights_bytes, "its config.json was not looked at yet")
 
 
 def _linked_log(
@@ -214,51 +309,8 @@ def _claim_facts(claim: Claim) -> ClaimFacts:
     )
 
 
-def _benchmark_facts(database: Database, hub: Hub, claim: Claim) -> BenchmarkFacts:
-    """What is known of the claim's benchmark, at the revision it pins, else at its head."""
-    dataset_id = _claim_facts(claim).dataset_id
-    with database.reading() as session:
-        row = session.get(Benchmark, dataset_id)
-    if row is None or row.revision is None:
-        return BenchmarkFacts(watched=False, revision=None, spec=None, gated=False, has_percent=False)
-    revision, text = claim.dataset_revision or row.revision, None
-    # A revision that the dataset does not have is one without an eval.yaml.
-    with suppress(Missing):
-        if claim.dataset_revision and not _is_known(database, dataset_id, revision):
-            revision = hub.commit_of(dataset_id, revision)
-        text = spec_text(database, hub, dataset_id, revision)
-    return BenchmarkFacts(
-        watched=True,
-        revision=revision,
-        spec=_parsed(text) if text is not None else None,
-        gated=row.gated,
-        has_percent=row.has_percent,
-        sizes=row.sizes if revision == row.revision else {},
-    )
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: bytes) -> eval_yaml.Spec:
-    """The spec in an eval.yaml: thousands of claims on one benchmark read the same one."""
-    return eval_yaml.parse(text)
-
-
-def _is_known(database: Database, dataset_id: str, revision: str) -> bool:
-    """Whether it is a commit whose spec was read before, which spares a request."""
-    with database.reading() as session:
-        return session.get(SpecFile, (dataset_id, revision)) is not None
-
-
-def _known_samples(database: Database, claim: Claim, foreseen: Foreseen | None) -> KnownSamples | None:
-    if foreseen is None:
-        return None
-    dataset_id = _claim_facts(claim).dataset_id
-    with database.reading() as session:
-        return known_samples(session, dataset_id, foreseen.dataset_revision, foreseen.task_id, foreseen.card_samples)
-
-
 def _cost(
-    database: Database,
+    facts: PlanningFacts,
     claim: Claim,
     model: Model,
     answer: Run | Blocked | Refused,
@@ -270,9 +322,7 @@ def _cost(
         return None
     if model.weights_bytes is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without weights")
-    dataset_id = _claim_facts(claim).dataset_id
-    with database.reading() as session:
-        earlier = earlier_costs(session, dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
+    earlier = facts.costs(_claim_facts(claim).dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
     work = Work(
         weights_bytes=model.weights_bytes,
         gpus=answer.pool.gpus,
@@ -280,8 +330,15 @@ def _cost(
         epochs=foreseen.epochs,
         max_tokens=answer.settings.generation.max_tokens,
         concurrency=answer.settings.engine.concurrency,
+        read_part=_read_part(model, answer.settings.engine.concurrency),
     )
     return estimate(work, earlier)
+
+
+def _read_part(model: Model, concurrency: int) -> float:
+    size = _size(model)
+    experts = size.config.experts if size is not None and size.config is not None else None
+    return experts.part_read(concurrency) if experts is not None else 1.0
 
 
 def _is_held(
@@ -291,40 +348,64 @@ def _is_held(
     if not isinstance(answer, Run) or cost is None or policy.budget == BudgetRules():
         return False
     with database.reading() as session:
-        needs_run = find_shared(session, answer.key, claim.fresh_after, lock=False) is None
+        needs_run = not is_shared(session, answer.key, claim.fresh_after)
         return needs_run and budgets.held_back(session, policy.budget, claim, cost, now()) is not None
 
 
-def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate) -> budgets.Held | None:
+def _wait(
+    session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, shared: Shared
+) -> budgets.Held | None:
     """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
-    if find_shared(session, run.key, claim.fresh_after, lock=True) is not None:
+    if policy.budget == BudgetRules() or shared.find(run.key, claim.fresh_after) is not None:
         return None
     budgets.take_turn(session, policy.budget)
     # The turn may have come after another's transaction, which planned that very run.
-    if find_shared(session, run.key, claim.fresh_after, lock=True) is not None:
+    shared.look_again([run.key])
+    if shared.find(run.key, claim.fresh_after) is not None:
         return None
     return budgets.held_back(session, policy.budget, claim, cost, now())
 
 
 def _carry_out(
-    session: Session,
-    claim: Claim,
-    benchmark: BenchmarkFacts | None,
-    answer: Run | Blocked | Refused,
-    expected: str | None,
-) -> None:
-    if isinstance(answer, Refused):
-        give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=answer.reason, comparison=None))
-    elif isinstance(answer, Blocked):
-        block_claim(session, claim, answer.reason)
-    else:
-        reproduction = _shared(session, claim, answer) or _new(session, claim, benchmark, answer)
-        claim.rules = answer.rules.model_dump(mode="json")
-        claim.reproduction_id = reproduction.reproduction_id
-        words = _how_judged(answer.rules, reproduction)
-        move_claim(session, claim, ClaimState.PLANNED, f"{words}; {expected}" if expected else words)
-        if reproduction.state == ReproductionState.COMPLETED:
-            judge_claim(session, claim, reproduction)
+    session: Session, policy: Policy, claim: Claim, model: Model, answer: _Answer, shared: Shared
+) -> Reproduction | None:
+    """Do what was found about one claim; returns the reproduction that it needed, if that is a new one."""
+    found = answer.found
+    claim.foreseen = answer.foreseen.model_dump(mode="json") if answer.foreseen is not None else None
+    if isinstance(found, Run) and answer.cost is not None:
+        claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost.gpu_seconds, answer.cost.basis
+        wait = _wait(session, policy, claim, found, answer.cost, shared)
+        if wait is not None:
+            claim.run_key = found.key
+            hold_claim(session, claim, wait.reason, wait.until)
+        if wait is not None or answer.held:
+            # Room that came since: the next round plans it, log and all.
+            return None
+    if answer.reading is not None:
+        claim.linked_log = answer.reading.model_dump(mode="json")
+    if isinstance(found, Refused):
+        give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=found.reason, comparison=None))
+        return None
+    if isinstance(found, Blocked):
+        block_claim(session, claim, found.reason)
+        return None
+    return _join_or_make(session, claim, model, answer, found, shared)
+
+
+def _join_or_make(
+    session: Session, claim: Claim, model: Model, answer: _Answer, run: Run, shared: Shared
+) -> Reproduction | None:
+    joined = _joined(session, claim, run, shared)
+    reproduction = joined or _new(session, claim, model, answer.benchmark, run, shared)
+    claim.rules = run.rules.model_dump(mode="json")
+    claim.reproduction_id = reproduction.reproduction_id
+    words = _how_judged(run.rules, reproduction)
+    if answer.foreseen is not None and answer.known is not None:
+        words = f"{words}; {in_short(answer.foreseen, answer.known.samples)}"
+    move_claim(session, claim, ClaimState.PLANNED, words)
+    if reproduction.state == ReproductionState.COMPLETED:
+        judge_claim(session, claim, reproduction)
+    return reproduction if joined is None else None
 
 
 def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
@@ -334,9 +415,9 @@ def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
     return f"{words}; tolerance {100 * rules.tolerance:.2f} points, measured on {rules.spread_source}"
 
 
-def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
+def _joined(session: Session, claim: Claim, run: Run, shared: Shared) -> Reproduction | None:
     """The reproduction that answers for this claim too, if any: it takes further claims, or ran every sample."""
-    found = find_shared(session, run.key, claim.fresh_after, lock=True)
+    found = shared.find(run.key, claim.fresh_after)
     if found is not None and run.priority < found.priority:
         found.priority = run.priority
         why = f"claim {claim.claim_id} needs it sooner"
@@ -344,13 +425,16 @@ def _shared(session: Session, claim: Claim, run: Run) -> Reproduction | None:
     return found
 
 
-def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: Run) -> Reproduction:
-    model = session.get_one(Model, claim.model_id)
+def _new(
+    session: Session, claim: Claim, model: Model, benchmark: BenchmarkFacts | None, run: Run, shared: Shared
+) -> Reproduction:
     if benchmark is None or benchmark.spec is None or benchmark.revision is None or model.revision is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec and model")
     if model.weights_sha256 is None or model.weights_bytes is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without weights")
+    at = now()
     reproduction = Reproduction(
+        reproduction_id=new_id(),
         key=run.key,
         model_id=claim.model_id,
         model_revision=model.revision,
@@ -368,22 +452,29 @@ def _new(session: Session, claim: Claim, benchmark: BenchmarkFacts | None, run: 
         community=claim.pull_request is not None,
         gpu_seconds=claim.gpu_seconds,
         asked_anew=claim.fresh_after is not None,
+        state=ReproductionState.QUEUED,
+        joinable=True,
+        complete=False,
+        created_at=at,
+        since=at,
     )
     if claim.fresh_after is not None:
         stop_taking_claims(session, run.key, claim.fresh_after)
     session.add(reproduction)
-    session.flush()
-    _wake_alike(session, run)
-    add_event(
-        session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", f"planned for {run.pool.name}"
-    )
+    shared.add(reproduction)
+    add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", _where(run.placement))
     return reproduction
 
 
-def _wake_alike(session: Session, run: Run) -> None:
-    """Have claims that a budget holds back looked at again where a new run answers them too, at no cost."""
+def _where(placement: Placement) -> str:
+    return clean(f"planned for {placement.pool.name}, {placement.words}", MAX_REASON_CHARS)
+
+
+def _wake_alike(session: Session, new: Sequence[Reproduction]) -> None:
+    """Have claims that a budget holds back looked at again where new runs answer them too, at no cost."""
     # Rows that another transaction holds are left to it: waiting for one another could go in a circle.
-    alike = select(Claim.claim_id).where(Claim.run_key == run.key, Claim.state == ClaimState.BLOCKED)
+    keys = [reproduction.key for reproduction in new]
+    alike = select(Claim.claim_id).where(Claim.run_key.in_(keys), Claim.state == ClaimState.BLOCKED)
     session.execute(
         update(Claim)
         .where(Claim.claim_id.in_(alike.with_for_update(skip_locked=True)))

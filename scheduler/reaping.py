@@ -16,6 +16,7 @@ from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
 from specs.messages import AttemptOutcome, Stage
 from specs.policy import Policy, RunRules
+from specs.queues import own_queue, pool_queue
 
 LOOKED = "scheduler.reap.looked"
 """The marker that keeps when anybody last looked for lost attempts."""
@@ -89,15 +90,14 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
 def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     """Queue again what was dispatched, is not in the broker's queue, and was taken by no worker."""
     with database.reading() as session:
-        overdue = {row.reproduction_id: row.pool for row in _overdue(session, ReproductionState.DISPATCHED)}
+        overdue = {_queue_of(row) for row in _overdue(session, ReproductionState.DISPATCHED)}
     if not overdue:
         return 0
-    pools = {pool.name: pool for pool in policy.pools}
-    waiting = {name: queued_ids(pools[name].queue) for name in set(overdue.values()) if name in pools}
+    waiting = {queue: queued_ids(queue) for queue in overdue}
     count = 0
     with database.transaction() as session:
         for reproduction in _overdue(session, ReproductionState.DISPATCHED):
-            if reproduction.batch_id in waiting.get(reproduction.pool, set()):
+            if reproduction.batch_id in waiting.get(_queue_of(reproduction), set()):
                 _keep_waiting(session, policy, reproduction)
             else:
                 # No failure: no worker ever had it. The next dispatch gives it a new attempt number.
@@ -105,6 +105,13 @@ def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) ->
                 move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
                 count += 1
     return count
+
+
+def _queue_of(reproduction: Reproduction) -> str:
+    """Where the message of a dispatched one waits."""
+    if reproduction.sent_to is None:
+        return pool_queue(reproduction.pool)
+    return own_queue(reproduction.pool, reproduction.sent_to)
 
 
 def _keep_waiting(session: Session, policy: Policy, reproduction: Reproduction) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from scheduler.database.tables import Claim, new_id
+from scheduler.database.tables import Claim
+from scheduler.lasting_ids import claim_id_of
 from scheduler.machine import ClaimState
 from scheduler.record import add_event, move_claim
 
@@ -18,7 +19,7 @@ SAME_ENTRY = (
 def submit_again(session: Session, claim: Claim, said: str, after: str, actor: str) -> Claim:
     """Withdraw a claim, which keeps its verdict and its badge, and submit its entry as a new one in the same slot."""
     anew = Claim(
-        claim_id=new_id(),
+        claim_id=claim_id_of(session, claim.slot, claim.value, claim.dataset_revision),
         state=ClaimState.SUBMITTED,
         reason=f"{said}, {after}",
         supersedes=claim.claim_id,

@@ -26,6 +26,9 @@ def keep(session: Session, reproduction: Reproduction, partial: PartialLog | Non
 
 def resume_of(reproduction: Reproduction) -> Evidence | None:
     """What the next attempt goes on from: the log that was kept last, unless an attempt broke on it since."""
+    if reproduction.attempt == 1:
+        # Most are sent once, and there is nothing to look up.
+        return None
     for attempt in reversed(reproduction.attempts):
         if attempt.outcome == AttemptOutcome.WORKER_FAILED:
             # It may have been that log; starting over is always right.

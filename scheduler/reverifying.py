@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from scheduler.admission import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.machine import ACTIVE, ClaimState
+from scheduler.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.record import add_event
 from scheduler.resubmitting import submit_again
 from scheduler.staleness import changed_since

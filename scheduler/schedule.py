@@ -5,12 +5,14 @@ Run by `celery -A scheduler.schedule beat`, once a farm.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
 from scheduler.settings import read_settings
+from specs.log_lines import write_json_lines
 from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy, read_policy
 from specs.secrets import mask_logs
@@ -45,6 +47,12 @@ def periods(policy: Policy) -> dict[str, float]:
         REVERIFY: REVERIFY_SECONDS,
         COMMENTS: REVERIFY_SECONDS,
     }
+
+
+@signals.after_setup_logger.connect
+def _log_as_set(logger: logging.Logger, **_: object) -> None:
+    if read_settings().log_format == "json":
+        write_json_lines(logger)
 
 
 @app.add_defaults

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
+from specs.log_lines import LogFormat
 from specs.secrets import check_url, secrets_in
 
 
@@ -112,6 +113,9 @@ class Settings(BaseSettings):
     liveness_file: Path | None = None
     """Touched by the control worker whenever it takes a message, for a probe that looks at its age. Beat sends one
     every two seconds, so an old file means that it lives and does not consume."""
+
+    log_format: LogFormat = "text"
+    """`json` logs lines of JSON, with what each is about in fields of its own."""
 
     @field_validator("broker_url")
     @classmethod

@@ -18,9 +18,11 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Worker, now
+from scheduler.metrics.tables import EngineLoad
 from scheduler.record import SCHEDULER, add_event
 from specs.messages import WorkerAlive, WorkerState
 from specs.policy import Policy
+from specs.queues import own_queue
 from specs.text import clean
 
 LOST = "lost"
@@ -34,6 +36,7 @@ MAX_WORKERS = 5000
 """Names that are kept; new ones beyond that are refused."""
 
 FORGOTTEN_AFTER = timedelta(days=1)
+LOADS_KEPT = timedelta(days=30)
 LOOKED_AT_ONCE = 500
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ def take(database: Database, policy: Policy, message: WorkerAlive) -> None:
             row = Worker(name=message.worker)
             session.add(row)
         _write(row, policy, message)
+        _note_engine(session, message)
         _tell(session, row, before)
 
 
@@ -72,6 +76,21 @@ def _write(row: Worker, policy: Policy, message: WorkerAlive) -> None:
     row.hardware = clean(message.hardware, 500)
     row.memory = [each.model_dump(mode="json") for each in message.memory]
     row.engine = message.engine.model_dump(mode="json") if message.engine is not None else None
+    row.engine_key, row.asleep = message.engine_key, list(message.asleep)
+
+
+def _note_engine(session: Session, message: WorkerAlive) -> None:
+    """Keep that an engine was loaded, once for each engine."""
+    engine = message.engine
+    if engine is not None and session.get(EngineLoad, (message.worker, engine.started_at)) is None:
+        session.add(
+            EngineLoad(
+                worker=message.worker,
+                started_at=engine.started_at,
+                pool=message.pool,
+                model_id=clean(engine.model, 200),
+            )
+        )
 
 
 def _tell(session: Session, row: Worker, before: str | None) -> None:
@@ -85,7 +104,7 @@ def _tell(session: Session, row: Worker, before: str | None) -> None:
     if row.state == WorkerState.QUARANTINED:
         add_event(session, actor, "worker", row.name, "quarantined", row.reason)
     elif before == WorkerState.QUARANTINED:
-        add_event(session, actor, "worker", row.name, "free", "its device is free again")
+        add_event(session, actor, "worker", row.name, "free", "its device is free and well again")
 
 
 def find_lost(database: Database) -> int:
@@ -110,9 +129,16 @@ def find_lost(database: Database) -> int:
 
 
 def tidy(database: Database) -> None:
-    """Forget workers that have not been heard of for a day."""
+    """Forget workers that have not been heard of for a day, and engine loads of last month."""
     with database.transaction() as session:
+        session.execute(delete(EngineLoad).where(EngineLoad.noted_at < now() - LOADS_KEPT))
         session.execute(delete(Worker).where(Worker.state == LOST, Worker.seen_at < now() - FORGOTTEN_AFTER))
+
+
+def own_queues(database: Database) -> set[str]:
+    """The queues of the single workers that are listed."""
+    with database.reading() as session:
+        return {own_queue(pool, name) for pool, name in session.execute(select(Worker.pool, Worker.name))}
 
 
 @dataclass(frozen=True)

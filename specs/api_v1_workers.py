@@ -10,12 +10,28 @@ from specs.api_v1 import View
 WorkerStateName = Literal["idle", "busy", "draining", "quarantined", "lost"]
 
 
+class GpuHealthView(View):
+    """How a GPU is; null is what its driver does not say."""
+
+    temperature_celsius: int | None
+    uncorrected_errors: int | None
+    """Of its memory, since the driver was loaded or the GPU was reset."""
+
+    sickness: str | None
+    """Why its worker takes nothing until somebody acts; null where nothing speaks against it."""
+
+    worries: tuple[str, ...]
+    """What somebody should look at; its worker goes on."""
+
+
 class DeviceMemoryView(View):
     """Memory of a GPU, or of the machine of a CPU pool."""
 
     device: str
     total_bytes: int
     free_bytes: int
+    health: GpuHealthView | None
+    """Of a GPU; null of anything else, and of workers from before they told."""
 
 
 class LoadedEngineView(View):
@@ -51,7 +67,7 @@ class WorkerView(View):
     """Null where it has none."""
 
     reproduction_id: str | None
-    """What it runs now, as the farm knows it; null where nothing."""
+    """What it runs now, or one of it, as the farm knows it; null where nothing."""
 
     attempt: int | None
     """Number of that attempt; null like it."""

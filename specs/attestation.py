@@ -79,6 +79,9 @@ class Attestation(Contract):
     policy_sha256: Sha256
     versions: dict[str, str]
     seed: int
+    batch_invariant: bool = False
+    """Whether the engine was told to use kernels whose sums do not depend on what else is in a batch. Not stated by
+    the first badges, whose engines were not."""
 
 
 @dataclass(frozen=True)

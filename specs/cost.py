@@ -7,12 +7,12 @@ A GPU-second is one GPU held for a second; on a CPU pool, one worker held for a 
 with units = max(GPUs, 1) and answers = samples · epochs. Where runs of the same task, pool and class of models are
 complete, the cost of an answer is the median of theirs, in proportion to the bytes of the weights. Else it is
 
-    tokens · weights bytes / (bandwidth · concurrency)
+    tokens · weights bytes · part that is read / (bandwidth · concurrency)
 
-since every step of decoding reads all weights once, for as many answers as are in flight, and reading them bounds it
-(Pope et al., "Efficiently scaling transformer inference", 2022, section 2). Over more GPUs it takes so much less time,
-and so as many GPU-seconds. Prompts, waiting for the last answers and weights that are not all used (experts) are left
-out: the bandwidths are taken low for it.
+since every step of decoding reads the weights once, for as many answers as are in flight, and reading them bounds it
+(Pope et al., "Efficiently scaling transformer inference", 2022, section 2). All weights, but for experts that no answer
+was sent to (`specs.model_experts`). Over more GPUs it takes so much less time, and so as many GPU-seconds. Prompts and
+waiting for the last answers are left out: the bandwidths are taken low for it.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Work:
     """Of one answer; None where policy sets no limit."""
 
     concurrency: int
+    read_part: float = 1.0
+    """Of the weights, by a step with as many answers as `concurrency`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def estimate(work: Work, earlier: Sequence[EarlierRun]) -> Estimate:
     else:
         tokens = ASSUMED_TOKENS if work.max_tokens is None else work.max_tokens
         bandwidth = GPU_BYTES_PER_SECOND if work.gpus else CPU_BYTES_PER_SECOND
-        an_answer = tokens * work.weights_bytes / (bandwidth * work.concurrency)
+        an_answer = tokens * work.weights_bytes * work.read_part / (bandwidth * work.concurrency)
         said.append(f"{tokens} tokens an answer{' assumed' if work.max_tokens is None else ''}, no earlier run")
     start = start_gpu_seconds(work.weights_bytes, work.gpus)
     return Estimate(gpu_seconds=start + samples * work.epochs * an_answer, basis=", ".join(said))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from specs.measurement import Measurement
 from specs.policy import Mode
 from specs.scale import points
@@ -86,18 +88,26 @@ def _findings(
     claim: JudgedClaim, stopping: Stopping, population: Population, measurement: Measurement
 ) -> tuple[Finding, Finding | None]:
     """Of the claim's tolerance band, and of the wider band of differences that are in doubt, where there is one."""
-    rule = stopping_rule(stopping, population)
-    if len(measurement.sample_scores) == rule.population:
-        # A run that went on to the end is judged by all of it, wherever it could have stopped.
-        rule = rule.model_copy(update={"minimum_samples": rule.population})
-    decider = SequentialDecider(rule)
-    decider.feed(measurement.sample_scores)
-    findings = decider.findings()
+    findings = _all_findings(stopping, population, measurement.sample_scores)
     index = stopping.claims.index(claim)
     if doubtful_beyond(claim, population) is None:
         return findings[index], None
     before = sum(doubtful_beyond(each, population) is not None for each in stopping.claims[:index])
     return findings[index], findings[len(stopping.claims) + before]
+
+
+@lru_cache(maxsize=4)
+def _all_findings(
+    stopping: Stopping, population: Population, sample_scores: tuple[float | None, ...]
+) -> tuple[Finding, ...]:
+    """Of all bands that a run was to decide: its claims are judged one after the other."""
+    rule = stopping_rule(stopping, population)
+    if len(sample_scores) == rule.population:
+        # A run that went on to the end is judged by all of it, wherever it could have stopped.
+        rule = rule.model_copy(update={"minimum_samples": rule.population})
+    decider = SequentialDecider(rule)
+    decider.feed(sample_scores)
+    return tuple(decider.findings())
 
 
 def _obstacle(found: Comparison, stopping: Stopping) -> str | None:

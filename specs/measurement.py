@@ -60,6 +60,9 @@ class Circumstances(Contract):
     engine_arguments: tuple[str, ...]
     """As the engine was started, less its key, host and port."""
 
+    batch_invariant: bool = False
+    """Whether the engine was told to use kernels whose sums do not depend on what else is in a batch."""
+
     generation: EffectiveGeneration
     seed: int
     """Orders the samples and shuffles choices."""
@@ -117,6 +120,9 @@ class Measurement(Contract):
     started_at: datetime
     ended_at: datetime
     circumstances: Circumstances
+    engine_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the engine's time between start and end: 1, unless other runs used it too. What a run cost goes by it."""
+
     resumed: Resumed | None = None
     """Where an earlier attempt was stopped half way and this run went on from there, under the same circumstances: the
     times are of the last part alone, the tokens of the whole. None for a run in one piece."""

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from specs import queues
 from specs.errors import MessageError
 from specs.generation import GenerationSettings
+from specs.gpu_health import GpuHealth
 from specs.measurement import CommitId, Evidence, Measurement, PartialLog, Sha256
 from specs.model import Contract
 from specs.policy import EngineRules, JudgeEndpoint
@@ -38,6 +39,10 @@ WORKER_ALIVE = "scheduler.worker_alive"
 
 DROP_ATTEMPT = "drop_attempt"
 """Celery remote-control command to a worker, with arguments `reproduction_id` and `attempt`: stop that attempt."""
+
+
+FETCH_AHEAD = "fetch_ahead"
+"""Celery remote-control command to a worker, with a `FetchAhead` as its argument `hint`."""
 
 
 class Message(Contract):
@@ -140,16 +145,29 @@ class Order(Contract):
     resume: Evidence | None = None
     """The partial log of an earlier attempt, to go on from where that can be used. None starts at the beginning."""
 
+    alone: bool = False
+    """Not to be run beside others: an earlier attempt may have been what broke its engine or its worker."""
+
 
 class RunBatch(Message):
-    """Reproductions of one model that one worker runs on one engine, in this order."""
+    """Reproductions of one model that one worker begins on one engine in this order."""
 
     batch_id: str
     model: ModelRef
     engine: EngineRules
     gpus: Annotated[int, Field(ge=0)]
     heartbeat_seconds: float
+    side_by_side: Annotated[int, Field(ge=1, le=64)] = 1
+    """Orders that are run at once; together they have as many requests in flight as the engine takes."""
+
     orders: Annotated[tuple[Order, ...], Field(min_length=1)]
+
+
+class FetchAhead(Message):
+    """What a worker is likely to need next. A hint: nothing depends on whether it is followed."""
+
+    model: ModelRef
+    tasks: Annotated[tuple[TaskRef, ...], Field(max_length=256)]
 
 
 class Stage(StrEnum):
@@ -200,7 +218,7 @@ class WorkerState(StrEnum):
     """Was asked to stop: takes nothing new, and is gone soon."""
 
     QUARANTINED = "quarantined"
-    """Takes nothing, because its device is not free; goes on looking."""
+    """Takes nothing, because its device is not free or not well; goes on looking."""
 
 
 class DeviceMemory(Contract):
@@ -209,6 +227,8 @@ class DeviceMemory(Contract):
     device: Name
     total_bytes: Annotated[int, Field(ge=0, lt=2**53)]
     free_bytes: Annotated[int, Field(ge=0, lt=2**53)]
+    health: GpuHealth | None = None
+    """Of a GPU; None of anything else."""
 
 
 class LoadedEngine(Contract):
@@ -219,6 +239,10 @@ class LoadedEngine(Contract):
     started_at: datetime
     tokens_per_second: Annotated[float, Field(ge=0, lt=1e9)] | None
     """Of output, since the word before; None where the engine does not say."""
+
+
+MAX_ASLEEP = 64
+"""Engines that one worker is believed to keep asleep."""
 
 
 class WorkerAlive(Message):
@@ -233,6 +257,12 @@ class WorkerAlive(Message):
     hardware: Annotated[str, Field(max_length=500)]
     memory: Annotated[tuple[DeviceMemory, ...], Field(max_length=64)]
     engine: LoadedEngine | None
+    engine_key: Sha256 | None = None
+    """Of that engine: specs/engine_key.py."""
+
+    asleep: Annotated[tuple[Sha256, ...], Field(max_length=MAX_ASLEEP)] = ()
+    """Keys of engines whose weights it keeps in the host's memory."""
+
     every_seconds: Annotated[float, Field(ge=1, le=120)]
     """The next word follows after so long, or sooner."""
 
@@ -265,7 +295,8 @@ class AttemptOutcome(StrEnum):
     """No room on a disk of the worker, or in the evidence store."""
 
     DEVICE_BUSY = "device_busy"
-    """The memory that the engine needs is held by somebody else on the worker's device; nothing was run."""
+    """The memory that the engine needs is held by somebody else on the worker's device, or the device is not well;
+    nothing was run."""
 
     STALLED = "stalled"
     TIMED_OUT = "timed_out"

@@ -16,15 +16,24 @@ from specs.budget import BudgetRules
 from specs.errors import PolicyError, YamlError
 from specs.generation import GenerationSettings
 from specs.model import Contract
+from specs.queues import pool_queue
 from specs.reverify import ReverifyRules
 
 Scale = Literal["fraction", "percent"]
 """How a benchmark's claims write their scores: 0.412 or 41.2."""
 
+BatchInvariant = Literal["off", "where_possible", "required"]
+"""`where_possible` uses such kernels on hardware that has them; `required` runs on no other."""
+
 Proof = Literal["verify_token", "source"]
+
+EngineDtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 Mode = Literal["full", "sequential"]
 """`full` runs every sample; `sequential` stops as soon as the answer is sure."""
+
+
+MODEL_OR_NAMESPACE = r"^[A-Za-z0-9][\w.-]*(/(\*|[A-Za-z0-9][\w.-]*))?$"
 
 
 class WatchRules(Contract):
@@ -74,6 +83,9 @@ class TaskRules(Contract):
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Instead of the spec's own; recorded as a departure from it."""
 
+    prompt_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Tokens to make room for in a prompt where memory is short: `scheduler.placement`."""
+
     generation: GenerationSettings = GenerationSettings()
 
 
@@ -91,6 +103,7 @@ class VerificationRules(TaskRules):
     minimum_samples: Annotated[int, Field(ge=2)] = 20
     history: bool = True
     linked_logs: bool = True
+    prompt_tokens: Annotated[int, Field(gt=0)] = 8192
     maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """More samples than this without a score (errors, not wrong answers) make the verdict inconclusive."""
 
@@ -98,12 +111,15 @@ class VerificationRules(TaskRules):
 class EngineRules(Contract):
     """How the engine is started. Recorded in every badge."""
 
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    dtype: EngineDtype = "auto"
     max_model_len: Annotated[int, Field(gt=0)] | None = None
-    """Tokens of context; None is the model's own."""
+    """Tokens of context; None is the model's own, or what the task needs where that has no room."""
 
     enforce_eager: bool = False
     """Skip graph capture: up sooner, slower after."""
+
+    batch_invariant: BatchInvariant = "off"
+    """Kernels whose sums do not depend on what else is in a batch: slower, and greedy answers repeat."""
 
     concurrency: Annotated[int, Field(ge=1)] = 32
     """Requests in flight at once."""
@@ -113,6 +129,30 @@ class EngineRules(Contract):
 
     kv_cache_gib: Annotated[int, Field(ge=1)] = 2
     """On the CPU build only: memory for the KV cache."""
+
+    sleep: bool = False
+    """On GPUs only: an engine that gives way to another keeps its weights in the host's memory, as far as that goes,
+    and is awake again within seconds."""
+
+
+class ModelRules(Contract):
+    """What holds for a model, or for all models of a namespace; None leaves the choice to the wider rule."""
+
+    pool: str | None = None
+    """The pool that it runs in, whatever its size is reckoned to be; None is the smallest that it fits into."""
+
+    dtype: EngineDtype | None = None
+    max_model_len: Annotated[int, Field(gt=0)] | None = None
+    enforce_eager: bool | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    batch_invariant: BatchInvariant | None = None
+    deny: Annotated[str, Field(min_length=1, max_length=500)] | Literal[False] | None = None
+    """Why this farm does not run it, for whoever claims a score of it; `false` lets it run although its namespace is
+    denied."""
+
+
+MODEL_ENGINE_RULES = ("dtype", "max_model_len", "enforce_eager", "concurrency", "batch_invariant")
+"""Of `ModelRules`, those that stand for the engine's own."""
 
 
 class JudgeEndpoint(Contract):
@@ -142,15 +182,18 @@ class PoolRules(Contract):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
     device: Literal["cpu", "gpu"] = "gpu"
     gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs of one worker, used together by tensor parallelism; 0 for a CPU pool."""
+    """GPUs of one worker, over as many of which as it needs a model is split; 0 for a CPU pool."""
 
     memory_gib: Annotated[float, Field(gt=0)] = 80.0
     """Of one GPU, or of the machine for a CPU pool."""
 
+    compute_capability: Annotated[float, Field(ge=3, lt=100)] | None = None
+    """Of its GPUs, 9.0 for an H100 say; None where the operator does not say."""
+
     @property
     def queue(self) -> str:
         """The Celery queue that the pool's workers consume."""
-        return f"pool.{self.name}"
+        return pool_queue(self.name)
 
     @property
     def capacity_gib(self) -> float:
@@ -183,6 +226,16 @@ class RunRules(Contract):
     batch: Annotated[int, Field(ge=1)] = 16
     """Reproductions of one model that travel together."""
 
+    side_by_side: Annotated[int, Field(ge=1, le=64)] = 2
+    """Reproductions of a batch that run at once on its engine, which the end of a single run leaves half idle. They
+    share `engine.concurrency`."""
+
+    fetch_ahead: bool = True
+    """Workers fetch what they are likely to need next while they run something else."""
+
+    hold_back_seconds: Annotated[float, Field(ge=0)] = 900.0
+    """A reproduction that has waited for longer goes before others of its priority whose engine is loaded already."""
+
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> RunRules:
         if self.lease_seconds < 3 * self.heartbeat_seconds:
@@ -209,6 +262,9 @@ class Policy(Contract):
     verification: VerificationRules = VerificationRules()
     benchmarks: dict[str, BenchmarkRules] = Field(default_factory=dict)
     engine: EngineRules = EngineRules()
+    models: dict[Annotated[str, Field(pattern=MODEL_OR_NAMESPACE)], ModelRules] = Field(default_factory=dict)
+    """By model id, or `NAMESPACE/*`."""
+
     judges: JudgeRules = JudgeRules()
     pools: Annotated[tuple[PoolRules, ...], Field(min_length=1)] = (PoolRules(name="cpu", device="cpu", gpus=0),)
     run: RunRules = RunRules()
@@ -221,6 +277,30 @@ class Policy(Contract):
         if len({pool.name for pool in self.pools}) != len(self.pools):
             raise ValueError("two pools have the same name")
         return self
+
+    @model_validator(mode="after")
+    def _models_run_in_pools_that_there_are(self) -> Policy:
+        known = {pool.name for pool in self.pools}
+        for name, rules in self.models.items():
+            if rules.pool is not None and rules.pool not in known:
+                raise ValueError(f"models.{name}: there is no pool {rules.pool}")
+        return self
+
+    def model_rules(self, model_id: str) -> ModelRules:
+        """What is said of one model: its own rules over its namespace's."""
+        found = [rules for _, rules in self.places_for(model_id)]
+        return ModelRules(**{name: _first_set(found, name) for name in ModelRules.model_fields})
+
+    def places_for(self, model_id: str) -> list[tuple[str, ModelRules]]:
+        """Where something is said of a model, from narrow to wide: the key, and the rules there."""
+        keys = (model_id, f"{model_id.partition('/')[0]}/*")
+        return [(key, self.models[key]) for key in keys if key in self.models]
+
+    def engine_for(self, model_id: str) -> EngineRules:
+        """How the engine is started for one model."""
+        rules = self.model_rules(model_id)
+        own = {name: value for name in MODEL_ENGINE_RULES if (value := getattr(rules, name)) is not None}
+        return self.engine.model_copy(update=own)
 
     def rules_for(self, dataset_id: str, task_id: str | None) -> VerificationRules:
         """What holds for one task: the task's rules over its benchmark's over the general ones."""

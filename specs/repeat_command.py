@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from specs.batch_invariance import VARIABLE
 from specs.measurement import Circumstances
 
 OURS_ALONE = frozenset({"served-model-name", "disable-uvicorn-access-log"})
@@ -30,7 +31,8 @@ class Repeated:
 
 def repeat_command(run: Repeated) -> str:
     """One line for a POSIX shell. Repeats all samples, where the farm may have stopped early."""
-    return shlex.join(["inspect", "eval", *_arguments(run)])
+    kernels = [f"{VARIABLE}=1"] if run.circumstances.batch_invariant else []
+    return shlex.join([*kernels, "inspect", "eval", *_arguments(run)])
 
 
 def _arguments(run: Repeated) -> Iterator[str]:

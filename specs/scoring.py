@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from inspect_ai.log import EvalSample
-from inspect_ai.scorer import Score
+from inspect_ai.scorer import Score, ScoreReducer
 from inspect_ai.scorer._reducer.registry import create_reducers
 
 # Inspect's own four letters, with the values that its `accuracy` gives them.
@@ -72,5 +73,12 @@ def reduced(scores: Sequence[float | None], reducer: str) -> float | None:
     """The score of a sample over its epochs, by Inspect's own reducer; None unless every epoch has one."""
     if not scores or any(score is None for score in scores):
         return None
-    (reduce,) = create_reducers([reducer])
+    reduce = _reducer(reducer)
     return proportion(reduce([Score(value=score) for score in scores if score is not None]))
+
+
+@lru_cache(maxsize=16)
+def _reducer(name: str) -> ScoreReducer:
+    # Inspect looks it up in its registry, which takes longer than to reduce; it keeps nothing between two calls.
+    (found,) = create_reducers([name])
+    return found

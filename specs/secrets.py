@@ -20,6 +20,9 @@ SHORTEST_CHARS = 6
 """A shorter secret is not masked: it would be found in half of all words."""
 
 _JUDGE_PREFIX = "REPROFARM_JUDGE_"
+_HEADERS = re.compile(r"OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS")
+"""Headers for a collector of traces, such as `authorization=Bearer%20…,x-tenant=…`."""
+
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _CREDENTIAL = re.compile(
     r"([?&][^=&#\s]*(?:token|secret|password|passwd|key|signature|credential)[^=&#\s]*=)[^&#\s]*", re.I
@@ -56,6 +59,9 @@ def secrets_in(urls: Iterable[str], values: Iterable[str | None], environment: M
             continue
         found |= {password, unquote(password)} if password else set()
     found |= {value for name, value in environment.items() if name.startswith(_JUDGE_PREFIX)}
+    for headers in (value for name, value in environment.items() if _HEADERS.fullmatch(name)):
+        for value in (header.partition("=")[2].strip() for header in headers.split(",")):
+            found |= {word for word in (value, *unquote(value).split()) if word}
     return frozenset(found)
 
 

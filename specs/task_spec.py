@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from specs.ids import MAX_TASK_ID_CHARS, is_task_id
 from specs.text import clean
@@ -48,6 +48,14 @@ class TaskSpec:
 
     raw: Mapping[str, object]
     """The item as it stands in the file; empty where it is no mapping."""
+
+
+ANSWERING = frozenset({"generate", "multiple_choice"})
+
+
+def answering_arguments(task: HFTask) -> dict[str, Any]:
+    """What a task's solvers say of how to answer: it goes before all other settings, and the last has the last word."""
+    return {key: value for solver in task.solvers if solver.name in ANSWERING for key, value in solver.args.items()}
 
 
 def read_id(index: int, item: object) -> tuple[str | None, tuple[str, ...]]:

@@ -12,15 +12,36 @@ import functools
 import logging
 from typing import Any
 
+import psutil
 from celery import Celery, Task
-from celery.signals import worker_init, worker_shutting_down
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 from celery.worker.control import control_command
 
 from specs.errors import MessageError
-from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptRef, AttemptsAlive, Report, RunBatch
+from specs.log_lines import about, write_json_lines
+from specs.messages import (
+    ATTEMPTS_ALIVE,
+    CONTROL_QUEUE,
+    REPORT,
+    RUN_BATCH,
+    AttemptRef,
+    AttemptsAlive,
+    FetchAhead,
+    Report,
+    RunBatch,
+)
 from specs.secrets import mask_logs
+from specs.spans import Spans, open_spans
 from workers.attendance import attend
 from workers.batch import BatchRun
+from workers.fetch_ahead import AheadFetcher
 from workers.messenger import Messenger
 from workers.settings import WorkerSettings, read_settings
 from workers.workbench import Workbench, drops_of, open_workbench, stop_mark_of
@@ -38,7 +59,12 @@ def _configuration() -> dict[str, Any]:
         "broker_url": settings.broker_url.get_secret_value(),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_transport_options": {"socket_connect_timeout": 5, "socket_keepalive": True},
+        "broker_transport_options": {
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            # The worker's own queue before its pool's: what is there is for the engine that it has.
+            "queue_order_strategy": "priority",
+        },
         "accept_content": ["json"],
         "task_serializer": "json",
         "result_backend": None,
@@ -74,6 +100,12 @@ def _workbench(name: str) -> Workbench:
     return bench
 
 
+@functools.cache
+def _spans() -> Spans:
+    """Of the child, where batches run: the thread that sends them would not survive a fork."""
+    return open_spans("reprofarm-worker")
+
+
 @app.task(name=RUN_BATCH, bind=True)
 def run_batch(task: Task[..., None], message: object) -> None:
     """Run an encoded `RunBatch`."""
@@ -84,7 +116,10 @@ def run_batch(task: Task[..., None], message: object) -> None:
         return
     name = str(task.request.hostname)
     bench = _workbench(name)
-    with Messenger(batch, name, bench.settings.pool, functools.partial(_send, batch)) as messenger:
+    with (
+        about(batch_id=batch.batch_id, worker=name, pool=bench.settings.pool),
+        Messenger(batch, name, bench.settings.pool, functools.partial(_send, batch), _spans()) as messenger,
+    ):
         BatchRun(batch, bench, messenger).run()
 
 
@@ -100,6 +135,30 @@ def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
     )
 
 
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _log_as_set(logger: logging.Logger, **_: object) -> None:
+    if worker_settings().log_format == "json":
+        write_json_lines(logger)
+
+
+@worker_process_init.connect
+def _child_begins(**_: object) -> None:
+    # psutil remembers processes, each with a lock. A child that is forked while the main process's presence looks at
+    # one would wait for that for ever.
+    psutil.process_iter.cache_clear()
+
+
+@worker_process_shutdown.connect
+def _child_ends(**_: object) -> None:
+    _spans().close()
+
+
+@functools.cache
+def _ahead() -> AheadFetcher:
+    return AheadFetcher(worker_settings())
+
+
 @worker_init.connect
 def _started(**_: object) -> None:
     stop_mark_of(worker_settings()).clear()
@@ -109,6 +168,7 @@ def _started(**_: object) -> None:
 def _told_to_stop(**_: object) -> None:
     # Celery's main process now waits for its child, which looks for the mark.
     stop_mark_of(worker_settings()).set()
+    _ahead().stop()
 
 
 @control_command(args=[("reproduction_id", str), ("attempt", int)], signature="REPRODUCTION_ID ATTEMPT")
@@ -116,3 +176,14 @@ def drop_attempt(_: object, reproduction_id: str, attempt: int) -> dict[str, str
     """Stop working on an attempt and report nothing of it; the rest of its batch goes on."""
     drops_of(worker_settings()).mark(AttemptRef(reproduction_id=reproduction_id, attempt=attempt))
     return {"ok": f"dropping attempt {attempt} at {reproduction_id}"}
+
+
+@control_command(args=[("hint", dict)], signature="HINT")
+def fetch_ahead(_: object, hint: object) -> dict[str, str]:
+    """Fetch what this worker is likely to need next, if it is not at that already."""
+    try:
+        followed = _ahead().follow(FetchAhead.decode(hint))
+    except MessageError as error:
+        _log.error("a hint was refused: %s", error)
+        return {"error": "not a hint of this version"}
+    return {"ok": "fetching" if followed else "busy with another"}

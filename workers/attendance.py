@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_down
 from celery.worker import state as celery_state
 
 from specs.messages import CONTROL_QUEUE, WORKER_ALIVE, WorkerAlive
+from specs.queues import own_queue
 from workers.circumstances import hardware
 from workers.devices import Machine, devices_for
 from workers.presence import Consumption, Presence, Self
@@ -26,12 +28,12 @@ _MAX_WAITING = 10_000
 _log = logging.getLogger(__name__)
 
 
-class _Queue:
-    """The pool's queue, as Celery's consumer takes from it."""
+class _Queues:
+    """The worker's own queue and its pool's, as Celery's consumer takes from them."""
 
-    def __init__(self, consumer: Any, queue: str, heed: Any) -> None:
+    def __init__(self, consumer: Any, queues: Sequence[str], heed: Callable[[], None]) -> None:
         self._consumer = consumer
-        self._queue = queue
+        self._queues = queues
         self._heed = heed
 
     def pause(self) -> None:
@@ -42,23 +44,30 @@ class _Queue:
 
     def _cancel(self) -> None:
         # While the consumer connects anew there is nothing to cancel: it then begins with what is selected.
-        self._consumer.app.amqp.queues.deselect(self._queue)
+        self._consumer.app.amqp.queues.deselect(self._queues)
         if self._consumer.task_consumer is not None:
-            self._consumer.task_consumer.cancel_by_queue(self._queue)
+            for queue in self._queues:
+                self._consumer.task_consumer.cancel_by_queue(queue)
         self._heed()
 
     def _add(self) -> None:
         queues = self._consumer.app.amqp.queues
-        queue = queues.select_add(queues[self._queue])
         tasks = self._consumer.task_consumer
-        if tasks is not None and not tasks.consuming_from(queue):
-            tasks.add_queue(queue)
-            tasks.consume()
+        for name in self._queues:
+            queue = queues.select_add(queues[name])
+            if tasks is not None and not tasks.consuming_from(queue):
+                tasks.add_queue(queue)
+                tasks.consume()
 
 
 def attend(app: Celery, settings: WorkerSettings) -> None:
     """Have every worker of this app speak of itself once it is ready."""
     found: list[Presence] = []
+
+    @celeryd_after_setup.connect(weak=False)
+    def _take_own_first(sender: str, instance: Any, **_: object) -> None:
+        # Redis is asked for the queues in this order.
+        instance.app.amqp.queues.select([own_queue(settings.pool, sender), settings.queue])
 
     @worker_ready.connect(weak=False)
     def _begin(sender: Any, **_: object) -> None:
@@ -68,7 +77,7 @@ def attend(app: Celery, settings: WorkerSettings) -> None:
         devices = devices_for(settings.gpus)
         gpus = 0 if isinstance(devices, Machine) else len(devices.look())
         who = Self(str(sender.hostname), settings.pool, hardware(gpus), settings.alive_seconds)
-        consumption: Consumption = _Queue(sender, settings.queue, board.heed)
+        consumption: Consumption = _Queues(sender, list(sender.app.amqp.queues.consume_from), board.heed)
         presence = Presence(who, board, devices, lambda message: _send(app, message), consumption)
         presence.busy = lambda: bool(celery_state.active_requests)
         found.append(presence)

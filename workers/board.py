@@ -21,6 +21,9 @@ class EngineNote(Contract):
     """The engine that is up."""
 
     model: ModelRef
+    key: str
+    """specs/engine_key.py."""
+
     started_at: datetime
     base_url: str
     guard_pid: int
@@ -30,10 +33,18 @@ class EngineNote(Contract):
     """In the environment of all of its processes: workers/orphans.py."""
 
 
+class AsleepNote(Contract):
+    """The engines that sleep, the one that was not used for longest first."""
+
+    engines: tuple[EngineNote, ...]
+
+
 class Quarantine(Contract):
-    """Nothing is run until the device is free."""
+    """Nothing is run until the device is free and well."""
 
     reason: str
+    """In a whole sentence."""
+
     since: datetime = Field(default_factory=lambda: datetime.now(UTC))
     free_bytes: int
     """Of each device: a `workers.devices.Need`, like the next."""
@@ -41,7 +52,7 @@ class Quarantine(Contract):
     free_part: float
 
 
-N = TypeVar("N", EngineNote, Quarantine)
+N = TypeVar("N", AsleepNote, EngineNote, Quarantine)
 
 
 class Board:
@@ -65,8 +76,17 @@ class Board:
         """As it was last noted; its processes may have ended since."""
         return self._read("engine.json", EngineNote)
 
+    def note_asleep(self, engines: tuple[EngineNote, ...]) -> None:
+        """Which engines sleep."""
+        self._write("asleep.json", AsleepNote(engines=engines) if engines else None)
+
+    def asleep(self) -> tuple[EngineNote, ...]:
+        """As it was last noted; their processes may have ended since."""
+        found = self._read("asleep.json", AsleepNote)
+        return found.engines if found is not None else ()
+
     def quarantine(self, found: Quarantine | None) -> None:
-        """Ask the main process to take no more work; None when the device is free."""
+        """Ask the main process to take no more work; None when the device is free and well."""
         if found is None:
             self._heeded.unlink(missing_ok=True)
         self._write("quarantine.json", found)

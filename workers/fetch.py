@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import logging
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import httpx2
 from huggingface_hub import HfApi
@@ -25,19 +26,22 @@ from huggingface_hub.hf_api import RepoSibling
 
 from specs.errors import HubAway, NoAccess
 from specs.messages import ModelRef, TaskRef
+from specs.model_weights import is_weights_file
 from specs.text import clean
 from workers.disk import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError
+from workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 
-# What vLLM needs of a model that brings no code. Weights in pickles and Python files stay where they are.
+# What vLLM needs beside safetensors, of a model that brings no code. Weights in pickles and Python files stay behind.
 _MODEL_FILE = re.compile(
-    r"(?!consolidated)[^/]*\.safetensors|model\.safetensors\.index\.json"
+    r"model\.safetensors\.index\.json"
     r"|(?:config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
     r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
     r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
 )
+_GIB = 2**30
 _LONGEST_PATIENCE_SECONDS = 86_400
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
@@ -49,6 +53,20 @@ class Snapshots:
     folder: Path
     api: HfApi
     max_dataset_bytes: int
+    left_free_bytes: int = 0
+    """Of the disk: nothing is downloaded that would leave less."""
+
+    @classmethod
+    def of(cls, settings: WorkerSettings, left_free_bytes: int = 0) -> Self:
+        """Those of a worker."""
+        token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
+        return cls(
+            settings.cache_folder.absolute(),
+            # False, not None: the client would else look for a token in this machine's files.
+            HfApi(endpoint=settings.hub_endpoint, token=token, library_name="reprofarm"),
+            int(settings.max_dataset_gib * _GIB),
+            left_free_bytes,
+        )
 
     def model(self, ref: ModelRef) -> Path:
         """The folder of a model at its commit: safetensors, config and tokenizer only.
@@ -61,7 +79,9 @@ class Snapshots:
         """
 
         def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
-            chosen = [file for file in files if _MODEL_FILE.fullmatch(file.rfilename)]
+            chosen = [
+                file for file in files if is_weights_file(file.rfilename) or _MODEL_FILE.fullmatch(file.rfilename)
+            ]
             if not any(file.rfilename.endswith(".safetensors") for file in chosen):
                 raise ModelError(
                     "the repo has no safetensors file at its top level; weights in other formats can carry code and "
@@ -111,7 +131,7 @@ class Snapshots:
             ask = self.api.model_info if kind == "model" else self.api.dataset_info
             info = ask(repo_id, revision=revision, files_metadata=True, timeout=30)
             files = wanted(info.siblings or [])
-            _check_room(self.folder, sum(file.size or 0 for file in files))
+            _check_room(self.folder, sum(file.size or 0 for file in files), self.left_free_bytes)
             snapshot = Path(
                 self.api.snapshot_download(
                     repo_id,
@@ -128,7 +148,10 @@ class Snapshots:
             if not found.is_file() or (file.size is not None and found.stat().st_size != file.size):
                 raise HubAway(f"{repo_id}: {clean(file.rfilename, 200)} did not arrive whole")
         complete.parent.mkdir(parents=True, exist_ok=True)
-        complete.write_text(str(snapshot))
+        # Several may come here at once, and an empty path would be the working folder.
+        unfinished = complete.with_name(f"{complete.name}.{secrets.token_hex(4)}")
+        unfinished.write_text(str(snapshot))
+        unfinished.replace(complete)
         return snapshot
 
 
@@ -194,8 +217,8 @@ def _disk_faults(folder: Path) -> Iterator[None]:
         raise
 
 
-def _check_room(folder: Path, needed_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
+def _check_room(folder: Path, needed_bytes: int, left_free_bytes: int) -> None:
+    free = max(0, shutil.disk_usage(folder).free - left_free_bytes)
     if needed_bytes > free:
         raise DiskFull(
             f"the worker's cache folder has {free / 2**30:.1f} GiB left; this snapshot may need "

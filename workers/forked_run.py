@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -70,21 +71,24 @@ class RunServer:
             HF_DATASETS_CACHE=str(cache_folder / "datasets"),
             TOKENIZERS_PARALLELISM="false",
         )
+        self._turn = threading.Lock()
         self._process: Guarded | None = None
 
     def begin(self) -> None:
         """Start the server, unless it is there: it then imports while nothing is wanted of it yet."""
-        if self._process is not None and self._process.poll() is None:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / SOCKET).unlink(missing_ok=True)
-        self._process = Guarded(
-            [sys.executable, "-m", "workers.run_server", str(self._folder)],
-            environment=self._environment,
-            folder=self._folder,
-            log=self._log,
-            grace_seconds=_GRACE_SECONDS,
-        )
+        # Runs that go side by side begin side by side.
+        with self._turn:
+            if self._process is not None and self._process.poll() is None:
+                return
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / SOCKET).unlink(missing_ok=True)
+            self._process = Guarded(
+                [sys.executable, "-m", "workers.run_server", str(self._folder)],
+                environment=self._environment,
+                folder=self._folder,
+                log=self._log,
+                grace_seconds=_GRACE_SECONDS,
+            )
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> ForkedRun:
         """Start a run in `folder`; it sees the server's environment and `environment`.

@@ -19,6 +19,7 @@ from inspect_ai.model import GenerateConfigArgs
 from pydantic import ValidationError
 
 from specs.generation import EffectiveGeneration, GenerationSettings, SamplingSource
+from specs.task_spec import answering_arguments
 from workers.errors import ModelError
 
 VLLM_DEFAULTS: Mapping[str, float | int | None] = {
@@ -35,7 +36,6 @@ VLLM_DEFAULTS: Mapping[str, float | int | None] = {
 vllm/entrypoints/openai/chat_completion/protocol.py. A copy, because importing that takes 20 s; a test compares."""
 
 _INTEGERS = frozenset({"top_k", "max_tokens"})
-_ANSWERING = frozenset({"generate", "multiple_choice"})
 
 
 def generation_config(snapshot: Path) -> dict[str, object]:
@@ -66,8 +66,7 @@ def resolve(
     Raises:
         ModelError: the model's own settings are no settings.
     """
-    # The argument of a solver goes before everything else in Inspect; the last one that answers has the last word.
-    spec = {key: value for solver in task.solvers if solver.name in _ANSWERING for key, value in solver.args.items()}
+    spec = answering_arguments(task)
     wishes = _checked(model)
     values: dict[str, Any] = {}
     sources: dict[str, SamplingSource] = {}

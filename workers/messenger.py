@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from specs.messages import AttemptRef, AttemptsAlive, Progress, Report, RunBatch
+from specs.spans import Spans
+from workers.stage_spans import StageSpans
 
 _FIRST_BACK_OFF_SECONDS = 1.0
 _LONGEST_BACK_OFF_SECONDS = 30.0
@@ -26,11 +28,12 @@ class Messenger:
     kept: only the latest is worth sending.
     """
 
-    def __init__(self, batch: RunBatch, worker: str, pool: str, send: Send) -> None:
+    def __init__(self, batch: RunBatch, worker: str, pool: str, send: Send, spans: Spans | None = None) -> None:
         self._batch = batch
         self._worker = worker
         self._pool = pool
         self._send = send
+        self._stages = StageSpans(spans or Spans(None), worker)
         self._progress: dict[AttemptRef, Progress] = {}
         self._reports: deque[Report] = deque()
         self._news = threading.Condition()
@@ -49,9 +52,11 @@ class Messenger:
             self._closing = True
             self._news.notify()
         self._thread.join()
+        self._stages.flush()
 
     def progress(self, progress: Progress) -> None:
         """How far an attempt is. A change of stage is sent at once, the rest with the next heartbeat."""
+        self._stages.progress(progress)
         with self._news:
             before = self._progress.get(progress.ref)
             self._progress[progress.ref] = progress
@@ -61,11 +66,13 @@ class Messenger:
 
     def forget(self, ref: AttemptRef) -> None:
         """Say nothing more of an attempt."""
+        self._stages.end(ref)
         with self._news:
             self._progress.pop(ref, None)
 
     def report(self, report: Report) -> None:
         """How an attempt ended; its last heartbeat has been."""
+        self._stages.end(report.ref)
         with self._news:
             self._progress.pop(report.ref, None)
             self._reports.append(report)

@@ -1,4 +1,4 @@
-"""A worker's word that it is there, whether it works or waits; and its withdrawal while its device is not free.
+"""A worker's word that it is there, whether it works or waits; and its withdrawal while its device is not free or well.
 
 Runs as a thread of Celery's main process, so that it goes on while the child is busy, dead or being replaced. Each word
 goes over a connection of its own: nothing that a broker's reset could leave behind is kept.
@@ -13,25 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import httpx
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
-from specs.messages import DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
+from specs.messages import MAX_ASLEEP, DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
 from specs.text import clean
 from workers.board import Board, EngineNote, Quarantine
-from workers.devices import Device, Devices, Need
+from workers.devices import Device, Devices, Need, sickness
+from workers.engine_metrics import engine_figures
 from workers.orphans import end_marked
 
 LOOK_SECONDS = 0.5
 """Between two looks whether the worker's state is another, which is said at once."""
 
 DEVICE_LOOK_SECONDS = 2.0
-"""Between two looks at a device that was not free."""
+"""Between two looks at a device that was not free or well."""
 
-_METRICS_SECONDS = 2.0
-_MAX_METRICS_BYTES = 4_000_000
-_GENERATED = "vllm:generation_tokens"
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +68,7 @@ class Presence:
         self._send = send
         self._consumption = consumption
         self._paused = False
-        self._said: tuple[WorkerState, str] | None = None
+        self._said: tuple[WorkerState, str, str | None, tuple[str, ...]] | None = None
         self._said_at = 0.0
         self._looked_at = 0.0
         self._tokens: tuple[str, float, float] | None = None
@@ -93,8 +89,10 @@ class Presence:
         """One look, and a word where the state is another or it is time for one."""
         self._end_orphans()
         state, reason = self._state()
+        engine, asleep = self._board.engine(), tuple(each.key for each in self._board.asleep())
+        news = (state, reason, engine.key if engine is not None else None, asleep)
         due = time.monotonic() - self._said_at >= self._who.every_seconds
-        if not due and (state, reason) == self._said:
+        if not due and news == self._said:
             return
         message = WorkerAlive(
             worker=self._who.name,
@@ -103,11 +101,13 @@ class Presence:
             reason=reason,
             hardware=self._who.hardware,
             memory=tuple(map(_memory, self._devices.look())),
-            engine=self._engine(),
+            engine=self._loaded(engine) if engine is not None else None,
+            engine_key=engine.key if engine is not None else None,
+            asleep=asleep[-MAX_ASLEEP:],
             every_seconds=self._who.every_seconds,
         )
         # Said or not, the next try is when the next word is due.
-        self._said, self._said_at = (state, reason), time.monotonic()
+        self._said, self._said_at = news, time.monotonic()
         try:
             self._send(message)
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
@@ -118,19 +118,16 @@ class Presence:
         if self.draining:
             return WorkerState.DRAINING, "was asked to stop"
         if quarantine is not None:
-            return WorkerState.QUARANTINED, clean(f"its device is not free: {quarantine.reason}", 2000)
+            return WorkerState.QUARANTINED, clean(quarantine.reason, 2000)
         return (WorkerState.BUSY, "") if self.busy() else (WorkerState.IDLE, "")
 
     def _quarantine(self) -> Quarantine | None:
         """What stands against taking work, looked at anew now and then."""
         found = self._board.quarantined()
-        if found is not None and time.monotonic() - self._looked_at >= DEVICE_LOOK_SECONDS:
+        patience = self._who.every_seconds if found is None else DEVICE_LOOK_SECONDS
+        if time.monotonic() - self._looked_at >= patience:
             self._looked_at = time.monotonic()
-            need = Need(free_bytes=found.free_bytes, free_part=found.free_part)
-            if need.missing(self._devices.look()) is None:
-                _log.warning("the device is free again; taking work")
-                self._board.quarantine(None)
-                found = None
+            found = self._look_at_devices(found)
         if found is not None and not self._paused:
             self._paused = True
             self._consumption.pause()
@@ -139,19 +136,37 @@ class Presence:
             self._consumption.resume()
         return found
 
-    def _end_orphans(self) -> None:
-        """End what is left of an engine whose guard is gone, and with it all that could have ended it."""
-        engine = self._board.engine()
-        if engine is None or _is_there(engine.guard_pid):
-            return
-        self._board.note_engine(None)
-        if (orphans := end_marked(engine.mark)) > 0:
-            _log.warning("ended %d processes of an engine whose guard was gone", orphans)
+    def _look_at_devices(self, found: Quarantine | None) -> Quarantine | None:
+        """What the devices say against taking work, beside what is known."""
+        devices = self._devices.look()
+        ill = sickness(devices)
+        if ill is not None and found is None:
+            _log.error("quarantined: its device is not well: %s", ill)
+            found = Quarantine(reason=f"its device is not well: {ill}", free_bytes=0, free_part=0.0)
+            self._board.quarantine(found)
+        elif found is not None and ill is None:
+            need = Need(free_bytes=found.free_bytes, free_part=found.free_part)
+            if need.missing(devices) is None:
+                _log.warning("the device is free and well again; taking work")
+                self._board.quarantine(None)
+                return None
+        return found
 
-    def _engine(self) -> LoadedEngine | None:
-        engine = self._board.engine()
-        if engine is None:
-            return None
+    def _end_orphans(self) -> None:
+        """End what is left of engines whose guard is gone, and with it all that could have ended them."""
+        up, asleep = self._board.engine(), self._board.asleep()
+        gone = [each for each in (*([up] if up is not None else []), *asleep) if not _is_there(each.guard_pid)]
+        if not gone:
+            return
+        if up in gone:
+            self._board.note_engine(None)
+        if any(each in gone for each in asleep):
+            self._board.note_asleep(tuple(each for each in asleep if each not in gone))
+        for engine in gone:
+            if (orphans := end_marked(engine.mark)) > 0:
+                _log.warning("ended %d processes of an engine whose guard was gone", orphans)
+
+    def _loaded(self, engine: EngineNote) -> LoadedEngine:
         return LoadedEngine(
             model=engine.model.model_id,
             revision=engine.model.revision,
@@ -161,26 +176,12 @@ class Presence:
 
     def _tokens_per_second(self, engine: EngineNote) -> float | None:
         """Output since the word before."""
-        generated, at = _generated_tokens(engine.base_url), time.monotonic()
+        figures, at = engine_figures(engine.base_url), time.monotonic()
+        generated = figures.generated if figures is not None else None
         before, self._tokens = self._tokens, None if generated is None else (engine.mark, generated, at)
         if before is None or generated is None or before[0] != engine.mark:
             return None
         return max(generated - before[1], 0.0) / max(at - before[2], 1e-3)
-
-
-def _generated_tokens(base_url: str) -> float | None:
-    """The engine's counter of tokens that it has put out; None where it does not say."""
-    url = f"{base_url.removesuffix('/v1')}/metrics"
-    try:
-        answer = httpx.get(url, timeout=_METRICS_SECONDS, trust_env=False)
-        if not answer.is_success or len(answer.content) > _MAX_METRICS_BYTES:
-            return None
-        lines = [line for line in answer.text.splitlines() if line.startswith(_GENERATED)]
-        families = text_string_to_metric_families("\n".join(lines) + "\n")
-        values = [each.value for family in families for each in family.samples if each.name == f"{_GENERATED}_total"]
-    except (httpx.HTTPError, ValueError):
-        return None
-    return sum(values) if values else None
 
 
 def _is_there(pid: int) -> bool:
@@ -192,4 +193,6 @@ def _is_there(pid: int) -> bool:
 
 
 def _memory(device: Device) -> DeviceMemory:
-    return DeviceMemory(device=device.name, total_bytes=device.total_bytes, free_bytes=device.free_bytes)
+    return DeviceMemory(
+        device=device.name, total_bytes=device.total_bytes, free_bytes=device.free_bytes, health=device.health
+    )

@@ -45,6 +45,7 @@ class ProgressFile:
         progress = RunProgress(
             done=sum(count >= self._epochs for count in self._finished.values()),
             total=self._total,
+            left=max(0, self._total * self._epochs - self._finished.total()),
             score=min(max(statistics.fmean(self._scores), 0.0), 1.0) if self._scores else None,
         )
         with self._file.open("a") as lines:

@@ -42,7 +42,7 @@ class RunRequest(Contract):
     """Of the engine's OpenAI-compatible API."""
 
     concurrency: Annotated[int, Field(ge=1)]
-    """Requests in flight at once."""
+    """Requests in flight at once, at first: workers/limit_file.py."""
 
     dataset_folder: str
     """The snapshot; the commit is part of its path."""
@@ -55,6 +55,7 @@ class RunRequest(Contract):
     max_cell_bytes: Annotated[int, Field(gt=0)]
     hardware: str
     engine_arguments: tuple[str, ...]
+    batch_invariant: bool
     chat_template_sha256: Sha256 | None
     earlier: EarlierLog | None
     """To go on from, where it is one of this very measurement."""
@@ -70,6 +71,9 @@ class RunProgress(Contract):
     """Samples with all their epochs."""
 
     total: Annotated[int, Field(ge=0)]
+    left: Annotated[int, Field(ge=0)]
+    """Answers that are still to come: samples times epochs. A run that stops early stops before."""
+
     score: Proportion | None
     """Mean of the scored answers so far, by the spec's first scorer."""
 

@@ -42,6 +42,7 @@ from workers.errors import ModelError, RunError, SpecError
 from workers.generation import request_arguments
 from workers.interrupting import interruptible
 from workers.judges import judge_models, who_judged
+from workers.limits import follow_limit
 from workers.measure import Plan, measure, sample_errors
 from workers.progress import ProgressFile, seed_each_epoch, watch
 from workers.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
@@ -111,6 +112,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
         client_timeout=order.stall_seconds,
     )
     task = task_with(canonical.task, early_stopping=stop)
+    follow_limit(folder, str(model))
     stuck = StuckWatch(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
     with stuck.watching():
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
@@ -250,6 +252,7 @@ def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[s
         versions=versions(),
         hardware=request.hardware,
         engine_arguments=request.engine_arguments,
+        batch_invariant=request.batch_invariant,
         generation=request.generation,
         seed=request.order.seed,
         chat_template_sha256=request.chat_template_sha256,

@@ -10,7 +10,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
+from specs.log_lines import LogFormat
 from specs.measurement import MAX_POPULATION
+from specs.queues import pool_queue
 from specs.secrets import check_url, secrets_in
 
 PREFIX = "REPROFARM_WORKER_"
@@ -73,6 +75,9 @@ class WorkerSettings(BaseSettings):
     alive_seconds: Annotated[float, Field(ge=1, le=120)] = 10.0
     """Between two words of this worker that it is there."""
 
+    log_format: LogFormat = "text"
+    """`json` logs lines of JSON, with what each is about in fields of its own."""
+
     @field_validator("broker_url")
     @classmethod
     def _is_url(cls, value: SecretStr) -> SecretStr:
@@ -87,8 +92,8 @@ class WorkerSettings(BaseSettings):
 
     @property
     def queue(self) -> str:
-        """The Celery queue that this worker consumes."""
-        return f"pool.{self.pool}"
+        """The Celery queue of this worker's pool; it consumes one of its own too (specs/queues.py)."""
+        return pool_queue(self.pool)
 
     @classmethod
     def settings_customise_sources(

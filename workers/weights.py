@@ -13,19 +13,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from specs.model_weights import DTYPE_BITS
 from specs.text import clean
 from workers.errors import ModelError
 
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library itself."""
-
-_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64} | {
-    "F16": 16,
-    "BF16": 16,
-    "F32": 32,
-    "F64": 64,
-}
-"""Bits of one element, for the plain dtypes; the newer packed ones are left to the engine."""
 
 
 def check_weights(folder: Path) -> None:
@@ -72,7 +65,7 @@ def _check_file(file: Path) -> None:
     end = 0
     for name, tensor in tensors.items():
         start, stop = tensor["data_offsets"]
-        bits = _BITS.get(tensor["dtype"])
+        bits = DTYPE_BITS.get(tensor["dtype"])
         if not all(isinstance(each, int) and 0 <= each < 2**63 for each in (start, stop, *tensor["shape"])):
             raise ValueError(f"tensor {clean(name, 100)} has a shape or a place that is none")
         if bits is not None and (stop - start) * 8 != math.prod(tensor["shape"]) * bits:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from huggingface_hub import HfApi
-
 from specs.errors import PolicyError
 from workers.board import Board
 from workers.drops import Drops
@@ -24,7 +22,6 @@ from workers.handing_back import StopMark
 from workers.orphans import end_marked
 from workers.settings import WorkerSettings
 
-_GIB = 2**30
 _MIB = 2**20
 _log = logging.getLogger(__name__)
 
@@ -93,20 +90,15 @@ def open_workbench(
         _log.warning("ended %d processes that an earlier worker left behind", orphans)
     board = board_of(settings)
     board.note_engine(None)
+    board.note_asleep(())
     for left in run_folders.iterdir():
         shutil.rmtree(left, ignore_errors=True)
     drops = drops_of(settings)
     drops.tidy()
-    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
     return Workbench(
         name=name,
         settings=settings,
-        snapshots=Snapshots(
-            settings.cache_folder.absolute(),
-            # False, not None: the client would else look for a token in this machine's files.
-            HfApi(endpoint=settings.hub_endpoint, token=token, library_name="reprofarm"),
-            int(settings.max_dataset_gib * _GIB),
-        ),
+        snapshots=Snapshots.of(settings),
         engines=EngineManager(state / "engine", engine_command, Gate(settings, board), board),
         runs=runs or RunServer(server, settings.cache_folder.absolute()),
         drops=drops,

@@ -21,14 +21,11 @@ from pathlib import Path
 import httpx
 import psutil
 import redis
-import yaml
 from sqlalchemy import func, select, update
 
+from deploy.bench.control_plane import start_control_plane
 from deploy.bench.load_rows import add_claims, load_policy
-from deploy.farm.environments import Plan
-from deploy.farm.ports import free_port
-from deploy.farm.processes import Process, Processes
-from deploy.farm.redis import start_redis
+from deploy.farm.processes import Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
 from scheduler.machine import ClaimState
@@ -97,42 +94,6 @@ def planned(database: Database) -> int:
         return session.scalar(query) or 0
 
 
-def _start(folder: Path, processes: Processes, database_url: str | None) -> tuple[str, str]:
-    """Everything but workers; where the API and Redis are."""
-    policy = folder / "policy.yaml"
-    policy.write_text(yaml.safe_dump(load_policy().model_dump(mode="json")))
-    operator = {"REPROFARM_DATABASE_URL": database_url} if database_url else {}
-    plan = Plan(folder, free_port(), hub_endpoint="http://127.0.0.1:9", policy=policy, operator=operator)
-    broker = start_redis(processes, folder / "redis")
-    told = plan.environment_of_control(broker)
-    celery = [sys.executable, "-m", "celery", "-A"]
-    control = [
-        "scheduler.app",
-        "worker",
-        "-Q",
-        CONTROL_QUEUE,
-        "--pool",
-        "threads",
-        "--concurrency",
-        "4",
-        "-l",
-        "WARNING",
-    ]
-    beat = ["scheduler.schedule", "beat", "--schedule", str(folder / "beat"), "--pidfile", "", "-l", "WARNING"]
-    processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], told))
-    processes.start(Process("control", [*celery, *control], told))
-    processes.start(Process("beat", [*celery, *beat], told))
-    processes.wait_until("the API", lambda: _answers(plan.api_url), 120)
-    return plan.api_url, broker
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).is_success
-    except httpx.HTTPError:
-        return False
-
-
 def run(count: int, folder: Path, database_url: str | None) -> list[tuple[str, str]]:
     """The table, line by line."""
     url = database_url or f"sqlite:///{folder / 'reprofarm.db'}"
@@ -145,7 +106,8 @@ def run(count: int, folder: Path, database_url: str | None) -> list[tuple[str, s
     ids = [f"{number * (count // 50):032x}" for number in range(50)]
     processes = Processes(folder, folder / "logs")
     try:
-        api, broker = _start(folder, processes, database_url)
+        plane = start_control_plane(folder, processes, load_policy(), database_url)
+        api, broker = plane.api_url, plane.broker_url
         ends = time.monotonic() + IDLE_SECONDS
         idle = p50_p99(timed(api, ids, lambda: time.monotonic() > ends))
         with watching(broker, processes.pids["control"], [CONTROL_QUEUE, "pool.small", "pool.large"]) as peaks:

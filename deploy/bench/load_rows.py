@@ -43,23 +43,33 @@ def load_policy(**more: Any) -> Policy:
     return Policy(pools=pools, benchmarks=rules, run=RunRules(queue_seconds=86_400), **more)
 
 
-def add_claims(database: Database, count: int, *, community_part: float = 0.6, weights_bytes: int = TINY_BYTES) -> None:
-    """Enter `count` submitted claims of `count / TASKS` models; `community_part` of every ten are on pull requests.
+def add_claims(
+    database: Database,
+    count: int,
+    *,
+    community_part: float = 0.6,
+    weights_bytes: int = TINY_BYTES,
+    sharing: int = 1,
+    value: float | None = None,
+) -> None:
+    """Enter `count` submitted claims, of which `sharing` at a time are on one task of one model.
 
-    Community claims come first by age, so that only their priority can put them behind.
+    `community_part` of every ten are on pull requests. They come first by age, so that only their priority can put
+    them behind. All claim `value`, or where that is None, each another.
     """
     began = now() - timedelta(hours=1)
     models, claims = [], []
     for number in range(count):
-        model_id = f"org{number // TASKS % 50}/model{number // TASKS}"
-        if number % TASKS == 0:
+        run = number // sharing
+        model_id = f"org{run // TASKS % 50}/model{run // TASKS}"
+        if number % (TASKS * sharing) == 0:
             weights = hashlib.sha256(model_id.encode()).hexdigest()
             models.append(_model(model_id, weights, weights_bytes))
         community = number % 10 < 10 * community_part
         claims.append(
             {
                 "claim_id": f"{number:032x}",
-                "slot": hashlib.sha256(f"slot {number}".encode()).hexdigest(),
+                "slot": hashlib.sha256(f"load slot {number}".encode()).hexdigest(),
                 "model_id": model_id,
                 "ref": f"refs/pr/{number + 1}" if community else "main",
                 "pull_request": number + 1 if community else None,
@@ -68,8 +78,8 @@ def add_claims(database: Database, count: int, *, community_part: float = 0.6, w
                 "commit": COMMIT,
                 "submitter": f"user{number % 97}",
                 "dataset_id": BENCHMARK,
-                "task_id": f"task{number % TASKS}",
-                "value": 40.0 + number % 50,
+                "task_id": f"task{run % TASKS}",
+                "value": 40.0 + number % 50 if value is None else value,
                 "created_at": began + timedelta(milliseconds=number),
             }
         )

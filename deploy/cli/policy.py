@@ -16,7 +16,7 @@ from deploy.cli.terminal import console, percent, points, print_json, shown
 from specs.api_v1 import ClaimView
 from specs.errors import PolicyError
 from specs.policy import Policy, read_policy
-from specs.policy_explained import Rule, rules_explained
+from specs.policy_explained import Rule, model_rules_explained, rules_explained
 
 app = typer.Typer(help="Show the rules, check a file of them, or say which of them hold for a claim.")
 
@@ -63,7 +63,7 @@ def explain(claim_id: ClaimId, as_json: AsJson = False, *, api: Api) -> None:
         claim, policy = farm.claim(claim_id), farm.policy().policy
     if claim.dataset is None:
         raise PolicyError(f"claim {claim.id} names no benchmark that could be read, so no rule is about it")
-    rules = rules_explained(policy, claim.dataset, claim.task)
+    rules = rules_explained(policy, claim.dataset, claim.task) + model_rules_explained(policy, claim.model)
     if as_json:
         listed = [{"name": rule.name, "value": rule.value, "source": rule.source} for rule in rules]
         print_json({"claim": claim.id, "tolerance": claim.tolerance, "scale": claim.scale, "rules": listed})

@@ -44,6 +44,7 @@ def _table_of_workers(found: list[WorkerView]) -> Table:
     table.add_column("for", justify="right", no_wrap=True)
     table.add_column("heard of", justify="right", no_wrap=True)
     table.add_column("free memory", justify="right", overflow="fold")
+    table.add_column("GPUs", overflow="fold")
     table.add_column("engine", overflow="fold")
     table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
     for worker in found:
@@ -54,6 +55,7 @@ def _table_of_workers(found: list[WorkerView]) -> Table:
             ago(worker.since),
             f"{ago(worker.seen_at)} ago",
             _free(worker.memory),
+            _health(worker.memory),
             _engine(worker.engine),
             shown(worker.reason, 1000),
         )
@@ -62,6 +64,21 @@ def _table_of_workers(found: list[WorkerView]) -> Table:
 
 def _free(memory: tuple[DeviceMemoryView, ...]) -> str:
     return ", ".join(f"{each.free_bytes / GIB:.1f} of {each.total_bytes / GIB:.1f} GiB" for each in memory) or "–"
+
+
+def _health(memory: tuple[DeviceMemoryView, ...]) -> Text:
+    """Temperatures, and what is wrong with whom."""
+    said = Text("–")
+    told = [(each.device, each.health) for each in memory if each.health is not None]
+    if told:
+        degrees = [health.temperature_celsius for _, health in told if health.temperature_celsius is not None]
+        said = Text(", ".join(f"{each} °C" for each in degrees) or "no fault known")
+    for device, health in told:
+        for words, style in ((health.sickness, "red"), ("; ".join(health.worries) or None, "yellow")):
+            if words is not None:
+                said.append_text(Text("; ")).append_text(shown(f"{device}: {words}", 300))
+                said.stylize(style)
+    return said
 
 
 def _engine(engine: LoadedEngineView | None) -> Text:

@@ -112,17 +112,23 @@ def write_benchmarks(folder: Path) -> dict[str, Path]:
     return {dataset_id: _write(folder / dataset_id, files) for dataset_id, files in _repos()}
 
 
+def write_benchmark(folder: Path, benchmark: QuestionBenchmark) -> Path:
+    """Write the repo of one of them to `folder`; returns that."""
+    return _write(folder, _files(benchmark))
+
+
+def _files(benchmark: QuestionBenchmark) -> dict[str, str]:
+    text = questions_text(benchmark)
+    return {
+        "README.md": _readme(benchmark.title, f"{_lines(text)} questions, one for each country.", text),
+        "eval.yaml": _yaml(benchmark.spec()),
+        QUESTIONS: text,
+    }
+
+
 def _repos() -> Iterator[tuple[str, dict[str, str]]]:
     for benchmark in RUNNABLE:
-        text = questions_text(benchmark)
-        yield (
-            benchmark.dataset_id,
-            {
-                "README.md": _readme(benchmark.title, f"{_lines(text)} questions, one for each country.", text),
-                "eval.yaml": _yaml(benchmark.spec()),
-                QUESTIONS: text,
-            },
-        )
+        yield benchmark.dataset_id, _files(benchmark)
     spec = {
         "name": "Capital retrieval",
         "description": "Find the sentence about a capital. Run by MTEB.",

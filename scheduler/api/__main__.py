@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from scheduler.api.app import create_app
 from scheduler.settings import read_settings
+from specs.log_lines import json_lines
 from specs.secrets import mask_logs
 
 STOP_SECONDS = 5
@@ -19,6 +21,7 @@ def main() -> None:
         create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
+        log_config=json_lines() if settings.log_format == "json" else LOGGING_CONFIG,
         server_header=False,
         # Whose address counts is a setting of ours (proxies); the server would believe any header from this machine.
         proxy_headers=False,

@@ -9,7 +9,6 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from scheduler import metrics
 from scheduler.access.openid import Provider
 from scheduler.api import (
     access,
@@ -41,6 +40,7 @@ from scheduler.api.gate import Gate
 from scheduler.api.remembering import Remembering
 from scheduler.api.source import Source
 from scheduler.dashboard import router as dashboard
+from scheduler.metrics import collector
 from scheduler.settings import Settings, read_settings
 from specs.secrets import mask_logs
 
@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.source = source
-    app.state.metrics = metrics.registry(source.database)
+    app.state.metrics = collector.registry(source.database, lambda: source.policy.budget)
     problems.install(app)
     # Asked in the reverse order of this: the last one first.
     app.add_middleware(Remembering, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)

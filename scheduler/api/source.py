@@ -15,7 +15,9 @@ from scheduler.api.follower import Follower
 from scheduler.api.live import Live
 from scheduler.database.session import Database
 from scheduler.settings import Settings
+from scheduler.telling_spans import tell_changes
 from specs.policy import Policy, read_policy
+from specs.spans import open_spans
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Source:
     def of(cls, settings: Settings) -> Self:
         """The source of the farm that `settings` describe."""
         database = Database(settings.database_url)
+        # Operators' actions end runs too.
+        tell_changes(database, open_spans("reprofarm-api"))
         live = Live(settings.api_event_clients)
         return cls(settings, database, live, Follower(database, settings.api_look_seconds, live))
 

@@ -14,8 +14,8 @@ from scheduler.api.source import Reading, TheSource
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.machine import ACTIVE, ReproductionState
 from specs.api_v1 import Page
-from specs.api_v1_workers import PoolView, WorkerStateName, WorkerView
-from specs.messages import Stage
+from specs.api_v1_workers import DeviceMemoryView, GpuHealthView, PoolView, WorkerStateName, WorkerView
+from specs.messages import DeviceMemory, Stage
 
 router = APIRouter(prefix="/v1", tags=["workers"])
 
@@ -121,6 +121,23 @@ def _running(session: Session, names: list[str]) -> dict[str, tuple[str, int]]:
     return {worker: (reproduction_id, attempt) for worker, reproduction_id, attempt in rows if worker is not None}
 
 
+def _memory(told: DeviceMemory) -> DeviceMemoryView:
+    health = told.health
+    return DeviceMemoryView(
+        device=told.device,
+        total_bytes=told.total_bytes,
+        free_bytes=told.free_bytes,
+        health=None
+        if health is None
+        else GpuHealthView(
+            temperature_celsius=health.temperature_celsius,
+            uncorrected_errors=health.uncorrected_errors,
+            sickness=health.sickness,
+            worries=health.worries,
+        ),
+    )
+
+
 def _view(row: Worker, running: tuple[str, int] | None) -> WorkerView:
     return WorkerView.model_validate(
         {
@@ -131,7 +148,7 @@ def _view(row: Worker, running: tuple[str, int] | None) -> WorkerView:
             "since": row.since,
             "seen_at": row.seen_at,
             "hardware": row.hardware,
-            "memory": row.memory,
+            "memory": [_memory(DeviceMemory.model_validate(each, strict=False)) for each in row.memory],
             "engine": row.engine,
             "reproduction_id": running[0] if running else None,
             "attempt": running[1] if running else None,

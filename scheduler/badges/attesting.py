@@ -81,4 +81,5 @@ def facts_of(
         policy_sha256=rules.policy_sha256,
         versions=measurement.circumstances.versions,
         seed=reproduction.seed,
+        batch_invariant=measurement.circumstances.batch_invariant,
     )

@@ -32,12 +32,12 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self.sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session whose work is committed at the end, or rolled back by an exception."""
-        with self._sessions.begin() as session:
+        with self.sessions.begin() as session:
             yield session
 
     @contextmanager
@@ -54,6 +54,15 @@ class Database:
     def downgrade(self, revision: str) -> None:
         """Take the schema back to a revision; `base` is empty."""
         command.downgrade(self._alembic(), revision)
+
+    def copy_to(self, file: Path) -> None:
+        """Write a SQLite database to a file, empty or not there, as it is at one moment. Others may write meanwhile."""
+        # It goes with no transaction, and ours begin by themselves.
+        connection = self.engine.raw_connection()
+        try:
+            connection.cursor().execute("VACUUM INTO ?", (str(file),))
+        finally:
+            connection.close()
 
     def _alembic(self) -> Config:
         config = Config()

@@ -30,7 +30,7 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
 from scheduler.machine import ClaimState, ReproductionState
 
@@ -122,7 +122,11 @@ class Model(Table):
     """Of the names and contents of all files but results and documentation: what a reproduction depends on."""
 
     weights_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """Of the safetensors files; None where there are none."""
+    """Of the safetensors files that an engine loads; None where there are none."""
+
+    size: Mapped[dict[str, Any] | None]
+    """What it needs of memory: a `specs.model_size.ModelSize`. None where there are no weights, or nobody has looked
+    since the farm keeps it."""
 
     gated: Mapped[bool] = mapped_column(default=False)
     heads: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -270,6 +274,15 @@ class Reproduction(Table):
         Index("reproduction_by_weights", "weights_sha256", "dataset_id", "since"),
         Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
         Index("reproduction_by_batch", "batch_id"),
+        Index(
+            "reproduction_by_engine",
+            "pool",
+            "engine_key",
+            "priority",
+            "created_at",
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
         Index("reproduction_by_age", "created_at", "reproduction_id"),
     )
 
@@ -323,7 +336,14 @@ class Reproduction(Table):
     failures: Mapped[int] = mapped_column(default=0)
     """Attempts that ended by our own fault. A message lost before any worker took it is not one."""
 
+    engine_key: Mapped[str | None] = mapped_column(String(64))
+    """What engine can serve it: specs/engine_key.py. None until it is looked at for dispatch, and whenever its settings
+    change."""
+
     batch_id: Mapped[str | None] = mapped_column(String(32))
+    sent_to: Mapped[str | None] = mapped_column(String(200))
+    """The worker in whose own queue its batch was put; None is the pool's queue."""
+
     worker: Mapped[str | None] = mapped_column(String(200))
     """Who holds the lease."""
 
@@ -352,11 +372,17 @@ class Reproduction(Table):
     claims: Mapped[list[Claim]] = relationship(back_populates="reproduction")
     attempts: Mapped[list[Attempt]] = relationship(back_populates="reproduction", order_by="Attempt.number")
 
+    @validates("settings", "model_id", "model_revision")
+    def _needs_another_engine(self, _name: str, value: object) -> object:
+        self.engine_key = None
+        return value
+
 
 class Attempt(Table):
     """One try at a reproduction by one worker."""
 
     __tablename__ = "attempt"
+    __table_args__ = (Index("attempt_by_end", "ended_at"),)
 
     reproduction_id: Mapped[str] = mapped_column(ForeignKey("reproduction.reproduction_id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -537,7 +563,14 @@ class OutboxRow(Table):
     """A message that a transaction caused; sent after its commit, again until it was."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index("outbox_unsent", "created_at", sqlite_where=text("sent_at IS NULL")),)
+    __table_args__ = (
+        Index(
+            "outbox_unsent",
+            "created_at",
+            sqlite_where=text("sent_at IS NULL"),
+            postgresql_where=text("sent_at IS NULL"),
+        ),
+    )
 
     message_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     """Also the Celery task's id."""
@@ -574,6 +607,15 @@ class Worker(Table):
 
     engine: Mapped[dict[str, Any] | None]
     """A `specs.messages.LoadedEngine`; None where it has none."""
+
+    engine_key: Mapped[str | None] = mapped_column(String(64))
+    """Of that engine: specs/engine_key.py. None too where its worker does not say."""
+
+    asleep: Mapped[list[Any]] = mapped_column(default=list)
+    """Keys of engines that it could wake within seconds."""
+
+    passed_over_until: Mapped[datetime | None]
+    """Nothing is sent to its own queue before: it had nothing to do and left lying there what was."""
 
 
 class Thread(Table):

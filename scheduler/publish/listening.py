@@ -16,10 +16,10 @@ from huggingface_hub import DiscussionComment, DiscussionWithDetails
 from sqlalchemy import and_, func, or_, select, union
 from sqlalchemy.orm import Session
 
-from scheduler.admission import REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, HeardComment, Publication, Thread, now
 from scheduler.farm import Farm
 from scheduler.hub import Hub, Missing, told_apart
+from scheduler.priorities import REQUESTED_PRIORITY
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
 from scheduler.reverifying import ask_for, lock

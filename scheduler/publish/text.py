@@ -204,6 +204,8 @@ def _pins(found: Attestation) -> Iterator[str]:
 def _circumstances(ran: Circumstances) -> Iterator[str]:
     yield f"- hardware: {code(ran.hardware)}"
     yield f"- engine arguments: {code(' '.join(ran.engine_arguments), MAX_VERSIONS_CHARS)}"
+    if ran.batch_invariant:
+        yield "- kernels: batch-invariant"
     yield f"- sampling: {code(_sampling(ran.generation))}; {ran.epochs} epoch{'s' if ran.epochs > 1 else ''}"
     if ran.judges:
         judges = ", ".join(f"{name}: {judge}" for name, judge in sorted(ran.judges.items()))

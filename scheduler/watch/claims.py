@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Model, ResultFile, new_id, now
+from scheduler.database.tables import Claim, Model, ResultFile, now
+from scheduler.lasting_ids import claim_id_of
 from scheduler.machine import ClaimState
 from scheduler.record import MAX_REASON_CHARS, add_event, move_claim
 from specs.eval_results import ResultEntry, SubmittedResult
@@ -159,8 +161,9 @@ def _what_changed(claim: Claim, entry: ResultEntry) -> str:
 
 
 def _add(session: Session, place: Place, path: str, slot: str, entry: ResultEntry) -> None:
+    facts = _facts(entry.claim)
     claim = Claim(
-        claim_id=new_id(),
+        claim_id=claim_id_of(session, slot, facts.get("value"), facts.get("dataset_revision")),
         slot=slot,
         model_id=place.model_id,
         ref=place.ref,
@@ -170,7 +173,7 @@ def _add(session: Session, place: Place, path: str, slot: str, entry: ResultEntr
         commit=place.commit,
         submitter=place.submitter,
         warnings=list(entry.warnings),
-        **_facts(entry.claim),
+        **facts,
     )
     if entry.claim is None:
         claim.state, claim.reason = ClaimState.REJECTED, clean("; ".join(entry.reasons), MAX_REASON_CHARS)
@@ -180,7 +183,7 @@ def _add(session: Session, place: Place, path: str, slot: str, entry: ResultEntr
     add_event(session, place.actor, "claim", claim.claim_id, claim.state, claim.reason)
 
 
-def _facts(submitted: SubmittedResult | None) -> dict[str, object]:
+def _facts(submitted: SubmittedResult | None) -> dict[str, Any]:
     if submitted is None:
         return {}
     return {

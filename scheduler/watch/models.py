@@ -12,7 +12,11 @@ from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
 from scheduler.watch.contents import content_digest
 from specs import eval_results
 from specs.bounded_yaml import MAX_BYTES
-from specs.errors import SubmissionError
+from specs.errors import NoAccess, SubmissionError
+from specs.model_config import MAX_CONFIG_BYTES, read_config
+from specs.model_size import ModelSize
+from specs.model_weights import MAX_WEIGHTS_BYTES, is_weights_file
+from specs.text import clean
 
 MAX_RESULT_FILES = 500
 """On one ref of one model; more are not read, and the reason stands with the model."""
@@ -23,14 +27,15 @@ MAIN = "main"
 def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:
     """Bring the claims of one model up to date.
 
-    Costs two requests where nothing changed, and one more for each result file that did.
+    Costs two requests where nothing changed, one more for each result file that did, and one for a config.json beside
+    changed weights.
     """
     head = hub.model(model_id)
     with database.reading() as session:
         known = session.get(Model, model_id)
     main_files = (
         _look_at_main(database, hub, model_id, head)
-        if known is None or known.revision != head.revision
+        if known is None or known.revision != head.revision or _lacks_size(known)
         else _remembered(database, model_id, MAIN)
     )
     looked_at: dict[str, str] = dict(known.heads) if known else {}
@@ -49,15 +54,46 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
 
 def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
     files = hub.tree(model_id, head.revision)
+    digest = content_digest(files)
+    with database.reading() as session:
+        known = session.get(Model, model_id)
+    if known is not None and known.weights_sha256 == digest and not _lacks_size(known):
+        size = known.size
+    else:
+        found = _size(hub, model_id, head, files)
+        size = found.model_dump(mode="json") if found is not None else None
     with database.transaction() as session:
         model = session.get(Model, model_id) or Model(model_id=model_id)
         session.add(model)
-        model.weights_sha256 = content_digest(files)
-        model.weights_bytes = sum(file.size_bytes for file in files if file.path.endswith(".safetensors")) or None
+        model.weights_sha256 = digest
+        model.size = size
+        model.weights_bytes = size["file_bytes"] if size is not None else None
     results = _result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
     _read_changed(database, hub, place, results)
     return results
+
+
+def _lacks_size(model: Model) -> bool:
+    """Whether its weights are known from a time when nothing else was kept, or before the farm had access."""
+    if model.size is None:
+        return model.weights_bytes is not None
+    return model.gated and model.size["config"] is None
+
+
+def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> ModelSize | None:
+    """What its files say of a model's size; None where it has no weights that could be loaded."""
+    file_bytes = sum(file.size_bytes for file in files if is_weights_file(file.path))
+    if not 0 < file_bytes <= MAX_WEIGHTS_BYTES:
+        return None
+    config, problem = None, ""
+    try:
+        config = read_config(hub.read_file("model", model_id, head.revision, "config.json", MAX_CONFIG_BYTES))
+    except Missing:
+        problem = "it has no config.json"
+    except (SubmissionError, NoAccess) as error:
+        problem = clean(str(error), 300)
+    return ModelSize(file_bytes=file_bytes, counts=head.counts, config=config, config_problem=problem)
 
 
 def _look_at_pull_request(

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from scheduler.database.tables import now
+from scheduler.metrics.tables import EngineLoad, HubLimit
 from tests.chart.test_chart_objects import MONITORED
 from tests.support.api import running_api
 from tests.support.chart import one, rendered
@@ -21,11 +23,20 @@ METRIC = re.compile(r"\breprofarm_[a-z0-9_]+")
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The labels of each metric that the API of a farm with a run serves."""
-    with running_api(tmp_path_factory.mktemp("farm")) as api:
+    folder = tmp_path_factory.mktemp("farm")
+    policy = folder / "policy.yaml"
+    policy.write_text("budget: {gpu_seconds_per_day: 1000}\n")
+    with running_api(folder, policy=policy) as api:
+        api.rows.verified()
         api.rows.running()
         api.rows.worker("w1@host")
+        api.rows.add(EngineLoad(worker="w1@host", started_at=now(), pool="cpu", model_id="tiny/model"))
+        api.rows.add(HubLimit(resource="api", remaining=1, quota=2, resets_at=now(), seen_at=now()))
         families = text_string_to_metric_families(api.get("/metrics").text)
-        return {family.name: {label for each in family.samples for label in each.labels} for family in families}
+        found: dict[str, set[str]] = {}
+        for sample in (each for family in families for each in family.samples):
+            found.setdefault(sample.name, set()).update(sample.labels)
+        return found
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -45,6 +56,8 @@ def test_every_figure_that_is_asked_for_exists_with_its_labels(figures: dict[str
     assert asked
     assert asked <= set(figures)
     for expression in expressions():
+        for names, name in re.findall(r"\bby \(([^)]*)\) \((?:increase\()?(reprofarm_[a-z0-9_]+)", expression):
+            assert {each.strip() for each in names.split(",")} <= figures[name]
         for name, selector in re.findall(r"\b(reprofarm_[a-z0-9_]+)\{([^}]*)\}", expression):
             assert {part.partition("=")[0].rstrip("=~!") for part in selector.split(",")} <= figures[name]
 
@@ -57,7 +70,7 @@ def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:
     }
     for rule in alerts():
         assert rule["annotations"]["summary"]
-        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert page.endswith("docs/runbooks.md")
         assert anchor in headings

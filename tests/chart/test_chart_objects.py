@@ -65,6 +65,14 @@ EXPOSED = {
     },
     "networkPolicies": {"apiFrom": [{"namespaceSelector": {}}], "workerEgressCidrs": ["203.0.113.0/24"]},
 }
+TRACED = {
+    "tracing": {
+        "endpoint": "http://collector.monitoring.svc:4318",
+        "headersSecret": "collector",
+        "env": {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": 0.1},
+        "workerEgressTo": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+    }
+}
 SHARED_FOLDER = {"evidence": {"url": "file:///evidence", "existingClaim": "evidence"}}
 BARE = {
     "networkPolicies": {"enabled": False},
@@ -80,9 +88,10 @@ MATRIX: dict[str, dict[str, Any]] = {
     "pools": POOLS,
     "external": EXTERNAL,
     "exposed": EXPOSED,
+    "traced": TRACED,
     "shared folder": SHARED_FOLDER,
     "bare": BARE,
-    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED),
+    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED, TRACED),
 }
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy import Policy, read_policy
-from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS
+from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, TRACED
 from tests.support.chart import Manifest, environment_of, merged, one, pod_of, rendered
 from workers.settings import WorkerSettings
 
@@ -136,6 +136,22 @@ def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> No
     assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
 
 
+def test_who_tells_of_traces_is_told_where_and_workers_may_go_there() -> None:
+    manifests = rendered(TRACED)
+    for name in ("control", "api", "worker-gpu-80"):
+        told = environment_of(one(manifests, "Deployment", name))
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring.svc:4318"
+        assert told["OTEL_EXPORTER_OTLP_HEADERS"] == "collector/headers"
+        assert told["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
+    (rule,) = [each for each in egress if each["ports"][0]["port"] == 4318]
+    assert rule["to"] == TRACED["tracing"]["workerEgressTo"]
+    for manifest in rendered():
+        if manifest["kind"] == "Deployment":
+            (container,) = pod_of(manifest)["containers"]
+            assert not [each for each in container.get("env", []) if each["name"].startswith("OTEL_")]
+
+
 @pytest.mark.parametrize(("values", "hook"), [({}, "post-install,pre-upgrade"), (EXTERNAL, "pre-install,pre-upgrade")])
 def test_tables_are_made_by_a_hook_with_a_command_that_exists(values: dict[str, Any], hook: str) -> None:
     job = one(rendered(values), "Job", "migrate-1")
@@ -151,3 +167,8 @@ def test_the_values_file_shows_every_value_once_with_its_default() -> None:
     # A comment above every top-level group, or it explains itself.
     assert yaml.safe_load(text)["autoscaling"]["enabled"] is False
     assert not re.search(r"(?i)password: *\S", text)
+
+
+def test_a_pool_says_of_what_capability_its_gpus_are_where_values_do(tmp_path: Path) -> None:
+    said = policy_in(rendered(merged(POOLS, {"pools": {"gpu-80": {"computeCapability": 9.0}}})), tmp_path)
+    assert {pool.name: pool.compute_capability for pool in said.pools} == {"cpu": None, "gpu-80": 9.0}

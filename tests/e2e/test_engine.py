@@ -27,6 +27,7 @@ from tests.support.localhub import running_hub
 from tests.support.small_repos import COMMIT, task_ref
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run
 from workers.engine import VLLM_COMMAND
+from workers.engine_metrics import engine_figures
 from workers.fetch import Snapshots
 from workers.generation import VLLM_DEFAULTS
 from workers.workbench import Workbench
@@ -48,22 +49,32 @@ def _engine_starts(workbench: Workbench) -> int:
     return (workbench.settings.state_folder / "engine" / "engine.log").read_text().count("Starting vLLM server")
 
 
-def test_two_orders_run_on_one_engine_and_score_alike(workbench: Workbench, tmp_path: Path) -> None:
+def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Workbench, tmp_path: Path) -> None:
     dataset = capitals_dataset(tmp_path / "capitals")
     remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/capitals", dataset)
     task = task_ref(dataset, "capitals", "bench/capitals")
-    reports = run(workbench, batch_of(*(order(task, each, generation=GREEDY) for each in ("r1", "r2")), engine=RULES))
+    orders = [order(task, each, generation=GREEDY) for each in ("r1", "r2")]
+    reports = run(workbench, batch_of(*orders, engine=RULES, side_by_side=2))
     first, second = (reports.reports[name] for name in ("r1", "r2"))
     assert first.outcome is AttemptOutcome.COMPLETED, first.detail
     assert second.outcome is AttemptOutcome.COMPLETED, second.detail
-    assert _engine_starts(workbench) == 1, "the second order found the engine warm"
+    assert _engine_starts(workbench) == 1, "both used the same engine"
     assert first.measurement is not None
     assert second.measurement is not None
     assert first.measurement.score is not None
     assert first.measurement.score > 0.4, "the model knows some capitals"
     assert first.measurement.failed == 0
     assert first.measurement.circumstances.versions["vllm"].startswith("0.32.0")
+    assert min(first.measurement.engine_share, second.measurement.engine_share) < 1.0
     assert first.measurement.sample_ids == second.measurement.sample_ids
+
+
+def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench, tmp_path: Path) -> None:
+    found = engine_figures(workbench.engines.engine_for(MODEL, tmp_path, RULES, 0).base_url)
+    assert found is not None
+    assert (found.running, found.waiting) == (0, 0)
+    assert found.generated is not None
+    assert found.generated > 0
 
 
 def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: Path) -> None:

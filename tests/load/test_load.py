@@ -15,9 +15,10 @@ from sqlalchemy import func, select, update
 
 from deploy.bench.load_rows import HUGE_BYTES, add_claims, load_policy
 from scheduler import outbox, planning, reaping
+from scheduler.batching import COMMON_AHEAD
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
-from scheduler.dispatching import AHEAD, dispatch
+from scheduler.dispatching import dispatch
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.planning import PLANNED_AT_ONCE, plan
@@ -85,7 +86,7 @@ def test_what_waits_goes_out_by_priority_and_the_broker_holds_little_of_it(datab
     sent: list[int] = []
     while dispatch(database, policy):
         with database.reading() as session:
-            assert (session.scalar(unsent) or 0) <= AHEAD
+            assert (session.scalar(unsent) or 0) <= COMMON_AHEAD
         # A broker takes them, and workers at once.
         outbox.relay(database, lambda **_: None)
         with database.transaction() as session:
@@ -129,7 +130,9 @@ def test_claims_for_which_the_hub_does_not_answer_let_others_pass_and_say_so(dat
     with database.reading() as session:
         late = session.scalars(select(Claim.reason).where(Claim.state == ClaimState.DECIDED)).all()
     assert len(late) == 3
-    assert all(reason.startswith("failed: the Hub did not say within 86400 s what planning needs") for reason in late)
+    assert all(
+        reason.startswith("failed: it could not be planned within 86400 s; it waited for the Hub") for reason in late
+    )
 
 
 def test_the_bounds_are_bounds() -> None:

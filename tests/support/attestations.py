@@ -38,6 +38,7 @@ FACTS: dict[str, Any] = {
     "policy_sha256": "e" * 64,
     "versions": {"vllm": "0.32.0", "inspect_ai": "0.3.285"},
     "seed": 7,
+    "batch_invariant": False,
 }
 
 

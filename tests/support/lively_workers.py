@@ -47,9 +47,21 @@ def add_workers(rows: Rows, at: datetime, first: str, second: str) -> None:
                 since=at - timedelta(minutes=41),
                 seen_at=at - timedelta(seconds=260 if told.state == "lost" else 3),
                 due_at=at + timedelta(minutes=5),
-                memory=[{"device": device, "total_bytes": told.total * GIB, "free_bytes": told.free * GIB}],
+                memory=[
+                    {
+                        "device": device,
+                        "total_bytes": told.total * GIB,
+                        "free_bytes": told.free * GIB,
+                        "health": None if told.pool == "cpu" else _health(told.free),
+                    }
+                ],
             )
         )
+
+
+def _health(free: int) -> dict[str, Any]:
+    """A GPU that works hard is warm, and one of them is held back."""
+    return {"temperature_celsius": 84 - free, "uncorrected_errors": 0, "throttled": ["heat"] if free < 10 else []}
 
 
 def _engine(model: str, at: datetime, minutes: float, tokens_per_second: float) -> dict[str, Any]:

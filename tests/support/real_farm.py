@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -29,6 +30,7 @@ from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
+CELERY = (sys.executable, "-m", "celery", "--quiet", "-A")
 PATIENCE_SECONDS = 600.0
 """Of a machine that does much else: a worker reads several large libraries for each run."""
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
@@ -62,13 +64,40 @@ class RealFarm:
 
     processes: Processes
     folder: Path
+    broker: str
+    more: Mapping[str, str]
+    """In the environment of every process, besides what it needs."""
+
+    def start_worker(self, name: str = "worker", slow_seconds: float = 0.25) -> None:
+        """Start a worker of pool cpu with a state folder of its own; its engine takes so long for each answer."""
+        engine = stand_in("--slow-seconds", str(slow_seconds))
+        (self.folder / f"{name}_with_stand_in.py").write_text(worker_app(engine))
+        environment = clean_environment(
+            PYTHONPATH=f"{PROJECT}:{self.folder}",
+            REPROFARM_WORKER_BROKER_URL=self.broker,
+            REPROFARM_WORKER_HUB_ENDPOINT=self.hub.url,
+            REPROFARM_WORKER_EVIDENCE_URL=f"file://{self.folder}/evidence",
+            REPROFARM_WORKER_CACHE_FOLDER=str(self.folder / "cache"),
+            REPROFARM_WORKER_STATE_FOLDER=str(self.folder / f"state-{name}"),
+            REPROFARM_WORKER_POOL="cpu",
+            # A busy machine takes many times as long as an idle one to close a log.
+            REPROFARM_WORKER_HAND_BACK_SECONDS=str(PATIENCE_SECONDS / 2),
+            **self.more,
+        )
+        take = ["worker", "-Q", "pool.cpu", "-l", "INFO", "--hostname", f"{name}@%h"]
+        command = [*CELERY, f"{name}_with_stand_in", *take]
+        self.processes.start(Process(name, command, environment, PATIENCE_SECONDS / 2))
+
+    def get(self, path: str) -> Any:
+        """What the API answers."""
+        return httpx.get(f"{self.url}{path}", timeout=30).json()
 
     def wait(self, is_so: Callable[[], bool]) -> None:
         """Wait for something, as long as all processes live."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_so():
             self.processes.check()
-            assert time.monotonic() < deadline, (self.folder / "logs" / "worker.log").read_text()[-3000:]
+            assert time.monotonic() < deadline, "\n".join(log.path.read_text()[-3000:] for log in self.processes.logs)
             time.sleep(0.2)
 
     def claims(self) -> list[dict[str, object]]:
@@ -81,8 +110,11 @@ class RealFarm:
 
 
 @contextmanager
-def real_farm(folder: Path) -> Iterator[RealFarm]:
-    """Run one until the block ends, with a claim of 100 % on a benchmark that is answered right, slowly."""
+def real_farm(folder: Path, environment: Mapping[str, str] | None = None, *, worker: bool = True) -> Iterator[RealFarm]:
+    """Run one until the block ends, with a claim of 100 % on a benchmark that is answered right, slowly.
+
+    `environment` is added to that of every process; without a `worker`, there is none yet.
+    """
     processes = Processes(folder, folder / "logs")
     try:
         with running_hub(folder / "hub") as served:
@@ -94,23 +126,26 @@ def real_farm(folder: Path) -> Iterator[RealFarm]:
             submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 100, task="echo"))
             token = hub.storage.tokens.add("tiny", "write", ())
             url = f"http://127.0.0.1:{free_port()}"
-            _start(folder, url, served, processes)
-            yield RealFarm(url, served, token, processes, folder)
+            broker = start_redis(processes, folder / "redis")
+            farm = RealFarm(url, served, token, processes, folder, broker, environment or {})
+            _start(farm)
+            if worker:
+                farm.start_worker()
+            yield farm
     finally:
         processes.stop()
 
 
-def _start(folder: Path, url: str, hub: RunningHub, processes: Processes) -> None:
-    application = hub.local.storage.applications.add("the farm", (f"{url}/auth/callback",))
-    broker = start_redis(processes, folder / "redis")
+def _start(farm: RealFarm) -> None:
+    folder, url, processes = farm.folder, farm.url, farm.processes
+    application = farm.hub.local.storage.applications.add("the farm", (f"{url}/auth/callback",))
     policy = folder / "policy.yaml"
     policy.write_text(yaml.safe_dump(POLICY))
-    (folder / "worker_with_stand_in.py").write_text(worker_app(stand_in("--slow-seconds", "0.25")))
     control = clean_environment(
         PYTHONPATH=str(PROJECT),
         REPROFARM_DATABASE_URL=f"sqlite:///{folder / 'reprofarm.db'}",
-        REPROFARM_BROKER_URL=broker,
-        REPROFARM_HUB_ENDPOINT=hub.url,
+        REPROFARM_BROKER_URL=farm.broker,
+        REPROFARM_HUB_ENDPOINT=farm.hub.url,
         REPROFARM_EVIDENCE_URL=f"file://{folder}/evidence",
         REPROFARM_SIGNING_KEY=str(folder / "keys" / "signing.pem"),
         REPROFARM_RETIRED_KEYS=str(folder / "keys" / "retired"),
@@ -119,25 +154,14 @@ def _start(folder: Path, url: str, hub: RunningHub, processes: Processes) -> Non
         REPROFARM_API_PORT=url.rpartition(":")[2],
         REPROFARM_HUB_OAUTH_CLIENT_ID=application.client_id,
         REPROFARM_HUB_OAUTH_CLIENT_SECRET=application.secret,
-    )
-    worker = clean_environment(
-        PYTHONPATH=f"{PROJECT}:{folder}",
-        REPROFARM_WORKER_BROKER_URL=broker,
-        REPROFARM_WORKER_HUB_ENDPOINT=hub.url,
-        REPROFARM_WORKER_EVIDENCE_URL=f"file://{folder}/evidence",
-        REPROFARM_WORKER_CACHE_FOLDER=str(folder / "cache"),
-        REPROFARM_WORKER_STATE_FOLDER=str(folder / "state"),
-        REPROFARM_WORKER_POOL="cpu",
+        **farm.more,
     )
     Signer.create(folder / "keys" / "signing.pem")
     database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
     database.upgrade()
     database.engine.dispose()
-    celery = [sys.executable, "-m", "celery", "-A"]
     threads = ["--pool", "threads", "--concurrency", "4"]
     beat = ["--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
-    take = ["worker", "-Q", "pool.cpu", "-l", "INFO", "--hostname", "cpu@%h"]
     processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
-    processes.start(Process("control", [*celery, "scheduler.app", "worker", "-Q", "control", *threads], control))
-    processes.start(Process("beat", [*celery, "scheduler.schedule", "beat", *beat], control))
-    processes.start(Process("worker", [*celery, "worker_with_stand_in", *take], worker))
+    processes.start(Process("control", [*CELERY, "scheduler.app", "worker", "-Q", "control", *threads], control))
+    processes.start(Process("beat", [*CELERY, "scheduler.schedule", "beat", *beat], control))

@@ -121,6 +121,23 @@ def foreseen() -> Foreseen:
     )
 
 
+SETTINGS = {
+    "engine": {},
+    "gpus": 0,
+    "generation": {},
+    "epochs": None,
+    "sample_limit": None,
+    "mode": "sequential",
+    "alpha": 0.001,
+    "minimum_samples": 20,
+    "maximum_failed_fraction": 0.02,
+    "history": True,
+    "allow_self_judge": True,
+    "judges": {},
+}
+"""Of a reproduction: a `RunSettings` of scheduler/admission.py."""
+
+
 class Rows:
     """Adds rows to a migrated database; every row a minute younger than the one before."""
 
@@ -180,6 +197,12 @@ class Rows:
                 **fields,
             },
         )
+
+    def sendable(self, model_id: str = "tiny/model", **run: Any) -> str:
+        """A claim with a reproduction that can be sent out; returns the claim's id."""
+        rules = {"scale": "percent", "scale_source": "leaderboard", "claimed": 0.412, "tolerance": None}
+        rules |= {"tolerance_source": "chance", "spread": None, "policy_sha256": "0" * 64}
+        return self.planned(model_id, run={"settings": SETTINGS, "seed": None, **run}, rules=rules)
 
     def reproduction(self, model_id: str = "tiny/model", **fields: Any) -> str:
         """A reproduction, queued unless `fields` say otherwise; returns its id."""
@@ -267,7 +290,9 @@ class Rows:
                 "evidence_bytes": 1234,
             }
             claim_id = self.planned(model_id, run=done, **{"state": ClaimState.DECIDED, **fields})
-            self.attempt(self.run_of(claim_id), 1, outcome="completed", samples_done=200, samples_total=300)
+            self.attempt(
+                self.run_of(claim_id), 1, outcome="completed", samples_done=200, samples_total=300, ended_at=BEGINNING
+            )
         verdict = Verdict(outcome=outcome, reason=f"{outcome}, for a reason", comparison=found)
         self.add(
             VerdictRow(

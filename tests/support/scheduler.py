@@ -49,6 +49,12 @@ class ControlPlane:
             events = session.scalars(select(Event).where(Event.subject_id == subject_id).order_by(Event.event_id))
             return [event.what for event in events]
 
+    def reasons(self, subject_id: str) -> list[str]:
+        """Why each thing in that record happened, oldest first."""
+        with self.database.reading() as session:
+            events = session.scalars(select(Event).where(Event.subject_id == subject_id).order_by(Event.event_id))
+            return [event.why for event in events]
+
 
 def migrated_database(folder: Path, databases: Databases = SQLITE) -> Database:
     """A fresh database with the farm's tables: a copy of one that this process migrated once, which is much quicker."""

@@ -2,9 +2,10 @@
 
 It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
 off), [slow] (--slow-seconds), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang],
-[die], [out of memory]. Options make it fail to start (--last-words; --fits, with more sequences at once than that), or
-start processes of its own (--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands
-for the engine alone: what asks it is real.
+[die], [out of memory]. Options have it answer so many at once (--at-once), write down how many run and wait whenever
+that changes (--in-flight), not sleep (--restless), fail to start (--last-words; --fits, with more sequences at once
+than that), or start processes of its own (--family); a model whose name has "slow-start" in it is up after
+--start-seconds. It stands for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -33,20 +34,58 @@ class _Handler(BaseHTTPRequestHandler):
     generated = 0
     """Tokens put out since it is up."""
 
+    asleep = False
+    running = 0
+    waiting = 0
+    counting = threading.Lock()
+    room: threading.Semaphore
+    """Requests that are answered at once."""
+
     def do_GET(self) -> None:
         if self.path == "/health":
             self._answer(200, {})
         elif self.path == "/metrics":
-            self._answer_text(f'vllm:generation_tokens_total{{engine="0"}} {type(self).generated}\n')
+            self._answer_text(self._metrics())
+        elif self.path == "/is_sleeping" and self._sleeps():
+            self._answer(200, {"is_sleeping": type(self).asleep})
         elif self._authorized():
             card = {"id": self.options.served_model_name, "object": "model", "max_model_len": 2048}
             self._answer(200, {"object": "list", "data": [card]})
 
+    def _sleeps(self) -> bool:
+        return self.options.enable_sleep_mode and os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
+
     def do_POST(self) -> None:
+        if self.path in {"/sleep?level=1", "/wake_up"} and self._sleeps():
+            if self.options.restless:
+                self._answer(500, {"error": "the stand-in was told not to sleep"})
+                return
+            type(self).asleep = self.path != "/wake_up"
+            self._answer(200, {"status": "sleeping" if type(self).asleep else "awake"})
+            return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self._authorized():
             self._record(body)
-            self._complete(body, _text(body["messages"][-1]["content"]))
+            self._count(0, 1)
+            with self.room:
+                self._count(1, -1)
+                try:
+                    self._complete(body, _text(body["messages"][-1]["content"]))
+                finally:
+                    self._count(-1, 0)
+
+    def _count(self, running: int, waiting: int) -> None:
+        with self.counting:
+            type(self).running += running
+            type(self).waiting += waiting
+            if self.options.in_flight:
+                with open(self.options.in_flight, "a") as lines:  # noqa: PTH123 - one write, appended whole
+                    lines.write(f"{type(self).running} {type(self).waiting}\n")
+
+    def _metrics(self) -> str:
+        found = {"generation_tokens_total": type(self).generated}
+        found |= {"num_requests_running": type(self).running, "num_requests_waiting": type(self).waiting}
+        return "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in found.items())
 
     def _complete(self, body: dict[str, Any], prompt: str) -> None:
         if "[die]" in prompt:
@@ -126,6 +165,10 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--served-model-name")
     parser.add_argument("--record")
+    parser.add_argument("--in-flight")
+    parser.add_argument("--at-once", type=int, default=1000)
+    parser.add_argument("--enable-sleep-mode", action="store_true")
+    parser.add_argument("--restless", action="store_true")
     parser.add_argument("--last-words")
     parser.add_argument("--max-num-seqs", type=int, default=1)
     parser.add_argument("--fits", type=int)
@@ -144,6 +187,7 @@ def main() -> None:
     if "slow-start" in (options.served_model_name or ""):
         time.sleep(options.start_seconds)
     _Handler.options = options
+    _Handler.room = threading.Semaphore(options.at_once)
     sys.stdout.write("stand-in up\n")
     ThreadingHTTPServer((options.host, options.port), _Handler).serve_forever()
 

@@ -86,7 +86,7 @@ def order(
     )
 
 
-def batch_of(*orders: Order, engine: EngineRules | None = None) -> RunBatch:
+def batch_of(*orders: Order, engine: EngineRules | None = None, side_by_side: int = 1) -> RunBatch:
     """A batch for the bench's model."""
     rules = engine or EngineRules(start_seconds=120.0)
     return RunBatch(
@@ -95,6 +95,7 @@ def batch_of(*orders: Order, engine: EngineRules | None = None) -> RunBatch:
         engine=rules,
         gpus=0,
         heartbeat_seconds=0.5,
+        side_by_side=side_by_side,
         orders=orders,
     )
 

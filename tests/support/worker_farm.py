@@ -32,6 +32,7 @@ from specs.messages import (
     Stage,
     WorkerAlive,
 )
+from specs.queues import own_queue
 from tests.support.shared_runs import worker_app
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import MODEL, order, remember_snapshot, stand_in
@@ -57,14 +58,19 @@ class Farm:
     heard: list[AttemptsAlive | Report] = field(default_factory=list)
     presence: list[WorkerAlive] = field(default_factory=list)
 
-    def send(self, batch: RunBatch) -> None:
-        """Put a batch in the pool's queue."""
-        self.celery.send_task(RUN_BATCH, args=[batch.encode()], queue="pool.cpu", task_id=batch.batch_id)
+    def send(self, batch: RunBatch, queue: str = "pool.cpu") -> None:
+        """Put a batch in a queue, the pool's unless told otherwise."""
+        self.celery.send_task(RUN_BATCH, args=[batch.encode()], queue=queue, task_id=batch.batch_id)
 
-    def waiting(self) -> int:
-        """Batches in the pool's queue."""
+    def waiting(self, queue: str = "pool.cpu") -> int:
+        """Batches in a queue."""
         with redis.Redis.from_url(self.broker) as client:
-            return int(client.llen("pool.cpu"))
+            return int(client.llen(queue))
+
+    def own_queue(self) -> str:
+        """The worker's."""
+        said = self.wait(lambda: self.presence and self.presence[-1])
+        return own_queue(said.pool, said.worker)
 
     def listen(self) -> None:
         """Take what has come to the control queue."""

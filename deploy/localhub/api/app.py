@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.localhub.api import commits, discussions, oauth, organizations, reading, refs, repos, resolve, uploads, xet
+from deploy.localhub.api.rate_limit import RateLimit
 from deploy.localhub.errors import HubError
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.oauth.provider import Grants
@@ -53,6 +54,7 @@ def create_app(folder: Path | str, endpoint: str = "http://localhost") -> FastAP
     app.state.hub = hub
     app.state.upload_key = secrets.token_bytes(32)
     app.add_middleware(RawPath)
+    app.add_middleware(RateLimit)
     app.add_exception_handler(HubError, _hub_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _malformed)

@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from deploy.localhub.errors import BadRequestError, MisconfiguredError
-from deploy.localhub.files import write_atomically
+from deploy.localhub.errors import BadRequestError
+from deploy.localhub.listed import ListFile
 
 MAX_NAME_CHARS = 100
 
@@ -45,14 +44,11 @@ class Registered:
     secret: str
 
 
-_ENTRIES = TypeAdapter(tuple[Application, ...])
-
-
 class Applications:
     """The applications of a folder. The file is read at every request."""
 
     def __init__(self, path: Path):
-        self._path = path
+        self._file = ListFile(path, TypeAdapter(tuple[Application, ...]), "applications")
 
     def all(self) -> tuple[Application, ...]:
         """Every application.
@@ -60,12 +56,7 @@ class Applications:
         Raises:
             MisconfiguredError: somebody edited the file into something else.
         """
-        if not self._path.is_file():
-            return ()
-        try:
-            return _ENTRIES.validate_json(self._path.read_bytes())
-        except ValidationError as error:
-            raise MisconfiguredError(f"{self._path.name} is not a list of applications: {error}") from error
+        return self._file.read()
 
     def find(self, client_id: str) -> Application:
         """The application of that id.
@@ -95,8 +86,7 @@ class Applications:
             secret_sha256=_hash(registered.secret),
             redirect_uris=redirect_uris,
         )
-        lines = [known.model_dump(mode="json") for known in (*self.all(), entry)]
-        write_atomically(self._path, json.dumps(lines, indent=2).encode() + b"\n", mode=0o600)
+        self._file.write((*self.all(), entry))
         return registered
 
 

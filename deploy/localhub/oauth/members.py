@@ -6,14 +6,12 @@ token has.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from deploy.localhub.errors import MisconfiguredError
-from deploy.localhub.files import write_atomically
+from deploy.localhub.listed import ListFile
 from deploy.localhub.names import check_user
 
 OrgRole = Literal["admin", "write", "contributor", "read"]
@@ -29,14 +27,11 @@ class Membership(BaseModel):
     role: OrgRole
 
 
-_ENTRIES = TypeAdapter(tuple[Membership, ...])
-
-
 class Members:
     """The memberships of a folder. The file is read at every request."""
 
     def __init__(self, path: Path):
-        self._path = path
+        self._file = ListFile(path, TypeAdapter(tuple[Membership, ...]), "memberships")
 
     def all(self) -> tuple[Membership, ...]:
         """Every membership.
@@ -44,12 +39,7 @@ class Members:
         Raises:
             MisconfiguredError: somebody edited the file into something else.
         """
-        if not self._path.is_file():
-            return ()
-        try:
-            return _ENTRIES.validate_json(self._path.read_bytes())
-        except ValidationError as error:
-            raise MisconfiguredError(f"{self._path.name} is not a list of memberships: {error}") from error
+        return self._file.read()
 
     def roles_of(self, user: str) -> dict[str, OrgRole]:
         """The user's role in each organisation that names them."""
@@ -59,5 +49,4 @@ class Members:
         """Take somebody into an organisation, or change their role there."""
         entry = Membership(org=check_user(org), user=check_user(user), role=role)
         kept = [each for each in self.all() if (each.org, each.user) != (org, user)]
-        lines = [each.model_dump(mode="json") for each in (*kept, entry)]
-        write_atomically(self._path, json.dumps(lines, indent=2).encode() + b"\n", mode=0o600)
+        self._file.write((*kept, entry))

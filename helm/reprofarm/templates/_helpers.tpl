@@ -42,7 +42,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $pools := list -}}
 {{- range $name, $pool := .Values.pools -}}
 {{- $gpus := ternary (int $pool.gpus) 0 (eq $pool.device "gpu") -}}
-{{- $pools = append $pools (dict "name" $name "device" $pool.device "gpus" $gpus "memory_gib" $pool.memoryGib) -}}
+{{- $capability := hasKey $pool "computeCapability" | ternary (dict "compute_capability" $pool.computeCapability) dict -}}
+{{- $sizes := dict "name" $name "device" $pool.device "gpus" $gpus "memory_gib" $pool.memoryGib -}}
+{{- $pools = append $pools (merge $sizes $capability) -}}
 {{- end -}}
 {{- toYaml (merge (dict "pools" $pools) (deepCopy .Values.policy)) -}}
 {{- end -}}
@@ -77,6 +79,22 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* Of every process that tells of traces. */}}
+{{- define "reprofarm.tracingEnv" -}}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+{{- if .headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ .headersSecret }}, key: headers}}
+{{- end }}
+{{- range $name, $value := .env }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Settings of every process of the control plane. */}}
 {{- define "reprofarm.controlEnv" -}}
 - name: REPROFARM_DATABASE_URL
@@ -89,6 +107,8 @@ capabilities: {drop: [ALL]}
 - {name: REPROFARM_POLICY, value: /etc/reprofarm/policy.yaml}
 - {name: REPROFARM_SIGNING_KEY, value: /var/run/reprofarm/keys/signing.pem}
 - {name: REPROFARM_RETIRED_KEYS, value: /var/run/reprofarm/retired}
+- {name: REPROFARM_LOG_FORMAT, value: {{ .Values.logs.format }}}
+{{- include "reprofarm.tracingEnv" . }}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}

@@ -6,7 +6,8 @@ from typing import Literal
 
 from alembic import context
 
-import scheduler.access.tables  # noqa: F401 - its tables are part of the metadata
+import scheduler.access.tables
+import scheduler.metrics.tables  # noqa: F401 - likewise
 from scheduler.database.tables import Table, UtcDateTime
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 from scheduler.database.tables import now
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.metrics.tables import HubLimit
 from specs.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 
@@ -66,21 +68,22 @@ def test_metrics_count_what_is_in_the_database(api: RunningApi) -> None:
         'reprofarm_claims{state="planned"}': 3,
         'reprofarm_claims{state="blocked"}': 1,
         'reprofarm_claims{state="withdrawn"}': 0,
-        'reprofarm_verdicts{outcome="verified"}': 1,
-        'reprofarm_verdicts{outcome="mismatch"}': 0,
+        'reprofarm_verdicts_total{outcome="verified"}': 1,
+        'reprofarm_verdicts_total{outcome="mismatch"}': 0,
         'reprofarm_reproductions{pool="h100",state="queued"}': 2,
         'reprofarm_reproductions{pool="cpu",state="running"}': 1,
         'reprofarm_reproductions{pool="h100",state="running"}': 0,
-        "reprofarm_samples_counted": 200,
-        "reprofarm_samples_population": 300,
+        "reprofarm_samples_counted_total": 200,
+        "reprofarm_samples_population_total": 300,
         "reprofarm_outbox_unsent": 1,
         'reprofarm_badges{state="valid"}': 1,
         'reprofarm_badges{state="revoked"}': 0,
         "reprofarm_database_up": 1,
     }
     assert {name: found[name] for name in wanted} == wanted
-    assert found['reprofarm_queue_age_seconds{pool="h100"}'] > 3600
-    assert found['reprofarm_queue_age_seconds{pool="cpu"}'] == 0
+    assert found['reprofarm_queue_age_seconds{pool="h100",priority="author"}'] > 3600
+    assert found['reprofarm_queue_age_seconds{pool="h100",priority="community"}'] == 0
+    assert found['reprofarm_queue_age_seconds{pool="cpu",priority="author"}'] == 0
     assert found["reprofarm_outbox_age_seconds"] > 3600
     assert found["process_resident_memory_bytes"] > 0
 
@@ -100,4 +103,32 @@ def test_metrics_still_answer_where_the_database_does_not(tmp_path: Path) -> Non
 
 def test_what_no_reproduction_is_in_any_more_counts_as_nothing(api: RunningApi) -> None:
     api.rows.reproduction(state=ReproductionState.CANCELLED)
-    assert figures(api)['reprofarm_queue_age_seconds{pool="cpu"}'] == 0
+    api.rows.worker("w1@host")
+    assert figures(api)['reprofarm_queue_age_seconds{pool="cpu",priority="author"}'] == 0
+
+
+def test_what_runs_took_is_a_histogram_by_pool(api: RunningApi) -> None:
+    for seconds in (50.0, 400.0, 200_000.0):
+        run = api.rows.reproduction(state=ReproductionState.COMPLETED, gpu_seconds=seconds, attempt=1)
+        api.rows.attempt(run, 1, outcome="completed", ended_at=now())
+    found = figures(api)
+    name = "reprofarm_reproduction_gpu_seconds"
+    assert found[f'{name}_sum{{pool="cpu"}}'] == 200_450
+    assert found[f'{name}_count{{pool="cpu"}}'] == 3
+    assert [found[f'{name}_bucket{{le="{bound}",pool="cpu"}}'] for bound in ("60.0", "900.0", "86400.0", "+Inf")] == [
+        1, 2, 2, 3,
+    ]  # fmt: skip
+    assert found['reprofarm_attempts_total{outcome="completed",pool="cpu"}'] == 3
+    assert found['reprofarm_attempts_total{outcome="lost",pool="cpu"}'] == 0
+
+
+def test_what_the_hub_still_answers_is_what_it_last_said(api: RunningApi) -> None:
+    later = now() + timedelta(minutes=2)
+    api.rows.add(HubLimit(resource="api", remaining=7, quota=1000, resets_at=later, seen_at=now()))
+    api.rows.add(HubLimit(resource="pages", remaining=0, quota=200, resets_at=now(), seen_at=now()))
+    api.rows.add(HubLimit(resource="resolvers", remaining=0, quota=None, resets_at=now(), seen_at=now()))
+    found = figures(api)
+    assert found['reprofarm_hub_requests_left{resource="api"}'] == 7
+    assert found['reprofarm_hub_requests_left{resource="pages"}'] == 200, "its window is over"
+    assert 'reprofarm_hub_requests_left{resource="resolvers"}' not in found, "nobody knows"
+    assert found['reprofarm_hub_requests_quota{resource="api"}'] == 1000

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from typer.testing import CliRunner
+
+from deploy.cli.main import app
 from scheduler.database.tables import now
 from scheduler.machine import ReproductionState
 from tests.support.api import RunningApi
@@ -23,7 +26,29 @@ def test_a_busy_worker_is_shown_with_its_engine_and_what_it_runs(api: RunningApi
     assert (found["name"], found["pool"], found["state"]) == ("w1@host", "cpu", "busy")
     assert (found["reproduction_id"], found["attempt"]) == (api.rows.run_of(claim), 2)
     assert found["engine"] == ENGINE
-    assert found["memory"] == [{"device": "memory", "total_bytes": 4, "free_bytes": 3}]
+    assert found["memory"] == [{"device": "memory", "total_bytes": 4, "free_bytes": 3, "health": None}]
+
+
+def test_a_gpu_says_how_it_is_to_the_api_the_dashboard_and_the_command(api: RunningApi) -> None:
+    told = {"device": "GPU 0", "total_bytes": 80, "free_bytes": 79}
+    hot = {"temperature_celsius": 91, "uncorrected_errors": 0, "throttled": ["heat"]}
+    api.rows.worker("w1@host", memory=[{**told, "health": hot}])
+    api.rows.worker("w2@host", state="quarantined", memory=[{**told, "health": {"unreachable": "GPU is lost"}}])
+    first, second = (worker["memory"][0]["health"] for worker in api.json("/v1/workers")["items"])
+    assert first == {
+        "temperature_celsius": 91,
+        "uncorrected_errors": 0,
+        "sickness": None,
+        "worries": ["its clocks are held back: heat"],
+    }
+    assert second["temperature_celsius"] is None
+    assert "its driver does not reach it (GPU is lost)" in second["sickness"]
+    page = api.get("/workers").text
+    assert "91 °C" in page
+    assert "its driver does not reach it (GPU is lost)" in page
+    listed = CliRunner().invoke(app, ["workers", "--api", api.url], env={"COLUMNS": "400"}).output
+    assert "91 °C; GPU 0: its clocks are held back: heat" in listed
+    assert "GPU 0: its driver does not reach it (GPU is lost)" in listed
 
 
 def test_a_worker_is_at_nothing_that_another_one_holds_or_that_only_waits_in_its_batch(api: RunningApi) -> None:

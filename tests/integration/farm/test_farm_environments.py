@@ -50,6 +50,16 @@ def test_a_worker_has_no_database_no_key_and_no_token_that_writes(tmp_path: Path
     assert "SOMETHING_ELSE" not in worker
 
 
+def test_everybody_is_told_of_the_collector_and_of_the_format_of_logs(tmp_path: Path) -> None:
+    traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SERVICE_NAME": "mine"}
+    farm = plan(tmp_path, REPROFARM_LOG_FORMAT="json", **traces)
+    control = farm.environment_of_control(BROKER)
+    worker = farm.environment_of_worker(POOL, control)
+    assert control["REPROFARM_LOG_FORMAT"] == worker["REPROFARM_WORKER_LOG_FORMAT"] == "json"
+    assert traces.items() <= control.items()
+    assert traces.items() <= worker.items()
+
+
 def test_with_a_workers_environment_alone_nothing_can_be_read_or_signed(tmp_path: Path) -> None:
     farm = plan(tmp_path, **OPERATOR)
     control = farm.environment_of_control(BROKER, writes_to_hub=True)

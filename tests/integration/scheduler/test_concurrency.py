@@ -24,20 +24,6 @@ from tests.support.rows import Rows
 from tests.support.scheduler import ControlPlane, control_plane
 
 POOLS = tuple(PoolRules(name=f"pool{n}", device="cpu", gpus=0) for n in range(24))
-SETTINGS = {
-    "engine": {},
-    "gpus": 0,
-    "generation": {},
-    "epochs": None,
-    "sample_limit": None,
-    "mode": "sequential",
-    "alpha": 0.001,
-    "minimum_samples": 20,
-    "maximum_failed_fraction": 0.02,
-    "history": True,
-    "allow_self_judge": True,
-    "judges": {},
-}
 
 
 @pytest.fixture
@@ -51,10 +37,7 @@ def queued(farm: ControlPlane) -> None:
     farm.policy = Policy(pools=POOLS)
     rows = Rows(farm.database)
     for pool in POOLS:
-        run = {"pool": pool.name, "settings": SETTINGS, "seed": None}
-        rules = {"scale": "percent", "scale_source": "leaderboard", "claimed": 0.412, "tolerance": None}
-        rules |= {"tolerance_source": "chance", "spread": None, "policy_sha256": "0" * 64}
-        rows.planned(f"tiny/{pool.name}", run=run, rules=rules)
+        rows.sendable(f"tiny/{pool.name}", pool=pool.name)
 
 
 def batches(farm: ControlPlane) -> list[RunBatch]:

@@ -60,13 +60,14 @@ def finished(farm: ControlPlane, seconds: float, **fields: Any) -> None:
 def test_earlier_runs_of_the_task_say_what_an_answer_costs(farm: ControlPlane) -> None:
     finished(farm, 60)
     finished(farm, 120, settings={"gpus": 4})
+    finished(farm, 240, settings={"gpus": 1, "held_gpus": 8})
     finished(farm, 7, pool="other")
     finished(farm, 7, task_id="towns")
     finished(farm, 7, weights_bytes=500 * 10**9)
     finished(farm, 7, state=ReproductionState.FAILED, measurement=None)
     with farm.database.reading() as session:
         found = earlier_costs(session, BENCHMARK, "capitals", 270_000_000, "cpu")
-    assert {(run.seconds, run.gpus, run.answers) for run in found} == {(60.0, 0, 6), (120.0, 4, 6)}
+    assert {(run.seconds, run.gpus, run.answers) for run in found} == {(60.0, 0, 6), (120.0, 4, 6), (240.0, 8, 6)}
 
 
 def test_a_claim_is_planned_at_what_earlier_runs_took(farm: ControlPlane) -> None:

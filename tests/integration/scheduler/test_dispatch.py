@@ -11,9 +11,10 @@ from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler import outbox
+from scheduler.batching import COMMON_AHEAD
 from scheduler.collecting import Stale, alive
 from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
-from scheduler.dispatching import AHEAD, dispatch
+from scheduler.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.reaping import LOOKED, reap
 from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
@@ -99,10 +100,10 @@ def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:
     farm.scan()
     farm.plan()
     dispatch(farm.database, farm.policy)
-    assert len(messages(farm)) == AHEAD
+    assert len(messages(farm)) == COMMON_AHEAD
     alive(farm.database, farm.policy, heartbeat(messages(farm)[0], "w1"))
     dispatch(farm.database, farm.policy)
-    assert len(messages(farm)) == AHEAD + 1
+    assert len(messages(farm)) == COMMON_AHEAD + 1
 
 
 def test_claims_on_the_same_task_share_a_reproduction(farm: ControlPlane) -> None:
@@ -148,6 +149,7 @@ def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: Co
     dispatch(farm.database, farm.policy)
     again = messages(farm)[-1]
     assert {order.ref.attempt for order in again.orders} == {2}
+    assert [order.alone for order in (*batch.orders, *again.orders)] == [False, False, True, True]
     # The old worker wakes up: its heartbeat renews nothing, and it hears so.
     assert len(alive(farm.database, farm.policy, heartbeat(batch, "gone"))) == len(batch.orders)
     assert alive(farm.database, farm.policy, heartbeat(again, "new")) == []

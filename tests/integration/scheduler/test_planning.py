@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
+from scheduler import planning
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ClaimState
 from tests.support.databases import Databases
-from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, submit
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
@@ -44,6 +45,36 @@ def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> N
     assert {run.dataset_revision for run in runs} == {old, new}
     assert len({run.spec_sha256 for run in runs}) == 2
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
+
+
+@pytest.mark.parametrize("where", ["admit", "_carry_out"])
+def test_a_claim_that_planning_breaks_over_holds_up_nobody(
+    farm: ControlPlane, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    submit(
+        hub,
+        add_model(hub, MODEL),
+        "".join(entry(BENCHMARK, each, more=f"  notes: at {each}\n") for each in (50, 60, 70)),
+    )
+    farm.scan()
+    real = getattr(planning, where)
+
+    def breaks(*arguments: object, **more: object) -> object:
+        if any(getattr(each, "value", None) == 60 for each in arguments):
+            raise ValueError("a flaw")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(planning, where, breaks)
+    farm.plan()
+    found = {claim.value: claim for claim in farm.claims()}
+    assert [found[value].state for value in (50, 60, 70)] == [
+        ClaimState.PLANNED,
+        ClaimState.SUBMITTED,
+        ClaimState.PLANNED,
+    ]
+    assert found[60].reason.startswith("waits for the farm's operator: ValueError while it was planned")
 
 
 def test_a_revision_that_does_not_exist_is_unsupported_and_named(farm: ControlPlane) -> None:

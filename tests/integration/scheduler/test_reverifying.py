@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from deploy.cli.control_plane import operator
 from deploy.cli.main import app
-from scheduler.admission import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatching import dispatch
 from scheduler.ending import end_attempt
 from scheduler.intervening import cancel, retry
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.reverifying import ask, reverify
 from specs.errors import InterventionError
 from specs.messages import AttemptOutcome

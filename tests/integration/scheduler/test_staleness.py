@@ -12,9 +12,9 @@ from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.admission import PERIODIC_PRIORITY
 from scheduler.database.tables import Badge, Model, VerdictRow, new_id, now
 from scheduler.machine import ClaimState
+from scheduler.priorities import PERIODIC_PRIORITY
 from scheduler.repeating import repeat_stale
 from scheduler.staleness import changed_since, mark_stale
 from specs.reverify import ReverifyRules

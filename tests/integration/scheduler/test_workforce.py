@@ -11,9 +11,11 @@ import pytest
 from prometheus_client import generate_latest
 from sqlalchemy import select, update
 
-from scheduler import metrics, workforce
+from scheduler import workforce
 from scheduler.database.session import Database
 from scheduler.database.tables import Event, Worker, now
+from scheduler.metrics import collector
+from specs.budget import BudgetRules
 from specs.errors import MessageError
 from specs.messages import WorkerAlive
 from specs.policy import Policy
@@ -163,9 +165,21 @@ def test_metrics_count_workers_by_pool_and_state(database: Database) -> None:
     say(database, worker="b@host", state="quarantined", reason="held")
     with database.transaction() as session:
         session.execute(update(Worker).where(Worker.name == "cpu@host").values(seen_at=now() - timedelta(seconds=50)))
-    shown = generate_latest(metrics.registry(database)).decode()
+    shown = generate_latest(collector.registry(database, BudgetRules)).decode()
     assert 'reprofarm_workers{pool="cpu",state="idle"} 1.0' in shown
     assert 'reprofarm_workers{pool="cpu",state="quarantined"} 1.0' in shown
     assert 'reprofarm_workers{pool="cpu",state="lost"} 0.0' in shown
     (age,) = [line for line in shown.splitlines() if line.startswith("reprofarm_worker_heartbeat_age_seconds{")]
     assert float(age.rpartition(" ")[2]) >= 50
+
+
+def test_an_engine_counts_as_loaded_once_however_often_it_is_spoken_of(database: Database) -> None:
+    def loaded(at: str) -> dict[str, Any]:
+        return {"model": "tiny/model", "revision": "c" * 40, "started_at": at, "tokens_per_second": None}
+
+    for at in ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00Z", "2026-03-01T13:00:00Z"):
+        say(database, engine=loaded(at))
+    say(database)
+    say(database, worker="b@host", engine=loaded("2026-03-01T12:00:00Z"))
+    loads = collector.registry(database, BudgetRules).get_sample_value("reprofarm_engine_loads_total", {"pool": "cpu"})
+    assert loads == 3

@@ -60,6 +60,18 @@ def test_a_broker_that_comes_back_gets_the_report(farm: Farm) -> None:
     assert farm.wait(lambda: farm.reports().get("good-4")).outcome is AttemptOutcome.COMPLETED
 
 
+def test_a_worker_turns_to_its_own_queue_before_its_pools(farm: Farm) -> None:
+    own = farm.own_queue()
+    farm.send(batch_of(farm.order("hanging-5", "[hang]")))
+    farm.wait(lambda: farm.running("hanging-5"))
+    farm.send(batch_of(farm.order("pools", "Say: yes")))
+    farm.send(batch_of(farm.order("own", "Say: yes")), own)
+    assert (farm.waiting(), farm.waiting(own)) == (1, 1), "nothing is taken before its turn"
+    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "hanging-5", "attempt": 1})
+    farm.wait(lambda: farm.reports().get("pools"))
+    assert [each for each in farm.reports() if each in ("own", "pools")] == ["own", "pools"]
+
+
 def test_a_message_of_another_version_is_refused_and_the_worker_goes_on(farm: Farm) -> None:
     batch = batch_of(farm.order("good-5", "Say: yes"))
     farm.celery.send_task(RUN_BATCH, args=[{**batch.encode(), "version": 99}], queue="pool.cpu")

@@ -14,7 +14,8 @@ import psutil
 import pytest
 import redis
 
-from specs.messages import AttemptOutcome, RunBatch
+from specs.engine_key import engine_key
+from specs.messages import RUN_BATCH, AttemptOutcome, RunBatch
 from tests.support.worker_bench import batch_of
 from tests.support.worker_farm import PATIENCE_SECONDS, PROJECT, Farm, worker_farm
 
@@ -77,10 +78,12 @@ def test_an_idle_worker_says_that_it_is_there(farm: Farm) -> None:
 
 
 def test_a_worker_that_works_says_so_and_what_its_engine_does(farm: Farm) -> None:
-    farm.send(on_gpu(batch_of(farm.order("busy", "[hang]"))))
+    batch = on_gpu(batch_of(farm.order("busy", "[hang]")))
+    farm.send(batch)
     farm.wait(lambda: farm.running("busy"))
     said = farm.wait(lambda: (busy := farm.said("busy")) and busy.engine and busy)
     assert said.engine.model == "org/model"
+    assert said.engine_key == engine_key(batch.model, batch.engine, batch.gpus)
     farm.wait(lambda: (busy := farm.said("busy")) and busy.engine and busy.engine.tokens_per_second is not None)
     farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "busy", "attempt": 1})
     # The engine stays warm.
@@ -110,12 +113,40 @@ def test_a_device_that_is_not_free_is_quarantined_until_it_is(farm: Farm) -> Non
     assert "GPU 0 NVIDIA H100 has 3.0 of 80.0 GiB free, needed are 72.0; in use by pid" in said.reason
     # Somebody else may have it: this worker does not take it.
     farm.send(on_gpu(batch_of(farm.order("after", "Say: yes"))))
+    own = farm.own_queue()
+    # One that is refused as soon as it is taken, and so starts no engine.
+    farm.celery.send_task(RUN_BATCH, args=[{"version": 99}], queue=own)
+    heard = len(farm.presence)
+    farm.wait(lambda: len(farm.presence) > heard + 3)
+    assert (farm.waiting(), farm.waiting(own)) == (1, 1)
+    gpus(farm.folder, held(79))
+    farm.wait(lambda: farm.mentioned("after"))
+    farm.wait(lambda: farm.waiting(own) == 0)
+    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "after", "attempt": 1})
+    farm.wait(lambda: farm.said("idle"))
+
+
+def test_a_gpu_that_is_not_well_keeps_work_away_until_it_is_and_heat_does_not(farm: Farm) -> None:
+    (well,) = held(79)
+    gpus(farm.folder, [{**well, "temperature": 91, "throttle": 0x40}])
+    hot = farm.wait(lambda: (said := farm.said("idle")) and (h := said.memory[0].health) and h.throttled and said)
+    assert hot.memory[0].health.temperature_celsius == 91
+    gpus(farm.folder, [{**well, "uncorrected": 2}])
+    ill = farm.wait(lambda: farm.said("quarantined"))
+    assert "its device is not well: GPU 0 NVIDIA H100: its memory had 2 uncorrected errors" in ill.reason
+    assert ill.memory[0].health.uncorrected_errors == 2
+    # Celery acts on it in its own time; what it then still has is refused by the gate.
+    heard = len(farm.presence)
+    farm.wait(lambda: len(farm.presence) > heard + 2)
+    farm.send(on_gpu(batch_of(farm.order("kept-away", "Say: yes"))))
     heard = len(farm.presence)
     farm.wait(lambda: len(farm.presence) > heard + 3)
     assert farm.waiting() == 1
+    # A reset clears the count.
+    gpus(farm.folder, [{**well, "uncorrected": 0}])
+    farm.wait(lambda: farm.mentioned("kept-away"))
+    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "kept-away", "attempt": 1})
     gpus(farm.folder, held(79))
-    farm.wait(lambda: farm.mentioned("after"))
-    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "after", "attempt": 1})
     farm.wait(lambda: farm.said("idle"))
 
 

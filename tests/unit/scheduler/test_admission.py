@@ -8,7 +8,6 @@ from typing import Literal
 import pytest
 
 from scheduler.admission import (
-    GIB,
     BenchmarkFacts,
     Blocked,
     ClaimFacts,
@@ -18,9 +17,22 @@ from scheduler.admission import (
     admit,
     foresee,
 )
+from scheduler.placement import GIB
 from specs import eval_yaml
+from specs.generation import GenerationSettings
+from specs.model_size import ModelSize
 from specs.noise import MeasuredSpread
-from specs.policy import BenchmarkRules, JudgeEndpoint, JudgeRules, Policy, PoolRules, TaskRules
+from specs.policy import (
+    BenchmarkRules,
+    JudgeEndpoint,
+    JudgeRules,
+    ModelRules,
+    Policy,
+    PoolRules,
+    TaskRules,
+    VerificationRules,
+)
+from tests.support.models import size_of
 
 SPEC = b"""\
 evaluation_framework: inspect-ai
@@ -42,7 +54,13 @@ OTHER_FRAMEWORK = b"evaluation_framework: mteb\ntasks:\n  - id: arguana\n"
 
 CLAIM = ClaimFacts("tiny/model", "acme/capitals", "capitals", 79.5, community=False)
 BENCHMARK = BenchmarkFacts(watched=True, revision="a" * 40, spec=eval_yaml.parse(SPEC), gated=False, has_percent=True)
-MODEL = ModelFacts(weights_sha256="b" * 64, weights_bytes=GIB, gated=False)
+
+
+def sized(file_bytes: int) -> ModelSize:
+    return ModelSize.of_files(file_bytes, "it has no config.json")
+
+
+MODEL = ModelFacts(weights_sha256="b" * 64, size=sized(GIB), gated=False)
 POLICY = Policy(pools=(PoolRules(name="small", memory_gib=8), PoolRules(name="big", memory_gib=80, gpus=2)))
 
 
@@ -65,7 +83,7 @@ def test_a_sound_claim_runs_on_the_smallest_pool_that_fits() -> None:
 
 
 def test_a_larger_model_gets_a_larger_pool() -> None:
-    answer = ask(model=replace(MODEL, weights_bytes=100 * GIB))
+    answer = ask(model=replace(MODEL, size=sized(100 * GIB)))
     assert isinstance(answer, Run)
     assert (answer.pool.name, answer.settings.gpus) == ("big", 2)
 
@@ -79,8 +97,8 @@ def test_a_larger_model_gets_a_larger_pool() -> None:
         (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(b"tasks: 3")), MODEL, ["cannot be run", "tasks"]),
         (replace(CLAIM, task_id="default"), BENCHMARK, MODEL, ["'default'", "capitals, judged, judges-itself"]),
         (replace(CLAIM, task_id=None), BENCHMARK, MODEL, ["names no task", "capitals"]),
-        (CLAIM, BENCHMARK, replace(MODEL, weights_bytes=None), ["safetensors"]),
-        (CLAIM, BENCHMARK, replace(MODEL, weights_bytes=800 * GIB), ["962 GiB", "big", "160 GiB"]),
+        (CLAIM, BENCHMARK, replace(MODEL, size=None), ["safetensors"]),
+        (CLAIM, BENCHMARK, replace(MODEL, size=sized(800 * GIB)), ["962 GiB", "big", "160 GiB"]),
         (replace(CLAIM, value=120.0), BENCHMARK, MODEL, ["120", "percent"]),
     ],
 )
@@ -224,3 +242,53 @@ def test_epochs_are_policys_before_the_specs() -> None:
 )
 def test_of_a_claim_that_will_never_be_run_nothing_is_foreseen(claim: ClaimFacts, benchmark: BenchmarkFacts) -> None:
     assert foresee(claim, benchmark, POLICY) is None
+
+
+def test_an_engine_that_short_answers_need_less_context_of_is_started_with_less() -> None:
+    long = size_of("Meta-Llama-3-8B")
+    assert long.config is not None
+    config = long.config.model_copy(update={"context_tokens": 131_072})
+    model = replace(MODEL, size=long.model_copy(update={"config": config}))
+    pools = (PoolRules(name="small", memory_gib=24), PoolRules(name="big", memory_gib=80))
+    brief = GenerationSettings(max_tokens=1000)
+    policy = Policy(pools=pools, verification=VerificationRules(generation=brief, prompt_tokens=1000))
+    answer = ask(model=model, policy=policy)
+    assert isinstance(answer, Run)
+    assert (answer.pool.name, answer.settings.engine.max_model_len) == ("small", 2000)
+    open_end = ask(model=model, policy=Policy(pools=pools))
+    assert isinstance(open_end, Run)
+    assert (open_end.pool.name, open_end.settings.engine.max_model_len) == ("big", None)
+
+
+def test_gpus_that_are_merely_held_make_no_other_reproduction() -> None:
+    two, eight = (
+        ask(model=replace(MODEL, size=size_of("Meta-Llama-3-8B")), policy=Policy(pools=(PoolRules(name="p", gpus=n),)))
+        for n in (2, 8)
+    )
+    assert isinstance(two, Run)
+    assert isinstance(eight, Run)
+    assert (two.settings.gpus, two.settings.held_gpus) == (1, 2)
+    assert (eight.settings.gpus, eight.settings.held_gpus) == (1, 8)
+    assert two.key == eight.key
+
+
+def test_policy_says_how_a_model_or_a_namespace_is_run() -> None:
+    own = {
+        "tiny/*": ModelRules(pool="big", dtype="float32", concurrency=4),
+        "tiny/model": ModelRules(concurrency=8, max_model_len=512),
+    }
+    answer = ask(policy=POLICY.model_copy(update={"models": own}))
+    assert isinstance(answer, Run)
+    engine = answer.settings.engine
+    assert answer.pool.name == "big"
+    assert (engine.dtype, engine.concurrency, engine.max_model_len) == ("float32", 8, 512)
+    other = ask(replace(CLAIM, model_id="tinier/model"), policy=POLICY.model_copy(update={"models": own}))
+    assert isinstance(other, Run)
+    assert (other.pool.name, other.settings.engine) == ("small", POLICY.engine)
+
+
+def test_a_denied_model_is_told_why_and_one_of_a_denied_namespace_may_be_let_in() -> None:
+    denied = {"tiny/*": ModelRules(deny="its licence forbids it"), "tiny/good": ModelRules(deny=False)}
+    policy = POLICY.model_copy(update={"models": denied})
+    assert ask(policy=policy) == Refused("the operator's policy does not run tiny/model: its licence forbids it")
+    assert isinstance(ask(replace(CLAIM, model_id="tiny/good"), policy=policy), Run)

@@ -12,16 +12,20 @@ from scheduler.machine import ReproductionState
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def settled(resumed: dict[str, Any] | None) -> float:
-    """GPU-seconds of a run whose last part took 100 s, on two GPUs."""
+def settled(resumed: dict[str, Any] | None, settings: dict[str, Any] | None = None, **measured: float) -> float:
+    """GPU-seconds of a run whose last part took 100 s, on two GPUs unless `settings` have others."""
     measurement = {
         "started_at": NOON.isoformat(),
         "ended_at": (NOON + timedelta(seconds=100)).isoformat(),
         "resumed": resumed,
+        **measured,
     }
     stopped = {"started_at": NOON - timedelta(seconds=400), "ended_at": NOON - timedelta(seconds=100)}
     reproduction = Reproduction(
-        state=ReproductionState.COMPLETED, measurement=measurement, settings={"gpus": 2}, weights_bytes=10**9
+        state=ReproductionState.COMPLETED,
+        measurement=measurement,
+        settings=settings or {"gpus": 2},
+        weights_bytes=10**9,
     )
     reproduction.attempts = [
         Attempt(number=1, partial_sha256="ab" * 32, **stopped),
@@ -35,3 +39,14 @@ def settled(resumed: dict[str, Any] | None) -> float:
 def test_a_run_that_was_gone_on_with_counts_the_parts_before_it_too() -> None:
     resumed = {"sha256": "ab" * 32, "answers": 10, "samples": 10}
     assert settled(resumed) - settled(None) == 2 * 300
+
+
+def test_gpus_that_a_worker_holds_count_whether_or_not_the_model_is_on_them() -> None:
+    assert settled(None, {"gpus": 1, "held_gpus": 2}) == settled(None)
+    # As it was kept before the two were told apart.
+    assert settled(None, {"gpus": 2, "held_gpus": None}) == settled(None)
+    assert settled(None, {"gpus": 1, "held_gpus": 8}) == 4 * settled(None)
+
+
+def test_a_run_beside_another_counts_its_share_of_the_engine() -> None:
+    assert settled(None) - settled(None, engine_share=0.6) == 2 * 40

@@ -162,7 +162,7 @@ def test_a_right_signature_over_wrong_facts_is_no_proof(changes: dict[str, objec
     refused(forged(KEY, FARM.key_id, {**FACTS, **changes}), reason)
 
 
-@pytest.mark.parametrize("name", sorted(set(FACTS) - {"version"}))
+@pytest.mark.parametrize("name", sorted(set(FACTS) - {"version", "batch_invariant"}))
 def test_a_missing_fact_is_named(name: str) -> None:
     refused(forged(KEY, FARM.key_id, {key: value for key, value in FACTS.items() if key != name}), name)
 
@@ -257,3 +257,10 @@ def test_a_token_read_back_holds_what_was_signed() -> None:
     header, payload, _ = parts(TOKEN)
     assert header["kid"] == FARM.key_id
     assert payload == FACTS
+
+
+def test_a_badge_from_before_kernels_were_stated_is_as_good_as_ever() -> None:
+    older = {name: value for name, value in FACTS.items() if name != "batch_invariant"}
+    assert not verify(forged(KEY, FARM.key_id, older), TRUSTED).batch_invariant
+    invariant = verify(forged(KEY, FARM.key_id, {**FACTS, "batch_invariant": True}), TRUSTED)
+    assert invariant.batch_invariant

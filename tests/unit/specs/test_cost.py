@@ -50,3 +50,9 @@ def test_history_goes_before_assumptions_in_proportion_to_the_weights() -> None:
 
 def test_a_run_without_answers_tells_nothing() -> None:
     assert estimate(WORK, [EarlierRun(8 * GB, 2, 100, 0)]) == estimate(WORK, [])
+
+
+def test_experts_that_no_answer_is_sent_to_are_not_read() -> None:
+    start = START_SECONDS + 16
+    whole = estimate(WORK, []).gpu_seconds - start
+    assert estimate(replace(WORK, read_part=0.25), []).gpu_seconds - start == pytest.approx(whole / 4)

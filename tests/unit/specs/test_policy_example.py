@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from specs.policy import BenchmarkRules, JudgeEndpoint, Policy, PoolRules, TaskRules, read_policy
+from specs.policy import BenchmarkRules, JudgeEndpoint, ModelRules, Policy, PoolRules, TaskRules, read_policy
 
 SAMPLE = Path(__file__).parents[3] / "deploy" / "policy.example.yaml"
 
@@ -33,15 +33,17 @@ def fields_of(model: type[BaseModel]) -> Iterator[str]:
 
 def test_what_is_not_marked_as_an_example_is_the_default() -> None:
     sample, default = read_policy(SAMPLE), Policy()
-    examples = {"benchmarks": {}, "judges": default.judges, "reverify": default.reverify}
+    examples = {"benchmarks": {}, "models": {}, "judges": default.judges, "reverify": default.reverify}
     assert sample.model_copy(update=examples) == default
     assert sample.reverify.model_copy(update={"minimum_versions": {}}) == default.reverify
     assert sample.judges.model_copy(update={"endpoints": {}}) == default.judges
-    assert SAMPLE.read_text().count("# EXAMPLE") == 3
+    assert SAMPLE.read_text().count("# EXAMPLE") == 4
 
 
 def test_every_setting_is_in_it() -> None:
     wanted = {
-        name for model in (Policy, BenchmarkRules, TaskRules, JudgeEndpoint, PoolRules) for name in fields_of(model)
+        name
+        for model in (Policy, BenchmarkRules, TaskRules, ModelRules, JudgeEndpoint, PoolRules)
+        for name in fields_of(model)
     }
     assert wanted - set(keys_of(yaml.safe_load(SAMPLE.read_text()))) == set()

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from specs.generation import GenerationSettings
-from specs.policy import BenchmarkRules, Policy, TaskRules, VerificationRules
-from specs.policy_explained import Rule, rules_explained
+from specs.policy import BenchmarkRules, EngineRules, ModelRules, Policy, PoolRules, TaskRules, VerificationRules
+from specs.policy_explained import Rule, model_rules_explained, rules_explained
 
 POLICY = Policy(
     verification=VerificationRules(alpha=0.01, generation=GenerationSettings(temperature=0.0)),
@@ -13,6 +13,12 @@ POLICY = Policy(
             tasks={"europe": TaskRules(mode="sequential", generation=GenerationSettings(max_tokens=64))},
         )
     },
+    engine=EngineRules(dtype="bfloat16", concurrency=64),
+    models={
+        "tiny/*": ModelRules(pool="big", dtype="float32", deny="no licence"),
+        "tiny/model": ModelRules(dtype="float16", deny=False),
+    },
+    pools=(PoolRules(name="big"),),
 )
 
 
@@ -39,3 +45,20 @@ def test_what_is_explained_is_what_holds() -> None:
                 assert rules[name].value == getattr(holds, name)
         for name in GenerationSettings.model_fields:
             assert rules[f"generation.{name}"].value == getattr(holds.generation, name)
+
+
+def test_how_a_model_is_run_says_which_of_the_three_places_it_comes_from() -> None:
+    rules = {rule.name: rule for rule in model_rules_explained(POLICY, "tiny/model")}
+    assert rules["deny"] == Rule("deny", False, "models tiny/model")
+    assert rules["pool"] == Rule("pool", "big", "models tiny/*")
+    assert rules["engine.dtype"] == Rule("engine.dtype", "float16", "models tiny/model")
+    assert rules["engine.concurrency"] == Rule("engine.concurrency", 64, "engine")
+    assert rules["engine.max_model_len"] == Rule("engine.max_model_len", None, "no rule")
+
+
+def test_what_is_explained_of_a_model_is_what_holds() -> None:
+    for model_id in ("tiny/model", "tiny/other", "other/model"):
+        rules = {rule.name: rule.value for rule in model_rules_explained(POLICY, model_id)}
+        assert (rules["deny"], rules["pool"]) == (POLICY.model_rules(model_id).deny, POLICY.model_rules(model_id).pool)
+        engine = POLICY.engine_for(model_id)
+        assert all(rules[f"engine.{name}"] == getattr(engine, name) for name in EngineRules.model_fields)

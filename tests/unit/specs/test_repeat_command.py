@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,3 +73,11 @@ def test_what_was_not_set_is_not_named() -> None:
 @pytest.mark.parametrize("task_id", ["$(reboot)", "a b", "'; reboot #", "`id`"])
 def test_a_hostile_task_id_is_one_word_of_the_shell(task_id: str) -> None:
     assert parsed(repeated(task_id))["tasks"] == (f"hf/acme/bench/{task_id}@{'b' * 40}",)
+
+
+def test_kernels_that_do_not_depend_on_the_batch_are_asked_for_again() -> None:
+    run = repeated()
+    invariant = run.circumstances.model_copy(update={"batch_invariant": True})
+    plain = repeat_command(run)
+    again = repeat_command(replace(run, circumstances=invariant))
+    assert again == f"VLLM_BATCH_INVARIANT=1 {plain}"

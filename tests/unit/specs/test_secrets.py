@@ -106,3 +106,10 @@ def test_a_process_that_dies_does_not_tell_its_secrets() -> None:
     assert ended.returncode == 1
     assert ended.stderr.count("ValueError: ***") == 2
     assert "s3cret-word" not in ended.stderr
+
+
+def test_what_opens_a_collector_of_traces_is_secret_as_it_is_written_and_as_it_is_sent() -> None:
+    headers = "authorization=Bearer%20s3cret-token,x-tenant=s3cret-tenant"
+    found = secrets_in((), (), {"OTEL_EXPORTER_OTLP_HEADERS": headers, "OTEL_SERVICE_NAME": "farm-of-mine"})
+    assert {"s3cret-token", "s3cret-tenant", "Bearer%20s3cret-token"} <= found
+    assert "farm-of-mine" not in found

@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from specs.gpu_health import GpuHealth, Throttle
 from tests.support.fake_nvml import pynvml
-from workers.devices import GIB, Device, Devices, Gpus, Holder, Machine, Need, _cgroup_limit, devices_for
+from workers.devices import GIB, Device, Devices, Gpus, Holder, Machine, Need, _cgroup_limit, devices_for, sickness
 
 
 @pytest.fixture
@@ -109,3 +110,71 @@ def test_every_gpu_has_to_be_free() -> None:
     assert missing is not None
     assert missing.startswith("GPU 1 has 0.0 of 80.0 GiB free")
     assert "nobody knows who" in missing
+
+
+def told(tmp_path: Path, **facts: Any) -> Device:
+    """The one GPU of a machine, of which the driver says this."""
+    gpu = {"name": "NVIDIA H100", "uuid": "GPU-1", "total": 80 * GIB, "free": 79 * GIB, "processes": {}, **facts}
+    (tmp_path / "nvml.json").write_text(json.dumps([gpu]))
+    (device,) = Gpus(None, "0", pynvml).look()
+    return device
+
+
+WELL: dict[str, Any] = {
+    "capability": [9, 0],
+    "temperature": 61,
+    "uncorrected": 0,
+    "remapped": [2, 0, 0, 0],
+    "throttle": 0x4,
+}
+"""At its power cap, as a GPU that works is."""
+
+
+def test_a_gpu_that_is_well_says_so(nvml: ModuleType, tmp_path: Path) -> None:
+    device = told(tmp_path, **WELL)
+    assert device.compute_capability == 9.0
+    assert device.health == GpuHealth(
+        temperature_celsius=61, uncorrected_errors=0, remap_pending=False, remap_failed=False
+    )
+    assert sickness([device]) is None
+    assert device.health.worries == ()
+
+
+def test_what_a_card_does_not_answer_is_not_known_and_no_sickness(nvml: ModuleType, tmp_path: Path) -> None:
+    device = told(tmp_path)
+    assert (device.compute_capability, device.health) == (None, GpuHealth())
+    assert sickness([device]) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"uncorrected": 3}, "GPU 0 NVIDIA H100: its memory had 3 uncorrected errors since the last reset: reset it"),
+        ({"remapped": [1, 1, 0, 1]}, "no spare rows are left for its bad memory: replace it"),
+        ({"lost": True}, r"GPU 0: its driver does not reach it (GPU is lost): reset it"),
+    ],
+)
+def test_a_gpu_that_is_not_well_is_named_with_what_to_do(
+    nvml: ModuleType, tmp_path: Path, facts: dict[str, Any], words: str
+) -> None:
+    assert words in (sickness([told(tmp_path, **WELL | facts)]) or "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "throttled", "worries"),
+    [
+        ({"throttle": 0x40 | 0x8}, (Throttle.HEAT,), 1),
+        ({"throttle": 0x80 | 0x8}, (Throttle.POWER_BRAKE,), 1),
+        ({"throttle": 0x8}, (Throttle.HARDWARE,), 1),
+        ({"throttle": 0x20, "remapped": [0, 1, 1, 0]}, (Throttle.HEAT,), 2),
+        ({"retired": 1}, (), 1),
+    ],
+)
+def test_clocks_that_are_held_back_and_a_repair_that_waits_are_worries_and_no_sickness(
+    nvml: ModuleType, tmp_path: Path, facts: dict[str, Any], throttled: tuple[Throttle, ...], worries: int
+) -> None:
+    device = told(tmp_path, **WELL | facts)
+    assert device.health is not None
+    assert device.health.throttled == throttled
+    assert len(device.health.worries) == worries
+    assert sickness([device]) is None

@@ -7,9 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from specs.gpu_health import GpuHealth
 from specs.policy import EngineRules
 from workers.board import Board
-from workers.devices import GIB
+from workers.devices import GIB, Device
 from workers.errors import DeviceBusy
 from workers.gate import Gate
 from workers.settings import WorkerSettings
@@ -72,3 +73,18 @@ def test_what_ends_the_wait_ends_it(tmp_path: Path) -> None:
     with pytest.raises(NotWantedError):
         found.wait_until_free(model(tmp_path, 1000), EngineRules(), 0, dropped)
     assert board.quarantined() is None
+
+
+def test_no_engine_is_started_on_a_gpu_that_is_not_well(tmp_path: Path) -> None:
+    class Ill:
+        def look(self) -> tuple[Device, ...]:
+            return (Device("GPU 0", 80 * GIB, 80 * GIB, health=GpuHealth(uncorrected_errors=1)),)
+
+    board = Board(tmp_path / "board")
+    board.heed()
+    found = Gate(WorkerSettings(), board, lambda _: Ill())
+    with pytest.raises(DeviceBusy, match="the device of this worker is not well: GPU 0: its memory had 1 uncorrected"):
+        found.wait_until_free(model(tmp_path, 1000), EngineRules(), 1, lambda: None)
+    noted = board.quarantined()
+    assert noted is not None
+    assert "its device is not well" in noted.reason

@@ -1,0 +1,63 @@
+"""A control plane of real processes on a given database, for measurements that need nothing else of a farm."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import yaml
+
+from deploy.farm.environments import Plan
+from deploy.farm.farm import CONTROL_THREADS
+from deploy.farm.ports import free_port
+from deploy.farm.processes import Process, Processes
+from deploy.farm.redis import start_redis
+from scheduler.badges.signing import Signer
+from specs.messages import CONTROL_QUEUE
+from specs.policy import Policy
+
+NO_HUB = "http://127.0.0.1:9"
+"""Nothing listens there: what is measured asks nothing of a Hub."""
+
+CELERY = (sys.executable, "-m", "celery", "-A")
+API_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """Where its parts are."""
+
+    api_url: str
+    broker_url: str
+    evidence: Path
+
+
+def start_control_plane(folder: Path, processes: Processes, policy: Policy, database_url: str | None) -> ControlPlane:
+    """Start Redis, API, control worker and beat; `database_url` is of a migrated database, None is SQLite in `folder`.
+
+    Raises:
+        FarmError: it does not come up.
+    """
+    file = folder / "policy.yaml"
+    file.write_text(yaml.safe_dump(policy.model_dump(mode="json")))
+    operator = {"REPROFARM_DATABASE_URL": database_url} if database_url else {}
+    plan = Plan(folder, free_port(), hub_endpoint=NO_HUB, policy=file, operator=operator)
+    broker = start_redis(processes, folder / "redis")
+    told = plan.environment_of_control(broker)
+    Signer.create(folder / "keys" / "signing.pem")
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "-l", "WARNING"]
+    beat = ["scheduler.schedule", "beat", "--schedule", str(folder / "beat"), "--pidfile", "", "-l", "WARNING"]
+    processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], told))
+    processes.start(Process("control", [*CELERY, "scheduler.app", "worker", "-Q", CONTROL_QUEUE, *threads], told))
+    processes.start(Process("beat", [*CELERY, *beat], told))
+    processes.wait_until("the API", lambda: _answers(plan.api_url), API_SECONDS)
+    return ControlPlane(plan.api_url, broker, folder.resolve() / "evidence")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,174 @@
+"""The farm beside plain runs of the same tasks, with the real small model on real vLLM.
+
+Plain is what somebody does by hand (plain_run.py): start vLLM with the farm's arguments, have Inspect run the benchmark
+from the Hub, stop. The farm is up, as it is in production, and has no engine: both sides start one, from weights that
+lie on the disk. Its time is from the first claim's being planned to the last verdict, which takes in dispatch, queue,
+engine, run, evidence, report and judgement. All samples are run (policy: `full`), the same on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import HfApi
+from sqlalchemy import func, select
+
+from deploy.bench.asking import asking_seconds
+from deploy.bench.engine_tasks import TASK, TASKS, fill_hub
+from deploy.bench.plain_run import PlainOrder, PlainRun, start
+from deploy.demo.benchmarks import questions_text
+from deploy.demo.models import GOOD, ensure_model
+from deploy.demo.run import POLICY, start_hub
+from deploy.farm.environments import Plan
+from deploy.farm.farm import running_farm
+from deploy.farm.ports import free_port
+from deploy.farm.processes import Processes
+from scheduler.database.session import Database
+from scheduler.database.tables import Event, Reproduction, VerdictRow
+from scheduler.machine import ReproductionState
+from specs.evidence import path_in_store
+from specs.measurement import Measurement
+from specs.messages import ModelRef
+from specs.policy import EngineRules
+from workers.fetch import Snapshots
+
+CONCURRENCY = 32
+PATIENCE_SECONDS = 1800.0
+MODEL = Path("var/models/SmolLM2-135M-Instruct")
+
+
+@dataclass(frozen=True)
+class FarmRun:
+    """What the farm did."""
+
+    seconds: float
+    """From the first plan to the last verdict."""
+
+    samples: int
+    scores: dict[str, float | None]
+    """By benchmark."""
+
+    output_tokens: int
+    asking_seconds: float
+    """Between the first sample's beginning and the last one's end, of each task, all together."""
+
+    stages: list[tuple[float, str]]
+    """Of the record: seconds since the first plan, and what happened."""
+
+
+@dataclass(frozen=True)
+class EngineFigures:
+    """Both sides."""
+
+    plain: list[PlainRun]
+    farm_one: FarmRun
+    farm_all: FarmRun
+
+
+def engine_figures(tasks: int) -> EngineFigures:
+    """Measure one task, and `tasks` of them."""
+    model = MODEL.resolve()
+    ensure_model(model)
+    with tempfile.TemporaryDirectory(prefix="reprofarm-bench-") as name:
+        folder = Path(name).resolve()
+        return EngineFigures(
+            plain=_plain(folder / "plain", model, tasks),
+            farm_one=_farm(folder / "one", model, 1),
+            farm_all=_farm(folder / "all", model, tasks),
+        )
+
+
+def _rules() -> dict[str, Any]:
+    of_demo = EngineRules.model_validate(POLICY["engine"], strict=False)
+    return of_demo.model_copy(update={"concurrency": CONCURRENCY}).model_dump(mode="json")
+
+
+def _plain(folder: Path, model: Path, tasks: int) -> list[PlainRun]:
+    fill_hub(folder / "hub", model, folder / "scratch", tasks)
+    questions = folder / "questions.jsonl"
+    lines = [json.loads(line) for line in questions_text(TASKS[0]).splitlines()]
+    questions.write_text("".join(json.dumps({"prompt": line["question"]}) + "\n" for line in lines))
+    processes = Processes(folder, folder / "logs")
+    try:
+        url = start_hub(processes, folder / "hub")
+        return [
+            start(
+                PlainOrder(
+                    dataset_id=task.dataset_id,
+                    task_id=TASK,
+                    hub_url=url,
+                    model_id=GOOD,
+                    model_folder=str(model),
+                    rules=_rules(),
+                    folder=str(folder / task.name),
+                    questions=str(questions) if task is TASKS[0] else None,
+                )
+            )
+            for task in TASKS[:tasks]
+        ]
+    finally:
+        processes.stop()
+
+
+def _farm(folder: Path, model: Path, tasks: int) -> FarmRun:
+    fill_hub(folder / "hub", model, folder / "scratch", tasks)
+    policy = folder / "policy.yaml"
+    rules = {
+        **POLICY,
+        "engine": _rules(),
+        "verification": {"mode": "full", "tolerance": 0.9},
+        "publish": {"mode": "off"},
+    }
+    policy.write_text(yaml.safe_dump(rules))
+    processes = Processes(folder, folder / "logs")
+    try:
+        url = start_hub(processes, folder / "hub")
+        _fetch(url, folder / "farm" / "cache")
+        plan = Plan(folder / "farm", free_port(), hub_endpoint=url, policy=policy)
+        with running_farm(plan, processes):
+            database = Database(f"sqlite:///{folder / 'farm' / 'reprofarm.db'}")
+            try:
+                processes.wait_until("every verdict", lambda: _verdicts(database) == tasks, PATIENCE_SECONDS)
+                return _what_was_done(database, folder / "farm" / "evidence")
+            finally:
+                database.engine.dispose()
+    finally:
+        processes.stop()
+
+
+def _fetch(hub_url: str, cache: Path) -> None:
+    """Have the model in the worker's cache, as the plain side has it on its disk."""
+    api = HfApi(endpoint=hub_url, token=False)
+    ref = ModelRef(model_id=GOOD, revision=str(api.model_info(GOOD).sha))
+    Snapshots(cache, api, max_dataset_bytes=0).model(ref)
+
+
+def _verdicts(database: Database) -> int:
+    time.sleep(0.5)
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(VerdictRow)) or 0
+
+
+def _what_was_done(database: Database, evidence: Path) -> FarmRun:
+    with database.reading() as session:
+        runs = session.scalars(select(Reproduction)).all()
+        events = session.scalars(select(Event).order_by(Event.event_id)).all()
+        began = min(run.created_at for run in runs)
+        ended = max(row.decided_at for row in session.scalars(select(VerdictRow)))
+    if any(run.state != ReproductionState.COMPLETED for run in runs):
+        raise RuntimeError(f"not completed: {[run.reason for run in runs]}")
+    measured = {run.dataset_id: Measurement.model_validate(run.measurement, strict=False) for run in runs}
+    return FarmRun(
+        seconds=(ended - began).total_seconds(),
+        samples=sum(len(each.sample_ids) for each in measured.values()),
+        scores={name: each.score for name, each in measured.items()},
+        output_tokens=sum(each.output_tokens for each in measured.values()),
+        asking_seconds=sum(asking_seconds(evidence / path_in_store(str(run.evidence_sha256))) for run in runs),
+        stages=[((each.at - began).total_seconds(), f"{each.subject} {each.what}") for each in events],
+    )

@@ -1,0 +1,163 @@
+"""A task run without a farm: start vLLM, have Inspect run the benchmark, stop: `plain_run.py ORDER.json`.
+
+As somebody would by hand, with the engine's arguments, the sampling settings and the concurrency that the farm uses.
+Prints a JSON object. With `client`, vLLM's own benchmark client asks the same questions of the same engine afterwards;
+that is not part of what is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.bench.asking import asking_seconds
+from deploy.demo.benchmarks import MAX_ANSWER_TOKENS
+from specs.messages import ModelRef
+from specs.policy import EngineRules
+from workers.engine import Engine, EngineManager
+from workers.guarded import clean_environment
+
+CLIENT = """\
+import sys
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args(sys.argv[1:]))
+"""
+"""`vllm bench serve`: the command itself dies on missing metadata of the CPU build."""
+
+
+@dataclass(frozen=True)
+class PlainOrder:
+    """What to run."""
+
+    dataset_id: str
+    task_id: str
+    hub_url: str
+    model_id: str
+    model_folder: str
+    rules: dict[str, Any]
+    """An `EngineRules` as JSON."""
+
+    folder: str
+    questions: str | None
+    """JSON lines of prompts for vLLM's client; None asks nothing of it."""
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    """What came of it."""
+
+    seconds: float
+    """From before the engine's start to the log."""
+
+    engine_seconds: float
+    """Of that, for the engine to be up."""
+
+    samples: int
+    score: float
+    output_tokens: int
+    asking_seconds: float
+    """Between the first sample's beginning and the last one's end."""
+
+    client: dict[str, Any] | None
+    """What vLLM's client says of itself."""
+
+
+def start(order: PlainOrder) -> PlainRun:
+    """Run it in a process of its own."""
+    folder = Path(order.folder)
+    folder.mkdir(parents=True)
+    file = folder / "order.json"
+    file.write_text(json.dumps(asdict(order)))
+    command = [sys.executable, "-m", "deploy.bench.plain_run", str(file)]
+    environment = clean_environment(HF_ENDPOINT=order.hub_url, HF_HOME=str(folder / "hf"), DO_NOT_TRACK="1")
+    ended = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"the plain run failed:\n{ended.stderr[-4000:]}")
+    return PlainRun(**json.loads(ended.stdout.splitlines()[-1]))
+
+
+def _run(order: PlainOrder, began: float) -> PlainRun:
+    folder = Path(order.folder)
+    manager = EngineManager(folder / "engine")
+    rules = EngineRules.model_validate(order.rules, strict=False)
+    try:
+        engine = manager.engine_for(ModelRef(model_id=order.model_id, revision="0" * 40), _model(order), rules, 0)
+        engine_seconds = time.monotonic() - began
+        os.environ["VLLM_API_KEY"] = manager.api_key
+        log = _evaluate(order, engine.base_url, rules.concurrency)
+        seconds = time.monotonic() - began
+        client = _client(order, engine, rules.concurrency, manager.api_key) if order.questions else None
+    finally:
+        manager.stop()
+    usage = next(iter(log.stats.model_usage.values()))
+    asking = asking_seconds(Path(log.location))
+    metrics = next(iter(log.results.scores)).metrics
+    score = next(iter(metrics.values())).value
+    return PlainRun(seconds, engine_seconds, log.results.completed_samples, score, usage.output_tokens, asking, client)
+
+
+def _evaluate(order: PlainOrder, base_url: str, concurrency: int) -> Any:  # Inspect's log; imported late
+    import inspect_ai  # noqa: PLC0415 - as by hand, once the engine is up
+
+    (log,) = inspect_ai.eval(
+        f"hf/{order.dataset_id}/{order.task_id}",
+        model=f"vllm/{order.model_id}",
+        model_base_url=base_url,
+        display="none",
+        log_dir=str(Path(order.folder) / "logs"),
+        temperature=0.0,
+        top_p=1.0,
+        max_tokens=MAX_ANSWER_TOKENS,
+        max_connections=concurrency,
+        max_samples=concurrency,
+    )
+    if log.status != "success":
+        raise RuntimeError(f"Inspect says {log.status}: {log.error}")
+    return log
+
+
+def _client(order: PlainOrder, engine: Engine, concurrency: int, key: str) -> dict[str, Any]:
+    questions = Path(order.questions or "")
+    count = len(questions.read_text().splitlines())
+    options = {
+        "backend": "openai-chat",
+        "endpoint": "/v1/chat/completions",
+        "base-url": engine.base_url.removesuffix("/v1"),
+        "model": order.model_id,
+        "tokenizer": order.model_folder,
+        "dataset-name": "custom",
+        "dataset-path": str(questions),
+        "custom-output-len": str(MAX_ANSWER_TOKENS),
+        "num-prompts": str(count),
+        "max-concurrency": str(concurrency),
+        "temperature": "0",
+        "result-dir": order.folder,
+        "result-filename": "client.json",
+    }
+    command = [sys.executable, "-c", CLIENT, "--save-result", "--disable-tqdm", "--skip-chat-template"]
+    command += [word for name, value in options.items() for word in (f"--{name}", value)]
+    environment = clean_environment(OPENAI_API_KEY=key, HF_HUB_OFFLINE="1", DO_NOT_TRACK="1", VLLM_NO_USAGE_STATS="1")
+    ended = subprocess.run(command, env=environment, cwd=order.folder, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"vLLM's client failed:\n{ended.stderr[-4000:]}")
+    said = json.loads((Path(order.folder) / "client.json").read_bytes())
+    return {name: said[name] for name in ("completed", "duration", "total_output_tokens", "output_throughput")}
+
+
+def _model(order: PlainOrder) -> Path:
+    return Path(order.model_folder)
+
+
+if __name__ == "__main__":
+    BEGAN = time.monotonic()
+    found = _run(PlainOrder(**json.loads(Path(sys.argv[1]).read_bytes())), BEGAN)
+    sys.stdout.write(f"\n{json.dumps(asdict(found))}\n")

@@ -1,0 +1,117 @@
+"""What the measurements say, as lines of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from deploy.bench.engine import EngineFigures
+from deploy.bench.growth import Step
+from deploy.bench.poll import PollCost, Reading
+from deploy.bench.verdict_rate import Pace
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure beside what it is held against."""
+
+    what: str
+    farm: str
+    beside: str
+    ratio: float
+    aim: str
+    """Empty where there is none."""
+
+    met: bool | None
+    """None where there is no aim."""
+
+
+def of_engine(found: EngineFigures) -> Iterator[Line]:
+    """The farm beside plain runs, and beside vLLM's own client."""
+    one, every = found.plain[0], sum(each.seconds for each in found.plain)
+    alone = found.farm_one.seconds / one.seconds
+    yield Line(
+        f"one task of {one.samples} samples, an engine's start on both sides",
+        f"{found.farm_one.seconds:.1f} s",
+        f"{one.seconds:.1f} s, {one.engine_seconds:.1f} s of them for the engine",
+        alone,
+        "≤ 1.05",
+        alone <= 1.05,
+    )
+    together = found.farm_all.seconds / every
+    yield Line(
+        f"{len(found.plain)} tasks of one model, against as many plain runs",
+        f"{found.farm_all.seconds:.1f} s",
+        f"{every:.1f} s",
+        together,
+        "≤ 0.35",
+        together <= 0.35,
+    )
+    if one.client is None:
+        return
+    farm = found.farm_one.output_tokens / max(found.farm_one.asking_seconds, 1e-9)
+    beside = float(one.client["output_throughput"])
+    yield Line(
+        "output tokens per second, the same questions at the same concurrency",
+        f"{farm:.1f}",
+        f"{beside:.1f} by vLLM's benchmark client ({one.output_tokens / one.asking_seconds:.1f} by plain Inspect)",
+        farm / beside,
+        "≥ 0.95",
+        farm / beside >= 0.95,
+    )
+
+
+def of_verdicts(found: dict[str, Pace]) -> Iterator[Line]:
+    """Claims to verdicts, where runs take no time."""
+    for name, pace in found.items():
+        yield Line(
+            f"claims to verdicts per second, runs that take no time: {name}",
+            f"{pace.per_second:.0f}",
+            f"{pace.bare_per_second:.0f} bare Celery tasks",
+            pace.ratio,
+            "≥ 0.5",
+            pace.ratio >= 0.5,
+        )
+
+
+def of_poll(found: PollCost) -> Iterator[Line]:
+    """A poll after few changes."""
+    what = f"poll of {found.benchmarks} benchmarks × {found.results:,} results"
+    for name, each in ((f"{found.changes} of them changed", found.changed), ("nothing changed", found.unchanged)):
+        yield Line(
+            f"{what}, {name}",
+            _reading(each),
+            f"{_reading(found.whole)} to read everything",
+            each.seconds / found.whole.seconds,
+            "",
+            None,
+        )
+
+
+def _reading(found: Reading) -> str:
+    return f"{found.total:,} requests, {found.seconds:.1f} s"
+
+
+def of_growth(found: dict[int, Sequence[Step]]) -> Iterator[Line]:
+    """Each step at the most claims, beside itself at the fewest."""
+    few, many = min(found), max(found)
+    for before, after in zip(found[few], found[many], strict=True):
+        ratio = after.milliseconds / before.milliseconds
+        yield Line(
+            f"{before.name}: {many:,} claims against {few:,}",
+            f"{after.milliseconds:.1f} ms",
+            f"{before.milliseconds:.1f} ms",
+            ratio,
+            "flat",
+            # What a machine's noise makes of two medians of few rounds, and of milliseconds.
+            ratio <= 1.5 or after.milliseconds - before.milliseconds < 5,
+        )
+
+
+def table(lines: Sequence[Line]) -> str:
+    """All of them, in Markdown."""
+    rows = ["| measured | farm | beside | ratio | aim | |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+    for each in lines:
+        met = {True: "met", False: "not met", None: ""}[each.met]
+        rows.append(f"| {each.what} | {each.farm} | {each.beside} | {each.ratio:.2f} | {each.aim} | {met} |")
+    return "\n".join(rows) + "\n"

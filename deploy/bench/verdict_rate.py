@@ -1,0 +1,170 @@
+"""Claims to verdicts, where runs take no time, beside bare Celery tasks that do nothing on the same Redis.
+
+Real processes: Redis, control worker, beat, API, and a worker that reports at once (instant_worker.py). Claims are rows
+that were entered before, all true. The clock runs from when they are there to be planned until each has its verdict:
+planned, dispatched, reported, its log checked, judged. What goes on meanwhile counts too: badges are signed by the same
+control worker. A claim that joins a run costs no run, so the pace is measured for claims that each need their own, and
+for ten claims a run; the first is the pace of reproductions, the second that of a popular model.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from celery import Celery
+from sqlalchemy import func, select, update
+
+from deploy.bench import bare_tasks, instant_worker
+from deploy.bench.control_plane import CELERY, ControlPlane, start_control_plane
+from deploy.bench.load_rows import add_claims, load_policy
+from deploy.bench.postgres import running_postgres
+from deploy.farm.processes import Process, Processes
+from scheduler.database.session import Database
+from scheduler.database.tables import Badge, Claim, VerdictRow
+from scheduler.machine import ClaimState
+from specs.verdict import Outcome
+from workers.guarded import clean_environment
+
+POOL = "small"
+TRUE_SCORE = 50.0
+PATIENCE_SECONDS = 900.0
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was measured on one database."""
+
+    claims: int
+    sharing: int
+    """Claims of one reproduction."""
+
+    seconds: float
+    verified: int
+    badges: int
+    """Signed when the last verdict was there."""
+
+    bare_per_second: float
+
+    @property
+    def per_second(self) -> float:
+        """Claims that got their verdict."""
+        return self.claims / self.seconds
+
+    @property
+    def ratio(self) -> float:
+        """To bare tasks."""
+        return self.per_second / self.bare_per_second
+
+
+def pace(claims: int, sharing: int, bare: int, database_url: str | None = None) -> Pace:
+    """Measure it, on SQLite where no database is named."""
+    with tempfile.TemporaryDirectory(prefix="reprofarm-bench-") as name:
+        folder = Path(name)
+        database = Database(database_url or f"sqlite:///{folder / 'reprofarm.db'}")
+        database.upgrade()
+        add_claims(database, claims, sharing=sharing, value=TRUE_SCORE)
+        with database.transaction() as session:
+            session.execute(update(Claim).values(state=ClaimState.BLOCKED))
+        template = _template(folder / "log")
+        processes = Processes(folder, folder / "logs")
+        try:
+            plane = start_control_plane(folder, processes, load_policy(), database_url)
+            per_second = _bare_pace(processes, plane, bare)
+            _start_worker(processes, plane, template)
+            began = time.monotonic()
+            with database.transaction() as session:
+                session.execute(update(Claim).values(state=ClaimState.SUBMITTED))
+            processes.wait_until("every verdict", lambda: _count(database, VerdictRow) == claims, PATIENCE_SECONDS)
+            seconds = time.monotonic() - began
+            return Pace(claims, sharing, seconds, _verified(database), _count(database, Badge), per_second)
+        finally:
+            processes.stop()
+            database.engine.dispose()
+
+
+def paces(claims: int, bare: int) -> dict[str, Pace]:
+    """Every claim its own run, and ten claims a run; on SQLite and, where it is installed, PostgreSQL."""
+    found = {}
+    for sharing in (1, 10):
+        found[f"SQLite, {sharing} claims a run"] = pace(claims, sharing, bare)
+        with running_postgres() as (url, _):
+            found[f"PostgreSQL, {sharing} claims a run"] = pace(claims, sharing, bare, url)
+    return found
+
+
+def _template(folder: Path) -> Path:
+    # In a process of its own: Inspect leaves threads and settings behind.
+    command = [sys.executable, "-m", "deploy.bench.instant_log", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Path(ended.stdout.splitlines()[-1])
+
+
+def _bare_pace(processes: Processes, plane: ControlPlane, count: int) -> float:
+    environment = clean_environment(BENCH_BROKER_URL=plane.broker_url)
+    command = [*CELERY, "deploy.bench.bare_tasks", "worker", "-Q", bare_tasks.QUEUE, "--pool", "threads"]
+    processes.start(Process("bare", [*command, "--concurrency", "4", "-l", "WARNING"], environment))
+    sender = Celery("sender", broker=plane.broker_url)
+
+    def send(number: int) -> None:
+        sender.send_task(bare_tasks.nothing.name, args=[{"number": str(number)}], queue=bare_tasks.QUEUE)
+
+    with redis.Redis.from_url(plane.broker_url) as client:
+
+        def is_done() -> bool:
+            return not client.llen(bare_tasks.QUEUE) and not client.hlen("unacked")
+
+        # It is up once it has taken the first.
+        send(0)
+        processes.wait_until("the bare worker", is_done, 60)
+        time.sleep(1)
+        began = time.monotonic()
+        for number in range(count):
+            send(number)
+        while not is_done():
+            time.sleep(0.005)
+        seconds = time.monotonic() - began
+    sender.close()
+    processes.stop("bare")
+    return count / seconds
+
+
+def _start_worker(processes: Processes, plane: ControlPlane, template: Path) -> None:
+    environment = clean_environment(
+        **{
+            instant_worker.BROKER: plane.broker_url,
+            instant_worker.TEMPLATE: str(template),
+            instant_worker.STORE: str(plane.evidence),
+        }
+    )
+    command = [
+        *CELERY,
+        "deploy.bench.instant_worker",
+        "worker",
+        "-Q",
+        f"pool.{POOL}",
+        "--pool",
+        "solo",
+        "-l",
+        "WARNING",
+    ]
+    processes.start(Process("worker", command, environment))
+    time.sleep(5)
+
+
+def _count(database: Database, table: type[VerdictRow] | type[Badge]) -> int:
+    time.sleep(LOOK_SECONDS)
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def _verified(database: Database) -> int:
+    with database.reading() as session:
+        query = select(func.count()).select_from(VerdictRow).where(VerdictRow.outcome == Outcome.VERIFIED)
+        return session.scalar(query) or 0

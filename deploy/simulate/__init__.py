@@ -1,0 +1,1 @@
+"""A day of a farm with a thousand GPUs, simulated: arrivals as the Hub's, and the farm's own decisions."""

@@ -1,0 +1,105 @@
+"""A thousand GPUs in four pools, and where and for how long each reproduction runs by the farm's own reckoning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from deploy.simulate.arrivals import Submission
+from deploy.simulate.sizes import Family, SimulatedTask
+from scheduler.placement import NoRoom, TaskNeed, place
+from specs.cost import Work, estimate, start_gpu_seconds
+from specs.forecast import Foreseen, samples_if_true
+from specs.policy import EngineRules, PoolRules, VerificationRules
+
+PROMPT_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Workers of one kind."""
+
+    rules: PoolRules
+    workers: int
+
+    @property
+    def gpus(self) -> int:
+        """Of all its workers."""
+        return self.rules.gpus * self.workers
+
+
+FLEET = (
+    Pool(PoolRules(name="gpu-24", gpus=1, memory_gib=24.0), 320),
+    Pool(PoolRules(name="gpu-80", gpus=1, memory_gib=80.0), 280),
+    Pool(PoolRules(name="gpu-80x4", gpus=4, memory_gib=80.0), 50),
+    Pool(PoolRules(name="gpu-141x8", gpus=8, memory_gib=141.0), 25),
+)
+"""1,000 GPUs."""
+
+ENGINE = EngineRules(concurrency=64)
+VERIFICATION = VerificationRules()
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a reproduction takes."""
+
+    pool: str
+    load_seconds: float
+    """For its engine to come up."""
+
+    run_seconds: float
+    """Of asking."""
+
+
+def smaller(fleet: tuple[Pool, ...], part: float) -> tuple[Pool, ...]:
+    """The same mix with a part of the workers, one of each kind at least."""
+    return tuple(Pool(pool.rules, max(round(pool.workers * part), 1)) for pool in fleet)
+
+
+def need_of(submission: Submission) -> Need | None:
+    """Where it runs and how long; None where it fits nowhere."""
+    return _need(submission.model.family, submission.task, submission.claimed)
+
+
+@cache
+def _need(family: Family, task: SimulatedTask, claimed: float) -> Need | None:
+    placed = place(family.size, ENGINE, TaskNeed(PROMPT_TOKENS, task.max_tokens), [pool.rules for pool in FLEET])
+    if isinstance(placed, NoRoom):
+        return None
+    weights = family.size.file_bytes
+    work = Work(
+        weights_bytes=weights,
+        gpus=placed.gpus,
+        samples=_samples(task, claimed),
+        epochs=task.epochs,
+        max_tokens=task.max_tokens,
+        concurrency=ENGINE.concurrency,
+    )
+    start = start_gpu_seconds(weights, placed.gpus)
+    return Need(
+        pool=placed.pool.name,
+        load_seconds=start / placed.gpus,
+        run_seconds=(estimate(work, ()).gpu_seconds - start) / placed.gpus,
+    )
+
+
+@cache
+def _samples(task: SimulatedTask, claimed: float) -> float:
+    """That judging a true claim takes, stopped early as the farm does."""
+    foreseen = Foreseen(
+        dataset_revision="0" * 40,
+        task_id=None,
+        claimed=claimed,
+        tolerance=None,
+        spread=None,
+        mode=VERIFICATION.mode,
+        alpha=VERIFICATION.alpha,
+        minimum_samples=VERIFICATION.minimum_samples,
+        maximum_failed_fraction=VERIFICATION.maximum_failed_fraction,
+        sample_limit=None,
+        epochs=task.epochs,
+        history=False,
+        card_samples=task.samples,
+    )
+    return samples_if_true(foreseen, task.samples)

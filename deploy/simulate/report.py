@@ -1,0 +1,124 @@
+"""What simulated days came to, and at how many arrivals waiting explodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from deploy.simulate.arrivals import DAY
+from deploy.simulate.run import Outcome
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
+
+WHO = {
+    REQUESTED_PRIORITY: "asked for",
+    AUTHOR_PRIORITY: "authors'",
+    COMMUNITY_PRIORITY: "the community's",
+    PERIODIC_PRIORITY: "periodic",
+}
+
+EXPLODED = 10.0
+"""Times the waiting of the fewest arrivals: what lies beyond is past the knee."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one day."""
+
+    claims: int
+    verdicts: int
+    utilisation: float
+    """Part of all GPU-seconds in which runs asked."""
+
+    loading: float
+    """Part of all GPU-seconds in which engines were loaded."""
+
+    busiest: tuple[str, float]
+    """The pool with the most of both, and how much."""
+
+    loads_per_verdict: float
+    waited: dict[int, tuple[float, float]]
+    """By priority: seconds until the batch began on a loaded engine, p50 and p99."""
+
+    took: dict[int, tuple[float, float]]
+    """By priority: seconds until the verdict, p50 and p99."""
+
+    p99_waited: float
+    """Of all claims together, seconds."""
+
+
+def figures(outcome: Outcome) -> Figures:
+    """Sum a day up."""
+    gpus = sum(state.pool.gpus for state in outcome.pools)
+
+    def part(seconds: Callable[[int], float]) -> float:
+        held = sum(seconds(number) * state.pool.rules.gpus for number, state in enumerate(outcome.pools))
+        return held / gpus / DAY
+
+    busy = {
+        state.pool.rules.name: (state.running_seconds + state.loading_seconds) / state.pool.workers / DAY
+        for state in outcome.pools
+    }
+    busiest = max(busy, key=lambda name: busy[name])
+    waited = [seconds for each in outcome.waited.values() for seconds in each]
+    return Figures(
+        claims=len(waited) + outcome.refused,
+        verdicts=outcome.verdicts,
+        utilisation=part(lambda number: outcome.pools[number].running_seconds),
+        loading=part(lambda number: outcome.pools[number].loading_seconds),
+        busiest=(busiest, busy[busiest]),
+        loads_per_verdict=sum(state.loads for state in outcome.pools) / max(outcome.verdicts, 1),
+        waited={priority: _p50_p99(each) for priority, each in sorted(outcome.waited.items())},
+        took={priority: _p50_p99(each) for priority, each in sorted(outcome.took.items())},
+        p99_waited=_p50_p99(waited)[1],
+    )
+
+
+def knee(found: Sequence[tuple[float, Figures]]) -> float | None:
+    """The first of rising rates at which p99 waiting is `EXPLODED` times that at the lowest; None where at none."""
+    least = found[0][1].p99_waited
+    return next((rate for rate, each in found if each.p99_waited > EXPLODED * least), None)
+
+
+def _p50_p99(seconds: Sequence[float]) -> tuple[float, float]:
+    if not seconds:
+        return 0.0, 0.0
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2], ordered[min(int(0.99 * len(ordered)), len(ordered) - 1)]
+
+
+def ways_table(ways: dict[str, Figures]) -> str:
+    """Ways to send out the same day, beside one another; in Markdown."""
+    lines = [
+        "| | utilisation | loading | engine loads per verdict | wait p50 / p99 of "
+        + " | of ".join(WHO.values())
+        + " | until the verdict, p50 / p99, authors' |",
+        "| --- | ---: | ---: | ---: | " + " | ".join(["---:"] * len(WHO)) + " | ---: |",
+    ]
+    for name, each in ways.items():
+        waits = " | ".join(_in_words(each.waited.get(priority)) for priority in WHO)
+        lines.append(
+            f"| {name} | {each.utilisation:.1%} | {each.loading:.1%} | {each.loads_per_verdict:.2f} | {waits} | "
+            f"{_in_words(each.took.get(AUTHOR_PRIORITY))} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def rates_table(found: Sequence[tuple[float, Figures]]) -> str:
+    """The same fleet under rising arrivals; in Markdown."""
+    lines = [
+        "| arrivals | claims | verdicts | utilisation | busiest pool | p99 wait, all | p99 wait, authors' | loads per "
+        "verdict |",
+        "| ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for rate, each in found:
+        name, busy = each.busiest
+        authors = each.waited.get(AUTHOR_PRIORITY, (0.0, 0.0))[1]
+        lines.append(
+            f"| × {rate:g} | {each.claims:,} | {each.verdicts:,} | {each.utilisation:.1%} | {name}, {busy:.0%} busy | "
+            f"{each.p99_waited:,.0f} s | {authors:,.0f} s | {each.loads_per_verdict:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _in_words(waits: tuple[float, float] | None) -> str:
+    return "–" if waits is None else f"{waits[0]:,.0f} / {waits[1]:,.0f} s"

@@ -1,0 +1,253 @@
+"""The farm's figures for Prometheus, counted in the database when they are asked for.
+
+Whatever process answers, the figures are the same, and none is lost with a restart. Labels take their values from
+fixed lists, and from the pools of the policy, so that nobody outside can make series. Workers serve none of their own:
+nobody reaches them (the chart's network policy), and what is worth knowing of them is in their heartbeats.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from scheduler import budgets
+from scheduler.database.session import Database
+from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
+from scheduler.machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.metrics import remembered, totals
+from scheduler.metrics.remembered import Remembered
+from scheduler.metrics.tables import HubLimit
+from scheduler.metrics.totals import GPU_SECONDS, Totals
+from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
+from scheduler.workforce import STATES
+from specs.budget import BudgetRules
+from specs.messages import AttemptOutcome
+from specs.verdict import Outcome
+
+WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
+PRIORITIES = {
+    REQUESTED_PRIORITY: "requested",
+    AUTHOR_PRIORITY: "author",
+    COMMUNITY_PRIORITY: "community",
+    PERIODIC_PRIORITY: "periodic",
+}
+
+
+def registry(database: Database, budget: Callable[[], BudgetRules]) -> CollectorRegistry:
+    """The farm's figures and the process's own. `budget` is the policy's."""
+    found = CollectorRegistry()
+    ProcessCollector(registry=found)
+    PlatformCollector(registry=found)
+    GCCollector(registry=found)
+    found.register(FarmCollector(database, budget))
+    return found
+
+
+class FarmCollector(Collector):
+    """Counts in the database at every scrape: what is under way, and what came since the scrape before."""
+
+    def __init__(self, database: Database, budget: Callable[[], BudgetRules]) -> None:
+        self._database = database
+        self._budget = budget
+        self._turn = threading.Lock()
+        self._verdicts = Totals(totals.verdicts)
+        self._attempts = Totals(totals.attempts)
+        self._engine_loads = Totals(totals.engine_loads)
+        self._claims = Remembered(remembered.claims)
+        self._badges = Remembered(remembered.badges)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: else registering would already count."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures; where the database does not answer, only that it does not."""
+        try:
+            # Scrapes that meet would each count the same.
+            with self._turn, self._database.reading() as session:
+                families = list(self._families(session, now()))
+        except SQLAlchemyError:
+            families = []
+        yield _one("reprofarm_database_up", "Whether the database answered this scrape.", float(bool(families)))
+        yield from families
+
+    def _families(self, session: Session, at: datetime) -> Iterator[Metric]:
+        claims, badges = self._claims.read(session, at), self._badges.read(session, at)
+        yield _by("reprofarm_claims", "Claims by state.", "state", {each: claims.get(each, 0) for each in ClaimState})
+        yield _by("reprofarm_badges", "Badges by whether they count.", "state", badges)
+        verdicts = self._verdicts.read(session, at)
+        yield _counter(
+            "reprofarm_verdicts", "Verdicts by outcome.", ("outcome",), {(o,): verdicts.get((o,), 0) for o in Outcome}
+        )
+        yield from _attempts(self._attempts.read(session, at))
+        yield _counter(
+            "reprofarm_engine_loads",
+            "Engines that were started with a model, by pool, as workers told.",
+            ("pool",),
+            self._engine_loads.read(session, at),
+        )
+        yield from _reproductions(session, at)
+        yield from _workers(session, at)
+        yield from _outbox(session, at)
+        yield from _hub_limits(session, at)
+        yield from _budget(session, self._budget(), at)
+
+
+def _attempts(found: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
+    pools = sorted({key[1] for key in found})
+    yield _counter(
+        "reprofarm_attempts",
+        "Attempts that ended, by pool and by what became of them.",
+        ("pool", "outcome"),
+        {(pool, outcome): found.get(("ended", pool, outcome), 0) for pool in pools for outcome in AttemptOutcome},
+    )
+    counted = sum(value for (kind, *_), value in found.items() if kind == "counted")
+    population = sum(value for (kind, *_), value in found.items() if kind == "population")
+    yield _counter("reprofarm_samples_counted", "Samples that completed reproductions counted.", (), {(): counted})
+    yield _counter(
+        "reprofarm_samples_population", "Samples that their tasks have: what full runs cost.", (), {(): population}
+    )
+    cost = HistogramMetricFamily(
+        "reprofarm_reproduction_gpu_seconds",
+        "What completed reproductions took in seconds times GPUs (of a CPU pool, of a worker), their engine's start as"
+        " it is reckoned.",
+        labels=("pool",),
+    )
+    for pool in pools:
+        number = found.get(("ended", pool, AttemptOutcome.COMPLETED), 0)
+        buckets = [(str(bound), found.get(("le", pool, str(bound)), 0.0)) for bound in GPU_SECONDS]
+        cost.add_metric((pool,), [*buckets, ("+Inf", number)], found.get(("gpu_seconds", pool), 0.0))
+    yield cost
+
+
+def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
+    count = GaugeMetricFamily(
+        "reprofarm_reproductions", "Reproductions that are under way, by pool and state.", labels=("pool", "state")
+    )
+    age = GaugeMetricFamily(
+        "reprofarm_queue_age_seconds",
+        "How long the oldest waiting reproduction has waited, by pool and by whose it is.",
+        labels=("pool", "priority"),
+    )
+    rows = session.execute(
+        select(
+            Reproduction.pool,
+            Reproduction.priority,
+            Reproduction.state,
+            func.count(),
+            func.min(Reproduction.created_at),
+        )
+        .where(Reproduction.state.in_(ACTIVE))
+        .group_by(Reproduction.pool, Reproduction.priority, Reproduction.state)
+    ).all()
+    # A pool has its series while it has workers, so that they fall to 0 instead of ending.
+    pools = {row.pool for row in rows} | set(session.scalars(select(Worker.pool).distinct()))
+    for pool in sorted(pools):
+        mine = [row for row in rows if row.pool == pool]
+        for state in ACTIVE:
+            count.add_metric((pool, state), sum(number for *_, found, number, _ in mine if found == state))
+        for name in (*PRIORITIES.values(), "other"):
+            waiting = [
+                oldest
+                for _, priority, state, _, oldest in mine
+                if state in WAITING and PRIORITIES.get(priority, "other") == name
+            ]
+            age.add_metric((pool, name), _age(min(waiting, default=None), at))
+    yield count
+    yield age
+
+
+def _workers(session: Session, at: datetime) -> Iterator[Metric]:
+    # Only workers of the policy's pools are ever entered: scheduler/workforce.py.
+    count = GaugeMetricFamily("reprofarm_workers", "Workers by pool and state.", labels=("pool", "state"))
+    age = GaugeMetricFamily(
+        "reprofarm_worker_heartbeat_age_seconds",
+        "Age of the latest word of the worker of a pool that has been silent for longest, lost ones aside.",
+        labels=("pool",),
+    )
+    rows = session.execute(
+        select(Worker.pool, Worker.state, func.count(), func.min(Worker.seen_at)).group_by(Worker.pool, Worker.state)
+    ).all()
+    for pool in sorted({row.pool for row in rows}):
+        found = {state: (number, oldest) for name, state, number, oldest in rows if name == pool}
+        for state in STATES:
+            count.add_metric((pool, state), found.get(state, (0, None))[0])
+        heard = [oldest for state, (_, oldest) in found.items() if state != "lost"]
+        age.add_metric((pool,), _age(min(heard, default=None), at))
+    yield count
+    yield age
+
+
+def _outbox(session: Session, at: datetime) -> Iterator[Metric]:
+    unsent, oldest = session.execute(
+        select(func.count(), func.min(OutboxRow.created_at)).where(OutboxRow.sent_at.is_(None))
+    ).one()
+    yield _one("reprofarm_outbox_unsent", "Messages that wait to be sent to the broker.", unsent)
+    yield _one("reprofarm_outbox_age_seconds", "Age of the oldest message that waits to be sent.", _age(oldest, at))
+
+
+def _budget(session: Session, budget: BudgetRules, at: datetime) -> Iterator[Metric]:
+    left = GaugeMetricFamily(
+        "reprofarm_budget_left_gpu_seconds",
+        "What is neither spent nor planned of the day's budget (UTC); below 0 where runs were dearer than planned.",
+        labels=("scope",),
+    )
+    limits = GaugeMetricFamily("reprofarm_budget_gpu_seconds", "The budget of a day, by scope.", labels=("scope",))
+    for scope, found in budgets.of_today(session, budget, at).items():
+        left.add_metric((scope,), found.limit - found.planned)
+        limits.add_metric((scope,), found.limit)
+    yield left
+    yield limits
+
+
+def _hub_limits(session: Session, at: datetime) -> Iterator[Metric]:
+    left = GaugeMetricFamily(
+        "reprofarm_hub_requests_left",
+        "Requests that the Hub will still answer in its present window, as it last told the control plane.",
+        labels=("resource",),
+    )
+    quota = GaugeMetricFamily(
+        "reprofarm_hub_requests_quota", "Requests that the Hub answers in one window.", labels=("resource",)
+    )
+    for row in session.scalars(select(HubLimit).order_by(HubLimit.resource)):
+        # All of it, where the window that was spoken of is over; and nobody knows, where that was not said.
+        remaining = row.remaining if at < row.resets_at else row.quota
+        if remaining is not None:
+            left.add_metric((row.resource,), remaining)
+        if row.quota is not None:
+            quota.add_metric((row.resource,), row.quota)
+    yield left
+    yield quota
+
+
+def _age(then: datetime | None, at: datetime) -> float:
+    return max(0.0, (at - then).total_seconds()) if then else 0.0
+
+
+def _one(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _by(name: str, documentation: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=(label,))
+    for value, number in values.items():
+        family.add_metric((str(value),), number)
+    return family
+
+
+def _counter(
+    name: str, documentation: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
+) -> CounterMetricFamily:
+    """A counter; Prometheus' text adds `_total` to its name."""
+    family = CounterMetricFamily(name, documentation, labels=labels)
+    for value, number in values.items():
+        family.add_metric([str(each) for each in value], number)
+    return family

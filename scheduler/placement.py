@@ -1,0 +1,213 @@
+"""Which pool runs a model, on how many of its GPUs, with how much context. Pure: sizes in, an answer with figures out.
+
+A model fits where its weights, one sequence of the length that its task needs and the engine's own memory have room;
+the smallest pool in which that is so gets it. There it gets the fewest GPUs that leave room for as many such sequences
+as are asked at once, and for one of the model's whole context, which vLLM insists on at its start; where no number of
+GPUs does, it gets the most that it can be split over. Where the whole context has no room, the engine is started with
+what the task needs instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from specs.batch_invariance import LEAST_CAPABILITY
+from specs.model_size import WEIGHTS_OVERHEAD, ModelSize
+from specs.policy import EngineRules, PoolRules
+
+GIB = 2**30
+
+GPU_PART = 0.92
+"""Of a GPU's memory that vLLM takes: the default of `gpu_memory_utilization` in vllm/config/cache.py."""
+
+GPU_OVERHEAD_BYTES = 2 * GIB
+"""Of each GPU, assumed for what is neither weights nor cache: CUDA's context, activations, captured graphs and buffers
+for exchange between GPUs. Not measured by this project."""
+
+
+@dataclass(frozen=True)
+class TaskNeed:
+    """What a task needs of an engine's context."""
+
+    prompt_tokens: int
+    """To make room for."""
+
+    max_tokens: int | None
+    """Of an answer; None is what is left of the context, and so all of it."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model runs, and how."""
+
+    pool: PoolRules
+    gpus: int
+    """That the model is split over, of the pool's; 0 on a CPU pool."""
+
+    max_model_len: int | None
+    """Tokens of context to start the engine with; None is what policy or else the model says."""
+
+    sequences: int | None
+    """Of the length that the task needs, for which the cache has room at once; None where nobody can tell."""
+
+    words: str
+    """What was reckoned."""
+
+
+@dataclass(frozen=True)
+class NoRoom:
+    """It fits nowhere."""
+
+    reason: str
+    """With the figure."""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A model in one pool, on so many of its GPUs."""
+
+    gpus: int
+    shortfall: str | None
+    """What there is no room for, with the figure; None where it fits."""
+
+    parts: str
+    """Of what is needed, in words."""
+
+    max_model_len: int | None = None
+    sequences: int | None = None
+    is_roomy: bool = True
+    """It has room for all that is asked at once, and for the whole context."""
+
+
+def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[PoolRules]) -> Placement | NoRoom:
+    """The smallest of `pools` that a model fits into."""
+    usable = [pool for pool in pools if not _lacks_kernels(pool, engine)]
+    if not usable:
+        return NoRoom(
+            "policy requires batch-invariant kernels, which take GPUs of compute capability "
+            f"{LEAST_CAPABILITY:.1f} or higher, and no pool has such"
+        )
+    # Of two pools of one capacity, the first that policy names.
+    by_capacity = sorted(usable, key=lambda each: each.capacity_gib)
+    for pool in by_capacity:
+        fit = _best(size, engine, need, pool)
+        if fit.shortfall is None:
+            return Placement(pool, fit.gpus, fit.max_model_len, fit.sequences, _words(fit, engine))
+    return NoRoom(f"{_best(size, engine, need, by_capacity[-1]).shortfall}; no pool is larger")
+
+
+def place_in(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> Placement:
+    """A model in the pool that policy names for it, whatever it is reckoned to need."""
+    fit = _best(size, engine, need, pool)
+    reckoned = _words(fit, engine) if fit.shortfall is None else f"although {fit.shortfall}"
+    return Placement(pool, fit.gpus, fit.max_model_len, fit.sequences, f"as policy says, {reckoned}")
+
+
+def _lacks_kernels(pool: PoolRules, engine: EngineRules) -> bool:
+    """Whether a pool is known not to have the kernels that policy requires; one that does not say has to try."""
+    if engine.batch_invariant != "required":
+        return False
+    said = pool.compute_capability
+    return pool.device == "cpu" or (said is not None and said < LEAST_CAPABILITY)
+
+
+def _best(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> _Fit:
+    """The fewest GPUs with room for everything; else the most."""
+    if pool.device == "cpu" or pool.gpus == 0:
+        return _fit(size, engine, need, pool, 0)
+    fits = [_fit(size, engine, need, pool, gpus) for gpus in range(1, pool.gpus + 1) if size.can_be_split(gpus)]
+    return next((fit for fit in fits if fit.shortfall is None and fit.is_roomy), fits[-1])
+
+
+def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, gpus: int) -> _Fit:
+    if size.config is None:
+        return _fit_of_files(size, engine, pool, gpus)
+    whole = min(size.config.context_tokens, engine.max_model_len or size.config.context_tokens)
+    needed = whole if need.max_tokens is None else min(whole, need.prompt_tokens + need.max_tokens)
+    if gpus == 0:
+        return _fit_on_a_machine(size, engine, pool, needed, whole)
+    weights = size.weights_bytes(engine.dtype)
+    share = -(-weights // gpus) + GPU_OVERHEAD_BYTES
+    one, whole_one = (size.cache_bytes(tokens, engine.dtype, gpus) for tokens in (needed, whole))
+    at_once = size.cache_bytes(needed, engine.dtype, gpus, engine.concurrency)
+    limit = int(pool.memory_gib * GIB * GPU_PART)
+    parts = (
+        f"{_gib(weights)} for weights, and {_gib(one)} for the KV cache of {needed} tokens and"
+        f" {_gib(GPU_OVERHEAD_BYTES)} for the engine on {'each of its GPUs' if gpus > 1 else 'its GPU'}"
+    )
+    shortfall = None
+    if share + one > limit:
+        most = "" if gpus == pool.gpus else f", of which its shape lets it use {gpus}"
+        shortfall = (
+            f"the model needs about {_gib((share + one) * gpus)} ({parts}), and pool {pool.name} gives"
+            f" {_gib(limit * pool.gpus)} ({100 * GPU_PART:.0f} % of {pool.gpus} × {pool.memory_gib:g} GiB{most})"
+        )
+    return _Fit(
+        gpus=gpus,
+        shortfall=shortfall,
+        parts=parts,
+        max_model_len=None if share + whole_one <= limit else needed,
+        sequences=_sequences(size, engine, needed, gpus, limit - share),
+        is_roomy=share + max(whole_one, at_once) <= limit,
+    )
+
+
+def _fit_on_a_machine(size: ModelSize, engine: EngineRules, pool: PoolRules, needed: int, whole: int) -> _Fit:
+    """On a CPU pool, where policy says how much the cache takes."""
+    weights, cache = size.weights_bytes(engine.dtype), engine.kv_cache_gib * GIB
+    one = size.cache_bytes(needed, engine.dtype)
+    held = int(weights * WEIGHTS_OVERHEAD) + cache
+    parts = f"{_gib(weights)} for weights, {_gib(cache)} for the KV cache"
+    shortfall = None
+    if held > pool.memory_gib * GIB:
+        shortfall = (
+            f"the model needs about {_gib(held)} ({parts}, the rest for the engine), and pool {pool.name}"
+            f" has {pool.memory_gib:.0f} GiB"
+        )
+    elif one > cache:
+        # However much memory there is: the engine refuses to start.
+        shortfall = (
+            f"one sequence of {needed} tokens takes {_gib(one)} of KV cache, and on {pool.name} policy gives it"
+            f" {engine.kv_cache_gib} GiB (kv_cache_gib)"
+        )
+    fits_whole = size.cache_bytes(whole, engine.dtype) <= cache
+    return _Fit(
+        gpus=0,
+        shortfall=shortfall,
+        parts=parts,
+        max_model_len=None if fits_whole else needed,
+        sequences=_sequences(size, engine, needed, 1, cache),
+    )
+
+
+def _fit_of_files(size: ModelSize, engine: EngineRules, pool: PoolRules, gpus: int) -> _Fit:
+    """Where nothing but the files' size is known."""
+    held = size.file_bytes * WEIGHTS_OVERHEAD + engine.kv_cache_gib * GIB
+    has = pool.memory_gib * GIB * max(gpus, 1)
+    parts = f"about {_gib(held)}, by its files' size alone: {size.config_problem}"
+    shortfall = None
+    if held > has:
+        shortfall = f"the model needs {parts}; and pool {pool.name} has {pool.capacity_gib:.0f} GiB"
+    return _Fit(gpus=gpus, shortfall=shortfall, parts=parts)
+
+
+def _sequences(size: ModelSize, engine: EngineRules, tokens: int, gpus: int, free_bytes: int) -> int:
+    """For how many sequences of so many tokens there is room, up to as many as are asked at once."""
+    one, two = (size.cache_bytes(tokens, engine.dtype, gpus, count) for count in (1, 2))
+    return max(min(1 + (free_bytes - one) // max(two - one, 1), engine.concurrency), 0)
+
+
+def _words(fit: _Fit, engine: EngineRules) -> str:
+    words = f"on {fit.gpus} GPU{'s' if fit.gpus > 1 else ''}" if fit.gpus else "on the CPU"
+    words += f": {fit.parts}"
+    if fit.sequences is not None:
+        words += f"; room for {fit.sequences} of {engine.concurrency} sequences of full length at once"
+    if fit.max_model_len is not None:
+        words += f"; context held to {fit.max_model_len} tokens, which the task needs"
+    return words
+
+
+def _gib(count: float) -> str:
+    gib = count / GIB
+    return f"{gib:.0f} GiB" if gib >= 10 else f"{gib:.1f} GiB"

@@ -1,0 +1,104 @@
+"""Alerts as Prometheus itself reads them: each goes off where it should, and not where the farm is well."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ALERTS = Path(__file__).parents[2] / "helm" / "reprofarm" / "files" / "alerts.yaml"
+PROMTOOL = shutil.which("promtool")
+NO_PROMTOOL = "promtool is not installed (Debian's package `prometheus`); tests of the alerts' rules need it"
+
+FINE = {
+    "reprofarm_database_up": "1+0x800",
+    "reprofarm_outbox_age_seconds": "1+0x800",
+    'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "600+0x800",
+    'reprofarm_reproductions{pool="h100",state="queued"}': "3+0x800",
+    'reprofarm_workers{pool="h100",state="busy"}': "2+0x800",
+    'reprofarm_workers{pool="h100",state="quarantined"}': "0+0x800",
+    'reprofarm_worker_heartbeat_age_seconds{pool="h100"}': "9+0x800",
+    'reprofarm_verdicts_total{outcome="verified"}': "0+1x800",
+    'reprofarm_verdicts_total{outcome="failed"}': "5+0x800",
+    'reprofarm_hub_requests_left{resource="api"}': "900+0x800",
+    'reprofarm_hub_requests_quota{resource="api"}': "1000+0x800",
+    'reprofarm_budget_left_gpu_seconds{scope="farm"}': "5000+0x800",
+    'reprofarm_budget_gpu_seconds{scope="farm"}': "10000+0x800",
+    'reprofarm_engine_loads_total{pool="h100"}': "0+1x800",
+    'reprofarm_attempts_total{pool="h100",outcome="completed"}': "0+2x800",
+}
+"""A farm that is well, a value a minute."""
+
+TROUBLE: dict[str, dict[str, str]] = {
+    "ReprofarmDatabaseAway": {"reprofarm_database_up": "0+0x800"},
+    "ReprofarmMessagesUnsent": {"reprofarm_outbox_age_seconds": "121+60x800"},
+    "ReprofarmQueueOld": {'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "21601+60x800"},
+    "ReprofarmPoolWithoutWorkers": {'reprofarm_workers{pool="h100",state="busy"}': "0+0x800"},
+    "ReprofarmWorkerQuarantined": {'reprofarm_workers{pool="h100",state="quarantined"}': "1+0x800"},
+    "ReprofarmVerdictsFail": {'reprofarm_verdicts_total{outcome="failed"}': "0+2x800"},
+    "ReprofarmHeartbeatsUnread": {'reprofarm_worker_heartbeat_age_seconds{pool="h100"}': "301+60x800"},
+    "ReprofarmHubLimitLow": {'reprofarm_hub_requests_left{resource="api"}': "99+0x800"},
+    "ReprofarmBudgetSpent": {'reprofarm_budget_left_gpu_seconds{scope="farm"}': "-3+0x800"},
+    "ReprofarmEnginesReloaded": {'reprofarm_engine_loads_total{pool="h100"}': "0+7x800"},
+}
+"""What is otherwise where an alert should go off."""
+
+COUNTED_TWICE = ("api-1", "api-2")
+"""Two API processes answer for one farm."""
+
+
+def rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def firing(values: dict[str, str], folder: Path) -> set[str]:
+    """The alerts that are firing after twelve hours, as promtool says."""
+    if PROMTOOL is None:
+        pytest.skip(NO_PROMTOOL)
+    series = [
+        {"series": _of_instance(name, instance), "values": each}
+        for name, each in values.items()
+        for instance in COUNTED_TWICE
+    ]
+    # It compares with what is expected: nothing, so that it names what it found.
+    expected = [{"eval_time": "12h", "alertname": rule["alert"], "exp_alerts": []} for rule in rules()]
+    test = {"interval": "1m", "input_series": series, "alert_rule_test": expected}
+    file = folder / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": [test]}))
+    done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    names = {rule["alert"] for rule in rules()}
+    found = {name for name in names if f"alertname: {name}" in said}
+    assert bool(found) == (done.returncode != 0), said
+    return found
+
+
+def _of_instance(name: str, instance: str) -> str:
+    bare, brace, labels = name.partition("{")
+    return f'{bare}{{instance="{instance}"{"," + labels if brace else "}"}'
+
+
+def test_prometheus_takes_every_rule() -> None:
+    if PROMTOOL is None:
+        pytest.skip(NO_PROMTOOL)
+    done = subprocess.run([PROMTOOL, "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_alert_goes_off_where_the_farm_is_well(tmp_path: Path) -> None:
+    assert firing(FINE, tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+def test_an_alert_goes_off_where_it_should_and_no_other(name: str, tmp_path: Path) -> None:
+    assert firing({**FINE, **TROUBLE[name]}, tmp_path) == {name}
+
+
+def test_every_alert_is_tried() -> None:
+    assert {rule["alert"] for rule in rules()} == set(TROUBLE)

@@ -1,0 +1,61 @@
+"""What the farm reads in a config.json is what vLLM reads there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from specs.model_config import CacheLayers
+from tests.support.models import CONFIGS, HOLDINGS, config_of, size_of
+
+
+def vllm_reads(name: str) -> Any:
+    """The language model's configuration and vLLM's converter of it."""
+    import vllm.config  # noqa: F401, PLC0415 - takes 20 s, and the next module needs it first
+    from transformers import AutoConfig  # noqa: PLC0415
+    from vllm.transformers_utils.config import get_hf_text_config  # noqa: PLC0415
+    from vllm.transformers_utils.model_arch_config_convertor import (  # noqa: PLC0415
+        MODEL_ARCH_CONFIG_CONVERTORS,
+        ModelArchConfigConvertorBase,
+    )
+
+    published = json.loads((CONFIGS / f"{name}.json").read_bytes())
+    published.pop("auto_map", None)
+    config = AutoConfig.for_model(published.pop("model_type"), **published)
+    text = get_hf_text_config(config)
+    return text, MODEL_ARCH_CONFIG_CONVERTORS.get(config.model_type, ModelArchConfigConvertorBase)(config, text)
+
+
+def vllm_keeps_a_token(layers: CacheLayers, *, latent: bool) -> int:
+    """Bytes in half precision, by vLLM's own arithmetic."""
+    import torch  # noqa: PLC0415
+    from vllm.v1.kv_cache_interface import FullAttentionSpec, MLAAttentionSpec  # noqa: PLC0415
+
+    if latent:
+        spec = MLAAttentionSpec(block_size=16, num_kv_heads=1, head_size=layers.numbers, dtype=torch.bfloat16)
+    else:
+        spec = FullAttentionSpec(
+            block_size=16, num_kv_heads=layers.heads, head_size=layers.numbers // 2, dtype=torch.bfloat16
+        )
+    return int(spec.page_size_bytes) * layers.layers // 16
+
+
+@pytest.mark.parametrize("name", HOLDINGS)
+def test_a_config_is_read_as_vllm_reads_it(name: str) -> None:
+    text, theirs = vllm_reads(name)
+    ours = config_of(name)
+    latent = theirs.is_deepseek_mla()
+    assert ours.attention_heads == theirs.get_total_num_attention_heads()
+    assert ours.kv_heads == (1 if latent else theirs.get_total_num_kv_heads())
+    assert {each.numbers for each in ours.cache} == {theirs.get_head_size() * (1 if latent else 2)}
+    assert ours.context_tokens == theirs.derive_max_model_len_and_key()[0]
+    kinds = Counter(getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers)
+    windows = {each.window: each.layers for each in ours.cache}
+    assert windows.get(None) == kinds["full_attention"]
+    if kinds["sliding_attention"]:
+        assert windows[text.sliding_window] == kinds["sliding_attention"]
+    kept = sum(vllm_keeps_a_token(each, latent=latent) for each in ours.cache)
+    assert size_of(name).cache_bytes(1, "auto") == kept

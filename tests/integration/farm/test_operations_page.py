@@ -1,0 +1,120 @@
+"""docs/operations.md, followed word for word on a fresh folder; what needs a cluster is held against the chart."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from deploy.farm.ports import free_port
+from tests.support.chart import PREFIX, merged, rendered
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.localhub import running_hub
+
+PROJECT = Path(__file__).parents[3]
+PAGE = (PROJECT / "docs" / "operations.md").read_text()
+BLOCKS = [(token.info, token.content) for token in MarkdownIt().parse(PAGE) if token.type == "fence"]
+RUN = [content for info, content in BLOCKS if info == "sh"]
+ONLY_READ = "\n".join(content for info, content in BLOCKS if info != "sh").replace("\\\n", " ")
+PATIENCE_SECONDS = 600
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder in which the page was followed, and what the commands said."""
+    folder = tmp_path_factory.mktemp("fresh")
+    with running_hub(folder / "hub") as served:
+        add_benchmark(served.local, "acme/bench")
+        submit(served.local, add_model(served.local, "tiny/model"), entry("acme/bench", 50))
+        script = folder / "page.sh"
+        stop = 'kill -TERM "$FARM" && wait "$FARM" || true\n'
+        said = [f'echo "== {number}"\n{content}' for number, content in enumerate(RUN, 1)]
+        script.write_text("set -eu\n" + "\n".join(said) + stop)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("REPROFARM_")},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HUB": served.url,
+            "PORT": str(free_port()),
+        }
+        with (folder / "said").open("wb") as said_to:
+            process = subprocess.Popen(
+                ["bash", str(script)],
+                cwd=folder,
+                env=environment,
+                stdout=said_to,
+                stderr=said_to,
+                start_new_session=True,
+            )
+            try:
+                status = process.wait(PATIENCE_SECONDS)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGTERM)
+                    process.wait(60)
+        text = (folder / "said").read_text()
+        assert status == 0, text + (folder / "farm.log").read_text()
+        return folder, text
+
+
+def test_the_page_can_be_followed_from_the_first_command_to_the_last(followed: tuple[Path, str]) -> None:
+    _, said = followed
+    assert len(RUN) >= 5
+    assert f"== {len(RUN)}" in said
+
+
+def test_the_backup_has_the_database_the_keys_and_the_evidence(followed: tuple[Path, str]) -> None:
+    folder, _ = followed
+    assert (folder / "backup" / "reprofarm.db").stat().st_mode & 0o077 == 0
+    assert (folder / "backup" / "keys" / "signing.pem").exists()
+    assert (folder / "backup" / "evidence").is_dir()
+    assert (folder / "lost" / "reprofarm.db").exists()
+
+
+def test_after_the_restore_the_key_that_was_rotated_stays_listed(followed: tuple[Path, str]) -> None:
+    folder, _ = followed
+    retired = list((folder / "farm" / "keys" / "retired").glob("*.json"))
+    assert len(retired) == 1
+    assert json.loads(retired[0].read_text())["crv"] == "Ed25519"
+
+
+def test_every_value_that_helm_is_given_is_one_of_the_charts() -> None:
+    values: dict[str, object] = {}
+    for name, value in re.findall(r"--set ([\w.]+)=(\S+)", ONLY_READ):
+        nested: object = yaml.safe_load(value)
+        for part in reversed(name.split(".")):
+            nested = {part: nested}
+        assert isinstance(nested, dict)
+        values = merged(values, nested)
+    assert len(values) >= 7
+    names = {manifest["metadata"]["name"] for manifest in rendered(values)}
+    for kind, name in re.findall(rf"\b(deployment|secret)/({PREFIX}[\w-]+)", ONLY_READ):
+        assert name in names, f"{kind} {name}"
+
+
+def test_the_values_and_times_of_the_text_are_the_charts() -> None:
+    chart = yaml.safe_load((PROJECT / "helm" / "reprofarm" / "values.yaml").read_text())
+    assert f"`workers.handBackSeconds` ({chart['workers']['handBackSeconds']} s)" in PAGE
+    grace = chart["workers"]["terminationGracePeriodSeconds"]
+    assert f"`workers.terminationGracePeriodSeconds` ({grace} s)" in PAGE
+    assert grace >= chart["workers"]["handBackSeconds"] + 15
+
+
+def test_every_service_that_compose_is_asked_for_exists() -> None:
+    services = yaml.safe_load((PROJECT / "deploy" / "compose" / "compose.yaml").read_text())["services"]
+    for name in re.findall(r"docker compose (?:run --rm|stop) (\w+)", PAGE):
+        assert name in services
+
+
+def test_the_drill_uses_the_pages_commands() -> None:
+    drill = (PROJECT / "tests" / "integration" / "scheduler" / "test_restore_drill.py").read_text()
+    for words in (("pg_dump", "--format=custom"), ("pg_restore", "--exit-on-error"), ("database", "backup")):
+        assert " ".join(words) in PAGE
+        assert '", "'.join(words) in drill

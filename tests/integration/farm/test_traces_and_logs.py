@@ -1,0 +1,120 @@
+"""A claim's way through a farm of real processes, as a collector of traces and whoever reads the logs see it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from specs.log_lines import FIELDS
+from tests.support.collector import Collector, Told, collecting
+from tests.support.real_farm import SAMPLES, real_farm
+
+SECRET = "s3cret-of-the-collector"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was left behind."""
+
+    collector: Collector
+    claim_id: str
+    run: str
+    logs: dict[str, list[dict[str, Any]]]
+    """Lines of each process."""
+
+    said: str
+    """All that any process said."""
+
+    @property
+    def claims(self) -> dict[str, Told]:
+        return self.collector.trace(self.claim_id)
+
+    @property
+    def runs(self) -> dict[str, Told]:
+        return self.collector.trace(self.run)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    folder = tmp_path_factory.mktemp("traced")
+    told = {
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{SECRET}",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "REPROFARM_LOG_FORMAT": "json",
+        "REPROFARM_WORKER_LOG_FORMAT": "json",
+    }
+    with (
+        collecting() as collector,
+        real_farm(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **told}) as farm,
+    ):
+        farm.wait(lambda: any(claim["state"] == "decided" for claim in farm.claims()))
+        (claim,) = farm.claims()
+        claim_id, run = str(claim["id"]), str(farm.get(f"/v1/claims/{claim['id']}")["reproduction"]["id"])
+        farm.wait(lambda: {"claim", "sign"} <= set(collector.trace(claim_id)))
+        farm.wait(lambda: {"reproduction", "judge", "store"} <= set(collector.trace(run)))
+        farm.processes.stop()
+        texts = {log.name: log.path.read_text() for log in farm.processes.logs if log.name != "redis"}
+    # Celery warns root before it logs anything, and says past its log that it was told to stop.
+    logs = {
+        name: [json.loads(line) for line in text.splitlines() if line.startswith("{")] for name, text in texts.items()
+    }
+    return Seen(collector, claim_id, run, logs, "".join(texts.values()))
+
+
+def test_a_claims_trace_goes_from_the_hub_to_the_badge(seen: Seen) -> None:
+    assert set(seen.claims) == {"claim", "plan", "sign"}
+    root = seen.claims["claim"]
+    assert root.parent_id == ""
+    assert root.attributes["reprofarm.outcome"] == "verified"
+    assert root.links == [seen.run]
+    assert {span.parent_id for name, span in seen.claims.items() if name != "claim"} == {root.span_id}
+    assert root.start == seen.claims["plan"].start <= seen.claims["plan"].end <= root.end <= seen.claims["sign"].end
+
+
+def test_a_reproductions_trace_goes_from_the_queue_through_the_worker_to_the_verdict(seen: Seen) -> None:
+    runs = seen.runs
+    root, attempt = runs["reproduction"], runs["attempt"]
+    assert root.links == [seen.claim_id]
+    assert {name for name, span in runs.items() if span.parent_id == root.span_id} == {"queue", "attempt"}
+    inside = {name for name, span in runs.items() if span.parent_id == attempt.span_id}
+    assert inside == {"wait", "fetch", "start_engine", "run", "store", "judge"}
+    order = ["queue", "wait", "fetch", "start_engine", "run", "store", "judge"]
+    starts = [runs[name].start for name in order]
+    assert starts == sorted(starts)
+    assert attempt.attributes["reprofarm.samples_done"] == SAMPLES
+    assert not any(span.failed for span in runs.values())
+
+
+def test_each_process_tells_its_part_under_its_own_name(seen: Seen) -> None:
+    services = {name: span.service for name, span in {**seen.runs, **seen.claims}.items()}
+    workers = {"fetch", "start_engine", "run", "store"}
+    assert {name for name, service in services.items() if service == "reprofarm-worker"} == workers
+    assert {service for name, service in services.items() if name not in workers} == {"reprofarm-control"}
+    assert {each["authorization"] for each in seen.collector.headers} == {f"Bearer {SECRET}"}
+
+
+def test_every_process_logs_lines_of_json(seen: Seen) -> None:
+    assert {"api", "worker"} <= {name for name, lines in seen.logs.items() if lines}
+    assert not re.search(r"^\[?\d{4}-\d\d-\d\d|^(INFO|WARNING):", seen.said, re.MULTILINE), "no line of text"
+    for line in (each for lines in seen.logs.values() for each in lines):
+        assert {"time", "level", "logger", "message", "process"} <= set(line)
+        assert set(line) <= {"time", "level", "logger", "message", "process", "exception", "stack", *FIELDS}
+
+
+def test_a_workers_lines_say_what_they_are_about(seen: Seen) -> None:
+    mine = [line for line in seen.logs["worker"] if line.get("reproduction_id") == seen.run]
+    assert mine
+    for line in mine:
+        assert line["trace_id"] == seen.run
+        assert line["attempt"] == 1
+        assert line["pool"] == "cpu"
+        assert line["worker"].startswith("worker@")
+        assert len(line["batch_id"]) == 32
+
+
+def test_no_process_says_what_opens_the_collector(seen: Seen) -> None:
+    assert SECRET not in seen.said

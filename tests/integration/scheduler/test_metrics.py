@@ -1,0 +1,112 @@
+"""Figures that count on: exact, never falling, and cheap however much there is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from sqlalchemy import delete, select
+
+from scheduler.database.session import Database
+from scheduler.database.tables import VerdictRow, now
+from scheduler.hub import Hub
+from scheduler.metrics import collector, totals
+from scheduler.metrics.tables import HubLimit
+from scheduler.metrics.totals import Totals
+from specs.budget import BudgetLimits, BudgetRules
+from specs.verdict import Outcome
+from tests.support.databases import Databases
+from tests.support.localhub import running_hub
+from tests.support.rows import Rows
+from tests.support.scheduler import migrated_database
+
+
+@pytest.fixture
+def rows(tmp_path: Path, databases: Databases) -> Iterator[Rows]:
+    database = migrated_database(tmp_path, databases)
+    yield Rows(database)
+    database.engine.dispose()
+
+
+def failed(rows: Rows, minutes_ago: float) -> None:
+    claim_id = rows.decided(Outcome.FAILED)
+    with rows.database.transaction() as session:
+        session.get_one(VerdictRow, claim_id).decided_at = now() - timedelta(minutes=minutes_ago)
+
+
+def read(database: Database, found: Totals, minutes_later: float = 0.0) -> float:
+    with database.reading() as session:
+        return found.read(session, now() + timedelta(minutes=minutes_later)).get((str(Outcome.FAILED),), 0)
+
+
+def test_a_total_counts_everything_once_as_time_goes_on(rows: Rows) -> None:
+    found = Totals(totals.verdicts)
+    for minutes_ago in (60, 9, 1):
+        failed(rows, minutes_ago)
+    assert read(rows.database, found) == 3
+    assert read(rows.database, found, 5) == 3
+    # A transaction that took long: its time lies before the scrape that did not see it.
+    failed(rows, 4)
+    assert read(rows.database, found, 5) == 4
+    assert read(rows.database, found, 120) == 4
+    failed(rows, -121)
+    assert read(rows.database, found, 122) == 5
+
+
+def test_a_scrape_reads_nothing_that_an_earlier_one_has_settled(rows: Rows) -> None:
+    found = Totals(totals.verdicts)
+    failed(rows, 60)
+    assert read(rows.database, found) == 1
+    with rows.database.transaction() as session:
+        session.execute(delete(VerdictRow))
+    assert read(rows.database, found) == 1
+    assert read(rows.database, Totals(totals.verdicts)) == 0
+
+
+def scraped(database: Database) -> CollectorRegistry:
+    return collector.registry(database, BudgetRules)
+
+
+def test_the_same_farm_gives_every_process_the_same_figures(rows: Rows) -> None:
+    rows.verified()
+    rows.decided(Outcome.MISMATCH)
+    rows.running()
+    one, other = scraped(rows.database), scraped(rows.database)
+    for name, labels in (
+        ("reprofarm_verdicts_total", {"outcome": "verified"}),
+        ("reprofarm_samples_counted_total", {}),
+        ("reprofarm_attempts_total", {"pool": "cpu", "outcome": "completed"}),
+    ):
+        assert one.get_sample_value(name, labels) == other.get_sample_value(name, labels) != 0
+
+
+def test_what_is_left_of_a_budget_counts_what_was_planned_today_and_by_whom(rows: Rows) -> None:
+    rows.reproduction(gpu_seconds=300.0, created_at=now())
+    rows.reproduction(gpu_seconds=150.0, created_at=now(), community=True)
+    rows.reproduction(gpu_seconds=900.0)
+    budget = BudgetRules(gpu_seconds_per_day=1000, community=BudgetLimits(gpu_seconds_per_day=100))
+    found = collector.registry(rows.database, lambda: budget)
+    left = "reprofarm_budget_left_gpu_seconds"
+    assert found.get_sample_value(left, {"scope": "farm"}) == 550
+    assert found.get_sample_value(left, {"scope": "community"}) == -50
+    assert scraped(rows.database).get_sample_value(left, {"scope": "farm"}) is None, "policy sets none"
+
+
+def test_what_the_hub_says_of_its_limit_is_kept_whoever_asked(tmp_path: Path, rows: Rows) -> None:
+    with running_hub(tmp_path / "hub") as served:
+        served.local.add_token("acme")
+        hub = Hub(served.url, None, 30.0)
+        assert hub.benchmarks() == []
+        hub.limits.note(rows.database)
+    with rows.database.reading() as session:
+        (limit,) = session.scalars(select(HubLimit)).all()
+    assert limit.resource == "api"
+    assert limit.quota == 1000
+    assert 0 < limit.remaining < 1000
+    assert now() < limit.resets_at <= now() + timedelta(seconds=300)
+    assert (
+        scraped(rows.database).get_sample_value("reprofarm_hub_requests_left", {"resource": "api"}) == limit.remaining
+    )

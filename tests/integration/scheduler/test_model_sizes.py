@@ -1,0 +1,167 @@
+"""What the farm reads on a Hub of a model's size, and where its claims go by it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from deploy.localhub.commits import Changes, CommitText
+from deploy.localhub.names import RepoName
+from scheduler.database.tables import Claim, Model, Reproduction
+from specs.model_size import ModelSize
+from specs.policy import Policy, PoolRules, WatchRules
+from tests.support.databases import Databases
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.models import CONFIGS
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = "acme/capitals"
+MODEL = "tiny/model"
+NOW = WatchRules(sweep_seconds=0.001)
+CONFIG = (CONFIGS / "SmolLM2-135M-Instruct.json").read_bytes()
+
+
+def safetensors(dtype: str, numbers: int, bytes_each: int) -> bytes:
+    size = numbers * bytes_each
+    header = json.dumps({"w": {"dtype": dtype, "shape": [numbers], "data_offsets": [0, size]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(size)
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    policy = Policy(pools=(PoolRules(name="small", memory_gib=8), PoolRules(name="big", memory_gib=80, gpus=4)))
+    with control_plane(tmp_path, databases, policy) as plane:
+        add_benchmark(plane.served.local, BENCHMARK)
+        yield plane
+
+
+def upload(farm: ControlPlane, **files: bytes) -> RepoName:
+    """A model with a claim and these files; names have underscores for dots."""
+    repo = add_model(farm.served.local, MODEL)
+    change(farm, repo, **files)
+    submit(farm.served.local, repo, entry(BENCHMARK, 79.5))
+    return repo
+
+
+def change(farm: ControlPlane, repo: RepoName, **files: bytes) -> None:
+    named = {name.replace("__", "/").replace("_", "."): content for name, content in files.items()}
+    farm.served.local.commit(repo, named, CommitText("Change files", repo.namespace))
+
+
+def size(farm: ControlPlane) -> ModelSize | None:
+    with farm.database.reading() as session:
+        kept = session.get_one(Model, MODEL).size
+        return ModelSize.model_validate(kept, strict=False) if kept is not None else None
+
+
+def planned(farm: ControlPlane) -> tuple[Claim, Reproduction | None, str]:
+    """The claim, its reproduction, and what its record says of where it goes."""
+    farm.plan()
+    (claim,) = farm.claims()
+    if claim.reproduction_id is None:
+        return claim, None, ""
+    with farm.database.reading() as session:
+        reproduction = session.get_one(Reproduction, claim.reproduction_id)
+    return claim, reproduction, "; ".join(farm.reasons(claim.reproduction_id))
+
+
+def test_the_size_is_read_with_the_model(farm: ControlPlane) -> None:
+    upload(farm, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
+    farm.scan()
+    found = size(farm)
+    assert found is not None
+    assert found.counts == {"F32": 4000}
+    assert found.config is not None
+    assert (found.config.attention_heads, found.config.context_tokens) == (9, 8192)
+    assert found.file_bytes > 16_000
+    assert found.weights_bytes("auto") == 8000
+    _, reproduction, words = planned(farm)
+    assert reproduction is not None
+    assert (reproduction.pool, reproduction.settings["gpus"]) == ("small", 1)
+    assert "planned for small, on 1 GPU:" in words
+    assert "KV cache of 8192 tokens" in words
+
+
+def test_a_config_is_asked_for_once_for_as_long_as_the_weights_stay(farm: ControlPlane) -> None:
+    repo = upload(farm, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
+    farm.scan(NOW)
+    del farm.served.requests[:]
+    submit(farm.served.local, repo, entry(BENCHMARK, 80.5))
+    farm.scan(NOW)
+    assert any(".eval_results" in request for request in farm.served.requests)
+    assert not any("config.json" in request for request in farm.served.requests)
+    change(farm, repo, config_json=CONFIG.replace(b"8192", b"4096"))
+    farm.scan(NOW)
+    found = size(farm)
+    assert found is not None
+    assert found.config is not None
+    assert found.config.context_tokens == 4096
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (b"{}", "config.json has no num_attention_heads"),
+        (b"\xff\xfe no text", "config.json is no JSON"),
+        (b"[" * 50_000, "config.json is no JSON"),
+        (CONFIG.replace(b'"num_hidden_layers": 30', b'"num_hidden_layers": -1'), "num_hidden_layers is -1"),
+        (b" " * (2**20 + 1), "config.json is larger than"),
+    ],
+)
+def test_a_config_that_cannot_be_read_leaves_the_files_to_go_by(farm: ControlPlane, config: bytes, words: str) -> None:
+    upload(farm, config_json=config)
+    farm.scan()
+    found = size(farm)
+    assert found is not None
+    assert found.config is None
+    assert words in found.config_problem
+    _, reproduction, said = planned(farm)
+    assert reproduction is not None
+    assert reproduction.pool == "small"
+    assert "by its files' size alone" in said
+    assert words in said
+
+
+def test_weights_below_the_top_level_are_none(farm: ControlPlane) -> None:
+    repo = upload(farm, original__model_safetensors=b"x" * 100, consolidated_safetensors=b"x" * 100)
+    farm.scan()
+    before = size(farm)
+    assert before is not None
+    assert before.file_bytes < 200
+    gone = Changes(removed_files=["model.safetensors"])
+    farm.served.local.commit_changes(repo, gone, CommitText("Remove the weights", repo.namespace), revision="main")
+    farm.scan(NOW)
+    claim, _, _ = planned(farm)
+    assert claim.reason.startswith("unsupported: ")
+    assert "no safetensors weights at its top level" in claim.reason
+
+
+def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> None:
+    upload(farm, config_json=(CONFIGS / "DeepSeek-V3.json").read_bytes())
+    farm.scan()
+    with farm.database.transaction() as session:
+        model = session.get_one(Model, MODEL)
+        assert model.size is not None
+        model.size = {**model.size, "file_bytes": 688_586_727_753}
+    claim, _, _ = planned(farm)
+    assert claim.reason.startswith("unsupported: ")
+    assert "641 GiB for weights" in claim.reason
+    assert "pool big gives 294 GiB (92 % of 4 × 80 GiB)" in claim.reason
+
+
+def test_a_model_from_before_sizes_were_kept_is_placed_by_its_files_and_looked_at_again(farm: ControlPlane) -> None:
+    upload(farm, config_json=CONFIG)
+    farm.scan()
+    with farm.database.transaction() as session:
+        session.execute(update(Model).values(size=None))
+    _, _, said = planned(farm)
+    assert "its config.json was not looked at yet" in said
+    farm.scan(NOW)
+    found = size(farm)
+    assert found is not None
+    assert found.config is not None

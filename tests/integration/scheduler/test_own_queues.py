@@ -1,0 +1,288 @@
+"""Batches go to the worker that has their engine, and come back from one that takes nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from scheduler.collecting import alive
+from scheduler.database.session import Database
+from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
+from scheduler.dispatching import dispatch
+from scheduler.hinting import HINT
+from scheduler.machine import ReproductionState
+from scheduler.reaping import reap
+from scheduler.taking_back import pass_over, spread, take_back
+from specs.engine_key import engine_key
+from specs.messages import RUN_BATCH, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
+from specs.policy import Policy
+from specs.queues import own_queue, pool_queue
+from tests.support.databases import Databases
+from tests.support.rows import Rows
+from tests.support.scheduler import migrated_database
+
+COMMON = pool_queue("cpu")
+
+
+REVISION = "c" * 40
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What dispatching needs."""
+
+    database: Database
+    policy: Policy
+
+
+@dataclass
+class Broker:
+    """What was put into the broker's queues and not taken out again."""
+
+    farm: Plane
+    gone: set[str] = field(default_factory=set)
+
+    def withdraw(self, queue: str, batch_id: str) -> bool:
+        there = batch_id in self.waiting(queue)
+        self.gone.add(batch_id)
+        return there
+
+    def waiting(self, queue: str) -> set[str]:
+        return {batch_id for name, batch_id in sent(self.farm) if name == queue} - self.gone
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[Plane]:
+    """Three models with a queued reproduction each."""
+    plane = Plane(migrated_database(tmp_path, databases), Policy())
+    for name in ("one", "two", "three"):
+        claim_of(plane, f"tiny/{name}")
+    yield plane
+    plane.database.engine.dispose()
+
+
+def claim_of(farm: Plane, model_id: str) -> None:
+    """One more reproduction of a model."""
+    Rows(farm.database).sendable(model_id, model_revision=REVISION, created_at=now(), since=now())
+
+
+def sent(farm: Plane) -> list[tuple[str, str]]:
+    """Queue and id of every batch that was sent, oldest first."""
+    with farm.database.reading() as session:
+        rows = session.execute(
+            select(OutboxRow.queue, OutboxRow.message_id)
+            .where(OutboxRow.task == RUN_BATCH)
+            .order_by(OutboxRow.created_at)
+        )
+        return [(queue, message_id) for queue, message_id in rows]
+
+
+def batches(farm: Plane) -> dict[str, tuple[str, RunBatch]]:
+    """The last batch of each model, and its queue."""
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
+        decoded = [(row.queue, RunBatch.decode(row.body)) for row in rows]
+    return {batch.model.model_id: (queue, batch) for queue, batch in decoded}
+
+
+def rows(farm: Plane) -> dict[str, Reproduction]:
+    with farm.database.reading() as session:
+        return {row.model_id: row for row in session.scalars(select(Reproduction))}
+
+
+def key_of(farm: Plane, model_id: str) -> str:
+    """The key as a worker would reckon it from its batch."""
+    dispatch(farm.database, farm.policy)
+    found = rows(farm)[model_id].engine_key
+    assert found is not None
+    return found
+
+
+def begin(farm: Plane, batch: RunBatch, worker: str) -> None:
+    progress = tuple(Progress(ref=order.ref, stage=Stage.RUNNING) for order in batch.orders)
+    message = AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress)
+    assert alive(farm.database, farm.policy, message) == []
+
+
+def say(farm: Plane, worker: str, **fields: object) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Worker).where(Worker.name == worker).values(**fields))
+
+
+def test_without_workers_everything_goes_to_the_pools_queue(farm: Plane) -> None:
+    dispatch(farm.database, farm.policy)
+    assert [queue for queue, _ in sent(farm)] == [COMMON, COMMON]
+
+
+def test_idle_workers_each_get_a_batch_of_their_own_at_once(farm: Plane) -> None:
+    for name in ("w1", "w2", "w3"):
+        Rows(farm.database).worker(name)
+    assert dispatch(farm.database, farm.policy) == 3
+    assert {queue for queue, _ in sent(farm)} == {own_queue("cpu", name) for name in ("w1", "w2", "w3")}
+    reasons = {row.reason for row in rows(farm).values()}
+    assert reasons == {f"attempt 1 waits for worker {name}" for name in ("w1", "w2", "w3")}
+
+
+def test_the_worker_that_runs_a_model_gets_its_next_batch(farm: Plane) -> None:
+    Rows(farm.database).worker("w1", state="busy")
+    dispatch(farm.database, farm.policy)
+    _, batch = batches(farm)["tiny/one"]
+    begin(farm, batch, "w1")
+    claim_of(farm, "tiny/one")
+    dispatch(farm.database, farm.policy)
+    queue, second = batches(farm)["tiny/one"]
+    assert second.batch_id != batch.batch_id
+    assert queue == own_queue("cpu", "w1")
+
+
+def test_a_worker_reckons_the_key_of_an_engine_as_the_control_plane_does(farm: Plane) -> None:
+    key = key_of(farm, "tiny/one")
+    _, batch = batches(farm)["tiny/one"]
+    assert engine_key(batch.model, batch.engine, batch.gpus) == key
+
+
+def test_an_engine_that_is_up_at_an_idle_worker_is_used(farm: Plane) -> None:
+    key = key_of(farm, "tiny/three")
+    for queue, batch in batches(farm).values():
+        assert queue == COMMON
+        begin(farm, batch, f"runs {batch.model.model_id}")
+    Rows(farm.database).worker("a-cold-one")
+    Rows(farm.database).worker("warm", engine_key=key)
+    dispatch(farm.database, farm.policy)
+    assert batches(farm)["tiny/three"][0] == own_queue("cpu", "warm")
+
+
+@pytest.mark.parametrize("state", ["draining", "quarantined", "lost"])
+def test_what_waits_for_a_worker_that_takes_nothing_more_goes_to_another(farm: Plane, state: str) -> None:
+    broker = Broker(farm)
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    (mine,) = (model for model, (queue, _) in batches(farm).items() if queue == own_queue("cpu", "w1"))
+    say(farm, "w1", state=state)
+    assert take_back(farm.database, broker.withdraw) == 1
+    assert broker.waiting(own_queue("cpu", "w1")) == set()
+    assert (rows(farm)[mine].state, rows(farm)[mine].failures) == (ReproductionState.QUEUED, 0)
+    assert rows(farm)[mine].reason == "worker w1, for which it waited, takes nothing more"
+    Rows(farm.database).worker("w2")
+    for model, (queue, batch) in batches(farm).items():
+        if queue == COMMON and model != mine:
+            begin(farm, batch, "w3")
+    dispatch(farm.database, farm.policy)
+    queue, again = batches(farm)[mine]
+    assert queue == own_queue("cpu", "w2")
+    assert again.orders[0].ref.attempt == 2, "a late start of the first is told to stop"
+    assert take_back(farm.database, broker.withdraw) == 0
+
+
+def test_a_message_that_was_not_sent_yet_is_not_sent_when_its_batch_was_taken_back(farm: Plane) -> None:
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    say(farm, "w1", state="lost")
+    before = len(sent(farm))
+    take_back(farm.database, lambda _queue, _id: False)
+    assert len(sent(farm)) == before - 1
+
+
+def test_a_worker_that_runs_its_batch_keeps_it_while_it_drains(farm: Plane) -> None:
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    (batch,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
+    begin(farm, batch, "w1")
+    say(farm, "w1", state="draining")
+    assert take_back(farm.database, lambda _queue, _id: True) == 0
+
+
+def behind_another(farm: Plane) -> str:
+    """A batch waits in the own queue of w1, which runs another; returns the id of the one that waits."""
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    (mine,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
+    for queue, batch in batches(farm).values():
+        if queue == COMMON:
+            begin(farm, batch, "elsewhere")
+    claim_of(farm, "tiny/four")
+    say(farm, "w1", state="busy")
+    return mine.batch_id
+
+
+def test_what_waits_behind_another_run_goes_to_a_worker_that_becomes_free(farm: Plane) -> None:
+    broker = Broker(farm)
+    waits = behind_another(farm)
+    dispatch(farm.database, farm.policy)
+    _, common = batches(farm)["tiny/four"]
+    # Something else is for the free one first.
+    Rows(farm.database).worker("w2")
+    assert spread(farm.database, farm.policy, broker.withdraw) == 0
+    begin(farm, common, "elsewhere")
+    assert spread(farm.database, farm.policy, broker.withdraw) == 1
+    assert waits in broker.gone
+    dispatch(farm.database, farm.policy)
+    assert sent(farm)[-1][0] == own_queue("cpu", "w2")
+
+
+def test_what_its_worker_has_taken_already_is_not_spread(farm: Plane) -> None:
+    behind_another(farm)
+    dispatch(farm.database, farm.policy)
+    begin(farm, batches(farm)["tiny/four"][1], "elsewhere")
+    Rows(farm.database).worker("w2")
+    assert spread(farm.database, farm.policy, lambda _queue, _id: False) == 0
+    states = [row.state for row in rows(farm).values()]
+    assert states.count(ReproductionState.DISPATCHED) == 1
+
+
+def test_a_worker_that_is_idle_and_takes_nothing_is_passed_over(farm: Plane) -> None:
+    broker = Broker(farm)
+    Rows(farm.database).worker("deaf", since=now() - timedelta(hours=1))
+    dispatch(farm.database, farm.policy)
+    assert pass_over(farm.database, farm.policy, broker.withdraw) == 0
+    long_ago = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(since=long_ago))
+    assert pass_over(farm.database, farm.policy, broker.withdraw) == 1
+    for queue, batch in list(batches(farm).values()):
+        if queue == COMMON:
+            begin(farm, batch, "elsewhere")
+    dispatch(farm.database, farm.policy)
+    assert sent(farm)[-1][0] == COMMON
+
+
+def test_the_reaper_looks_for_a_message_where_it_was_sent(farm: Plane) -> None:
+    broker = Broker(farm)
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
+    assert reap(farm.database, farm.policy, broker.waiting) == 0
+    broker.gone.update(broker.waiting(own_queue("cpu", "w1")))
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
+    assert reap(farm.database, farm.policy, broker.waiting) == 1
+
+
+def hints(farm: Plane) -> list[tuple[str, str]]:
+    """Worker and model of every hint."""
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == HINT).order_by(OutboxRow.created_at))
+        return [(row.body["worker"], FetchAhead.decode(row.body["hint"]).model.model_id) for row in rows]
+
+
+def test_who_is_free_next_is_told_what_it_will_need(farm: Plane) -> None:
+    dispatch(farm.database, farm.policy)
+    assert hints(farm) == [], "nobody is there"
+    (_, one), (_, two) = batches(farm).values()
+    begin(farm, one, "w1")
+    begin(farm, two, "w2")
+    claim_of(farm, "tiny/four")
+    dispatch(farm.database, farm.policy)
+    assert hints(farm) == [("w1", "tiny/three"), ("w2", "tiny/four")]
+
+
+def test_a_worker_that_begins_at_once_is_told_nothing(farm: Plane) -> None:
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    assert hints(farm) == []

@@ -1,0 +1,148 @@
+"""What planners and signers remember between two looks, and what is not sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from deploy.bench.api_rows import RULES
+from deploy.bench.load_rows import add_claims, load_policy
+from scheduler import outbox, planning
+from scheduler.badges import signing_off
+from scheduler.badges.signing import Signer
+from scheduler.database.session import Database
+from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Reproduction, VerdictRow, now
+from scheduler.farm import Farm
+from scheduler.freshness import Shared
+from scheduler.hub import Hub
+from scheduler.machine import ClaimState
+from scheduler.settings import Settings
+from tests.support.databases import Databases
+from tests.support.rows import Rows
+from tests.support.scheduler import migrated_database
+
+HUB = Hub("http://127.0.0.1:9", None, request_seconds=5)
+
+
+@pytest.fixture
+def database(tmp_path: Path, databases: Databases) -> Iterator[Database]:
+    found = migrated_database(tmp_path, databases)
+    yield found
+    found.engine.dispose()
+
+
+def test_what_went_out_before_the_broker_failed_is_not_sent_again(database: Database) -> None:
+    with database.transaction() as session:
+        for number in range(5):
+            outbox.put(session, queue="q", task="t", body={"number": number}, message_id=f"{number:032x}")
+    sent: list[str] = []
+
+    def fails_at_the_fourth(**message: object) -> None:
+        if len(sent) == 3:
+            raise ConnectionError("the broker is away")
+        sent.append(str(message["message_id"]))
+
+    with pytest.raises(ConnectionError):
+        outbox.relay(database, fails_at_the_fourth)
+    with database.reading() as session:
+        unsent = set(session.scalars(select(OutboxRow.message_id).where(OutboxRow.sent_at.is_(None))))
+    assert unsent == {f"{number:032x}" for number in range(5)} - set(sent)
+    assert outbox.relay(database, lambda **message: sent.append(str(message["message_id"]))) == 2
+    assert sorted(sent) == [f"{number:032x}" for number in range(5)]
+
+
+def test_claims_that_come_together_share_the_run_that_the_first_of_them_needs(database: Database) -> None:
+    add_claims(database, 60, sharing=10, community_part=0.5)
+    assert planning.plan(database, HUB, load_policy()) == 60
+    with database.reading() as session:
+        runs = session.scalars(select(Reproduction)).all()
+        claims = session.scalars(select(Claim)).all()
+        queued = session.scalars(select(Event).where(Event.subject == "reproduction", Event.what == "queued")).all()
+    assert len(runs) == 6
+    assert {claim.state for claim in claims} == {ClaimState.PLANNED}
+    assert len(queued) == 6, "each run is announced once"
+
+
+def test_a_planner_that_meets_another_over_one_run_plans_the_other_claims_all_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_claims(database, 10)
+    look = Shared.look_again
+
+    def too_late(self: Shared, keys: list[str]) -> None:
+        look(self, keys)
+        if len(keys) > 1:
+            # The other planner commits the run of one claim after this one's look. (SQLite has one writer at a time,
+            # so this one makes both.)
+            other = Reproduction(
+                key=sorted(keys)[0],
+                model_id="org0/model0",
+                model_revision="c" * 40,
+                weights_sha256="0" * 64,
+                weights_bytes=1,
+                dataset_id="bench/many",
+                dataset_revision="c" * 40,
+                spec_sha256="0" * 64,
+                settings={},
+                pool="small",
+                priority=20,
+            )
+            self._session.add(other)
+
+    monkeypatch.setattr(Shared, "look_again", too_late)
+    planning.plan(database, HUB, load_policy())
+    with database.reading() as session:
+        states = session.scalars(select(Claim.state)).all()
+        runs = session.scalars(select(Reproduction)).all()
+    assert set(states) == {ClaimState.PLANNED}
+    assert len(runs) == 10
+
+
+def test_once_a_run_is_asked_for_anew_the_earlier_ones_answer_nobody_else(database: Database) -> None:
+    rows = Rows(database)
+    rows.reproduction(key="k", complete=True, joinable=False)
+    with database.transaction() as session:
+        shared = Shared(session, {"k"})
+        earlier = shared.find("k", None)
+        assert earlier is not None
+        assert shared.find("k", now()) is None, "it is older than that"
+        fresh = Reproduction(key="k", asked_anew=True, joinable=True, complete=False, created_at=now(), since=now())
+        shared.add(fresh)
+        assert shared.find("k", None) is fresh
+        session.rollback()
+
+
+def test_badges_that_are_missing_are_looked_for_among_the_latest_once_none_is_left(
+    database: Database, tmp_path: Path
+) -> None:
+    key = tmp_path / "signing.pem"
+    rows = Rows(database)
+    first = rows.verified()
+    with database.transaction() as session:
+        for badge in session.scalars(select(Badge)):
+            session.delete(badge)
+        session.execute(update(VerdictRow).values(decided_at=now() - timedelta(days=3)))
+        session.execute(update(Claim).values(rules=RULES))
+    missing = signing_off.Missing(Farm(Settings(database_url=database.url, signing_key=key)))
+    # No key: nothing counts as looked at, however old it is.
+    missing.sign()
+    missing.sign()
+    assert badges(database) == set()
+    Signer.create(key)
+    missing.sign()
+    assert badges(database) == {first}
+    with database.transaction() as session:
+        session.delete(session.get_one(Badge, first))
+    missing.sign()
+    assert badges(database) == set(), "an old one is not looked at again by this process"
+    signing_off.Missing(Farm(Settings(database_url=database.url, signing_key=key))).sign()
+    assert badges(database) == {first}
+
+
+def badges(database: Database) -> set[str]:
+    with database.reading() as session:
+        return set(session.scalars(select(Badge.claim_id)))

@@ -1,0 +1,153 @@
+"""Engines that sleep while another is up: real processes, of which only vLLM is a stand-in and there is no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from specs.messages import ModelRef
+from specs.policy import EngineRules
+from tests.support.small_repos import COMMIT, write_model
+from tests.support.worker_bench import stand_in
+from workers.board import Board
+from workers.devices import GIB, Device
+from workers.engine import Engine, EngineManager
+from workers.errors import DeviceBusy
+from workers.gate import Gate
+from workers.settings import WorkerSettings
+
+RULES = EngineRules(start_seconds=120.0, sleep=True)
+
+
+@dataclass
+class Memory:
+    """A device whose free memory a test decides."""
+
+    free_gib: Callable[[], float] = lambda: 100.0
+
+    def look(self) -> tuple[Device, ...]:
+        return (Device("memory", 100 * GIB, int(self.free_gib() * GIB)),)
+
+
+@dataclass
+class Rig:
+    """An engine manager, and what it runs on."""
+
+    folder: Path
+    engine: tuple[str, ...] = field(default_factory=stand_in)
+    host: Memory = field(default_factory=Memory)
+    gpu: Memory = field(default_factory=Memory)
+
+    def __post_init__(self) -> None:
+        self.board = Board(self.folder / "board")
+        # As if the main process had stopped consuming.
+        self.board.heed()
+        settings = WorkerSettings(device_patience_seconds=0.1)
+        gate = Gate(settings, self.board, devices=lambda _gpus: self.gpu)
+        self.manager = EngineManager(self.folder / "engine", self.engine, gate, self.board, host=self.host)
+
+    def up(self, name: str, rules: EngineRules = RULES, gpus: int = 1) -> Engine:
+        snapshot = self.folder / name
+        if not snapshot.exists():
+            write_model(snapshot)
+        model = ModelRef(model_id=f"org/{name}", revision=COMMIT)
+        return self.manager.engine_for(model, next(snapshot.rglob("*.safetensors")).parent, rules, gpus)
+
+    def asleep(self) -> list[str]:
+        return [each.model.model_id for each in self.board.asleep()]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    found = Rig(tmp_path)
+    yield found
+    found.manager.stop()
+
+
+def pid(engine: Engine) -> int:
+    return engine.note().guard_pid
+
+
+def test_an_engine_that_gave_way_is_woken_and_not_started_again(rig: Rig) -> None:
+    one = rig.up("one")
+    two = rig.up("two")
+    assert rig.asleep() == ["org/one"]
+    again = rig.up("one")
+    assert (again, rig.asleep()) == (one, ["org/two"])
+    note = rig.board.engine()
+    assert note is not None
+    assert note.model.model_id == "org/one"
+    assert two.alive()
+    assert "--enable-sleep-mode" in one.arguments
+
+
+def test_nothing_sleeps_unless_policy_says_so_or_on_a_cpu(rig: Rig) -> None:
+    one = rig.up("one", RULES.model_copy(update={"sleep": False}))
+    two = rig.up("two", gpus=0)
+    rig.up("three", gpus=0)
+    assert (one.alive(), two.alive(), rig.asleep()) == (False, False, [])
+    assert "--enable-sleep-mode" not in two.arguments
+
+
+def test_what_does_not_fit_into_the_hosts_memory_ends_the_one_that_was_not_used_for_longest(rig: Rig) -> None:
+    rig.host.free_gib = lambda: 100.0 if len(rig.board.asleep()) < 2 else 1.0
+    one, two, three = rig.up("one"), rig.up("two"), rig.up("three")
+    rig.up("four")
+    assert (one.alive(), two.alive(), three.alive()) == (False, True, True)
+    assert rig.asleep() == ["org/two", "org/three"]
+
+
+def test_where_the_host_has_no_room_an_engine_just_ends(rig: Rig) -> None:
+    rig.host.free_gib = lambda: 5.0
+    one = rig.up("one")
+    rig.up("two")
+    assert (one.alive(), rig.asleep()) == (False, [])
+
+
+def test_what_sleepers_keep_of_the_gpu_is_our_own_and_given_up_first(rig: Rig) -> None:
+    rig.gpu.free_gib = lambda: 100.0 - 6.0 * len(rig.board.asleep())
+    one, two = rig.up("one"), rig.up("two")
+    # Six of a hundred are given away; twelve would be too many.
+    three = rig.up("three")
+    assert (one.alive(), two.alive(), three.alive()) == (False, True, True)
+    assert rig.board.quarantined() is None
+
+
+def test_what_a_stranger_holds_is_a_strangers_still(rig: Rig) -> None:
+    rig.up("one")
+    rig.gpu.free_gib = lambda: 10.0
+    with pytest.raises(DeviceBusy):
+        rig.up("two")
+    assert rig.asleep() == []
+    assert rig.board.quarantined() is not None
+
+
+def test_one_that_will_not_sleep_is_ended(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, engine=stand_in("--restless"))
+    one = rig.up("one")
+    two = rig.up("two")
+    assert (one.alive(), two.alive(), rig.asleep()) == (False, True, [])
+    rig.manager.stop()
+
+
+def test_one_that_died_in_its_sleep_is_started_again(rig: Rig) -> None:
+    one = rig.up("one")
+    rig.up("two")
+    psutil.Process(pid(one)).terminate()
+    psutil.wait_procs([psutil.Process(pid(one))], timeout=60)
+    again = rig.up("one")
+    assert again is not one
+    assert rig.asleep() == ["org/two"]
+
+
+def test_all_end_with_their_worker(rig: Rig) -> None:
+    engines = [rig.up("one"), rig.up("two"), rig.up("three")]
+    everything = [psutil.Process(pid(each)) for each in engines]
+    everything += [child for each in everything for child in each.children(recursive=True)]
+    rig.manager.stop()
+    assert psutil.wait_procs(everything, timeout=60)[1] == []
+    assert (rig.asleep(), rig.board.engine()) == ([], None)

@@ -1,0 +1,158 @@
+"""Which pool a well-known model goes to, on how many GPUs, and with what context."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
+from specs.model_size import ModelSize
+from specs.policy import EngineRules, PoolRules
+from tests.support.models import size_of
+
+SMALL = PoolRules(name="small", memory_gib=24)
+ONE = PoolRules(name="one", memory_gib=80)
+TWO = PoolRules(name="two", memory_gib=80, gpus=2)
+EIGHT = PoolRules(name="eight", memory_gib=80, gpus=8)
+LARGE = PoolRules(name="large", memory_gib=141, gpus=8)
+CPU = PoolRules(name="cpu", device="cpu", gpus=0, memory_gib=16)
+# In no order.
+GPUS = (EIGHT, ONE, LARGE, SMALL, TWO)
+SHORT = TaskNeed(prompt_tokens=2048, max_tokens=2048)
+OPEN_END = TaskNeed(prompt_tokens=2048, max_tokens=None)
+ENGINE = EngineRules()
+
+
+def placed(name: str, need: TaskNeed = SHORT, pools: tuple[PoolRules, ...] = GPUS, **engine: object) -> Placement:
+    answer = place(size_of(name), ENGINE.model_copy(update=engine), need, pools)
+    assert isinstance(answer, Placement), answer
+    return answer
+
+
+def refused(size: ModelSize, need: TaskNeed = SHORT, pools: tuple[PoolRules, ...] = GPUS, **engine: object) -> str:
+    answer = place(size, ENGINE.model_copy(update=engine), need, pools)
+    assert isinstance(answer, NoRoom), answer
+    return answer.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "pool"),
+    [
+        ("SmolLM2-135M-Instruct", "small"),
+        ("Meta-Llama-3-8B", "small"),
+        ("gemma-2-9b", "small"),
+        ("Qwen2.5-72B-Instruct-AWQ", "one"),
+        ("gpt-oss-120b", "one"),
+        ("gemma-3-27b-it", "one"),
+        ("Mixtral-8x7B-v0.1", "two"),
+        ("Meta-Llama-3-70B", "two"),
+        ("DeepSeek-V3", "large"),
+    ],
+)
+def test_a_model_goes_to_the_smallest_pool_that_it_fits_into(name: str, pool: str) -> None:
+    answer = placed(name)
+    assert answer.pool.name == pool
+    assert answer.gpus == answer.pool.gpus
+
+
+def test_a_cast_decides_what_fits() -> None:
+    assert placed("gemma-2-9b", dtype="float32").pool.name == "one"
+
+
+def test_what_fits_nowhere_is_told_its_figures() -> None:
+    reason = refused(size_of("DeepSeek-V3"), pools=(TWO, EIGHT))
+    # 641.3 GiB of weights, and on each GPU 70 KB for each of 4096 tokens and 2 GiB.
+    assert "needs about 659 GiB (641 GiB for weights, and 0.3 GiB for the KV cache of 4096 tokens" in reason
+    assert "pool eight gives 589 GiB (92 % of 8 × 80 GiB); no pool is larger" in reason
+
+
+def test_a_pool_with_gpus_to_spare_lends_as_many_as_have_room_for_what_is_asked_at_once() -> None:
+    llama = "Meta-Llama-3-8B"
+    assert placed(llama, pools=(EIGHT,)).gpus == 1
+    # 32 sequences of 8192 tokens take 32 GiB, and 300 of them 300 GiB: 5 GPUs, of which only 8 share its heads evenly.
+    assert placed(llama, OPEN_END, (EIGHT,)).gpus == 1
+    assert placed(llama, OPEN_END, (EIGHT,), concurrency=300).gpus == 8
+    # 9 heads, and 3 of keys: it can be split over 3 GPUs, and over no other number up to 8.
+    assert placed("SmolLM2-135M-Instruct", OPEN_END, (EIGHT,), concurrency=5000).gpus == 3
+
+
+def test_gpus_that_a_model_cannot_be_split_over_are_no_room() -> None:
+    tiny = PoolRules(name="many-small", memory_gib=2.2, gpus=8)
+    reason = refused(size_of("SmolLM2-135M-Instruct").model_copy(update={"file_bytes": 8 * GIB}), pools=(tiny,))
+    assert "of which its shape lets it use 3" in reason
+
+
+def test_a_context_that_the_task_does_not_need_is_given_up_before_the_pool() -> None:
+    size = size_of("Meta-Llama-3-8B")
+    assert size.config is not None
+    long = size.model_copy(update={"config": size.config.model_copy(update={"context_tokens": 131_072})})
+    whole = place(long, ENGINE, SHORT, (ONE,))
+    held = place(long, ENGINE, SHORT, (SMALL, ONE))
+    open_end = place(long, ENGINE, OPEN_END, (SMALL, ONE))
+    assert isinstance(whole, Placement)
+    assert isinstance(held, Placement)
+    assert isinstance(open_end, Placement)
+    assert (whole.pool.name, whole.max_model_len) == ("one", None)
+    assert (held.pool.name, held.max_model_len) == ("small", 4096)
+    assert "context held to 4096 tokens" in held.words
+    # An answer may take all that is left of the context: nothing can be given up.
+    assert (open_end.pool.name, open_end.max_model_len) == ("one", None)
+
+
+def test_no_context_is_longer_than_policy_or_the_model_has_it() -> None:
+    endless = TaskNeed(prompt_tokens=10**6, max_tokens=10**6)
+    assert "KV cache of 8192 tokens" in placed("Meta-Llama-3-8B", endless).words
+    assert "KV cache of 1024 tokens" in placed("Meta-Llama-3-8B", endless, max_model_len=1024).words
+
+
+def test_it_says_for_how_many_sequences_there_is_room() -> None:
+    answer = placed("Meta-Llama-3-70B", OPEN_END)
+    # 147.2 GiB of two GPUs, less 131.4 for weights and 4 for the engine, at 2.5 GiB each.
+    assert answer.sequences == 4
+    assert "room for 4 of 32 sequences" in answer.words
+    assert placed("SmolLM2-135M-Instruct", OPEN_END, concurrency=8).sequences == 8
+
+
+def test_on_a_cpu_the_cache_is_what_policy_gives_it() -> None:
+    answer = placed("SmolLM2-135M-Instruct", OPEN_END, (CPU,))
+    assert (answer.pool.name, answer.gpus, answer.max_model_len) == ("cpu", 0, None)
+    # 8192 tokens of it take 1 GiB; of gpt-oss's 131072 tokens more than 2.
+    assert place(size_of("Meta-Llama-3-8B"), ENGINE, OPEN_END, (CPU,)) == NoRoom(
+        "the model needs about 20 GiB (15 GiB for weights, 2.0 GiB for the KV cache, the rest for the engine), and pool"
+        " cpu has 16 GiB; no pool is larger"
+    )
+    short_of_cache = refused(size_of("gpt-oss-120b"), OPEN_END, (CPU.model_copy(update={"memory_gib": 512.0}),))
+    assert "one sequence of 131072 tokens takes 4.8 GiB of KV cache" in short_of_cache
+    assert "kv_cache_gib" in short_of_cache
+
+
+def test_a_model_of_which_only_the_files_are_known_is_placed_by_them_and_says_so() -> None:
+    size = ModelSize.of_files(60 * GIB, "config.json has no num_hidden_layers")
+    answer = place(size, ENGINE, SHORT, GPUS)
+    assert isinstance(answer, Placement)
+    assert (answer.pool.name, answer.gpus, answer.sequences) == ("one", 1, None)
+    assert "about 74 GiB, by its files' size alone: config.json has no num_hidden_layers" in answer.words
+    three = PoolRules(name="three", memory_gib=80, gpus=3)
+    spread = place(ModelSize.of_files(100 * GIB, "it has none"), ENGINE, SHORT, (three,))
+    assert isinstance(spread, Placement)
+    assert spread.gpus == 2
+
+
+def test_the_pool_that_policy_names_is_taken_at_its_word() -> None:
+    assert place_in(size_of("Meta-Llama-3-8B"), ENGINE, SHORT, EIGHT).pool == EIGHT
+    too_small = place_in(size_of("Meta-Llama-3-70B"), ENGINE, SHORT, ONE)
+    assert (too_small.pool, too_small.gpus) == (ONE, 1)
+    assert "as policy says, although the model needs about" in too_small.words
+
+
+def test_required_kernels_rule_out_pools_that_are_known_not_to_have_them() -> None:
+    old = PoolRules(name="old", memory_gib=32, compute_capability=7.0)
+    new = PoolRules(name="new", memory_gib=80, compute_capability=9.0)
+    llama = "Meta-Llama-3-8B"
+    assert placed(llama, pools=(old, new)).pool.name == "old"
+    assert placed(llama, pools=(old, new), batch_invariant="where_possible").pool.name == "old"
+    assert placed(llama, pools=(CPU, old, new), batch_invariant="required").pool.name == "new"
+    # One that does not say has to try.
+    assert placed(llama, pools=(old, ONE), batch_invariant="required").pool.name == "one"
+    reason = refused(size_of(llama), pools=(CPU, old), batch_invariant="required")
+    assert "batch-invariant kernels" in reason
+    assert "no pool has such" in reason

@@ -1,0 +1,76 @@
+"""A small fleet's day: nothing is lost, the same seed gives the same day, and affinity spares engine loads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from deploy.simulate.arrivals import DAY, Day, SimulatedModel, Submission
+from deploy.simulate.fleet import FLEET, need_of, smaller
+from deploy.simulate.report import figures, knee
+from deploy.simulate.run import simulate
+from deploy.simulate.sizes import FAMILIES, TASKS
+from scheduler.priorities import AUTHOR_PRIORITY
+
+SMALL = smaller(FLEET, 0.02)
+CLAIMS = 400.0
+
+
+def test_the_fleet_has_a_thousand_gpus() -> None:
+    assert sum(pool.gpus for pool in FLEET) == 1000
+
+
+def test_every_size_of_model_has_its_place_by_the_farms_own_reckoning() -> None:
+    def pool_of(name: str) -> str | None:
+        family = next(each for each in FAMILIES if each.name == name)
+        need = need_of(Submission(0.0, SimulatedModel("m", family), TASKS[0], AUTHOR_PRIORITY, 0.5))
+        return need.pool if need is not None else None
+
+    assert pool_of("HuggingFaceTB/SmolLM2-135M-Instruct") == "gpu-24"
+    assert pool_of("Qwen/Qwen2.5-14B-Instruct") == "gpu-80"
+    assert pool_of("meta-llama/Meta-Llama-3-70B") == "gpu-80x4"
+    assert pool_of("meta-llama/Llama-3.1-405B-Instruct") == "gpu-141x8"
+
+
+def test_the_same_seed_gives_the_same_day() -> None:
+    assert Day(7, CLAIMS).submissions() == Day(7, CLAIMS).submissions()
+    assert Day(7, CLAIMS).submissions() != Day(8, CLAIMS).submissions()
+
+
+def test_about_as_many_claims_come_as_were_asked_for_and_more_by_day_than_by_night() -> None:
+    submissions = [each for each in Day(1, 20_000).submissions() if not each.model.name.startswith("released/")]
+    assert len(submissions) == pytest.approx(20_000, rel=0.05)
+    assert all(0 <= each.at < DAY for each in submissions)
+    by_night = sum(each.at < DAY / 3 for each in submissions)
+    assert by_night < len(submissions) / 3
+
+
+def test_every_claim_is_counted_once_whether_or_not_the_day_was_long_enough() -> None:
+    submissions = Day(1, CLAIMS).submissions()
+    outcome = simulate(SMALL, submissions, affinity=True)
+    assert sum(map(len, outcome.waited.values())) == len(submissions)
+    assert 0.9 * len(submissions) < outcome.verdicts <= len(submissions)
+    found = figures(outcome)
+    assert 0 < found.utilisation < 1
+    assert found.claims == len(submissions)
+
+
+def test_a_day_comes_out_the_same_again() -> None:
+    submissions = Day(1, CLAIMS).submissions()
+    assert figures(simulate(SMALL, submissions, affinity=True)) == figures(simulate(SMALL, submissions, affinity=True))
+
+
+def test_batches_and_affinity_spare_engine_loads() -> None:
+    fleet, submissions = smaller(FLEET, 0.1), Day(2, 10 * CLAIMS).submissions()
+    with_affinity = figures(simulate(fleet, submissions, affinity=True))
+    without = figures(simulate(fleet, submissions, affinity=False))
+    alone = figures(simulate(fleet, submissions, affinity=False, alone=True))
+    assert with_affinity.loads_per_verdict < without.loads_per_verdict < alone.loads_per_verdict
+
+
+def test_the_knee_is_the_first_rate_at_which_waiting_explodes() -> None:
+    one = figures(simulate(SMALL, Day(1, CLAIMS).submissions(), affinity=True))
+    rates = [(rate, replace(one, p99_waited=seconds)) for rate, seconds in ((1.0, 10.0), (2.0, 90.0), (3.0, 101.0))]
+    assert knee(rates) == 3.0
+    assert knee(rates[:2]) is None

@@ -1,0 +1,83 @@
+"""How the requests in flight are bounded, and shared among the runs of a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.engine_metrics import EngineFigures
+from workers.flow import Flow, next_limit, shares
+from workers.limit_file import read_limit
+from workers.run_request import RunProgress
+
+
+def says(waiting: float | None, running: float = 8) -> EngineFigures:
+    return EngineFigures(generated=1.0, running=running, waiting=waiting)
+
+
+@pytest.mark.parametrize(
+    ("limit", "before", "now", "wanted"),
+    [
+        (32, says(0), says(0), 32),
+        (32, says(0), says(5), 32),
+        (32, says(12), says(10), 22),
+        (3, says(12), says(10), 1),
+        (20, says(3), says(0), 22),
+        (31, says(0), says(0), 32),
+        (20, None, says(9), 20),
+        (20, says(9), None, 32),
+        (20, says(9), says(None), 32),
+    ],
+)
+def test_the_limit_follows_what_the_engine_keeps_waiting(
+    limit: int, before: EngineFigures | None, now: EngineFigures | None, wanted: int
+) -> None:
+    assert next_limit(limit, 32, before, now) == wanted
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "wanted"),
+    [
+        (32, [], []),
+        (32, [100], [32]),
+        (32, [1], [32]),
+        (32, [None, None], [16, 16]),
+        (32, [100, 100], [16, 16]),
+        (32, [3, 100], [3, 29]),
+        (33, [100, 100, 100], [11, 11, 11]),
+        (32, [0, 100], [1, 31]),
+        (1, [100, 100], [1, 1]),
+    ],
+)
+def test_runs_share_alike_but_the_end_of_one_is_filled_by_another(
+    limit: int, left: list[int | None], wanted: list[int]
+) -> None:
+    assert shares(limit, left) == wanted
+
+
+@given(st.integers(1, 300), st.lists(st.none() | st.integers(0, 500), min_size=1, max_size=8))
+def test_all_is_given_and_not_more(limit: int, left: list[int | None]) -> None:
+    found = shares(limit, left)
+    assert min(found) >= 1
+    if limit >= len(left):
+        assert sum(found) == limit
+
+
+def test_each_run_is_told_its_share_and_pays_for_it(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    flow = Flow(10)
+    nobody = "http://127.0.0.1:9/v1"
+    with flow.joined(one) as alone:
+        assert (alone, read_limit(one)) == (10, 10)
+        assert flow.engine_share(one) == 1.0
+        with flow.joined(two) as beside:
+            assert (beside, read_limit(one)) == (5, 5)
+            flow.told(one, RunProgress(done=18, total=20, left=2, score=None), nobody)
+            assert (read_limit(one), read_limit(two)) == (2, 8)
+        assert read_limit(one) == 10
+        assert 0.5 <= flow.engine_share(one) < 1.0

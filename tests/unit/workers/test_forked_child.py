@@ -1,0 +1,40 @@
+"""A child is forked from a process with threads: what one of those holds at that moment stays held in the child."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+
+import psutil
+from celery.signals import worker_process_init
+
+import workers.app  # noqa: F401 - connects what is tried here
+from workers.devices import Machine
+
+
+def _begin_and_look() -> None:
+    worker_process_init.send(sender=None)
+    Machine().look()
+
+
+def test_a_child_that_is_forked_while_somebody_looks_at_a_process_can_look_itself() -> None:
+    held = [each.oneshot() for each in psutil.process_iter() if each.pid == psutil.Process().pid]
+    inside, done = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with held[0]:
+            inside.set()
+            done.wait()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    inside.wait()
+    child = multiprocessing.get_context("fork").Process(target=_begin_and_look)
+    child.start()
+    child.join(120)
+    done.set()
+    thread.join()
+    hung = child.is_alive()
+    child.kill()
+    assert not hung
+    assert child.exitcode == 0

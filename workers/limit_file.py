@@ -1,0 +1,22 @@
+"""How many requests a run may have in flight, as its worker last said: a file in the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_LIMIT_FILE = "limit"
+
+
+def write_limit(folder: Path, limit: int) -> None:
+    """Tell the run in `folder`."""
+    unfinished = folder / f"{_LIMIT_FILE}.unfinished"
+    unfinished.write_text(str(limit))
+    unfinished.replace(folder / _LIMIT_FILE)
+
+
+def read_limit(folder: Path) -> int | None:
+    """What the worker said; None before the first word."""
+    try:
+        return max(1, int((folder / _LIMIT_FILE).read_text()))
+    except (OSError, ValueError):
+        return None
