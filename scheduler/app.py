@@ -286,9 +286,14 @@ def drop_attempt(body: dict[str, Any]) -> None:
 @app.task(name=HINT)
 def pass_hint_on(body: dict[str, Any]) -> None:
     """Tell a worker what it is likely to need next."""
-    message = _decoded(FetchAhead, body.get("hint", {}))
+    try:
+        worker, hint = str(body["worker"]), body["hint"]
+    except (LookupError, TypeError) as error:
+        log.error("message refused: %s", type(error).__name__)
+        return
+    message = _decoded(FetchAhead, hint)
     if message is not None:
-        tell_to_fetch(app, str(body.get("worker")), message)
+        tell_to_fetch(app, worker, message)
 
 
 @app.task(name=LOOK, bind=True, max_retries=None)

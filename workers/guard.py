@@ -23,6 +23,9 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
+_LOOK_SECONDS = 5.0
+"""Between two looks whether the command has ended, should no signal say so."""
+
 
 def _prctl(option: int, value: int) -> None:
     # Elsewhere than on Linux there is no such call; the guard then ends the direct child and its process group only.
@@ -88,7 +91,7 @@ def _kill_all() -> None:
 def _wait_for_end_or_order(main: int, wakeup: int, asked: list[int]) -> int | None:
     """The exit status of `main`, or None once the guard is to stop it."""
     while True:
-        ready, _, _ = select.select([0, wakeup], [], [])
+        ready, _, _ = select.select([0, wakeup], [], [], _LOOK_SECONDS)
         status = _reap(main)
         if status is not None:
             return status
@@ -118,6 +121,8 @@ def run(grace_seconds: float, start: Callable[[], int]) -> int:
     signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
     asked: list[int] = []
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Whoever started this process may have had it blocked, and that is handed down.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: asked.append(received))
     try:

@@ -60,7 +60,7 @@ PRESENT = {
     "state": "busy",
     "reason": "",
     "hardware": "1 × H100",
-    "memory": [{"device": "GPU 0", "total_bytes": 80, "free_bytes": 7}],
+    "memory": [{"device": "GPU 0", "total_bytes": 80, "free_bytes": 7, "health": None}],
     "engine": {
         "model": "org/model",
         "revision": COMMIT,

@@ -45,6 +45,17 @@ def test_a_signal_shows_in_the_exit_status(tmp_path: Path) -> None:
     assert guarded.poll() == 128 + signal.SIGKILL
 
 
+def test_a_signal_that_its_starter_had_blocked_is_not_missed(tmp_path: Path) -> None:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        guarded = _start(tmp_path, sys.executable, "-c", "raise SystemExit(7)")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    while guarded.poll() is None:
+        pass
+    assert guarded.poll() == 7
+
+
 def test_a_command_that_cannot_start_says_so(tmp_path: Path) -> None:
     guarded = _start(tmp_path, str(tmp_path / "nothing"))
     while guarded.poll() is None:
