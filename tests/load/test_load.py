@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from deploy.bench.load_rows import HUGE_BYTES, add_claims, load_policy
 from scheduler import outbox, planning, reaping
@@ -138,3 +138,18 @@ def test_claims_for_which_the_hub_does_not_answer_let_others_pass_and_say_so(dat
 def test_the_bounds_are_bounds() -> None:
     assert PLANNED_AT_ONCE <= 1000
     assert REAPED_AT_ONCE <= 1000
+
+
+def test_the_reaper_does_not_look_at_all_planned_claims_for_each_reproduction(tmp_path: Path) -> None:
+    # On SQLite, whose planner takes the first index that fits; ten thousand claims then kept it busy for ever.
+    database = Database(f"sqlite:///{tmp_path / 'farm.db'}")
+    database.upgrade()
+    asked: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *called: asked.append(called[2]))
+    reap(database, load_policy(), lambda _queue: set())
+    (query,) = [each for each in asked if "NOT (EXISTS" in each]
+    with database.reading() as session:
+        raw = session.connection().connection.cursor()
+        raw.execute(f"EXPLAIN QUERY PLAN {query}", [""] * query.count("?"))
+        plan_of_it = " ".join(str(row[-1]) for row in raw.fetchall())
+    assert "claim_by_reproduction (reproduction_id=? AND state=?)" in plan_of_it
