@@ -40,14 +40,19 @@ def end_attempt(
     *,
     retry_after_seconds: float | None = None,
 ) -> None:
-    """End the current attempt of a reproduction without a measurement, and draw the consequence."""
+    """End the current attempt of a reproduction without a measurement, and draw the consequence.
+
+    The first line of `detail` becomes the reason that people read everywhere; the rest, which is what the engine last
+    said, stays with the attempt.
+    """
     if outcome is AttemptOutcome.DISK_FULL:
         detail = f"the farm's operator must free space for {_whose_disk(reproduction)}: {detail}"[:MAX_REASON_CHARS]
     if outcome is AttemptOutcome.LOST:
         detail = _with_last_lines(session, reproduction, detail)
     close(session, reproduction, outcome, detail)
     consequence = CONSEQUENCES[outcome]
-    why = f"attempt {reproduction.attempt}: {outcome}: {detail}"
+    said = _first_line(detail)
+    why = f"attempt {reproduction.attempt}: {outcome}: {said}"
     if consequence is Consequence.RETRY:
         reproduction.failures += 1
         deaths = [each for each in reproduction.attempts if _is_death(each)]
@@ -57,13 +62,13 @@ def end_attempt(
         elif reproduction.failures < policy.run.attempts:
             _again(session, reproduction, f"after {why}", retry_delay_seconds(reproduction.failures))
         else:
-            _end(session, reproduction, consequence, why, f"{outcome}: {detail}")
+            _end(session, reproduction, consequence, why, f"{outcome}: {said}")
     elif consequence is Consequence.WAIT:
-        _wait(session, policy, reproduction, outcome, detail, retry_after_seconds or 0.0)
+        _wait(session, policy, reproduction, outcome, said, retry_after_seconds or 0.0)
     elif consequence is Consequence.SMALLER:
         _smaller(session, policy, reproduction, detail)
     else:
-        _end(session, reproduction, consequence, why, f"{outcome}: {detail}")
+        _end(session, reproduction, consequence, why, f"{outcome}: {said}")
 
 
 def hand_back(session: Session, policy: Policy, reproduction: Reproduction, worker: str, detail: str) -> None:
@@ -103,14 +108,14 @@ def _wait(
     policy: Policy,
     reproduction: Reproduction,
     outcome: AttemptOutcome,
-    detail: str,
+    said: str,
     asked_seconds: float,
 ) -> None:
     """Try again, ever more seldom; but not for ever, as nothing in the farm goes on without a deadline."""
     waits = _latest(reproduction, outcome)
-    why = f"attempt {reproduction.attempt}: {outcome}: {detail}"
+    why = f"attempt {reproduction.attempt}: {outcome}: {said}"
     if now() - waits[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
-        ever = f"{outcome}: so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts: {detail}"
+        ever = f"{outcome}: so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts: {said}"
         _end(session, reproduction, Consequence.GIVE_UP, why, ever)
     else:
         # A worker says it, so it parks nothing for longer than an hour.
@@ -126,15 +131,16 @@ def _smaller(session: Session, policy: Policy, reproduction: Reproduction, detai
     current.detail = f"with {tried}: {detail}"[:MAX_REASON_CHARS]
     short = [each for each in reproduction.attempts if each.outcome == AttemptOutcome.OUT_OF_MEMORY]
     less = smaller(settings.engine)
+    told = f"attempt {current.number} {_first_line(current.detail)}"
     if len(short) == 1 and less != settings.engine:
         reproduction.settings = {**reproduction.settings, "engine": less.model_dump(mode="json")}
-        why = f"now with {engine_in_words(less)}, after attempt {current.number}: out_of_memory {current.detail}"
+        why = f"now with {engine_in_words(less)}, after out_of_memory: {told}"
         _again(session, reproduction, why, retry_delay_seconds(1))
         return
     before = "".join(f"attempt {each.number} {_first_line(each.detail)}; " for each in short[:-1])
     why = (
         f"out_of_memory: the model did not fit {_pool_in_words(policy, reproduction.pool)}; the farm's operator can "
-        f"help with a pool of more memory. {before}attempt {current.number} {current.detail}"
+        f"help with a pool of more memory. {before}{told}"
     )
     _end(session, reproduction, Consequence.GIVE_UP, why, why)
 

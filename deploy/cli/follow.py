@@ -29,7 +29,7 @@ def follow(farm: FarmClient, claim_ids: Sequence[str], out: Console) -> list[Cla
                 if out.is_terminal:
                     _draw(progress, bars, claim)
                 elif _stage(claim) != _stage(seen.get(claim.id)):
-                    out.print(shown(f"{claim.id[:8]}  {_words(claim)}", 1000), soft_wrap=True)
+                    out.print(shown(f"{claim.id[:8]} {_words(claim)}", 1000), soft_wrap=True)
                 seen[claim.id] = claim
     return [seen[claim_id] for claim_id in seen]
 
@@ -69,12 +69,15 @@ def _draw(progress: Progress, bars: dict[str, TaskID], claim: ClaimView) -> None
     )
 
 
-def _stage(claim: ClaimView | None) -> tuple[str | None, ...]:
-    """What a line in a log is worth; the count of samples alone is not."""
+def _stage(claim: ClaimView | None) -> tuple[str | int | None, ...]:
+    """What a line in a log is worth: of the samples, each tenth of them."""
     if claim is None:
         return ()
     run = claim.reproduction
-    return (claim.state, run.state if run else None, run.stage if run else None)
+    if run is None:
+        return (claim.state,)
+    tenths = 10 * run.samples_done // run.samples_total if run.samples_total else 0
+    return (claim.state, run.state, run.stage, tenths)
 
 
 def _words(claim: ClaimView) -> str:
@@ -83,5 +86,7 @@ def _words(claim: ClaimView) -> str:
     run = claim.reproduction
     if claim.state != "planned" or run is None:
         return f"{claim.state}: {claim.reason}"
-    stage = f" ({run.stage})" if run.stage and run.state == "running" else ""
-    return f"{run.state}{stage}: {how_far(run)}" if run.state == "running" else f"{run.state}: {run.reason}"
+    if run.state != "running":
+        return f"{run.state}: {run.reason}"
+    stage = (run.stage or run.state).replace("_", " ")
+    return f"{stage}: {how_far(run)}" if run.samples_total is not None else stage

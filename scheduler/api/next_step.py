@@ -13,7 +13,7 @@ BY_STATE = {
 }
 
 BY_OUTCOME = {
-    Outcome.VERIFIED: "Put the badge's token into the entry as `verifyToken`, and merge.",
+    Outcome.VERIFIED: "The author puts the badge's token into the entry, as its verifyToken.",
     Outcome.MISMATCH: (
         "Compare the settings in the evidence with those of the claim. A corrected entry is a new claim, which the"
         " farm runs by itself."

@@ -69,7 +69,15 @@ def _child(farm: ChaosFarm) -> psutil.Process | None:
     """The prefork child that runs batches: what the kernel kills when memory is short."""
     main, *_ = farm.supervisor.family("worker")
     children: list[psutil.Process] = main.children()
-    return next((each for each in children if "celery" in " ".join(each.cmdline())), None)
+    return next((each for each in children if "celery" in _command(each)), None)
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        # A child that has just ended is listed until its parent has looked.
+        return ""
 
 
 KILLS = (

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
+from rich.console import Console
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
+from deploy.cli.follow import follow
 from deploy.cli.main import app
 from deploy.cli.verify import split_benchmark
+from deploy.client import FarmClient
 from scheduler.access import tokens
 from scheduler.database.tables import Claim, Event, Model, OutboxRow, now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import give_verdict
+from specs.api_v1 import ClaimView
 from specs.api_v1_access import NewToken
 from specs.errors import SubmissionError
 from specs.verdict import Outcome, Verdict
@@ -130,6 +136,36 @@ def test_waiting_ends_with_the_verdict_as_the_exit_code(
     waiting.join(60)
     assert results[0].exit_code == code, results[0].output
     assert f"{outcome}: for a reason" in results[0].output
+
+
+class FarmAtWork:
+    """What a claim looks like over the API at one look after the other, in place of a client."""
+
+    def __init__(self, looks: Sequence[ClaimView]) -> None:
+        self._looks = list(looks)
+
+    def claim(self, _: str) -> ClaimView:
+        return self._looks.pop(0)
+
+
+def test_a_log_has_a_line_for_each_tenth_of_the_samples(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim_id = api.rows.running("tiny/model")
+    ended_id = api.rows.decided(Outcome.MISMATCH, "other/model")
+    running, ended = (ClaimView.model_validate(api.json(f"/v1/claims/{each}")) for each in (claim_id, ended_id))
+    run = running.reproduction
+    assert run is not None
+
+    def at(stage: str, done: int, total: int | None) -> ClaimView:
+        changed = {"stage": stage, "samples_done": done, "samples_total": total, "score": None}
+        return running.model_copy(update={"reproduction": run.model_copy(update=changed)})
+
+    looks = [at("starting_engine", 0, None), at("running", 3, 150), at("running", 7, 150), at("running", 80, 150)]
+    monkeypatch.setattr("deploy.cli.follow.LOOK_SECONDS", 0)
+    out = Console(file=io.StringIO(), width=200)
+    follow(cast("FarmClient", FarmAtWork([*looks, ended])), [claim_id], out)
+    lines = [line.partition(" ")[2] for line in cast("io.StringIO", out.file).getvalue().splitlines()]
+    assert lines[:3] == ["starting engine", "running: 3/150", "running: 80/150"]
+    assert len(lines) == 4
 
 
 def test_without_a_token_a_farm_elsewhere_says_what_is_missing(
