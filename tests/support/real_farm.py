@@ -40,7 +40,7 @@ POLICY = {
     "verification": {"mode": "full", "scale": "percent"},
     "engine": {"concurrency": 2},
     "run": {"heartbeat_seconds": 1.0, "lease_seconds": 120.0},
-    "watch": {"scan_seconds": 5.0},
+    "watch": {"scan_seconds": 2.0},
 }
 """Every sample is asked, two at a time, so that there is something to watch."""
 

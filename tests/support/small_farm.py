@@ -30,6 +30,8 @@ from workers.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 240.0
+SOON = {"scan_seconds": 1.0}
+"""The first scan comes so long after the start; by default a minute."""
 
 
 @dataclass
@@ -107,7 +109,7 @@ def small_farm(folder: Path, run: Mapping[str, Any], questions: Mapping[str, str
             database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
             database.upgrade()
             broker = start_redis(processes, folder / "redis")
-            (folder / "policy.yaml").write_text(yaml.safe_dump({"run": dict(run)}))
+            (folder / "policy.yaml").write_text(yaml.safe_dump({"run": dict(run), "watch": SOON}))
             control = clean_environment(
                 PYTHONPATH=str(PROJECT),
                 REPROFARM_DATABASE_URL=database.url,
