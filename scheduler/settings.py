@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
 from specs.log_lines import LogFormat
-from specs.secrets import check_url, secrets_in
+from specs.secrets import SecretUrl, secrets_in
 
 
 def _split(value: object) -> object:
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:///var/reprofarm.db"
     """SQLAlchemy's form; `postgresql+psycopg://…` in production."""
 
-    broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    broker_url: SecretUrl = SecretStr("redis://127.0.0.1:6379/0")
     hub_endpoint: str = "https://huggingface.co"
     hub_token: SecretStr | None = None
     """Needed to publish and to read gated repos; without it the farm reads what is public."""
@@ -116,12 +116,6 @@ class Settings(BaseSettings):
 
     log_format: LogFormat = "text"
     """`json` logs lines of JSON, with what each is about in fields of its own."""
-
-    @field_validator("broker_url")
-    @classmethod
-    def _is_url(cls, value: SecretStr) -> SecretStr:
-        check_url(value.get_secret_value())
-        return value
 
     @property
     def secrets(self) -> frozenset[str]:

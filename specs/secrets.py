@@ -13,7 +13,10 @@ import threading
 import traceback
 from collections.abc import Iterable, Mapping
 from types import TracebackType
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, SecretStr
 
 MASK = "***"
 SHORTEST_CHARS = 6
@@ -46,6 +49,15 @@ def check_url(url: str) -> str:
     except ValueError:
         raise ValueError("not a URL; write what is special in a password as %2F and the like") from None
     return url
+
+
+def _checked(url: SecretStr) -> SecretStr:
+    check_url(url.get_secret_value())
+    return url
+
+
+SecretUrl = Annotated[SecretStr, AfterValidator(_checked)]
+"""An address with a password in it."""
 
 
 def secrets_in(urls: Iterable[str], values: Iterable[str | None], environment: Mapping[str, str]) -> frozenset[str]:

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
 from specs.log_lines import LogFormat
 from specs.measurement import MAX_POPULATION
 from specs.queues import pool_queue
-from specs.secrets import check_url, secrets_in
+from specs.secrets import SecretUrl, secrets_in
 
 PREFIX = "REPROFARM_WORKER_"
 
@@ -28,7 +28,7 @@ class WorkerSettings(BaseSettings):
     settings_file: Path | None = None
     """A YAML file with these settings, without the prefix."""
 
-    broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    broker_url: SecretUrl = SecretStr("redis://127.0.0.1:6379/0")
     """Of Redis; it can hold a password."""
 
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")] = "cpu"
@@ -77,12 +77,6 @@ class WorkerSettings(BaseSettings):
 
     log_format: LogFormat = "text"
     """`json` logs lines of JSON, with what each is about in fields of its own."""
-
-    @field_validator("broker_url")
-    @classmethod
-    def _is_url(cls, value: SecretStr) -> SecretStr:
-        check_url(value.get_secret_value())
-        return value
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -38,7 +38,7 @@ AT_ONCE = 5000
 STATES = (*[ClaimState.DECIDED] * 6, ClaimState.PLANNED, ClaimState.PLANNED, ClaimState.BLOCKED, ClaimState.REJECTED)
 OUTCOMES = (Outcome.VERIFIED, Outcome.MISMATCH, Outcome.VERIFIED, Outcome.INCONCLUSIVE)
 
-SETTINGS = RunSettings(
+RUN_SETTINGS = RunSettings(
     engine=EngineRules(),
     gpus=16,
     generation=GenerationSettings(),
@@ -51,7 +51,8 @@ SETTINGS = RunSettings(
     history=True,
     allow_self_judge=True,
     judges={},
-).model_dump(mode="json")
+)
+SETTINGS = RUN_SETTINGS.model_dump(mode="json")
 
 RULES = Rules(
     scale="percent",

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
+from deploy.bench.greedy import GREEDY
 from specs.evidence import path_in_store
-from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances, Evidence, Measurement
 from specs.messages import ModelRef, Order
 from specs.run_scores import mean_of, standard_error_of
@@ -28,18 +28,7 @@ SCORER = "exact"
 RIGHT = 10
 HEADER = "header.json"
 
-GENERATION = EffectiveGeneration(
-    temperature=0.0,
-    top_p=1.0,
-    top_k=-1,
-    min_p=0.0,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-    max_tokens=16,
-    seed=0,
-    sources={"temperature": "policy", "max_tokens": "policy"},
-)
+GENERATION = GREEDY.model_copy(update={"max_tokens": 16})
 
 
 def write_template(folder: Path) -> Path:

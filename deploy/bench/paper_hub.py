@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from deploy.serving import QuietHandler, answered_by
 
 EVAL_YAML = b"""\
 name: Made up
@@ -138,7 +138,7 @@ def _number(name: str) -> int:
 def serving(hub: PaperHub) -> Iterator[str]:
     """Serve it on a free port until the block ends; yields its address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
         # Head and body in one packet: the second of two would wait for the client to acknowledge the first.
         wbufsize = 2**16
@@ -146,21 +146,7 @@ def serving(hub: PaperHub) -> Iterator[str]:
         def do_GET(self) -> None:
             status, body, etag = hub.answer(urlsplit(self.path).path, self.headers.get("If-None-Match"))
             content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            if etag:
-                self.send_header("ETag", etag)
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, content, headers={"etag": etag} if etag else {})
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answered_by(Handler) as url:
+        yield url

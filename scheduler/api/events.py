@@ -95,9 +95,7 @@ def _page(
 ) -> Page[EventView]:
     if after is not None:
         conditions.append(Event.event_id > after)
-    last = settled(session)
-    if last is not None:
-        conditions.append(Event.event_id <= last)
+    conditions.append(Event.event_id <= settled(session))
     in_order = Event.event_id.desc() if newest_first else Event.event_id
     rows = session.scalars(select(Event).where(*conditions).order_by(in_order).limit(limit + 1)).all()
     return pages.page(Page[EventView], rows, limit, event_view, lambda row: str(row.event_id))

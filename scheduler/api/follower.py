@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from scheduler.api.live import Live, Message
 from scheduler.api.views import event_view
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Table, now
+from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Table
 from scheduler.machine import ReproductionState
-from scheduler.settled import settled, settled_after
+from scheduler.settled import settled, settled_after, young_since
 from specs.api_v1_live import ProgressView
 from specs.score_so_far import interval_so_far
 
@@ -112,44 +112,38 @@ class Follower:
 
     def _look(self, session: Session, exact: str, tell: Callable[[list[Message], int], None]) -> None:
         before = self._changes
-        messages, events_changed = self._events(session)
-        progress = self._progress(session)
+        if self._last is None:
+            # Listeners who came before this read by themselves what they missed up to here.
+            self._last = settled(session)
+            tell([], self._last)
+        messages, last, unsettled = _events_after(session, self._last)
+        runs = _running(session)
+        progress = [progress_message(view) for run, view in runs.items() if self._runs.get(run) != view]
         other = tuple(tuple(session.execute(query).one()) for query in _others())
+        events_changed = bool(messages) or unsettled != self._unsettled
         progress_changed = bool(progress) or other != self._other
-        self._other = other
+        # Only now, when all is read: where the database goes away in the middle of a look, the next one finds the same.
+        self._last, self._unsettled, self._runs, self._other = last, unsettled, runs, other
         # The mark first, then the listeners: who is told asks at once, and must not get what was before.
         # Counted on where the database was away meanwhile: a mark never comes back.
         self._changes = Mark(exact, before.events + events_changed, before.progress + progress_changed)
         self._mark = self._changes
-        if messages or progress or before.exact == "":
-            tell([*messages, *progress], self._last or 0)
+        if messages or progress:
+            tell([*messages, *progress], last)
 
-    def _events(self, session: Session) -> tuple[list[Message], bool]:
-        if self._last is None:
-            newest = session.scalar(select(func.max(Event.event_id))) or 0
-            found = settled(session)
-            self._last = newest if found is None else found
-            return [], True
-        messages: list[Message] = []
-        while True:
-            query = select(Event).where(Event.event_id > self._last).order_by(Event.event_id).limit(EVENTS_AT_ONCE)
-            following = session.scalars(query).all()
-            fixed = settled_after(self._last, following, now())
-            messages += [event_message(event) for event in fixed]
-            self._last = fixed[-1].event_id if fixed else self._last
-            if len(fixed) < EVENTS_AT_ONCE:
-                break
-        unsettled = tuple(event.event_id for event in following[len(fixed) :])
-        changed = bool(messages) or unsettled != self._unsettled
-        self._unsettled = unsettled
-        return messages, changed
 
-    def _progress(self, session: Session) -> list[Message]:
-        """What changed of the runs that go on."""
-        runs = _running(session)
-        changed = [view for run, view in runs.items() if self._runs.get(run) != view]
-        self._runs = runs
-        return [progress_message(view) for view in changed]
+def _events_after(session: Session, last: int) -> tuple[list[Message], int, tuple[int, ...]]:
+    """What is settled behind `last`, up to which id that is, and the ids that wait for a gap to be filled."""
+    messages: list[Message] = []
+    young = young_since(session)
+    while True:
+        query = select(Event).where(Event.event_id > last).order_by(Event.event_id).limit(EVENTS_AT_ONCE)
+        following = session.scalars(query).all()
+        fixed = settled_after(last, following, young)
+        messages += [event_message(event) for event in fixed]
+        last = fixed[-1].event_id if fixed else last
+        if len(fixed) < EVENTS_AT_ONCE:
+            return messages, last, tuple(event.event_id for event in following[len(fixed) :])
 
 
 def event_message(event: Event) -> Message:

@@ -42,10 +42,12 @@ class Wanted:
 
 @dataclass(eq=False)
 class Listener:
-    """One who follows along; hears what comes after `start`."""
+    """One who follows along."""
 
     wanted: Wanted
     start: int
+    """Hears what comes after this event; unknown, and 0, until the record is looked at for the first time."""
+
     queue: asyncio.Queue[Message] = field(default_factory=lambda: asyncio.Queue(QUEUED))
     too_slow: bool = False
 
@@ -56,6 +58,7 @@ class Live:
     def __init__(self, most: int) -> None:
         self._most = most
         self._listeners: set[Listener] = set()
+        self._begun = asyncio.Event()
         self.last_event_id = 0
 
     @property
@@ -69,6 +72,10 @@ class Live:
         self._listeners.add(listener)
         return listener
 
+    async def begun(self) -> None:
+        """Wait until it is known up to where the record is told."""
+        await self._begun.wait()
+
     def leave(self, listener: Listener) -> None:
         """Hear no more."""
         self._listeners.discard(listener)
@@ -76,6 +83,10 @@ class Live:
     def tell(self, messages: Iterable[Message], last_event_id: int) -> None:
         """Tell everybody; the record is told up to `last_event_id` then."""
         self.last_event_id = max(self.last_event_id, last_event_id)
+        if not self._begun.is_set():
+            for listener in self._listeners:
+                listener.start = self.last_event_id
+            self._begun.set()
         for message in messages:
             for listener in tuple(self._listeners):
                 if listener.wanted.fits(message):

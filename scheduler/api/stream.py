@@ -77,6 +77,8 @@ async def _messages(source: Source, wanted: Wanted, after: int | None) -> AsyncI
     # Joined before anything is read, so that nothing falls between what was and what comes.
     listener = source.live.join(wanted)
     try:
+        # A process that has just started does not know yet what was before; who comes back would miss all of it.
+        await source.live.begun()
         yield ServerSentEvent(comment="events follow", retry=RETRY_MILLISECONDS)
         if after is not None:
             async for missed in _missed(source, listener, after):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, new_id, now
-from scheduler.settled import settled_after
+from scheduler.settled import settled_after, young_since
 from scheduler.webhooks.sending import Outcome, send
 from specs.api_v1_webhooks import WebhookFilter
 
@@ -50,9 +50,10 @@ def _write_for(database: Database, webhook_id: str) -> int:
         if webhook is None or not webhook.enabled or _waiting(session, webhook_id) >= WAITING_AT_MOST:
             return 0
         wanted = WebhookFilter.model_validate(webhook.filter)
+        young = young_since(session)
         query = select(Event).where(Event.event_id > webhook.last_event_id)
         following = session.scalars(query.order_by(Event.event_id).limit(EVENTS_AT_ONCE)).all()
-        for event in settled_after(webhook.last_event_id, following, now()):
+        for event in settled_after(webhook.last_event_id, following, young):
             webhook.last_event_id = event.event_id
             kind = f"{event.subject}.{event.what}"
             about = _about(session, event) if wanted.takes(kind) else None

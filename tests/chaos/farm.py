@@ -34,6 +34,7 @@ from tests.chaos.slow_network import SlowNetwork, slow_network
 from tests.chaos.supervisor import Supervisor
 from tests.support import stand_in_engine
 from tests.support.databases import Cluster, new_cluster
+from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.shared_runs import BorrowedRuns, worker_app
 from tests.support.worker_bench import stand_in
@@ -49,15 +50,6 @@ ENGINE_START_SECONDS = 25.0
 """Of a model with `slow-start` in its name; the others' engines are up at once."""
 
 QUICK, SLOW = "acme/quick", "acme/slow"
-SPEC = """\
-evaluation_framework: inspect-ai
-tasks:
-  - id: echo
-    split: test
-    field_spec: {input: question, target: answer}
-    solvers: [{name: generate}]
-    scorers: [{name: exact}]
-"""
 RUN = {"heartbeat_seconds": 1.0, "lease_seconds": 6.0}
 """Short, so that the whole matrix takes minutes."""
 
@@ -186,7 +178,7 @@ def _fill(hub: LocalHub) -> str:
     """Two benchmarks; the farm's token."""
     for name, word in ((QUICK, ""), (SLOW, "[slow] ")):
         rows = "".join(json.dumps({"question": f"{n} {word}Say: yes", "answer": "yes"}) + "\n" for n in range(SAMPLES))
-        hub.commit(add_benchmark(hub, name, SPEC), {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme"))
+        hub.commit(add_benchmark(hub, name, ECHO_SPEC), {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme"))
     return hub.add_token(FARM_USER)
 
 

@@ -96,7 +96,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--farms", type=int, default=2, help="farms that are struck at the same time")
     parser.add_argument("--blows", default="", help="only those whose name has this in it")
-    parser.add_argument("--out", type=Path, default=Path("build/chaos"), help="folder for chaos.md and chaos.json")
+    parser.add_argument("--out", type=Path, default=Path("var/chaos"), help="folder for chaos.md and chaos.json")
     parser.add_argument("--page", type=Path, help="a page to put the tables into, under its last heading")
     options = parser.parse_args()
     programs = postgres_programs()

@@ -20,6 +20,12 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def databases(request: pytest.FixtureRequest) -> Databases:
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     """Where a test gets its databases from."""
-    return Databases(request.getfixturevalue("postgres") if request.param == "postgresql" else None)
+    if request.param == "sqlite":
+        yield Databases(None)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    yield Databases(server)
+    # Several hundred of them would fill more than a machine's memory.
+    server.drop_copies()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,9 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 Kind = Literal["sqlite", "postgresql"]
+
+IN_MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 2**31  # noqa: S108 - a folder of a name of its own is made there
+"""Where a server's files are if there is so much room: disks take most of the time that a new database costs."""
 
 NO_SERVER = "no PostgreSQL server is installed (Debian's package `postgresql`); tests on it need one"
 _START_SECONDS = 60
@@ -34,6 +37,8 @@ class PostgresServer:
     """A server that listens on a socket in its folder, and nowhere else."""
 
     folder: Path
+    made: dict[str, str] = field(default_factory=dict, compare=False)
+    """What each of its databases was copied from."""
 
     def url(self, name: str) -> str:
         """SQLAlchemy's address of a database."""
@@ -45,6 +50,14 @@ class PostgresServer:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
                 connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+                self.made[name] = template
+
+    def drop_copies(self) -> None:
+        """Drop all databases that were copied from another one, whoever is still connected."""
+        with psycopg.connect(host=str(self.folder), user="farm", dbname="postgres", autocommit=True) as connection:
+            for name in [name for name, template in self.made.items() if template != "template0"]:
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+                del self.made[name]
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,8 @@ class Cluster:
 
 def new_cluster(programs: Path) -> Cluster:
     """Make one."""
-    folder = Path(tempfile.mkdtemp(prefix="reprofarm-postgresql-"))
+    in_memory = IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ENOUGH_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="reprofarm-postgresql-", dir=IN_MEMORY if in_memory else None))
     # Its package made a user for it.
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     shutil.chown(folder, user)

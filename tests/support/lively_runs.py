@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass
 from datetime import datetime
 
+from deploy.bench.greedy import GREEDY
 from specs.attestation import Attestation
-from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances, Measurement
 from specs.sequential import SequentialDecider
 from specs.stopping import Population, Stopping, stopping_rule
@@ -66,17 +66,11 @@ def measurement_of(
 
 def circumstances(seed: int) -> Circumstances:
     """Greedy decoding on one GPU."""
-    sampling = EffectiveGeneration(
-        temperature=0.0,
-        top_p=1.0,
-        top_k=-1,
-        min_p=0.0,
-        repetition_penalty=1.0,
-        presence_penalty=0.0,
-        frequency_penalty=0.0,
-        max_tokens=1024,
-        seed=0,
-        sources={"temperature": "policy", "max_tokens": "policy", "top_p": "vllm_default"},
+    sampling = GREEDY.model_copy(
+        update={
+            "max_tokens": 1024,
+            "sources": {"temperature": "policy", "max_tokens": "policy", "top_p": "vllm_default"},
+        }
     )
     return Circumstances(
         versions={"vllm": "0.32.0", "torch": "2.13.0", "lighteval": "0.13.0", "inspect_ai": "0.3.285"},

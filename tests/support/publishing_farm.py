@@ -23,6 +23,7 @@ from scheduler.publish.wanted import want_mismatches
 from scheduler.settings import Settings
 from scheduler.watch.scan import scan
 from tests.support.databases import Databases
+from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 
@@ -108,3 +109,12 @@ def publishing_farm(folder: Path, databases: Databases, **policy: Any) -> Iterat
             yield there
         finally:
             farm.database.engine.dispose()
+
+
+@contextmanager
+def published_farm(folder: Path, databases: Databases) -> Iterator[Publishing]:
+    """The same once its run is complete and its verdicts are published."""
+    with publishing_farm(folder, databases) as found:
+        complete(found.farm, 100)
+        found.publish()
+        yield found

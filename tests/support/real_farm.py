@@ -23,6 +23,7 @@ from deploy.farm.redis import start_redis
 from deploy.localhub.commits import CommitText
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
+from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.shared_runs import worker_app
@@ -35,20 +36,11 @@ PATIENCE_SECONDS = 600.0
 """Of a machine that does much else: a worker reads several large libraries for each run."""
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
 SAMPLES = 60
-SPEC = """\
-evaluation_framework: inspect-ai
-tasks:
-  - id: echo
-    split: test
-    field_spec: {input: question, target: answer}
-    solvers: [{name: generate}]
-    scorers: [{name: exact}]
-"""
 POLICY = {
     "verification": {"mode": "full", "scale": "percent"},
     "engine": {"concurrency": 2},
     "run": {"heartbeat_seconds": 1.0, "lease_seconds": 120.0},
-    "watch": {"scan_seconds": 5.0},
+    "watch": {"scan_seconds": 2.0},
 }
 """Every sample is asked, two at a time, so that there is something to watch."""
 
@@ -121,7 +113,7 @@ def real_farm(folder: Path, environment: Mapping[str, str] | None = None, *, wor
             hub = served.local
             asked = ({"question": f"{number} [slow] Say: yes", "answer": "yes"} for number in range(SAMPLES))
             rows = "".join(json.dumps(row) + "\n" for row in asked)
-            repo = add_benchmark(hub, BENCHMARK, SPEC)
+            repo = add_benchmark(hub, BENCHMARK, ECHO_SPEC)
             hub.commit(repo, {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme"))
             submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 100, task="echo"))
             token = hub.storage.tokens.add("tiny", "write", ())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from deploy.serving import QuietHandler, answered_by
 from tests.support.small_repos import COMMIT
 
 
@@ -22,28 +21,15 @@ def hub_that_says(status: int, files: Mapping[str, int] | None = None, **headers
 
     tree = [{"type": "file", "path": name, "size": size, "oid": COMMIT} for name, size in (files or {}).items()]
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             listed = files is not None and self.path.startswith("/api/")
             content = json.dumps(tree if "/tree/" in self.path else repo).encode() if listed else b""
-            self.send_response(200 if listed else status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            self.answer(200 if listed else status, content, headers=named)
 
         def do_HEAD(self) -> None:
             self.do_GET()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answered_by(Handler) as url:
+        yield url

@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from deploy.bench.greedy import GREEDY
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import (
@@ -30,7 +31,6 @@ from scheduler.database.tables import (
 from scheduler.machine import ClaimState, ReproductionState
 from specs.attestation import Attestation
 from specs.forecast import Foreseen
-from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances, Measurement
 from specs.verdict import Comparison, Interval, Outcome, Verdict
 
@@ -82,18 +82,7 @@ def measurement() -> Measurement:
             versions={"vllm": "0.32.0"},
             hardware="CPU x86_64, 2 cores",
             engine_arguments=("--enforce-eager",),
-            generation=EffectiveGeneration(
-                temperature=0.0,
-                top_p=1.0,
-                top_k=-1,
-                min_p=0.0,
-                repetition_penalty=1.0,
-                presence_penalty=0.0,
-                frequency_penalty=0.0,
-                max_tokens=None,
-                seed=11,
-                sources={"temperature": "policy"},
-            ),
+            generation=GREEDY.model_copy(update={"seed": 11}),
             seed=11,
             chat_template_sha256=None,
             epochs=1,

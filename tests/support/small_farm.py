@@ -21,6 +21,7 @@ from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.machine import ReproductionState
+from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
 from tests.support.shared_runs import worker_app
@@ -29,15 +30,8 @@ from workers.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 240.0
-SPEC = """\
-evaluation_framework: inspect-ai
-tasks:
-  - id: echo
-    split: test
-    field_spec: {input: question, target: answer}
-    solvers: [{name: generate}]
-    scorers: [{name: exact}]
-"""
+SOON = {"scan_seconds": 1.0}
+"""The first scan comes so long after the start; by default a minute."""
 
 
 @dataclass
@@ -109,13 +103,13 @@ def small_farm(folder: Path, run: Mapping[str, Any], questions: Mapping[str, str
             for name, question in questions.items():
                 rows = "".join(json.dumps({"question": f"{n} {question}", "answer": "yes"}) + "\n" for n in range(5))
                 hub.commit(
-                    add_benchmark(hub, name, SPEC), {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme")
+                    add_benchmark(hub, name, ECHO_SPEC), {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme")
                 )
             submit(hub, add_model(hub, "tiny/model"), "".join(entry(name, 100, task="echo") for name in questions))
             database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
             database.upgrade()
             broker = start_redis(processes, folder / "redis")
-            (folder / "policy.yaml").write_text(yaml.safe_dump({"run": dict(run)}))
+            (folder / "policy.yaml").write_text(yaml.safe_dump({"run": dict(run), "watch": SOON}))
             control = clean_environment(
                 PYTHONPATH=str(PROJECT),
                 REPROFARM_DATABASE_URL=database.url,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +21,7 @@ from specs.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.rows import comparison
-
-SOON = 30.0
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -49,13 +48,6 @@ def counting(api: RunningApi) -> Iterator[list[str]]:
         yield said
     finally:
         event.remove(engine, "before_cursor_execute", note)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
 
 
 def paths(api: RunningApi) -> list[str]:

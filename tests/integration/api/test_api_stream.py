@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import socket
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
-from scheduler.api import stream
+from scheduler.api import follower, stream
+from scheduler.api.follower import Follower
+from scheduler.api.live import Listener, Live, Message, Wanted
 from scheduler.database.tables import Attempt, Event, now
+from specs.api_v1_live import ProgressView
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
-
-SOON = 30.0
-STREAM = {"accept": "text/event-stream"}
-
-
-@dataclass
-class Heard:
-    """What one connection said so far."""
-
-    messages: list[dict[str, str]] = field(default_factory=list)
-
-    def of(self, kind: str) -> list[Any]:
-        return [json.loads(message["data"]) for message in tuple(self.messages) if message.get("event") == kind]
-
-    @property
-    def ids(self) -> list[int]:
-        return [int(message["id"]) for message in tuple(self.messages) if "id" in message]
-
-
-@contextmanager
-def listening(api: RunningApi, last: int | None = None, **asked: str) -> Iterator[Heard]:
-    """Follow until the block ends, then cut the connection."""
-    heard = Heard()
-    headers = STREAM if last is None else {**STREAM, "last-event-id": str(last)}
-    with httpx.Client(timeout=httpx.Timeout(10, read=None)) as client:
-        request = client.build_request("GET", api.url + "/v1/events", params=asked, headers=headers)
-        answer = client.send(request, stream=True)
-        assert answer.status_code == 200, answer.read()
-        started = threading.Event()
-        reader = threading.Thread(target=_read, args=(answer, heard, started), daemon=True)
-        reader.start()
-        assert started.wait(SOON)
-        try:
-            yield heard
-        finally:
-            # From under the reader, as a network that fails.
-            with contextlib.suppress(OSError):
-                answer.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-            reader.join(SOON)
-            answer.close()
-
-
-def _read(answer: httpx.Response, heard: Heard, started: threading.Event) -> None:
-    message: dict[str, str] = {}
-    try:
-        for line in answer.iter_lines():
-            started.set()
-            if line:
-                name, _, value = line.partition(": ")
-                message[name] = value
-            elif message:
-                heard.messages.append(message)
-                message = {}
-    except httpx.HTTPError:
-        pass
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
+from tests.support.following import SOON, STREAM, listening
+from tests.support.waiting import until
 
 
 def test_nothing_is_missed_or_told_twice_over_connections_that_break(api: RunningApi) -> None:
@@ -107,6 +45,50 @@ def test_nothing_is_missed_or_told_twice_over_connections_that_break(api: Runnin
     told += heard.ids
     with api.rows.database.reading() as session:
         assert told == [event.event_id for event in session.query(Event).order_by(Event.event_id)]
+
+
+def test_who_comes_before_the_first_look_misses_nothing(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = threading.Event()
+    join, run = Live.join, Follower._run
+
+    def join_first(live: Live, wanted: Wanted) -> Listener:
+        listener = join(live, wanted)
+        joined.set()
+        return listener
+
+    def run_afterwards(self: Follower, tell: Callable[[list[Message], int], None]) -> None:
+        assert joined.wait(SOON)
+        run(self, tell)
+
+    monkeypatch.setattr(Live, "join", join_first)
+    monkeypatch.setattr(Follower, "_run", run_afterwards)
+    with running_api(tmp_path, databases) as api:
+        for why in ("seen before the process was new", "missed"):
+            api.rows.event("claim", "a" * 32, "submitted", why)
+        with listening(api, last=1) as heard:
+            api.rows.event("claim", "a" * 32, "decided", "new")
+            until(lambda: len(heard.ids) == 2)
+            assert [event["why"] for event in heard.of("event")] == ["missed", "new"]
+
+
+def test_a_look_that_fails_half_way_loses_nothing(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = follower._running
+    failed = threading.Event()
+
+    def fail_once(session: Session) -> dict[str, ProgressView]:
+        if not failed.is_set():
+            failed.set()
+            raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
+        return look(session)
+
+    with listening(api) as heard:
+        monkeypatch.setattr(follower, "_running", fail_once)
+        api.rows.event("claim", "a" * 32, "submitted", "found by the look that failed")
+        until(failed.is_set)
+        until(lambda: heard.ids)
+        assert [event["why"] for event in heard.of("event")] == ["found by the look that failed"]
 
 
 def test_without_an_id_it_begins_with_what_comes(api: RunningApi) -> None:

@@ -6,12 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
@@ -19,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from deploy.serving import QuietHandler, answered_by
 from scheduler.access.openid import Pending, Provider
 from scheduler.settings import Settings
 from specs.errors import HubAway, SignInError
@@ -70,30 +69,16 @@ def public_jwk() -> dict[str, Any]:
 
 @contextmanager
 def running(said: SaidByProvider) -> Iterator[None]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", "0")))
+            self.body()
             status, body = said.answer(self.path)
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, json.dumps(body).encode())
 
-        do_POST = do_GET  # noqa: N815 - the base's own name
+        do_POST = do_GET
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's own name
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        said.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
+    with answered_by(Handler) as said.url:
+        yield
 
 
 @pytest.fixture

@@ -34,9 +34,9 @@ def wait_for(is_so: Callable[[], bool], farm: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def farm_in(folder: Path, hub_url: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+def farm_in(folder: Path, hub_url: str, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
     """A farm that is up, with what its farm.json says."""
-    options = ["up", "--var", str(folder), "--hub", hub_url, "--api-port", "0"]
+    options = ["up", "--var", str(folder), "--hub", hub_url, "--api-port", "0", *more]
     with (folder.parent / "up.log").open("ab") as log:
         farm = subprocess.Popen([*COMMAND, *options], env=clean_environment(), stdout=log, stderr=log)
     try:
@@ -82,8 +82,10 @@ def wait_until_gone(pids: list[int]) -> None:
 
 
 def test_the_farm_comes_up_scans_and_stops_without_a_trace(tmp_path: Path) -> None:
-    folder = tmp_path / "var"
-    with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url) as (farm, state):
+    folder, policy = tmp_path / "var", tmp_path / "policy.yaml"
+    # By default the first scan comes after a minute.
+    policy.write_text("watch: {scan_seconds: 1.0}")
+    with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url, "--policy", str(policy)) as (farm, state):
         assert set(state["processes"]) == PROCESSES
         assert httpx.get(f"{state['api']}/readyz").json()["checks"] == {"database": "ok", "broker": "ok"}
         (key,) = httpx.get(f"{state['api']}/.well-known/jwks.json").json()["keys"]

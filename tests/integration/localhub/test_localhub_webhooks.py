@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import queue
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, WebhookPayload
 
 from deploy.localhub.names import model
 from deploy.localhub.webhooks import Watched, Webhook, WebhookSender
+from deploy.serving import QuietHandler, answered_by
 from tests.support.localhub import RunningHub
 
 WAIT_SECONDS = 20
@@ -36,27 +35,17 @@ class Listener:
 def listening() -> Iterator[Listener]:
     listener = Listener("")
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.body())
             status = listener.statuses.pop(0) if listener.statuses else 200
-            self.send_response(status)
-            self.end_headers()
+            self.answer(status)
             if status == 200:
                 listener.got.put((self.headers["x-webhook-secret"], body))
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answered_by(Handler) as url:
+        listener.url = url + "/hook"
         yield listener
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from scheduler.database.tables import Claim, Event, HeardComment
 from scheduler.publish.listening import listen
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
-from tests.support.publishing_farm import OWN, Publishing, publishing_farm
+from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
 
 OURS, FANS = 2, 1
 """Numbers of the farm's discussion, and of the pull request that makes the community claim."""
@@ -22,21 +21,13 @@ OURS, FANS = 2, 1
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Publishing]:
     """On SQLite; the tests whose queries are the point take `either`."""
-    with published(tmp_path, SQLITE) as found:
+    with published_farm(tmp_path, SQLITE) as found:
         yield found
 
 
 @pytest.fixture
 def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
-    with published(tmp_path, databases) as found:
-        yield found
-
-
-@contextmanager
-def published(folder: Path, databases: Databases) -> Iterator[Publishing]:
-    with publishing_farm(folder, databases) as found:
-        complete(found.farm, 100)
-        found.publish()
+    with published_farm(tmp_path, databases) as found:
         yield found
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from deploy.bench.api_rows import RUN_SETTINGS
 from scheduler import noise
 from scheduler.admission import Rules, RunSettings
 from scheduler.database.tables import Claim, NoisePair, Reproduction
@@ -25,20 +26,7 @@ from tests.support.scheduler import ControlPlane, control_plane, migrated_databa
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 SAMPLES = 400
-SETTINGS = RunSettings(
-    engine=EngineRules(),
-    gpus=1,
-    generation=GenerationSettings(),
-    epochs=None,
-    sample_limit=None,
-    mode="sequential",
-    alpha=0.001,
-    minimum_samples=20,
-    maximum_failed_fraction=0.02,
-    history=True,
-    allow_self_judge=True,
-    judges={},
-)
+SETTINGS = RUN_SETTINGS.model_copy(update={"gpus": 1})
 
 
 class Runs:

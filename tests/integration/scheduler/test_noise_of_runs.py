@@ -16,6 +16,7 @@ from scheduler.machine import ReproductionState
 from specs.messages import RUN_BATCH, RunBatch
 from specs.policy import EngineRules, Policy, VerificationRules
 from tests.support.databases import Databases
+from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 from tests.support.shared_runs import shared_runs
@@ -25,15 +26,6 @@ from workers.workbench import open_workbench
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
 ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]
-SPEC = """\
-evaluation_framework: inspect-ai
-tasks:
-  - id: echo
-    split: test
-    field_spec: {input: question, target: answer}
-    solvers: [{name: generate}]
-    scorers: [{name: exact}]
-"""
 
 
 def policy(concurrency: int) -> Policy:
@@ -68,7 +60,7 @@ def test_reproductions_of_one_model_that_complete_are_entered_in_the_ledger(
 ) -> None:
     with control_plane(tmp_path, databases, policy(concurrency=32)) as farm:
         hub = farm.served.local
-        repo = add_benchmark(hub, BENCHMARK, SPEC)
+        repo = add_benchmark(hub, BENCHMARK, ECHO_SPEC)
         rows = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
         hub.commit(repo, {"test.jsonl": rows}, CommitText("Add rows", "acme"))
         model = add_model(hub, MODEL)

@@ -37,6 +37,7 @@ from scheduler.watch.scan import scan
 from specs.attestation import verify
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, Progress, Report, RunBatch, Stage
 from tests.support.databases import Databases, at_once
+from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.shared_runs import shared_runs
@@ -46,15 +47,6 @@ from workers.workbench import open_workbench
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
 ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]
-SPEC = """\
-evaluation_framework: inspect-ai
-tasks:
-  - id: echo
-    split: test
-    field_spec: {input: question, target: answer}
-    solvers: [{name: generate}]
-    scorers: [{name: exact}]
-"""
 TRUE_PERCENT, INFLATED_PERCENT = 75.0, 97.5
 
 
@@ -73,7 +65,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Ite
     folder = tmp_path_factory.mktemp("world")
     with running_hub(folder / "hub") as served:
         hub = served.local
-        repo = add_benchmark(hub, BENCHMARK, SPEC)
+        repo = add_benchmark(hub, BENCHMARK, ECHO_SPEC)
         rows = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
         hub.commit(repo, {"test.jsonl": rows}, CommitText("Add rows", "acme"))
         model = add_model(hub, MODEL)

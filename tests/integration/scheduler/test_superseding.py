@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from scheduler.reverifying import ask
 from specs.reverify import ReverifyRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
-from tests.support.publishing_farm import OWN, Publishing, publishing_farm
+from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
 
 ADA = "hub:ada"
 MODEL = RepoName(RepoType.MODEL, "tiny/model")
@@ -26,21 +25,13 @@ MODEL = RepoName(RepoType.MODEL, "tiny/model")
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Publishing]:
     """One claim verified and published, one a mismatch. On SQLite; where queries are the point, `either`."""
-    with published(tmp_path, SQLITE) as found:
+    with published_farm(tmp_path, SQLITE) as found:
         yield found
 
 
 @pytest.fixture
 def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
-    with published(tmp_path, databases) as found:
-        yield found
-
-
-@contextmanager
-def published(folder: Path, databases: Databases) -> Iterator[Publishing]:
-    with publishing_farm(folder, databases) as found:
-        complete(found.farm, 100)
-        found.publish()
+    with published_farm(tmp_path, databases) as found:
         yield found
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from deploy.cli.verify_token import verify_token
 from deploy.client import ApiError
+from deploy.serving import QuietHandler, answered_by
 from tests.support.attestations import attestation, jwks, signer
 
 app = typer.Typer()
@@ -52,25 +51,18 @@ def revocations(*badges: str, following: str | None = None) -> bytes:
 def answering(keys: bytes, status: int = 200, parts: tuple[list[str], ...] = ([],)) -> Iterator[str]:
     """A farm with these public keys, and with these badges in the parts of its list of revocations."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             path, _, query = self.path.partition("?")
             body = keys if path == "/.well-known/jwks.json" else part(query) if path == "/v1/revocations" else b""
-            self.send_response(status if body else 404)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
+            self.answer(status if body else 404, body)
 
     def part(query: str) -> bytes:
         number = int(urllib.parse.parse_qs(query).get("cursor", ["0"])[0])
         return revocations(*parts[number], following=str(number + 1) if number + 1 < len(parts) else None)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with answered_by(Handler) as url:
+        yield url
 
 
 def test_a_valid_token_shows_its_facts_offline(keys: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from deploy.bench.greedy import GREEDY
 from scheduler.publish.text import (
     Mismatch,
     Run,
@@ -23,7 +24,6 @@ from scheduler.publish.text import (
     title,
     title_mark,
 )
-from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances
 from tests.support.attestations import attestation
 
@@ -37,18 +37,7 @@ def circumstances(**changes: Any) -> Circumstances:
         "versions": {"vllm": "0.32.0"},
         "hardware": "CPU x86_64, 2 cores",
         "engine_arguments": ("--dtype", "float32"),
-        "generation": EffectiveGeneration(
-            temperature=0.0,
-            top_p=1.0,
-            top_k=-1,
-            min_p=0.0,
-            repetition_penalty=1.0,
-            presence_penalty=0.0,
-            frequency_penalty=0.0,
-            max_tokens=None,
-            seed=7,
-            sources={"temperature": "policy"},
-        ),
+        "generation": GREEDY.model_copy(update={"seed": 7}),
         "seed": 7,
         "chat_template_sha256": None,
         "epochs": 1,

@@ -1,0 +1,82 @@
+"""What the Hub says: benchmarks and their specs, models and their result files, as they were last seen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from scheduler.database.tables.base import Table, now
+
+
+class Benchmark(Table):
+    """A benchmark that is watched, as it was last seen."""
+
+    __tablename__ = "benchmark"
+
+    dataset_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    revision: Mapped[str | None] = mapped_column(String(64))
+    gated: Mapped[bool] = mapped_column(default=False)
+    leaderboard_etag: Mapped[str | None] = mapped_column(String(200))
+    leaderboard: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Digest of each leaderboard row, by model, pull request and file: tells what changed."""
+
+    has_percent: Mapped[bool] = mapped_column(default=False)
+    """A value above 1 stands on the leaderboard, so the benchmark is scored in percent."""
+
+    sizes: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Number of samples by config and split, as the dataset's card says at `revision`: specs/dataset_card.py."""
+
+    seen_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class SpecFile(Table):
+    """An eval.yaml at one dataset commit."""
+
+    __tablename__ = "spec_file"
+
+    dataset_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    revision: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text: Mapped[bytes | None]
+    """None where the dataset has no eval.yaml at that commit."""
+
+    content_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the names and contents of all the dataset's files but documentation: two commits with the same one hold the
+    same samples. None where it was not looked at, or there are too many files."""
+
+
+class Model(Table):
+    """A model repo, as it was last seen."""
+
+    __tablename__ = "model"
+
+    model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    revision: Mapped[str | None] = mapped_column(String(64))
+    weights_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the names and contents of all files but results and documentation: what a reproduction depends on."""
+
+    weights_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the safetensors files that an engine loads; None where there are none."""
+
+    size: Mapped[dict[str, Any] | None]
+    """What it needs of memory: a `specs.model_size.ModelSize`. None where there are no weights, or nobody has looked
+    since the farm keeps it."""
+
+    gated: Mapped[bool] = mapped_column(default=False)
+    heads: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Commit of each open pull request that was looked at, by its ref."""
+
+    looked_at: Mapped[datetime | None]
+
+
+class ResultFile(Table):
+    """A file of `.eval_results/` on main or on an open pull request, as it was last read."""
+
+    __tablename__ = "result_file"
+
+    model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(100), primary_key=True)
+    path: Mapped[str] = mapped_column(String(500), primary_key=True)
+    blob_id: Mapped[str] = mapped_column(String(64))

@@ -1,0 +1,19 @@
+"""What must happen only once at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from scheduler.database.tables.base import Table
+
+
+class Marker(Table):
+    """A named lock that runs out by itself, for work that must not run twice at once."""
+
+    __tablename__ = "marker"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    held_until: Mapped[datetime]

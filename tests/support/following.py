@@ -1,0 +1,73 @@
+"""One who follows a live API's record over a real connection."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.support.api import RunningApi
+
+SOON = 30.0
+STREAM = {"accept": "text/event-stream"}
+
+
+@dataclass
+class Heard:
+    """What one connection said so far."""
+
+    messages: list[dict[str, str]] = field(default_factory=list)
+
+    def of(self, kind: str) -> list[Any]:  # whatever the messages hold
+        """What messages of a kind said."""
+        return [json.loads(message["data"]) for message in tuple(self.messages) if message.get("event") == kind]
+
+    @property
+    def ids(self) -> list[int]:
+        """Of the events, in the order in which they came."""
+        return [int(message["id"]) for message in tuple(self.messages) if "id" in message]
+
+
+@contextmanager
+def listening(api: RunningApi, last: int | None = None, **asked: str) -> Iterator[Heard]:
+    """Follow until the block ends, then cut the connection."""
+    heard = Heard()
+    headers = STREAM if last is None else {**STREAM, "last-event-id": str(last)}
+    with httpx.Client(timeout=httpx.Timeout(10, read=None)) as client:
+        request = client.build_request("GET", api.url + "/v1/events", params=asked, headers=headers)
+        answer = client.send(request, stream=True)
+        assert answer.status_code == 200, answer.read()
+        started = threading.Event()
+        reader = threading.Thread(target=_read, args=(answer, heard, started), daemon=True)
+        reader.start()
+        assert started.wait(SOON)
+        try:
+            yield heard
+        finally:
+            # From under the reader, as a network that fails.
+            with contextlib.suppress(OSError):
+                answer.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            reader.join(SOON)
+            answer.close()
+
+
+def _read(answer: httpx.Response, heard: Heard, started: threading.Event) -> None:
+    message: dict[str, str] = {}
+    try:
+        for line in answer.iter_lines():
+            started.set()
+            if line:
+                name, _, value = line.partition(": ")
+                message[name] = value
+            elif message:
+                heard.messages.append(message)
+                message = {}
+    except httpx.HTTPError:
+        pass
