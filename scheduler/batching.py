@@ -8,7 +8,10 @@ engine is already, as far as that is fair:
    finds its engine at a worker that has room; then the rest. Of two that are alike, the older one.
 3. What finds no place keeps less urgent classes from being placed before it; once it has waited for too long, its own
    class too. The same holds for what waits in the pool's common queue, which workers turn to after their own.
-4. An idle worker is never left idle to spare a load: it takes the next group whether or not it has its engine.
+4. An idle worker is never left idle to spare a load: it takes the next group whether or not it has its engine. Of those
+   that do not, the one that has been idle for longest, so that what was asked for lately stays loaded.
+5. A busy worker has room for what needs its engine if it is expected to be free before another would have loaded it.
+6. What travels along with the first of a batch is short, and passes over nobody: scheduler/filling.py.
 
 So an engine's being loaded somewhere lets a reproduction go before older ones of its class, but none of those waits
 for longer on that account than `run.hold_back_seconds` and the batch that then runs, or is next, at each worker.
@@ -16,10 +19,12 @@ for longer on that account than `run.hold_back_seconds` and the batch that then 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from specs.policy import RunRules
 
@@ -28,6 +33,19 @@ COMMON_AHEAD = 2
 
 OWN_AHEAD = 1
 """Batches that wait for one worker at most, behind the one it runs."""
+
+BELIEVED = 1.5
+"""Times what it is taken to need: what a batch that takes longer will still need, nobody knows."""
+
+
+class Turn(NamedTuple):
+    """Whose turn it is: the lesser one's is first."""
+
+    priority: int
+    since: datetime
+
+
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,8 @@ class Group:
     """How long the oldest of them has waited."""
 
     count: int
+    load_seconds: float
+    """That the engine is taken to need to come up."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,12 @@ class Seat:
     asleep: frozenset[str] = frozenset()
     """Keys of engines whose weights it keeps in the host's memory: awake within seconds."""
 
+    idle_since: datetime | None = None
+    """None where it is not, or was never seen at work."""
+
+    free_in: float | None = None
+    """Seconds until one that is not idle is expected to be; None where nobody knows."""
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -77,14 +103,28 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Placement:
-    """A batch to be sent."""
+    """A batch to be sent. Who is in it says scheduler/filling.py."""
 
     engine: str
     seat: str | None
     """Name of the worker; None is the pool's common queue."""
 
-    count: int
-    """Reproductions of that engine, of any class: the most urgent ones, and of those the oldest."""
+    load_seconds: float
+    """That the engine is taken to need to come up."""
+
+    limit: Turn | None
+    """Of others that wait for a worker, whose turn is first: nobody goes along whose turn is after that. None where
+    nobody else waits."""
+
+    spare: bool
+    """Whether a worker is idle still, for what does not go along."""
+
+
+def free_in(expected_seconds: float, elapsed_seconds: float) -> float | None:
+    """Seconds until a batch that is taken to need so many will be over; None where nobody knows."""
+    if elapsed_seconds > BELIEVED * expected_seconds:
+        return None
+    return max(0.0, expected_seconds - elapsed_seconds)
 
 
 def place(
@@ -96,7 +136,12 @@ def place(
     workers that take work, which leaves out lost, draining and quarantined ones; `common` is what waits in its common
     queue. To see what affinity is worth, pass seats without engines.
     """
-    return tuple(_Round(groups, seats, common, at, rules).run())
+    return _Round(groups, seats, common, at, rules).run()
+
+
+def is_late(since: datetime, at: datetime, rules: RunRules) -> bool:
+    """Whether what has waited since then goes before its class by age alone."""
+    return at - since > timedelta(seconds=rules.hold_back_seconds)
 
 
 class _Round:
@@ -107,10 +152,12 @@ class _Round:
     ) -> None:
         self._groups = tuple(groups)
         self._at = at
-        self._batch = rules.batch
-        self._hold_back = timedelta(seconds=rules.hold_back_seconds)
+        self._rules = rules
         self._common = list(common)
         self._left_over: list[Waiting] = []
+        self._waits: list[tuple[Turn, str]] = []
+        """Whose turn is still to come, and of what engine it is ("" for a batch in the common queue)."""
+
         self._free = {seat.name for seat in seats if seat.ahead < OWN_AHEAD}
         free = sorted((seat for seat in seats if seat.name in self._free), key=lambda seat: seat.name)
         self._warm: defaultdict[str, list[Seat]] = defaultdict(list)
@@ -123,18 +170,44 @@ class _Round:
         # Taken from the end, which is where a worker stands that loses nothing by another engine.
         self._idle = sorted(
             (seat for seat in free if seat.idle),
-            key=lambda seat: (len(wanted & seat.asleep) + (seat.loaded in wanted), seat.loaded is not None, seat.name),
+            key=lambda seat: (
+                len(wanted & seat.asleep) + (seat.loaded in wanted),
+                seat.loaded is not None,
+                seat.idle_since.timestamp() if seat.idle_since is not None else 0.0,
+                seat.name,
+            ),
             reverse=True,
         )
 
-    def run(self) -> Iterator[Placement]:
+    def run(self) -> tuple[Placement, ...]:
         """The placements."""
+        for each in self._common:
+            self._wait(each.priority, each.since, "")
         counts: defaultdict[str, int] = defaultdict(int)
         for group in self._groups:
             counts[group.engine] += group.count
+        placed: dict[str, tuple[Group, str | None]] = {}
+        for group, seat in self._places():
+            placed[group.engine] = group, seat
+            if seat is None or counts[group.engine] > 1:
+                # What is in the common queue waits for a worker, and what may not go along for its batch.
+                self._wait(group.priority, group.since, group.engine)
+        for group in self._groups:
+            if group.engine not in placed:
+                self._wait(group.priority, group.since, group.engine)
+        spare = any(seat.name in self._free for seat in self._idle)
+        return tuple(
+            Placement(group.engine, seat, group.load_seconds, self._limit(group.engine), spare)
+            for group, seat in placed.values()
+        )
+
+    def _places(self) -> Iterator[tuple[Group, str | None]]:
         placed: set[str] = set()
         for group in sorted(self._groups, key=self._rank):
-            if group.engine in placed or self._goes_after(group, self._left_over):
+            if group.engine in placed:
+                self._leave_over(group)
+                continue
+            if self._goes_after(group, self._left_over):
                 continue
             seat = self._seat_for(group)
             if seat is None and len(self._common) >= COMMON_AHEAD:
@@ -145,12 +218,21 @@ class _Round:
             if seat is None:
                 self._common.append(Waiting(group.priority, group.since))
             placed.add(group.engine)
-            yield Placement(group.engine, seat, min(self._batch, counts[group.engine]))
+            if group.count > 1:
+                # Not all of it may go along, and what does not comes before what goes after it.
+                self._leave_over(group)
+            yield group, seat
 
     def _rank(self, group: Group) -> tuple[int, bool, bool, datetime, str]:
         late = self._is_late(group.since)
-        cold = not late and group.engine not in self._warm
+        cold = not late and not any(True for _ in self._warm_for(group))
         return group.priority, not late, cold, group.since, group.engine
+
+    def _wait(self, priority: int, since: datetime, engine: str) -> None:
+        insort(self._waits, (Turn(priority, since if self._is_late(since) else _LAST), engine))
+
+    def _limit(self, engine: str) -> Turn | None:
+        return next((turn for turn, whose in self._waits if whose != engine), None)
 
     def _leave_over(self, group: Group) -> None:
         """Of each class the oldest is enough: what goes after any of them goes after it."""
@@ -160,7 +242,7 @@ class _Round:
             self._left_over.append(Waiting(group.priority, group.since))
 
     def _is_late(self, since: datetime) -> bool:
-        return self._at - since > self._hold_back
+        return is_late(since, self._at, self._rules)
 
     def _goes_after(self, group: Group, waiting: Iterable[Waiting]) -> bool:
         """Whether any of `waiting` is more urgent, or has waited for too long and is older."""
@@ -170,14 +252,22 @@ class _Round:
             for each in waiting
         )
 
+    def _warm_for(self, group: Group) -> Iterator[Seat]:
+        """Workers that have its engine and room for it, the best first."""
+        for seat in self._warm.get(group.engine, ()):
+            if seat.name in self._free and (
+                seat.idle or (seat.free_in is not None and seat.free_in <= group.load_seconds)
+            ):
+                yield seat
+
     def _seat_for(self, group: Group) -> str | None:
         """The worker that is to have it by itself; None where the common queue is the place for it."""
-        warm = [seat for seat in self._warm.get(group.engine, ()) if seat.name in self._free]
         if self._goes_after(group, self._common):
             # A worker turns to its own queue first.
             return None
-        seat = warm[0] if warm and warm[0].idle else self._idle_one()
-        seat = seat or (warm[0] if warm else None)
+        warm = next(self._warm_for(group), None)
+        seat = warm if warm is not None and warm.idle else self._idle_one()
+        seat = seat or warm
         if seat is None:
             return None
         self._free.remove(seat.name)

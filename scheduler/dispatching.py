@@ -2,7 +2,7 @@
 
 The queue is the database; the broker holds only a few batches ahead of the workers. So the order is decided late, a
 broker that loses everything costs little, and one that nobody consumes does not fill up. Which batch goes where is
-decided in scheduler/batching.py.
+decided in scheduler/batching.py, what travels along in scheduler/filling.py.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from sqlalchemy.orm import Session
 
 from scheduler import outbox, seats, stopping
 from scheduler.admission import RunSettings
-from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, place
+from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, Turn, place
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
+from scheduler.filling import Queued, fill
 from scheduler.hinting import hint
 from scheduler.machine import ReproductionState
 from scheduler.record import move_reproduction
 from scheduler.resuming import resume_of
 from scheduler.waiting import is_ready
+from specs.cost import asking_seconds
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
 from specs.policy import EngineRules, Policy, PoolRules
@@ -36,6 +38,9 @@ SUSPECT = (
 )
 """What becomes of every run on an engine that breaks, whichever broke it: each is tried again by itself, so that none
 uses up its attempts beside another."""
+
+CONSIDERED = 4
+"""Times as many as a batch may have: the queued ones of an engine among which what fits is looked for."""
 
 KEYED_AT_ONCE = 500
 """Reproductions whose engine one transaction looks up."""
@@ -70,7 +75,7 @@ def _find_engines(database: Database, pool: PoolRules) -> bool:
 
 def _round(database: Database, policy: Policy, pool: PoolRules) -> int:
     with database.reading() as session:
-        takers, common = seats.seats(session, pool.name), seats.common(session, pool.name)
+        takers, common = seats.seats(session, pool), seats.common(session, pool.name)
         if len(common) >= COMMON_AHEAD and all(each.ahead >= OWN_AHEAD for each in takers):
             return 0
         found = place(seats.groups(session, pool.name), takers, common, now(), policy.run)
@@ -80,7 +85,7 @@ def _round(database: Database, policy: Policy, pool: PoolRules) -> int:
         with database.transaction() as session:
             if not _has_room(session, pool, placement):
                 continue
-            batch = _rows(session, pool, placement.engine, policy.run.batch)
+            batch = _batch(session, policy, pool, placement)
             if batch:
                 _send(session, policy, pool, batch, placement.seat)
                 count += 1
@@ -93,16 +98,25 @@ def _has_room(session: Session, pool: PoolRules, placement: Placement) -> bool:
     return seats.waiting_for(session, pool.name, placement.seat) < room
 
 
-def _rows(session: Session, pool: PoolRules, engine: str, size: int) -> Sequence[Reproduction]:
+def _batch(session: Session, policy: Policy, pool: PoolRules, placement: Placement) -> list[Reproduction]:
     """What an engine is to be sent, most urgent first, and of that the oldest."""
-    return session.scalars(
+    rows = session.scalars(
         select(Reproduction)
-        .where(*is_ready(pool.name), Reproduction.engine_key == engine)
+        .where(*is_ready(pool.name), Reproduction.engine_key == placement.engine)
         .order_by(Reproduction.priority, Reproduction.created_at)
-        .limit(size)
+        .limit(CONSIDERED * policy.run.batch)
         # Several dispatchers each take their own rows; SQLite, which has one writer, ignores it.
         .with_for_update(skip_locked=True)
     ).all()
+    by_name = {row.reproduction_id: row for row in rows}
+    chosen = fill([_queued(row, pool) for row in rows], placement, now(), policy.run)
+    return [by_name[each.name] for each in chosen]
+
+
+def _queued(row: Reproduction, pool: PoolRules) -> Queued:
+    cost = row.gpu_seconds
+    seconds = None if cost is None else asking_seconds(cost, row.weights_bytes, pool.gpus)
+    return Queued(row.reproduction_id, Turn(row.priority, row.created_at), seconds)
 
 
 def _send(session: Session, policy: Policy, pool: PoolRules, batch: Sequence[Reproduction], worker: str | None) -> None:

@@ -93,7 +93,7 @@ def _spread(database: Database, pool: PoolRules, withdraw: Withdraw) -> int:
         waiting = _batches(session, Reproduction.pool == pool.name)
         if not waiting or seats.common(session, pool.name) or seats.groups(session, pool.name):
             return 0
-        found = {seat.name: seat for seat in seats.seats(session, pool.name)}
+        found = {seat.name: seat for seat in seats.seats(session, pool)}
     behind = [each for each in waiting if each.worker in found and not found[each.worker].idle]
     count = 0
     for batch in behind[: _with_nothing_to_do(found.values())]:

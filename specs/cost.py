@@ -1,6 +1,7 @@
-"""What a reproduction is taken to cost before it runs, in GPU-seconds. Only budgets are decided by it.
+"""What a reproduction is taken to cost before it runs, in GPU-seconds.
 
-A GPU-second is one GPU held for a second; on a CPU pool, one worker held for a second. The estimate is
+Budgets are decided by it, and how much travels together (scheduler/filling.py). A GPU-second is one GPU held for a
+second; on a CPU pool, one worker held for a second. The estimate is
 
     units · start + answers · cost of an answer
 
@@ -91,9 +92,19 @@ def gpu_seconds(seconds: float, gpus: int) -> float:
     return seconds * max(gpus, 1)
 
 
+def start_seconds(weights_bytes: int) -> float:
+    """That an engine is taken to need to come up: workers do not report it apart."""
+    return START_SECONDS + weights_bytes / LOAD_BYTES_PER_SECOND
+
+
 def start_gpu_seconds(weights_bytes: int, gpus: int) -> float:
-    """What starting an engine is taken to cost: workers do not report it apart, and it holds the GPUs too."""
-    return gpu_seconds(START_SECONDS + weights_bytes / LOAD_BYTES_PER_SECOND, gpus)
+    """What starting an engine is taken to cost: it holds the GPUs too."""
+    return gpu_seconds(start_seconds(weights_bytes), gpus)
+
+
+def asking_seconds(cost: float, weights_bytes: int, gpus: int) -> float:
+    """That a reproduction of such a cost in GPU-seconds is taken to ask its engine, once that is up."""
+    return max(0.0, cost / max(gpus, 1) - start_seconds(weights_bytes))
 
 
 def estimate(work: Work, earlier: Sequence[EarlierRun]) -> Estimate:

@@ -224,7 +224,7 @@ class RunRules(Contract):
     """Workers that may die over a reproduction before it is quarantined: ended as failed, and not tried again."""
 
     batch: Annotated[int, Field(ge=1)] = 16
-    """Reproductions of one model that travel together."""
+    """Reproductions of one model that travel together at most. How long they take bounds it too."""
 
     side_by_side: Annotated[int, Field(ge=1, le=64)] = 2
     """Reproductions of a batch that run at once on its engine, which the end of a single run leaves half idle. They
@@ -233,7 +233,7 @@ class RunRules(Contract):
     fetch_ahead: bool = True
     """Workers fetch what they are likely to need next while they run something else."""
 
-    hold_back_seconds: Annotated[float, Field(ge=0)] = 900.0
+    hold_back_seconds: Annotated[float, Field(ge=0)] = 300.0
     """A reproduction that has waited for longer goes before others of its priority whose engine is loaded already."""
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.bench.page import put_into
 from deploy.simulate.arrivals import Day
 from deploy.simulate.fleet import FLEET, Pool, smaller
-from deploy.simulate.report import EXPLODED, Figures, figures, knee, rates_table, ways_table
+from deploy.simulate.report import EXPLODED, AtRate, Figures, figures, knee, rates_table, ways_table
 from deploy.simulate.run import simulate
 
 CLAIMS = 20_000.0
@@ -21,12 +21,14 @@ RATES = (0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 3.0)
 COMPARED_AT = 2.0
 
 
-def rising(fleet: tuple[Pool, ...], claims: float, rates: tuple[float, ...], seed: int) -> list[tuple[float, Figures]]:
+def rising(fleet: tuple[Pool, ...], claims: float, rates: tuple[float, ...], seed: int) -> list[AtRate]:
     """The day at each rate, up to the first past the knee."""
-    found: list[tuple[float, Figures]] = []
+    found: list[AtRate] = []
     for rate in rates:
         submissions = Day(seed, claims * rate).submissions()
-        found.append((rate, figures(simulate(fleet, submissions, affinity=True, seed=seed))))
+        farm = figures(simulate(fleet, submissions, affinity=True))
+        alone = figures(simulate(fleet, submissions, affinity=False, alone=True))
+        found.append(AtRate(rate, farm, alone))
         if knee(found) is not None:
             break
     return found
@@ -36,9 +38,9 @@ def ways(fleet: tuple[Pool, ...], claims: float, seed: int) -> dict[str, Figures
     """The same day, sent out in three ways."""
     submissions = Day(seed, claims).submissions()
     return {
-        "the farm's way": figures(simulate(fleet, submissions, affinity=True, seed=seed)),
-        "batches, but no affinity": figures(simulate(fleet, submissions, affinity=False, seed=seed)),
-        "each by itself": figures(simulate(fleet, submissions, affinity=False, alone=True, seed=seed)),
+        "the farm's way": figures(simulate(fleet, submissions, affinity=True)),
+        "batches, but no affinity": figures(simulate(fleet, submissions, affinity=False)),
+        "each by itself": figures(simulate(fleet, submissions, affinity=False, alone=True)),
     }
 
 
@@ -58,19 +60,19 @@ def main(arguments: list[str]) -> None:
     ends = (
         f"Waiting explodes (p99 above {EXPLODED:.0f} times the least) at × {past:g}."
         if past is not None
-        else f"Waiting did not explode up to × {found[-1][0]:g}."
+        else f"Waiting did not explode up to × {found[-1].rate:g}."
     )
     text = (
         f"{gpus:,} GPUs in {len(fleet)} pools; × 1 is {claims:,.0f} claims a day, and releases beside them; seed"
         f" {asked.seed}.\n\nOne day at × {COMPARED_AT:g}, sent out in three ways:\n\n{ways_table(beside)}\n"
-        f"Rising arrivals, the farm's way:\n\n{rates_table(found)}\n{ends}\n"
+        f"Rising arrivals, the farm's way and each by itself:\n\n{rates_table(found)}\n{ends}\n"
     )
     sys.stdout.write(text)
     if asked.json:
         whole = {
             "gpus": gpus,
             "ways": {name: asdict(each) for name, each in beside.items()},
-            "rates": [{"rate": rate, **asdict(each)} for rate, each in found],
+            "rates": [asdict(each) for each in found],
             "knee": past,
         }
         asked.json.write_text(json.dumps(whole, indent=2) + "\n")

@@ -8,7 +8,7 @@ from functools import cache
 from deploy.simulate.arrivals import Submission
 from deploy.simulate.sizes import Family, SimulatedTask
 from scheduler.placement import NoRoom, TaskNeed, place
-from specs.cost import Work, estimate, start_gpu_seconds
+from specs.cost import Work, asking_seconds, estimate, start_seconds
 from specs.forecast import Foreseen, samples_if_true
 from specs.policy import EngineRules, PoolRules, VerificationRules
 
@@ -49,7 +49,15 @@ class Need:
     """For its engine to come up."""
 
     run_seconds: float
-    """Of asking."""
+    """Of asking, by itself."""
+
+    answers: float
+    """That it waits for."""
+
+    @property
+    def answer_seconds(self) -> float:
+        """From a request to its answer, beside as many as the engine takes at once."""
+        return self.run_seconds * ENGINE.concurrency / self.answers
 
 
 def smaller(fleet: tuple[Pool, ...], part: float) -> tuple[Pool, ...]:
@@ -68,19 +76,20 @@ def _need(family: Family, task: SimulatedTask, claimed: float) -> Need | None:
     if isinstance(placed, NoRoom):
         return None
     weights = family.size.file_bytes
+    samples = _samples(task, claimed)
     work = Work(
         weights_bytes=weights,
         gpus=placed.gpus,
-        samples=_samples(task, claimed),
+        samples=samples,
         epochs=task.epochs,
         max_tokens=task.max_tokens,
         concurrency=ENGINE.concurrency,
     )
-    start = start_gpu_seconds(weights, placed.gpus)
     return Need(
         pool=placed.pool.name,
-        load_seconds=start / placed.gpus,
-        run_seconds=(estimate(work, ()).gpu_seconds - start) / placed.gpus,
+        load_seconds=start_seconds(weights),
+        run_seconds=asking_seconds(estimate(work, ()).gpu_seconds, weights, placed.gpus),
+        answers=samples * task.epochs,
     )
 
 

@@ -37,13 +37,23 @@ class Figures:
 
     loads_per_verdict: float
     waited: dict[int, tuple[float, float]]
-    """By priority: seconds until the batch began on a loaded engine, p50 and p99."""
+    """By priority: seconds until the run began on a loaded engine, p50 and p99."""
 
     took: dict[int, tuple[float, float]]
     """By priority: seconds until the verdict, p50 and p99."""
 
     p99_waited: float
     """Of all claims together, seconds."""
+
+
+@dataclass(frozen=True)
+class AtRate:
+    """The same day at one rate of arrivals, sent out in two ways."""
+
+    rate: float
+    farm: Figures
+    alone: Figures
+    """Each reproduction by itself, to whoever is free."""
 
 
 def figures(outcome: Outcome) -> Figures:
@@ -73,10 +83,10 @@ def figures(outcome: Outcome) -> Figures:
     )
 
 
-def knee(found: Sequence[tuple[float, Figures]]) -> float | None:
+def knee(found: Sequence[AtRate]) -> float | None:
     """The first of rising rates at which p99 waiting is `EXPLODED` times that at the lowest; None where at none."""
-    least = found[0][1].p99_waited
-    return next((rate for rate, each in found if each.p99_waited > EXPLODED * least), None)
+    least = found[0].farm.p99_waited
+    return next((each.rate for each in found if each.farm.p99_waited > EXPLODED * least), None)
 
 
 def _p50_p99(seconds: Sequence[float]) -> tuple[float, float]:
@@ -103,19 +113,22 @@ def ways_table(ways: dict[str, Figures]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rates_table(found: Sequence[tuple[float, Figures]]) -> str:
+def rates_table(found: Sequence[AtRate]) -> str:
     """The same fleet under rising arrivals; in Markdown."""
     lines = [
-        "| arrivals | claims | verdicts | utilisation | busiest pool | p99 wait, all | p99 wait, authors' | loads per "
-        "verdict |",
-        "| ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
+        "| arrivals | claims | utilisation | busiest pool | p99 wait, all | loads per verdict, and each by itself | "
+        "authors' wait, p50 / p99 | each by itself | authors' verdicts, p50 / p99 | each by itself |",
+        "| ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for rate, each in found:
-        name, busy = each.busiest
-        authors = each.waited.get(AUTHOR_PRIORITY, (0.0, 0.0))[1]
+    for each in found:
+        farm, alone = each.farm, each.alone
+        name, busy = farm.busiest
+        waits = " | ".join(_in_words(way.waited.get(AUTHOR_PRIORITY)) for way in (farm, alone))
+        took = " | ".join(_in_words(way.took.get(AUTHOR_PRIORITY)) for way in (farm, alone))
+        loads = f"{farm.loads_per_verdict:.2f}, {alone.loads_per_verdict:.2f}"
         lines.append(
-            f"| × {rate:g} | {each.claims:,} | {each.verdicts:,} | {each.utilisation:.1%} | {name}, {busy:.0%} busy | "
-            f"{each.p99_waited:,.0f} s | {authors:,.0f} s | {each.loads_per_verdict:.2f} |"
+            f"| × {each.rate:g} | {farm.claims:,} | {farm.utilisation:.1%} | {name}, {busy:.0%} busy | "
+            f"{farm.p99_waited:,.0f} s | {loads} | {waits} | {took} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -1,9 +1,10 @@
 """The day itself, event by event (SimPy): submissions come in, the farm's planner says what goes where, workers run it.
 
-Which batch goes to which worker is `scheduler.batching.place`, as in the farm; where a model fits is
-`scheduler.placement.place`; how long it takes is `specs.cost` on the samples of `specs.forecast`, times a random
-factor. A claim on a task of a model that waits in the queue shares its run. Left out: failures, fetching, engines that
-sleep, tasks side by side in one engine. What is held against the planner is what it decides.
+Which batch goes to which worker is `scheduler.batching.place`, and what travels along `scheduler.filling.fill`, as in
+the farm; where a model fits is `scheduler.placement.place`; how long it takes is `specs.cost` on the samples of
+`specs.forecast`, times a random factor; how runs share an engine is deploy/simulate/sharing.py. A claim on a task of a
+model that waits in the queue shares its run. Left out: failures, fetching, engines that sleep, batches that are taken
+back from a worker's own queue. What is held against the planner is what it decides.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import Any, TypeAlias
 import simpy
 
 from deploy.simulate.arrivals import DAY, Submission
-from deploy.simulate.fleet import Need, Pool, need_of
-from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Group, Placement, Seat, Waiting, place
+from deploy.simulate.fleet import ENGINE, Need, Pool, need_of
+from deploy.simulate.sharing import Load, spans
+from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Group, Placement, Seat, Turn, Waiting, free_in, place
+from scheduler.filling import Queued, fill
 from specs.policy import RunRules
 
 Process: TypeAlias = Generator[simpy.Event, Any, None]
@@ -42,6 +45,17 @@ class Run:
     waits: list[tuple[int, float]]
     """Priority and arrival of each claim that it judges."""
 
+    @property
+    def queued(self) -> Queued:
+        """As the planner sees it."""
+        return Queued(self.task, Turn(self.priority, _time(self.since)), self.need.run_seconds)
+
+    @property
+    def load(self) -> Load:
+        """What it really asks of its engine: the same whenever and beside whomever it runs."""
+        dice = random.Random(f"{self.engine} {self.task} {self.since}")  # noqa: S311 - it has to come out the same again
+        return Load(self.need.answers, self.need.answer_seconds * dice.lognormvariate(0, SPREAD))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -54,6 +68,11 @@ class Batch:
         """As the planner sees it in the common queue."""
         return Waiting(min(run.priority for run in self.runs), _time(min(run.since for run in self.runs)))
 
+    @property
+    def expected_seconds(self) -> float:
+        """That the farm takes it to need, not knowing whether its engine is there."""
+        return self.runs[0].need.load_seconds + sum(run.need.run_seconds for run in self.runs)
+
 
 @dataclass
 class Worker:
@@ -65,6 +84,12 @@ class Worker:
     asleep: simpy.Event | None = None
     """That it waits for while it has nothing to do."""
 
+    since: float = 0.0
+    """When it began with what it does, or to do nothing."""
+
+    expected_seconds: float = 0.0
+    """Of the batch that it runs."""
+
     @property
     def is_idle(self) -> bool:
         """It runs nothing, and nothing waits for it."""
@@ -74,6 +99,13 @@ class Worker:
     def has_room(self) -> bool:
         """As many batches as may wait for one worker do not wait for it yet."""
         return len(self.own) < OWN_AHEAD
+
+    def seat(self, at: float) -> Seat:
+        """As the planner sees it, if it has room."""
+        if self.is_idle:
+            return Seat(self.name, idle=True, ahead=0, loaded=self.loaded, idle_since=_time(self.since))
+        free = free_in(self.expected_seconds, at - self.since)
+        return Seat(self.name, idle=False, ahead=0, loaded=self.loaded, free_in=free)
 
 
 @dataclass
@@ -105,8 +137,8 @@ class Outcome:
     """What the day came to."""
 
     waited: dict[int, list[float]]
-    """Seconds from each claim's arrival to when its batch begins on a loaded engine, by priority; until the end of the
-    day, where that had not come."""
+    """By priority: seconds from each claim's arrival until its run begins on a loaded engine; until the end of the day,
+    where that had not come."""
 
     took: dict[int, list[float]]
     """Seconds from each claim's arrival to its verdict, by priority; only of those that have one."""
@@ -123,10 +155,9 @@ class Outcome:
 class Simulation:
     """One day of one fleet."""
 
-    def __init__(self, fleet: tuple[Pool, ...], rules: RunRules, *, affinity: bool, seed: int) -> None:
+    def __init__(self, fleet: tuple[Pool, ...], rules: RunRules, *, affinity: bool) -> None:
         self._rules = rules
         self._affinity = affinity
-        self._dice = random.Random(seed)  # noqa: S311 - a simulation has to come out the same again
         self._clock = simpy.Environment()
         self._pools = {
             pool.rules.name: PoolState(
@@ -149,7 +180,7 @@ class Simulation:
             left += [run for batch in (*state.common, *state.starting.values()) for run in batch.runs]
             left += [run for worker in state.workers.values() for batch in worker.own for run in batch.runs]
             for run in left:
-                self._note_waits(run)
+                self._note_waits(run, DAY)
         return self._outcome
 
     def _arrivals(self, submissions: list[Submission]) -> Process:
@@ -195,26 +226,28 @@ class Simulation:
             return [Seat(name, idle=True, ahead=0, loaded=None) for name in idle]
         warm = [each for engine in state.queued for each in state.by_engine.get(engine, ()) if each.has_room]
         cold = (each for each in state.idle.values() if each.loaded not in state.queued)
-        some = nsmallest(len(state.queued) + COMMON_AHEAD, cold, key=lambda each: (each.loaded is not None, each.name))
-        return [Seat(each.name, idle=each.is_idle, ahead=0, loaded=each.loaded) for each in (*warm, *some)]
+        least = nsmallest(
+            len(state.queued) + COMMON_AHEAD, cold, key=lambda each: (each.loaded is not None, each.since, each.name)
+        )
+        return [each.seat(self._clock.now) for each in (*warm, *least)]
 
     @staticmethod
     def _groups(state: PoolState) -> Iterator[Group]:
         for engine, by_task in state.queued.items():
-            classes: dict[int, list[float]] = defaultdict(list)
+            classes: dict[int, list[Run]] = defaultdict(list)
             for run in by_task.values():
-                classes[run.priority].append(run.since)
-            for priority, since in classes.items():
-                yield Group(engine, priority, _time(min(since)), len(since))
+                classes[run.priority].append(run)
+            for priority, runs in classes.items():
+                since = _time(min(run.since for run in runs))
+                yield Group(engine, priority, since, len(runs), runs[0].need.load_seconds)
 
     def _send(self, state: PoolState, placement: Placement) -> None:
         queued = state.queued[placement.engine]
-        chosen = sorted(queued.values(), key=lambda run: (run.priority, run.since))[: placement.count]
-        for run in chosen:
-            del queued[run.task]
+        waiting = sorted((run.queued for run in queued.values()), key=lambda each: each.turn)
+        chosen = fill(waiting, placement, _time(self._clock.now), self._rules)
+        batch = Batch(tuple(queued.pop(each.name) for each in chosen))
         if not queued:
             del state.queued[placement.engine]
-        batch = Batch(tuple(chosen))
         if placement.seat is None:
             state.common.append(batch)
             taker = next(iter(state.idle.values()), None)
@@ -229,6 +262,7 @@ class Simulation:
         while True:
             while not worker.own and not state.common:
                 worker.asleep = self._clock.event()
+                worker.since = self._clock.now
                 state.idle[worker.name] = worker
                 yield worker.asleep
                 worker.asleep = None
@@ -239,6 +273,7 @@ class Simulation:
     def _run(self, state: PoolState, worker: Worker, batch: Batch) -> Process:
         first = batch.runs[0]
         state.starting[worker.name] = batch
+        worker.since, worker.expected_seconds = self._clock.now, batch.expected_seconds
         if worker.loaded != first.engine:
             if worker.loaded is not None:
                 state.by_engine[worker.loaded].remove(worker)
@@ -246,11 +281,13 @@ class Simulation:
             state.by_engine[first.engine].append(worker)
             state.loads += 1
             yield from self._spend(state, "loading_seconds", first.need.load_seconds)
-        for run in state.starting.pop(worker.name).runs:
-            self._note_waits(run)
-        for run in batch.runs:
-            took = run.need.run_seconds * self._dice.lognormvariate(0, SPREAD)
-            yield from self._spend(state, "running_seconds", took)
+        del state.starting[worker.name]
+        began = self._clock.now
+        found = spans([run.load for run in batch.runs], self._rules.side_by_side, ENGINE.concurrency)
+        for run, span in zip(batch.runs, found, strict=True):
+            self._note_waits(run, began + span.began)
+        for run, span in sorted(zip(batch.runs, found, strict=True), key=lambda each: each[1].ended):
+            yield from self._spend(state, "running_seconds", began + span.ended - self._clock.now)
             self._outcome.runs += 1
             for priority, since in run.waits:
                 self._outcome.took[priority].append(self._clock.now - since)
@@ -261,19 +298,17 @@ class Simulation:
         setattr(state, what, getattr(state, what) + min(seconds, DAY - self._clock.now))
         yield self._clock.timeout(seconds)
 
-    def _note_waits(self, run: Run) -> None:
+    def _note_waits(self, run: Run, until: float) -> None:
         for priority, since in run.waits:
-            self._outcome.waited[priority].append(self._clock.now - since)
+            self._outcome.waited[priority].append(min(until, DAY) - since)
 
 
-def simulate(
-    fleet: tuple[Pool, ...], submissions: list[Submission], *, affinity: bool, alone: bool = False, seed: int = 0
-) -> Outcome:
+def simulate(fleet: tuple[Pool, ...], submissions: list[Submission], *, affinity: bool, alone: bool = False) -> Outcome:
     """A day; `alone` sends every reproduction by itself, which is first come, first served."""
     rules = RunRules()
     if alone:
         rules = rules.model_copy(update={"batch": 1})
-    return Simulation(fleet, rules, affinity=affinity, seed=seed).day(submissions)
+    return Simulation(fleet, rules, affinity=affinity).day(submissions)
 
 
 def _time(seconds: float) -> datetime:

@@ -128,16 +128,30 @@ def test_idle_workers_each_get_a_batch_of_their_own_at_once(farm: Plane) -> None
     assert reasons == {f"attempt 1 waits for worker {name}" for name in ("w1", "w2", "w3")}
 
 
-def test_the_worker_that_runs_a_model_gets_its_next_batch(farm: Plane) -> None:
+@pytest.mark.parametrize(
+    ("gpu_seconds", "began_seconds_ago", "queue"),
+    [(100.0, 60, own_queue("cpu", "w1")), (1000.0, 60, COMMON), (100.0, 600, COMMON), (None, 60, COMMON)],
+    ids=["soon free", "not for long", "longer than expected", "nobody knows"],
+)
+def test_the_worker_that_runs_a_model_gets_its_next_batch_if_it_is_soon_free(
+    farm: Plane, gpu_seconds: float | None, began_seconds_ago: float, queue: str
+) -> None:
     Rows(farm.database).worker("w1", state="busy")
     dispatch(farm.database, farm.policy)
-    _, batch = batches(farm)["tiny/one"]
-    begin(farm, batch, "w1")
+    for model in ("tiny/one", "tiny/two"):
+        _, batch = batches(farm)[model]
+        begin(farm, batch, "w1" if model == "tiny/one" else "elsewhere")
+    dispatch(farm.database, farm.policy)
+    began = now() - timedelta(seconds=began_seconds_ago)
+    with farm.database.transaction() as session:
+        running = update(Reproduction).where(Reproduction.worker == "w1")
+        session.execute(running.values(gpu_seconds=gpu_seconds, since=began))
     claim_of(farm, "tiny/one")
     dispatch(farm.database, farm.policy)
-    queue, second = batches(farm)["tiny/one"]
-    assert second.batch_id != batch.batch_id
-    assert queue == own_queue("cpu", "w1")
+    found, second = batches(farm)["tiny/one"]
+    assert len(second.orders) == 1
+    assert len(sent(farm)) == 4
+    assert found == queue
 
 
 def test_a_worker_reckons_the_key_of_an_engine_as_the_control_plane_does(farm: Plane) -> None:
