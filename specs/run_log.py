@@ -38,7 +38,17 @@ _PART_BYTES = 4096
 # What scores are made of; a sample's input and transcript are long, and nothing in them is measured.
 _SAMPLE_FIELDS = ("id", "epoch", "target", "scores", "error", "output")
 _SAMPLES, _JSON = "samples/", ".json"
-_ANY_FAULT = (zipfile.BadZipFile, ValueError, LookupError, TypeError, OSError, EOFError, RecursionError)
+# `zipfile` calls what it has no code for NotImplementedError: a later version of ZIP, say.
+_ANY_FAULT = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OSError,
+    EOFError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)

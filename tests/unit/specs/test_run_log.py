@@ -117,6 +117,16 @@ def test_a_cut_off_log_is_said_to_be_none(tmp_path: Path) -> None:
         RunLog(path)
 
 
+def test_a_log_that_claims_a_later_version_of_zip_is_said_to_be_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.eval", [("header.json", HEADER)])
+    content = bytearray(path.read_bytes())
+    # "Version needed to extract" of a file, in the directory: 8.4.
+    content[content.index(b"PK\x01\x02") + 6] = 84
+    path.write_bytes(bytes(content))
+    with pytest.raises(EvidenceError, match=r"not a ZIP.*8\.4"):
+        RunLog(path)
+
+
 def test_damaged_content_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path / "log.eval", [("samples/1_epoch_1.json", answer())], zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b'"C"', b'"I"'))
