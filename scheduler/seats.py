@@ -27,6 +27,8 @@ def seats(session: Session, pool: str) -> list[Seat]:
             or_(Worker.passed_over_until.is_(None), Worker.passed_over_until < now()),
         )
     ).all()
+    if not workers:
+        return []
     ahead, running = _ahead(session, pool), _running(session, pool)
     found = []
     for name, state, engine_key, asleep in workers:
