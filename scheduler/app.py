@@ -13,16 +13,14 @@ from typing import Any, TypeVar
 from celery import Celery, signals
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DataError, InterfaceError, NoResultFound, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, taking_back, workforce
 from scheduler.badges import signing_off
 from scheduler.badges.revoking import revoke_left_over
-from scheduler.badges.signing import KeyFileError
 from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, tell_to_fetch, withdraw
 from scheduler.coalesced import Coalesced
 from scheduler.collecting import Stale
-from scheduler.comparing import SIGN
 from scheduler.farm import Farm
 from scheduler.hinting import HINT
 from scheduler.intervening import DROP
@@ -33,7 +31,7 @@ from scheduler.publish.wanted import want_mismatches
 from scheduler.repeating import repeat_stale
 from scheduler.requesting import LOOK
 from scheduler.retrying import retry_delay_seconds
-from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TELL, TIDY
+from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import read_settings
 from scheduler.staleness import mark_stale
 from scheduler.watch import announced
@@ -267,8 +265,8 @@ def take_report(body: dict[str, Any]) -> None:
         about(reproduction_id=run, attempt=attempt, worker=message.worker),
         farm().spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
     ):
-        collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message)
-        _send_out_if_possible()
+        if collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message):
+            _send_out_if_possible()
 
 
 @app.task(name=DROP)
@@ -311,25 +309,18 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
 
 
 @app.task(name=SIGN)
-def sign_verdict(body: dict[str, Any]) -> None:
-    """Make the badge of a verified claim."""
-    try:
-        claim_id = str(body["claim_id"])
-        with about(claim_id=claim_id):
-            signing_off.sign(farm(), claim_id)
-    except KeyFileError as error:
-        log.error("no badge yet: %s", error)
-    except (LookupError, TypeError, ValueError, NoResultFound, DataError) as error:
-        # Somebody else's message: our own name verified claims.
-        log.error("message refused: %s", type(error).__name__)
+def sign_verdicts() -> None:
+    """Make the badges that verified claims lack."""
+    with held(farm().database, SIGN, timedelta(minutes=10)) as mine:
+        if mine:
+            _missing_badges().sign()
 
 
 @app.task(name=PUBLISH)
 def publish_verdicts() -> None:
-    """Make badges that are missing, and write on the Hub what is due."""
+    """Write on the Hub what is due."""
     with held(farm().database, PUBLISH, timedelta(minutes=10)) as mine:
         if mine:
-            _missing_badges().sign()
             revoke_left_over(farm().database)
             want_mismatches(farm().database, farm().policy.publish)
             publish_due(farm())

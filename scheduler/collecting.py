@@ -5,25 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler import noise, resuming
 from scheduler.admission import RunSettings
-from scheduler.comparing import judge_claim
+from scheduler.comparing import judge_claims
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.ending import close, end_attempt, hand_back
 from scheduler.evidence import check_evidence
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import add_event, move_reproduction
-from scheduler.stopping import stopping_of
-from specs.decision import population_of
+from specs.decision import answered_after
 from specs.errors import EvidenceError
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report
 from specs.policy import Policy, RunRules
-from specs.sequential import SequentialDecider
-from specs.stopping import stopping_rule
+from specs.stopping import Stopping
 from specs.text import clean
 
 IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
@@ -51,9 +50,17 @@ def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[St
     return [Stale(progress.ref, message.worker) for progress in message.progress if progress.ref in stale]
 
 
-def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> None:
-    """End an attempt as its worker reports it, and draw the consequence, in one transaction."""
-    trouble = _trouble_with(database, evidence_url, message)
+def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> bool:
+    """End an attempt as its worker reports it, and draw the consequence, in one transaction.
+
+    Returns whether there may be work to send out on that account: a place in a queue that became free, or the same
+    reproduction once more. While the rest of a batch goes on there is none.
+    """
+    stopping = _ordered_stopping(database, message.ref) if message.measurement is not None else None
+    trouble = _trouble_with(evidence_url, message, stopping)
+    # All that takes long comes before the transaction: SQLite has one at a time.
+    checked = message.measurement if trouble is None else None
+    answered = answered_after(stopping, checked) if stopping is not None and checked is not None else None
     with database.transaction() as session:
         reproduction = _current(session, message.ref, message.worker)
         if reproduction is None:
@@ -62,8 +69,8 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
                 add_event(
                     session, f"worker:{message.worker}", "reproduction", message.ref.reproduction_id, "late_report", why
                 )
-            return
-        trouble = trouble or _not_as_ordered(reproduction, message)
+            return False
+        trouble = trouble or _not_as_ordered(reproduction, message, answered)
         if trouble is not None:
             end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
         elif message.measurement is not None and message.evidence is not None:
@@ -80,11 +87,28 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
                 _shown(message.detail),
                 retry_after_seconds=message.retry_after_seconds,
             )
+    # After the commit: of the last two of a batch that end at once, the later one sees the other's end.
+    return reproduction.state != ReproductionState.COMPLETED or not _goes_on(database, reproduction.batch_id)
+
+
+def _goes_on(database: Database, batch_id: str | None) -> bool:
+    """Whether anything of a batch is still in flight."""
+    with database.reading() as session:
+        return session.scalar(_IN_BATCH, {"batch_id": batch_id}) is not None
+
+
+_IN_BATCH = (
+    select(Reproduction.reproduction_id)
+    .where(Reproduction.batch_id == bindparam("batch_id"), Reproduction.state.in_(IN_FLIGHT))
+    .limit(1)
+)
 
 
 def _complete(
     session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence, detail: str
 ) -> None:
+    # Looked up before anything is changed, so that all changes are written at once.
+    waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
     attempt = close(session, reproduction, AttemptOutcome.COMPLETED, detail)
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
@@ -96,10 +120,9 @@ def _complete(
     if measurement.resumed is not None:
         why += f", {measurement.resumed.samples} of them by an earlier attempt"
     move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
-    noise.record(session, reproduction)
-    for claim in reproduction.claims:
-        if claim.state == ClaimState.PLANNED:
-            judge_claim(session, claim, reproduction)
+    with session.no_autoflush:
+        noise.record(session, reproduction)
+    judge_claims(session, waiting, reproduction)
 
 
 def _current(session: Session, ref: AttemptRef, worker: str) -> Reproduction | None:
@@ -132,13 +155,20 @@ def _shown(detail: str) -> str:
     return "\n".join(clean(line, 1000) for line in detail.splitlines())
 
 
-def _trouble_with(database: Database, evidence_url: str, message: Report) -> str | None:
+def _ordered_stopping(database: Database, ref: AttemptRef) -> Stopping | None:
+    """What a run was to stop by; that was fixed when it was first sent out."""
+    with database.reading() as session:
+        stored = session.scalar(_STOPPING, {"reproduction_id": ref.reproduction_id})
+    return Stopping.model_validate(stored, strict=False) if stored is not None else None
+
+
+_STOPPING = select(Reproduction.stopping).where(Reproduction.reproduction_id == bindparam("reproduction_id"))
+
+
+def _trouble_with(evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:
     """Why the evidence does not bear out the report; None where it does, or none is needed."""
     if message.outcome is not AttemptOutcome.COMPLETED:
         return None
-    with database.reading() as session:
-        reproduction = session.get(Reproduction, message.ref.reproduction_id)
-        stopping = stopping_of(reproduction) if reproduction is not None else None
     try:
         check_evidence(evidence_url, message, stopping)
     except EvidenceError as error:
@@ -146,7 +176,7 @@ def _trouble_with(database: Database, evidence_url: str, message: Report) -> str
     return None
 
 
-def _not_as_ordered(reproduction: Reproduction, message: Report) -> str | None:
+def _not_as_ordered(reproduction: Reproduction, message: Report, answered: int | None) -> str | None:
     """Why the report is about something else than was ordered; None where it is not."""
     measured = message.measurement
     ordered: list[tuple[str, object, object]] = [
@@ -159,20 +189,16 @@ def _not_as_ordered(reproduction: Reproduction, message: Report) -> str | None:
     ]
     if measured is not None:
         ordered.append(("seed", reproduction.seed, measured.circumstances.seed))
-        ordered.append(("number of samples", _samples_due(reproduction, measured), len(measured.sample_ids)))
+        ordered.append(("number of samples", _samples_due(reproduction, measured, answered), len(measured.sample_ids)))
     for name, wanted, found in ordered:
         if wanted != found:
             return f"its {name} is {found!r}, ordered was {wanted!r}"
     return resuming.not_handed_back(reproduction, measured.resumed) if measured is not None else None
 
 
-def _samples_due(reproduction: Reproduction, measured: Measurement) -> int:
+def _samples_due(reproduction: Reproduction, measured: Measurement, answered: int | None) -> int:
     """How many samples the run had to count: up to where every claim had its answer, else all up to its limit."""
+    if answered is not None:
+        return answered
     settings = RunSettings.model_validate(reproduction.settings, strict=False)
-    all_of_them = min(settings.sample_limit or measured.population, measured.population)
-    stopping = stopping_of(reproduction)
-    if stopping is None:
-        return all_of_them
-    decider = SequentialDecider(stopping_rule(stopping, population_of(measured)))
-    decider.feed(measured.sample_scores)
-    return decider.seen if decider.settled else all_of_them
+    return min(settings.sample_limit or measured.population, measured.population)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy.orm import Session
 
-from scheduler import outbox
 from scheduler.admission import Rules, RunSettings
 from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.record import SCHEDULER, add_event, give_verdict
-from scheduler.stopping import judged_by
+from scheduler.stopping import judged_by, stopping_of
 from specs.decision import decide
 from specs.likely_reasons import Claimed, likely_reasons
 from specs.linked_log import LinkedLogReading, held_against
 from specs.measurement import Measurement
-from specs.messages import CONTROL_QUEUE
 from specs.stopping import Stopping
 from specs.verdict import LinkedLogUse, Outcome, Verdict
 
-SIGN = "scheduler.sign"
-"""Celery task of the control queue; body: {"claim_id"}."""
 
-
-def judge_claim(session: Session, claim: Claim, reproduction: Reproduction) -> None:
-    """Give a planned claim the verdict that its completed reproduction supports, by the rules fixed before it ran."""
+def judge_claims(session: Session, claims: Iterable[Claim], reproduction: Reproduction) -> None:
+    """Give planned claims the verdicts that their completed reproduction supports, by the rules fixed before it ran."""
     measurement = Measurement.model_validate(reproduction.measurement, strict=False)
+    stopping = stopping_of(reproduction)
+    for claim in claims:
+        _judge(session, claim, reproduction, measurement, stopping)
+
+
+def _judge(
+    session: Session, claim: Claim, reproduction: Reproduction, measurement: Measurement, stopped_by: Stopping | None
+) -> None:
     mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
-    judged, stopping = judged_by(claim, reproduction)
+    judged, stopping = judged_by(claim, reproduction, stopped_by)
     linked_log = linked_log_use(claim, stopping, measurement)
     if linked_log is not None and linked_log.suspicious:
         # Said, and no more: the verdict rests on our own answers.
@@ -34,10 +39,9 @@ def judge_claim(session: Session, claim: Claim, reproduction: Reproduction) -> N
         add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
     verdict = _explained(claim, reproduction, measurement, decide(judged, stopping, measurement, mode, linked_log))
     give_verdict(session, claim, verdict)
+    # The badge of a verified one is missing now, by which it is found: scheduler/badges/signing_off.py.
     if verdict.outcome is Outcome.MISMATCH:
         revoke_earlier(session, claim)
-    if verdict.outcome is Outcome.VERIFIED:
-        outbox.put(session, queue=CONTROL_QUEUE, task=SIGN, body={"claim_id": claim.claim_id})
 
 
 def _explained(claim: Claim, reproduction: Reproduction, measurement: Measurement, verdict: Verdict) -> Verdict:

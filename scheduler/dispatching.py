@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session, selectinload
 
 from scheduler import outbox, seats, stopping
 from scheduler.admission import RunSettings
@@ -49,7 +49,7 @@ KEYED_AT_ONCE = 500
 def dispatch(database: Database, policy: Policy) -> int:
     """Fill the queues of every pool and of its workers; returns how many batches were put in the outbox."""
     count = 0
-    for pool in policy.pools:
+    for pool in _in_need(database, policy):
         while _find_engines(database, pool):
             pass
         while sent := _round(database, policy, pool):
@@ -57,8 +57,24 @@ def dispatch(database: Database, policy: Policy) -> int:
     return count
 
 
+def _in_need(database: Database, policy: Policy) -> list[PoolRules]:
+    """The pools for which anything is queued: most looks end here, and take no lock."""
+    with database.reading() as session:
+        return [pool for pool in policy.pools if session.scalar(_QUEUED, {"pool": pool.name}) is not None]
+
+
+_QUEUED = (
+    select(Reproduction.reproduction_id)
+    .where(Reproduction.pool == bindparam("pool"), Reproduction.state == ReproductionState.QUEUED)
+    .limit(1)
+)
+
+
 def _find_engines(database: Database, pool: PoolRules) -> bool:
-    """Look up which engine can serve what is new in the queue; whether there may be more of it."""
+    """Look up which engine can serve what is in the queue with changed settings; whether there may be more of it."""
+    with database.reading() as session:
+        if session.scalar(_QUEUED.where(Reproduction.engine_key.is_(None)), {"pool": pool.name}) is None:
+            return False
     with database.transaction() as session:
         found = session.scalars(
             select(Reproduction)
@@ -105,6 +121,8 @@ def _batch(session: Session, policy: Policy, pool: PoolRules, placement: Placeme
         .where(*is_ready(pool.name), Reproduction.engine_key == placement.engine)
         .order_by(Reproduction.priority, Reproduction.created_at)
         .limit(CONSIDERED * policy.run.batch)
+        # All that sending asks of them, in one question for the batch.
+        .options(selectinload(Reproduction.claims), selectinload(Reproduction.attempts))
         # Several dispatchers each take their own rows; SQLite, which has one writer, ignores it.
         .with_for_update(skip_locked=True)
     ).all()
@@ -124,7 +142,8 @@ def _send(session: Session, policy: Policy, pool: PoolRules, batch: Sequence[Rep
     batch_id = new_id()
     look_again = now() + timedelta(seconds=policy.run.lease_seconds)
     for reproduction in batch:
-        stopping.fix(session, reproduction)
+        with session.no_autoflush:
+            stopping.fix(session, reproduction)
         reproduction.attempt += 1
         reproduction.batch_id, reproduction.sent_to = batch_id, worker
         session.add(

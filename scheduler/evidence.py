@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fsspec.core import url_to_fs
 from inspect_ai.log import EvalLog
@@ -31,6 +30,8 @@ READS = 3
 """Tries at a store that stumbles, a second and two apart."""
 
 _PART_BYTES = 2**20
+# Of a copy. Most logs are smaller, and a file of its own for each would cost more than to read it.
+_IN_MEMORY_BYTES = 4 * 2**20
 # What summing in another order can change.
 _ROUNDING = 1e-9
 
@@ -57,8 +58,7 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
         raise EvidenceError("the report names no log or no measurement")
     if evidence.size_bytes > MAX_LOG_BYTES:
         raise EvidenceError(f"the log has {evidence.size_bytes} bytes; this farm reads {MAX_LOG_BYTES} at most")
-    with tempfile.TemporaryDirectory(prefix="reprofarm-evidence-") as folder:
-        copy = Path(folder) / "log.eval"
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, prefix="reprofarm-evidence-") as copy:
         _fetch(evidence_url, evidence, copy)
         with RunLog(copy) as log:
             header = log.header()
@@ -70,7 +70,7 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
     _check_scores(found, scorers, measured)
 
 
-def _fetch(evidence_url: str, evidence: Evidence, copy: Path) -> None:
+def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
     files, root = url_to_fs(evidence_url)
     path = f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}"
     # Hours of work hang on this one read, so a store that stumbles gets another chance.
@@ -92,16 +92,18 @@ def _fetch(evidence_url: str, evidence: Evidence, copy: Path) -> None:
         raise EvidenceError(f"the evidence store cannot be read: {_said(error)}") from error
 
 
-def _copy(source: object, evidence: Evidence, copy: Path) -> None:
+def _copy(source: object, evidence: Evidence, copy: IO[bytes]) -> None:
+    # What an earlier try left.
+    copy.seek(0)
+    copy.truncate()
     digest = hashlib.sha256()
     size = 0
-    with copy.open("wb") as target:
-        while part := source.read(_PART_BYTES):  # type: ignore[attr-defined]  # a file of fsspec, which has no types
-            size += len(part)
-            if size > evidence.size_bytes:
-                break
-            digest.update(part)
-            target.write(part)
+    while part := source.read(_PART_BYTES):  # type: ignore[attr-defined]  # a file of fsspec, which has no types
+        size += len(part)
+        if size > evidence.size_bytes:
+            break
+        digest.update(part)
+        copy.write(part)
     if size != evidence.size_bytes or digest.hexdigest() != evidence.sha256:
         raise EvidenceError("the log in the evidence store is another one than the report names")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import String, bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission import RunSettings
@@ -52,22 +52,24 @@ class _EarlierRun(NamedTuple):
     measurement: dict[str, Any] | None
 
 
+_EARLIER = (
+    select(Reproduction.model_id, Reproduction.measurement)
+    .where(
+        Reproduction.dataset_id == bindparam("dataset_id"),
+        Reproduction.dataset_revision == bindparam("dataset_revision"),
+        Reproduction.task_id.is_not_distinct_from(bindparam("task_id", type_=String)),
+        Reproduction.state == ReproductionState.COMPLETED,
+    )
+    .order_by(Reproduction.since.desc())
+    .limit(EARLIER_RUNS)
+)
+"""Made once: every reproduction that is sent out asks it."""
+
+
 def _earlier_runs(session: Session, reproduction: Reproduction) -> list[_EarlierRun]:
     """The latest completed reproductions of any model on the very same samples, newest first."""
-    return [
-        _EarlierRun(*row)
-        for row in session.execute(
-            select(Reproduction.model_id, Reproduction.measurement)
-            .where(
-                Reproduction.dataset_id == reproduction.dataset_id,
-                Reproduction.dataset_revision == reproduction.dataset_revision,
-                Reproduction.task_id.is_not_distinct_from(reproduction.task_id),
-                Reproduction.state == ReproductionState.COMPLETED,
-            )
-            .order_by(Reproduction.since.desc())
-            .limit(EARLIER_RUNS)
-        )
-    ]
+    asked = {name: getattr(reproduction, name) for name in ("dataset_id", "dataset_revision", "task_id")}
+    return [_EarlierRun(*row) for row in session.execute(_EARLIER, asked)]
 
 
 def _scores(run: _EarlierRun) -> Scores:

@@ -17,9 +17,9 @@ from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy, read_policy
 from specs.secrets import mask_logs
 
-SCAN, PLAN, DISPATCH, REAP, PUBLISH, TELL, TIDY, REVERIFY, COMMENTS = (
+SCAN, PLAN, DISPATCH, REAP, SIGN, PUBLISH, TELL, TIDY, REVERIFY, COMMENTS = (
     f"scheduler.{name}"
-    for name in ("scan", "plan", "dispatch", "reap", "publish", "tell", "tidy", "reverify", "comments")
+    for name in ("scan", "plan", "dispatch", "reap", "sign", "publish", "tell", "tidy", "reverify", "comments")
 )
 
 DISPATCH_SECONDS = 2.0
@@ -39,6 +39,7 @@ def periods(policy: Policy) -> dict[str, float]:
         SCAN: policy.watch.scan_seconds,
         PLAN: DISPATCH_SECONDS,
         DISPATCH: DISPATCH_SECONDS,
+        SIGN: DISPATCH_SECONDS,
         PUBLISH: DISPATCH_SECONDS,
         TELL: DISPATCH_SECONDS,
         # A lease is found lost soon after it ran out.

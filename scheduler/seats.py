@@ -41,6 +41,8 @@ def seats(session: Session, pool: PoolRules) -> list[Seat]:
             or_(Worker.passed_over_until.is_(None), Worker.passed_over_until < now()),
         )
     ).all()
+    if not workers:
+        return []
     ahead, running = _ahead(session, pool.name), _running(session, pool)
     found = []
     for name, state, engine_key, asleep, since in workers:

@@ -37,9 +37,8 @@ def stopping_of(reproduction: Reproduction) -> Stopping | None:
     return Stopping.model_validate(stored, strict=False) if stored is not None else None
 
 
-def judged_by(claim: Claim, reproduction: Reproduction) -> tuple[JudgedClaim, Stopping]:
+def judged_by(claim: Claim, reproduction: Reproduction, stopping: Stopping | None) -> tuple[JudgedClaim, Stopping]:
     """A claim, and what its completed run judges it by: what the run stopped by, if that was for this claim too."""
-    stopping = stopping_of(reproduction)
     if stopping is not None:
         for each in stopping.claims:
             if each.claim_id == claim.claim_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from specs.measurement import Measurement
@@ -18,6 +19,7 @@ from specs.stopping import (
     tolerance_for,
     what_would_decide,
 )
+from specs.stopping_rule import StoppingRule
 from specs.verdict import Comparison, LinkedLogUse, Outcome, Verdict
 
 
@@ -28,6 +30,12 @@ def population_of(measurement: Measurement) -> Population:
         epochs=measurement.circumstances.epochs,
         targets_sha256=measurement.targets_sha256,
     )
+
+
+def answered_after(stopping: Stopping, measurement: Measurement) -> int | None:
+    """How many samples it took until every claim of a run had its answer; None where some claim never had one."""
+    ended = _ended(stopping_rule(stopping, population_of(measurement)), measurement.sample_scores)
+    return ended.seen if ended.settled else None
 
 
 def decide(
@@ -96,18 +104,30 @@ def _findings(
     return findings[index], findings[len(stopping.claims) + before]
 
 
-@lru_cache(maxsize=4)
 def _all_findings(
     stopping: Stopping, population: Population, sample_scores: tuple[float | None, ...]
 ) -> tuple[Finding, ...]:
-    """Of all bands that a run was to decide: its claims are judged one after the other."""
+    """Of all bands that a run was to decide."""
     rule = stopping_rule(stopping, population)
     if len(sample_scores) == rule.population:
         # A run that went on to the end is judged by all of it, wherever it could have stopped.
         rule = rule.model_copy(update={"minimum_samples": rule.population})
+    return _ended(rule, sample_scores).findings
+
+
+@dataclass(frozen=True)
+class _Ended:
+    seen: int
+    settled: bool
+    findings: tuple[Finding, ...]
+
+
+@lru_cache(maxsize=8)
+def _ended(rule: StoppingRule, sample_scores: tuple[float | None, ...]) -> _Ended:
+    """What a rule makes of a run. Remembered: it is asked whether the run went far enough, and then for each claim."""
     decider = SequentialDecider(rule)
     decider.feed(sample_scores)
-    return tuple(decider.findings())
+    return _Ended(decider.seen, decider.settled, decider.findings())
 
 
 def _obstacle(found: Comparison, stopping: Stopping) -> str | None:

@@ -61,14 +61,14 @@ class LogLimits:
 
 
 class RunLog:
-    """An open log. A context manager.
+    """A log by its path, or as an open file, which is closed with it. A context manager.
 
     Every method raises `EvidenceError` where the file is not such a log, or one beyond the limits.
     """
 
-    def __init__(self, path: Path, limits: LogLimits | None = None) -> None:
+    def __init__(self, log: Path | IO[bytes], limits: LogLimits | None = None) -> None:
         self._limits = limits or LogLimits(MAX_DIRECTORY_BYTES, MAX_FILE_BYTES, MAX_UNPACKED_BYTES)
-        self._file = path.open("rb")
+        self._file = log.open("rb") if isinstance(log, Path) else log
         self._unpacked = 0
         try:
             _check_directory(self._file, self._limits.directory)

@@ -62,12 +62,12 @@ def _tell(session: Session, reproduction_id: str, claim: Claim) -> TraceView:
 def trace_view(reproduction: Reproduction, claim: Claim) -> TraceView:
     """The trace of a completed run for one of its claims."""
     # These import NumPy and the statistics, which no other answer needs.
-    from scheduler.stopping import judged_by  # noqa: PLC0415
+    from scheduler.stopping import judged_by, stopping_of  # noqa: PLC0415
     from specs.closing import closing  # noqa: PLC0415
     from specs.measurement import Measurement  # noqa: PLC0415
 
     measurement = Measurement.model_validate(reproduction.measurement, strict=False)
-    judged, stopping = judged_by(claim, reproduction)
+    judged, stopping = judged_by(claim, reproduction, stopping_of(reproduction))
     found = closing(judged, stopping, measurement)
     points: list[dict[str, Any]] = [
         {

@@ -21,16 +21,16 @@ def claim_url(public_url: str, claim_id: str) -> str:
     return f"{public_url.rstrip('/')}/v1/claims/{claim_id}"
 
 
-def attest(
-    public_url: str, badge_id: str, at: datetime, claim: Claim, reproduction: Reproduction, row: VerdictRow
-) -> Attestation:
+def attest(public_url: str, badge_id: str, at: datetime, claim: Claim) -> Attestation:
     """The statement to be signed.
 
     Raises:
-        ValueError: the verdict is not a verified one with its figures and evidence.
+        ValueError: the claim's verdict is not a verified one with its figures and evidence.
     """
-    if row.outcome != Outcome.VERIFIED:
-        raise ValueError(f"claim {claim.claim_id} is {row.outcome} and has no verified figures to attest")
+    row, reproduction = claim.verdict, claim.reproduction
+    if row is None or reproduction is None or row.outcome != Outcome.VERIFIED:
+        outcome = row.outcome if row is not None else claim.state
+        raise ValueError(f"claim {claim.claim_id} is {outcome} and has no verified figures to attest")
     return facts_of(public_url, badge_id, at, claim, reproduction, row)
 
 

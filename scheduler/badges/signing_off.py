@@ -7,6 +7,8 @@ without a badge is signed, a badge without its publication is published.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, true
@@ -21,13 +23,18 @@ from scheduler.lasting_ids import badge_id_of
 from scheduler.machine import ClaimState
 from scheduler.publish.wanted import is_wanted
 from scheduler.record import SCHEDULER, add_event
+from specs.errors import TokenError
 from specs.log_lines import about
 from specs.spans import Place
 from specs.verdict import Outcome
 
 log = logging.getLogger(__name__)
 
-SIGNED_AT_ONCE = 200
+SIGNED_AT_ONCE = 1000
+"""Badges of one round: some seconds of work."""
+
+KEPT_TOGETHER = 20
+"""Badges of one transaction: most of the cost of a badge by itself is the commit."""
 
 LATEST = timedelta(hours=1)
 """A badge is missing for so long only where the key is not usable, and then nothing is counted as looked at."""
@@ -35,7 +42,9 @@ LATEST = timedelta(hours=1)
 
 _WITH_VERDICT = (
     select(Claim)
-    .where(Claim.claim_id == bindparam("claim_id"))
+    .where(Claim.claim_id.in_(bindparam("claim_ids", expanding=True)))
+    # In one order, as everybody who writes several rows.
+    .order_by(Claim.claim_id)
     .options(joinedload(Claim.verdict).joinedload(VerdictRow.badge), joinedload(Claim.reproduction))
 )
 
@@ -73,58 +82,73 @@ def sign_missing(farm: Farm, since: datetime | None = None) -> bool:
             .order_by(VerdictRow.decided_at)
             .limit(SIGNED_AT_ONCE)
         ).all()
-    for claim_id in claim_ids:
+    for first in range(0, len(claim_ids), KEPT_TOGETHER):
         try:
-            with about(claim_id=claim_id):
-                sign(farm, claim_id)
+            sign(farm, claim_ids[first : first + KEPT_TOGETHER])
         except KeyFileError as error:
             # So it is for all; what is signed already can be published meanwhile.
-            log.error("%d verified claims wait for their badge: %s", len(claim_ids), error)
+            log.error("%d verified claims wait for their badge: %s", len(claim_ids) - first, error)
             return False
     return len(claim_ids) < SIGNED_AT_ONCE
 
 
-def sign(farm: Farm, claim_id: str) -> None:
-    """Make the badge of one verified claim. Done once, however often it is asked for.
+def sign(farm: Farm, claim_ids: Sequence[str]) -> None:
+    """Make the badges of verified claims. Done once, however often it is asked for.
 
     Raises:
-        KeyFileError: there is no usable key, or it is revoked; the verdict stands, without a badge.
+        KeyFileError: there is no usable key, or it is revoked; the verdicts stand, without their badges.
     """
     with farm.database.reading() as session:
-        claim = session.scalars(_WITH_VERDICT, {"claim_id": claim_id}).one()
-        verdict, reproduction = claim.verdict, claim.reproduction
-        if verdict is None or reproduction is None or verdict.badge is not None or claim.state != ClaimState.DECIDED:
+        due = [each for each in session.scalars(_WITH_VERDICT, {"claim_ids": claim_ids}) if _lacks_badge(each)]
+        if not due:
             return
         signer = Signer.load(farm.settings.signing_key)
         if session.get(RevokedKey, signer.key_id) is not None:
             raise KeyFileError(
                 f"key {signer.key_id} is revoked; `reprofarm keys rotate --at-once` puts another in place"
             )
-        badge_id, signed_at = badge_id_of(claim_id), now()
-        attestation = attest(farm.settings.public_url, badge_id, signed_at, claim, reproduction, verdict)
-    root = Place.of_claim(claim_id)
-    with farm.spans.live(Place(claim_id, "sign"), root, badge_id=badge_id, key_id=signer.key_id):
-        _keep(
-            farm,
-            claim,
-            Badge(
-                claim_id=claim_id,
-                badge_id=badge_id,
-                token=signer.sign(attestation),
-                key_id=signer.key_id,
-                signed_at=signed_at,
-            ),
-        )
+    signed = [_Signed(claim, badge) for claim in due if (badge := _badge(farm, signer, claim)) is not None]
+    if signed:
+        _keep(farm, signed)
 
 
-def _keep(farm: Farm, claim: Claim, badge: Badge) -> None:
+@dataclass(frozen=True)
+class _Signed:
+    claim: Claim
+    badge: Badge
+
+
+def _lacks_badge(claim: Claim) -> bool:
+    return claim.state == ClaimState.DECIDED and claim.verdict is not None and claim.verdict.badge is None
+
+
+def _badge(farm: Farm, signer: Signer, claim: Claim) -> Badge | None:
+    """The badge of a decided claim; None where its verdict is no proof, which holds up nobody else's badge."""
+    badge_id, signed_at = badge_id_of(claim.claim_id), now()
+    place, root = Place(claim.claim_id, "sign"), Place.of_claim(claim.claim_id)
+    with about(claim_id=claim.claim_id), farm.spans.live(place, root, badge_id=badge_id, key_id=signer.key_id):
+        try:
+            token = signer.sign(attest(farm.settings.public_url, badge_id, signed_at, claim))
+        except (TokenError, ValueError) as error:
+            log.error("no badge: %s", error)
+            return None
+    return Badge(claim_id=claim.claim_id, badge_id=badge_id, token=token, key_id=signer.key_id, signed_at=signed_at)
+
+
+def _keep(farm: Farm, signed: Sequence[_Signed]) -> None:
+    """Keep badges, in one transaction; where another signer was first with one of them, in one for each."""
     try:
         with farm.database.transaction() as session:
-            session.add(badge)
-            if is_wanted(session, farm.policy.publish, claim):
-                session.add(Publication(claim_id=claim.claim_id))
-            why = f"signed as {badge.badge_id} by key {badge.key_id}"
-            add_event(session, SCHEDULER, "claim", claim.claim_id, "badge", why)
+            wanted = [each.claim.claim_id for each in signed if is_wanted(session, farm.policy.publish, each.claim)]
+            session.add_all(each.badge for each in signed)
+            session.add_all(Publication(claim_id=claim_id) for claim_id in wanted)
+            for each in signed:
+                why = f"signed as {each.badge.badge_id} by key {each.badge.key_id}"
+                add_event(session, SCHEDULER, "claim", each.claim.claim_id, "badge", why)
     except IntegrityError:
-        # Another signer was first; its badge is the one, and this token was shown to nobody.
-        log.info("claim %s has its badge already", claim.claim_id)
+        if len(signed) == 1:
+            # Its badge is the one, and this token was shown to nobody.
+            log.info("claim %s has its badge already", signed[0].claim.claim_id)
+            return
+        for each in signed:
+            _keep(farm, [each])

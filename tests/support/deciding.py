@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from scheduler.comparing import judge_claim
+from scheduler.comparing import judge_claims
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.dispatching import dispatch
 from scheduler.ending import close
@@ -52,7 +52,5 @@ def complete(plane: ControlPlane | Farm, right: int, **more: Any) -> str:
         run.evidence_sha256, run.evidence_bytes = secrets.token_hex(32), 1
         move_reproduction(session, run, ReproductionState.COMPLETED, "all samples scored")
         session.get_one(Attempt, (run.reproduction_id, run.attempt)).samples_done = SAMPLES
-        for claim in run.claims:
-            if claim.state == ClaimState.PLANNED:
-                judge_claim(session, claim, run)
+        judge_claims(session, [claim for claim in run.claims if claim.state == ClaimState.PLANNED], run)
         return run.reproduction_id

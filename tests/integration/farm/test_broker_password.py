@@ -22,14 +22,13 @@ from scheduler import announcing
 from scheduler.app import app
 from scheduler.badges.signing import Signer
 from scheduler.broker import queued_ids
-from scheduler.comparing import SIGN
 from scheduler.database.tables import Badge, Claim, VerdictRow
 from scheduler.farm import Farm
 from scheduler.hinting import HINT
 from scheduler.intervening import DROP
 from scheduler.machine import ClaimState
 from scheduler.requesting import LOOK
-from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, TELL, TIDY
+from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import Settings
 from specs.measurement import Evidence
 from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
@@ -40,8 +39,8 @@ from tests.support.rows import Rows, comparison, measurement
 from tests.support.scheduler import migrated_database
 
 PROJECT = Path(__file__).resolve().parents[3]
-PERIODIC = {SCAN, PLAN, DISPATCH, REAP, PUBLISH, TELL, REVERIFY, COMMENTS, TIDY}
-WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, SIGN, DROP, LOOK, HINT, announcing.LOOK}
+PERIODIC = {SCAN, PLAN, DISPATCH, REAP, SIGN, PUBLISH, TELL, REVERIFY, COMMENTS, TIDY}
+WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, DROP, LOOK, HINT, announcing.LOOK}
 
 BODIES: tuple[Any, ...] = (
     *(None, [], {}, "x", 1, {"claim_id": None}, {"claim_id": "x" * 10_000}, {"claim_id": ["a"]}, {"claim_id": "a\0b"}),
@@ -93,12 +92,11 @@ def test_no_message_to_the_control_queue_makes_a_badge(rows: Rows) -> None:
         rows.claim(state=ClaimState.WITHDRAWN, live=False),
     ]
     for claim_id in claims:
-        call(SIGN, {"claim_id": claim_id})
-        call(SIGN, {"claim_id": claim_id, "outcome": "verified", "score": 1.0})
         call(DROP, {"reproduction_id": claim_id, "attempt": 1, "worker": "w"})
     for task in sorted(WITH_A_BODY):
         for body in BODIES:
             call(task, body)
+    call(SIGN)
     with rows.database.reading() as session:
         assert session.scalars(select(Badge)).all() == []
         verdicts = {row.claim_id: row.outcome for row in session.scalars(select(VerdictRow))}

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission import RunSettings
-from scheduler.comparing import judge_claim
+from scheduler.comparing import judge_claims
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatching import dispatch
 from scheduler.history import predictors_for
@@ -131,7 +131,7 @@ def carried_out(farm: ControlPlane, order: Order, targets: list[str]) -> tuple[V
         for state in (ReproductionState.RUNNING, ReproductionState.COMPLETED):
             move_reproduction(session, reproduction, state, "as scripted")
         (claim,) = reproduction.claims
-        judge_claim(session, claim, reproduction)
+        judge_claims(session, [claim], reproduction)
         session.flush()
         assert claim.verdict is not None
         return Verdict.model_validate(claim.verdict.verdict, strict=False), len(counted)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
-from scheduler import planning
+from scheduler import answering, carrying_out
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ClaimState
 from tests.support.databases import Databases
@@ -47,9 +48,9 @@ def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> N
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
 
 
-@pytest.mark.parametrize("where", ["admit", "_carry_out"])
+@pytest.mark.parametrize(("where", "what"), [(answering, "admit"), (carrying_out, "_carry_out")])
 def test_a_claim_that_planning_breaks_over_holds_up_nobody(
-    farm: ControlPlane, where: str, monkeypatch: pytest.MonkeyPatch
+    farm: ControlPlane, where: ModuleType, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = farm.served.local
     add_benchmark(hub, BENCHMARK)
@@ -59,14 +60,14 @@ def test_a_claim_that_planning_breaks_over_holds_up_nobody(
         "".join(entry(BENCHMARK, each, more=f"  notes: at {each}\n") for each in (50, 60, 70)),
     )
     farm.scan()
-    real = getattr(planning, where)
+    real = getattr(where, what)
 
     def breaks(*arguments: object, **more: object) -> object:
         if any(getattr(each, "value", None) == 60 for each in arguments):
             raise ValueError("a flaw")
         return real(*arguments, **more)
 
-    monkeypatch.setattr(planning, where, breaks)
+    monkeypatch.setattr(where, what, breaks)
     farm.plan()
     found = {claim.value: claim for claim in farm.claims()}
     assert [found[value].state for value in (50, 60, 70)] == [

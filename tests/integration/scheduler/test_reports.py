@@ -134,8 +134,8 @@ def farm(world: World, tmp_path: Path) -> Iterator[Farm]:
     found.database.engine.dispose()
 
 
-def take(farm: Farm, report: Report) -> None:
-    collecting.report(farm.database, farm.policy, farm.settings.evidence_url, report)
+def take(farm: Farm, report: Report) -> bool:
+    return collecting.report(farm.database, farm.policy, farm.settings.evidence_url, report)
 
 
 def ended(world: World, outcome: AttemptOutcome, detail: str, **more: object) -> Report:
@@ -172,6 +172,23 @@ def test_one_reproduction_judges_both_claims(world: World, farm: Farm) -> None:
     assert reproduction(farm).state == ReproductionState.COMPLETED
 
 
+def test_the_last_report_of_a_batch_makes_room_for_another(world: World, farm: Farm) -> None:
+    assert take(farm, world.report)
+    assert not take(farm, world.report), "it came too late to change anything"
+
+
+def test_while_the_rest_of_a_batch_goes_on_there_is_no_room(world: World, farm: Farm) -> None:
+    run = reproduction(farm)
+    columns = {column.name: getattr(run, column.name) for column in Reproduction.__table__.columns}
+    with farm.database.transaction() as session:
+        session.add(Reproduction(**{**columns, "reproduction_id": "0" * 32, "key": "another task's"}))
+    assert not take(farm, world.report)
+
+
+def test_what_is_to_be_tried_again_is_looked_for_at_once(world: World, farm: Farm) -> None:
+    assert take(farm, ended(world, AttemptOutcome.HANDED_BACK, "its node is drained"))
+
+
 def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Farm) -> None:
     take(farm, world.report)
     take(farm, world.report)
@@ -181,8 +198,8 @@ def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Fa
 def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: Farm) -> None:
     take(farm, world.report)
     verified = claims(farm)[TRUE_PERCENT]
-    sign(farm, verified.claim_id)
-    sign(farm, verified.claim_id)
+    sign(farm, [verified.claim_id])
+    sign(farm, [verified.claim_id])
     sign_missing(farm)
     with farm.database.reading() as session:
         badge = session.scalars(select(Badge)).one()
@@ -237,7 +254,7 @@ def test_a_claim_that_was_withdrawn_meanwhile_gets_no_badge(world: World, farm: 
     with farm.database.transaction() as session:
         move_claim(session, session.get_one(Claim, verified.claim_id), ClaimState.WITHDRAWN, "its author removed it")
     sign_missing(farm)
-    sign(farm, verified.claim_id)
+    sign(farm, [verified.claim_id])
     assert count(farm, Badge) == 0
 
 
@@ -431,13 +448,17 @@ def test_no_forged_report_makes_a_badge(world: World, farm: Farm, forgery: dict[
     assert count(farm, Badge) == 0
 
 
-def test_nobody_is_made_to_sign_what_was_not_verified(world: World, farm: Farm) -> None:
-    for claim in claims(farm).values():
-        sign(farm, claim.claim_id)
+def test_nobody_is_made_to_sign_what_was_not_verified(
+    world: World, farm: Farm, caplog: pytest.LogCaptureFixture
+) -> None:
+    of_both = [claim.claim_id for claim in claims(farm).values()]
+    sign(farm, of_both)
     take(farm, world.report)
-    with pytest.raises(ValueError, match="no verified figures"):
-        sign(farm, claims(farm)[INFLATED_PERCENT].claim_id)
+    sign(farm, [claims(farm)[INFLATED_PERCENT].claim_id])
+    assert "no verified figures" in caplog.text
     assert count(farm, Badge) == 0
+    sign(farm, of_both)
+    assert count(farm, Badge) == 1, "and it is in nobody's way"
 
 
 def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, farm: Farm) -> None:

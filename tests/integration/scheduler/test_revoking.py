@@ -118,7 +118,7 @@ def test_nothing_is_signed_by_a_revoked_key_and_verdicts_wait_for_another(
     revoke_key(farm.database, Signer.create(farm.settings.signing_key).key_id, "stolen", OPERATOR)
     claim_id = rows.decided(Outcome.VERIFIED, found=comparison())
     with pytest.raises(KeyFileError, match="is revoked"):
-        sign(farm, claim_id)
+        sign(farm, [claim_id])
     sign_missing(farm)
     assert "1 verified claims wait for their badge" in caplog.text
     with farm.database.reading() as session:

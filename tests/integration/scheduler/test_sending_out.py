@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from deploy.bench.api_rows import RULES
 from deploy.bench.load_rows import add_claims, load_policy
@@ -21,6 +21,9 @@ from scheduler.freshness import Shared
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState
 from scheduler.settings import Settings
+from specs.engine_key import engine_key
+from specs.messages import ModelRef
+from specs.policy import EngineRules
 from tests.support.databases import Databases
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
@@ -141,6 +144,35 @@ def test_badges_that_are_missing_are_looked_for_among_the_latest_once_none_is_le
     assert badges(database) == set(), "an old one is not looked at again by this process"
     signing_off.Missing(Farm(Settings(database_url=database.url, signing_key=key))).sign()
     assert badges(database) == {first}
+
+
+def test_badges_of_which_another_signer_was_first_with_one_are_kept_all_the_same(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Rows(database)
+    first, *others = rows.verified(), rows.verified(), rows.verified()
+    with database.transaction() as session:
+        session.execute(delete(Badge).where(Badge.claim_id.in_(others)))
+        session.execute(update(Claim).values(rules=RULES))
+    key = tmp_path / "signing.pem"
+    Signer.create(key)
+    # This signer looked before the other one's badge was there.
+    monkeypatch.setattr(signing_off, "_lacks_badge", lambda _: True)
+    signing_off.sign(Farm(Settings(database_url=database.url, signing_key=key)), [first, *others])
+    with database.reading() as session:
+        signed = session.scalars(select(Event.subject_id).where(Event.what == "badge")).all()
+    assert badges(database) == {first, *others}
+    assert sorted(signed) == sorted(others), "of the badge that was refused nothing is said"
+
+
+def test_planning_says_which_engine_a_run_needs(database: Database) -> None:
+    add_claims(database, 5)
+    planning.plan(database, HUB, load_policy())
+    with database.reading() as session:
+        for run in session.scalars(select(Reproduction)):
+            rules = EngineRules.model_validate(run.settings["engine"], strict=False)
+            model = ModelRef(model_id=run.model_id, revision=run.model_revision)
+            assert run.engine_key == engine_key(model, rules, run.settings["gpus"])
 
 
 def badges(database: Database) -> set[str]:
