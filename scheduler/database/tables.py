@@ -75,6 +75,11 @@ class Table(DeclarativeBase):
     }
 
 
+def _where(name: str, *columns: str, where: str) -> Index:
+    """An index of those rows alone that fit a condition: it stays small, however many others there are."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class Benchmark(Table):
     """A benchmark that is watched, as it was last seen."""
 
@@ -115,6 +120,7 @@ class Model(Table):
     """A model repo, as it was last seen."""
 
     __tablename__ = "model"
+    __table_args__ = (Index("model_by_look", "looked_at"),)
 
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     revision: Mapped[str | None] = mapped_column(String(64))
@@ -162,6 +168,18 @@ class Claim(Table):
         Index("claim_by_age", "created_at", "claim_id"),
         Index("claim_by_run_key", "run_key"),
         Index("claim_by_slot", "slot", "created_at"),
+        Index("claim_by_submitter", "submitter", "created_at", "claim_id"),
+        _where("claim_by_staleness", "state", "stale_since", "claim_id", where="stale_since IS NOT NULL"),
+        _where("claim_by_recheck", "state", "recheck_at", where="recheck_at IS NOT NULL"),
+        _where("claim_asked_again", "asked_priority", "state", where="asked_priority IS NOT NULL"),
+        Index(
+            "claim_awaiting",
+            "state",
+            "since",
+            # As SQLAlchemy asks for it on each.
+            sqlite_where=text("awaits_approval = 1"),
+            postgresql_where=text("awaits_approval"),
+        ),
     )
 
     claim_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
@@ -489,6 +507,11 @@ class Badge(Table):
     """A signed statement of a `verified` verdict."""
 
     __tablename__ = "badge"
+    __table_args__ = (
+        Index("badge_by_age", "signed_at", "claim_id"),
+        _where("badge_by_key", "key_id", "claim_id", where="revoked_at IS NULL"),
+        _where("badge_revoked", "revoked_at", "badge_id", where="revoked_at IS NOT NULL"),
+    )
 
     claim_id: Mapped[str] = mapped_column(ForeignKey("verdict.claim_id"), primary_key=True)
     """The primary key: a verdict has one badge at most."""
@@ -623,10 +646,12 @@ class Thread(Table):
     """A discussion or pull request on the Hub in which somebody may ask for a re-verification."""
 
     __tablename__ = "thread"
+    __table_args__ = (Index("thread_by_look", "looked_at"),)
 
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     looked_at: Mapped[datetime] = mapped_column(default=now)
+    """`scheduler.threads.NOT_YET` where nobody has."""
 
 
 class HeardComment(Table):
@@ -674,6 +699,8 @@ class WebhookDelivery(Table):
     __tablename__ = "webhook_delivery"
     __table_args__ = (
         Index("webhook_delivery_due", "due_at"),
+        _where("webhook_delivery_waiting", "webhook_id", where="due_at IS NOT NULL"),
+        _where("webhook_delivery_settled", "created_at", where="due_at IS NULL"),
         Index("webhook_delivery_by_age", "webhook_id", "created_at", "delivery_id"),
         # An event is told once, even when two control workers meet.
         Index("webhook_delivery_once", "webhook_id", "event_id", unique=True),
