@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import rfc8785
-from sqlalchemy import ColumnElement, Index, String, delete, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Index, String, delete, literal, select, tuple_
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from scheduler.database.session import Database
@@ -103,7 +103,7 @@ def under_way(database: Database, rules: ReverifyRules, at: datetime) -> list[St
 def next_page(session: Session, walk: StaleWalk, rules: ReverifyRules, at: datetime, size: int) -> Page:
     """The claims that follow in a walk, `size` at most."""
     when, claim_id, among = _line(walk, rules, at)
-    query = select(when, claim_id).where(among).order_by(when, claim_id).limit(size)
+    query = select(when, claim_id).where(*among).order_by(when, claim_id).limit(size)
     if walk.reached_at is not None:
         reached = tuple_(literal(walk.reached_at, when.type), literal(walk.reached_id, claim_id.type))
         query = query.where(tuple_(when, claim_id) > reached)
@@ -146,14 +146,14 @@ def _beginning(subject: str, rules: ReverifyRules, at: datetime) -> datetime | N
     return None
 
 
-def _line(walk: StaleWalk, rules: ReverifyRules, at: datetime) -> tuple[Any, Any, ColumnElement[bool]]:
+def _line(walk: StaleWalk, rules: ReverifyRules, at: datetime) -> tuple[Any, Any, tuple[ColumnElement[bool], ...]]:
     """Time and id by which a walk goes, and among what."""
     if walk.subject == VERDICTS:
-        return VerdictRow.decided_at, VerdictRow.claim_id, true()
+        return VerdictRow.decided_at, VerdictRow.claim_id, ()
     if walk.subject == BADGES:
-        return Badge.signed_at, Badge.claim_id, Badge.signed_at <= _of_age(rules, at)
+        return Badge.signed_at, Badge.claim_id, (Badge.signed_at <= _of_age(rules, at),)
     among = {"model": Claim.model_id, "benchmark": Claim.dataset_id}.get(walk.subject)
-    return Claim.created_at, Claim.claim_id, among == walk.subject_id if among is not None else true()
+    return Claim.created_at, Claim.claim_id, (among == walk.subject_id,) if among is not None else ()
 
 
 def _of_age(rules: ReverifyRules, at: datetime) -> datetime:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
 
 from scheduler import stale_walks, staleness
 from scheduler.database.session import Database
@@ -95,8 +96,14 @@ def without_the_sweep(database: Database) -> None:
 def test_new_weights_are_seen_by_their_own_claims_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, _others = decide(database, 3), decide(database, 40, model="m/1")
     until_all_is_seen(database)
-    looked_at: list[int] = []
-    monkeypatch.setattr(staleness, "_facts", lambda *asked: looked_at.append(1) or _facts(*asked))
+    looked_at: list[object] = []
+    facts = staleness._facts
+
+    def noted(session: Session, rules: ReverifyRules, condition: ColumnElement[bool]) -> list[staleness._Found]:
+        looked_at.append(condition)
+        return facts(session, rules, condition)
+
+    monkeypatch.setattr(staleness, "_facts", noted)
     replace_weights(database)
     assert mark_stale(database, RULES) == 3
     assert stale(database) == set(mine)
@@ -104,9 +111,6 @@ def test_new_weights_are_seen_by_their_own_claims_alone(database: Database, monk
     with database.reading() as session:
         left = session.scalars(select(StaleWalk.subject)).all()
     assert sorted(left) == sorted(stale_walks.LASTING)
-
-
-_facts = staleness._facts
 
 
 def test_a_benchmark_that_moves_is_walked_page_by_page_over_several_rounds(
@@ -119,7 +123,7 @@ def test_a_benchmark_that_moves_is_walked_page_by_page_over_several_rounds(
     with database.transaction() as session:
         session.get_one(Benchmark, "b/0").revision = "later"
         stale_walks.begin(session, "benchmark", "b/0")
-    found = []
+    found: list[int] = []
     while not found or found[-1]:
         found.append(mark_stale(database, RULES))
         without_the_sweep(database)
