@@ -27,7 +27,7 @@ CHANGES_AT_ONCE = 2000
 LOOKED_AT_ONCE = 20_000
 """Claims that one round looks at, likewise."""
 
-SWEPT_AT_ONCE = 500
+SWEPT_AT_ONCE = 200
 """Claims that a round looks at although nothing is known to have changed about them."""
 
 TOGETHER = 50
