@@ -129,12 +129,15 @@ def _priority() -> ColumnElement[int]:
 
 def unblock(database: Database, policy: Policy) -> None:
     """Have blocked claims planned again when it is time to look, or policy asks for no approval any more."""
-    due = or_(Claim.recheck_at <= now(), budgets.waiting_without_need(policy.budget))
+    blocked = select(Claim).where(Claim.state == ClaimState.BLOCKED).limit(PLANNED_AT_ONCE)
     with database.transaction() as session:
-        for claim in session.scalars(
-            select(Claim).where(Claim.state == ClaimState.BLOCKED, due).order_by(Claim.since).limit(PLANNED_AT_ONCE)
+        # Two questions, each with an index of its own: with one for both, all that is blocked would be looked at.
+        for query in (
+            blocked.where(Claim.recheck_at <= now()).order_by(Claim.recheck_at),
+            blocked.where(budgets.waiting_without_need(policy.budget)).order_by(Claim.since),
         ):
-            move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
+            for claim in session.scalars(query):
+                move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
 
 
 def _carry_out_all(database: Database, policy: Policy, answers: Sequence[Answer]) -> None:

@@ -1,24 +1,37 @@
-"""Verdicts that no longer describe what the Hub holds: found now and then, kept with the claim, cheap to read."""
+"""Verdicts that no longer describe what the Hub holds: found now and then, kept with the claim, cheap to read.
+
+What is looked at follows from what changed, and not from how many verdicts there are: scheduler/stale_walks.py.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, or_, select, type_coerce
+from sqlalchemy import ColumnElement, String, and_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
+from scheduler import stale_walks
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, SpecFile, VerdictRow, now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import SCHEDULER, add_event
 from specs.reverify import ReverifyRules
 from specs.staleness import Head, Ran, stale_reason, what_changed
-from specs.version_order import is_older
 
-CHANGES_AT_ONCE = 500
-"""Claims that become stale, or current again, in one round; the next one has the rest."""
+CHANGES_AT_ONCE = 2000
+"""Claims that become stale, or current again, in one round, give or take a page; the next one has the rest."""
+
+LOOKED_AT_ONCE = 20_000
+"""Claims that one round looks at, likewise."""
+
+SWEPT_AT_ONCE = 200
+"""Claims that a round looks at although nothing is known to have changed about them."""
+
+TOGETHER = 50
+"""Claims that change in one transaction: most of its cost is the commit, and others wait for its rows for so long."""
 
 _Then, _Now = aliased(SpecFile), aliased(SpecFile)
 
@@ -36,19 +49,50 @@ class _Found:
 def mark_stale(database: Database, rules: ReverifyRules) -> int:
     """Enter which verdicts became stale or current again, and why; returns how many did."""
     at = now()
-    with database.reading() as session:
-        found = _facts(session, rules, _maybe_stale(session, rules, at))
-    changed = [
-        (each.claim_id, reason)
-        for each in found
-        if (reason := stale_reason(each.ran, each.head, rules, at)) != each.stale
-    ][:CHANGES_AT_ONCE]
-    for claim_id, reason in changed:
-        with database.transaction() as session:
-            claim = session.get_one(Claim, claim_id, with_for_update=True)
+    waiting = deque(stale_walks.under_way(database, rules, at))
+    looked = changed = 0
+    # A page of each in turn: one that is long keeps no other waiting.
+    while waiting and looked < LOOKED_AT_ONCE and changed < CHANGES_AT_ONCE:
+        walk = waiting.popleft()
+        in_a_hurry = walk.subject != stale_walks.ALL or not walk.passes
+        with database.reading() as session:
+            page = stale_walks.next_page(session, walk, rules, at, stale_walks.PAGE if in_a_hurry else SWEPT_AT_ONCE)
+            found = _facts(session, rules, Claim.claim_id.in_(page.claim_ids)) if page.claim_ids else []
+        reasons = {each.claim_id: stale_reason(each.ran, each.head, rules, at) for each in found}
+        changed += _enter_all(
+            database, {each.claim_id: reasons[each.claim_id] for each in found if reasons[each.claim_id] != each.stale}
+        )
+        looked += len(page.claim_ids)
+        # Only now: who is killed before looks at this page again.
+        following = stale_walks.go_on(database, walk, page, rules, at)
+        if following is not None and in_a_hurry:
+            waiting.append(following)
+    return changed
+
+
+def _enter_all(database: Database, reasons: dict[str, str | None]) -> int:
+    claim_ids = sorted(reasons)
+    for first in range(0, len(claim_ids), TOGETHER):
+        together = claim_ids[first : first + TOGETHER]
+        # What somebody else holds is waited for alone, holding nothing: waiting for one another could go in a circle.
+        left = sorted(set(together) - _enter_some(database, together, reasons, skip_locked=True))
+        for claim_id in left:
+            _enter_some(database, [claim_id], reasons, skip_locked=False)
+    return len(claim_ids)
+
+
+def _enter_some(
+    database: Database, claim_ids: Sequence[str], reasons: dict[str, str | None], *, skip_locked: bool
+) -> set[str]:
+    """Enter the reasons of those that can be locked; returns their ids."""
+    with database.transaction() as session:
+        claims = session.scalars(
+            select(Claim).where(Claim.claim_id.in_(claim_ids)).with_for_update(skip_locked=skip_locked)
+        ).all()
+        for claim in claims:
             if claim.state == ClaimState.DECIDED:
-                _enter(session, claim, reason)
-    return len(changed)
+                _enter(session, claim, reasons[claim.claim_id])
+        return {claim.claim_id for claim in claims}
 
 
 def _enter(session: Session, claim: Claim, reason: str | None) -> None:
@@ -106,21 +150,3 @@ def _spec_of(spec: type[SpecFile], revision: Any) -> ColumnElement[bool]:
 
 def _version(name: str) -> ColumnElement[str | None]:
     return type_coerce(Reproduction.measurement["circumstances"]["versions"][name].as_string(), String)
-
-
-def _maybe_stale(session: Session, rules: ReverifyRules, at: datetime) -> ColumnElement[bool]:
-    """Those that are worth a look: the database finds the few among many."""
-    kinds = [
-        Claim.stale_reason.is_not(None),
-        Model.weights_sha256 != Reproduction.weights_sha256,
-        and_(Claim.dataset_revision.is_(None), Benchmark.revision != Reproduction.dataset_revision),
-    ]
-    for name, minimum in rules.minimum_versions.items():
-        known = session.scalars(select(_version(name)).where(Reproduction.measurement.is_not(None)).distinct()).all()
-        kinds += [
-            _version(name).is_(None),
-            _version(name).in_([version for version in known if version is not None and is_older(version, minimum)]),
-        ]
-    if rules.after_days is not None:
-        kinds.append(Badge.signed_at <= at - timedelta(days=rules.after_days))
-    return or_(*kinds)

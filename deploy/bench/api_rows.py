@@ -76,7 +76,7 @@ def claim_id(number: int) -> str:
 
 
 def fill(database: Database, claims: int, queue: int | None = None) -> None:
-    """Write the rows, in bulk, and have the database look at how they are spread.
+    """Write the rows, in bulk, and have PostgreSQL look at how they are spread, as it does by itself in time.
 
     With a `queue`, no more of the claims than that are planned: the others that would be are decided.
     """
@@ -103,8 +103,9 @@ def fill(database: Database, claims: int, queue: int | None = None) -> None:
     _write(database, VerdictRow, claims, _verdict, is_decided)
     _write(database, Badge, claims, _badge, is_verified)
     _write(database, Event, claims, lambda number: _event(number, state(number)))
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE"))
+    if not database.is_sqlite:
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE"))
 
 
 def _write(

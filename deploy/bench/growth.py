@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from deploy.bench import api_rows
 from deploy.bench.control_plane import NO_HUB
@@ -33,9 +33,11 @@ from scheduler.hub import Hub
 from scheduler.machine import ReproductionState
 from scheduler.planning import plan
 from scheduler.settings import Settings
+from scheduler.stale_walks import ALL, StaleWalk
 from scheduler.staleness import mark_stale
 from scheduler.watch.scan import scan
 from specs.policy import WatchRules
+from specs.reverify import ReverifyRules
 
 QUEUE = 200
 NEW_CLAIMS = 100
@@ -94,6 +96,7 @@ def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
         missing = signing_off.Missing(farm)
         # Once a process all are looked at.
         missing.sign()
+        _look_at_all_once(database, policy.reverify)
         claim = f"/v1/claims/{api_rows.claim_id(size // 2)}"
         steps: dict[str, Callable[[], object]] = {
             f"plan {NEW_CLAIMS} new claims": lambda: plan(database, hub, policy),
@@ -107,6 +110,16 @@ def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
             "GET /metrics": lambda: client.get("/metrics").raise_for_status(),
         }
         return [Step(name, _median(step, 1 if name.startswith("plan") else ROUNDS)) for name, step in steps.items()]
+
+
+def _look_at_all_once(database: Database, rules: ReverifyRules) -> None:
+    """As after a farm's first hour: every verdict was looked at once for whether it is stale."""
+    through = select(StaleWalk.walk_id).where(StaleWalk.subject == ALL, StaleWalk.passes > 0)
+    while True:
+        mark_stale(database, rules)
+        with database.reading() as session:
+            if session.scalar(through) is not None:
+                return
 
 
 def _none(_queue: str) -> set[str]:

@@ -1,93 +1,93 @@
-"""Where reproductions are in the queues of their pools."""
+"""Where reproductions are in the queues of their pools.
+
+A place is a count of all that goes before, which is long where the queue is. So a pool's queue is walked once for all
+who ask, no oftener than it is worth (scheduler/api/counted.py), and what is kept of it is small: eight bytes a run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from sqlalchemy import func, select, tuple_
-from sqlalchemy.orm import Session, aliased, defer
+from sqlalchemy import select
+from sqlalchemy.orm import Session, defer
 
-from scheduler.database.tables import Reproduction
+from scheduler.api.source import Source, not_to_be_remembered_of
+from scheduler.api.views import Run
+from scheduler.database.tables import Attempt, Reproduction
 from scheduler.machine import ReproductionState
 from scheduler.workforce import crews
 
 WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
 
-COUNTED_ONE_BY_ONE = 3
-"""More than so many at once are ranked by one walk through the queue, instead of a count for each."""
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
-WITHOUT_BULK = tuple(
-    defer(column, raiseload=True) for column in (Reproduction.measurement, Reproduction.settings, Reproduction.stopping)
-)
+BULK = ("measurement", "settings", "stopping")
+WITHOUT_BULK = tuple(defer(getattr(Reproduction, name), raiseload=True) for name in BULK)
 """For queries of many: a measurement holds the score of every sample, and so may what a run stops by."""
 
 
-def positions(session: Session, reproductions: Iterable[Reproduction]) -> dict[str, int]:
-    """Place in its pool's queue, from 1, of each of `reproductions` that waits there."""
-    waiting = [row for row in reproductions if row.state in WAITING]
-    if len(waiting) <= COUNTED_ONE_BY_ONE:
-        return _counted(session, [row.reproduction_id for row in waiting]) if waiting else {}
-    return _ranked(session, waiting)
+@dataclass(frozen=True)
+class Line:
+    """A pool's queue."""
+
+    dispatched: Mapping[int, array[int]]
+    """When those with the broker were made, in microseconds since 1970, in their order; by priority."""
+
+    queued: Mapping[int, array[int]]
+    """Likewise; they go after those with the broker."""
+
+    trouble: str | None
+    """Why nobody takes what waits there; None where somebody will."""
+
+    def position(self, run: Reproduction) -> int:
+        """Place of one that waits there, from 1. Two that were made in the same microsecond have the same."""
+        if run.state == ReproductionState.DISPATCHED:
+            return _before(self.dispatched, run) + 1
+        return sum(len(times) for times in self.dispatched.values()) + _before(self.queued, run) + 1
 
 
-def _ranked(session: Session, waiting: Sequence[Reproduction]) -> dict[str, int]:
-    """By one walk through the queues of their pools, whatever their number."""
-    pools = {row.pool for row in waiting}
-    place = func.row_number().over(
-        partition_by=(Reproduction.pool, Reproduction.state),
-        order_by=(Reproduction.priority, Reproduction.created_at, Reproduction.reproduction_id),
+def lines(source: Source, session: Session, reproductions: Iterable[Reproduction]) -> Mapping[str, Line]:
+    """The queues in which any of `reproductions` waits, by pool."""
+    found = {}
+    for pool in {row.pool for row in reproductions if row.state in WAITING}:
+        counted = source.counted.get(("line", pool), source.follower.mark, partial(_line, session, pool))
+        if not counted.current:
+            not_to_be_remembered_of(session)
+        found[pool] = counted.value
+    return found
+
+
+def run_in(lines: Mapping[str, Line], reproduction: Reproduction, attempt: Attempt | None) -> Run:
+    """A reproduction with its current attempt and, where it waits in one of `lines`, its place there."""
+    line = lines.get(reproduction.pool) if reproduction.state in WAITING else None
+    if line is None:
+        return Run(reproduction, attempt, None)
+    return Run(reproduction, attempt, line.position(reproduction), line.trouble)
+
+
+def _line(session: Session, pool: str) -> Line:
+    found: dict[ReproductionState, dict[int, array[int]]] = {state: {} for state in WAITING}
+    rows = session.execute(
+        select(Reproduction.state, Reproduction.priority, Reproduction.created_at)
+        .where(Reproduction.state.in_(WAITING), Reproduction.pool == pool)
+        .order_by(Reproduction.state, Reproduction.priority, Reproduction.created_at)
     )
-    ranked = (
-        select(Reproduction.reproduction_id, place.label("place"))
-        .where(Reproduction.state.in_(WAITING), Reproduction.pool.in_(pools))
-        .subquery()
-    )
-    wanted = select(ranked).where(ranked.c.reproduction_id.in_([row.reproduction_id for row in waiting]))
-    places: dict[str, int] = {row.reproduction_id: row.place for row in session.execute(wanted)}
-    dispatched = (
-        select(Reproduction.pool, func.count())
-        .where(Reproduction.state == ReproductionState.DISPATCHED, Reproduction.pool.in_(pools))
-        .group_by(Reproduction.pool)
-    )
-    ahead = dict(session.execute(dispatched).tuples().all())
-    return {
-        row.reproduction_id: places[row.reproduction_id]
-        # Dispatched ones are with the broker already, ahead of all that is queued.
-        + (ahead.get(row.pool, 0) if row.state == ReproductionState.QUEUED else 0)
-        for row in waiting
-        if row.reproduction_id in places
-    }
+    for state, priority, created_at in rows:
+        found[ReproductionState(state)].setdefault(priority, array("q")).append(_microseconds(created_at))
+    dispatched, queued = found[ReproductionState.DISPATCHED], found[ReproductionState.QUEUED]
+    return Line(dispatched, queued, crews(session, [pool])[pool].trouble)
 
 
-def _counted(session: Session, waiting: Sequence[str]) -> dict[str, int]:
-    """By what is before each of them."""
-    one, other = Reproduction, aliased(Reproduction)
-    # Counted along the index on state, pool, priority and creation, and only as far as the one that is asked for.
-    before_it = (
-        select(func.count())
-        .where(
-            other.state == one.state,
-            other.pool == one.pool,
-            tuple_(other.priority, other.created_at, other.reproduction_id)
-            < tuple_(one.priority, one.created_at, one.reproduction_id),
-        )
-        .scalar_subquery()
-    )
-    # Dispatched ones are with the broker already, ahead of all that is queued.
-    dispatched = (
-        select(func.count())
-        .where(
-            one.state == ReproductionState.QUEUED,
-            other.state == ReproductionState.DISPATCHED,
-            other.pool == one.pool,
-        )
-        .scalar_subquery()
-    )
-    query = select(one.reproduction_id, before_it + dispatched + 1).where(one.reproduction_id.in_(waiting))
-    return {row[0]: row[1] for row in session.execute(query)}
+def _before(line: Mapping[int, array[int]], run: Reproduction) -> int:
+    urgent = sum(len(times) for priority, times in line.items() if priority < run.priority)
+    return urgent + bisect_left(line.get(run.priority, ()), _microseconds(run.created_at))
 
 
-def troubles(session: Session, reproductions: Iterable[Reproduction]) -> Mapping[str, str | None]:
-    """By pool: why nobody takes what waits there; None where somebody will."""
-    pools = {row.pool for row in reproductions if row.state in WAITING}
-    return {pool: crew.trouble for pool, crew in crews(session, pools).items()} if pools else {}
+def _microseconds(time: datetime) -> int:
+    return (time - BEGINNING) // MICROSECOND

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select
 from scheduler.api import pages, queue
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.source import Reading, TheSource
-from scheduler.api.views import Run, attempt_view, measurement_view, run_facts, run_summary
+from scheduler.api.views import attempt_view, measurement_view, run_facts, run_summary
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from specs.api_v1 import Page, ReproductionStateName, ReproductionSummary, ReproductionView
 
@@ -58,11 +58,10 @@ def list_reproductions(  # noqa: PLR0913, PLR0917 - the query's parameters
         .order_by(*NEWEST_FIRST)
         .options(*queue.WITHOUT_BULK)
     ).all()
-    positions = queue.positions(session, [row for row, _ in rows])
-    troubles = queue.troubles(session, [row for row, _ in rows])
+    lines = queue.lines(source, session, [row for row, _ in rows])
     return pages.page(
         Page[ReproductionSummary],
-        [Run(row, attempt, positions.get(row.reproduction_id), troubles.get(row.pool)) for row, attempt in rows],
+        [queue.run_in(lines, row, attempt) for row, attempt in rows],
         limit,
         lambda run: run_summary(source, run),
         lambda run: pages.encode(run.reproduction.created_at, run.reproduction.reproduction_id),
@@ -75,7 +74,7 @@ def show_reproduction(source: TheSource, session: Reading, reproduction_id: IdOr
     found = whole_id(session, Reproduction.reproduction_id, reproduction_id, "reproduction")
     row = session.get_one(Reproduction, found)
     current = next((attempt for attempt in row.attempts if attempt.number == row.attempt), None)
-    run = Run(row, current, queue.positions(session, [row]).get(found), queue.troubles(session, [row]).get(row.pool))
+    run = queue.run_in(queue.lines(source, session, [row]), row, current)
     claims = select(Claim.claim_id).where(Claim.reproduction_id == found).order_by(Claim.created_at, Claim.claim_id)
     return ReproductionView.model_validate(
         {

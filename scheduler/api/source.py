@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Self
@@ -58,15 +58,26 @@ async def _source(request: Request) -> Source:
 TheSource = Annotated[Source, Depends(_source)]
 
 
-def _reading(source: TheSource) -> Iterator[Session]:
-    with source.database.reading() as session:
+# Likewise: a session connects when it is first asked, in the thread that asks. Closing it waits for nobody, since it
+# leaves no transaction behind.
+async def _reading(request: Request, source: TheSource) -> AsyncIterator[Session]:
+    with source.database.looking() as session:
+        session.info[REQUEST] = request
         yield session
 
 
 Reading = Annotated[Session, Depends(_reading)]
 """A session for one request; nothing that it changes is kept."""
 
+REQUEST = "request"
+
 
 def not_to_be_remembered(request: Request) -> None:
     """Have this answer worked out anew next time: something in it may be older than the database."""
     request.state.current = False
+
+
+def not_to_be_remembered_of(session: Session) -> None:
+    """The same, by the session with which a request is answered."""
+    if REQUEST in session.info:
+        not_to_be_remembered(session.info[REQUEST])

@@ -19,6 +19,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; SQLite has one at a time."""
 
+CONNECTIONS = 15
+"""Of one process to PostgreSQL, at most; whoever needs another waits for one."""
+
 
 class Database:
     """The farm's database, SQLite or PostgreSQL."""
@@ -29,12 +32,19 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine: Engine = create_engine(url, pool_pre_ping=not self.is_sqlite)
+        # Kept open once they were needed: PostgreSQL starts a process for each new connection.
+        kept: dict[str, Any] = {} if self.is_sqlite else {"pool_size": CONNECTIONS, "max_overflow": 0}
+        self.engine: Engine = create_engine(url, pool_pre_ping=not self.is_sqlite, **kept)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = threading.Lock()
+        # PostgreSQL shows each statement what is committed by then, in a transaction or without one; without, there is
+        # nothing to begin and nothing to end.
+        at_once: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        looking = self.engine.execution_options(reading=True, **at_once)
+        self._lookers = sessionmaker(looking, expire_on_commit=False, autoflush=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -60,6 +70,12 @@ class Database:
         """A session for looking; takes no write lock, and nothing it changes is kept."""
         connection = self.engine.connect().execution_options(reading=True)
         with connection, Session(connection, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """A session that only asks: it connects at its first question, and writes nothing that is changed in it."""
+        with self._lookers() as session:
             yield session
 
     def upgrade(self, revision: str = "head") -> None:

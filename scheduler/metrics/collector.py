@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from scheduler import budgets
 from scheduler.database.session import Database
-from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
+from scheduler.database.tables import Badge, OutboxRow, Reproduction, Worker, now
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.metrics import remembered, totals
 from scheduler.metrics.remembered import Remembered
@@ -62,7 +62,7 @@ class FarmCollector(Collector):
         self._attempts = Totals(totals.attempts)
         self._engine_loads = Totals(totals.engine_loads)
         self._claims = Remembered(remembered.claims)
-        self._badges = Remembered(remembered.badges)
+        self._badges = Totals(totals.badges)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: else registering would already count."""
@@ -80,7 +80,9 @@ class FarmCollector(Collector):
         yield from families
 
     def _families(self, session: Session, at: datetime) -> Iterator[Metric]:
-        claims, badges = self._claims.read(session, at), self._badges.read(session, at)
+        claims, signed = self._claims.read(session, at), self._badges.read(session, at)[()]
+        revoked = session.scalar(select(func.count()).where(Badge.revoked_at.is_not(None))) or 0
+        badges = {"valid": signed - revoked, "revoked": revoked}
         yield _by("reprofarm_claims", "Claims by state.", "state", {each: claims.get(each, 0) for each in ClaimState})
         yield _by("reprofarm_badges", "Badges by whether they count.", "state", badges)
         verdicts = self._verdicts.read(session, at)

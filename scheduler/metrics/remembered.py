@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from scheduler.database.tables import Badge, Claim
+from scheduler.database.tables import Claim
 
 KEPT = timedelta(minutes=1)
 
@@ -33,9 +33,3 @@ def claims(session: Session) -> Mapping[str, int]:
         str(state): number
         for state, number in session.execute(select(Claim.state, func.count()).group_by(Claim.state)).all()
     }
-
-
-def badges(session: Session) -> Mapping[str, int]:
-    """Badges by whether they count."""
-    signed, revoked = session.execute(select(func.count(), func.count(Badge.revoked_at)).select_from(Badge)).one()
-    return {"valid": signed - revoked, "revoked": revoked}

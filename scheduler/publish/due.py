@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from scheduler import threads
 from scheduler.admission import RunSettings
 from scheduler.badges.attesting import claim_url, facts_of
 from scheduler.badges.signing import public_jwks
@@ -49,7 +50,11 @@ def publish_due(farm: Farm) -> None:
         return
     with farm.database.reading() as session:
         due = session.scalars(
-            select(Row.claim_id).where(Row.due_at <= now()).order_by(Row.due_at).limit(PUBLISHED_AT_ONCE)
+            # By its state too, which the index begins with; nothing else is ever due.
+            select(Row.claim_id)
+            .where(Row.state == "pending", Row.due_at <= now())
+            .order_by(Row.due_at)
+            .limit(PUBLISHED_AT_ONCE)
         ).all()
     if not due:
         # Asking the Hub who we are is rationed.
@@ -169,4 +174,6 @@ def _conclude(farm: Farm, claim_id: str, result: Published | _Again) -> None:
             return
         row.due_at, row.number, row.url = None, result.number, result.url
         row.state = "withdrawn" if result.kind == "withdrawn" else "published"
+        if result.number is not None:
+            threads.enter(session, session.get_one(Claim, claim_id).model_id, result.number)
         add_event(session, SCHEDULER, "claim", claim_id, row.state, f"publication: {result.reason} {result.url or ''}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from huggingface_hub import DiscussionComment, DiscussionWithDetails
-from sqlalchemy import and_, func, or_, select, union
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Claim, HeardComment, Publication, Thread, now
@@ -83,20 +83,25 @@ def look_at_thread(farm: Farm, model_id: str, number: int) -> None:
 
 
 def _due(farm: Farm) -> list[tuple[str, int]]:
-    """Threads about living claims: what the farm opened or commented on, and the pull requests that make claims."""
-    own = select(Claim.model_id, Publication.number.label("number")).join(
-        Publication, and_(Publication.claim_id == Claim.claim_id, Publication.number.is_not(None))
+    """The threads that were read longest ago; of these, pull requests that make no claim any more are forgotten."""
+    with farm.database.transaction() as session:
+        found = []
+        for row in session.scalars(select(Thread).order_by(Thread.looked_at).limit(THREADS_AT_ONCE)).all():
+            if _is_about_claims(session, row):
+                found.append((row.model_id, row.number))
+            else:
+                session.delete(row)
+    return found
+
+
+def _is_about_claims(session: Session, thread: Thread) -> bool:
+    """Whether the farm wrote in it, or it is a pull request with living claims."""
+    of_model = select(Claim.claim_id).where(Claim.model_id == thread.model_id)
+    written = of_model.join(Publication, Publication.claim_id == Claim.claim_id).where(
+        Publication.number == thread.number
     )
-    community = select(Claim.model_id, Claim.pull_request).where(Claim.live, Claim.pull_request.is_not(None))
-    pairs = union(own, community).subquery()
-    with farm.database.reading() as session:
-        rows = session.execute(
-            select(pairs.c.model_id, pairs.c.number)
-            .outerjoin(Thread, and_(Thread.model_id == pairs.c.model_id, Thread.number == pairs.c.number))
-            .order_by(Thread.looked_at.is_not(None), Thread.looked_at)
-            .limit(THREADS_AT_ONCE)
-        ).all()
-    return [(model_id, number) for model_id, number in rows]
+    proposed = of_model.where(Claim.pull_request == thread.number, Claim.live)
+    return any(session.scalar(query.limit(1)) is not None for query in (proposed, written))
 
 
 def _seen(farm: Farm, model_id: str, number: int) -> None:

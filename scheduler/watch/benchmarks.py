@@ -6,6 +6,7 @@ import logging
 
 from sqlalchemy.orm import Session
 
+from scheduler import stale_walks
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
 from scheduler.hub import BenchmarkHead, Hub, Missing
@@ -84,6 +85,8 @@ def _remember(session: Session, head: BenchmarkHead, sizes: Sizes) -> None:
     if row is None:
         row = Benchmark(dataset_id=head.dataset_id)
         session.add(row)
+    if row.revision not in (None, head.revision):
+        stale_walks.begin(session, "benchmark", head.dataset_id)
     why = f"now at {head.revision}" if row.revision else f"watched from {head.revision}"
     row.revision, row.gated, row.sizes, row.seen_at = head.revision, head.gated, sizes, now()
     add_event(session, SCHEDULER, "benchmark", head.dataset_id, "revision", why)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from scheduler import threads
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, ResultFile, now
 from scheduler.lasting_ids import claim_id_of
@@ -180,6 +181,8 @@ def _add(session: Session, place: Place, path: str, slot: str, entry: ResultEntr
     else:
         claim.state, claim.reason = ClaimState.SUBMITTED, f"found in {path} on {place.ref}"
     session.add(claim)
+    if place.pull_request is not None:
+        threads.enter(session, place.model_id, place.pull_request)
     add_event(session, place.actor, "claim", claim.claim_id, claim.state, claim.reason)
 
 

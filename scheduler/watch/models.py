@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from scheduler import stale_walks
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, ResultFile, now
 from scheduler.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
@@ -65,6 +66,8 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
     with database.transaction() as session:
         model = session.get(Model, model_id) or Model(model_id=model_id)
         session.add(model)
+        if model.weights_sha256 not in (None, digest):
+            stale_walks.begin(session, "model", model_id)
         model.weights_sha256 = digest
         model.size = size
         model.weights_bytes = size["file_bytes"] if size is not None else None

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, now
@@ -67,11 +67,12 @@ def _due(database: Database, watch: WatchRules) -> list[str]:
     """Models that something announced as changed, then those whose turn it is."""
     before = now() - timedelta(seconds=watch.sweep_seconds)
     with database.reading() as session:
-        return list(
-            session.scalars(
-                select(Model.model_id)
-                .where(or_(Model.looked_at.is_(None), Model.looked_at < before))
-                .order_by(Model.looked_at.is_not(None), Model.looked_at)
-                .limit(LOOKS_AT_ONCE)
-            )
-        )
+        # Two questions, each of which an index answers.
+        announced = session.scalars(select(Model.model_id).where(Model.looked_at.is_(None)).limit(LOOKS_AT_ONCE)).all()
+        in_turn = session.scalars(
+            select(Model.model_id)
+            .where(Model.looked_at < before)
+            .order_by(Model.looked_at)
+            .limit(LOOKS_AT_ONCE - len(announced))
+        ).all()
+    return [*announced, *in_turn]

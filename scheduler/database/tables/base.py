@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, LargeBinary, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, Index, LargeBinary, TypeDecorator, text
 from sqlalchemy.orm import DeclarativeBase
 
 
@@ -48,3 +48,8 @@ class Table(DeclarativeBase):
         list[Any]: JSON(none_as_null=True),
         bytes: LargeBinary,
     }
+
+
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """An index of those rows alone that fit a condition: it stays small, however many others there are."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from scheduler.database.tables.base import Table, new_id, now
+from scheduler.database.tables.base import Table, new_id, now, partial_index
 from scheduler.machine import ClaimState
 
 if TYPE_CHECKING:
@@ -32,6 +32,18 @@ class Claim(Table):
         Index("claim_by_age", "created_at", "claim_id"),
         Index("claim_by_run_key", "run_key"),
         Index("claim_by_slot", "slot", "created_at"),
+        Index("claim_by_submitter", "submitter", "created_at", "claim_id"),
+        partial_index("claim_by_staleness", "state", "stale_since", "claim_id", where="stale_since IS NOT NULL"),
+        partial_index("claim_by_recheck", "state", "recheck_at", where="recheck_at IS NOT NULL"),
+        partial_index("claim_asked_again", "asked_priority", "state", where="asked_priority IS NOT NULL"),
+        Index(
+            "claim_awaiting",
+            "state",
+            "since",
+            # As SQLAlchemy asks for it on each.
+            sqlite_where=text("awaits_approval = 1"),
+            postgresql_where=text("awaits_approval"),
+        ),
     )
 
     claim_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from scheduler.database.tables.base import Table, now
@@ -51,6 +51,7 @@ class Model(Table):
     """A model repo, as it was last seen."""
 
     __tablename__ = "model"
+    __table_args__ = (Index("model_by_look", "looked_at"),)
 
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     revision: Mapped[str | None] = mapped_column(String(64))

@@ -14,10 +14,12 @@ class Thread(Table):
     """A discussion or pull request on the Hub in which somebody may ask for a re-verification."""
 
     __tablename__ = "thread"
+    __table_args__ = (Index("thread_by_look", "looked_at"),)
 
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     looked_at: Mapped[datetime] = mapped_column(default=now)
+    """`scheduler.threads.NOT_YET` where nobody has."""
 
 
 class HeardComment(Table):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from scheduler.database.tables.base import Table, now
+from scheduler.database.tables.base import Table, now, partial_index
 
 if TYPE_CHECKING:
     from scheduler.database.tables.claims import Claim
@@ -41,6 +41,11 @@ class Badge(Table):
     """A signed statement of a `verified` verdict."""
 
     __tablename__ = "badge"
+    __table_args__ = (
+        Index("badge_by_age", "signed_at", "claim_id"),
+        partial_index("badge_by_key", "key_id", "claim_id", where="revoked_at IS NULL"),
+        partial_index("badge_revoked", "revoked_at", "badge_id", where="revoked_at IS NOT NULL"),
+    )
 
     claim_id: Mapped[str] = mapped_column(ForeignKey("verdict.claim_id"), primary_key=True)
     """The primary key: a verdict has one badge at most."""

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from scheduler.database.tables.base import Table, new_id, now
+from scheduler.database.tables.base import Table, new_id, now, partial_index
 
 
 class Webhook(Table):
@@ -39,6 +39,8 @@ class WebhookDelivery(Table):
     __tablename__ = "webhook_delivery"
     __table_args__ = (
         Index("webhook_delivery_due", "due_at"),
+        partial_index("webhook_delivery_waiting", "webhook_id", where="due_at IS NOT NULL"),
+        partial_index("webhook_delivery_settled", "created_at", where="due_at IS NULL"),
         Index("webhook_delivery_by_age", "webhook_id", "created_at", "delivery_id"),
         # An event is told once, even when two control workers meet.
         Index("webhook_delivery_once", "webhook_id", "event_id", unique=True),

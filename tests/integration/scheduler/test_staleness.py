@@ -16,6 +16,7 @@ from scheduler.database.tables import Badge, Model, VerdictRow, new_id, now
 from scheduler.machine import ClaimState
 from scheduler.priorities import PERIODIC_PRIORITY
 from scheduler.repeating import repeat_stale
+from scheduler.stale_walks import LASTING, StaleWalk
 from scheduler.staleness import changed_since, mark_stale
 from specs.reverify import ReverifyRules
 from specs.verdict import Outcome
@@ -95,6 +96,22 @@ def test_new_weights_make_every_verdict_stale_and_the_old_ones_make_it_current_a
     commit(farm, MODEL, {"config.json": config})
     assert stale(farm) == {}
     assert farm.history(farm.claims()[0].claim_id)[-2:] == ["stale", "current"]
+
+
+def test_a_look_at_the_hub_says_whose_claims_are_to_be_looked_at(farm: ControlPlane) -> None:
+    def begun() -> set[tuple[str, str]]:
+        with farm.database.reading() as session:
+            walks = session.execute(select(StaleWalk.subject, StaleWalk.subject_id)).tuples()
+            return {walk for walk in walks if walk[0] not in LASTING}
+
+    assert begun() == set(), "what was seen for the first time has no verdicts"
+    commit(farm, MODEL, {"README.md": b"# New words"})
+    assert begun() == set()
+    commit(farm, MODEL, {"config.json": b'{"a": 1}'})
+    commit(farm, BENCHMARK, {"README.md": b"# New words"})
+    assert begun() == {("model", MODEL.id), ("benchmark", BENCHMARK.id)}
+    mark_stale(farm.database, NEVER)
+    assert begun() == set()
 
 
 def test_documentation_makes_nothing_stale(farm: ControlPlane) -> None:

@@ -1,0 +1,192 @@
+"""What is done regularly goes through no table that grows with the farm, on either kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import update
+
+from deploy.bench import api_rows
+from deploy.bench.control_plane import NO_HUB
+from deploy.bench.load_rows import add_claims, load_policy
+from deploy.bench.paper_hub import PaperHub, serving
+from scheduler import outbox, reaping, stale_walks, staleness, taking_back, workforce
+from scheduler.api.app import create_app
+from scheduler.api.follower import Follower
+from scheduler.api.live import Live
+from scheduler.api.source import Source
+from scheduler.badges import signing_off
+from scheduler.badges.revoking import revoke_left_over
+from scheduler.badges.signing import Signer
+from scheduler.database.tables import Model, RevokedKey, Webhook, now
+from scheduler.dispatching import dispatch
+from scheduler.farm import Farm
+from scheduler.hub import Hub
+from scheduler.metrics.collector import FarmCollector
+from scheduler.planning import plan
+from scheduler.publish.due import publish_due
+from scheduler.publish.listening import listen
+from scheduler.publish.wanted import want_mismatches
+from scheduler.repeating import repeat_stale
+from scheduler.settings import Settings
+from scheduler.staleness import mark_stale
+from scheduler.watch.scan import scan
+from scheduler.webhooks import telling
+from specs.budget import BudgetRules
+from specs.policy import PublishRules, WatchRules
+from specs.reverify import ReverifyRules
+from tests.support.databases import SQLITE, Databases
+from tests.support.plans import NO_SEQUENTIAL_SCANS, watching
+from tests.support.scheduler import migrated_database
+
+GROWING = frozenset(
+    {
+        "claim", "reproduction", "attempt", "verdict", "badge", "publication", "event", "noise", "model", "result_file",
+        "thread", "heard_comment", "webhook_delivery",
+    }
+)  # fmt: skip
+
+COUNTS = ("SELECT claim.state, count(*)", "SELECT verdict.outcome, count(*)")
+"""Over whole tables, and taken no oftener than they are worth: scheduler/api/counted.py."""
+
+CLAIMS = 2000
+RULES = ReverifyRules(after_days=30, on_change=True)
+POLICY = load_policy(reverify=RULES, budget=BudgetRules(gpu_seconds_per_day=1e9), publish=PublishRules(mode="comment"))
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[Farm]:
+    with a_farm(tmp_path, databases) as found:
+        yield found
+
+
+@contextmanager
+def a_farm(tmp_path: Path, databases: Databases) -> Iterator[Farm]:
+    database = migrated_database(tmp_path, databases)
+    api_rows.fill(database, CLAIMS, 50)
+    add_claims(database, 20)
+    with database.transaction() as session:
+        session.execute(update(Model).values(looked_at=now()))
+        session.add(RevokedKey(key_id="gone", revoked_reason="lost", actor="test"))
+        session.add(Webhook(url="http://127.0.0.1:9/", secret="whsec_", created_by="test"))
+    url = database.url if database.is_sqlite else database.url + NO_SEQUENTIAL_SCANS
+    database.engine.dispose()
+    key = tmp_path / "signing.pem"
+    Signer.create(key)
+    found = Farm(Settings(database_url=url, signing_key=key, hub_endpoint=NO_HUB))
+    yield found
+    found.database.engine.dispose()
+
+
+def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
+    """One round of each task, by its name in scheduler/schedule.py or its place."""
+    database, hub, watched = farm.database, Hub(NO_HUB, None, 1), Hub(address, None, 10)
+    missing = signing_off.Missing(farm)
+    metrics = FarmCollector(database, lambda: POLICY.budget)
+    follower = Follower(database, 1, Live(10))
+
+    def nowhere(_queue: str, _message_id: str) -> bool:
+        return False
+
+    def look() -> None:
+        with database.reading() as session:
+            follower._look(session, "", lambda _messages, _last: None)
+
+    return {
+        "scan": [lambda: scan(database, watched, WatchRules())],
+        "plan": [lambda: plan(database, hub, POLICY)],
+        "dispatch": [lambda: dispatch(database, POLICY), lambda: outbox.relay(database, lambda **_: None)],
+        "reap": [
+            lambda: workforce.find_lost(database),
+            lambda: taking_back.take_back(database, nowhere),
+            lambda: taking_back.pass_over(database, POLICY, nowhere),
+            lambda: taking_back.spread(database, POLICY, nowhere),
+            lambda: reaping.reap(database, POLICY, lambda _queue: set()),
+        ],
+        "publish": [
+            missing.sign,
+            lambda: revoke_left_over(database),
+            lambda: want_mismatches(database, POLICY.publish),
+            lambda: publish_due(farm),
+        ],
+        "tell": [lambda: telling.any_webhook(database), lambda: telling.write_messages(database)],
+        "tidy": [
+            lambda: outbox.tidy(database),
+            lambda: workforce.tidy(database),
+            lambda: workforce.own_queues(database),
+            lambda: telling.forget_old(database),
+        ],
+        "reverify": [lambda: mark_stale(database, RULES), lambda: repeat_stale(database, RULES)],
+        "comments": [lambda: listen(farm)],
+        "metrics": [lambda: list(metrics.collect())],
+        "follower": [look],
+    }
+
+
+def test_no_regular_task_goes_through_a_table_that_grows(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Small beside the table, as a page is in a farm of some size.
+    monkeypatch.setattr(stale_walks, "PAGE", 5)
+    monkeypatch.setattr(staleness, "SWEPT_AT_ONCE", 5)
+    with serving(PaperHub(2, 3)) as address:
+        tasks = rounds(farm, address)
+        # A process that begins may look at everything once.
+        for steps in tasks.values():
+            for step in steps:
+                step()
+        found = {}
+        for name, steps in tasks.items():
+            with watching(farm.database, GROWING) as scans:
+                for step in steps:
+                    step()
+            assert scans.explained, name
+            found[name] = scans.found
+    assert {name: scans for name, scans in found.items() if scans} == {}
+
+
+def test_no_page_goes_through_a_table_that_grows(tmp_path: Path) -> None:
+    # On SQLite, which takes an index wherever one fits; PostgreSQL walks the newest where it expects enough among them.
+    with a_farm(tmp_path, SQLITE) as farm, TestClient(create_app(farm.settings)) as client:
+        found = {}
+        for address in addresses():
+            with watching(source_of(client).database, GROWING) as scans:
+                assert client.get(address).status_code == 200, address
+            found[address] = [each for each in scans.found if not each[1].startswith(COUNTS)]
+    assert {address: scans for address, scans in found.items() if scans} == {}
+
+
+def source_of(client: TestClient) -> Source:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    source: Source = app.state.source
+    return source
+
+
+def addresses() -> list[str]:
+    claim, run = api_rows.claim_id(1), api_rows.digest("run", 1)[:32]
+    asked = ("", "?model=m/1", "?dataset=b/1", "?submitter=user1", "?state=blocked", "?outcome=mismatch")
+    return [
+        *(f"/v1/claims{query}" for query in asked),
+        f"/v1/claims/{claim}",
+        f"/v1/claims/{claim[:12]}",
+        f"/v1/reproductions/{run}",
+        "/v1/reproductions",
+        "/v1/reproductions?state=running",
+        "/v1/verdicts",
+        "/v1/verdicts?outcome=mismatch",
+        "/v1/events?order=newest",
+        f"/v1/events?subject=claim&subject_id={claim}",
+        "/v1/revocations",
+        "/feeds/models/m/1.atom",
+        "/feeds/benchmarks/b/1.atom",
+        "/feeds/namespaces/m.atom",
+        "/badges/m/1/b/1/default.svg",
+        "/",
+        "/claims",
+        f"/claims/{claim}",
+        "/audit",
+    ]
