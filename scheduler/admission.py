@@ -133,6 +133,8 @@ class Run:
     rules: Rules
     placement: Placement
     priority: int
+    max_tokens: int | None
+    """Of an answer, by the spec or else by policy; None where neither sets a limit."""
 
     @property
     def pool(self) -> PoolRules:
@@ -196,6 +198,7 @@ def admit(
         rules=judged,
         placement=placement,
         priority=claim.priority,
+        max_tokens=_max_tokens(task, rules),
     )
 
 
@@ -292,14 +295,17 @@ def _placement(
 ) -> Placement | Refused:
     if model.size is None:
         return Refused("the model repo holds no safetensors weights at its top level, and this farm loads no others")
-    said = answering_arguments(task.definition).get("max_tokens") if task.definition is not None else None
-    max_tokens = said if isinstance(said, int) and said > 0 else rules.generation.max_tokens
-    need, engine = TaskNeed(rules.prompt_tokens, max_tokens), policy.engine_for(model_id)
+    need, engine = TaskNeed(rules.prompt_tokens, _max_tokens(task, rules)), policy.engine_for(model_id)
     named = policy.model_rules(model_id).pool
     if named is not None:
         return place_in(model.size, engine, need, next(pool for pool in policy.pools if pool.name == named))
     placed = place(model.size, engine, need, policy.pools)
     return Refused(placed.reason) if isinstance(placed, NoRoom) else placed
+
+
+def _max_tokens(task: TaskSpec, rules: VerificationRules) -> int | None:
+    said = answering_arguments(task.definition).get("max_tokens") if task.definition is not None else None
+    return said if isinstance(said, int) and said > 0 else rules.generation.max_tokens
 
 
 def _engine(model_id: str, placement: Placement, policy: Policy) -> EngineRules:

@@ -133,7 +133,7 @@ def _cost(
         gpus=answer.pool.gpus,
         samples=samples_if_true(foreseen, known.samples) if known is not None else None,
         epochs=foreseen.epochs,
-        max_tokens=answer.settings.generation.max_tokens,
+        max_tokens=answer.max_tokens,
         concurrency=answer.settings.engine.concurrency,
         read_part=_read_part(model, answer.settings.engine.concurrency),
     )

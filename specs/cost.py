@@ -44,7 +44,7 @@ ASSUMED_SAMPLES = 1000
 """Where nobody knows how many the task has."""
 
 ASSUMED_TOKENS = 512
-"""Of an answer, where policy sets no `max_tokens`; a model that reasons at length takes many times that."""
+"""Of an answer, where nothing sets `max_tokens`; a model that reasons at length takes many times that."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Work:
 
     epochs: int
     max_tokens: int | None
-    """Of one answer; None where policy sets no limit."""
+    """Of one answer; None where nothing sets a limit."""
 
     concurrency: int
     read_part: float = 1.0

@@ -19,7 +19,7 @@ from specs.budget import BudgetRules
 from specs.policy import Policy
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
-from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, measurement
 from tests.support.scheduler import ControlPlane, control_plane
 
@@ -39,10 +39,10 @@ def api(farm: ControlPlane, tmp_path: Path, databases: Databases) -> Iterator[Ru
         yield found
 
 
-def submitted(farm: ControlPlane, rules: BudgetRules | None = None) -> str:
+def submitted(farm: ControlPlane, rules: BudgetRules | None = None, eval_yaml: str = EVAL_YAML) -> str:
     """A claim that was found; returns its id."""
     farm.policy = Policy(budget=rules or BudgetRules())
-    add_benchmark(farm.served.local, BENCHMARK, card=CARD)
+    add_benchmark(farm.served.local, BENCHMARK, eval_yaml, card=CARD)
     submit(farm.served.local, add_model(farm.served.local, MODEL), entry(BENCHMARK, 45.0))
     farm.scan()
     (claim,) = farm.claims()
@@ -86,6 +86,14 @@ def test_a_claim_is_planned_at_what_earlier_runs_took(farm: ControlPlane) -> Non
     with farm.database.reading() as session:
         run = session.scalars(select(Reproduction).where(Reproduction.caused_by == claim_id)).one()
     assert run.gpu_seconds == claim.gpu_seconds
+
+
+def test_answers_are_as_long_as_the_spec_lets_them_be(farm: ControlPlane) -> None:
+    submitted(farm, eval_yaml=EVAL_YAML.replace("{name: generate}", "{name: generate, args: {max_tokens: 24}}"))
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.gpu_seconds_basis is not None
+    assert "24 tokens an answer, no earlier run" in claim.gpu_seconds_basis
 
 
 def test_the_api_and_the_plan_show_the_estimate(farm: ControlPlane, api: RunningApi) -> None:
