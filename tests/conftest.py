@@ -7,6 +7,7 @@ At home a test that needs something this machine lacks is skipped with the reaso
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where nothing may skip: {call.excinfo and call.excinfo.value}"
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test an id of its own: of several with one id, a parallel run would run the first alone.
+
+    Schemathesis has the address that a test is about in its name, and leaves it out of its id.
+    """
+    for item in items:
+        if item.parent is not None and not item.nodeid.endswith(f"::{item.name}"):
+            # There is no public way; pytest makes it so where a test has nothing but its name.
+            item._id = item.parent.id.child(item.name)
+    twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests have the same id: {', '.join(twice)}")
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
