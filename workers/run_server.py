@@ -158,5 +158,7 @@ if __name__ == "__main__":
     _listener = listen(Path(sys.argv[1]))
 
     from workers import runner
+    from workers.late_imports import import_what_comes_late
 
+    import_what_comes_late()
     serve(_listener, runner.main)

@@ -1,0 +1,37 @@
+"""A run's process has little left to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+from workers import runner
+from workers.late_imports import import_what_comes_late
+import inspect_ai
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import get_model
+from inspect_ai.scorer import includes
+from inspect_ai.solver import generate
+
+import_what_comes_late()
+before = set(sys.modules)
+# Nobody listens there: the request is made, and fails.
+model = get_model("vllm/nobody/there", base_url="http://127.0.0.1:9/v1", api_key="none")
+task = Task(dataset=MemoryDataset([Sample(input="1?", target="1")]), solver=generate(), scorer=includes())
+(log,) = inspect_ai.eval(task, model=model, display="none", log_dir=sys.argv[1], max_retries=0, ctl_server=False)
+print("SAMPLES", len(log.samples), "LATE", len(set(sys.modules) - before), *sorted(set(sys.modules) - before)[:20])
+"""
+
+
+def test_a_run_imports_next_to_nothing_once_it_is_under_way(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
+    )
+    words = next(line for line in ended.stdout.splitlines() if line.startswith("SAMPLES")).split()
+    assert words[1] == "1", ended.stdout
+    # Without it some 3,600, with which this was measured.
+    assert int(words[3]) < 200, words
