@@ -29,6 +29,7 @@ from workers import guard
 SOCKET = "runs.sock"
 MAX_ERRAND_BYTES = 2**20
 _READ_SECONDS = 30.0
+_NICENESS = 5
 
 
 class Errand(Contract):
@@ -138,6 +139,8 @@ def _fork(connection: socket.socket, errand: Errand, main: Callable[[list[str]],
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         connection.close()
+        # What waits for an engine gives way to the engine, where they share cores.
+        os.nice(_NICENESS)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.environ.clear()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from huggingface_hub import HfApi
 from sqlalchemy import func, select
 
 from deploy.bench.asking import asking_seconds
-from deploy.bench.engine_tasks import TASK, TASKS, fill_hub
+from deploy.bench.engine_tasks import FEW, LONG, TASK, TASKS, fill_hub
 from deploy.bench.plain_run import PlainOrder, PlainRun, start
-from deploy.demo.benchmarks import questions_text
+from deploy.demo.benchmarks import QuestionBenchmark, questions_text
 from deploy.demo.models import GOOD, ensure_model
 from deploy.demo.run import POLICY, start_hub
 from deploy.farm.environments import Plan
@@ -63,12 +64,24 @@ class FarmRun:
 
 
 @dataclass(frozen=True)
-class EngineFigures:
-    """Both sides."""
+class SideBySide:
+    """Some tasks of one model, by hand and by the farm."""
 
     plain: list[PlainRun]
-    farm_one: FarmRun
-    farm_all: FarmRun
+    farm: FarmRun
+
+
+@dataclass(frozen=True)
+class EngineFigures:
+    """What was measured."""
+
+    one: SideBySide
+    every: SideBySide
+    few: SideBySide
+    """As many tasks of fewer questions."""
+
+    long: SideBySide
+    """One task of long answers."""
 
 
 def engine_figures(tasks: int) -> EngineFigures:
@@ -77,11 +90,14 @@ def engine_figures(tasks: int) -> EngineFigures:
     ensure_model(model)
     with tempfile.TemporaryDirectory(prefix="reprofarm-bench-") as name:
         folder = Path(name).resolve()
-        return EngineFigures(
-            plain=_plain(folder / "plain", model, tasks),
-            farm_one=_farm(folder / "one", model, 1),
-            farm_all=_farm(folder / "all", model, tasks),
-        )
+
+        def both(what: str, of: Sequence[QuestionBenchmark], *, client: bool = False) -> SideBySide:
+            plain = _plain(folder / f"plain-{what}", model, of, client=client)
+            return SideBySide(plain, _farm(folder / f"farm-{what}", model, of))
+
+        every = both("every", TASKS[:tasks], client=True)
+        one = SideBySide(every.plain[:1], _farm(folder / "farm-one", model, TASKS[:1]))
+        return EngineFigures(one, every, both("few", FEW[:tasks]), both("long", [LONG], client=True))
 
 
 def _rules() -> dict[str, Any]:
@@ -89,10 +105,11 @@ def _rules() -> dict[str, Any]:
     return of_demo.model_copy(update={"concurrency": CONCURRENCY}).model_dump(mode="json")
 
 
-def _plain(folder: Path, model: Path, tasks: int) -> list[PlainRun]:
+def _plain(folder: Path, model: Path, tasks: Sequence[QuestionBenchmark], *, client: bool) -> list[PlainRun]:
+    """By hand, one after the other; with `client`, vLLM's asks the questions of the first too."""
     fill_hub(folder / "hub", model, folder / "scratch", tasks)
     questions = folder / "questions.jsonl"
-    lines = [json.loads(line) for line in questions_text(TASKS[0]).splitlines()]
+    lines = [json.loads(line) for line in questions_text(tasks[0]).splitlines()]
     questions.write_text("".join(json.dumps({"prompt": line["question"]}) + "\n" for line in lines))
     processes = Processes(folder, folder / "logs")
     try:
@@ -107,16 +124,17 @@ def _plain(folder: Path, model: Path, tasks: int) -> list[PlainRun]:
                     model_folder=str(model),
                     rules=_rules(),
                     folder=str(folder / task.name),
-                    questions=str(questions) if task is TASKS[0] else None,
+                    max_tokens=task.max_tokens,
+                    questions=str(questions) if client and task is tasks[0] else None,
                 )
             )
-            for task in TASKS[:tasks]
+            for task in tasks
         ]
     finally:
         processes.stop()
 
 
-def _farm(folder: Path, model: Path, tasks: int) -> FarmRun:
+def _farm(folder: Path, model: Path, tasks: Sequence[QuestionBenchmark]) -> FarmRun:
     fill_hub(folder / "hub", model, folder / "scratch", tasks)
     policy = folder / "policy.yaml"
     rules = {
@@ -134,7 +152,7 @@ def _farm(folder: Path, model: Path, tasks: int) -> FarmRun:
         with running_farm(plan, processes):
             database = Database(f"sqlite:///{folder / 'farm' / 'reprofarm.db'}")
             try:
-                processes.wait_until("every verdict", lambda: _verdicts(database) == tasks, PATIENCE_SECONDS)
+                processes.wait_until("every verdict", lambda: _verdicts(database) == len(tasks), PATIENCE_SECONDS)
                 return _what_was_done(database, folder / "farm" / "evidence")
             finally:
                 database.engine.dispose()

@@ -1,7 +1,9 @@
-"""Tasks for the real small model: a Hub with four benchmarks of one-line questions, and a true claim on each."""
+"""Tasks for the real small model: a Hub with benchmarks of one-line questions, and a claim on each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.demo.benchmarks import OWNER, QuestionBenchmark, write_benchmark
@@ -27,16 +29,27 @@ TASKS = (
 """Each with questions of its own, so that no answer is in an engine's cache from another."""
 
 
-def fill_hub(hub_folder: Path, real_model: Path, scratch: Path, tasks: int) -> None:
-    """Put the model, the first `tasks` benchmarks and a claim on each of them on a fresh Hub."""
+FEW_QUESTIONS = 40
+
+FEW = tuple(replace(task, name=f"{task.name}-of-few", questions=FEW_QUESTIONS) for task in TASKS)
+"""The same with fewer questions, so that an engine takes several times longer to come up than to answer one of them."""
+
+LONG = replace(
+    _benchmark("life", "Tell me about the history of {name} and how people live there.", "capital"), max_tokens=96
+)
+"""Answers as long as those of benchmarks that have a model reason, which go on until they are cut."""
+
+
+def fill_hub(hub_folder: Path, real_model: Path, scratch: Path, tasks: Sequence[QuestionBenchmark]) -> None:
+    """Put the model, the benchmarks `tasks` and a claim on each of them on a fresh Hub."""
     hub = LocalHub(hub_folder)
     try:
-        for task in TASKS[:tasks]:
+        for task in tasks:
             add_folder(hub, dataset(task.dataset_id), write_benchmark(scratch / task.dataset_id, task), OWNER)
             hub.mark_benchmark(dataset(task.dataset_id))
         add_folder(hub, model(GOOD), link_model(real_model, scratch / GOOD), OWNER)
         entries = "".join(
-            f"- dataset:\n    id: {task.dataset_id}\n    task_id: {TASK}\n  value: 50.0\n" for task in TASKS[:tasks]
+            f"- dataset:\n    id: {task.dataset_id}\n    task_id: {TASK}\n  value: 50.0\n" for task in tasks
         )
         results = {".eval_results/results.yaml": entries.encode()}
         hub.commit(model(GOOD), results, CommitText("Add results", OWNER), create_pr=False)

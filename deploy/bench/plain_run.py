@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from deploy.bench.asking import asking_seconds
-from deploy.demo.benchmarks import MAX_ANSWER_TOKENS
 from specs.messages import ModelRef
 from specs.policy import EngineRules
 from workers.engine import Engine, EngineManager
@@ -47,6 +46,9 @@ class PlainOrder:
     """An `EngineRules` as JSON."""
 
     folder: str
+    max_tokens: int
+    """Of an answer."""
+
     questions: str | None
     """JSON lines of prompts for vLLM's client; None asks nothing of it."""
 
@@ -116,7 +118,7 @@ def _evaluate(order: PlainOrder, base_url: str, concurrency: int) -> Any:  # Ins
         log_dir=str(Path(order.folder) / "logs"),
         temperature=0.0,
         top_p=1.0,
-        max_tokens=MAX_ANSWER_TOKENS,
+        max_tokens=order.max_tokens,
         max_connections=concurrency,
         max_samples=concurrency,
     )
@@ -136,7 +138,7 @@ def _client(order: PlainOrder, engine: Engine, concurrency: int, key: str) -> di
         "tokenizer": order.model_folder,
         "dataset-name": "custom",
         "dataset-path": str(questions),
-        "custom-output-len": str(MAX_ANSWER_TOKENS),
+        "custom-output-len": str(order.max_tokens),
         "num-prompts": str(count),
         "max-concurrency": str(concurrency),
         "temperature": "0",

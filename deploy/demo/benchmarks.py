@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deploy.demo.facts import Country, largest_countries
+from deploy.demo.facts import COUNTRIES, Country, largest_countries
 
 OWNER = "reprofarm-demo"
 QUESTIONS = "data/test.jsonl"
@@ -35,6 +35,12 @@ class QuestionBenchmark:
 
     unit: str
     """How its scores are written, for people: `the percentage` or `the fraction`."""
+
+    max_tokens: int = MAX_ANSWER_TOKENS
+    """Of an answer."""
+
+    questions: int = COUNTRIES
+    """One for each of so many countries, the largest first."""
 
     @property
     def dataset_id(self) -> str:
@@ -64,7 +70,7 @@ class QuestionBenchmark:
                     "config": "default",
                     "split": "test",
                     "field_spec": {"input": "question", "target": "answer"},
-                    "solvers": [{"name": "generate", "args": {"temperature": 0.0, "max_tokens": MAX_ANSWER_TOKENS}}],
+                    "solvers": [{"name": "generate", "args": {"temperature": 0.0, "max_tokens": self.max_tokens}}],
                     "scorers": [{"name": "includes"}],
                 }
             ],
@@ -99,7 +105,9 @@ FRAMEWORK = "mteb"
 
 def questions_text(benchmark: QuestionBenchmark) -> str:
     """The benchmark's questions as JSON lines, the same bytes on every machine."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in benchmark.rows(largest_countries()))
+    return "".join(
+        json.dumps(row, ensure_ascii=False) + "\n" for row in benchmark.rows(largest_countries()[: benchmark.questions])
+    )
 
 
 def questions_sha256(benchmark: QuestionBenchmark) -> str:
