@@ -28,6 +28,9 @@ _HAND_BACK_SECONDS = float(WorkerSettings.model_fields["hand_back_seconds"].defa
 _TRACES = "OTEL_"
 """Beginning of what OpenTelemetry reads; engines and runs get none of it."""
 
+_STORES = ("AWS_", "AZURE_STORAGE_", "FSSPEC_", "GOOGLE_")
+"""Beginnings of what the drivers of evidence stores read; workers write there. Engines and runs get none of it."""
+
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
@@ -95,8 +98,8 @@ class Plan:
 
     def _around(self, settings: Mapping[str, str]) -> dict[str, str]:
         network = {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
-        traces = {name: value for name, value in self.operator.items() if name.startswith(_TRACES)}
-        return clean_environment(**network, **traces, **settings)
+        others = {name: value for name, value in self.operator.items() if name.startswith((_TRACES, *_STORES))}
+        return clean_environment(**network, **others, **settings)
 
     def _set_by_operator(self, prefix: str, names: Iterable[str]) -> dict[str, str]:
         found = {name.upper(): self.operator.get(prefix + name.upper()) for name in names}

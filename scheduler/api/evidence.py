@@ -90,16 +90,19 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def _open(evidence_url: str, sha256: str, size: int) -> Any:  # a file of fsspec, which has no types
-    filesystem, folder = url_to_fs(evidence_url)
-    path = f"{folder.rstrip('/')}/{path_in_store(sha256)}"
     try:
-        if filesystem.size(path) != size:
-            raise EvidenceAway("the evidence store holds another file under this name; the farm's operator must look")
-        return filesystem.open(path, "rb")
+        filesystem, folder = url_to_fs(evidence_url)
+        path = f"{folder.rstrip('/')}/{path_in_store(sha256)}"
+        found = filesystem.size(path)
+        log = filesystem.open(path, "rb")
     except FileNotFoundError as error:
         raise EvidenceAway("the evidence store has lost this file; the farm's operator must look") from error
-    except OSError as error:
+    except Exception as error:  # every remote store has errors of its own
         raise EvidenceAway("the evidence store does not answer") from error
+    if found != size:
+        log.close()
+        raise EvidenceAway("the evidence store holds another file under this name; the farm's operator must look")
+    return log
 
 
 def _parts(log: Any, first: int, last: int) -> Iterator[bytes]:  # as above

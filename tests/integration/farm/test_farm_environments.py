@@ -50,6 +50,14 @@ def test_a_worker_has_no_database_no_key_and_no_token_that_writes(tmp_path: Path
     assert "SOMETHING_ELSE" not in worker
 
 
+def test_who_writes_and_reads_logs_has_the_keys_of_the_evidence_store(tmp_path: Path) -> None:
+    store = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_ENDPOINT_URL": "http://s3.test"}
+    farm = plan(tmp_path, REPROFARM_EVIDENCE_URL="s3://bucket/evidence", **store)
+    control = farm.environment_of_control(BROKER)
+    assert store.items() <= control.items()
+    assert store.items() <= farm.environment_of_worker(POOL, control).items()
+
+
 def test_everybody_is_told_of_the_collector_and_of_the_format_of_logs(tmp_path: Path) -> None:
     traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SERVICE_NAME": "mine"}
     farm = plan(tmp_path, REPROFARM_LOG_FORMAT="json", **traces)

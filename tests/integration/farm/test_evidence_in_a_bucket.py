@@ -1,0 +1,76 @@
+"""Evidence in a bucket, as a farm of several machines has it: workers write it, control plane and API read it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+
+from scheduler.machine import ReproductionState
+from specs.errors import EvidenceError
+from specs.evidence import path_in_store
+from specs.measurement import Evidence
+from tests.support.api import running_api
+from tests.support.bucket import Bucket, running_bucket
+from workers.evidence import fetch, store
+
+LOG = b"PK\x03\x04 an Inspect log" * 40_000
+SHA256 = hashlib.sha256(LOG).hexdigest()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    with running_bucket() as found:
+        for name, value in found.environment.items():
+            monkeypatch.setenv(name, value)
+        # Drivers are kept for the life of a process, with the address that they had first.
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield found
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def stored(bucket: Bucket, tmp_path: Path) -> Evidence:
+    log = tmp_path / "log.eval"
+    log.write_bytes(LOG)
+    return store(log, bucket.url)
+
+
+def test_a_worker_stores_a_log_once_and_another_fetches_it(bucket: Bucket, stored: Evidence, tmp_path: Path) -> None:
+    assert (stored.sha256, stored.size_bytes) == (SHA256, len(LOG))
+    fetch(stored, bucket.url, tmp_path / "fetched.eval")
+    assert (tmp_path / "fetched.eval").read_bytes() == LOG
+    assert store(tmp_path / "fetched.eval", bucket.url) == stored
+
+
+def test_what_was_missing_is_found_once_somebody_else_has_stored_it(bucket: Bucket, tmp_path: Path) -> None:
+    evidence = Evidence(sha256=SHA256, size_bytes=len(LOG))
+    with pytest.raises(EvidenceError, match="not in this worker's evidence store"):
+        fetch(evidence, bucket.url, tmp_path / "fetched.eval")
+    s3fs.S3FileSystem(skip_instance_cache=True).pipe_file(f"{bucket.name}/evidence/{path_in_store(SHA256)}", LOG)
+    fetch(evidence, bucket.url, tmp_path / "fetched.eval")
+
+
+def test_the_api_serves_a_log_and_a_part_of_it(bucket: Bucket, stored: Evidence, tmp_path: Path) -> None:
+    with running_api(tmp_path, evidence_url=bucket.url) as api:
+        api.rows.reproduction(
+            state=ReproductionState.COMPLETED, evidence_sha256=stored.sha256, evidence_bytes=stored.size_bytes
+        )
+        assert api.get(f"/v1/evidence/{SHA256}").content == LOG
+        part = api.get(f"/v1/evidence/{SHA256}", {"range": "bytes=1024-2047"})
+        assert (part.status_code, part.content) == (206, LOG[1024:2048])
+
+
+def test_a_bucket_that_is_away_is_the_operators_problem(bucket: Bucket, stored: Evidence, tmp_path: Path) -> None:
+    with running_api(tmp_path, evidence_url=bucket.url) as api:
+        api.rows.reproduction(
+            state=ReproductionState.COMPLETED, evidence_sha256=stored.sha256, evidence_bytes=stored.size_bytes
+        )
+        bucket.server.stop()
+        answer = api.get(f"/v1/evidence/{SHA256}")
+        assert (answer.status_code, answer.json()["detail"]) == (502, "the evidence store does not answer")
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        fetch(stored, bucket.url, tmp_path / "fetched.eval")

@@ -1,0 +1,49 @@
+"""A bucket: S3's protocol over HTTP on this machine, as moto's server speaks it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import s3fs
+from moto.server import ThreadedMotoServer
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One that is there and empty at first."""
+
+    name: str
+    environment: dict[str, str]
+    """What its driver reads."""
+
+    server: ThreadedMotoServer
+
+    @property
+    def url(self) -> str:
+        """Of a folder in it, as fsspec reads it."""
+        return f"s3://{self.name}/evidence"
+
+
+@contextmanager
+def running_bucket() -> Iterator[Bucket]:
+    """Serve a bucket until the block ends. Nobody finds it who has not the environment."""
+    # All servers of a process have the same buckets.
+    name = f"farm-{secrets.token_hex(8)}"
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        environment = {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": endpoint,
+        }
+        s3fs.S3FileSystem(key="key", secret="secret", endpoint_url=endpoint).mkdir(name)
+        yield Bucket(name, environment, server)
+    finally:
+        server.stop()
