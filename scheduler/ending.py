@@ -91,6 +91,12 @@ def hand_back(session: Session, policy: Policy, reproduction: Reproduction, work
     reproduction.not_before = None
 
 
+def queue_again(session: Session, reproduction: Reproduction, why: str) -> None:
+    """End the attempt at what was sent out and no worker took. No failure; the next dispatch gives it a new number."""
+    close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
+    move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
+
+
 def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
     """End a reproduction that waits in the queue; its claims fail for that reason."""
     _end(session, reproduction, Consequence.GIVE_UP, why, why)

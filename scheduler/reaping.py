@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
-from scheduler.ending import end_attempt, give_up
+from scheduler.ending import close, end_attempt, give_up, queue_again
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
 from specs.messages import AttemptOutcome, Stage
@@ -100,9 +100,7 @@ def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) ->
             if reproduction.batch_id in waiting.get(_queue_of(reproduction), set()):
                 _keep_waiting(session, policy, reproduction)
             else:
-                # No failure: no worker ever had it. The next dispatch gives it a new attempt number.
-                why = "its message is not in the broker any more, and no worker took it"
-                move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
+                queue_again(session, reproduction, "its message is not in the broker any more, and no worker took it")
                 count += 1
     return count
 
@@ -154,7 +152,10 @@ def _unneeded(database: Database) -> int:
             .with_for_update(skip_locked=True)
         ).all()
         for reproduction in idle:
-            move_reproduction(session, reproduction, ReproductionState.CANCELLED, "no claim waits for it any more")
+            why = "no claim waits for it any more"
+            if reproduction.state != ReproductionState.QUEUED:
+                close(session, reproduction, AttemptOutcome.CANCELLED, why)
+            move_reproduction(session, reproduction, ReproductionState.CANCELLED, why)
         return len(idle)
 
 

@@ -19,8 +19,8 @@ from scheduler import seats
 from scheduler.batching import OWN_AHEAD, Seat
 from scheduler.database.session import Database
 from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
+from scheduler.ending import queue_again
 from scheduler.machine import ReproductionState
-from scheduler.record import move_reproduction
 from scheduler.workforce import READY
 from specs.messages import WorkerState
 from specs.policy import Policy, PoolRules
@@ -128,6 +128,5 @@ def _queue_again(database: Database, batch: OwnBatch, why: str) -> None:
             .with_for_update()
         ).all()
         for row in rows:
-            # No failure: no worker ever had it. The next dispatch gives it a new attempt number.
-            move_reproduction(session, row, ReproductionState.QUEUED, why)
+            queue_again(session, row, why)
         session.execute(delete(OutboxRow).where(OutboxRow.message_id == batch.batch_id, OutboxRow.sent_at.is_(None)))

@@ -17,7 +17,7 @@ from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, 
 from scheduler.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.reaping import LOOKED, reap
-from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
+from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
@@ -59,6 +59,12 @@ def messages(farm: ControlPlane) -> list[RunBatch]:
     with farm.database.reading() as session:
         rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
         return [RunBatch.decode(row.body) for row in rows]
+
+
+def ends(farm: ControlPlane) -> list[str | None]:
+    """How the attempts ended, the first ones first."""
+    with farm.database.reading() as session:
+        return list(session.scalars(select(Attempt.outcome).order_by(Attempt.number)))
 
 
 def heartbeat(batch: RunBatch, worker: str) -> AttemptsAlive:
@@ -162,6 +168,7 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm:
     dispatch(farm.database, farm.policy)
     assert len(messages(farm)) == 4
     assert {(row.attempt, row.failures) for row in reproductions(farm)} == {(2, 0)}
+    assert ends(farm) == [AttemptOutcome.INTERRUPTED] * 4 + [None] * 4, "what nobody took has ended all the same"
 
 
 def test_a_message_that_still_waits_in_the_broker_is_left_alone(farm: ControlPlane) -> None:
@@ -250,6 +257,7 @@ def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: Con
     assert len(stale) == 1
     cancelled = [row for row in reproductions(farm) if row.state == ReproductionState.CANCELLED]
     assert [row.task_id for row in cancelled] == ["task1"]
+    assert ends(farm).count(AttemptOutcome.CANCELLED) == 1
 
 
 def test_nothing_is_sent_that_was_not_committed(farm: ControlPlane) -> None:

@@ -12,14 +12,14 @@ from sqlalchemy import select, update
 
 from scheduler.collecting import alive
 from scheduler.database.session import Database
-from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
+from scheduler.database.tables import Attempt, OutboxRow, Reproduction, Worker, now
 from scheduler.dispatching import dispatch
 from scheduler.hinting import HINT
 from scheduler.machine import ReproductionState
 from scheduler.reaping import reap
 from scheduler.taking_back import pass_over, spread, take_back
 from specs.engine_key import engine_key
-from specs.messages import RUN_BATCH, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
+from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
 from specs.policy import Policy
 from specs.queues import own_queue, pool_queue
 from tests.support.databases import Databases
@@ -181,7 +181,11 @@ def test_what_waits_for_a_worker_that_takes_nothing_more_goes_to_another(farm: P
     assert take_back(farm.database, broker.withdraw) == 1
     assert broker.waiting(own_queue("cpu", "w1")) == set()
     assert (rows(farm)[mine].state, rows(farm)[mine].failures) == (ReproductionState.QUEUED, 0)
-    assert rows(farm)[mine].reason == "worker w1, for which it waited, takes nothing more"
+    why = "worker w1, for which it waited, takes nothing more"
+    assert rows(farm)[mine].reason == why
+    with farm.database.reading() as session:
+        attempt = session.get_one(Attempt, (rows(farm)[mine].reproduction_id, 1))
+        assert (attempt.outcome, attempt.detail) == (AttemptOutcome.INTERRUPTED, why)
     Rows(farm.database).worker("w2")
     for model, (queue, batch) in batches(farm).items():
         if queue == COMMON and model != mine:
