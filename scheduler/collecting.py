@@ -20,7 +20,7 @@ from scheduler.record import add_event, move_reproduction
 from specs.decision import answered_after
 from specs.errors import EvidenceError
 from specs.measurement import Evidence, Measurement
-from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report
+from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy import Policy, RunRules
 from specs.stopping import Stopping
 from specs.text import clean
@@ -144,8 +144,11 @@ def _renew(
     attempt = session.get_one(Attempt, (progress.ref.reproduction_id, progress.ref.attempt))
     attempt.worker, attempt.alive_at = message.worker, now()
     attempt.started_at = attempt.started_at or attempt.alive_at
-    attempt.stage, attempt.samples_done = progress.stage, progress.samples_done
-    attempt.samples_total, attempt.score = progress.samples_total, progress.score
+    attempt.stage = progress.stage
+    # A worker that stores a log has the samples behind it, and says nothing of them.
+    if progress.stage is not Stage.STORING:
+        attempt.samples_done, attempt.samples_total = progress.samples_done, progress.samples_total
+        attempt.score = progress.score
     if progress.log_tail is not None:
         attempt.detail = _shown(progress.log_tail)
 

@@ -136,6 +136,21 @@ def test_a_heartbeat_takes_the_lease_and_shows_progress(farm: ControlPlane) -> N
     assert (attempt.worker, attempt.stage, attempt.samples_done) == ("w1", "running", 1)
 
 
+def test_storing_a_log_takes_no_progress_back(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = messages(farm)[0]
+    for progress in (
+        Progress(ref=batch.orders[0].ref, stage=Stage.RUNNING, samples_done=64, samples_total=150, score=0.5),
+        Progress(ref=batch.orders[0].ref, stage=Stage.STORING),
+    ):
+        message = AttemptsAlive(worker="w1", batch_id=batch.batch_id, pool="cpu", progress=(progress,))
+        alive(farm.database, farm.policy, message)
+    with farm.database.reading() as session:
+        attempt = session.get_one(Attempt, (batch.orders[0].ref.reproduction_id, 1))
+        found = attempt.stage, attempt.samples_done, attempt.samples_total, attempt.score
+    assert found == (Stage.STORING, 64, 150, 0.5)
+
+
 def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     batch = messages(farm)[0]
