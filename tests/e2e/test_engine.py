@@ -18,18 +18,22 @@ from huggingface_hub import HfApi
 
 from deploy.localhub.folders import add_folder
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.evidence import check_evidence
 from specs.generation import GenerationSettings
-from specs.messages import AttemptOutcome
+from specs.measurement import Evidence
+from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Report
 from specs.policy import EngineRules
 from tests.support import inspect_run
 from tests.support.capitals import capitals_dataset
 from tests.support.localhub import running_hub
-from tests.support.small_repos import COMMIT, task_ref
-from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run
+from tests.support.small_repos import COMMIT, task_ref, write_dataset
+from tests.support.worker_bench import MODEL, Heard, batch_of, bench, order, remember_snapshot, run
+from workers.batch import BatchRun
 from workers.engine import VLLM_COMMAND
 from workers.engine_metrics import engine_figures
 from workers.fetch import Snapshots
 from workers.generation import VLLM_DEFAULTS
+from workers.messenger import Messenger
 from workers.workbench import Workbench
 
 pytestmark = pytest.mark.e2e
@@ -67,6 +71,38 @@ def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Wo
     assert first.measurement.circumstances.versions["vllm"].startswith("0.32.0")
     assert min(first.measurement.engine_share, second.measurement.engine_share) < 1.0
     assert first.measurement.sample_ids == second.measurement.sample_ids
+
+
+def test_a_run_that_is_told_to_stop_is_gone_on_with_and_no_answer_is_asked_twice(
+    workbench: Workbench, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path / "tales", [{"question": f"Tell tale {n}.", "answer": "end"} for n in range(200)])
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/tales", dataset)
+    long = GenerationSettings(temperature=0.0, max_tokens=32)
+    first = order(task_ref(dataset, dataset_id="bench/tales"), "r4", generation=long)
+    heard = Heard()
+
+    def hear(message: AttemptsAlive | Report) -> None:
+        heard.hear(message)
+        if isinstance(message, AttemptsAlive) and message.progress[0].samples_done >= 16:
+            workbench.stop_mark.set()
+
+    batch = batch_of(first, engine=RULES)
+    with Messenger(batch, workbench.name, "cpu", hear) as messenger:
+        BatchRun(batch, workbench, messenger).run()
+    workbench.stop_mark.clear()
+    back = heard.reports["r4"]
+    assert back.outcome is AttemptOutcome.HANDED_BACK, back.detail
+    assert back.partial is not None, back.detail
+    assert 16 <= back.partial.answers < 200
+    resume = Evidence(sha256=back.partial.sha256, size_bytes=back.partial.size_bytes)
+    again = first.model_copy(update={"ref": AttemptRef(reproduction_id="r4", attempt=2), "resume": resume})
+    report = run(workbench, batch_of(again, engine=RULES)).reports["r4"]
+    assert report.measurement is not None, report.detail
+    assert len(report.measurement.scored) == 200
+    assert report.measurement.resumed is not None
+    assert report.measurement.resumed.answers == back.partial.answers
+    check_evidence(workbench.settings.evidence_url, report, None)
 
 
 def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench, tmp_path: Path) -> None:
