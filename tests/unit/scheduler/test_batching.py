@@ -149,6 +149,17 @@ def test_what_goes_along_is_told_who_else_waits_and_whether_a_worker_is_left() -
     assert found.limit == Turn(20, NOW - timedelta(seconds=LATE))
 
 
+def test_what_is_in_a_batch_with_a_worker_of_its_own_keeps_nobody_from_going_along_elsewhere() -> None:
+    """A round has one batch for an engine: of several classes, what waits on is the less urgent ones."""
+    seats = [idle("w1"), idle("w2"), idle("w3")]
+    urgent, behind, other = group("a", priority=10), group("a", 90, priority=20), group("b", priority=20)
+    found = {each.engine: each for each in placements([urgent, behind, other], seats)}
+    assert found["b"].limit == Turn(20, datetime.max.replace(tzinfo=UTC))
+    assert found["a"].limit is None
+    found = {each.engine: each for each in placements([group("a", priority=10, count=2), other], seats)}
+    assert found.keys() == {"a"}, "what may be left of the more urgent ones is placed before others"
+
+
 def test_idle_workers_are_left_to_what_waits_in_the_common_queue() -> None:
     assert placed([group("a")], [idle("w1")], [waiting()]) == [("a", None)]
     assert placed([group("a")], [idle("w1", "a"), idle("w2")], [waiting()]) == [("a", "w1")]

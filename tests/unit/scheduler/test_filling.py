@@ -70,6 +70,12 @@ def test_nobody_goes_along_past_one_of_the_same_engine_that_waited_too_long_and_
     assert chosen([run(900, LATE + 9), run(800, 60), run(10)], placement()) == [900, 10]
 
 
+def test_nobody_goes_along_past_a_more_urgent_one_of_the_same_engine_that_does_not_fit() -> None:
+    assert chosen([run(900), run(800), run(10, priority=30)], placement()) == [900]
+    assert chosen([run(900), run(800), run(11), run(10, priority=30)], placement()) == [900, 11]
+    assert chosen([run(900), run(20), run(10, priority=30)], placement()) == [900, 20, 10]
+
+
 def test_where_there_is_nothing_else_to_do_the_engine_is_kept_full() -> None:
     nothing_else = placement(spare=False)
     assert chosen([run(5000), run(4000), run(3000)], nothing_else) == [5000, 4000]

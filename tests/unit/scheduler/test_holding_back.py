@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
@@ -49,12 +49,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Sent:
-    """A batch, and what waited in the queue when it was sent."""
+    """A batch, and what waited for a worker once its round of placing was over."""
 
     at: float
     works: tuple[Work, ...]
     placement: Placement
-    left: tuple[Work, ...]
+    left: tuple[Work, ...] = ()
+    """In the queue."""
+
+    in_common: tuple[Work, ...] = ()
+    """In other batches of the common queue."""
 
 
 @dataclass
@@ -124,18 +128,21 @@ class Farm:
 
     def _dispatch(self, at: float) -> None:
         while placed := place(self._groups(), self._seats(at), self._waiting(), time(at), RULES):
-            for placement in placed:
-                waiting = sorted((w for w in self.queue if w.engine == placement.engine), key=lambda work: work.turn)
-                names = {each.name for each in fill([w.queued for w in waiting], placement, time(at), RULES)}
-                works = tuple(work for work in waiting if str(work.number) in names)
-                self.queue = [work for work in self.queue if work not in works]
-                batch = Sent(at, works, placement, tuple(self.queue))
-                self.sent.append(batch)
-                to = next((each.own for each in self.workers if each.name == placement.seat), self.common)
-                to.append(batch)
+            sent = [self._send(placement, at) for placement in placed]
+            for batch in sent:
+                others = tuple(work for each in self.common if each is not batch for work in each.works)
+                self.sent.append(replace(batch, left=tuple(self.queue), in_common=others))
         assert (
             not self.queue or not any(seat.idle and seat.ahead < OWN_AHEAD for seat in self._seats(at)) or self.common
         )
+
+    def _send(self, placement: Placement, at: float) -> Sent:
+        waiting = sorted((w for w in self.queue if w.engine == placement.engine), key=lambda work: work.turn)
+        names = {each.name for each in fill([w.queued for w in waiting], placement, time(at), RULES)}
+        batch = Sent(at, tuple(work for work in waiting if str(work.number) in names), placement)
+        self.queue = [work for work in self.queue if work not in batch.works]
+        next((each.own for each in self.workers if each.name == placement.seat), self.common).append(batch)
+        return batch
 
     def _groups(self) -> Iterator[Group]:
         def of(work: Work) -> tuple[str, int]:
@@ -200,14 +207,19 @@ def test_what_goes_along_costs_those_who_wait_no_more_than_a_part_of_a_load(work
     farm = Farm([Worker(f"w{number}") for number in range(workers)])
     farm.run(works)
     for sent in farm.sent:
-        if any(work.engine != sent.placement.engine for work in sent.left):
-            first, *along = sent.works
+        if any(work.engine != sent.placement.engine for work in (*sent.left, *sent.in_common)):
+            _, *along = sent.works
             assert sum(work.seconds for work in along) <= ALONG * LOAD
             assert all(work.is_known for work in along)
-            assert all(
-                work.priority <= min(other.priority for other in sent.left if other.engine != first.engine)
-                for work in along
-            )
+
+
+@given(works(), st.integers(1, 4))
+def test_nobody_goes_along_past_a_more_urgent_one_of_any_engine(works: list[Work], workers: int) -> None:
+    farm = Farm([Worker(f"w{number}") for number in range(workers)])
+    farm.run(works)
+    for sent in farm.sent:
+        others = (*sent.left, *sent.in_common)
+        assert all(work.priority <= other.priority for work in sent.works[1:] for other in others)
 
 
 @given(works(), st.integers(1, 4))
