@@ -89,7 +89,8 @@ class Follower:
                 # One connection for all looks: SQLite tells what others changed since the same connection's last look.
                 with self._database.engine.connect().execution_options(reading=True) as connection:
                     self._look_until_stopped(connection, tell)
-            except Exception as error:  # noqa: BLE001 - were it to end, its last mark would say for ever what was true then
+            except Exception as error:
+                # Whatever it is: a thread that ends leaves its last mark, and the API says for ever what was true then.
                 if self._mark is not None or not said:
                     its_own = not isinstance(error, SQLAlchemyError)
                     log.warning("cannot look for changes: %s", error, exc_info=its_own)

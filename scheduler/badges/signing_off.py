@@ -73,7 +73,7 @@ class Missing:
 
 
 def sign_missing(farm: Farm, since: datetime | None = None) -> bool:
-    """Sign verified verdicts (of those given since then) that have no badge yet, the oldest first; whether none is left.
+    """Sign verified verdicts (of those given since then) without a badge, the oldest first; whether none is left.
 
     One that cannot be signed keeps no later one from it.
     """
