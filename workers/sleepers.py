@@ -84,8 +84,7 @@ class Sleepers:
 
     def _has_room(self, weights_bytes: int) -> bool:
         for memory in self._host.look():
-            kept = max(_KEPT_FREE_BYTES, int(_KEPT_FREE_PART * memory.total_bytes))
-            return memory.free_bytes - kept >= int(_WEIGHTS_OVERHEAD * weights_bytes)
+            return has_room(memory.total_bytes, memory.free_bytes, weights_bytes)
         return False
 
     def _forget_dead(self) -> None:
@@ -97,6 +96,12 @@ class Sleepers:
     def _changed(self) -> None:
         if self._on_change is not None:
             self._on_change(tuple(engine.note() for engine in self._engines))
+
+
+def has_room(total_bytes: int, free_bytes: int, weights_bytes: int) -> bool:
+    """Whether an engine with so many bytes of weights fits in the host's memory, as that is now."""
+    kept = max(_KEPT_FREE_BYTES, int(_KEPT_FREE_PART * total_bytes))
+    return free_bytes - kept >= int(_WEIGHTS_OVERHEAD * weights_bytes)
 
 
 def _told(engine: Engine, what: str, *, asleep: bool) -> bool:
