@@ -60,8 +60,8 @@ def test_a_run_waits_for_weights_that_are_on_their_way_and_for_those_that_are_no
     ahead, weights = worker(), 10 * GB
     ahead.fetch_ahead(batch("a"), at=5.0)
     (fetching, loading) = ahead.get_ready(batch("a"), DOWNLOADING, at=10.0)
-    assert fetching == (Doing.FETCHING, pytest.approx(download_seconds(weights) - 5.0))
-    assert loading[0] is Doing.LOADING
+    assert (fetching[0], loading[0]) == (Doing.FETCHING, Doing.LOADING)
+    assert fetching[1] == pytest.approx(download_seconds(weights) - 5.0)
     (fetching, _) = worker().get_ready(batch("a"), DOWNLOADING, at=10.0)
     assert fetching == (Doing.FETCHING, download_seconds(weights))
     assert serve(ahead, "a", DOWNLOADING, at=100.0) == []
