@@ -234,10 +234,8 @@ class _Round:
         return next((turn for turn, whose in self._waits if whose != engine), None)
 
     def _leave_over(self, group: Group) -> None:
-        """Of each class the oldest is enough: what goes after any of them goes after it."""
-        same = next((each for each in self._left_over if each.priority == group.priority), None)
-        if same is None or group.since < same.since:
-            self._left_over = [each for each in self._left_over if each is not same]
+        """Of each class the first is enough: it is the oldest of those that are late, if any is."""
+        if all(each.priority != group.priority for each in self._left_over):
             self._left_over.append(Waiting(group.priority, group.since))
 
     def _is_late(self, since: datetime) -> bool:

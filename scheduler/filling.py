@@ -56,8 +56,8 @@ def fill(queued: Sequence[Queued], placement: Placement, at: datetime, rules: Ru
         if fits or len(found) < at_least:
             found.append(each)
         else:
-            passed_over = last_turn_before(each.turn, at, rules)
-            limit = passed_over if limit is None else min(limit, passed_over)
+            # They come in the order of their turns, so this is before any other limit.
+            limit = last_turn_before(each.turn, at, rules)
     return found
 
 
