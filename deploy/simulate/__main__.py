@@ -32,9 +32,10 @@ BESIDES = {
     "nothing": Conditions(),
     "engines sleep in the host's memory": Conditions(sleep=True),
     "weights come from the Hub": Conditions(downloads=True, fetch_ahead=False),
-    "and are fetched ahead": Conditions(downloads=True),
+    "weights come from the Hub, fetched ahead": Conditions(downloads=True),
+    "the same, a pool's workers share a disk": Conditions(downloads=True, shared_disks=True),
     "each worker is lost once a day": Conditions(losses_a_day=LOST_A_DAY),
-    "all of these": Conditions(sleep=True, downloads=True, losses_a_day=LOST_A_DAY),
+    "all of these": Conditions(sleep=True, downloads=True, shared_disks=True, losses_a_day=LOST_A_DAY),
 }
 
 

@@ -13,7 +13,7 @@ COPIED_BYTES_PER_SECOND = 1e10
 """Assumed between the host's memory and one GPU, either way: a third of what PCI Express 4.0 with 16 lanes can do."""
 
 HUB_BYTES_PER_SECOND = 5e8
-"""Assumed from the Hub to one worker's disk, which holds nothing in the morning and whatever comes in a day."""
+"""Assumed from the Hub to a disk, for each model; a disk holds nothing in the morning, and whatever comes in a day."""
 
 REPLACED_SECONDS = 300.0
 """Assumed from a worker's loss to another in its place, with nothing on its disk."""
@@ -34,6 +34,9 @@ class Conditions:
 
     downloads: bool = False
     """Whether weights come from the Hub; else they are on every worker's disk."""
+
+    shared_disks: bool = False
+    """Whether the workers of a pool have one disk, as with the chart's `cacheClaim`; else each has its own."""
 
     fetch_ahead: bool = True
     """Policy's `run.fetch_ahead`."""

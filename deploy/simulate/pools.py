@@ -10,7 +10,7 @@ from heapq import nsmallest
 from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import Pool
 from deploy.simulate.work import Batch, Run, time
-from deploy.simulate.worker import Doing, Worker
+from deploy.simulate.worker import Disk, Doing, Worker
 from scheduler.batching import COMMON_AHEAD, Group, Placement, Seat, place
 from scheduler.filling import fill
 
@@ -22,6 +22,9 @@ class PoolState:
     pool: Pool
     conditions: Conditions
     workers: dict[str, Worker] = field(init=False)
+    disks: list[Disk] = field(default_factory=list)
+    """One for each worker that there was, or one for all."""
+
     queued: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
     """By engine and name."""
 
@@ -41,7 +44,13 @@ class PoolState:
     def __post_init__(self) -> None:
         rules, host_bytes = self.pool.rules, self.pool.host_gib * 2**30
         names = (f"{rules.name}-{number}" for number in range(self.pool.workers))
-        self.workers = {name: Worker(name, rules, host_bytes) for name in names}
+        self.workers = {name: Worker(name, rules, host_bytes, self.a_disk()) for name in names}
+
+    def a_disk(self) -> Disk:
+        """For a worker that is new."""
+        if not self.disks or not self.conditions.shared_disks:
+            self.disks.append(Disk())
+        return self.disks[-1]
 
     def note_engines(self, worker: Worker) -> None:
         """Which engines a worker has may have changed."""

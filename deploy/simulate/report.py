@@ -48,7 +48,7 @@ class Figures:
     """Claims whose run was lost too often."""
 
     fullest_disk: int
-    """Bytes of weights on a worker's disk at the most; those that were there in the morning are not known."""
+    """Bytes of weights on one at the end of the day, or of its worker; what was there in the morning is not counted."""
 
     waited: dict[int, tuple[float, float]]
     """By priority: seconds until the run began on a loaded engine, p50 and p99."""
@@ -89,7 +89,7 @@ def figures(outcome: Outcome) -> Figures:
         held_per_verdict={doing: seconds / max(outcome.verdicts, 1) for doing, seconds in held.items()},
         losses=sum(state.losses for state in outcome.pools),
         failed=outcome.failed,
-        fullest_disk=max(worker.most_on_disk for state in outcome.pools for worker in state.workers.values()),
+        fullest_disk=max(disk.used_bytes for state in outcome.pools for disk in state.disks),
         waited={priority: _p50_p99(each) for priority, each in sorted(outcome.waited.items())},
         took={priority: _p50_p99(each) for priority, each in sorted(outcome.took.items())},
         p99_waited=_p50_p99(waited)[1],

@@ -200,7 +200,7 @@ class Simulation:
             # As in scheduler/ending.py: while its engine was started, or worked for it.
             begun = starting and place < self._rules.side_by_side
             run.deaths += begun or (run.began is not None and run.began <= at)
-        worker.leave()
+        worker.leave(state.a_disk())
         state.note_engines(worker)
         for run in waited:
             self._clock.process(self._queue_again(state, run, self._rules.lease_seconds))

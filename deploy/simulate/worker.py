@@ -30,6 +30,23 @@ class Doing(StrEnum):
     WAKING = "waking"
 
 
+@dataclass
+class Disk:
+    """Where weights are kept; nobody clears it away in a day."""
+
+    models: dict[str, float] = field(default_factory=dict)
+    """When each is there."""
+
+    used_bytes: int = 0
+
+    def fetch(self, model: str, weights_bytes: int, at: float) -> float:
+        """When the weights are there: who needs what is on its way waits for that."""
+        if model not in self.models:
+            self.models[model] = at + download_seconds(weights_bytes)
+            self.used_bytes += weights_bytes
+        return self.models[model]
+
+
 @dataclass(eq=False)
 class Worker:
     """A worker of a pool."""
@@ -37,6 +54,7 @@ class Worker:
     name: str
     pool: PoolRules
     host_bytes: int
+    disk: Disk = field(default_factory=Disk)
     own: deque[Batch] = field(default_factory=deque)
     batch: Batch | None = None
     """That it works at."""
@@ -47,12 +65,6 @@ class Worker:
 
     asleep: dict[str, int] = field(default_factory=dict)
     """Engines and the bytes of their weights; the one that was not used for longest first."""
-
-    disk: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Models: when they are there, and their bytes."""
-
-    most_on_disk: int = 0
-    """Bytes."""
 
     fetching_until: float = 0.0
     is_there: bool = True
@@ -101,7 +113,7 @@ class Worker:
         engine, weights = batch.engine, batch.need.weights_bytes
         if self.loaded is not None and self.loaded[0] == engine:
             return
-        if conditions.downloads and (wait := self._fetch(engine, weights, at) - at) > 0:
+        if conditions.downloads and (wait := self.disk.fetch(engine, weights, at) - at) > 0:
             yield Doing.FETCHING, wait
         if conditions.sleep and (copying := self._set_aside(engine)) > 0:
             yield Doing.SETTING_ASIDE, copying
@@ -114,22 +126,14 @@ class Worker:
     def fetch_ahead(self, batch: Batch, at: float) -> None:
         """Follow a hint, unless another one is followed still (workers/fetch_ahead.py)."""
         if self.fetching_until <= at:
-            self.fetching_until = self._fetch(batch.engine, batch.need.weights_bytes, at)
+            self.fetching_until = self.disk.fetch(batch.engine, batch.need.weights_bytes, at)
 
-    def leave(self) -> None:
-        """It is gone, and what it had with it."""
+    def leave(self, disk: Disk) -> None:
+        """It is gone; the next in its place has that disk, and nothing else."""
         self.is_there, self.batch, self.doing, self.loaded, self.idle = False, None, None, None, None
         self.own.clear()
         self.asleep.clear()
-        self.disk.clear()
-        self.fetching_until = 0.0
-
-    def _fetch(self, model: str, weights: int, at: float) -> float:
-        """When the weights are on the disk: a run that needs what is on its way waits for that."""
-        if model not in self.disk:
-            self.disk[model] = at + download_seconds(weights), weights
-            self.most_on_disk = max(self.most_on_disk, sum(size for _, size in self.disk.values()))
-        return self.disk[model][0]
+        self.disk, self.fetching_until = disk, 0.0
 
     def _set_aside(self, wanted: str) -> float:
         """Put the engine that is up to sleep, as far as there is room; how many seconds that takes."""

@@ -71,9 +71,9 @@ def test_a_hint_that_comes_while_another_is_followed_is_forgotten() -> None:
     one = worker()
     one.fetch_ahead(batch("a"), at=0.0)
     one.fetch_ahead(batch("b"), at=1.0)
-    assert list(one.disk) == ["a"]
+    assert list(one.disk.models) == ["a"]
     one.fetch_ahead(batch("b"), at=download_seconds(10 * GB))
-    assert list(one.disk) == ["a", "b"]
+    assert list(one.disk.models) == ["a", "b"]
 
 
 def test_the_planner_sees_the_engine_of_the_batch_that_a_worker_begins() -> None:
@@ -130,7 +130,7 @@ def test_a_run_of_which_an_attempt_was_lost_runs_beside_no_other() -> None:
     assert not runs[1].joinable
 
 
-def test_sleeping_engines_spare_loads_and_fetching_ahead_spares_waiting_for_weights() -> None:
+def test_sleeping_engines_spare_loads_and_fetching_ahead_or_a_disk_for_all_spares_waiting_for_weights() -> None:
     submissions = Day(1, 3000).submissions()
 
     def of(conditions: Conditions) -> dict[str, float]:
@@ -143,6 +143,8 @@ def test_sleeping_engines_spare_loads_and_fetching_ahead_spares_waiting_for_weig
     assert asleep["wakes"] > 0
     late, ahead = of(Conditions(downloads=True, fetch_ahead=False)), of(DOWNLOADING)
     assert 0 < ahead[Doing.FETCHING] < late[Doing.FETCHING]
+    shared = of(Conditions(downloads=True, shared_disks=True))
+    assert 0 < shared[Doing.FETCHING] < ahead[Doing.FETCHING]
 
 
 def test_copying_takes_as_long_for_each_gpu_as_its_part() -> None:
