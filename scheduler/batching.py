@@ -48,6 +48,11 @@ class Turn(NamedTuple):
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
+def last_turn_before(turn: Turn, at: datetime, rules: RunRules) -> Turn:
+    """The last turn of those that may go before one that waits: of its class all, as long as it is not late."""
+    return turn if is_late(turn.since, at, rules) else Turn(turn.priority, _LAST)
+
+
 @dataclass(frozen=True)
 class Group:
     """Queued reproductions of one class of priority that one engine can serve."""
@@ -142,11 +147,6 @@ def place(
 def is_late(since: datetime, at: datetime, rules: RunRules) -> bool:
     """Whether what has waited since then goes before its class by age alone."""
     return at - since > timedelta(seconds=rules.hold_back_seconds)
-
-
-def last_turn_before(turn: Turn, at: datetime, rules: RunRules) -> Turn:
-    """The last turn of those that may go before one that waits: of its class all, as long as it is not late."""
-    return turn if is_late(turn.since, at, rules) else Turn(turn.priority, _LAST)
 
 
 class _Round:

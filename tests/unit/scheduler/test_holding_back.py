@@ -49,16 +49,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Sent:
-    """A batch, and what waited for a worker once its round of placing was over."""
+    """A batch, and what waited in the queue when it was sent."""
 
     at: float
     works: tuple[Work, ...]
     placement: Placement
-    left: tuple[Work, ...] = ()
-    """In the queue."""
-
-    in_common: tuple[Work, ...] = ()
-    """In other batches of the common queue."""
+    left: tuple[Work, ...]
+    waiting: tuple[Work, ...] = ()
+    """What had no worker of its own when all of that round was sent: there, or in the common queue."""
 
 
 @dataclass
@@ -129,9 +127,8 @@ class Farm:
     def _dispatch(self, at: float) -> None:
         while placed := place(self._groups(), self._seats(at), self._waiting(), time(at), RULES):
             sent = [self._send(placement, at) for placement in placed]
-            for batch in sent:
-                others = tuple(work for each in self.common if each is not batch for work in each.works)
-                self.sent.append(replace(batch, left=tuple(self.queue), in_common=others))
+            common = [work for batch in sent if batch.placement.seat is None for work in batch.works]
+            self.sent += [replace(batch, waiting=(*self.queue, *common)) for batch in sent]
         assert (
             not self.queue or not any(seat.idle and seat.ahead < OWN_AHEAD for seat in self._seats(at)) or self.common
         )
@@ -139,9 +136,11 @@ class Farm:
     def _send(self, placement: Placement, at: float) -> Sent:
         waiting = sorted((w for w in self.queue if w.engine == placement.engine), key=lambda work: work.turn)
         names = {each.name for each in fill([w.queued for w in waiting], placement, time(at), RULES)}
-        batch = Sent(at, tuple(work for work in waiting if str(work.number) in names), placement)
-        self.queue = [work for work in self.queue if work not in batch.works]
-        next((each.own for each in self.workers if each.name == placement.seat), self.common).append(batch)
+        works = tuple(work for work in waiting if str(work.number) in names)
+        self.queue = [work for work in self.queue if work not in works]
+        batch = Sent(at, works, placement, tuple(self.queue))
+        to = next((each.own for each in self.workers if each.name == placement.seat), self.common)
+        to.append(batch)
         return batch
 
     def _groups(self) -> Iterator[Group]:
@@ -207,10 +206,14 @@ def test_what_goes_along_costs_those_who_wait_no_more_than_a_part_of_a_load(work
     farm = Farm([Worker(f"w{number}") for number in range(workers)])
     farm.run(works)
     for sent in farm.sent:
-        if any(work.engine != sent.placement.engine for work in (*sent.left, *sent.in_common)):
-            _, *along = sent.works
+        if any(work.engine != sent.placement.engine for work in sent.waiting):
+            first, *along = sent.works
             assert sum(work.seconds for work in along) <= ALONG * LOAD
             assert all(work.is_known for work in along)
+            assert all(
+                work.priority <= min(other.priority for other in sent.waiting if other.engine != first.engine)
+                for work in along
+            )
 
 
 @given(works(), st.integers(1, 4))
@@ -218,7 +221,7 @@ def test_nobody_goes_along_past_a_more_urgent_one_of_any_engine(works: list[Work
     farm = Farm([Worker(f"w{number}") for number in range(workers)])
     farm.run(works)
     for sent in farm.sent:
-        others = (*sent.left, *sent.in_common)
+        others = [work for work in sent.waiting if work not in sent.works]
         assert all(work.priority <= other.priority for work in sent.works[1:] for other in others)
 
 
