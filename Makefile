@@ -76,7 +76,7 @@ bench: $(READY)  ## Measure the farm beside what it is held against, into docs/b
 	@echo "reprofarm: measuring; leave the machine alone meanwhile"
 	@mkdir -p var && $(BIN)/python -m deploy.bench --json var/bench.json $(or $(BENCH),--page docs/benchmarks.md)
 
-simulate: $(READY)  ## Simulate a day of a farm with 1,000 GPUs, into docs/benchmarks.md (a minute). SIMULATE="--part 0.1".
+simulate: $(READY)  ## Simulate a day of a farm with 1,000 GPUs, into docs/benchmarks.md (minutes). SIMULATE="--part 0.1".
 	@echo "reprofarm: simulating a day of a thousand GPUs"
 	@mkdir -p var && $(BIN)/python -m deploy.simulate --json var/simulation.json $(or $(SIMULATE),--page docs/benchmarks.md)
 

@@ -48,6 +48,11 @@ class Turn(NamedTuple):
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
+def last_turn_before(turn: Turn, at: datetime, rules: RunRules) -> Turn:
+    """The last turn of those that may go before one that waits: of its class all, as long as it is not late."""
+    return turn if is_late(turn.since, at, rules) else Turn(turn.priority, _LAST)
+
+
 @dataclass(frozen=True)
 class Group:
     """Queued reproductions of one class of priority that one engine can serve."""
@@ -183,17 +188,11 @@ class _Round:
         """The placements."""
         for each in self._common:
             self._wait(each.priority, each.since, "")
-        counts: defaultdict[str, int] = defaultdict(int)
+        placed = {group.engine: (group, seat) for group, seat in self._places()}
         for group in self._groups:
-            counts[group.engine] += group.count
-        placed: dict[str, tuple[Group, str | None]] = {}
-        for group, seat in self._places():
-            placed[group.engine] = group, seat
-            if seat is None or counts[group.engine] > 1:
-                # What is in the common queue waits for a worker, and what may not go along for its batch.
-                self._wait(group.priority, group.since, group.engine)
-        for group in self._groups:
-            if group.engine not in placed:
+            first, seat = placed.get(group.engine, (None, None))
+            # What is in the common queue waits for a worker, and what may not go along for its batch.
+            if group is not first or seat is None or group.count > 1:
                 self._wait(group.priority, group.since, group.engine)
         spare = any(seat.name in self._free for seat in self._idle)
         return tuple(
@@ -229,16 +228,14 @@ class _Round:
         return group.priority, not late, cold, group.since, group.engine
 
     def _wait(self, priority: int, since: datetime, engine: str) -> None:
-        insort(self._waits, (Turn(priority, since if self._is_late(since) else _LAST), engine))
+        insort(self._waits, (last_turn_before(Turn(priority, since), self._at, self._rules), engine))
 
     def _limit(self, engine: str) -> Turn | None:
         return next((turn for turn, whose in self._waits if whose != engine), None)
 
     def _leave_over(self, group: Group) -> None:
-        """Of each class the oldest is enough: what goes after any of them goes after it."""
-        same = next((each for each in self._left_over if each.priority == group.priority), None)
-        if same is None or group.since < same.since:
-            self._left_over = [each for each in self._left_over if each is not same]
+        """Of each class the first is enough: it is the oldest of those that are late, if any is."""
+        if all(each.priority != group.priority for each in self._left_over):
             self._left_over.append(Waiting(group.priority, group.since))
 
     def _is_late(self, since: datetime) -> bool:

@@ -18,6 +18,8 @@ from scheduler.retrying import (
     LONGEST_RETRY_SECONDS,
     Consequence,
     engine_in_words,
+    is_deadly,
+    next_try_seconds,
     retry_delay_seconds,
     smaller,
 )
@@ -56,11 +58,12 @@ def end_attempt(
     if consequence is Consequence.RETRY:
         reproduction.failures += 1
         deaths = [each for each in reproduction.attempts if _is_death(each)]
-        if outcome is AttemptOutcome.LOST and len(deaths) >= policy.run.worker_deaths:
+        pause = next_try_seconds(outcome, reproduction.failures, len(deaths), policy.run)
+        if pause is not None:
+            _again(session, reproduction, f"after {why}", pause)
+        elif is_deadly(outcome, len(deaths), policy.run):
             quarantined = _quarantined(deaths)
             _end(session, reproduction, Consequence.GIVE_UP, quarantined, quarantined)
-        elif reproduction.failures < policy.run.attempts:
-            _again(session, reproduction, f"after {why}", retry_delay_seconds(reproduction.failures))
         else:
             _end(session, reproduction, consequence, why, f"{outcome}: {said}")
     elif consequence is Consequence.WAIT:

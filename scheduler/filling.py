@@ -3,8 +3,8 @@
 The one whose turn is first is in it, however long it takes. Others of its engine go along, which spares them a load,
 but not at the price of what it spares:
 
-- None whose turn is after that of another who waits for a worker: a more urgent one, or an older one of the class that
-  has waited for too long (`run.hold_back_seconds`).
+- None whose turn is after that of another who waits for a worker, of this engine or of another one: a more urgent one,
+  or an older one of the class that has waited for too long (`run.hold_back_seconds`).
 - While others wait, they add no more than a part of a load (`ALONG`) to the time for which the worker is taken. While
   nobody does, they and the first keep each other waiting for no longer than that: a long one may have short ones beside
   it. What does not go along gets a batch, and a worker, of its own.
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from scheduler.batching import Placement, Turn, is_late
+from scheduler.batching import Placement, Turn, last_turn_before
 from specs.policy import RunRules
 
 ALONG = 0.5
@@ -48,14 +48,16 @@ def fill(queued: Sequence[Queued], placement: Placement, at: datetime, rules: Ru
     if placement.limit is None and not placement.spare:
         room, at_least = max(room, rules.hold_back_seconds), rules.side_by_side
     found: list[Queued] = []
+    limit = placement.limit
     for each in queued:
-        if len(found) == rules.batch or (found and placement.limit is not None and each.turn > placement.limit):
+        if len(found) == rules.batch or (found and limit is not None and each.turn > limit):
             break
         fits = each.seconds is not None and _costs([*found, each], placement.limit) <= room
         if fits or len(found) < at_least:
             found.append(each)
-        elif is_late(each.turn.since, at, rules):
-            break
+        else:
+            # They come in the order of their turns, so this is before any other limit.
+            limit = last_turn_before(each.turn, at, rules)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from specs.messages import AttemptOutcome
-from specs.policy import EngineRules
+from specs.policy import EngineRules, RunRules
 
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
@@ -72,6 +72,25 @@ def engine_in_words(engine: EngineRules) -> str:
     """What `smaller` changes."""
     graphs = "without captured graphs" if engine.enforce_eager else "with captured graphs"
     return f"{engine.concurrency} {'request' if engine.concurrency == 1 else 'requests'} at once, {graphs}"
+
+
+def next_try_seconds(outcome: AttemptOutcome, failures: int, deaths: int, run: RunRules) -> float | None:
+    """Seconds until the next attempt after one whose consequence is `RETRY`; None where there is none.
+
+    Args:
+        outcome: Of that attempt.
+        failures: So many attempts have failed, with that one.
+        deaths: So many workers have died over them, with that one's.
+        run: Policy's.
+    """
+    if is_deadly(outcome, deaths, run) or failures >= run.attempts:
+        return None
+    return retry_delay_seconds(failures)
+
+
+def is_deadly(outcome: AttemptOutcome, deaths: int, run: RunRules) -> bool:
+    """Whether no other worker is risked, of which so many have died."""
+    return outcome is AttemptOutcome.LOST and deaths >= run.worker_deaths
 
 
 def retry_delay_seconds(failures: int) -> float:

@@ -168,7 +168,7 @@ class EngineManager:
         wanted = Wanted(model, arguments, rules.kv_cache_gib, gpus, batch_invariant, _sleeps(rules, gpus), key)
         if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
             return self._engine
-        self._set_aside()
+        self._set_aside(wanted)
         woken = self._sleepers.wake(wanted)
         if woken is not None:
             _log.info("engine for %s is awake again", model.model_id)
@@ -229,10 +229,11 @@ class EngineManager:
             self._board.note_engine(engine.note())
         return engine
 
-    def _set_aside(self) -> None:
-        """Have the device free for another engine."""
+    def _set_aside(self, wanted: Wanted) -> None:
+        """Have the device free for the engine that is wanted."""
         engine = self._engine
-        if engine is None or not (engine.wanted.sleeps and engine.alive() and self._sleepers.put_to_sleep(engine)):
+        sleeps = engine is not None and engine.wanted.sleeps and engine.alive()
+        if engine is None or not (sleeps and self._sleepers.put_to_sleep(engine, wanted)):
             self.discard()
             return
         self._engine = None

@@ -43,11 +43,14 @@ class Sleepers:
     def __len__(self) -> int:
         return len(self._engines)
 
-    def put_to_sleep(self, engine: Engine) -> bool:
-        """Whether it sleeps now. One that does not fit, or will not, is left to the caller as it is."""
+    def put_to_sleep(self, engine: Engine, sparing: Wanted | None = None) -> bool:
+        """Whether it sleeps now. One that does not fit, or will not, is left to the caller as it is.
+
+        `sparing` is about to be woken: to end that one for room would be a load for nothing.
+        """
         self._forget_dead()
         while not self._has_room(engine.weights_bytes):
-            if not self.end_oldest():
+            if not self.end_oldest(sparing):
                 _log.info("no room in the host's memory for %s to sleep", engine.served_name)
                 return False
         if not _told(engine, "sleep?level=1", asleep=True):
@@ -69,11 +72,13 @@ class Sleepers:
         found.stop()
         return None
 
-    def end_oldest(self) -> bool:
-        """End the one that was not used for longest; whether there was one."""
-        if not self._engines:
+    def end_oldest(self, sparing: Wanted | None = None) -> bool:
+        """End the one that was not used for longest, of those that are not spared; whether there was one."""
+        oldest = next((each for each in self._engines if each.wanted != sparing), None)
+        if oldest is None:
             return False
-        self._engines.pop(0).stop()
+        self._engines.remove(oldest)
+        oldest.stop()
         self._changed()
         return True
 
@@ -84,8 +89,7 @@ class Sleepers:
 
     def _has_room(self, weights_bytes: int) -> bool:
         for memory in self._host.look():
-            kept = max(_KEPT_FREE_BYTES, int(_KEPT_FREE_PART * memory.total_bytes))
-            return memory.free_bytes - kept >= int(_WEIGHTS_OVERHEAD * weights_bytes)
+            return has_room(memory.total_bytes, memory.free_bytes, weights_bytes)
         return False
 
     def _forget_dead(self) -> None:
@@ -97,6 +101,12 @@ class Sleepers:
     def _changed(self) -> None:
         if self._on_change is not None:
             self._on_change(tuple(engine.note() for engine in self._engines))
+
+
+def has_room(total_bytes: int, free_bytes: int, weights_bytes: int) -> bool:
+    """Whether an engine with so many bytes of weights fits in the host's memory, as that is now."""
+    kept = max(_KEPT_FREE_BYTES, int(_KEPT_FREE_PART * total_bytes))
+    return free_bytes - kept >= int(_WEIGHTS_OVERHEAD * weights_bytes)
 
 
 def _told(engine: Engine, what: str, *, asleep: bool) -> bool:

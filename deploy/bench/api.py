@@ -19,7 +19,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from deploy.bench.api_rows import claim_id, fill
 from deploy.bench.postgres import running_postgres
@@ -168,13 +167,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     how = Load(chosen.seconds, chosen.connections, chosen.rounds)
-    with running_postgres() as (url, folder):
-        database = Database(url)
+    with running_postgres(lasting=True) as server:
+        database = Database(server.url())
         database.upgrade()
         fill(database, chosen.claims)
         environment = {
-            "REPROFARM_DATABASE_URL": url,
-            "REPROFARM_SIGNING_KEY": str(Path(folder) / "signing.pem"),
+            "REPROFARM_DATABASE_URL": server.url(),
+            "REPROFARM_SIGNING_KEY": str(server.folder / "signing.pem"),
             # The limit of one caller would be measured, and not what answering takes.
             "REPROFARM_READS_PER_MINUTE": "0",
         }

@@ -57,10 +57,10 @@ def growth(sizes: tuple[int, ...]) -> dict[int, list[Step]]:
     """The steps at each number of claims."""
     found = {}
     for size in sizes:
-        with running_postgres() as (url, folder):
-            database = Database(url)
+        with running_postgres(lasting=True) as server:
+            database = Database(server.url())
             try:
-                found[size] = _steps(database, url, folder, size)
+                found[size] = _steps(database, server.url(), server.folder, size)
             finally:
                 database.engine.dispose()
     return found

@@ -94,8 +94,8 @@ def paces(claims: int, bare: int) -> dict[str, Pace]:
     found = {}
     for sharing in (1, 10):
         found[f"SQLite, {sharing} claims a run"] = pace(claims, sharing, bare)
-        with running_postgres() as (url, _):
-            found[f"PostgreSQL, {sharing} claims a run"] = pace(claims, sharing, bare, url)
+        with running_postgres(lasting=True) as server:
+            found[f"PostgreSQL, {sharing} claims a run"] = pace(claims, sharing, bare, server.url())
     return found
 
 

@@ -1,17 +1,19 @@
-"""`python -m deploy.simulate`: a day with and without affinity, and rising arrivals until waiting explodes."""
+"""`python -m deploy.simulate`: a day sent out in several ways, under several conditions, and with rising arrivals."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from deploy.bench.page import put_into
 from deploy.simulate.arrivals import Day
+from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import FLEET, Pool, smaller
-from deploy.simulate.report import EXPLODED, AtRate, Figures, figures, knee, rates_table, ways_table
+from deploy.simulate.report import EXPLODED, AtRate, Figures, conditions_table, figures, knee, rates_table, ways_table
 from deploy.simulate.run import simulate
 
 CLAIMS = 20_000.0
@@ -20,28 +22,39 @@ CLAIMS = 20_000.0
 RATES = (0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 3.0)
 COMPARED_AT = 2.0
 
+ALONE = Conditions(affinity=False, alone=True)
+WAYS = {"the farm's way": Conditions(), "batches, but no affinity": Conditions(affinity=False), "each by itself": ALONE}
+
+LOST_A_DAY = 1.0
+"""Of each worker: many more than of machines of one's own, as of spot machines at a busy time; assumed."""
+
+BESIDES = {
+    "nothing": Conditions(),
+    "engines sleep in the host's memory": Conditions(sleep=True),
+    "weights come from the Hub": Conditions(downloads=True, fetch_ahead=False),
+    "weights come from the Hub, fetched ahead": Conditions(downloads=True),
+    "the same, a pool's workers share a disk": Conditions(downloads=True, shared_disks=True),
+    "each worker is lost once a day": Conditions(losses_a_day=LOST_A_DAY),
+    "all of these": Conditions(sleep=True, downloads=True, shared_disks=True, losses_a_day=LOST_A_DAY),
+}
+
 
 def rising(fleet: tuple[Pool, ...], claims: float, rates: tuple[float, ...], seed: int) -> list[AtRate]:
     """The day at each rate, up to the first past the knee."""
     found: list[AtRate] = []
     for rate in rates:
         submissions = Day(seed, claims * rate).submissions()
-        farm = figures(simulate(fleet, submissions, affinity=True))
-        alone = figures(simulate(fleet, submissions, affinity=False, alone=True))
+        farm, alone = (figures(simulate(fleet, submissions, each)) for each in (Conditions(), ALONE))
         found.append(AtRate(rate, farm, alone))
         if knee(found) is not None:
             break
     return found
 
 
-def ways(fleet: tuple[Pool, ...], claims: float, seed: int) -> dict[str, Figures]:
-    """The same day, sent out in three ways."""
-    submissions = Day(seed, claims).submissions()
-    return {
-        "the farm's way": figures(simulate(fleet, submissions, affinity=True)),
-        "batches, but no affinity": figures(simulate(fleet, submissions, affinity=False)),
-        "each by itself": figures(simulate(fleet, submissions, affinity=False, alone=True)),
-    }
+def under(conditions: Mapping[str, Conditions], fleet: tuple[Pool, ...], day: Day) -> dict[str, Figures]:
+    """A day, under each of several conditions."""
+    submissions = day.submissions()
+    return {name: figures(simulate(fleet, submissions, each)) for name, each in conditions.items()}
 
 
 def main(arguments: list[str]) -> None:
@@ -53,7 +66,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--page", type=Path, help="put the tables into this page")
     asked = parser.parse_args(arguments)
     fleet, claims = smaller(FLEET, asked.part), CLAIMS * asked.part
-    beside = ways(fleet, claims * COMPARED_AT, asked.seed)
+    ways = under(WAYS, fleet, Day(asked.seed, claims * COMPARED_AT))
+    besides = under(BESIDES, fleet, Day(asked.seed, claims * COMPARED_AT))
     found = rising(fleet, claims, RATES, asked.seed)
     past = knee(found)
     gpus = sum(pool.gpus for pool in fleet)
@@ -64,14 +78,16 @@ def main(arguments: list[str]) -> None:
     )
     text = (
         f"{gpus:,} GPUs in {len(fleet)} pools; × 1 is {claims:,.0f} claims a day, and releases beside them; seed"
-        f" {asked.seed}.\n\nOne day at × {COMPARED_AT:g}, sent out in three ways:\n\n{ways_table(beside)}\n"
+        f" {asked.seed}.\n\nOne day at × {COMPARED_AT:g}, sent out in three ways:\n\n{ways_table(ways)}\n"
+        f"The same day in the farm's way, and what else may happen:\n\n{conditions_table(besides)}\n"
         f"Rising arrivals, the farm's way and each by itself:\n\n{rates_table(found)}\n{ends}\n"
     )
     sys.stdout.write(text)
     if asked.json:
         whole = {
             "gpus": gpus,
-            "ways": {name: asdict(each) for name, each in beside.items()},
+            "ways": {name: asdict(each) for name, each in ways.items()},
+            "besides": {name: asdict(each) for name, each in besides.items()},
             "rates": [asdict(each) for each in found],
             "knee": past,
         }

@@ -41,9 +41,11 @@ RELEASED_TOGETHER = (1, 6)
 """Models of a family, from and to."""
 
 FOLLOWING = 30
-"""Submissions by others for a released model in the `FOLLOWED_SECONDS` after, on average."""
+"""Submissions by others for a released model, on average."""
 
 FOLLOWED_SECONDS = 4 * HOUR
+"""In which most of those come: twice their mean."""
+
 SHARES = ((REQUESTED_PRIORITY, 0.03), (AUTHOR_PRIORITY, 0.55), (COMMUNITY_PRIORITY, 0.32), (PERIODIC_PRIORITY, 0.10))
 """Of the claims, by priority."""
 
@@ -121,7 +123,7 @@ class Day:
         self, at: float, model: SimulatedModel, count: int, priority: int | None = None
     ) -> Iterator[Submission]:
         weights = [task.share for task in TASKS]
-        # Of a file with more results than there are tasks, the rest say the same task again.
+        # Of a file with fewer results than there are tasks, some may be on the same; further ones are left out.
         tasks = list(TASKS) if count >= len(TASKS) else self._dice.choices(TASKS, weights, k=count)
         if priority is None:
             priority = self._dice.choices([each for each, _ in SHARES], [share for _, share in SHARES])[0]

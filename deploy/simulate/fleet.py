@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from deploy.simulate.arrivals import Submission
@@ -21,6 +21,8 @@ class Pool:
 
     rules: PoolRules
     workers: int
+    host_gib: int
+    """Memory of a worker's host, as such machines are offered for rent."""
 
     @property
     def gpus(self) -> int:
@@ -29,10 +31,10 @@ class Pool:
 
 
 FLEET = (
-    Pool(PoolRules(name="gpu-24", gpus=1, memory_gib=24.0), 320),
-    Pool(PoolRules(name="gpu-80", gpus=1, memory_gib=80.0), 280),
-    Pool(PoolRules(name="gpu-80x4", gpus=4, memory_gib=80.0), 50),
-    Pool(PoolRules(name="gpu-141x8", gpus=8, memory_gib=141.0), 25),
+    Pool(PoolRules(name="gpu-24", gpus=1, memory_gib=24.0), 320, 64),
+    Pool(PoolRules(name="gpu-80", gpus=1, memory_gib=80.0), 280, 170),
+    Pool(PoolRules(name="gpu-80x4", gpus=4, memory_gib=80.0), 50, 680),
+    Pool(PoolRules(name="gpu-141x8", gpus=8, memory_gib=141.0), 25, 2048),
 )
 """1,000 GPUs."""
 
@@ -45,6 +47,7 @@ class Need:
     """What a reproduction takes."""
 
     pool: str
+    weights_bytes: int
     load_seconds: float
     """For its engine to come up."""
 
@@ -62,7 +65,7 @@ class Need:
 
 def smaller(fleet: tuple[Pool, ...], part: float) -> tuple[Pool, ...]:
     """The same mix with a part of the workers, one of each kind at least."""
-    return tuple(Pool(pool.rules, max(round(pool.workers * part), 1)) for pool in fleet)
+    return tuple(replace(pool, workers=max(round(pool.workers * part), 1)) for pool in fleet)
 
 
 def need_of(submission: Submission) -> Need | None:
@@ -87,6 +90,7 @@ def _need(family: Family, task: SimulatedTask, claimed: float) -> Need | None:
     )
     return Need(
         pool=placed.pool.name,
+        weights_bytes=weights,
         load_seconds=start_seconds(weights),
         run_seconds=asking_seconds(estimate(work, ()).gpu_seconds, weights, placed.gpus),
         answers=samples * task.epochs,

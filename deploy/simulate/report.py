@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy.simulate.arrivals import DAY
 from deploy.simulate.run import Outcome
+from deploy.simulate.worker import Doing
 from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 
 WHO = {
@@ -30,12 +31,25 @@ class Figures:
     """Part of all GPU-seconds in which runs asked."""
 
     loading: float
-    """Part of all GPU-seconds in which engines were loaded."""
+    """Part of all GPU-seconds in which engines came up, or were waited for."""
 
     busiest: tuple[str, float]
     """The pool with the most of both, and how much."""
 
     loads_per_verdict: float
+    wakes_per_verdict: float
+    held_per_verdict: dict[str, float]
+    """GPU-seconds, by what they are held for."""
+
+    losses: int
+    """Of workers."""
+
+    failed: int
+    """Claims whose run was lost too often."""
+
+    fullest_disk: int
+    """Bytes of weights on one at the end of the day, or of its worker; what was there in the morning is not counted."""
+
     waited: dict[int, tuple[float, float]]
     """By priority: seconds until the run began on a loaded engine, p50 and p99."""
 
@@ -60,23 +74,22 @@ def figures(outcome: Outcome) -> Figures:
     """Sum a day up."""
     gpus = sum(state.pool.gpus for state in outcome.pools)
 
-    def part(seconds: Callable[[int], float]) -> float:
-        held = sum(seconds(number) * state.pool.rules.gpus for number, state in enumerate(outcome.pools))
-        return held / gpus / DAY
-
-    busy = {
-        state.pool.rules.name: (state.running_seconds + state.loading_seconds) / state.pool.workers / DAY
-        for state in outcome.pools
-    }
+    held = {doing: sum(state.held[doing] * state.pool.rules.gpus for state in outcome.pools) for doing in Doing}
+    busy = {state.pool.rules.name: sum(state.held.values()) / state.pool.workers / DAY for state in outcome.pools}
     busiest = max(busy, key=lambda name: busy[name])
     waited = [seconds for each in outcome.waited.values() for seconds in each]
     return Figures(
         claims=len(waited) + outcome.refused,
         verdicts=outcome.verdicts,
-        utilisation=part(lambda number: outcome.pools[number].running_seconds),
-        loading=part(lambda number: outcome.pools[number].loading_seconds),
+        utilisation=held[Doing.RUNNING] / gpus / DAY,
+        loading=(sum(held.values()) - held[Doing.RUNNING]) / gpus / DAY,
         busiest=(busiest, busy[busiest]),
         loads_per_verdict=sum(state.loads for state in outcome.pools) / max(outcome.verdicts, 1),
+        wakes_per_verdict=sum(state.wakes for state in outcome.pools) / max(outcome.verdicts, 1),
+        held_per_verdict={doing: seconds / max(outcome.verdicts, 1) for doing, seconds in held.items()},
+        losses=sum(state.losses for state in outcome.pools),
+        failed=outcome.failed,
+        fullest_disk=max(disk.used_bytes for state in outcome.pools for disk in state.disks),
         waited={priority: _p50_p99(each) for priority, each in sorted(outcome.waited.items())},
         took={priority: _p50_p99(each) for priority, each in sorted(outcome.took.items())},
         p99_waited=_p50_p99(waited)[1],
@@ -109,6 +122,26 @@ def ways_table(ways: dict[str, Figures]) -> str:
         lines.append(
             f"| {name} | {each.utilisation:.1%} | {each.loading:.1%} | {each.loads_per_verdict:.2f} | {waits} | "
             f"{_in_words(each.took.get(AUTHOR_PRIORITY))} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def conditions_table(found: dict[str, Figures]) -> str:
+    """The same day under several conditions; in Markdown."""
+    lines = [
+        "| simulated besides | engine loads per verdict | wakes | GPU-seconds per verdict: asking | engines coming up "
+        "| waiting for weights | authors' wait, p50 / p99 | authors' verdicts, p50 / p99 | workers lost "
+        "| claims failed | fullest disk |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, each in found.items():
+        held = each.held_per_verdict
+        coming_up = sum(held[doing] for doing in (Doing.SETTING_ASIDE, Doing.LOADING, Doing.WAKING))
+        disk = f"{each.fullest_disk / 1e12:.1f} TB" if each.fullest_disk else "–"
+        lines.append(
+            f"| {name} | {each.loads_per_verdict:.2f} | {each.wakes_per_verdict:.2f} | {held[Doing.RUNNING]:,.0f} | "
+            f"{coming_up:,.0f} | {held[Doing.FETCHING]:,.0f} | {_in_words(each.waited.get(AUTHOR_PRIORITY))} | "
+            f"{_in_words(each.took.get(AUTHOR_PRIORITY))} | {each.losses:,} | {each.failed:,} | {disk} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -3,313 +3,223 @@
 Which batch goes to which worker is `scheduler.batching.place`, and what travels along `scheduler.filling.fill`, as in
 the farm; where a model fits is `scheduler.placement.place`; how long it takes is `specs.cost` on the samples of
 `specs.forecast`, times a random factor; how runs share an engine is deploy/simulate/sharing.py. A claim on a task of a
-model that waits in the queue shares its run. Left out: failures, fetching, engines that sleep, batches that are taken
-back from a worker's own queue. What is held against the planner is what it decides.
+model that waits in the queue shares its run. What became of a worker that is gone is found out after
+`run.lease_seconds`, and its attempts are made again as scheduler/retrying.py has it, each beside no other, from the
+first sample. Left out: failures of engines and of the Hub, runs that are handed back, batches that are taken back from
+the queue of a worker that goes on.
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict, deque
-from collections.abc import Generator, Iterator
+from collections import defaultdict
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from heapq import nsmallest
 from itertools import groupby
 from typing import Any, TypeAlias
 
 import simpy
 
 from deploy.simulate.arrivals import DAY, Submission
-from deploy.simulate.fleet import ENGINE, Need, Pool, need_of
-from deploy.simulate.sharing import Load, spans
-from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Group, Placement, Seat, Turn, Waiting, free_in, place
-from scheduler.filling import Queued, fill
-from specs.policy import RunRules
+from deploy.simulate.conditions import REPLACED_SECONDS, Conditions
+from deploy.simulate.fleet import Pool, need_of
+from deploy.simulate.pools import PoolState
+from deploy.simulate.work import Batch, Run
+from deploy.simulate.worker import Doing, Worker
+from scheduler.retrying import next_try_seconds
+from specs.messages import AttemptOutcome
 
 Process: TypeAlias = Generator[simpy.Event, Any, None]
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-SPREAD = 0.3
-"""Standard deviation of the logarithm of how long a run takes, against what was reckoned; assumed."""
-
-
-@dataclass
-class Run:
-    """A reproduction."""
-
-    engine: str
-    task: str
-    priority: int
-    since: float
-    need: Need
-    waits: list[tuple[int, float]]
-    """Priority and arrival of each claim that it judges."""
-
-    @property
-    def queued(self) -> Queued:
-        """As the planner sees it."""
-        return Queued(self.task, Turn(self.priority, _time(self.since)), self.need.run_seconds)
-
-    @property
-    def load(self) -> Load:
-        """What it really asks of its engine: the same whenever and beside whomever it runs."""
-        dice = random.Random(f"{self.engine} {self.task} {self.since}")  # noqa: S311 - it has to come out the same again
-        return Load(self.need.answers, self.need.answer_seconds * dice.lognormvariate(0, SPREAD))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Runs of one engine on their way to a worker."""
-
-    runs: tuple[Run, ...]
-
-    @property
-    def waiting(self) -> Waiting:
-        """As the planner sees it in the common queue."""
-        return Waiting(min(run.priority for run in self.runs), _time(min(run.since for run in self.runs)))
-
-    @property
-    def expected_seconds(self) -> float:
-        """That the farm takes it to need, not knowing whether its engine is there."""
-        return self.runs[0].need.load_seconds + sum(run.need.run_seconds for run in self.runs)
-
-
-@dataclass
-class Worker:
-    """A worker of a pool."""
-
-    name: str
-    own: deque[Batch] = field(default_factory=deque)
-    loaded: str | None = None
-    asleep: simpy.Event | None = None
-    """That it waits for while it has nothing to do."""
-
-    since: float = 0.0
-    """When it began with what it does, or to do nothing."""
-
-    expected_seconds: float = 0.0
-    """Of the batch that it runs."""
-
-    @property
-    def is_idle(self) -> bool:
-        """It runs nothing, and nothing waits for it."""
-        return self.asleep is not None and not self.own
-
-    @property
-    def has_room(self) -> bool:
-        """As many batches as may wait for one worker do not wait for it yet."""
-        return len(self.own) < OWN_AHEAD
-
-    def seat(self, at: float) -> Seat:
-        """As the planner sees it, if it has room."""
-        if self.is_idle:
-            return Seat(self.name, idle=True, ahead=0, loaded=self.loaded, idle_since=_time(self.since))
-        free = free_in(self.expected_seconds, at - self.since)
-        return Seat(self.name, idle=False, ahead=0, loaded=self.loaded, free_in=free)
-
-
-@dataclass
-class PoolState:
-    """A pool while the day goes on."""
-
-    pool: Pool
-    workers: dict[str, Worker]
-    queued: dict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict))
-    """By engine and task: one run judges all claims on a task."""
-
-    by_engine: dict[str, list[Worker]] = field(default_factory=lambda: defaultdict(list))
-    """Workers that have it loaded."""
-
-    idle: dict[str, Worker] = field(default_factory=dict)
-    common: deque[Batch] = field(default_factory=deque)
-    starting: dict[str, Batch] = field(default_factory=dict)
-    """By worker: taken, and its engine is not up yet."""
-
-    loading_seconds: float = 0.0
-    """Of workers, in which their engines were loaded."""
-
-    running_seconds: float = 0.0
-    loads: int = 0
 
 
 @dataclass
 class Outcome:
-    """What the day came to."""
-
-    waited: dict[int, list[float]]
-    """By priority: seconds from each claim's arrival until its run begins on a loaded engine; until the end of the day,
-    where that had not come."""
-
-    took: dict[int, list[float]]
-    """Seconds from each claim's arrival to its verdict, by priority; only of those that have one."""
-
-    verdicts: int
-    runs: int
-    refused: int
-    """Claims whose model fits nowhere."""
+    """What a day came to."""
 
     pools: list[PoolState]
-    seconds: float = DAY
+    waited: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By priority: seconds of each claim until the run that judges it began; those that wait still are counted too."""
+
+    took: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By priority: seconds of each claim until its verdict, of those that have one."""
+
+    verdicts: int = 0
+    failed: int = 0
+    """Claims whose run was lost too often."""
+
+    refused: int = 0
+    """Claims for models that fit nowhere."""
 
 
 class Simulation:
     """One day of one fleet."""
 
-    def __init__(self, fleet: tuple[Pool, ...], rules: RunRules, *, affinity: bool) -> None:
-        self._rules = rules
-        self._affinity = affinity
+    def __init__(self, fleet: tuple[Pool, ...], conditions: Conditions) -> None:
         self._clock = simpy.Environment()
-        self._pools = {
-            pool.rules.name: PoolState(
-                pool,
-                {name: Worker(name) for name in (f"{pool.rules.name}-{number}" for number in range(pool.workers))},
-            )
-            for pool in fleet
-        }
-        self._outcome = Outcome(defaultdict(list), defaultdict(list), 0, 0, 0, list(self._pools.values()))
+        self._conditions = conditions
+        self._rules = conditions.rules
+        self._pools = {pool.rules.name: PoolState(pool, conditions) for pool in fleet}
+        self._open: dict[Run, None] = {}
+        self._outcome = Outcome(list(self._pools.values()))
 
     def day(self, submissions: list[Submission]) -> Outcome:
         """Let it go by."""
         self._clock.process(self._arrivals(submissions))
         for state in self._pools.values():
             for worker in state.workers.values():
-                self._clock.process(self._work(state, worker))
+                process = self._clock.process(self._be_a_worker(state, worker))
+                if self._conditions.losses_a_day:
+                    self._clock.process(self._lose(worker, process))
         self._clock.run(until=DAY)
-        for state in self._pools.values():
-            left = [run for by_task in state.queued.values() for run in by_task.values()]
-            left += [run for batch in (*state.common, *state.starting.values()) for run in batch.runs]
-            left += [run for worker in state.workers.values() for batch in worker.own for run in batch.runs]
-            for run in left:
-                self._note_waits(run, DAY)
+        for run in self._open:
+            self._note_waits(run, DAY)
         return self._outcome
 
     def _arrivals(self, submissions: list[Submission]) -> Process:
         for at, together in groupby(submissions, key=lambda each: each.at):
             yield self._clock.timeout(at - self._clock.now)
             # The entries of one file are planned in one go, and so are sent out together.
-            for state in {state.pool: state for each in together if (state := self._queue(each))}.values():
+            for state in {state.pool: state for each in together if (state := self._plan(each))}.values():
                 self._dispatch(state)
 
-    def _queue(self, submission: Submission) -> PoolState | None:
+    def _plan(self, submission: Submission) -> PoolState | None:
         """Plan a claim; the pool that its run waits for, if it fits any."""
         need = need_of(submission)
         if need is None:
             self._outcome.refused += 1
             return None
         state, engine, at = self._pools[need.pool], submission.model.name, self._clock.now
-        queued = state.queued[engine]
-        run = queued.get(submission.task.name)
+        run = state.queued[engine].get(submission.task.name)
         if run is None:
             run = Run(engine, submission.task.name, submission.priority, at, need, [])
-            queued[submission.task.name] = run
+            self._open[run] = None
+            state.queue(run)
         run.priority = min(run.priority, submission.priority)
         run.waits.append((submission.priority, at))
         return state
 
     def _dispatch(self, state: PoolState) -> None:
         """Fill the queues of a pool, as the farm does."""
-        while state.queued:
-            seats = self._seats(state)
-            if not seats and len(state.common) >= COMMON_AHEAD:
-                return
-            waiting = [batch.waiting for batch in state.common]
-            placed = place(self._groups(state), seats, waiting, _time(self._clock.now), self._rules)
-            if not placed:
-                return
-            for placement in placed:
-                self._send(state, placement)
+        while placed := state.place(self._clock.now):
+            for batch, worker in placed:
+                self._send(state, batch, worker)
 
-    def _seats(self, state: PoolState) -> list[Seat]:
-        """The workers that may get anything: to show the planner others too would change nothing but its pace."""
-        if not self._affinity:
-            idle = nsmallest(len(state.queued) + COMMON_AHEAD, (each.name for each in state.idle.values()))
-            return [Seat(name, idle=True, ahead=0, loaded=None) for name in idle]
-        warm = [each for engine in state.queued for each in state.by_engine.get(engine, ()) if each.has_room]
-        cold = (each for each in state.idle.values() if each.loaded not in state.queued)
-        least = nsmallest(
-            len(state.queued) + COMMON_AHEAD, cold, key=lambda each: (each.loaded is not None, each.since, each.name)
-        )
-        return [each.seat(self._clock.now) for each in (*warm, *least)]
-
-    @staticmethod
-    def _groups(state: PoolState) -> Iterator[Group]:
-        for engine, by_task in state.queued.items():
-            classes: dict[int, list[Run]] = defaultdict(list)
-            for run in by_task.values():
-                classes[run.priority].append(run)
-            for priority, runs in classes.items():
-                since = _time(min(run.since for run in runs))
-                yield Group(engine, priority, since, len(runs), runs[0].need.load_seconds)
-
-    def _send(self, state: PoolState, placement: Placement) -> None:
-        queued = state.queued[placement.engine]
-        waiting = sorted((run.queued for run in queued.values()), key=lambda each: each.turn)
-        chosen = fill(waiting, placement, _time(self._clock.now), self._rules)
-        batch = Batch(tuple(queued.pop(each.name) for each in chosen))
-        if not queued:
-            del state.queued[placement.engine]
-        if placement.seat is None:
+    def _send(self, state: PoolState, batch: Batch, worker: Worker | None) -> None:
+        taker = worker if worker is not None else next(iter(state.idle.values()), None)
+        if taker is None:
             state.common.append(batch)
-            taker = next(iter(state.idle.values()), None)
         else:
-            taker = state.workers[placement.seat]
             taker.own.append(batch)
-        if taker is not None and taker.asleep is not None and not taker.asleep.triggered:
+        if taker is not None and taker.idle is not None:
             del state.idle[taker.name]
-            taker.asleep.succeed()
+            taker.idle.succeed()
+            taker.idle = None
+        elif self._conditions.downloads and self._rules.fetch_ahead:
+            # Whom scheduler/hinting.py tells.
+            likely = taker if taker is not None else state.free_next(len(state.common) - 1)
+            if likely is not None:
+                likely.fetch_ahead(batch, self._clock.now)
+
+    def _be_a_worker(self, state: PoolState, worker: Worker) -> Process:
+        while True:
+            try:
+                yield from self._work(state, worker)
+            except simpy.Interrupt:
+                self._take_back(state, worker)
+                yield self._clock.timeout(REPLACED_SECONDS)
+                worker.is_there = True
 
     def _work(self, state: PoolState, worker: Worker) -> Process:
         while True:
             while not worker.own and not state.common:
-                worker.asleep = self._clock.event()
-                worker.since = self._clock.now
+                worker.idle, worker.since = self._clock.event(), self._clock.now
                 state.idle[worker.name] = worker
-                yield worker.asleep
-                worker.asleep = None
+                yield worker.idle
             batch = worker.own.popleft() if worker.own else state.common.popleft()
+            worker.begin(batch, self._clock.now)
+            state.note_engines(worker)
             self._dispatch(state)
             yield from self._run(state, worker, batch)
+            worker.batch = None
 
     def _run(self, state: PoolState, worker: Worker, batch: Batch) -> Process:
-        first = batch.runs[0]
-        state.starting[worker.name] = batch
-        worker.since, worker.expected_seconds = self._clock.now, batch.expected_seconds
-        if worker.loaded != first.engine:
-            if worker.loaded is not None:
-                state.by_engine[worker.loaded].remove(worker)
-            worker.loaded = first.engine
-            state.by_engine[first.engine].append(worker)
-            state.loads += 1
-            yield from self._spend(state, "loading_seconds", first.need.load_seconds)
-        del state.starting[worker.name]
+        for doing, seconds in worker.get_ready(batch, self._conditions, self._clock.now):
+            state.note_engines(worker)
+            state.loads += doing is Doing.LOADING
+            state.wakes += doing is Doing.WAKING
+            yield from self._spend(state, worker, doing, seconds)
         began = self._clock.now
-        found = spans([run.load for run in batch.runs], self._rules.side_by_side, ENGINE.concurrency)
+        found = batch.spans(self._rules.side_by_side)
         for run, span in zip(batch.runs, found, strict=True):
-            self._note_waits(run, began + span.began)
+            run.began = began + span.began
         for run, span in sorted(zip(batch.runs, found, strict=True), key=lambda each: each[1].ended):
-            yield from self._spend(state, "running_seconds", began + span.ended - self._clock.now)
-            self._outcome.runs += 1
-            for priority, since in run.waits:
-                self._outcome.took[priority].append(self._clock.now - since)
-            self._outcome.verdicts += len(run.waits)
+            yield from self._spend(state, worker, Doing.RUNNING, began + span.ended - self._clock.now)
+            self._end(run)
 
-    def _spend(self, state: PoolState, what: str, seconds: float) -> Process:
+    def _spend(self, state: PoolState, worker: Worker, doing: Doing, seconds: float) -> Process:
+        began, worker.doing = self._clock.now, doing
+        until = min(began + seconds, DAY)
         # What goes on beyond the end of the day is another day's.
-        setattr(state, what, getattr(state, what) + min(seconds, DAY - self._clock.now))
-        yield self._clock.timeout(seconds)
+        state.held[doing] += until - began
+        try:
+            yield self._clock.timeout(seconds)
+        except simpy.Interrupt:
+            state.held[doing] -= until - self._clock.now
+            raise
 
-    def _note_waits(self, run: Run, until: float) -> None:
+    def _end(self, run: Run) -> None:
+        run.ended = True
+        del self._open[run]
+        self._note_waits(run, self._clock.now)
         for priority, since in run.waits:
-            self._outcome.waited[priority].append(min(until, DAY) - since)
+            self._outcome.took[priority].append(self._clock.now - since)
+        self._outcome.verdicts += len(run.waits)
+
+    def _note_waits(self, run: Run, at: float) -> None:
+        """Claims waited until their run began; for one that did not by now, they have waited until now."""
+        until = at if run.began is None else min(run.began, at)
+        for priority, since in run.waits:
+            self._outcome.waited[priority].append(until - since)
+
+    def _lose(self, worker: Worker, process: simpy.Process) -> Process:
+        dice = random.Random(worker.name)  # noqa: S311 - it has to come out the same again
+        while True:
+            yield self._clock.timeout(dice.expovariate(self._conditions.losses_a_day / DAY))
+            if worker.is_there:
+                process.interrupt()
+
+    def _take_back(self, state: PoolState, worker: Worker) -> None:
+        """A worker is gone: what it worked at, and what waited for it, is queued again."""
+        state.losses += 1
+        state.idle.pop(worker.name, None)
+        waited = [run for batch in worker.own for run in batch.runs]
+        lost = [run for run in worker.batch.runs if not run.ended] if worker.batch is not None else []
+        starting, at = worker.doing in (Doing.SETTING_ASIDE, Doing.LOADING, Doing.WAKING), self._clock.now
+        for place, run in enumerate(lost):
+            run.failures += 1
+            # As in scheduler/ending.py: while its engine was started, or worked for it.
+            begun = starting and place < self._rules.side_by_side
+            run.deaths += begun or (run.began is not None and run.began <= at)
+        worker.leave(state.a_disk())
+        state.note_engines(worker)
+        for run in waited:
+            self._clock.process(self._queue_again(state, run, self._rules.lease_seconds))
+        for run in lost:
+            pause = next_try_seconds(AttemptOutcome.LOST, run.failures, run.deaths, self._rules)
+            if pause is None:
+                self._outcome.failed += len(run.waits)
+                del self._open[run]
+                self._note_waits(run, at)
+            else:
+                run.began = None
+                self._clock.process(self._queue_again(state, run, self._rules.lease_seconds + pause))
+
+    def _queue_again(self, state: PoolState, run: Run, seconds: float) -> Process:
+        yield self._clock.timeout(seconds)
+        state.queue(run)
+        self._dispatch(state)
 
 
-def simulate(fleet: tuple[Pool, ...], submissions: list[Submission], *, affinity: bool, alone: bool = False) -> Outcome:
-    """A day; `alone` sends every reproduction by itself, which is first come, first served."""
-    rules = RunRules()
-    if alone:
-        rules = rules.model_copy(update={"batch": 1})
-    return Simulation(fleet, rules, affinity=affinity).day(submissions)
-
-
-def _time(seconds: float) -> datetime:
-    return BEGINNING + timedelta(seconds=seconds)
+def simulate(fleet: tuple[Pool, ...], submissions: list[Submission], conditions: Conditions) -> Outcome:
+    """A day."""
+    return Simulation(fleet, conditions).day(submissions)

@@ -83,18 +83,18 @@ class Follower:
             self._thread.join(10)
 
     def _run(self, tell: Callable[[list[Message], int], None]) -> None:
-        away = False
+        said = False
         while not self._stop.is_set():
             try:
                 # One connection for all looks: SQLite tells what others changed since the same connection's last look.
                 with self._database.engine.connect().execution_options(reading=True) as connection:
-                    away = False
                     self._look_until_stopped(connection, tell)
-            except SQLAlchemyError as error:
-                self._mark = None
-                if not away:
-                    log.warning("cannot look for changes: %s", error)
-                away = True
+            except Exception as error:
+                # Whatever it is: a thread that ends leaves its last mark, and the API says for ever what was true then.
+                if self._mark is not None or not said:
+                    its_own = not isinstance(error, SQLAlchemyError)
+                    log.warning("cannot look for changes: %s", error, exc_info=its_own)
+                self._mark, said = None, True
             self._stop.wait(self._look_seconds)
 
     def _look_until_stopped(self, connection: Connection, tell: Callable[[list[Message], int], None]) -> None:

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
-from sqlalchemy import bindparam, select, true
+from sqlalchemy import bindparam, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
@@ -30,14 +31,18 @@ from specs.verdict import Outcome
 
 log = logging.getLogger(__name__)
 
+_Place: TypeAlias = tuple[datetime, str]
+"""Of a verdict: when it was given, and its claim's id."""
+
 SIGNED_AT_ONCE = 1000
-"""Badges of one round: some seconds of work."""
+"""Badges of one round, give or take as many: some seconds of work."""
 
 KEPT_TOGETHER = 20
 """Badges of one transaction: most of the cost of a badge by itself is the commit."""
 
-LATEST = timedelta(hours=1)
-"""A badge is missing for so long only where the key is not usable, and then nothing is counted as looked at."""
+LATE = timedelta(hours=1)
+"""A verdict's time is taken before its transaction is committed, by the clock of whoever writes it: so far back of the
+last look behind which nothing was left the next one begins."""
 
 
 _WITH_VERDICT = (
@@ -50,7 +55,7 @@ _WITH_VERDICT = (
 
 
 class Missing:
-    """Finds verified verdicts without a badge: all there are until none is left, and then among the latest ones.
+    """Finds verified verdicts without a badge: all there are until none is left, and then among those given since.
 
     There are more verdicts every day, and each was looked at when it was one of the latest. What comes to lack its
     badge later than that is found by the next process, which begins with all.
@@ -58,42 +63,57 @@ class Missing:
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._none_left = False
+        self._none_left_at: datetime | None = None
 
     def sign(self) -> None:
         """Sign what is found."""
-        self._none_left = sign_missing(self._farm, now() - LATEST if self._none_left else None)
+        at = now()
+        if sign_missing(self._farm, self._none_left_at - LATE if self._none_left_at is not None else None):
+            self._none_left_at = at
 
 
 def sign_missing(farm: Farm, since: datetime | None = None) -> bool:
-    """Sign every verified verdict (of those given since then) that has no badge yet; whether none is left."""
-    given = true() if since is None else VerdictRow.decided_at >= since
+    """Sign verified verdicts (of those given since then) without a badge, the oldest first; whether none is left.
+
+    One that cannot be signed keeps no later one from it.
+    """
+    signed, reached = 0, None
+    while signed < SIGNED_AT_ONCE:
+        rows = _without_badge(farm, since, reached)
+        for first in range(0, len(rows), KEPT_TOGETHER):
+            try:
+                signed += sign(farm, [claim_id for _, claim_id in rows[first : first + KEPT_TOGETHER]])
+            except KeyFileError as error:
+                # So it is for all; what is signed already can be published meanwhile.
+                log.error("%d verified claims wait for their badge: %s", len(rows) - first, error)
+                return False
+        if len(rows) < SIGNED_AT_ONCE:
+            return True
+        reached = rows[-1]
+    return False
+
+
+def _without_badge(farm: Farm, since: datetime | None, reached: _Place | None) -> Sequence[_Place]:
+    """The next verified verdicts without one, in the order of their times."""
+    when, claim_id = VerdictRow.decided_at, VerdictRow.claim_id
+    query = (
+        select(when, claim_id)
+        .join(Claim, Claim.claim_id == claim_id)
+        .outerjoin(Badge, Badge.claim_id == claim_id)
+        .where(VerdictRow.outcome == Outcome.VERIFIED, Badge.claim_id.is_(None), Claim.state == ClaimState.DECIDED)
+        .order_by(when, claim_id)
+        .limit(SIGNED_AT_ONCE)
+    )
+    if since is not None:
+        query = query.where(when >= since)
+    if reached is not None:
+        query = query.where(tuple_(when, claim_id) > tuple_(*map(literal, reached, (when.type, claim_id.type))))
     with farm.database.reading() as session:
-        claim_ids = session.scalars(
-            select(VerdictRow.claim_id)
-            .join(Claim, Claim.claim_id == VerdictRow.claim_id)
-            .outerjoin(Badge, Badge.claim_id == VerdictRow.claim_id)
-            .where(
-                VerdictRow.outcome == Outcome.VERIFIED,
-                Badge.claim_id.is_(None),
-                Claim.state == ClaimState.DECIDED,
-                given,
-            )
-            .order_by(VerdictRow.decided_at)
-            .limit(SIGNED_AT_ONCE)
-        ).all()
-    for first in range(0, len(claim_ids), KEPT_TOGETHER):
-        try:
-            sign(farm, claim_ids[first : first + KEPT_TOGETHER])
-        except KeyFileError as error:
-            # So it is for all; what is signed already can be published meanwhile.
-            log.error("%d verified claims wait for their badge: %s", len(claim_ids) - first, error)
-            return False
-    return len(claim_ids) < SIGNED_AT_ONCE
+        return [(at, found) for at, found in session.execute(query)]
 
 
-def sign(farm: Farm, claim_ids: Sequence[str]) -> None:
-    """Make the badges of verified claims. Done once, however often it is asked for.
+def sign(farm: Farm, claim_ids: Sequence[str]) -> int:
+    """Make the badges of verified claims; returns how many. Done once, however often it is asked for.
 
     Raises:
         KeyFileError: there is no usable key, or it is revoked; the verdicts stand, without their badges.
@@ -101,7 +121,7 @@ def sign(farm: Farm, claim_ids: Sequence[str]) -> None:
     with farm.database.reading() as session:
         due = [each for each in session.scalars(_WITH_VERDICT, {"claim_ids": claim_ids}) if _lacks_badge(each)]
         if not due:
-            return
+            return 0
         signer = Signer.load(farm.settings.signing_key)
         if session.get(RevokedKey, signer.key_id) is not None:
             raise KeyFileError(
@@ -110,6 +130,7 @@ def sign(farm: Farm, claim_ids: Sequence[str]) -> None:
     signed = [_Signed(claim, badge) for claim in due if (badge := _badge(farm, signer, claim)) is not None]
     if signed:
         _keep(farm, signed)
+    return len(signed)
 
 
 @dataclass(frozen=True)

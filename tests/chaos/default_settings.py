@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from deploy.bench.postgres import NO_SERVER, postgres_programs
 from specs.messages import Stage
 from specs.policy import RunRules
 from tests.chaos.blows import Blow
 from tests.chaos.farm import SLOW, ChaosFarm, chaos_farm
 from tests.chaos.seen import look
-from tests.support.databases import NO_SERVER, postgres_programs
 
 
 def seconds_to_resume(farm: ChaosFarm) -> float:

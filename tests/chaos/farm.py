@@ -22,6 +22,7 @@ import redis
 import yaml
 from sqlalchemy.exc import OperationalError
 
+from deploy.bench.postgres import Cluster, new_cluster
 from deploy.farm.ports import free_port
 from deploy.farm.processes import Process
 from deploy.farm.redis import find_server
@@ -33,7 +34,7 @@ from scheduler.database.session import Database
 from tests.chaos.slow_network import SlowNetwork, slow_network
 from tests.chaos.supervisor import Supervisor
 from tests.support import stand_in_engine
-from tests.support.databases import Cluster, new_cluster
+from tests.support.databases import create
 from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.shared_runs import BorrowedRuns, worker_app
@@ -202,7 +203,7 @@ def _database(cluster: Cluster) -> Database:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            cluster.server.create("farm")
+            create(cluster.server, "farm")
             break
         except psycopg.OperationalError:
             if time.monotonic() > deadline:

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deploy.bench.postgres import NO_SERVER, postgres_programs
 from tests.chaos.blows import EVERY_BLOW, Blow
 from tests.chaos.cells import Cell, struck
 from tests.chaos.farm import chaos_farm
 from tests.chaos.stages import STAGERS
 from tests.chaos.table import as_markdown, as_table, put_into
-from tests.support.databases import NO_SERVER, postgres_programs
 
 MAX_FARMS = 10
 """One after the other, where each comes to nothing."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from deploy.bench.postgres import NO_SERVER, postgres_programs
 from tests.chaos.blows import Blow
 from tests.chaos.cells import struck
 from tests.chaos.farm import ChaosFarm, chaos_farm
 from tests.chaos.stages import STAGERS
-from tests.support.databases import NO_SERVER, postgres_programs
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 

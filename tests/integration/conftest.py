@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.databases import NO_SERVER, Databases, PostgresServer, postgres_programs, running_postgres
+from deploy.bench.postgres import NO_SERVER, PostgresServer, postgres_programs, running_postgres
+from tests.support.databases import Databases
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for this process's tests."""
-    programs = postgres_programs()
-    if programs is None:
+    if postgres_programs() is None:
         pytest.skip(NO_SERVER)
-    with running_postgres(programs) as server:
+    with running_postgres() as server:
         yield server
 
 
@@ -25,7 +25,7 @@ def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     if request.param == "sqlite":
         yield Databases(None)
         return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    yield Databases(server)
+    found = Databases(request.getfixturevalue("postgres"))
+    yield found
     # Several hundred of them would fill more than a machine's memory.
-    server.drop_copies()
+    found.drop_copies()

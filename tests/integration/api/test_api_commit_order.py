@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, text
 
+from deploy.bench.postgres import PostgresServer
 from scheduler import settled
 from scheduler.database.tables import Event, now
 from scheduler.record import add_event
 from scheduler.webhooks import registry, telling
 from specs.api_v1_webhooks import NewWebhook
 from tests.support.api import RunningApi, running_api
-from tests.support.databases import Databases, PostgresServer
+from tests.support.databases import Databases
 from tests.support.following import listening
 from tests.support.waiting import until
 

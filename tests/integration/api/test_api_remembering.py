@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from scheduler.api import remembering
 from scheduler.api.app import create_app
@@ -103,6 +103,30 @@ def test_a_change_is_answered_within_the_time_of_a_look(api: RunningApi) -> None
         attempt.samples_done, attempt.alive_at = 150, now()
     until(lambda: conditional(api, path, etag).status_code == 200)
     assert api.json(path)["reproduction"]["samples_done"] == 150
+
+
+def test_a_look_that_fails_has_nothing_remembered_said_and_is_not_the_last(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"/v1/claims/{api.rows.claim()}"
+    etag = api.get(path).headers["etag"]
+    looks: list[object] = []
+
+    def fails(session: object) -> None:
+        looks.append(session)
+        raise ValueError("what nobody thought of")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.api.follower._running", fails)
+        api.rows.verified()
+        until(lambda: looks)
+        with api.rows.database.transaction() as session:
+            session.execute(update(Claim).values(notes="changed"))
+        until(lambda: conditional(api, path, etag).status_code == 200)
+        until(lambda: len(looks) > 2)
+        assert caplog.text.count("what nobody thought of\nTraceback") == 1, "once is enough"
+    etag = api.get(path).headers["etag"]
+    until(lambda: conditional(api, path, etag).status_code == 304)
 
 
 def test_an_answer_that_comes_out_the_same_is_a_304_although_something_happened(api: RunningApi) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.bench.postgres import PostgresServer
 from deploy.farm import redis
 from deploy.farm.processes import Process, Processes
-from tests.support.databases import PostgresServer
+from tests.support.databases import create
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
 from workers.guarded import clean_environment
@@ -50,7 +51,7 @@ def test_no_secret_is_in_anything_that_a_farm_says(tmp_path: Path, postgres: Pos
     with running_hub(tmp_path / "hub") as served:
         add_benchmark(served.local, "acme/bench")
         submit(served.local, add_model(served.local, "tiny/model"), entry("acme/bench", 50))
-        postgres.create("farm_with_secrets")
+        create(postgres, "farm_with_secrets")
         broker = redis.start_redis(brokers, tmp_path / "redis")
         secrets = {**SECRETS, "BROKER": broker.split(":")[2].partition("@")[0]}
         address = served.url.removeprefix("http://")

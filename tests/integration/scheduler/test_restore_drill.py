@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
+from deploy.bench.postgres import postgres_programs
 from deploy.cli.main import app
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges.revoking import revoke
@@ -30,7 +31,7 @@ from scheduler.machine import ClaimState
 from specs.attestation import verify
 from specs.eval_results import parse
 from specs.messages import AttemptRef, AttemptsAlive, Progress, Stage
-from tests.support.databases import Databases, postgres_programs
+from tests.support.databases import Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_model, entry, submit
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm

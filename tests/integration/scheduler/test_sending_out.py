@@ -146,6 +146,47 @@ def test_badges_that_are_missing_are_looked_for_among_the_latest_once_none_is_le
     assert badges(database) == {first}
 
 
+def test_a_badge_that_could_not_be_signed_for_hours_is_looked_for_by_the_same_process(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "signing.pem"
+    Signer.create(key)
+    missing = signing_off.Missing(Farm(Settings(database_url=database.url, signing_key=key)))
+    rows = Rows(database)
+    first, second = rows.verified(), rows.verified()
+    with database.transaction() as session:
+        session.execute(update(Claim).values(rules=RULES))
+        session.delete(session.get_one(Badge, first))
+    missing.sign()
+    assert badges(database) == {first, second}
+    # Decided, and then the broker, or the database, was away for a night.
+    with database.transaction() as session:
+        session.delete(session.get_one(Badge, second))
+        session.get_one(VerdictRow, second).decided_at = now()
+    morning = now() + timedelta(hours=10)
+    monkeypatch.setattr(signing_off, "now", lambda: morning)
+    missing.sign()
+    assert badges(database) == {first, second}
+
+
+def test_what_cannot_be_signed_keeps_no_later_badge_from_being_signed(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing_off, "SIGNED_AT_ONCE", 2)
+    rows = Rows(database)
+    verified = [rows.verified() for _ in range(5)]
+    with database.transaction() as session:
+        session.execute(delete(Badge))
+        session.execute(update(Claim).values(rules=RULES))
+        # The oldest three have no figures to state.
+        for claim_id in verified[:3]:
+            session.get_one(Claim, claim_id).value = None
+    key = tmp_path / "signing.pem"
+    Signer.create(key)
+    assert signing_off.sign_missing(Farm(Settings(database_url=database.url, signing_key=key)))
+    assert badges(database) == set(verified[3:])
+
+
 def test_badges_of_which_another_signer_was_first_with_one_are_kept_all_the_same(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

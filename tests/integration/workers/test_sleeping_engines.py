@@ -101,6 +101,12 @@ def test_what_does_not_fit_into_the_hosts_memory_ends_the_one_that_was_not_used_
     assert rig.asleep() == ["org/two", "org/three"]
 
 
+def test_the_one_that_is_to_be_woken_does_not_make_room_for_the_one_that_gives_way(rig: Rig) -> None:
+    rig.host.free_gib = lambda: 100.0 if not rig.board.asleep() else 1.0
+    one, two = rig.up("one"), rig.up("two")
+    assert (rig.up("one"), two.alive(), rig.asleep()) == (one, False, [])
+
+
 def test_where_the_host_has_no_room_an_engine_just_ends(rig: Rig) -> None:
     rig.host.free_gib = lambda: 5.0
     one = rig.up("one")

@@ -117,6 +117,7 @@ def test_what_a_batch_may_leave_behind_is_not_passed_over_in_the_same_round() ->
     seats = [idle("w1"), idle("w2")]
     assert placed([group("a", LATE + 9, count=2), group("b", LATE)], seats) == [("a", "w1")]
     assert placed([group("a", count=2), group("b", priority=30)], seats) == [("a", "w1")]
+    assert placed([group("a", priority=10), group("a"), group("b", priority=30)], seats) == [("a", "w1")]
     assert placed([group("a", LATE + 9), group("b", LATE)], seats) == [("a", "w1"), ("b", "w2")]
 
 
@@ -139,6 +140,8 @@ def test_what_takes_much_longer_than_expected_is_over_nobody_knows_when(
 def test_what_goes_along_is_told_who_else_waits_and_whether_a_worker_is_left() -> None:
     (alone,) = placements([group("a")], [idle("w1")])
     assert (alone.limit, alone.spare) == (None, False)
+    (alone,) = placements([group("a")], [idle("w1", "a")])
+    assert not alone.spare
     (alone,) = placements([group("a")], [idle("w1"), idle("w2")])
     assert (alone.limit, alone.spare) == (None, True)
     found, other = placements([group("a", 90), group("b", 80)], [idle("w1")])
@@ -147,6 +150,19 @@ def test_what_goes_along_is_told_who_else_waits_and_whether_a_worker_is_left() -
     assert other.limit is None, "nobody waits but itself"
     (found,) = placements([group("a", priority=30)], common=[waiting(LATE, priority=20)])
     assert found.limit == Turn(20, NOW - timedelta(seconds=LATE))
+
+
+def test_what_is_in_a_batch_with_a_worker_of_its_own_keeps_nobody_from_going_along_elsewhere() -> None:
+    """A round has one batch for an engine: of several classes, what waits on is the less urgent ones."""
+    seats = [idle("w1"), idle("w2"), idle("w3")]
+    urgent, behind, other = group("a", priority=10), group("a", 90, priority=20), group("b", priority=20)
+    found = {each.engine: each for each in placements([urgent, behind, other], seats)}
+    assert found["b"].limit == Turn(20, datetime.max.replace(tzinfo=UTC))
+    assert found["a"].limit is None
+    one, two = placements([group("a", 90, count=2), group("b", 80)], seats)
+    assert (one.limit, two.limit) == (None, Turn(20, datetime.max.replace(tzinfo=UTC))), "of `a` one may stay behind"
+    found = {each.engine: each for each in placements([group("a", priority=10, count=2), other], seats)}
+    assert found.keys() == {"a"}, "what may be left of the more urgent ones is placed before others"
 
 
 def test_idle_workers_are_left_to_what_waits_in_the_common_queue() -> None:

@@ -61,6 +61,7 @@ def test_nobody_goes_along_past_somebody_more_urgent() -> None:
 def test_nobody_goes_along_past_one_that_waited_too_long() -> None:
     late = Turn(20, NOW - timedelta(seconds=LATE))
     assert chosen([run(10, LATE + 9), run(11, LATE + 1), run(12, 60)], placement(late)) == [10, 11]
+    assert chosen([run(10, LATE + 9), run(11, LATE)], placement(late)) == [10, 11], "none of the two is after the other"
     # The first goes, whoever waits: that it may was decided before.
     assert chosen([run(10, 60), run(11, 50)], placement(late)) == [10]
 
@@ -70,11 +71,19 @@ def test_nobody_goes_along_past_one_of_the_same_engine_that_waited_too_long_and_
     assert chosen([run(900, LATE + 9), run(800, 60), run(10)], placement()) == [900, 10]
 
 
+def test_nobody_goes_along_past_a_more_urgent_one_of_the_same_engine_that_does_not_fit() -> None:
+    assert chosen([run(900), run(800), run(10, priority=30)], placement()) == [900]
+    assert chosen([run(900), run(800), run(11), run(10, priority=30)], placement()) == [900, 11]
+    assert chosen([run(900), run(20), run(10, priority=30)], placement()) == [900, 20, 10]
+
+
 def test_where_there_is_nothing_else_to_do_the_engine_is_kept_full() -> None:
     nothing_else = placement(spare=False)
     assert chosen([run(5000), run(4000), run(3000)], nothing_else) == [5000, 4000]
     assert chosen([run(5000), run(100), run(100), run(90)], nothing_else) == [5000, 100, 100, 90]
     assert chosen([run(5000), run(200), run(101), run(90)], nothing_else) == [5000, 200, 90]
+    slow_to_load = Placement("a", "w1", 1000, None, spare=False)
+    assert chosen([run(5000), run(200), run(300), run(1)], slow_to_load) == [5000, 200, 300]
 
 
 @pytest.mark.parametrize(("spare", "together"), [(True, [None]), (False, [None, None])])
@@ -83,4 +92,5 @@ def test_what_takes_nobody_knows_how_long_goes_along_only_to_keep_the_engine_ful
 ) -> None:
     assert chosen([run(None), run(None), run(None)], placement(spare=spare)) == together
     assert chosen([run(None), run(10)], placement()) == [None, 10]
+    assert chosen([run(None), run(ROOM + 1)], placement()) == [None], "it may be the longer one"
     assert chosen([run(10), run(None)], placement()) == [10]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deploy.simulate.arrivals import DAY, Day, SimulatedModel, Submission
+from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import FLEET, need_of, smaller
 from deploy.simulate.report import AtRate, figures, knee
 from deploy.simulate.run import simulate
@@ -15,6 +16,8 @@ from scheduler.priorities import AUTHOR_PRIORITY
 
 SMALL = smaller(FLEET, 0.02)
 CLAIMS = 400.0
+FARM, NO_AFFINITY, ALONE = Conditions(), Conditions(affinity=False), Conditions(affinity=False, alone=True)
+EVERYTHING = Conditions(sleep=True, downloads=True, losses_a_day=5)
 
 
 def test_the_fleet_has_a_thousand_gpus() -> None:
@@ -46,26 +49,31 @@ def test_about_as_many_claims_come_as_were_asked_for_and_more_by_day_than_by_nig
     assert by_night < len(submissions) / 3
 
 
-def test_every_claim_is_counted_once_whether_or_not_the_day_was_long_enough() -> None:
+@pytest.mark.parametrize("conditions", [FARM, NO_AFFINITY, ALONE, EVERYTHING])
+def test_every_claim_is_counted_once_whether_or_not_the_day_was_long_enough(conditions: Conditions) -> None:
     submissions = Day(1, CLAIMS).submissions()
-    outcome = simulate(SMALL, submissions, affinity=True)
+    outcome = simulate(SMALL, submissions, conditions)
     assert sum(map(len, outcome.waited.values())) == len(submissions)
-    assert 0.9 * len(submissions) < outcome.verdicts <= len(submissions)
+    assert all(0 <= seconds <= DAY for each in outcome.waited.values() for seconds in each)
+    assert 0.9 * len(submissions) < outcome.verdicts + outcome.failed <= len(submissions)
+    assert sum(map(len, outcome.took.values())) == outcome.verdicts
+    for state in outcome.pools:
+        assert all(seconds >= 0 for seconds in state.held.values())
+        assert sum(state.held.values()) <= state.pool.workers * DAY
     found = figures(outcome)
     assert 0 < found.utilisation < 1
     assert found.claims == len(submissions)
 
 
-def test_a_day_comes_out_the_same_again() -> None:
+@pytest.mark.parametrize("conditions", [FARM, EVERYTHING])
+def test_a_day_comes_out_the_same_again(conditions: Conditions) -> None:
     submissions = Day(1, CLAIMS).submissions()
-    assert figures(simulate(SMALL, submissions, affinity=True)) == figures(simulate(SMALL, submissions, affinity=True))
+    assert figures(simulate(SMALL, submissions, conditions)) == figures(simulate(SMALL, submissions, conditions))
 
 
 def test_the_farms_way_spares_engine_loads_and_no_author_waits_longer_for_it() -> None:
     fleet, submissions = smaller(FLEET, 0.1), Day(1, 2000).submissions()
-    farm = figures(simulate(fleet, submissions, affinity=True))
-    without = figures(simulate(fleet, submissions, affinity=False))
-    alone = figures(simulate(fleet, submissions, affinity=False, alone=True))
+    farm, without, alone = (figures(simulate(fleet, submissions, each)) for each in (FARM, NO_AFFINITY, ALONE))
     assert farm.loads_per_verdict < without.loads_per_verdict < alone.loads_per_verdict
     assert farm.loads_per_verdict < 0.85 * alone.loads_per_verdict
     for ours, theirs in ((farm.waited, alone.waited), (farm.took, alone.took)):
@@ -76,12 +84,12 @@ def test_the_farms_way_spares_engine_loads_and_no_author_waits_longer_for_it() -
 
 def test_a_run_takes_the_same_however_it_is_sent_out() -> None:
     (submission,) = Day(1, CLAIMS).submissions()[:1]
-    ways = [simulate(SMALL, [submission], affinity=affinity) for affinity in (True, False)]
+    ways = [simulate(SMALL, [submission], each) for each in (FARM, NO_AFFINITY)]
     assert ways[0].took == ways[1].took
 
 
 def test_the_knee_is_the_first_rate_at_which_waiting_explodes() -> None:
-    one = figures(simulate(SMALL, Day(1, CLAIMS).submissions(), affinity=True))
+    one = figures(simulate(SMALL, Day(1, CLAIMS).submissions(), FARM))
     rising = ((1.0, 10.0), (2.0, 90.0), (3.0, 101.0))
     rates = [AtRate(rate, replace(one, p99_waited=seconds), one) for rate, seconds in rising]
     assert knee(rates) == 3.0

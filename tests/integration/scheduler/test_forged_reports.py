@@ -1,0 +1,62 @@
+"""What nobody sent out, or nobody measured, gives no verdict and no badge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scheduler import collecting
+from scheduler.badges.signing_off import sign_missing
+from scheduler.database.tables import Badge
+from scheduler.farm import Farm
+from specs.messages import AttemptsAlive, Progress, Report, Stage
+from tests.support.reported_farm import (
+    World,
+    count,
+    outcomes,
+    take,
+)
+
+FORGERIES: dict[str, dict[str, object]] = {
+    "of an attempt that was not sent": {"ref.attempt": 2},
+    "of a reproduction that is none": {"ref.reproduction_id": "f" * 32},
+    "about another model": {"model.model_id": "evil/model"},
+    "about another commit of the model": {"model.revision": "f" * 40},
+    "about another spec": {"task.spec_sha256": "f" * 64},
+    "about another task": {"task.task_id": "easier"},
+    "with another seed": {"measurement.circumstances.seed": 1},
+    "with a better score": {"measurement.score": 0.975},
+    "with better answers": {"measurement.sample_scores": [1.0] * 40, "measurement.score": 1.0},
+    "of a larger dataset": {"measurement.population": 4_000_000},
+    "with a log that is not there": {"evidence.sha256": "f" * 64},
+    "with a log of another size": {"evidence.size_bytes": 1},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_no_forged_report_makes_a_badge(world: World, farm: Farm, forgery: dict[str, object]) -> None:
+    forged = world.report.encode()
+    for path, value in forgery.items():
+        *steps, last = path.split(".")
+        holder: Any = forged
+        for step in steps:
+            holder = holder[step]
+        holder[last] = value[: len(holder[last])] if isinstance(value, list) else value
+    take(farm, Report.decode(forged))
+    sign_missing(farm)
+    assert outcomes(farm) == {}
+    assert count(farm, Badge) == 0
+
+
+def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, farm: Farm) -> None:
+    stolen = AttemptsAlive(
+        worker="thief@elsewhere",
+        batch_id="b",
+        pool="cpu",
+        progress=(Progress(ref=world.report.ref, stage=Stage.RUNNING, samples_done=40, samples_total=40, score=1.0),),
+    )
+    assert collecting.alive(farm.database, farm.policy, stolen) == []
+    take(farm, world.report)
+    assert outcomes(farm) == {}, "the attempt is the thief's now; its lease runs out, and another one is sent"
+    assert count(farm, Badge) == 0

@@ -1,0 +1,177 @@
+"""A farm whose only reproduction was run, and whose report nobody has taken in yet.
+
+Claims come from a real local Hub, the report from a real worker whose engine alone is a stand-in.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from deploy.localhub.commits import CommitText
+from scheduler import collecting
+from scheduler.badges.signing import Signer
+from scheduler.database.tables import Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
+from scheduler.dispatching import dispatch
+from scheduler.farm import Farm
+from scheduler.planning import plan
+from scheduler.settings import Settings
+from scheduler.watch.scan import scan
+from specs.messages import RUN_BATCH, AttemptOutcome, Report, RunBatch
+from tests.support.databases import Databases
+from tests.support.echo import ECHO_SPEC
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.localhub import RunningHub, running_hub
+from tests.support.shared_runs import shared_runs
+from tests.support.worker_bench import run, stand_in
+from workers.settings import WorkerSettings
+from workers.workbench import open_workbench
+
+BENCHMARK, MODEL = "acme/echo", "tiny/model"
+ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]
+TRUE_PERCENT, INFLATED_PERCENT = 75.0, 97.5
+
+
+@dataclass(frozen=True)
+class World:
+    """A farm whose only reproduction was run, and its report, which nobody has taken in yet."""
+
+    folder: Path
+    served: RunningHub
+    report: Report
+
+
+@contextmanager
+def reported_world(folder: Path, databases: Databases) -> Iterator[World]:
+    """Make one."""
+    with running_hub(folder / "hub") as served:
+        hub = served.local
+        repo = add_benchmark(hub, BENCHMARK, ECHO_SPEC)
+        rows = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+        hub.commit(repo, {"test.jsonl": rows}, CommitText("Add rows", "acme"))
+        model = add_model(hub, MODEL)
+        submit(hub, model, entry(BENCHMARK, TRUE_PERCENT, task="echo"))
+        inflated = entry(BENCHMARK, INFLATED_PERCENT, task="echo")
+        submit(hub, model, inflated, author="fan", create_pr=True, name="fan.yaml")
+        (folder / "token").write_text(hub.add_token("farm"))
+        farm = farm_in(folder, databases.url(folder), served.url)
+        farm.database.upgrade()
+        Signer.create(farm.settings.signing_key)
+        scan(farm.database, farm.hub, farm.policy.watch)
+        plan(farm.database, farm.hub, farm.policy)
+        dispatch(farm.database, farm.policy)
+        report = worked(farm, folder, served.url)
+        farm.database.engine.dispose()
+        yield World(folder, served, report)
+
+
+def farm_in(folder: Path, database_url: str, hub_url: str) -> Farm:
+    """Its settings and its policy."""
+    policy = folder / "policy.yaml"
+    policy.write_text(yaml.safe_dump({"publish": {"mode": "pull_request"}, "run": {"attempts": 2}}))
+    return Farm(
+        Settings(
+            database_url=database_url,
+            hub_endpoint=hub_url,
+            hub_token=SecretStr((folder / "token").read_text()),
+            evidence_url=f"file://{folder / 'evidence'}",
+            signing_key=folder / "keys" / "signing.pem",
+            retired_keys=folder / "keys" / "retired",
+            policy=policy,
+            public_url="https://farm.example",
+        )
+    )
+
+
+def worked(farm: Farm, folder: Path, hub_url: str) -> Report:
+    """Have a worker run the one batch that was dispatched."""
+    with farm.database.reading() as session:
+        (row,) = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH))
+    settings = WorkerSettings(
+        pool="cpu",
+        hub_endpoint=hub_url,
+        evidence_url=farm.settings.evidence_url,
+        cache_folder=folder / "cache",
+        state_folder=folder / "state",
+    )
+    bench = open_workbench("worker@test", settings, stand_in(), shared_runs())
+    try:
+        (report,) = run(bench, RunBatch.decode(row.body)).reports.values()
+    finally:
+        bench.engines.stop()
+        bench.lock.close()
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    return report
+
+
+@contextmanager
+def farm_of(world: World, databases: Databases, folder: Path) -> Iterator[Farm]:
+    """A copy of its farm, in a folder of its own, as it was when the report was on its way."""
+    copied = databases.copy(databases.url(world.folder), folder)
+    shutil.copy(world.folder / "token", folder / "token")
+    for name in ("evidence", "keys"):
+        shutil.copytree(world.folder / name, folder / name)
+    found = farm_in(folder, copied, world.served.url)
+    yield found
+    found.database.engine.dispose()
+
+
+def take(farm: Farm, report: Report) -> bool:
+    """Take a report in; whether that made room for another batch."""
+    return collecting.report(farm.database, farm.policy, farm.settings.evidence_url, report)
+
+
+def ended(world: World, outcome: AttemptOutcome, detail: str, **more: object) -> Report:
+    """What the worker would have said had the attempt ended otherwise."""
+    nothing = {"measurement": None, "evidence": None}
+    return Report.decode({**world.report.encode(), **nothing, "outcome": outcome, "detail": detail, **more})
+
+
+def claims(farm: Farm) -> dict[float, Claim]:
+    """By the value that they say."""
+    with farm.database.reading() as session:
+        found = session.scalars(select(Claim)).all()
+        return {claim.value: claim for claim in found if claim.value is not None}
+
+
+def outcomes(farm: Farm) -> dict[float, str]:
+    """Of the claims that have a verdict, by the value that they say."""
+    with farm.database.reading() as session:
+        rows = session.execute(select(Claim.value, VerdictRow.outcome).join(VerdictRow)).all()
+        return {value: outcome for value, outcome in rows if value is not None}
+
+
+def reproduction(farm: Farm) -> Reproduction:
+    """The only one."""
+    with farm.database.reading() as session:
+        return session.scalars(select(Reproduction)).one()
+
+
+def count(farm: Farm, table: type[Badge | Publication | VerdictRow]) -> int:
+    """How many rows a table has."""
+    with farm.database.reading() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def again(farm: Farm, report: Report) -> Report:
+    """What the worker of the next attempt would say, had it gone the same way."""
+    with farm.database.transaction() as session:
+        session.scalars(select(Reproduction)).one().not_before = None
+    dispatch(farm.database, farm.policy)
+    ref = {"reproduction_id": report.ref.reproduction_id, "attempt": reproduction(farm).attempt}
+    return Report.decode({**report.encode(), "ref": ref})
+
+
+def last_batch(farm: Farm) -> RunBatch:
+    """What was sent out last."""
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
+        return RunBatch.decode(rows.all()[-1].body)
