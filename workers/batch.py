@@ -72,7 +72,7 @@ class BatchRun:
         for ref in self._left:
             self._messenger.progress(Progress(ref=ref, stage=Stage.WAITING))
         try:
-            with self._handing_back.at_the_latest(self._give_back):
+            with self._bench.snapshots.uses.held(), self._handing_back.at_the_latest(self._give_back):
                 for alone, orders in groupby(self._batch.orders, lambda order: order.alone):
                     self._work_through(list(orders), at_once=1 if alone else self._batch.side_by_side)
         finally:

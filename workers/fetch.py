@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -28,9 +29,11 @@ from specs.errors import HubAway, NoAccess
 from specs.messages import ModelRef, TaskRef
 from specs.model_weights import is_weights_file
 from specs.text import clean
+from workers.cache_room import COMPLETE, HUB, make_room, snapshot_name
 from workers.disk import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
+from workers.snapshot_uses import SnapshotUses
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +45,19 @@ _MODEL_FILE = re.compile(
     r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
 )
 _GIB = 2**30
+KEPT_FREE_PART = 0.05
+"""Of the cache folder's disk: older snapshots give way before a download leaves less."""
+
 _LONGEST_PATIENCE_SECONDS = 86_400
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Fetches repos into a cache, each commit into a folder whose path names it."""
+    """Fetches repos into a cache, each commit into a folder whose path names it.
+
+    What is handed out within a block of `uses.held()` stays until that ends; else it may give way to another one.
+    """
 
     folder: Path
     api: HfApi
@@ -67,6 +76,11 @@ class Snapshots:
             int(settings.max_dataset_gib * _GIB),
             left_free_bytes,
         )
+
+    @cached_property
+    def uses(self) -> SnapshotUses:
+        """Who uses what of the cache."""
+        return SnapshotUses(self.folder / "in-use")
 
     def model(self, ref: ModelRef) -> Path:
         """The folder of a model at its commit: safetensors, config and tokenizer only.
@@ -124,24 +138,35 @@ class Snapshots:
         revision: str,
         wanted: Callable[[Sequence[RepoSibling]], list[RepoSibling]],
     ) -> Path:
-        complete = self.folder / "complete" / f"{kind}--{repo_id.replace('/', '--')}--{revision}"
-        if complete.is_file() and (known := Path(complete.read_text())).is_dir():
-            return known
-        with _hub_faults(repo_id), _disk_faults(self.folder):
-            ask = self.api.model_info if kind == "model" else self.api.dataset_info
-            info = ask(repo_id, revision=revision, files_metadata=True, timeout=30)
-            files = wanted(info.siblings or [])
-            _check_room(self.folder, sum(file.size or 0 for file in files), self.left_free_bytes)
-            snapshot = Path(
-                self.api.snapshot_download(
-                    repo_id,
-                    repo_type=kind,
-                    revision=revision,
-                    cache_dir=self.folder / "hub",
-                    allow_patterns=[glob.escape(file.rfilename) for file in files],
-                    max_workers=4,
-                )
+        name = snapshot_name(kind, repo_id, revision)
+        with _hub_faults(repo_id), _disk_faults(self.folder), self.uses.used(name):
+            complete = self.folder / COMPLETE / name
+            if complete.is_file() and (known := Path(complete.read_text())).is_dir():
+                return known
+            return self._fetched(kind, repo_id, revision, wanted, complete)
+
+    def _fetched(
+        self,
+        kind: Literal["model", "dataset"],
+        repo_id: str,
+        revision: str,
+        wanted: Callable[[Sequence[RepoSibling]], list[RepoSibling]],
+        complete: Path,
+    ) -> Path:
+        ask = self.api.model_info if kind == "model" else self.api.dataset_info
+        info = ask(repo_id, revision=revision, files_metadata=True, timeout=30)
+        files = wanted(info.siblings or [])
+        self._make_room(sum(file.size or 0 for file in files))
+        snapshot = Path(
+            self.api.snapshot_download(
+                repo_id,
+                repo_type=kind,
+                revision=revision,
+                cache_dir=self.folder / HUB,
+                allow_patterns=[glob.escape(file.rfilename) for file in files],
+                max_workers=4,
             )
+        )
         # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
         for file in files:
             found = snapshot / file.rfilename
@@ -153,6 +178,15 @@ class Snapshots:
         unfinished.write_text(str(snapshot))
         unfinished.replace(complete)
         return snapshot
+
+    def _make_room(self, needed_bytes: int) -> None:
+        usage = shutil.disk_usage(self.folder)
+        kept_free = max(self.left_free_bytes, int(KEPT_FREE_PART * usage.total))
+        # What is as it should be, or else just enough.
+        for target in (needed_bytes + kept_free, needed_bytes + self.left_free_bytes):
+            if target <= usage.free or make_room(self.folder, self.uses, target - usage.free):
+                break
+        _check_room(self.folder, needed_bytes, self.left_free_bytes)
 
 
 @contextmanager
@@ -221,6 +255,6 @@ def _check_room(folder: Path, needed_bytes: int, left_free_bytes: int) -> None:
     free = max(0, shutil.disk_usage(folder).free - left_free_bytes)
     if needed_bytes > free:
         raise DiskFull(
-            f"the worker's cache folder has {free / 2**30:.1f} GiB left; this snapshot may need "
-            f"{needed_bytes / 2**30:.1f} GiB"
+            f"the worker's cache folder has {free / 2**30:.1f} GiB left, and nothing more that could give way; this "
+            f"snapshot may need {needed_bytes / 2**30:.1f} GiB"
         )

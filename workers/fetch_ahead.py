@@ -22,7 +22,7 @@ from workers.guarded import Guarded
 from workers.settings import WorkerSettings, read_settings
 
 LEFT_FREE_PART = 0.2
-"""Of the cache folder's disk: a hint is not followed where less would be left."""
+"""Of the cache folder's disk: a hint is not followed where less would be left, whatever gives way to it."""
 
 _NICENESS = 19
 _GRACE_SECONDS = 2.0

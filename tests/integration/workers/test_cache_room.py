@@ -1,0 +1,148 @@
+"""A cache whose disk is full makes room by itself, and of nothing that somebody uses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from deploy.localhub.commits import CommitText
+from specs.messages import ModelRef
+from tests.support.disks import small_disk
+from tests.support.hub_content import add_model
+from tests.support.localhub import RunningHub, running_hub
+from workers.cache_room import make_room, snapshot_name
+from workers.errors import DiskFull
+from workers.fetch import Snapshots
+from workers.snapshot_uses import SnapshotUses
+
+MIB = 2**20
+MODELS = ("org/first", "org/second", "org/third")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[RunningHub]:
+    with running_hub(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def refs(hub: RunningHub) -> list[ModelRef]:
+    """Models of one MiB each."""
+    found = []
+    for name in MODELS:
+        repo = add_model(hub.local, name)
+        hub.local.commit(repo, {"tokenizer.json": os.urandom(MIB)}, CommitText("Add files", "org"))
+        found.append(ModelRef(model_id=name, revision=str(HfApi(endpoint=hub.url, token=False).model_info(name).sha)))
+    return found
+
+
+def snapshots(hub: RunningHub, cache: Path, left_free_bytes: int = 0) -> Snapshots:
+    """As another process on the same cache has them."""
+    return Snapshots(cache, HfApi(endpoint=hub.url, token=False), 0, left_free_bytes)
+
+
+def test_what_was_used_longest_ago_gives_way_and_is_fetched_again_when_it_is_wanted(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path
+) -> None:
+    first, second, third = refs
+    with small_disk(tmp_path / "cache", 2900, 2900) as cache:
+        mine = snapshots(hub, cache)
+        one, two = mine.model(first), mine.model(second)
+        assert mine.model(first) == one, "used again, and so later than the second"
+        assert mine.model(third).is_dir()
+        assert (one.is_dir(), two.is_dir()) == (True, False)
+        assert mine.model(second) == two
+        assert (two / "tokenizer.json").stat().st_size == MIB
+
+
+def test_what_any_worker_of_the_cache_uses_stays(hub: RunningHub, refs: list[ModelRef], tmp_path: Path) -> None:
+    first, second, third = refs
+    with small_disk(tmp_path / "cache", 2900, 2900) as cache:
+        mine, others = snapshots(hub, cache), snapshots(hub, cache)
+        with mine.uses.held():
+            one, two = mine.model(first), others.model(second)
+            others.model(third)
+            assert (one.is_dir(), two.is_dir()) == (True, False)
+            with others.uses.held():
+                others.model(third)
+                with pytest.raises(DiskFull, match="nothing more that could give way"):
+                    snapshots(hub, cache).model(second)
+            assert (one.is_dir(), others.model(third).is_dir()) == (True, True)
+        assert snapshots(hub, cache).model(second).is_dir(), "the block is over"
+
+
+def test_what_is_fetched_ahead_leaves_its_part_of_the_disk_free(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "cache", 4096, 4096) as cache:
+        snapshots(hub, cache).model(refs[0])
+        ahead = snapshots(hub, cache, left_free_bytes=2 * MIB)
+        ahead.model(refs[1])
+        with ahead.uses.held():
+            ahead.model(refs[1])
+            with pytest.raises(DiskFull):
+                ahead.model(refs[2])
+
+
+def cached(cache: Path, repo: str, commit: str, used: float | None) -> Path:
+    """A snapshot of 1,000 bytes as the Hub's client lays it out, used at some time."""
+    folder = cache / "hub" / f"models--{repo.replace('/', '--')}"
+    blob = folder / "blobs" / f"{commit}-blob"
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(bytes(1000))
+    snapshot = folder / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").symlink_to(blob)
+    os.utime(blob, (5, 5))
+    if used is not None:
+        file = cache / "in-use" / snapshot_name("model", repo, commit)
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        os.utime(file, (used, used))
+    return snapshot
+
+
+A, B = "a" * 40, "b" * 40
+
+
+def test_no_more_goes_than_must_and_nothing_where_all_would_not_be_enough(tmp_path: Path) -> None:
+    oldest, older, newer = (cached(tmp_path, f"org/{n}", A, used=n) for n in (10, 20, 30))
+    uses = SnapshotUses(tmp_path / "in-use")
+    assert not make_room(tmp_path, uses, 3001)
+    assert oldest.is_dir()
+    assert make_room(tmp_path, uses, 1500)
+    assert [each.is_dir() for each in (oldest, older, newer)] == [False, False, True]
+
+
+def test_what_an_earlier_version_left_goes_by_the_age_of_its_files(tmp_path: Path) -> None:
+    left, used = cached(tmp_path, "org/left", A, used=None), cached(tmp_path, "org/used", A, used=4)
+    assert make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), 1000)
+    assert (left.is_dir(), used.is_dir()) == (True, False)
+
+
+def test_one_commit_of_a_repo_goes_and_another_stays(tmp_path: Path) -> None:
+    old, new = cached(tmp_path, "org/model", A, used=10), cached(tmp_path, "org/model", B, used=20)
+    assert make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), 1000)
+    assert (old.is_dir(), new.is_dir()) == (False, True)
+    assert (new / "model.safetensors").read_bytes() == bytes(1000)
+
+
+def test_a_copy_of_a_repo_with_the_same_commit_stays_where_it_is_used(tmp_path: Path) -> None:
+    old, copy = cached(tmp_path, "org/model", A, used=10), cached(tmp_path, "eve/copy", A, used=5)
+    uses = SnapshotUses(tmp_path / "in-use")
+    with uses.used(snapshot_name("model", "eve/copy", A)):
+        assert make_room(tmp_path, uses, 1000)
+    assert (old.is_dir(), copy.is_dir()) == (False, True)
+
+
+def test_there_is_no_room_to_be_made_in_an_empty_cache(tmp_path: Path) -> None:
+    uses = SnapshotUses(tmp_path / "in-use")
+    assert not make_room(tmp_path, uses, 1)
+    cached(tmp_path, "org/model", A, used=10)
+    shutil.rmtree(tmp_path / "hub" / "models--org--model")
+    assert not make_room(tmp_path, uses, 1)
