@@ -27,7 +27,7 @@ DAYS = 14
 @router.get("/")
 def overview_page(request: Request, source: TheSource, session: Reading) -> Response:
     """The farm at a glance."""
-    found = show_overview(request, source, session)
+    found = show_overview(source, session)
     runs = list_reproductions(source, session, state="running", limit=SHOWN_RUNS).items
     return render(
         request,

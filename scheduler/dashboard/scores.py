@@ -33,7 +33,7 @@ def benchmark_page(
     request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName
 ) -> Response:
     """One benchmark, and how claims on it came out."""
-    found = show_benchmark(request, source, session, namespace, name)
+    found = show_benchmark(source, session, namespace, name)
     noise = list_noise(session, dataset=found.id).items
     return render(
         request,
@@ -48,7 +48,7 @@ def benchmark_page(
 @router.get("/models/{namespace}/{name}")
 def model_page(request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName) -> Response:
     """One model, and how its claims came out."""
-    found = show_model(request, source, session, namespace, name)
+    found = show_model(source, session, namespace, name)
     return render(
         request,
         "model.html",
