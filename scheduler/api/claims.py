@@ -9,24 +9,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BeforeValidator
-from sqlalchemy import ColumnElement, Select, func, or_, select
-from sqlalchemy.orm import Bundle, InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from scheduler.api import pages, queue
+from scheduler.api import pages
+from scheduler.api.claim_rows import claim_row, claim_rows
 from scheduler.api.ids import IdOrStart, whole_id
-from scheduler.api.source import Reading, Source, TheSource
-from scheduler.api.views import ClaimRow, claim_view
-from scheduler.database.tables import (
-    Attempt,
-    Badge,
-    Benchmark,
-    Claim,
-    Model,
-    Publication,
-    Reproduction,
-    Table,
-    VerdictRow,
-)
+from scheduler.api.source import Reading, TheSource
+from scheduler.api.views import claim_view
+from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
 from specs.api_v1 import ClaimStateName, ClaimView, Page
 from specs.api_v1_plan import ClaimPlan
 from specs.dataset_card import MAX_SAMPLES
@@ -93,7 +84,7 @@ def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
     page = session.scalars(found.order_by(*NEWEST_FIRST).limit(limit + 1)).all()
     return pages.page(
         Page[ClaimView],
-        _read(source, session, _WITH_PARTS.where(Claim.claim_id.in_(page)).order_by(*NEWEST_FIRST)) if page else [],
+        claim_rows(source, session, page),
         limit,
         lambda row: claim_view(source, row),
         lambda row: pages.encode(row.claim.created_at, row.claim.claim_id),
@@ -103,12 +94,7 @@ def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
 @router.get("/{claim_id}")
 def show_claim(source: TheSource, session: Reading, claim_id: IdOrStart) -> ClaimView:
     """One claim, by its id or the start of it."""
-    found = _read(source, session, _WITH_PARTS.where(Claim.claim_id == claim_id))
-    if not found:
-        # The start of an id, or none of ours.
-        whole = whole_id(session, Claim.claim_id, claim_id, "claim")
-        found = _read(source, session, _WITH_PARTS.where(Claim.claim_id == whole))
-    return claim_view(source, found[0])
+    return claim_view(source, claim_row(source, session, claim_id))
 
 
 @router.get("/{claim_id}/plan")
@@ -143,54 +129,3 @@ def _about(session: Session, part: str) -> ColumnElement[bool]:
         return session.scalars(select(column).where(fits).order_by(column).limit(FOUND_AT_MOST)).all()
 
     return or_(Claim.model_id.in_(ids(Model.model_id)), Claim.dataset_id.in_(ids(Benchmark.dataset_id)))
-
-
-def _part(table: type[Table], *not_shown: str) -> Bundle[Any]:
-    """A table's columns, less those that no claim's view shows: they are long."""
-    names = (column.name for column in table.__table__.columns)
-    return Bundle(table.__tablename__, *(getattr(table, name) for name in names if name not in not_shown))
-
-
-_WITH_PARTS: Select[Any, Any, Any, Any, Any, Any] = (
-    select(
-        _part(Claim, "linked_log", "foreseen"),
-        _part(Reproduction, *queue.BULK),
-        _part(Attempt, "detail"),
-        _part(VerdictRow),
-        _part(Badge, "token"),
-        _part(Publication),
-    )
-    .select_from(Claim)
-    .outerjoin(Reproduction, Claim.reproduction_id == Reproduction.reproduction_id)
-    .outerjoin(
-        Attempt,
-        (Attempt.reproduction_id == Reproduction.reproduction_id) & (Attempt.number == Reproduction.attempt),
-    )
-    .outerjoin(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
-    .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
-    .outerjoin(Publication, Publication.claim_id == Claim.claim_id)
-)
-"""One query for all that a claim's view shows, so that a page takes as many queries as a claim.
-
-Made once, and of plain rows: to keep track of objects that nobody changes takes as long as all the rest.
-"""
-
-
-def _read(source: Source, session: Session, query: Select[Any, Any, Any, Any, Any, Any]) -> list[ClaimRow]:
-    found = [[_or_none(part) for part in row] for row in session.execute(query)]
-    lines = queue.lines(source, session, [row[1] for row in found if row[1] is not None])
-    return [
-        ClaimRow(
-            claim=claim,
-            run=queue.run_in(lines, run, attempt) if run is not None else None,
-            verdict=verdict,
-            badge=badge,
-            publication=publication,
-        )
-        for claim, run, attempt, verdict, badge, publication in found
-    ]
-
-
-def _or_none(part: Any) -> Any:  # the columns of some table
-    """A part of a row, where there is one: each begins with its key, which is never null."""
-    return part if part[0] is not None else None
