@@ -21,7 +21,7 @@ START = re.compile(rf"^[0-9a-f]{{{MIN_ID_PREFIX},{ID_CHARS}}}$")
 
 def _start(value: object) -> object:
     # Said by hand: few can read the pattern that stands in the document.
-    if isinstance(value, str) and not START.match(value):
+    if isinstance(value, str) and not START.fullmatch(value):
         raise PydanticCustomError(
             "id",
             "not an id: those are {whole} of the characters 0-9 and a-f, of which the first {start} or more do",
@@ -32,11 +32,11 @@ def _start(value: object) -> object:
 
 IdOrStart = Annotated[
     str,
-    BeforeValidator(_start),
     Path(
         pattern=START.pattern,
         description=f"An id, or its first {MIN_ID_PREFIX} characters or more, as long as only one begins with them.",
     ),
+    BeforeValidator(_start),
 ]
 
 
