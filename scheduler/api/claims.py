@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -29,6 +29,9 @@ NEWEST_FIRST = (Claim.created_at.desc(), Claim.claim_id.desc())
 
 Wanted = Annotated[str | None, Query(max_length=200)]
 
+MAX_PART_CHARS = 100
+"""Of an id, that is searched for."""
+
 FOUND_AT_MOST = 200
 """Models, and benchmarks, whose claims a search shows."""
 
@@ -40,52 +43,59 @@ def _written_out(value: object) -> object:
     return value
 
 
-@router.get("")
-def list_claims(  # noqa: PLR0913, PLR0917 - the query's parameters
-    source: TheSource,
-    session: Reading,
-    model: Wanted = None,
-    dataset: Wanted = None,
-    task: Wanted = None,
-    state: ClaimStateName | None = None,
-    outcome: Outcome | None = None,
-    submitter: Wanted = None,
+class WantedClaims(BaseModel):
+    """Which claims; what is not given is any."""
+
+    model: Wanted = None
+    dataset: Wanted = None
+    task: Wanted = None
+    state: ClaimStateName | None = None
+    outcome: Outcome | None = None
+    submitter: Wanted = None
     since: Annotated[
         datetime | None,
         BeforeValidator(_written_out),
         Query(description="Only claims that came into their state then or later; UTC if no zone."),
-    ] = None,
+    ] = None
     q: Annotated[
-        str | None, Query(min_length=2, max_length=100, description="A part of the id of the model or benchmark.")
-    ] = None,
-    cursor: pages.Cursor = None,
-    limit: pages.Limit = 50,
-) -> Page[ClaimView]:
+        str | None,
+        Query(min_length=2, max_length=MAX_PART_CHARS, description="A part of the id of the model or benchmark."),
+    ] = None
+    cursor: pages.Cursor = None
+    limit: pages.Limit = 50
+
+    def conditions(self, session: Session) -> list[ColumnElement[bool]]:
+        """What holds for their rows, with the verdict's."""
+        equal: list[tuple[Any, str | None]] = [
+            (Claim.model_id, self.model),
+            (Claim.dataset_id, self.dataset),
+            (Claim.task_id, self.task),
+            (Claim.state, self.state),
+            (VerdictRow.outcome, self.outcome),
+            (Claim.submitter, self.submitter),
+        ]
+        found: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+        if self.since is not None:
+            found.append(Claim.since >= _in_utc(self.since))
+        if self.q is not None:
+            found.append(_about(session, self.q))
+        if self.cursor is not None:
+            found.append(pages.after(self.cursor, Claim.created_at, Claim.claim_id))
+        return found
+
+
+@router.get("")
+def list_claims(source: TheSource, session: Reading, wanted: Annotated[WantedClaims, Query()]) -> Page[ClaimView]:
     """Claims, newest first."""
-    equal: list[tuple[Any, str | None]] = [
-        (Claim.model_id, model),
-        (Claim.dataset_id, dataset),
-        (Claim.task_id, task),
-        (Claim.state, state),
-        (VerdictRow.outcome, outcome),
-        (Claim.submitter, submitter),
-    ]
-    conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
-    if since is not None:
-        conditions.append(Claim.since >= _in_utc(since))
-    if q is not None:
-        conditions.append(_about(session, q))
-    if cursor is not None:
-        conditions.append(pages.after(cursor, Claim.created_at, Claim.claim_id))
     # The page first, then what hangs on it: sorting whole rows of a large table is slow.
-    found = select(Claim.claim_id).where(*conditions)
-    if outcome is not None:
+    found = select(Claim.claim_id).where(*wanted.conditions(session))
+    if wanted.outcome is not None:
         found = found.join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
-    page = session.scalars(found.order_by(*NEWEST_FIRST).limit(limit + 1)).all()
+    page = session.scalars(found.order_by(*NEWEST_FIRST).limit(wanted.limit + 1)).all()
     return pages.page(
         Page[ClaimView],
         claim_rows(source, session, page),
-        limit,
+        wanted.limit,
         lambda row: claim_view(source, row),
         lambda row: pages.encode(row.claim.created_at, row.claim.claim_id),
     )

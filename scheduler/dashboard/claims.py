@@ -43,7 +43,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
     request: Request,
     source: TheSource,
     session: Reading,
-    q: Wanted = "",
+    q: Annotated[str, Query(max_length=claims.MAX_PART_CHARS)] = "",
     dataset: Wanted = "",
     task: Wanted = "",
     submitter: Wanted = "",
@@ -52,9 +52,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
     cursor: pages.Cursor = None,
 ) -> Response:
     """Claims that fit what is asked for, newest first."""
-    found = claims.list_claims(
-        source,
-        session,
+    wanted = claims.WantedClaims(
         q=q.strip() if len(q.strip()) > 1 else None,
         dataset=dataset.strip() or None,
         task=task.strip() or None,
@@ -64,6 +62,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
         cursor=cursor,
         limit=SHOWN_CLAIMS,
     )
+    found = claims.list_claims(source, session, wanted)
     asked = {
         "q": q, "dataset": dataset, "task": task, "submitter": submitter, "state": state, "outcome": outcome
     }  # fmt: skip

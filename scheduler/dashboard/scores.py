@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from scheduler.api import benchmarks, pages
-from scheduler.api.claims import list_claims
+from scheduler.api.claims import WantedClaims, list_claims
 from scheduler.api.noise import list_noise
 from scheduler.api.score_routes import show_benchmark, show_model
 from scheduler.api.source import Reading, TheSource
@@ -54,7 +54,7 @@ def model_page(request: Request, source: TheSource, session: Reading, namespace:
         "model.html",
         model=found,
         points=_points(found.tasks),
-        claims=list_claims(source, session, model=found.id, limit=SHOWN_CLAIMS).items,
+        claims=list_claims(source, session, WantedClaims(model=found.id, limit=SHOWN_CLAIMS)).items,
         hub=source.settings.hub_endpoint.rstrip("/"),
     )
 
