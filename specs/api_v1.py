@@ -22,6 +22,10 @@ ReproductionStateName = Literal["queued", "dispatched", "running", "completed", 
 PublicationStateName = Literal["pending", "published", "withdrawn"]
 
 MAX_PAGE = 200
+
+ID_CHARS = 32
+"""Of an id, hexadecimal ones."""
+
 MIN_ID_PREFIX = 6
 
 

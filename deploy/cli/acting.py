@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
 from deploy.cli.control_plane import opened_database, operator, settings_of
+from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import farm_at
 from deploy.client import ApiError, FarmClient
 from scheduler import intervening, requesting, reverifying
@@ -50,11 +50,11 @@ class OverApi:
 
     def cancel(self, target: str, why: str) -> Done:
         """Cancel a reproduction, or what is to be run for a claim."""
-        return self._claim_or_reproduction(target, "cancel", why)
+        return self._act_on_either(target, "cancel", why)
 
     def retry(self, target: str, why: str) -> Done:
         """Have what was cancelled, waits or failed tried again."""
-        return self._claim_or_reproduction(target, "retry", why)
+        return self._act_on_either(target, "retry", why)
 
     def reverify(self, claim_id: str, why: str) -> Done:
         """Have a decided claim verified again."""
@@ -71,19 +71,27 @@ class OverApi:
     def revoke(self, badge_id: str, why: str) -> Done:
         """Have a badge count no more; by its id, or its claim's."""
         try:
-            badge_id = self._farm.badge_of(badge_id).id
+            found = self._farm.badge_of(badge_id).id
         except ApiError as error:
-            if not _is_missing(error):
+            if not error.is_missing:
                 raise
-        return self._farm.revoke(badge_id, why)
+            return self._revoke_by_its_own_id(badge_id, why, otherwise=error)
+        return self._farm.revoke(found, why)
 
-    def _claim_or_reproduction(self, target: str, action: str, why: str) -> Done:
+    def _revoke_by_its_own_id(self, badge_id: str, why: str, otherwise: ApiError) -> Done:
         try:
-            return self._farm.act_on_claim(target, action, why)
+            return self._farm.revoke(badge_id, why)
         except ApiError as error:
-            if not _is_missing(error):
+            if not error.is_missing:
                 raise
-        return self._farm.act_on_reproduction(target, action, why)
+            raise ApiError(f"{otherwise}, and no badge has that id") from error
+
+    def _act_on_either(self, target: str, action: str, why: str) -> Done:
+        return claim_or_reproduction(
+            target,
+            lambda: self._farm.act_on_claim(target, action, why),
+            lambda: self._farm.act_on_reproduction(target, action, why),
+        )
 
 
 class OnDatabase:
@@ -121,10 +129,6 @@ class OnDatabase:
     def revoke(self, badge_id: str, why: str) -> Done:
         """Have a badge count no more; by its id, or its claim's."""
         return _done(revoking.revoke(self._database, badge_id, why, operator()))
-
-
-def _is_missing(error: ApiError) -> bool:
-    return error.problem is not None and error.problem.status == HTTPStatus.NOT_FOUND
 
 
 def _done(lines: Sequence[str]) -> Done:

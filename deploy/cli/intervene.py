@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.acting import acting
-from deploy.cli.options import AsJson, ClaimId, OtherApi, Target, Var, Why
+from deploy.cli.options import AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
 from deploy.cli.terminal import console, print_json, shown
 from specs.api_v1_actions import Done
 
@@ -82,7 +82,7 @@ def approve(
 
 
 def revoke(
-    badge: Annotated[str, typer.Argument(metavar="ID", help="Of the badge or its claim, or the beginning of it.")],
+    badge: BadgeId,
     why: Annotated[str, typer.Option(help="The reason, for everybody who checks the badge.")],
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from http import HTTPStatus
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import Api, Target, farm_at
 from deploy.cli.terminal import console, percent, shown
-from deploy.client import ApiError, FarmClient
+from deploy.client import FarmClient
 from specs.api_v1 import EventView, ReproductionView
 
 LOOK_SECONDS = 1.0
@@ -45,13 +45,13 @@ class Tail:
         self._last: int | None = None
         self._progress = ""
         self._engine = ""
-        try:
-            self._claim_id: str | None = farm.claim(target).id
-            self._run_id: str | None = None
-        except ApiError as error:
-            if error.problem is None or error.problem.status != HTTPStatus.NOT_FOUND:
-                raise
-            self._claim_id, self._run_id = None, farm.reproduction(target).id
+        self._claim_id: str | None
+        self._run_id: str | None
+        self._claim_id, self._run_id = claim_or_reproduction(
+            target,
+            lambda: (farm.claim(target).id, None),
+            lambda: (None, farm.reproduction(target).id),
+        )
 
     def print(self, *, follow: bool) -> None:
         """Print what there is, and with `follow` what comes, until nothing more does by itself."""

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.ids import of_claim, of_either
 from deploy.client import FarmClient
 from deploy.client.farm import DEFAULT_API
 
@@ -59,10 +60,23 @@ Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPR
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-ClaimId = Annotated[str, typer.Argument(metavar="ID", help="Of the claim; its first six characters or more do.")]
+ClaimId = Annotated[
+    str, typer.Argument(metavar="ID", help="Of the claim; its first six characters or more do.", callback=of_claim)
+]
 
 Target = Annotated[
-    str, typer.Argument(metavar="ID", help="Of a claim or a reproduction, or the beginning of it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Of a claim or a reproduction, or the beginning of it.",
+        show_default=False,
+        callback=of_either,
+    ),
+]
+
+BadgeId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Of the badge or its claim, or the beginning of it.", callback=of_claim),
 ]
 
 Why = Annotated[str, typer.Option(help="The reason, for the record.")]

@@ -19,6 +19,7 @@ from scheduler.database.tables import now
 from specs.api_v1 import Page
 from specs.api_v1_access import DEFAULT_DAYS, NewToken, Scope, TokenMade, TokenView
 from specs.errors import AccessError
+from specs.faults import fault
 
 app = typer.Typer(
     name="tokens",
@@ -53,7 +54,7 @@ def new(
             }
         )
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        wrong = "; ".join(map(fault, error.errors()))
         raise AccessError(f"{wrong} (scopes are {', '.join(get_args(Scope))})") from None
     with opened_database(settings_of(var)) as database:
         made = tokens.make(database, wanted, operator())

@@ -20,6 +20,7 @@ from deploy.client import ClaimFilter, FarmClient
 from specs.api_v1 import MAX_PAGE, ClaimView
 from specs.api_v1_actions import VerificationRequest
 from specs.errors import SubmissionError
+from specs.faults import fault
 
 DEFAULT_VAR = Path("var")
 MAX_LINE_CHARS = 2000
@@ -72,8 +73,7 @@ def request(model: str, benchmark: str, revision: str | None, why: str) -> Verif
     try:
         return VerificationRequest(model=model, dataset=dataset, task=task, revision=revision, why=why)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        raise SubmissionError("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in faults)) from error
+        raise SubmissionError("; ".join(map(fault, error.errors()))) from error
 
 
 def found_later(farm: FarmClient, asked: VerificationRequest) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TypeVar
 
 import httpx
@@ -11,8 +12,14 @@ from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
 from specs.api_v1 import Page, Problem, View
+from specs.faults import fault
 
 REQUEST_SECONDS = 30.0
+
+BY_ADDRESS = "with --api or REPROFARM_API"
+NO_TOKEN = "a token goes into REPROFARM_TOKEN"  # noqa: S105 - what to do without one
+WRONG_TOKEN = "REPROFARM_TOKEN holds it, and the farm's operator gives out another"  # noqa: S105 - likewise
+UNKNOWN_ADDRESS = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 Answer = TypeVar("Answer", bound=View)
 Item = TypeVar("Item", bound=View)
@@ -60,30 +67,55 @@ class Connection:
             cursor = page.next
 
     def _ask(self, method: str, path: str, **options: object) -> httpx.Response:
-        url = self.api + path
         with _explained(self.api):
-            answer = self._http.request(method, url, **options)  # type: ignore[arg-type]  # httpx's own options
+            answer = self._http.request(method, self.api + path, **options)  # type: ignore[arg-type]  # httpx's own options
         if not answer.is_success:
-            raise _refusal(answer, url)
+            raise self._refusal(answer)
         return answer
 
     def _read(self, answer: httpx.Response, form: type[Answer]) -> Answer:
         try:
             return form.model_validate_json(answer.content)
         except ValidationError as error:
-            raise ApiError(f"{answer.url} answers, but not as a reprofarm API v1: {error}") from error
+            found = error.errors(include_url=False, include_input=False)[0]
+            if found["type"] == "json_invalid":
+                raise self._no_farm(answer) from error
+            raise ApiError(
+                f"the farm at {self.api} and this command are of versions that do not fit together ({fault(found)})."
+                " Update the older of the two: the farm's operator the farm, or you this command"
+            ) from error
+
+    def _refusal(self, answer: httpx.Response) -> ApiError:
+        try:
+            problem = Problem.model_validate_json(answer.content)
+        except ValidationError:
+            return self._no_farm(answer)
+        said = "; ".join((problem.detail, *problem.errors))
+        if problem.detail == HTTPStatus(answer.status_code).phrase and answer.status_code in UNKNOWN_ADDRESS:
+            # The framework's own words, for an address that this farm does not have: no thing is missing there.
+            return ApiError(
+                f"the farm at {self.api} has nothing at {answer.url.path}: too much stands behind the host in its"
+                " address, or its operator runs a version that is older than this command"
+            )
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            said += f"; {WRONG_TOKEN if 'authorization' in self._http.headers else NO_TOKEN}"
+        elif answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            said += "; that is for the farm's operator to mend"
+        return ApiError(said, problem)
+
+    def _no_farm(self, answer: httpx.Response) -> ApiError:
+        says = f"{self.api} answers {answer.status_code}, and not as a farm does"
+        if answer.has_redirect_location:
+            return ApiError(f"{says}: it sends on to {answer.headers['location']}. Name the farm itself {BY_ADDRESS}")
+        if answer.is_server_error:
+            return ApiError(
+                f"{says}: what stands before a farm may be up and the farm down, which its operator can see"
+            )
+        return ApiError(f"{says}. Name one {BY_ADDRESS}")
 
 
 def _given(asked: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in asked.items() if value}
-
-
-def _refusal(answer: httpx.Response, url: str) -> ApiError:
-    try:
-        problem = Problem.model_validate_json(answer.content)
-    except ValidationError:
-        return ApiError(f"{url} answers {answer.status_code}, and does not look like a reprofarm API")
-    return ApiError("; ".join((problem.detail, *problem.errors)), problem)
 
 
 @contextmanager
@@ -91,11 +123,13 @@ def _explained(api: str) -> Iterator[None]:
     try:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ApiError(f"{api!r} is not the URL of an API: {error}") from error
+        raise ApiError(
+            f"{api!r} is not the URL of a farm, as http://127.0.0.1:8000 or https://farm.example is;"
+            f" name one {BY_ADDRESS}"
+        ) from error
     except httpx.TimeoutException as error:
         raise ApiError(f"the farm at {api} did not answer within {REQUEST_SECONDS:g} s") from error
     except httpx.HTTPError as error:
         raise ApiError(
-            f"no farm answers at {api} ({error}). Start one with `reprofarm up`,"
-            " or name another with --api or REPROFARM_API"
+            f"no farm answers at {api} ({error}). Start one with `reprofarm up`, or name another {BY_ADDRESS}"
         ) from error

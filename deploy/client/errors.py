@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from specs.api_v1 import Problem
 from specs.errors import ReprofarmError
 
@@ -13,3 +15,8 @@ class ApiError(ReprofarmError):
         super().__init__(message)
         self.problem = problem
         """What the farm said; None where there was no such answer."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the farm has no such thing."""
+        return self.problem is not None and self.problem.status == HTTPStatus.NOT_FOUND

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import islice
 from typing import Self
+from urllib.parse import quote
 
 from deploy.client.connection import Connection
 from deploy.client.filters import ClaimFilter, ReproductionFilter
@@ -58,17 +59,17 @@ class FarmClient:
 
     def claim(self, claim_id: str) -> ClaimView:
         """One claim, by its id or the start of it."""
-        return self._farm.get(f"/v1/claims/{claim_id}", ClaimView)
+        return self._farm.get(_at("claims", claim_id), ClaimView)
 
     def plan(self, claim_id: str, samples: int | None = None) -> ClaimPlan:
         """What judging a claim will cost, on so many samples where that is given."""
         asked = {"samples": None if samples is None else str(samples)}
-        return self._farm.get(f"/v1/claims/{claim_id}/plan", ClaimPlan, asked)
+        return self._farm.get(_at("claims", claim_id, "plan"), ClaimPlan, asked)
 
     def timeline(self, claim_id: str, after: int | None = None) -> list[EventView]:
         """All that happened to a claim and to its reproduction after an event, oldest first."""
         asked = {"limit": str(MAX_PAGE), "after": _id(after)}
-        return list(self._farm.items(f"/v1/claims/{claim_id}/events", Page[EventView], asked, "after"))
+        return list(self._farm.items(_at("claims", claim_id, "events"), Page[EventView], asked, "after"))
 
     def timeline_of_reproduction(self, reproduction_id: str, after: int | None = None) -> list[EventView]:
         """All that happened to a reproduction after an event, oldest first."""
@@ -89,7 +90,7 @@ class FarmClient:
 
     def badge_of(self, claim_id: str) -> BadgeView:
         """The badge of a verified claim."""
-        return self._farm.get(f"/v1/claims/{claim_id}/badge", BadgeView)
+        return self._farm.get(_at("claims", claim_id, "badge"), BadgeView)
 
     def reproductions(self, wanted: ReproductionFilter, limit: int) -> list[ReproductionSummary]:
         """Reproductions, newest first: at most `limit`, in as many requests as that takes."""
@@ -98,7 +99,7 @@ class FarmClient:
 
     def reproduction(self, reproduction_id: str) -> ReproductionView:
         """One reproduction, by its id or the start of it."""
-        return self._farm.get(f"/v1/reproductions/{reproduction_id}", ReproductionView)
+        return self._farm.get(_at("reproductions", reproduction_id), ReproductionView)
 
     def workers(self) -> list[WorkerView]:
         """The farm's workers, by pool and name."""
@@ -118,15 +119,20 @@ class FarmClient:
 
     def revoke(self, badge_id: str, why: str) -> Done:
         """Have a badge count no more."""
-        return self._farm.post(f"/v1/badges/{badge_id}/revoke", Done, {"why": why})
+        return self._farm.post(_at("badges", badge_id, "revoke"), Done, {"why": why})
 
     def act_on_claim(self, claim_id: str, action: str, why: str, **more: object) -> Done:
         """Cancel, retry, reverify, approve or publish a claim."""
-        return self._farm.post(f"/v1/claims/{claim_id}/{action}", Done, {"why": why, **more})
+        return self._farm.post(_at("claims", claim_id, action), Done, {"why": why, **more})
 
     def act_on_reproduction(self, reproduction_id: str, action: str, why: str) -> Done:
         """Cancel or retry a reproduction."""
-        return self._farm.post(f"/v1/reproductions/{reproduction_id}/{action}", Done, {"why": why})
+        return self._farm.post(_at("reproductions", reproduction_id, action), Done, {"why": why})
+
+
+def _at(*parts: str) -> str:
+    """The path of a thing; what is no id leads to no other path."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _id(number: int | None) -> str | None:

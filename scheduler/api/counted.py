@@ -34,6 +34,9 @@ class Count(Generic[Value]):
     current: bool
     """False where something may have changed since."""
 
+    due: float
+    """By the monotonic clock: when it is counted again, if something changed until then and somebody asks."""
+
 
 @dataclass
 class _Slot:
@@ -66,7 +69,7 @@ class Counted:
                 same = True
             if slot.at is None:
                 raise RuntimeError("counted, and yet not")
-            return Count(cast("Value", slot.value), slot.at, same)
+            return Count(cast("Value", slot.value), slot.at, same, slot.next_due)
 
     def _slot(self, key: tuple[str, ...]) -> _Slot:
         with self._lock:

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import Path
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scheduler.api.problems import Ambiguous, NotFound
-from specs.api_v1 import MIN_ID_PREFIX
+from specs.api_v1 import ID_CHARS, MIN_ID_PREFIX
 
-ID_CHARS = 32
 MAX_LISTED = 5
+
+START = re.compile(rf"^[0-9a-f]{{{MIN_ID_PREFIX},{ID_CHARS}}}$")
+
+
+def _start(value: object) -> object:
+    # Said by hand: few can read the pattern that stands in the document.
+    if isinstance(value, str) and not START.fullmatch(value):
+        raise PydanticCustomError(
+            "id",
+            "not an id: those are {whole} of the characters 0-9 and a-f, of which the first {start} or more do",
+            {"whole": ID_CHARS, "start": MIN_ID_PREFIX},
+        )
+    return value
+
 
 IdOrStart = Annotated[
     str,
     Path(
-        pattern=rf"^[0-9a-f]{{{MIN_ID_PREFIX},{ID_CHARS}}}$",
+        pattern=START.pattern,
         description=f"An id, or its first {MIN_ID_PREFIX} characters or more, as long as only one begins with them.",
     ),
+    BeforeValidator(_start),
 ]
 
 

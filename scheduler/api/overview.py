@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from sqlalchemy import ColumnElement, Date, cast, func, select
 from sqlalchemy.orm import Session
 
-from scheduler.api.source import Reading, TheSource, not_to_be_remembered
+from scheduler.api.source import Reading, TheSource
 from scheduler.database.tables import Claim, Publication, Reproduction, VerdictRow, Worker, now
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from specs.api_v1_overview import (
@@ -49,13 +49,10 @@ class Counts:
 
 
 @router.get("/overview")
-def show_overview(request: Request, source: TheSource, session: Reading) -> Overview:
+def show_overview(source: TheSource, session: Reading) -> Overview:
     """Queues and pools, how claims stand and came out, what was verified today, and what needs a person."""
     at = now()
-    mark = source.follower.mark
-    counted = source.counted.get(("overview",), mark, lambda: _count(session, at, sqlite=source.database.is_sqlite))
-    if not counted.current:
-        not_to_be_remembered(request)
+    counted = source.count(session, ("overview",), lambda: _count(session, at, sqlite=source.database.is_sqlite))
     counts = counted.value
     days = [at.date() - timedelta(days=back) for back in reversed(range(DAYS))]
     by_day = [DayOfVerdicts(day=day, verdicts=_on(counts, [day])) for day in days]

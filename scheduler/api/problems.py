@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from scheduler.webhooks.addresses import Unsendable
 from specs.api_v1 import Problem
 from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
+from specs.faults import fault
 from specs.text import clean
 
 MAX_DETAIL_CHARS = 1000
@@ -130,8 +131,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     # Without the input: what came in is not echoed.
-    wrong = (f"{' '.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-    errors = tuple(clean(text, MAX_DETAIL_CHARS) for text in wrong)
+    errors = tuple(clean(fault(found), MAX_DETAIL_CHARS) for found in error.errors())
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit what this address takes", errors)
 
 

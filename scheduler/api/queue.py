@@ -16,7 +16,7 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
-from scheduler.api.source import Source, not_to_be_remembered_of
+from scheduler.api.source import Source
 from scheduler.api.views import Run
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.machine import ReproductionState
@@ -54,13 +54,8 @@ class Line:
 
 def lines(source: Source, session: Session, reproductions: Iterable[Reproduction]) -> Mapping[str, Line]:
     """The queues in which any of `reproductions` waits, by pool."""
-    found = {}
-    for pool in {row.pool for row in reproductions if row.state in WAITING}:
-        counted = source.counted.get(("line", pool), source.follower.mark, partial(_line, session, pool))
-        if not counted.current:
-            not_to_be_remembered_of(session)
-        found[pool] = counted.value
-    return found
+    pools = {row.pool for row in reproductions if row.state in WAITING}
+    return {pool: source.count(session, ("line", pool), partial(_line, session, pool)).value for pool in pools}
 
 
 def run_in(lines: Mapping[str, Line], reproduction: Reproduction, attempt: Attempt | None) -> Run:

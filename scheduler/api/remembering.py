@@ -2,13 +2,15 @@
 
 While the follower's mark stays the same, so does every answer, and a poll is answered without the database. Where the
 mark moved, the answer is worked out and compared by its digest. So a remembered answer is as old as the follower's last
-look at most. What makes no event and no progress (where a claim was last read, say) is seen some seconds later.
+look at most. What makes no event and no progress (where a claim was last read, say) is seen some seconds later. What
+rests on a count that is taken seldom (scheduler/api/counted.py) is as old as that count, and no older.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scheduler.api.follower import Follower, Mark
+from scheduler.api.source import KEEP_UNTIL
 
 LOOKED_AT_AGAIN_SECONDS = 5.0
 """After so long an answer is worked out again if anything at all was written meanwhile."""
@@ -68,12 +71,17 @@ class _Answer:
     headers: Headers
     body: bytes
 
+    until: float = math.inf
+    """When something in it is counted again, which may give another answer although the mark is the same."""
+
     @property
     def size(self) -> int:
         return len(self.body) + 1000
 
     def holds(self, mark: Mark | None, at: float) -> bool:
         """Whether it is still what would be answered."""
+        if at >= self.until:
+            return False
         if mark is None or self.mark == mark:
             return mark is not None
         if self.mark.events != mark.events or (self.live and self.mark.progress != mark.progress):
@@ -162,8 +170,9 @@ class Remembering:
         mark, state = self._follower.mark, scope.setdefault("state", {})
 
         def keep(etag: bytes, headers: Headers, body: bytes) -> None:
-            if mark is not None and state.get("current", True):
-                self._put(key, _Answer(mark, time.monotonic(), kind.live, etag, headers, body))
+            if mark is not None:
+                until = state.get(KEEP_UNTIL, math.inf)
+                self._put(key, _Answer(mark, time.monotonic(), kind.live, etag, headers, body, until))
 
         await self._work_out(scope, receive, send, asked, keep)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select
 
 from scheduler.api import pages, queue
@@ -21,33 +22,40 @@ NEWEST_FIRST = (Reproduction.created_at.desc(), Reproduction.reproduction_id.des
 Wanted = Annotated[str | None, Query(max_length=200)]
 
 
+class WantedReproductions(BaseModel):
+    """Which reproductions; what is not given is any."""
+
+    model: Wanted = None
+    dataset: Wanted = None
+    task: Wanted = None
+    state: ReproductionStateName | None = None
+    pool: Wanted = None
+    cursor: pages.Cursor = None
+    limit: pages.Limit = 50
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What holds for their rows."""
+        equal: list[tuple[Any, str | None]] = [
+            (Reproduction.model_id, self.model),
+            (Reproduction.dataset_id, self.dataset),
+            (Reproduction.task_id, self.task),
+            (Reproduction.state, self.state),
+            (Reproduction.pool, self.pool),
+        ]
+        found: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+        if self.cursor is not None:
+            found.append(pages.after(self.cursor, Reproduction.created_at, Reproduction.reproduction_id))
+        return found
+
+
 @router.get("")
-def list_reproductions(  # noqa: PLR0913, PLR0917 - the query's parameters
-    source: TheSource,
-    session: Reading,
-    model: Wanted = None,
-    dataset: Wanted = None,
-    task: Wanted = None,
-    state: ReproductionStateName | None = None,
-    pool: Wanted = None,
-    cursor: pages.Cursor = None,
-    limit: pages.Limit = 50,
+def list_reproductions(
+    source: TheSource, session: Reading, wanted: Annotated[WantedReproductions, Query()]
 ) -> Page[ReproductionSummary]:
     """Reproductions, newest first."""
-    equal: list[tuple[Any, str | None]] = [
-        (Reproduction.model_id, model),
-        (Reproduction.dataset_id, dataset),
-        (Reproduction.task_id, task),
-        (Reproduction.state, state),
-        (Reproduction.pool, pool),
-    ]
-    conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
-    if cursor is not None:
-        conditions.append(pages.after(cursor, Reproduction.created_at, Reproduction.reproduction_id))
     # The page first, then what hangs on it: sorting whole rows of a large table is slow.
-    page = session.scalars(
-        select(Reproduction.reproduction_id).where(*conditions).order_by(*NEWEST_FIRST).limit(limit + 1)
-    ).all()
+    found = select(Reproduction.reproduction_id).where(*wanted.conditions())
+    page = session.scalars(found.order_by(*NEWEST_FIRST).limit(wanted.limit + 1)).all()
     rows = session.execute(
         select(Reproduction, Attempt)
         .outerjoin(
@@ -62,7 +70,7 @@ def list_reproductions(  # noqa: PLR0913, PLR0917 - the query's parameters
     return pages.page(
         Page[ReproductionSummary],
         [queue.run_in(lines, row, attempt) for row, attempt in rows],
-        limit,
+        wanted.limit,
         lambda run: run_summary(source, run),
         lambda run: pages.encode(run.reproduction.created_at, run.reproduction.reproduction_id),
     )

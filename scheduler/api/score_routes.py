@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages, scores
 from scheduler.api.problems import NotFound
-from scheduler.api.source import Reading, Source, TheSource, not_to_be_remembered
+from scheduler.api.source import Reading, Source, TheSource
 from scheduler.database.tables import Benchmark, Claim, Model, SpecFile
 from scheduler.machine import ClaimState
 from specs.api_v1 import Page
@@ -38,34 +38,30 @@ def list_points(
 
 
 @router.get("/models/{namespace}/{name}")
-def show_model(request: Request, source: TheSource, session: Reading, namespace: Part, name: Part) -> ModelDetail:
+def show_model(source: TheSource, session: Reading, namespace: Part, name: Part) -> ModelDetail:
     """One model: its weights, and how its claims came out."""
-    return _model(request, source, session, f"{namespace}/{name}")
+    return _model(source, session, f"{namespace}/{name}")
 
 
 @router.get("/models/{name}")
-def show_model_without_namespace(request: Request, source: TheSource, session: Reading, name: Part) -> ModelDetail:
+def show_model_without_namespace(source: TheSource, session: Reading, name: Part) -> ModelDetail:
     """One model whose id has no namespace."""
-    return _model(request, source, session, name)
+    return _model(source, session, name)
 
 
 @router.get("/benchmarks/{namespace}/{name}")
-def show_benchmark(
-    request: Request, source: TheSource, session: Reading, namespace: Part, name: Part
-) -> BenchmarkDetail:
+def show_benchmark(source: TheSource, session: Reading, namespace: Part, name: Part) -> BenchmarkDetail:
     """One benchmark: its spec, and how the claims on it came out."""
-    return _benchmark(request, source, session, f"{namespace}/{name}")
+    return _benchmark(source, session, f"{namespace}/{name}")
 
 
 @router.get("/benchmarks/{name}")
-def show_benchmark_without_namespace(
-    request: Request, source: TheSource, session: Reading, name: Part
-) -> BenchmarkDetail:
+def show_benchmark_without_namespace(source: TheSource, session: Reading, name: Part) -> BenchmarkDetail:
     """One benchmark whose id has no namespace."""
-    return _benchmark(request, source, session, name)
+    return _benchmark(source, session, name)
 
 
-def _model(request: Request, source: Source, session: Session, model_id: str) -> ModelDetail:
+def _model(source: Source, session: Session, model_id: str) -> ModelDetail:
     row = session.get(Model, model_id)
     if row is None:
         raise NotFound(f"no model {model_id} was seen on the Hub")
@@ -75,9 +71,7 @@ def _model(request: Request, source: Source, session: Session, model_id: str) ->
         by_state = session.execute(select(Claim.state, func.count()).where(condition).group_by(Claim.state))
         return scores.count_by_task(session, condition), {row[0]: row[1] for row in by_state}
 
-    counted = source.counted.get(("model", model_id), source.follower.mark, count)
-    if not counted.current:
-        not_to_be_remembered(request)
+    counted = source.count(session, ("model", model_id), count)
     counts, by_state = counted.value
     shown = scores.points(session, [condition], None, scores.POINTS_SHOWN)
     return ModelDetail(
@@ -96,16 +90,12 @@ def _model(request: Request, source: Source, session: Session, model_id: str) ->
     )
 
 
-def _benchmark(request: Request, source: Source, session: Session, dataset_id: str) -> BenchmarkDetail:
+def _benchmark(source: Source, session: Session, dataset_id: str) -> BenchmarkDetail:
     row = session.get(Benchmark, dataset_id)
     if row is None:
         raise NotFound(f"{dataset_id} is no benchmark that is watched")
     condition = Claim.dataset_id == dataset_id
-    counted = source.counted.get(
-        ("benchmark", dataset_id), source.follower.mark, lambda: scores.count_by_task(session, condition)
-    )
-    if not counted.current:
-        not_to_be_remembered(request)
+    counted = source.count(session, ("benchmark", dataset_id), lambda: scores.count_by_task(session, condition))
     counts = counted.value
     shown = scores.points(session, [condition], None, scores.POINTS_SHOWN)
     return BenchmarkDetail(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from scheduler.api.counted import Counted
+from scheduler.api.counted import Count, Counted
 from scheduler.api.follower import Follower
 from scheduler.api.live import Live
 from scheduler.database.session import Database
@@ -18,6 +19,14 @@ from scheduler.settings import Settings
 from scheduler.telling_spans import tell_changes
 from specs.policy import Policy, read_policy
 from specs.spans import open_spans
+
+REQUEST, MARK = "request", "mark"
+"""What a session knows of the request that it answers."""
+
+KEEP_UNTIL = "keep_until"
+"""Of a request's state: when its answer is worked out again at the latest, by the monotonic clock."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,18 @@ class Source:
         """The operator's rules, read once, as the control worker does."""
         return read_policy(self.settings.policy)
 
+    def count(self, session: Session, key: tuple[str, ...], count: Callable[[], Value]) -> Count[Value]:
+        """What `count` finds with `session`, or found lately (scheduler/api/counted.py).
+
+        An answer with a count that may be older than the database is remembered until that is counted again.
+        """
+        # The mark from before the session's first look: SQLite shows it nothing that came after that.
+        found = self.counted.get(key, session.info[MARK], count)
+        if not found.current:
+            state = session.info[REQUEST].state
+            setattr(state, KEEP_UNTIL, min(found.due, getattr(state, KEEP_UNTIL, math.inf)))
+        return found
+
     def evidence_url(self, sha256: str) -> str:
         """Where anybody can fetch a run's log."""
         return f"{self.settings.public_url.rstrip('/')}/v1/evidence/{sha256}"
@@ -62,22 +83,9 @@ TheSource = Annotated[Source, Depends(_source)]
 # leaves no transaction behind.
 async def _reading(request: Request, source: TheSource) -> AsyncIterator[Session]:
     with source.database.looking() as session:
-        session.info[REQUEST] = request
+        session.info.update({REQUEST: request, MARK: source.follower.mark})
         yield session
 
 
 Reading = Annotated[Session, Depends(_reading)]
 """A session for one request; nothing that it changes is kept."""
-
-REQUEST = "request"
-
-
-def not_to_be_remembered(request: Request) -> None:
-    """Have this answer worked out anew next time: something in it may be older than the database."""
-    request.state.current = False
-
-
-def not_to_be_remembered_of(session: Session) -> None:
-    """The same, by the session with which a request is answered."""
-    if REQUEST in session.info:
-        not_to_be_remembered(session.info[REQUEST])

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler.api.ids import ID_CHARS, IdOrStart, whole_id
+from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
 from scheduler.api.source import Reading
 from scheduler.database.tables import Claim, Reproduction
+from specs.api_v1 import ID_CHARS
 from specs.api_v1_trace import TracePoint, TraceView
 
 router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])

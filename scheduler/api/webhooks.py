@@ -9,12 +9,11 @@ from sqlalchemy import ColumnElement, select
 
 from scheduler.api import pages
 from scheduler.api.callers import Operator
-from scheduler.api.ids import ID_CHARS
 from scheduler.api.problems import Full, NotFound
 from scheduler.api.source import Reading, TheSource
 from scheduler.database.tables import Webhook, WebhookDelivery
 from scheduler.webhooks import registry
-from specs.api_v1 import Page
+from specs.api_v1 import ID_CHARS, Page
 from specs.api_v1_webhooks import CreatedWebhook, DeliveryView, NewWebhook, WebhookFilter, WebhookView
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])

@@ -28,9 +28,9 @@ SHOWN_EVENTS = 200
 
 @dataclass(frozen=True)
 class Action:
-    """A button: the API's name of what it asks for, its words, and what it does."""
+    """A button: where the API takes what it asks for, its words, and what it does."""
 
-    name: str
+    path: str
     words: str
     says: str
 
@@ -43,7 +43,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
     request: Request,
     source: TheSource,
     session: Reading,
-    q: Wanted = "",
+    q: Annotated[str, Query(max_length=claims.MAX_PART_CHARS)] = "",
     dataset: Wanted = "",
     task: Wanted = "",
     submitter: Wanted = "",
@@ -52,9 +52,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
     cursor: pages.Cursor = None,
 ) -> Response:
     """Claims that fit what is asked for, newest first."""
-    found = claims.list_claims(
-        source,
-        session,
+    wanted = claims.WantedClaims(
         q=q.strip() if len(q.strip()) > 1 else None,
         dataset=dataset.strip() or None,
         task=task.strip() or None,
@@ -64,6 +62,7 @@ def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
         cursor=cursor,
         limit=SHOWN_CLAIMS,
     )
+    found = claims.list_claims(source, session, wanted)
     asked = {
         "q": q, "dataset": dataset, "task": task, "submitter": submitter, "state": state, "outcome": outcome
     }  # fmt: skip
@@ -95,6 +94,7 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         badge_path=badge_path(claim),
         command=_command(run),
         actions=actions(claim, visitor),
+        revoking=revoking(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
         public_url=source.settings.public_url.rstrip("/"),
         hub=source.settings.hub_endpoint.rstrip("/"),
@@ -104,18 +104,33 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
 def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
     """What can be asked for in this state, the likeliest first."""
     found = []
+
+    def offer(name: str, words: str, says: str) -> None:
+        found.append(Action(f"/v1/claims/{claim.id}/{name}", words, says))
+
     if claim.state == "decided":
         says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
-        found.append(Action("reverify", "Verify again", says))
+        offer("reverify", "Verify again", says)
     if claim.verdict is not None and claim.verdict.outcome is Outcome.VERIFIED and claim.publication is None:
-        found.append(Action("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim."))
+        offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
     if visitor.may_operate and claim.state == "blocked":
-        found.append(Action("approve", "Approve", "Lets it run although it is taken to cost more than policy allows."))
+        offer("approve", "Approve", "Lets it run although it is taken to cost more than policy allows.")
     if claim.state == "blocked":
-        found.append(Action("retry", "Try again", "Plans the claim anew, in case what held it back is gone."))
+        offer("retry", "Try again", "Plans the claim anew, in case what held it back is gone.")
     if claim.state == "planned":
-        found.append(Action("cancel", "Cancel", "Ends the claim's run, unless another claim waits for it too."))
+        offer("cancel", "Cancel", "Ends the claim's run, unless another claim waits for it too.")
     return tuple(found)
+
+
+def revoking(claim: ClaimView, visitor: Visitor) -> Action | None:
+    """To have the claim's badge count no more; None where there is none that does, or the visitor may not."""
+    if claim.badge is None or claim.badge.revoked or not visitor.may_operate:
+        return None
+    says = (
+        "The badge counts no more, for everybody who checks it, and the public list of revocations gives your reason."
+        " What stands on the Hub stays there. There is no way back."
+    )
+    return Action(f"/v1/badges/{claim.badge.id}/revoke", "Revoke", says)
 
 
 def badge_path(claim: ClaimView) -> str | None:

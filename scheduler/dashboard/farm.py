@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from scheduler.api import events
 from scheduler.api.overview import show_overview
-from scheduler.api.reproductions import list_reproductions
+from scheduler.api.reproductions import WantedReproductions, list_reproductions
 from scheduler.api.source import Reading, TheSource
 from scheduler.api.verdicts import list_verdicts
 from scheduler.api.workers import list_pools, list_workers
@@ -27,8 +27,8 @@ DAYS = 14
 @router.get("/")
 def overview_page(request: Request, source: TheSource, session: Reading) -> Response:
     """The farm at a glance."""
-    found = show_overview(request, source, session)
-    runs = list_reproductions(source, session, state="running", limit=SHOWN_RUNS).items
+    found = show_overview(source, session)
+    runs = list_reproductions(source, session, WantedReproductions(state="running", limit=SHOWN_RUNS)).items
     return render(
         request,
         "overview.html",

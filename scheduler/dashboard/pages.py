@@ -23,6 +23,7 @@ from scheduler.api.problems import STATUS
 from scheduler.dashboard import words
 from scheduler.dashboard.visitor import visitor_of
 from specs.errors import ReprofarmError
+from specs.faults import fault
 from specs.text import clean
 
 FOLDER = Path(__file__).parent
@@ -124,7 +125,7 @@ class PageRoute(APIRoute):
                     raise
                 return _error_page(request, STATUS[type(error)], str(error))
             except RequestValidationError as error:
-                wrong = "; ".join(f"{' '.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+                wrong = "; ".join(map(fault, error.errors()))
                 return _error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong)
             except HTTPException as error:
                 return _error_page(request, HTTPStatus(error.status_code), str(error.detail))

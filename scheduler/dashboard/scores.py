@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from scheduler.api import benchmarks, pages
-from scheduler.api.claims import list_claims
+from scheduler.api.claims import WantedClaims, list_claims
 from scheduler.api.noise import list_noise
 from scheduler.api.score_routes import show_benchmark, show_model
 from scheduler.api.source import Reading, TheSource
@@ -33,7 +33,7 @@ def benchmark_page(
     request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName
 ) -> Response:
     """One benchmark, and how claims on it came out."""
-    found = show_benchmark(request, source, session, namespace, name)
+    found = show_benchmark(source, session, namespace, name)
     noise = list_noise(session, dataset=found.id).items
     return render(
         request,
@@ -48,13 +48,13 @@ def benchmark_page(
 @router.get("/models/{namespace}/{name}")
 def model_page(request: Request, source: TheSource, session: Reading, namespace: RepoName, name: RepoName) -> Response:
     """One model, and how its claims came out."""
-    found = show_model(request, source, session, namespace, name)
+    found = show_model(source, session, namespace, name)
     return render(
         request,
         "model.html",
         model=found,
         points=_points(found.tasks),
-        claims=list_claims(source, session, model=found.id, limit=SHOWN_CLAIMS).items,
+        claims=list_claims(source, session, WantedClaims(model=found.id, limit=SHOWN_CLAIMS)).items,
         hub=source.settings.hub_endpoint.rstrip("/"),
     )
 

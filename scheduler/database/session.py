@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +14,19 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; SQLite has one at a time."""
+
+RESTED_SECONDS = 0.5
+"""After which a connection is asked whether it is still there before it is used."""
+
+USED = "used"
 
 CONNECTIONS = 15
 """Of one process to PostgreSQL, at most; whoever needs another waits for one."""
@@ -34,10 +43,12 @@ class Database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         # Kept open once they were needed: PostgreSQL starts a process for each new connection.
         kept: dict[str, Any] = {} if self.is_sqlite else {"pool_size": CONNECTIONS, "max_overflow": 0}
-        self.engine: Engine = create_engine(url, pool_pre_ping=not self.is_sqlite, **kept)
+        self.engine: Engine = create_engine(url, **kept)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
+        else:
+            _ask_who_rested(self.engine)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = threading.Lock()
         # PostgreSQL shows each statement what is committed by then, in a transaction or without one; without, there is
@@ -100,6 +111,28 @@ class Database:
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["engine"] = self.engine
         return config
+
+
+def _ask_who_rested(engine: Engine) -> None:
+    """Have a connection that was used just now taken for one that is still there, and others asked first.
+
+    SQLAlchemy's own `pool_pre_ping` asks each time, and every question to the database would be two.
+    """
+
+    def note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[USED] = time.monotonic()
+
+    def ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if time.monotonic() - record.info.get(USED, math.inf) < RESTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # The others are likely to be gone too. It connects anew.
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", ask)
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:  # a DB-API connection has no common type

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from scheduler.database.tables import Badge, now
 from tests.browser.conftest import ShownFarm
+from tests.support.callers import token
 from tests.support.lively_farm import CAPITALS
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -176,6 +177,36 @@ def test_a_token_is_checked_in_the_page(browser: Browser, farm: ShownFarm) -> No
             row.revoked_at, row.revoked_reason = now(), "the weights were swapped"
         verify(page, token)
         expect(page.get_by_text("the weights were swapped")).to_be_visible()
+
+
+def test_an_operator_revokes_a_badge_for_a_reason_and_nobody_else_may(browser: Browser, farm: ShownFarm) -> None:
+    verified = farm.api.json("/v1/claims", state="decided", outcome="verified", limit=200)["items"]
+    claim = next(each for each in verified if each["badge"] and each["id"] != farm.claims["verified"])
+    claim_id = claim["id"]
+    maintainer = token(farm.api, "maintainer", "request", (claim["model"].partition("/")[0],))
+    with opened(browser, extra_http_headers=maintainer) as page:
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        expect(page.get_by_role("button", name="Verify again")).to_be_visible()
+        assert page.get_by_role("button", name="Revoke").count() == 0
+    with opened(browser, extra_http_headers=token(farm.api, "ops", "operate")) as page:
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        page.get_by_role("button", name="Revoke").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("There is no way back.")
+        dialog.get_by_role("button", name="Not now").click()
+        assert farm.api.json(f"/v1/claims/{claim_id}/badge")["revoked"] is False
+
+        page.get_by_role("button", name="Revoke").click()
+        dialog.get_by_label("Why?").fill("its log was made up")
+        dialog.get_by_role("button", name="Revoke").click()
+        expect(page.locator(".toast")).to_contain_text("is revoked, and listed as such")
+        expect(page.locator(".top .pill.revoked")).to_be_visible()
+        expect(page.get_by_text("Revoked: its log was made up")).to_be_visible()
+        assert page.get_by_role("button", name="Revoke").count() == 0
+    badge = farm.api.json(f"/v1/claims/{claim_id}/badge")
+    revocation = next(each for each in farm.api.json("/v1/revocations")["items"] if each["badge_id"] == badge["id"])
+    assert revocation["reason"] == "its log was made up"
+    assert farm.api.json("/v1/events", subject="badge", subject_id=badge["id"])["items"][-1]["actor"] == "token:ops"
 
 
 def verify(page: Page, token: str, jwks: str | None = None) -> None:

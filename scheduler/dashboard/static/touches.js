@@ -93,7 +93,8 @@ export function offerActions() {
       dialog.close();
       for (const line of said.lines ?? []) toast(line);
       const [next] = said.claim_ids ?? [];
-      if (next && !location.pathname.endsWith(next)) location.assign(`/claims/${next}`);
+      // What was done to this claim's badge is to be seen here, also where its entry is a later claim by now.
+      if (next && asked.stay === undefined && !location.pathname.endsWith(next)) location.assign(`/claims/${next}`);
       else await refresh();
     } catch (error) {
       dialog.querySelector(".wrong").textContent = error.message;

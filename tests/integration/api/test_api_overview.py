@@ -69,6 +69,6 @@ def test_a_dear_count_is_taken_seldom_and_says_when_it_may_be_old() -> None:
     assert (first.value, first.current) == (1.0, True)
     assert counted.get(("all",), Mark("a", 1, 0), count).current
     later = counted.get(("all",), Mark("b", 2, 0), count)
-    assert (later.value, later.current) == (1.0, False)
+    assert (later.value, later.current, later.due) == (1.0, False, 21.0)
     time[0] += 20.0
     assert counted.get(("all",), Mark("b", 2, 0), count).value == 22.0

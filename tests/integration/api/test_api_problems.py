@@ -73,3 +73,14 @@ def test_the_openapi_document_describes_every_route_and_its_errors(api: RunningA
     assert {"/v1/claims", "/v1/claims/{claim_id}", "/v1/events", "/.well-known/jwks.json"} <= set(document["paths"])
     described = document["components"]["schemas"]["ClaimView"]["properties"]
     assert described["claimed"]["description"]
+
+
+@pytest.mark.parametrize("start", ["abc", "ABCDEF", "0" * 33, "abcdef%0A"])
+def test_what_is_no_id_is_said_in_words_and_the_document_has_its_pattern(api: RunningApi, start: str) -> None:
+    answer = api.get(f"/v1/claims/{start}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        "path claim_id: not an id: those are 32 of the characters 0-9 and a-f, of which the first 6 or more do"
+    ]
+    show = api.json("/openapi.json")["paths"]["/v1/claims/{claim_id}"]["get"]
+    assert show["parameters"][0]["schema"]["pattern"] == "^[0-9a-f]{6,32}$"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import event, update
 
-from scheduler.api import remembering
+from scheduler.api import counted, remembering
 from scheduler.api.app import create_app
 from scheduler.api.follower import Follower, Mark
 from scheduler.api.live import Live
@@ -157,6 +157,45 @@ def test_what_makes_no_event_is_seen_a_little_later(api: RunningApi, monkeypatch
     with api.rows.database.transaction() as session:
         session.get_one(Claim, claim_id).commit = "c" * 40
     until(lambda: conditional(api, path, etag).status_code == 200)
+
+
+def waiting(api: RunningApi, monkeypatch: pytest.MonkeyPatch, share: float) -> str:
+    """A claim that waits, in a queue that is counted for `share` of the time, however soon that is done."""
+    monkeypatch.setattr(counted, "CHEAP_SECONDS", -1.0)
+    monkeypatch.setattr(counted, "SHARE", share)
+    claim_id = api.rows.planned()
+    assert api.json(f"/v1/claims/{claim_id}")["reproduction"]["queue_position"] == 1
+    return claim_id
+
+
+@pytest.mark.parametrize("path", ["/v1/claims/{}", "/v1/claims", "/v1/reproductions"])
+def test_a_place_that_may_be_old_is_remembered_until_places_are_counted_again(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    asked = path.format(waiting(api, monkeypatch, share=1e-9))
+
+    def from_memory() -> bool:
+        with counting(api) as said:
+            api.json(asked)
+        return not any("FROM reproduction" in each or "FROM claim" in each for each in said)
+
+    for number in range(3):
+        api.rows.event("claim", "f" * 32, "submitted", str(number))
+        time.sleep(4 * api.settings.api_look_seconds)
+        until(from_memory)
+
+
+def test_a_place_that_may_be_old_is_counted_again_although_nothing_else_happens(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim_id = waiting(api, monkeypatch, share=1e-2)
+    api.rows.planned("urgent/model", run={"priority": 10})
+
+    def place() -> int:
+        found: int = api.json(f"/v1/claims/{claim_id}")["reproduction"]["queue_position"]
+        return found
+
+    until(lambda: place() == 2)
 
 
 @pytest.mark.parametrize("wanted", ["W/{}", '"other", {}', "*"])

@@ -75,4 +75,4 @@ def _say(api: RunningApi, run_id: str, detail: str, samples_done: int = 120) -> 
 def test_what_is_neither_a_claim_nor_a_reproduction_is_an_error(api: RunningApi) -> None:
     result = run(api, "abcdef0123")
     assert result.exit_code == 3
-    assert "there is no reproduction abcdef0123" in result.stderr
+    assert "there is no claim and no reproduction abcdef0123" in result.stderr

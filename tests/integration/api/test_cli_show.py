@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -121,19 +120,3 @@ def test_json_has_the_claim_its_events_and_its_badge(api: RunningApi) -> None:
 def test_an_id_that_fits_nothing_is_an_error(api: RunningApi) -> None:
     result = run(api, "0123456789")
     assert (result.exit_code, result.stderr) == (3, "error: there is no claim 0123456789\n")
-
-
-@pytest.mark.parametrize("claim_id", ["../verdicts", "abc", "abcdef?x=1", "%2e%2e"])
-def test_what_is_no_id_never_reaches_another_address(api: RunningApi, claim_id: str) -> None:
-    result = run(api, claim_id)
-    assert result.exit_code == 3
-    assert result.stderr.startswith("error: ")
-    assert "Traceback" not in result.output
-
-
-def test_where_no_farm_answers_the_message_says_how_to_start_one() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    result = CliRunner().invoke(app, ["show", "abcdef", "--api", f"http://127.0.0.1:{port}"])
-    assert result.exit_code == 3
-    assert "reprofarm up" in result.stderr

@@ -27,7 +27,8 @@ def test_an_empty_farm_has_every_page_and_each_says_why_it_is_empty(api: Running
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/claims/abcdef", 404), ("/claims/xyz", 422), ("/models/no/such", 404), ("/benchmarks/no/such", 404),
-     ("/claims?state=odd", 422), ("/claims?cursor=odd", 400), ("/audit?before=-1", 422)],
+     ("/claims?state=odd", 422), (f"/claims?q={'x' * 101}", 422), ("/claims?cursor=odd", 400),
+     ("/audit?before=-1", 422)],
 )  # fmt: skip
 def test_what_is_wrong_is_said_on_a_page(api: RunningApi, path: str, status: int) -> None:
     answer = api.get(path)

@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from scheduler.database import session as sessions
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Marker, Model, Table
 from scheduler.marker import held
-from tests.support.databases import Databases
+from tests.support.databases import Databases, PostgresServer
 from tests.support.scheduler import migrated_database
 
 
@@ -121,3 +123,43 @@ def wait_for(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_connection_that_rested_is_asked_first_and_one_that_was_used_just_now_is_not(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = migrated_database(tmp_path, Databases(postgres))
+    asked: list[object] = []
+    ping = database.engine.dialect.do_ping
+
+    def noted(connection: Any) -> bool:
+        asked.append(connection)
+        return ping(connection)
+
+    monkeypatch.setattr(database.engine.dialect, "do_ping", noted)
+    monkeypatch.setattr(sessions, "RESTED_SECONDS", 1000.0)
+    for _ in range(3):
+        with database.looking() as session:
+            session.execute(text("SELECT 1"))
+    assert not asked
+    monkeypatch.setattr(sessions, "RESTED_SECONDS", -1.0)
+    with database.looking() as session:
+        session.execute(text("SELECT 1"))
+    assert len(asked) == 1
+
+
+def test_connections_that_the_server_closed_while_they_rested_are_replaced(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "RESTED_SECONDS", -1.0)
+    database = migrated_database(tmp_path, Databases(postgres))
+    with database.looking() as one, database.looking() as other:
+        for session in (one, other):
+            session.execute(text("SELECT 1"))
+    closes = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> :own"
+    with database.looking() as session:
+        own = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        assert session.execute(text(closes), {"own": own}).all()
+    for _ in range(3):
+        with database.looking() as one, database.looking() as other:
+            assert {session.execute(text("SELECT 1")).scalar_one() for session in (one, other)} == {1}
