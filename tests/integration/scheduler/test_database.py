@@ -14,11 +14,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from deploy.bench.postgres import PostgresServer
 from scheduler.database import session as sessions
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Marker, Model, Table
 from scheduler.marker import held
-from tests.support.databases import Databases, PostgresServer
+from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database
 
 
