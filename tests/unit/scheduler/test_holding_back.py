@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
@@ -55,6 +55,8 @@ class Sent:
     works: tuple[Work, ...]
     placement: Placement
     left: tuple[Work, ...]
+    waiting: tuple[Work, ...] = ()
+    """What had no worker of its own when all of that round was sent: there, or in the common queue."""
 
 
 @dataclass
@@ -124,18 +126,22 @@ class Farm:
 
     def _dispatch(self, at: float) -> None:
         while placed := place(self._groups(), self._seats(at), self._waiting(), time(at), RULES):
-            for placement in placed:
-                waiting = sorted((w for w in self.queue if w.engine == placement.engine), key=lambda work: work.turn)
-                names = {each.name for each in fill([w.queued for w in waiting], placement, time(at), RULES)}
-                works = tuple(work for work in waiting if str(work.number) in names)
-                self.queue = [work for work in self.queue if work not in works]
-                batch = Sent(at, works, placement, tuple(self.queue))
-                self.sent.append(batch)
-                to = next((each.own for each in self.workers if each.name == placement.seat), self.common)
-                to.append(batch)
+            sent = [self._send(placement, at) for placement in placed]
+            common = [work for batch in sent if batch.placement.seat is None for work in batch.works]
+            self.sent += [replace(batch, waiting=(*self.queue, *common)) for batch in sent]
         assert (
             not self.queue or not any(seat.idle and seat.ahead < OWN_AHEAD for seat in self._seats(at)) or self.common
         )
+
+    def _send(self, placement: Placement, at: float) -> Sent:
+        waiting = sorted((w for w in self.queue if w.engine == placement.engine), key=lambda work: work.turn)
+        names = {each.name for each in fill([w.queued for w in waiting], placement, time(at), RULES)}
+        works = tuple(work for work in waiting if str(work.number) in names)
+        self.queue = [work for work in self.queue if work not in works]
+        batch = Sent(at, works, placement, tuple(self.queue))
+        to = next((each.own for each in self.workers if each.name == placement.seat), self.common)
+        to.append(batch)
+        return batch
 
     def _groups(self) -> Iterator[Group]:
         def of(work: Work) -> tuple[str, int]:
@@ -200,12 +206,12 @@ def test_what_goes_along_costs_those_who_wait_no_more_than_a_part_of_a_load(work
     farm = Farm([Worker(f"w{number}") for number in range(workers)])
     farm.run(works)
     for sent in farm.sent:
-        if any(work.engine != sent.placement.engine for work in sent.left):
+        if any(work.engine != sent.placement.engine for work in sent.waiting):
             first, *along = sent.works
             assert sum(work.seconds for work in along) <= ALONG * LOAD
             assert all(work.is_known for work in along)
             assert all(
-                work.priority <= min(other.priority for other in sent.left if other.engine != first.engine)
+                work.priority <= min(other.priority for other in sent.waiting if other.engine != first.engine)
                 for work in along
             )
 
