@@ -29,7 +29,17 @@ from typing import NamedTuple
 from specs.policy import RunRules
 
 COMMON_AHEAD = 2
-"""Batches that wait in a pool's common queue at most: what is decided late is decided well."""
+"""Batches that wait in a pool's common queue: what is decided late is decided well."""
+
+LATELY_SECONDS = 2.0
+"""A pool that is through with more than `COMMON_AHEAD` batches in such a time has as many waiting, as far as they are
+short too, so that its workers do not wait for the dispatcher."""
+
+MOST_AHEAD = 16
+"""Batches that wait in a pool's common queue at most."""
+
+SHORT_SECONDS = 10.0
+"""What a run of a short batch is taken to ask its engine at most."""
 
 OWN_AHEAD = 1
 """Batches that wait for one worker at most, behind the one it runs."""
@@ -69,6 +79,9 @@ class Group:
     count: int
     load_seconds: float
     """That the engine is taken to need to come up."""
+
+    longest_seconds: float | None = None
+    """That the longest of them is taken to ask it; None where nobody knows it of all."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,11 @@ class Placement:
     """Whether a worker is idle still, for what does not go along."""
 
 
+def common_room(ended_lately: int) -> int:
+    """How many short batches may wait in a common queue of which so many ended within `LATELY_SECONDS`."""
+    return min(max(COMMON_AHEAD, ended_lately), MOST_AHEAD)
+
+
 def free_in(expected_seconds: float, elapsed_seconds: float) -> float | None:
     """Seconds until a batch that is taken to need so many will be over; None where nobody knows."""
     if elapsed_seconds > BELIEVED * expected_seconds:
@@ -133,15 +151,20 @@ def free_in(expected_seconds: float, elapsed_seconds: float) -> float | None:
 
 
 def place(
-    groups: Iterable[Group], seats: Sequence[Seat], common: Sequence[Waiting], at: datetime, rules: RunRules
+    groups: Iterable[Group],
+    seats: Sequence[Seat],
+    common: Sequence[Waiting],
+    at: datetime,
+    rules: RunRules,
+    room: int = COMMON_AHEAD,
 ) -> tuple[Placement, ...]:
     """The batches of one pool to be sent now, most urgent first; one an engine at most, so call again until none is.
 
     `groups` are those that may be sent: with several classes of one engine as several groups. `seats` are the pool's
     workers that take work, which leaves out lost, draining and quarantined ones; `common` is what waits in its common
-    queue. To see what affinity is worth, pass seats without engines.
+    queue, where `room` short ones may. To see what affinity is worth, pass seats without engines.
     """
-    return _Round(groups, seats, common, at, rules).run()
+    return _Round(groups, seats, common, at, rules, room).run()
 
 
 def is_late(since: datetime, at: datetime, rules: RunRules) -> bool:
@@ -149,15 +172,27 @@ def is_late(since: datetime, at: datetime, rules: RunRules) -> bool:
     return at - since > timedelta(seconds=rules.hold_back_seconds)
 
 
+def is_short(group: Group) -> bool:
+    """Whether none of its runs is taken to need more than moments of its engine."""
+    return group.longest_seconds is not None and group.longest_seconds <= SHORT_SECONDS
+
+
 class _Round:
     """One call of `place`, with what it has used up so far."""
 
     def __init__(
-        self, groups: Iterable[Group], seats: Sequence[Seat], common: Sequence[Waiting], at: datetime, rules: RunRules
+        self,
+        groups: Iterable[Group],
+        seats: Sequence[Seat],
+        common: Sequence[Waiting],
+        at: datetime,
+        rules: RunRules,
+        room: int,
     ) -> None:
         self._groups = tuple(groups)
         self._at = at
         self._rules = rules
+        self._room = room
         self._common = list(common)
         self._left_over: list[Waiting] = []
         self._waits: list[tuple[Turn, str]] = []
@@ -209,9 +244,11 @@ class _Round:
             if self._goes_after(group, self._left_over):
                 continue
             seat = self._seat_for(group)
-            if seat is None and len(self._common) >= COMMON_AHEAD:
+            if seat is None and len(self._common) >= (self._room if is_short(group) else COMMON_AHEAD):
                 if not self._free:
                     return
+                # Nor does a short one go there past it.
+                self._room = 0
                 self._leave_over(group)
                 continue
             if seat is None:

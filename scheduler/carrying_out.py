@@ -17,10 +17,12 @@ from scheduler.freshness import Shared, stop_taking_claims
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.placement import Placement
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
+from scheduler.stopping import stopping_of
 from specs.budget import BudgetRules
 from specs.cost import Estimate
 from specs.engine_key import engine_key
 from specs.forecast import in_short
+from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy import Policy
 from specs.text import clean
@@ -106,7 +108,8 @@ def _join_or_make(
         words = f"{words}; {in_short(answer.foreseen, answer.known.samples)}"
     move_claim(session, claim, ClaimState.PLANNED, words)
     if reproduction.state == ReproductionState.COMPLETED:
-        judge_claims(session, [claim], reproduction)
+        measurement = Measurement.model_validate(reproduction.measurement, strict=False)
+        judge_claims(session, [claim], reproduction, measurement, stopping_of(reproduction))
     return reproduction if joined is None else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -12,8 +13,8 @@ from scheduler import noise, resuming
 from scheduler.admission import RunSettings
 from scheduler.comparing import judge_claims
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Reproduction, now
-from scheduler.ending import close, end_attempt, hand_back
+from scheduler.database.tables import Attempt, Claim, Reproduction, now
+from scheduler.ending import end, end_attempt, hand_back
 from scheduler.evidence import check_evidence
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import add_event, move_reproduction
@@ -42,11 +43,11 @@ def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[St
     with database.transaction() as session:
         # In the order of their ids, as everybody who locks several.
         for progress in sorted(message.progress, key=lambda each: each.ref.reproduction_id):
-            reproduction = _current(session, progress.ref, message.worker)
-            if reproduction is None:
+            current = _current(session, progress.ref, message.worker)
+            if current is None:
                 stale.add(progress.ref)
             else:
-                _renew(session, reproduction, message, progress, policy.run)
+                _renew(session, current, message, progress, policy.run)
     return [Stale(progress.ref, message.worker) for progress in message.progress if progress.ref in stale]
 
 
@@ -62,19 +63,20 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
     checked = message.measurement if trouble is None else None
     answered = answered_after(stopping, checked) if stopping is not None and checked is not None else None
     with database.transaction() as session:
-        reproduction = _current(session, message.ref, message.worker)
-        if reproduction is None:
+        current = _current(session, message.ref, message.worker)
+        if current is None:
             why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
             if session.get(Reproduction, message.ref.reproduction_id) is not None:
                 add_event(
                     session, f"worker:{message.worker}", "reproduction", message.ref.reproduction_id, "late_report", why
                 )
             return False
+        reproduction = current.reproduction
         trouble = trouble or _not_as_ordered(reproduction, message, answered)
         if trouble is not None:
             end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
         elif message.measurement is not None and message.evidence is not None:
-            _complete(session, reproduction, message.measurement, message.evidence, _shown(message.detail))
+            _complete(session, current, message.measurement, message.evidence, _shown(message.detail), stopping)
         elif message.outcome is AttemptOutcome.HANDED_BACK:
             resuming.keep(session, reproduction, message.partial)
             hand_back(session, policy, reproduction, message.worker, _shown(message.detail))
@@ -93,7 +95,7 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
 
 def _goes_on(database: Database, batch_id: str | None) -> bool:
     """Whether anything of a batch is still in flight."""
-    with database.reading() as session:
+    with database.looking() as session:
         return session.scalar(_IN_BATCH, {"batch_id": batch_id}) is not None
 
 
@@ -105,11 +107,17 @@ _IN_BATCH = (
 
 
 def _complete(
-    session: Session, reproduction: Reproduction, measurement: Measurement, evidence: Evidence, detail: str
+    session: Session,
+    current: _Current,
+    measurement: Measurement,
+    evidence: Evidence,
+    detail: str,
+    stopping: Stopping | None,
 ) -> None:
+    reproduction, attempt = current
     # Looked up before anything is changed, so that all changes are written at once.
-    waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
-    attempt = close(session, reproduction, AttemptOutcome.COMPLETED, detail)
+    waiting = session.scalars(_WAITING, {"reproduction_id": reproduction.reproduction_id}).all()
+    end(attempt, AttemptOutcome.COMPLETED, detail)
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
     attempt.score = measurement.score
@@ -122,26 +130,44 @@ def _complete(
     move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
     with session.no_autoflush:
         noise.record(session, reproduction)
-    judge_claims(session, waiting, reproduction)
+    judge_claims(session, waiting, reproduction, measurement, stopping)
 
 
-def _current(session: Session, ref: AttemptRef, worker: str) -> Reproduction | None:
+_WAITING = select(Claim).where(Claim.reproduction_id == bindparam("reproduction_id"), Claim.state == ClaimState.PLANNED)
+
+
+class _Current(NamedTuple):
+    reproduction: Reproduction
+    attempt: Attempt
+
+
+def _current(session: Session, ref: AttemptRef, worker: str) -> _Current | None:
     """The reproduction, where this attempt is its current one and no other worker holds it."""
-    reproduction = session.get(Reproduction, ref.reproduction_id, with_for_update=True)
-    if reproduction is None or reproduction.state not in IN_FLIGHT or reproduction.attempt != ref.attempt:
+    found = session.execute(_CURRENT, {"reproduction_id": ref.reproduction_id, "number": ref.attempt}).first()
+    if found is None:
         return None
-    return reproduction if reproduction.worker in (None, worker) else None
+    reproduction, attempt = found
+    if reproduction.state not in IN_FLIGHT or reproduction.attempt != ref.attempt:
+        return None
+    return _Current(reproduction, attempt) if reproduction.worker in (None, worker) else None
 
 
-def _renew(
-    session: Session, reproduction: Reproduction, message: AttemptsAlive, progress: Progress, run: RunRules
-) -> None:
+_CURRENT = (
+    select(Reproduction, Attempt)
+    .join(Attempt, Attempt.reproduction_id == Reproduction.reproduction_id)
+    .where(Reproduction.reproduction_id == bindparam("reproduction_id"), Attempt.number == bindparam("number"))
+    .with_for_update(of=Reproduction)
+)
+"""Made once, like the other questions here: every report asks them."""
+
+
+def _renew(session: Session, current: _Current, message: AttemptsAlive, progress: Progress, run: RunRules) -> None:
+    reproduction, attempt = current
     if reproduction.state == ReproductionState.DISPATCHED:
         why = f"attempt {reproduction.attempt} taken by {message.worker}"
         move_reproduction(session, reproduction, ReproductionState.RUNNING, why, f"worker:{message.worker}")
     reproduction.worker = message.worker
     reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
-    attempt = session.get_one(Attempt, (progress.ref.reproduction_id, progress.ref.attempt))
     attempt.worker, attempt.alive_at = message.worker, now()
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage = progress.stage
@@ -160,7 +186,7 @@ def _shown(detail: str) -> str:
 
 def _ordered_stopping(database: Database, ref: AttemptRef) -> Stopping | None:
     """What a run was to stop by; that was fixed when it was first sent out."""
-    with database.reading() as session:
+    with database.looking() as session:
         stored = session.scalar(_STOPPING, {"reproduction_id": ref.reproduction_id})
     return Stopping.model_validate(stored, strict=False) if stored is not None else None
 

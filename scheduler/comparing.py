@@ -10,27 +10,40 @@ from scheduler.admission import Rules, RunSettings
 from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.record import SCHEDULER, add_event, give_verdict
-from scheduler.stopping import judged_by, stopping_of
+from scheduler.stopping import judged_by
 from specs.decision import decide
 from specs.likely_reasons import Claimed, likely_reasons
 from specs.linked_log import LinkedLogReading, held_against
 from specs.measurement import Measurement
+from specs.policy import Mode
 from specs.stopping import Stopping
 from specs.verdict import LinkedLogUse, Outcome, Verdict
 
 
-def judge_claims(session: Session, claims: Iterable[Claim], reproduction: Reproduction) -> None:
-    """Give planned claims the verdicts that their completed reproduction supports, by the rules fixed before it ran."""
-    measurement = Measurement.model_validate(reproduction.measurement, strict=False)
-    stopping = stopping_of(reproduction)
+def judge_claims(
+    session: Session,
+    claims: Iterable[Claim],
+    reproduction: Reproduction,
+    measurement: Measurement,
+    stopping: Stopping | None,
+) -> None:
+    """Give planned claims the verdicts that their completed reproduction supports, by the rules fixed before it ran.
+
+    `measurement` and `stopping` are the reproduction's.
+    """
+    mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
     for claim in claims:
-        _judge(session, claim, reproduction, measurement, stopping)
+        _judge(session, claim, reproduction, measurement, mode, stopping)
 
 
 def _judge(
-    session: Session, claim: Claim, reproduction: Reproduction, measurement: Measurement, stopped_by: Stopping | None
+    session: Session,
+    claim: Claim,
+    reproduction: Reproduction,
+    measurement: Measurement,
+    mode: Mode,
+    stopped_by: Stopping | None,
 ) -> None:
-    mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
     judged, stopping = judged_by(claim, reproduction, stopped_by)
     linked_log = linked_log_use(claim, stopping, measurement)
     if linked_log is not None and linked_log.suspicious:

@@ -8,22 +8,24 @@ decided in scheduler/batching.py, what travels along in scheduler/filling.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session, selectinload
 
 from scheduler import outbox, seats, stopping
 from scheduler.admission import RunSettings
-from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, Turn, place
+from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, Turn, common_room, is_short, place
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
 from scheduler.filling import Queued, fill
 from scheduler.hinting import hint
+from scheduler.history import EarlierRuns
 from scheduler.machine import ReproductionState
 from scheduler.record import move_reproduction
 from scheduler.resuming import resume_of
-from scheduler.waiting import is_ready
+from scheduler.waiting import IS_READY
 from specs.cost import asking_seconds
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
@@ -42,24 +44,21 @@ uses up its attempts beside another."""
 CONSIDERED = 4
 """Times as many as a batch may have: the queued ones of an engine among which what fits is looked for."""
 
+SENT_TOGETHER = 8
+"""Batches of one transaction: most of its cost is the commit, and others wait for it for so long."""
+
 KEYED_AT_ONCE = 500
 """Reproductions whose engine one transaction looks up."""
 
 
 def dispatch(database: Database, policy: Policy) -> int:
     """Fill the queues of every pool and of its workers; returns how many batches were put in the outbox."""
-    count = 0
-    for pool in _in_need(database, policy):
-        while _find_engines(database, pool):
-            pass
-        while sent := _round(database, policy, pool):
-            count += sent
-    return count
+    return sum(_fill_pool(database, policy, pool) for pool in _in_need(database, policy))
 
 
 def _in_need(database: Database, policy: Policy) -> list[PoolRules]:
-    """The pools for which anything is queued: most looks end here, and take no lock."""
-    with database.reading() as session:
+    """The pools for which anything is queued: most looks end here."""
+    with database.looking() as session:
         return [pool for pool in policy.pools if session.scalar(_QUEUED, {"pool": pool.name}) is not None]
 
 
@@ -70,80 +69,147 @@ _QUEUED = (
 )
 
 
+def _fill_pool(database: Database, policy: Policy, pool: PoolRules) -> int:
+    count = 0
+    while found := _look(database, policy, pool):
+        sent = 0
+        for first in range(0, len(found.placements), SENT_TOGETHER):
+            sent += _send_some(database, policy, pool, found, found.placements[first : first + SENT_TOGETHER])
+        count += sent
+        if not sent or found.fills(sent):
+            break
+    return count
+
+
+@dataclass(frozen=True)
+class _Look:
+    """At what waits, for whom, and what is to be sent on that account."""
+
+    placements: tuple[Placement, ...]
+    common_room: int
+    """Batches that may wait in the pool's common queue."""
+
+    free: int
+    """Places for batches, in the common queue and the workers' own."""
+
+    def fills(self, sent: int) -> bool:
+        """Whether as many as were sent take all places, so that there is nothing more to look for."""
+        return sent >= self.free
+
+
+def _look(database: Database, policy: Policy, pool: PoolRules) -> _Look | None:
+    """What is to be sent; None where nothing is."""
+    while True:
+        with database.reading() as session:
+            takers, common = seats.seats(session, pool), seats.common(session, pool.name)
+            room = common_room(seats.ended_lately(session, pool.name))
+            own = sum(each.ahead < OWN_AHEAD for each in takers)
+            if len(common) > room // 2 and not own:
+                # Half of it is empty when more is sent, so that many batches share what sending costs.
+                return None
+            queue = seats.queue(session, pool)
+        if queue.is_keyed or not _find_engines(database, pool):
+            break
+    if not any(is_short(group) for group in queue.groups):
+        room = COMMON_AHEAD
+    placements = place(queue.groups, takers, common, now(), policy.run, room)
+    return _Look(placements, room, own + max(0, room - len(common))) if placements else None
+
+
 def _find_engines(database: Database, pool: PoolRules) -> bool:
-    """Look up which engine can serve what is in the queue with changed settings; whether there may be more of it."""
-    with database.reading() as session:
-        if session.scalar(_QUEUED.where(Reproduction.engine_key.is_(None)), {"pool": pool.name}) is None:
-            return False
+    """Look up which engine can serve what is in the queue with changed settings; whether any was found."""
     with database.transaction() as session:
         found = session.scalars(
             select(Reproduction)
-            .where(*is_ready(pool.name), Reproduction.engine_key.is_(None))
+            .where(*IS_READY, Reproduction.engine_key.is_(None))
             .limit(KEYED_AT_ONCE)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True),
+            {"pool": pool.name, "at": now()},
         ).all()
         for row in found:
             rules = EngineRules.model_validate(row.settings["engine"], strict=False)
             model = ModelRef(model_id=row.model_id, revision=row.model_revision)
             row.engine_key = engine_key(model, rules, row.settings["gpus"])
-        return len(found) == KEYED_AT_ONCE
+        return bool(found)
 
 
-def _round(database: Database, policy: Policy, pool: PoolRules) -> int:
-    with database.reading() as session:
-        takers, common = seats.seats(session, pool), seats.common(session, pool.name)
-        if len(common) >= COMMON_AHEAD and all(each.ahead >= OWN_AHEAD for each in takers):
-            return 0
-        found = place(seats.groups(session, pool.name), takers, common, now(), policy.run)
+def _send_some(
+    database: Database, policy: Policy, pool: PoolRules, look: _Look, placements: Sequence[Placement]
+) -> int:
+    """Send a few batches, each of another engine, in one transaction; returns how many."""
     count = 0
-    for placement in found:
-        # One batch a transaction, so that none is long.
-        with database.transaction() as session:
-            if not _has_room(session, pool, placement):
+    # What is asked here is not about what is changed here, so that all changes are written at once.
+    with database.transaction() as session, session.no_autoflush:
+        waiting = dict(seats.ahead(session, pool.name))
+        at_work = seats.at_work(session, pool.name) if policy.run.fetch_ahead else []
+        earlier = EarlierRuns(session)
+        for placement in placements:
+            # Somebody else may have filled the place in the meantime.
+            before = waiting.get(placement.seat, 0)
+            if before >= (look.common_room if placement.seat is None else OWN_AHEAD):
                 continue
             batch = _batch(session, policy, pool, placement)
             if batch:
-                _send(session, policy, pool, batch, placement.seat)
+                message = _send(session, policy, pool, batch, placement.seat, earlier)
+                if policy.run.fetch_ahead:
+                    hint(session, message, placement.seat, before, at_work)
+                waiting[placement.seat] = before + 1
                 count += 1
     return count
 
 
-def _has_room(session: Session, pool: PoolRules, placement: Placement) -> bool:
-    """Whether nobody else filled the place in the meantime."""
-    room = COMMON_AHEAD if placement.seat is None else OWN_AHEAD
-    return seats.waiting_for(session, pool.name, placement.seat) < room
-
-
 def _batch(session: Session, policy: Policy, pool: PoolRules, placement: Placement) -> list[Reproduction]:
     """What an engine is to be sent, most urgent first, and of that the oldest."""
-    rows = session.scalars(
-        select(Reproduction)
-        .where(*is_ready(pool.name), Reproduction.engine_key == placement.engine)
-        .order_by(Reproduction.priority, Reproduction.created_at)
-        .limit(CONSIDERED * policy.run.batch)
-        # All that sending asks of them, in one question for the batch.
-        .options(selectinload(Reproduction.claims), selectinload(Reproduction.attempts))
-        # Several dispatchers each take their own rows; SQLite, which has one writer, ignores it.
-        .with_for_update(skip_locked=True)
+    considered = session.execute(
+        _CONSIDERED, {"pool": pool.name, "at": now(), "engine": placement.engine, "most": CONSIDERED * policy.run.batch}
     ).all()
-    by_name = {row.reproduction_id: row for row in rows}
-    chosen = fill([_queued(row, pool) for row in rows], placement, now(), policy.run)
-    return [by_name[each.name] for each in chosen]
+    chosen = fill([_queued(row, pool) for row in considered], placement, now(), policy.run)
+    names = [each.name for each in chosen]
+    rows = {row.reproduction_id: row for row in session.scalars(_CHOSEN, {"names": names})}
+    return [rows[name] for name in names]
 
 
-def _queued(row: Reproduction, pool: PoolRules) -> Queued:
-    cost = row.gpu_seconds
-    seconds = None if cost is None else asking_seconds(cost, row.weights_bytes, pool.gpus)
-    return Queued(row.reproduction_id, Turn(row.priority, row.created_at), seconds)
+_CONSIDERED = (
+    select(
+        Reproduction.reproduction_id,
+        Reproduction.priority,
+        Reproduction.created_at,
+        Reproduction.gpu_seconds,
+        Reproduction.weights_bytes,
+    )
+    .where(*IS_READY, Reproduction.engine_key == bindparam("engine"))
+    .order_by(Reproduction.priority, Reproduction.created_at)
+    .limit(bindparam("most"))
+    # Several dispatchers each take their own rows; SQLite, which has one writer, ignores it.
+    .with_for_update(skip_locked=True)
+)
+_CHOSEN = (
+    select(Reproduction)
+    .where(Reproduction.reproduction_id.in_(bindparam("names", expanding=True)))
+    # What sending asks of each, in one question for the batch; of attempts, where there were any, one by one.
+    .options(selectinload(Reproduction.claims))
+)
 
 
-def _send(session: Session, policy: Policy, pool: PoolRules, batch: Sequence[Reproduction], worker: str | None) -> None:
+def _queued(row: Row[str, int, datetime, float | None, int], pool: PoolRules) -> Queued:
+    name, priority, since, cost, weights_bytes = row
+    seconds = None if cost is None else asking_seconds(cost, weights_bytes, pool.gpus)
+    return Queued(name, Turn(priority, since), seconds)
+
+
+def _send(
+    session: Session,
+    policy: Policy,
+    pool: PoolRules,
+    batch: Sequence[Reproduction],
+    worker: str | None,
+    earlier: EarlierRuns,
+) -> RunBatch:
     whom = f"a worker of pool {pool.name}" if worker is None else f"worker {worker}"
     batch_id = new_id()
     look_again = now() + timedelta(seconds=policy.run.lease_seconds)
     for reproduction in batch:
-        with session.no_autoflush:
-            stopping.fix(session, reproduction)
+        stopping.fix(earlier, reproduction)
         reproduction.attempt += 1
         reproduction.batch_id, reproduction.sent_to = batch_id, worker
         session.add(
@@ -164,8 +230,7 @@ def _send(session: Session, policy: Policy, pool: PoolRules, batch: Sequence[Rep
     )
     queue = pool.queue if worker is None else own_queue(pool.name, worker)
     outbox.put(session, queue=queue, task=RUN_BATCH, body=message.encode(), message_id=batch_id)
-    if policy.run.fetch_ahead:
-        hint(session, pool.name, message, worker)
+    return message
 
 
 def _order(reproduction: Reproduction, policy: Policy) -> Order:
@@ -190,5 +255,10 @@ def _order(reproduction: Reproduction, policy: Policy) -> Order:
         stall_seconds=policy.run.stall_seconds,
         deadline_seconds=policy.run.deadline_seconds,
         resume=resume_of(reproduction),
-        alone=any(attempt.outcome in SUSPECT for attempt in reproduction.attempts),
+        alone=_is_suspect(reproduction),
     )
+
+
+def _is_suspect(reproduction: Reproduction) -> bool:
+    # Most are sent once, and there is nothing to look up.
+    return reproduction.attempt > 1 and any(attempt.outcome in SUSPECT for attempt in reproduction.attempts)

@@ -108,8 +108,13 @@ def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
 def close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> Attempt:
     """Enter how the current attempt ended."""
     attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
-    attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
+    end(attempt, outcome, detail)
     return attempt
+
+
+def end(attempt: Attempt, outcome: AttemptOutcome, detail: str) -> None:
+    """Enter how an attempt ended."""
+    attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
 
 
 def _wait(

@@ -12,7 +12,6 @@ from typing import IO, Any
 
 from fsspec.core import url_to_fs
 from inspect_ai.log import EvalLog
-from inspect_ai.scorer._reducer.registry import create_reducers
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
 from specs.errors import EvidenceError
@@ -22,6 +21,7 @@ from specs.messages import Report
 from specs.run_log import RunLog
 from specs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
 from specs.sample_order import seeded_order
+from specs.scoring import reducer_of
 from specs.stopping import Stopping
 from specs.text import clean
 
@@ -149,7 +149,7 @@ def _reducer(header: EvalLog) -> str:
     """Inspect's name of what makes one score of a sample's epochs."""
     name = (header.eval.config.epochs_reducer or ["mean"])[0]
     try:
-        create_reducers([name])
+        reducer_of(name)
     except (LookupError, ValueError, TypeError) as error:
         raise EvidenceError(f"the log names a reducer that Inspect does not have: {_shown(name)}") from error
     return name

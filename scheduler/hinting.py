@@ -6,21 +6,30 @@ that goes to the wrong one, or is lost, costs a download that is made later, or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
-from scheduler import outbox, seats
+from scheduler import outbox
 from specs.messages import CONTROL_QUEUE, FetchAhead, RunBatch
 
 HINT = "scheduler.hint"
 """Celery task of the control queue; body: {"worker", "hint"}, a `FetchAhead`."""
 
 
-def hint(session: Session, pool: str, batch: RunBatch, worker: str | None) -> None:
-    """Have whoever is likely to run a batch fetch what it needs; part of the transaction that sends it."""
+def hint(session: Session, batch: RunBatch, worker: str | None, before: int, at_work: Sequence[str]) -> None:
+    """Have whoever is likely to run a batch fetch what it needs; part of the transaction that sends it.
+
+    Args:
+        session: of that transaction.
+        batch: that is sent.
+        worker: in whose own queue it is put; None is its pool's common one.
+        before: batches that wait there already.
+        at_work: the pool's workers that have something to do, as `seats.at_work` has them.
+    """
     if worker is None:
-        # Of those that wait there, it is the last.
-        worker = seats.free_next(session, pool, max(0, seats.waiting_for(session, pool, None) - 1))
-    elif not seats.is_running(session, pool, worker):
+        worker = at_work[before] if before < len(at_work) else None
+    elif worker not in at_work:
         # It begins with it at once.
         return
     if worker is None:

@@ -20,15 +20,31 @@ EARLIER_RUNS = 24
 """The latest runs on a task that are looked at: more cost reading and add little."""
 
 
+class EarlierRuns:
+    """Completed reproductions, asked for once a task: what is sent out together has much of it in common."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._found: dict[tuple[str, str, str | None], list[EarlierRun]] = {}
+
+    def of(self, reproduction: Reproduction) -> list[EarlierRun]:
+        """The latest of any model on the very same samples, newest first."""
+        task = (reproduction.dataset_id, reproduction.dataset_revision, reproduction.task_id)
+        if task not in self._found:
+            asked = dict(zip(("dataset_id", "dataset_revision", "task_id"), task, strict=True))
+            self._found[task] = [EarlierRun(*row) for row in self._session.execute(_EARLIER, asked)]
+        return self._found[task]
+
+
 def predictors_for(
-    session: Session, reproduction: Reproduction, settings: RunSettings, claims: list[Claim]
+    runs: EarlierRuns, reproduction: Reproduction, settings: RunSettings, claims: list[Claim]
 ) -> tuple[tuple[Predictor, ...], LinkedTo | None]:
     """Predictors in the order of the reproduction's seed, and the linked log whose scores are the first, if any.
 
     Best is a run that is said to be of the very same model: the log that a claim links to, else an earlier reproduction
     of every sample. None of it can change a verdict, so nothing here has to be trusted.
     """
-    earlier = _earlier_runs(session, reproduction) if settings.history else []
+    earlier = runs.of(reproduction) if settings.history else []
     samples = int(earlier[0].measurement["population"]) if earlier and earlier[0].measurement else None
     linked = _linked_log(claims, samples)
     if linked is not None:
@@ -47,7 +63,9 @@ def predictors_for(
     return from_earlier_runs(order, others), None
 
 
-class _EarlierRun(NamedTuple):
+class EarlierRun(NamedTuple):
+    """One of them."""
+
     model_id: str
     measurement: dict[str, Any] | None
 
@@ -66,13 +84,7 @@ _EARLIER = (
 """Made once: every reproduction that is sent out asks it."""
 
 
-def _earlier_runs(session: Session, reproduction: Reproduction) -> list[_EarlierRun]:
-    """The latest completed reproductions of any model on the very same samples, newest first."""
-    asked = {name: getattr(reproduction, name) for name in ("dataset_id", "dataset_revision", "task_id")}
-    return [_EarlierRun(*row) for row in session.execute(_EARLIER, asked)]
-
-
-def _scores(run: _EarlierRun) -> Scores:
+def _scores(run: EarlierRun) -> Scores:
     # Was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
     measured = run.measurement or {}
     return dict(zip(measured["sample_ids"], measured["sample_scores"], strict=True))

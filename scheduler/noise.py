@@ -99,12 +99,14 @@ def record(session: Session, reproduction: Reproduction) -> None:
 
     Two that complete at the same moment may not see each other; the ledger then lacks a pair.
     """
-    settings = settings_sha256(reproduction.settings)
     if not _may_count(reproduction):
         return
-    scores = _scores(reproduction)
+    others = _earlier_runs(session, reproduction)
+    if not others:
+        return
+    settings, scores = settings_sha256(reproduction.settings), _scores(reproduction)
     paired = 0
-    for earlier in _earlier_runs(session, reproduction):
+    for earlier in others:
         if paired == PAIRS_OF_A_RUN:
             return
         if settings_sha256(earlier.settings) != settings or not _may_count(earlier):

@@ -41,10 +41,8 @@ def relay(database: Database, send: Send) -> int:
 
     A broker that is away raises out of here; what was not sent stays for the next relay.
     """
-    with database.reading() as session:
-        unsent = session.scalars(
-            select(OutboxRow).where(OutboxRow.sent_at.is_(None)).order_by(OutboxRow.created_at).limit(RELAYED_AT_ONCE)
-        ).all()
+    with database.looking() as session:
+        unsent = session.execute(_UNSENT).all()
     for first in range(0, len(unsent), MARKED_AT_ONCE):
         sent: list[str] = []
         try:
@@ -56,6 +54,14 @@ def relay(database: Database, send: Send) -> int:
                 with database.transaction() as session:
                     session.execute(update(OutboxRow).where(OutboxRow.message_id.in_(sent)).values(sent_at=now()))
     return len(unsent)
+
+
+_UNSENT = (
+    select(OutboxRow.message_id, OutboxRow.queue, OutboxRow.task, OutboxRow.body)
+    .where(OutboxRow.sent_at.is_(None))
+    .order_by(OutboxRow.created_at)
+    .limit(RELAYED_AT_ONCE)
+)
 
 
 def tidy(database: Database) -> None:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from scheduler.budgets import settle
-from scheduler.database.tables import Claim, Event, Reproduction, VerdictRow, now
+from scheduler.database.session import to_be_written
+from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
 from scheduler.machine import (
     CLAIM_TRANSITIONS,
     REPRODUCTION_TRANSITIONS,
@@ -32,7 +33,8 @@ def add_event(session: Session, actor: str, subject: str, subject_id: str, what:
     """Add a line to the record; part of the caller's transaction."""
     # A worker's name may fill a column by itself.
     actor = actor[:MAX_ACTOR_CHARS]
-    session.add(Event(actor=actor, subject=subject, subject_id=subject_id, what=what, why=clean(why, MAX_REASON_CHARS)))
+    line = {"actor": actor, "subject": subject, "subject_id": subject_id, "what": what}
+    to_be_written(session).append({**line, "why": clean(why, MAX_REASON_CHARS)})
 
 
 def move_claim(session: Session, claim: Claim, state: ClaimState, reason: str, actor: str = SCHEDULER) -> None:

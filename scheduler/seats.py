@@ -1,21 +1,26 @@
-"""Who of a pool takes work, and what waits for whom, as the database knows it: what scheduler/batching.py goes by."""
+"""Who of a pool takes work, and what waits for whom, as the database knows it: what scheduler/batching.py goes by.
+
+The questions are made once: they are asked whenever work may have to be sent out, and making one takes as long as the
+database takes to answer it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import distinct, func, or_, select
+from sqlalchemy import bindparam, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
-from scheduler.batching import Group, Seat, Waiting, free_in
-from scheduler.database.tables import Reproduction, Worker, now
+from scheduler.batching import LATELY_SECONDS, Group, Seat, Waiting, free_in
+from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.machine import ReproductionState
-from scheduler.waiting import is_ready
+from scheduler.waiting import IS_READY
 from scheduler.workforce import READY
 from specs.cost import asking_seconds, start_seconds
-from specs.messages import WorkerState
+from specs.messages import AttemptOutcome, WorkerState
 from specs.policy import PoolRules
 
 HORIZON = 20_000
@@ -32,152 +37,177 @@ class _Running:
     """That all of it is taken to need, not knowing whether its engine had to be loaded; None where nobody knows."""
 
 
+_OF_POOL = Reproduction.pool == bindparam("pool")
+_SENT = (_OF_POOL, Reproduction.state == ReproductionState.DISPATCHED)
+_HELD = (_OF_POOL, Reproduction.state == ReproductionState.RUNNING, Reproduction.worker.is_not(None))
+
+
 def seats(session: Session, pool: PoolRules) -> list[Seat]:
     """The workers of a pool that take work."""
-    workers = session.execute(
-        select(Worker.name, Worker.state, Worker.engine_key, Worker.asleep, Worker.since).where(
-            Worker.pool == pool.name,
-            Worker.state.in_(READY),
-            or_(Worker.passed_over_until.is_(None), Worker.passed_over_until < now()),
-        )
-    ).all()
+    workers = session.execute(_WORKERS, {"pool": pool.name, "at": now()}).all()
     if not workers:
         return []
-    ahead, running = _ahead(session, pool.name), _running(session, pool)
+    waiting, running = ahead(session, pool.name), _running(session, pool)
     found = []
     for name, state, engine_key, asleep, since in workers:
         runs = running.get(name)
         kept = frozenset(asleep)
         if state == WorkerState.IDLE and runs is None:
-            found.append(Seat(name, True, ahead.get(name, 0), engine_key, kept, idle_since=since))
+            found.append(Seat(name, True, waiting.get(name, 0), engine_key, kept, idle_since=since))
             continue
         # One that works will have the engine of its batch, whatever it had when it last spoke of that.
         loaded = runs.engine if runs is not None else None
-        found.append(Seat(name, False, ahead.get(name, 0), loaded, kept, free_in=_free_in(runs)))
+        found.append(Seat(name, False, waiting.get(name, 0), loaded, kept, free_in=_free_in(runs)))
     return found
+
+
+_WORKERS = select(Worker.name, Worker.state, Worker.engine_key, Worker.asleep, Worker.since).where(
+    Worker.pool == bindparam("pool"),
+    Worker.state.in_(READY),
+    or_(Worker.passed_over_until.is_(None), Worker.passed_over_until < bindparam("at")),
+)
 
 
 def common(session: Session, pool: str) -> list[Waiting]:
     """The batches in a pool's common queue."""
-    rows = session.execute(
-        select(func.min(Reproduction.priority), func.min(Reproduction.created_at))
-        .where(
-            Reproduction.pool == pool,
-            Reproduction.state == ReproductionState.DISPATCHED,
-            Reproduction.sent_to.is_(None),
+    return [Waiting(priority, since) for priority, since in session.execute(_COMMON, {"pool": pool})]
+
+
+_COMMON = (
+    select(func.min(Reproduction.priority), func.min(Reproduction.created_at))
+    .where(*_SENT, Reproduction.sent_to.is_(None))
+    .group_by(Reproduction.batch_id)
+)
+
+
+def ended_lately(session: Session, pool: str) -> int:
+    """Batches of a pool's common queue of which a run was completed in the last moments."""
+    since = now() - timedelta(seconds=LATELY_SECONDS)
+    return session.scalar(_ENDED, {"pool": pool, "since": since}) or 0
+
+
+_ENDED = (
+    select(func.count(distinct(Attempt.batch_id)))
+    .join(Reproduction, Reproduction.reproduction_id == Attempt.reproduction_id)
+    .where(
+        Attempt.ended_at >= bindparam("since"),
+        Attempt.outcome == AttemptOutcome.COMPLETED,
+        _OF_POOL,
+        Reproduction.sent_to.is_(None),
+    )
+)
+
+
+def ahead(session: Session, pool: str) -> Mapping[str | None, int]:
+    """How many batches wait in each worker's own queue; None is the pool's common one."""
+    return dict(session.execute(_AHEAD, {"pool": pool}).all())
+
+
+_AHEAD = (
+    select(Reproduction.sent_to, func.count(distinct(Reproduction.batch_id)))
+    .where(*_SENT)
+    .group_by(Reproduction.sent_to)
+)
+
+
+def at_work(session: Session, pool: str) -> list[str]:
+    """The workers that have the lease of anything, the one with the fewest runs left first: it is soon free."""
+    return [worker for worker in session.scalars(_AT_WORK, {"pool": pool}) if worker is not None]
+
+
+_AT_WORK = (
+    select(Reproduction.worker)
+    .where(*_HELD)
+    .group_by(Reproduction.worker)
+    .order_by(func.count(), func.min(Reproduction.since))
+)
+
+
+class Queue(NamedTuple):
+    """The reproductions of a pool that may be sent."""
+
+    groups: list[Group]
+    """By engine and class of priority."""
+
+    is_keyed: bool
+    """Whether it is known of all of them which engine can serve them."""
+
+
+def queue(session: Session, pool: PoolRules) -> Queue:
+    """What waits in a pool for being sent."""
+    rows = session.execute(_GROUPS, {"pool": pool.name, "at": now()}).all()
+    groups = [
+        Group(
+            engine,
+            priority,
+            since,
+            count,
+            start_seconds(weights),
+            None if unknown else asking_seconds(cost, weights, pool.gpus),
         )
-        .group_by(Reproduction.batch_id)
-    ).all()
-    return [Waiting(priority, since) for priority, since in rows]
-
-
-def waiting_for(session: Session, pool: str, worker: str | None) -> int:
-    """How many batches wait in a worker's own queue; None is the pool's common one."""
-    count = select(func.count(distinct(Reproduction.batch_id))).where(
-        Reproduction.pool == pool,
-        Reproduction.state == ReproductionState.DISPATCHED,
-        Reproduction.sent_to.is_not_distinct_from(worker),
-    )
-    return session.scalar(count) or 0
-
-
-def is_running(session: Session, pool: str, worker: str) -> bool:
-    """Whether a worker has the lease of anything."""
-    lease = select(Reproduction.reproduction_id).where(
-        Reproduction.pool == pool, Reproduction.state == ReproductionState.RUNNING, Reproduction.worker == worker
-    )
-    return session.scalar(lease.limit(1)) is not None
-
-
-def free_next(session: Session, pool: str, place: int) -> str | None:
-    """The worker that is likely to be the next to be free, or the next but one, from 0: it has the fewest runs left."""
-    return session.scalar(
-        select(Reproduction.worker)
-        .where(
-            Reproduction.pool == pool,
-            Reproduction.state == ReproductionState.RUNNING,
-            Reproduction.worker.is_not(None),
-        )
-        .group_by(Reproduction.worker)
-        .order_by(func.count(), func.min(Reproduction.since))
-        .offset(place)
-        .limit(1)
-    )
-
-
-def groups(session: Session, pool: str) -> list[Group]:
-    """The reproductions of a pool that may be sent, by engine and class of priority."""
-    seen = (
-        select(Reproduction.engine_key, Reproduction.priority, Reproduction.created_at, Reproduction.weights_bytes)
-        .where(*is_ready(pool), Reproduction.engine_key.is_not(None))
-        .order_by(Reproduction.priority, Reproduction.created_at)
-        .limit(HORIZON)
-        .subquery()
-    )
-    rows = session.execute(
-        select(
-            seen.c.engine_key,
-            seen.c.priority,
-            func.min(seen.c.created_at),
-            func.count(),
-            func.max(seen.c.weights_bytes),
-        ).group_by(seen.c.engine_key, seen.c.priority)
-    ).all()
-    return [
-        Group(engine, priority, since, count, start_seconds(weights))
-        for engine, priority, since, count, weights in rows
+        for engine, priority, since, count, weights, cost, unknown in rows
+        if engine is not None
     ]
+    return Queue(groups, len(groups) == len(rows))
 
 
-def _ahead(session: Session, pool: str) -> Mapping[str, int]:
-    """How many batches wait in each worker's own queue."""
-    rows = session.execute(
-        select(Reproduction.sent_to, func.count(distinct(Reproduction.batch_id)))
-        .where(
-            Reproduction.pool == pool,
-            Reproduction.state == ReproductionState.DISPATCHED,
-            Reproduction.sent_to.is_not(None),
-        )
-        .group_by(Reproduction.sent_to)
-    ).all()
-    return {name: count for name, count in rows if name is not None}
+_SEEN = (
+    select(
+        Reproduction.engine_key,
+        Reproduction.priority,
+        Reproduction.created_at,
+        Reproduction.weights_bytes,
+        Reproduction.gpu_seconds,
+    )
+    .where(*IS_READY)
+    .order_by(Reproduction.priority, Reproduction.created_at)
+    .limit(HORIZON)
+    .subquery()
+)
+_GROUPS = select(
+    _SEEN.c.engine_key,
+    _SEEN.c.priority,
+    func.min(_SEEN.c.created_at),
+    func.count(),
+    func.max(_SEEN.c.weights_bytes),
+    func.max(_SEEN.c.gpu_seconds),
+    func.count() - func.count(_SEEN.c.gpu_seconds),
+).group_by(_SEEN.c.engine_key, _SEEN.c.priority)
 
 
 def _running(session: Session, pool: PoolRules) -> Mapping[str, _Running]:
     """What each worker with a lease works at."""
-    held = (
-        select(
-            Reproduction.worker,
-            func.max(Reproduction.engine_key).label("engine"),
-            func.max(Reproduction.batch_id).label("batch_id"),
-            func.min(Reproduction.since).label("since"),
-        )
-        .where(
-            Reproduction.pool == pool.name,
-            Reproduction.state == ReproductionState.RUNNING,
-            Reproduction.worker.is_not(None),
-        )
-        .group_by(Reproduction.worker)
-        .subquery()
-    )
-    rows = session.execute(
-        select(
-            held.c.worker,
-            held.c.engine,
-            held.c.since,
-            # With those of the batch that came to their end: the whole of it began when the others did.
-            func.sum(Reproduction.gpu_seconds),
-            func.count() - func.count(Reproduction.gpu_seconds),
-            func.count(),
-            func.max(Reproduction.weights_bytes),
-        )
-        .join_from(held, Reproduction, Reproduction.batch_id == held.c.batch_id)
-        .group_by(held.c.worker, held.c.engine, held.c.since)
-    ).all()
     return {
         worker: _Running(engine, since, None if unknown else _expected(cost, count, weights, pool.gpus))
-        for worker, engine, since, cost, unknown, count, weights in rows
+        for worker, engine, since, cost, unknown, count, weights in session.execute(_RUNNING, {"pool": pool.name})
     }
+
+
+_LEASED = (
+    select(
+        Reproduction.worker,
+        func.max(Reproduction.engine_key).label("engine"),
+        func.max(Reproduction.batch_id).label("batch_id"),
+        func.min(Reproduction.since).label("since"),
+    )
+    .where(*_HELD)
+    .group_by(Reproduction.worker)
+    .subquery()
+)
+_RUNNING = (
+    select(
+        _LEASED.c.worker,
+        _LEASED.c.engine,
+        _LEASED.c.since,
+        # With those of the batch that came to their end: the whole of it began when the others did.
+        func.sum(Reproduction.gpu_seconds),
+        func.count() - func.count(Reproduction.gpu_seconds),
+        func.count(),
+        func.max(Reproduction.weights_bytes),
+    )
+    .join_from(_LEASED, Reproduction, Reproduction.batch_id == _LEASED.c.batch_id)
+    .group_by(_LEASED.c.worker, _LEASED.c.engine, _LEASED.c.since)
+)
 
 
 def _expected(cost: float, count: int, weights_bytes: int, gpus: int) -> float:

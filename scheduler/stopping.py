@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy.orm import Session
-
 from scheduler.admission import Rules, RunSettings
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.history import predictors_for
+from scheduler.history import EarlierRuns, predictors_for
 from scheduler.machine import ClaimState
 from specs.stopping import JudgedClaim, Stopping
 
 
-def fix(session: Session, reproduction: Reproduction) -> None:
+def fix(earlier: EarlierRuns, reproduction: Reproduction) -> None:
     """Draw the seed, and fix what the run stops by, unless an earlier attempt did.
 
     Both come after the claims: nobody can choose a claim that the first samples happen to favour. So from now on the
@@ -28,7 +26,7 @@ def fix(session: Session, reproduction: Reproduction) -> None:
     reproduction.joinable = False
     waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
     if settings.mode == "sequential" and waiting:
-        reproduction.stopping = _stopping(session, reproduction, settings, waiting).model_dump(mode="json")
+        reproduction.stopping = _stopping(earlier, reproduction, settings, waiting).model_dump(mode="json")
 
 
 def stopping_of(reproduction: Reproduction) -> Stopping | None:
@@ -59,8 +57,8 @@ def judged_claim(claim: Claim) -> JudgedClaim:
     return JudgedClaim(claim_id=claim.claim_id, claimed=rules.claimed, tolerance=rules.tolerance, spread=rules.spread)
 
 
-def _stopping(session: Session, reproduction: Reproduction, settings: RunSettings, claims: list[Claim]) -> Stopping:
-    predictors, linked = predictors_for(session, reproduction, settings, claims)
+def _stopping(earlier: EarlierRuns, reproduction: Reproduction, settings: RunSettings, claims: list[Claim]) -> Stopping:
+    predictors, linked = predictors_for(earlier, reproduction, settings, claims)
     return Stopping(
         claims=tuple(judged_claim(claim) for claim in sorted(claims, key=lambda each: each.claim_id)),
         alpha=settings.alpha,

@@ -91,7 +91,7 @@ def spread(database: Database, policy: Policy, withdraw: Withdraw) -> int:
 def _spread(database: Database, pool: PoolRules, withdraw: Withdraw) -> int:
     with database.reading() as session:
         waiting = _batches(session, Reproduction.pool == pool.name)
-        if not waiting or seats.common(session, pool.name) or seats.groups(session, pool.name):
+        if not waiting or seats.common(session, pool.name) or seats.queue(session, pool).groups:
             return 0
         found = {seat.name: seat for seat in seats.seats(session, pool)}
     behind = [each for each in waiting if each.worker in found and not found[each.worker].idle]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
-from scheduler.database.session import Database
+from scheduler.database.session import Database, written
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from specs.messages import AttemptOutcome
@@ -23,8 +23,6 @@ ENDED = ("completed", "failed", "cancelled")
 
 BLAMELESS = (AttemptOutcome.COMPLETED, AttemptOutcome.HANDED_BACK, AttemptOutcome.CANCELLED)
 
-_CHANGES = "changes that a trace may show"
-
 log = logging.getLogger(__name__)
 
 
@@ -33,27 +31,17 @@ def tell_changes(database: Database, spans: Spans) -> None:
     if not spans.enabled:
         return
 
-    def note(session: Session, _flush: object) -> None:
-        changes = session.info.setdefault(_CHANGES, [])
-        changes.extend((row.subject, row.subject_id, row.what) for row in session.new if isinstance(row, Event))
-
-    def forget(session: Session) -> None:
-        session.info.pop(_CHANGES, None)
-
     def tell(session: Session) -> None:
-        changes = session.info.pop(_CHANGES, [])
         try:
-            for subject, subject_id, what in changes:
+            for line in written(session):
                 with database.reading() as reading:
-                    for span in spans_of(reading, subject, subject_id, what):
+                    for span in spans_of(reading, line["subject"], line["subject_id"], line["what"]):
                         spans.tell(span)
         except Exception:
             # The change itself is committed, and nothing of it may fail any more.
             log.exception("a trace is incomplete")
 
-    event.listen(database.sessions, "after_flush", note)
     event.listen(database.sessions, "after_commit", tell)
-    event.listen(database.sessions, "after_rollback", forget)
 
 
 def spans_of(session: Session, subject: str, subject_id: str, what: str) -> Iterator[PastSpan]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import bindparam, or_
 
-from scheduler.database.tables import Reproduction, now
+from scheduler.database.tables import Reproduction
 from scheduler.machine import ReproductionState
 
-
-def is_ready(pool: str) -> tuple[ColumnElement[bool], ...]:
-    """Conditions: queued, and not backing off after a failed attempt."""
-    return (
-        Reproduction.pool == pool,
-        Reproduction.state == ReproductionState.QUEUED,
-        or_(Reproduction.not_before.is_(None), Reproduction.not_before <= now()),
-    )
+IS_READY = (
+    Reproduction.pool == bindparam("pool"),
+    Reproduction.state == ReproductionState.QUEUED,
+    or_(Reproduction.not_before.is_(None), Reproduction.not_before <= bindparam("at")),
+)
+"""Conditions, for a `pool` and a time `at`: queued, and not backing off after a failed attempt."""

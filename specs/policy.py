@@ -346,4 +346,8 @@ def read_policy(path: Path | None) -> Policy:
 
 
 def _first_set(rules: Sequence[object], name: str) -> Any:
-    return next((value for rule in rules if (value := getattr(rule, name)) is not None), None)
+    for rule in rules:
+        value = getattr(rule, name)
+        if value is not None:
+            return value
+    return None

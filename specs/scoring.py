@@ -71,14 +71,25 @@ def is_unparsed(score: Score | None) -> bool:
 
 def reduced(scores: Sequence[float | None], reducer: str) -> float | None:
     """The score of a sample over its epochs, by Inspect's own reducer; None unless every epoch has one."""
-    if not scores or any(score is None for score in scores):
+    there = [score for score in scores if score is not None]
+    if not there or len(there) < len(scores):
         return None
-    reduce = _reducer(reducer)
-    return proportion(reduce([Score(value=score) for score in scores if score is not None]))
+    if len(there) == 1:
+        return _of_one_epoch(there[0], reducer)
+    return proportion(reducer_of(reducer)([Score(value=score) for score in there]))
+
+
+@lru_cache(maxsize=256)
+def _of_one_epoch(score: float, reducer: str) -> float | None:
+    # Most runs have one epoch, and most of their samples are right or wrong.
+    return proportion(reducer_of(reducer)([Score(value=score)]))
 
 
 @lru_cache(maxsize=16)
-def _reducer(name: str) -> ScoreReducer:
-    # Inspect looks it up in its registry, which takes longer than to reduce; it keeps nothing between two calls.
+def reducer_of(name: str) -> ScoreReducer:
+    """Inspect's reducer of that name; raises whatever Inspect does where it has none.
+
+    Inspect looks it up in its registry, which takes longer than to reduce; it keeps nothing between two calls.
+    """
     (found,) = create_reducers([name])
     return found

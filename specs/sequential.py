@@ -62,12 +62,14 @@ class SequentialDecider:
         """Samples taken in, scored or failed, up to where every claim had its answer."""
 
         alpha = rule.alpha * (1 - SHOWN)
+        # Claims on a popular model often say the same, and what is tested is what they say.
+        self._claims = tuple(dict.fromkeys(rule.claims))
         self._tests: Hypotheses = stack(
-            [hypotheses(each.claimed, each.tolerance, rule.population, alpha) for each in rule.claims]
+            [hypotheses(each.claimed, each.tolerance, rule.population, alpha) for each in self._claims]
         )
         self._values: Floats = np.empty(0)
         self._refuted_at = np.zeros(len(self._tests.edges), dtype=np.int64)
-        self._decided: list[tuple[Decision, int] | None] = [None] * len(rule.claims)
+        self._decided: list[tuple[Decision, int] | None] = [None] * len(self._claims)
         self._counts = Counts(self._tests, rule.population)
         self._bettor: Bettor | None = self._new_bettor() if rule.predictors else None
 
@@ -96,7 +98,8 @@ class SequentialDecider:
 
     def findings(self) -> tuple[Finding, ...]:
         """What can be said of each claim now, in the order of the rule's."""
-        return tuple(self._finding(index) for index in range(len(self.rule.claims)))
+        found = {claim: self._finding(index) for index, claim in enumerate(self._claims)}
+        return tuple(found[claim] for claim in self.rule.claims)
 
     def _take(self, values: Floats) -> None:
         scored = ~np.isnan(values)
@@ -110,7 +113,7 @@ class SequentialDecider:
         if len(answered_at) == len(self._decided):
             self._values = self._values[: max(answered_at)]
         elif len(self._values) == self.rule.population:
-            self._decided = [self._full_run(claim) for claim in self.rule.claims]
+            self._decided = [self._full_run(claim) for claim in self._claims]
         self.seen = len(self._values)
 
     def _log_evidence(self, places: Places, scores: Floats) -> Floats:
@@ -180,7 +183,7 @@ class SequentialDecider:
         interval = bounds_on_full_run(scores, self.rule.population, SHOWN * self.rule.alpha, offsets, reach)
         refuted_at = self._of_claim(self._refuted_at, index)
         refuted = (refuted_at > 0) & (refuted_at <= samples)
-        cut = _cut(interval, self.rule.claims[index], refuted)
+        cut = _cut(interval, self._claims[index], refuted)
         return _told(decision, samples, cut, scores, predictions, places)
 
     def _new_bettor(self) -> Bettor:

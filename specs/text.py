@@ -29,8 +29,11 @@ def clean(text: str, max_chars: int) -> str:
     White space of any kind becomes single spaces. What is cut off is marked by an ellipsis, which counts.
     """
     # Cut before the costly steps: only so much of a hostile text can end up in the result.
-    text = _ESCAPE_SEQUENCE.sub("", text[: max_chars * 8])
-    text = "".join(c for c in text if c.isspace() or not _acts(c))
+    text = text[: max_chars * 8]
+    if not (text.isascii() and text.isprintable()):
+        # Most text has nothing of the kind.
+        text = _ESCAPE_SEQUENCE.sub("", text)
+        text = "".join(c for c in text if c.isspace() or not _acts(c))
     text = _WHITE_SPACE.sub(" ", text).strip()
     return text if len(text) <= max_chars else text[: max_chars - 1].rstrip() + "…"
 

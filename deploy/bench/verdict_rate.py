@@ -3,7 +3,8 @@
 Real processes: Redis, control worker, beat, API, and a worker that reports at once (instant_worker.py). Claims are rows
 that were entered before, all true. The clock runs from when they are there to be planned until each has its verdict:
 planned, dispatched, reported, its log checked, judged. What goes on meanwhile counts too: badges are signed by the same
-control worker. A claim that joins a run costs no run, so the pace is measured for claims that each need their own, and
+control worker. The farm knows that the runs are short, by the dataset's card and by policy, so that those of one model
+travel together. A claim that joins a run costs no run, so the pace is measured for claims that each need their own, and
 for ten claims a run; the first is the pace of reproductions, the second that of a popular model.
 """
 
@@ -22,12 +23,16 @@ from sqlalchemy import func, select, update
 
 from deploy.bench import bare_tasks, instant_worker
 from deploy.bench.control_plane import CELERY, ControlPlane, start_control_plane
+from deploy.bench.instant_log import GENERATION, SAMPLES
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.postgres import running_postgres
 from deploy.farm.processes import Process, Processes
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, VerdictRow
+from scheduler.database.tables import Badge, Benchmark, Claim, VerdictRow
 from scheduler.machine import ClaimState
+from specs.dataset_card import DEFAULT_CONFIG
+from specs.generation import GenerationSettings
+from specs.policy import VerificationRules
 from specs.verdict import Outcome
 from workers.guarded import clean_environment
 
@@ -35,6 +40,7 @@ POOL = "small"
 TRUE_SCORE = 50.0
 PATIENCE_SECONDS = 900.0
 LOOK_SECONDS = 0.05
+SHORT = VerificationRules(generation=GenerationSettings(max_tokens=GENERATION.max_tokens))
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,11 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None) 
         add_claims(database, claims, sharing=sharing, value=TRUE_SCORE)
         with database.transaction() as session:
             session.execute(update(Claim).values(state=ClaimState.BLOCKED))
+            session.execute(update(Benchmark).values(sizes={DEFAULT_CONFIG: {"test": SAMPLES}}))
         template = _template(folder / "log")
         processes = Processes(folder, folder / "logs")
         try:
-            plane = start_control_plane(folder, processes, load_policy(), database_url)
+            plane = start_control_plane(folder, processes, load_policy(verification=SHORT), database_url)
             per_second = _bare_pace(processes, plane, bare)
             _start_worker(processes, plane, template)
             began = time.monotonic()

@@ -12,11 +12,13 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from scheduler.database.tables import Event
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -30,6 +32,27 @@ USED = "used"
 
 CONNECTIONS = 15
 """Of one process to PostgreSQL, at most; whoever needs another waits for one."""
+
+
+def to_be_written(session: Session) -> list[dict[str, Any]]:
+    """The lines that a transaction will add to the record, as columns of `Event`: all at once, when it ends."""
+    found: list[dict[str, Any]] = session.info.setdefault("to be written", [])
+    return found
+
+
+def written(session: Session) -> list[dict[str, Any]]:
+    """The lines that a transaction has added to the record."""
+    found: list[dict[str, Any]] = session.info.setdefault("written", [])
+    return found
+
+
+def write_events(session: Session) -> None:
+    """Add the lines now, for whoever needs to know their ids: nobody does of most."""
+    lines = to_be_written(session)
+    if lines:
+        session.execute(insert(Event), lines)
+        written(session).extend(lines)
+        lines.clear()
 
 
 class Database:
@@ -62,6 +85,7 @@ class Database:
         """A session whose work is committed at the end, or rolled back by an exception."""
         with self._turn(), self.sessions.begin() as session:
             yield session
+            write_events(session)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

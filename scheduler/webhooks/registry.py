@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from scheduler.database.session import write_events
 from scheduler.database.tables import Event, Webhook, WebhookDelivery, new_id, now
 from scheduler.record import add_event
 from scheduler.webhooks.addresses import Unsendable, split
@@ -49,7 +50,7 @@ def add(session: Session, wanted: NewWebhook, actor: str) -> Webhook:
     session.add(row)
     # The path of an address may be a secret of its receiver's.
     add_event(session, actor, "webhook", row.webhook_id, "added", f"tells {urlsplit(wanted.url).hostname}")
-    session.flush()
+    write_events(session)
     row.last_event_id = session.scalar(select(func.max(Event.event_id))) or 0
     return row
 

@@ -14,6 +14,7 @@ from scheduler.ending import close
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import move_reproduction
+from scheduler.stopping import stopping_of
 from specs.messages import AttemptOutcome
 from specs.sample_order import seeded_order
 from tests.support.rows import measurement
@@ -52,5 +53,6 @@ def complete(plane: ControlPlane | Farm, right: int, **more: Any) -> str:
         run.evidence_sha256, run.evidence_bytes = secrets.token_hex(32), 1
         move_reproduction(session, run, ReproductionState.COMPLETED, "all samples scored")
         session.get_one(Attempt, (run.reproduction_id, run.attempt)).samples_done = SAMPLES
-        judge_claims(session, [claim for claim in run.claims if claim.state == ClaimState.PLANNED], run)
+        waiting = [claim for claim in run.claims if claim.state == ClaimState.PLANNED]
+        judge_claims(session, waiting, run, measured, stopping_of(run))
         return run.reproduction_id

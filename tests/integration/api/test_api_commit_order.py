@@ -11,6 +11,7 @@ from sqlalchemy import delete, text
 
 from deploy.bench.postgres import PostgresServer
 from scheduler import settled
+from scheduler.database.session import write_events
 from scheduler.database.tables import Event, now
 from scheduler.record import add_event
 from scheduler.webhooks import registry, telling
@@ -37,7 +38,7 @@ def told(api: RunningApi, **asked: object) -> list[str]:
 def test_the_list_ends_before_an_event_that_is_still_to_be_committed(api: RunningApi) -> None:
     with api.rows.database.transaction() as slow:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
-        slow.flush()
+        write_events(slow)
         api.rows.event("claim", "c1", "quick", at=now())
         assert told(api) == ["first"]
         assert told(api, order="newest") == ["first"]
@@ -50,7 +51,7 @@ def test_not_even_the_first_of_all_is_passed_over(api: RunningApi) -> None:
         session.execute(text("ALTER SEQUENCE event_event_id_seq RESTART"))
     with api.rows.database.transaction() as slow:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
-        slow.flush()
+        write_events(slow)
         api.rows.event("claim", "c1", "quick", at=now())
         assert told(api) == []
     assert told(api) == ["slow", "quick"]
@@ -59,12 +60,12 @@ def test_not_even_the_first_of_all_is_passed_over(api: RunningApi) -> None:
 def test_a_gap_that_a_failed_transaction_left_holds_nothing_up(api: RunningApi) -> None:
     with api.rows.database.sessions() as failed:
         add_event(failed, "scheduler", "claim", "c1", "never", "because")
-        failed.flush()
+        write_events(failed)
     api.rows.event("claim", "c1", "quick", at=now() - timedelta(minutes=1))
     # Others who write meanwhile began after it.
     with api.rows.database.transaction() as slow:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
-        slow.flush()
+        write_events(slow)
         assert told(api) == ["first", "quick"]
 
 
@@ -72,7 +73,7 @@ def test_a_writer_that_never_ends_is_waited_for_only_so_long(api: RunningApi, mo
     monkeypatch.setattr(settled, "WAITED_AT_MOST", timedelta(0))
     with api.rows.database.transaction() as slow:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
-        slow.flush()
+        write_events(slow)
         api.rows.event("claim", "c1", "quick", at=now())
         assert told(api) == ["first", "quick"]
 
@@ -81,7 +82,7 @@ def test_who_follows_hears_them_all_in_order(api: RunningApi) -> None:
     with listening(api, last=0) as heard:
         with api.rows.database.transaction() as slow:
             add_event(slow, "scheduler", "claim", "c1", "slow", "because")
-            slow.flush()
+            write_events(slow)
             api.rows.event("claim", "c1", "quick", at=now())
             # A look that finds what is written afterwards has found the quick one too.
             claim_id = api.rows.running()
@@ -95,7 +96,7 @@ def test_webhooks_are_told_of_them_all(api: RunningApi) -> None:
         registry.add(session, NewWebhook(url="https://example.com/hook"), "operator:olga")
     with api.rows.database.transaction() as slow:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
-        slow.flush()
+        write_events(slow)
         api.rows.event("claim", "c1", "quick", at=now())
         assert telling.write_messages(api.rows.database) == 0
     assert telling.write_messages(api.rows.database) == 2

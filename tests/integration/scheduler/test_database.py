@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from deploy.bench.postgres import PostgresServer
 from scheduler.database import session as sessions
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Marker, Model, Table
+from scheduler.database.tables import Claim, Event, Marker, Model, Table
 from scheduler.marker import held
+from scheduler.record import add_event
 from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database
 
@@ -75,6 +77,23 @@ def test_times_come_back_in_utc_and_times_without_a_zone_are_refused(tmp_path: P
 
     with pytest.raises(StatementError, match="without a zone"):
         naive()
+
+
+def test_the_record_has_the_lines_of_a_transaction_in_their_order_or_none_of_them(
+    tmp_path: Path, databases: Databases
+) -> None:
+    database = migrated_database(tmp_path, databases)
+    with database.transaction() as session:
+        for number in range(30):
+            add_event(session, "scheduler", "claim", "one", f"step{number}", "because")
+    with suppress(RuntimeError), database.transaction() as session:
+        add_event(session, "scheduler", "claim", "one", "never", "it came to nothing")
+        raise RuntimeError
+    with database.transaction() as session:
+        add_event(session, "scheduler", "claim", "one", "last", "because")
+    with database.reading() as session:
+        told = session.scalars(select(Event.what).order_by(Event.event_id)).all()
+    assert told == [*(f"step{number}" for number in range(30)), "last"]
 
 
 def test_a_marker_is_held_by_one_and_runs_out_by_itself(tmp_path: Path, databases: Databases) -> None:

@@ -112,6 +112,40 @@ def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:
     assert len(messages(farm)) == COMMON_AHEAD + 1
 
 
+def test_where_batches_are_over_at_once_as_many_wait_and_are_sent_when_half_of_them_are_gone(
+    farm: ControlPlane,
+) -> None:
+    hub = farm.served.local
+    for n in range(12):
+        submit(hub, add_model(hub, f"more/model{n}", str(n).encode()), entry("acme/bench", 50, task="task0"))
+    farm.scan()
+    farm.plan()
+    sent = []
+    for lately in (0, 2, 4):
+        # What ended in the last moments, the batches before and those of now.
+        complete(farm, lately)
+        sent.append(dispatch(farm.database, farm.policy))
+    assert sent == [2, 2, 4]
+    complete(farm, 5)
+    assert dispatch(farm.database, farm.policy) == 0, "three of five are still there"
+    complete(farm, 6)
+    assert dispatch(farm.database, farm.policy) == 4, "two of six are"
+
+
+def complete(farm: ControlPlane, count: int) -> None:
+    """Have the first so many batches completed, as their workers' reports would; just now, however slow this is."""
+    with farm.database.transaction() as session:
+        first = [message.batch_id for message in messages(farm)[:count]]
+        session.execute(
+            update(Attempt)
+            .where(Attempt.batch_id.in_(first))
+            .values(ended_at=now() + timedelta(minutes=1), outcome=AttemptOutcome.COMPLETED)
+        )
+        session.execute(
+            update(Reproduction).where(Reproduction.batch_id.in_(first)).values(state=ReproductionState.COMPLETED)
+        )
+
+
 def test_claims_on_the_same_task_share_a_reproduction(farm: ControlPlane) -> None:
     hub = farm.served.local
     model = add_model(hub, "tiny/three")

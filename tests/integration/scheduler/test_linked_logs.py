@@ -18,11 +18,12 @@ from scheduler.admission import RunSettings
 from scheduler.comparing import judge_claims
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatching import dispatch
-from scheduler.history import predictors_for
+from scheduler.history import EarlierRuns, predictors_for
 from scheduler.hub import Hub, HubFile
 from scheduler.linking import HUB_PATIENCE
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import move_reproduction
+from scheduler.stopping import stopping_of
 from scheduler.watch.scan import scan
 from specs.errors import SubmissionError
 from specs.linked_log import LinkedLogReading
@@ -131,7 +132,7 @@ def carried_out(farm: ControlPlane, order: Order, targets: list[str]) -> tuple[V
         for state in (ReproductionState.RUNNING, ReproductionState.COMPLETED):
             move_reproduction(session, reproduction, state, "as scripted")
         (claim,) = reproduction.claims
-        judge_claims(session, [claim], reproduction)
+        judge_claims(session, [claim], reproduction, run, stopping_of(reproduction))
         session.flush()
         assert claim.verdict is not None
         return Verdict.model_validate(claim.verdict.verdict, strict=False), len(counted)
@@ -233,7 +234,7 @@ def test_of_two_linked_logs_that_of_an_authors_claim_predicts(farm: ControlPlane
         reproduction.seed = 5
         settings = RunSettings.model_validate(reproduction.settings, strict=False)
         for claims, sha256 in (([stranger, author], claimed.log.sha256), ([stranger], "0" * 64)):
-            _, guide = predictors_for(session, reproduction, settings, claims)
+            _, guide = predictors_for(EarlierRuns(session), reproduction, settings, claims)
             assert guide is not None
             assert guide.log_sha256 == sha256
 

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.batching import COMMON_AHEAD, Group, Placement, Seat, Turn, Waiting, free_in, place
+from scheduler.batching import (
+    COMMON_AHEAD,
+    MOST_AHEAD,
+    Group,
+    Placement,
+    Seat,
+    Turn,
+    Waiting,
+    common_room,
+    free_in,
+    place,
+)
 from specs.policy import RunRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -18,8 +29,8 @@ LATE = 901
 LOAD = 60.0
 
 
-def group(engine: str, waited: float = 60, count: int = 1, priority: int = 20) -> Group:
-    return Group(engine, priority, NOW - timedelta(seconds=waited), count, LOAD)
+def group(engine: str, waited: float = 60, count: int = 1, priority: int = 20, longest: float | None = None) -> Group:
+    return Group(engine, priority, NOW - timedelta(seconds=waited), count, LOAD, longest)
 
 
 def busy(name: str, loaded: str | None, ahead: int = 0, asleep: Iterable[str] = (), free: float | None = 0.0) -> Seat:
@@ -51,6 +62,25 @@ def test_where_no_worker_is_known_the_common_queue_takes_a_few() -> None:
     assert found == [("a", None), ("b", None)]
     assert len(found) == COMMON_AHEAD
     assert placed([group("d")], common=[waiting(), waiting()]) == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "room"), [(0, COMMON_AHEAD), (COMMON_AHEAD, COMMON_AHEAD), (7, 7), (10_000, MOST_AHEAD)]
+)
+def test_a_pool_that_is_through_with_its_batches_at_once_has_as_many_waiting(ended: int, room: int) -> None:
+    assert common_room(ended) == room
+    queued = [group(f"engine{number}", longest=5) for number in range(MOST_AHEAD + 1)]
+    assert len(place(queued, [], [waiting()], NOW, RULES, common_room(ended))) == room - 1
+
+
+@pytest.mark.parametrize("longest", [500, None])
+@pytest.mark.parametrize("seats", [[], [busy("w1", "other")]])
+def test_what_takes_long_waits_for_its_turn_and_no_short_one_is_sent_past_it(
+    longest: float | None, seats: list[Seat]
+) -> None:
+    queued = [group("short", 40, longest=5), group("long", 30, longest=longest), group("late", 20, longest=5)]
+    found = place(queued, seats, [waiting(), waiting()], NOW, RULES, room=10)
+    assert [each.engine for each in found] == ["short"]
 
 
 def test_a_loaded_engine_gets_its_next_batch_before_an_older_one_that_has_none() -> None:

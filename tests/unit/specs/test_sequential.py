@@ -97,6 +97,15 @@ def test_claims_that_share_a_run_stop_it_when_each_has_its_answer() -> None:
     assert inflated.samples == alone.samples < true.samples == decider.seen < N
 
 
+@given(kind=scores_of_any_kind, seed=st.integers(0, 20))
+def test_claims_that_say_the_same_have_the_same_answer_as_one(kind: str, seed: int) -> None:
+    scores, predictors = run_of(kind, seed)
+    twice = fed(rule(0.5, 0.75, 0.5, 0.75, population=600, predictors=predictors), scores)
+    once = fed(rule(0.5, 0.75, population=600, predictors=predictors), scores)
+    assert twice.findings() == (*once.findings(), *once.findings())
+    assert twice.seen == once.seen
+
+
 def test_scores_that_come_after_the_answer_change_nothing() -> None:
     decider = fed(rule(0.9, population=N), right_or_wrong(N, 2400)[:500])
     before = decider.findings()
