@@ -143,6 +143,13 @@ def common_room(ended_lately: int) -> int:
     return min(max(COMMON_AHEAD, ended_lately), MOST_AHEAD)
 
 
+def next_free(seats: Iterable[Seat]) -> list[str]:
+    """The workers that run something, in the order in which they are expected to be free; who may take long is last."""
+    busy = [seat for seat in seats if not seat.idle]
+    busy.sort(key=lambda seat: (seat.free_in is None, seat.free_in or 0.0, seat.name))
+    return [seat.name for seat in busy]
+
+
 def free_in(expected_seconds: float, elapsed_seconds: float) -> float | None:
     """Seconds until a batch that is taken to need so many will be over; None where nobody knows."""
     if elapsed_seconds > BELIEVED * expected_seconds:

@@ -156,7 +156,8 @@ _CURRENT = (
     select(Reproduction, Attempt)
     .join(Attempt, Attempt.reproduction_id == Reproduction.reproduction_id)
     .where(Reproduction.reproduction_id == bindparam("reproduction_id"), Attempt.number == bindparam("number"))
-    .with_for_update(of=Reproduction)
+    # Both, or who waited for the one would see the other as it was before.
+    .with_for_update()
 )
 """Made once, like the other questions here: every report asks them."""
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from scheduler import outbox, seats, stopping
 from scheduler.admission import RunSettings
-from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, Turn, common_room, is_short, place
+from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, Turn, common_room, is_short, next_free, place
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
 from scheduler.filling import Queued, fill
@@ -89,6 +89,9 @@ class _Look:
     common_room: int
     """Batches that may wait in the pool's common queue."""
 
+    next_free: Sequence[str]
+    """Workers that run something, the one that is expected to be free first."""
+
     free: int
     """Places for batches, in the common queue and the workers' own."""
 
@@ -113,7 +116,7 @@ def _look(database: Database, policy: Policy, pool: PoolRules) -> _Look | None:
     if not any(is_short(group) for group in queue.groups):
         room = COMMON_AHEAD
     placements = place(queue.groups, takers, common, now(), policy.run, room)
-    return _Look(placements, room, own + max(0, room - len(common))) if placements else None
+    return _Look(placements, room, next_free(takers), own + max(0, room - len(common))) if placements else None
 
 
 def _find_engines(database: Database, pool: PoolRules) -> bool:
@@ -141,7 +144,6 @@ def _send_some(
     # What is asked here is not about what is changed here, so that all changes are written at once.
     with database.transaction() as session, session.no_autoflush:
         waiting = dict(seats.ahead(session, pool.name))
-        at_work = seats.at_work(session, pool.name) if policy.run.fetch_ahead else []
         earlier = EarlierRuns(session)
         for placement in placements:
             # Somebody else may have filled the place in the meantime.
@@ -152,7 +154,7 @@ def _send_some(
             if batch:
                 message = _send(session, policy, pool, batch, placement.seat, earlier)
                 if policy.run.fetch_ahead:
-                    hint(session, message, placement.seat, before, at_work)
+                    hint(session, message, placement.seat, before, look.next_free)
                 waiting[placement.seat] = before + 1
                 count += 1
     return count

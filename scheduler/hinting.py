@@ -17,7 +17,7 @@ HINT = "scheduler.hint"
 """Celery task of the control queue; body: {"worker", "hint"}, a `FetchAhead`."""
 
 
-def hint(session: Session, batch: RunBatch, worker: str | None, before: int, at_work: Sequence[str]) -> None:
+def hint(session: Session, batch: RunBatch, worker: str | None, before: int, next_free: Sequence[str]) -> None:
     """Have whoever is likely to run a batch fetch what it needs; part of the transaction that sends it.
 
     Args:
@@ -25,11 +25,11 @@ def hint(session: Session, batch: RunBatch, worker: str | None, before: int, at_
         batch: that is sent.
         worker: in whose own queue it is put; None is its pool's common one.
         before: batches that wait there already.
-        at_work: the pool's workers that have something to do, as `seats.at_work` has them.
+        next_free: the pool's workers that run something, as `batching.next_free` has them.
     """
     if worker is None:
-        worker = at_work[before] if before < len(at_work) else None
-    elif worker not in at_work:
+        worker = next_free[before] if before < len(next_free) else None
+    elif worker not in next_free:
         # It begins with it at once.
         return
     if worker is None:

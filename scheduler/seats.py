@@ -110,19 +110,6 @@ _AHEAD = (
 )
 
 
-def at_work(session: Session, pool: str) -> list[str]:
-    """The workers that have the lease of anything, the one with the fewest runs left first: it is soon free."""
-    return [worker for worker in session.scalars(_AT_WORK, {"pool": pool}) if worker is not None]
-
-
-_AT_WORK = (
-    select(Reproduction.worker)
-    .where(*_HELD)
-    .group_by(Reproduction.worker)
-    .order_by(func.count(), func.min(Reproduction.since))
-)
-
-
 class Queue(NamedTuple):
     """The reproductions of a pool that may be sent."""
 

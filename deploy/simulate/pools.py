@@ -11,7 +11,7 @@ from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import Pool
 from deploy.simulate.work import Batch, Run, time
 from deploy.simulate.worker import Disk, Doing, Worker
-from scheduler.batching import COMMON_AHEAD, Group, Placement, Seat, place
+from scheduler.batching import COMMON_AHEAD, Group, Placement, Seat, next_free, place
 from scheduler.filling import fill
 
 
@@ -74,11 +74,10 @@ class PoolState:
         placed = place(self._groups(), seats, waiting, time(at), self.conditions.rules)
         return [(self._fill(each, at), self.workers[each.seat] if each.seat else None) for each in placed]
 
-    def free_next(self, places: int) -> Worker | None:
-        """As scheduler/seats.py has it, of those that work: with the fewest runs left."""
-        working = (each for each in self.workers.values() if each.batch is not None)
-        found = nsmallest(places + 1, working, key=lambda each: (each.runs_left, each.since))
-        return found[places] if len(found) > places else None
+    def free_next(self, places: int, at: float) -> Worker | None:
+        """Who is expected to take what so many batches wait before."""
+        found = next_free(each.seat(at) for each in self.workers.values() if each.batch is not None)
+        return self.workers[found[places]] if len(found) > places else None
 
     def _fill(self, placement: Placement, at: float) -> Batch:
         queued = self.queued[placement.engine]

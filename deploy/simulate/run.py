@@ -116,7 +116,7 @@ class Simulation:
             taker.idle = None
         elif self._conditions.downloads and self._rules.fetch_ahead:
             # Whom scheduler/hinting.py tells.
-            likely = taker if taker is not None else state.free_next(len(state.common) - 1)
+            likely = taker if taker is not None else state.free_next(len(state.common) - 1, self._clock.now)
             if likely is not None:
                 likely.fetch_ahead(batch, self._clock.now)
 

@@ -91,11 +91,6 @@ class Worker:
         """That it need not load."""
         return frozenset(self.asleep) | ({self.engine} if self.engine is not None else set())
 
-    @property
-    def runs_left(self) -> int:
-        """Of its batch."""
-        return sum(not run.ended for run in self.batch.runs) if self.batch is not None else 0
-
     def seat(self, at: float) -> Seat:
         """As the planner sees it, if it has room."""
         asleep = frozenset(self.asleep)

@@ -293,11 +293,15 @@ def test_who_is_free_next_is_told_what_it_will_need(farm: Plane) -> None:
     dispatch(farm.database, farm.policy)
     assert hints(farm) == [], "nobody is there"
     (_, one), (_, two) = batches(farm).values()
-    begin(farm, one, "w1")
-    begin(farm, two, "w2")
+    for worker, batch in (("w1", one), ("w2", two)):
+        Rows(farm.database).worker(worker, state="busy")
+        begin(farm, batch, worker)
+    for worker, cost in (("w1", 1000.0), ("w2", 100.0)):
+        with farm.database.transaction() as session:
+            session.execute(update(Reproduction).where(Reproduction.worker == worker).values(gpu_seconds=cost))
     claim_of(farm, "tiny/four")
     dispatch(farm.database, farm.policy)
-    assert hints(farm) == [("w1", "tiny/three"), ("w2", "tiny/four")]
+    assert hints(farm) == [("w2", "tiny/three"), ("w1", "tiny/four")]
 
 
 def test_a_worker_that_begins_at_once_is_told_nothing(farm: Plane) -> None:
