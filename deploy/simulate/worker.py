@@ -32,7 +32,7 @@ class Doing(StrEnum):
 
 @dataclass
 class Disk:
-    """Where weights are kept; nobody clears it away in a day."""
+    """Where weights are kept; there is room for those of a day."""
 
     models: dict[str, float] = field(default_factory=dict)
     """When each is there."""
