@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -39,7 +39,9 @@ class SnapshotUses:
         """Use a snapshot. Waits while it is being removed."""
         file = self._open(name)
         _locked(file, fcntl.LOCK_SH)
-        os.utime(file.fileno())
+        with suppress(PermissionError):
+            # Where another user's worker made it, the time of an earlier use has to do.
+            os.utime(file.fileno())
         try:
             yield
         finally:

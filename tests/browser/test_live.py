@@ -15,7 +15,8 @@ PATIENCE = 1000 * PATIENCE_SECONDS
 
 
 def test_a_verification_is_asked_for_and_watched_to_its_verdict(browser: Browser, tmp_path: Path) -> None:
-    with real_farm(tmp_path) as farm:
+    # So slow that the page is there before the run is over, also beside other tests.
+    with real_farm(tmp_path, slow_seconds=0.75) as farm:
         farm.wait(lambda: [each["state"] for each in farm.claims()] == ["decided"])
         first = str(farm.claims()[0]["id"])
         page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()

@@ -42,6 +42,8 @@ def running_bucket() -> Iterator[Bucket]:
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": endpoint,
+            # Where it is away, it is so for good.
+            "AWS_MAX_ATTEMPTS": "1",
         }
         s3fs.S3FileSystem(key="key", secret="secret", endpoint_url=endpoint).mkdir(name)
         yield Bucket(name, environment, server)

@@ -102,10 +102,13 @@ class RealFarm:
 
 
 @contextmanager
-def real_farm(folder: Path, environment: Mapping[str, str] | None = None, *, worker: bool = True) -> Iterator[RealFarm]:
+def real_farm(
+    folder: Path, environment: Mapping[str, str] | None = None, *, worker: bool = True, slow_seconds: float = 0.25
+) -> Iterator[RealFarm]:
     """Run one until the block ends, with a claim of 100 % on a benchmark that is answered right, slowly.
 
-    `environment` is added to that of every process; without a `worker`, there is none yet.
+    `environment` is added to that of every process; without a `worker`, there is none yet. Two answers at a time take
+    `slow_seconds`.
     """
     processes = Processes(folder, folder / "logs")
     try:
@@ -122,7 +125,7 @@ def real_farm(folder: Path, environment: Mapping[str, str] | None = None, *, wor
             farm = RealFarm(url, served, token, processes, folder, broker, environment or {})
             _start(farm)
             if worker:
-                farm.start_worker()
+                farm.start_worker(slow_seconds=slow_seconds)
             yield farm
     finally:
         processes.stop()

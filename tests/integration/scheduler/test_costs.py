@@ -131,7 +131,7 @@ def test_the_command_approves_as_the_systems_user(farm: ControlPlane, monkeypatc
     assert actor != "operator:somebody-else"
 
 
-@pytest.mark.parametrize(("claim_id", "why"), [("abc", "first 6 characters"), ("abcdef", "there is no claim abcdef")])
+@pytest.mark.parametrize(("claim_id", "why"), [("abc", "the first 6 or more"), ("abcdef", "there is no claim abcdef")])
 def test_what_cannot_be_approved_is_an_error(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch, claim_id: str, why: str
 ) -> None:
