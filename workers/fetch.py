@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 import httpx2
 from huggingface_hub import HfApi
@@ -50,6 +50,10 @@ KEPT_FREE_PART = 0.05
 
 _LONGEST_PATIENCE_SECONDS = 86_400
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
+
+_Kind: TypeAlias = Literal["model", "dataset"]
+_Choice: TypeAlias = Callable[[Sequence[RepoSibling]], list[RepoSibling]]
+"""Which files of a repo are wanted."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +135,7 @@ class Snapshots:
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise SpecError(f"{ref.dataset_id} has no commit {ref.revision} on the Hub") from error
 
-    def _snapshot(
-        self,
-        kind: Literal["model", "dataset"],
-        repo_id: str,
-        revision: str,
-        wanted: Callable[[Sequence[RepoSibling]], list[RepoSibling]],
-    ) -> Path:
+    def _snapshot(self, kind: _Kind, repo_id: str, revision: str, wanted: _Choice) -> Path:
         name = snapshot_name(kind, repo_id, revision)
         with _hub_faults(repo_id), _disk_faults(self.folder), self.uses.used(name):
             complete = self.folder / COMPLETE / name
@@ -145,14 +143,7 @@ class Snapshots:
                 return known
             return self._fetched(kind, repo_id, revision, wanted, complete)
 
-    def _fetched(
-        self,
-        kind: Literal["model", "dataset"],
-        repo_id: str,
-        revision: str,
-        wanted: Callable[[Sequence[RepoSibling]], list[RepoSibling]],
-        complete: Path,
-    ) -> Path:
+    def _fetched(self, kind: _Kind, repo_id: str, revision: str, wanted: _Choice, complete: Path) -> Path:
         ask = self.api.model_info if kind == "model" else self.api.dataset_info
         info = ask(repo_id, revision=revision, files_metadata=True, timeout=30)
         files = wanted(info.siblings or [])
