@@ -24,7 +24,9 @@ from workers.settings import WorkerSettings, read_settings
 LEFT_FREE_PART = 0.2
 """Of the cache folder's disk: a hint is not followed where less would be left, whatever gives way to it."""
 
-_NICENESS = 19
+_NICENESS = 10
+"""Behind engines and runs; further behind, its imports would take minutes on a machine that is busy throughout."""
+
 _GRACE_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 

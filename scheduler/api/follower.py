@@ -95,6 +95,8 @@ class Follower:
                     its_own = not isinstance(error, SQLAlchemyError)
                     log.warning("cannot look for changes: %s", error, exc_info=its_own)
                 self._mark, said = None, True
+                # The next connection counts anew, and may come to the same: what was answered before must not hold.
+                self._changes = Mark("", self._changes.events + 1, self._changes.progress + 1)
             self._stop.wait(self._look_seconds)
 
     def _look_until_stopped(self, connection: Connection, tell: Callable[[list[Message], int], None]) -> None:
@@ -125,7 +127,6 @@ class Follower:
         # Only now, when all is read: where the database goes away in the middle of a look, the next one finds the same.
         self._last, self._unsettled, self._runs, self._other = last, unsettled, runs, other
         # The mark first, then the listeners: who is told asks at once, and must not get what was before.
-        # Counted on where the database was away meanwhile: a mark never comes back.
         self._changes = Mark(exact, before.events + events_changed, before.progress + progress_changed)
         self._mark = self._changes
         if messages or progress:

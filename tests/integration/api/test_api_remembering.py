@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,6 +128,26 @@ def test_a_look_that_fails_has_nothing_remembered_said_and_is_not_the_last(
         assert caplog.text.count("what nobody thought of\nTraceback") == 1, "once is enough"
     etag = api.get(path).headers["etag"]
     until(lambda: conditional(api, path, etag).status_code == 304)
+
+
+def test_a_mark_from_before_a_look_that_failed_never_comes_back(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower, loop = Follower(api.rows.database, 0.01, Live(1)), asyncio.new_event_loop()
+    follower.start(loop)
+    until(lambda: follower.mark)
+    before = follower.mark
+    assert before is not None
+    monkeypatch.setattr("scheduler.api.follower._exact", lambda *_, **__: 1 / 0)
+    until(lambda: follower.mark is None)
+    # Another connection's count of commits may come out the same.
+    monkeypatch.setattr("scheduler.api.follower._exact", lambda *_, **__: before.exact)
+    until(lambda: follower.mark)
+    after = follower.mark
+    follower.stop()
+    loop.close()
+    assert after is not None
+    assert (after.exact, after.events > before.events, after.progress > before.progress) == (before.exact, True, True)
 
 
 def test_an_answer_that_comes_out_the_same_is_a_304_although_something_happened(api: RunningApi) -> None:

@@ -39,9 +39,10 @@ def listening() -> Iterator[Listener]:
         def do_POST(self) -> None:
             body = json.loads(self.body())
             status = listener.statuses.pop(0) if listener.statuses else 200
-            self.answer(status)
             if status == 200:
+                # Before the answer, upon which the next one is sent, which another thread takes.
                 listener.got.put((self.headers["x-webhook-secret"], body))
+            self.answer(status)
 
     with answered_by(Handler) as url:
         listener.url = url + "/hook"
