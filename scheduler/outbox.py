@@ -6,10 +6,11 @@ message that is sent twice is harmless: attempts are fenced by their numbers, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
@@ -42,25 +43,59 @@ def relay(database: Database, send: Send) -> int:
     A broker that is away raises out of here; what was not sent stays for the next relay.
     """
     with database.looking() as session:
-        unsent = session.execute(_UNSENT).all()
-    for first in range(0, len(unsent), MARKED_AT_ONCE):
-        sent: list[str] = []
-        try:
-            for row in unsent[first : first + MARKED_AT_ONCE]:
-                send(task=row.task, queue=row.queue, message_id=row.message_id, body=row.body)
-                sent.append(row.message_id)
-        finally:
-            if sent:
-                with database.transaction() as session:
-                    session.execute(update(OutboxRow).where(OutboxRow.message_id.in_(sent)).values(sent_at=now()))
-    return len(unsent)
+        unsent = session.scalars(_UNSENT).all()
+    slices = (unsent[first : first + MARKED_AT_ONCE] for first in range(0, len(unsent), MARKED_AT_ONCE))
+    return sum(_relay_some(database, send, names) for names in slices)
+
+
+def _relay_some(database: Database, send: Send, names: Sequence[str]) -> int:
+    if database.is_sqlite:
+        # It has one lock for everybody, which nobody may keep while the broker is waited for. Of two control workers on
+        # one file, both may send the same.
+        with database.looking() as session:
+            rows = session.execute(_NAMED, {"names": names}).all()
+        sent, failure = _hand_over(rows, send)
+        with database.transaction() as session:
+            _mark(session, sent)
+    else:
+        with database.transaction() as session:
+            # What another control worker is sending is left to it: a batch that goes out twice is run twice until a
+            # heartbeat of one of both is answered.
+            rows = session.execute(_NAMED.with_for_update(skip_locked=True), {"names": names}).all()
+            sent, failure = _hand_over(rows, send)
+            _mark(session, sent)
+    if failure is not None:
+        raise failure
+    return len(sent)
+
+
+def _hand_over(rows: Sequence[Row[str, str, str, dict[str, Any]]], send: Send) -> tuple[list[str], Exception | None]:
+    """The ids of what the broker took, and why not more."""
+    sent: list[str] = []
+    try:
+        for row in rows:
+            send(task=row.task, queue=row.queue, message_id=row.message_id, body=row.body)
+            sent.append(row.message_id)
+    except Exception as error:  # noqa: BLE001 - raised once it is written down what went out
+        return sent, error
+    return sent, None
+
+
+def _mark(session: Session, sent: Sequence[str]) -> None:
+    if sent:
+        session.execute(update(OutboxRow).where(OutboxRow.message_id.in_(sent)).values(sent_at=now()))
 
 
 _UNSENT = (
-    select(OutboxRow.message_id, OutboxRow.queue, OutboxRow.task, OutboxRow.body)
+    select(OutboxRow.message_id)
     .where(OutboxRow.sent_at.is_(None))
     .order_by(OutboxRow.created_at)
     .limit(RELAYED_AT_ONCE)
+)
+_NAMED = (
+    select(OutboxRow.message_id, OutboxRow.queue, OutboxRow.task, OutboxRow.body)
+    .where(OutboxRow.message_id.in_(bindparam("names", expanding=True)), OutboxRow.sent_at.is_(None))
+    .order_by(OutboxRow.created_at)
 )
 
 

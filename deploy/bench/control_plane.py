@@ -34,8 +34,10 @@ class ControlPlane:
     evidence: Path
 
 
-def start_control_plane(folder: Path, processes: Processes, policy: Policy, database_url: str | None) -> ControlPlane:
-    """Start Redis, API, control worker and beat; `database_url` is of a migrated database, None is SQLite in `folder`.
+def start_control_plane(
+    folder: Path, processes: Processes, policy: Policy, database_url: str | None, control_workers: int = 1
+) -> ControlPlane:
+    """Start Redis, API, control workers and beat; `database_url` is of a migrated database, None is SQLite in `folder`.
 
     Raises:
         FarmError: it does not come up.
@@ -50,7 +52,9 @@ def start_control_plane(folder: Path, processes: Processes, policy: Policy, data
     threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "-l", "WARNING"]
     beat = ["scheduler.schedule", "beat", "--schedule", str(folder / "beat"), "--pidfile", "", "-l", "WARNING"]
     processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], told))
-    processes.start(Process("control", [*CELERY, "scheduler.app", "worker", "-Q", CONTROL_QUEUE, *threads], told))
+    for name in ("control", *(f"control-{number}" for number in range(2, control_workers + 1))):
+        control = [*CELERY, "scheduler.app", "worker", "-Q", CONTROL_QUEUE, "-n", name, *threads]
+        processes.start(Process(name, control, told))
     processes.start(Process("beat", [*CELERY, *beat], told))
     processes.wait_until("the API", lambda: _answers(plan.api_url), API_SECONDS)
     return ControlPlane(plan.api_url, broker, folder.resolve() / "evidence")

@@ -1,6 +1,6 @@
 """Claims to verdicts, where runs take no time, beside bare Celery tasks that do nothing on the same Redis.
 
-Real processes: Redis, control worker, beat, API, and a worker that reports at once (instant_worker.py). Claims are rows
+Real processes: Redis, control workers, beat, API, and a worker that reports at once (instant_worker.py). Claims are rows
 that were entered before, all true. The clock runs from when they are there to be planned until each has its verdict:
 planned, dispatched, reported, its log checked, judged. What goes on meanwhile counts too: badges are signed by the same
 control worker. The farm knows that the runs are short, by the dataset's card and by policy, so that those of one model
@@ -69,8 +69,8 @@ class Pace:
         return self.per_second / self.bare_per_second
 
 
-def pace(claims: int, sharing: int, bare: int, database_url: str | None = None) -> Pace:
-    """Measure it, on SQLite where no database is named."""
+def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, control_workers: int = 1) -> Pace:
+    """Measure it, on SQLite where no database is named; only PostgreSQL takes several control workers."""
     with tempfile.TemporaryDirectory(prefix="reprofarm-bench-") as name:
         folder = Path(name)
         database = Database(database_url or f"sqlite:///{folder / 'reprofarm.db'}")
@@ -82,7 +82,9 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None) 
         template = _template(folder / "log")
         processes = Processes(folder, folder / "logs")
         try:
-            plane = start_control_plane(folder, processes, load_policy(verification=SHORT), database_url)
+            plane = start_control_plane(
+                folder, processes, load_policy(verification=SHORT), database_url, control_workers
+            )
             per_second = _bare_pace(processes, plane, bare)
             _start_worker(processes, plane, template)
             began = time.monotonic()
@@ -97,13 +99,19 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None) 
 
 
 def paces(claims: int, bare: int) -> dict[str, Pace]:
-    """Every claim its own run, and ten claims a run; on SQLite and, where it is installed, PostgreSQL."""
+    """Every claim its own run, and ten claims a run; on SQLite, and on PostgreSQL with one control worker and two."""
     found = {}
     for sharing in (1, 10):
-        found[f"SQLite, {sharing} claims a run"] = pace(claims, sharing, bare)
-        with running_postgres(lasting=True) as server:
-            found[f"PostgreSQL, {sharing} claims a run"] = pace(claims, sharing, bare, server.url())
+        found[f"SQLite, {_runs(sharing)}"] = pace(claims, sharing, bare)
+        for workers in (1, 2):
+            with running_postgres(lasting=True) as server:
+                name = "PostgreSQL" if workers == 1 else f"PostgreSQL, {workers} control workers"
+                found[f"{name}, {_runs(sharing)}"] = pace(claims, sharing, bare, server.url(), workers)
     return found
+
+
+def _runs(sharing: int) -> str:
+    return "a run each" if sharing == 1 else f"{sharing} claims a run"
 
 
 def _template(folder: Path) -> Path:

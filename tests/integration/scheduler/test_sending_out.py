@@ -58,6 +58,24 @@ def test_what_went_out_before_the_broker_failed_is_not_sent_again(database: Data
     assert sorted(sent) == [f"{number:032x}" for number in range(5)]
 
 
+# A farm on SQLite has one control worker.
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_what_one_control_worker_is_sending_no_other_one_sends(database: Database) -> None:
+    with database.transaction() as session:
+        for number in range(2 * outbox.MARKED_AT_ONCE):
+            outbox.put(session, queue="q", task="t", body={}, message_id=f"{number:032x}")
+    sent: list[str] = []
+
+    def send(**message: object) -> None:
+        sent.append(str(message["message_id"]))
+        if len(sent) == 1:
+            # The other one, in the middle of it.
+            assert outbox.relay(database, send) == outbox.MARKED_AT_ONCE
+
+    assert outbox.relay(database, send) == outbox.MARKED_AT_ONCE
+    assert sorted(sent) == [f"{number:032x}" for number in range(2 * outbox.MARKED_AT_ONCE)]
+
+
 def test_claims_that_come_together_share_the_run_that_the_first_of_them_needs(database: Database) -> None:
     add_claims(database, 60, sharing=10, community_part=0.5)
     assert planning.plan(database, HUB, load_policy()) == 60
