@@ -80,6 +80,9 @@ class ChaosFarm:
     api_url: str
     broker_url: str
     lease_seconds: float
+    control_workers: tuple[str, ...]
+    """Their processes; a blow strikes the first."""
+
     models: int = 0
 
     def submit(self, dataset_id: str, *, slow_start: bool = False, broken: bool = False) -> Place:
@@ -134,7 +137,9 @@ class ChaosFarm:
 
 
 @contextmanager
-def chaos_farm(folder: Path, programs: Path, run: Mapping[str, float] | None = None) -> Iterator[ChaosFarm]:
+def chaos_farm(
+    folder: Path, programs: Path, run: Mapping[str, float] | None = None, control_workers: int = 1
+) -> Iterator[ChaosFarm]:
     """Bring a farm up in `folder` and end it with the block. `programs` are PostgreSQL's; `run` is policy's."""
     rules = dict(run or RUN)
     with ExitStack() as stack:
@@ -162,12 +167,13 @@ def chaos_farm(folder: Path, programs: Path, run: Mapping[str, float] | None = N
             f"http://127.0.0.1:{api_port}",
             broker_url,
             rules.get("lease_seconds", 30.0),
+            ("control", *(f"control-{number}" for number in range(2, control_workers + 1))),
         )
         policy = folder / "policy.yaml"
         policy.write_text(yaml.safe_dump(_policy(rules)))
         control = _control_environment(farm, policy, token, api_port)
         Signer.create(farm.signing_key)
-        _start_farm(supervisor, control, _worker_environment(folder, broker_url, hub_url), folder)
+        _start_farm(farm, control, _worker_environment(folder, broker_url, hub_url))
         farm.wait("the API is ready", farm.is_ready)
         # One without an order ends at once.
         first = BorrowedRuns(_runs_folder(folder)).start([], {}, folder, folder / "logs" / "first-run.log")
@@ -266,13 +272,16 @@ def _worker_environment(folder: Path, broker_url: str, hub_url: str) -> dict[str
     )
 
 
-def _start_farm(supervisor: Supervisor, control: dict[str, str], worker: dict[str, str], folder: Path) -> None:
+def _start_farm(farm: ChaosFarm, control: dict[str, str], worker: dict[str, str]) -> None:
     """As deploy/farm does, each with what it needs."""
+    supervisor, folder = farm.supervisor, farm.folder
     celery = [sys.executable, "-m", "celery", "-A"]
     threads = ["--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING"]
     schedule = ["--schedule", str(folder / "beat-schedule"), "--pidfile", "", "--loglevel", "WARNING"]
     supervisor.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
-    supervisor.start(Process("control", [*celery, "scheduler.app", "worker", "-Q", "control", *threads], control))
+    for name in farm.control_workers:
+        take = [*celery, "scheduler.app", "worker", "-Q", "control", "-n", name, *threads]
+        supervisor.start(Process(name, take, control))
     supervisor.start(Process("beat", [*celery, "scheduler.schedule", "beat", *schedule], control))
     take = ["worker", "-Q", "pool.cpu", "--hostname", "cpu@%h", "--loglevel", "INFO"]
     supervisor.start(Process("worker", [*celery, "worker_with_stand_in", *take], worker))

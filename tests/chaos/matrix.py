@@ -34,12 +34,13 @@ Work = tuple[Blow, str]
 class Matrix:
     """The blows that are left, and what the others came to."""
 
-    def __init__(self, blows: Sequence[Blow], out: Path, console: Console) -> None:
+    def __init__(self, blows: Sequence[Blow], out: Path, console: Console, control_workers: int = 1) -> None:
         self._left: queue.SimpleQueue[Work] = queue.SimpleQueue()
         for blow in blows:
             for name in STAGERS:
                 self._left.put((blow, name))
         self._out = out
+        self._control_workers = control_workers
         self._console = console
         self._lock = threading.Lock()
         self._tried_again: set[Work] = set()
@@ -61,7 +62,7 @@ class Matrix:
 
     def _work(self, folder: Path, programs: Path) -> None:
         folder.mkdir(parents=True)
-        with chaos_farm(folder, programs) as farm:
+        with chaos_farm(folder, programs, control_workers=self._control_workers) as farm:
             while True:
                 try:
                     blow, name = self._left.get_nowait()
@@ -95,6 +96,7 @@ def main() -> int:
     """Run the matrix; 0 if every cell is right."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--farms", type=int, default=2, help="farms that are struck at the same time")
+    parser.add_argument("--control-workers", type=int, default=1, help="of each farm; one of them is struck")
     parser.add_argument("--blows", default="", help="only those whose name has this in it")
     parser.add_argument("--out", type=Path, default=Path("var/chaos"), help="folder for chaos.md and chaos.json")
     parser.add_argument("--page", type=Path, help="a page to put the tables into, under its last heading")
@@ -104,7 +106,7 @@ def main() -> int:
         sys.exit(NO_SERVER)
     console = Console()
     blows = [blow for blow in EVERY_BLOW if options.blows in blow.name]
-    matrix = Matrix(blows, options.out, console)
+    matrix = Matrix(blows, options.out, console, options.control_workers)
     folder = Path(tempfile.mkdtemp(prefix="reprofarm-chaos-"))
     began = time.monotonic()
     threads = [threading.Thread(target=matrix.work, args=(folder / f"farm{n}", programs)) for n in range(options.farms)]

@@ -79,7 +79,8 @@ def reported(farm: ChaosFarm) -> Staged:
     """A report that lies in the control queue, of a worker that has done its part."""
     place = farm.submit(SLOW)
     seen = _until(farm, place, "it runs", lambda seen: seen.stage == Stage.RUNNING and seen.samples_done > 1)
-    signal_all(farm.supervisor.family("control"), signal.SIGSTOP)
+    for name in farm.control_workers:
+        signal_all(farm.supervisor.family(name), signal.SIGSTOP)
 
     def is_there() -> bool:
         waiting = farm.queued_in_broker(CONTROL_QUEUE)
@@ -88,8 +89,9 @@ def reported(farm: ChaosFarm) -> Staged:
     farm.wait(f"the report on {place} lies in the queue", is_there)
 
     def let_go(victim: str) -> None:
-        if victim != "control":
-            signal_all(farm.supervisor.family("control"), signal.SIGCONT)
+        for name in farm.control_workers:
+            if name != victim:
+                signal_all(farm.supervisor.family(name), signal.SIGCONT)
 
     return Staged({"reported": place}, let_go)
 
