@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from celery import Celery, signals
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
 from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, taking_back, workforce
 from scheduler.badges import signing_off
@@ -37,6 +37,7 @@ from scheduler.staleness import mark_stale
 from scheduler.watch import announced
 from scheduler.watch.scan import scan
 from scheduler.webhooks import telling
+from specs.connections import BROKER
 from specs.errors import HubAway, MessageError
 from specs.log_lines import about, write_json_lines
 from specs.messages import (
@@ -87,6 +88,7 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         # None is without end: a broker that comes back is found again.
         "broker_connection_max_retries": None,
+        "broker_transport_options": BROKER,
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,
@@ -249,8 +251,9 @@ def take_presence(body: dict[str, Any]) -> None:
 
 @app.task(
     name=REPORT,
-    # Hours of work are in it, and nobody sends it again: a database that is away for a moment must not lose it.
-    autoretry_for=(OperationalError, InterfaceError),
+    # Hours of work are in it, and nobody sends it again: a database that is away for a moment must not lose it, nor one
+    # that gave up on a transaction of a process that was frozen.
+    autoretry_for=(OperationalError, InterfaceError, InternalError),
     max_retries=None,
     retry_backoff=True,
     retry_backoff_max=30,

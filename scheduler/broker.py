@@ -10,6 +10,7 @@ from celery import Celery
 from redis import Redis
 
 from scheduler.collecting import Stale
+from specs.connections import BROKER
 from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, FetchAhead
 from specs.queues import is_own_queue
 
@@ -28,14 +29,14 @@ def send(app: Celery, *, task: str, queue: str, message_id: str, body: dict[str,
 
 def queued_ids(app: Celery, queue: str) -> set[str]:
     """The ids of the messages that wait in a queue: a Redis list of kombu's envelopes, under the queue's name."""
-    with Redis.from_url(app.conf.broker_url) as redis:
+    with _redis(app) as redis:
         envelopes: Any = redis.lrange(queue, 0, MAX_QUEUED - 1)
     return {found for envelope in envelopes if (found := _id_in(envelope)) is not None}
 
 
 def withdraw(app: Celery, queue: str, message_id: str) -> bool:
     """Take a message out of a queue; whether it was still there. A worker gets it, or this does, and never both."""
-    with Redis.from_url(app.conf.broker_url) as redis:
+    with _redis(app) as redis:
         envelopes: Any = redis.lrange(queue, 0, MAX_QUEUED - 1)
         mine = (envelope for envelope in envelopes if _id_in(envelope) == message_id)
         return any(redis.lrem(queue, 1, envelope) for envelope in mine)
@@ -43,16 +44,20 @@ def withdraw(app: Celery, queue: str, message_id: str) -> bool:
 
 def own_queues(app: Celery) -> set[str]:
     """Queues of single workers of which the broker knows: kombu leaves a note for each that ever was."""
-    with Redis.from_url(app.conf.broker_url) as redis:
+    with _redis(app) as redis:
         names = (key.decode(errors="replace").removeprefix(_BINDING) for key in redis.scan_iter(f"{_BINDING}pool.*"))
         return {name for name in names if is_own_queue(name)}
 
 
 def forget_queues(app: Celery, queues: Collection[str]) -> None:
     """Leave nothing of these in the broker. A worker that still consumes one of them goes on."""
-    with Redis.from_url(app.conf.broker_url) as redis:
+    with _redis(app) as redis:
         for queue in queues:
             redis.delete(queue, f"{_BINDING}{queue}", f"{_PERMANENT_BINDING}{queue}")
+
+
+def _redis(app: Celery) -> Redis:
+    return Redis.from_url(app.conf.broker_url, **BROKER)
 
 
 def _id_in(envelope: bytes) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery, signals
 
 from scheduler.settings import read_settings
+from specs.connections import BROKER
 from specs.log_lines import write_json_lines
 from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy, read_policy
@@ -65,6 +66,7 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         # None is without end: a broker that comes back is found again.
         "broker_connection_max_retries": None,
+        "broker_transport_options": BROKER,
         "task_serializer": "json",
         "task_ignore_result": True,
         "timezone": "UTC",

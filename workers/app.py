@@ -24,6 +24,7 @@ from celery.signals import (
 )
 from celery.worker.control import control_command
 
+from specs.connections import BROKER
 from specs.errors import MessageError
 from specs.log_lines import about, write_json_lines
 from specs.messages import (
@@ -60,8 +61,7 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
+            **BROKER,
             # The worker's own queue before its pool's: what is there is for the engine that it has.
             "queue_order_strategy": "priority",
         },

@@ -1,11 +1,11 @@
 """Claims to verdicts, where runs take no time, beside bare Celery tasks that do nothing on the same Redis.
 
-Real processes: Redis, control workers, beat, API, and a worker that reports at once (instant_worker.py). Claims are rows
-that were entered before, all true. The clock runs from when they are there to be planned until each has its verdict:
-planned, dispatched, reported, its log checked, judged. What goes on meanwhile counts too: badges are signed by the same
-control worker. The farm knows that the runs are short, by the dataset's card and by policy, so that those of one model
-travel together. A claim that joins a run costs no run, so the pace is measured for claims that each need their own, and
-for ten claims a run; the first is the pace of reproductions, the second that of a popular model.
+Real processes: Redis, control workers, beat, API, and a worker that reports at once (instant_worker.py). Claims are
+rows that were entered before, all true. The clock runs from when they are there to be planned until each has its
+verdict: planned, dispatched, reported, its log checked, judged. What goes on meanwhile counts too: badges are signed by
+the same control workers. The farm knows that the runs are short, by the dataset's card and by policy, so that those of
+one model travel together. A claim that joins a run costs no run, so the pace is measured for claims that each need
+their own, and for ten claims a run; the first is the pace of reproductions, the second that of a popular model.
 """
 
 from __future__ import annotations

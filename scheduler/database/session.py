@@ -13,12 +13,13 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, insert
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from scheduler.database.tables import Event
+from specs.connections import CONNECT_SECONDS, IDLE_SECONDS, PROBE_SECONDS, PROBES, SENT_SECONDS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -32,6 +33,28 @@ USED = "used"
 
 CONNECTIONS = 15
 """Of one process to PostgreSQL, at most; whoever needs another waits for one."""
+
+FORGOTTEN_SECONDS = 300
+"""After which PostgreSQL ends a transaction in which nothing happens, such as a frozen process's, and its locks."""
+
+_CLIENT = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": IDLE_SECONDS,
+    "keepalives_interval": PROBE_SECONDS,
+    "keepalives_count": PROBES,
+    "tcp_user_timeout": 1000 * SENT_SECONDS,
+}
+"""https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
+
+_SERVER = {
+    "tcp_keepalives_idle": IDLE_SECONDS,
+    "tcp_keepalives_interval": PROBE_SECONDS,
+    "tcp_keepalives_count": PROBES,
+    "tcp_user_timeout": 1000 * SENT_SECONDS,
+    "idle_in_transaction_session_timeout": 1000 * FORGOTTEN_SECONDS,
+}
+"""https://www.postgresql.org/docs/current/runtime-config-connection.html, and -client.html for the last. Else the locks
+of a machine that lost its power stay for two hours, and whoever needs the same rows waits."""
 
 
 def to_be_written(session: Session) -> list[dict[str, Any]]:
@@ -66,11 +89,12 @@ class Database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         # Kept open once they were needed: PostgreSQL starts a process for each new connection.
         kept: dict[str, Any] = {} if self.is_sqlite else {"pool_size": CONNECTIONS, "max_overflow": 0}
-        self.engine: Engine = create_engine(url, **kept)
+        self.engine: Engine = create_engine(url, connect_args={} if self.is_sqlite else _of_client(parsed), **kept)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
         else:
+            event.listen(self.engine, "connect", _tell_server)
             _ask_who_rested(self.engine)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = threading.Lock()
@@ -157,6 +181,20 @@ def _ask_who_rested(engine: Engine) -> None:
 
     event.listen(engine, "checkin", note)
     event.listen(engine, "checkout", ask)
+
+
+def _of_client(url: URL) -> dict[str, Any]:
+    """What an operator says in the address stands."""
+    return {name: value for name, value in _CLIENT.items() if name not in url.query}
+
+
+def _tell_server(connection: Any, _record: object) -> None:  # a DB-API connection has no common type
+    # Not among the options of the connection, which poolers refuse.
+    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SERVER.items())
+    cursor = connection.cursor()
+    cursor.execute(f"SELECT {settings}")
+    cursor.close()
+    connection.commit()
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:  # a DB-API connection has no common type
