@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +8,15 @@ import pytest
 
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
+from scheduler.api import counted
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
+
+
+@pytest.fixture(autouse=True)
+def counts_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests write and read at once. What took long to count, as it may on a busy machine, would be old for a while."""
+    monkeypatch.setattr(counted, "CHEAP_SECONDS", math.inf)
 
 
 @pytest.fixture
