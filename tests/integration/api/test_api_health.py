@@ -3,16 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
 from deploy.farm.ports import free_port
-from scheduler import readiness
 from scheduler.database.tables import now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.metrics.tables import HubLimit
 from specs.verdict import Outcome
 from tests.support.api import RunningApi, running_api
-from tests.support.waiting import PATIENCE_SECONDS
 
 
 def figures(api: RunningApi) -> dict[str, float]:
@@ -25,10 +21,7 @@ def test_a_process_is_alive_whatever_it_depends_on(tmp_path: Path) -> None:
         assert api.json("/healthz") == {"status": "ok"}
 
 
-def test_a_farm_whose_database_and_broker_answer_is_ready(
-    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(readiness, "BROKER_SECONDS", PATIENCE_SECONDS)
+def test_a_farm_whose_database_and_broker_answer_is_ready(tmp_path: Path, redis_url: str) -> None:
     with running_api(tmp_path, broker_url=redis_url) as api:
         assert api.json("/readyz") == {"status": "ready", "checks": {"database": "ok", "broker": "ok"}}
 

@@ -64,6 +64,26 @@ def test_a_command_that_cannot_start_says_so(tmp_path: Path) -> None:
     assert "cannot start" in (tmp_path / "log").read_text()
 
 
+STARTS = {
+    "of its own": "guard._start([sys.executable, '-c', 'raise SystemExit(7)'])",
+    "that is forked": "run_server._fork(socket.socket(), errand, lambda _: 7)",
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_a_command_that_is_told_to_end_before_it_has_begun_ends(tmp_path: Path, start: str) -> None:
+    code = (
+        "import os, signal, socket, sys; from workers import guard, run_server;"
+        "errand = run_server.Errand(arguments=(), environment={}, folder='', log='', grace_seconds=5.0);"
+        # The first that a child of the guard's does.
+        "guard.die_with_guard = lambda: os.kill(os.getpid(), signal.SIGTERM);"
+        f"sys.exit(guard.run(5.0, lambda: {start}))"
+    )
+    # Its standard input stays open, or it would be told to stop.
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as guarded:
+        assert guarded.wait(300) == 128 + signal.SIGTERM
+
+
 def test_stopping_ends_children_that_left_for_sessions_of_their_own(tmp_path: Path) -> None:
     guarded = _start(tmp_path, *stand_in("--family", "3", "--never-up"))
     family = _family(guarded.pid, 4)
