@@ -161,7 +161,7 @@ def _smaller(session: Session, policy: Policy, reproduction: Reproduction, detai
 
 def _again(session: Session, reproduction: Reproduction, why: str, delay_seconds: float) -> None:
     move_reproduction(session, reproduction, ReproductionState.QUEUED, f"again in {delay_seconds:.0f} s, {why}")
-    reproduction.not_before = now() + timedelta(seconds=delay_seconds)
+    reproduction.not_before = reproduction.since + timedelta(seconds=delay_seconds)
 
 
 def _end(session: Session, reproduction: Reproduction, consequence: Consequence, why: str, reason: str) -> None:

@@ -13,11 +13,30 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from xdist.scheduler import LoadScopeScheduling
 
-# A slow or busy machine is no failure of a property.
-hypothesis.settings.register_profile("reprofarm", deadline=None)
+from tests.support.waiting import PATIENCE_SECONDS
+
+# A slow or busy machine is no failure of a property. In CI the examples are the same each time: new ones are looked for
+# at home, and by `make fuzz`.
+hypothesis.settings.register_profile(
+    "reprofarm",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=os.environ.get("REPROFARM_REQUIRE_ALL") == "1",
+)
 hypothesis.settings.load_profile("reprofarm")
+
+# Who does not say otherwise gives a server five seconds, and the Hub's client ten. A busy machine takes longer.
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _phase, PATIENCE_SECONDS)
+for _name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+    os.environ.setdefault(_name, f"{PATIENCE_SECONDS:.0f}")
+
+# All that tests ask is on this machine.
+for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:
+    del os.environ[_name]
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from workers.errors import OutOfMemory
 from workers.gate import Gate
 from workers.guarded import Guarded, clean_environment
 from workers.kernels import use_batch_invariant
+from workers.ports import free_port
 from workers.sleepers import Sleepers
 from workers.weights import check_weights
 
@@ -180,7 +180,7 @@ class EngineManager:
                 self._sleepers.end_oldest()
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
         log, log_start = self._open_log()
-        port = _free_port()
+        port = free_port()
         process = Guarded(
             [*self._command, "--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port), *wanted.arguments],
             environment=clean_environment(
@@ -274,13 +274,6 @@ def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[st
 def _sleeps(rules: EngineRules, gpus: int) -> bool:
     """There is nothing to gain on a CPU, whose engines have their weights in the host's memory as it is."""
     return rules.sleep and gpus > 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_up(

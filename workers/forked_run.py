@@ -17,8 +17,8 @@ from workers.errors import RunError
 from workers.guarded import Guarded, clean_environment
 from workers.run_server import SOCKET, Errand, short_path
 
-_GRACE_SECONDS = 2.0
-_LISTENS_SECONDS = 120.0
+_GRACE_SECONDS = 10.0
+_LISTENS_SECONDS = 600.0
 _LOOK_SECONDS = 0.05
 
 

@@ -23,7 +23,9 @@ _LOOK_SECONDS = 0.5
 _LOOKS = 4
 """At memory of what just ended or fell asleep, before it counts as taken."""
 
-_HEED_SECONDS = 5.0
+_HEED_SECONDS = 30.0
+"""A main process that is there heeds within one; on a machine that hardly moves it may take longer."""
+
 _log = logging.getLogger(__name__)
 
 

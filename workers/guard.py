@@ -23,6 +23,9 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
+_ORDERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Upon which a guard stops its command."""
+
 _LOOK_SECONDS = 5.0
 """Between two looks whether the command has ended, should no signal say so."""
 
@@ -36,6 +39,19 @@ def _prctl(option: int, value: int) -> None:
 def die_with_guard() -> None:
     """Have the kernel end this process when the one that started it ends; elsewhere than on Linux it does not."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def begin_below_guard() -> None:
+    """In a process that a guard has just forked: end when the guard does, and take its signals as any process does.
+
+    Until then it has the guard's own handlers, on which a request to end would be lost: `run` forks with such requests
+    held back, and here they come through.
+    """
+    die_with_guard()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, *_ORDERS):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS)
 
 
 def _descendants() -> list[int]:
@@ -114,7 +130,10 @@ def _stop(main: int, grace_seconds: float) -> int:
 
 
 def run(grace_seconds: float, start: Callable[[], int]) -> int:
-    """Have `start` start a process, see to its end, and return its exit status. It returns the process id."""
+    """Have `start` start a process, see to its end, and return its exit status.
+
+    `start` returns the process id; what it starts calls `begin_below_guard` first.
+    """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wakeup, wakeup_write = os.pipe()
     os.set_blocking(wakeup_write, False)
@@ -123,13 +142,16 @@ def run(grace_seconds: float, start: Callable[[], int]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     # Whoever started this process may have had it blocked, and that is handed down.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _ORDERS:
         signal.signal(number, lambda received, _: asked.append(received))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
     try:
         main = start()
     except OSError as error:
         sys.stderr.write(f"guard: {error}\n")
         return 127
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS)
     status = _wait_for_end_or_order(main, wakeup, asked)
     if status is None:
         status = _stop(main, grace_seconds)
@@ -137,12 +159,18 @@ def run(grace_seconds: float, start: Callable[[], int]) -> int:
     return status
 
 
+_STARTED: list[subprocess.Popen[bytes]] = []
+"""Kept: one that Python forgets is asked after by Python, and had it ended by then, the guard would wait for ever."""
+
+
 def _start(command: list[str]) -> int:
     try:
         # The guard has one thread, so running Python between fork and exec is safe.
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_guard).pid  # noqa: PLW1509
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=begin_below_guard)  # noqa: PLW1509
     except OSError as error:
         raise OSError(f"cannot start {command[0]}: {error}") from error
+    _STARTED.append(started)
+    return started.pid
 
 
 if __name__ == "__main__":

@@ -133,10 +133,7 @@ def _fork(connection: socket.socket, errand: Errand, main: Callable[[list[str]],
         return pid
     status = 1
     try:
-        guard.die_with_guard()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        guard.begin_below_guard()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         connection.close()
         # What waits for an engine gives way to the engine, where they share cores.

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 NO_SERVER = "no PostgreSQL server is installed (Debian's package `postgresql`)"
-START_SECONDS = 60
+START_SECONDS, STOP_SECONDS = 120, 300
 IN_MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 2**31  # noqa: S108 - a folder of a name of its own is made there
 """Where a server's files are if there is so much room: disks take most of the time that a new database costs."""
 
@@ -99,7 +99,7 @@ def running_postgres(*, lasting: bool = False) -> Iterator[PostgresServer]:
         yield cluster.server
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(STOP_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -30,7 +30,7 @@ from specs.api_v1 import ClaimView
 from specs.errors import ReprofarmError
 from workers.guarded import clean_environment
 
-HUB_START_SECONDS = 60.0
+HUB_START_SECONDS = 300.0
 TAIL_LINES = 25
 
 POLICY = {
@@ -123,7 +123,7 @@ def start_hub(processes: Processes, folder: Path) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2.0).is_success
+        return httpx.get(url, timeout=30.0).is_success
     except httpx.HTTPError:
         return False
 

@@ -28,7 +28,7 @@ from specs.secrets import masked_url
 STATE_FILE = "farm.json"
 """In the farm's folder while it runs: where its API is."""
 
-API_START_SECONDS = 60.0
+API_START_SECONDS = 300.0
 STOP_SECONDS = 5.0
 """For a worker to end once it has handed its batch back."""
 
@@ -112,7 +112,7 @@ def _celery(app: str, command: str, *options: str) -> list[str]:
 
 def _is_ready(api_url: str) -> bool:
     try:
-        return httpx.get(f"{api_url}/readyz", timeout=2.0).is_success
+        return httpx.get(f"{api_url}/readyz", timeout=30.0).is_success
     except httpx.HTTPError:
         return False
 

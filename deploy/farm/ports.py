@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import socket
 
+from workers.ports import free_port
+
+__all__ = ["HOST", "free_port", "is_free"]
+
 HOST = "127.0.0.1"
 """A one-machine farm is reached from that machine only; who wants more puts a proxy with a password in front."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on. Somebody may take it before it is used, so a start that fails is tried again."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def is_free(port: int) -> bool:

@@ -16,7 +16,7 @@ from deploy.farm.processes import Process, Processes
 from workers.guarded import clean_environment
 
 NAME = "redis"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 TRIES = 3
 
 _INSTALLED = ("redis-server", "valkey-server")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Playwright
 
+START_MILLISECONDS = 180_000
 NO_CHROMIUM = "no chromium on the PATH; install Debian's package of that name"
 
 
@@ -20,7 +21,8 @@ def chromium() -> str | None:
 def launched(playwright: Playwright) -> Iterator[Browser]:
     """A running browser."""
     # Its sandbox wants rights that containers and root do not have; it opens nothing but the farm under test.
-    browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+    options = ["--no-sandbox", "--disable-gpu"]
+    browser = playwright.chromium.launch(executable_path=chromium(), args=options, timeout=START_MILLISECONDS)
     try:
         yield browser
     finally:

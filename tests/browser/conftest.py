@@ -7,7 +7,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests need the extra `dev`")
 
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402 - after the skip
+from playwright.sync_api import Browser, expect, sync_playwright  # noqa: E402 - after the skip
 
 from scheduler.badges.signing import Signer  # noqa: E402
 from tests.browser.chromium import NO_CHROMIUM, chromium, launched  # noqa: E402
@@ -15,6 +15,10 @@ from tests.browser.pictures import pages_of  # noqa: E402
 from tests.support.api import RunningApi, running_api  # noqa: E402
 from tests.support.inspect_logs import inspect_log  # noqa: E402
 from tests.support.lively_farm import LivelyFarm  # noqa: E402
+from tests.support.waiting import PATIENCE_SECONDS  # noqa: E402
+
+# Five seconds, unless said otherwise, are too few for a page on a busy machine.
+expect.set_options(1000 * PATIENCE_SECONDS)
 
 
 # Of a module, not of the session: as long as Playwright's loop is there, no other test can run one of its own.

@@ -15,6 +15,7 @@ from scheduler.database.tables import Badge, now
 from tests.browser.conftest import ShownFarm
 from tests.support.callers import token
 from tests.support.lively_farm import CAPITALS
+from tests.support.waiting import PATIENCE_SECONDS
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
@@ -25,6 +26,7 @@ def opened(browser: Browser, **options: Any) -> Iterator[Page]:
     """A page that must have nothing to complain about."""
     # The checker is put into pages from outside, which their policy rightly refuses; pages themselves are held to it.
     context = browser.new_context(**options)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     page = context.new_page()
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -70,7 +72,7 @@ def test_pictures_are_drawn_and_their_numbers_stand_in_a_table(browser: Browser,
             page.goto(farm.api.url + farm.pages[name])
             canvas = page.locator("canvas").first
             expect(canvas).to_have_js_property("hidden", False)
-            for _ in range(100):
+            for _ in range(600):
                 if page.evaluate(f"({drawn})(document.querySelector('canvas'))"):
                     break
                 page.wait_for_timeout(100)

@@ -35,7 +35,7 @@ class RunningApi:
     def get(self, path: str, headers: Mapping[str, str] | None = None, /, **asked: object) -> httpx.Response:
         """One request."""
         params = {name: str(value) for name, value in asked.items()} or None
-        return httpx.get(self.url + path, params=params, headers=headers, timeout=30)
+        return httpx.get(self.url + path, params=params, headers=headers, timeout=60)
 
     def json(self, path: str, **asked: object) -> Any:  # whatever the answer holds
         """The body of a request that must succeed."""
@@ -78,5 +78,5 @@ def running_api(
             yield RunningApi(f"http://127.0.0.1:{listener.getsockname()[1]}", found, Rows(database))
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(60)
             database.engine.dispose()

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 
 from tests.support.api import RunningApi
+from tests.support.waiting import PATIENCE_SECONDS
 
-SOON = 30.0
 STREAM = {"accept": "text/event-stream"}
 
 
@@ -40,21 +40,21 @@ def listening(api: RunningApi, last: int | None = None, **asked: str) -> Iterato
     """Follow until the block ends, then cut the connection."""
     heard = Heard()
     headers = STREAM if last is None else {**STREAM, "last-event-id": str(last)}
-    with httpx.Client(timeout=httpx.Timeout(10, read=None)) as client:
+    with httpx.Client(timeout=httpx.Timeout(PATIENCE_SECONDS, read=None)) as client:
         request = client.build_request("GET", api.url + "/v1/events", params=asked, headers=headers)
         answer = client.send(request, stream=True)
         assert answer.status_code == 200, answer.read()
         started = threading.Event()
         reader = threading.Thread(target=_read, args=(answer, heard, started), daemon=True)
         reader.start()
-        assert started.wait(SOON)
+        assert started.wait(PATIENCE_SECONDS)
         try:
             yield heard
         finally:
             # From under the reader, as a network that fails.
             with contextlib.suppress(OSError):
                 answer.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-            reader.join(SOON)
+            reader.join(PATIENCE_SECONDS)
             answer.close()
 
 

@@ -47,5 +47,5 @@ def running_hub(folder: Path) -> Iterator[RunningHub]:
         yield RunningHub(url, app.state.hub, requests)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listener.close()

@@ -82,7 +82,7 @@ class RealFarm:
 
     def get(self, path: str) -> Any:
         """What the API answers."""
-        return httpx.get(f"{self.url}{path}", timeout=30).json()
+        return httpx.get(f"{self.url}{path}", timeout=60).json()
 
     def wait(self, is_so: Callable[[], bool]) -> None:
         """Wait for something, as long as all processes live."""
@@ -95,7 +95,7 @@ class RealFarm:
     def claims(self) -> list[dict[str, object]]:
         """What the API says of claims; none while it is not up."""
         try:
-            found: list[dict[str, object]] = httpx.get(f"{self.url}/v1/claims", timeout=10).json()["items"]
+            found: list[dict[str, object]] = httpx.get(f"{self.url}/v1/claims", timeout=60).json()["items"]
         except httpx.TransportError:
             return []
         return found

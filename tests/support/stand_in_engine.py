@@ -1,11 +1,11 @@
 """A stand-in for vLLM's server, for tests that are not about vLLM: `stand_in_engine.py [OPTIONS] VLLM_ARGUMENTS`.
 
 It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
-off), [slow] (--slow-seconds), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang],
-[die], [out of memory]. Options have it answer so many at once (--at-once), write down how many run and wait whenever
-that changes (--in-flight), not sleep (--restless), fail to start (--last-words; --fits, with more sequences at once
-than that), or start processes of its own (--family); a model whose name has "slow-start" in it is up after
---start-seconds. It stands for the engine alone: what asks it is real.
+off), [slow] (--slow-seconds, once --slow-after others were answered), [fail] (an error of the engine), [too long] (of
+the prompt, for the context), [hang], [die], [out of memory]. Options have it answer so many at once (--at-once), write
+down how many run and wait whenever that changes (--in-flight), not sleep (--restless), fail to start (--last-words;
+--fits, with more sequences at once than that), or start processes of its own (--family); a model whose name has
+"slow-start" in it is up after --start-seconds. It stands for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class _Handler(BaseHTTPRequestHandler):
     asleep = False
     running = 0
     waiting = 0
-    counting = threading.Lock()
+    counting = threading.Condition()
+    others_answered = 0
+    """Than those that are slow."""
+
     room: threading.Semaphore
     """Requests that are answered at once."""
 
@@ -102,7 +105,10 @@ class _Handler(BaseHTTPRequestHandler):
             message = "This model's maximum context length is 2048 tokens."
             self._answer(400, {"error": {"message": message, "code": 400}})
             return
-        if "[slow]" in prompt:
+        slow = "[slow]" in prompt
+        if slow:
+            with self.counting:
+                self.counting.wait_for(lambda: self.others_answered >= self.options.slow_after)
             time.sleep(self.options.slow_seconds)
         text = "" if "[empty]" in prompt else prompt.rpartition("Say: ")[2].partition("\n")[0]
         choice = {
@@ -114,6 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
         answer = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
         self._answer(200, {**answer, "usage": usage})
+        if not slow:
+            with self.counting:
+                type(self).others_answered += 1
+                self.counting.notify_all()
 
     def _authorized(self) -> bool:
         if self.headers.get("Authorization") == f"Bearer {os.environ['VLLM_API_KEY']}":
@@ -173,6 +183,7 @@ def main() -> None:
     parser.add_argument("--max-num-seqs", type=int, default=1)
     parser.add_argument("--fits", type=int)
     parser.add_argument("--slow-seconds", type=float, default=0.0)
+    parser.add_argument("--slow-after", type=int, default=0)
     parser.add_argument("--start-seconds", type=float, default=0.0)
     parser.add_argument("--never-up", action="store_true")
     parser.add_argument("--family", type=int, default=0)

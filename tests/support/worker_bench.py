@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from specs.generation import GenerationSettings
-from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Report, RunBatch, TaskRef
+from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Progress, Report, RunBatch, Stage, TaskRef
 from specs.policy import EngineRules, JudgeEndpoint
 from specs.stopping import Stopping
 from tests.support import stand_in_engine
@@ -82,13 +82,13 @@ def order(
         allow_self_judge=allow_self_judge,
         judges=judges or {},
         stall_seconds=stall_seconds,
-        deadline_seconds=600.0,
+        deadline_seconds=3600.0,
     )
 
 
 def batch_of(*orders: Order, engine: EngineRules | None = None, side_by_side: int = 1) -> RunBatch:
     """A batch for the bench's model."""
-    rules = engine or EngineRules(start_seconds=120.0)
+    rules = engine or EngineRules(start_seconds=600.0)
     return RunBatch(
         batch_id=f"batch-of-{orders[0].ref.reproduction_id}",
         model=MODEL,
@@ -106,6 +106,8 @@ class Heard:
 
     reports: dict[str, Report] = field(default_factory=dict)
     beats: list[AttemptsAlive] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    """As the batch told them to its messenger. Of two that follow at once, heartbeats may have the later alone."""
 
     def hear(self, message: AttemptsAlive | Report) -> None:
         """Take one message."""
@@ -115,9 +117,21 @@ class Heard:
             self.beats.append(message)
 
 
+class _Overheard(Messenger):
+    """A messenger that lets a test hear what it is told."""
+
+    def __init__(self, batch: RunBatch, bench: Workbench, heard: Heard) -> None:
+        super().__init__(batch, bench.name, "cpu", heard.hear)
+        self._heard = heard
+
+    def progress(self, progress: Progress) -> None:
+        self._heard.stages.append(progress.stage)
+        super().progress(progress)
+
+
 def run(bench: Workbench, batch: RunBatch) -> Heard:
     """Run a batch and listen."""
     heard = Heard()
-    with Messenger(batch, bench.name, "cpu", heard.hear) as messenger:
+    with _Overheard(batch, bench, heard) as messenger:
         BatchRun(batch, bench, messenger).run()
     return heard

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +8,20 @@ import pytest
 
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
+from scheduler import readiness
+from scheduler.api import allowance, counted
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
+from tests.support.waiting import PATIENCE_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gives way while something takes longer than it should, as all may on a busy machine, does not."""
+    # Tests write and read at once: a count that was dear would be old for a while.
+    monkeypatch.setattr(counted, "CHEAP_SECONDS", math.inf)
+    monkeypatch.setattr(allowance, "REDIS_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(readiness, "BROKER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import socket
 from datetime import timedelta
 from pathlib import Path
 
+from deploy.farm.ports import free_port
 from scheduler.database.tables import now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.metrics.tables import HubLimit
 from specs.verdict import Outcome
 from tests.support.api import RunningApi, running_api
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def figures(api: RunningApi) -> dict[str, float]:
@@ -22,7 +17,7 @@ def figures(api: RunningApi) -> dict[str, float]:
 
 
 def test_a_process_is_alive_whatever_it_depends_on(tmp_path: Path) -> None:
-    with running_api(tmp_path, migrated=False, broker_url=f"redis://127.0.0.1:{unused_port()}/0") as api:
+    with running_api(tmp_path, migrated=False, broker_url=f"redis://127.0.0.1:{free_port()}/0") as api:
         assert api.json("/healthz") == {"status": "ok"}
 
 
@@ -32,7 +27,7 @@ def test_a_farm_whose_database_and_broker_answer_is_ready(tmp_path: Path, redis_
 
 
 def test_a_broker_that_is_away_is_named(tmp_path: Path) -> None:
-    url = f"redis://:secret@127.0.0.1:{unused_port()}/0"
+    url = f"redis://:secret@127.0.0.1:{free_port()}/0"
     with running_api(tmp_path, broker_url=url) as api:
         answer = api.get("/readyz")
     assert answer.status_code == 503

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
+from scheduler.api import counted
 from scheduler.api.counted import Counted
 from scheduler.api.follower import Mark
 from scheduler.database.tables import VerdictRow, now
@@ -57,18 +60,19 @@ def test_it_lists_what_needs_a_person(api: RunningApi) -> None:
     ]
 
 
-def test_a_dear_count_is_taken_seldom_and_says_when_it_may_be_old() -> None:
+def test_a_dear_count_is_taken_seldom_and_says_when_it_may_be_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counted, "CHEAP_SECONDS", 0.9)
     time = [0.0]
-    counted = Counted(lambda: time[0])
+    counts = Counted(lambda: time[0])
 
     def count() -> float:
         time[0] += 1.0
         return time[0]
 
-    first = counted.get(("all",), Mark("a", 1, 0), count)
+    first = counts.get(("all",), Mark("a", 1, 0), count)
     assert (first.value, first.current) == (1.0, True)
-    assert counted.get(("all",), Mark("a", 1, 0), count).current
-    later = counted.get(("all",), Mark("b", 2, 0), count)
+    assert counts.get(("all",), Mark("a", 1, 0), count).current
+    later = counts.get(("all",), Mark("b", 2, 0), count)
     assert (later.value, later.current, later.due) == (1.0, False, 21.0)
     time[0] += 20.0
-    assert counted.get(("all",), Mark("b", 2, 0), count).value == 22.0
+    assert counts.get(("all",), Mark("b", 2, 0), count).value == 22.0

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from deploy.farm.ports import free_port
 from scheduler.database.session import Database
 
 NOT_NEEDED = ("torch", "vllm", "lighteval", "transformers", "inspect_ai", "celery", "huggingface_hub", "scipy", "numpy")
@@ -22,8 +22,7 @@ def test_the_api_loads_nothing_that_runs_models_watches_or_judges() -> None:
 
 
 def test_the_process_serves_where_its_environment_says_and_stops_when_told(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     settings = {"REPROFARM_DATABASE_URL": f"sqlite:///{tmp_path / 'farm.db'}", "REPROFARM_API_PORT": str(port)}
     database = Database(settings["REPROFARM_DATABASE_URL"])
     database.upgrade()
@@ -40,4 +39,4 @@ def test_the_process_serves_where_its_environment_says_and_stops_when_told(tmp_p
             assert "server" not in answer.headers
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, -signal.SIGTERM)
+        assert process.wait(60) in (0, -signal.SIGTERM)

@@ -18,8 +18,8 @@ from scheduler.database.tables import Attempt, Event, now
 from specs.api_v1_live import ProgressView
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
-from tests.support.following import SOON, STREAM, listening
-from tests.support.waiting import until
+from tests.support.following import STREAM, listening
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 
 def test_nothing_is_missed_or_told_twice_over_connections_that_break(api: RunningApi) -> None:
@@ -59,7 +59,7 @@ def test_who_comes_before_the_first_look_misses_nothing(
         return listener
 
     def run_afterwards(self: Follower, tell: Callable[[list[Message], int], None]) -> None:
-        assert joined.wait(SOON)
+        assert joined.wait(PATIENCE_SECONDS)
         run(self, tell)
 
     monkeypatch.setattr(Live, "join", join_first)
@@ -140,6 +140,6 @@ def test_who_missed_too_much_is_told_to_begin_anew(api: RunningApi, monkeypatch:
 
 def test_only_so_many_follow_at_once(tmp_path: Path, databases: Databases) -> None:
     with running_api(tmp_path, databases, api_event_clients=1) as api, listening(api):
-        refused = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=30)
+        refused = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=60)
         assert refused.status_code == 503
         assert api.get("/v1/events").status_code == 200

@@ -22,7 +22,7 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
 
 
 def post(api: RunningApi, path: str, body: object = None) -> httpx.Response:
-    return httpx.post(api.url + path, json=body, timeout=30)
+    return httpx.post(api.url + path, json=body, timeout=60)
 
 
 def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) -> None:
@@ -40,8 +40,8 @@ def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) ->
     assert (delivery["status"], delivery["event_id"], delivery["tries"]) == (200, None, 1)
     (listed,) = farm.json("/v1/webhooks")["items"]
     assert "secret" not in listed
-    assert httpx.delete(farm.url + place, timeout=30).status_code == 204
-    assert httpx.delete(farm.url + place, timeout=30).status_code == 404
+    assert httpx.delete(farm.url + place, timeout=60).status_code == 204
+    assert httpx.delete(farm.url + place, timeout=60).status_code == 404
     assert farm.json("/v1/webhooks")["items"][0]["enabled"] is False
     recorded = [(event["actor"], event["what"]) for event in farm.json("/v1/events", subject="webhook")["items"]]
     assert recorded == [("token:olga", "added"), ("token:olga", "removed")]
@@ -70,6 +70,6 @@ def test_nobody_else_sees_or_changes_webhooks(api: RunningApi) -> None:
         api.get(f"{place}/deliveries"),
         post(api, "/v1/webhooks", {"url": "https://a.example/"}),
         post(api, f"{place}/test"),
-        httpx.delete(api.url + place, timeout=30),
+        httpx.delete(api.url + place, timeout=60),
     ]
     assert [answer.status_code for answer in answers] == [401] * 5

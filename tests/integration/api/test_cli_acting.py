@@ -28,6 +28,7 @@ from specs.errors import SubmissionError
 from specs.verdict import Outcome, Verdict
 from tests.support.api import RunningApi, running_api
 from tests.support.rows import comparison
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -119,6 +120,14 @@ def test_waiting_ends_with_the_verdict_as_the_exit_code(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, code: int
 ) -> None:
     hand = Hand(api, monkeypatch, "over the API")
+    looks: list[str] = []
+    look = FarmClient.claim
+
+    def noted(farm: FarmClient, target: str) -> ClaimView:
+        looks.append(target)
+        return look(farm, target)
+
+    monkeypatch.setattr(FarmClient, "claim", noted)
     claim_id = api.rows.running("tiny/model")
     _look_at(hand, "tiny/model")
     results: list[Result] = []
@@ -126,8 +135,7 @@ def test_waiting_ends_with_the_verdict_as_the_exit_code(
         target=lambda: results.append(hand.run("verify", "tiny/model", "acme/capitals", "--wait"))
     )
     waiting.start()
-    waiting.join(3)
-    assert waiting.is_alive()
+    until(lambda: len(looks) > 1)
     with api.rows.database.transaction() as session:
         claim = session.get_one(Claim, claim_id)
         assert claim.reproduction is not None

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from deploy.cli.logs import Tail
 from deploy.cli.main import app
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.machine import ClaimState, ReproductionState
 from tests.support.api import RunningApi, running_api
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -43,17 +44,28 @@ def test_a_reproduction_has_a_log_of_its_own(api: RunningApi) -> None:
     assert json.loads(line)["subject_id"] == run_id
 
 
-def test_following_goes_on_with_progress_and_engine_lines_until_the_claim_is_decided(api: RunningApi) -> None:
+def test_following_goes_on_with_progress_and_engine_lines_until_the_claim_is_decided(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Tail] = []
+    print_run = Tail._print_run
+
+    def noted(tail: Tail) -> None:
+        print_run(tail)
+        looks.append(tail)
+
+    monkeypatch.setattr(Tail, "_print_run", noted)
     claim_id = api.rows.running()
     run_id = api.rows.run_of(claim_id)
     _say(api, run_id, "loading weights")
     results: list[Result] = []
     following = threading.Thread(target=lambda: results.append(run(api, claim_id, "-f")))
     following.start()
-    time.sleep(2)
-    assert following.is_alive()
+    until(lambda: looks)
     _say(api, run_id, "loading weights\ncapturing graphs", samples_done=150)
-    time.sleep(2)
+    before = len(looks)
+    # The one that may be under way began before.
+    until(lambda: len(looks) >= before + 2)
     api.rows.event("claim", claim_id, "decided", "verified: for a reason")
     with api.rows.database.transaction() as session:
         session.get_one(Claim, claim_id).state = ClaimState.DECIDED

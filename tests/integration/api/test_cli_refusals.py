@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from deploy.client import ApiError, FarmClient
+from deploy.farm.ports import free_port
 from deploy.serving import QuietHandler, answered_by
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import Headers, expired_token, revoked_token, token
@@ -139,9 +139,7 @@ def test_an_address_that_is_none_is_shown_beside_one(url: str) -> None:
 
 
 def test_where_no_farm_answers_the_message_says_how_to_start_one() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    found = said("show", ID, "--api", f"http://127.0.0.1:{port}")
+    found = said("show", ID, "--api", f"http://127.0.0.1:{free_port()}")
     assert "Start one with `reprofarm up`, or name another with --api or REPROFARM_API" in found
 
 

@@ -22,7 +22,6 @@ def test_a_poll_asks_for_what_changed_and_not_for_what_is_there() -> None:
     assert "nothing changed" in table(list(of_poll(found)))
 
 
-@pytest.mark.timeout(300)
 def test_every_claim_of_the_pace_gets_a_true_verdict_from_real_processes() -> None:
     found = pace(claims=20, sharing=10, bare=20)
     assert found.verified == 20

@@ -17,7 +17,7 @@ from deploy.farm.logs import Log
 from deploy.farm.processes import Process, Processes
 from workers.guarded import clean_environment
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 
 # Starts a child of its own, writes both process ids, and would go on for ever. It takes SIGTERM to stop itself alone.
 PARENT_OF_ONE = """

@@ -15,7 +15,7 @@ from tests.support.small_farm import SmallFarm, small_farm
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
-RUN = {"heartbeat_seconds": 1.0, "lease_seconds": 60.0, "batch": 1, "side_by_side": 1}
+RUN = {"heartbeat_seconds": 1.0, "lease_seconds": 600.0, "batch": 1, "side_by_side": 1}
 """One reproduction a batch, so that some run, some wait for their worker, and some for any."""
 
 BENCHMARKS = {f"acme/bench{n}": "[slow] Say: yes" for n in range(5)}

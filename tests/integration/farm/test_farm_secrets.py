@@ -21,7 +21,7 @@ from workers.guarded import clean_environment
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
 COMMAND = [sys.executable, "-c", "from deploy.cli.main import main; main()"]
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 
 SECRETS = {
     "HUB_TOKEN": "hf_writeSecretToken4711",

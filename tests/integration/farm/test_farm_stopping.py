@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from deploy.farm import stopping
 from deploy.farm.processes import Process, Processes
 from deploy.farm.stopping import nothing_runs, stop_in_order
 from scheduler.machine import ReproductionState
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
+from tests.support.waiting import PATIENCE_SECONDS, until
 from workers.guarded import clean_environment
 
 SAYS_WHEN_IT_ENDS = 'trap "sleep 0.2; echo $0 >> ended; exit 0" TERM; echo $0 >> begun; while :; do sleep 0.05; done'
 
 
-def test_workers_hand_back_before_anything_that_takes_it_in_is_stopped(tmp_path: Path) -> None:
+def test_workers_hand_back_before_anything_that_takes_it_in_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "TAKE_IN_SECONDS", PATIENCE_SECONDS)
     processes = Processes(tmp_path, tmp_path / "logs")
     names = ["redis", "api", "control", "beat", "worker-cpu", "worker-gpu"]
     for name in names:
-        processes.start(Process(name, ["sh", "-c", SAYS_WHEN_IT_ENDS, name], clean_environment()))
+        processes.start(Process(name, ["sh", "-c", SAYS_WHEN_IT_ENDS, name], clean_environment(), PATIENCE_SECONDS))
     begun = tmp_path / "begun"
-    processes.wait_until("all", lambda: begun.exists() and len(begun.read_text().split()) == len(names), 60)
+    until(lambda: begun.exists() and len(begun.read_text().split()) == len(names))
     asked: list[list[str]] = []
 
     def taken_in() -> bool:

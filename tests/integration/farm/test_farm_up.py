@@ -20,7 +20,7 @@ from workers.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
-PATIENCE_SECONDS = 180
+PATIENCE_SECONDS = 600
 COMMAND = [sys.executable, "-c", "from deploy.cli.main import main; main()"]
 PROCESSES = {"redis", "api", "control", "beat", "worker-cpu"}
 
@@ -87,7 +87,9 @@ def test_the_farm_comes_up_scans_and_stops_without_a_trace(tmp_path: Path) -> No
     policy.write_text("watch: {scan_seconds: 1.0}")
     with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url, "--policy", str(policy)) as (farm, state):
         assert set(state["processes"]) == PROCESSES
-        assert httpx.get(f"{state['api']}/readyz").json()["checks"] == {"database": "ok", "broker": "ok"}
+        # A probe has two seconds' patience with the broker, and a busy machine less.
+        ready = {"database": "ok", "broker": "ok"}
+        wait_for(lambda: httpx.get(f"{state['api']}/readyz").json()["checks"] == ready, farm)
         (key,) = httpx.get(f"{state['api']}/.well-known/jwks.json").json()["keys"]
         assert key["kty"] == "OKP"
         # The other commands find it from the same folder.
@@ -109,8 +111,8 @@ def test_nothing_is_left_of_a_farm_that_is_killed_and_the_next_one_starts(tmp_pa
             farm.kill()
             wait_until_gone(pids)
             (folder / "farm.json").unlink()
-        with farm_in(folder, hub.url) as (_, again):
-            assert httpx.get(f"{again['api']}/readyz").is_success
+        with farm_in(folder, hub.url) as (farm, again):
+            wait_for(lambda: httpx.get(f"{again['api']}/readyz").is_success, farm)
 
 
 def test_a_second_farm_in_the_same_folder_is_refused(tmp_path: Path) -> None:

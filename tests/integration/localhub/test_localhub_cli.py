@@ -158,9 +158,9 @@ def test_serve_prints_one_line_with_the_url_and_stops_when_asked(folder: Path) -
         line = process.stdout.readline()
         match = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert match, line
-        assert httpx.get(f"{match[0]}/api/models", timeout=30).json() == []
+        assert httpx.get(f"{match[0]}/api/models", timeout=60).json() == []
         os.kill(process.pid, signal.SIGINT)
-        rest, errors = process.communicate(timeout=30)
+        rest, errors = process.communicate(timeout=60)
     assert rest == ""
     assert "Traceback" not in errors
 

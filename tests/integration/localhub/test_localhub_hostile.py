@@ -53,7 +53,7 @@ def http(hub: RunningHub) -> Iterator[httpx.Client]:
 def raw_get(hub: RunningHub, target: str) -> bytes:
     """A GET whose target no client library tidies up."""
     host, port = hub.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
         answer = b""
         while chunk := connection.recv(65536):

@@ -16,7 +16,7 @@ from deploy.localhub.webhooks import Watched, Webhook, WebhookSender
 from deploy.serving import QuietHandler, answered_by
 from tests.support.localhub import RunningHub
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 @dataclass

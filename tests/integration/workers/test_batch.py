@@ -47,8 +47,8 @@ def test_two_orders_share_an_engine_and_each_gets_its_report(tmp_path: Path) -> 
     assert one.evidence is not None
     stored = tmp_path / "evidence" / one.evidence.sha256[:2] / f"{one.evidence.sha256}.eval"
     assert workbench.engines.api_key not in read_eval_log(str(stored)).model_dump_json(), "evidence gets published"
-    stages = [progress.stage for beat in heard.beats for progress in beat.progress]
-    assert {Stage.WAITING, Stage.FETCHING, Stage.STARTING_ENGINE, Stage.RUNNING} <= set(stages)
+    assert {Stage.WAITING, Stage.FETCHING, Stage.STARTING_ENGINE, Stage.RUNNING} <= set(heard.stages)
+    assert heard.beats
     assert list((workbench.settings.state_folder / "runs").iterdir()) == [], "nothing is left behind"
     copies = list(workbench.settings.cache_folder.rglob("hf_datasets"))
     assert copies == [], "a copy that a kill left half-written would fail every later run that shares it"

@@ -39,7 +39,7 @@ def test_a_revoked_batch_ends_and_leaves_no_engine_and_the_worker_goes_on(farm: 
     engines = farm.engines()
     assert engines
     farm.celery.control.revoke("batch-of-hanging-2", terminate=True, signal="SIGTERM")
-    assert psutil.wait_procs(engines, timeout=60)[1] == []
+    assert psutil.wait_procs(engines, timeout=300)[1] == []
     farm.send(batch_of(farm.order("good-2", "Say: yes")))
     assert farm.wait(lambda: farm.reports().get("good-2")).outcome is AttemptOutcome.COMPLETED
     assert "hanging-2" not in farm.reports()
@@ -88,4 +88,4 @@ def test_a_worker_that_is_killed_leaves_no_engine(farm: Farm) -> None:
     (main,) = guard.children()
     (child,) = [each for each in main.children() if each.children()]
     os.kill(child.pid, signal.SIGKILL)
-    assert psutil.wait_procs(engines, timeout=60)[1] == []
+    assert psutil.wait_procs(engines, timeout=300)[1] == []

@@ -63,7 +63,7 @@ def test_two_runs_have_a_process_each_and_one_can_be_stopped(server: RunServer, 
     until(lambda: all(len(processes_in(folder)) == 2 for folder in folders))
     family = processes_in(folders[0])
     one.stop()
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert psutil.wait_procs(family, timeout=300)[1] == []
     assert one.poll() == 128 + signal.SIGTERM
     assert two.poll() is None
     two.stop()
@@ -89,7 +89,7 @@ def test_a_server_that_dies_takes_its_runs_along_and_the_next_run_gets_another(
     assert parent is not None
     parent.kill()
     assert ended(run) == 128 + signal.SIGKILL
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert psutil.wait_procs(family, timeout=300)[1] == []
     again = server.start([str(tmp_path / "no-order.json"), str(tmp_path)], {}, tmp_path, tmp_path / "again.log")
     assert ended(again) == 1
 
@@ -110,7 +110,7 @@ def test_a_worker_that_is_killed_leaves_neither_server_nor_run(tmp_path: Path) -
     finally:
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
-    assert psutil.wait_procs([*family, server], timeout=20)[1] == []
+    assert psutil.wait_procs([*family, server], timeout=300)[1] == []
 
 
 def test_a_run_does_not_see_the_workers_secrets(

@@ -61,7 +61,7 @@ STOPPING = Stopping(
     minimum_samples=20,
     maximum_failed_fraction=0.2,
 )
-RULES = EngineRules(start_seconds=120.0, concurrency=AT_ONCE)
+RULES = EngineRules(start_seconds=600.0, concurrency=AT_ONCE)
 LOST = Evidence(sha256="ab" * 32, size_bytes=100)
 
 
@@ -139,7 +139,7 @@ def told(folder: Path, farm: Drained, orders: tuple[Order, Order]) -> Story:
     engines = [each for each in engines if "--served-model-name" in each.info["cmdline"]]
     psutil.Process(farm.processes.pids["first"]).send_signal(signal.SIGTERM)
     farm.wait(lambda: farm.report("long", 1) and farm.report("short", 1))
-    _, left = psutil.wait_procs(engines, timeout=60)
+    _, left = psutil.wait_procs(engines, timeout=300)
     farm.processes.stop("first")
 
     partial = farm.report("long", 1)

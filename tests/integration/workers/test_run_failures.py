@@ -58,7 +58,7 @@ def test_an_engine_that_runs_out_of_memory_says_so_while_it_starts_and_while_it_
     with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--fits", "8")) as workbench:
         greedy = _dataset(workbench, [{"question": "[out of memory]", "answer": "x"}], name="greedy")
         good = _dataset(workbench, [SAY], name="good")
-        rules = EngineRules(start_seconds=120.0)
+        rules = EngineRules(start_seconds=600.0)
         started = _run(workbench, order(task_ref(good, dataset_id="bench/good"), "r1"), engine=rules)["r1"]
         reports = _run(
             workbench,

@@ -15,7 +15,7 @@ from tests.support.worker_bench import Heard, batch_of, bench, order, remember_s
 from workers.workbench import Workbench
 
 AT_ONCE = 8
-RULES = EngineRules(start_seconds=120.0, concurrency=AT_ONCE)
+RULES = EngineRules(start_seconds=600.0, concurrency=AT_ONCE)
 
 
 @pytest.fixture
@@ -113,9 +113,9 @@ def test_all_that_run_are_handed_back(workbench: Workbench) -> None:
 
 
 def test_an_engine_with_less_room_than_was_reckoned_is_not_kept_with_a_queue(tmp_path: Path) -> None:
-    engine = stand_in("--slow-seconds", "0.3", "--at-once", "3", "--in-flight", str(tmp_path / "in-flight"))
+    engine = stand_in("--slow-seconds", "1.0", "--at-once", "3", "--in-flight", str(tmp_path / "in-flight"))
     with bench(tmp_path, write_model(tmp_path / "model"), engine) as workbench:
-        heard = run(workbench, batch_of(_order(workbench, "one", _slow(120)), engine=RULES))
+        heard = run(workbench, batch_of(_order(workbench, "one", _slow(60)), engine=RULES))
     assert _outcomes(heard) == {"one": AttemptOutcome.COMPLETED}
     waited = [int(line.split()[1]) for line in (tmp_path / "in-flight").read_text().splitlines()]
     assert max(waited) == AT_ONCE - 3

@@ -20,7 +20,7 @@ from workers.errors import DeviceBusy
 from workers.gate import Gate
 from workers.settings import WorkerSettings
 
-RULES = EngineRules(start_seconds=120.0, sleep=True)
+RULES = EngineRules(start_seconds=600.0, sleep=True)
 
 
 @dataclass
@@ -144,7 +144,7 @@ def test_one_that_died_in_its_sleep_is_started_again(rig: Rig) -> None:
     one = rig.up("one")
     rig.up("two")
     psutil.Process(pid(one)).terminate()
-    psutil.wait_procs([psutil.Process(pid(one))], timeout=60)
+    psutil.wait_procs([psutil.Process(pid(one))], timeout=300)
     again = rig.up("one")
     assert again is not one
     assert rig.asleep() == ["org/two"]
@@ -155,5 +155,5 @@ def test_all_end_with_their_worker(rig: Rig) -> None:
     everything = [psutil.Process(pid(each)) for each in engines]
     everything += [child for each in everything for child in each.children(recursive=True)]
     rig.manager.stop()
-    assert psutil.wait_procs(everything, timeout=60)[1] == []
+    assert psutil.wait_procs(everything, timeout=300)[1] == []
     assert (rig.asleep(), rig.board.engine()) == ([], None)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import machine_checks
 from deploy.cli.main import app
+from deploy.farm.ports import free_port
 from scheduler.database.session import Database
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
@@ -17,8 +17,7 @@ SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
 @pytest.fixture
 def closed_url() -> str:
     """Where nothing answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture
@@ -26,6 +25,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_url: str) -> 
     """An empty folder to look at, and no Hub."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REPROFARM_HUB_ENDPOINT", f"http://{closed_url}")
+    # However full the disk of this machine is.
+    monkeypatch.setattr(machine_checks, "NEEDED_GIB", 0)
     return tmp_path
 
 

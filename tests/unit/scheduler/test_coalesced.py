@@ -24,18 +24,18 @@ def test_many_who_ask_during_a_run_share_one_that_begins_after_they_asked() -> N
     def slow() -> None:
         runs.append(1)
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     work = Coalesced(slow)
     first = threading.Thread(target=work)
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     for _ in range(5):
         # Returns at once: the first thread will see to it.
         work()
     assert len(runs) == 1
     go_on.set()
-    first.join(10)
+    first.join(60)
     assert len(runs) == 2
 
 

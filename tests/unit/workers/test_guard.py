@@ -64,20 +64,42 @@ def test_a_command_that_cannot_start_says_so(tmp_path: Path) -> None:
     assert "cannot start" in (tmp_path / "log").read_text()
 
 
+STARTS = {
+    "of its own": "guard._start([sys.executable, '-c', 'raise SystemExit(7)'])",
+    "that is forked": "run_server._fork(socket.socket(), errand, lambda _: 7)",
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_a_command_that_is_told_to_end_before_it_has_begun_ends(tmp_path: Path, start: str) -> None:
+    code = (
+        "import os, signal, socket, sys; from workers import guard, run_server;"
+        "errand = run_server.Errand(arguments=(), environment={}, folder='', log='', grace_seconds=5.0);"
+        # The first that a child of the guard's does.
+        "guard.die_with_guard = lambda: os.kill(os.getpid(), signal.SIGTERM);"
+        f"sys.exit(guard.run(5.0, lambda: {start}))"
+    )
+    # Its standard input stays open, or it would be told to stop.
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as guarded:
+        assert guarded.wait(300) == 128 + signal.SIGTERM
+
+
 def test_stopping_ends_children_that_left_for_sessions_of_their_own(tmp_path: Path) -> None:
     guarded = _start(tmp_path, *stand_in("--family", "3", "--never-up"))
     family = _family(guarded.pid, 4)
     guarded.stop()
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert psutil.wait_procs(family, timeout=300)[1] == []
 
 
 def test_a_command_that_ends_takes_the_children_it_forgot_with_it(tmp_path: Path) -> None:
-    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {ENDLESS!r}], start_new_session=True)"
+    # By which it is told from those of other tests that run meanwhile.
+    mine = f"{ENDLESS}  # {tmp_path}"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {mine!r}], start_new_session=True)"
     guarded = _start(tmp_path, sys.executable, "-c", f"{code}; print('started', flush=True); input()")
     while guarded.poll() is None:
         pass
     assert guarded.poll() == 1, "input() finds no standard input"
-    left = [each for each in psutil.process_iter(["cmdline", "ppid"]) if (each.info["cmdline"] or [])[-1:] == [ENDLESS]]
+    left = [each for each in psutil.process_iter(["cmdline", "ppid"]) if (each.info["cmdline"] or [])[-1:] == [mine]]
     assert left == []
 
 
@@ -103,7 +125,7 @@ def test_a_starter_that_is_killed_leaves_nothing_behind(tmp_path: Path, deadly: 
     family = _family(starter.pid, 5)
     os.kill(starter.pid, deadly)
     starter.wait()
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert psutil.wait_procs(family, timeout=300)[1] == []
 
 
 @pytest.mark.parametrize("looks", ["polls", "stops"])
@@ -117,7 +139,7 @@ def test_a_guard_that_is_killed_leaves_nothing_once_its_starter_looks(tmp_path: 
     else:
         while guarded.poll() is None:
             pass
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert psutil.wait_procs(family, timeout=300)[1] == []
 
 
 def test_a_grandchild_that_is_killed_is_the_commands_business(tmp_path: Path) -> None:
@@ -126,7 +148,7 @@ def test_a_grandchild_that_is_killed_is_the_commands_business(tmp_path: Path) ->
     grandchild.kill()
     assert guarded.poll() is None
     guarded.stop()
-    assert psutil.wait_procs([command, grandchild], timeout=20)[1] == []
+    assert psutil.wait_procs([command, grandchild], timeout=300)[1] == []
 
 
 def test_a_new_worker_ends_what_an_earlier_one_and_its_guard_left(tmp_path: Path) -> None:
@@ -137,7 +159,7 @@ def test_a_new_worker_ends_what_an_earlier_one_and_its_guard_left(tmp_path: Path
     family = _family(guarded.pid, 3)
     os.kill(guarded.pid, signal.SIGKILL)
     with bench(tmp_path, tmp_path, stand_in()):
-        assert psutil.wait_procs(family, timeout=20)[1] == []
+        assert psutil.wait_procs(family, timeout=300)[1] == []
         assert other.poll() is None, "what is another worker's stays"
     other.stop()
 

@@ -56,7 +56,7 @@ class Broker:
 
     def wait_for(self, count: int) -> None:
         with self.came:
-            assert self.came.wait_for(lambda: len(self.taken) >= count, timeout=30)
+            assert self.came.wait_for(lambda: len(self.taken) >= count, timeout=60)
 
 
 @pytest.fixture
