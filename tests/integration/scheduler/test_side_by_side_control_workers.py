@@ -20,14 +20,19 @@ from scheduler.dispatching import dispatch
 from scheduler.ending import end_attempt
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.reaping import reap
+from scheduler.record import give_verdict
+from scheduler.reverifying import reverify
+from scheduler.watch import claims
 from scheduler.watch.claims import withdraw_all
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Stage
 from specs.policy import Policy, PoolRules
 from specs.queues import own_queue
+from specs.verdict import Outcome, Verdict
 from tests.support.databases import Databases
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.interleaving import begun_beside
 from tests.support.rows import Rows
-from tests.support.scheduler import migrated_database
+from tests.support.scheduler import control_plane, migrated_database
 
 POLICY = Policy(pools=(PoolRules(name="cpu", device="cpu", gpus=0),))
 MODEL = "tiny/model"
@@ -125,6 +130,36 @@ def test_a_claim_that_is_withdrawn_while_its_run_ends_is_withdrawn_in_the_end(
         end_attempt(session, POLICY, row, AttemptOutcome.MODEL_FAILED, "its weights are broken")
     others[0].result()
     assert (claim(rows.database, running).state, claim(rows.database, running).live) == (ClaimState.WITHDRAWN, False)
+
+
+def test_an_entry_that_becomes_another_claim_while_a_scan_reads_it_stops_no_scan(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with control_plane(tmp_path, databases) as farm:
+        hub = farm.served.local
+        add_benchmark(hub, "acme/capitals", EVAL_YAML)
+        models = [add_model(hub, MODEL), add_model(hub, "tiny/other")]
+        for model in models:
+            submit(hub, model, entry("acme/capitals", 50))
+        farm.scan()
+        with farm.database.transaction() as session:
+            nothing = Verdict(outcome=Outcome.UNSUPPORTED, reason="no pool", comparison=None)
+            for row in session.scalars(select(Claim)):
+                give_verdict(session, row, nothing)
+        for model in models:
+            submit(hub, model, entry("acme/capitals", 60))
+        asked = farm.claims()[0]
+        once(
+            monkeypatch,
+            claims,
+            "move_claim",
+            lambda: reverify(farm.database, asked.claim_id, "we changed the drivers", "hub:tiny"),
+        )
+        farm.scan()
+        assert sorted(each.value for each in farm.claims() if each.live and each.value is not None) == [50.0, 60.0]
+        # What was not read for that reason is read by the next.
+        farm.scan()
+        assert [each.value for each in farm.claims() if each.live] == [60.0, 60.0]
 
 
 def withdrawal(rows: Rows) -> Callable[[], object]:
