@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from celery import Celery, signals
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
 from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, taking_back, workforce
 from scheduler.badges import signing_off
@@ -61,7 +61,7 @@ ROUNDS = 10
 """Of planning in one task: when thousands of claims appear at once, they do not wait for the clock."""
 
 LOOKS = 10
-"""At a model that somebody asked for, while the Hub is away: with growing pauses, several hours."""
+"""At a model that somebody asked for, while the Hub is away or a scan goes on: with growing pauses, several hours."""
 
 M = TypeVar("M", AttemptsAlive, FetchAhead, Report, WorkerAlive)
 
@@ -136,7 +136,7 @@ def scan_hub() -> None:
     with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
         if mine:
             try:
-                scan(farm().database, farm().hub, farm().policy.watch)
+                scan(farm().database, farm().hub, farm().policy.watch, mine.lasts)
             except HubAway as error:
                 log.warning("scan put off: %s", error)
 
@@ -149,7 +149,7 @@ def plan_claims() -> None:
             for _ in range(ROUNDS):
                 more = planning.plan(farm().database, farm().hub, farm().policy) == planning.PLANNED_AT_ONCE
                 _send_out()
-                if not more:
+                if not more or not mine.lasts():
                     break
 
 
@@ -192,7 +192,7 @@ def read_comments() -> None:
     """Take requests for re-verification from comments on the Hub."""
     with held(farm().database, COMMENTS, timedelta(minutes=10)) as mine:
         if mine:
-            listen(farm())
+            listen(farm(), mine.lasts)
 
 
 @app.task(name=TELL)
@@ -300,15 +300,23 @@ def pass_hint_on(body: dict[str, Any]) -> None:
 @app.task(name=LOOK, bind=True, max_retries=None)
 def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
     """Look at a model that somebody asks to have verified, and have it verified."""
+    delay = retry_delay_seconds(self.request.retries + 1)
     try:
-        requesting.answer(farm().database, farm().hub, str(self.request.id), farm().policy.reverify)
+        # Two looks at one model at once would both make its claims.
+        with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
+            if mine:
+                requesting.answer(farm().database, farm().hub, str(self.request.id), farm().policy.reverify)
+                return
+        why = "another look at the Hub is under way"
     except HubAway as error:
-        # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
-        delay = max(error.retry_after_seconds or 0.0, retry_delay_seconds(self.request.retries + 1))
-        if self.request.retries >= LOOKS:
-            log.warning("gave up on a model that was asked for: %s", error)
-            return
-        raise self.retry(exc=error, countdown=delay) from error
+        why, delay = str(error), max(error.retry_after_seconds or 0.0, delay)
+    except IntegrityError:
+        why = "its claims changed while it was looked at"
+    # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
+    if self.request.retries >= LOOKS:
+        log.warning("gave up on a model that was asked for: %s", why)
+        return
+    raise self.retry(countdown=delay)
 
 
 @app.task(name=SIGN)
@@ -326,7 +334,7 @@ def publish_verdicts() -> None:
         if mine:
             revoke_left_over(farm().database)
             want_mismatches(farm().database, farm().policy.publish)
-            publish_due(farm())
+            publish_due(farm(), mine.lasts)
 
 
 def _take_back() -> None:

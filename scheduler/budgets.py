@@ -15,13 +15,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
+from scheduler.database import turns
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.machine import ReproductionState
 from specs.budget import BudgetLimits, BudgetRules
 from specs.cost import Estimate, gpu_seconds, start_gpu_seconds
-
-PLANNING_LOCK = 0x6275_6467_6574
-"""Of PostgreSQL's advisory locks: who holds it may add to what is planned."""
 
 APPROVAL_MARGIN = 1.5
 """An approval holds while the estimate is at most so many times the approved one: a model may be replaced after it."""
@@ -59,10 +57,10 @@ def of_today(session: Session, budget: BudgetRules, at: datetime) -> Mapping[str
 def take_turn(session: Session, budget: BudgetRules) -> None:
     """Let nobody else add to what is planned until the transaction ends, where budgets depend on it.
 
-    Two planners would each find the room that is there for one. SQLite's transactions are one at a time anyway.
+    Two planners would each find the room that is there for one.
     """
-    if budget.by_the_day_at_all and session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(PLANNING_LOCK)))
+    if budget.by_the_day_at_all:
+        turns.take_turn(session, "add to what is planned")
 
 
 def held_back(session: Session, budget: BudgetRules, claim: Claim, cost: Estimate, at: datetime) -> Held | None:

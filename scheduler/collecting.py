@@ -13,11 +13,12 @@ from scheduler import noise, resuming
 from scheduler.admission import RunSettings
 from scheduler.comparing import judge_claims
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Claim, Reproduction, now
+from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.ending import end, end_attempt, hand_back
 from scheduler.evidence import check_evidence
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.machine import ReproductionState
 from scheduler.record import add_event, move_reproduction
+from scheduler.waiting_claims import waiting_for
 from specs.decision import answered_after
 from specs.errors import EvidenceError
 from specs.measurement import Evidence, Measurement
@@ -116,7 +117,7 @@ def _complete(
 ) -> None:
     reproduction, attempt = current
     # Looked up before anything is changed, so that all changes are written at once.
-    waiting = session.scalars(_WAITING, {"reproduction_id": reproduction.reproduction_id}).all()
+    waiting = waiting_for(session, reproduction.reproduction_id)
     end(attempt, AttemptOutcome.COMPLETED, detail)
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
@@ -131,9 +132,6 @@ def _complete(
     with session.no_autoflush:
         noise.record(session, reproduction)
     judge_claims(session, waiting, reproduction, measurement, stopping)
-
-
-_WAITING = select(Claim).where(Claim.reproduction_id == bindparam("reproduction_id"), Claim.state == ClaimState.PLANNED)
 
 
 class _Current(NamedTuple):

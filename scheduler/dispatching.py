@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, selectinload
 from scheduler import outbox, seats, stopping
 from scheduler.admission import RunSettings
 from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Placement, Turn, common_room, is_short, next_free, place
+from scheduler.database import turns
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
 from scheduler.filling import Queued, fill
@@ -143,6 +144,8 @@ def _send_some(
     count = 0
     # What is asked here is not about what is changed here, so that all changes are written at once.
     with database.transaction() as session, session.no_autoflush:
+        # Each dispatcher would find the places free that the others are filling.
+        turns.take_turn(session, f"send to pool {pool.name}")
         waiting = dict(seats.ahead(session, pool.name))
         earlier = EarlierRuns(session)
         for placement in placements:

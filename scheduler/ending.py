@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.admission import RunSettings
 from scheduler.database.tables import Attempt, Reproduction, now
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.machine import ReproductionState
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
 from scheduler.resuming import IN_A_ROW, without_progress
 from scheduler.retrying import (
@@ -23,6 +23,7 @@ from scheduler.retrying import (
     retry_delay_seconds,
     smaller,
 )
+from scheduler.waiting_claims import waiting_for
 from specs.messages import AttemptOutcome, Stage
 from specs.policy import Policy
 from specs.verdict import Outcome, Verdict
@@ -169,9 +170,7 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
     ended = ReproductionState.CANCELLED if consequence is Consequence.NOTHING else ReproductionState.FAILED
     move_reproduction(session, reproduction, ended, why)
     outcome = OUTCOMES.get(consequence, Outcome.FAILED)
-    for claim in reproduction.claims:
-        if claim.state != ClaimState.PLANNED:
-            continue
+    for claim in waiting_for(session, reproduction.reproduction_id):
         if consequence is Consequence.BLOCK:
             block_claim(session, claim, reason)
         else:

@@ -62,7 +62,8 @@ class HubLimits:
                 return
             heard, self._heard, self._noted_at = self._heard, {}, at
         with database.transaction() as session:
-            for limit in heard.values():
+            # In one order, as everybody who locks several rows.
+            for limit in sorted(heard.values(), key=lambda each: each.resource):
                 session.merge(
                     HubLimit(
                         resource=limit.resource,

@@ -15,6 +15,7 @@ from scheduler.ending import close
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_claim, move_reproduction
 from scheduler.resubmitting import submit_again
+from scheduler.waiting_claims import waiting_for
 from specs.errors import InterventionError
 from specs.messages import CONTROL_QUEUE, AttemptOutcome
 from specs.verdict import Outcome
@@ -52,7 +53,10 @@ def retry(database: Database, target: str, why: str, operator: str) -> list[str]
         found = _find(session, target)
         if isinstance(found, Claim):
             return _retry_claim(session, found, why, operator)
-        again = [claim for claim in found.claims if claim.live and _may_be_retried(claim)]
+        # Locked, or one could be withdrawn, or become another claim, meanwhile.
+        claims = select(Claim).where(Claim.reproduction_id == found.reproduction_id, Claim.live)
+        in_order = session.scalars(claims.order_by(Claim.claim_id).with_for_update())
+        again = [claim for claim in in_order if _may_be_retried(claim)]
         if not again:
             raise InterventionError(
                 f"reproduction {found.reproduction_id} is {found.state}, and no claim of it waits or failed"
@@ -85,9 +89,8 @@ def _cancel_reproduction(session: Session, reproduction: Reproduction, why: str,
     if reproduction.state not in ACTIVE:
         raise InterventionError(f"reproduction {reproduction.reproduction_id} is {reproduction.state} already")
     done = _stop(session, reproduction, why, operator)
-    for claim in reproduction.claims:
-        if claim.state == ClaimState.PLANNED:
-            done += _hold(session, claim, why, operator)
+    for claim in waiting_for(session, reproduction.reproduction_id):
+        done += _hold(session, claim, why, operator)
     return done
 
 

@@ -2,7 +2,8 @@
 
 A holder renews its marker while it works, so one that was killed keeps others out for seconds, however long the work
 may take; one that hangs keeps them out for as long as the work may take at most. A holder that was stopped for longer
-and wakes up works beside its successor for a while: what is done under a marker has to bear that, and is tested so.
+and wakes up works beside its successor until it asks whether its marker lasts: what is done under one has to bear that,
+and is tested so.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ HELD_AT_ONCE = timedelta(seconds=15)
 
 
 @contextmanager
-def held(database: Database, name: str, at_most: timedelta, at_once: timedelta = HELD_AT_ONCE) -> Iterator[bool]:
-    """Hold a marker for the block; yields False, and holds nothing, where somebody else has it.
+def held(database: Database, name: str, at_most: timedelta, at_once: timedelta = HELD_AT_ONCE) -> Iterator[Held]:
+    """Hold a marker for the block; what it yields is false, and holds nothing, where somebody else has it.
 
     `at_most` is how long a holder that hangs keeps others out, `at_once` how long one that died does.
     """
-    marker = _Held(database, name, now() + at_most, at_once)
+    marker = Held(database, name, now() + at_most, at_once)
     if not marker.take():
-        yield False
+        yield marker
         return
     ended = threading.Event()
     renewing = threading.Thread(target=marker.renew_until, args=(ended,), name=f"marker {name}", daemon=True)
     renewing.start()
     try:
-        yield True
+        yield marker
     finally:
         ended.set()
         renewing.join()
@@ -51,14 +52,23 @@ def held(database: Database, name: str, at_most: timedelta, at_once: timedelta =
 
 
 @dataclass
-class _Held:
-    """A marker in the hands of this process."""
+class Held:
+    """A marker in the hands of this process: true, where it came to be."""
 
     database: Database
     name: str
     latest: datetime
     at_once: timedelta
     until: datetime = FREE
+    taken: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether it was free."""
+        return self.taken
+
+    def lasts(self) -> bool:
+        """Whether nobody else can have it yet. Who writes where others see it asks before each thing."""
+        return self.taken and now() < self.until
 
     def take(self) -> bool:
         """Take it, if it is free; returns whether it is this one's now."""
@@ -68,15 +78,15 @@ class _Held:
                 taken = session.execute(
                     update(Marker).where(Marker.name == self.name, Marker.held_until < now()).values(held_until=until)
                 )
-                self.until = until
-                return bool(taken.rowcount)  # type: ignore[attr-defined]  # an UPDATE returns a CursorResult
+                self.until, self.taken = until, bool(taken.rowcount)  # type: ignore[attr-defined]  # a CursorResult
+                return self.taken
         try:
             with self.database.transaction() as session:
                 session.add(Marker(name=self.name, held_until=until))
         except IntegrityError:
             # Another made the row between our look and our insert.
             return False
-        self.until = until
+        self.until, self.taken = until, True
         return True
 
     def renew_until(self, ended: threading.Event) -> None:
@@ -95,8 +105,9 @@ class _Held:
             changed = session.execute(
                 update(Marker).where(Marker.name == self.name, Marker.held_until == self.until).values(held_until=until)
             )
-        self.until = until
-        return bool(changed.rowcount)  # type: ignore[attr-defined]  # an UPDATE returns a CursorResult
+            kept = bool(changed.rowcount)  # type: ignore[attr-defined]  # an UPDATE returns a CursorResult
+        self.until = until if kept else FREE
+        return kept
 
     def _next(self) -> datetime:
         return min(now() + self.at_once, self.latest)

@@ -129,7 +129,9 @@ def _priority() -> ColumnElement[int]:
 
 def unblock(database: Database, policy: Policy) -> None:
     """Have blocked claims planned again when it is time to look, or policy asks for no approval any more."""
+    # What somebody else is changing is looked at in the next round, if it is blocked still.
     blocked = select(Claim).where(Claim.state == ClaimState.BLOCKED).limit(PLANNED_AT_ONCE)
+    blocked = blocked.with_for_update(skip_locked=True)
     with database.transaction() as session:
         # Two questions, each with an index of its own: with one for both, all that is blocked would be looked at.
         for query in (

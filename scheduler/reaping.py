@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, exists, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
+from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
 from scheduler.ending import close, end_attempt, give_up, queue_again
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
@@ -53,6 +53,9 @@ def _grant_time(database: Database, run: RunRules) -> None:
                 session.add(Marker(name=LOOKED, held_until=now()))
                 return
             if last.held_until < now() - patience:
+                # In the order of their ids, as everybody who locks several: heartbeats come in meanwhile.
+                running = select(Reproduction.reproduction_id).where(Reproduction.state == ReproductionState.RUNNING)
+                session.execute(running.order_by(Reproduction.reproduction_id).with_for_update())
                 session.execute(
                     update(Reproduction)
                     .where(Reproduction.state == ReproductionState.RUNNING)
@@ -90,19 +93,28 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
 def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     """Queue again what was dispatched, is not in the broker's queue, and was taken by no worker."""
     with database.reading() as session:
-        overdue = {_queue_of(row) for row in _overdue(session, ReproductionState.DISPATCHED)}
-    if not overdue:
-        return 0
-    waiting = {queue: queued_ids(queue) for queue in overdue}
+        overdue = _overdue(session, ReproductionState.DISPATCHED)
+        if not overdue:
+            return 0
+        # Asked before the broker is: a message that is sent in between is found in one of the two.
+        unsent = _unsent(session, {row.batch_id for row in overdue if row.batch_id is not None})
+    waiting = {queue: queued_ids(queue) for queue in {_queue_of(row) for row in overdue}}
     count = 0
     with database.transaction() as session:
-        for reproduction in _overdue(session, ReproductionState.DISPATCHED):
-            if reproduction.batch_id in waiting.get(_queue_of(reproduction), set()):
+        # Of these alone: what is overdue since, or was another reaper's then, may wait in a queue that was not asked.
+        for reproduction in _overdue(session, ReproductionState.DISPATCHED, {row.reproduction_id for row in overdue}):
+            if reproduction.batch_id in unsent or reproduction.batch_id in waiting[_queue_of(reproduction)]:
                 _keep_waiting(session, policy, reproduction)
             else:
                 queue_again(session, reproduction, "its message is not in the broker any more, and no worker took it")
                 count += 1
     return count
+
+
+def _unsent(session: Session, batch_ids: Collection[str]) -> set[str]:
+    """Of some batches, those whose message waits to be sent: for a broker that was away, or for its turn."""
+    messages = select(OutboxRow.message_id).where(OutboxRow.message_id.in_(batch_ids), OutboxRow.sent_at.is_(None))
+    return set(session.scalars(messages))
 
 
 def _queue_of(reproduction: Reproduction) -> str:
@@ -143,14 +155,21 @@ def _never_taken(database: Database, policy: Policy) -> int:
 def _unneeded(database: Database) -> int:
     """Cancel what no claim waits for any more; a worker that runs it is told at its next heartbeat."""
     with database.transaction() as session:
-        waits_for_it = (Claim.reproduction_id == Reproduction.reproduction_id) & (Claim.state == ClaimState.PLANNED)
         idle = session.scalars(
             select(Reproduction)
-            .where(Reproduction.state.in_(ACTIVE), ~exists().where(waits_for_it))
+            .where(Reproduction.state.in_(ACTIVE), ~_is_waited_for())
             .order_by(Reproduction.created_at)
             .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
+        # Asked once more, now that nobody can join them: a claim that did while they were looked for was not seen.
+        names = [reproduction.reproduction_id for reproduction in idle]
+        joined = set(
+            session.scalars(
+                select(Reproduction.reproduction_id).where(Reproduction.reproduction_id.in_(names), _is_waited_for())
+            )
+        )
+        idle = [reproduction for reproduction in idle if reproduction.reproduction_id not in joined]
         for reproduction in idle:
             why = "no claim waits for it any more"
             if reproduction.state != ReproductionState.QUEUED:
@@ -159,11 +178,19 @@ def _unneeded(database: Database) -> int:
         return len(idle)
 
 
-def _overdue(session: Session, state: ReproductionState) -> list[Reproduction]:
+def _is_waited_for() -> ColumnElement[bool]:
+    return exists().where(Claim.reproduction_id == Reproduction.reproduction_id, Claim.state == ClaimState.PLANNED)
+
+
+def _overdue(session: Session, state: ReproductionState, among: Collection[str] | None = None) -> list[Reproduction]:
     return list(
         session.scalars(
             select(Reproduction)
-            .where(Reproduction.state == state, Reproduction.lease_until < now())
+            .where(
+                Reproduction.state == state,
+                Reproduction.lease_until < now(),
+                Reproduction.reproduction_id.in_(among) if among is not None else true(),
+            )
             .order_by(Reproduction.lease_until)
             .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)

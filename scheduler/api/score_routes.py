@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from scheduler.api import pages, scores
 from scheduler.api.problems import NotFound
 from scheduler.api.source import Reading, Source, TheSource
-from scheduler.database.tables import Benchmark, Claim, Model, SpecFile
+from scheduler.database.tables import BEING_LOOKED_AT, Benchmark, Claim, Model, SpecFile
 from scheduler.machine import ClaimState
 from specs.api_v1 import Page
 from specs.api_v1_scores import BenchmarkDetail, ModelDetail, ScorePoint, SpecView
@@ -80,7 +80,7 @@ def _model(source: Source, session: Session, model_id: str) -> ModelDetail:
         gated=row.gated,
         weights_sha256=row.weights_sha256,
         weights_bytes=row.weights_bytes,
-        looked_at=row.looked_at,
+        looked_at=row.looked_at if row.looked_at != BEING_LOOKED_AT else None,
         claims={state.value: by_state.get(state, 0) for state in ClaimState},
         verdicts=counts.in_all,
         match_rate=scores.match_rate(counts.in_all),

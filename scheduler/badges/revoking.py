@@ -67,6 +67,8 @@ def revoke_earlier(session: Session, claim: Claim) -> None:
             Claim.dataset_revision.is_not_distinct_from(claim.dataset_revision),
             Badge.revoked_at.is_(None),
         )
+        # In one order, as everybody who locks several rows.
+        .order_by(Badge.claim_id)
         .with_for_update(of=Badge)
     ).all()
     for badge in earlier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -44,8 +45,8 @@ class _Again:
     seconds: float
 
 
-def publish_due(farm: Farm) -> None:
-    """Write what is due; what cannot be written is tried again later, and says why."""
+def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
+    """Write what is due, as long as it `goes_on`; what cannot be written is tried again later, and says why."""
     if farm.policy.publish.mode == "off":
         return
     with farm.database.reading() as session:
@@ -68,6 +69,9 @@ def publish_due(farm: Farm) -> None:
         log.warning("policy wants verdicts published, but the farm has no Hub token")
         return
     for claim_id in due:
+        if not goes_on():
+            # Another process may be at it by now, and each would write what the other writes.
+            break
         # A try each: the time tells them apart.
         place = Place(claim_id, "publish", int(now().timestamp()))
         with about(claim_id=claim_id), farm.spans.live(place, Place.of_claim(claim_id)):

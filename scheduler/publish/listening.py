@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -49,11 +50,13 @@ class _Request:
     """Whether they may speak for the model, and not only for claims that they submitted."""
 
 
-def listen(farm: Farm) -> None:
-    """Read the threads whose turn it is; one that cannot be read waits for the next round."""
+def listen(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
+    """Read the threads whose turn it is, as long as it `goes_on`; one that cannot be read waits for the next round."""
     if not farm.policy.reverify.comments:
         return
     for model_id, number in _due(farm):
+        if not goes_on():
+            break
         try:
             look_at_thread(farm, model_id, number)
         except Missing:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+
+from sqlalchemy.exc import IntegrityError
 
 from scheduler.announcing import RepoType
 from scheduler.database.session import Database
@@ -31,12 +34,16 @@ def look(database: Database, hub: Hub, watch: WatchRules, repo_type: RepoType, r
     except (HubAway, NoAccess, SubmissionError) as error:
         log.warning("%s %s, announced as changed, not read: %s", repo_type, repo_id, error)
         put_off(database, repo_type, repo_id)
+    except IntegrityError:
+        log.warning("%s %s, announced as changed, changed here too while it was read", repo_type, repo_id)
+        put_off(database, repo_type, repo_id)
 
 
 def put_off(database: Database, repo_type: RepoType, repo_id: str) -> None:
     """Leave a repo to the next scan, which looks at benchmarks anyway."""
     if repo_type == "model":
-        with database.transaction() as session:
+        # Of a model that another process enters at this moment there is a row, which is due as it is new.
+        with suppress(IntegrityError), database.transaction() as session:
             mark_due(session, {repo_id})
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from scheduler import stale_walks
 from scheduler.database.session import Database
-from scheduler.database.tables import Model, ResultFile, now
+from scheduler.database.tables import BEING_LOOKED_AT, Model, ResultFile, now
 from scheduler.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
 from scheduler.watch.contents import content_digest
@@ -31,9 +31,8 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
     Costs two requests where nothing changed, one more for each result file that did, and one for a config.json beside
     changed weights.
     """
+    known = _begun(database, model_id)
     head = hub.model(model_id)
-    with database.reading() as session:
-        known = session.get(Model, model_id)
     main_files = (
         _look_at_main(database, hub, model_id, head)
         if known is None or known.revision != head.revision or _lacks_size(known)
@@ -49,8 +48,20 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
     with database.transaction() as session:
         for ref in looked_at.keys() - heads.keys():
             withdraw_ref(session, model_id, ref, "its pull request was merged or closed")
-        model = session.get_one(Model, model_id)
-        model.revision, model.gated, model.heads, model.looked_at = head.revision, head.gated, heads, now()
+        model = session.get_one(Model, model_id, with_for_update=True)
+        model.revision, model.gated, model.heads = head.revision, head.gated, heads
+        # What came to be due since this look began is looked at once more: this one may have read what was before.
+        if model.looked_at is not None:
+            model.looked_at = now()
+
+
+def _begun(database: Database, model_id: str) -> Model | None:
+    """What is known of a model. Where it is due, it stays so until the look ends, under a mark of its own."""
+    with database.transaction() as session:
+        known = session.get(Model, model_id, with_for_update=True)
+        if known is not None and known.looked_at is None:
+            known.looked_at = BEING_LOOKED_AT
+        return known
 
 
 def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
@@ -64,7 +75,7 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
         found = _size(hub, model_id, head, files)
         size = found.model_dump(mode="json") if found is not None else None
     with database.transaction() as session:
-        model = session.get(Model, model_id) or Model(model_id=model_id)
+        model = session.get(Model, model_id) or Model(model_id=model_id, looked_at=BEING_LOOKED_AT)
         session.add(model)
         if model.weights_sha256 not in (None, digest):
             stale_walks.begin(session, "model", model_id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, now
@@ -34,24 +36,31 @@ class ScanSummary:
     """Benchmarks and models that could not be read; the next scan tries them again."""
 
 
-def scan(database: Database, hub: Hub, watch: WatchRules) -> ScanSummary:
-    """Bring claims up to date with the Hub. One repo that cannot be read never stops it.
+def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], bool] = lambda: True) -> ScanSummary:
+    """Bring claims up to date with the Hub, as long as it `goes_on`. One repo that cannot be read never stops it.
 
     Raises:
         HubAway: the Hub does not even list benchmarks; the next scan tries again.
     """
     summary = ScanSummary()
     for dataset_id in look_at_benchmarks(database, hub, watch):
+        if not goes_on():
+            return summary
         summary.benchmarks += 1
         try:
             look_at_leaderboard(database, hub, dataset_id)
         except (HubAway, NoAccess, SubmissionError) as error:
             summary.troubles += 1
             log.warning("leaderboard of %s not read: %s", dataset_id, error)
+        except IntegrityError:
+            summary.troubles += 1
+            log.warning("leaderboard of %s: a model of it came to be known meanwhile; read again", dataset_id)
     with database.transaction() as session:
         mark_due(session, set(watch.models))
     own_name = hub.own_name()
     for model_id in _due(database, watch):
+        if not goes_on():
+            break
         summary.models += 1
         try:
             look_at_model(database, hub, model_id, own_name)
@@ -60,6 +69,10 @@ def scan(database: Database, hub: Hub, watch: WatchRules) -> ScanSummary:
         except (HubAway, NoAccess, SubmissionError) as error:
             summary.troubles += 1
             log.warning("model %s not read: %s", model_id, error)
+        except IntegrityError:
+            # Somebody had a claim of it verified again, say: the entry is another claim since.
+            summary.troubles += 1
+            log.warning("model %s: its claims changed while it was read; read again", model_id)
     return summary
 
 

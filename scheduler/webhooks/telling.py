@@ -121,7 +121,12 @@ def _message(webhook_id: str, event: Event, kind: str, about: dict[str, Any]) ->
 def send_due(database: Database, *, private: bool) -> int:
     """Try every message that is due, oldest first, several at the same time; returns how many were taken."""
     with database.reading() as session:
-        query = select(WebhookDelivery.delivery_id).where(WebhookDelivery.due_at <= now())
+        # One that was removed while something was being sent to it may have left what is due and never sent.
+        query = (
+            select(WebhookDelivery.delivery_id)
+            .join(Webhook, Webhook.webhook_id == WebhookDelivery.webhook_id)
+            .where(WebhookDelivery.due_at <= now(), Webhook.enabled)
+        )
         due = session.scalars(query.order_by(WebhookDelivery.due_at).limit(SENT_AT_ONCE)).all()
     if not due:
         return 0
@@ -142,7 +147,7 @@ def _try(database: Database, delivery_id: str, *, private: bool) -> bool:
     at = now()
     outcome = send(webhook.url, webhook.secret, delivery_id, delivery.body, at, private=private)
     with database.transaction() as session:
-        row = session.get_one(WebhookDelivery, delivery_id)
+        row = session.get_one(WebhookDelivery, delivery_id, with_for_update=True)
         row.tries, row.tried_at, row.status, row.detail = row.tries + 1, at, outcome.status, outcome.detail
         row.delivered_at = at if outcome.taken else None
         # One that was removed meanwhile stays so.

@@ -13,7 +13,7 @@ thread, heard_comment           where people ask on the Hub, and what was heard 
 
 from scheduler.database.tables.base import Table, UtcDateTime, new_id, now
 from scheduler.database.tables.claims import Claim
-from scheduler.database.tables.hub import Benchmark, Model, ResultFile, SpecFile
+from scheduler.database.tables.hub import BEING_LOOKED_AT, Benchmark, Model, ResultFile, SpecFile
 from scheduler.database.tables.marker import Marker
 from scheduler.database.tables.noise import NoisePair
 from scheduler.database.tables.outbox import OutboxRow
@@ -25,6 +25,7 @@ from scheduler.database.tables.webhooks import Webhook, WebhookDelivery
 from scheduler.database.tables.workers import Worker
 
 __all__ = [
+    "BEING_LOOKED_AT",
     "Attempt",
     "Badge",
     "Benchmark",

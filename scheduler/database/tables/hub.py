@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String
@@ -47,6 +47,10 @@ class SpecFile(Table):
     same samples. None where it was not looked at, or there are too many files."""
 
 
+BEING_LOOKED_AT = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a model was looked at that is due, where a look has begun: long ago, so that it stays due until that ends."""
+
+
 class Model(Table):
     """A model repo, as it was last seen."""
 
@@ -70,6 +74,7 @@ class Model(Table):
     """Commit of each open pull request that was looked at, by its ref."""
 
     looked_at: Mapped[datetime | None]
+    """None where somebody has said that it changed, and no look has begun since."""
 
 
 class ResultFile(Table):

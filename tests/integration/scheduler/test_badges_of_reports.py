@@ -56,6 +56,14 @@ def test_a_rotated_key_signs_the_next_badge_of_a_running_farm(world: World, farm
     assert verify(badge.token, dict(public_jwks(farm.settings))).model == MODEL
 
 
+def test_who_does_not_hold_the_marker_any_more_leaves_what_is_due_to_its_successor(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    sign_missing(farm)
+    publish_due(farm, lambda: False)
+    with farm.database.reading() as session:
+        assert session.scalars(select(Publication.state)).all() == ["pending"]
+
+
 def test_the_badge_is_published_once_and_leaves_the_rest_of_the_file_alone(world: World, farm: Farm) -> None:
     take(farm, world.report)
     sign_missing(farm)

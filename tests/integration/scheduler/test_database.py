@@ -99,11 +99,13 @@ def test_a_marker_is_held_by_one_and_runs_out_by_itself(tmp_path: Path, database
     database: Database = migrated_database(tmp_path, databases)
     with held(database, "scan", timedelta(hours=1)) as first:
         with held(database, "scan", timedelta(hours=1)) as second:
-            assert (first, second) == (True, False)
+            assert first
+            assert not second
         with held(database, "other", timedelta(hours=1)) as third:
             assert third
     with held(database, "scan", timedelta(seconds=-1)) as again, held(database, "scan", timedelta(hours=1)) as taken:
-        assert (again, taken) == (True, True)
+        assert again
+        assert taken
     with held(database, "scan", timedelta(hours=1)) as free:
         assert free
 
@@ -133,9 +135,24 @@ def test_a_marker_is_not_renewed_beyond_what_its_work_may_take(tmp_path: Path, d
 
         def another_has_it() -> bool:
             with held(database, "scan", timedelta(hours=1)) as taken:
-                return taken
+                return bool(taken)
 
         until(another_has_it)
+
+
+def test_who_lost_its_marker_to_another_knows(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
+    with held(database, "scan", timedelta(hours=1)) as first:
+        assert first.lasts()
+        with held(database, "scan", timedelta(hours=1)) as second:
+            assert not second.lasts()
+        # As if it had been frozen, and somebody else had taken it since.
+        with database.transaction() as session:
+            session.get_one(Marker, "scan").held_until = now() + timedelta(hours=2)
+        assert not first.set(now() + timedelta(hours=1))
+        assert not first.lasts()
+    with held(database, "scan", timedelta(hours=1)) as other:
+        assert not other, "it is left to whoever has it now"
 
 
 def held_until(database: Database) -> datetime:

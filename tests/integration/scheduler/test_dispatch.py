@@ -212,6 +212,7 @@ def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: Co
 
 def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
+    assert outbox.relay(farm.database, lambda **_: None) == 2
     expire_leases(farm)
     assert reap(farm.database, farm.policy, nothing_queued) == 4
     dispatch(farm.database, farm.policy)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from celery.exceptions import Retry
 from sqlalchemy import select
 
+from scheduler.app import look_at_wanted
 from scheduler.database.tables import Claim, Event, OutboxRow
 from scheduler.intervening import cancel
 from scheduler.machine import ClaimState
+from scheduler.marker import held
 from scheduler.record import give_verdict
 from scheduler.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
+from scheduler.schedule import SCAN
 from specs.api_v1_actions import VerificationRequest
 from specs.budget import BudgetRules
 from specs.policy import Policy
@@ -131,3 +136,12 @@ def test_a_model_that_the_hub_does_not_have_leaves_a_line_in_the_record(farm: Co
         said = session.scalars(select(Event.why).where(Event.what == "looked_at").order_by(Event.event_id)).all()
     assert "asked by hub:tim: the Hub has no such model" in said[0]
     assert "no claim on acme/none" in said[1]
+
+
+def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.app.requesting.answer", lambda *_: pytest.fail("two looks at once"))
+    with held(farm.database, SCAN, timedelta(minutes=30)), pytest.raises(Retry):
+        look_at_wanted({})

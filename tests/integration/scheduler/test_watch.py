@@ -10,7 +10,9 @@ import pytest
 from deploy.localhub import conversations
 from deploy.localhub.discussions import Status
 from scheduler.database.tables import Model
+from scheduler.hub import PullRequestHead
 from scheduler.machine import ClaimState
+from scheduler.watch.announced import put_off
 from specs.policy import WatchRules
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
@@ -192,3 +194,32 @@ def test_one_unreadable_benchmark_does_not_stop_the_scan(farm: ControlPlane) -> 
     submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 79.5))
     farm.scan()
     assert len(farm.claims()) == 1
+
+
+def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    look = farm.hub.pull_requests
+
+    def changed_meanwhile(model_id: str) -> list[PullRequestHead]:
+        found = look(model_id)
+        submit(hub, model, entry(BENCHMARK, 85.5))
+        # Another control worker is told of it, and sees that a scan is under way.
+        put_off(farm.database, "model", model_id)
+        return found
+
+    monkeypatch.setattr(farm.hub, "pull_requests", changed_meanwhile)
+    # The scan finds a new model, and then one that it knows: in both cases the head was read before the change.
+    for value in (79.5, 85.5):
+        farm.scan(WatchRules(sweep_seconds=86_400))
+        assert farm.claims()[-1].value == value
+        with farm.database.reading() as session:
+            assert session.get_one(Model, MODEL).looked_at is None
+    monkeypatch.setattr(farm.hub, "pull_requests", look)
+    farm.scan()
+    with farm.database.reading() as session:
+        assert session.get_one(Model, MODEL).looked_at is not None

@@ -157,6 +157,22 @@ def test_one_that_was_removed_is_told_no_more(rows: Rows, receiver: Receiver) ->
     assert not telling.any_webhook(rows.database)
 
 
+def test_what_one_that_was_removed_left_behind_takes_nobodys_turn(
+    rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "SENT_AT_ONCE", 1)
+    removed = added(rows, receiver.url)
+    with rows.database.transaction() as session:
+        # Entered by another process at the moment of its removal.
+        left = registry.send_test(session, removed.webhook_id, "operator:olga")
+        session.get_one(Webhook, removed.webhook_id).enabled = False
+    added(rows, receiver.url)
+    rows.event("claim", rows.claim(), "decided")
+    assert left is not None
+    assert one_round(rows) == 1
+    assert len(receiver.got) == 1
+
+
 def test_two_control_workers_write_each_message_once(rows: Rows, receiver: Receiver) -> None:
     added(rows, receiver.url, kinds=["claim.decided"])
     for _ in range(20):

@@ -1,0 +1,234 @@
+"""What one control worker does while another is in the middle of its own: in the order that would do harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select, text
+
+from scheduler import collecting, dispatching, ending, outbox, planning, reaping
+from scheduler.batching import COMMON_AHEAD
+from scheduler.collecting import alive
+from scheduler.database.session import Database
+from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
+from scheduler.dispatching import dispatch
+from scheduler.ending import end_attempt
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.reaping import reap
+from scheduler.record import give_verdict
+from scheduler.reverifying import reverify
+from scheduler.watch import claims
+from scheduler.watch.claims import withdraw_all
+from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Stage
+from specs.policy import Policy, PoolRules
+from specs.queues import own_queue
+from specs.verdict import Outcome, Verdict
+from tests.support.databases import Databases
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
+from tests.support.interleaving import begun_beside
+from tests.support.rows import Rows
+from tests.support.scheduler import control_plane, migrated_database
+
+POLICY = Policy(pools=(PoolRules(name="cpu", device="cpu", gpus=0),))
+MODEL = "tiny/model"
+
+# A farm on SQLite has one control worker.
+pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def rows(tmp_path: Path, databases: Databases) -> Iterator[Rows]:
+    database = migrated_database(tmp_path, databases)
+    yield Rows(database)
+    database.engine.dispose()
+
+
+def once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, work: Callable[[], object]) -> None:
+    """Have something done when a function is called for the first time, before it does its own."""
+    own, left = getattr(owner, name), [work]
+
+    def called(*asked: Any, **more: Any) -> Any:
+        if left:
+            left.pop()()
+        return own(*asked, **more)
+
+    monkeypatch.setattr(owner, name, called)
+
+
+def claim(database: Database, claim_id: str) -> Claim:
+    with database.reading() as session:
+        return session.get_one(Claim, claim_id)
+
+
+def states(database: Database) -> dict[str, str]:
+    with database.reading() as session:
+        return {row.reproduction_id: row.state for row in session.scalars(select(Reproduction))}
+
+
+def test_two_dispatchers_do_not_fill_a_place_in_a_queue_twice(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(COMMON_AHEAD):
+        rows.sendable(f"tiny/model{number}")
+    others: list[Future[object]] = []
+
+    def more_urgent_ones() -> None:
+        for number in range(COMMON_AHEAD):
+            rows.sendable(f"tiny/urgent{number}", priority=10)
+        others.append(begun_beside(rows.database, lambda: dispatch(rows.database, POLICY)))
+
+    once(monkeypatch, dispatching, "_send", more_urgent_ones)
+    dispatch(rows.database, POLICY)
+    others[0].result()
+    with rows.database.reading() as session:
+        assert session.scalar(select(func.count(Attempt.batch_id.distinct()))) == COMMON_AHEAD
+
+
+def test_a_run_that_a_claim_joins_meanwhile_is_not_cancelled_as_one_that_nobody_needs(rows: Rows) -> None:
+    run, joining = rows.reproduction(), rows.claim()
+
+    def pause(_c: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> tuple[str, Any]:
+        # The reaper's question has its snapshot, and has not come to the row yet when the planner commits.
+        asked = "NOT (EXISTS"
+        return statement.replace(asked, f"(SELECT pg_advisory_xact_lock(7)::text) IS NOT NULL AND {asked}"), parameters
+
+    event.listen(rows.database.engine, "before_cursor_execute", pause, retval=True)
+    with rows.database.transaction() as planner:
+        # As a planner does it: the run is locked, and then the claim points to it.
+        planner.get_one(Reproduction, run, with_for_update=True)
+        planner.get_one(Claim, joining).state, planner.get_one(Claim, joining).reproduction_id = ClaimState.PLANNED, run
+        planner.execute(text("SELECT pg_advisory_xact_lock(7)"))
+        other = begun_beside(rows.database, lambda: reap(rows.database, POLICY, lambda _queue: set()))
+    other.result()
+    assert states(rows.database) == {run: ReproductionState.QUEUED}
+
+
+def test_a_claim_that_is_withdrawn_while_it_is_looked_at_again_stays_withdrawn(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = rows.claim(state=ClaimState.BLOCKED, recheck_at=now() - timedelta(seconds=1))
+    others: list[Future[object]] = []
+    once(monkeypatch, planning, "move_claim", lambda: others.append(begun_beside(rows.database, withdrawal(rows))))
+    planning.unblock(rows.database, POLICY)
+    others[0].result()
+    assert (claim(rows.database, blocked).state, claim(rows.database, blocked).live) == (ClaimState.WITHDRAWN, False)
+
+
+def test_a_claim_that_is_withdrawn_while_its_run_ends_is_withdrawn_in_the_end(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = rows.running()
+    others: list[Future[object]] = []
+    once(monkeypatch, ending, "give_verdict", lambda: others.append(begun_beside(rows.database, withdrawal(rows))))
+    with rows.database.reading() as session:
+        run = session.get_one(Reproduction, claim(rows.database, running).reproduction_id)
+    with rows.database.transaction() as session:
+        row = session.get_one(Reproduction, run.reproduction_id, with_for_update=True)
+        end_attempt(session, POLICY, row, AttemptOutcome.MODEL_FAILED, "its weights are broken")
+    others[0].result()
+    assert (claim(rows.database, running).state, claim(rows.database, running).live) == (ClaimState.WITHDRAWN, False)
+
+
+def test_an_entry_that_becomes_another_claim_while_a_scan_reads_it_stops_no_scan(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with control_plane(tmp_path, databases) as farm:
+        hub = farm.served.local
+        add_benchmark(hub, "acme/capitals", EVAL_YAML)
+        models = [add_model(hub, MODEL), add_model(hub, "tiny/other")]
+        for model in models:
+            submit(hub, model, entry("acme/capitals", 50))
+        farm.scan()
+        with farm.database.transaction() as session:
+            nothing = Verdict(outcome=Outcome.UNSUPPORTED, reason="no pool", comparison=None)
+            for row in session.scalars(select(Claim)):
+                give_verdict(session, row, nothing)
+        for model in models:
+            submit(hub, model, entry("acme/capitals", 60))
+        asked = farm.claims()[0]
+        once(
+            monkeypatch,
+            claims,
+            "move_claim",
+            lambda: reverify(farm.database, asked.claim_id, "we changed the drivers", "hub:tiny"),
+        )
+        farm.scan()
+        assert sorted(each.value for each in farm.claims() if each.live and each.value is not None) == [50.0, 60.0]
+        # What was not read for that reason is read by the next.
+        farm.scan()
+        assert [each.value for each in farm.claims() if each.live] == [60.0, 60.0]
+
+
+def withdrawal(rows: Rows) -> Callable[[], object]:
+    """What a scan does about a model that is gone."""
+    return lambda: withdraw_all(rows.database, MODEL, "the model repo is gone from the Hub")
+
+
+def dispatched(rows: Rows, name: str, sent_to: str | None = None) -> str:
+    """A batch of one run whose lease is over; returns the run's id."""
+    run = rows.run_of(
+        rows.sendable(
+            f"tiny/{name}",
+            state=ReproductionState.DISPATCHED,
+            attempt=1,
+            batch_id=name * 32,
+            sent_to=sent_to,
+            lease_until=now() - timedelta(seconds=1),
+            since=now(),
+        )
+    )
+    rows.attempt(run, 1)
+    return run
+
+
+def test_a_batch_that_is_not_sent_yet_is_not_sent_once_more(rows: Rows) -> None:
+    run = dispatched(rows, "a")
+    with rows.database.transaction() as session:
+        outbox.put(session, queue="pool.cpu", task=RUN_BATCH, body={}, message_id="a" * 32)
+    broker: set[str] = set()
+
+    def queued_ids(_queue: str) -> set[str]:
+        found = set(broker)
+        # Another control worker sends it just after that look.
+        outbox.relay(rows.database, lambda **message: broker.add(message["message_id"]))
+        return found
+
+    reap(rows.database, POLICY, queued_ids)
+    assert broker == {"a" * 32}
+    assert states(rows.database) == {run: ReproductionState.DISPATCHED}
+
+
+def test_of_two_reapers_none_takes_for_lost_what_waits_in_a_queue_that_it_did_not_look_into(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaping, "REAPED_AT_ONCE", 1)
+    first, second = dispatched(rows, "a", "one@host"), dispatched(rows, "b", "two@host")
+    with rows.database.sessions() as other:
+
+        def queued_ids(queue: str) -> set[str]:
+            # The other one is about to set the first right.
+            other.get_one(Reproduction, first, with_for_update=True)
+            return {"a" * 32} if queue == own_queue("cpu", "one@host") else {"b" * 32}
+
+        reap(rows.database, POLICY, queued_ids)
+    assert states(rows.database) == {first: ReproductionState.DISPATCHED, second: ReproductionState.DISPATCHED}
+
+
+def test_runs_are_granted_time_while_heartbeats_of_them_come_in(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [rows.run_of(rows.running(f"tiny/model{number}")) for number in range(6)]
+    with rows.database.transaction() as session:
+        session.add(Marker(name=reaping.LOOKED, held_until=now() - timedelta(hours=1)))
+    others: list[Future[object]] = []
+
+    def grants() -> object:
+        return reap(rows.database, POLICY, lambda _queue: set())
+
+    once(monkeypatch, collecting, "_renew", lambda: others.append(begun_beside(rows.database, grants)))
+    progress = tuple(Progress(ref=AttemptRef(reproduction_id=run, attempt=2), stage=Stage.RUNNING) for run in runs)
+    message = AttemptsAlive(worker="w1@host", batch_id="b", pool="cpu", progress=progress)
+    assert alive(rows.database, POLICY, message) == []
+    others[0].result()
+    assert set(states(rows.database).values()) == {ReproductionState.RUNNING}
