@@ -26,6 +26,7 @@ from deploy.bench.control_plane import CELERY, ControlPlane, start_control_plane
 from deploy.bench.instant_log import GENERATION, SAMPLES
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.postgres import running_postgres
+from deploy.farm.farm import CONTROL_THREADS
 from deploy.farm.processes import Process, Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, VerdictRow
@@ -124,7 +125,7 @@ def _template(folder: Path) -> Path:
 def _bare_pace(processes: Processes, plane: ControlPlane, count: int) -> float:
     environment = clean_environment(BENCH_BROKER_URL=plane.broker_url)
     command = [*CELERY, "deploy.bench.bare_tasks", "worker", "-Q", bare_tasks.QUEUE, "--pool", "threads"]
-    processes.start(Process("bare", [*command, "--concurrency", "4", "-l", "WARNING"], environment))
+    processes.start(Process("bare", [*command, "--concurrency", str(CONTROL_THREADS), "-l", "WARNING"], environment))
     sender = Celery("sender", broker=plane.broker_url)
 
     def send(number: int) -> None:

@@ -32,8 +32,10 @@ API_START_SECONDS = 300.0
 STOP_SECONDS = 5.0
 """For a worker to end once it has handed its batch back."""
 
-CONTROL_THREADS = 4
-"""A scan, a publication, and reports beside them; all of it waits for the network or the database."""
+CONTROL_THREADS = 8
+"""Of a control worker. Five of its tasks may wait for the Hub, or for who listens to webhooks (scan, plan, publish,
+comments, webhooks), each of which one process of a farm does at a time. Others are left for reports and heartbeats,
+which must not come after a lease has run out."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import yaml
 from sqlalchemy.exc import OperationalError
 
 from deploy.bench.postgres import Cluster, new_cluster
+from deploy.farm.farm import CONTROL_THREADS
 from deploy.farm.ports import free_port
 from deploy.farm.processes import Process
 from deploy.farm.redis import find_server
@@ -276,7 +277,7 @@ def _start_farm(farm: ChaosFarm, control: dict[str, str], worker: dict[str, str]
     """As deploy/farm does, each with what it needs."""
     supervisor, folder = farm.supervisor, farm.folder
     celery = [sys.executable, "-m", "celery", "-A"]
-    threads = ["--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING"]
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "--loglevel", "WARNING"]
     schedule = ["--schedule", str(folder / "beat-schedule"), "--pidfile", "", "--loglevel", "WARNING"]
     supervisor.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
     for name in farm.control_workers:

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import yaml
 
+from deploy.farm.farm import CONTROL_THREADS
 from deploy.farm.ports import free_port
 from deploy.farm.processes import Process, Processes
 from deploy.farm.redis import start_redis
@@ -155,7 +156,7 @@ def _start(farm: RealFarm) -> None:
     database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
     database.upgrade()
     database.engine.dispose()
-    threads = ["--pool", "threads", "--concurrency", "4"]
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
     beat = ["--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
     processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
     processes.start(Process("control", [*CELERY, "scheduler.app", "worker", "-Q", "control", *threads], control))

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from sqlalchemy import select
 
+from deploy.farm.farm import CONTROL_THREADS
 from deploy.farm.processes import Process, Processes
 from deploy.farm.redis import start_redis
 from deploy.localhub.commits import CommitText
@@ -122,7 +123,7 @@ def small_farm(folder: Path, run: Mapping[str, Any], questions: Mapping[str, str
             )
             Signer.create(folder / "keys" / "signing.pem")
             celery = [sys.executable, "-m", "celery", "-A"]
-            threads = ["--pool", "threads", "--concurrency", "4"]
+            threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
             schedule = ["--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
             processes.start(
                 Process("control", [*celery, "scheduler.app", "worker", "-Q", "control", *threads], control)
