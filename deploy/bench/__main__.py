@@ -29,7 +29,7 @@ from workers.circumstances import hardware, versions
 class Size:
     """How much is measured."""
 
-    claims: int
+    runs: int
     bare_tasks: int
     benchmarks: int
     results: int
@@ -43,7 +43,7 @@ SMALL = Size(40, 200, 4, 20, 2, (1000, 2000), 1)
 """Says whether it works, and nothing of how fast."""
 
 PARTS: dict[str, Callable[[Size], Iterator[Line]]] = {
-    "verdicts": lambda size: of_verdicts(paces(size.claims, size.bare_tasks)),
+    "verdicts": lambda size: of_verdicts(paces(size.runs, size.bare_tasks)),
     "poll": lambda size: of_poll(poll_cost(size.benchmarks, size.results, size.changes)),
     "growth": lambda size: of_growth(dict(growth(size.database))),
     "engine": lambda size: of_engine(engine_figures(size.tasks)),

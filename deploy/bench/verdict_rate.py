@@ -99,19 +99,19 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, 
             database.engine.dispose()
 
 
-def paces(claims: int, bare: int) -> dict[str, Pace]:
+def paces(runs: int, bare: int) -> dict[str, Pace]:
     """Every claim its own run, and ten claims a run; on SQLite, and on PostgreSQL with one control worker and two."""
     found = {}
     for sharing in (1, 10):
-        found[f"SQLite, {_runs(sharing)}"] = pace(claims, sharing, bare)
+        found[f"SQLite, {_shared(sharing)}"] = pace(runs * sharing, sharing, bare)
         for workers in (1, 2):
             with running_postgres(lasting=True) as server:
                 name = "PostgreSQL" if workers == 1 else f"PostgreSQL, {workers} control workers"
-                found[f"{name}, {_runs(sharing)}"] = pace(claims, sharing, bare, server.url(), workers)
+                found[f"{name}, {_shared(sharing)}"] = pace(runs * sharing, sharing, bare, server.url(), workers)
     return found
 
 
-def _runs(sharing: int) -> str:
+def _shared(sharing: int) -> str:
     return "a run each" if sharing == 1 else f"{sharing} claims a run"
 
 
