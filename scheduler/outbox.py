@@ -1,7 +1,8 @@
 """Messages are rows first.
 
 A state change and the messages it causes commit together; only then are they sent, and again until they were. A
-message that is sent twice is harmless: attempts are fenced by their numbers, and the rest is idempotent.
+message that is sent twice costs work and changes no verdict: attempts are fenced by their numbers, and the rest is
+idempotent.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ import yaml
 
 from deploy.farm.environments import Plan
 from deploy.farm.farm import CONTROL_THREADS
-from deploy.farm.ports import free_port
 from deploy.farm.processes import Process, Processes
 from deploy.farm.redis import start_redis
 from scheduler.badges.signing import Signer
 from specs.messages import CONTROL_QUEUE
 from specs.policy import Policy
+from workers.ports import free_port
 
 NO_HUB = "http://127.0.0.1:9"
 """Nothing listens there: what is measured asks nothing of a Hub."""
@@ -52,12 +52,17 @@ def start_control_plane(
     threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "-l", "WARNING"]
     beat = ["scheduler.schedule", "beat", "--schedule", str(folder / "beat"), "--pidfile", "", "-l", "WARNING"]
     processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], told))
-    for name in ("control", *(f"control-{number}" for number in range(2, control_workers + 1))):
+    for name in control_names(control_workers):
         control = [*CELERY, "scheduler.app", "worker", "-Q", CONTROL_QUEUE, "-n", name, *threads]
         processes.start(Process(name, control, told))
     processes.start(Process("beat", [*CELERY, *beat], told))
     processes.wait_until("the API", lambda: _answers(plan.api_url), API_SECONDS)
     return ControlPlane(plan.api_url, broker, folder.resolve() / "evidence")
+
+
+def control_names(control_workers: int) -> tuple[str, ...]:
+    """What so many control workers of one farm are called."""
+    return ("control", *(f"control-{number}" for number in range(2, control_workers + 1)))
 
 
 def _answers(url: str) -> bool:

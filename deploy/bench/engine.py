@@ -28,7 +28,6 @@ from deploy.demo.models import GOOD, ensure_model
 from deploy.demo.run import POLICY, start_hub
 from deploy.farm.environments import Plan
 from deploy.farm.farm import running_farm
-from deploy.farm.ports import free_port
 from deploy.farm.processes import Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Event, Reproduction, VerdictRow
@@ -38,6 +37,7 @@ from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy import EngineRules
 from workers.fetch import Snapshots
+from workers.ports import free_port
 
 CONCURRENCY = 32
 PATIENCE_SECONDS = 1800.0

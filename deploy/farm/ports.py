@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import socket
 
-from workers.ports import free_port
-
-__all__ = ["HOST", "free_port", "is_free"]
-
 HOST = "127.0.0.1"
 """A one-machine farm is reached from that machine only; who wants more puts a proxy with a password in front."""
 

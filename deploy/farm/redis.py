@@ -11,9 +11,10 @@ from pathlib import Path
 import redis
 
 from deploy.farm.errors import FarmError, ProcessEnded
-from deploy.farm.ports import HOST, free_port
+from deploy.farm.ports import HOST
 from deploy.farm.processes import Process, Processes
 from workers.guarded import clean_environment
+from workers.ports import free_port
 
 NAME = "redis"
 START_SECONDS = 120.0

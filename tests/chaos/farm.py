@@ -22,9 +22,9 @@ import redis
 import yaml
 from sqlalchemy.exc import OperationalError
 
+from deploy.bench.control_plane import control_names
 from deploy.bench.postgres import Cluster, new_cluster
 from deploy.farm.farm import CONTROL_THREADS
-from deploy.farm.ports import free_port
 from deploy.farm.processes import Process
 from deploy.farm.redis import find_server
 from deploy.localhub.commits import CommitText
@@ -41,6 +41,7 @@ from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.shared_runs import BorrowedRuns, worker_app
 from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
+from workers.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0
@@ -168,7 +169,7 @@ def chaos_farm(
             f"http://127.0.0.1:{api_port}",
             broker_url,
             rules.get("lease_seconds", 30.0),
-            ("control", *(f"control-{number}" for number in range(2, control_workers + 1))),
+            control_names(control_workers),
         )
         policy = folder / "policy.yaml"
         policy.write_text(yaml.safe_dump(_policy(rules)))

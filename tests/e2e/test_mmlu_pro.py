@@ -11,7 +11,6 @@ import yaml
 from deploy.client import ClaimFilter, FarmClient
 from deploy.farm.environments import Plan
 from deploy.farm.farm import running_farm
-from deploy.farm.ports import free_port
 from deploy.farm.processes import Processes
 from deploy.localhub.commits import CommitText
 from deploy.localhub.hub import LocalHub
@@ -19,6 +18,7 @@ from deploy.localhub.names import RepoName, RepoType
 from specs.api_v1 import ClaimView
 from tests.support.hub_content import entry, submit
 from tests.support.localhub import running_hub
+from workers.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 

@@ -18,7 +18,6 @@ import httpx
 import yaml
 
 from deploy.farm.farm import CONTROL_THREADS
-from deploy.farm.ports import free_port
 from deploy.farm.processes import Process, Processes
 from deploy.farm.redis import start_redis
 from deploy.localhub.commits import CommitText
@@ -30,6 +29,7 @@ from tests.support.localhub import RunningHub, running_hub
 from tests.support.shared_runs import worker_app
 from tests.support.worker_bench import stand_in
 from workers.guarded import clean_environment
+from workers.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A")

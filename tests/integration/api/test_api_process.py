@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from deploy.farm.ports import free_port
 from scheduler.database.session import Database
+from workers.ports import free_port
 
 NOT_NEEDED = ("torch", "vllm", "lighteval", "transformers", "inspect_ai", "celery", "huggingface_hub", "scipy", "numpy")
 

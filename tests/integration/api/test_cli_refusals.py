@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from deploy.client import ApiError, FarmClient
-from deploy.farm.ports import free_port
 from deploy.serving import QuietHandler, answered_by
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import Headers, expired_token, revoked_token, token
+from workers.ports import free_port
 
 ID = "0123456789abcdef"
 BOX = ("Usage:", "Traceback", "pydantic", "Value error", "pattern")

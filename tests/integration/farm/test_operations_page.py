@@ -14,10 +14,10 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from deploy.farm.ports import free_port
 from tests.support.chart import PREFIX, merged, rendered
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
+from workers.ports import free_port
 
 PROJECT = Path(__file__).parents[3]
 PAGE = (PROJECT / "docs" / "operations.md").read_text()

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from deploy.cli import machine_checks
 from deploy.cli.main import app
-from deploy.farm.ports import free_port
 from scheduler.database.session import Database
+from workers.ports import free_port
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
 
