@@ -11,18 +11,18 @@ from pydantic import Field
 
 from scheduler.placement import NoRoom, Placement, TaskNeed, place, place_in
 from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
-from specs.dataset_card import Sizes, samples_of
-from specs.eval_yaml import Spec, SpecStatus, TaskSpec
-from specs.forecast import Foreseen
-from specs.generation import GenerationSettings
+from specs.engines.model_size import ModelSize
+from specs.hub.dataset_card import Sizes, samples_of
+from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
+from specs.hub.task_spec import answering_arguments
+from specs.judging.forecast import Foreseen
+from specs.judging.noise import MeasuredSpread
+from specs.judging.scale import as_proportion
+from specs.judging.tolerance import measured_tolerance
 from specs.model import Contract
-from specs.model_size import ModelSize
-from specs.noise import MeasuredSpread
-from specs.policy import EngineRules, JudgeEndpoint, Mode, Policy, PoolRules, Scale, VerificationRules
-from specs.scale import as_proportion
-from specs.task_spec import answering_arguments
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import EngineRules, JudgeEndpoint, Mode, Policy, PoolRules, Scale, VerificationRules
 from specs.text import clean
-from specs.tolerance import measured_tolerance
 
 MAX_LISTED_IDS = 20
 
@@ -36,7 +36,7 @@ class Rules(Contract):
     """The claimed value as a proportion."""
 
     tolerance: float | None
-    """Absolute, as a proportion; None is `specs.stopping.tolerance_for` of the samples that there turn out to be."""
+    """Absolute, as a proportion; None is what `tolerance_for` (specs/judging/stopping.py) has for the samples."""
 
     tolerance_source: Literal["policy", "measured", "chance"]
     spread: float | None

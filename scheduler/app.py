@@ -15,31 +15,33 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
-from scheduler import announcing, collecting, dispatching, outbox, planning, reaping, requesting, taking_back, workforce
+from scheduler import outbox
 from scheduler.badges import signing_off
+from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, tell_to_fetch, withdraw
 from scheduler.coalesced import Coalesced
-from scheduler.collecting import Stale
+from scheduler.collect import collecting, reaping, workforce
+from scheduler.collect.collecting import Stale
+from scheduler.collect.retrying import retry_delay_seconds
+from scheduler.dispatch import dispatching, taking_back
+from scheduler.dispatch.hinting import HINT
 from scheduler.farm import Farm
-from scheduler.hinting import HINT
-from scheduler.intervening import DROP
 from scheduler.marker import held
+from scheduler.planning import planning
 from scheduler.publish.due import publish_due
 from scheduler.publish.listening import listen
-from scheduler.publish.wanted import want_mismatches
-from scheduler.repeating import repeat_stale
-from scheduler.requesting import LOOK
-from scheduler.retrying import retry_delay_seconds
+from scheduler.requests import requesting
+from scheduler.requests.intervening import DROP
+from scheduler.requests.repeating import repeat_stale
+from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import read_settings
-from scheduler.staleness import mark_stale
-from scheduler.watch import announced
+from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
+from scheduler.watch.staleness import mark_stale
 from scheduler.webhooks import telling
-from specs.connections import BROKER
 from specs.errors import HubAway, MessageError
-from specs.log_lines import about, write_json_lines
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -52,8 +54,10 @@ from specs.messages import (
     Stage,
     WorkerAlive,
 )
-from specs.secrets import mask_logs
-from specs.spans import Place
+from specs.processes.connections import BROKER
+from specs.processes.log_lines import about, write_json_lines
+from specs.processes.secrets import mask_logs
+from specs.processes.spans import Place
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any
 from celery import Celery
 from redis import Redis
 
-from scheduler.collecting import Stale
-from specs.connections import BROKER
+from scheduler.collect.collecting import Stale
 from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, FetchAhead
+from specs.processes.connections import BROKER
 from specs.queues import is_own_queue
 
 MAX_QUEUED = 10_000

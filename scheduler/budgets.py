@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from scheduler.database import turns
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.machine import ReproductionState
-from specs.budget import BudgetLimits, BudgetRules
-from specs.cost import Estimate, gpu_seconds, start_gpu_seconds
+from specs.policy.budget import BudgetLimits, BudgetRules
+from specs.policy.cost import Estimate, gpu_seconds, start_gpu_seconds
 
 APPROVAL_MARGIN = 1.5
 """An approval holds while the estimate is at most so many times the approved one: a model may be replaced after it."""

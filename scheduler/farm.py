@@ -9,8 +9,8 @@ from scheduler.database.session import Database
 from scheduler.hub import Hub
 from scheduler.settings import Settings
 from scheduler.telling_spans import tell_changes
-from specs.policy import Policy, read_policy
-from specs.spans import Spans, open_spans
+from specs.policy.rules import Policy, read_policy
+from specs.processes.spans import Spans, open_spans
 
 
 @dataclass(frozen=True)

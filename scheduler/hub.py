@@ -27,8 +27,8 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
 
 from scheduler.hub_limits import HubLimits
+from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.model_weights import read_counts
 
 RepoType = Literal["model", "dataset"]
 

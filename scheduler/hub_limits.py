@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from huggingface_hub.utils._http import parse_ratelimit_headers
 
 from scheduler.database.session import Database
-from scheduler.database.tables import now
-from scheduler.metrics.tables import HubLimit
+from scheduler.database.tables import HubLimit, now
 
 RESOURCES = ("api", "resolvers", "pages")
 """Kinds of requests that the Hub counts by themselves (https://huggingface.co/docs/hub/rate-limits)."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specs.batch_invariance import LEAST_CAPABILITY
-from specs.model_size import WEIGHTS_OVERHEAD, ModelSize
-from specs.policy import EngineRules, PoolRules
+from specs.engines.batch_invariance import LEAST_CAPABILITY
+from specs.engines.model_size import WEIGHTS_OVERHEAD, ModelSize
+from specs.policy.rules import EngineRules, PoolRules
 
 GIB = 2**30
 

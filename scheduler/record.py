@@ -16,8 +16,8 @@ from scheduler.machine import (
     ReproductionState,
     next_state,
 )
+from specs.judging.verdict import Verdict
 from specs.text import clean
-from specs.verdict import Verdict
 
 SCHEDULER = "scheduler"
 """The actor of what the farm does by itself."""

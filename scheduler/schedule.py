@@ -12,11 +12,11 @@ from typing import Any
 from celery import Celery, signals
 
 from scheduler.settings import read_settings
-from specs.connections import BROKER
-from specs.log_lines import write_json_lines
 from specs.messages import CONTROL_QUEUE
-from specs.policy import Policy, read_policy
-from specs.secrets import mask_logs
+from specs.policy.rules import Policy, read_policy
+from specs.processes.connections import BROKER
+from specs.processes.log_lines import write_json_lines
+from specs.processes.secrets import mask_logs
 
 SCAN, PLAN, DISPATCH, REAP, SIGN, PUBLISH, TELL, TIDY, REVERIFY, COMMENTS = (
     f"scheduler.{name}"

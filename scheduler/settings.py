@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
-from specs.log_lines import LogFormat
-from specs.secrets import SecretUrl, secrets_in
+from specs.processes.log_lines import LogFormat
+from specs.processes.secrets import SecretUrl, secrets_in
 
 
 def _split(value: object) -> object:

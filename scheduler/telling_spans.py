@@ -16,7 +16,7 @@ from scheduler.database.session import Database, written
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from specs.messages import AttemptOutcome
-from specs.spans import PastSpan, Place, Spans, Value
+from specs.processes.spans import PastSpan, Place, Spans, Value
 
 ENDED = ("completed", "failed", "cancelled")
 """A reproduction that is."""

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field, ValidationError
 
 from specs.errors import TokenError
+from specs.judging.scale import as_proportion
+from specs.judging.verdict import Interval
 from specs.measurement import CommitId, Proportion, Sha256
 from specs.model import Contract
-from specs.scale import as_proportion
 from specs.text import clean
-from specs.verdict import Interval
 
 ALGORITHM = "EdDSA"
 """The only one accepted: a token cannot choose a weaker one, nor `none`."""

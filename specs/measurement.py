@@ -7,8 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from specs.generation import EffectiveGeneration
 from specs.model import Contract
+from specs.policy.generation import EffectiveGeneration
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CommitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
@@ -94,7 +94,7 @@ class Measurement(Contract):
     """N: samples that the task has."""
 
     targets_sha256: Sha256
-    """Of all the task's targets (`specs.stopping.targets_sha256`): tells whether two runs are of the same samples."""
+    """Of all the task's targets (`targets_sha256` in specs/judging): whether two runs are of the same samples."""
 
     sample_ids: tuple[int | str, ...]
     """Dataset ids of the samples that count, in the seeded order: a run that stopped by itself counts those up to

@@ -13,13 +13,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from specs import queues
+from specs.engines.gpu_health import GpuHealth
 from specs.errors import MessageError
-from specs.generation import GenerationSettings
-from specs.gpu_health import GpuHealth
+from specs.judging.stopping import Stopping
 from specs.measurement import CommitId, Evidence, Measurement, PartialLog, Sha256
 from specs.model import Contract
-from specs.policy import EngineRules, JudgeEndpoint
-from specs.stopping import Stopping
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import EngineRules, JudgeEndpoint
 from specs.text import clean, is_clean
 
 VERSION = 1

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from specs.batch_invariance import VARIABLE
+from specs.engines.batch_invariance import VARIABLE
 from specs.measurement import Circumstances
 
 OURS_ALONE = frozenset({"served-model-name", "disable-uvicorn-access-log"})

@@ -8,13 +8,13 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from specs.attestation import Attestation
-from specs.check import CheckedFile
-from specs.eval_yaml_model import EvalYaml
-from specs.leaderboard import LeaderboardRow
+from specs.hub.check import CheckedFile
+from specs.hub.eval_yaml_model import EvalYaml
+from specs.hub.leaderboard import LeaderboardRow
+from specs.hub.result_item import EvalResults
+from specs.judging.verdict import Verdict
 from specs.messages import AttemptsAlive, Report, RunBatch
-from specs.policy import Policy
-from specs.result_item import EvalResults
-from specs.verdict import Verdict
+from specs.policy.rules import Policy
 
 FOLDER = Path(__file__).parent / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

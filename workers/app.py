@@ -24,9 +24,7 @@ from celery.signals import (
 )
 from celery.worker.control import control_command
 
-from specs.connections import BROKER
 from specs.errors import MessageError
-from specs.log_lines import about, write_json_lines
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -38,14 +36,16 @@ from specs.messages import (
     Report,
     RunBatch,
 )
-from specs.secrets import mask_logs
-from specs.spans import Spans, open_spans
-from workers.attendance import attend
-from workers.batch import BatchRun
-from workers.fetch_ahead import AheadFetcher
-from workers.messenger import Messenger
+from specs.processes.connections import BROKER
+from specs.processes.log_lines import about, write_json_lines
+from specs.processes.secrets import mask_logs
+from specs.processes.spans import Spans, open_spans
+from workers.batches.batch import BatchRun
+from workers.batches.messenger import Messenger
+from workers.batches.workbench import Workbench, drops_of, open_workbench, stop_mark_of
+from workers.presence.attendance import attend
 from workers.settings import WorkerSettings, read_settings
-from workers.workbench import Workbench, drops_of, open_workbench, stop_mark_of
+from workers.snapshots.fetch_ahead import AheadFetcher
 
 _log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ class EngineNote(Contract):
     """Of the process that stands over it."""
 
     mark: str
-    """In the environment of all of its processes: workers/orphans.py."""
+    """In the environment of all of its processes: workers/processes/orphans.py."""
 
 
 class AsleepNote(Contract):
@@ -47,7 +47,7 @@ class Quarantine(Contract):
 
     since: datetime = Field(default_factory=lambda: datetime.now(UTC))
     free_bytes: int
-    """Of each device: a `workers.devices.Need`, like the next."""
+    """Of each device: a `workers.engines.devices.Need`, like the next."""
 
     free_part: float
 

@@ -22,7 +22,7 @@ from deploy.bench.page import put_into
 from deploy.bench.poll import poll_cost
 from deploy.bench.report import Line, of_engine, of_growth, of_poll, of_verdicts, table
 from deploy.bench.verdict_rate import paces
-from workers.circumstances import hardware, versions
+from workers.runs.circumstances import hardware, versions
 
 
 @dataclass(frozen=True)

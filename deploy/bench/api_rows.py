@@ -26,9 +26,9 @@ from scheduler.database.tables import (
     VerdictRow,
 )
 from scheduler.machine import ClaimState, ReproductionState
-from specs.generation import GenerationSettings
-from specs.policy import EngineRules
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import EngineRules
 
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
 MODELS = 2000

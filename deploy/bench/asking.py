@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from specs.run_log import RunLog
+from specs.logs.run_log import RunLog
 
 
 def asking_seconds(log: Path) -> float:

@@ -18,10 +18,10 @@ from rich.table import Table
 
 from deploy.bench.coverage import COVERED, EDGES, Edge, edge_total
 from deploy.cli.terminal import console
-from specs.band import Floats
-from specs.betting import Places
-from specs.sequential import Decision, SequentialDecider, full_run_decision
-from specs.stopping_rule import ClaimedScore, Predictor, StoppingRule
+from specs.judging.band import Floats
+from specs.judging.betting import Places
+from specs.judging.sequential import Decision, SequentialDecider, full_run_decision
+from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
 
 ALPHA = 0.001
 EPOCHS = 3

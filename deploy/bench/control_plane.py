@@ -15,8 +15,8 @@ from deploy.farm.processes import Process, Processes
 from deploy.farm.redis import start_redis
 from scheduler.badges.signing import Signer
 from specs.messages import CONTROL_QUEUE
-from specs.policy import Policy
-from workers.ports import free_port
+from specs.policy.rules import Policy
+from workers.processes.ports import free_port
 
 NO_HUB = "http://127.0.0.1:9"
 """Nothing listens there: what is measured asks nothing of a Hub."""

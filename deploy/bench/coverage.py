@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from specs import band
-from specs.band import Floats, hypotheses
-from specs.counting import stopping_bounds
-from specs.sequential import SHOWN
+from specs.judging import band
+from specs.judging.band import Floats, hypotheses
+from specs.judging.counting import stopping_bounds
+from specs.judging.sequential import SHOWN
 
 COVERED = ((0.4, 0.07, 198), (0.6, 0.03, 1319), (0.4, 0.02, 12_032))
 """Claimed score, tolerance and size of the benchmarks whose error is measured: as GPQA-Diamond, GSM8K, MMLU-Pro."""

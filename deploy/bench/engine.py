@@ -32,12 +32,12 @@ from deploy.farm.processes import Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Event, Reproduction, VerdictRow
 from scheduler.machine import ReproductionState
-from specs.evidence import path_in_store
+from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
 from specs.messages import ModelRef
-from specs.policy import EngineRules
-from workers.fetch import Snapshots
-from workers.ports import free_port
+from specs.policy.rules import EngineRules
+from workers.processes.ports import free_port
+from workers.snapshots.fetch import Snapshots
 
 CONCURRENCY = 32
 PATIENCE_SECONDS = 1800.0

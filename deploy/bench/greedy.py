@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specs.generation import EffectiveGeneration
+from specs.policy.generation import EffectiveGeneration
 
 GREEDY = EffectiveGeneration(
     temperature=0.0,

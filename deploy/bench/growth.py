@@ -21,23 +21,24 @@ from deploy.bench.control_plane import NO_HUB
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
 from deploy.bench.postgres import running_postgres
-from scheduler import outbox, reaping, workforce
+from scheduler import outbox
 from scheduler.api.app import create_app
 from scheduler.badges import signing_off
 from scheduler.badges.signing import Signer
+from scheduler.collect import reaping, workforce
 from scheduler.database.session import Database
-from scheduler.database.tables import Model, Reproduction, now
-from scheduler.dispatching import dispatch
+from scheduler.database.tables import Model, Reproduction, StaleWalk, now
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub import Hub
 from scheduler.machine import ReproductionState
-from scheduler.planning import plan
+from scheduler.planning.planning import plan
 from scheduler.settings import Settings
-from scheduler.stale_walks import ALL, StaleWalk
-from scheduler.staleness import mark_stale
 from scheduler.watch.scan import scan
-from specs.policy import WatchRules
-from specs.reverify import ReverifyRules
+from scheduler.watch.stale_walks import ALL
+from scheduler.watch.staleness import mark_stale
+from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import WatchRules
 
 QUEUE = 200
 NEW_CLAIMS = 100

@@ -14,12 +14,12 @@ from io import BytesIO
 from pathlib import Path
 
 from deploy.bench.greedy import GREEDY
-from specs.evidence import path_in_store
+from specs.judging.sample_order import seeded_order
+from specs.judging.stopping import targets_sha256
+from specs.logs.evidence import path_in_store
+from specs.logs.run_scores import mean_of, standard_error_of
 from specs.measurement import Circumstances, Evidence, Measurement
 from specs.messages import ModelRef, Order
-from specs.run_scores import mean_of, standard_error_of
-from specs.sample_order import seeded_order
-from specs.stopping import targets_sha256
 
 SAMPLES = 20
 """As few as decide anything by default, so that the farm's own work is what takes time."""

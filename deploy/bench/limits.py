@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from specs.band import Floats
+from specs.judging.band import Floats
 
 WIDTH = 7.0
 """Standard deviations of the number right that are followed; what lies outside changes nothing that is shown."""

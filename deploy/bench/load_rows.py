@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, SpecFile, now
-from specs.policy import BenchmarkRules, Policy, PoolRules, RunRules
+from specs.policy.rules import BenchmarkRules, Policy, PoolRules, RunRules
 
 BENCHMARK = "bench/many"
 TASKS = 5

@@ -18,9 +18,9 @@ from typing import Any
 
 from deploy.bench.asking import asking_seconds
 from specs.messages import ModelRef
-from specs.policy import EngineRules
-from workers.engine import Engine, EngineManager
-from workers.guarded import clean_environment
+from specs.policy.rules import EngineRules
+from workers.engines.engine import Engine, EngineManager
+from workers.processes.guarded import clean_environment
 
 CLIENT = """\
 import sys

@@ -12,9 +12,9 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
 from deploy.cli.terminal import console
-from specs.power import expected_samples
-from specs.sequential import SequentialDecider
-from specs.stopping_rule import ClaimedScore, StoppingRule
+from specs.judging.power import expected_samples
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping_rule import ClaimedScore, StoppingRule
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 POPULATION, RIGHT, TOLERANCE, ALPHA = 12_032, 5054, 0.02, 0.001

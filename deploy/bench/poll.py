@@ -20,7 +20,7 @@ from scheduler.database.tables import Claim, Model
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState
 from scheduler.watch.scan import scan
-from specs.policy import WatchRules
+from specs.policy.rules import WatchRules
 
 REQUEST_SECONDS = 60.0
 

@@ -15,10 +15,10 @@ from deploy.bench.coverage import COVERED, EDGES, edge_total, wrong_answers
 from deploy.bench.limits import fewest_paired_samples, fewest_samples
 from deploy.cli.replay import read_results
 from deploy.cli.terminal import console, percent, points
-from specs.band import Floats
-from specs.replay import Mode, Replayed, ResultTable, Settings, replay
-from specs.sequential import SequentialDecider
-from specs.stopping_rule import ClaimedScore, StoppingRule
+from specs.judging.band import Floats
+from specs.judging.replay import Mode, Replayed, ResultTable, Settings, replay
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping_rule import ClaimedScore, StoppingRule
 
 TOLERANCE, ALPHA, NOISE = 0.02, 0.001, 0.03
 SHIFTS = (0.0, 0.05, 0.1, 0.2)

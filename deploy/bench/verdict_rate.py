@@ -31,11 +31,11 @@ from deploy.farm.processes import Process, Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, VerdictRow
 from scheduler.machine import ClaimState
-from specs.dataset_card import DEFAULT_CONFIG
-from specs.generation import GenerationSettings
-from specs.policy import VerificationRules
-from specs.verdict import Outcome
-from workers.guarded import clean_environment
+from specs.hub.dataset_card import DEFAULT_CONFIG
+from specs.judging.verdict import Outcome
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import VerificationRules
+from workers.processes.guarded import clean_environment
 
 POOL = "small"
 TRUE_SCORE = 50.0

@@ -11,13 +11,13 @@ from deploy.cli.control_plane import opened_database, operator, settings_of
 from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import farm_at
 from deploy.client import ApiError, FarmClient
-from scheduler import intervening, requesting, reverifying
-from scheduler.approving import approve
 from scheduler.badges import revoking
 from scheduler.database.session import Database
-from specs.api_v1_actions import Done, VerificationRequest
-from specs.policy import read_policy
-from specs.reverify import ReverifyRules
+from scheduler.requests import intervening, requesting, reverifying
+from scheduler.requests.approving import approve
+from specs.api_v1.actions import Done, VerificationRequest
+from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import read_policy
 
 
 class Acting(Protocol):

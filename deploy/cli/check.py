@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy.cli.terminal import ERROR, MISMATCH, OK, console, print_json, shown
-from specs.check import CheckedFile, check_path
 from specs.errors import SubmissionError
+from specs.hub.check import CheckedFile, check_path
 
 MAX_LINE_CHARS = 600
 _STYLES = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from deploy.client import ApiError
-from specs.api_v1 import ID_CHARS, MIN_ID_PREFIX
+from specs.api_v1.views import ID_CHARS, MIN_ID_PREFIX
 from specs.errors import ReprofarmError
 from specs.ids import is_repo_id
 

@@ -10,7 +10,7 @@ import typer
 from deploy.cli.acting import acting
 from deploy.cli.options import AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
 from deploy.cli.terminal import console, print_json, shown
-from specs.api_v1_actions import Done
+from specs.api_v1.actions import Done
 
 MAX_LINE_CHARS = 2000
 DEFAULT_VAR = Path("var")

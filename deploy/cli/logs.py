@@ -13,7 +13,7 @@ from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import Api, Target, farm_at
 from deploy.cli.terminal import console, percent, shown
 from deploy.client import FarmClient
-from specs.api_v1 import EventView, ReproductionView
+from specs.api_v1.views import EventView, ReproductionView
 
 LOOK_SECONDS = 1.0
 ENDED = ("completed", "failed", "cancelled")

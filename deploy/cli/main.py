@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from deploy.cli.terminal import ERROR, INTERRUPTED, console, shown
 from specs.errors import ReprofarmError
-from specs.secrets import Masking, secrets_in
+from specs.processes.secrets import Masking, secrets_in
 
 MAX_ERROR_LINES = 60
 MAX_LINE_CHARS = 4000

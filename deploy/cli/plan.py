@@ -15,8 +15,8 @@ from deploy.cli.claims import STYLES
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
 from deploy.cli.show import pairs
 from deploy.cli.terminal import ERROR, console, percent, points, print_json, shown
-from specs.api_v1_plan import ClaimPlan
-from specs.dataset_card import MAX_SAMPLES
+from specs.api_v1.plan import ClaimPlan
+from specs.hub.dataset_card import MAX_SAMPLES
 
 SOURCES = {
     "measured": "as an earlier run found",

@@ -13,10 +13,10 @@ from rich.text import Text
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
 from deploy.cli.show import pairs
 from deploy.cli.terminal import console, percent, points, print_json, shown
-from specs.api_v1 import ClaimView
+from specs.api_v1.views import ClaimView
 from specs.errors import PolicyError
-from specs.policy import Policy, read_policy
-from specs.policy_explained import Rule, model_rules_explained, rules_explained
+from specs.policy.explained import Rule, model_rules_explained, rules_explained
+from specs.policy.rules import Policy, read_policy
 
 app = typer.Typer(help="Show the rules, check a file of them, or say which of them hold for a claim.")
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from deploy.cli.terminal import console, percent, points, print_json
 from specs.errors import SubmissionError
-from specs.replay import Replayed, ResultTable, Settings
-from specs.replay import replay as replayed
+from specs.judging.replay import Replayed, ResultTable, Settings
+from specs.judging.replay import replay as replayed
 
 
 def replay(  # noqa: PLR0913, PLR0917 - typer's options are arguments

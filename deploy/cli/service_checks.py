@@ -19,8 +19,8 @@ from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_broker, trouble_with_database
 from scheduler.settings import Settings
 from specs.errors import PolicyError
-from specs.policy import read_policy
-from specs.secrets import masked_url
+from specs.policy.rules import read_policy
+from specs.processes.secrets import masked_url
 
 HUB_SECONDS = 10.0
 BROKER_VARIABLE = "REPROFARM_BROKER_URL"

@@ -14,8 +14,8 @@ from rich.text import Text
 from deploy.cli.claims import benchmark_of, status_of, written
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, percent, points, print_json, shown
-from specs.api_v1 import BadgeView, ClaimView, EventView, ReproductionSummary
-from specs.verdict import Comparison, Outcome
+from specs.api_v1.views import BadgeView, ClaimView, EventView, ReproductionSummary
+from specs.judging.verdict import Comparison, Outcome
 
 MAX_EVENTS = 40
 """Of a timeline, the last; JSON has them all."""

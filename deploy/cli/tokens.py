@@ -13,11 +13,10 @@ from deploy.cli.control_plane import opened_database, operator, settings_of
 from deploy.cli.options import AsJson, Var
 from deploy.cli.terminal import ago, console, print_json, shown
 from scheduler.access import sessions, tokens
-from scheduler.access.tables import ApiToken
-from scheduler.api.access import token_view
-from scheduler.database.tables import now
-from specs.api_v1 import Page
-from specs.api_v1_access import DEFAULT_DAYS, NewToken, Scope, TokenMade, TokenView
+from scheduler.api.routes.access import token_view
+from scheduler.database.tables import ApiToken, now
+from specs.api_v1.access import DEFAULT_DAYS, NewToken, Scope, TokenMade, TokenView
+from specs.api_v1.views import Page
 from specs.errors import AccessError
 from specs.faults import fault
 

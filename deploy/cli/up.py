@@ -17,8 +17,8 @@ from deploy.farm.environments import Plan
 from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.ports import is_free
 from deploy.farm.processes import Processes
-from specs.secrets import masked_url
-from workers.ports import free_port
+from specs.processes.secrets import masked_url
+from workers.processes.ports import free_port
 
 DEFAULT_PORT = int(DEFAULT_API.rpartition(":")[2])
 LOOK_SECONDS = 0.5

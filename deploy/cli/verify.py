@@ -17,8 +17,8 @@ from deploy.cli.options import AsJson, OtherApi, Var, Why, default_api, farm_at
 from deploy.cli.show import exit_code
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, console, print_json, shown
 from deploy.client import ClaimFilter, FarmClient
-from specs.api_v1 import MAX_PAGE, ClaimView
-from specs.api_v1_actions import VerificationRequest
+from specs.api_v1.actions import VerificationRequest
+from specs.api_v1.views import MAX_PAGE, ClaimView
 from specs.errors import SubmissionError
 from specs.faults import fault
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import ago, console, print_json, shown
-from specs.api_v1_workers import DeviceMemoryView, LoadedEngineView, PoolView, WorkerView
+from specs.api_v1.workers import DeviceMemoryView, LoadedEngineView, PoolView, WorkerView
 
 GIB = 1024**3
 STYLES = {"busy": "green", "quarantined": "red", "lost": "red", "draining": "yellow"}

@@ -11,7 +11,7 @@ import httpx
 from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
-from specs.api_v1 import Page, Problem, View
+from specs.api_v1.views import Page, Problem, View
 from specs.faults import fault
 
 REQUEST_SECONDS = 30.0

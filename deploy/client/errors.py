@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from specs.api_v1 import Problem
+from specs.api_v1.views import Problem
 from specs.errors import ReprofarmError
 
 

@@ -9,7 +9,10 @@ from urllib.parse import quote
 
 from deploy.client.connection import Connection
 from deploy.client.filters import ClaimFilter, ReproductionFilter
-from specs.api_v1 import (
+from specs.api_v1.actions import Done, VerificationRequest
+from specs.api_v1.plan import ClaimPlan
+from specs.api_v1.policy import PolicyView
+from specs.api_v1.views import (
     MAX_PAGE,
     BadgeView,
     ClaimView,
@@ -20,10 +23,7 @@ from specs.api_v1 import (
     ReproductionSummary,
     ReproductionView,
 )
-from specs.api_v1_actions import Done, VerificationRequest
-from specs.api_v1_plan import ClaimPlan
-from specs.api_v1_policy import PolicyView
-from specs.api_v1_workers import PoolView, WorkerView
+from specs.api_v1.workers import PoolView, WorkerView
 
 DEFAULT_API = "http://127.0.0.1:8000"
 

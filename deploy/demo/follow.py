@@ -13,9 +13,9 @@ from rich.text import Text
 from deploy.cli.terminal import percent, shown
 from deploy.client import ClaimFilter, FarmClient
 from deploy.demo.claims import DemoClaim
-from specs.api_v1 import MAX_PAGE, ClaimView, EventView, ReproductionSummary
+from specs.api_v1.views import MAX_PAGE, ClaimView, EventView, ReproductionSummary
 from specs.errors import ReprofarmError
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 
 LOOK_SECONDS = 1.0
 MAX_WHY_CHARS = 240

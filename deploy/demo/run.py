@@ -25,10 +25,10 @@ from deploy.farm.environments import Plan
 from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.lock import only_one_in
 from deploy.farm.processes import Process, Processes
-from specs.api_v1 import ClaimView
+from specs.api_v1.views import ClaimView
 from specs.errors import ReprofarmError
-from workers.guarded import clean_environment
-from workers.ports import free_port
+from workers.processes.guarded import clean_environment
+from workers.processes.ports import free_port
 
 HUB_START_SECONDS = 300.0
 TAIL_LINES = 25

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from deploy.farm.ports import HOST
 from scheduler.settings import Settings
 from specs.errors import PolicyError
-from specs.policy import PoolRules
-from workers.guarded import clean_environment
+from specs.policy.rules import PoolRules
+from workers.processes.guarded import clean_environment
 from workers.settings import PREFIX as WORKER_PREFIX
 from workers.settings import WorkerSettings
 

@@ -22,8 +22,8 @@ from deploy.farm.stopping import WORKER_PREFIX, nothing_runs, stop_in_order
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.settings import Settings
-from specs.policy import read_policy
-from specs.secrets import masked_url
+from specs.policy.rules import read_policy
+from specs.processes.secrets import masked_url
 
 STATE_FILE = "farm.json"
 """In the farm's folder while it runs: where its API is."""

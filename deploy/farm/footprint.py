@@ -14,7 +14,7 @@ from rich.table import Table
 from deploy.farm.environments import Plan
 from deploy.farm.farm import running_farm
 from deploy.farm.processes import Processes
-from workers.ports import free_port
+from workers.processes.ports import free_port
 
 SETTLE_SECONDS = 10.0
 """Until every process has done its first round of work."""

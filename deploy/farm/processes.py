@@ -1,7 +1,7 @@
 """Starts the farm's processes, notices when one ends, and stops them all.
 
-Each runs under a guard of its own (workers/guard.py), which ends the process with everything below it when this
-process ends, even by SIGKILL. Honcho, which runs Procfiles, does not fit: its processes survive a `kill -9` of the
+Each runs under a guard of its own (workers/processes/guard.py), which ends the process with everything below it when
+this process ends, even by SIGKILL. Honcho, which runs Procfiles, does not fit: its processes survive a `kill -9` of the
 manager, and its loop wants the main thread, which the demo needs for itself.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.farm.errors import FarmError, ProcessEnded
 from deploy.farm.logs import Log
-from workers.guarded import Guarded
+from workers.processes.guarded import Guarded
 
 GRACE_SECONDS = 6.0
 """Between the request to stop and SIGKILL, unless said otherwise. Nothing is lost even so: leases run out."""

@@ -13,8 +13,8 @@ import redis
 from deploy.farm.errors import FarmError, ProcessEnded
 from deploy.farm.ports import HOST
 from deploy.farm.processes import Process, Processes
-from workers.guarded import clean_environment
-from workers.ports import free_port
+from workers.processes.guarded import clean_environment
+from workers.processes.ports import free_port
 
 NAME = "redis"
 START_SECONDS = 120.0

@@ -8,9 +8,9 @@ from functools import cache
 from deploy.simulate.arrivals import Submission
 from deploy.simulate.sizes import Family, SimulatedTask
 from scheduler.placement import NoRoom, TaskNeed, place
-from specs.cost import Work, asking_seconds, estimate, start_seconds
-from specs.forecast import Foreseen, samples_if_true
-from specs.policy import EngineRules, PoolRules, VerificationRules
+from specs.judging.forecast import Foreseen, samples_if_true
+from specs.policy.cost import Work, asking_seconds, estimate, start_seconds
+from specs.policy.rules import EngineRules, PoolRules, VerificationRules
 
 PROMPT_TOKENS = 2048
 

@@ -11,8 +11,8 @@ from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import Pool
 from deploy.simulate.work import Batch, Run, time
 from deploy.simulate.worker import Disk, Doing, Worker
-from scheduler.batching import COMMON_AHEAD, Group, Placement, Seat, next_free, place
-from scheduler.filling import fill
+from scheduler.dispatch.batching import COMMON_AHEAD, Group, Placement, Seat, next_free, place
+from scheduler.dispatch.filling import fill
 
 
 @dataclass

@@ -1,12 +1,12 @@
 """The day itself, event by event (SimPy): submissions come in, the farm's planner says what goes where, workers run it.
 
-Which batch goes to which worker is `scheduler.batching.place`, and what travels along `scheduler.filling.fill`, as in
-the farm; where a model fits is `scheduler.placement.place`; how long it takes is `specs.cost` on the samples of
-`specs.forecast`, times a random factor; how runs share an engine is deploy/simulate/sharing.py. A claim on a task of a
-model that waits in the queue shares its run. What became of a worker that is gone is found out after
-`run.lease_seconds`, and its attempts are made again as scheduler/retrying.py has it, each beside no other, from the
-first sample. Left out: failures of engines and of the Hub, runs that are handed back, batches that are taken back from
-the queue of a worker that goes on.
+Which batch goes to which worker is `scheduler.dispatch.batching.place`, and what travels along
+`scheduler.dispatch.filling.fill`, as in the farm; where a model fits is `scheduler.placement.place`; how long it takes
+is `specs.policy.cost` on the samples of `specs.judging.forecast`, times a random factor; how runs share an engine is
+deploy/simulate/sharing.py. A claim on a task of a model that waits in the queue shares its run. What became of a worker
+that is gone is found out after `run.lease_seconds`, and its attempts are made again as scheduler/collect/retrying.py
+has it, each beside no other, from the first sample. Left out: failures of engines and of the Hub, runs that are handed
+back, batches that are taken back from the queue of a worker that goes on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deploy.simulate.fleet import Pool, need_of
 from deploy.simulate.pools import PoolState
 from deploy.simulate.work import Batch, Run
 from deploy.simulate.worker import Doing, Worker
-from scheduler.retrying import next_try_seconds
+from scheduler.collect.retrying import next_try_seconds
 from specs.messages import AttemptOutcome
 
 Process: TypeAlias = Generator[simpy.Event, Any, None]
@@ -115,7 +115,7 @@ class Simulation:
             taker.idle.succeed()
             taker.idle = None
         elif self._conditions.downloads and self._rules.fetch_ahead:
-            # Whom scheduler/hinting.py tells.
+            # Whom scheduler/dispatch/hinting.py tells.
             likely = taker if taker is not None else state.free_next(len(state.common) - 1, self._clock.now)
             if likely is not None:
                 likely.fetch_ahead(batch, self._clock.now)
@@ -197,7 +197,7 @@ class Simulation:
         starting, at = worker.doing in (Doing.SETTING_ASIDE, Doing.LOADING, Doing.WAKING), self._clock.now
         for place, run in enumerate(lost):
             run.failures += 1
-            # As in scheduler/ending.py: while its engine was started, or worked for it.
+            # As in scheduler/collect/ending.py: while its engine was started, or worked for it.
             begun = starting and place < self._rules.side_by_side
             run.deaths += begun or (run.began is not None and run.began <= at)
         worker.leave(state.a_disk())

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from specs.model_config import read_config
-from specs.model_size import ModelSize
+from specs.engines.model_config import read_config
+from specs.engines.model_size import ModelSize
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from itertools import groupby
 
 from deploy.simulate.fleet import ENGINE, Need
 from deploy.simulate.sharing import Load, Span, spans
-from scheduler.batching import Turn, Waiting
-from scheduler.filling import Queued
+from scheduler.dispatch.batching import Turn, Waiting
+from scheduler.dispatch.filling import Queued
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 0.3
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def alone(self) -> bool:
-        """Whether it runs beside no other: an attempt at it was lost (scheduler/dispatching.py, `SUSPECT`)."""
+        """Whether it runs beside no other: an attempt at it was lost (scheduler/dispatch/dispatching.py, `SUSPECT`)."""
         return self.failures > 0
 
     @property

@@ -11,9 +11,9 @@ import simpy
 
 from deploy.simulate.conditions import Conditions, copy_seconds, download_seconds
 from deploy.simulate.work import Batch, time
-from scheduler.batching import OWN_AHEAD, Seat, free_in
-from specs.policy import PoolRules
-from workers.sleepers import has_room
+from scheduler.dispatch.batching import OWN_AHEAD, Seat, free_in
+from specs.policy.rules import PoolRules
+from workers.engines.sleepers import has_room
 
 
 class Doing(StrEnum):
@@ -119,7 +119,7 @@ class Worker:
             yield Doing.LOADING, batch.need.load_seconds
 
     def fetch_ahead(self, batch: Batch, at: float) -> None:
-        """Follow a hint, unless another one is followed still (workers/fetch_ahead.py)."""
+        """Follow a hint, unless another one is followed still (workers/snapshots/fetch_ahead.py)."""
         if self.fetching_until <= at:
             self.fetching_until = self.disk.fetch(batch.engine, batch.need.weights_bytes, at)
 

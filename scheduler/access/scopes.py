@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from specs.api_v1_access import Scope
+from specs.api_v1.access import Scope
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """From the least to the most."""

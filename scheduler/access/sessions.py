@@ -10,9 +10,8 @@ from sqlalchemy import CursorResult, delete
 
 from scheduler.access.identity import Identity
 from scheduler.access.secrets import SESSION_ID, digest, new_secret
-from scheduler.access.tables import SignedIn
 from scheduler.database.session import Database
-from scheduler.database.tables import now
+from scheduler.database.tables import SignedIn, now
 from scheduler.record import add_event
 
 SUBJECT = "user"

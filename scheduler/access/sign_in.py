@@ -10,9 +10,8 @@ from sqlalchemy import delete, select
 
 from scheduler.access.openid import Pending
 from scheduler.access.secrets import digest, new_secret
-from scheduler.access.tables import SignIn
 from scheduler.database.session import Database
-from scheduler.database.tables import now
+from scheduler.database.tables import SignIn, now
 from specs.errors import SignInError
 
 PATIENCE = timedelta(minutes=10)

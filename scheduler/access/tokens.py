@@ -11,11 +11,10 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.access.scopes import with_included
 from scheduler.access.secrets import TOKEN, digest, new_token
-from scheduler.access.tables import ApiToken
 from scheduler.database.session import Database
-from scheduler.database.tables import new_id, now
+from scheduler.database.tables import ApiToken, new_id, now
 from scheduler.record import add_event
-from specs.api_v1_access import NewToken
+from specs.api_v1.access import NewToken
 from specs.errors import AccessError
 
 USED_AT_EVERY = timedelta(hours=1)

@@ -7,8 +7,8 @@ from uvicorn.config import LOGGING_CONFIG
 
 from scheduler.api.app import create_app
 from scheduler.settings import read_settings
-from specs.log_lines import json_lines
-from specs.secrets import mask_logs
+from specs.processes.log_lines import json_lines
+from specs.processes.secrets import mask_logs
 
 STOP_SECONDS = 5
 

@@ -10,7 +10,11 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from scheduler.access.openid import Provider
-from scheduler.api import (
+from scheduler.api import problems
+from scheduler.api.callers.browsers import SafeHeaders, let_pages_read
+from scheduler.api.callers.gate import Gate
+from scheduler.api.live.remembering import Remembering
+from scheduler.api.routes import (
     access,
     actions,
     badge_images,
@@ -26,7 +30,6 @@ from scheduler.api import (
     noise,
     overview,
     policy,
-    problems,
     reproductions,
     score_routes,
     signing_in,
@@ -35,14 +38,11 @@ from scheduler.api import (
     webhooks,
     workers,
 )
-from scheduler.api.browsers import SafeHeaders, let_pages_read
-from scheduler.api.gate import Gate
-from scheduler.api.remembering import Remembering
 from scheduler.api.source import Source
 from scheduler.dashboard import router as dashboard
 from scheduler.metrics import collector
 from scheduler.settings import Settings, read_settings
-from specs.secrets import mask_logs
+from specs.processes.secrets import mask_logs
 
 PARTS = (
     overview,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, defer
 from scheduler.api import queue
 from scheduler.database.tables import Badge, Claim, Reproduction, VerdictRow
 from scheduler.machine import ClaimState, ReproductionState
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 
 LOOKED_AT = 50
 """Living claims of one model on one task; more than a handful is somebody's joke."""

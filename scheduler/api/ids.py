@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scheduler.api.problems import Ambiguous, NotFound
-from specs.api_v1 import ID_CHARS, MIN_ID_PREFIX
+from specs.api_v1.views import ID_CHARS, MIN_ID_PREFIX
 
 MAX_LISTED = 5
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from specs.api_v1 import PublicationView, ReproductionSummary, VerdictSummary
-from specs.verdict import Outcome
+from specs.api_v1.views import PublicationView, ReproductionSummary, VerdictSummary
+from specs.judging.verdict import Outcome
 
 BY_STATE = {
     "submitted": "The farm plans it in its next round.",

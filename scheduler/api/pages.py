@@ -12,7 +12,7 @@ from fastapi import Query
 from sqlalchemy import ColumnElement, literal, tuple_
 
 from scheduler.api.problems import BadCursor
-from specs.api_v1 import MAX_PAGE, Page, View
+from specs.api_v1.views import MAX_PAGE, Page, View
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="So many items at most.")]
 Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")]

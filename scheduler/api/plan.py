@@ -6,11 +6,11 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.problems import Unforeseeable
 from scheduler.database.tables import Claim
-from scheduler.foreseeing import earlier_runs, known_samples
-from scheduler.history import EARLIER_RUNS
+from scheduler.judging.history import EARLIER_RUNS
 from scheduler.machine import ClaimState
-from specs.api_v1_plan import ClaimPlan, PlanCase, SamplesSource
-from specs.forecast import Forecast, Foreseen, forecast
+from scheduler.planning.foreseeing import earlier_runs, known_samples
+from specs.api_v1.plan import ClaimPlan, PlanCase, SamplesSource
+from specs.judging.forecast import Forecast, Foreseen, forecast
 
 
 def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from scheduler.webhooks.addresses import Unsendable
-from specs.api_v1 import Problem
+from specs.api_v1.views import Problem
 from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.faults import fault
 from specs.text import clean

@@ -1,7 +1,8 @@
 """Where reproductions are in the queues of their pools.
 
 A place is a count of all that goes before, which is long where the queue is. So a pool's queue is walked once for all
-who ask, no oftener than it is worth (scheduler/api/counted.py), and what is kept of it is small: eight bytes a run.
+who ask, no oftener than it is worth (scheduler/api/live/counted.py), and what is kept of it is small: eight bytes a
+run.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from sqlalchemy.orm import Session, defer
 
 from scheduler.api.source import Source
 from scheduler.api.views import Run
+from scheduler.collect.workforce import crews
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.machine import ReproductionState
-from scheduler.workforce import crews
 
 WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
 

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from scheduler.api import pages
 from scheduler.database.tables import Claim, VerdictRow
-from specs.api_v1 import Page
-from specs.api_v1_scores import ScorePoint, TaskScores
-from specs.verdict import Outcome
+from specs.api_v1.scores import ScorePoint, TaskScores
+from specs.api_v1.views import Page
+from specs.judging.verdict import Outcome
 
 MEASURED = (Outcome.VERIFIED, Outcome.MISMATCH, Outcome.INCONCLUSIVE)
 """Verdicts that rest on a run."""

@@ -11,14 +11,14 @@ from typing import Annotated, Self, TypeVar
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from scheduler.api.counted import Count, Counted
-from scheduler.api.follower import Follower
-from scheduler.api.live import Live
+from scheduler.api.live.counted import Count, Counted
+from scheduler.api.live.follower import Follower
+from scheduler.api.live.live import Live
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from scheduler.telling_spans import tell_changes
-from specs.policy import Policy, read_policy
-from specs.spans import open_spans
+from specs.policy.rules import Policy, read_policy
+from specs.processes.spans import open_spans
 
 REQUEST, MARK = "request", "mark"
 """What a session knows of the request that it answers."""
@@ -54,7 +54,7 @@ class Source:
         return read_policy(self.settings.policy)
 
     def count(self, session: Session, key: tuple[str, ...], count: Callable[[], Value]) -> Count[Value]:
-        """What `count` finds with `session`, or found lately (scheduler/api/counted.py).
+        """What `count` finds with `session`, or found lately (scheduler/api/live/counted.py).
 
         An answer with a count that may be older than the database is remembered until that is counted again.
         """

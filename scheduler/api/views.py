@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler.api.next_step import next_step, superseded_step
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
-from specs.api_v1 import (
+from specs.api_v1.views import (
     AttemptView,
     BadgeSummary,
     ClaimView,
@@ -17,9 +17,9 @@ from specs.api_v1 import (
     ReproductionSummary,
     VerdictSummary,
 )
+from specs.judging.score_so_far import interval_so_far
+from specs.judging.verdict import Verdict
 from specs.measurement import Measurement
-from specs.score_so_far import interval_so_far
-from specs.verdict import Verdict
 
 if TYPE_CHECKING:
     # Which holds a follower, which shows what it sees.

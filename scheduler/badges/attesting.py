@@ -7,8 +7,8 @@ from datetime import datetime
 from scheduler.admission import Rules
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from specs.attestation import Attestation
+from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Circumstances
-from specs.verdict import Outcome, Verdict
 
 
 def evidence_url(public_url: str, sha256: str) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, now
 from scheduler.record import SCHEDULER, add_event
-from specs.api_v1 import MIN_ID_PREFIX
+from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.text import clean
 

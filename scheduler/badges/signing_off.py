@@ -17,17 +17,17 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from scheduler.badges.attesting import attest
+from scheduler.badges.publications import is_wanted
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.lasting_ids import badge_id_of
 from scheduler.machine import ClaimState
-from scheduler.publish.wanted import is_wanted
 from scheduler.record import SCHEDULER, add_event
 from specs.errors import TokenError
-from specs.log_lines import about
-from specs.spans import Place
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
+from specs.processes.log_lines import about
+from specs.processes.spans import Place
 
 log = logging.getLogger(__name__)
 

@@ -9,16 +9,17 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 
-from scheduler.api import claims, events, pages
-from scheduler.api.badges import badge_of_claim
+from scheduler.api import pages
 from scheduler.api.ids import IdOrStart
-from scheduler.api.reproductions import show_reproduction
+from scheduler.api.routes import claims, events
+from scheduler.api.routes.badges import badge_of_claim
+from scheduler.api.routes.reproductions import show_reproduction
 from scheduler.api.source import Reading, TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
-from specs.api_v1 import ClaimStateName, ClaimView, ReproductionView
+from specs.api_v1.views import ClaimStateName, ClaimView, ReproductionView
+from specs.judging.verdict import Outcome
 from specs.repeat_command import Repeated, repeat_command
-from specs.verdict import Outcome
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from scheduler.api.callers import Caller, caller_of
+from scheduler.api.callers.callers import Caller, caller_of
 
 
 @dataclass(frozen=True)

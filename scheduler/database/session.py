@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from scheduler.database.tables import Event
-from specs.connections import CONNECT_SECONDS, IDLE_SECONDS, PROBE_SECONDS, PROBES, SENT_SECONDS
+from specs.processes.connections import CONNECT_SECONDS, IDLE_SECONDS, PROBE_SECONDS, PROBES, SENT_SECONDS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

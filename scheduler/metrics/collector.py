@@ -19,18 +19,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scheduler import budgets
+from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, OutboxRow, Reproduction, Worker, now
+from scheduler.database.tables import Badge, HubLimit, OutboxRow, Reproduction, Worker, now
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.metrics import remembered, totals
 from scheduler.metrics.remembered import Remembered
-from scheduler.metrics.tables import HubLimit
 from scheduler.metrics.totals import GPU_SECONDS, Totals
 from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
-from scheduler.workforce import STATES
-from specs.budget import BudgetRules
+from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
-from specs.verdict import Outcome
+from specs.policy.budget import BudgetRules
 
 WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
 PRIORITIES = {
@@ -168,7 +167,7 @@ def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
 
 
 def _workers(session: Session, at: datetime) -> Iterator[Metric]:
-    # Only workers of the policy's pools are ever entered: scheduler/workforce.py.
+    # Only workers of the policy's pools are ever entered: scheduler/collect/workforce.py.
     count = GaugeMetricFamily("reprofarm_workers", "Workers by pool and state.", labels=("pool", "state"))
     age = GaugeMetricFamily(
         "reprofarm_worker_heartbeat_age_seconds",

@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, case, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from scheduler.database.tables import Attempt, Badge, Reproduction, VerdictRow
-from scheduler.metrics.tables import EngineLoad
+from scheduler.database.tables import Attempt, Badge, EngineLoad, Reproduction, VerdictRow
+from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
-from specs.verdict import Outcome
 
 SETTLED_AFTER = timedelta(minutes=10)
 """A row's time is taken before its transaction is committed, by the clock of whoever writes it: no transaction takes

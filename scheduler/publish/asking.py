@@ -7,8 +7,8 @@ from scheduler.database.tables import Claim, Publication, now
 from scheduler.machine import ClaimState
 from scheduler.record import add_event
 from specs.errors import InterventionError
-from specs.policy import PublishRules
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
+from specs.policy.rules import PublishRules
 
 
 def ask(database: Database, rules: PublishRules, claim_id: str, why: str, actor: str) -> list[str]:

@@ -12,23 +12,23 @@ from sqlalchemy import select
 from scheduler import threads
 from scheduler.admission import RunSettings
 from scheduler.badges.attesting import claim_url, facts_of
+from scheduler.badges.publications import overtaken_by, revoked_of
 from scheduler.badges.signing import public_jwks
+from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
-from scheduler.publish.wanted import overtaken_by, revoked_of
 from scheduler.publish.writing import ClaimPlace, Publication, Published, close_overtaken, publish
 from scheduler.record import SCHEDULER, add_event
-from scheduler.retrying import retry_delay_seconds
 from specs.attestation import Attestation, verify
 from specs.errors import HubAway, NoAccess, TokenError
-from specs.log_lines import about
+from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Measurement
-from specs.spans import Place
+from specs.processes.log_lines import about
+from specs.processes.spans import Place
 from specs.text import clean
-from specs.verdict import Outcome, Verdict
 
 log = logging.getLogger(__name__)
 

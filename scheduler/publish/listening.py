@@ -23,9 +23,9 @@ from scheduler.hub import Hub, Missing, told_apart
 from scheduler.priorities import REQUESTED_PRIORITY
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
-from scheduler.reverifying import ask_for, lock
+from scheduler.requests.reverifying import ask_for, lock
 from specs.errors import HubAway, InterventionError, NoAccess
-from specs.spoken import asks_for_reverification
+from specs.hub.spoken import asks_for_reverification
 from specs.text import clean
 
 log = logging.getLogger(__name__)

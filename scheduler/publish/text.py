@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from specs.attestation import Attestation
-from specs.generation import EffectiveGeneration
 from specs.measurement import Circumstances
+from specs.policy.generation import EffectiveGeneration
 from specs.repeat_command import Repeated, repeat_command
 from specs.text import clean
 

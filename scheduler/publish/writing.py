@@ -22,7 +22,7 @@ from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
 from specs.attestation import TYPE
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, SubmissionError
-from specs.eval_results import SubmittedResult, parse
+from specs.hub.eval_results import SubmittedResult, parse
 
 MAX_OWN_DISCUSSIONS = 500
 """Of the farm on one model repo, newest first; looked through for what was written earlier."""

@@ -7,16 +7,16 @@ from contextlib import suppress
 
 from sqlalchemy.exc import IntegrityError
 
-from scheduler.announcing import RepoType
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub import Hub, Missing
+from scheduler.watch.announcing import RepoType
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
 from scheduler.watch.leaderboards import look_at_leaderboard, mark_due
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.policy import WatchRules
+from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
 

@@ -6,16 +6,16 @@ import logging
 
 from sqlalchemy.orm import Session
 
-from scheduler import stale_walks
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
 from scheduler.hub import BenchmarkHead, Hub, Missing
 from scheduler.record import SCHEDULER, add_event
+from scheduler.watch import stale_walks
 from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
-from specs.dataset_card import Sizes, sizes_of
 from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.policy import WatchRules
+from specs.hub.dataset_card import Sizes, sizes_of
+from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from scheduler.database.tables import Claim, Model, ResultFile, now
 from scheduler.lasting_ids import claim_id_of
 from scheduler.machine import ClaimState
 from scheduler.record import MAX_REASON_CHARS, add_event, move_claim
-from specs.eval_results import ResultEntry, SubmittedResult
-from specs.submission import SubmissionStatus
+from specs.hub.eval_results import ResultEntry, SubmittedResult
+from specs.hub.submission import SubmissionStatus
 from specs.text import clean
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Model
 from scheduler.hub import Hub
-from specs.leaderboard import LeaderboardRow, parse_leaderboard
+from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard
 
 
 def look_at_leaderboard(database: Database, hub: Hub, dataset_id: str) -> None:

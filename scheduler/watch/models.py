@@ -5,18 +5,18 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler import stale_walks
 from scheduler.database.session import Database
 from scheduler.database.tables import BEING_LOOKED_AT, Model, ResultFile, now
 from scheduler.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
+from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
 from scheduler.watch.contents import content_digest
-from specs import eval_results
 from specs.bounded_yaml import MAX_BYTES
+from specs.engines.model_config import MAX_CONFIG_BYTES, read_config
+from specs.engines.model_size import ModelSize
+from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_weights_file
 from specs.errors import NoAccess, SubmissionError
-from specs.model_config import MAX_CONFIG_BYTES, read_config
-from specs.model_size import ModelSize
-from specs.model_weights import MAX_WEIGHTS_BYTES, is_weights_file
+from specs.hub import eval_results
 from specs.text import clean
 
 MAX_RESULT_FILES = 500

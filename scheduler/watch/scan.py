@@ -18,7 +18,7 @@ from scheduler.watch.claims import withdraw_all
 from scheduler.watch.leaderboards import look_at_leaderboard, mark_due
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.policy import WatchRules
+from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
 

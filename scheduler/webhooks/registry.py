@@ -14,7 +14,7 @@ from scheduler.database.session import write_events
 from scheduler.database.tables import Event, Webhook, WebhookDelivery, new_id, now
 from scheduler.record import add_event
 from scheduler.webhooks.addresses import Unsendable, split
-from specs.api_v1_webhooks import NewWebhook
+from specs.api_v1.webhooks import NewWebhook
 
 MOST = 100
 """Each costs work at every event."""

@@ -14,7 +14,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, new_id, now
 from scheduler.settled import settled_after, young_since
 from scheduler.webhooks.sending import Outcome, send
-from specs.api_v1_webhooks import WebhookFilter
+from specs.api_v1.webhooks import WebhookFilter
 
 EVENTS_AT_ONCE = 500
 SENT_AT_ONCE = 64

@@ -40,8 +40,8 @@ from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.shared_runs import BorrowedRuns, worker_app
 from tests.support.worker_bench import stand_in
-from workers.guarded import clean_environment
-from workers.ports import free_port
+from workers.processes.guarded import clean_environment
+from workers.processes.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0
@@ -294,7 +294,7 @@ def _start_runs(supervisor: Supervisor, folder: Path) -> None:
     runs = _runs_folder(folder)
     runs.mkdir()
     environment = clean_environment(PYTHONPATH=str(PROJECT), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-    supervisor.start(Process("runs", [sys.executable, "-m", "workers.run_server", str(runs)], environment))
+    supervisor.start(Process("runs", [sys.executable, "-m", "workers.runs.run_server", str(runs)], environment))
 
 
 def _runs_folder(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """Restarts what ends, as systemd or Kubernetes would, and does nothing else for the farm.
 
-Each process runs under the farm's guard (workers/guard.py): a death takes the process's whole tree along, as that of a
-container does, and nothing is left when the tests end, however they end.
+Each process runs under the farm's guard (workers/processes/guard.py): a death takes the process's whole tree along, as
+that of a container does, and nothing is left when the tests end, however they end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from deploy.farm.processes import Process
-from workers.guarded import Guarded
+from workers.processes.guarded import Guarded
 
 RESTART_SECONDS = 1.0
 """Between a death and the next start, as with systemd's RestartSec=1."""

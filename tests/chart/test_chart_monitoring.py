@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scheduler.database.tables import now
-from scheduler.metrics.tables import EngineLoad, HubLimit
+from scheduler.database.tables import EngineLoad, HubLimit, now
 from tests.chart.test_chart_objects import MONITORED
 from tests.support.api import running_api
 from tests.support.chart import one, rendered

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.settings import Settings
-from specs.policy import Policy, read_policy
+from specs.policy.rules import Policy, read_policy
 from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, TRACED
 from tests.support.chart import Manifest, environment_of, merged, one, pod_of, rendered
 from workers.settings import WorkerSettings

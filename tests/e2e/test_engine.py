@@ -18,23 +18,23 @@ from huggingface_hub import HfApi
 
 from deploy.localhub.folders import add_folder
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.evidence import check_evidence
-from specs.generation import GenerationSettings
+from scheduler.judging.evidence import check_evidence
 from specs.measurement import Evidence
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Report
-from specs.policy import EngineRules
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import EngineRules
 from tests.support import inspect_run
 from tests.support.capitals import capitals_dataset
 from tests.support.localhub import running_hub
 from tests.support.small_repos import COMMIT, task_ref, write_dataset
 from tests.support.worker_bench import MODEL, Heard, batch_of, bench, order, remember_snapshot, run
-from workers.batch import BatchRun
-from workers.engine import VLLM_COMMAND
-from workers.engine_metrics import engine_figures
-from workers.fetch import Snapshots
-from workers.generation import VLLM_DEFAULTS
-from workers.messenger import Messenger
-from workers.workbench import Workbench
+from workers.batches.batch import BatchRun
+from workers.batches.messenger import Messenger
+from workers.batches.workbench import Workbench
+from workers.engines.engine import VLLM_COMMAND
+from workers.engines.engine_metrics import engine_figures
+from workers.runs.generation import VLLM_DEFAULTS
+from workers.snapshots.fetch import Snapshots
 
 pytestmark = pytest.mark.e2e
 
@@ -154,8 +154,8 @@ def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: P
 
 def test_an_engine_whose_starter_is_killed_leaves_nothing_behind(tmp_path: Path, small_model: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from workers.engine import EngineManager;"
-        "from specs.messages import ModelRef; from specs.policy import EngineRules;"
+        "import sys, time; from pathlib import Path; from workers.engines.engine import EngineManager;"
+        "from specs.messages import ModelRef; from specs.policy.rules import EngineRules;"
         "manager = EngineManager(Path(sys.argv[1]));"
         "engine = manager.engine_for(ModelRef(model_id='org/model', revision=sys.argv[3]), Path(sys.argv[2]),"
         " EngineRules.model_validate_json(sys.argv[4]), 0);"

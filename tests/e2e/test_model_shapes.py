@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from specs.model_config import CacheLayers
+from specs.engines.model_config import CacheLayers
 from tests.support.models import CONFIGS, HOLDINGS, config_of, size_of
 
 

@@ -16,15 +16,16 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["specs", "workers.weights", "yaml", "zipfile", "jwt"]):
-    from specs import bounded_yaml, eval_results, eval_yaml
+with atheris.instrument_imports(include=["specs", "workers.snapshots.weights", "yaml", "zipfile", "jwt"]):
+    from specs import bounded_yaml
     from specs.attestation import verify
     from specs.errors import EvidenceError, TokenError, YamlError
-    from specs.run_log import RunLog
+    from specs.hub import eval_results, eval_yaml
+    from specs.logs.run_log import RunLog
     from tests.support.attestations import attestation, jwks, signer
     from tests.support.inspect_logs import inspect_log
     from workers.errors import ModelError
-    from workers.weights import check_weights, stored_parameters
+    from workers.snapshots.weights import check_weights, stored_parameters
 
 FOLDER = Path(tempfile.mkdtemp(prefix="reprofarm-guided-"))
 FARM = signer()

@@ -12,20 +12,20 @@ import yaml
 from hypothesis import strategies as st
 from inspect_ai._util.format import format_template
 
-from specs import eval_results, eval_yaml
 from specs.bounded_yaml import load
-from specs.dataset_card import MAX_CONFIGS, sizes_of
 from specs.errors import PolicyError, YamlError
-from specs.eval_results import is_result_path
+from specs.hub import eval_results, eval_yaml
+from specs.hub.dataset_card import MAX_CONFIGS, sizes_of
+from specs.hub.eval_results import is_result_path
+from specs.hub.task_spec import SpecStatus
+from specs.hub.templates import check_template
 from specs.ids import is_repo_id, is_task_id
-from specs.policy import read_policy
-from specs.task_spec import SpecStatus
-from specs.templates import check_template
+from specs.policy.rules import read_policy
 from specs.text import clean, is_clean
 from tests.support.fuzzing import JSON, fuzz, mutated_bytes, mutated_json
 from tests.support.small_repos import SAY_SPEC, write_safetensors
 from workers.errors import ModelError
-from workers.weights import check_weights, stored_parameters
+from workers.snapshots.weights import check_weights, stored_parameters
 
 POLICY = (Path(__file__).parents[2] / "deploy" / "policy.example.yaml").read_bytes()
 CHOICES = {

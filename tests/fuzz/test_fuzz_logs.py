@@ -12,9 +12,9 @@ import pytest
 from hypothesis import strategies as st
 
 from specs.errors import EvidenceError
-from specs.linked_log_file import MAX_REASON_CHARS, read_linked_log
-from specs.run_log import RunLog
-from specs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
+from specs.logs.linked_log_file import MAX_REASON_CHARS, read_linked_log
+from specs.logs.run_log import RunLog
+from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
 from specs.text import is_clean
 from tests.support.fuzzing import JSON, fuzz, mutated_bytes, mutated_json
 from tests.support.inspect_logs import inspect_log

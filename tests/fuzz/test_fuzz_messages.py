@@ -16,15 +16,15 @@ from pydantic import ValidationError
 from scheduler.api import pages
 from scheduler.api.problems import BadCursor
 from scheduler.badges.signing import Signer
-from scheduler.linking import NotFollowed, linked_file, links_to_a_log
+from scheduler.planning.linking import NotFollowed, linked_file, links_to_a_log
 from specs.attestation import verify
 from specs.errors import MessageError, SubmissionError, TokenError
-from specs.leaderboard import parse_leaderboard, parse_model_eval_results
+from specs.hub.leaderboard import parse_leaderboard, parse_model_eval_results
+from specs.judging.packed import MAX_VALUES
+from specs.judging.stopping import JudgedClaim, Stopping
+from specs.judging.stopping_rule import Predictor
 from specs.messages import AttemptOutcome, AttemptsAlive, Message, Report, RunBatch, TaskRef, WorkerAlive
-from specs.packed import MAX_VALUES
-from specs.policy import JudgeEndpoint
-from specs.stopping import JudgedClaim, Stopping
-from specs.stopping_rule import Predictor
+from specs.policy.rules import JudgeEndpoint
 from specs.text import is_clean
 from tests.support.api import RunningApi, running_api
 from tests.support.attestations import FACTS, attestation, forged, jwks

@@ -14,16 +14,18 @@ import pytest
 from sqlalchemy import event, func, select, update
 
 from deploy.bench.load_rows import HUGE_BYTES, add_claims, load_policy
-from scheduler import outbox, planning, reaping
-from scheduler.batching import COMMON_AHEAD
+from scheduler import outbox
+from scheduler.collect import reaping
+from scheduler.collect.reaping import REAPED_AT_ONCE, reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.batching import COMMON_AHEAD
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.planning import PLANNED_AT_ONCE, plan
-from scheduler.reaping import REAPED_AT_ONCE, reap
-from specs.budget import BudgetLimits, BudgetRules
+from scheduler.planning import planning
+from scheduler.planning.planning import PLANNED_AT_ONCE, plan
+from specs.policy.budget import BudgetLimits, BudgetRules
 from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database
 

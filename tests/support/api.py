@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import uvicorn
 
-from scheduler.api import callers
 from scheduler.api.app import create_app
-from scheduler.api.callers import Caller
+from scheduler.api.callers import callers
+from scheduler.api.callers.callers import Caller
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from tests.support.databases import SQLITE, Databases

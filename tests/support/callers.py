@@ -8,9 +8,8 @@ from sqlalchemy import update
 
 from scheduler.access import sessions, tokens
 from scheduler.access.identity import Identity
-from scheduler.access.tables import ApiToken
-from scheduler.database.tables import now
-from specs.api_v1_access import NewToken, Scope
+from scheduler.database.tables import ApiToken, now
+from specs.api_v1.access import NewToken, Scope
 from tests.support.api import RunningApi
 
 OPERATOR = "operator:ada"

@@ -7,16 +7,16 @@ from typing import Any
 
 from sqlalchemy import select
 
-from scheduler.comparing import judge_claims
+from scheduler.collect.ending import close
 from scheduler.database.tables import Attempt, Reproduction
-from scheduler.dispatching import dispatch
-from scheduler.ending import close
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
+from scheduler.judging.comparing import judge_claims
+from scheduler.judging.stopping import stopping_of
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import move_reproduction
-from scheduler.stopping import stopping_of
+from specs.judging.sample_order import seeded_order
 from specs.messages import AttemptOutcome
-from specs.sample_order import seeded_order
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane
 

@@ -18,7 +18,7 @@ from deploy.farm.processes import Process, Processes
 from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptsAlive, Report, RunBatch, Stage
 from tests.support.shared_runs import worker_app
 from tests.support.worker_bench import stand_in
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0

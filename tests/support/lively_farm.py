@@ -20,12 +20,12 @@ from scheduler.database.tables import (
     now,
 )
 from scheduler.machine import ClaimState, ReproductionState
-from specs.decision import decide
-from specs.evidence import path_in_store
-from specs.likely_reasons import Claimed, likely_reasons
+from specs.judging.decision import decide
+from specs.judging.likely_reasons import Claimed, likely_reasons
+from specs.judging.stopping import JudgedClaim, Stopping
+from specs.judging.verdict import Outcome, Verdict
+from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
-from specs.stopping import JudgedClaim, Stopping
-from specs.verdict import Outcome, Verdict
 from tests.support.lively_runs import Story, attestation, measurement_of
 from tests.support.lively_workers import add_workers
 from tests.support.rows import Rows, commit_id

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from deploy.bench.greedy import GREEDY
 from specs.attestation import Attestation
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping import Population, Stopping, stopping_rule
+from specs.judging.verdict import Verdict
 from specs.measurement import Circumstances, Measurement
-from specs.sequential import SequentialDecider
-from specs.stopping import Population, Stopping, stopping_rule
-from specs.verdict import Verdict
 from tests.support.rows import commit_id
 
 ENGINE = ("--dtype", "bfloat16", "--seed", "0", "--generation-config", "vllm", "--max-num-seqs", "64")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from specs.model_config import ModelConfig, read_config
-from specs.model_size import ModelSize
+from specs.engines.model_config import ModelConfig, read_config
+from specs.engines.model_size import ModelSize
 
 CONFIGS = Path(__file__).parent / "model_configs"
 GB = 10**9

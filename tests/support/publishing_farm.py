@@ -13,13 +13,13 @@ from huggingface_hub import DiscussionComment, HfApi
 from pydantic import SecretStr
 from sqlalchemy import select, update
 
+from scheduler.badges.publications import want_mismatches
 from scheduler.badges.signing import Signer
 from scheduler.badges.signing_off import sign_missing
 from scheduler.database.tables import Claim, Model, Publication
 from scheduler.farm import Farm
-from scheduler.planning import plan
+from scheduler.planning.planning import plan
 from scheduler.publish.due import publish_due
-from scheduler.publish.wanted import want_mismatches
 from scheduler.settings import Settings
 from scheduler.watch.scan import scan
 from tests.support.databases import Databases

@@ -28,8 +28,8 @@ from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.shared_runs import worker_app
 from tests.support.worker_bench import stand_in
-from workers.guarded import clean_environment
-from workers.ports import free_port
+from workers.processes.guarded import clean_environment
+from workers.processes.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A")

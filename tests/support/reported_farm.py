@@ -17,12 +17,12 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from deploy.localhub.commits import CommitText
-from scheduler import collecting
 from scheduler.badges.signing import Signer
+from scheduler.collect import collecting
 from scheduler.database.tables import Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
-from scheduler.planning import plan
+from scheduler.planning.planning import plan
 from scheduler.settings import Settings
 from scheduler.watch.scan import scan
 from specs.messages import RUN_BATCH, AttemptOutcome, Report, RunBatch
@@ -32,8 +32,8 @@ from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.shared_runs import shared_runs
 from tests.support.worker_bench import run, stand_in
+from workers.batches.workbench import open_workbench
 from workers.settings import WorkerSettings
-from workers.workbench import open_workbench
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
 ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]

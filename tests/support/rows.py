@@ -30,9 +30,9 @@ from scheduler.database.tables import (
 )
 from scheduler.machine import ClaimState, ReproductionState
 from specs.attestation import Attestation
-from specs.forecast import Foreseen
+from specs.judging.forecast import Foreseen
+from specs.judging.verdict import Comparison, Interval, Outcome, Verdict
 from specs.measurement import Circumstances, Measurement
-from specs.verdict import Comparison, Interval, Outcome, Verdict
 
 BEGINNING = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

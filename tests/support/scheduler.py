@@ -14,9 +14,9 @@ from sqlalchemy import inspect, select
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event
 from scheduler.hub import Hub
-from scheduler.planning import plan
+from scheduler.planning.planning import plan
 from scheduler.watch.scan import ScanSummary, scan
-from specs.policy import Policy, WatchRules
+from specs.policy.rules import Policy, WatchRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.localhub import RunningHub, running_hub
 

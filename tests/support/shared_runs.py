@@ -10,8 +10,8 @@ import time
 from functools import cache
 from pathlib import Path
 
-from workers.forked_run import RunServer
-from workers.run_server import short_path
+from workers.runs.forked_run import RunServer
+from workers.runs.run_server import short_path
 
 
 class BorrowedRuns(RunServer):
@@ -59,8 +59,8 @@ def worker_app(engine: tuple[str, ...], runs: Path | None = None) -> str:
     folder = runs or shared_runs().folder
     return (
         "from pathlib import Path\n"
-        "import workers.workbench\n"
+        "import workers.batches.workbench\n"
         "from tests.support.shared_runs import BorrowedRuns\n"
-        f"workers.workbench.open_workbench.__defaults__ = ({engine!r}, BorrowedRuns(Path({str(folder)!r})))\n"
+        f"workers.batches.workbench.open_workbench.__defaults__ = ({engine!r}, BorrowedRuns(Path({str(folder)!r})))\n"
         "from workers.app import app\n"
     )

@@ -27,7 +27,7 @@ from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
 from tests.support.shared_runs import worker_app
 from tests.support.worker_bench import stand_in
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0

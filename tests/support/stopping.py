@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from specs.sequential import Finding, SequentialDecider
-from specs.stopping_rule import ClaimedScore, Predictor, StoppingRule
+from specs.judging.sequential import Finding, SequentialDecider
+from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
 
 
 def rule(

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from specs.generation import GenerationSettings
+from specs.judging.stopping import Stopping
 from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Progress, Report, RunBatch, Stage, TaskRef
-from specs.policy import EngineRules, JudgeEndpoint
-from specs.stopping import Stopping
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import EngineRules, JudgeEndpoint
 from tests.support import stand_in_engine
 from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT
-from workers.batch import BatchRun
-from workers.messenger import Messenger
+from workers.batches.batch import BatchRun
+from workers.batches.messenger import Messenger
+from workers.batches.workbench import Workbench, open_workbench
 from workers.settings import WorkerSettings
-from workers.workbench import Workbench, open_workbench
 
 MODEL = ModelRef(model_id="org/model", revision=COMMIT)
 

@@ -36,7 +36,7 @@ from specs.queues import own_queue
 from tests.support.shared_runs import worker_app
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import MODEL, order, remember_snapshot, stand_in
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from scheduler.settings import Settings
-from specs.policy import read_policy
+from specs.policy.rules import read_policy
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]

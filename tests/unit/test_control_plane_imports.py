@@ -17,7 +17,7 @@ def test_no_process_of_the_control_plane_loads_what_runs_models(module: str) -> 
     script = f"""
 import sys, importlib
 importlib.import_module({module!r})
-from specs import eval_yaml
+from specs.hub import eval_yaml
 assert eval_yaml.parse({SPEC!r}).status == "runnable"
 print(*sorted(set({HEAVY!r}) & set(sys.modules)))
 """

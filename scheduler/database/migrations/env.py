@@ -6,9 +6,6 @@ from typing import Literal
 
 from alembic import context
 
-import scheduler.access.tables
-import scheduler.metrics.tables
-import scheduler.stale_walks  # noqa: F401 - likewise
 from scheduler.database.tables import Table, UtcDateTime
 
 

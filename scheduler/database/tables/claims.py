@@ -95,15 +95,15 @@ class Claim(Table):
     """How it will be judged, fixed before the run: a `Rules` of scheduler/admission.py."""
 
     foreseen: Mapped[dict[str, Any] | None]
-    """What a forecast of its cost needs: a `specs.forecast.Foreseen`. None until it was looked at for planning, and
-    where it will never be judged."""
+    """What a forecast of its cost needs: a `specs.judging.forecast.Foreseen`. None until it was looked at for planning,
+    and where it will never be judged."""
 
     linked_log: Mapped[dict[str, Any] | None]
-    """What became of the Inspect log that it links to: a `LinkedLogReading` of specs/linked_log.py. None where it
+    """What became of the Inspect log that it links to: a `LinkedLogReading` of specs/logs/linked_log.py. None where it
     links to none, or policy reads none."""
 
     gpu_seconds: Mapped[float | None]
-    """What a reproduction for it alone was taken to cost when it was last planned: specs/cost.py. None before."""
+    """What a reproduction for it alone was taken to cost when last planned: specs/policy/cost.py. None before."""
 
     gpu_seconds_basis: Mapped[str | None] = mapped_column(String(500))
     """What that rests on, in words."""
@@ -136,7 +136,7 @@ class Claim(Table):
     """When its verdict was found not to describe what the Hub holds now, or to be too old. None while it does."""
 
     stale_reason: Mapped[str | None] = mapped_column(String(1000))
-    """In what, where it does not: scheduler/staleness.py."""
+    """In what, where it does not: scheduler/watch/staleness.py."""
 
     reproduction_id: Mapped[str | None] = mapped_column(ForeignKey("reproduction.reproduction_id"))
 

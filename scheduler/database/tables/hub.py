@@ -27,7 +27,7 @@ class Benchmark(Table):
     """A value above 1 stands on the leaderboard, so the benchmark is scored in percent."""
 
     sizes: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Number of samples by config and split, as the dataset's card says at `revision`: specs/dataset_card.py."""
+    """Number of samples by config and split, as the dataset's card says at `revision`: specs/hub/dataset_card.py."""
 
     seen_at: Mapped[datetime] = mapped_column(default=now)
 
@@ -66,8 +66,8 @@ class Model(Table):
     """Of the safetensors files that an engine loads; None where there are none."""
 
     size: Mapped[dict[str, Any] | None]
-    """What it needs of memory: a `specs.model_size.ModelSize`. None where there are no weights, or nobody has looked
-    since the farm keeps it."""
+    """What it needs of memory: a `specs.engines.model_size.ModelSize`. None where there are no weights, or nobody has
+    looked since the farm keeps it."""
 
     gated: Mapped[bool] = mapped_column(default=False)
     heads: Mapped[dict[str, Any]] = mapped_column(default=dict)

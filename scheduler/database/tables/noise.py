@@ -25,11 +25,11 @@ class NoisePair(Table):
     task_id: Mapped[str | None] = mapped_column(String(200))
     weights_sha256: Mapped[str] = mapped_column(String(64))
     settings_sha256: Mapped[str] = mapped_column(String(64))
-    """Digest of the settings that both have in common: `scheduler.noise.settings_sha256`."""
+    """Digest of the settings that both have in common: `scheduler.judging.noise.settings_sha256`."""
 
     epochs: Mapped[int]
     model_class: Mapped[str] = mapped_column(String(20))
-    """A bucket by size: `specs.noise.model_class`."""
+    """A bucket by size: `specs.judging.noise.model_class`."""
 
     pool: Mapped[str] = mapped_column(String(50))
     """Of the later run; its engine and hardware are what that pool was last seen to have."""

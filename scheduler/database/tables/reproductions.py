@@ -46,7 +46,7 @@ class Reproduction(Table):
 
     joinable: Mapped[bool] = mapped_column(default=True)
     """Whether further claims may be added to those that it answers. False once it failed or was cancelled, and once a
-    run that may stop early was sent out: scheduler/stopping.py."""
+    run that may stop early was sent out: scheduler/judging/stopping.py."""
 
     complete: Mapped[bool] = mapped_column(default=False)
     """It ran every sample, so it answers any later claim too."""
@@ -71,7 +71,7 @@ class Reproduction(Table):
     """None until it is first sent out."""
 
     stopping: Mapped[dict[str, Any] | None]
-    """By what it stops by itself: a `specs.stopping.Stopping`. None until it is sent, and where it runs all samples."""
+    """By what it stops by itself: a `Stopping`. None until it is sent, and where it runs all samples."""
 
     pool: Mapped[str] = mapped_column(String(50))
     priority: Mapped[int]

@@ -28,7 +28,7 @@ class VerdictRow(Table):
 
     outcome: Mapped[str] = mapped_column(String(20))
     verdict: Mapped[dict[str, Any]]
-    """A `specs.verdict.Verdict`."""
+    """A `specs.judging.verdict.Verdict`."""
 
     reproduction_id: Mapped[str | None] = mapped_column(ForeignKey("reproduction.reproduction_id"))
     decided_at: Mapped[datetime] = mapped_column(default=now)

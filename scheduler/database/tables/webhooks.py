@@ -22,7 +22,7 @@ class Webhook(Table):
     """`whsec_…`: what each delivery is signed with. Kept as it is, because signing needs it."""
 
     filter: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Which events: a `WebhookFilter` of specs/api_v1_webhooks.py."""
+    """Which events: a `WebhookFilter` of specs/api_v1/webhooks.py."""
 
     created_by: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -9,7 +9,8 @@ import pytest
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler import readiness
-from scheduler.api import allowance, counted
+from scheduler.api.callers import allowance
+from scheduler.api.live import counted
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.waiting import PATIENCE_SECONDS

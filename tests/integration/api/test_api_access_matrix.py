@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 
 from scheduler.api.app import create_app
 from scheduler.settings import Settings
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import Headers, expired_token, revoked_token, signed_in, token, without
 from tests.support.rows import comparison

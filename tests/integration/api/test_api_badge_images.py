@@ -4,11 +4,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scheduler.api.badge_images import picture
 from scheduler.api.badge_states import GREEN, Said
+from scheduler.api.routes.badge_images import picture
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.machine import ClaimState
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from scheduler.machine import ClaimState
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 
 

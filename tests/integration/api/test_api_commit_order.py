@@ -15,7 +15,7 @@ from scheduler.database.session import write_events
 from scheduler.database.tables import Event, now
 from scheduler.record import add_event
 from scheduler.webhooks import registry, telling
-from specs.api_v1_webhooks import NewWebhook
+from specs.api_v1.webhooks import NewWebhook
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.following import listening

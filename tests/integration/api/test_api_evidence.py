@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from scheduler.machine import ReproductionState
-from specs.evidence import path_in_store
+from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi
 
 LOG = b"PK\x03\x04 an Inspect log" * 40_000

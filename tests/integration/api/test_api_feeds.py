@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from scheduler.database.tables import VerdictRow
-from specs.verdict import Outcome, Verdict
+from specs.judging.verdict import Outcome, Verdict
 from tests.support.api import RunningApi
 
 ATOM = "{http://www.w3.org/2005/Atom}"

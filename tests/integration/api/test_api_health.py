@@ -3,12 +3,11 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from scheduler.database.tables import now
+from scheduler.database.tables import HubLimit, now
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.metrics.tables import HubLimit
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
-from workers.ports import free_port
+from workers.processes.ports import free_port
 
 
 def figures(api: RunningApi) -> dict[str, float]:

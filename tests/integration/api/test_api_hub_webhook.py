@@ -12,11 +12,11 @@ from huggingface_hub import HfApi
 from sqlalchemy import select
 
 from deploy.localhub.webhooks import Webhook
-from scheduler.announcing import LOOK
 from scheduler.database.tables import Claim, Model, OutboxRow
 from scheduler.hub import Hub
 from scheduler.watch import announced
-from specs.policy import WatchRules
+from scheduler.watch.announcing import LOOK
+from specs.policy.rules import WatchRules
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.localhub import RunningHub, running_hub
@@ -65,7 +65,7 @@ def look_at(farm: RunningApi, hub: RunningHub, body: dict[str, Any]) -> None:
 
 def test_one_that_is_sent_again_at_once_is_one_look(farm: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     # However long four requests take: the next step of the time is years away.
-    monkeypatch.setattr("scheduler.announcing.ONCE_IN_SECONDS", 10**9)
+    monkeypatch.setattr("scheduler.watch.announcing.ONCE_IN_SECONDS", 10**9)
     answers = [announce(farm) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [202] * 4
     assert answers[0].json() == {"looked_at": "acme/tiny", "why": "soon"}

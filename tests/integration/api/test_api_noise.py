@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from specs.tolerance import measured_tolerance
+from specs.judging.tolerance import measured_tolerance
 from tests.support.api import RunningApi
 
 

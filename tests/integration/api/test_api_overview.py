@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from scheduler.api import counted
-from scheduler.api.counted import Counted
-from scheduler.api.follower import Mark
+from scheduler.api.live import counted
+from scheduler.api.live.counted import Counted
+from scheduler.api.live.follower import Mark
 from scheduler.database.tables import VerdictRow, now
 from scheduler.machine import ClaimState, ReproductionState
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from scheduler.database.session import Database
-from workers.ports import free_port
+from workers.processes.ports import free_port
 
 NOT_NEEDED = ("torch", "vllm", "lighteval", "transformers", "inspect_ai", "celery", "huggingface_hub", "scipy", "numpy")
 

@@ -13,12 +13,12 @@ import httpx
 import pytest
 from sqlalchemy import event, update
 
-from scheduler.api import counted, remembering
 from scheduler.api.app import create_app
-from scheduler.api.follower import Follower, Mark
-from scheduler.api.live import Live
+from scheduler.api.live import counted, remembering
+from scheduler.api.live.follower import Follower, Mark
+from scheduler.api.live.live import Live
 from scheduler.database.tables import Attempt, Claim, now
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.rows import comparison
@@ -118,7 +118,7 @@ def test_a_look_that_fails_has_nothing_remembered_said_and_is_not_the_last(
         raise ValueError("what nobody thought of")
 
     with monkeypatch.context() as patched:
-        patched.setattr("scheduler.api.follower._running", fails)
+        patched.setattr("scheduler.api.live.follower._running", fails)
         api.rows.verified()
         until(lambda: looks)
         with api.rows.database.transaction() as session:
@@ -138,10 +138,10 @@ def test_a_mark_from_before_a_look_that_failed_never_comes_back(
     until(lambda: follower.mark)
     before = follower.mark
     assert before is not None
-    monkeypatch.setattr("scheduler.api.follower._exact", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("scheduler.api.live.follower._exact", lambda *_, **__: 1 / 0)
     until(lambda: follower.mark is None)
     # Another connection's count of commits may come out the same.
-    monkeypatch.setattr("scheduler.api.follower._exact", lambda *_, **__: before.exact)
+    monkeypatch.setattr("scheduler.api.live.follower._exact", lambda *_, **__: before.exact)
     until(lambda: follower.mark)
     after = follower.mark
     follower.stop()

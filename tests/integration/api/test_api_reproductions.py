@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from scheduler.machine import ReproductionState
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison, measurement
 

@@ -20,8 +20,8 @@ from scheduler.access import tokens
 from scheduler.api.app import create_app
 from scheduler.machine import ClaimState
 from scheduler.settings import Settings
-from specs.api_v1_access import NewToken
-from specs.verdict import Outcome
+from specs.api_v1.access import NewToken
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.rows import comparison
 

@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.database.tables import Benchmark, SpecFile
 from scheduler.machine import ClaimState
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison
 

@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from scheduler.access.sessions import close_all_of
-from scheduler.access.tables import SignedIn, SignIn
-from scheduler.database.tables import Event, now
+from scheduler.database.tables import Event, SignedIn, SignIn, now
 from tests.support.browser_sign_in import Browser, Site, running_site
 
 

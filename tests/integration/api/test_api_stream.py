@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from scheduler.api import follower, stream
-from scheduler.api.follower import Follower
-from scheduler.api.live import Listener, Live, Message, Wanted
+from scheduler.api.live import follower, stream
+from scheduler.api.live.follower import Follower
+from scheduler.api.live.live import Listener, Live, Message, Wanted
 from scheduler.database.tables import Attempt, Event, now
-from specs.api_v1_live import ProgressView
+from specs.api_v1.live import ProgressView
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.following import STREAM, listening

@@ -7,8 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import select, text, update
 
-from scheduler.access.tables import ApiToken
-from scheduler.database.tables import Event, now
+from scheduler.database.tables import ApiToken, Event, now
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import Headers, revoked_token, token
 

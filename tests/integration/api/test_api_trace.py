@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from specs.evidence import path_in_store
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
+from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi
 from tests.support.lively_farm import CAPITALS, LivelyFarm
 from tests.support.lively_runs import Story

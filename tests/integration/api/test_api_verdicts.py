@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scheduler.api.callers import Caller
+from scheduler.api.callers.callers import Caller
 from scheduler.webhooks import telling
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
-from specs.policy import read_policy
+from specs.policy.rules import read_policy
 from tests.support.api import RunningApi, running_api
 
 RULES = {"version": 1, "benchmarks": {"acme/capitals": {"tolerance": 0.03}}}

@@ -14,7 +14,7 @@ from deploy.client import ApiError, FarmClient
 from deploy.serving import QuietHandler, answered_by
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import Headers, expired_token, revoked_token, token
-from workers.ports import free_port
+from workers.processes.ports import free_port
 
 ID = "0123456789abcdef"
 BOX = ("Usage:", "Traceback", "pydantic", "Value error", "pattern")

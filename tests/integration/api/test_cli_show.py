@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
 from scheduler.machine import ClaimState
-from specs.verdict import LinkedLogUse, Outcome
+from specs.judging.verdict import LinkedLogUse, Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison
 

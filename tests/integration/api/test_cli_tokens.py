@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
-from scheduler.access.tables import SignedIn
+from scheduler.database.tables import SignedIn
 from tests.support.api import running_api
 from tests.support.callers import signed_in
 

@@ -6,7 +6,7 @@ from string import Template
 
 import pytest
 
-from specs.evidence import path_in_store
+from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi, running_api
 
 PAGE = (Path(__file__).parents[3] / "docs" / "dashboard.md").read_text()

@@ -16,12 +16,12 @@ from deploy.demo.content import FARM_USER, fill_hub
 from deploy.demo.facts import largest_countries
 from deploy.demo.measured import MEASURED
 from deploy.demo.models import BROKEN, GOOD
-from specs import eval_results, eval_yaml
-from specs.dataset_card import samples_of, sizes_of
-from specs.eval_yaml import SpecStatus
-from specs.submission import SubmissionStatus
+from specs.hub import eval_results, eval_yaml
+from specs.hub.dataset_card import samples_of, sizes_of
+from specs.hub.eval_yaml import SpecStatus
+from specs.hub.submission import SubmissionStatus
 from tests.support.localhub import running_hub
-from workers.weights import check_weights
+from workers.snapshots.weights import check_weights
 
 
 @pytest.fixture

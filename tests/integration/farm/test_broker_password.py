@@ -18,22 +18,22 @@ import scheduler.app
 from deploy.farm.environments import Plan
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
-from scheduler import announcing
 from scheduler.app import app
 from scheduler.badges.signing import Signer
 from scheduler.broker import queued_ids
 from scheduler.database.tables import Badge, Claim, VerdictRow
+from scheduler.dispatch.hinting import HINT
 from scheduler.farm import Farm
-from scheduler.hinting import HINT
-from scheduler.intervening import DROP
 from scheduler.machine import ClaimState
-from scheduler.requesting import LOOK
+from scheduler.requests.intervening import DROP
+from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import Settings
+from scheduler.watch import announcing
+from specs.judging.verdict import Outcome
 from specs.measurement import Evidence
 from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
-from specs.policy import PoolRules
-from specs.verdict import Outcome
+from specs.policy.rules import PoolRules
 from tests.support.databases import Databases
 from tests.support.rows import Rows, comparison, measurement
 from tests.support.scheduler import migrated_database

@@ -11,11 +11,11 @@ import s3fs
 
 from scheduler.machine import ReproductionState
 from specs.errors import EvidenceError
-from specs.evidence import path_in_store
+from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence
 from tests.support.api import running_api
 from tests.support.bucket import Bucket, running_bucket
-from workers.evidence import fetch, store
+from workers.batches.evidence import fetch, store
 
 LOG = b"PK\x03\x04 an Inspect log" * 40_000
 SHA256 = hashlib.sha256(LOG).hexdigest()

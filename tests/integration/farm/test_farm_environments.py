@@ -11,7 +11,7 @@ import pytest
 
 from deploy.farm.environments import Plan, hand_back_seconds, settings_in
 from specs.errors import PolicyError
-from specs.policy import PoolRules
+from specs.policy.rules import PoolRules
 
 PROJECT = Path(__file__).parents[3]
 BROKER = "redis://:secret@127.0.0.1:1/0"

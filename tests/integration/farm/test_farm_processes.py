@@ -15,7 +15,7 @@ import pytest
 from deploy.farm.errors import FarmError, ProcessEnded
 from deploy.farm.logs import Log
 from deploy.farm.processes import Process, Processes
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 
 PATIENCE_SECONDS = 300
 
@@ -31,7 +31,7 @@ SUPERVISOR = """
 import sys, time
 from pathlib import Path
 from deploy.farm.processes import Process, Processes
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 folder, script = Path(sys.argv[1]), sys.argv[2]
 processes = Processes(folder, folder / "logs")
 for name in ("one", "two"):

@@ -16,7 +16,7 @@ from deploy.farm.processes import Process, Processes
 from tests.support.databases import create
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 

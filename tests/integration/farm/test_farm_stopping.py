@@ -13,7 +13,7 @@ from scheduler.machine import ReproductionState
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
 from tests.support.waiting import PATIENCE_SECONDS, until
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 
 SAYS_WHEN_IT_ENDS = 'trap "sleep 0.2; echo $0 >> ended; exit 0" TERM; echo $0 >> begun; while :; do sleep 0.05; done'
 

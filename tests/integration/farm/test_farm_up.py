@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.support.localhub import running_hub
-from workers.guarded import clean_environment
+from workers.processes.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 

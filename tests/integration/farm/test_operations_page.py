@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from tests.support.chart import PREFIX, merged, rendered
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
-from workers.ports import free_port
+from workers.processes.ports import free_port
 
 PROJECT = Path(__file__).parents[3]
 PAGE = (PROJECT / "docs" / "operations.md").read_text()

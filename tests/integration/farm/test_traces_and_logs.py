@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from specs.log_lines import FIELDS
+from specs.processes.log_lines import FIELDS
 from tests.support.collector import Collector, Told, collecting
 from tests.support.real_farm import SAMPLES, real_farm
 

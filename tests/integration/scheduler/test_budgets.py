@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 
-from scheduler.approving import approve
 from scheduler.database.tables import Claim, Event, Model, Reproduction, Table, new_id, now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import move_reproduction
-from specs.budget import BudgetLimits, BudgetRules
+from scheduler.requests.approving import approve
 from specs.errors import ApprovalError
-from specs.policy import Policy, PoolRules
+from specs.policy.budget import BudgetLimits, BudgetRules
+from specs.policy.rules import Policy, PoolRules
 from tests.support.databases import Databases, at_once
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, measurement

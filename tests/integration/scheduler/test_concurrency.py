@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from scheduler.collecting import alive
+from scheduler.collect.collecting import alive
+from scheduler.collect.reaping import reap
 from scheduler.database.tables import Attempt, Claim, OutboxRow, Reproduction, now
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.reaping import reap
 from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
-from specs.policy import Policy, PoolRules
+from specs.policy.rules import Policy, PoolRules
 from tests.support.databases import Databases, at_once
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows

@@ -21,7 +21,7 @@ from scheduler.database import session as database_session
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
 from scheduler.schedule import app as schedule
-from specs.connections import KEEPALIVE
+from specs.processes.connections import KEEPALIVE
 from tests.support.databases import Databases
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.database.tables import Claim, Event, Model, Reproduction
-from scheduler.foreseeing import earlier_costs
 from scheduler.machine import ClaimState, ReproductionState
-from specs.budget import BudgetRules
-from specs.policy import Policy
+from scheduler.planning.foreseeing import earlier_costs
+from specs.policy.budget import BudgetRules
+from specs.policy.rules import Policy
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit

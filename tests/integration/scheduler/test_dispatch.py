@@ -11,12 +11,12 @@ from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler import outbox
-from scheduler.batching import COMMON_AHEAD
-from scheduler.collecting import Stale, alive
+from scheduler.collect.collecting import Stale, alive
+from scheduler.collect.reaping import LOOKED, reap
 from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.batching import COMMON_AHEAD
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.reaping import LOOKED, reap
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit

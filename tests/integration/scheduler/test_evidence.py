@@ -15,12 +15,12 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from scheduler.evidence import check_evidence
+from scheduler.judging.evidence import check_evidence
 from specs.errors import EvidenceError
-from specs.evidence import path_in_store
+from specs.judging.stopping import JudgedClaim, Stopping
+from specs.logs.evidence import path_in_store
+from specs.logs.run_scores import mean_of, standard_error_of
 from specs.messages import AttemptOutcome, Report
-from specs.run_scores import mean_of, standard_error_of
-from specs.stopping import JudgedClaim, Stopping
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 
@@ -272,7 +272,7 @@ def test_a_log_with_one_changed_byte_or_one_too_many_is_refused(store: Store) ->
 
 
 def test_a_log_that_is_larger_than_the_farm_reads_is_not_fetched(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.evidence.MAX_LOG_BYTES", 100)
+    monkeypatch.setattr("scheduler.judging.evidence.MAX_LOG_BYTES", 100)
     store.refused("this farm reads 100 at most")
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from scheduler.database.tables import Attempt, Reproduction
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, Report

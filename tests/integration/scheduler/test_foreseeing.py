@@ -14,8 +14,8 @@ from deploy.cli.main import app
 from deploy.localhub.commits import CommitText
 from scheduler.database.tables import Benchmark, Claim, Reproduction
 from scheduler.machine import ClaimState, ReproductionState
-from specs.linked_log import LinkedLog, LinkedLogReading
-from specs.policy import Policy, TaskRules, VerificationRules
+from specs.logs.linked_log import LinkedLog, LinkedLogReading
+from specs.policy.rules import Policy, TaskRules, VerificationRules
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit

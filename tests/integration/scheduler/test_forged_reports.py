@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from scheduler import collecting
 from scheduler.badges.signing_off import sign_missing
+from scheduler.collect import collecting
 from scheduler.database.tables import Badge
 from scheduler.farm import Farm
 from specs.messages import AttemptsAlive, Progress, Report, Stage

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from scheduler import collecting
-from scheduler.collecting import alive
+from scheduler.collect import collecting
+from scheduler.collect.collecting import alive
+from scheduler.collect.resuming import IN_A_ROW, not_handed_back
 from scheduler.database.tables import Attempt, Event, OutboxRow, Reproduction, now
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ReproductionState
-from scheduler.resuming import IN_A_ROW, not_handed_back
 from specs.measurement import PartialLog, Resumed
 from specs.messages import (
     RUN_BATCH,

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from deploy.cli.control_plane import operator
 from deploy.cli.main import app
-from scheduler.collecting import Stale, alive
+from scheduler.collect.collecting import Stale, alive
+from scheduler.collect.ending import end_attempt
+from scheduler.collect.reaping import reap
 from scheduler.database.tables import Claim, Event, OutboxRow, Reproduction, VerdictRow
-from scheduler.dispatching import dispatch
-from scheduler.ending import end_attempt
-from scheduler.intervening import DROP, cancel, retry
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.reaping import reap
+from scheduler.requests.intervening import DROP, cancel, retry
 from specs.errors import InterventionError
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases

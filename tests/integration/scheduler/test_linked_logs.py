@@ -15,24 +15,24 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission import RunSettings
-from scheduler.comparing import judge_claims
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
-from scheduler.dispatching import dispatch
-from scheduler.history import EarlierRuns, predictors_for
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.hub import Hub, HubFile
-from scheduler.linking import HUB_PATIENCE
+from scheduler.judging.comparing import judge_claims
+from scheduler.judging.history import EarlierRuns, predictors_for
+from scheduler.judging.stopping import stopping_of
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.planning.linking import HUB_PATIENCE
 from scheduler.record import move_reproduction
-from scheduler.stopping import stopping_of
 from scheduler.watch.scan import scan
 from specs.errors import SubmissionError
-from specs.linked_log import LinkedLogReading
+from specs.judging.sample_order import seeded_order
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping import Population, stopping_rule, targets_sha256
+from specs.judging.verdict import Verdict
+from specs.logs.linked_log import LinkedLogReading
 from specs.messages import RUN_BATCH, Order, RunBatch
-from specs.policy import Policy, VerificationRules
-from specs.sample_order import seeded_order
-from specs.sequential import SequentialDecider
-from specs.stopping import Population, stopping_rule, targets_sha256
-from specs.verdict import Verdict
+from specs.policy.rules import Policy, VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.inspect_logs import inspect_log, with_scores
@@ -57,7 +57,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def farm(tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
     # How many samples a run takes depends on their order.
-    monkeypatch.setattr("scheduler.stopping.secrets.randbelow", lambda _end: 5)
+    monkeypatch.setattr("scheduler.judging.stopping.secrets.randbelow", lambda _end: 5)
     with control_plane(tmp_path, databases) as plane:
         add_benchmark(plane.served.local, BENCHMARK, rows=N)
         yield plane
@@ -276,7 +276,7 @@ def test_what_is_no_log_says_so(farm: ControlPlane) -> None:
 def test_a_log_beyond_the_bound_is_not_fetched_whole(
     farm: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.linking.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("scheduler.planning.linking.MAX_FILE_BYTES", 1000)
     add_model(farm.served.local, MODEL)
     assert f"{LOG} is larger than 1000 bytes" in refused(claim_with(farm, add_log(farm, honest)))
 
@@ -348,11 +348,11 @@ def two_claims(farm: ControlPlane, url: str) -> dict[str, str]:
 def test_a_round_that_read_for_long_enough_leaves_further_logs_to_the_next(
     farm: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.linking.ROUND_SECONDS", 0)
+    monkeypatch.setattr("scheduler.planning.linking.ROUND_SECONDS", 0)
     add_model(farm.served.local, MODEL)
     states = two_claims(farm, add_log(farm, honest))
     assert states == {"linked": ClaimState.SUBMITTED, "plain": ClaimState.PLANNED}
-    monkeypatch.setattr("scheduler.linking.ROUND_SECONDS", 100)
+    monkeypatch.setattr("scheduler.planning.linking.ROUND_SECONDS", 100)
     farm.plan()
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
 
@@ -360,7 +360,7 @@ def test_a_round_that_read_for_long_enough_leaves_further_logs_to_the_next(
 def test_nobody_waits_behind_a_log_but_those_who_link_to_one(
     farm: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.planning.PLANNED_AT_ONCE", 1)
+    monkeypatch.setattr("scheduler.planning.planning.PLANNED_AT_ONCE", 1)
     add_model(farm.served.local, MODEL)
     states = two_claims(farm, add_log(farm, honest))
     assert states == {"linked": ClaimState.SUBMITTED, "plain": ClaimState.PLANNED}

@@ -11,13 +11,12 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
 
 from scheduler.database.session import Database
-from scheduler.database.tables import VerdictRow, now
+from scheduler.database.tables import HubLimit, VerdictRow, now
 from scheduler.hub import Hub
 from scheduler.metrics import collector, totals
-from scheduler.metrics.tables import HubLimit
 from scheduler.metrics.totals import Totals
-from specs.budget import BudgetLimits, BudgetRules
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
+from specs.policy.budget import BudgetLimits, BudgetRules
 from tests.support.databases import Databases
 from tests.support.localhub import running_hub
 from tests.support.rows import Rows

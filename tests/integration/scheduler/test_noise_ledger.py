@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import select
 
 from deploy.bench.api_rows import RUN_SETTINGS
-from scheduler import noise
 from scheduler.admission import Rules, RunSettings
 from scheduler.database.tables import Claim, NoisePair, Reproduction
+from scheduler.judging import noise
 from scheduler.machine import ClaimState, ReproductionState
-from specs.generation import GenerationSettings
-from specs.policy import EngineRules, Policy, VerificationRules
-from specs.sample_order import seeded_order
+from specs.judging.sample_order import seeded_order
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import EngineRules, Policy, VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, commit_id, measurement

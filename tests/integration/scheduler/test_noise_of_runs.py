@@ -9,20 +9,20 @@ import pytest
 from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
-from scheduler import collecting
+from scheduler.collect import collecting
 from scheduler.database.tables import NoisePair, OutboxRow, Reproduction
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ReproductionState
 from specs.messages import RUN_BATCH, RunBatch
-from specs.policy import EngineRules, Policy, VerificationRules
+from specs.policy.rules import EngineRules, Policy, VerificationRules
 from tests.support.databases import Databases
 from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 from tests.support.shared_runs import shared_runs
 from tests.support.worker_bench import run, stand_in
+from workers.batches.workbench import open_workbench
 from workers.settings import WorkerSettings
-from workers.workbench import open_workbench
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
 ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]

@@ -11,17 +11,17 @@ import pytest
 from sqlalchemy import select, update
 
 from scheduler import outbox
-from scheduler.collecting import alive
+from scheduler.collect.collecting import alive
+from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, OutboxRow, Reproduction, Worker, now
-from scheduler.dispatching import dispatch
-from scheduler.hinting import HINT
+from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.hinting import HINT
+from scheduler.dispatch.taking_back import pass_over, spread, take_back
 from scheduler.machine import ReproductionState
-from scheduler.reaping import reap
-from scheduler.taking_back import pass_over, spread, take_back
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
-from specs.policy import Policy
+from specs.policy.rules import Policy
 from specs.queues import own_queue, pool_queue
 from tests.support.databases import Databases
 from tests.support.rows import Rows

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
-from scheduler import answering, carrying_out
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ClaimState
+from scheduler.planning import answering, carrying_out
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane

@@ -19,7 +19,7 @@ from scheduler.publish.result_file import Source
 from scheduler.publish.text import body_mark, title_mark
 from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
 from specs.errors import HubAway, NoAccess
-from specs.eval_results import parse
+from specs.hub.eval_results import parse
 from tests.support.attestations import attestation, base64url, jwks, signer
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub

@@ -15,31 +15,34 @@ from deploy.bench import api_rows
 from deploy.bench.control_plane import NO_HUB
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
-from scheduler import outbox, reaping, stale_walks, staleness, taking_back, workforce
+from scheduler import outbox
 from scheduler.api.app import create_app
-from scheduler.api.follower import Follower
-from scheduler.api.live import Live
+from scheduler.api.live.follower import Follower
+from scheduler.api.live.live import Live
 from scheduler.api.source import Source
 from scheduler.badges import signing_off
+from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import Signer
+from scheduler.collect import reaping, workforce
 from scheduler.database.tables import Model, RevokedKey, Webhook, now
-from scheduler.dispatching import dispatch
+from scheduler.dispatch import taking_back
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub import Hub
 from scheduler.metrics.collector import FarmCollector
-from scheduler.planning import plan
+from scheduler.planning.planning import plan
 from scheduler.publish.due import publish_due
 from scheduler.publish.listening import listen
-from scheduler.publish.wanted import want_mismatches
-from scheduler.repeating import repeat_stale
+from scheduler.requests.repeating import repeat_stale
 from scheduler.settings import Settings
-from scheduler.staleness import mark_stale
+from scheduler.watch import stale_walks, staleness
 from scheduler.watch.scan import scan
+from scheduler.watch.staleness import mark_stale
 from scheduler.webhooks import telling
-from specs.budget import BudgetRules
-from specs.policy import PublishRules, WatchRules
-from specs.reverify import ReverifyRules
+from specs.policy.budget import BudgetRules
+from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import PublishRules, WatchRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.plans import NO_SEQUENTIAL_SCANS, watching
 from tests.support.scheduler import migrated_database
@@ -52,7 +55,7 @@ GROWING = frozenset(
 )  # fmt: skip
 
 COUNTS = ("SELECT claim.state, count(*)", "SELECT verdict.outcome, count(*)")
-"""Over whole tables, and taken no oftener than they are worth: scheduler/api/counted.py."""
+"""Over whole tables, and taken no oftener than they are worth: scheduler/api/live/counted.py."""
 
 CLAIMS = 2000
 RULES = ReverifyRules(after_days=30, on_change=True)

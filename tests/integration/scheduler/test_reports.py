@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from scheduler.badges.signing_off import sign_missing
 from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow
-from scheduler.dispatching import dispatch
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.machine import ReproductionState
 from specs.messages import AttemptOutcome, Report

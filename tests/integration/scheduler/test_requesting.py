@@ -12,16 +12,16 @@ from sqlalchemy import select
 
 from scheduler.app import look_at_wanted
 from scheduler.database.tables import Claim, Event, OutboxRow
-from scheduler.intervening import cancel
 from scheduler.machine import ClaimState
 from scheduler.marker import held
 from scheduler.record import give_verdict
-from scheduler.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
+from scheduler.requests.intervening import cancel
+from scheduler.requests.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
 from scheduler.schedule import SCAN
-from specs.api_v1_actions import VerificationRequest
-from specs.budget import BudgetRules
-from specs.policy import Policy
-from specs.verdict import Outcome, Verdict
+from specs.api_v1.actions import VerificationRequest
+from specs.judging.verdict import Outcome, Verdict
+from specs.policy.budget import BudgetRules
+from specs.policy.rules import Policy
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane

@@ -24,12 +24,12 @@ from deploy.cli.main import app
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges.revoking import revoke
 from scheduler.badges.signing import public_jwks
-from scheduler.collecting import Stale, alive
+from scheduler.collect.collecting import Stale, alive
 from scheduler.database.tables import Badge, Claim, Publication, VerdictRow
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState
 from specs.attestation import verify
-from specs.eval_results import parse
+from specs.hub.eval_results import parse
 from specs.messages import AttemptRef, AttemptsAlive, Progress, Stage
 from tests.support.databases import Databases
 from tests.support.deciding import complete

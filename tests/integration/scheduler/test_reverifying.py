@@ -12,18 +12,18 @@ from typer.testing import CliRunner
 
 from deploy.cli.control_plane import operator
 from deploy.cli.main import app
+from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
-from scheduler.dispatching import dispatch
-from scheduler.ending import end_attempt
-from scheduler.intervening import cancel, retry
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
-from scheduler.reverifying import ask, reverify
+from scheduler.requests.intervening import cancel, retry
+from scheduler.requests.reverifying import ask, reverify
 from specs.errors import InterventionError
 from specs.messages import AttemptOutcome
-from specs.policy import Policy
-from specs.reverify import ReverifyRules
+from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import Policy
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit

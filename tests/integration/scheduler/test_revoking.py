@@ -21,7 +21,7 @@ from scheduler.farm import Farm
 from scheduler.settings import Settings
 from specs.attestation import verify
 from specs.errors import InterventionError, TokenError
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.rows import Rows, comparison

@@ -11,19 +11,20 @@ from sqlalchemy import delete, select, update
 
 from deploy.bench.api_rows import RULES
 from deploy.bench.load_rows import add_claims, load_policy
-from scheduler import outbox, planning
+from scheduler import outbox
 from scheduler.badges import signing_off
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
-from scheduler.freshness import Shared
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState
+from scheduler.planning import planning
+from scheduler.planning.freshness import Shared
 from scheduler.settings import Settings
 from specs.engine_key import engine_key
 from specs.messages import ModelRef
-from specs.policy import EngineRules
+from specs.policy.rules import EngineRules
 from tests.support.databases import Databases
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database

@@ -11,23 +11,26 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, text
 
-from scheduler import collecting, dispatching, ending, outbox, planning, reaping
-from scheduler.batching import COMMON_AHEAD
-from scheduler.collecting import alive
+from scheduler import outbox
+from scheduler.collect import collecting, ending, reaping
+from scheduler.collect.collecting import alive
+from scheduler.collect.ending import end_attempt
+from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
-from scheduler.dispatching import dispatch
-from scheduler.ending import end_attempt
+from scheduler.dispatch import dispatching
+from scheduler.dispatch.batching import COMMON_AHEAD
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.reaping import reap
+from scheduler.planning import planning
 from scheduler.record import give_verdict
-from scheduler.reverifying import reverify
+from scheduler.requests.reverifying import reverify
 from scheduler.watch import claims
 from scheduler.watch.claims import withdraw_all
+from specs.judging.verdict import Outcome, Verdict
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Stage
-from specs.policy import Policy, PoolRules
+from specs.policy.rules import Policy, PoolRules
 from specs.queues import own_queue
-from specs.verdict import Outcome, Verdict
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.interleaving import begun_beside

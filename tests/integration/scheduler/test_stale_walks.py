@@ -10,13 +10,12 @@ import pytest
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from scheduler import stale_walks, staleness
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, VerdictRow, now
+from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, StaleWalk, VerdictRow, now
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.stale_walks import StaleWalk
-from scheduler.staleness import mark_stale
-from specs.reverify import ReverifyRules
+from scheduler.watch import stale_walks, staleness
+from scheduler.watch.staleness import mark_stale
+from specs.policy.reverify import ReverifyRules
 from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database
 

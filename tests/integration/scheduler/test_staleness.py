@@ -12,14 +12,14 @@ from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.database.tables import Badge, Model, VerdictRow, new_id, now
+from scheduler.database.tables import Badge, Model, StaleWalk, VerdictRow, new_id, now
 from scheduler.machine import ClaimState
 from scheduler.priorities import PERIODIC_PRIORITY
-from scheduler.repeating import repeat_stale
-from scheduler.stale_walks import LASTING, StaleWalk
-from scheduler.staleness import changed_since, mark_stale
-from specs.reverify import ReverifyRules
-from specs.verdict import Outcome
+from scheduler.requests.repeating import repeat_stale
+from scheduler.watch.stale_walks import LASTING
+from scheduler.watch.staleness import changed_since, mark_stale
+from specs.judging.verdict import Outcome
+from specs.policy.reverify import ReverifyRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit

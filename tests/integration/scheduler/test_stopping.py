@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.collect.ending import end_attempt
 from scheduler.database.tables import Claim, OutboxRow, Reproduction
-from scheduler.dispatching import dispatch
-from scheduler.ending import end_attempt
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
-from specs.history import Scores, from_earlier_runs, from_same_claim
+from specs.judging.history import Scores, from_earlier_runs, from_same_claim
+from specs.judging.sample_order import seeded_order
 from specs.messages import RUN_BATCH, AttemptOutcome, Order, RunBatch
-from specs.policy import Policy, VerificationRules
-from specs.sample_order import seeded_order
+from specs.policy.rules import Policy, VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement

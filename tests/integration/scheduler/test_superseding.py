@@ -10,10 +10,10 @@ from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.badges.publications import LOOK_BACK, want_mismatches
 from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow, now
-from scheduler.publish.wanted import LOOK_BACK, want_mismatches
-from scheduler.reverifying import ask
-from specs.reverify import ReverifyRules
+from scheduler.requests.reverifying import ask
+from specs.policy.reverify import ReverifyRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm

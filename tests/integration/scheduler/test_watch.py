@@ -13,7 +13,7 @@ from scheduler.database.tables import Model
 from scheduler.hub import PullRequestHead
 from scheduler.machine import ClaimState
 from scheduler.watch.announced import put_off
-from specs.policy import WatchRules
+from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane

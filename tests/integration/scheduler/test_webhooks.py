@@ -15,7 +15,7 @@ from standardwebhooks import WebhookVerificationError
 
 from scheduler.database.tables import Webhook, WebhookDelivery, now
 from scheduler.webhooks import registry, telling
-from specs.api_v1_webhooks import NewWebhook, WebhookFilter
+from specs.api_v1.webhooks import NewWebhook, WebhookFilter
 from tests.support.databases import Databases, at_once
 from tests.support.receiver import Receiver, receiving
 from tests.support.rows import Rows

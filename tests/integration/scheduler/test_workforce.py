@@ -11,14 +11,14 @@ import pytest
 from prometheus_client import generate_latest
 from sqlalchemy import select, update
 
-from scheduler import workforce
+from scheduler.collect import workforce
 from scheduler.database.session import Database
 from scheduler.database.tables import Event, Worker, now
 from scheduler.metrics import collector
-from specs.budget import BudgetRules
 from specs.errors import MessageError
 from specs.messages import WorkerAlive
-from specs.policy import Policy
+from specs.policy.budget import BudgetRules
+from specs.policy.rules import Policy
 from tests.support.databases import Databases, at_once
 from tests.support.scheduler import migrated_database
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from inspect_ai.log import read_eval_log
 
-from specs.generation import GenerationSettings
 from specs.messages import AttemptOutcome, Stage
+from specs.policy.generation import GenerationSettings
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 

@@ -15,10 +15,10 @@ from specs.messages import ModelRef
 from tests.support.disks import small_disk
 from tests.support.hub_content import add_model
 from tests.support.localhub import RunningHub, running_hub
-from workers.cache_room import make_room, snapshot_name
 from workers.errors import DiskFull
-from workers.fetch import Snapshots
-from workers.snapshot_uses import SnapshotUses
+from workers.snapshots.cache_room import make_room, snapshot_name
+from workers.snapshots.fetch import Snapshots
+from workers.snapshots.snapshot_uses import SnapshotUses
 
 MIB = 2**20
 MODELS = ("org/first", "org/second", "org/third")

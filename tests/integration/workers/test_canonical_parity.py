@@ -15,12 +15,12 @@ from huggingface_hub import HfApi
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
-from specs.eval_yaml import SpecStatus, parse
+from specs.hub.eval_yaml import SpecStatus, parse
 from specs.messages import TaskRef
 from tests.support import task_samples
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.spec_rows import data_files
-from workers.fetch import Snapshots
+from workers.snapshots.fetch import Snapshots
 
 _REAL_ROWS = {"mmlu_pro": ("mmlu_pro/test.parquet", "default", "test"), "gsm8k": ("gsm8k/test.jsonl", "main", "test")}
 

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from inspect_ai.log import EvalSample, read_eval_log
 
-from scheduler.evidence import check_evidence
-from specs.decision import population_of
-from specs.evidence import path_in_store
+from scheduler.judging.evidence import check_evidence
+from specs.judging.decision import population_of
+from specs.judging.sample_order import seeded_order
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping import JudgedClaim, Stopping, stopping_rule
+from specs.logs.evidence import path_in_store
+from specs.logs.scoring import answer_score
 from specs.measurement import Measurement
 from specs.messages import AttemptOutcome, Report
-from specs.sample_order import seeded_order
-from specs.scoring import answer_score
-from specs.sequential import SequentialDecider
-from specs.stopping import JudgedClaim, Stopping, stopping_rule
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
-from workers.workbench import Workbench
+from workers.batches.workbench import Workbench
 
 N = 160
 SLOW = "2"

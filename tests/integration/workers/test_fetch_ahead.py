@@ -13,9 +13,9 @@ from tests.support.disks import small_disk
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.waiting import PATIENCE_SECONDS, until
-from workers.fetch import Snapshots
-from workers.fetch_ahead import AheadFetcher, fetch_ahead
 from workers.settings import WorkerSettings
+from workers.snapshots.fetch import Snapshots
+from workers.snapshots.fetch_ahead import AheadFetcher, fetch_ahead
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.forked_run import ForkedRun, RunServer
+from workers.runs.forked_run import ForkedRun, RunServer
 
 PATIENCE_SECONDS = 300.0
 
@@ -96,7 +96,7 @@ def test_a_server_that_dies_takes_its_runs_along_and_the_next_run_gets_another(
 
 def test_a_worker_that_is_killed_leaves_neither_server_nor_run(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from workers.forked_run import RunServer;"
+        "import sys, time; from pathlib import Path; from workers.runs.forked_run import RunServer;"
         "folder = Path(sys.argv[1]); server = RunServer(folder / 'server', folder / 'cache');"
         "run = server.start([str(folder / 'order.json'), str(folder), '--wait'], {}, folder, folder / 'run.log');"
         "time.sleep(3600)"

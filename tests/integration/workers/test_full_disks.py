@@ -14,9 +14,9 @@ from tests.support.hub_content import add_model
 from tests.support.localhub import running_hub
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
+from workers.batches.evidence import store
 from workers.errors import DiskFull
-from workers.evidence import store
-from workers.fetch import Snapshots
+from workers.snapshots.fetch import Snapshots
 
 
 def _report(folder: Path) -> Report:
@@ -49,7 +49,7 @@ def test_a_model_that_does_not_fit_into_the_cache_while_it_is_fetched(
         api = HfApi(endpoint=hub.url, token=False)
         ref = ModelRef(model_id="org/model", revision=str(api.model_info("org/model").sha))
         # Somebody else fills the disk after the look at what is free.
-        monkeypatch.setattr("workers.fetch._check_room", lambda *_: None)
+        monkeypatch.setattr("workers.snapshots.fetch._check_room", lambda *_: None)
         with pytest.raises(DiskFull, match="cache folder is full"):
             Snapshots(tmp_path / "cache", api, 2**20).model(ref)
 

@@ -22,23 +22,23 @@ from inspect_ai.log import EvalSample, read_eval_log
 
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
-from scheduler.evidence import check_evidence
-from specs.decision import population_of
+from scheduler.judging.evidence import check_evidence
 from specs.errors import EvidenceError
-from specs.evidence import path_in_store
+from specs.judging.decision import population_of
+from specs.judging.sample_order import seeded_order
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping import JudgedClaim, Stopping, stopping_rule
+from specs.logs.evidence import path_in_store
+from specs.logs.run_log import RunLog
 from specs.measurement import Evidence, PartialLog, Resumed
 from specs.messages import AttemptOutcome, AttemptRef, Order, Report
-from specs.policy import EngineRules
-from specs.run_log import RunLog
-from specs.sample_order import seeded_order
-from specs.sequential import SequentialDecider
-from specs.stopping import JudgedClaim, Stopping, stopping_rule
+from specs.policy.rules import EngineRules
 from tests.support.draining import QUEUE, Drained
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
-from workers.evidence import fetch
-from workers.handing_back import HandingBack, StopMark
-from workers.resuming import RESUMED, Wanted, earlier_attempt
+from workers.batches.evidence import fetch
+from workers.batches.handing_back import HandingBack, StopMark
+from workers.runs.resuming import RESUMED, Wanted, earlier_attempt
 
 SEED, EPOCHS, N = 5, 2, 80
 ORDER: list[int] = seeded_order(range(1, N + 1), SEED)

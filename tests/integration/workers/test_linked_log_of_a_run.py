@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from specs.evidence import path_in_store
-from specs.linked_log import LinkedLogReading, held_against
-from specs.linked_log_file import read_linked_log
+from specs.judging.sample_order import seeded_order
+from specs.judging.stopping import JudgedClaim, LinkedTo, Stopping
+from specs.judging.stopping_rule import Predictor
+from specs.logs.evidence import path_in_store
+from specs.logs.linked_log import LinkedLogReading, held_against
+from specs.logs.linked_log_file import read_linked_log
 from specs.messages import AttemptOutcome, Report
-from specs.sample_order import seeded_order
-from specs.stopping import JudgedClaim, LinkedTo, Stopping
-from specs.stopping_rule import Predictor
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 

@@ -11,11 +11,11 @@ import pytest
 from huggingface_hub import HfApi
 
 from specs.messages import AttemptOutcome, Order, Report
-from specs.policy import EngineRules, JudgeEndpoint
+from specs.policy.rules import EngineRules, JudgeEndpoint
 from tests.support.refusing_hub import hub_that_says
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model, write_safetensors
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
-from workers.workbench import Workbench
+from workers.batches.workbench import Workbench
 
 SAY = {"question": "Say: yes", "answer": "yes"}
 
@@ -173,7 +173,7 @@ def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
     # The judge is a second stand-in, with another key; it repeats its instructions, which end in a grade.
     asked = tmp_path / "judge-asked"
     monkeypatch.setenv("REPROFARM_JUDGE_KEY", "the judge's key")
-    from workers.engine import EngineManager  # noqa: PLC0415 - a second one, for the judge
+    from workers.engines.engine import EngineManager  # noqa: PLC0415 - a second one, for the judge
 
     manager = EngineManager(tmp_path / "judge", stand_in("--record", str(asked)))
     manager.api_key = "the judge's key"

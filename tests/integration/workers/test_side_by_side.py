@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from specs.messages import AttemptOutcome, AttemptRef, Order, Stage
-from specs.policy import EngineRules
+from specs.policy.rules import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import Heard, batch_of, bench, order, remember_snapshot, run, stand_in
-from workers.workbench import Workbench
+from workers.batches.workbench import Workbench
 
 AT_ONCE = 8
 RULES = EngineRules(start_seconds=600.0, concurrency=AT_ONCE)

@@ -10,14 +10,14 @@ import psutil
 import pytest
 
 from specs.messages import ModelRef
-from specs.policy import EngineRules
+from specs.policy.rules import EngineRules
 from tests.support.small_repos import COMMIT, write_model
 from tests.support.worker_bench import stand_in
 from workers.board import Board
-from workers.devices import GIB, Device
-from workers.engine import Engine, EngineManager
+from workers.engines.devices import GIB, Device
+from workers.engines.engine import Engine, EngineManager
+from workers.engines.gate import Gate
 from workers.errors import DeviceBusy
-from workers.gate import Gate
 from workers.settings import WorkerSettings
 
 RULES = EngineRules(start_seconds=600.0, sleep=True)

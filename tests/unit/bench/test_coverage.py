@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deploy.bench.coverage import EDGES, Edge, edge_total, wrong_answers
-from specs.sequential import full_run_decision
+from specs.judging.sequential import full_run_decision
 from tests.support.stopping import finding, right_or_wrong, rule
 
 CASES = [(0.4, 0.07, 198), (0.6, 0.03, 1319)]

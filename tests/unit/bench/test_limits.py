@@ -5,7 +5,7 @@ import pytest
 
 from deploy.bench.coverage import edge_total
 from deploy.bench.limits import fewest_paired_samples, fewest_samples
-from specs.stopping_rule import Predictor
+from specs.judging.stopping_rule import Predictor
 from tests.support.stopping import finding, right_or_wrong, rule
 
 N, ALPHA, TOLERANCE = 1319, 0.01, 0.05

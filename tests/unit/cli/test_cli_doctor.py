@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from deploy.cli import machine_checks
 from deploy.cli.main import app
 from scheduler.database.session import Database
-from workers.ports import free_port
+from workers.processes.ports import free_port
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
 

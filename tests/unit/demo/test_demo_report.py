@@ -10,10 +10,10 @@ import pytest
 from deploy.demo.claims import DemoClaim
 from deploy.demo.proof import ProofError, Published, prove, tampered
 from deploy.demo.report import differences
-from specs.api_v1 import ClaimView, VerdictSummary
+from specs.api_v1.views import ClaimView, VerdictSummary
 from specs.attestation import verify
 from specs.errors import TokenError
-from specs.verdict import Outcome
+from specs.judging.verdict import Outcome
 from tests.support.attestations import FACTS, attestation, jwks, signer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

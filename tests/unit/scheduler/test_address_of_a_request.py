@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.api.allowance import address_of
+from scheduler.api.callers.allowance import address_of
 
 
 @pytest.mark.parametrize(

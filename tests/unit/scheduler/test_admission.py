@@ -18,11 +18,11 @@ from scheduler.admission import (
     foresee,
 )
 from scheduler.placement import GIB
-from specs import eval_yaml
-from specs.generation import GenerationSettings
-from specs.model_size import ModelSize
-from specs.noise import MeasuredSpread
-from specs.policy import (
+from specs.engines.model_size import ModelSize
+from specs.hub import eval_yaml
+from specs.judging.noise import MeasuredSpread
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import (
     BenchmarkRules,
     JudgeEndpoint,
     JudgeRules,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.batching import (
+from scheduler.dispatch.batching import (
     COMMON_AHEAD,
     MOST_AHEAD,
     Group,
@@ -21,7 +21,7 @@ from scheduler.batching import (
     free_in,
     place,
 )
-from specs.policy import RunRules
+from specs.policy.rules import RunRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = RunRules(hold_back_seconds=900)

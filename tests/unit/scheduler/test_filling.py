@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.batching import Placement, Turn
-from scheduler.filling import ALONG, Queued, fill
-from specs.policy import RunRules
+from scheduler.dispatch.batching import Placement, Turn
+from scheduler.dispatch.filling import ALONG, Queued, fill
+from specs.policy.rules import RunRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = RunRules(batch=4, hold_back_seconds=300, side_by_side=2)

@@ -11,9 +11,20 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.batching import COMMON_AHEAD, OWN_AHEAD, Group, Placement, Seat, Turn, Waiting, free_in, is_late, place
-from scheduler.filling import ALONG, Queued, fill
-from specs.policy import RunRules
+from scheduler.dispatch.batching import (
+    COMMON_AHEAD,
+    OWN_AHEAD,
+    Group,
+    Placement,
+    Seat,
+    Turn,
+    Waiting,
+    free_in,
+    is_late,
+    place,
+)
+from scheduler.dispatch.filling import ALONG, Queued, fill
+from specs.policy.rules import RunRules
 
 BEGINNING = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = RunRules(batch=4, hold_back_seconds=300, side_by_side=2)

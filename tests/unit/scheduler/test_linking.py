@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from scheduler.hub import Hub, HubFile
-from scheduler.linking import NotFollowed, linked_file, links_to_a_log
+from scheduler.planning.linking import NotFollowed, linked_file, links_to_a_log
 
 HUB = "https://huggingface.co"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scheduler.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
-from specs.model_size import ModelSize
-from specs.policy import EngineRules, PoolRules
+from specs.engines.model_size import ModelSize
+from specs.policy.rules import EngineRules, PoolRules
 from tests.support.models import size_of
 
 SMALL = PoolRules(name="small", memory_gib=24)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scheduler.publish.result_file import NotEditable, Source, with_proof
 from specs.bounded_yaml import load
 from specs.errors import YamlError
-from specs.eval_results import parse
+from specs.hub.eval_results import parse
 
 TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJ4In0.c2ln-_"
 SOURCE = Source("https://farm.example/claims/1?a=b#c", "reprofarm: “checked”")

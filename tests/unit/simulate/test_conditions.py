@@ -13,9 +13,9 @@ from deploy.simulate.run import Outcome, simulate
 from deploy.simulate.sizes import FAMILIES, TASKS
 from deploy.simulate.work import Batch, Run
 from deploy.simulate.worker import Doing, Worker
+from scheduler.collect.retrying import FIRST_RETRY_SECONDS
 from scheduler.priorities import AUTHOR_PRIORITY
-from scheduler.retrying import FIRST_RETRY_SECONDS
-from specs.policy import RunRules
+from specs.policy.rules import RunRules
 
 FLEET_OF_TEN = smaller(FLEET, 0.1)
 GB = 10**9

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specs.band import hypotheses
-from specs.betting import FIRST_STEP, Bettor
-from specs.stopping_rule import Predictor
+from specs.judging.band import hypotheses
+from specs.judging.betting import FIRST_STEP, Bettor
+from specs.judging.stopping_rule import Predictor
 from tests.support.stopping import finding, right_or_wrong, rule
 
 SIZE = 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specs.budget import BudgetLimits, BudgetRules
+from specs.policy.budget import BudgetLimits, BudgetRules
 
 
 def test_without_a_word_nothing_is_limited() -> None:

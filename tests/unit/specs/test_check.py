@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.check import MAX_JSON_BYTES, CheckedFile, check_bytes, check_path, find_files
 from specs.errors import SubmissionError
+from specs.hub.check import MAX_JSON_BYTES, CheckedFile, check_bytes, check_path, find_files
 
 RESULT = b"- dataset: {id: org/bench, task_id: t}\n  value: 0.5\n"
 SPEC = b"evaluation_framework: mteb\ntasks: [{id: t}]\n"

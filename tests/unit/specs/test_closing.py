@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from specs.closing import MOST_POINTS, MOST_SAMPLES_SUMMED, closing, looks
-from specs.decision import decide
+from specs.judging.closing import MOST_POINTS, MOST_SAMPLES_SUMMED, closing, looks
+from specs.judging.decision import decide
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping import JudgedClaim, Population, Stopping, stopping_rule
+from specs.judging.verdict import Outcome
 from specs.measurement import Measurement
-from specs.sequential import SequentialDecider
-from specs.stopping import JudgedClaim, Population, Stopping, stopping_rule
-from specs.verdict import Outcome
 from tests.support.rows import measurement
 
 

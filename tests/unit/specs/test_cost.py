@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from specs.cost import CPU_BYTES_PER_SECOND, GPU_BYTES_PER_SECOND, START_SECONDS, EarlierRun, Work, estimate
+from specs.policy.cost import CPU_BYTES_PER_SECOND, GPU_BYTES_PER_SECOND, START_SECONDS, EarlierRun, Work, estimate
 
 GB = 10**9
 WORK = Work(weights_bytes=16 * GB, gpus=1, samples=1000, epochs=1, max_tokens=2000, concurrency=32)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.band import hypotheses
-from specs.counting import Counts, stopping_bounds
+from specs.judging.band import hypotheses
+from specs.judging.counting import Counts, stopping_bounds
 
 
 def column(*values: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

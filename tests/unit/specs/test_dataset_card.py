@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from specs.dataset_card import MAX_CONFIGS, MAX_SAMPLES, samples_of, sizes_of
+from specs.hub.dataset_card import MAX_CONFIGS, MAX_SAMPLES, samples_of, sizes_of
 
 # As `datasets` writes it for one config, and for several.
 ONE = {

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specs.decision import decide
-from specs.history import from_same_claim
-from specs.measurement import Measurement
-from specs.stopping import (
+from specs.judging.decision import decide
+from specs.judging.history import from_same_claim
+from specs.judging.stopping import (
     JudgedClaim,
     LinkedTo,
     Population,
@@ -20,8 +19,9 @@ from specs.stopping import (
     stopping_rule,
     tolerance_for,
 )
-from specs.stopping_rule import Predictor
-from specs.verdict import Outcome, Verdict
+from specs.judging.stopping_rule import Predictor
+from specs.judging.verdict import Outcome, Verdict
+from specs.measurement import Measurement
 from tests.support.rows import measurement
 from tests.support.stopping import fed, right_or_wrong, rule
 

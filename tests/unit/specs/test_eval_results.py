@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.eval_results import ResultEntry, is_result_path, parse
-from specs.submission import SubmissionStatus
+from specs.hub.eval_results import ResultEntry, is_result_path, parse
+from specs.hub.submission import SubmissionStatus
 
 FULL = """
     - dataset:

@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.eval_yaml import Spec, SpecStatus, parse
-from specs.inspect_args import _parameters
-from specs.inspect_tasks import _KNOWN_NAMES
+from specs.hub.eval_yaml import Spec, SpecStatus, parse
+from specs.hub.inspect_args import _parameters
+from specs.hub.inspect_tasks import _KNOWN_NAMES
 
 PLAIN = """
     name: Capitals
@@ -266,7 +266,8 @@ def test_every_solver_and_scorer_that_inspect_allows_is_known_with_its_arguments
 
 def test_reading_results_and_foreign_specs_does_not_import_inspect(tmp_path: Path) -> None:
     program = (
-        "import sys, specs.check, specs.eval_results, specs.leaderboard, specs.messages, specs.eval_yaml as e;"
+        "import sys, specs.hub.check, specs.hub.eval_results, specs.hub.leaderboard, specs.messages;"
+        "import specs.hub.eval_yaml as e;"
         "e.parse(b'evaluation_framework: mteb\\ntasks: [{id: x}]');"
         "sys.exit('inspect_ai' in sys.modules)"
     )

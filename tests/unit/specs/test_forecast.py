@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from specs.forecast import Forecast, Foreseen, forecast, in_short
-from specs.sequential import SequentialDecider
-from specs.stopping import JudgedClaim, Population, Stopping, stopping_rule
-from specs.verdict import Outcome
+from specs.judging.forecast import Forecast, Foreseen, forecast, in_short
+from specs.judging.sequential import SequentialDecider
+from specs.judging.stopping import JudgedClaim, Population, Stopping, stopping_rule
+from specs.judging.verdict import Outcome
 from tests.support.stopping import right_or_wrong
 
 RUNS = 60

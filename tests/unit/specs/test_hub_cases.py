@@ -11,8 +11,8 @@ from inspect_ai._eval.loader import scorer_from_spec, solver_from_spec
 from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver import SolverSpec
 
-from specs.check import CheckedEntry, CheckedFile, check_path
-from specs.eval_yaml import parse
+from specs.hub.check import CheckedEntry, CheckedFile, check_path
+from specs.hub.eval_yaml import parse
 
 ACCEPTED = frozenset({"accepted", "accepted_with_warning"})
 WARNED = frozenset({"accepted_with_warning"})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specs.errors import SubmissionError
-from specs.leaderboard import parse_leaderboard, parse_model_eval_results
+from specs.hub.leaderboard import parse_leaderboard, parse_model_eval_results
 
 ROW = {"modelId": "org/model", "value": 48.3}
 ENTRY = {"dataset": {"id": "org/bench", "task_id": "t"}, "value": 48.3}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from specs.likely_reasons import Claimed, likely_reasons
+from specs.judging.likely_reasons import Claimed, likely_reasons
 from specs.measurement import Measurement
 from tests.support.rows import comparison, measurement
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from specs.linked_log import LinkedLog, LinkedLogReading
-from specs.linked_log_file import read_linked_log, rounding_of
-from specs.policy import Scale
-from specs.run_log import LogLimits
-from specs.stopping import targets_sha256
+from specs.judging.stopping import targets_sha256
+from specs.logs.linked_log import LinkedLog, LinkedLogReading
+from specs.logs.linked_log_file import read_linked_log, rounding_of
+from specs.logs.run_log import LogLimits
+from specs.policy.rules import Scale
 from tests.support.inspect_logs import inspect_log, rewritten, with_header, with_samples
 
 URL = "https://hub.test/o/m/blob/main/log.eval"
@@ -232,7 +232,7 @@ def test_a_file_beyond_the_bound_is_not_opened_and_the_bound_is_said(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = log.stat().st_size
-    monkeypatch.setattr("specs.linked_log_file.MAX_FILE_BYTES", size - 1)
+    monkeypatch.setattr("specs.logs.linked_log_file.MAX_FILE_BYTES", size - 1)
     assert refused(log).startswith(f"it has {size} bytes; this farm reads")
 
 
@@ -247,12 +247,12 @@ def test_a_file_beyond_the_bound_is_not_opened_and_the_bound_is_said(
 def test_what_is_unpacked_is_bounded(
     log: Path, limits: LogLimits, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("specs.linked_log_file.LIMITS", limits)
+    monkeypatch.setattr("specs.logs.linked_log_file.LIMITS", limits)
     assert reason in refused(log)
 
 
 def test_targets_that_would_fill_the_memory_are_refused(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specs.linked_log_file.MAX_TARGET_CHARS", sum(map(len, TARGETS)) - 1)
+    monkeypatch.setattr("specs.logs.linked_log_file.MAX_TARGET_CHARS", sum(map(len, TARGETS)) - 1)
     assert "its targets are longer" in refused(log)
 
 

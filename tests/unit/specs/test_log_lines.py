@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from specs.log_lines import about, write_json_lines
-from specs.secrets import Masking
+from specs.processes.log_lines import about, write_json_lines
+from specs.processes.secrets import Masking
 
 RUN = "0123456789abcdef" * 2
 SECRET = "s3cret-word"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.model_config import MAX_CONFIG_BYTES, ModelConfigError, read_config
+from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfigError, read_config
 from tests.support.models import CONFIGS, config_of
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 512}

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from specs.model_config import read_config
-from specs.model_size import BATCHED_TOKENS, ModelSize
-from specs.policy import EngineDtype
+from specs.engines.model_config import read_config
+from specs.engines.model_size import BATCHED_TOKENS, ModelSize
+from specs.policy.rules import EngineDtype
 from tests.support.models import CONFIGS, GB, HOLDINGS, config_of, size_of
 
 GIB = 2**30

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from specs.noise import LEAST_OVERLAP, Difference, Noise, Pair, Scores, difference, model_class, noise_in
+from specs.judging.noise import LEAST_OVERLAP, Difference, Noise, Pair, Scores, difference, model_class, noise_in
 
 POPULATION = 2000
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from specs.packed import MAX_VALUES
-from specs.stopping_rule import Predictor
+from specs.judging.packed import MAX_VALUES
+from specs.judging.stopping_rule import Predictor
 
 
 @given(st.lists(st.floats(0, 1), max_size=300))

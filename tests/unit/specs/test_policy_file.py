@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from specs.errors import PolicyError
-from specs.policy import read_policy
+from specs.policy.rules import read_policy
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from specs.power import expected_samples
+from specs.judging.power import expected_samples
 from tests.support.stopping import finding, right_or_wrong, rule
 
 N = 1319

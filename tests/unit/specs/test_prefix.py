@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specs.prefix import FinishedPrefix
-from specs.sequential import SequentialDecider
+from specs.judging.prefix import FinishedPrefix
+from specs.judging.sequential import SequentialDecider
 from tests.support.stopping import fed, right_or_wrong, rule
 
 N = 400

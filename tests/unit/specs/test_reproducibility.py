@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from specs.eval_yaml import TaskSpec, parse
-from specs.reproducibility import warnings_for
+from specs.hub.eval_yaml import TaskSpec, parse
+from specs.hub.reproducibility import warnings_for
 
 FIELDS = {"input": "q", "target": "a", "choices": "c"}
 SEEDED = [{"name": "generate", "args": {"temperature": 0, "seed": 1}}]

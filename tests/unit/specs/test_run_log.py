@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from specs.errors import EvidenceError
-from specs.run_log import LogLimits, RunLog
-from specs.run_scores import mean_of, run_scores, standard_error_of
+from specs.logs.run_log import LogLimits, RunLog
+from specs.logs.run_scores import mean_of, run_scores, standard_error_of
 
 HEADER = {
     "version": 2,
@@ -144,7 +144,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, 93])
 def test_a_bomb_is_not_unpacked(tmp_path: Path, compression: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specs.run_log.MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr("specs.logs.run_log.MAX_FILE_BYTES", 2**20)
     files: list[tuple[str, object]] = [("samples/1_epoch_1.json", answer(1, input=" " * 2**21))]
     path = write(tmp_path / "log.eval", files, compression)
     assert path.stat().st_size < 10_000
@@ -153,14 +153,14 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, compression: int, monkeypatch: p
 
 
 def test_many_small_bombs_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specs.run_log.MAX_UNPACKED_BYTES", 2**20)
+    monkeypatch.setattr("specs.logs.run_log.MAX_UNPACKED_BYTES", 2**20)
     files: list[tuple[str, object]] = [(f"samples/{n}.json", answer(n, input=" " * 2**17)) for n in range(9)]
     with pytest.raises(EvidenceError, match="larger than this farm reads"):
         answers_of(write(tmp_path / "log.eval", files))
 
 
 def test_a_directory_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specs.run_log.MAX_DIRECTORY_BYTES", 1000)
+    monkeypatch.setattr("specs.logs.run_log.MAX_DIRECTORY_BYTES", 1000)
     path = write(tmp_path / "log.eval", [(f"{n}.json", {}) for n in range(100)])
     with pytest.raises(EvidenceError, match="more files than this farm reads"):
         RunLog(path)

@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from specs.bounded_yaml import load
-from specs.eval_yaml import SpecStatus, parse
-from specs.eval_yaml_model import EvalYaml
+from specs.hub.eval_yaml import SpecStatus, parse
+from specs.hub.eval_yaml_model import EvalYaml
 from specs.schema_export import FOLDER, public_models, schema_texts, write_schemas
 
 

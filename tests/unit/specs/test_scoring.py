@@ -11,7 +11,7 @@ from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.scorer import Score, Target, answer, choice, exact, f1, includes, match, math, pattern
 from inspect_ai.solver import TaskState
 
-from specs.scoring import answer_score, is_truncated, is_unparsed, proportion, reduced
+from specs.logs.scoring import answer_score, is_truncated, is_unparsed, proportion, reduced
 
 
 @pytest.mark.parametrize(

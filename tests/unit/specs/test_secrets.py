@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from specs.secrets import Masking, check_url, mask_logs, masked_url, secrets_in
+from specs.processes.secrets import Masking, check_url, mask_logs, masked_url, secrets_in
 
 SECRET = "s3cret/Word"
 
@@ -98,7 +98,7 @@ def test_what_is_too_short_to_be_a_secret_masks_nothing() -> None:
 
 def test_a_process_that_dies_does_not_tell_its_secrets() -> None:
     code = (
-        "import threading\nfrom specs.secrets import mask_logs\nmask_logs({'s3cret-word'})\n"
+        "import threading\nfrom specs.processes.secrets import mask_logs\nmask_logs({'s3cret-word'})\n"
         "def fail(): raise ValueError('-'.join(('s3cret', 'word')))\n"
         "each = threading.Thread(target=fail); each.start(); each.join()\nfail()\n"
     )

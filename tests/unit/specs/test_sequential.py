@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.sequential import SequentialDecider, full_run_decision
-from specs.stopping_rule import Predictor
+from specs.judging.sequential import SequentialDecider, full_run_decision
+from specs.judging.stopping_rule import Predictor
 from tests.support.stopping import fed, finding, right_or_wrong, rule
 
 N = 4000

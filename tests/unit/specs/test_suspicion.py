@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from specs.linked_log import LinkedLog, LinkedLogReading, held_against
+from specs.judging.stopping import JudgedClaim, LinkedTo, Stopping
+from specs.judging.stopping_rule import Predictor
+from specs.judging.suspicion import NOISE, SIGNIFICANCE, chance_of, is_suspicious, noise_of_sampled
+from specs.judging.verdict import LinkedLogUse
+from specs.logs.linked_log import LinkedLog, LinkedLogReading, held_against
 from specs.measurement import Measurement
-from specs.stopping import JudgedClaim, LinkedTo, Stopping
-from specs.stopping_rule import Predictor
-from specs.suspicion import NOISE, SIGNIFICANCE, chance_of, is_suspicious, noise_of_sampled
-from specs.verdict import LinkedLogUse
 from tests.support.rows import measurement
 
 N = 1000

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from inspect_ai._util.format import format_template
 
-from specs.templates import check_template
+from specs.hub.templates import check_template
 
 CHOICE = frozenset({"question", "choices", "letters"})
 

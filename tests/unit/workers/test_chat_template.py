@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.circumstances import chat_template_sha256
+from workers.runs.circumstances import chat_template_sha256
 
 
 def test_the_digest_is_of_the_template_where_vllm_looks_for_it(tmp_path: Path) -> None:

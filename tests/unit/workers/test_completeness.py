@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from workers.completeness import architecture_parameters, check_complete
 from workers.errors import ModelError
+from workers.snapshots.completeness import architecture_parameters, check_complete
 
 
 def small_llama(folder: Path, *, tied: bool) -> LlamaForCausalLM:

@@ -11,9 +11,20 @@ from typing import Any
 import psutil
 import pytest
 
-from specs.gpu_health import GpuHealth, Throttle
+from specs.engines.gpu_health import GpuHealth, Throttle
 from tests.support.fake_nvml import pynvml
-from workers.devices import GIB, Device, Devices, Gpus, Holder, Machine, Need, _cgroup_limit, devices_for, sickness
+from workers.engines.devices import (
+    GIB,
+    Device,
+    Devices,
+    Gpus,
+    Holder,
+    Machine,
+    Need,
+    _cgroup_limit,
+    devices_for,
+    sickness,
+)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from specs.messages import AttemptRef
-from workers.drops import Drops
+from workers.batches.drops import Drops
 
 
 def test_only_the_dropped_attempt_is_dropped(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from specs.errors import EngineError
-from workers.engine_faults import log_tail, startup_fault
+from workers.engines.engine_faults import log_tail, startup_fault
 from workers.errors import ModelError, OutOfMemory
 
 LOGS = Path(__file__).with_name("engine_logs")

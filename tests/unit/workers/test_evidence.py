@@ -6,7 +6,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from workers.evidence import store
+from workers.batches.evidence import store
 
 
 @pytest.mark.parametrize("scheme", ["file", "memory"])

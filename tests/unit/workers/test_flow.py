@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.engine_metrics import EngineFigures
-from workers.flow import Flow, next_limit, shares
-from workers.limit_file import read_limit
-from workers.run_request import RunProgress
+from workers.batches.flow import Flow, next_limit, shares
+from workers.engines.engine_metrics import EngineFigures
+from workers.runs.limit_file import read_limit
+from workers.runs.run_request import RunProgress
 
 
 def says(waiting: float | None, running: float = 8) -> EngineFigures:

@@ -9,7 +9,7 @@ import psutil
 from celery.signals import worker_process_init
 
 import workers.app  # noqa: F401 - connects what is tried here
-from workers.devices import Machine
+from workers.engines.devices import Machine
 
 
 def _begin_and_look() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from specs.gpu_health import GpuHealth
-from specs.policy import EngineRules
+from specs.engines.gpu_health import GpuHealth
+from specs.policy.rules import EngineRules
 from workers.board import Board
-from workers.devices import GIB, Device
+from workers.engines.devices import GIB, Device
+from workers.engines.gate import Gate
 from workers.errors import DeviceBusy
-from workers.gate import Gate
 from workers.settings import WorkerSettings
 
 

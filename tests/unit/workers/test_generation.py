@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from inspect_ai._eval.task.hf import HFTask
 
-from specs.generation import GenerationSettings
+from specs.policy.generation import GenerationSettings
 from workers.errors import ModelError
-from workers.generation import generation_config, request_arguments, resolve
+from workers.runs.generation import generation_config, request_arguments, resolve
 
 
 def _task(**arguments: Any) -> HFTask:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.worker_bench import bench, stand_in
-from workers.guarded import Guarded, clean_environment
+from workers.processes.guarded import Guarded, clean_environment
 
 ENDLESS = "import time; time.sleep(3600)"
 
@@ -73,7 +73,7 @@ STARTS = {
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 def test_a_command_that_is_told_to_end_before_it_has_begun_ends(tmp_path: Path, start: str) -> None:
     code = (
-        "import os, signal, socket, sys; from workers import guard, run_server;"
+        "import os, signal, socket, sys; from workers.processes import guard; from workers.runs import run_server;"
         "errand = run_server.Errand(arguments=(), environment={}, folder='', log='', grace_seconds=5.0);"
         # The first that a child of the guard's does.
         "guard.die_with_guard = lambda: os.kill(os.getpid(), signal.SIGTERM);"
@@ -115,7 +115,7 @@ def test_a_command_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGTERM])
 def test_a_starter_that_is_killed_leaves_nothing_behind(tmp_path: Path, deadly: signal.Signals) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from workers.guarded import Guarded, clean_environment;"
+        "import sys, time; from pathlib import Path; from workers.processes.guarded import Guarded, clean_environment;"
         "folder = Path(sys.argv[1]);"
         "Guarded(sys.argv[2:], environment=clean_environment(), folder=folder, log=folder / 'log', grace_seconds=1.0);"
         "time.sleep(3600)"

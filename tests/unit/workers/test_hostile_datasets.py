@@ -12,8 +12,8 @@ import pytest
 from inspect_ai._eval.task.hf import HFTask
 
 from tests.support.small_repos import COMMIT
-from workers.dataset_rows import LocalDataset, check_record, check_split
 from workers.errors import SpecError
+from workers.runs.dataset_rows import LocalDataset, check_record, check_split
 
 IMAGE_TASK = {"input": "q", "target": "a", "input_image": "image"}
 

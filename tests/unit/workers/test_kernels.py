@@ -10,11 +10,11 @@ import pytest
 
 from specs.errors import EngineError
 from specs.messages import ModelRef
-from specs.policy import BatchInvariant, EngineRules
+from specs.policy.rules import BatchInvariant, EngineRules
 from tests.support.small_repos import COMMIT, write_model
-from workers.devices import Device, Devices
-from workers.engine import EngineManager
-from workers.kernels import use_batch_invariant
+from workers.engines.devices import Device, Devices
+from workers.engines.engine import EngineManager
+from workers.engines.kernels import use_batch_invariant
 
 
 def gpus(*capabilities: float | None) -> Callable[[int | None], Devices]:

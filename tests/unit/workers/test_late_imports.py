@@ -8,8 +8,8 @@ from pathlib import Path
 
 PROGRAM = """
 import sys
-from workers import runner
-from workers.late_imports import import_what_comes_late
+from workers.runs import runner
+from workers.runs.late_imports import import_what_comes_late
 import inspect_ai
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample

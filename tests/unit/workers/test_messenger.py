@@ -18,8 +18,8 @@ from specs.messages import (
 )
 from tests.support.small_repos import COMMIT
 from tests.support.worker_bench import MODEL, batch_of, order
-from workers import messenger as module
-from workers.messenger import Messenger
+from workers.batches import messenger as module
+from workers.batches.messenger import Messenger
 
 TASK = TaskRef(dataset_id="bench/a", revision=COMMIT, task_id="say", spec_sha256="0" * 64)
 REF = AttemptRef(reproduction_id="r1", attempt=1)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from workers.ports import free_port
+from workers.processes.ports import free_port
 
 
 def test_a_port_that_was_found_free_is_given_to_nobody_and_left_to_the_server_it_is_for() -> None:

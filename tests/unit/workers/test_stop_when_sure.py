@@ -12,7 +12,7 @@ from inspect_ai.log import EvalError, EvalSample
 from inspect_ai.scorer import Score
 
 from tests.support.stopping import fed, right_or_wrong, rule
-from workers.stopping import StopWhenSure
+from workers.runs.stopping import StopWhenSure
 
 N = 200
 IDS = [f"s{place}" for place in range(N)]

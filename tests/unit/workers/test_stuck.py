@@ -12,7 +12,7 @@ from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.scorer import Target, pattern
 from inspect_ai.solver import TaskState
 
-from workers.stuck import StuckWatch
+from workers.runs.stuck import StuckWatch
 
 ENDLESS, ANSWER = "(a+)+$", "a" * 40 + "!"
 

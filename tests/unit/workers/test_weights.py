@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.small_repos import write_safetensors
 from workers.errors import ModelError
-from workers.weights import check_weights
+from workers.snapshots.weights import check_weights
 
 
 def test_sound_weights_pass(tmp_path: Path) -> None:

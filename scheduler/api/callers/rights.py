@@ -1,0 +1,108 @@
+"""On which claims a caller may act.
+
+Operators act on all. Who requests acts on claims of models and benchmarks in their namespaces, and takes back only what
+is theirs: what is to be run for their own models, what they submitted, and what they asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from scheduler.api.callers.callers import Caller, Forbidden
+from scheduler.database.tables import Claim, Event
+from scheduler.machine import ClaimState
+
+MAX_NAMED = 20
+
+
+def require_to_act(caller: Caller, claims: Sequence[Claim]) -> None:
+    """Refuse a caller who may not have these claims verified, tried again or published.
+
+    Raises:
+        Forbidden: some are of models and benchmarks of others.
+    """
+    if "operate" not in caller.scopes:
+        for claim in claims:
+            require_to_speak_for(caller, claim.model_id, claim.dataset_id)
+
+
+def require_to_speak_for(caller: Caller, model_id: str, dataset_id: str | None) -> None:
+    """Refuse a caller who speaks neither for a model nor for a benchmark.
+
+    Raises:
+        Forbidden: both are in namespaces of others.
+    """
+    if caller.speaks_for(model_id, dataset_id):
+        return
+    theirs = sorted(caller.namespaces or ())
+    named = ", ".join(theirs[:MAX_NAMED]) + (" and others" if len(theirs) > MAX_NAMED else "") or "none"
+    wanted = {repo_id.partition("/")[0] for repo_id in (model_id, dataset_id) if repo_id is not None}
+    raise Forbidden(
+        f"you act for the namespaces {named}; this asks for {' or '.join(sorted(wanted))}: an administrator of it on"
+        " the Hub can do it, or the farm's operator",
+        "request",
+    )
+
+
+def require_to_cancel(session: Session, caller: Caller, claims: Sequence[Claim]) -> None:
+    """Refuse a caller who may not take back what is to be run for these claims.
+
+    Raises:
+        Forbidden: a claim is of somebody else's model, and was asked for by somebody else.
+    """
+    if "operate" in caller.scopes:
+        return
+    for claim in claims:
+        if not caller.speaks_for(claim.model_id) and not _asked_for(session, caller, claim):
+            raise Forbidden(
+                f"claim {claim.claim_id} is of the model {claim.model_id} and was not asked for by you: whoever asked,"
+                " an administrator of the model's namespace, or the farm's operator can cancel it",
+                "request",
+            )
+
+
+def require_to_retry(session: Session, caller: Caller, claims: Sequence[Claim]) -> None:
+    """Refuse a caller who may not have these claims tried again.
+
+    Raises:
+        Forbidden: they are of others, or an operator or another token cancelled them.
+    """
+    require_to_act(caller, claims)
+    if "operate" in caller.scopes:
+        return
+    for claim in claims:
+        canceller = _canceller(session, claim)
+        if canceller is not None and canceller != caller.actor and not canceller.startswith("hub:"):
+            raise Forbidden(
+                f"claim {claim.claim_id} was cancelled by {canceller}, who can have it tried again, as can the farm's"
+                " operator",
+                "operate",
+            )
+
+
+def _asked_for(session: Session, caller: Caller, claim: Claim) -> bool:
+    # Whoever submitted a claim, or had its entry become a new one, is the actor of its first event.
+    first = (
+        select(Event.actor)
+        .where(Event.subject == "claim", Event.subject_id == claim.claim_id)
+        .order_by(Event.event_id)
+        .limit(1)
+    )
+    return session.scalar(first) == caller.actor
+
+
+def _canceller(session: Session, claim: Claim) -> str | None:
+    """Who holds a blocked claim by hand; None where the farm itself does, or nobody."""
+    if claim.state != ClaimState.BLOCKED:
+        return None
+    last = (
+        select(Event.actor)
+        .where(Event.subject == "claim", Event.subject_id == claim.claim_id, Event.what == ClaimState.BLOCKED)
+        .order_by(Event.event_id.desc())
+        .limit(1)
+    )
+    actor = session.scalar(last)
+    return None if actor is None or actor == "scheduler" else actor

@@ -1,0 +1,141 @@
+"""The record as Server-Sent Events: what was missed from the database, then what happens as it happens.
+
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from scheduler.api.live.follower import event_message
+from scheduler.api.live.live import Listener, Message, Wanted
+from scheduler.api.problems import Busy
+from scheduler.api.source import Source
+from scheduler.database.tables import Event
+from specs.api_v1.live import EventsLost
+
+MEDIA_TYPE = "text/event-stream"
+
+TOLD_AGAIN = 10_000
+"""Events that one who comes back is told at most; who missed more starts anew."""
+
+READ_AT_ONCE = 500
+HEARTBEAT_SECONDS = 15
+SEND_SECONDS = 30
+"""Who takes nothing for so long is let go."""
+
+RETRY_MILLISECONDS = 2000
+
+HEADERS = {
+    "cache-control": "no-store",
+    "vary": "accept",
+    # Else nginx keeps messages back until it has a bufferful.
+    "x-accel-buffering": "no",
+}
+
+DESCRIBED: dict[int | str, dict[str, object]] = {
+    200: {
+        "description": "A part of the record, or, with `Accept: text/event-stream`, all that happens from now on.",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+    }
+}
+
+
+def is_wanted(request: Request) -> bool:
+    """Whether a request asks for the stream."""
+    return MEDIA_TYPE in request.headers.get("accept", "")
+
+
+def resumed(last_event_id: str | None, after: int | None) -> int | None:
+    """Where to go on: behind the last message that somebody had, else where the address says. None is from now on."""
+    if last_event_id is not None and re.fullmatch(r"[0-9]{1,18}", last_event_id):
+        return int(last_event_id)
+    return after
+
+
+def follow(source: Source, wanted: Wanted, after: int | None) -> EventSourceResponse:
+    """The stream of what fits, from behind the event `after`; None is from now on.
+
+    Raises:
+        Busy: as many follow as this process takes.
+    """
+    if source.live.full:
+        raise Busy("as many follow the events here as this process takes; ask for the list instead, or come back")
+    return EventSourceResponse(
+        _messages(source, wanted, after), headers=HEADERS, ping=HEARTBEAT_SECONDS, send_timeout=SEND_SECONDS
+    )
+
+
+async def _messages(source: Source, wanted: Wanted, after: int | None) -> AsyncIterator[ServerSentEvent]:
+    # Joined before anything is read, so that nothing falls between what was and what comes.
+    listener = source.live.join(wanted)
+    try:
+        # A process that has just started does not know yet what was before; who comes back would miss all of it.
+        await source.live.begun()
+        yield ServerSentEvent(comment="events follow", retry=RETRY_MILLISECONDS)
+        if after is not None:
+            async for missed in _missed(source, listener, after):
+                yield missed
+        async for message in _coming(listener, after or 0):
+            yield message
+    finally:
+        source.live.leave(listener)
+
+
+async def _missed(source: Source, listener: Listener, after: int) -> AsyncIterator[ServerSentEvent]:
+    conditions = _conditions(listener.wanted, listener.start)
+    if await run_in_threadpool(_too_many, source, conditions, after):
+        yield ServerSentEvent(event="reset", data=EventsLost(last_event_id=listener.start).model_dump_json())
+        return
+    while True:
+        part = await run_in_threadpool(_read, source, conditions, after)
+        for message in part:
+            yield _sent(message)
+        if len(part) < READ_AT_ONCE:
+            return
+        after = part[-1].event_id or after
+
+
+async def _coming(listener: Listener, after: int) -> AsyncIterator[ServerSentEvent]:
+    while not (listener.too_slow and listener.queue.empty()):
+        message = await listener.queue.get()
+        # Another process may have told it up to `after` already, and this one is a little behind.
+        if message.event_id is None or message.event_id > after:
+            yield _sent(message)
+
+
+def _sent(message: Message) -> ServerSentEvent:
+    number = str(message.event_id) if message.event_id is not None else None
+    return ServerSentEvent(data=message.data, event=message.event, id=number)
+
+
+def _conditions(wanted: Wanted, until: int) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [Event.event_id <= until]
+    if wanted.subject is not None:
+        found.append(Event.subject == wanted.subject)
+    if wanted.subject_id is not None:
+        found.append(Event.subject_id == wanted.subject_id)
+    return found
+
+
+def _too_many(source: Source, conditions: Sequence[ColumnElement[bool]], after: int) -> bool:
+    with source.database.reading() as session:
+        some = select(Event.event_id).where(Event.event_id > after, *conditions).limit(TOLD_AGAIN + 1).subquery()
+        return (session.scalar(select(func.count()).select_from(some)) or 0) > TOLD_AGAIN
+
+
+def _read(source: Source, conditions: Sequence[ColumnElement[bool]], after: int) -> list[Message]:
+    with source.database.reading() as session:
+        return _part(session, conditions, after)
+
+
+def _part(session: Session, conditions: Sequence[ColumnElement[bool]], after: int) -> list[Message]:
+    query = select(Event).where(Event.event_id > after, *conditions).order_by(Event.event_id).limit(READ_AT_ONCE)
+    return [event_message(event) for event in session.scalars(query)]

@@ -1,0 +1,102 @@
+"""The record: who did what to which thing, when and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from scheduler.api import pages
+from scheduler.api.ids import IdOrStart, whole_id
+from scheduler.api.live import stream
+from scheduler.api.live.live import Wanted
+from scheduler.api.source import Reading, Source, TheSource
+from scheduler.api.views import event_view
+from scheduler.database.tables import Badge, Claim, Event
+from scheduler.settled import settled
+from specs.api_v1.views import EventView, Page
+
+router = APIRouter(prefix="/v1", tags=["events"])
+
+EventId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+Subject = Literal["claim", "reproduction", "benchmark", "model", "badge", "key", "worker", "webhook", "token", "user"]
+
+
+@router.get("/events", response_model=Page[EventView], responses=stream.DESCRIBED)
+async def list_events(  # noqa: PLR0913, PLR0917 - the query's parameters
+    request: Request,
+    source: TheSource,
+    after: EventId = None,
+    before: EventId = None,
+    order: Literal["oldest", "newest"] = "oldest",
+    subject: Subject | None = None,
+    subject_id: Annotated[str | None, Query(max_length=200)] = None,
+    limit: pages.Limit = 50,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response | Page[EventView]:
+    """Events by id: oldest first, or newest first.
+
+    To follow along, ask with `after` set to the id of the last event that you have; none is missed. `next` is the
+    `after` (the `before`, newest first) of the following part, and null at the end.
+
+    With `Accept: text/event-stream` the answer is a stream that goes on: messages `event` with an id, which come again
+    from behind `Last-Event-ID` (or `after`); `progress` of runs, which have none; and `reset` where too much was
+    missed. `subject` and `subject_id` choose there too, and a claim's include the progress of its run.
+    """
+    wanted = Wanted(subject, subject_id)
+    if stream.is_wanted(request):
+        return stream.follow(source, wanted, stream.resumed(last_event_id, after))
+    return await run_in_threadpool(_listed, source, wanted, Part(after, before, limit, newest_first=order == "newest"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of the record is asked for."""
+
+    after: int | None
+    before: int | None
+    limit: int
+    newest_first: bool
+
+
+def _listed(source: Source, wanted: Wanted, part: Part) -> Page[EventView]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.subject is not None:
+        conditions.append(Event.subject == wanted.subject)
+    if wanted.subject_id is not None:
+        conditions.append(Event.subject_id == wanted.subject_id)
+    if part.before is not None:
+        conditions.append(Event.event_id < part.before)
+    with source.database.reading() as session:
+        return _page(session, conditions, part.after, part.limit, newest_first=part.newest_first)
+
+
+@router.get("/claims/{claim_id}/events")
+def events_of_claim(
+    session: Reading, claim_id: IdOrStart, after: EventId = None, limit: pages.Limit = 200
+) -> Page[EventView]:
+    """All that happened to a claim, its reproduction and its badge, oldest first; `next` as in `/v1/events`."""
+    found = session.get_one(Claim, whole_id(session, Claim.claim_id, claim_id, "claim"))
+    badge_id = session.scalar(select(Badge.badge_id).where(Badge.claim_id == found.claim_id))
+    subjects = {"claim": found.claim_id, "reproduction": found.reproduction_id, "badge": badge_id}
+    about = [
+        and_(Event.subject == subject, Event.subject_id == subject_id)
+        for subject, subject_id in subjects.items()
+        if subject_id is not None
+    ]
+    return _page(session, [or_(*about)], after, limit, newest_first=False)
+
+
+def _page(
+    session: Session, conditions: list[ColumnElement[bool]], after: int | None, limit: int, *, newest_first: bool
+) -> Page[EventView]:
+    if after is not None:
+        conditions.append(Event.event_id > after)
+    conditions.append(Event.event_id <= settled(session))
+    in_order = Event.event_id.desc() if newest_first else Event.event_id
+    rows = session.scalars(select(Event).where(*conditions).order_by(in_order).limit(limit + 1)).all()
+    return pages.page(Page[EventView], rows, limit, event_view, lambda row: str(row.event_id))

@@ -1,0 +1,39 @@
+"""Whether the process lives, whether the farm can work, and its figures for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from scheduler.api.source import TheSource
+from scheduler.readiness import trouble_with_broker, trouble_with_database
+from specs.api_v1.views import Health, Readiness
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+def healthz() -> Health:
+    """The process is alive."""
+    return Health()
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Something is missing."}})
+def readyz(source: TheSource, response: Response) -> Readiness:
+    """Database and broker answer, and the database has the tables that this version needs."""
+    found = {
+        "database": trouble_with_database(source.database),
+        "broker": trouble_with_broker(source.settings.broker_url.get_secret_value()),
+    }
+    ready = not any(found.values())
+    if not ready:
+        response.status_code = 503
+    return Readiness(
+        status="ready" if ready else "not_ready", checks={name: trouble or "ok" for name, trouble in found.items()}
+    )
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """Figures of the farm and of this process, as Prometheus reads them."""
+    return Response(generate_latest(request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,92 @@
+"""How a completed run's score closed in on the claims that it judges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from scheduler.api.ids import IdOrStart, whole_id
+from scheduler.api.problems import NotFound
+from scheduler.api.source import Reading
+from scheduler.database.tables import Claim, Reproduction
+from specs.api_v1.trace import TracePoint, TraceView
+from specs.api_v1.views import ID_CHARS
+
+router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])
+
+MANY_TRACES = 256
+_told: dict[tuple[str, str], TraceView] = {}
+"""Measurements of completed runs never change, and telling one takes a while."""
+
+
+@router.get("/{reproduction_id}/trace")
+def trace_of_reproduction(
+    session: Reading,
+    reproduction_id: IdOrStart,
+    claim: Annotated[
+        str | None,
+        Query(
+            pattern=rf"^[0-9a-f]{{{ID_CHARS}}}$", description="One of those that it judges; the first, if not given."
+        ),
+    ] = None,
+) -> TraceView:
+    """How a run's score closed on a claim's tolerance band; 404 until the run is complete.
+
+    For a run that goes on, draw `samples_done` and `score` of `/v1/reproductions/{id}` as they come.
+    """
+    found = whole_id(session, Reproduction.reproduction_id, reproduction_id, "reproduction")
+    judged = select(Claim).where(Claim.reproduction_id == found, Claim.rules.is_not(None))
+    if claim is not None:
+        judged = judged.where(Claim.claim_id == claim)
+    row = session.scalars(judged.order_by(Claim.created_at, Claim.claim_id).limit(1)).first()
+    if row is None:
+        raise NotFound(f"reproduction {found} judges no such claim")
+    told = _told.get((found, row.claim_id))
+    if told is None:
+        told = _tell(session, found, row)
+        if len(_told) >= MANY_TRACES:
+            _told.clear()
+        _told[found, row.claim_id] = told
+    return told
+
+
+def _tell(session: Session, reproduction_id: str, claim: Claim) -> TraceView:
+    reproduction = session.get_one(Reproduction, reproduction_id)
+    if reproduction.measurement is None:
+        raise NotFound(f"reproduction {reproduction_id} has measured nothing yet: it is {reproduction.state}")
+    return trace_view(reproduction, claim)
+
+
+def trace_view(reproduction: Reproduction, claim: Claim) -> TraceView:
+    """The trace of a completed run for one of its claims."""
+    # These import NumPy and the statistics, which no other answer needs.
+    from scheduler.judging.stopping import judged_by, stopping_of  # noqa: PLC0415
+    from specs.judging.closing import closing  # noqa: PLC0415
+    from specs.measurement import Measurement  # noqa: PLC0415
+
+    measurement = Measurement.model_validate(reproduction.measurement, strict=False)
+    judged, stopping = judged_by(claim, reproduction, stopping_of(reproduction))
+    found = closing(judged, stopping, measurement)
+    points: list[dict[str, Any]] = [
+        {
+            "samples": each.samples,
+            "score": each.finding.estimate,
+            "low": each.finding.interval.low,
+            "high": each.finding.interval.high,
+        }
+        for each in found.points
+    ]
+    return TraceView(
+        reproduction_id=reproduction.reproduction_id,
+        claim_id=claim.claim_id,
+        claimed=judged.claimed,
+        tolerance=found.tolerance,
+        alpha=stopping.alpha,
+        population=measurement.population,
+        decision=found.decision,
+        decided_after=found.decided_after,
+        points=tuple(TracePoint.model_validate(each) for each in points),
+    )

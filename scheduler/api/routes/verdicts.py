@@ -1,0 +1,74 @@
+"""Verdicts, by themselves: what a dashboard counts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy import ColumnElement, select
+
+from scheduler.api import pages
+from scheduler.api.source import Reading
+from scheduler.api.views import verdict_summary
+from scheduler.database.tables import Claim, VerdictRow
+from specs.api_v1.views import Page, VerdictView
+from specs.judging.verdict import Outcome
+
+router = APIRouter(prefix="/v1/verdicts", tags=["verdicts"])
+
+NEWEST_FIRST = (VerdictRow.decided_at.desc(), VerdictRow.claim_id.desc())
+
+Wanted = Annotated[str | None, Query(max_length=200)]
+
+
+@router.get("")
+def list_verdicts(  # noqa: PLR0913, PLR0917 - the query's parameters
+    session: Reading,
+    model: Wanted = None,
+    dataset: Wanted = None,
+    task: Wanted = None,
+    outcome: Outcome | None = None,
+    cursor: pages.Cursor = None,
+    limit: pages.Limit = 50,
+) -> Page[VerdictView]:
+    """Verdicts, newest first."""
+    equal: list[tuple[Any, str | None]] = [
+        (Claim.model_id, model),
+        (Claim.dataset_id, dataset),
+        (Claim.task_id, task),
+        (VerdictRow.outcome, outcome),
+    ]
+    conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+    if cursor is not None:
+        conditions.append(pages.after(cursor, VerdictRow.decided_at, VerdictRow.claim_id))
+    both = Claim.claim_id == VerdictRow.claim_id
+    # The page first, then the rows: sorting whole rows of a large table is slow.
+    page = session.scalars(
+        select(VerdictRow.claim_id).join(Claim, both).where(*conditions).order_by(*NEWEST_FIRST).limit(limit + 1)
+    ).all()
+    rows = session.execute(
+        select(VerdictRow, Claim).join(Claim, both).where(VerdictRow.claim_id.in_(page)).order_by(*NEWEST_FIRST)
+    ).all()
+    return pages.page(
+        Page[VerdictView],
+        [(verdict, claim) for verdict, claim in rows],
+        limit,
+        lambda row: _view(*row),
+        lambda row: pages.encode(row[0].decided_at, row[0].claim_id),
+    )
+
+
+def _view(row: VerdictRow, claim: Claim) -> VerdictView:
+    summary = verdict_summary(row)
+    return VerdictView(
+        claim_id=claim.claim_id,
+        model=claim.model_id,
+        dataset=claim.dataset_id,
+        task=claim.task_id,
+        reproduction_id=row.reproduction_id,
+        outcome=summary.outcome,
+        reason=summary.reason,
+        comparison=summary.comparison,
+        decided_at=summary.decided_at,
+        likely_reasons=summary.likely_reasons,
+    )

@@ -1,0 +1,156 @@
+"""Workers and pools: who is there, and what waits for them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy import ColumnElement, and_, distinct, func, or_, select
+from sqlalchemy.orm import Session
+
+from scheduler.api import pages
+from scheduler.api.source import Reading, TheSource
+from scheduler.collect import workforce
+from scheduler.database.tables import Attempt, Reproduction, Worker, now
+from scheduler.machine import ACTIVE, ReproductionState
+from specs.api_v1.views import Page
+from specs.api_v1.workers import DeviceMemoryView, GpuHealthView, PoolView, WorkerStateName, WorkerView
+from specs.messages import DeviceMemory, Stage
+
+router = APIRouter(prefix="/v1", tags=["workers"])
+
+Wanted = Annotated[str | None, Query(max_length=200)]
+
+
+@router.get("/workers")
+def list_workers(
+    session: Reading,
+    pool: Wanted = None,
+    state: WorkerStateName | None = None,
+    cursor: Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")] = None,
+    limit: pages.Limit = 50,
+) -> Page[WorkerView]:
+    """Workers by name, those too that were lost within the last day."""
+    conditions: list[ColumnElement[bool]] = []
+    if pool is not None:
+        conditions.append(Worker.pool == pool)
+    if state is not None:
+        conditions.append(Worker.state == state)
+    if cursor is not None:
+        conditions.append(Worker.name > cursor)
+    rows = session.scalars(select(Worker).where(*conditions).order_by(Worker.name).limit(limit + 1)).all()
+    running = _running(session, [row.name for row in rows])
+    return pages.page(
+        Page[WorkerView], rows, limit, lambda row: _view(row, running.get(row.name)), lambda row: row.name
+    )
+
+
+@router.get("/pools")
+def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
+    """Every pool of the policy, and every other one that still has reproductions or workers."""
+    rules = {pool.name: pool for pool in source.policy.pools}
+    counted = session.execute(
+        select(Reproduction.pool, Reproduction.state, func.count(), func.min(Reproduction.created_at))
+        .where(Reproduction.state.in_(ACTIVE))
+        .group_by(Reproduction.pool, Reproduction.state)
+    ).all()
+    names = [*rules, *sorted({row.pool for row in counted} - set(rules))]
+    crews = workforce.crews(session, names)
+    wanted = _wanted(session)
+    views = []
+    for name in names:
+        found: dict[str, tuple[int, Any]] = {state: (number, at) for pool, state, number, at in counted if pool == name}
+        waiting = [
+            found[state][1] for state in (ReproductionState.QUEUED, ReproductionState.DISPATCHED) if state in found
+        ]
+        rule = rules.get(name)
+        views.append(
+            PoolView(
+                name=name,
+                device=rule.device if rule else None,
+                gpus=rule.gpus if rule else None,
+                memory_gib=rule.memory_gib if rule else None,
+                queued=found.get(ReproductionState.QUEUED, (0, None))[0],
+                dispatched=found.get(ReproductionState.DISPATCHED, (0, None))[0],
+                running=found.get(ReproductionState.RUNNING, (0, None))[0],
+                workers_alive=crews[name].alive,
+                workers_ready=crews[name].ready,
+                workers_wanted=wanted.get(name, 0),
+                oldest_wait_seconds=max((now() - min(waiting)).total_seconds(), 0.0) if waiting else None,
+            )
+        )
+    return Page[PoolView](items=tuple(views), next=None)
+
+
+def _wanted(session: Session) -> dict[str, int]:
+    """Workers that each pool could keep busy: one for each batch that is out, and for each model that waits."""
+    batches = (
+        select(Reproduction.pool, func.count(distinct(Reproduction.batch_id)))
+        .where(Reproduction.state.in_((ReproductionState.DISPATCHED, ReproductionState.RUNNING)))
+        .group_by(Reproduction.pool)
+    )
+    models = (
+        select(Reproduction.pool, func.count(distinct(Reproduction.model_id)))
+        .where(
+            Reproduction.state == ReproductionState.QUEUED,
+            or_(Reproduction.not_before.is_(None), Reproduction.not_before <= now()),
+        )
+        .group_by(Reproduction.pool)
+    )
+    found: dict[str, int] = {}
+    for query in (batches, models):
+        for pool, number in session.execute(query):
+            found[pool] = found.get(pool, 0) + number
+    return found
+
+
+def _running(session: Session, names: list[str]) -> dict[str, tuple[str, int]]:
+    """The reproduction and attempt that each of these workers is at, of those whose lease it holds."""
+    rows = session.execute(
+        select(Reproduction.worker, Reproduction.reproduction_id, Reproduction.attempt)
+        .join(
+            Attempt,
+            and_(Attempt.reproduction_id == Reproduction.reproduction_id, Attempt.number == Reproduction.attempt),
+        )
+        .where(
+            Reproduction.state == ReproductionState.RUNNING,
+            Reproduction.worker.in_(names),
+            Attempt.stage != Stage.WAITING,
+        )
+    ).all()
+    return {worker: (reproduction_id, attempt) for worker, reproduction_id, attempt in rows if worker is not None}
+
+
+def _memory(told: DeviceMemory) -> DeviceMemoryView:
+    health = told.health
+    return DeviceMemoryView(
+        device=told.device,
+        total_bytes=told.total_bytes,
+        free_bytes=told.free_bytes,
+        health=None
+        if health is None
+        else GpuHealthView(
+            temperature_celsius=health.temperature_celsius,
+            uncorrected_errors=health.uncorrected_errors,
+            sickness=health.sickness,
+            worries=health.worries,
+        ),
+    )
+
+
+def _view(row: Worker, running: tuple[str, int] | None) -> WorkerView:
+    return WorkerView.model_validate(
+        {
+            "name": row.name,
+            "pool": row.pool,
+            "state": row.state,
+            "reason": row.reason,
+            "since": row.since,
+            "seen_at": row.seen_at,
+            "hardware": row.hardware,
+            "memory": [_memory(DeviceMemory.model_validate(each, strict=False)) for each in row.memory],
+            "engine": row.engine,
+            "reproduction_id": running[0] if running else None,
+            "attempt": running[1] if running else None,
+        }
+    )

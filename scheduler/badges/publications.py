@@ -1,0 +1,118 @@
+"""Which verdicts are written on the Hub: what policy wants, and what must be told whatever it wants."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, and_, exists, select, true
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, VerdictRow, now
+from scheduler.machine import ClaimState
+from specs.judging.verdict import Outcome
+from specs.policy.rules import PublishRules
+
+LOOK_BACK = timedelta(days=1)
+"""Mismatches that are older are not written: policy that is changed today says nothing about last year's verdicts."""
+
+WANTED_AT_ONCE = 200
+
+
+def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
+    """Whether the badge of a verified claim is written: unless its like stands on the Hub already."""
+    if rules.mode == "off" or "verified" not in rules.verdicts:
+        return False
+    run = claim.reproduction
+    if claim.supersedes is None or run is None:
+        return True
+    earlier = session.scalar(
+        select(Claim.claim_id)
+        .join(Publication, Publication.claim_id == Claim.claim_id)
+        .join(Badge, Badge.claim_id == Claim.claim_id)
+        .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
+        .where(
+            _same_entry(Claim, claim),
+            Publication.state == "published",
+            Badge.revoked_at.is_(None),
+            # The very same thing was measured: a second proof tells its reader nothing.
+            Reproduction.weights_sha256 == run.weights_sha256,
+            Reproduction.dataset_revision == run.dataset_revision,
+        )
+        .limit(1)
+    )
+    return earlier is None
+
+
+def want_mismatches(database: Database, rules: PublishRules) -> int:
+    """Enter which mismatches are to be written; once for each, whoever looks and how often. Returns how many."""
+    if rules.mode == "off":
+        return 0
+    with database.reading() as session:
+        missing = session.scalars(
+            select(Claim.claim_id)
+            .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
+            .outerjoin(Publication, Publication.claim_id == Claim.claim_id)
+            .where(
+                VerdictRow.outcome == Outcome.MISMATCH,
+                VerdictRow.decided_at > now() - LOOK_BACK,
+                Claim.state == ClaimState.DECIDED,
+                Publication.claim_id.is_(None),
+                true() if "mismatch" in rules.verdicts else _revokes_what_was_published(),
+            )
+            .order_by(VerdictRow.decided_at)
+            .limit(WANTED_AT_ONCE)
+        ).all()
+    for claim_id in missing:
+        try:
+            with database.transaction() as session:
+                session.add(Publication(claim_id=claim_id))
+        except IntegrityError:
+            # Another process entered it; the row is one.
+            continue
+    return len(missing)
+
+
+def revoked_of(session: Session, claim: Claim) -> tuple[str, ...]:
+    """Ids of the badges that the claim's entry was given before, and that were revoked; oldest first."""
+    found = session.scalars(
+        select(Badge.badge_id)
+        .join(Claim, Claim.claim_id == Badge.claim_id)
+        .where(_same_entry(Claim, claim), Badge.revoked_at.is_not(None))
+        .order_by(Badge.signed_at)
+    )
+    return tuple(found)
+
+
+def overtaken_by(session: Session, claim: Claim) -> tuple[int, ...]:
+    """Numbers of what was published on the Hub with those badges."""
+    found = session.scalars(
+        select(Publication.number)
+        .join(Claim, Claim.claim_id == Publication.claim_id)
+        .join(Badge, Badge.claim_id == Claim.claim_id)
+        .where(_same_entry(Claim, claim), Badge.revoked_at.is_not(None), Publication.number.is_not(None))
+        .order_by(Publication.number)
+    )
+    return tuple(number for number in found if number is not None)
+
+
+def _same_entry(earlier: type[Claim], claim: Claim | type[Claim]) -> ColumnElement[bool]:
+    """By its slot, not the chain of claims: an entry that was taken away and put back is the same one."""
+    return and_(
+        earlier.slot == claim.slot,
+        earlier.value == claim.value,
+        earlier.claim_id != claim.claim_id,
+    )
+
+
+def _revokes_what_was_published() -> ColumnElement[bool]:
+    # Aliases: the query around this one has tables of the same names.
+    earlier, badge, written = aliased(Claim), aliased(Badge), aliased(Publication)
+    return exists().where(
+        _same_entry(earlier, Claim),
+        badge.claim_id == earlier.claim_id,
+        badge.revoked_at.is_not(None),
+        written.claim_id == earlier.claim_id,
+        written.state == "published",
+    )

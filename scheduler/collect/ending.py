@@ -1,0 +1,213 @@
+"""How attempts end without a measurement, and what becomes of their reproduction and its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import takewhile
+
+from sqlalchemy.orm import Session
+
+from scheduler.admission import RunSettings
+from scheduler.collect.resuming import IN_A_ROW, without_progress
+from scheduler.collect.retrying import (
+    CONSEQUENCES,
+    LONGEST_RETRY_SECONDS,
+    Consequence,
+    engine_in_words,
+    is_deadly,
+    next_try_seconds,
+    retry_delay_seconds,
+    smaller,
+)
+from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.machine import ReproductionState
+from scheduler.planning.waiting_claims import waiting_for
+from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
+from specs.judging.verdict import Outcome, Verdict
+from specs.messages import AttemptOutcome, Stage
+from specs.policy.rules import Policy
+
+DEADLY = (Stage.STARTING_ENGINE, Stage.RUNNING)
+"""What an attempt is at when a worker's death may be its doing."""
+
+OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
+
+
+def end_attempt(
+    session: Session,
+    policy: Policy,
+    reproduction: Reproduction,
+    outcome: AttemptOutcome,
+    detail: str,
+    *,
+    retry_after_seconds: float | None = None,
+) -> None:
+    """End the current attempt of a reproduction without a measurement, and draw the consequence.
+
+    The first line of `detail` becomes the reason that people read everywhere; the rest, which is what the engine last
+    said, stays with the attempt.
+    """
+    if outcome is AttemptOutcome.DISK_FULL:
+        detail = f"the farm's operator must free space for {_whose_disk(reproduction)}: {detail}"[:MAX_REASON_CHARS]
+    if outcome is AttemptOutcome.LOST:
+        detail = _with_last_lines(session, reproduction, detail)
+    close(session, reproduction, outcome, detail)
+    consequence = CONSEQUENCES[outcome]
+    said = _first_line(detail)
+    why = f"attempt {reproduction.attempt}: {outcome}: {said}"
+    if consequence is Consequence.RETRY:
+        reproduction.failures += 1
+        deaths = [each for each in reproduction.attempts if _is_death(each)]
+        pause = next_try_seconds(outcome, reproduction.failures, len(deaths), policy.run)
+        if pause is not None:
+            _again(session, reproduction, f"after {why}", pause)
+        elif is_deadly(outcome, len(deaths), policy.run):
+            quarantined = _quarantined(deaths)
+            _end(session, reproduction, Consequence.GIVE_UP, quarantined, quarantined)
+        else:
+            _end(session, reproduction, consequence, why, f"{outcome}: {said}")
+    elif consequence is Consequence.WAIT:
+        _wait(session, policy, reproduction, outcome, said, retry_after_seconds or 0.0)
+    elif consequence is Consequence.SMALLER:
+        _smaller(session, policy, reproduction, detail)
+    else:
+        _end(session, reproduction, consequence, why, f"{outcome}: {said}")
+
+
+def hand_back(session: Session, policy: Policy, reproduction: Reproduction, worker: str, detail: str) -> None:
+    """End the current attempt, which its worker gives back as it was told to stop: again at once, and nobody's failure.
+
+    One that comes back again and again and gets nowhere has to wait ever longer, and ends after `queue_seconds`.
+    """
+    attempt = close(session, reproduction, AttemptOutcome.HANDED_BACK, detail)
+    attempt.worker = worker
+    why = f"attempt {reproduction.attempt} was handed back by worker {worker}: {detail}"
+    idle = without_progress(reproduction)
+    if idle and now() - idle[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
+        ever = f"handed back {len(idle)} times in {policy.run.queue_seconds:.0f} s without an answer more: {detail}"
+        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
+        return
+    if len(idle) > IN_A_ROW:
+        _again(session, reproduction, why, retry_delay_seconds(len(idle) - IN_A_ROW))
+        return
+    move_reproduction(session, reproduction, ReproductionState.QUEUED, why, f"worker:{worker}")
+    reproduction.not_before = None
+
+
+def queue_again(session: Session, reproduction: Reproduction, why: str) -> None:
+    """End the attempt at what was sent out and no worker took. No failure; the next dispatch gives it a new number."""
+    close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
+    move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
+
+
+def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
+    """End a reproduction that waits in the queue; its claims fail for that reason."""
+    _end(session, reproduction, Consequence.GIVE_UP, why, why)
+
+
+def close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome, detail: str) -> Attempt:
+    """Enter how the current attempt ended."""
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    end(attempt, outcome, detail)
+    return attempt
+
+
+def end(attempt: Attempt, outcome: AttemptOutcome, detail: str) -> None:
+    """Enter how an attempt ended."""
+    attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
+
+
+def _wait(
+    session: Session,
+    policy: Policy,
+    reproduction: Reproduction,
+    outcome: AttemptOutcome,
+    said: str,
+    asked_seconds: float,
+) -> None:
+    """Try again, ever more seldom; but not for ever, as nothing in the farm goes on without a deadline."""
+    waits = _latest(reproduction, outcome)
+    why = f"attempt {reproduction.attempt}: {outcome}: {said}"
+    if now() - waits[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
+        ever = f"{outcome}: so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts: {said}"
+        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
+    else:
+        # A worker says it, so it parks nothing for longer than an hour.
+        asked_seconds = min(asked_seconds, LONGEST_RETRY_SECONDS)
+        _again(session, reproduction, f"after {why}", max(asked_seconds, retry_delay_seconds(len(waits))))
+
+
+def _smaller(session: Session, policy: Policy, reproduction: Reproduction, detail: str) -> None:
+    """Try once more with an engine that needs less memory; what does not fit then does not fit this pool."""
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    tried = engine_in_words(settings.engine)
+    current = reproduction.attempts[-1]
+    current.detail = f"with {tried}: {detail}"[:MAX_REASON_CHARS]
+    short = [each for each in reproduction.attempts if each.outcome == AttemptOutcome.OUT_OF_MEMORY]
+    less = smaller(settings.engine)
+    told = f"attempt {current.number} {_first_line(current.detail)}"
+    if len(short) == 1 and less != settings.engine:
+        reproduction.settings = {**reproduction.settings, "engine": less.model_dump(mode="json")}
+        why = f"now with {engine_in_words(less)}, after out_of_memory: {told}"
+        _again(session, reproduction, why, retry_delay_seconds(1))
+        return
+    before = "".join(f"attempt {each.number} {_first_line(each.detail)}; " for each in short[:-1])
+    why = (
+        f"out_of_memory: the model did not fit {_pool_in_words(policy, reproduction.pool)}; the farm's operator can "
+        f"help with a pool of more memory. {before}{told}"
+    )
+    _end(session, reproduction, Consequence.GIVE_UP, why, why)
+
+
+def _again(session: Session, reproduction: Reproduction, why: str, delay_seconds: float) -> None:
+    move_reproduction(session, reproduction, ReproductionState.QUEUED, f"again in {delay_seconds:.0f} s, {why}")
+    reproduction.not_before = reproduction.since + timedelta(seconds=delay_seconds)
+
+
+def _end(session: Session, reproduction: Reproduction, consequence: Consequence, why: str, reason: str) -> None:
+    """End a reproduction, and tell the claims that wait for it that it will not judge them, and for what reason."""
+    ended = ReproductionState.CANCELLED if consequence is Consequence.NOTHING else ReproductionState.FAILED
+    move_reproduction(session, reproduction, ended, why)
+    outcome = OUTCOMES.get(consequence, Outcome.FAILED)
+    for claim in waiting_for(session, reproduction.reproduction_id):
+        if consequence is Consequence.BLOCK:
+            block_claim(session, claim, reason)
+        else:
+            give_verdict(session, claim, Verdict(outcome=outcome, reason=reason[:MAX_REASON_CHARS], comparison=None))
+
+
+def _latest(reproduction: Reproduction, outcome: AttemptOutcome) -> Sequence[Attempt]:
+    """The attempts that ended so since the last that did not, latest first."""
+    return tuple(takewhile(lambda each: each.outcome == outcome, reversed(reproduction.attempts)))
+
+
+def _is_death(attempt: Attempt) -> bool:
+    """Whether a worker died while an engine worked, or was being started, for this attempt."""
+    return attempt.outcome == AttemptOutcome.LOST and attempt.stage in DEADLY
+
+
+def _quarantined(deaths: Sequence[Attempt]) -> str:
+    died = "a worker" if len(deaths) == 1 else f"{len(deaths)} workers"
+    who = ", ".join(f"attempt {each.number} on {each.worker}" for each in deaths)
+    last = next((each.detail for each in reversed(deaths) if each.detail), "")
+    return f"quarantined: it was running when {died} died ({who}); the farm's operator must look into it. {last}"
+
+
+def _with_last_lines(session: Session, reproduction: Reproduction, detail: str) -> str:
+    """What is said of a lost attempt, and what its engine last said."""
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    return f"{detail}; its engine's last lines:\n{attempt.detail}" if attempt.detail else detail
+
+
+def _whose_disk(reproduction: Reproduction) -> str:
+    return f"worker {reproduction.worker}" if reproduction.worker else f"a worker of pool {reproduction.pool}"
+
+
+def _pool_in_words(policy: Policy, name: str) -> str:
+    pool = next((pool for pool in policy.pools if pool.name == name), None)
+    return f"pool {name}" if pool is None else f"pool {name} ({pool.capacity_gib:g} GiB)"
+
+
+def _first_line(detail: str | None) -> str:
+    return (detail or "").partition("\n")[0]

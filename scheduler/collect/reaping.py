@@ -1,0 +1,198 @@
+"""Finds what got lost: attempts whose worker fell silent, messages that a broker forgot, runs that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, exists, select, true, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from scheduler.collect.ending import close, end_attempt, give_up, queue_again
+from scheduler.database.session import Database
+from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
+from scheduler.machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.record import move_reproduction
+from specs.messages import AttemptOutcome, Stage
+from specs.policy.rules import Policy, RunRules
+from specs.queues import own_queue, pool_queue
+
+LOOKED = "scheduler.reap.looked"
+"""The marker that keeps when anybody last looked for lost attempts."""
+
+REAPED_AT_ONCE = 500
+"""Reproductions of one kind that one transaction sets right; the rest has its turn a heartbeat later."""
+
+QueuedIds = Callable[[str], set[str]]
+"""The ids of the messages that wait in a broker queue; raises where the broker does not answer."""
+
+
+def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
+    """Set right what got lost; returns how many reproductions were touched."""
+    _grant_time(database, policy.run)
+    return (
+        _lost_attempts(database, policy)
+        + _lost_messages(database, policy, queued_ids)
+        + _never_taken(database, policy)
+        + _unneeded(database)
+    )
+
+
+def _grant_time(database: Database, run: RunRules) -> None:
+    """Where nobody looked for a while, nobody listened either: give workers a lease's time to say that they work.
+
+    Their heartbeats still lie in the queue, or were lost with the broker. To take them for dead would start every run
+    of the farm over whenever the control plane, the broker or the database was away for longer than a lease.
+    """
+    patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
+    try:
+        with database.transaction() as session:
+            last = session.get(Marker, LOOKED, with_for_update=True)
+            if last is None:
+                session.add(Marker(name=LOOKED, held_until=now()))
+                return
+            if last.held_until < now() - patience:
+                # In the order of their ids, as everybody who locks several: heartbeats come in meanwhile.
+                running = select(Reproduction.reproduction_id).where(Reproduction.state == ReproductionState.RUNNING)
+                session.execute(running.order_by(Reproduction.reproduction_id).with_for_update())
+                session.execute(
+                    update(Reproduction)
+                    .where(Reproduction.state == ReproductionState.RUNNING)
+                    .values(lease_until=now() + timedelta(seconds=run.lease_seconds))
+                )
+            last.held_until = now()
+    except IntegrityError:
+        # Another reaper of a new farm was first.
+        return
+
+
+def _lost_attempts(database: Database, policy: Policy) -> int:
+    with database.transaction() as session:
+        lost = _overdue(session, ReproductionState.RUNNING)
+        for reproduction in lost:
+            outcome, silent = _how_lost(session, reproduction, policy.run.lease_seconds)
+            end_attempt(session, policy, reproduction, outcome, silent)
+        return len(lost)
+
+
+def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float) -> tuple[AttemptOutcome, str]:
+    """Whether an attempt whose lease ran out may have had a part in that, and what is known."""
+    silent = f"worker {reproduction.worker} has not been heard of for {lease_seconds:.0f} s"
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    if attempt.stage == Stage.WAITING:
+        return AttemptOutcome.INTERRUPTED, f"{silent}; this one waited behind others of its batch"
+    if attempt.stage == Stage.STORING:
+        # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
+        return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"
+    if reproduction.lease_until is not None and reproduction.lease_until < now() - timedelta(seconds=lease_seconds):
+        return AttemptOutcome.INTERRUPTED, f"{silent}, and nobody noticed in time: the control plane was away too"
+    return AttemptOutcome.LOST, silent
+
+
+def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
+    """Queue again what was dispatched, is not in the broker's queue, and was taken by no worker."""
+    with database.reading() as session:
+        overdue = _overdue(session, ReproductionState.DISPATCHED)
+        if not overdue:
+            return 0
+        # Asked before the broker is: a message that is sent in between is found in one of the two.
+        unsent = _unsent(session, {row.batch_id for row in overdue if row.batch_id is not None})
+    waiting = {queue: queued_ids(queue) for queue in {_queue_of(row) for row in overdue}}
+    count = 0
+    with database.transaction() as session:
+        # Of these alone: what is overdue since, or was another reaper's then, may wait in a queue that was not asked.
+        for reproduction in _overdue(session, ReproductionState.DISPATCHED, {row.reproduction_id for row in overdue}):
+            if reproduction.batch_id in unsent or reproduction.batch_id in waiting[_queue_of(reproduction)]:
+                _keep_waiting(session, policy, reproduction)
+            else:
+                queue_again(session, reproduction, "its message is not in the broker any more, and no worker took it")
+                count += 1
+    return count
+
+
+def _unsent(session: Session, batch_ids: Collection[str]) -> set[str]:
+    """Of some batches, those whose message waits to be sent: for a broker that was away, or for its turn."""
+    messages = select(OutboxRow.message_id).where(OutboxRow.message_id.in_(batch_ids), OutboxRow.sent_at.is_(None))
+    return set(session.scalars(messages))
+
+
+def _queue_of(reproduction: Reproduction) -> str:
+    """Where the message of a dispatched one waits."""
+    if reproduction.sent_to is None:
+        return pool_queue(reproduction.pool)
+    return own_queue(reproduction.pool, reproduction.sent_to)
+
+
+def _keep_waiting(session: Session, policy: Policy, reproduction: Reproduction) -> None:
+    waited = now() - reproduction.since
+    if waited > timedelta(seconds=policy.run.queue_seconds):
+        late = f"no worker of pool {reproduction.pool} took it within {policy.run.queue_seconds:.0f} s"
+        end_attempt(session, policy, reproduction, AttemptOutcome.TIMED_OUT, late)
+    else:
+        reproduction.lease_until = now() + timedelta(seconds=policy.run.lease_seconds)
+
+
+def _never_taken(database: Database, policy: Policy) -> int:
+    """Give up on what has been queued for too long: its pool has no workers, too few, or left the policy."""
+    patience = timedelta(seconds=policy.run.queue_seconds)
+    pools = {pool.name for pool in policy.pools}
+    with database.transaction() as session:
+        late = session.scalars(
+            select(Reproduction)
+            .where(Reproduction.state == ReproductionState.QUEUED, Reproduction.since < now() - patience)
+            .order_by(Reproduction.since)
+            .limit(REAPED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for reproduction in late:
+            gone = "" if reproduction.pool in pools else ", which is not in the farm's policy any more,"
+            why = f"no worker of pool {reproduction.pool}{gone} took it within {policy.run.queue_seconds:.0f} s"
+            give_up(session, reproduction, f"{why}; the farm's operator must act")
+        return len(late)
+
+
+def _unneeded(database: Database) -> int:
+    """Cancel what no claim waits for any more; a worker that runs it is told at its next heartbeat."""
+    with database.transaction() as session:
+        idle = session.scalars(
+            select(Reproduction)
+            .where(Reproduction.state.in_(ACTIVE), ~_is_waited_for())
+            .order_by(Reproduction.created_at)
+            .limit(REAPED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        ).all()
+        # Asked once more, now that nobody can join them: a claim that did while they were looked for was not seen.
+        names = [reproduction.reproduction_id for reproduction in idle]
+        joined = set(
+            session.scalars(
+                select(Reproduction.reproduction_id).where(Reproduction.reproduction_id.in_(names), _is_waited_for())
+            )
+        )
+        idle = [reproduction for reproduction in idle if reproduction.reproduction_id not in joined]
+        for reproduction in idle:
+            why = "no claim waits for it any more"
+            if reproduction.state != ReproductionState.QUEUED:
+                close(session, reproduction, AttemptOutcome.CANCELLED, why)
+            move_reproduction(session, reproduction, ReproductionState.CANCELLED, why)
+        return len(idle)
+
+
+def _is_waited_for() -> ColumnElement[bool]:
+    return exists().where(Claim.reproduction_id == Reproduction.reproduction_id, Claim.state == ClaimState.PLANNED)
+
+
+def _overdue(session: Session, state: ReproductionState, among: Collection[str] | None = None) -> list[Reproduction]:
+    return list(
+        session.scalars(
+            select(Reproduction)
+            .where(
+                Reproduction.state == state,
+                Reproduction.lease_until < now(),
+                Reproduction.reproduction_id.in_(among) if among is not None else true(),
+            )
+            .order_by(Reproduction.lease_until)
+            .limit(REAPED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+    )

@@ -1,0 +1,41 @@
+"""What is only kept to be shown as a figure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from scheduler.database.tables.base import Table, now
+
+
+class EngineLoad(Table):
+    """A worker loaded a model into a fresh engine, as it said when it had."""
+
+    __tablename__ = "engine_load"
+    __table_args__ = (Index("engine_load_by_age", "noted_at"),)
+
+    worker: Mapped[str] = mapped_column(String(200), primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(primary_key=True)
+    """By the worker's clock; with its name it tells one engine from another, however often it is spoken of."""
+
+    pool: Mapped[str] = mapped_column(String(50))
+    model_id: Mapped[str] = mapped_column(String(200))
+    noted_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class HubLimit(Table):
+    """What the Hub last said of how many requests it will still answer."""
+
+    __tablename__ = "hub_limit"
+
+    resource: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """A kind of request, one of `scheduler.hub_limits.RESOURCES`."""
+
+    remaining: Mapped[int]
+    quota: Mapped[int | None]
+    """Of a whole window; None where the Hub did not say."""
+
+    resets_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

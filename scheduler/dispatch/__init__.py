@@ -1,0 +1,1 @@
+"""Reproductions become batches in the queues of pools and of single workers."""

@@ -1,0 +1,280 @@
+"""Queued reproductions become batches, in the pools' Celery queues and in those of single workers.
+
+The queue is the database; the broker holds only a few batches ahead of the workers. So the order is decided late, a
+broker that loses everything costs little, and one that nobody consumes does not fill up. Which batch goes where is
+decided in scheduler/dispatch/batching.py, what travels along in scheduler/dispatch/filling.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Row, bindparam, select
+from sqlalchemy.orm import Session, selectinload
+
+from scheduler import outbox
+from scheduler.admission import RunSettings
+from scheduler.collect.resuming import resume_of
+from scheduler.database import turns
+from scheduler.database.session import Database
+from scheduler.database.tables import Attempt, Reproduction, new_id, now
+from scheduler.dispatch import seats
+from scheduler.dispatch.batching import (
+    COMMON_AHEAD,
+    OWN_AHEAD,
+    Placement,
+    Turn,
+    common_room,
+    is_short,
+    next_free,
+    place,
+)
+from scheduler.dispatch.filling import Queued, fill
+from scheduler.dispatch.hinting import hint
+from scheduler.dispatch.waiting import IS_READY
+from scheduler.judging import stopping
+from scheduler.judging.history import EarlierRuns
+from scheduler.machine import ReproductionState
+from scheduler.record import move_reproduction
+from specs.engine_key import engine_key
+from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
+from specs.policy.cost import asking_seconds
+from specs.policy.rules import EngineRules, Policy, PoolRules
+from specs.queues import own_queue
+
+SUSPECT = (
+    AttemptOutcome.LOST,
+    AttemptOutcome.ENGINE_FAILED,
+    AttemptOutcome.OUT_OF_MEMORY,
+    AttemptOutcome.STALLED,
+)
+"""What becomes of every run on an engine that breaks, whichever broke it: each is tried again by itself, so that none
+uses up its attempts beside another."""
+
+CONSIDERED = 4
+"""Times as many as a batch may have: the queued ones of an engine among which what fits is looked for."""
+
+SENT_TOGETHER = 8
+"""Batches of one transaction: most of its cost is the commit, and others wait for it for so long."""
+
+KEYED_AT_ONCE = 500
+"""Reproductions whose engine one transaction looks up."""
+
+
+def dispatch(database: Database, policy: Policy) -> int:
+    """Fill the queues of every pool and of its workers; returns how many batches were put in the outbox."""
+    return sum(_fill_pool(database, policy, pool) for pool in _in_need(database, policy))
+
+
+def _in_need(database: Database, policy: Policy) -> list[PoolRules]:
+    """The pools for which anything is queued: most looks end here."""
+    with database.looking() as session:
+        return [pool for pool in policy.pools if session.scalar(_QUEUED, {"pool": pool.name}) is not None]
+
+
+_QUEUED = (
+    select(Reproduction.reproduction_id)
+    .where(Reproduction.pool == bindparam("pool"), Reproduction.state == ReproductionState.QUEUED)
+    .limit(1)
+)
+
+
+def _fill_pool(database: Database, policy: Policy, pool: PoolRules) -> int:
+    count = 0
+    while found := _look(database, policy, pool):
+        sent = 0
+        for first in range(0, len(found.placements), SENT_TOGETHER):
+            sent += _send_some(database, policy, pool, found, found.placements[first : first + SENT_TOGETHER])
+        count += sent
+        if not sent or found.fills(sent):
+            break
+    return count
+
+
+@dataclass(frozen=True)
+class _Look:
+    """At what waits, for whom, and what is to be sent on that account."""
+
+    placements: tuple[Placement, ...]
+    common_room: int
+    """Batches that may wait in the pool's common queue."""
+
+    next_free: Sequence[str]
+    """Workers that run something, the one that is expected to be free first."""
+
+    free: int
+    """Places for batches, in the common queue and the workers' own."""
+
+    def fills(self, sent: int) -> bool:
+        """Whether as many as were sent take all places, so that there is nothing more to look for."""
+        return sent >= self.free
+
+
+def _look(database: Database, policy: Policy, pool: PoolRules) -> _Look | None:
+    """What is to be sent; None where nothing is."""
+    while True:
+        with database.reading() as session:
+            takers, common = seats.seats(session, pool), seats.common(session, pool.name)
+            room = common_room(seats.ended_lately(session, pool.name))
+            own = sum(each.ahead < OWN_AHEAD for each in takers)
+            if len(common) > room // 2 and not own:
+                # Half of it is empty when more is sent, so that many batches share what sending costs.
+                return None
+            queue = seats.queue(session, pool)
+        if queue.is_keyed or not _find_engines(database, pool):
+            break
+    if not any(is_short(group) for group in queue.groups):
+        room = COMMON_AHEAD
+    placements = place(queue.groups, takers, common, now(), policy.run, room)
+    return _Look(placements, room, next_free(takers), own + max(0, room - len(common))) if placements else None
+
+
+def _find_engines(database: Database, pool: PoolRules) -> bool:
+    """Look up which engine can serve what is in the queue with changed settings; whether any was found."""
+    with database.transaction() as session:
+        found = session.scalars(
+            select(Reproduction)
+            .where(*IS_READY, Reproduction.engine_key.is_(None))
+            .limit(KEYED_AT_ONCE)
+            .with_for_update(skip_locked=True),
+            {"pool": pool.name, "at": now()},
+        ).all()
+        for row in found:
+            rules = EngineRules.model_validate(row.settings["engine"], strict=False)
+            model = ModelRef(model_id=row.model_id, revision=row.model_revision)
+            row.engine_key = engine_key(model, rules, row.settings["gpus"])
+        return bool(found)
+
+
+def _send_some(
+    database: Database, policy: Policy, pool: PoolRules, look: _Look, placements: Sequence[Placement]
+) -> int:
+    """Send a few batches, each of another engine, in one transaction; returns how many."""
+    count = 0
+    # What is asked here is not about what is changed here, so that all changes are written at once.
+    with database.transaction() as session, session.no_autoflush:
+        # Each dispatcher would find the places free that the others are filling.
+        turns.take_turn(session, f"send to pool {pool.name}")
+        waiting = dict(seats.ahead(session, pool.name))
+        earlier = EarlierRuns(session)
+        for placement in placements:
+            # Somebody else may have filled the place in the meantime.
+            before = waiting.get(placement.seat, 0)
+            if before >= (look.common_room if placement.seat is None else OWN_AHEAD):
+                continue
+            batch = _batch(session, policy, pool, placement)
+            if batch:
+                message = _send(session, policy, pool, batch, placement.seat, earlier)
+                if policy.run.fetch_ahead:
+                    hint(session, message, placement.seat, before, look.next_free)
+                waiting[placement.seat] = before + 1
+                count += 1
+    return count
+
+
+def _batch(session: Session, policy: Policy, pool: PoolRules, placement: Placement) -> list[Reproduction]:
+    """What an engine is to be sent, most urgent first, and of that the oldest."""
+    considered = session.execute(
+        _CONSIDERED, {"pool": pool.name, "at": now(), "engine": placement.engine, "most": CONSIDERED * policy.run.batch}
+    ).all()
+    chosen = fill([_queued(row, pool) for row in considered], placement, now(), policy.run)
+    names = [each.name for each in chosen]
+    rows = {row.reproduction_id: row for row in session.scalars(_CHOSEN, {"names": names})}
+    return [rows[name] for name in names]
+
+
+_CONSIDERED = (
+    select(
+        Reproduction.reproduction_id,
+        Reproduction.priority,
+        Reproduction.created_at,
+        Reproduction.gpu_seconds,
+        Reproduction.weights_bytes,
+    )
+    .where(*IS_READY, Reproduction.engine_key == bindparam("engine"))
+    .order_by(Reproduction.priority, Reproduction.created_at)
+    .limit(bindparam("most"))
+    # Several dispatchers each take their own rows; SQLite, which has one writer, ignores it.
+    .with_for_update(skip_locked=True)
+)
+_CHOSEN = (
+    select(Reproduction)
+    .where(Reproduction.reproduction_id.in_(bindparam("names", expanding=True)))
+    # What sending asks of each, in one question for the batch; of attempts, where there were any, one by one.
+    .options(selectinload(Reproduction.claims))
+)
+
+
+def _queued(row: Row[str, int, datetime, float | None, int], pool: PoolRules) -> Queued:
+    name, priority, since, cost, weights_bytes = row
+    seconds = None if cost is None else asking_seconds(cost, weights_bytes, pool.gpus)
+    return Queued(name, Turn(priority, since), seconds)
+
+
+def _send(
+    session: Session,
+    policy: Policy,
+    pool: PoolRules,
+    batch: Sequence[Reproduction],
+    worker: str | None,
+    earlier: EarlierRuns,
+) -> RunBatch:
+    whom = f"a worker of pool {pool.name}" if worker is None else f"worker {worker}"
+    batch_id = new_id()
+    look_again = now() + timedelta(seconds=policy.run.lease_seconds)
+    for reproduction in batch:
+        stopping.fix(earlier, reproduction)
+        reproduction.attempt += 1
+        reproduction.batch_id, reproduction.sent_to = batch_id, worker
+        session.add(
+            Attempt(reproduction_id=reproduction.reproduction_id, number=reproduction.attempt, batch_id=batch_id)
+        )
+        why = f"attempt {reproduction.attempt} waits for {whom}"
+        move_reproduction(session, reproduction, ReproductionState.DISPATCHED, why)
+        reproduction.lease_until = look_again
+    settings = RunSettings.model_validate(batch[0].settings, strict=False)
+    message = RunBatch(
+        batch_id=batch_id,
+        model=ModelRef(model_id=batch[0].model_id, revision=batch[0].model_revision),
+        engine=settings.engine,
+        gpus=settings.gpus,
+        side_by_side=policy.run.side_by_side,
+        heartbeat_seconds=policy.run.heartbeat_seconds,
+        orders=tuple(_order(reproduction, policy) for reproduction in batch),
+    )
+    queue = pool.queue if worker is None else own_queue(pool.name, worker)
+    outbox.put(session, queue=queue, task=RUN_BATCH, body=message.encode(), message_id=batch_id)
+    return message
+
+
+def _order(reproduction: Reproduction, policy: Policy) -> Order:
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    if reproduction.seed is None:
+        raise ValueError(f"reproduction {reproduction.reproduction_id} is sent out without a seed")
+    return Order(
+        ref=AttemptRef(reproduction_id=reproduction.reproduction_id, attempt=reproduction.attempt),
+        task=TaskRef(
+            dataset_id=reproduction.dataset_id,
+            revision=reproduction.dataset_revision,
+            task_id=reproduction.task_id,
+            spec_sha256=reproduction.spec_sha256,
+        ),
+        generation=settings.generation,
+        seed=reproduction.seed,
+        epochs=settings.epochs,
+        sample_limit=settings.sample_limit,
+        stopping=stopping.stopping_of(reproduction),
+        allow_self_judge=settings.allow_self_judge,
+        judges=settings.judges,
+        stall_seconds=policy.run.stall_seconds,
+        deadline_seconds=policy.run.deadline_seconds,
+        resume=resume_of(reproduction),
+        alone=_is_suspect(reproduction),
+    )
+
+
+def _is_suspect(reproduction: Reproduction) -> bool:
+    # Most are sent once, and there is nothing to look up.
+    return reproduction.attempt > 1 and any(attempt.outcome in SUSPECT for attempt in reproduction.attempts)

@@ -1,0 +1,69 @@
+"""Which queued reproductions of an engine make up a batch. Pure: facts in, a choice out.
+
+The one whose turn is first is in it, however long it takes. Others of its engine go along, which spares them a load,
+but not at the price of what it spares:
+
+- None whose turn is after that of another who waits for a worker, of this engine or of another one: a more urgent one,
+  or an older one of the class that has waited for too long (`run.hold_back_seconds`).
+- While others wait, they add no more than a part of a load (`ALONG`) to the time for which the worker is taken. While
+  nobody does, they and the first keep each other waiting for no longer than that: a long one may have short ones beside
+  it. What does not go along gets a batch, and a worker, of its own.
+- Where nobody else waits and no worker is idle, there is nothing for them but this engine: as many go along as run side
+  by side, and as many more as keep each other waiting for no longer than `run.hold_back_seconds`, since somebody may
+  come meanwhile.
+
+Of how long a run takes the farm knows an estimate (specs/policy/cost.py); one without goes along only as far as it
+keeps the engine full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduler.dispatch.batching import Placement, Turn, last_turn_before
+from specs.policy.rules import RunRules
+
+ALONG = 0.5
+"""Of the time that it takes to load their engine: what those that go along may cost somebody who waits. So nobody loses
+more by it than a part of what each of them is spared."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A reproduction that may be sent."""
+
+    name: str
+    """Its id."""
+
+    turn: Turn
+    seconds: float | None
+    """That its run is taken to ask its engine; None where nobody knows."""
+
+
+def fill(queued: Sequence[Queued], placement: Placement, at: datetime, rules: RunRules) -> list[Queued]:
+    """Those that make up a batch, of the queued ones of its engine in the order of their turns."""
+    room, at_least = ALONG * placement.load_seconds, 1
+    if placement.limit is None and not placement.spare:
+        room, at_least = max(room, rules.hold_back_seconds), rules.side_by_side
+    found: list[Queued] = []
+    limit = placement.limit
+    for each in queued:
+        if len(found) == rules.batch or (found and limit is not None and each.turn > limit):
+            break
+        fits = each.seconds is not None and _costs([*found, each], placement.limit) <= room
+        if fits or len(found) < at_least:
+            found.append(each)
+        else:
+            # They come in the order of their turns, so this is before any other limit.
+            limit = last_turn_before(each.turn, at, rules)
+    return found
+
+
+def _costs(batch: Sequence[Queued], limit: Turn | None) -> float:
+    """Seconds that runs of a batch cost others who wait, beside the first; where none do, one another."""
+    if limit is not None:
+        return sum(each.seconds or 0.0 for each in batch[1:])
+    known = [each.seconds for each in batch if each.seconds is not None]
+    return sum(known) - (max(known) if len(known) == len(batch) else 0.0)

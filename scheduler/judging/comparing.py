@@ -1,0 +1,77 @@
+"""A completed reproduction judges its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy.orm import Session
+
+from scheduler.admission import Rules, RunSettings
+from scheduler.badges.revoking import revoke_earlier
+from scheduler.database.tables import Claim, Reproduction
+from scheduler.judging.stopping import judged_by
+from scheduler.record import SCHEDULER, add_event, give_verdict
+from specs.judging.decision import decide
+from specs.judging.likely_reasons import Claimed, likely_reasons
+from specs.judging.stopping import Stopping
+from specs.judging.verdict import LinkedLogUse, Outcome, Verdict
+from specs.logs.linked_log import LinkedLogReading, held_against
+from specs.measurement import Measurement
+from specs.policy.rules import Mode
+
+
+def judge_claims(
+    session: Session,
+    claims: Iterable[Claim],
+    reproduction: Reproduction,
+    measurement: Measurement,
+    stopping: Stopping | None,
+) -> None:
+    """Give planned claims the verdicts that their completed reproduction supports, by the rules fixed before it ran.
+
+    `measurement` and `stopping` are the reproduction's.
+    """
+    mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
+    for claim in claims:
+        _judge(session, claim, reproduction, measurement, mode, stopping)
+
+
+def _judge(
+    session: Session,
+    claim: Claim,
+    reproduction: Reproduction,
+    measurement: Measurement,
+    mode: Mode,
+    stopped_by: Stopping | None,
+) -> None:
+    judged, stopping = judged_by(claim, reproduction, stopped_by)
+    linked_log = linked_log_use(claim, stopping, measurement)
+    if linked_log is not None and linked_log.suspicious:
+        # Said, and no more: the verdict rests on our own answers.
+        why = f"the linked log {linked_log.url} {linked_log.reason}"
+        add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
+    verdict = _explained(claim, reproduction, measurement, decide(judged, stopping, measurement, mode, linked_log))
+    give_verdict(session, claim, verdict)
+    # The badge of a verified one is missing now, by which it is found: scheduler/badges/signing_off.py.
+    if verdict.outcome is Outcome.MISMATCH:
+        revoke_earlier(session, claim)
+
+
+def _explained(claim: Claim, reproduction: Reproduction, measurement: Measurement, verdict: Verdict) -> Verdict:
+    """A mismatch with what in its run may explain it."""
+    if verdict.outcome is not Outcome.MISMATCH or verdict.comparison is None:
+        return verdict
+    claimed = Claimed(
+        scale=Rules.model_validate(claim.rules, strict=False).scale,
+        pinned=claim.dataset_revision is not None,
+        dataset_revision=reproduction.dataset_revision,
+    )
+    return verdict.model_copy(update={"likely_reasons": likely_reasons(verdict.comparison, measurement, claimed)})
+
+
+def linked_log_use(claim: Claim, stopping: Stopping, measurement: Measurement) -> LinkedLogUse | None:
+    """What became of the log that the claim links to; None where it links to none."""
+    if claim.linked_log is None:
+        return None
+    reading = LinkedLogReading.model_validate(claim.linked_log, strict=False)
+    return held_against(reading, stopping, measurement)

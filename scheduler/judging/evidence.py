@@ -1,0 +1,184 @@
+"""The control plane reads the evidence itself before it believes a report.
+
+It shows that the log which everybody can fetch bears out every figure of the report. It cannot show that the log is
+honest: whoever controls a worker can write one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from typing import IO, Any
+
+from fsspec.core import url_to_fs
+from inspect_ai.log import EvalLog
+from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
+
+from specs.errors import EvidenceError
+from specs.judging.sample_order import seeded_order
+from specs.judging.stopping import Stopping
+from specs.logs.evidence import path_in_store
+from specs.logs.run_log import RunLog
+from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
+from specs.logs.scoring import reducer_of
+from specs.measurement import Evidence, Measurement, Resumed
+from specs.messages import Report
+from specs.text import clean
+
+MAX_LOG_BYTES = 4 * 2**30
+READS = 3
+"""Tries at a store that stumbles, a second and two apart."""
+
+_PART_BYTES = 2**20
+# Of a copy. Most logs are smaller, and a file of its own for each would cost more than to read it.
+_IN_MEMORY_BYTES = 4 * 2**20
+# What summing in another order can change.
+_ROUNDING = 1e-9
+
+
+def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None) -> None:
+    """Check that the log that a completed report names bears it out.
+
+    1. The report names a log of a size that this farm reads.
+    2. The store under `evidence_url` holds that log: its size and its SHA-256 are those of the report.
+    3. It is an Inspect log within limits, of a run that succeeded and was not declared invalid.
+    4. By its own account it ran the model, the task, the seed, the sampling settings, the epochs and the dataset size
+       that the report states, went on from the partial log that the report names, if any, and was to stop by what was
+       ordered, `stopping`: so anyone can judge it again.
+    5. The samples that count are the first of all in the order that the seed gives.
+    6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers and
+       of samples that do not count, are those of the report.
+    7. The report's score, standard error and means of further scorers follow from them.
+
+    Raises:
+        EvidenceError: the first check that fails, in words.
+    """
+    evidence, measured = report.evidence, report.measurement
+    if evidence is None or measured is None:
+        raise EvidenceError("the report names no log or no measurement")
+    if evidence.size_bytes > MAX_LOG_BYTES:
+        raise EvidenceError(f"the log has {evidence.size_bytes} bytes; this farm reads {MAX_LOG_BYTES} at most")
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, prefix="reprofarm-evidence-") as copy:
+        _fetch(evidence_url, evidence, copy)
+        with RunLog(copy) as log:
+            header = log.header()
+            scorers = _check_header(header, report, measured, stopping)
+            _check_order(measured)
+            found = run_scores(
+                log.answers(), scorers, measured.sample_ids, measured.circumstances.epochs, _reducer(header)
+            )
+    _check_scores(found, scorers, measured)
+
+
+def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
+    files, root = url_to_fs(evidence_url)
+    path = f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}"
+    # Hours of work hang on this one read, so a store that stumbles gets another chance.
+    patience = Retrying(
+        stop=stop_after_attempt(READS),
+        wait=wait_exponential(),
+        retry=retry_if_not_exception_type((EvidenceError, FileNotFoundError)),
+        reraise=True,
+    )
+    try:
+        for attempt in patience:
+            with attempt, files.open(path, "rb") as source:
+                _copy(source, evidence, copy)
+    except EvidenceError:
+        raise
+    except FileNotFoundError as error:
+        raise EvidenceError(f"the log {evidence.sha256} is not in the evidence store") from error
+    except Exception as error:  # every remote store has errors of its own
+        raise EvidenceError(f"the evidence store cannot be read: {_said(error)}") from error
+
+
+def _copy(source: object, evidence: Evidence, copy: IO[bytes]) -> None:
+    # What an earlier try left.
+    copy.seek(0)
+    copy.truncate()
+    digest = hashlib.sha256()
+    size = 0
+    while part := source.read(_PART_BYTES):  # type: ignore[attr-defined]  # a file of fsspec, which has no types
+        size += len(part)
+        if size > evidence.size_bytes:
+            break
+        digest.update(part)
+        copy.write(part)
+    if size != evidence.size_bytes or digest.hexdigest() != evidence.sha256:
+        raise EvidenceError("the log in the evidence store is another one than the report names")
+
+
+def _check_header(header: EvalLog, report: Report, measured: Measurement, stopping: Stopping | None) -> list[str]:
+    """Steps 3 and 4; the names of the log's scorers."""
+    if header.status != "success" or header.invalidated:
+        state = "declared invalid" if header.invalidated else f"of status {header.status}"
+        raise EvidenceError(f"the log is that of a run {state}, not of a success")
+    said = header.eval.metadata or {}
+    ran = measured.circumstances
+    scorers = scorer_names(header)
+    for what, in_log, in_report in (
+        ("model", said.get("model"), report.model.model_dump(mode="json")),
+        ("model's name", header.eval.model, f"vllm/{report.model.model_id}"),
+        ("task", said.get("task"), report.task.model_dump(mode="json")),
+        ("seed", said.get("seed"), ran.seed),
+        ("sampling settings", said.get("generation"), ran.generation.model_dump(mode="json")),
+        ("number of epochs", header.eval.config.epochs or 1, ran.epochs),
+        ("number of samples in the dataset", header.eval.dataset.samples, measured.population),
+        ("earlier attempt that it went on from", said.get("resumed"), _as_json(measured.resumed)),
+        ("first scorer", next(iter(scorers), None), measured.scorer),
+        ("list of further scorers", sorted(scorers[1:]), sorted(measured.other_scorers)),
+    ):
+        if in_log != in_report:
+            raise EvidenceError(f"the log's {what} is {_shown(in_log)}; the report says {_shown(in_report)}")
+    if said.get("stopping") != _as_json(stopping):
+        raise EvidenceError("the log does not state that it was to stop by what was ordered")
+    return scorers
+
+
+def _as_json(stated: Resumed | Stopping | None) -> dict[str, Any] | None:
+    return stated.model_dump(mode="json") if stated is not None else None
+
+
+def _check_order(measured: Measurement) -> None:
+    order = seeded_order(range(1, measured.population + 1), measured.circumstances.seed)
+    if list(measured.sample_ids) != order[: len(measured.sample_ids)]:
+        raise EvidenceError("the samples are not the first in the order that the seed gives")
+
+
+def _reducer(header: EvalLog) -> str:
+    """Inspect's name of what makes one score of a sample's epochs."""
+    name = (header.eval.config.epochs_reducer or ["mean"])[0]
+    try:
+        reducer_of(name)
+    except (LookupError, ValueError, TypeError) as error:
+        raise EvidenceError(f"the log names a reducer that Inspect does not have: {_shown(name)}") from error
+    return name
+
+
+def _check_scores(found: RunScores, scorers: list[str], measured: Measurement) -> None:
+    first = found.by_scorer[scorers[0]]
+    for sample_id, in_log, in_report in zip(measured.sample_ids, first, measured.sample_scores, strict=True):
+        if not _close(in_log, in_report):
+            raise EvidenceError(f"sample {sample_id} scored {in_log} in the log; the report says {in_report}")
+    for what, in_log, in_report in (
+        ("score", mean_of(first), measured.score),
+        ("standard error", standard_error_of(first), measured.standard_error),
+        ("number of truncated answers", found.truncated, measured.truncated),
+        ("number of unparsed answers", found.unparsed, measured.unparsed),
+        ("number of samples that do not count", found.ignored, measured.ignored),
+        *((f"mean by {name}", mean_of(found.by_scorer[name]), measured.other_scorers[name]) for name in scorers[1:]),
+    ):
+        if not _close(in_log, in_report):
+            raise EvidenceError(f"the log gives a {clean(what, 100)} of {in_log}; the report says {in_report}")
+
+
+def _close(left: float | None, right: float | None) -> bool:
+    return left == right if left is None or right is None else abs(left - right) <= _ROUNDING
+
+
+def _shown(value: object) -> str:
+    return clean(repr(value), 300)
+
+
+def _said(error: Exception) -> str:
+    return clean(f"{type(error).__name__}: {error}", 300)

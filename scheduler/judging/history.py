@@ -1,0 +1,104 @@
+"""What earlier reproductions, and the logs that claims link to, say about the samples of a run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import String, bindparam, select
+from sqlalchemy.orm import Session
+
+from scheduler.admission import RunSettings
+from scheduler.database.tables import Claim, Reproduction
+from scheduler.machine import ReproductionState
+from specs.judging.history import SampleId, Scores, from_earlier_runs, from_same_claim
+from specs.judging.sample_order import seeded_order
+from specs.judging.stopping import LinkedTo
+from specs.judging.stopping_rule import Predictor
+from specs.logs.linked_log import LinkedLog
+
+EARLIER_RUNS = 24
+"""The latest runs on a task that are looked at: more cost reading and add little."""
+
+
+class EarlierRuns:
+    """Completed reproductions, asked for once a task: what is sent out together has much of it in common."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._found: dict[tuple[str, str, str | None], list[EarlierRun]] = {}
+
+    def of(self, reproduction: Reproduction) -> list[EarlierRun]:
+        """The latest of any model on the very same samples, newest first."""
+        task = (reproduction.dataset_id, reproduction.dataset_revision, reproduction.task_id)
+        if task not in self._found:
+            asked = dict(zip(("dataset_id", "dataset_revision", "task_id"), task, strict=True))
+            self._found[task] = [EarlierRun(*row) for row in self._session.execute(_EARLIER, asked)]
+        return self._found[task]
+
+
+def predictors_for(
+    runs: EarlierRuns, reproduction: Reproduction, settings: RunSettings, claims: list[Claim]
+) -> tuple[tuple[Predictor, ...], LinkedTo | None]:
+    """Predictors in the order of the reproduction's seed, and the linked log whose scores are the first, if any.
+
+    Best is a run that is said to be of the very same model: the log that a claim links to, else an earlier reproduction
+    of every sample. None of it can change a verdict, so nothing here has to be trusted.
+    """
+    earlier = runs.of(reproduction) if settings.history else []
+    samples = int(earlier[0].measurement["population"]) if earlier and earlier[0].measurement else None
+    linked = _linked_log(claims, samples)
+    if linked is not None:
+        samples = len(linked.scores)
+    if samples is None or reproduction.seed is None:
+        return (), None
+    order: list[SampleId] = list(seeded_order(range(1, samples + 1), reproduction.seed))
+    others = [_scores(run) for run in earlier]
+    if linked is not None:
+        guide = LinkedTo(log_sha256=linked.sha256, targets_sha256=linked.targets_sha256)
+        return from_same_claim(order, dict(enumerate(linked.scores, start=1)), others), guide
+    for run, scores in zip(earlier, others, strict=True):
+        whole = len(scores) == samples and None not in scores.values()
+        if whole and run.model_id == reproduction.model_id:
+            return from_same_claim(order, scores, [other for other in others if other is not scores]), None
+    return from_earlier_runs(order, others), None
+
+
+class EarlierRun(NamedTuple):
+    """One of them."""
+
+    model_id: str
+    measurement: dict[str, Any] | None
+
+
+_EARLIER = (
+    select(Reproduction.model_id, Reproduction.measurement)
+    .where(
+        Reproduction.dataset_id == bindparam("dataset_id"),
+        Reproduction.dataset_revision == bindparam("dataset_revision"),
+        Reproduction.task_id.is_not_distinct_from(bindparam("task_id", type_=String)),
+        Reproduction.state == ReproductionState.COMPLETED,
+    )
+    .order_by(Reproduction.since.desc())
+    .limit(EARLIER_RUNS)
+)
+"""Made once: every reproduction that is sent out asks it."""
+
+
+def _scores(run: EarlierRun) -> Scores:
+    # Was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
+    measured = run.measurement or {}
+    return dict(zip(measured["sample_ids"], measured["sample_scores"], strict=True))
+
+
+def _linked_log(claims: list[Claim], samples: int | None) -> LinkedLog | None:
+    """The first linked log that has as many samples as the task is known to have; that of an author's claim if any.
+
+    Else whoever claims something about another's model could make its run longer by a log that is none.
+    """
+    for claim in sorted(claims, key=lambda each: (each.pull_request is not None, each.claim_id)):
+        stored = (claim.linked_log or {}).get("log")
+        if stored is not None:
+            log = LinkedLog.model_validate(stored, strict=False)
+            if samples in (None, len(log.scores)):
+                return log
+    return None

@@ -1,0 +1,259 @@
+"""The noise ledger: how much honest re-runs differ, kept pair by pair as reproductions complete.
+
+Two reproductions are a pair where the weights, the dataset revision, the task and all settings that may change answers
+are the same, and the seeds are not. Which hardware, which version of the engine, how many GPUs and how many requests at
+once may differ between them: whoever makes a claim had others too, so that is part of the noise. Runs of one seed are
+no pair: every request of theirs carries that seed, so that sampling repeats and they look less noisy than re-runs are.
+Nor are runs that were greedy because the model's own configuration says so, where others under the same policy sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+from sqlalchemy import String, bindparam, select
+from sqlalchemy.orm import Session
+
+from scheduler.database.tables import NoisePair, Reproduction
+from scheduler.machine import ReproductionState
+from specs.judging.noise import Difference, MeasuredSpread, Noise, Pair, Scores, difference, model_class, noise_in
+from specs.policy.generation import SamplingSource
+from specs.text import clean
+
+EARLIER_RUNS = 8
+"""The latest runs of the same weights and samples that are looked at."""
+
+PAIRS_OF_A_RUN = 4
+"""What a run is paired with at most: further pairs of the same runs say little more."""
+
+PAIRS_READ = 400
+"""The latest pairs of a task that are put together."""
+
+PAIRS_OF_ONE_MODEL = 10
+"""Of those, the latest of the same weights: a model that is run again and again does not speak for all others."""
+
+CHANGE_NO_ANSWER = frozenset(
+    {"gpus", "held_gpus", "sample_limit", "mode", "alpha", "minimum_samples", "maximum_failed_fraction", "history"}
+)
+"""Settings of a run that may differ within a pair. A setting that is not here may not."""
+
+CHANGE_NO_ANSWER_OF_ENGINE = frozenset({"enforce_eager", "concurrency", "start_seconds", "kv_cache_gib"})
+
+BY_THE_MODEL: SamplingSource = "generation_config"
+
+UNKNOWN = "unknown"
+MAX_HARDWARE_CHARS = 500
+MAX_VERSION_CHARS = 100
+
+
+@dataclass(frozen=True, order=True)
+class Group:
+    """The circumstances that a group of pairs has in common; None where it takes any."""
+
+    model_class: str | None
+    engines: tuple[str, ...] | None
+    """Versions of vLLM: one where both runs of a pair had the same, else both."""
+
+    hardware: tuple[str, ...] | None
+
+    def __str__(self) -> str:
+        """In words."""
+        said = [f"models {self.model_class}" if self.model_class else "models of any size"]
+        if self.engines:
+            said.append(f"vLLM {' and '.join(self.engines)}")
+        if self.hardware:
+            said.append(" and ".join(self.hardware))
+        return ", ".join(said)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run to be, as far as its noise depends on it."""
+
+    dataset_id: str
+    dataset_revision: str
+    task_id: str | None
+    settings: Mapping[str, Any]
+    weights_bytes: int
+    pool: str
+
+
+def settings_sha256(settings: Mapping[str, Any]) -> str:
+    """Digest of the settings of a run (a `RunSettings` as JSON) that may change its answers or their scores."""
+    kept = {name: value for name, value in settings.items() if name not in CHANGE_NO_ANSWER}
+    engine = kept.get("engine", {}).items()
+    kept["engine"] = {name: value for name, value in engine if name not in CHANGE_NO_ANSWER_OF_ENGINE}
+    if kept["engine"].get("batch_invariant") == "off":
+        # Runs from before there was such a setting are alike.
+        del kept["engine"]["batch_invariant"]
+    return hashlib.sha256(rfc8785.dumps(kept)).hexdigest()
+
+
+def record(session: Session, reproduction: Reproduction) -> None:
+    """Enter a completed reproduction, beside earlier ones like it. Doing so again changes nothing.
+
+    Two that complete at the same moment may not see each other; the ledger then lacks a pair.
+    """
+    if not _may_count(reproduction):
+        return
+    others = _earlier_runs(session, reproduction)
+    if not others:
+        return
+    settings, scores = settings_sha256(reproduction.settings), _scores(reproduction)
+    paired = 0
+    for earlier in others:
+        if paired == PAIRS_OF_A_RUN:
+            return
+        if settings_sha256(earlier.settings) != settings or not _may_count(earlier):
+            continue
+        found = difference(scores, _scores(earlier))
+        if earlier.seed == reproduction.seed or found is None:
+            continue
+        session.merge(_row(reproduction, earlier, settings, found))
+        paired += 1
+
+
+def spread_for(session: Session, planned: Planned) -> MeasuredSpread | None:
+    """By how much two honest full runs like a planned one differ; None where too little is known.
+
+    From the pairs on its task under its settings, those most like it: of its class of models, and of the version of the
+    engine and the hardware that its pool was last seen with; else on any hardware; else on any version of the engine;
+    else of models of any size.
+    """
+    settings = settings_sha256(planned.settings)
+    rows = latest_pairs(session, planned.dataset_id, planned.task_id, settings)
+    if not rows:
+        return None
+    size = model_class(planned.weights_bytes)
+    by_group = grouped(rows)
+    population = next((row for row in rows if row.dataset_revision == planned.dataset_revision), rows[0]).population
+    for group in _narrow_to_wide(size, next((row for row in rows if row.pool == planned.pool), None)):
+        noise = noise_of_rows(by_group.get(group, ()))
+        spread = noise.spread(population) if noise else None
+        if noise is not None and spread is not None:
+            return MeasuredSpread(spread=spread, source=f"{noise.pairs} pairs of runs ({group})")
+    return None
+
+
+def latest_pairs(
+    session: Session, dataset_id: str, task_id: str | None, settings: str | None = None
+) -> Sequence[NoisePair]:
+    """The latest pairs on a task, newest first; of one digest of settings, or of all."""
+    query = select(NoisePair).where(NoisePair.dataset_id == dataset_id, NoisePair.task_id.is_not_distinct_from(task_id))
+    if settings is not None:
+        query = query.where(NoisePair.settings_sha256 == settings)
+    newest_first = (NoisePair.recorded_at.desc(), NoisePair.reproduction_id, NoisePair.earlier_id)
+    return session.scalars(query.order_by(*newest_first).limit(PAIRS_READ)).all()
+
+
+def grouped(rows: Iterable[NoisePair]) -> dict[Group, list[NoisePair]]:
+    """Pairs by what they have in common, from the narrowest circumstances to any; each pair stands in four groups."""
+    found: dict[Group, list[NoisePair]] = defaultdict(list)
+    for row in rows:
+        engines = tuple(sorted({row.engine, row.earlier_engine}))
+        hardware = tuple(sorted({row.hardware, row.earlier_hardware}))
+        for group in (
+            Group(row.model_class, engines, hardware),
+            Group(row.model_class, engines, None),
+            Group(row.model_class, None, None),
+            Group(None, None, None),
+        ):
+            found[group].append(row)
+    return found
+
+
+def noise_of_rows(rows: Iterable[NoisePair]) -> Noise | None:
+    """What pairs, newest first, say together; None where there are none."""
+    taken: Counter[str] = Counter()
+    pairs = []
+    for row in rows:
+        taken[row.weights_sha256] += 1
+        if taken[row.weights_sha256] <= PAIRS_OF_ONE_MODEL:
+            found = Difference(row.samples, row.mean_difference, row.mean_square)
+            pairs.append(Pair(row.reproduction_id, row.earlier_id, found))
+    return noise_in(pairs) if pairs else None
+
+
+def _narrow_to_wide(size: str, of_pool: NoisePair | None) -> tuple[Group, ...]:
+    wide = (Group(size, None, None), Group(None, None, None))
+    if of_pool is None:
+        return wide
+    engines = (of_pool.engine,)
+    return (Group(size, engines, (of_pool.hardware,)), Group(size, engines, None), *wide)
+
+
+_EARLIER = (
+    select(Reproduction)
+    .where(
+        Reproduction.weights_sha256 == bindparam("weights_sha256"),
+        Reproduction.dataset_id == bindparam("dataset_id"),
+        Reproduction.dataset_revision == bindparam("dataset_revision"),
+        Reproduction.task_id.is_not_distinct_from(bindparam("task_id", type_=String)),
+        Reproduction.state == ReproductionState.COMPLETED,
+        Reproduction.reproduction_id != bindparam("reproduction_id"),
+    )
+    .order_by(Reproduction.since.desc())
+    .limit(EARLIER_RUNS)
+)
+"""Made once: every report asks it."""
+
+
+def _earlier_runs(session: Session, reproduction: Reproduction) -> Sequence[Reproduction]:
+    """The latest completed reproductions of the same weights on the same samples, newest first."""
+    asked = ("weights_sha256", "dataset_id", "dataset_revision", "task_id", "reproduction_id")
+    return session.scalars(_EARLIER, {name: getattr(reproduction, name) for name in asked}).all()
+
+
+def _may_count(run: Reproduction) -> bool:
+    """Whether it tells how noisy such runs are: enough samples have a score, and it sampled if others are free to."""
+    measured = run.measurement or {}
+    scores, generation = measured["sample_scores"], measured["circumstances"]["generation"]
+    failed = sum(score is None for score in scores)
+    greedy_by_itself = generation["temperature"] == 0 and generation["sources"].get("temperature") == BY_THE_MODEL
+    return bool(failed <= run.settings["maximum_failed_fraction"] * len(scores)) and not greedy_by_itself
+
+
+def _scores(run: Reproduction) -> Scores:
+    # Was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
+    measured = run.measurement or {}
+    return dict(zip(measured["sample_ids"], measured["sample_scores"], strict=True))
+
+
+def _row(later: Reproduction, earlier: Reproduction, settings: str, found: Difference) -> NoisePair:
+    engine, hardware = _ran_on(later)
+    earlier_engine, earlier_hardware = _ran_on(earlier)
+    measured = later.measurement or {}
+    return NoisePair(
+        reproduction_id=later.reproduction_id,
+        earlier_id=earlier.reproduction_id,
+        dataset_id=later.dataset_id,
+        dataset_revision=later.dataset_revision,
+        task_id=later.task_id,
+        weights_sha256=later.weights_sha256,
+        settings_sha256=settings,
+        epochs=measured["circumstances"]["epochs"],
+        model_class=model_class(later.weights_bytes),
+        pool=later.pool,
+        engine=engine,
+        earlier_engine=earlier_engine,
+        hardware=hardware,
+        earlier_hardware=earlier_hardware,
+        population=measured["population"],
+        samples=found.samples,
+        mean_difference=found.mean,
+        mean_square=found.mean_square,
+    )
+
+
+def _ran_on(run: Reproduction) -> tuple[str, str]:
+    """Version of the engine, and hardware, as the worker said them."""
+    said = (run.measurement or {})["circumstances"]
+    return (
+        clean(said["versions"].get("vllm", UNKNOWN), MAX_VERSION_CHARS),
+        clean(said["hardware"], MAX_HARDWARE_CHARS) or UNKNOWN,
+    )

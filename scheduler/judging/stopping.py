@@ -1,0 +1,69 @@
+"""By what a reproduction stops by itself: fixed when it is first sent out, and the same for every later attempt."""
+
+from __future__ import annotations
+
+import secrets
+
+from scheduler.admission import Rules, RunSettings
+from scheduler.database.tables import Claim, Reproduction
+from scheduler.judging.history import EarlierRuns, predictors_for
+from scheduler.machine import ClaimState
+from specs.judging.stopping import JudgedClaim, Stopping
+
+
+def fix(earlier: EarlierRuns, reproduction: Reproduction) -> None:
+    """Draw the seed, and fix what the run stops by, unless an earlier attempt did.
+
+    Both come after the claims: nobody can choose a claim that the first samples happen to favour. So from now on the
+    reproduction takes further claims only if it runs every sample.
+    """
+    if reproduction.seed is not None:
+        return
+    reproduction.seed = secrets.randbelow(2**31)
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    if settings.mode == "full" and settings.sample_limit is None:
+        return
+    reproduction.joinable = False
+    waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
+    if settings.mode == "sequential" and waiting:
+        reproduction.stopping = _stopping(earlier, reproduction, settings, waiting).model_dump(mode="json")
+
+
+def stopping_of(reproduction: Reproduction) -> Stopping | None:
+    """By what the run stops; None where it runs every sample up to its limit."""
+    stored = reproduction.stopping
+    return Stopping.model_validate(stored, strict=False) if stored is not None else None
+
+
+def judged_by(claim: Claim, reproduction: Reproduction, stopping: Stopping | None) -> tuple[JudgedClaim, Stopping]:
+    """A claim, and what its completed run judges it by: what the run stopped by, if that was for this claim too."""
+    if stopping is not None:
+        for each in stopping.claims:
+            if each.claim_id == claim.claim_id:
+                return each, stopping
+    alone = judged_claim(claim)
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    return alone, Stopping(
+        claims=(alone,),
+        alpha=settings.alpha,
+        minimum_samples=settings.minimum_samples,
+        maximum_failed_fraction=settings.maximum_failed_fraction,
+    )
+
+
+def judged_claim(claim: Claim) -> JudgedClaim:
+    """A planned claim, as its rules have it."""
+    rules = Rules.model_validate(claim.rules, strict=False)
+    return JudgedClaim(claim_id=claim.claim_id, claimed=rules.claimed, tolerance=rules.tolerance, spread=rules.spread)
+
+
+def _stopping(earlier: EarlierRuns, reproduction: Reproduction, settings: RunSettings, claims: list[Claim]) -> Stopping:
+    predictors, linked = predictors_for(earlier, reproduction, settings, claims)
+    return Stopping(
+        claims=tuple(judged_claim(claim) for claim in sorted(claims, key=lambda each: each.claim_id)),
+        alpha=settings.alpha,
+        minimum_samples=settings.minimum_samples,
+        maximum_failed_fraction=settings.maximum_failed_fraction,
+        predictors=predictors,
+        linked=linked,
+    )

@@ -1,0 +1,157 @@
+"""What is to be done about one claim. Facts are asked for here, of the Hub too, so that no transaction waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from scheduler import budgets
+from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Run, admit, foresee
+from scheduler.database.session import Database
+from scheduler.database.tables import Claim, Model, now
+from scheduler.planning.foreseeing import KnownSamples
+from scheduler.planning.freshness import is_shared
+from scheduler.planning.linking import LinkedLogs
+from scheduler.planning.planning_facts import PlanningFacts
+from specs.engines.model_size import ModelSize
+from specs.errors import NoAccess
+from specs.judging.forecast import Foreseen, samples_if_true
+from specs.logs.linked_log import LinkedLogReading
+from specs.policy.budget import BudgetRules
+from specs.policy.cost import Estimate, Work, estimate
+from specs.policy.rules import Policy
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is to be done about a claim, and what that rests on."""
+
+    claim_id: str
+    model_id: str
+    found: Run | Blocked | Refused
+    benchmark: BenchmarkFacts | None = None
+    foreseen: Foreseen | None = None
+    known: KnownSamples | None = None
+    cost: Estimate | None = None
+    reading: LinkedLogReading | None = None
+    held: bool = False
+
+
+def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs) -> Answer:
+    """What to do about a claim.
+
+    Raises:
+        HubAway: the Hub did not answer.
+        NotNow: this round has read logs for long enough.
+    """
+    benchmark = None
+    said = _claim_facts(claim)
+    try:
+        benchmark = facts.benchmark(said.dataset_id, claim.dataset_revision)
+        found = _admit(facts, policy, claim, model, benchmark)
+        rules = found.rules if isinstance(found, Run) else None
+        foreseen = foresee(said, benchmark, policy, rules)
+        known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
+        cost = _cost(facts, claim, model, found, foreseen, known)
+        # A log is not read for a claim that will not be run today.
+        held = _is_held(facts.database, policy, claim, found, cost)
+        reading = None if held else _linked_log(policy, claim, found, logs)
+    except NoAccess as error:
+        blocked = Blocked(f"{error}; the farm's operator must be given access")
+        foreseen = foresee(said, benchmark, policy) if benchmark is not None else None
+        return Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen)
+    return Answer(claim.claim_id, claim.model_id, found, benchmark, foreseen, known, cost, reading, held)
+
+
+def _admit(
+    facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, benchmark: BenchmarkFacts
+) -> Run | Blocked | Refused:
+    if model.weights_sha256 is None:
+        return Blocked("waits for a look at the model's files")
+    of_model = ModelFacts(model.weights_sha256, _size(model), model.gated)
+    said, has_token = _claim_facts(claim), bool(facts.hub.api.token)
+    answer = admit(said, benchmark, of_model, policy, has_token=has_token)
+    if not isinstance(answer, Run):
+        return answer
+    if benchmark.revision is None or model.weights_bytes is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec or weights")
+    # Only now it is known how and where it would run, and so which noise is its own.
+    spread = facts.spread(
+        said.dataset_id, benchmark.revision, answer.task_id, answer.settings, model.weights_bytes, answer.pool.name
+    )
+    if spread is None:
+        return answer
+    return admit(said, replace(benchmark, spread=spread), of_model, policy, has_token=has_token)
+
+
+def _size(model: Model) -> ModelSize | None:
+    if model.size is not None:
+        return ModelSize.model_validate(model.size, strict=False)
+    if model.weights_bytes is None:
+        return None
+    return ModelSize.of_files(model.weights_bytes, "its config.json was not looked at yet")
+
+
+def _linked_log(
+    policy: Policy, claim: Claim, answer: Run | Blocked | Refused, logs: LinkedLogs
+) -> LinkedLogReading | None:
+    """What the log says that a claim links to, if the claim is run and policy has such logs read."""
+    facts = _claim_facts(claim)
+    if not isinstance(answer, Run) or not policy.rules_for(facts.dataset_id, answer.task_id).linked_logs:
+        return None
+    return logs.read(claim, facts.value, answer.rules.scale)
+
+
+def _claim_facts(claim: Claim) -> ClaimFacts:
+    if claim.dataset_id is None or claim.value is None:
+        raise ValueError(f"claim {claim.claim_id} is {claim.state} without a dataset or a value")
+    return ClaimFacts(
+        claim.model_id,
+        claim.dataset_id,
+        claim.task_id,
+        claim.value,
+        claim.pull_request is not None,
+        claim.asked_priority,
+    )
+
+
+def _cost(
+    facts: PlanningFacts,
+    claim: Claim,
+    model: Model,
+    answer: Run | Blocked | Refused,
+    foreseen: Foreseen | None,
+    known: KnownSamples | None,
+) -> Estimate | None:
+    """What a reproduction for the claim alone is taken to cost; None where it is not run."""
+    if not isinstance(answer, Run) or foreseen is None:
+        return None
+    if model.weights_bytes is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without weights")
+    earlier = facts.costs(_claim_facts(claim).dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
+    work = Work(
+        weights_bytes=model.weights_bytes,
+        gpus=answer.pool.gpus,
+        samples=samples_if_true(foreseen, known.samples) if known is not None else None,
+        epochs=foreseen.epochs,
+        max_tokens=answer.max_tokens,
+        concurrency=answer.settings.engine.concurrency,
+        read_part=_read_part(model, answer.settings.engine.concurrency),
+    )
+    return estimate(work, earlier)
+
+
+def _read_part(model: Model, concurrency: int) -> float:
+    size = _size(model)
+    experts = size.config.experts if size is not None and size.config is not None else None
+    return experts.part_read(concurrency) if experts is not None else 1.0
+
+
+def _is_held(
+    database: Database, policy: Policy, claim: Claim, answer: Run | Blocked | Refused, cost: Estimate | None
+) -> bool:
+    """Whether the budget seems to hold the claim back; what counts is asked again where it is planned."""
+    if not isinstance(answer, Run) or cost is None or policy.budget == BudgetRules():
+        return False
+    with database.reading() as session:
+        needs_run = not is_shared(session, answer.key, claim.fresh_after)
+        return needs_run and budgets.held_back(session, policy.budget, claim, cost, now()) is not None

@@ -1,0 +1,194 @@
+"""What was found about claims is carried out: each joins a reproduction, makes one, waits, or has its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from scheduler import budgets
+from scheduler.admission import BenchmarkFacts, Blocked, Refused, Rules, Run, RunSettings
+from scheduler.database.session import Database
+from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
+from scheduler.judging.comparing import judge_claims
+from scheduler.judging.stopping import stopping_of
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.placement import Placement
+from scheduler.planning.answering import Answer
+from scheduler.planning.freshness import Shared, stop_taking_claims
+from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
+from specs.engine_key import engine_key
+from specs.judging.forecast import in_short
+from specs.judging.verdict import Outcome, Verdict
+from specs.measurement import Measurement
+from specs.messages import ModelRef
+from specs.policy.budget import BudgetRules
+from specs.policy.cost import Estimate
+from specs.policy.rules import Policy
+from specs.text import clean
+
+
+def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> None:
+    """Do what was found about claims that are still submitted, in one transaction.
+
+    Raises:
+        IntegrityError: another planner made one of the new reproductions first; nothing is done.
+    """
+    with database.transaction() as session:
+        # In one order, as everybody who locks several rows.
+        in_order = sorted(answer.claim_id for answer in answers)
+        rows = select(Claim).where(Claim.claim_id.in_(in_order)).order_by(Claim.claim_id).with_for_update()
+        # Another planner, or a withdrawal, may have come first.
+        claims = {row.claim_id: row for row in session.scalars(rows) if row.state == ClaimState.SUBMITTED}
+        answers = [answer for answer in answers if answer.claim_id in claims]
+        # Reads them at once; each is then at hand.
+        models = session.scalars(select(Model).where(Model.model_id.in_({each.model_id for each in answers}))).all()
+        by_id = {model.model_id: model for model in models}
+        shared = Shared(session, {each.found.key for each in answers if isinstance(each.found, Run)})
+        new = [
+            made
+            for answer in answers
+            if (made := _carry_out(session, policy, claims[answer.claim_id], by_id[answer.model_id], answer, shared))
+        ]
+        if new:
+            session.flush()
+            _wake_alike(session, new)
+
+
+def _carry_out(
+    session: Session, policy: Policy, claim: Claim, model: Model, answer: Answer, shared: Shared
+) -> Reproduction | None:
+    """Do what was found about one claim; returns the reproduction that it needed, if that is a new one."""
+    found = answer.found
+    claim.foreseen = answer.foreseen.model_dump(mode="json") if answer.foreseen is not None else None
+    if isinstance(found, Run) and answer.cost is not None:
+        claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost.gpu_seconds, answer.cost.basis
+        wait = _wait(session, policy, claim, found, answer.cost, shared)
+        if wait is not None:
+            claim.run_key = found.key
+            hold_claim(session, claim, wait.reason, wait.until)
+        if wait is not None or answer.held:
+            # Room that came since: the next round plans it, log and all.
+            return None
+    if answer.reading is not None:
+        claim.linked_log = answer.reading.model_dump(mode="json")
+    if isinstance(found, Refused):
+        give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=found.reason, comparison=None))
+        return None
+    if isinstance(found, Blocked):
+        block_claim(session, claim, found.reason)
+        return None
+    return _join_or_make(session, claim, model, answer, found, shared)
+
+
+def _wait(
+    session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, shared: Shared
+) -> budgets.Held | None:
+    """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
+    if policy.budget == BudgetRules() or shared.find(run.key, claim.fresh_after) is not None:
+        return None
+    budgets.take_turn(session, policy.budget)
+    # The turn may have come after another's transaction, which planned that very run.
+    shared.look_again([run.key])
+    if shared.find(run.key, claim.fresh_after) is not None:
+        return None
+    return budgets.held_back(session, policy.budget, claim, cost, now())
+
+
+def _join_or_make(
+    session: Session, claim: Claim, model: Model, answer: Answer, run: Run, shared: Shared
+) -> Reproduction | None:
+    joined = _joined(session, claim, run, shared)
+    reproduction = joined or _new(session, claim, model, answer.benchmark, run, shared)
+    claim.rules = run.rules.model_dump(mode="json")
+    claim.reproduction_id = reproduction.reproduction_id
+    words = _how_judged(run.rules, reproduction)
+    if answer.foreseen is not None and answer.known is not None:
+        words = f"{words}; {in_short(answer.foreseen, answer.known.samples)}"
+    move_claim(session, claim, ClaimState.PLANNED, words)
+    if reproduction.state == ReproductionState.COMPLETED:
+        measurement = Measurement.model_validate(reproduction.measurement, strict=False)
+        judge_claims(session, [claim], reproduction, measurement, stopping_of(reproduction))
+    return reproduction if joined is None else None
+
+
+def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
+    words = f"judged by reproduction {reproduction.reproduction_id}"
+    if rules.tolerance is None or rules.tolerance_source != "measured":
+        return words
+    return f"{words}; tolerance {100 * rules.tolerance:.2f} points, measured on {rules.spread_source}"
+
+
+def _joined(session: Session, claim: Claim, run: Run, shared: Shared) -> Reproduction | None:
+    """The reproduction that answers for this claim too, if any: it takes further claims, or ran every sample."""
+    found = shared.find(run.key, claim.fresh_after)
+    if found is not None and run.priority < found.priority:
+        found.priority = run.priority
+        why = f"claim {claim.claim_id} needs it sooner"
+        add_event(session, SCHEDULER, "reproduction", found.reproduction_id, "priority", why)
+    return found
+
+
+def _new(
+    session: Session, claim: Claim, model: Model, benchmark: BenchmarkFacts | None, run: Run, shared: Shared
+) -> Reproduction:
+    if benchmark is None or benchmark.spec is None or benchmark.revision is None or model.revision is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec and model")
+    if model.weights_sha256 is None or model.weights_bytes is None:
+        raise ValueError(f"claim {claim.claim_id} was admitted without weights")
+    at = now()
+    reproduction = Reproduction(
+        reproduction_id=new_id(),
+        key=run.key,
+        model_id=claim.model_id,
+        model_revision=model.revision,
+        weights_sha256=model.weights_sha256,
+        weights_bytes=model.weights_bytes,
+        dataset_id=claim.dataset_id,
+        dataset_revision=benchmark.revision,
+        task_id=run.task_id,
+        spec_sha256=benchmark.spec.sha256,
+        settings=run.settings.model_dump(mode="json"),
+        pool=run.pool.name,
+        priority=run.priority,
+        caused_by=claim.claim_id,
+        submitter=claim.submitter,
+        community=claim.pull_request is not None,
+        gpu_seconds=claim.gpu_seconds,
+        asked_anew=claim.fresh_after is not None,
+        state=ReproductionState.QUEUED,
+        joinable=True,
+        complete=False,
+        created_at=at,
+        since=at,
+        # The last word: what it follows from takes it away when it is set.
+        engine_key=_engine_key(claim.model_id, model.revision, run.settings),
+    )
+    if claim.fresh_after is not None:
+        stop_taking_claims(session, run.key, claim.fresh_after)
+    session.add(reproduction)
+    shared.add(reproduction)
+    add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", _where(run.placement))
+    return reproduction
+
+
+def _engine_key(model_id: str, revision: str, settings: RunSettings) -> str:
+    return engine_key(ModelRef(model_id=model_id, revision=revision), settings.engine, settings.gpus)
+
+
+def _where(placement: Placement) -> str:
+    return clean(f"planned for {placement.pool.name}, {placement.words}", MAX_REASON_CHARS)
+
+
+def _wake_alike(session: Session, new: Sequence[Reproduction]) -> None:
+    """Have claims that a budget holds back looked at again where new runs answer them too, at no cost."""
+    # Rows that another transaction holds are left to it: waiting for one another could go in a circle.
+    keys = [reproduction.key for reproduction in new]
+    alike = select(Claim.claim_id).where(Claim.run_key.in_(keys), Claim.state == ClaimState.BLOCKED)
+    session.execute(
+        update(Claim)
+        .where(Claim.claim_id.in_(alike.with_for_update(skip_locked=True)))
+        .values(recheck_at=now())
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,110 @@
+"""What planning asks the database and the Hub about claims, each question once a round: hundreds of claims share it.
+
+A round takes seconds, and each of these may as well have been asked before another change came in.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from scheduler.admission import BenchmarkFacts, RunSettings
+from scheduler.database.session import Database
+from scheduler.database.tables import Benchmark, SpecFile
+from scheduler.hub import Hub, Missing
+from scheduler.judging import noise
+from scheduler.planning.foreseeing import KnownSamples, earlier_costs, known_samples
+from scheduler.watch.benchmarks import spec_text
+from specs.hub import eval_yaml
+from specs.judging.forecast import Foreseen
+from specs.judging.noise import MeasuredSpread, model_class
+from specs.policy.cost import EarlierRun
+
+
+@dataclass
+class PlanningFacts:
+    """The answers of one round."""
+
+    database: Database
+    hub: Hub
+    _benchmarks: dict[tuple[str, str | None], BenchmarkFacts] = field(default_factory=dict, init=False)
+    _spreads: dict[tuple[object, ...], MeasuredSpread | None] = field(default_factory=dict, init=False)
+    _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
+    _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
+
+    def benchmark(self, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
+        """What is known of a benchmark, at the revision that a claim pins, else at its head.
+
+        Raises:
+            HubAway, NoAccess: the Hub does not say; the next claim asks again.
+        """
+        key = (dataset_id, pinned)
+        if key not in self._benchmarks:
+            self._benchmarks[key] = self._benchmark(dataset_id, pinned)
+        return self._benchmarks[key]
+
+    def spread(
+        self, dataset_id: str, revision: str, task_id: str | None, settings: RunSettings, weights_bytes: int, pool: str
+    ) -> MeasuredSpread | None:
+        """What the noise ledger says of such a run."""
+        key = (dataset_id, revision, task_id, settings.model_dump_json(), model_class(weights_bytes), pool)
+        if key not in self._spreads:
+            planned = noise.Planned(
+                dataset_id=dataset_id,
+                dataset_revision=revision,
+                task_id=task_id,
+                settings=settings.model_dump(mode="json"),
+                weights_bytes=weights_bytes,
+                pool=pool,
+            )
+            with self.database.reading() as session:
+                self._spreads[key] = noise.spread_for(session, planned)
+        return self._spreads[key]
+
+    def samples(self, dataset_id: str, foreseen: Foreseen) -> KnownSamples | None:
+        """How many samples a task has."""
+        key = (dataset_id, foreseen.dataset_revision, foreseen.task_id, foreseen.card_samples)
+        if key not in self._samples:
+            with self.database.reading() as session:
+                self._samples[key] = known_samples(session, *key)
+        return self._samples[key]
+
+    def costs(self, dataset_id: str, task_id: str | None, weights_bytes: int, pool: str) -> list[EarlierRun]:
+        """What earlier runs of such models took."""
+        key = (dataset_id, task_id, model_class(weights_bytes), pool)
+        if key not in self._costs:
+            with self.database.reading() as session:
+                self._costs[key] = earlier_costs(session, dataset_id, task_id, weights_bytes, pool)
+        return self._costs[key]
+
+    def _benchmark(self, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
+        with self.database.reading() as session:
+            row = session.get(Benchmark, dataset_id)
+        if row is None or row.revision is None:
+            return BenchmarkFacts(watched=False, revision=None, spec=None, gated=False, has_percent=False)
+        revision, text = pinned or row.revision, None
+        # A revision that the dataset does not have is one without an eval.yaml.
+        with suppress(Missing):
+            if pinned and not self._is_known(dataset_id, revision):
+                revision = self.hub.commit_of(dataset_id, revision)
+            text = spec_text(self.database, self.hub, dataset_id, revision)
+        return BenchmarkFacts(
+            watched=True,
+            revision=revision,
+            spec=_parsed(text) if text is not None else None,
+            gated=row.gated,
+            has_percent=row.has_percent,
+            sizes=row.sizes if revision == row.revision else {},
+        )
+
+    def _is_known(self, dataset_id: str, revision: str) -> bool:
+        """Whether it is a commit whose spec was read before, which spares a request."""
+        with self.database.reading() as session:
+            return session.get(SpecFile, (dataset_id, revision)) is not None
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: bytes) -> eval_yaml.Spec:
+    """The spec in an eval.yaml: claims of many rounds read the same one."""
+    return eval_yaml.parse(text)

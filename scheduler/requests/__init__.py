@@ -1,0 +1,1 @@
+"""What people ask for: verify, verify again, approve, cancel, try again."""

@@ -1,0 +1,67 @@
+"""Stale verdicts are verified again by the farm itself, where policy wants that: a few at a time, after all others."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, exists, false, func, select, true
+from sqlalchemy.orm import aliased
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Badge, Claim, now
+from scheduler.machine import ClaimState
+from scheduler.priorities import PERIODIC_PRIORITY
+from scheduler.record import SCHEDULER
+from scheduler.requests.reverifying import ask_for, lock
+from specs.policy.reverify import ReverifyRules
+
+OPEN = (ClaimState.SUBMITTED, ClaimState.PLANNED, ClaimState.BLOCKED)
+
+
+def repeat_stale(database: Database, rules: ReverifyRules) -> int:
+    """Have the longest stale claims verified again, as far as policy has room; returns how many."""
+    count = 0
+    for claim_id in _due(database, rules):
+        with database.transaction() as session:
+            claim = lock(session, claim_id)
+            # An author's change, or somebody's request, may have come first.
+            if claim.state == ClaimState.DECIDED and claim.stale_reason is not None:
+                ask_for(session, claim, claim.stale_reason, SCHEDULER, PERIODIC_PRIORITY, rules=rules)
+                count += 1
+    return count
+
+
+def _due(database: Database, rules: ReverifyRules) -> list[str]:
+    if not rules.on_change and rules.after_days is None:
+        return []
+    again = aliased(Claim)
+    lately = now() - timedelta(seconds=rules.cooldown_seconds)
+    with database.reading() as session:
+        under_way = session.scalar(
+            select(func.count()).where(Claim.asked_priority == PERIODIC_PRIORITY, Claim.state.in_(OPEN))
+        )
+        room = rules.at_once - (under_way or 0)
+        if room <= 0:
+            return []
+        return list(
+            session.scalars(
+                select(Claim.claim_id)
+                .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
+                .where(
+                    Claim.state == ClaimState.DECIDED,
+                    Claim.stale_since.is_not(None),
+                    _wanted(rules),
+                    ~exists().where(again.slot == Claim.slot, again.fresh_after > lately),
+                )
+                .order_by(Claim.stale_since, Claim.claim_id)
+                .limit(room)
+            )
+        )
+
+
+def _wanted(rules: ReverifyRules) -> ColumnElement[bool]:
+    if rules.on_change:
+        return true()
+    if rules.after_days is None:
+        return false()
+    return Badge.signed_at <= now() - timedelta(days=rules.after_days)

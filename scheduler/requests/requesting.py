@@ -1,0 +1,200 @@
+"""A maintainer asks that a model's claims on a benchmark are verified, or verified again.
+
+Each call is recorded under its actor. What a request leads to passes the operator's budgets like everything else: a
+claim that is tried again or becomes a new one is planned afresh.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import Session
+
+from scheduler import outbox
+from scheduler.database.session import Database
+from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
+from scheduler.hub import Hub, Missing
+from scheduler.machine import ClaimState
+from scheduler.record import add_event
+from scheduler.requests.intervening import retry
+from scheduler.requests.reverifying import reverify
+from scheduler.watch.models import look_at_model
+from specs.api_v1.actions import VerificationRequest
+from specs.errors import InterventionError, NoAccess, SubmissionError
+from specs.messages import CONTROL_QUEUE
+from specs.policy.reverify import ReverifyRules
+from specs.text import clean
+
+LOOK = "scheduler.look"
+"""Celery task of the control queue; body: {"request": a `VerificationRequest`, "actor"}, read from the outbox alone."""
+
+log = logging.getLogger(__name__)
+
+MAX_CLAIMS = 100
+"""Of one request."""
+
+
+@dataclass
+class Outcome:
+    """What a request came to."""
+
+    lines: list[str] = field(default_factory=list)
+    claim_ids: list[str] = field(default_factory=list)
+
+
+def request_verification(
+    database: Database,
+    request: VerificationRequest,
+    actor: str,
+    may_retry: set[str],
+    *,
+    rules: ReverifyRules | None = None,
+) -> Outcome:
+    """Have what the farm knows of verified, and have a model that it does not know looked at first.
+
+    Of claims that somebody cancelled, only `may_retry` are tried again. `rules` are policy's for verifying again; None
+    are the defaults.
+    """
+    with database.reading() as session:
+        model = session.get(Model, request.model)
+        is_known = model is not None and model.looked_at is not None and _is_there(request, model)
+        watched = session.get(Benchmark, request.dataset) is not None
+        claims = claims_meant(session, request) if is_known else []
+    unwatched = [] if watched else [f"{request.dataset} is not among the benchmarks that this farm watches, so far"]
+    if claims:
+        found = _verify(database, claims, _Asking(request.why, actor, may_retry, rules))
+        found.lines += unwatched
+        return found
+    with database.transaction() as session:
+        body: dict[str, Any] = {"request": request.model_dump(mode="json"), "actor": actor}
+        outbox.put(session, queue=CONTROL_QUEUE, task=LOOK, body=body)
+        add_event(session, actor, "model", request.model, "requested", f"{_wanted(request)}: {request.why}")
+    why = "has no such claim" if is_known else "is not known here as it is asked for"
+    return Outcome(
+        [
+            f"{request.model} {why}, so the farm looks at it on the Hub first",
+            f"claims on {_wanted(request)} that it finds there are verified in its next rounds: follow"
+            f" /v1/claims?model={request.model}",
+            *unwatched,
+        ]
+    )
+
+
+def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules | None = None) -> None:
+    """Do what a message in the outbox asks for, once.
+
+    Every worker can write into the control queue, and could ask in anybody's name; the outbox is the control plane's.
+
+    Raises:
+        HubAway: the Hub does not answer; try again later.
+    """
+    with database.reading() as session:
+        message = session.get(OutboxRow, message_id)
+    if message is None or message.task != LOOK:
+        log.warning("a request that is not in the outbox, or was answered, is passed over: %s", clean(message_id, 100))
+        return
+    request = VerificationRequest.model_validate(message.body["request"])
+    look_and_verify(database, hub, request, str(message.body["actor"]), rules)
+    with database.transaction() as session:
+        session.execute(delete(OutboxRow).where(OutboxRow.message_id == message_id))
+
+
+def look_and_verify(
+    database: Database, hub: Hub, request: VerificationRequest, actor: str, rules: ReverifyRules | None = None
+) -> None:
+    """Look at the model of a request, and have what is decided already verified again.
+
+    Raises:
+        HubAway: the Hub does not answer; try again later.
+    """
+    try:
+        look_at_model(database, hub, request.model, hub.own_name())
+    except Missing:
+        _say(database, request, actor, "the Hub has no such model, or does not show it to the farm")
+        return
+    except (NoAccess, SubmissionError) as error:
+        _say(database, request, actor, f"it could not be read: {error}")
+        return
+    with database.reading() as session:
+        claims = claims_meant(session, request)
+    if claims:
+        _verify(database, claims, _Asking(request.why, actor, set(), rules))
+    else:
+        _say(database, request, actor, f"it has no claim on {_wanted(request)}")
+
+
+def claims_meant(session: Session, request: VerificationRequest) -> Sequence[Claim]:
+    """The living claims that a request is about."""
+    conditions: list[ColumnElement[bool]] = [
+        Claim.model_id == request.model,
+        Claim.dataset_id == request.dataset,
+        Claim.live.is_(True),
+    ]
+    if request.task is not None:
+        conditions.append(Claim.task_id == request.task)
+    revision = request.revision
+    if revision is not None and (revision == "main" or revision.startswith("refs/")):
+        conditions.append(Claim.ref == revision)
+    elif revision is not None:
+        # Of a model whose main stands there, the claims on main; else those whose pull request does.
+        model = session.get(Model, request.model)
+        on_main = model is not None and (model.revision or "").startswith(revision)
+        conditions.append(Claim.ref == "main" if on_main else Claim.commit.startswith(revision, autoescape=True))
+    return session.scalars(
+        select(Claim).where(*conditions).order_by(Claim.created_at, Claim.claim_id).limit(MAX_CLAIMS)
+    ).all()
+
+
+def _is_there(request: VerificationRequest, model: Model) -> bool:
+    """Whether the farm has seen the revision that a request names."""
+    revision = request.revision
+    if revision is None or revision == "main":
+        return True
+    seen = [*model.heads.keys(), *model.heads.values(), model.revision or ""]
+    return any(head == revision if revision.startswith("refs/") else head.startswith(revision) for head in seen)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    why: str
+    actor: str
+    may_retry: set[str]
+    rules: ReverifyRules | None
+
+
+def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Outcome:
+    done = Outcome()
+    for claim in claims:
+        try:
+            done.lines += _verify_one(database, claim, asking)
+        except InterventionError as error:
+            # It came into another state meanwhile, or its verdict is of a kind that stands.
+            done.lines.append(f"claim {claim.claim_id}: {error}")
+    slots = [claim.slot for claim in claims]
+    with database.reading() as session:
+        # A claim that was verified again is withdrawn, and a new one has its place.
+        living = select(Claim.claim_id).where(Claim.slot.in_(slots), Claim.live).order_by(Claim.claim_id)
+        done.claim_ids += session.scalars(living).all()
+    return done
+
+
+def _verify_one(database: Database, claim: Claim, asking: _Asking) -> list[str]:
+    if claim.state == ClaimState.DECIDED:
+        return reverify(database, claim.claim_id, asking.why, asking.actor, rules=asking.rules)
+    if claim.state == ClaimState.BLOCKED and claim.claim_id in asking.may_retry:
+        return retry(database, claim.claim_id, asking.why, asking.actor)
+    return [f"claim {claim.claim_id} is {claim.state}: {claim.reason}"]
+
+
+def _wanted(request: VerificationRequest) -> str:
+    task = f"/{request.task}" if request.task is not None else ""
+    return f"{request.dataset}{task}" + (f" at {request.revision}" if request.revision is not None else "")
+
+
+def _say(database: Database, request: VerificationRequest, actor: str, what: str) -> None:
+    with database.transaction() as session:
+        add_event(session, "scheduler", "model", request.model, "looked_at", f"asked by {actor}: {what}")

@@ -1,0 +1,163 @@
+"""A claim that has its verdict is verified again: the same entry, as a new claim, that demands a fresh run.
+
+The old claim keeps its verdict and its badge; what becomes of that badge is decided by what comes out
+(docs/decisions/0018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from scheduler.database.session import Database
+from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.machine import ACTIVE, ClaimState
+from scheduler.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
+from scheduler.record import add_event
+from scheduler.requests.resubmitting import submit_again
+from scheduler.watch.staleness import changed_since
+from specs.api_v1.views import MIN_ID_PREFIX
+from specs.errors import InterventionError
+from specs.policy.reverify import ReverifyRules
+from specs.text import clean
+
+MAX_WHY_CHARS = 1000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request came to."""
+
+    claim_id: str
+    """The claim that the request is answered by."""
+
+    lines: tuple[str, ...]
+
+
+def reverify(
+    database: Database,
+    target: str,
+    why: str,
+    actor: str,
+    priority: int = REQUESTED_PRIORITY,
+    *,
+    rules: ReverifyRules | None = None,
+) -> list[str]:
+    """Have a claim verified again; what was done, line by line.
+
+    `target` is the claim's id or enough of its beginning. `rules` are those of policy; None are the defaults. A request
+    for what is under way joins it.
+
+    Raises:
+        InterventionError: there is no such claim, or it cannot be verified again now; says why.
+    """
+    return list(ask(database, target, why, actor, priority, rules=rules).lines)
+
+
+def ask(
+    database: Database,
+    target: str,
+    why: str,
+    actor: str,
+    priority: int = REQUESTED_PRIORITY,
+    *,
+    rules: ReverifyRules | None = None,
+) -> Asked:
+    """`reverify`, and which claim it is now.
+
+    Raises:
+        InterventionError: as above.
+    """
+    with database.transaction() as session:
+        claim = _find(session, target)
+        return ask_for(session, claim, clean(why, MAX_WHY_CHARS), actor, priority, rules=rules or ReverifyRules())
+
+
+def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int, *, rules: ReverifyRules) -> Asked:
+    """The same for a claim that the caller holds locked.
+
+    Raises:
+        InterventionError: as above.
+    """
+    if claim.state == ClaimState.WITHDRAWN:
+        now_is = f"; its entry is claim {claim.superseded_by} now" if claim.superseded_by else ""
+        raise InterventionError(f"claim {claim.claim_id} is withdrawn{now_is}")
+    if claim.state == ClaimState.REJECTED:
+        raise InterventionError(f"claim {claim.claim_id} cannot be read, so there is nothing to verify: {claim.reason}")
+    if claim.state != ClaimState.DECIDED:
+        return _join(session, claim, why, actor, priority)
+    wait = _cooldown_ends(session, claim, rules)
+    if wait is not None:
+        raise InterventionError(
+            f"claim {claim.claim_id} was verified again not long ago, and its verdict stands; policy allows the next"
+            f" from {wait:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the benchmark"
+        )
+    outcome = claim.verdict.outcome if claim.verdict is not None else "decided"
+    said = clean(f"to be verified again, asked for by {actor}: {why}", MAX_WHY_CHARS)
+    anew = submit_again(session, claim, said, f"after claim {claim.claim_id} was {outcome}", actor)
+    anew.asked_priority, anew.fresh_after = priority, now()
+    return Asked(
+        anew.claim_id,
+        (
+            f"claim {claim.claim_id} keeps its verdict, {outcome}, and is withdrawn",
+            f"the same entry is now claim {anew.claim_id}, which a fresh run decides",
+        ),
+    )
+
+
+def _find(session: Session, target: str) -> Claim:
+    """The claim whose id begins so, locked."""
+    if len(target) < MIN_ID_PREFIX:
+        raise InterventionError(f"{target!r}: give at least {MIN_ID_PREFIX} characters of the claim's id")
+    found = session.scalars(
+        select(Claim.claim_id).where(Claim.claim_id.startswith(target, autoescape=True)).limit(2)
+    ).all()
+    if len(found) != 1:
+        raise InterventionError(f"{'several claims have' if found else 'no claim has'} an id like {target}")
+    return lock(session, found[0])
+
+
+def lock(session: Session, claim_id: str) -> Claim:
+    """The claim, locked after its reproduction: the order in which reports lock them."""
+    run_id = session.scalar(select(Claim.reproduction_id).where(Claim.claim_id == claim_id))
+    if run_id is not None:
+        session.get_one(Reproduction, run_id, with_for_update=True)
+    return session.get_one(Claim, claim_id, with_for_update=True, populate_existing=True)
+
+
+def _join(session: Session, claim: Claim, why: str, actor: str, priority: int) -> Asked:
+    """A request for a claim that is on its way: it may come sooner, and nothing else changes."""
+    if claim.state == ClaimState.BLOCKED and claim.recheck_at is None and not claim.awaits_approval:
+        raise InterventionError(f"claim {claim.claim_id} waits for the farm's operator: {claim.reason}")
+    add_event(session, actor, "claim", claim.claim_id, "requested", f"under way already: {why}")
+    _hasten(session, claim, priority)
+    waits = f" ({claim.reason})" if claim.state == ClaimState.BLOCKED else ""
+    return Asked(
+        claim.claim_id, (f"claim {claim.claim_id} is {claim.state}{waits}: your request joins what is under way",)
+    )
+
+
+def _hasten(session: Session, claim: Claim, priority: int) -> None:
+    run = claim.reproduction if claim.state == ClaimState.PLANNED else None
+    # What the farm repeats by itself gives way to nothing that somebody submitted: an unasked claim stays as it is.
+    if priority < PERIODIC_PRIORITY and (claim.asked_priority is None or priority < claim.asked_priority):
+        claim.asked_priority = priority
+        if run is not None and run.state in ACTIVE and priority < run.priority:
+            run.priority = priority
+            why = f"claim {claim.claim_id} was asked for"
+            add_event(session, "scheduler", "reproduction", run.reproduction_id, "priority", why)
+
+
+def _cooldown_ends(session: Session, claim: Claim, rules: ReverifyRules) -> datetime | None:
+    """When the entry may be verified again; None where it may now."""
+    # By the slot, not the chain of claims: an entry that was taken away and put back is the same one.
+    latest = session.scalar(
+        select(func.max(Claim.fresh_after)).where(Claim.slot == claim.slot, Claim.fresh_after.is_not(None))
+    )
+    if latest is None:
+        return None
+    ends = latest + timedelta(seconds=rules.cooldown_seconds)
+    return None if ends <= now() or changed_since(session, claim) is not None else ends

@@ -1,0 +1,245 @@
+"""What a model's config.json says that decides how much memory an engine needs for it.
+
+Names of keys are those of transformers' configurations; which of them counts, and what is meant where one is absent, is
+as vLLM 0.32 reads them (`ModelArchConfigConvertorBase` in vllm/transformers_utils/model_arch_config_convertor.py,
+`_get_and_verify_max_len` and `_get_and_verify_dtype` in vllm/config/model.py). The file is somebody's upload: every
+number in it is bounded, and one that is none is a reason, not a crash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from specs.engines.model_experts import Experts, read_experts
+from specs.errors import SubmissionError
+from specs.model import Contract
+from specs.text import clean
+
+MAX_CONFIG_BYTES = 2**20
+MAX_LAYERS = 2000
+MAX_HEADS = 4096
+MAX_WIDTH = 2**20
+"""Of a hidden state, a head or a latent vector."""
+
+MAX_CONTEXT_TOKENS = 2**30
+MAX_LISTED = 10_000
+
+DEFAULT_CONTEXT_TOKENS = 2048
+"""What vLLM takes where a config names no length."""
+
+_CONTEXT_KEYS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length", "max_target_positions",
+    "max_sequence_length", "max_seq_length", "seq_len",
+)  # fmt: skip
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_HEADS = ("num_attention_heads", "n_head", "n_heads")
+_HIDDEN = ("hidden_size", "n_embd", "d_model")
+_KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
+_NESTED = ("text_config", "llm_config", "language_config")
+# Kinds of rope scaling whose max_position_embeddings is scaled already.
+_SCALED_ALREADY = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "default", "mrope")
+# Whose keys and values vLLM keeps as one latent vector (`is_deepseek_mla`), if the config has a kv_lora_rank.
+_LATENT = frozenset(
+    {
+        "axk1", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots3_note", "glm5_next", "glm5_next_text",
+        "glm_moe_dsa", "glm4_moe_lite", "kimi_k2", "kimi_linear", "longcat_flash", "pangu_ultra_moe", "bailing_hybrid",
+        "hy_v4",
+    }
+)  # fmt: skip
+# Every so many layers one looks at the whole context, where the config lists no layer_types: transformers'
+# Gemma2Config, Gemma3TextConfig, Cohere2Config and GptOssConfig.
+_PATTERNS: Mapping[str, int] = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4, "gpt_oss": 2}
+# A window on every layer, without a list.
+_ALL_SLIDING = frozenset({"mistral", "mixtral", "phi3", "starcoder2"})
+
+
+class ModelConfigError(SubmissionError):
+    """A config.json does not say what it should; names the key."""
+
+
+class CacheLayers(Contract):
+    """Layers that keep their keys and values alike."""
+
+    layers: Annotated[int, Field(gt=0)]
+    heads: Annotated[int, Field(gt=0)]
+    """That keys and values are kept for. A GPU of several holds its share of them, but one at least."""
+
+    numbers: Annotated[int, Field(gt=0)]
+    """For each token and head: keys and values."""
+
+    window: Annotated[int, Field(gt=0)] | None
+    """Tokens back that a layer looks; None is all."""
+
+
+class ModelConfig(Contract):
+    """A config.json, as far as memory depends on it."""
+
+    model_type: str | None
+    dtype: str | None
+    """That it was published in; None where it does not say."""
+
+    quantization: str | None
+    """The method, as in `quantization_config.quant_method`; None where the weights are plain numbers."""
+
+    attention_heads: Annotated[int, Field(gt=0)]
+    kv_heads: Annotated[int, Field(gt=0)]
+    intermediate: tuple[int, ...]
+    """Widths of feed-forward layers, which GPUs share evenly."""
+
+    context_tokens: Annotated[int, Field(gt=0)]
+    """Of prompt and answer together, at most."""
+
+    cache: tuple[CacheLayers, ...]
+    experts: Experts | None
+    """None of a model in which every weight works for every token, or that says too little."""
+
+
+def read_config(text: bytes) -> ModelConfig:
+    """What a config.json says.
+
+    Raises:
+        ModelConfigError: it is no JSON object, or lacks what decides the size, or has an absurd number there.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ModelConfigError(f"config.json is larger than {MAX_CONFIG_BYTES} bytes")
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelConfigError(f"config.json is no JSON: {clean(str(error), 200)}") from error
+    if not isinstance(whole, dict):
+        raise ModelConfigError("config.json is no JSON object")
+    config = _of_the_text(whole)
+    heads = _number(config, _HEADS, MAX_HEADS)
+    layers = _number(config, _LAYERS, MAX_LAYERS)
+    hidden = _number(config, _HIDDEN, MAX_WIDTH)
+    kv_heads = _kv_heads(config, heads)
+    cache = _cache(config, layers, heads, kv_heads, hidden)
+    return ModelConfig(
+        model_type=_name(config, "model_type"),
+        dtype=_name(config, "dtype") or _name(config, "torch_dtype"),
+        quantization=_quantization(config),
+        attention_heads=heads,
+        kv_heads=cache[0].heads if _is_latent(config) else kv_heads,
+        intermediate=_widths(config),
+        context_tokens=_context(config),
+        cache=cache,
+        experts=read_experts(config, layers, hidden),
+    )
+
+
+def _of_the_text(whole: dict[str, Any]) -> dict[str, Any]:
+    """The part about the language model, where others stand beside it; it may leave to the whole what it lacks."""
+    inner = next((whole[key] for key in _NESTED if isinstance(whole.get(key), dict)), None)
+    if inner is None:
+        return whole
+    return {**whole, **{key: value for key, value in inner.items() if value is not None}}
+
+
+def _cache(config: Mapping[str, Any], layers: int, heads: int, kv_heads: int, hidden: int) -> tuple[CacheLayers, ...]:
+    if _is_latent(config):
+        # One latent vector and one rotary key for all heads: every GPU holds them whole.
+        latent = _number(config, ("kv_lora_rank",), MAX_WIDTH) + _number(config, ("qk_rope_head_dim",), MAX_WIDTH)
+        return (CacheLayers(layers=layers, heads=1, numbers=latent, window=None),)
+    numbers = 2 * _head_width(config, hidden, heads)
+    window, sliding = _sliding(config, layers)
+    found = ((layers - sliding, None), (sliding, window))
+    return tuple(
+        CacheLayers(layers=count, heads=kv_heads, numbers=numbers, window=width) for count, width in found if count
+    )
+
+
+def _is_latent(config: Mapping[str, Any]) -> bool:
+    return _name(config, "model_type") in _LATENT and config.get("kv_lora_rank") is not None
+
+
+def _head_width(config: Mapping[str, Any], hidden: int, heads: int) -> int:
+    # Some write 0 for what they leave to be worked out.
+    rope, nope = (_number(config, (key,), MAX_WIDTH, 0, least=0) for key in ("qk_rope_head_dim", "qk_nope_head_dim"))
+    own = _number(config, ("head_dim", "hidden_size_per_head", "attention_head_dim"), MAX_WIDTH, 0, least=0)
+    return own or (rope + nope if rope and nope else max(hidden // heads, 1))
+
+
+def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
+    if config.get("multi_query") is True and config.get("new_decoder_architecture") is not True:
+        return 1
+    return _number(config, _KV_HEADS, MAX_HEADS, heads)
+
+
+def _sliding(config: Mapping[str, Any], layers: int) -> tuple[int | None, int]:
+    """Tokens of the window, and how many layers have it. Layers of a kind that is not known look at everything."""
+    window = _number(config, ("sliding_window", "attention_chunk_size"), MAX_CONTEXT_TOKENS, 0, least=0)
+    if not window or config.get("use_sliding_window") is False:
+        return None, 0
+    kinds = config.get("layer_types")
+    if isinstance(kinds, list) and len(kinds) <= MAX_LISTED:
+        named = sum(kind in ("sliding_attention", "chunked_attention") for kind in kinds[:layers])
+        return window, named
+    pattern = _number(
+        config, ("sliding_window_pattern",), MAX_LAYERS, _PATTERNS.get(_name(config, "model_type") or "", 0)
+    )
+    if pattern:
+        return window, layers - layers // pattern
+    if config.get("use_sliding_window") is True:
+        return window, max(layers - _number(config, ("max_window_layers",), MAX_LAYERS, layers, least=0), 0)
+    return (window, layers) if _name(config, "model_type") in _ALL_SLIDING else (None, 0)
+
+
+def _context(config: Mapping[str, Any]) -> int:
+    named = [_number(config, (key,), MAX_CONTEXT_TOKENS) for key in _CONTEXT_KEYS if config.get(key) is not None]
+    tokens = min(named, default=DEFAULT_CONTEXT_TOKENS)
+    # Command-R's own goes before all others.
+    tokens = _number(config, ("model_max_length",), MAX_CONTEXT_TOKENS, tokens)
+    rope = config.get("rope_parameters") or config.get("rope_scaling")
+    if not isinstance(rope, dict) or "gemma3" in (_name(config, "model_type") or ""):
+        return tokens
+    kind = rope.get("rope_type") or rope.get("type")
+    if kind == "longrope":
+        return _number(config, ("original_max_position_embeddings",), MAX_CONTEXT_TOKENS, tokens)
+    factor = rope.get("factor")
+    if kind in _SCALED_ALREADY or factor is None:
+        return tokens
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= MAX_CONTEXT_TOKENS / tokens:
+        raise ModelConfigError("config.json: the factor of its rope scaling is no sensible number")
+    return max(int(tokens * factor), 1)
+
+
+def _quantization(config: Mapping[str, Any]) -> str | None:
+    found = config.get("quantization_config") or config.get("compression_config")
+    if not isinstance(found, dict):
+        return None
+    return _name(found, "quant_method") or "unnamed"
+
+
+def _widths(config: Mapping[str, Any]) -> tuple[int, ...]:
+    found = {_number(config, (key,), MAX_WIDTH, 0, least=0) for key in ("intermediate_size", "moe_intermediate_size")}
+    return tuple(sorted(found - {0}))
+
+
+def _name(config: Mapping[str, Any], key: str) -> str | None:
+    value = config.get(key)
+    return clean(value, 60) if isinstance(value, str) and value else None
+
+
+def _number(
+    config: Mapping[str, Any], keys: tuple[str, ...], most: int, default: int | None = None, *, least: int = 1
+) -> int:
+    """The first of `keys` that is there, and not null.
+
+    Raises:
+        ModelConfigError: it is no whole number from `least` to `most`; or none is there and there is no default.
+    """
+    key = next((each for each in keys if config.get(each) is not None), None)
+    if key is None:
+        if default is None:
+            raise ModelConfigError(f"config.json has no {keys[0]}")
+        return default
+    value = config[key]
+    if type(value) is not int or not least <= value <= most:
+        # Anything else may be long, or deeper than can be shown.
+        shown = clean(str(value), 60) if isinstance(value, str | int | float) else type(value).__name__
+        raise ModelConfigError(f"config.json: {key} is {shown}, not a whole number from {least} to {most}")
+    return value

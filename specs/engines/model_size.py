@@ -1,0 +1,97 @@
+"""How much memory an engine needs for a model: weights and KV cache, in bytes.
+
+The cache is reckoned as vLLM 0.32 does (`page_size_bytes` and `max_memory_usage_bytes` in
+vllm/v1/kv_cache_interface.py): for each token, layer and head that keys are kept for, a key and a value in the dtype
+that is served; of several GPUs each holds its heads, one at least. A layer that looks back through a window holds the
+window and the tokens that are being worked on, however long the sequence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from specs.engines.model_config import ModelConfig
+from specs.engines.model_weights import bytes_in_memory
+from specs.model import Contract
+from specs.policy.rules import EngineDtype
+
+WEIGHTS_OVERHEAD = 1.2
+"""Bytes in memory for each byte of weights on a CPU, and anywhere if nothing is known of a model but its files."""
+
+BATCHED_TOKENS = 8192
+"""Tokens that vLLM works on in one step at most: `max_num_batched_tokens` of a server on the GPUs that most pools have
+(`get_batch_defaults` in vllm/engine/arg_utils.py). A window's layers hold so many beyond the window."""
+
+
+class ModelSize(Contract):
+    """What is known of a model's size."""
+
+    file_bytes: Annotated[int, Field(gt=0)]
+    """Of the weights' files."""
+
+    counts: dict[str, int]
+    """Numbers in them by dtype, as the Hub counts; empty where it does not say."""
+
+    config: ModelConfig | None
+    config_problem: str
+    """Why there is no config; empty where there is one."""
+
+    @classmethod
+    def of_files(cls, file_bytes: int, problem: str) -> ModelSize:
+        """Where nothing is known but the size of the files, and why."""
+        return cls(file_bytes=file_bytes, counts={}, config=None, config_problem=problem)
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether the weights are packed, and so not cast."""
+        return self.config is not None and self.config.quantization is not None
+
+    @staticmethod
+    def served_bits(dtype: EngineDtype) -> int:
+        """Bits of a plain number once it is served.
+
+        `auto` is half precision, for weights published in float32 too: `_resolve_auto_dtype` in vllm/config/model.py.
+        """
+        return 32 if dtype == "float32" else 16
+
+    def weights_bytes(self, dtype: EngineDtype) -> int:
+        """In memory, over all GPUs together."""
+        if self.is_quantised:
+            return self.file_bytes
+        return bytes_in_memory(self.file_bytes, self.counts, self.served_bits(dtype))
+
+    def cache_bytes(self, tokens: int, dtype: EngineDtype, gpus: int = 1, sequences: int = 1) -> int:
+        """On each of so many GPUs, for sequences of so many tokens.
+
+        Raises:
+            ValueError: there is no config to tell.
+        """
+        if self.config is None:
+            raise ValueError(f"nothing is known of the cache: {self.config_problem}")
+        held = 0
+        for each in self.config.cache:
+            kept = tokens * sequences
+            if each.window is not None:
+                working = min(tokens, each.window - 1 + BATCHED_TOKENS)
+                kept = working + min(tokens, each.window) * (sequences - 1)
+            held += each.layers * max(each.heads // gpus, 1) * each.numbers * kept
+        return held * self.served_bits(dtype) // 8
+
+    def can_be_split(self, gpus: int) -> bool:
+        """Whether tensor parallelism over so many GPUs is possible.
+
+        Attention heads have to be shared evenly (`verify_with_parallel_config` in vllm/config/model.py), and so have
+        the widths of feed-forward layers (`divide` in vllm/distributed/utils.py). Heads of keys are shared evenly too,
+        or each of them is on the same number of GPUs (`LlamaAttention` and its kin).
+        """
+        if self.config is None:
+            # Not known; what nearly every model has is a power of two of heads.
+            return gpus & (gpus - 1) == 0
+        kv_heads = self.config.kv_heads
+        return (
+            self.config.attention_heads % gpus == 0
+            and (kv_heads % gpus == 0 or gpus % kv_heads == 0)
+            and all(width % gpus == 0 for width in self.config.intermediate)
+        )

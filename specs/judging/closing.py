@@ -1,0 +1,77 @@
+"""How a run's score closed in on a claim, told again from the scores of its samples in their order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from specs.judging.decision import population_of
+from specs.judging.sequential import Decision, Finding, SequentialDecider
+from specs.judging.stopping import JudgedClaim, Stopping, stopping_rule, tolerance_for
+from specs.measurement import Measurement
+
+MOST_POINTS = 200
+"""More than a plot has room for."""
+
+MOST_SAMPLES_SUMMED = 60_000
+"""Over all points. Bounds cost time in proportion to their samples: about half a second in all."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was known after so many samples, scored or failed."""
+
+    samples: int
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What was known on the way, up to where the claim had its answer."""
+
+    tolerance: float
+    decision: Decision
+    decided_after: int
+    points: tuple[Point, ...]
+    """By samples; those at which no sample was scored yet are left out."""
+
+
+def closing(claim: JudgedClaim, stopping: Stopping, measurement: Measurement) -> Closing:
+    """Feed a completed run's scores to its tests anew, and look on the way.
+
+    Raises:
+        ValueError: `claim` is not among those of `stopping`.
+    """
+    rule = stopping_rule(stopping, population_of(measurement))
+    if len(measurement.sample_scores) == rule.population:
+        # A run that went on to the end is judged by all of it: specs.judging.decision.
+        rule = rule.model_copy(update={"minimum_samples": rule.population})
+    index = stopping.claims.index(claim)
+    decider = SequentialDecider(rule)
+    points: list[Point] = []
+    for count in looks(len(measurement.sample_scores), MOST_SAMPLES_SUMMED // len(rule.claims)):
+        decider.feed(measurement.sample_scores[decider.seen : count])
+        finding = decider.findings()[index]
+        points.append(Point(finding.samples, finding))
+        if finding.decision != "undecided" or decider.settled:
+            break
+    last = points[-1].finding if points else decider.findings()[index]
+    return Closing(
+        tolerance=tolerance_for(claim, measurement.population),
+        decision=last.decision,
+        decided_after=last.samples,
+        points=tuple(each for each in points if each.finding.estimate is not None),
+    )
+
+
+def looks(samples: int, summed: int) -> tuple[int, ...]:
+    """After how many samples to look: closer together at first, where bounds move fastest; the last is `samples`.
+
+    Together they are of `summed` samples or so.
+    """
+    if samples <= MOST_POINTS and samples * (samples + 1) // 2 <= summed:
+        return tuple(range(1, samples + 1))
+    # Evenly on the scale of square roots, n points of up to N samples sum to about n N / 3.
+    points = max(8, min(MOST_POINTS, 3 * summed // max(1, samples)))
+    roots = (math.sqrt(samples) * step / points for step in range(1, points + 1))
+    return tuple(sorted({max(1, round(root * root)) for root in roots} | {samples}))

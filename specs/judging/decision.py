@@ -1,0 +1,161 @@
+"""Does a measurement reproduce a claim? The rule, and nothing else: no clock, no network, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from specs.judging.scale import points
+from specs.judging.sequential import Finding, SequentialDecider
+from specs.judging.stopping import (
+    JudgedClaim,
+    Population,
+    Stopping,
+    doubtful_beyond,
+    noise_of,
+    stopping_rule,
+    tolerance_for,
+    what_would_decide,
+)
+from specs.judging.stopping_rule import StoppingRule
+from specs.judging.verdict import Comparison, LinkedLogUse, Outcome, Verdict
+from specs.measurement import Measurement
+from specs.policy.rules import Mode
+
+
+def population_of(measurement: Measurement) -> Population:
+    """What the dataset and the spec told of a run."""
+    return Population(
+        samples=measurement.population,
+        epochs=measurement.circumstances.epochs,
+        targets_sha256=measurement.targets_sha256,
+    )
+
+
+def answered_after(stopping: Stopping, measurement: Measurement) -> int | None:
+    """How many samples it took until every claim of a run had its answer; None where some claim never had one."""
+    ended = _ended(stopping_rule(stopping, population_of(measurement)), measurement.sample_scores)
+    return ended.seen if ended.settled else None
+
+
+def decide(
+    claim: JudgedClaim,
+    stopping: Stopping,
+    measurement: Measurement,
+    mode: Mode,
+    linked_log: LinkedLogUse | None = None,
+) -> Verdict:
+    """Judge one of the claims of a completed run, by what the run was to stop by.
+
+    With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
+    which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
+    differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
+    decides nothing (`doubtful_beyond`).
+
+    Raises:
+        ValueError: `claim` is not among those of `stopping`.
+    """
+    population = population_of(measurement)
+    finding, in_doubt = _findings(claim, stopping, population, measurement)
+    # A mismatch has to be one beyond doubt, so that is what is shown of it.
+    shown = in_doubt if in_doubt is not None and finding.decision == "mismatch" else finding
+    attempted = measurement.sample_scores[: shown.samples]
+    scored = sum(score is not None for score in attempted)
+    found = Comparison(
+        claimed=claim.claimed,
+        mode=mode,
+        reproduced=shown.estimate,
+        standard_error=shown.standard_error,
+        tolerance=tolerance_for(claim, population.samples),
+        doubtful_beyond=doubtful_beyond(claim, population),
+        alpha=stopping.alpha,
+        samples_used=scored,
+        population=population.samples,
+        interval=shown.interval if scored else None,
+        truncated=measurement.truncated,
+        unparsed=measurement.unparsed,
+        failed=len(attempted) - scored,
+        linked_log=linked_log,
+    )
+    obstacle = _obstacle(found, stopping)
+    if obstacle is not None:
+        return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
+    measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
+    if finding.decision == "verified":
+        return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
+    if finding.decision == "mismatch" and shown.decision == "mismatch":
+        return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
+    if finding.decision == "mismatch":
+        reason = f"{measured}, outside {tolerance}; {_by_chance(claim, population)}"
+    else:
+        reason = f"{measured}: neither inside nor outside {tolerance}"
+    return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
+
+
+def _findings(
+    claim: JudgedClaim, stopping: Stopping, population: Population, measurement: Measurement
+) -> tuple[Finding, Finding | None]:
+    """Of the claim's tolerance band, and of the wider band of differences that are in doubt, where there is one."""
+    findings = _all_findings(stopping, population, measurement.sample_scores)
+    index = stopping.claims.index(claim)
+    if doubtful_beyond(claim, population) is None:
+        return findings[index], None
+    before = sum(doubtful_beyond(each, population) is not None for each in stopping.claims[:index])
+    return findings[index], findings[len(stopping.claims) + before]
+
+
+def _all_findings(
+    stopping: Stopping, population: Population, sample_scores: tuple[float | None, ...]
+) -> tuple[Finding, ...]:
+    """Of all bands that a run was to decide."""
+    rule = stopping_rule(stopping, population)
+    if len(sample_scores) == rule.population:
+        # A run that went on to the end is judged by all of it, wherever it could have stopped.
+        rule = rule.model_copy(update={"minimum_samples": rule.population})
+    return _ended(rule, sample_scores).findings
+
+
+@dataclass(frozen=True)
+class _Ended:
+    seen: int
+    settled: bool
+    findings: tuple[Finding, ...]
+
+
+@lru_cache(maxsize=8)
+def _ended(rule: StoppingRule, sample_scores: tuple[float | None, ...]) -> _Ended:
+    """What a rule makes of a run. Remembered: it is asked whether the run went far enough, and then for each claim."""
+    decider = SequentialDecider(rule)
+    decider.feed(sample_scores)
+    return _Ended(decider.seen, decider.settled, decider.findings())
+
+
+def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
+    """Why what was measured cannot decide anything; None where it can."""
+    attempted = found.samples_used + found.failed
+    if found.failed > stopping.maximum_failed_fraction * attempted:
+        return f"{found.failed} of {attempted} samples failed and have no score"
+    too_few = min(stopping.minimum_samples, found.population)
+    if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, 2):
+        return f"only {found.samples_used} samples were scored, too few to decide"
+    return None
+
+
+def _measured(found: Comparison) -> str:
+    if found.reproduced is None or found.interval is None:
+        raise ValueError("nothing was measured")
+    difference = points(abs(found.reproduced - found.claimed))
+    words = f"reproduced {found.reproduced:.2%}, {difference} from the claimed {found.claimed:.2%}"
+    if found.samples_used + found.failed == found.population:
+        return words
+    return (
+        f"{words}, after {found.samples_used + found.failed} of {found.population} samples; all would give "
+        f"{found.interval.low:.2%} to {found.interval.high:.2%} (alpha {found.alpha})"
+    )
+
+
+def _by_chance(claim: JudgedClaim, population: Population) -> str:
+    noise = points(noise_of(claim, population))
+    words = f"an honest re-run of {population.samples} samples differs by up to {noise} by chance"
+    measured = ", as was measured here" if claim.spread is not None else ""
+    return f"{words}{measured}; {what_would_decide(claim, population)}"

@@ -1,0 +1,143 @@
+"""How many samples a verdict will cost, before any are spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from specs.judging import band
+from specs.judging.band import Floats, hypotheses
+from specs.judging.betting import Places
+from specs.judging.counting import stopping_bounds
+from specs.judging.sequential import SHOWN, full_run_decision
+from specs.judging.stopping_rule import StoppingRule
+
+RUNS = 2000
+LOOKS_APART = 1.01
+"""The simulated runs look again when they have grown by this factor; what they then find came halfway, on average."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a reproduction will cost, and come to, if the full run's score is `true_score`."""
+
+    true_score: float
+    mean_samples: float
+    verified: float
+    """Part of such runs in which the rule's first claim is verified."""
+
+    mismatch: float
+    """Part in which all the rule's claims are a mismatch."""
+
+    @property
+    def undecided(self) -> float:
+        """Part with neither: in doubt between two bands, or at its limit before it had its answers."""
+        return max(0.0, 1 - self.verified - self.mismatch)
+
+
+def expected_samples(rule: StoppingRule, true_score: float, explained: float = 0.0) -> Expected:
+    """Mean number of samples until all the rule's claims have their answers: see `simulated`."""
+    return simulated(rule, (true_score,), explained=explained)[0]
+
+
+def simulated(
+    rule: StoppingRule,
+    true_scores: Sequence[float],
+    *,
+    explained: float = 0.0,
+    limit: int | None = None,
+    runs: int = RUNS,
+    looks_apart: float = LOOKS_APART,
+) -> tuple[Expected, ...]:
+    """What runs by the rule come to, by seeded simulation of right and wrong, for each of some true scores.
+
+    The rule's claims are bands around one score, the claim's own first, wider ones of differences in doubt after it
+    (`specs.judging.stopping.stopping_rule`). `explained` is the part of the scores' variance that predictors account
+    for; it shortens the run as if the variance were so much smaller (the samples that have the same information, seen
+    from the population that is left). A run takes `limit` samples at most, and is undecided where that is too few.
+    """
+    population = rule.population
+    last = population if limit is None else min(limit, population)
+    looks = _looks(rule.minimum_samples, population, looks_apart)
+    if last >= looks[0]:
+        looks = np.unique(np.append(looks, last))
+    halfway = np.append(looks[:1], (looks[:-1] + looks[1:] + 1) / 2)
+    tests = [hypotheses(each.claimed, each.tolerance, population, rule.alpha * (1 - SHOWN)) for each in rule.claims]
+    bounds = [stopping_bounds(each, population, looks) for each in tests]
+    found = []
+    for true_score in true_scores:
+        total = _whole(rule, true_score)
+        right = _drawn(total, population, looks, runs)
+        answers = [_answers(right, bound, test.signs) for bound, test in zip(bounds, tests, strict=True)]
+        answered_at = np.max([np.minimum(*answer) for answer in answers], axis=0)
+        # At the last look, or past it: the run went on to the end.
+        whole = answered_at >= len(looks) - 1
+        samples = np.where(whole, population, halfway[np.minimum(answered_at, len(looks) - 1)])
+        full = [full_run_decision(total / population, each.claimed, each.tolerance) for each in rule.claims]
+        verified = np.where(whole, full[0] == "verified", answers[0][0] < answers[0][1])
+        off = [
+            np.where(whole, decision == "mismatch", mismatch_at < verified_at)
+            for decision, (verified_at, mismatch_at) in zip(full, answers, strict=True)
+        ]
+        odds = samples / np.maximum(population - samples, 1e-9) * (1 - explained)
+        shortened = np.maximum(population * odds / (1 + odds), min(rule.minimum_samples, population))
+        # Half a sample absorbs what the ratios above round.
+        in_time = shortened < last + 0.5
+        found.append(
+            Expected(
+                true_score,
+                float(np.minimum(shortened, last).mean()),
+                float((verified & in_time).mean()),
+                float((np.all(off, axis=0) & in_time).mean()),
+            )
+        )
+    return tuple(found)
+
+
+def _whole(rule: StoppingRule, true_score: float) -> int:
+    """The number right that is nearest to a score, on the same side of every band's edge where there is one."""
+    exact = true_score * rule.population
+    nearest = sorted((math.floor(exact), math.ceil(exact)), key=lambda total: abs(total - exact))
+
+    def sides(score: float) -> list[str]:
+        return [full_run_decision(score, each.claimed, each.tolerance) for each in rule.claims]
+
+    same = [total for total in nearest if sides(total / rule.population) == sides(true_score)]
+    return (same or nearest)[0]
+
+
+def _drawn(total: int, population: int, looks: Floats, runs: int) -> Floats:
+    """(R, B) answers that are right at each look, in runs that draw from a population with `total` of them."""
+    rng = np.random.default_rng(0)
+    right = np.zeros((runs, len(looks)))
+    left_right = np.full(runs, total)
+    drawn = 0
+    for index, look in enumerate(looks.astype(int)):
+        new = rng.hypergeometric(left_right, population - drawn - left_right, look - drawn)
+        left_right, drawn = left_right - new, look
+        right[:, index] = right[:, index - 1] + new if index else new
+    return right
+
+
+def _answers(right: Floats, bounds: Floats, signs: Floats) -> tuple[Places, Places]:
+    """(R,) index of the look at which each run is verified, and is a mismatch; one past the last where it never is."""
+    looks = right.shape[1]
+    refuted_at = np.empty((len(signs), len(right)), dtype=np.int64)
+    for test, sign in enumerate(signs):
+        refutes = right <= bounds[:, test] if sign > 0 else right >= bounds[:, test]
+        refuted_at[test] = np.where(refutes.any(axis=1), refutes.argmax(axis=1), looks)
+    return _first(refuted_at, band.VERIFIED_BY), _first(refuted_at, band.MISMATCH_BY)
+
+
+def _first(refuted_at: Places, ways: tuple[tuple[int, ...], ...]) -> Places:
+    return np.asarray(np.min([refuted_at[list(tests)].max(axis=0) for tests in ways], axis=0))
+
+
+def _looks(first: int, population: int, apart: float) -> Floats:
+    looks = [min(first, population)]
+    while looks[-1] < population:
+        looks.append(min(population, max(looks[-1] + 1, round(looks[-1] * apart))))
+    return np.array(looks, dtype=np.float64)

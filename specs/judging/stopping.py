@@ -1,0 +1,149 @@
+"""When a run may stop, as far as it can be said before anyone has opened the dataset.
+
+The control plane fixes this when a reproduction is first sent out, and never changes it after. The worker completes it
+by what only the dataset tells (`stopping_rule`), runs by it, and the control plane judges by the very same rule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from specs.judging.scale import points
+from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
+from specs.judging.tolerance import LEAST_TOLERANCE, NORMAL_95
+from specs.measurement import Proportion, Sha256
+from specs.model import Contract
+
+
+class JudgedClaim(Contract):
+    """A claim that a run is to answer."""
+
+    claim_id: str
+    claimed: Proportion
+    tolerance: Annotated[float, Field(gt=0, le=1)] | None
+    """Policy's; None is `tolerance_for` of the samples that the dataset turns out to have."""
+
+    spread: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Measured standard deviation of the difference between two honest full runs; None where too little is known."""
+
+
+class LinkedTo(Contract):
+    """A log whose scores are a predictor."""
+
+    log_sha256: Sha256
+    targets_sha256: Sha256
+    """Digest of the targets in it (`targets_sha256`)."""
+
+
+class Stopping(Contract):
+    """By what a run stops by itself."""
+
+    claims: Annotated[tuple[JudgedClaim, ...], Field(min_length=1)]
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]
+    minimum_samples: Annotated[int, Field(ge=1)]
+    maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)]
+    predictors: tuple[Predictor, ...] = ()
+    """In the run's seeded order. Ignored where the dataset has another number of samples."""
+
+    linked: LinkedTo | None = None
+    """Where the first predictor is the scores of a log that a claim links to. It is ignored where the dataset has other
+    targets than that log."""
+
+
+class Population(Contract):
+    """What only the dataset and the spec tell of a run."""
+
+    samples: Annotated[int, Field(ge=1)]
+    """N: samples that the task has."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    targets_sha256: Sha256
+
+
+def targets_sha256(targets: Iterable[str | Sequence[str]]) -> str:
+    """Digest of all samples' targets, in the order of the dataset: SHA-256 of each as a line of JSON."""
+    digest = hashlib.sha256()
+    for target in targets:
+        digest.update(json.dumps(target if isinstance(target, str) else list(target)).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def tolerance_for(claim: JudgedClaim, samples: int) -> float:
+    """The widest difference, as a proportion, that still counts as reproduced.
+
+    Policy's, else the greater of 0.01 and the half-width of the normal 95 % interval of the claimed score on so many
+    samples: an honest re-run of a sampled model differs by so much by chance.
+    """
+    if claim.tolerance is not None:
+        return claim.tolerance
+    return max(LEAST_TOLERANCE, NORMAL_95 * math.sqrt(claim.claimed * (1 - claim.claimed) / samples))
+
+
+def noise_of(claim: JudgedClaim, population: Population) -> float:
+    """By how much an honest full run may differ from the claim by chance, in 95 of 100: a half-width, as a proportion.
+
+    From the spread that was measured; else that of a coin as likely right as the claim says for each answer, the most
+    that sampling of answers can do.
+    """
+    if claim.spread is not None:
+        return NORMAL_95 * claim.spread
+    variance = claim.claimed * (1 - claim.claimed) / (population.samples * population.epochs)
+    return NORMAL_95 * math.sqrt(variance)
+
+
+def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
+    """The difference up to which one beyond the tolerance may be chance; None where the tolerance covers chance.
+
+    A benchmark too small for its tolerance cannot tell such a difference from an honest re-run: docs/decisions/0009.
+    """
+    tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
+    return min(1.0, tolerance + noise) if tolerance < noise else None
+
+
+def what_would_decide(claim: JudgedClaim, population: Population) -> str:
+    """A tolerance, or a number of epochs, by which a difference in doubt could be told from chance."""
+    tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
+    if claim.spread is not None:
+        return f"a tolerance of {points(noise)} would decide"
+    epochs = math.ceil(population.epochs * (noise / tolerance) ** 2)
+    return f"a tolerance of {points(noise)} or {epochs} epochs would decide"
+
+
+def stopping_rule(stopping: Stopping, population: Population) -> StoppingRule:
+    """The rule of a run on that population.
+
+    For each claim its tolerance band; behind all of those, the wider band of each claim with differences in doubt.
+    """
+    tolerances = [(each, tolerance_for(each, population.samples)) for each in stopping.claims]
+    doubtful = [(each, doubtful_beyond(each, population)) for each in stopping.claims]
+    bands = [*tolerances, *((each, width) for each, width in doubtful if width is not None)]
+    return StoppingRule(
+        claims=tuple(ClaimedScore(claimed=each.claimed, tolerance=width) for each, width in bands),
+        population=population.samples,
+        alpha=stopping.alpha,
+        minimum_samples=stopping.minimum_samples,
+        maximum_failed_fraction=stopping.maximum_failed_fraction,
+        predictors=usable_predictors(stopping, population),
+    )
+
+
+def usable_predictors(stopping: Stopping, population: Population) -> tuple[Predictor, ...]:
+    """The predictors that are about this dataset's samples."""
+    found, linked = stopping.predictors, stopping.linked
+    if any(len(each.values) != population.samples for each in found):
+        return ()
+    return found if linked is None or linked.targets_sha256 == population.targets_sha256 else found[1:]
+
+
+def is_guided_by(stopping: Stopping, population: Population, log_sha256: str) -> bool:
+    """Whether that linked log's scores are among the predictors that a run uses."""
+    linked = stopping.linked
+    if linked is None or linked.log_sha256 != log_sha256:
+        return False
+    return len(usable_predictors(stopping, population)) == len(stopping.predictors)

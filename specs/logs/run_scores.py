@@ -1,0 +1,85 @@
+"""From the answers in a run's log to its score."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from inspect_ai.log import EvalLog, EvalSample
+
+from specs.logs.scoring import answer_score, is_truncated, is_unparsed, reduced
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """What a run's answers scored. Scores are proportions."""
+
+    by_scorer: dict[str, tuple[float | None, ...]]
+    """For each scorer, in the spec's order, the score of each sample over its epochs; None where it has none."""
+
+    truncated: int
+    """Answers cut off at the token limit."""
+
+    unparsed: int
+    """Answers in which the first scorer found nothing of the form it looks for."""
+
+    ignored: int
+    """Other samples in the log: what is said above is not about them."""
+
+
+def scorer_names(header: EvalLog) -> list[str]:
+    """The names that the log gives to the scores of the spec's scorers, in the spec's order."""
+    scores = header.results.scores if header.results is not None else []
+    return list(dict.fromkeys(score.name for score in scores))
+
+
+def run_scores(
+    answers: Iterable[EvalSample], scorers: Sequence[str], sample_ids: Sequence[int | str], epochs: int, reducer: str
+) -> RunScores:
+    """The scores of `sample_ids`, in their order, and counts of their answers. One without all its epochs has no score.
+
+    Args:
+        answers: every sample and epoch of the log, in any order.
+        scorers: their names in the log; at least one.
+        sample_ids: the samples that count; whatever else is in the log was in flight when the run stopped.
+        epochs: how often each was to be answered.
+        reducer: Inspect's name of what makes one score of several epochs.
+    """
+    found: dict[str, dict[int | str, dict[int, float | None]]] = {name: defaultdict(dict) for name in scorers}
+    wanted, ignored = set(sample_ids), set()
+    truncated = unparsed = 0
+    for answer in answers:
+        if answer.id not in wanted:
+            ignored.add(answer.id)
+            continue
+        for name in scorers:
+            found[name][answer.id][answer.epoch] = answer_score(answer, name)
+        truncated += is_truncated(answer)
+        unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))
+    by_scorer = {
+        name: tuple(over_epochs(by_sample.get(each, {}), epochs, reducer) for each in sample_ids)
+        for name, by_sample in found.items()
+    }
+    return RunScores(by_scorer, truncated, unparsed, len(ignored))
+
+
+def over_epochs(scores: Mapping[int, float | None], epochs: int, reducer: str) -> float | None:
+    """The score of a sample from those of its answers by epoch; None unless all epochs have one."""
+    # In the order of epochs: of equally frequent scores, `mode` takes the first.
+    return reduced([scores[epoch] for epoch in sorted(scores)], reducer) if len(scores) == epochs else None
+
+
+def mean_of(scores: Iterable[float | None]) -> float | None:
+    """Mean of the scores that there are; None where there are none."""
+    there = [score for score in scores if score is not None]
+    # A mean of proportions can leave [0, 1] only by rounding.
+    return min(max(statistics.fmean(there), 0.0), 1.0) if there else None
+
+
+def standard_error_of(scores: Iterable[float | None]) -> float | None:
+    """Sample standard deviation over √n of the scores that there are; one alone has none."""
+    there = [score for score in scores if score is not None]
+    return statistics.stdev(there) / math.sqrt(len(there)) if len(there) > 1 else None

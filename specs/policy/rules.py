@@ -1,0 +1,353 @@
+"""The operator's rules. One YAML file; unknown keys are errors; nothing in it is a secret."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import Field, ValidationError, model_validator
+
+from specs.bounded_yaml import load
+from specs.errors import PolicyError, YamlError
+from specs.model import Contract
+from specs.policy.budget import BudgetRules
+from specs.policy.generation import GenerationSettings
+from specs.policy.reverify import ReverifyRules
+from specs.queues import pool_queue
+
+Scale = Literal["fraction", "percent"]
+"""How a benchmark's claims write their scores: 0.412 or 41.2."""
+
+BatchInvariant = Literal["off", "where_possible", "required"]
+"""`where_possible` uses such kernels on hardware that has them; `required` runs on no other."""
+
+Proof = Literal["verify_token", "source"]
+
+EngineDtype = Literal["auto", "bfloat16", "float16", "float32"]
+
+Mode = Literal["full", "sequential"]
+"""`full` runs every sample; `sequential` stops as soon as the answer is sure."""
+
+
+MODEL_OR_NAMESPACE = r"^[A-Za-z0-9][\w.-]*(/(\*|[A-Za-z0-9][\w.-]*))?$"
+
+
+class WatchRules(Contract):
+    """What the farm looks at, and how often."""
+
+    benchmarks: Literal["official"] | tuple[str, ...] = "official"
+    """`official` is every dataset the Hub lists as a benchmark; else an allow-list of dataset ids."""
+
+    models: tuple[str, ...] = ()
+    """Model ids to look at on every scan, whether or not a leaderboard names them."""
+
+    scan_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Between two looks at the leaderboards."""
+
+    sweep_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """Between two looks at a known model that no leaderboard announced as changed: finds broken files too."""
+
+
+class TaskRules(Contract):
+    """Rules that a benchmark or one of its tasks may set; None leaves the choice to the wider rule."""
+
+    scale: Scale | None = None
+    """How claims on this benchmark write their scores; None decides from its leaderboard."""
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | Literal["measured"] | None = None
+    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N)). `measured` is what honest re-runs were seen to
+    differ by (the noise ledger), and the same as None until enough were seen."""
+
+    mode: Mode | None = None
+    """Run every sample, or stop as soon as the answer is sure."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """The chance, for each claim, that a verdict from some of the samples differs from the verdict of all of them."""
+
+    minimum_samples: Annotated[int, Field(ge=2)] | None = None
+    """Fewer scored samples than this, and fewer than there are, decide nothing."""
+
+    history: bool | None = None
+    """Let earlier reproductions on the same task predict answers: saves samples, changes no verdict."""
+
+    linked_logs: bool | None = None
+    """Read the Inspect log on the Hub that a claim names as its source, and let it predict answers."""
+
+    sample_limit: Annotated[int, Field(gt=0)] | None = None
+    """Run so many samples at most, drawn at random; None runs all."""
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Instead of the spec's own; recorded as a departure from it."""
+
+    prompt_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Tokens to make room for in a prompt where memory is short: `scheduler.placement`."""
+
+    generation: GenerationSettings = GenerationSettings()
+
+
+class BenchmarkRules(TaskRules):
+    """Rules for a benchmark; `tasks` for some of its tasks."""
+
+    tasks: dict[str, TaskRules] = Field(default_factory=dict)
+
+
+class VerificationRules(TaskRules):
+    """Rules for every benchmark that does not say otherwise."""
+
+    mode: Mode = "sequential"
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
+    minimum_samples: Annotated[int, Field(ge=2)] = 20
+    history: bool = True
+    linked_logs: bool = True
+    prompt_tokens: Annotated[int, Field(gt=0)] = 8192
+    maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """More samples than this without a score (errors, not wrong answers) make the verdict inconclusive."""
+
+
+class EngineRules(Contract):
+    """How the engine is started. Recorded in every badge."""
+
+    dtype: EngineDtype = "auto"
+    max_model_len: Annotated[int, Field(gt=0)] | None = None
+    """Tokens of context; None is the model's own, or what the task needs where that has no room."""
+
+    enforce_eager: bool = False
+    """Skip graph capture: up sooner, slower after."""
+
+    batch_invariant: BatchInvariant = "off"
+    """Kernels whose sums do not depend on what else is in a batch: slower, and greedy answers repeat."""
+
+    concurrency: Annotated[int, Field(ge=1)] = 32
+    """Requests in flight at once."""
+
+    start_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """An engine that is not up by then has failed."""
+
+    kv_cache_gib: Annotated[int, Field(ge=1)] = 2
+    """On the CPU build only: memory for the KV cache."""
+
+    sleep: bool = False
+    """On GPUs only: an engine that gives way to another keeps its weights in the host's memory, as far as that goes,
+    and is awake again within seconds."""
+
+
+class ModelRules(Contract):
+    """What holds for a model, or for all models of a namespace; None leaves the choice to the wider rule."""
+
+    pool: str | None = None
+    """The pool that it runs in, whatever its size is reckoned to be; None is the smallest that it fits into."""
+
+    dtype: EngineDtype | None = None
+    max_model_len: Annotated[int, Field(gt=0)] | None = None
+    enforce_eager: bool | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    batch_invariant: BatchInvariant | None = None
+    deny: Annotated[str, Field(min_length=1, max_length=500)] | Literal[False] | None = None
+    """Why this farm does not run it, for whoever claims a score of it; `false` lets it run although its namespace is
+    denied."""
+
+
+MODEL_ENGINE_RULES = ("dtype", "max_model_len", "enforce_eager", "concurrency", "batch_invariant")
+"""Of `ModelRules`, those that stand for the engine's own."""
+
+
+class JudgeEndpoint(Contract):
+    """An OpenAI-compatible endpoint that plays the judge that a spec names."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://")]
+    model: str
+    """The model's name at that endpoint: a dated one, or scores drift when it is replaced."""
+
+    api_key_env: Annotated[str, Field(pattern=r"^REPROFARM_JUDGE_[A-Z0-9_]+$")] | None = None
+    """The worker's environment variable that holds the key. The prefix keeps policy from naming other secrets."""
+
+
+class JudgeRules(Contract):
+    """Who judges where a spec wants a model as judge."""
+
+    allow_self: bool = True
+    """A spec that names no judge has the evaluated model judge itself, as Inspect does."""
+
+    endpoints: dict[str, JudgeEndpoint] = Field(default_factory=dict)
+    """By the name in the spec, `openai/o3-mini` say. A claim whose judge is not here is blocked."""
+
+
+class PoolRules(Contract):
+    """A class of workers; one Celery queue each."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+    device: Literal["cpu", "gpu"] = "gpu"
+    gpus: Annotated[int, Field(ge=0)] = 1
+    """GPUs of one worker, over as many of which as it needs a model is split; 0 for a CPU pool."""
+
+    memory_gib: Annotated[float, Field(gt=0)] = 80.0
+    """Of one GPU, or of the machine for a CPU pool."""
+
+    compute_capability: Annotated[float, Field(ge=3, lt=100)] | None = None
+    """Of its GPUs, 9.0 for an H100 say; None where the operator does not say."""
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue that the pool's workers consume."""
+        return pool_queue(self.name)
+
+    @property
+    def capacity_gib(self) -> float:
+        """Memory that one worker can give to a model, with its KV cache."""
+        return self.memory_gib * max(self.gpus, 1)
+
+
+class RunRules(Contract):
+    """Patience and persistence."""
+
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
+    lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """An attempt that did not renew for so long is taken from its worker."""
+
+    stall_seconds: Annotated[float, Field(gt=0)] = 900.0
+    """A run in which no sample finished for so long is ended."""
+
+    deadline_seconds: Annotated[float, Field(gt=0)] = 86_400.0
+    """One attempt takes no longer."""
+
+    queue_seconds: Annotated[float, Field(gt=0)] = 604_800.0
+    """A reproduction that no worker took for so long ends as failed, with that reason."""
+
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """Tries before our own failures make a reproduction failed."""
+
+    worker_deaths: Annotated[int, Field(ge=1)] = 2
+    """Workers that may die over a reproduction before it is quarantined: ended as failed, and not tried again."""
+
+    batch: Annotated[int, Field(ge=1)] = 16
+    """Reproductions of one model that travel together at most. How long they take bounds it too."""
+
+    side_by_side: Annotated[int, Field(ge=1, le=64)] = 2
+    """Reproductions of a batch that run at once on its engine, which the end of a single run leaves half idle. They
+    share `engine.concurrency`."""
+
+    fetch_ahead: bool = True
+    """Workers fetch what they are likely to need next while they run something else."""
+
+    hold_back_seconds: Annotated[float, Field(ge=0)] = 300.0
+    """A reproduction that has waited for longer goes before others of its priority whose engine is loaded already."""
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> RunRules:
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            raise ValueError("lease_seconds must be at least three heartbeats, or one lost message loses the lease")
+        return self
+
+
+class PublishRules(Contract):
+    """What the farm writes on the Hub."""
+
+    mode: Literal["off", "comment", "pull_request"] = "off"
+    proof: tuple[Proof, ...] = ("verify_token",)
+    """Where a pull request puts the proof: the `verifyToken` field, the entry's `source`, or both."""
+
+    verdicts: tuple[Literal["verified", "mismatch"], ...] = ("verified",)
+    """Which verdicts are written. That a published badge is revoked by a mismatch is always written."""
+
+
+class Policy(Contract):
+    """All of the operator's rules."""
+
+    version: Literal[1] = 1
+    watch: WatchRules = WatchRules()
+    verification: VerificationRules = VerificationRules()
+    benchmarks: dict[str, BenchmarkRules] = Field(default_factory=dict)
+    engine: EngineRules = EngineRules()
+    models: dict[Annotated[str, Field(pattern=MODEL_OR_NAMESPACE)], ModelRules] = Field(default_factory=dict)
+    """By model id, or `NAMESPACE/*`."""
+
+    judges: JudgeRules = JudgeRules()
+    pools: Annotated[tuple[PoolRules, ...], Field(min_length=1)] = (PoolRules(name="cpu", device="cpu", gpus=0),)
+    run: RunRules = RunRules()
+    budget: BudgetRules = BudgetRules()
+    publish: PublishRules = PublishRules()
+    reverify: ReverifyRules = ReverifyRules()
+
+    @model_validator(mode="after")
+    def _pools_have_names_of_their_own(self) -> Policy:
+        if len({pool.name for pool in self.pools}) != len(self.pools):
+            raise ValueError("two pools have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _models_run_in_pools_that_there_are(self) -> Policy:
+        known = {pool.name for pool in self.pools}
+        for name, rules in self.models.items():
+            if rules.pool is not None and rules.pool not in known:
+                raise ValueError(f"models.{name}: there is no pool {rules.pool}")
+        return self
+
+    def model_rules(self, model_id: str) -> ModelRules:
+        """What is said of one model: its own rules over its namespace's."""
+        found = [rules for _, rules in self.places_for(model_id)]
+        return ModelRules(**{name: _first_set(found, name) for name in ModelRules.model_fields})
+
+    def places_for(self, model_id: str) -> list[tuple[str, ModelRules]]:
+        """Where something is said of a model, from narrow to wide: the key, and the rules there."""
+        keys = (model_id, f"{model_id.partition('/')[0]}/*")
+        return [(key, self.models[key]) for key in keys if key in self.models]
+
+    def engine_for(self, model_id: str) -> EngineRules:
+        """How the engine is started for one model."""
+        rules = self.model_rules(model_id)
+        own = {name: value for name in MODEL_ENGINE_RULES if (value := getattr(rules, name)) is not None}
+        return self.engine.model_copy(update=own)
+
+    def rules_for(self, dataset_id: str, task_id: str | None) -> VerificationRules:
+        """What holds for one task: the task's rules over its benchmark's over the general ones."""
+        benchmark = self.benchmarks.get(dataset_id, BenchmarkRules())
+        narrow_to_wide: tuple[TaskRules, ...] = (
+            benchmark.tasks.get(task_id or "", TaskRules()),
+            benchmark,
+            self.verification,
+        )
+        return VerificationRules(
+            **{name: _first_set(narrow_to_wide, name) for name in TaskRules.model_fields if name != "generation"},
+            maximum_failed_fraction=self.verification.maximum_failed_fraction,
+            generation=GenerationSettings(
+                **{
+                    name: _first_set([rules.generation for rules in narrow_to_wide], name)
+                    for name in GenerationSettings.model_fields
+                }
+            ),
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of the policy in canonical JSON (RFC 8785)."""
+        return hashlib.sha256(rfc8785.dumps(self.model_dump(mode="json"))).hexdigest()
+
+
+def read_policy(path: Path | None) -> Policy:
+    """The policy in a file; the defaults where `path` is None.
+
+    Raises:
+        PolicyError: the file is not a policy; the operator must act.
+    """
+    if path is None:
+        return Policy()
+    try:
+        # Lax, because YAML knows no tuples; unknown keys stay errors.
+        policy = Policy.model_validate(load(path.read_bytes()) or {}, strict=False)
+        # Every badge names it, and canonical JSON has neither infinity nor whole numbers from 2**53 on.
+        _ = policy.sha256
+    except (OSError, YamlError, ValidationError, rfc8785.CanonicalizationError) as error:
+        raise PolicyError(f"{path}: {error}") from error
+    return policy
+
+
+def _first_set(rules: Sequence[object], name: str) -> Any:
+    for rule in rules:
+        value = getattr(rule, name)
+        if value is not None:
+            return value
+    return None

@@ -1,0 +1,1 @@
+"""What every process of the farm does alike: lasting connections, logs without secrets, traces."""

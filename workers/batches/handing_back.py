@@ -1,0 +1,87 @@
+"""A worker that is told to stop hands its batch back within a grace time.
+
+Celery's main process learns of it, by a signal, while its child runs a batch; the child looks for a file, as it does
+for dropped attempts (workers/batches/drops.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from workers.errors import ToldToStop
+
+LOOK_SECONDS = 0.5
+_RUN_SHARE = 0.6
+"""Of the grace time, for the run to end and close its log; the rest is for storing and reporting that."""
+
+
+class StopMark:
+    """A file that says that the worker was told to stop."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def set(self) -> None:
+        """The worker was told to stop."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.touch()
+
+    def clear(self) -> None:
+        """A new worker starts; what its predecessor was told is nothing to it."""
+        self._file.unlink(missing_ok=True)
+
+    def is_set(self) -> bool:
+        """Whether the worker was told to stop."""
+        return self._file.exists()
+
+
+class HandingBack:
+    """For one batch: whether it is to be handed back, and by when. Times are those of `time.monotonic`."""
+
+    def __init__(self, mark: StopMark, grace_seconds: float) -> None:
+        self._mark = mark
+        self._grace_seconds = grace_seconds
+        self._noticed: float | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the worker was told to stop."""
+        if self._noticed is None and self._mark.is_set():
+            self._noticed = time.monotonic()
+        return self._noticed is not None
+
+    def check(self) -> None:
+        """Go on.
+
+        Raises:
+            ToldToStop: the worker was told to stop.
+        """
+        if self.is_due and self._noticed is not None:
+            raise ToldToStop(self._noticed + _RUN_SHARE * self._grace_seconds)
+
+    @contextmanager
+    def at_the_latest(self, give_back: Callable[[], None]) -> Iterator[None]:
+        """Have `give_back` called, from another thread, when the grace time is over and the block still goes on.
+
+        A download or an upload may keep the batch from looking for as long as it takes.
+        """
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(LOOK_SECONDS):
+                if self.is_due and self._noticed is not None:
+                    if not over.wait(self._noticed + self._grace_seconds - time.monotonic()):
+                        give_back()
+                    return
+
+        thread = threading.Thread(target=watch, name="handing-back", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

@@ -1,0 +1,55 @@
+"""How one order of a batch ended, before it is reported."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from specs.errors import EngineError, HubAway, NoAccess, ReprofarmError
+from specs.measurement import Evidence, Measurement, PartialLog
+from specs.messages import AttemptOutcome
+from workers.errors import DeviceBusy, DiskFull, ModelError, OutOfMemory, SpecError
+from workers.snapshots.disk import is_full_disk
+
+MAX_DETAIL_CHARS = 8000
+_log = logging.getLogger(__name__)
+
+# What an error says of an attempt; the first that fits. Everything else is the worker's own failure.
+_OUTCOMES: tuple[tuple[type[Exception], AttemptOutcome], ...] = (
+    (ModelError, AttemptOutcome.MODEL_FAILED),
+    (OutOfMemory, AttemptOutcome.OUT_OF_MEMORY),
+    (EngineError, AttemptOutcome.ENGINE_FAILED),
+    (SpecError, AttemptOutcome.SPEC_FAILED),
+    (HubAway, AttemptOutcome.HUB_AWAY),
+    (NoAccess, AttemptOutcome.NO_ACCESS),
+    (DiskFull, AttemptOutcome.DISK_FULL),
+    (DeviceBusy, AttemptOutcome.DEVICE_BUSY),
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a report says."""
+
+    outcome: AttemptOutcome
+    detail: str
+    measurement: Measurement | None = None
+    evidence: Evidence | None = None
+    partial: PartialLog | None = None
+    retry_after_seconds: float | None = None
+
+
+def failure(error: Exception) -> Ended:
+    """What an error says of the attempt that it ended."""
+    if not isinstance(error, ReprofarmError) and is_full_disk(error):
+        return Ended(AttemptOutcome.DISK_FULL, f"no room on a disk of this worker, or in the evidence store: {error}")
+    outcome = next((each for kind, each in _OUTCOMES if isinstance(error, kind)), AttemptOutcome.WORKER_FAILED)
+    detail = str(error)
+    if outcome is AttemptOutcome.WORKER_FAILED and not isinstance(error, ReprofarmError):
+        _log.error("unexpected failure", exc_info=error)
+        detail = f"{type(error).__name__}: {error}"
+    tail = getattr(error, "log_tail", "")
+    if tail:
+        # The end of a log says most.
+        detail = f"{detail[:2000]}\n{tail[-(MAX_DETAIL_CHARS - 2001) :]}"
+    return Ended(outcome, detail, retry_after_seconds=getattr(error, "retry_after_seconds", None))

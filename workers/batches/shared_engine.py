@@ -1,0 +1,84 @@
+"""The engine of a batch, for orders that run on it side by side."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from specs.messages import RunBatch
+from workers.batches.workbench import Workbench
+from workers.engines.engine import Engine
+from workers.errors import Dropped, ToldToStop
+
+_LOOK_SECONDS = 0.5
+
+
+class SharedEngine:
+    """Fetches the model and starts the engine once, whoever of several threads needs it first."""
+
+    def __init__(self, batch: RunBatch, bench: Workbench) -> None:
+        self._batch = batch
+        self._bench = bench
+        self._turn = threading.Lock()
+        self._counting = threading.Lock()
+        self._users = 0
+        self._hangs = False
+        self._fault: Exception | None = None
+
+    @contextmanager
+    def used(self, wait: Callable[[], None], starting: Callable[[], None]) -> Iterator[tuple[Path, Engine]]:
+        """The model's snapshot and an engine for it, for as long as the block lasts.
+
+        `wait` is called every half second while others have their turn, `starting` as often while the engine starts and
+        once before. What they raise ends this use alone; what else goes wrong goes wrong for the whole batch.
+        """
+        while not self._turn.acquire(timeout=_LOOK_SECONDS):
+            wait()
+        try:
+            snapshot, engine = self._ready(wait, starting)
+            self._count(1)
+        finally:
+            self._turn.release()
+        try:
+            yield snapshot, engine
+        finally:
+            self._count(-1)
+
+    def suspect(self) -> None:
+        """A run got no answer, so it may be the engine that hangs: nobody begins on it, and it ends with its runs.
+
+        Those that get answers go on; if it is the engine, they stall by themselves.
+        """
+        self._hangs = True
+
+    def close(self) -> None:
+        """The batch is over; the engine stays warm, unless it is suspect."""
+        if self._hangs:
+            self._hangs = False
+            self._bench.engines.discard()
+
+    def _ready(self, wait: Callable[[], None], starting: Callable[[], None]) -> tuple[Path, Engine]:
+        if self._fault is not None:
+            raise self._fault
+        while self._hangs and self._users:
+            wait()
+            time.sleep(_LOOK_SECONDS)
+        self.close()
+        batch = self._batch
+        try:
+            snapshot = self._bench.snapshots.model(batch.model)
+            starting()
+            engine = self._bench.engines.engine_for(batch.model, snapshot, batch.engine, batch.gpus, starting)
+        except (Dropped, ToldToStop):
+            raise
+        except Exception as error:
+            self._fault = error
+            raise
+        return snapshot, engine
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._users += more

@@ -1,0 +1,107 @@
+"""What a worker has at hand for every batch, for as long as its process lives."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from specs.errors import PolicyError
+from workers.batches.drops import Drops
+from workers.batches.handing_back import StopMark
+from workers.board import Board
+from workers.engines.engine import VLLM_COMMAND, EngineManager
+from workers.engines.gate import Gate
+from workers.processes.orphans import end_marked
+from workers.runs.forked_run import RunServer
+from workers.settings import WorkerSettings
+from workers.snapshots.fetch import Snapshots
+
+_MIB = 2**20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A worker's tools and places."""
+
+    name: str
+    """The worker's."""
+
+    settings: WorkerSettings
+    snapshots: Snapshots
+    engines: EngineManager
+    runs: RunServer
+    drops: Drops
+    stop_mark: StopMark
+    lock: IO[bytes]
+    """Held open for as long as the process lives."""
+
+    @property
+    def max_cell_bytes(self) -> int:
+        """Of one field of a sample."""
+        return int(self.settings.max_cell_mib * _MIB)
+
+    def run_folder(self) -> Path:
+        """A new folder for one run, which nobody else reads."""
+        return Path(tempfile.mkdtemp(prefix="run-", dir=self.settings.state_folder / "runs"))
+
+
+def drops_of(settings: WorkerSettings) -> Drops:
+    """The attempts that this worker was told to drop."""
+    return Drops(settings.state_folder / "dropped")
+
+
+def stop_mark_of(settings: WorkerSettings) -> StopMark:
+    """Where it is written that this worker was told to stop."""
+    return StopMark(settings.state_folder / "stopping")
+
+
+def board_of(settings: WorkerSettings) -> Board:
+    """Where this worker's processes tell one another what is so."""
+    return Board(settings.state_folder.absolute() / "board")
+
+
+def open_workbench(
+    name: str, settings: WorkerSettings, engine_command: Sequence[str] = VLLM_COMMAND, runs: RunServer | None = None
+) -> Workbench:
+    """Set up a worker's places, and tidy what a predecessor that was killed left there.
+
+    `runs` is what runs are forked from; None is a server of the worker's own.
+
+    Raises:
+        PolicyError: another worker uses the same state folder.
+    """
+    state = settings.state_folder.absolute()
+    run_folders = state / "runs"
+    run_folders.mkdir(parents=True, exist_ok=True)
+    server = state / "run-server"
+    lock = (state / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise PolicyError(f"another worker uses {state}; every worker needs a state_folder of its own") from error
+    if (orphans := end_marked(f"{state}/engine:") + end_marked(f"{server}:")) > 0:
+        _log.warning("ended %d processes that an earlier worker left behind", orphans)
+    board = board_of(settings)
+    board.note_engine(None)
+    board.note_asleep(())
+    for left in run_folders.iterdir():
+        shutil.rmtree(left, ignore_errors=True)
+    drops = drops_of(settings)
+    drops.tidy()
+    return Workbench(
+        name=name,
+        settings=settings,
+        snapshots=Snapshots.of(settings),
+        engines=EngineManager(state / "engine", engine_command, Gate(settings, board), board),
+        runs=runs or RunServer(server, settings.cache_folder.absolute()),
+        drops=drops,
+        stop_mark=stop_mark_of(settings),
+        lock=lock,
+    )

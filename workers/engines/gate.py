@@ -1,0 +1,86 @@
+"""Before an engine is started: is the device well, and the memory free that it will want?
+
+An engine that somebody else left behind (vLLM's EngineCore outlives its API server, vllm issue 55510) holds a GPU while
+nothing of ours runs on it. Every run that is sent there would fail, quickly, and so would eat the whole queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from specs.engines.model_size import WEIGHTS_OVERHEAD
+from specs.policy.rules import EngineRules
+from workers.board import Board, Quarantine
+from workers.engines.devices import GIB, Devices, Need, devices_for, sickness
+from workers.errors import DeviceBusy
+from workers.settings import WorkerSettings
+
+_LOOK_SECONDS = 0.5
+_LOOKS = 4
+"""At memory of what just ended or fell asleep, before it counts as taken."""
+
+_HEED_SECONDS = 30.0
+"""A main process that is there heeds within one; on a machine that hardly moves it may take longer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """Lets an engine start on a free device only."""
+
+    def __init__(
+        self, settings: WorkerSettings, board: Board, devices: Callable[[int | None], Devices] = devices_for
+    ) -> None:
+        self._settings = settings
+        self._board = board
+        self._devices = devices
+
+    def wait_until_free(self, snapshot: Path, rules: EngineRules, gpus: int, on_wait: Callable[[], None]) -> None:
+        """Return once the device is free for an engine; memory of one that just ended takes a moment to come back.
+
+        Raises:
+            DeviceBusy: it is not, for longer than the worker's patience, or it is ill. The worker takes nothing more
+                until it is free and well.
+        """
+        need = self._need(snapshot, rules, gpus)
+        devices = self._devices(gpus)
+        if (ill := sickness(devices.look())) is not None:
+            # No patience: it does not get well by itself.
+            self._refuse(f"is not well: {ill}", need)
+        # Patience was had already, for the order before.
+        patience = 0.0 if self._board.quarantined() else self._settings.device_patience_seconds
+        deadline = time.monotonic() + patience
+        while (missing := need.missing(devices.look())) is not None:
+            on_wait()
+            if time.monotonic() >= deadline:
+                self._refuse(f"is not free: {missing}", need)
+            time.sleep(_LOOK_SECONDS)
+
+    def _refuse(self, why: str, need: Need) -> NoReturn:
+        _log.error("quarantined: its device %s", why)
+        quarantine = Quarantine(reason=f"its device {why}", free_bytes=need.free_bytes, free_part=need.free_part)
+        self._board.quarantine(quarantine)
+        # So that the next batch is not taken by a worker that can do nothing with it.
+        self._board.wait_until_heeded(_HEED_SECONDS)
+        raise DeviceBusy(f"the device of this worker {why}")
+
+    def is_free(self, snapshot: Path, rules: EngineRules, gpus: int) -> bool:
+        """Whether it is, or is within moments; nothing comes of it if not."""
+        need, devices = self._need(snapshot, rules, gpus), self._devices(gpus)
+        for _ in range(_LOOKS):
+            if need.missing(devices.look()) is None:
+                return True
+            time.sleep(_LOOK_SECONDS)
+        return False
+
+    def _need(self, snapshot: Path, rules: EngineRules, gpus: int) -> Need:
+        least = int(self._settings.minimum_free_gib * GIB)
+        if gpus > 0:
+            # vLLM itself refuses to start below 0.92 of a GPU's memory; a context or two of others is no engine.
+            return Need(free_bytes=least, free_part=self._settings.minimum_free_part)
+        weights = sum(file.stat().st_size for file in snapshot.glob("*.safetensors"))
+        return Need(free_bytes=max(least, int(weights * WEIGHTS_OVERHEAD) + rules.kv_cache_gib * GIB))

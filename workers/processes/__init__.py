@@ -1,0 +1,1 @@
+"""Processes and ports of this machine: nothing that is started here is left behind."""

@@ -1,0 +1,90 @@
+"""Processes that end when this one does, with everything below them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from workers.processes import guard
+from workers.processes.orphans import MARK, end_marked
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LD_PRELOAD")
+_PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "KMP_", "TORCH_", "ROCR_", "HIP_")
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """What a started process gets to see: what it needs to run on this machine, and `extra`.
+
+    Not the worker's own settings: its broker URL and its Hub token are nothing that a model or a spec should meet.
+    """
+    kept = {
+        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1", **extra}
+
+
+class Guarded:
+    """A command under a guard (`workers.processes.guard`), which ends it should this process die."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        grace_seconds: float,
+    ) -> None:
+        """Start `command` in `folder`; what it prints is appended to the file `log`.
+
+        `grace_seconds` is the time between the request to stop and SIGKILL.
+        """
+        self._grace_seconds = grace_seconds
+        self._orphans_ended = False
+        self.mark = f"{folder}:{secrets.token_hex(8)}"
+        """In the environment of every process below: workers/processes/orphans.py."""
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", guard.__file__, str(grace_seconds), *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**environment, MARK: self.mark},
+                # A signal for the worker's process group is not meant for this one: the guard decides.
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The guard's."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """The command's exit status, 128 plus the signal for a signal; None while it runs."""
+        status = self._process.poll()
+        if status is not None:
+            self._end_orphans(status)
+        return status
+
+    def stop(self) -> None:
+        """End the command and everything below it. Returns when all is gone; harmless when it already is."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(self._grace_seconds + 30)
+        except subprocess.TimeoutExpired:
+            # Something below hangs in the kernel. SIGKILL to the guard takes the command with it.
+            self._process.kill()
+            self._process.wait()
+        self._end_orphans(self._process.returncode)
+
+    def _end_orphans(self, status: int) -> None:
+        """End what a guard that was killed could not."""
+        if status < 0 and not self._orphans_ended:
+            self._orphans_ended = True
+            end_marked(self.mark)

@@ -1,0 +1,91 @@
+"""An Inspect `.eval` log as a measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from inspect_ai.log import EvalLog
+
+from specs.errors import EvidenceError
+from specs.judging.stopping import Population
+from specs.logs.run_log import RunLog
+from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
+from specs.measurement import Circumstances, Measurement, Resumed
+from workers.errors import RunError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was run, and what of it counts."""
+
+    sample_ids: tuple[int | str, ...]
+    """In the seeded order; those that count."""
+
+    population: Population
+    reducer: str
+    model: str
+    """Inspect's name of the evaluated model."""
+
+    resumed: Resumed | None
+    """What the run went on from."""
+
+
+def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
+    """The measurement in a finished log.
+
+    Raises:
+        RunError: the log is not that of a successful run.
+    """
+    try:
+        with RunLog(log) as run_log:
+            header = run_log.header()
+            scorers = _scorers(header)
+            found = run_scores(run_log.answers(), scorers, plan.sample_ids, plan.population.epochs, plan.reducer)
+    except EvidenceError as error:
+        raise RunError(str(error)) from error
+    sample_scores = found.by_scorer[scorers[0]]
+    usage = header.stats.model_usage.get(plan.model)
+    return Measurement(
+        scorer=scorers[0],
+        score=mean_of(sample_scores),
+        standard_error=standard_error_of(sample_scores),
+        population=plan.population.samples,
+        targets_sha256=plan.population.targets_sha256,
+        sample_ids=plan.sample_ids,
+        sample_scores=sample_scores,
+        truncated=found.truncated,
+        unparsed=found.unparsed,
+        ignored=found.ignored,
+        other_scorers={name: mean_of(found.by_scorer[name]) for name in scorers[1:]},
+        input_tokens=usage.input_tokens if usage else 0,
+        output_tokens=usage.output_tokens if usage else 0,
+        started_at=_time(header.stats.started_at),
+        ended_at=_time(header.stats.completed_at),
+        circumstances=circumstances,
+        resumed=plan.resumed,
+    )
+
+
+def sample_errors(log: Path) -> list[str]:
+    """What went wrong in the samples that failed, in their order in the log."""
+    with RunLog(log) as run_log:
+        return [answer.error.message for answer in run_log.answers() if answer.error is not None]
+
+
+def _scorers(header: EvalLog) -> list[str]:
+    if header.status != "success":
+        reason = header.error.message if header.error is not None else "no reason given"
+        raise RunError(f"the run ended with status {header.status}: {reason}")
+    names = scorer_names(header)
+    if not names:
+        raise RunError("the log has no scorer")
+    return names
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise RunError(f"the log has a time without its zone: {text}")
+    return time

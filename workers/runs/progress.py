@@ -1,0 +1,78 @@
+"""Inspect's hooks into a run: progress for whoever watches, and one seed for each epoch."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from inspect_ai.hooks import BeforeModelGenerate, Hooks, SampleEnd, hooks
+from inspect_ai.log._samples import sample_active
+
+from specs.logs.scoring import answer_score
+from workers.runs.run_request import RunProgress
+from workers.runs.stopping import StopWhenSure
+
+
+class ProgressFile:
+    """Writes a line for every answer that is scored or has failed."""
+
+    def __init__(
+        self, file: Path, total: int, epochs: int, known: Iterable[tuple[int | str, float | None]] = ()
+    ) -> None:
+        """`known` are the answers of an earlier attempt: a sample and its score for each epoch."""
+        self._file = file
+        self._total = total
+        self._epochs = epochs
+        self._finished: Counter[int | str] = Counter()
+        self._scores: list[float] = []
+        for sample, score in known:
+            self._count(sample, score)
+        self._write()
+
+    def answered(self, sample: int | str, score: float | None) -> None:
+        """One more epoch of a sample is done; None where it has no score."""
+        self._count(sample, score)
+        self._write()
+
+    def _count(self, sample: int | str, score: float | None) -> None:
+        self._finished[sample] += 1
+        if score is not None:
+            self._scores.append(score)
+
+    def _write(self) -> None:
+        progress = RunProgress(
+            done=sum(count >= self._epochs for count in self._finished.values()),
+            total=self._total,
+            left=max(0, self._total * self._epochs - self._finished.total()),
+            score=min(max(statistics.fmean(self._scores), 0.0), 1.0) if self._scores else None,
+        )
+        with self._file.open("a") as lines:
+            lines.write(progress.model_dump_json() + "\n")
+
+
+def watch(progress: ProgressFile, stop: StopWhenSure | None) -> None:
+    """Have Inspect tell of every finished answer of this process's run: `progress`, and what may stop it early."""
+
+    @hooks(name="reprofarm_progress", description="Tells the worker how far the run is")
+    class Progress(Hooks):
+        async def on_sample_end(self, data: SampleEnd) -> None:
+            first = next(iter(data.sample.scores or {}), "")
+            progress.answered(data.sample.id, answer_score(data.sample, first))
+            if stop is not None:
+                stop.answered(data.sample)
+
+
+def seed_each_epoch(seed: int) -> None:
+    """Send `seed` with a sample's first epoch, `seed + 1` with its second, and so on.
+
+    vLLM answers the same prompt with the same seed in the same words: several epochs with one seed would be one.
+    """
+
+    @hooks(name="reprofarm_seeds", description="Gives every epoch a seed of its own")
+    class Seeds(Hooks):
+        async def on_before_model_generate(self, data: BeforeModelGenerate) -> None:
+            active = sample_active()
+            if active is not None and data.config.seed is not None:
+                data.config.seed = seed + active.epoch - 1

@@ -1,0 +1,154 @@
+"""The process of one run, as its worker sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from specs.messages import AttemptOutcome
+from workers.engines.engine import Engine
+from workers.engines.engine_faults import log_tail
+from workers.errors import ToldToStop
+from workers.runs.forked_run import RunServer
+from workers.runs.interrupting import STOP_FILE
+from workers.runs.run_request import (
+    ENGINE_KEY_ENV,
+    OUTCOME_FILE,
+    PROGRESS_FILE,
+    REQUEST_FILE,
+    RunOutcome,
+    RunProgress,
+    RunRequest,
+)
+from workers.snapshots.disk import is_full
+
+_LOOK_SECONDS = 0.5
+_END_LOOK_SECONDS = 0.1
+_BEGIN_SECONDS = 600.0
+"""Importing lighteval and reading the dataset may take so long, on top of what a stall is."""
+
+
+class RunProcess:
+    """Started before its order is known: where the server of runs is young, it still imports lighteval."""
+
+    def __init__(self, folder: Path, runs: RunServer, engine_key: str, judge_keys: Mapping[str, str]) -> None:
+        """Start it, with `folder` to itself. It sees neither the worker's settings nor its tokens."""
+        self.folder = folder
+        self._log = folder / "run.log"
+        self._runs = runs
+        self._process = runs.start(
+            [str(folder / REQUEST_FILE), str(folder), "--wait"],
+            {
+                ENGINE_KEY_ENV: engine_key,
+                **judge_keys,
+                # Inspect's copy of the dataset. It is not written whole or not at all: shared, the half that a run left
+                # when it was killed would fail every later one.
+                "XDG_CACHE_HOME": str(folder / "xdg"),
+                "XDG_DATA_HOME": str(folder / "data"),
+                # Inspect's cache of answers, should a spec get round the switch that turns it off.
+                "INSPECT_CACHE_DIR": str(folder / "answers"),
+            },
+            folder,
+            self._log,
+        )
+
+    def stop(self) -> None:
+        """End it, if it has not ended."""
+        self._process.stop()
+
+    def run(
+        self, request: RunRequest, engine: Engine, began: float, on_progress: Callable[[RunProgress | None], None]
+    ) -> RunOutcome:
+        """Give it its order and watch it to its end.
+
+        `began` is when the attempt began, by `time.monotonic`; its deadline counts from there. `on_progress` is called
+        twice a second, with None before the first news; what it raises ends the run. Upon `ToldToStop` the run may
+        close its log first; that one does not come out of here.
+        """
+        unfinished = self.folder / f"{REQUEST_FILE}.unfinished"
+        unfinished.write_text(request.model_dump_json())
+        unfinished.replace(self.folder / REQUEST_FILE)
+        try:
+            return self._watch(request, engine, began, on_progress)
+        except ToldToStop as order:
+            return self._end_gently(engine, order.run_until)
+        finally:
+            self.stop()
+
+    def _end_gently(self, engine: Engine, until: float) -> RunOutcome:
+        """Have the run close its log with the answers that it has, which takes Inspect a moment."""
+        if (self.folder / PROGRESS_FILE).exists():
+            (self.folder / STOP_FILE).touch()
+            while self._process.poll() is None and time.monotonic() < until:
+                time.sleep(_END_LOOK_SECONDS)
+            if self._process.poll() is not None:
+                outcome = self._outcome(engine)
+                if outcome.outcome in (AttemptOutcome.COMPLETED, AttemptOutcome.HANDED_BACK):
+                    return outcome
+                return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=f"nothing is kept: {outcome.detail}")
+            words = "nothing is kept: the run did not close its log in time"
+        else:
+            words = "no sample was begun"
+        return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words)
+
+    def _watch(
+        self, request: RunRequest, engine: Engine, began: float, on_progress: Callable[[RunProgress | None], None]
+    ) -> RunOutcome:
+        order = request.order
+        lines, progress, last_news = 0, None, time.monotonic()
+        while self._process.poll() is None:
+            if (found := self._progress(lines)) is not None:
+                lines, progress = found
+                last_news = time.monotonic()
+            on_progress(progress)
+            if not engine.alive():
+                return _engine_died(engine)
+            patience = order.stall_seconds + (_BEGIN_SECONDS if progress is None else 0)
+            if time.monotonic() - last_news > patience:
+                words = f"no answer for {patience:.0f} s, {_so_far(progress)}; ended"
+                return RunOutcome(outcome=AttemptOutcome.STALLED, detail=f"{words}\n{engine.log_tail()}")
+            if time.monotonic() - began > order.deadline_seconds:
+                words = f"not done after {order.deadline_seconds:.0f} s, {_so_far(progress)}; ended"
+                return RunOutcome(outcome=AttemptOutcome.TIMED_OUT, detail=words)
+            time.sleep(_LOOK_SECONDS)
+        return self._outcome(engine)
+
+    def _progress(self, lines_known: int) -> tuple[int, RunProgress] | None:
+        """The number of whole lines and the last of them, if there are new ones."""
+        try:
+            lines = (self.folder / PROGRESS_FILE).read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return None
+        return (len(lines), RunProgress.model_validate_json(lines[-1])) if len(lines) > lines_known else None
+
+    def _outcome(self, engine: Engine) -> RunOutcome:
+        try:
+            outcome = RunOutcome.model_validate_json((self.folder / OUTCOME_FILE).read_bytes())
+        except (OSError, ValidationError):
+            if not engine.alive():
+                return _engine_died(engine)
+            if is_full(self.folder):
+                words = "the disk of the worker's state folder is full: the run could not write what became of it"
+                return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=words)
+            words = f"the run ended with exit status {self._process.poll()} and without an outcome"
+            said = log_tail(self._log) or self._runs.log_tail()
+            return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{said}")
+        measured = outcome.measurement
+        unharmed = measured is not None and not measured.failed
+        if not engine.alive() and not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED:
+            return _engine_died(engine)
+        return outcome
+
+
+def _so_far(progress: RunProgress | None) -> str:
+    return "before the first sample" if progress is None else f"{progress.done} of {progress.total} samples done"
+
+
+def _engine_died(engine: Engine) -> RunOutcome:
+    memory = engine.ran_out_of_memory()
+    outcome = AttemptOutcome.OUT_OF_MEMORY if memory else AttemptOutcome.ENGINE_FAILED
+    words = "the engine ran out of memory and died during the run" if memory else "the engine died during the run"
+    return RunOutcome(outcome=outcome, detail=f"{words}\n{engine.log_tail()}")

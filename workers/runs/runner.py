@@ -1,0 +1,282 @@
+"""The process of one run: `python -m workers.runs.runner ORDER.json OUTFOLDER [--wait]`.
+
+Reads a `workers.runs.run_request.RunRequest` and writes to the folder: `progress.jsonl` while it runs, the Inspect log
+under `logs/`, and `outcome.json` last. The engine's key is in the environment (`VLLM_API_KEY`), judges' keys under the
+names that the order gives. With `--wait`, the order may come later: importing lighteval takes many seconds, in which an
+engine can start or another run can end.
+
+Each reproduction has a process of its own, because Inspect keeps servers and hooks for the life of a process, and so
+that one that hangs or eats memory can be ended without asking it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import inspect_ai
+from inspect_ai import Task, task_with
+from inspect_ai._eval.task.task import PreviousTask
+from inspect_ai.model import Model, get_model
+
+from specs.errors import EvidenceError
+from specs.judging.stopping import stopping_rule
+from specs.logs.run_log import RunLog
+from specs.logs.scoring import answer_score
+from specs.measurement import Circumstances
+from specs.messages import AttemptOutcome, Order
+from specs.text import clean
+from workers.errors import ModelError, RunError, SpecError
+from workers.runs.canonical import CanonicalTask, canonical_task
+from workers.runs.circumstances import versions
+from workers.runs.dataset_rows import LocalDataset
+from workers.runs.generation import request_arguments
+from workers.runs.interrupting import interruptible
+from workers.runs.judges import judge_models, who_judged
+from workers.runs.limits import follow_limit
+from workers.runs.measure import Plan, measure, sample_errors
+from workers.runs.progress import ProgressFile, seed_each_epoch, watch
+from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
+from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
+from workers.runs.spec_file import load_task
+from workers.runs.stopping import StopWhenSure
+from workers.runs.stuck import StuckWatch
+from workers.snapshots.completeness import check_complete
+from workers.snapshots.disk import is_full_disk
+
+_MAX_DETAIL_CHARS = 4000
+_REQUEST_RETRIES = 3
+"""Of one request, for what passes by itself. Inspect's provider sees when nobody listens and does not retry that."""
+
+_STUCK_CPU_SECONDS = 60.0
+"""A scorer that computes so long on one answer does not end; less where a stall is less than ten times that."""
+
+
+def run(request: RunRequest, folder: Path) -> RunOutcome:
+    """Run an order; what goes wrong is in the outcome."""
+    try:
+        return _run(request, folder)
+    except ModelError as error:
+        return RunOutcome(outcome=AttemptOutcome.MODEL_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
+    except SpecError as error:
+        return RunOutcome(outcome=AttemptOutcome.SPEC_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        words = f"the disk of the worker's state folder is full: {error}"
+        return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=clean(words, _MAX_DETAIL_CHARS))
+    except RunError as error:
+        return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A run before it is begun."""
+
+    request: RunRequest
+    canonical: CanonicalTask
+    sample_ids: tuple[int | str, ...]
+    """Those that are to be run, in the seeded order."""
+
+    circumstances: Circumstances
+    metadata: dict[str, Any]
+    earlier: Earlier | None
+    started_over: str
+    """Why there is no earlier attempt to go on from although one was given; else empty."""
+
+
+def _run(request: RunRequest, folder: Path) -> RunOutcome:
+    prepared = _prepare(request)
+    order, canonical, earlier = request.order, prepared.canonical, prepared.earlier
+    stop = _early_stop(order, canonical, prepared.sample_ids)
+    known = []
+    for answer in earlier.answers() if earlier is not None else ():
+        known.append((answer.id, answer_score(answer, next(iter(answer.scores or {}), ""))))
+        if stop is not None:
+            stop.answered(answer)
+    total, epochs = len(prepared.sample_ids), canonical.population.epochs
+    watch(ProgressFile(folder / PROGRESS_FILE, total, epochs, known), stop)
+    if request.generation.sources.get("seed") != "spec":
+        seed_each_epoch(order.seed)
+    model = get_model(
+        f"vllm/{request.model.model_id}",
+        base_url=request.base_url,
+        memoize=False,
+        client_timeout=order.stall_seconds,
+    )
+    task = task_with(canonical.task, early_stopping=stop)
+    follow_limit(folder, str(model))
+    stuck = StuckWatch(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
+    with stuck.watching():
+        log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
+    if log is None or log.status == "cancelled":
+        return _stopped(log, prepared, folder)
+    counted = prepared.sample_ids[: stop.counted if stop is not None else None]
+    resumed = earlier.resumed if earlier is not None else None
+    plan = Plan(counted, canonical.population, canonical.reducer, str(model), resumed)
+    measurement = measure(log.file, plan, prepared.circumstances)
+    if not measurement.scored:
+        errors = sample_errors(log.file)
+        raise RunError(f"not one sample was scored: {errors[0] if errors else 'no scorer gave a number'}")
+    return RunOutcome(
+        outcome=AttemptOutcome.COMPLETED,
+        detail=prepared.started_over,
+        measurement=measurement,
+        log=str(log.file.relative_to(folder)),
+    )
+
+
+def _prepare(request: RunRequest) -> _Prepared:
+    order = request.order
+    check_complete(Path(request.model_folder))
+    local = LocalDataset(Path(request.dataset_folder), request.max_dataset_rows, request.max_cell_bytes)
+    task = load_task(local.folder, order.task, order.judges, allow_self_judge=order.allow_self_judge)
+    judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})
+    canonical = canonical_task(order.task, task.definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
+    sample_ids = canonical.sample_ids[: order.sample_limit]
+    circumstances = _circumstances(request, canonical, who_judged(task.judges, order.judges))
+    metadata = {
+        "model": request.model.model_dump(),
+        "task": order.task.model_dump(),
+        "seed": order.seed,
+        "generation": request.generation.model_dump(),
+        "stopping": order.stopping.model_dump(mode="json") if order.stopping is not None else None,
+        "circumstances": circumstances.model_dump(mode="json"),
+    }
+    earlier, started_over = None, request.started_over
+    if request.earlier is not None:
+        planned = list(canonical.task.dataset)[: order.sample_limit]
+        targets = {sample.id: sample.target for sample in planned if sample.id is not None}
+        log = Path(request.earlier.file)
+        wanted = Wanted(metadata, targets, canonical.population.epochs)
+        try:
+            earlier = earlier_attempt(log, request.earlier.sha256, wanted, log.with_name("kept.eval"))
+            metadata[RESUMED] = earlier.resumed.model_dump()
+        except EvidenceError as error:
+            started_over = f"{STARTED_OVER}{error}"
+    return _Prepared(request, canonical, sample_ids, circumstances, metadata, earlier, started_over)
+
+
+def _stopped(log: _Log | None, prepared: _Prepared, folder: Path) -> RunOutcome:
+    """The outcome of a run that was told to stop: what of it can be gone on from."""
+    kept = finished(log.file) if log is not None else Counter[int | str]()
+    epochs = prepared.canonical.population.epochs
+    whole = sum(count == epochs for count in kept.values())
+    words = f"{whole} of {len(prepared.sample_ids)} samples are kept"
+    if kept.total() > whole * epochs:
+        words += f", and {kept.total() - whole * epochs} answers to others"
+    if prepared.started_over:
+        words += f"; it had {prepared.started_over}"
+    name = str(log.file.relative_to(folder)) if log is not None and kept.total() else None
+    return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words, log=name, kept_answers=kept.total())
+
+
+def _end_stuck(folder: Path, words: str) -> NoReturn:
+    """End this process where it stands: Inspect would take an error for one sample's, and meet the next."""
+    _write_outcome(folder, RunOutcome(outcome=AttemptOutcome.SPEC_FAILED, detail=words))
+    os._exit(0)
+
+
+def _write_outcome(folder: Path, outcome: RunOutcome) -> None:
+    unfinished = folder / f"{OUTCOME_FILE}.unfinished"
+    unfinished.write_text(outcome.model_dump_json())
+    unfinished.replace(folder / OUTCOME_FILE)
+
+
+def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int | str]) -> StopWhenSure | None:
+    """What stops the run early; None where it is to run every sample."""
+    if order.stopping is None:
+        return None
+    rule = stopping_rule(order.stopping, canonical.population)
+    return StopWhenSure(rule, sample_ids, canonical.population.epochs, canonical.reducer)
+
+
+@dataclass(frozen=True)
+class _Log:
+    file: Path
+    status: str
+    """Inspect's word for how the run ended."""
+
+
+def _evaluate(task: Task | PreviousTask, model: Model, prepared: _Prepared, folder: Path) -> _Log | None:
+    """Have Inspect run the task, to its end or until the worker tells it to stop; None where that was at once."""
+    request = prepared.request
+    arguments = request_arguments(request.generation)
+    arguments["max_connections"] = request.concurrency
+    arguments["max_retries"] = _REQUEST_RETRIES
+    arguments["cache"] = False
+    interrupted = True
+    with suppress(KeyboardInterrupt), interruptible(folder):
+        inspect_ai.eval(
+            task,
+            model=model,
+            limit=request.order.sample_limit,
+            # One answer that fails is a sample without a score, not the end of the run.
+            fail_on_error=False,
+            max_samples=request.concurrency,
+            display="none",
+            ctl_server=False,
+            score_display=False,
+            log_dir=str(folder / "logs"),
+            log_format="eval",
+            log_level="warning",
+            log_realtime=False,
+            log_images=True,
+            metadata=prepared.metadata,
+            **arguments,
+        )
+        interrupted = False
+    logs = list((folder / "logs").glob("*.eval"))
+    if interrupted and not logs:
+        return None
+    if len(logs) != 1:
+        raise RunError(f"Inspect wrote {len(logs)} logs")
+    try:
+        with RunLog(logs[0]) as log:
+            return _Log(logs[0], log.header().status)
+    except EvidenceError as error:
+        if interrupted:
+            return None
+        raise RunError(str(error)) from error
+
+
+def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[str, str]) -> Circumstances:
+    return Circumstances(
+        versions=versions(),
+        hardware=request.hardware,
+        engine_arguments=request.engine_arguments,
+        batch_invariant=request.batch_invariant,
+        generation=request.generation,
+        seed=request.order.seed,
+        chat_template_sha256=request.chat_template_sha256,
+        epochs=canonical.population.epochs,
+        judges=judges,
+    )
+
+
+def _read_request(file: Path, *, wait: bool) -> RunRequest:
+    while wait and not file.exists():
+        time.sleep(0.1)
+    return RunRequest.model_validate_json(file.read_bytes())
+
+
+def main(arguments: list[str]) -> int:
+    """Run the order in a file; 0 when an outcome was written, whatever it is."""
+    order_file, folder = (Path(argument).absolute() for argument in arguments[:2])
+    os.chdir(folder)
+    # Inspect loads the first .env that it finds above the working folder.
+    (folder / ".env").touch()
+    outcome = run(_read_request(order_file, wait="--wait" in arguments[2:]), folder)
+    _write_outcome(folder, outcome)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

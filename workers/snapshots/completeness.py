@@ -1,0 +1,70 @@
+"""Whether a checkpoint holds as many numbers as its architecture has.
+
+vLLM (0.32, `model_loader/default_loader.py`, `track_weights_loading`) lets an unquantized model lack any tensor of a
+linear layer: the layer keeps whatever was in memory, the engine comes up, and the model answers noise. A score of noise
+is no score of this model, so it must not become a mismatch.
+
+Counted, not compared by name: a checkpoint's names differ from those of the modules wherever layers are fused, and
+their number of parameters does not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+from specs.text import clean
+from workers.errors import ModelError
+from workers.snapshots.weights import stored_parameters
+
+_FAMILIES = (AutoModelForCausalLM, AutoModelForImageTextToText)
+
+
+def check_complete(folder: Path) -> None:
+    """Compare the stored parameters of a model with those of its architecture.
+
+    Quantized checkpoints, and architectures that transformers does not know, are left to the engine.
+
+    Raises:
+        ModelError: there are fewer than the architecture has, or the config is none.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"config.json cannot be read: {clean(str(error), 300)}") from error
+    if not isinstance(config, dict):
+        raise ModelError("config.json is not a JSON object")
+    if "quantization_config" in config:
+        return
+    expected = architecture_parameters(folder)
+    stored = stored_parameters(folder)
+    if expected is not None and stored < expected:
+        raise ModelError(
+            f"the checkpoint holds {stored:,} of the {expected:,} parameters that its architecture has; an engine"
+            " would leave the rest as it found them in memory"
+        )
+
+
+def architecture_parameters(folder: Path) -> int | None:
+    """Parameters that a model of this config must be given, tied ones once; None where transformers knows none such."""
+    for family in _FAMILIES:
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            with torch.device("meta"):
+                model = family.from_config(config)
+            model.tie_weights()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError):
+            # Another family's, or an architecture that only the engine knows.
+            continue
+        made_anew = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_missing", None) or ()]
+        counts: list[int] = [
+            parameter.numel()
+            for name, parameter in model.named_parameters()
+            if not any(pattern.search(name) for pattern in made_anew)
+        ]
+        return sum(counts)
+    return None

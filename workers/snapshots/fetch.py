@@ -1,0 +1,251 @@
+"""Snapshots of models and datasets at a commit. Everything is fetched before a run; the run itself is offline."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
+
+import httpx2
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoSibling
+
+from specs.engines.model_weights import is_weights_file
+from specs.errors import HubAway, NoAccess
+from specs.messages import ModelRef, TaskRef
+from specs.text import clean
+from workers.errors import DiskFull, ModelError, SpecError
+from workers.settings import WorkerSettings
+from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
+from workers.snapshots.disk import is_full_disk
+from workers.snapshots.snapshot_uses import SnapshotUses
+
+_log = logging.getLogger(__name__)
+
+# What vLLM needs beside safetensors, of a model that brings no code. Weights in pickles and Python files stay behind.
+_MODEL_FILE = re.compile(
+    r"model\.safetensors\.index\.json"
+    r"|(?:config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
+    r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
+    r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
+)
+_GIB = 2**30
+KEPT_FREE_PART = 0.05
+"""Of the cache folder's disk: older snapshots give way before a download leaves less."""
+
+_LONGEST_PATIENCE_SECONDS = 86_400
+_CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
+
+_Kind: TypeAlias = Literal["model", "dataset"]
+_Choice: TypeAlias = Callable[[Sequence[RepoSibling]], list[RepoSibling]]
+"""Which files of a repo are wanted."""
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Fetches repos into a cache, each commit into a folder whose path names it.
+
+    What is handed out within a block of `uses.held()` stays until that ends; else it may give way to another one.
+    """
+
+    folder: Path
+    api: HfApi
+    max_dataset_bytes: int
+    left_free_bytes: int = 0
+    """Of the disk: nothing is downloaded that would leave less."""
+
+    @classmethod
+    def of(cls, settings: WorkerSettings, left_free_bytes: int = 0) -> Self:
+        """Those of a worker."""
+        token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
+        return cls(
+            settings.cache_folder.absolute(),
+            # False, not None: the client would else look for a token in this machine's files.
+            HfApi(endpoint=settings.hub_endpoint, token=token, library_name="reprofarm"),
+            int(settings.max_dataset_gib * _GIB),
+            left_free_bytes,
+        )
+
+    @cached_property
+    def uses(self) -> SnapshotUses:
+        """Who uses what of the cache."""
+        return SnapshotUses(self.folder / "in-use")
+
+    def model(self, ref: ModelRef) -> Path:
+        """The folder of a model at its commit: safetensors, config and tokenizer only.
+
+        Raises:
+            HubAway: the Hub does not answer.
+            NoAccess: the repo is gated or private.
+            ModelError: the repo, the commit or safetensors weights do not exist.
+            DiskFull: it does not fit into the cache folder.
+        """
+
+        def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
+            chosen = [
+                file for file in files if is_weights_file(file.rfilename) or _MODEL_FILE.fullmatch(file.rfilename)
+            ]
+            if not any(file.rfilename.endswith(".safetensors") for file in chosen):
+                raise ModelError(
+                    "the repo has no safetensors file at its top level; weights in other formats can carry code and "
+                    "are not run"
+                )
+            return chosen
+
+        with _model_faults():
+            return self._snapshot("model", ref.model_id, ref.revision, wanted)
+
+    def dataset(self, ref: TaskRef) -> Path:
+        """The folder of a dataset at its commit, less files that are code.
+
+        Raises:
+            HubAway: the Hub does not answer.
+            NoAccess: the repo is gated or private.
+            SpecError: the repo or the commit does not exist, or the dataset is too large for this worker.
+            DiskFull: it does not fit into the cache folder.
+        """
+
+        def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
+            chosen = [file for file in files if not file.rfilename.endswith(_CODE_SUFFIXES)]
+            size = sum(file.size or 0 for file in chosen)
+            if size > self.max_dataset_bytes:
+                raise SpecError(
+                    f"the dataset repo has {size / 2**30:.1f} GiB; this worker downloads up to "
+                    f"{self.max_dataset_bytes / 2**30:.1f} GiB"
+                )
+            return chosen
+
+        try:
+            return self._snapshot("dataset", ref.dataset_id, ref.revision, wanted)
+        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+            raise SpecError(f"{ref.dataset_id} has no commit {ref.revision} on the Hub") from error
+
+    def _snapshot(self, kind: _Kind, repo_id: str, revision: str, wanted: _Choice) -> Path:
+        name = snapshot_name(kind, repo_id, revision)
+        with _hub_faults(repo_id), _disk_faults(self.folder), self.uses.used(name):
+            complete = self.folder / COMPLETE / name
+            if complete.is_file() and (known := Path(complete.read_text())).is_dir():
+                return known
+            return self._fetched(kind, repo_id, revision, wanted, complete)
+
+    def _fetched(self, kind: _Kind, repo_id: str, revision: str, wanted: _Choice, complete: Path) -> Path:
+        ask = self.api.model_info if kind == "model" else self.api.dataset_info
+        info = ask(repo_id, revision=revision, files_metadata=True, timeout=30)
+        files = wanted(info.siblings or [])
+        self._make_room(sum(file.size or 0 for file in files))
+        snapshot = Path(
+            self.api.snapshot_download(
+                repo_id,
+                repo_type=kind,
+                revision=revision,
+                cache_dir=self.folder / HUB,
+                allow_patterns=[glob.escape(file.rfilename) for file in files],
+                max_workers=4,
+            )
+        )
+        # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
+        for file in files:
+            found = snapshot / file.rfilename
+            if not found.is_file() or (file.size is not None and found.stat().st_size != file.size):
+                raise HubAway(f"{repo_id}: {clean(file.rfilename, 200)} did not arrive whole")
+        complete.parent.mkdir(parents=True, exist_ok=True)
+        # Several may come here at once, and an empty path would be the working folder.
+        unfinished = complete.with_name(f"{complete.name}.{secrets.token_hex(4)}")
+        unfinished.write_text(str(snapshot))
+        unfinished.replace(complete)
+        return snapshot
+
+    def _make_room(self, needed_bytes: int) -> None:
+        usage = shutil.disk_usage(self.folder)
+        kept_free = max(self.left_free_bytes, int(KEPT_FREE_PART * usage.total))
+        # What is as it should be, or else just enough.
+        for target in (needed_bytes + kept_free, needed_bytes + self.left_free_bytes):
+            if target <= usage.free or make_room(self.folder, self.uses, target - usage.free):
+                break
+        _check_room(self.folder, needed_bytes, self.left_free_bytes)
+
+
+@contextmanager
+def _model_faults() -> Iterator[None]:
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise ModelError("the Hub has no such model, or hides it from this worker's token") from error
+    except RevisionNotFoundError as error:
+        raise ModelError("the model repo has no such commit") from error
+
+
+@contextmanager
+def _hub_faults(repo_id: str) -> Iterator[None]:
+    """Tell apart whose move it is. That a repo or a commit does not exist is left to the caller."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise NoAccess(
+            f"{repo_id} is gated: the owner of this worker's token must accept its terms", repo_id
+        ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise
+    except HfHubHTTPError as error:
+        raise _refused(repo_id, error) from error
+    except LocalEntryNotFoundError as error:
+        # What the client makes of a file that it could not get; what the Hub answered is behind it.
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise _refused(repo_id, error.__cause__) from error
+        raise _away(repo_id, error) from error
+    except (httpx2.TransportError, ConnectionError, TimeoutError) as error:
+        raise _away(repo_id, error) from error
+
+
+def _away(repo_id: str, error: Exception) -> HubAway:
+    return HubAway(f"the Hub does not answer for {repo_id}: {clean(str(error), 200)}")
+
+
+def _refused(repo_id: str, error: HfHubHTTPError) -> NoAccess | HubAway:
+    status = error.response.status_code if error.response is not None else None
+    if status in {401, 403}:
+        return NoAccess(f"the Hub refuses {repo_id} to this worker's token ({status})", repo_id)
+    return HubAway(f"the Hub answered {status} for {repo_id}", _retry_after(error))
+
+
+def _retry_after(error: HfHubHTTPError) -> float | None:
+    """The seconds it asks for (RFC 9110, section 10.2.3; the form with a date is not used there), a day at most."""
+    header = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    if not (header.isascii() and header.isdigit()):
+        return None
+    return float(min(int(header[:12]), _LONGEST_PATIENCE_SECONDS))
+
+
+@contextmanager
+def _disk_faults(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if is_full_disk(error):
+            raise DiskFull(f"the disk of the worker's cache folder is full: {clean(str(error), 200)}") from error
+        raise
+
+
+def _check_room(folder: Path, needed_bytes: int, left_free_bytes: int) -> None:
+    free = max(0, shutil.disk_usage(folder).free - left_free_bytes)
+    if needed_bytes > free:
+        raise DiskFull(
+            f"the worker's cache folder has {free / 2**30:.1f} GiB left, and nothing more that could give way; this "
+            f"snapshot may need {needed_bytes / 2**30:.1f} GiB"
+        )
