@@ -55,7 +55,7 @@ from specs.messages import (
     WorkerAlive,
 )
 from specs.processes.connections import BROKER
-from specs.processes.log_lines import about, write_json_lines
+from specs.processes.log_lines import HTTP, about, hush, write_json_lines
 from specs.processes.secrets import mask_logs
 from specs.processes.spans import Place
 
@@ -111,6 +111,8 @@ def _configuration() -> dict[str, Any]:
 def _log_as_set(logger: logging.Logger, **_: object) -> None:
     if farm().settings.log_format == "json":
         write_json_lines(logger)
+    # Some tasks run every second, mostly to find nothing. What they do is on the record, and in the log by that.
+    hush(*HTTP, "celery.worker.strategy", "celery.app.trace")
 
 
 @signals.worker_shutdown.connect

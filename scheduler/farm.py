@@ -8,6 +8,7 @@ from functools import cached_property
 from scheduler.database.session import Database
 from scheduler.hub import Hub
 from scheduler.settings import Settings
+from scheduler.telling_log import log_changes
 from scheduler.telling_spans import tell_changes
 from specs.policy.rules import Policy, read_policy
 from specs.processes.spans import Spans, open_spans
@@ -28,6 +29,7 @@ class Farm:
     def database(self) -> Database:
         """The truth."""
         found = Database(self.settings.database_url)
+        log_changes(found)
         tell_changes(found, self.spans)
         return found
 

@@ -37,7 +37,7 @@ from specs.messages import (
     RunBatch,
 )
 from specs.processes.connections import BROKER
-from specs.processes.log_lines import about, write_json_lines
+from specs.processes.log_lines import HTTP, about, hush, write_json_lines
 from specs.processes.secrets import mask_logs
 from specs.processes.spans import Spans, open_spans
 from workers.batches.batch import BatchRun
@@ -140,6 +140,7 @@ def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
 def _log_as_set(logger: logging.Logger, **_: object) -> None:
     if worker_settings().log_format == "json":
         write_json_lines(logger)
+    hush(*HTTP)
 
 
 @worker_process_init.connect

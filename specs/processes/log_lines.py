@@ -24,6 +24,9 @@ FIELDS = ("claim_id", "reproduction_id", "attempt", "batch_id", "worker", "pool"
 
 MAX_VALUE_CHARS = 200
 
+HTTP = ("httpx", "httpx2")
+"""Clients that log every request."""
+
 _about: ContextVar[Mapping[str, str | int]] = ContextVar("about", default={})  # noqa: B039 - never changed in place
 
 
@@ -66,6 +69,13 @@ def write_json_lines(logger: logging.Logger) -> None:
     """Have whatever writes a logger's records write lines of JSON."""
     for handler in logger.handlers:
         handler.setFormatter(JsonLines())
+
+
+def hush(*names: str) -> None:
+    """Have loggers of libraries say what is wrong, and not each thing that they do, unless everything is to be said."""
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        for name in names:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _fields() -> dict[str, str | int]:

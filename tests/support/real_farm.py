@@ -159,5 +159,7 @@ def _start(farm: RealFarm) -> None:
     threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
     beat = ["--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
     processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
-    processes.start(Process("control", [*CELERY, "scheduler.app", "worker", "-Q", "control", *threads], control))
+    processes.start(
+        Process("control", [*CELERY, "scheduler.app", "worker", "-Q", "control", "-l", "INFO", *threads], control)
+    )
     processes.start(Process("beat", [*CELERY, "scheduler.schedule", "beat", *beat], control))

@@ -66,6 +66,25 @@ def test_images_that_are_built_come_from_a_stage_that_exists(name: str) -> None:
     assert build is None or build["target"] in stages
 
 
+@pytest.mark.parametrize("name", ["keys", "api", "control", "worker"])
+def test_a_volume_that_is_made_new_can_be_written_by_the_images_user(name: str) -> None:
+    dockerfile = (ROOT / "deploy" / "images" / "Dockerfile").read_text()
+    stage = "worker" if name == "worker" else "control"
+    text = dockerfile.split(f"FROM base AS {stage}\n")[1].split("\nFROM ")[0]
+    owned = {
+        folder
+        for folders in re.findall(r"install -d -o reprofarm -g reprofarm (?:-m \d+ )?(/[^&\n]*)", text)
+        for folder in folders.split()
+    }
+    named = {volume.split(":")[1] for volume in SERVICES[name]["volumes"] if not volume.startswith(".")}
+    assert named <= owned
+
+
+def test_a_worker_may_load_what_it_compiles() -> None:
+    # Docker mounts a tmpfs noexec unless it is told otherwise.
+    assert SERVICES["worker"]["tmpfs"] == ["/tmp:exec"]  # noqa: S108 - in the container
+
+
 def test_files_that_are_mounted_are_there() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", []):

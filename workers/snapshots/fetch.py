@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
@@ -72,6 +73,8 @@ class Snapshots:
     @classmethod
     def of(cls, settings: WorkerSettings, left_free_bytes: int = 0) -> Self:
         """Those of a worker."""
+        # They are for a terminal, and a worker has a log.
+        disable_progress_bars()
         token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
         return cls(
             settings.cache_folder.absolute(),

@@ -116,5 +116,14 @@ def test_a_workers_lines_say_what_they_are_about(seen: Seen) -> None:
         assert len(line["batch_id"]) == 32
 
 
+def test_the_control_workers_log_follows_a_claim_and_its_run(seen: Seen) -> None:
+    told = [line for line in seen.logs["control"] if line["logger"] == "scheduler.telling_log"]
+    states = [line["message"].split(" ")[2].rstrip(",") for line in told if line.get("claim_id") == seen.claim_id]
+    assert states == ["submitted", "planned", "decided", "badge"]
+    ran = [line["message"] for line in told if line.get("reproduction_id") == seen.run]
+    assert any("running, by worker@" in message for message in ran)
+    assert not [line for line in seen.logs["control"] if line["logger"] in ("celery.app.trace", "httpx", "httpx2")]
+
+
 def test_no_process_says_what_opens_the_collector(seen: Seen) -> None:
     assert SECRET not in seen.said

