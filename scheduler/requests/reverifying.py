@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.machine import ACTIVE, ClaimState
@@ -112,9 +113,7 @@ def _find(session: Session, target: str) -> Claim:
     """The claim whose id begins so, locked."""
     if len(target) < MIN_ID_PREFIX:
         raise InterventionError(f"{target!r}: give at least {MIN_ID_PREFIX} characters of the claim's id")
-    found = session.scalars(
-        select(Claim.claim_id).where(Claim.claim_id.startswith(target, autoescape=True)).limit(2)
-    ).all()
+    found = session.scalars(select(Claim.claim_id).where(begins(Claim.claim_id, target)).limit(2)).all()
     if len(found) != 1:
         raise InterventionError(f"{'several claims have' if found else 'no claim has'} an id like {target}")
     return lock(session, found[0])
