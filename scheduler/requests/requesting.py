@@ -184,7 +184,7 @@ def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Out
 
 def _verify_one(database: Database, claim: Claim, asking: _Asking) -> list[str]:
     if claim.state == ClaimState.DECIDED:
-        return reverify(database, claim.claim_id, asking.why, asking.actor, rules=asking.rules)
+        return list(reverify(database, claim.claim_id, asking.why, asking.actor, rules=asking.rules).lines)
     if claim.state == ClaimState.BLOCKED and claim.claim_id in asking.may_retry:
         return retry(database, claim.claim_id, asking.why, asking.actor)
     return [f"claim {claim.claim_id} is {claim.state}: {claim.reason}"]

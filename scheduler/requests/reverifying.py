@@ -36,6 +36,7 @@ class Asked:
     """The claim that the request is answered by."""
 
     lines: tuple[str, ...]
+    """What was done."""
 
 
 def reverify(
@@ -46,31 +47,14 @@ def reverify(
     priority: int = REQUESTED_PRIORITY,
     *,
     rules: ReverifyRules | None = None,
-) -> list[str]:
-    """Have a claim verified again; what was done, line by line.
+) -> Asked:
+    """Have a claim verified again.
 
     `target` is the claim's id or enough of its beginning. `rules` are those of policy; None are the defaults. A request
     for what is under way joins it.
 
     Raises:
         InterventionError: there is no such claim, or it cannot be verified again now; says why.
-    """
-    return list(ask(database, target, why, actor, priority, rules=rules).lines)
-
-
-def ask(
-    database: Database,
-    target: str,
-    why: str,
-    actor: str,
-    priority: int = REQUESTED_PRIORITY,
-    *,
-    rules: ReverifyRules | None = None,
-) -> Asked:
-    """`reverify`, and which claim it is now.
-
-    Raises:
-        InterventionError: as above.
     """
     with database.transaction() as session:
         claim = _find(session, target)
