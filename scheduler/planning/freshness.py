@@ -9,9 +9,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, upda
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ReproductionState
-
-CAME_TO_NOTHING = (ReproductionState.FAILED, ReproductionState.CANCELLED)
+from scheduler.machine import CAME_TO_NOTHING
 
 
 class Shared:

@@ -19,7 +19,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
 from scheduler.hub import Hub, Missing
 from scheduler.machine import ClaimState
-from scheduler.record import add_event
+from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.intervening import retry
 from scheduler.requests.reverifying import reverify
 from scheduler.watch.models import look_at_model
@@ -197,4 +197,4 @@ def _wanted(request: VerificationRequest) -> str:
 
 def _say(database: Database, request: VerificationRequest, actor: str, what: str) -> None:
     with database.transaction() as session:
-        add_event(session, "scheduler", "model", request.model, "looked_at", f"asked by {actor}: {what}")
+        add_event(session, SCHEDULER, "model", request.model, "looked_at", f"asked by {actor}: {what}")

@@ -17,7 +17,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.machine import ACTIVE, ClaimState
 from scheduler.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
-from scheduler.record import add_event
+from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.resubmitting import submit_again
 from scheduler.watch.staleness import changed_since
 from specs.api_v1.views import MIN_ID_PREFIX
@@ -131,7 +131,7 @@ def _hasten(session: Session, claim: Claim, priority: int) -> None:
         if run is not None and run.state in ACTIVE and priority < run.priority:
             run.priority = priority
             why = f"claim {claim.claim_id} was asked for"
-            add_event(session, "scheduler", "reproduction", run.reproduction_id, "priority", why)
+            add_event(session, SCHEDULER, "reproduction", run.reproduction_id, "priority", why)
 
 
 def _cooldown_ends(session: Session, claim: Claim, rules: ReverifyRules) -> datetime | None:
