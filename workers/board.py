@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from specs.messages import ModelRef
 from specs.model import Contract
+from specs.processes.whole_file import write_whole
 
 
 class EngineNote(Contract):
@@ -113,9 +114,7 @@ class Board:
         if note is None:
             file.unlink(missing_ok=True)
             return
-        unfinished = self._folder / f"{name}.unfinished"
-        unfinished.write_text(note.model_dump_json())
-        unfinished.replace(file)
+        write_whole(file, note.model_dump_json())
 
     def _read(self, name: str, kind: type[N]) -> N | None:
         try:

@@ -32,6 +32,7 @@ from specs.logs.run_log import RunLog
 from specs.logs.scoring import answer_score
 from specs.measurement import Circumstances
 from specs.messages import AttemptOutcome, Order
+from specs.processes.whole_file import write_whole
 from specs.text import clean
 from workers.errors import ModelError, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
@@ -185,9 +186,7 @@ def _end_stuck(folder: Path, words: str) -> NoReturn:
 
 
 def _write_outcome(folder: Path, outcome: RunOutcome) -> None:
-    unfinished = folder / f"{OUTCOME_FILE}.unfinished"
-    unfinished.write_text(outcome.model_dump_json())
-    unfinished.replace(folder / OUTCOME_FILE)
+    write_whole(folder / OUTCOME_FILE, outcome.model_dump_json())
 
 
 def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int | str]) -> StopWhenSure | None:
