@@ -39,9 +39,9 @@ def show(
     if as_json:
         print_json(
             {
-                "claim": claim.model_dump(mode="json"),
-                "events": [event.model_dump(mode="json") for event in events],
-                "badge": badge and badge.model_dump(mode="json"),
+                "claim": claim,
+                "events": events,
+                "badge": badge,
             }
         )
     else:
@@ -62,7 +62,7 @@ def _print(out: Console, claim: ClaimView, events: list[EventView], badge: Badge
             "  ",
             shown(claim.model, style="bold"),
             "  ",
-            shown(benchmark_of(claim) or "a benchmark that could not be read"),
+            shown(benchmark_of(claim.dataset, claim.task) or "a benchmark that could not be read"),
         )
     )
     out.print(pairs(_facts(claim)))

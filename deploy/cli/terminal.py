@@ -6,7 +6,7 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.text import Text
 
@@ -35,9 +35,12 @@ def shown(text: str | None, max_chars: int = 300, style: str = "") -> Text:
     return Text(clean(text, max_chars) if text else "", style=style)
 
 
-def print_json(value: BaseModel | list[object] | dict[str, object]) -> None:
-    """JSON on standard output, in plain ASCII: what would act on a terminal is escaped."""
-    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+def print_json(value: object) -> None:
+    """JSON on standard output, in plain ASCII: what would act on a terminal is escaped.
+
+    `value` may be a model, or have models in it.
+    """
+    data = to_jsonable_python(value, by_alias=False)
     print(json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False))  # noqa: T201 - output for scripts
 
 

@@ -76,7 +76,7 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
             console().print(Text("not valid: ", "red").append(shown(str(error), MAX_FACT_CHARS)), soft_wrap=True)
         raise typer.Exit(MISMATCH) from error
     if as_json:
-        print_json({"valid": True, "reason": None, "attestation": attestation.model_dump(mode="json")})
+        print_json({"valid": True, "reason": None, "attestation": attestation})
     else:
         console().print(Text("valid: ", "green").append(shown(f"signed by {attestation.iss}")), soft_wrap=True)
         console().print(_table(attestation))
