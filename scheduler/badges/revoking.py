@@ -15,11 +15,11 @@ from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, now
 from scheduler.record import SCHEDULER, add_event
+from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.text import clean
 
-MAX_WHY_CHARS = 1000
 MAX_LISTED = 5
 
 

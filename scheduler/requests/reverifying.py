@@ -20,12 +20,11 @@ from scheduler.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.resubmitting import submit_again
 from scheduler.watch.staleness import changed_since
+from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.policy.reverify import ReverifyRules
 from specs.text import clean
-
-MAX_WHY_CHARS = 1000
 
 
 @dataclass(frozen=True)
