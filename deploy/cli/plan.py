@@ -13,8 +13,7 @@ from rich.text import Text
 
 from deploy.cli.claims import STYLES, benchmark_of
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
-from deploy.cli.show import pairs
-from deploy.cli.terminal import ERROR, console, percent, points, print_json, shown
+from deploy.cli.terminal import ERROR, console, pairs, percent, points, print_json, shown
 from specs.api_v1.plan import ClaimPlan
 from specs.hub.dataset_card import MAX_SAMPLES
 

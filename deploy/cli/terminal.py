@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from pydantic_core import to_jsonable_python
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from specs.text import clean
@@ -33,6 +35,16 @@ def console(*, stderr: bool = False) -> Console:
 def shown(text: str | None, max_chars: int = 300, style: str = "") -> Text:
     """Text from outside, safe to print: one line, without characters that act."""
     return Text(clean(text, max_chars) if text else "", style=style)
+
+
+def pairs(rows: Iterable[tuple[str, Text | str]]) -> Table:
+    """Names with their values, a line each."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(f"  {name}", value)
+    return table
 
 
 def print_json(value: object) -> None:
