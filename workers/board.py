@@ -100,14 +100,11 @@ class Board:
         """The main process has stopped to consume."""
         self._heeded.touch()
 
-    def wait_until_heeded(self, seconds: float) -> bool:
-        """Wait so long at most for the main process to stop consuming; whether it did."""
+    def wait_until_heeded(self, seconds: float) -> None:
+        """Wait so long at most for the main process to stop consuming."""
         deadline = time.monotonic() + seconds
-        while not self._heeded.exists():
-            if time.monotonic() > deadline:
-                return False
+        while not self._heeded.exists() and time.monotonic() <= deadline:
             time.sleep(0.1)
-        return True
 
     def _write(self, name: str, note: Contract | None) -> None:
         file = self._folder / name

@@ -113,8 +113,8 @@ class Masking:
         return value if masked == text else masked
 
 
-def mask_logs(secrets: Iterable[str]) -> Masking:
-    """Have nothing that this process logs, or dies of, show these secrets; what masks them, for other output."""
+def mask_logs(secrets: Iterable[str]) -> None:
+    """Have nothing that this process logs, or dies of, show these secrets."""
     masking = Masking(secrets)
     make = logging.getLogRecordFactory()
     # Asked for again it adds, as several settings may be read in one process.
@@ -129,7 +129,6 @@ def mask_logs(secrets: Iterable[str]) -> Masking:
 
     sys.excepthook = died
     threading.excepthook = thread_died
-    return masking
 
 
 def _message(record: logging.LogRecord) -> str:
