@@ -54,7 +54,7 @@ from specs.messages import (
     Stage,
     WorkerAlive,
 )
-from specs.processes.connections import BROKER
+from specs.processes.broker import celery_settings
 from specs.processes.log_lines import HTTP, about, hush, write_json_lines
 from specs.processes.secrets import mask_logs
 from specs.processes.spans import Place
@@ -88,14 +88,7 @@ def _missing_badges() -> signing_off.Missing:
 @app.add_defaults
 def _configuration() -> dict[str, Any]:
     return {
-        "broker_url": farm().settings.broker_url.get_secret_value(),
-        "broker_connection_retry_on_startup": True,
-        # None is without end: a broker that comes back is found again.
-        "broker_connection_max_retries": None,
-        "broker_transport_options": BROKER,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "task_ignore_result": True,
+        **celery_settings(farm().settings.broker_url.get_secret_value()),
         "task_default_queue": CONTROL_QUEUE,
         "task_create_missing_queues": True,
         "worker_prefetch_multiplier": 1,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from huggingface_hub.utils._http import parse_ratelimit_headers
@@ -27,22 +26,11 @@ LONGEST_WINDOW = timedelta(days=1)
 NOTED_EVERY = timedelta(seconds=10)
 
 
-@dataclass(frozen=True)
-class Limit:
-    """What was said of one kind of request."""
-
-    resource: str
-    remaining: int
-    quota: int | None
-    resets_at: datetime
-    seen_at: datetime
-
-
 class HubLimits:
     """The last word of each kind that this process has heard, for whoever writes it down."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, Limit] = {}
+        self._heard: dict[str, HubLimit] = {}
         self._noted_at: datetime | None = None
         self._turn = threading.Lock()
 
@@ -63,23 +51,15 @@ class HubLimits:
         with database.transaction() as session:
             # In one order, as everybody who locks several rows.
             for limit in sorted(heard.values(), key=lambda each: each.resource):
-                session.merge(
-                    HubLimit(
-                        resource=limit.resource,
-                        remaining=limit.remaining,
-                        quota=limit.quota,
-                        resets_at=limit.resets_at,
-                        seen_at=limit.seen_at,
-                    )
-                )
+                session.merge(limit)
 
 
-def read_limit(headers: Mapping[str, str], at: datetime) -> Limit | None:
+def read_limit(headers: Mapping[str, str], at: datetime) -> HubLimit | None:
     """What an answer's headers say; None where they say nothing that makes sense."""
     found = parse_ratelimit_headers(headers)
     if found is None or found.remaining > MOST_REQUESTS or found.reset_in_seconds > LONGEST_WINDOW.total_seconds():
         return None
-    return Limit(
+    return HubLimit(
         resource=found.resource_type if found.resource_type in RESOURCES else OTHER,
         remaining=found.remaining,
         quota=found.limit if found.limit is not None and found.limit <= MOST_REQUESTS else None,

@@ -88,7 +88,11 @@ REPRODUCTION_TRANSITIONS: dict[ReproductionState, frozenset[ReproductionState]] 
     ReproductionState.CANCELLED: frozenset(),
 }
 
-ACTIVE = (ReproductionState.QUEUED, ReproductionState.DISPATCHED, ReproductionState.RUNNING)
+WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
+IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
+ACTIVE = (*WAITING, ReproductionState.RUNNING)
+CAME_TO_NOTHING = (ReproductionState.FAILED, ReproductionState.CANCELLED)
+ENDED = (ReproductionState.COMPLETED, *CAME_TO_NOTHING)
 
 State = TypeVar("State", ClaimState, ReproductionState)
 

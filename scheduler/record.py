@@ -10,6 +10,7 @@ from scheduler.budgets import settle
 from scheduler.database.session import to_be_written
 from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
 from scheduler.machine import (
+    CAME_TO_NOTHING,
     CLAIM_TRANSITIONS,
     REPRODUCTION_TRANSITIONS,
     ClaimState,
@@ -73,7 +74,7 @@ def move_reproduction(
     reproduction.state = next_state(REPRODUCTION_TRANSITIONS, ReproductionState(reproduction.state), state)
     reproduction.reason, reproduction.since = clean(reason, MAX_REASON_CHARS), now()
     settle(reproduction)
-    if reproduction.state in (ReproductionState.FAILED, ReproductionState.CANCELLED):
+    if reproduction.state in CAME_TO_NOTHING:
         reproduction.joinable = False
     if reproduction.state is not ReproductionState.RUNNING:
         reproduction.worker = reproduction.lease_until = None

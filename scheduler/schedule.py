@@ -14,7 +14,7 @@ from celery import Celery, signals
 from scheduler.settings import read_settings
 from specs.messages import CONTROL_QUEUE
 from specs.policy.rules import Policy, read_policy
-from specs.processes.connections import BROKER
+from specs.processes.broker import celery_settings
 from specs.processes.log_lines import write_json_lines
 from specs.processes.secrets import mask_logs
 
@@ -62,13 +62,7 @@ def _configuration() -> dict[str, Any]:
     settings = read_settings()
     mask_logs(settings.secrets)
     return {
-        "broker_url": settings.broker_url.get_secret_value(),
-        "broker_connection_retry_on_startup": True,
-        # None is without end: a broker that comes back is found again.
-        "broker_connection_max_retries": None,
-        "broker_transport_options": BROKER,
-        "task_serializer": "json",
-        "task_ignore_result": True,
+        **celery_settings(settings.broker_url.get_secret_value()),
         "timezone": "UTC",
         "beat_schedule": {
             name: {

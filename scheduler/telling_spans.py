@@ -14,12 +14,9 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database, written
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction
-from scheduler.machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.machine import ACTIVE, ENDED, ClaimState, ReproductionState
 from specs.messages import AttemptOutcome
 from specs.processes.spans import PastSpan, Place, Spans, Value
-
-ENDED = ("completed", "failed", "cancelled")
-"""A reproduction that is."""
 
 BLAMELESS = (AttemptOutcome.COMPLETED, AttemptOutcome.HANDED_BACK, AttemptOutcome.CANCELLED)
 

@@ -36,6 +36,7 @@ from specs.messages import (
     Report,
     RunBatch,
 )
+from specs.processes.broker import celery_settings
 from specs.processes.connections import BROKER
 from specs.processes.log_lines import HTTP, about, hush, write_json_lines
 from specs.processes.secrets import mask_logs
@@ -57,18 +58,13 @@ def _configuration() -> dict[str, Any]:
     settings = worker_settings()
     attend(app, settings)
     return {
-        "broker_url": settings.broker_url.get_secret_value(),
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
+        **celery_settings(settings.broker_url.get_secret_value()),
         "broker_transport_options": {
             **BROKER,
             # The worker's own queue before its pool's: what is there is for the engine that it has.
             "queue_order_strategy": "priority",
         },
-        "accept_content": ["json"],
-        "task_serializer": "json",
         "result_backend": None,
-        "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
         "task_acks_late": False,
         # A batch belongs to whoever is free, not to whoever asked first.

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from specs.messages import ModelRef
 from specs.model import Contract
+from specs.processes.whole_file import write_whole
 
 
 class EngineNote(Contract):
@@ -99,23 +100,18 @@ class Board:
         """The main process has stopped to consume."""
         self._heeded.touch()
 
-    def wait_until_heeded(self, seconds: float) -> bool:
-        """Wait so long at most for the main process to stop consuming; whether it did."""
+    def wait_until_heeded(self, seconds: float) -> None:
+        """Wait so long at most for the main process to stop consuming."""
         deadline = time.monotonic() + seconds
-        while not self._heeded.exists():
-            if time.monotonic() > deadline:
-                return False
+        while not self._heeded.exists() and time.monotonic() <= deadline:
             time.sleep(0.1)
-        return True
 
     def _write(self, name: str, note: Contract | None) -> None:
         file = self._folder / name
         if note is None:
             file.unlink(missing_ok=True)
             return
-        unfinished = self._folder / f"{name}.unfinished"
-        unfinished.write_text(note.model_dump_json())
-        unfinished.replace(file)
+        write_whole(file, note.model_dump_json())
 
     def _read(self, name: str, kind: type[N]) -> N | None:
         try:

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
+from specs.faults import fault
 from specs.measurement import MAX_POPULATION
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
@@ -114,5 +115,4 @@ def read_settings() -> WorkerSettings:
         return WorkerSettings()
     except ValidationError as error:
         # Without the values: one of them may be a password.
-        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise PolicyError(f"worker settings ({PREFIX}…): {faults}") from None
+        raise PolicyError(f"worker settings ({PREFIX}…): {'; '.join(map(fault, error.errors()))}") from None

@@ -111,7 +111,7 @@ class OnDatabase:
 
     def reverify(self, claim_id: str, why: str) -> Done:
         """Have a decided claim verified again."""
-        return _done(reverifying.reverify(self._database, claim_id, why, operator(), rules=self._rules))
+        return _done(reverifying.reverify(self._database, claim_id, why, operator(), rules=self._rules).lines)
 
     def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""

@@ -46,7 +46,7 @@ def check(
         if not found:
             unreadable.append(f"{path}: no file of these formats in this folder")
     if json:
-        print_json([each.model_dump(mode="json") for each in checked])
+        print_json(checked)
     else:
         _print_table(console(), checked)
     for reason in unreadable:

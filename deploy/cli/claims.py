@@ -98,13 +98,13 @@ def reproduced(claim: ClaimView) -> str:
     return "–"
 
 
-def benchmark_of(claim: ClaimView) -> str:
-    """The task that a claim is about, as DATASET/TASK; empty where the entry could not be read."""
-    return "/".join(part for part in (claim.dataset, claim.task) if part)
+def benchmark_of(dataset: str | None, task: str | None) -> str:
+    """A task as DATASET/TASK; empty where a claim's entry could not be read."""
+    return "/".join(part for part in (dataset, task) if part)
 
 
 def _table(page: Page[ClaimView], width: int) -> Table:
-    rows = [(claim, shown(claim.model), shown(benchmark_of(claim) or "–")) for claim in page.items]
+    rows = [(claim, shown(claim.model), shown(benchmark_of(claim.dataset, claim.task) or "–")) for claim in page.items]
     with_reasons = width >= OTHER_CHARS + _width([row[1] for row in rows]) + _width([row[2] for row in rows])
     # The reasons get what the rest leaves: a long one would else squeeze all other columns with its own.
     table = Table(box=None, pad_edge=False, header_style="bold", expand=with_reasons)

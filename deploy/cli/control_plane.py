@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def opened_database(settings: Settings) -> Iterator[Database]:
         database.engine.dispose()
 
 
-def say(lines: list[str]) -> None:
+def say(lines: Iterable[str]) -> None:
     """Print what was done."""
     for line in lines:
         console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)

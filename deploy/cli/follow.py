@@ -57,7 +57,7 @@ def _progress(out: Console) -> Progress:
 def _draw(progress: Progress, bars: dict[str, TaskID], claim: ClaimView) -> None:
     run = claim.reproduction
     total, done = (run.samples_total, run.samples_done) if run else (None, 0)
-    name = shown(f"{claim.model}  {benchmark_of(claim)}", 80).plain
+    name = shown(f"{claim.model}  {benchmark_of(claim.dataset, claim.task)}", 80).plain
     if claim.id not in bars:
         bars[claim.id] = progress.add_task("", total=None, name=name, words="")
     finished = claim.state not in OPEN

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deploy.cli.acting import acting
-from deploy.cli.options import AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
-from deploy.cli.terminal import console, print_json, shown
+from deploy.cli.control_plane import say
+from deploy.cli.options import DEFAULT_VAR, AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
+from deploy.cli.terminal import print_json
 from specs.api_v1.actions import Done
-
-MAX_LINE_CHARS = 2000
-DEFAULT_VAR = Path("var")
 
 
 def cancel(
@@ -102,5 +99,4 @@ def tell(done: Done, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
-    for line in done.lines:
-        console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)
+    say(done.lines)

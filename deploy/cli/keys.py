@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from deploy.cli.control_plane import opened_database, operator, say, settings_of
-from deploy.cli.options import AsJson, Var
+from deploy.cli.options import DEFAULT_VAR, AsJson, Var
 from deploy.cli.terminal import console, print_json, shown
 from deploy.farm.lock import only_one_in
 from scheduler.badges import rotating
@@ -30,7 +29,7 @@ app = typer.Typer(
 
 
 @app.command()
-def show(var: Var = Path("var"), as_json: AsJson = False) -> None:
+def show(var: Var = DEFAULT_VAR, as_json: AsJson = False) -> None:
     """List all keys: which signs, which is announced, which are retired or revoked, and how many badges each signed.
 
     With --json: a list of {"key_id", "state", "since", "badges", "revoked_badges", "reason"}.
@@ -45,7 +44,7 @@ def show(var: Var = Path("var"), as_json: AsJson = False) -> None:
 
 
 @app.command()
-def new(var: Var = Path("var")) -> None:
+def new(var: Var = DEFAULT_VAR) -> None:
     """Make the next key and announce it among the public keys; `keys rotate` has it sign.
 
     Wait between the two for as long as those who check badges may keep a copy of the public keys: a day is plenty.
@@ -66,7 +65,7 @@ def new(var: Var = Path("var")) -> None:
 @app.command()
 def rotate(
     at_once: Annotated[bool, typer.Option("--at-once", help="Make the new key now, if none is announced.")] = False,
-    var: Var = Path("var"),
+    var: Var = DEFAULT_VAR,
 ) -> None:
     """Have the announced key sign from now on; the old one stays listed, and its private half is deleted.
 
@@ -79,7 +78,7 @@ def rotate(
 
 
 @app.command()
-def retire(var: Var = Path("var")) -> None:
+def retire(var: Var = DEFAULT_VAR) -> None:
     """Take the current key out of use and put none in its place; its badges stay verifiable.
 
     Verified claims wait for their badge until there is a key again. The private half is deleted.
@@ -94,7 +93,7 @@ def retire(var: Var = Path("var")) -> None:
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys show` has it, or the beginning of it.")],
     why: Annotated[str, typer.Option(help="The reason, for everybody who checks its badges.")],
-    var: Var = Path("var"),
+    var: Var = DEFAULT_VAR,
 ) -> None:
     """Have a key that others may hold be believed no more: every badge that it signed is revoked, and it is unlisted.
 

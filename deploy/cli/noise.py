@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import SHOWN_ID_CHARS
+from deploy.cli.claims import SHOWN_ID_CHARS, benchmark_of
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import console, points, print_json, shown
 from specs.api_v1.views import NoiseGroup, NoiseView
@@ -32,7 +32,7 @@ def noise(
     with farm_at(api) as farm:
         tasks = farm.noise(dataset, task)
     if as_json:
-        print_json([each.model_dump(mode="json") for each in tasks])
+        print_json(tasks)
         return
     out = console()
     if not tasks:
@@ -54,11 +54,7 @@ def _by_settings(task: NoiseView) -> list[list[NoiseGroup]]:
 def _title(task: NoiseView, group: NoiseGroup) -> Text:
     epochs = "1 epoch" if group.epochs == 1 else f"{group.epochs} epochs"
     said = f"  {task.population} samples, {epochs}, settings {group.settings_sha256[:SHOWN_ID_CHARS]}"
-    return Text.assemble(shown(_name(task), style="bold"), said)
-
-
-def _name(task: NoiseView) -> str:
-    return "/".join(part for part in (task.dataset, task.task) if part)
+    return Text.assemble(shown(benchmark_of(task.dataset, task.task), style="bold"), said)
 
 
 def _table(groups: list[NoiseGroup]) -> Table:

@@ -56,6 +56,8 @@ OtherApi = Annotated[
     ),
 ]
 
+DEFAULT_VAR = Path("var")
+
 Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

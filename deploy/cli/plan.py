@@ -11,10 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import STYLES
+from deploy.cli.claims import STYLES, benchmark_of
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
-from deploy.cli.show import pairs
-from deploy.cli.terminal import ERROR, console, percent, points, print_json, shown
+from deploy.cli.terminal import ERROR, console, pairs, percent, points, print_json, shown
 from specs.api_v1.plan import ClaimPlan
 from specs.hub.dataset_card import MAX_SAMPLES
 
@@ -52,7 +51,7 @@ def plan(
 
 
 def _print(out: Console, found: ClaimPlan) -> None:
-    benchmark = "/".join(part for part in (found.dataset, found.task) if part)
+    benchmark = benchmark_of(found.dataset, found.task)
     out.print(Text.assemble(shown(found.model, style="bold"), "  ", shown(benchmark)))
     out.print(pairs(_facts(found)))
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")

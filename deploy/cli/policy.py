@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
-from deploy.cli.show import pairs
-from deploy.cli.terminal import console, percent, points, print_json, shown
+from deploy.cli.terminal import console, pairs, percent, points, print_json, shown
 from specs.api_v1.views import ClaimView
 from specs.errors import PolicyError
 from specs.policy.explained import Rule, model_rules_explained, rules_explained

@@ -48,7 +48,7 @@ def replay(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     console(stderr=True).print(f"replaying {count} verifications of {len(table.questions)} questions")
     rows = list(replayed(table, settings))
     if json:
-        print_json([row.model_dump(mode="json") for row in rows])
+        print_json(rows)
     else:
         console().print(_table(rows))
     raise typer.Exit(int(any(row.disagreements for row in rows)))

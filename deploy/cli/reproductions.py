@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import SHOWN_ID_CHARS, STYLES
+from deploy.cli.claims import SHOWN_ID_CHARS, STYLES, benchmark_of
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import ago, console, percent, print_json, shown
 from deploy.client import ReproductionFilter
@@ -32,7 +32,7 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     with farm_at(api) as farm:
         found = farm.reproductions(ReproductionFilter(model, dataset, task, state, pool), limit)
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json(found)
         return
     if not found:
         console().print("no such reproduction")
@@ -54,7 +54,7 @@ def _table(found: list[ReproductionSummary]) -> Table:
         table.add_row(
             run.id[:SHOWN_ID_CHARS],
             shown(run.model),
-            shown("/".join(part for part in (run.dataset, run.task) if part)),
+            shown(benchmark_of(run.dataset, run.task)),
             shown(run.pool),
             Text(run.state, style=STYLES.get(run.state, "")),
             ago(run.since),

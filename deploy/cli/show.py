@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deploy.cli.claims import benchmark_of, status_of, written
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
-from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, percent, points, print_json, shown
+from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, pairs, percent, points, print_json, shown
 from specs.api_v1.views import BadgeView, ClaimView, EventView, ReproductionSummary
 from specs.judging.verdict import Comparison, Outcome
 
@@ -39,9 +39,9 @@ def show(
     if as_json:
         print_json(
             {
-                "claim": claim.model_dump(mode="json"),
-                "events": [event.model_dump(mode="json") for event in events],
-                "badge": badge and badge.model_dump(mode="json"),
+                "claim": claim,
+                "events": events,
+                "badge": badge,
             }
         )
     else:
@@ -62,7 +62,7 @@ def _print(out: Console, claim: ClaimView, events: list[EventView], badge: Badge
             "  ",
             shown(claim.model, style="bold"),
             "  ",
-            shown(benchmark_of(claim) or "a benchmark that could not be read"),
+            shown(benchmark_of(claim.dataset, claim.task) or "a benchmark that could not be read"),
         )
     )
     out.print(pairs(_facts(claim)))
@@ -193,13 +193,3 @@ def _print_timeline(out: Console, events: list[EventView]) -> None:
             shown(event.why),
         )
     out.print(table)
-
-
-def pairs(rows: Iterator[tuple[str, Text | str]] | list[tuple[str, Text | str]]) -> Table:
-    """Names with their values, a line each."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(f"  {name}", value)
-    return table

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from specs.text import clean
@@ -35,9 +37,22 @@ def shown(text: str | None, max_chars: int = 300, style: str = "") -> Text:
     return Text(clean(text, max_chars) if text else "", style=style)
 
 
-def print_json(value: BaseModel | list[object] | dict[str, object]) -> None:
-    """JSON on standard output, in plain ASCII: what would act on a terminal is escaped."""
-    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+def pairs(rows: Iterable[tuple[str, Text | str]]) -> Table:
+    """Names with their values, a line each."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(f"  {name}", value)
+    return table
+
+
+def print_json(value: object) -> None:
+    """JSON on standard output, in plain ASCII: what would act on a terminal is escaped.
+
+    `value` may be a model, or have models in it.
+    """
+    data = to_jsonable_python(value, by_alias=False)
     print(json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False))  # noqa: T201 - output for scripts
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from deploy.cli.control_plane import opened_database, operator, settings_of
-from deploy.cli.options import AsJson, Var
+from deploy.cli.options import DEFAULT_VAR, AsJson, Var
 from deploy.cli.terminal import ago, console, print_json, shown
 from scheduler.access import sessions, tokens
 from scheduler.api.routes.access import token_view
@@ -40,7 +39,7 @@ def new(
     ] = None,
     days: Annotated[int, typer.Option(help="Until it expires.")] = DEFAULT_DAYS,
     as_json: AsJson = False,
-    var: Var = Path("var"),
+    var: Var = DEFAULT_VAR,
 ) -> None:
     """Make a token and print it. The farm keeps a hash, so that it cannot be shown again."""
     try:
@@ -67,7 +66,7 @@ def new(
 
 
 @app.command(name="list")
-def list_(as_json: AsJson = False, var: Var = Path("var")) -> None:
+def list_(as_json: AsJson = False, var: Var = DEFAULT_VAR) -> None:
     """List all tokens, newest first, those that count no more included."""
     with opened_database(settings_of(var)) as database:
         rows = tokens.listed(database)
@@ -85,7 +84,7 @@ def list_(as_json: AsJson = False, var: Var = Path("var")) -> None:
 
 @app.command()
 def revoke(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Or the id of the token.")], var: Var = Path("var")
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Or the id of the token.")], var: Var = DEFAULT_VAR
 ) -> None:
     """Have a token count no more, from the next request on."""
     with opened_database(settings_of(var)) as database:
@@ -94,7 +93,7 @@ def revoke(
 
 
 @app.command()
-def sign_out(user: Annotated[str, typer.Argument(help="The name on the Hub.")], var: Var = Path("var")) -> None:
+def sign_out(user: Annotated[str, typer.Argument(help="The name on the Hub.")], var: Var = DEFAULT_VAR) -> None:
     """End all sessions of somebody who signed in with the Hub."""
     with opened_database(settings_of(var)) as database:
         ended = sessions.close_all_of(database, user, operator())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from deploy.cli.acting import acting
 from deploy.cli.follow import follow
 from deploy.cli.intervene import tell
-from deploy.cli.options import AsJson, OtherApi, Var, Why, default_api, farm_at
+from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, default_api, farm_at
 from deploy.cli.show import exit_code
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, console, print_json, shown
 from deploy.client import ClaimFilter, FarmClient
@@ -22,7 +21,6 @@ from specs.api_v1.views import MAX_PAGE, ClaimView
 from specs.errors import SubmissionError
 from specs.faults import fault
 
-DEFAULT_VAR = Path("var")
 MAX_LINE_CHARS = 2000
 
 LOOK_SECONDS = 300.0
@@ -59,7 +57,7 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     with farm_at(api or default_api()) as reading:
         claims = follow(reading, done.claim_ids or found_later(reading, asked), out)
     if as_json:
-        print_json([claim.model_dump(mode="json") for claim in claims])
+        print_json(claims)
     raise typer.Exit(worst(claims))
 
 

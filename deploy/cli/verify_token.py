@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from deploy.cli import revocations as revocation_list
 from deploy.cli.options import Api, AsJson
 from deploy.cli.public_files import read_json
-from deploy.cli.terminal import MISMATCH, OK, console, percent, print_json, shown
+from deploy.cli.terminal import MISMATCH, OK, console, pairs, percent, print_json, shown
 from deploy.client import ApiError
 from specs.attestation import MAX_TOKEN_CHARS, Attestation, Expected, verify
 from specs.errors import TokenError
@@ -70,28 +69,18 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
             raise TokenError(f"revoked at {revoked.revoked_at:%Y-%m-%d %H:%M} UTC: {revoked.reason}")
     except TokenError as error:
         if as_json:
-            facts = attestation.model_dump(mode="json") if attestation else None
-            print_json({"valid": False, "reason": str(error), "attestation": facts})
+            print_json({"valid": False, "reason": str(error), "attestation": attestation})
         else:
             console().print(Text("not valid: ", "red").append(shown(str(error), MAX_FACT_CHARS)), soft_wrap=True)
         raise typer.Exit(MISMATCH) from error
     if as_json:
-        print_json({"valid": True, "reason": None, "attestation": attestation.model_dump(mode="json")})
+        print_json({"valid": True, "reason": None, "attestation": attestation})
     else:
         console().print(Text("valid: ", "green").append(shown(f"signed by {attestation.iss}")), soft_wrap=True)
-        console().print(_table(attestation))
+        console().print(pairs((name, shown(fact, MAX_FACT_CHARS)) for name, fact in _facts(attestation)))
         if place is None:
             console().print("  whether it was revoked since was not looked at: --revocations", style="dim")
     raise typer.Exit(OK)
-
-
-def _table(attestation: Attestation) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for name, fact in _facts(attestation):
-        table.add_row(f"  {name}", shown(fact, MAX_FACT_CHARS))
-    return table
 
 
 def _facts(found: Attestation) -> Iterator[tuple[str, str]]:

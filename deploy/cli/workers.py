@@ -20,7 +20,7 @@ def workers(as_json: AsJson = False, *, api: Api) -> None:
     with farm_at(api) as farm:
         found = farm.workers()
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json(found)
     elif not found:
         console().print("no worker has spoken to this farm yet")
     else:
@@ -32,7 +32,7 @@ def pools(as_json: AsJson = False, *, api: Api) -> None:
     with farm_at(api) as farm:
         found = farm.pools()
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json(found)
         return
     console().print(_table_of_pools(found))
 

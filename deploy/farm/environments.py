@@ -16,14 +16,12 @@ from deploy.farm.ports import HOST
 from scheduler.settings import Settings
 from specs.errors import PolicyError
 from specs.policy.rules import PoolRules
+from specs.processes.secrets import JUDGE_PREFIX
 from workers.processes.guarded import clean_environment
 from workers.settings import PREFIX as WORKER_PREFIX
 from workers.settings import WorkerSettings
 
 PREFIX = "REPROFARM_"
-JUDGE_PREFIX = "REPROFARM_JUDGE_"
-"""Keys of judge endpoints, which policy names; for workers alone."""
-
 _HAND_BACK_SECONDS = float(WorkerSettings.model_fields["hand_back_seconds"].default)
 _TRACES = "OTEL_"
 """Beginning of what OpenTelemetry reads; engines and runs get none of it."""

@@ -24,6 +24,7 @@ from scheduler.database.session import Database
 from scheduler.settings import Settings
 from specs.policy.rules import read_policy
 from specs.processes.secrets import masked_url
+from specs.processes.whole_file import write_whole
 
 STATE_FILE = "farm.json"
 """In the farm's folder while it runs: where its API is."""
@@ -127,6 +128,4 @@ def _write_state(folder: Path, farm: RunningFarm) -> None:
         "processes": farm.processes.pids,
         "logs": {log.name: str(log.path) for log in farm.processes.logs},
     }
-    unfinished = folder / f"{STATE_FILE}.unfinished"
-    unfinished.write_text(json.dumps(state, indent=2) + "\n")
-    unfinished.replace(folder / STATE_FILE)
+    write_whole(folder / STATE_FILE, json.dumps(state, indent=2) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -18,16 +17,8 @@ SUBJECT = "user"
 """Of events about people."""
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A new session, with the id for the cookie."""
-
-    secret: str
-    lifetime: timedelta
-
-
-def open_session(database: Database, identity: Identity, lifetime: timedelta) -> Opened:
-    """Begin a session, and drop those that have run out."""
+def open_session(database: Database, identity: Identity, lifetime: timedelta) -> str:
+    """Begin a session, and drop those that have run out; the id for the cookie."""
     secret, at = new_secret(), now()
     with database.transaction() as session:
         session.execute(delete(SignedIn).where(SignedIn.expires_at <= at))
@@ -44,7 +35,7 @@ def open_session(database: Database, identity: Identity, lifetime: timedelta) ->
         )
         acts_for = f"signed in with the Hub, for {', '.join(sorted(identity.namespaces))}"
         add_event(session, f"hub:{identity.user}", SUBJECT, identity.user, "signed_in", acts_for)
-    return Opened(secret, lifetime)
+    return secret
 
 
 def find_session(database: Database, secret: str) -> SignedIn | None:

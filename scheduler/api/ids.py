@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path
 from pydantic import BeforeValidator
@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scheduler.api.problems import Ambiguous, NotFound
+from scheduler.database.id_starts import begins
 from specs.api_v1.views import ID_CHARS, MIN_ID_PREFIX
 
 MAX_LISTED = 5
@@ -47,9 +48,7 @@ def whole_id(session: Session, column: InstrumentedAttribute[str], start: str, w
         NotFound: none does.
         Ambiguous: several do.
     """
-    # Ids are hexadecimal, so that `g` comes after whatever can follow; a range uses the index, LIKE may not.
-    condition: Any = column == start if len(start) == ID_CHARS else column.between(start, start + "g")
-    found = session.scalars(select(column).where(condition).order_by(column).limit(MAX_LISTED)).all()
+    found = session.scalars(select(column).where(begins(column, start)).order_by(column).limit(MAX_LISTED)).all()
     if not found:
         raise NotFound(f"there is no {what} {start}")
     if len(found) > 1:

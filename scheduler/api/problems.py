@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from scheduler.webhooks.addresses import Unsendable
+from scheduler.webhooks.registry import TooMany
 from specs.api_v1.views import Problem
 from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.faults import fault
@@ -54,10 +55,6 @@ class NullCharacter(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A request with a character that no id or name has, and that PostgreSQL takes in no text."""
 
 
-class Full(ReprofarmError):  # noqa: N818 - a condition, not a mistake
-    """There are as many of these as a farm has."""
-
-
 class Busy(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """As many are served that way as this process takes."""
 
@@ -72,7 +69,7 @@ STATUS: dict[type[ReprofarmError], HTTPStatus] = {
     Unforeseeable: HTTPStatus.CONFLICT,
     BadCursor: HTTPStatus.BAD_REQUEST,
     NullCharacter: HTTPStatus.BAD_REQUEST,
-    Full: HTTPStatus.CONFLICT,
+    TooMany: HTTPStatus.CONFLICT,
     Unsendable: HTTPStatus.UNPROCESSABLE_ENTITY,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     EvidenceAway: HTTPStatus.BAD_GATEWAY,

@@ -65,10 +65,6 @@ class Source:
             setattr(state, KEEP_UNTIL, min(found.due, getattr(state, KEEP_UNTIL, math.inf)))
         return found
 
-    def evidence_url(self, sha256: str) -> str:
-        """Where anybody can fetch a run's log."""
-        return f"{self.settings.public_url.rstrip('/')}/v1/evidence/{sha256}"
-
 
 # Not run in a thread, like every dependency that does not wait: to go there and back takes longer than the work.
 async def _source(request: Request) -> Source:

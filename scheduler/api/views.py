@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler.api.next_step import next_step, superseded_step
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
+from scheduler.public_urls import evidence_url
 from specs.api_v1.views import (
     AttemptView,
     BadgeSummary,
@@ -130,7 +131,7 @@ def run_facts(source: Source, run: Run) -> dict[str, Any]:
         "score": attempt.score if attempt else None,
         "score_interval": interval_so_far(attempt.score, attempt.samples_done) if attempt else None,
         "evidence_sha256": row.evidence_sha256,
-        "evidence_url": source.evidence_url(row.evidence_sha256) if row.evidence_sha256 else None,
+        "evidence_url": evidence_url(source.settings.public_url, row.evidence_sha256) if row.evidence_sha256 else None,
     }
 
 

@@ -6,19 +6,10 @@ from datetime import datetime
 
 from scheduler.admission import Rules
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
+from scheduler.public_urls import evidence_url
 from specs.attestation import Attestation
 from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Circumstances
-
-
-def evidence_url(public_url: str, sha256: str) -> str:
-    """Where the API serves a log."""
-    return f"{public_url.rstrip('/')}/v1/evidence/{sha256}"
-
-
-def claim_url(public_url: str, claim_id: str) -> str:
-    """Where the API shows a claim, with its verdict and its badge."""
-    return f"{public_url.rstrip('/')}/v1/claims/{claim_id}"
 
 
 def attest(public_url: str, badge_id: str, at: datetime, claim: Claim) -> Attestation:

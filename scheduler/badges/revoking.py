@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, now
 from scheduler.record import SCHEDULER, add_event
+from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.text import clean
 
-MAX_WHY_CHARS = 1000
 MAX_LISTED = 5
 
 
@@ -120,9 +121,8 @@ def _badges_of(session: Session, key_ids: list[str]) -> Sequence[Badge]:
 def _find(session: Session, start: str) -> Badge:
     if len(start) < MIN_ID_PREFIX:
         raise InterventionError(f"an id, or its first {MIN_ID_PREFIX} characters or more, not {start!r}")
-    # Ids are hexadecimal, so `g` comes after whatever can follow.
-    begins = or_(Badge.badge_id.between(start, start + "g"), Badge.claim_id.between(start, start + "g"))
-    found = session.scalars(select(Badge).where(begins).limit(MAX_LISTED).with_for_update()).all()
+    either = or_(begins(Badge.badge_id, start), begins(Badge.claim_id, start))
+    found = session.scalars(select(Badge).where(either).limit(MAX_LISTED).with_for_update()).all()
     if not found:
         raise InterventionError(f"no badge, and no claim with a badge, has an id like {start}")
     if len(found) > 1:

@@ -17,6 +17,7 @@ from pathlib import Path
 from scheduler.badges.signing import (
     KeyFileError,
     Signer,
+    current_public,
     next_path,
     public_path,
     read_public,
@@ -118,9 +119,7 @@ def replace_revoked(settings: Settings, key_id: str) -> Rotation | None:
     finish(settings)
     following = next_path(settings.signing_key)
     announced = read_public_if_there(public_path(following))
-    current = read_public_if_there(public_path(settings.signing_key))
-    if current is None and settings.signing_key.exists():
-        current = Signer.load(settings.signing_key).public_jwk
+    current = current_public(settings)
     signs = current is not None and current["kid"] == key_id
     if not signs and (announced is None or announced["kid"] != key_id):
         return None
@@ -155,12 +154,9 @@ def signs(settings: Settings, key_id: str) -> bool:
 
 def _retire_public(settings: Settings) -> str | None:
     """Have the current key's public half among the retired ones; its id."""
-    key = settings.signing_key
-    current = read_public_if_there(public_path(key))
+    current = current_public(settings)
     if current is None:
-        if not key.exists():
-            return None
-        current = Signer.load(key).public_jwk
+        return None
     place = settings.retired_keys / f"{current['kid']}.json"
     try:
         write_public(place, current)

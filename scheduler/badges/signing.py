@@ -134,23 +134,34 @@ def next_path(signing_key: Path) -> Path:
 def public_jwks(settings: Settings) -> dict[str, list[Jwk]]:
     """All public keys that the files hold as a JWK set (RFC 7517): current, announced, then retired by file name.
 
-    The current one is missing as long as the farm has none. The private key is read only where no public file lies
-    beside it. Revoked keys are in it: which they are is in the database.
+    The current one is missing as long as the farm has none. Revoked keys are in it: which they are is in the database.
 
     Raises:
         KeyFileError: a file is not a public Ed25519 JWK.
     """
     # In the order in which a rotation moves keys on, so that none is missed while it does.
     announced = read_public_if_there(public_path(next_path(settings.signing_key)))
-    current = read_public_if_there(public_path(settings.signing_key))
-    if current is None and settings.signing_key.exists():
-        current = Signer.load(settings.signing_key).public_jwk
+    current = current_public(settings)
     retired = [read_public(path) for path in sorted(settings.retired_keys.glob("*.json"))]
     keys: dict[str, Jwk] = {}
     for jwk in (current, announced, *retired):
         if jwk is not None:
             keys.setdefault(jwk["kid"], jwk)
     return {"keys": list(keys.values())}
+
+
+def current_public(settings: Settings) -> Jwk | None:
+    """The public half of the key that signs; None where the farm has none.
+
+    The private key is read only where no public file lies beside it.
+
+    Raises:
+        KeyFileError: a file is not what it should be.
+    """
+    current = read_public_if_there(public_path(settings.signing_key))
+    if current is None and settings.signing_key.exists():
+        return Signer.load(settings.signing_key).public_jwk
+    return current
 
 
 def _jwk(key: Ed25519PublicKey) -> Jwk:

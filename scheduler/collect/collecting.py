@@ -17,7 +17,7 @@ from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.evidence import check_evidence
-from scheduler.machine import ReproductionState
+from scheduler.machine import IN_FLIGHT, ReproductionState
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import add_event, move_reproduction
 from specs.errors import EvidenceError
@@ -27,8 +27,6 @@ from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.text import clean
-
-IN_FLIGHT = (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 
 from scheduler.api import pages
 from scheduler.api.ids import IdOrStart
 from scheduler.api.routes import claims, events
+from scheduler.api.routes.badge_images import badge_path
 from scheduler.api.routes.badges import badge_of_claim
 from scheduler.api.routes.reproductions import show_reproduction
 from scheduler.api.source import Reading, TheSource
@@ -92,7 +92,8 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         run=run,
         badge=badge_of_claim(session, claim.id) if claim.badge else None,
         events=events.events_of_claim(session, claim.id, limit=SHOWN_EVENTS).items,
-        badge_path=badge_path(claim),
+        # Where it names no benchmark, there is no badge.
+        badge_path=badge_path(claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
         command=_command(run),
         actions=actions(claim, visitor),
         revoking=revoking(claim, visitor),
@@ -132,16 +133,6 @@ def revoking(claim: ClaimView, visitor: Visitor) -> Action | None:
         " What stands on the Hub stays there. There is no way back."
     )
     return Action(f"/v1/badges/{claim.badge.id}/revoke", "Revoke", says)
-
-
-def badge_path(claim: ClaimView) -> str | None:
-    """Where the API serves the badge of a claim's task, less the ending; None where the claim names no benchmark."""
-    if claim.dataset is None:
-        return None
-    parts = [
-        part for repo in (claim.model, claim.dataset) for part in (repo if "/" in repo else f"_/{repo}").split("/")
-    ]
-    return "/badges/" + "/".join(quote(part, safe="") for part in (*parts, *((claim.task,) if claim.task else ())))
 
 
 def _command(run: ReproductionView | None) -> str | None:

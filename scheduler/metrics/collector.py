@@ -22,7 +22,7 @@ from scheduler import budgets
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, HubLimit, OutboxRow, Reproduction, Worker, now
-from scheduler.machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.machine import ACTIVE, WAITING, ClaimState
 from scheduler.metrics import remembered, totals
 from scheduler.metrics.remembered import Remembered
 from scheduler.metrics.totals import GPU_SECONDS, Totals
@@ -31,7 +31,6 @@ from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
 from specs.policy.budget import BudgetRules
 
-WAITING = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
 PRIORITIES = {
     REQUESTED_PRIORITY: "requested",
     AUTHOR_PRIORITY: "author",

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ReproductionState
-
-CAME_TO_NOTHING = (ReproductionState.FAILED, ReproductionState.CANCELLED)
+from scheduler.machine import CAME_TO_NOTHING
 
 
 class Shared:
@@ -57,20 +55,19 @@ def _best(found: Sequence[Reproduction], fresh_after: datetime | None) -> Reprod
 
 def stop_taking_claims(session: Session, key: str, fresh_after: datetime) -> None:
     """Have runs of a key that are too old for a claim take no others either: one at a time does."""
-    # Not one that another planner made since: that one answers this claim too, and the index says so.
+    # Not one that another planner made since: that one answers this claim too, and the index says so. Nor one that was
+    # not sent out yet: without its seed nothing of its result is fixed.
     session.execute(
         update(Reproduction)
-        .where(Reproduction.key == key, Reproduction.joinable, ~_is_fresh(fresh_after))
+        .where(
+            Reproduction.key == key,
+            Reproduction.joinable,
+            Reproduction.created_at < fresh_after,
+            Reproduction.seed.is_not(None),
+        )
         .values(joinable=False)
         .execution_options(synchronize_session="fetch")
     )
-
-
-def _is_fresh(fresh_after: datetime | None) -> ColumnElement[bool]:
-    """Planned since, or not sent out before: without its seed nothing of its result is fixed."""
-    if fresh_after is None:
-        return true()
-    return or_(Reproduction.created_at >= fresh_after, Reproduction.seed.is_(None))
 
 
 def _was_repeated() -> ColumnElement[bool]:

@@ -11,13 +11,14 @@ from sqlalchemy import select
 
 from scheduler import threads
 from scheduler.admission import RunSettings
-from scheduler.badges.attesting import claim_url, facts_of
+from scheduler.badges.attesting import facts_of
 from scheduler.badges.publications import overtaken_by, revoked_of
 from scheduler.badges.signing import public_jwks
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
+from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
 from scheduler.publish.writing import ClaimPlace, Publication, Published, close_overtaken, publish

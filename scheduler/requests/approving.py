@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
 from scheduler.machine import ClaimState
@@ -57,10 +58,7 @@ def approve(
 def _whole_id(session: Session, start: str) -> str:
     if len(start) < MIN_ID_PREFIX:
         raise ApprovalError(f"an id, or its first {MIN_ID_PREFIX} characters or more, not {start!r}")
-    # Ids are hexadecimal, so `g` comes after whatever can follow.
-    found = session.scalars(
-        select(Claim.claim_id).where(Claim.claim_id.between(start, start + "g")).limit(MAX_LISTED)
-    ).all()
+    found = session.scalars(select(Claim.claim_id).where(begins(Claim.claim_id, start)).limit(MAX_LISTED)).all()
     if not found:
         raise ApprovalError(f"there is no claim {start}")
     if len(found) > 1:

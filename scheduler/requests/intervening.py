@@ -10,20 +10,20 @@ from sqlalchemy.orm import Session
 
 from scheduler import outbox
 from scheduler.collect.ending import close
+from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import move_claim, move_reproduction
 from scheduler.requests.resubmitting import submit_again
+from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.judging.verdict import Outcome
 from specs.messages import CONTROL_QUEUE, AttemptOutcome
 
 DROP = "scheduler.drop"
 """Celery task of the control queue; body: {"reproduction_id", "attempt", "worker"}."""
-
-SHORTEST_ID_CHARS = 6
 
 
 def cancel(database: Database, target: str, why: str, operator: str) -> list[str]:
@@ -69,12 +69,10 @@ def _find(session: Session, target: str) -> Claim | Reproduction:
 
     A claim's reproduction is locked before it, in the order in which reports lock them.
     """
-    if len(target) < SHORTEST_ID_CHARS:
-        raise InterventionError(f"{target!r}: give at least {SHORTEST_ID_CHARS} characters of the id")
-    runs = session.scalars(
-        select(Reproduction).where(Reproduction.reproduction_id.startswith(target, autoescape=True)).limit(2)
-    ).all()
-    claims = session.scalars(select(Claim).where(Claim.claim_id.startswith(target, autoescape=True)).limit(2)).all()
+    if len(target) < MIN_ID_PREFIX:
+        raise InterventionError(f"{target!r}: give at least {MIN_ID_PREFIX} characters of the id")
+    runs = session.scalars(select(Reproduction).where(begins(Reproduction.reproduction_id, target)).limit(2)).all()
+    claims = session.scalars(select(Claim).where(begins(Claim.claim_id, target)).limit(2)).all()
     if len(runs) + len(claims) != 1:
         raise InterventionError(f"{'several things have' if runs or claims else 'nothing has'} an id like {target}")
     run_id = runs[0].reproduction_id if runs else claims[0].reproduction_id

@@ -19,7 +19,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
 from scheduler.hub import Hub, Missing
 from scheduler.machine import ClaimState
-from scheduler.record import add_event
+from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.intervening import retry
 from scheduler.requests.reverifying import reverify
 from scheduler.watch.models import look_at_model
@@ -184,7 +184,7 @@ def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Out
 
 def _verify_one(database: Database, claim: Claim, asking: _Asking) -> list[str]:
     if claim.state == ClaimState.DECIDED:
-        return reverify(database, claim.claim_id, asking.why, asking.actor, rules=asking.rules)
+        return list(reverify(database, claim.claim_id, asking.why, asking.actor, rules=asking.rules).lines)
     if claim.state == ClaimState.BLOCKED and claim.claim_id in asking.may_retry:
         return retry(database, claim.claim_id, asking.why, asking.actor)
     return [f"claim {claim.claim_id} is {claim.state}: {claim.reason}"]
@@ -197,4 +197,4 @@ def _wanted(request: VerificationRequest) -> str:
 
 def _say(database: Database, request: VerificationRequest, actor: str, what: str) -> None:
     with database.transaction() as session:
-        add_event(session, "scheduler", "model", request.model, "looked_at", f"asked by {actor}: {what}")
+        add_event(session, SCHEDULER, "model", request.model, "looked_at", f"asked by {actor}: {what}")

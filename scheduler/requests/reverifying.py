@@ -12,19 +12,19 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.machine import ACTIVE, ClaimState
 from scheduler.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
-from scheduler.record import add_event
+from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.resubmitting import submit_again
 from scheduler.watch.staleness import changed_since
+from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.policy.reverify import ReverifyRules
 from specs.text import clean
-
-MAX_WHY_CHARS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Asked:
     """The claim that the request is answered by."""
 
     lines: tuple[str, ...]
+    """What was done."""
 
 
 def reverify(
@@ -45,31 +46,14 @@ def reverify(
     priority: int = REQUESTED_PRIORITY,
     *,
     rules: ReverifyRules | None = None,
-) -> list[str]:
-    """Have a claim verified again; what was done, line by line.
+) -> Asked:
+    """Have a claim verified again.
 
     `target` is the claim's id or enough of its beginning. `rules` are those of policy; None are the defaults. A request
     for what is under way joins it.
 
     Raises:
         InterventionError: there is no such claim, or it cannot be verified again now; says why.
-    """
-    return list(ask(database, target, why, actor, priority, rules=rules).lines)
-
-
-def ask(
-    database: Database,
-    target: str,
-    why: str,
-    actor: str,
-    priority: int = REQUESTED_PRIORITY,
-    *,
-    rules: ReverifyRules | None = None,
-) -> Asked:
-    """`reverify`, and which claim it is now.
-
-    Raises:
-        InterventionError: as above.
     """
     with database.transaction() as session:
         claim = _find(session, target)
@@ -112,9 +96,7 @@ def _find(session: Session, target: str) -> Claim:
     """The claim whose id begins so, locked."""
     if len(target) < MIN_ID_PREFIX:
         raise InterventionError(f"{target!r}: give at least {MIN_ID_PREFIX} characters of the claim's id")
-    found = session.scalars(
-        select(Claim.claim_id).where(Claim.claim_id.startswith(target, autoescape=True)).limit(2)
-    ).all()
+    found = session.scalars(select(Claim.claim_id).where(begins(Claim.claim_id, target)).limit(2)).all()
     if len(found) != 1:
         raise InterventionError(f"{'several claims have' if found else 'no claim has'} an id like {target}")
     return lock(session, found[0])
@@ -148,7 +130,7 @@ def _hasten(session: Session, claim: Claim, priority: int) -> None:
         if run is not None and run.state in ACTIVE and priority < run.priority:
             run.priority = priority
             why = f"claim {claim.claim_id} was asked for"
-            add_event(session, "scheduler", "reproduction", run.reproduction_id, "priority", why)
+            add_event(session, SCHEDULER, "reproduction", run.reproduction_id, "priority", why)
 
 
 def _cooldown_ends(session: Session, claim: Claim, rules: ReverifyRules) -> datetime | None:

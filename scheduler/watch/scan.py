@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -26,34 +25,20 @@ LOOKS_AT_ONCE = 200
 """Models looked at in one scan, those that changed first; the rest waits for the next one."""
 
 
-@dataclass
-class ScanSummary:
-    """What one scan came to."""
-
-    benchmarks: int = 0
-    models: int = 0
-    troubles: int = 0
-    """Benchmarks and models that could not be read; the next scan tries them again."""
-
-
-def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], bool] = lambda: True) -> ScanSummary:
-    """Bring claims up to date with the Hub, as long as it `goes_on`. One repo that cannot be read never stops it.
+def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], bool] = lambda: True) -> None:
+    """Bring claims up to date with the Hub, as long as it `goes_on`. What cannot be read waits for the next scan.
 
     Raises:
         HubAway: the Hub does not even list benchmarks; the next scan tries again.
     """
-    summary = ScanSummary()
     for dataset_id in look_at_benchmarks(database, hub, watch):
         if not goes_on():
-            return summary
-        summary.benchmarks += 1
+            return
         try:
             look_at_leaderboard(database, hub, dataset_id)
         except (HubAway, NoAccess, SubmissionError) as error:
-            summary.troubles += 1
             log.warning("leaderboard of %s not read: %s", dataset_id, error)
         except IntegrityError:
-            summary.troubles += 1
             log.warning("leaderboard of %s: a model of it came to be known meanwhile; read again", dataset_id)
     with database.transaction() as session:
         mark_due(session, set(watch.models))
@@ -61,19 +46,15 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
     for model_id in _due(database, watch):
         if not goes_on():
             break
-        summary.models += 1
         try:
             look_at_model(database, hub, model_id, own_name)
         except Missing:
             withdraw_all(database, model_id, "the model repo is gone from the Hub")
         except (HubAway, NoAccess, SubmissionError) as error:
-            summary.troubles += 1
             log.warning("model %s not read: %s", model_id, error)
         except IntegrityError:
             # Somebody had a claim of it verified again, say: the entry is another claim since.
-            summary.troubles += 1
             log.warning("model %s: its claims changed while it was read; read again", model_id)
-    return summary
 
 
 def _due(database: Database, watch: WatchRules) -> list[str]:

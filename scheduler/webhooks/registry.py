@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import secrets
 from urllib.parse import urlsplit
 
@@ -13,8 +12,10 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import write_events
 from scheduler.database.tables import Event, Webhook, WebhookDelivery, new_id, now
 from scheduler.record import add_event
-from scheduler.webhooks.addresses import Unsendable, split
+from scheduler.webhooks.addresses import split
+from scheduler.webhooks.messages import message
 from specs.api_v1.webhooks import NewWebhook
+from specs.errors import ReprofarmError
 
 MOST = 100
 """Each costs work at every event."""
@@ -23,7 +24,7 @@ SECRET_BYTES = 32
 """Of the 24 to 64 that the standard allows."""
 
 
-class TooMany(Exception):  # noqa: N818 - a condition, not a mistake
+class TooMany(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """There are as many webhooks as a farm may have."""
 
 
@@ -75,20 +76,6 @@ def send_test(session: Session, webhook_id: str, actor: str) -> WebhookDelivery 
     row = session.get(Webhook, webhook_id)
     if row is None or not row.enabled:
         return None
-    at = now()
-    body = {"type": "test", "timestamp": at.isoformat(), "data": {"asked_by": actor}}
-    delivery = WebhookDelivery(
-        delivery_id=new_id(),
-        webhook_id=webhook_id,
-        kind="test",
-        body=json.dumps(body),
-        created_at=at,
-        due_at=at,
-        tries=0,
-        detail="",
-    )
+    delivery = message(webhook_id, "test", now(), {"asked_by": actor})
     session.add(delivery)
     return delivery
-
-
-__all__ = ["TooMany", "Unsendable", "add", "remove", "send_test"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, new_id, now
+from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, now
 from scheduler.settled import settled_after, young_since
+from scheduler.webhooks.messages import message
 from scheduler.webhooks.sending import Outcome, send
 from specs.api_v1.webhooks import WebhookFilter
 
@@ -91,31 +91,16 @@ def _fits(wanted: WebhookFilter, about: dict[str, str | None]) -> bool:
 
 
 def _message(webhook_id: str, event: Event, kind: str, about: dict[str, Any]) -> WebhookDelivery:
-    body = {
-        "type": kind,
-        "timestamp": event.at.isoformat(),
-        "data": {
-            **about,
-            "event_id": event.event_id,
-            "subject": event.subject,
-            "subject_id": event.subject_id,
-            "what": event.what,
-            "actor": event.actor,
-            "why": event.why,
-        },
+    data = {
+        **about,
+        "event_id": event.event_id,
+        "subject": event.subject,
+        "subject_id": event.subject_id,
+        "what": event.what,
+        "actor": event.actor,
+        "why": event.why,
     }
-    at = now()
-    return WebhookDelivery(
-        delivery_id=new_id(),
-        webhook_id=webhook_id,
-        event_id=event.event_id,
-        kind=kind[:60],
-        body=json.dumps(body),
-        created_at=at,
-        due_at=at,
-        tries=0,
-        detail="",
-    )
+    return message(webhook_id, kind, event.at, data, event.event_id)
 
 
 def send_due(database: Database, *, private: bool) -> int:
@@ -167,5 +152,4 @@ def forget_old(database: Database) -> None:
         old = select(WebhookDelivery.delivery_id).where(
             WebhookDelivery.due_at.is_(None), WebhookDelivery.created_at < now() - KEPT
         )
-        for row in session.scalars(select(WebhookDelivery).where(WebhookDelivery.delivery_id.in_(old.limit(5000)))):
-            session.delete(row)
+        session.execute(delete(WebhookDelivery).where(WebhookDelivery.delivery_id.in_(old.limit(5000))))

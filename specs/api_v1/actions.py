@@ -35,12 +35,6 @@ class ApprovalReason(Reason):
     """It may also exceed the limits of a day."""
 
 
-def _repo_id(value: str) -> str:
-    if not (has_namespace(value) and is_repo_id(value)):
-        raise ValueError("an id of the Hub: namespace/name")
-    return value
-
-
 class VerificationRequest(Reason):
     """The claims of a model on a benchmark are to be verified, or verified again."""
 
@@ -56,7 +50,9 @@ class VerificationRequest(Reason):
     @field_validator("model", "dataset")
     @classmethod
     def _is_an_id(cls, value: str) -> str:
-        return _repo_id(value)
+        if not (has_namespace(value) and is_repo_id(value)):
+            raise ValueError("an id of the Hub: namespace/name")
+        return value
 
     @field_validator("task")
     @classmethod

@@ -5,18 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from specs.api_v1.access import Asked
 from specs.api_v1.views import View
 
 Kind = Annotated[str, Field(pattern=r"^[a-z_]{1,20}\.(\*|[a-z_]{1,50})$")]
 RepoId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class WebhookFilter(BaseModel):
+class WebhookFilter(Asked):
     """Which events somebody is told of. What is left out does not narrow."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kinds: Annotated[tuple[Kind, ...], Field(max_length=50)] = ()
     """Subject and what happened to it, `claim.decided` say; `claim.*` is all of a subject. Empty is everything."""
@@ -32,10 +31,8 @@ class WebhookFilter(BaseModel):
         return not self.kinds or kind in self.kinds or f"{kind.partition('.')[0]}.*" in self.kinds
 
 
-class NewWebhook(BaseModel):
+class NewWebhook(Asked):
     """Somebody who is to be told."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     url: Annotated[str, Field(min_length=10, max_length=2000)]
     """`https://…`, or `http://…`. Not to this machine or a private network, unless the farm's operator allows that."""

@@ -48,11 +48,6 @@ class Experts(Contract):
     other_parameters: Annotated[int, Field(gt=0)]
     """Of everything else, as far as the config says: a lower bound."""
 
-    @property
-    def active_parameters(self) -> int:
-        """That work for one token."""
-        return self.other_parameters + self.parameters * self.chosen // self.count
-
     def part_read(self, tokens: int) -> float:
         """The part of all weights that a step of so many tokens reads, if they were sent to experts at random.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from specs.errors import SubmissionError
 from specs.hub import eval_results, eval_yaml, known_benchmarks
 from specs.hub.file_kind import SUFFIXES, Kind, kind_of, likely_kind
-from specs.hub.leaderboard import ModelEvalResult, parse_leaderboard, parse_model_eval_results
+from specs.hub.leaderboard import parse_leaderboard, parse_model_eval_results
 from specs.hub.reproducibility import warnings_for
 from specs.hub.submission import SubmissionStatus, status_of
 from specs.hub.task_spec import SpecStatus, TaskSpec
@@ -160,7 +160,7 @@ def _read_json(data: bytes) -> object:
     return answer
 
 
-def _entry(result: eval_results.ResultEntry | ModelEvalResult) -> CheckedEntry:
+def _entry(result: eval_results.ResultEntry) -> CheckedEntry:
     warnings = result.warnings
     if result.claim is not None:
         foreign = known_benchmarks.foreign_task_warning(result.claim.dataset_id, result.claim.task_id)

@@ -13,11 +13,13 @@ from typing import Annotated, Any
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from specs.errors import SubmissionError
-from specs.hub.eval_results import ResultEntry, SubmittedResult, is_result_path, read_entry
+from specs.hub.eval_results import ResultEntry, is_result_path, read_entry
 from specs.hub.result_fields import ScoreValue, error_sentence, is_web_address, refuse, shown, warn
 from specs.hub.submission import SubmissionStatus, status_of
 from specs.ids import is_repo_id
 from specs.text import clean
+
+MAX_TEXT_CHARS = 2000
 
 
 def _model_id(value: object) -> str:
@@ -44,7 +46,9 @@ def _is_count(value: object) -> bool:
 
 _Count = Annotated[int | None, _if(_is_count)]
 _Flag = Annotated[bool | None, _if(lambda value: isinstance(value, bool))]
-_Text = Annotated[str | None, BeforeValidator(lambda value: clean(value, 2_000) if isinstance(value, str) else None)]
+_Text = Annotated[
+    str | None, BeforeValidator(lambda value: clean(value, MAX_TEXT_CHARS) if isinstance(value, str) else None)
+]
 _Address = Annotated[str | None, _if(is_web_address)]
 
 
@@ -83,21 +87,6 @@ class LeaderboardEntry:
     """None exactly where it was rejected."""
 
 
-@dataclass(frozen=True)
-class ModelEvalResult:
-    """One entry of a model's `evalResults` and what became of it."""
-
-    index: int
-    status: SubmissionStatus
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-    filename: str | None
-    verified: bool | None
-    pull_request: int | None
-    claim: SubmittedResult | None
-    """None exactly where it was rejected."""
-
-
 def parse_leaderboard(data: object) -> tuple[LeaderboardEntry, ...]:
     """Read the answer of `GET /api/datasets/{id}/leaderboard`.
 
@@ -107,7 +96,7 @@ def parse_leaderboard(data: object) -> tuple[LeaderboardEntry, ...]:
     return tuple(_leaderboard_entry(index, item) for index, item in enumerate(_items(data)))
 
 
-def parse_model_eval_results(data: object) -> tuple[ModelEvalResult, ...]:
+def parse_model_eval_results(data: object) -> tuple[ResultEntry, ...]:
     """Read `evalResults` of a model, as `GET /api/models/{id}?expand=evalResults` has it.
 
     Raises:
@@ -141,29 +130,11 @@ def _without_nulls(item: object) -> object:
     return {key: value for key, value in item.items() if value is not None} if isinstance(item, dict) else item
 
 
-class _Envelope(BaseModel):
-    """What `evalResults` says around an entry."""
-
-    filename: _Text = None
-    verified: _Flag = None
-    pull_request: Annotated[_Count, Field(alias="pullRequest")] = None
-    error: _Text = None
-
-
-def _model_entry(index: int, item: object) -> ModelEvalResult:
-    envelope = _Envelope.model_validate(item if isinstance(item, dict) else {})
+def _model_entry(index: int, item: object) -> ResultEntry:
+    if not isinstance(item, dict):
+        return read_entry(index, item)
+    if isinstance(item.get("error"), str):
+        reason = f"the Hub refused the file: {clean(item['error'], MAX_TEXT_CHARS)}"
+        return ResultEntry(index, SubmissionStatus.REJECTED, (reason,), (), None)
     # The API wraps an entry in `data`; huggingface_hub reads it with and without.
-    entry = read_entry(index, item.get("data", item) if isinstance(item, dict) else item)
-    if envelope.error is not None:
-        reason = f"the Hub refused the file: {envelope.error}"
-        entry = ResultEntry(index, SubmissionStatus.REJECTED, (reason,), (), None)
-    return ModelEvalResult(
-        index=index,
-        status=entry.status,
-        reasons=entry.reasons,
-        warnings=entry.warnings,
-        filename=envelope.filename if envelope.filename and is_result_path(envelope.filename) else None,
-        verified=envelope.verified,
-        pull_request=envelope.pull_request,
-        claim=entry.claim,
-    )
+    return read_entry(index, item.get("data", item))

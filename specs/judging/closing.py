@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from specs.judging.decision import population_of
+from specs.judging.decision import judging_rule, population_of
 from specs.judging.sequential import Decision, Finding, SequentialDecider
-from specs.judging.stopping import JudgedClaim, Stopping, stopping_rule, tolerance_for
+from specs.judging.stopping import JudgedClaim, Stopping, tolerance_for
 from specs.measurement import Measurement
 
 MOST_POINTS = 200
@@ -42,10 +42,7 @@ def closing(claim: JudgedClaim, stopping: Stopping, measurement: Measurement) ->
     Raises:
         ValueError: `claim` is not among those of `stopping`.
     """
-    rule = stopping_rule(stopping, population_of(measurement))
-    if len(measurement.sample_scores) == rule.population:
-        # A run that went on to the end is judged by all of it: specs.judging.decision.
-        rule = rule.model_copy(update={"minimum_samples": rule.population})
+    rule = judging_rule(stopping, population_of(measurement), len(measurement.sample_scores))
     index = stopping.claims.index(claim)
     decider = SequentialDecider(rule)
     points: list[Point] = []

@@ -32,6 +32,15 @@ def population_of(measurement: Measurement) -> Population:
     )
 
 
+def judging_rule(stopping: Stopping, population: Population, samples: int) -> StoppingRule:
+    """By what a completed run of so many samples, scored or failed, is judged.
+
+    One that went on to the end is judged by all of it, wherever it could have stopped.
+    """
+    rule = stopping_rule(stopping, population)
+    return rule.model_copy(update={"minimum_samples": rule.population}) if samples == rule.population else rule
+
+
 def answered_after(stopping: Stopping, measurement: Measurement) -> int | None:
     """How many samples it took until every claim of a run had its answer; None where some claim never had one."""
     ended = _ended(stopping_rule(stopping, population_of(measurement)), measurement.sample_scores)
@@ -108,11 +117,7 @@ def _all_findings(
     stopping: Stopping, population: Population, sample_scores: tuple[float | None, ...]
 ) -> tuple[Finding, ...]:
     """Of all bands that a run was to decide."""
-    rule = stopping_rule(stopping, population)
-    if len(sample_scores) == rule.population:
-        # A run that went on to the end is judged by all of it, wherever it could have stopped.
-        rule = rule.model_copy(update={"minimum_samples": rule.population})
-    return _ended(rule, sample_scores).findings
+    return _ended(judging_rule(stopping, population, len(sample_scores)), sample_scores).findings
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ def answer_score(sample: EvalSample, scorer: str) -> float | None:
     return proportion((sample.scores or {}).get(scorer))
 
 
+def first_score(sample: EvalSample) -> float | None:
+    """`answer_score` by the sample's first scorer, which is the one that counts."""
+    return answer_score(sample, next(iter(sample.scores or {}), ""))
+
+
 def is_truncated(sample: EvalSample) -> bool:
     """Whether the answer was cut off at the token limit."""
     return _stop_reason(sample) == "max_tokens"

@@ -22,7 +22,9 @@ MASK = "***"
 SHORTEST_CHARS = 6
 """A shorter secret is not masked: it would be found in half of all words."""
 
-_JUDGE_PREFIX = "REPROFARM_JUDGE_"
+JUDGE_PREFIX = "REPROFARM_JUDGE_"
+"""Keys of judge endpoints, which policy names; for workers alone."""
+
 _HEADERS = re.compile(r"OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS")
 """Headers for a collector of traces, such as `authorization=Bearer%20…,x-tenant=…`."""
 
@@ -70,7 +72,7 @@ def secrets_in(urls: Iterable[str], values: Iterable[str | None], environment: M
         except ValueError:
             continue
         found |= {password, unquote(password)} if password else set()
-    found |= {value for name, value in environment.items() if name.startswith(_JUDGE_PREFIX)}
+    found |= {value for name, value in environment.items() if name.startswith(JUDGE_PREFIX)}
     for headers in (value for name, value in environment.items() if _HEADERS.fullmatch(name)):
         for value in (header.partition("=")[2].strip() for header in headers.split(",")):
             found |= {word for word in (value, *unquote(value).split()) if word}
@@ -111,8 +113,8 @@ class Masking:
         return value if masked == text else masked
 
 
-def mask_logs(secrets: Iterable[str]) -> Masking:
-    """Have nothing that this process logs, or dies of, show these secrets; what masks them, for other output."""
+def mask_logs(secrets: Iterable[str]) -> None:
+    """Have nothing that this process logs, or dies of, show these secrets."""
     masking = Masking(secrets)
     make = logging.getLogRecordFactory()
     # Asked for again it adds, as several settings may be read in one process.
@@ -127,7 +129,6 @@ def mask_logs(secrets: Iterable[str]) -> Masking:
 
     sys.excepthook = died
     threading.excepthook = thread_died
-    return masking
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -47,8 +47,8 @@ def signed_in(api: RunningApi, user: str, *organisations: str, lifetime: timedel
         organisations=frozenset(organisations),
         namespaces=frozenset({user, *organisations}),
     )
-    opened = sessions.open_session(api.rows.database, identity, lifetime)
-    return {"cookie": f"reprofarm-session={opened.secret}", "origin": api.settings.public_url}
+    secret = sessions.open_session(api.rows.database, identity, lifetime)
+    return {"cookie": f"reprofarm-session={secret}", "origin": api.settings.public_url}
 
 
 def without(headers: Headers, name: str) -> Headers:

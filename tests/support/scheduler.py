@@ -15,7 +15,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event
 from scheduler.hub import Hub
 from scheduler.planning.planning import plan
-from scheduler.watch.scan import ScanSummary, scan
+from scheduler.watch.scan import scan
 from specs.policy.rules import Policy, WatchRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.localhub import RunningHub, running_hub
@@ -30,9 +30,9 @@ class ControlPlane:
     hub: Hub
     policy: Policy
 
-    def scan(self, watch: WatchRules | None = None) -> ScanSummary:
+    def scan(self, watch: WatchRules | None = None) -> None:
         """One look at the Hub."""
-        return scan(self.database, self.hub, watch or self.policy.watch)
+        scan(self.database, self.hub, watch or self.policy.watch)
 
     def plan(self) -> int:
         """One round of planning."""

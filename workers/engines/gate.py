@@ -18,6 +18,7 @@ from workers.board import Board, Quarantine
 from workers.engines.devices import GIB, Devices, Need, devices_for, sickness
 from workers.errors import DeviceBusy
 from workers.settings import WorkerSettings
+from workers.snapshots.weights import size_of_weights
 
 _LOOK_SECONDS = 0.5
 _LOOKS = 4
@@ -82,5 +83,5 @@ class Gate:
         if gpus > 0:
             # vLLM itself refuses to start below 0.92 of a GPU's memory; a context or two of others is no engine.
             return Need(free_bytes=least, free_part=self._settings.minimum_free_part)
-        weights = sum(file.stat().st_size for file in snapshot.glob("*.safetensors"))
+        weights = size_of_weights(snapshot)
         return Need(free_bytes=max(least, int(weights * WEIGHTS_OVERHEAD) + rules.kv_cache_gib * GIB))

@@ -18,6 +18,7 @@ from inspect_ai._eval.task.hf import HFTask
 from inspect_ai.model import GenerateConfigArgs
 from pydantic import ValidationError
 
+from specs.faults import fault
 from specs.hub.task_spec import answering_arguments
 from specs.policy.generation import EffectiveGeneration, GenerationSettings, SamplingSource
 from workers.errors import ModelError
@@ -111,8 +112,8 @@ def _checked(config: Mapping[str, object]) -> GenerationSettings:
     try:
         return GenerationSettings(**{n: _number(n, value) for n, value in wishes.items() if value is not None})
     except ValidationError as error:
-        faults = "; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
-        raise ModelError(f"generation_config.json has settings that are none: {faults}") from error
+        wrong = "; ".join(map(fault, error.errors()))
+        raise ModelError(f"generation_config.json has settings that are none: {wrong}") from error
 
 
 def _number(name: str, value: object) -> Any:

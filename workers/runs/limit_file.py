@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from specs.processes.whole_file import write_whole
+
 _LIMIT_FILE = "limit"
 
 
 def write_limit(folder: Path, limit: int) -> None:
     """Tell the run in `folder`."""
-    unfinished = folder / f"{_LIMIT_FILE}.unfinished"
-    unfinished.write_text(str(limit))
-    unfinished.replace(folder / _LIMIT_FILE)
+    write_whole(folder / _LIMIT_FILE, str(limit))
 
 
 def read_limit(folder: Path) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from inspect_ai.hooks import BeforeModelGenerate, Hooks, SampleEnd, hooks
 from inspect_ai.log._samples import sample_active
 
-from specs.logs.scoring import answer_score
+from specs.logs.scoring import first_score
 from workers.runs.run_request import RunProgress
 from workers.runs.stopping import StopWhenSure
 
@@ -58,8 +58,7 @@ def watch(progress: ProgressFile, stop: StopWhenSure | None) -> None:
     @hooks(name="reprofarm_progress", description="Tells the worker how far the run is")
     class Progress(Hooks):
         async def on_sample_end(self, data: SampleEnd) -> None:
-            first = next(iter(data.sample.scores or {}), "")
-            progress.answered(data.sample.id, answer_score(data.sample, first))
+            progress.answered(data.sample.id, first_score(data.sample))
             if stop is not None:
                 stop.answered(data.sample)
 

@@ -29,9 +29,10 @@ from inspect_ai.model import Model, get_model
 from specs.errors import EvidenceError
 from specs.judging.stopping import stopping_rule
 from specs.logs.run_log import RunLog
-from specs.logs.scoring import answer_score
+from specs.logs.scoring import first_score
 from specs.measurement import Circumstances
 from specs.messages import AttemptOutcome, Order
+from specs.processes.whole_file import write_whole
 from specs.text import clean
 from workers.errors import ModelError, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
@@ -98,7 +99,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     stop = _early_stop(order, canonical, prepared.sample_ids)
     known = []
     for answer in earlier.answers() if earlier is not None else ():
-        known.append((answer.id, answer_score(answer, next(iter(answer.scores or {}), ""))))
+        known.append((answer.id, first_score(answer)))
         if stop is not None:
             stop.answered(answer)
     total, epochs = len(prepared.sample_ids), canonical.population.epochs
@@ -185,9 +186,7 @@ def _end_stuck(folder: Path, words: str) -> NoReturn:
 
 
 def _write_outcome(folder: Path, outcome: RunOutcome) -> None:
-    unfinished = folder / f"{OUTCOME_FILE}.unfinished"
-    unfinished.write_text(outcome.model_dump_json())
-    unfinished.replace(folder / OUTCOME_FILE)
+    write_whole(folder / OUTCOME_FILE, outcome.model_dump_json())
 
 
 def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int | str]) -> StopWhenSure | None:

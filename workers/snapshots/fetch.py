@@ -35,6 +35,7 @@ from workers.settings import WorkerSettings
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
 from workers.snapshots.disk import is_full_disk
 from workers.snapshots.snapshot_uses import SnapshotUses
+from workers.snapshots.weights import NO_SAFETENSORS
 
 _log = logging.getLogger(__name__)
 
@@ -104,10 +105,7 @@ class Snapshots:
                 file for file in files if is_weights_file(file.rfilename) or _MODEL_FILE.fullmatch(file.rfilename)
             ]
             if not any(file.rfilename.endswith(".safetensors") for file in chosen):
-                raise ModelError(
-                    "the repo has no safetensors file at its top level; weights in other formats can carry code and "
-                    "are not run"
-                )
+                raise ModelError(NO_SAFETENSORS)
             return chosen
 
         with _model_faults():

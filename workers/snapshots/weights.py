@@ -17,6 +17,10 @@ from specs.engines.model_weights import DTYPE_BITS
 from specs.text import clean
 from workers.errors import ModelError
 
+NO_SAFETENSORS = (
+    "the repo has no safetensors file at its top level; weights in other formats can carry code and are not run"
+)
+
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library itself."""
 
@@ -29,9 +33,7 @@ def check_weights(folder: Path) -> None:
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ModelError(
-            "the repo has no safetensors file at its top level; weights in other formats can carry code and are not run"
-        )
+        raise ModelError(NO_SAFETENSORS)
     for file in files:
         try:
             _check_file(file)
@@ -39,6 +41,11 @@ def check_weights(folder: Path) -> None:
             reason = clean(str(error), 300) or type(error).__name__
             raise ModelError(f"{file.name} is not a sound safetensors file: {reason}") from error
     _check_index(folder, {file.name for file in files})
+
+
+def size_of_weights(folder: Path) -> int:
+    """The size of a model's safetensors files, in bytes."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def stored_parameters(folder: Path) -> int:

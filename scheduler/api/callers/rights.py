@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from scheduler.api.callers.callers import Caller, Forbidden
 from scheduler.database.tables import Claim, Event
 from scheduler.machine import ClaimState
+from scheduler.record import SCHEDULER
 
 MAX_NAMED = 20
 
@@ -105,4 +106,4 @@ def _canceller(session: Session, claim: Claim) -> str | None:
         .limit(1)
     )
     actor = session.scalar(last)
-    return None if actor is None or actor == "scheduler" else actor
+    return None if actor is None or actor == SCHEDULER else actor

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scheduler.api.live.live import Live, Message
 from scheduler.api.views import event_view
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Table
+from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Worker
 from scheduler.machine import ReproductionState
 from scheduler.settled import settled, settled_after, young_since
 from specs.api_v1.live import ProgressView
@@ -59,7 +59,7 @@ class Follower:
         self._last: int | None = None
         self._unsettled: tuple[int, ...] = ()
         self._runs: dict[str, ProgressView] = {}
-        self._other: tuple[Any, ...] = ()
+        self._workers: tuple[Any, ...] = ()
 
     @property
     def mark(self) -> Mark | None:
@@ -102,11 +102,8 @@ class Follower:
     def _look_until_stopped(self, connection: Connection, tell: Callable[[list[Message], int], None]) -> None:
         while not self._stop.is_set():
             exact = _exact(connection, sqlite=self._database.is_sqlite)
-            if self._mark is None or self._mark.exact != exact:
-                with Session(connection, expire_on_commit=False) as session:
-                    self._look(session, exact, tell)
-            elif self._unsettled:
-                # Nothing new, but what waited for a gap may have waited long enough.
+            # Where nothing is new, what waited for a gap may have waited long enough.
+            if self._mark is None or self._mark.exact != exact or self._unsettled:
                 with Session(connection, expire_on_commit=False) as session:
                     self._look(session, exact, tell)
             connection.rollback()
@@ -121,11 +118,12 @@ class Follower:
         messages, last, unsettled = _events_after(session, self._last)
         runs = _running(session)
         progress = [progress_message(view) for run, view in runs.items() if self._runs.get(run) != view]
-        other = tuple(tuple(session.execute(query).one()) for query in _others())
+        # Workers come, go and report without an event.
+        workers = tuple(session.execute(select(func.count(), func.max(Worker.seen_at))).one())
         events_changed = bool(messages) or unsettled != self._unsettled
-        progress_changed = bool(progress) or other != self._other
+        progress_changed = bool(progress) or workers != self._workers
         # Only now, when all is read: where the database goes away in the middle of a look, the next one finds the same.
-        self._last, self._unsettled, self._runs, self._other = last, unsettled, runs, other
+        self._last, self._unsettled, self._runs, self._workers = last, unsettled, runs, workers
         # The mark first, then the listeners: who is told asks at once, and must not get what was before.
         self._changes = Mark(exact, before.events + events_changed, before.progress + progress_changed)
         self._mark = self._changes
@@ -199,11 +197,3 @@ def _running(session: Session) -> dict[str, ProgressView]:
         )
         for attempt in attempts
     }
-
-
-def _others() -> list[Select[int, Any]]:
-    """What else moves without an event: workers, where there is a table of them."""
-    worker = Table.metadata.tables.get("worker")
-    if worker is None or "seen_at" not in worker.c:
-        return []
-    return [select(func.count(), func.max(worker.c.seen_at)).select_from(worker)]

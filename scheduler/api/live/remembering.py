@@ -119,10 +119,10 @@ class _Asked:
 class Remembering:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, *, follower: Follower, memory_bytes: int, public: bool = True) -> None:
+    def __init__(self, app: ASGIApp, *, follower: Follower, memory_bytes: int) -> None:
         self._app = app
         self._follower = follower
-        self._memory_bytes = memory_bytes if public else 0
+        self._memory_bytes = memory_bytes
         self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
         self._size = 0
         self._under_way: dict[bytes, asyncio.Event] = {}

@@ -90,7 +90,7 @@ async def _messages(source: Source, wanted: Wanted, after: int | None) -> AsyncI
 
 
 async def _missed(source: Source, listener: Listener, after: int) -> AsyncIterator[ServerSentEvent]:
-    conditions = _conditions(listener.wanted, listener.start)
+    conditions = [Event.event_id <= listener.start, *conditions_of(listener.wanted)]
     if await run_in_threadpool(_too_many, source, conditions, after):
         yield ServerSentEvent(event="reset", data=EventsLost(last_event_id=listener.start).model_dump_json())
         return
@@ -116,8 +116,9 @@ def _sent(message: Message) -> ServerSentEvent:
     return ServerSentEvent(data=message.data, event=message.event, id=number)
 
 
-def _conditions(wanted: Wanted, until: int) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [Event.event_id <= until]
+def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Of events that somebody wants."""
+    found: list[ColumnElement[bool]] = []
     if wanted.subject is not None:
         found.append(Event.subject == wanted.subject)
     if wanted.subject_id is not None:

@@ -64,8 +64,8 @@ def reverify_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, as
     from scheduler.requests import reverifying  # noqa: PLC0415 - see the top
 
     rules = source.policy.reverify
-    lines = reverifying.reverify(source.database, claim.claim_id, asked.why, caller.actor, rules=rules)
-    return _done(source.database, lines, [claim])
+    done = reverifying.reverify(source.database, claim.claim_id, asked.why, caller.actor, rules=rules)
+    return _done(source.database, done.lines, [claim])
 
 
 @router.post("/claims/{claim_id}/publish")

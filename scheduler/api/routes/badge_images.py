@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from scheduler.api.badge_states import Said, said_of
 from scheduler.api.source import Reading, Source, TheSource
+from scheduler.public_urls import claim_url
 from specs.api_v1.badges import ShieldsBadge
 from specs.text import clean
 
@@ -97,6 +98,12 @@ def badge_snippet_without_task(source: TheSource, session: Reading, pair: ThePai
     return _snippet(source, pair, None, said_of(session, pair.model, pair.dataset, None))
 
 
+def badge_path(model: str, dataset: str, task: str | None) -> str:
+    """Where a badge is served, less the ending."""
+    parts = [*_parts(model), *_parts(dataset), *([task] if task is not None else [])]
+    return f"{router.prefix}/{'/'.join(quote(part, safe='') for part in parts)}"
+
+
 def picture(said: Said) -> str:
     """The SVG, in the look of shields.io, with its words for those who hear them."""
     message = clean(said.message, 100)
@@ -129,8 +136,7 @@ def _shields(source: Source, said: Said) -> ShieldsBadge:
 
 
 def _snippet(source: Source, pair: _Pair, task: str | None, said: Said) -> Response:
-    parts = [*_parts(pair.model), *_parts(pair.dataset), *([task] if task is not None else [])]
-    image = f"{_base(source)}/badges/{'/'.join(quote(part, safe='') for part in parts)}.svg"
+    image = f"{source.settings.public_url.rstrip('/')}{badge_path(pair.model, pair.dataset, task)}.svg"
     words = html.escape(f"{LABEL}: {said.message}")
     shown = f'<img src="{html.escape(image)}" alt="{words}" height="20">'
     url = _claim_url(source, said)
@@ -149,8 +155,4 @@ def _parts(repo_id: str) -> list[str]:
 
 
 def _claim_url(source: Source, said: Said) -> str | None:
-    return f"{_base(source)}/v1/claims/{said.claim_id}" if said.claim_id is not None else None
-
-
-def _base(source: Source) -> str:
-    return source.settings.public_url.rstrip("/")
+    return claim_url(source.settings.public_url, said.claim_id) if said.claim_id is not None else None

@@ -64,11 +64,7 @@ class Part:
 
 
 def _listed(source: Source, wanted: Wanted, part: Part) -> Page[EventView]:
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.subject is not None:
-        conditions.append(Event.subject == wanted.subject)
-    if wanted.subject_id is not None:
-        conditions.append(Event.subject_id == wanted.subject_id)
+    conditions = stream.conditions_of(wanted)
     if part.before is not None:
         conditions.append(Event.event_id < part.before)
     with source.database.reading() as session:

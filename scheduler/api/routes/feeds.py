@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from scheduler.api.problems import NotFound
 from scheduler.api.source import Reading, Source, TheSource
 from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
+from scheduler.public_urls import claim_url
 from specs.text import clean
 
 router = APIRouter(prefix="/feeds", tags=["feeds"])
@@ -92,13 +93,14 @@ def _feed(source: Source, session: Session, path: str, about: str, condition: Co
         author_name="reprofarm",
     )
     for claim, verdict in _verdicts(session, condition):
+        shown = claim_url(base, claim.claim_id)
         words = f"{claim.model_id} on {claim.dataset_id}, task {claim.task_id or 'without a name'}"
         feed.add_item(
             title=_text(f"{verdict.outcome}: {words}"),
-            link=f"{base}/v1/claims/{claim.claim_id}",
+            link=shown,
             # The feed says that it is HTML.
             description=html.escape(_text(str(verdict.verdict["reason"]))),
-            unique_id=f"{base}/v1/claims/{claim.claim_id}",
+            unique_id=shown,
             pubdate=claim.created_at,
             updateddate=verdict.decided_at,
             categories=[str(verdict.outcome)],

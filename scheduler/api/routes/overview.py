@@ -12,9 +12,10 @@ from fastapi import APIRouter
 from sqlalchemy import ColumnElement, Date, cast, func, select
 from sqlalchemy.orm import Session
 
+from scheduler.api.pool_loads import pool_loads
 from scheduler.api.source import Reading, TheSource
-from scheduler.database.tables import Claim, Publication, Reproduction, VerdictRow, Worker, now
-from scheduler.machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.database.tables import Claim, Publication, VerdictRow, Worker, now
+from scheduler.machine import ClaimState
 from specs.api_v1.overview import (
     BlockedClaim,
     BlockedGroup,
@@ -86,39 +87,11 @@ def _count(session: Session, at: datetime, *, sqlite: bool) -> Counts:
         .group_by(day, VerdictRow.outcome)
     )
     return Counts(
-        pools=_pools(session, at),
+        pools=pool_loads(session, at),
         claims={row[0]: row[1] for row in claims},
         verdicts={row[0]: row[1] for row in verdicts},
         by_day={(_as_date(found), outcome): number for found, outcome, number in by_day},
     )
-
-
-def _pools(session: Session, at: datetime) -> tuple[PoolLoad, ...]:
-    rows = session.execute(
-        select(Reproduction.pool, Reproduction.state, func.count(), func.min(Reproduction.created_at))
-        .where(Reproduction.state.in_(ACTIVE))
-        .group_by(Reproduction.pool, Reproduction.state)
-    ).all()
-    found: dict[str, dict[str, tuple[int, datetime]]] = {}
-    for pool, state, number, oldest in rows:
-        found.setdefault(pool, {})[state] = (number, oldest)
-    waiting = (ReproductionState.QUEUED, ReproductionState.DISPATCHED)
-    return tuple(
-        PoolLoad(
-            pool=pool,
-            queued=_number(states, ReproductionState.QUEUED),
-            dispatched=_number(states, ReproductionState.DISPATCHED),
-            running=_number(states, ReproductionState.RUNNING),
-            oldest_waiting_since=oldest,
-            oldest_wait_seconds=(at - oldest).total_seconds() if oldest is not None else None,
-        )
-        for pool, states in sorted(found.items())
-        for oldest in [min((states[state][1] for state in waiting if state in states), default=None)]
-    )
-
-
-def _number(states: dict[str, tuple[int, datetime]], state: ReproductionState) -> int:
-    return states[state][0] if state in states else 0
 
 
 def _on(counts: Counts, days: Sequence[date]) -> dict[Outcome, int]:

@@ -60,8 +60,8 @@ def callback(
     before = cookie.value_in(cookies)
     if before is not None:
         sessions.close_session(source.database, before, f"hub:{identity.user}")
-    opened = sessions.open_session(source.database, identity, timedelta(hours=source.settings.session_hours))
-    cookie.set(answer, opened.secret, int(opened.lifetime.total_seconds()))
+    lifetime = timedelta(hours=source.settings.session_hours)
+    cookie.set(answer, sessions.open_session(source.database, identity, lifetime), int(lifetime.total_seconds()))
     return _not_kept(answer)
 
 

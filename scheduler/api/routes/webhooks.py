@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, select
 
 from scheduler.api import pages
 from scheduler.api.callers.callers import Operator
-from scheduler.api.problems import Full, NotFound
+from scheduler.api.problems import NotFound
 from scheduler.api.source import Reading, TheSource
 from scheduler.database.tables import Webhook, WebhookDelivery
 from scheduler.webhooks import registry
@@ -41,10 +41,7 @@ def list_webhooks(
 def add_webhook(source: TheSource, operator: Operator, wanted: NewWebhook) -> CreatedWebhook:
     """Have somebody told of what happens from now on. The secret is shown this once."""
     with source.database.transaction() as session:
-        try:
-            row = registry.add(session, wanted, operator.actor)
-        except registry.TooMany as error:
-            raise Full(str(error)) from error
+        row = registry.add(session, wanted, operator.actor)
         return CreatedWebhook(**_view(row).model_dump(), secret=row.secret)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from sqlalchemy import ColumnElement, and_, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
+from scheduler.api.pool_loads import pool_loads
 from scheduler.api.source import Reading, TheSource
 from scheduler.collect import workforce
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
-from scheduler.machine import ACTIVE, ReproductionState
+from scheduler.machine import IN_FLIGHT, ReproductionState
 from specs.api_v1.views import Page
 from specs.api_v1.workers import DeviceMemoryView, GpuHealthView, PoolView, WorkerStateName, WorkerView
 from specs.messages import DeviceMemory, Stage
@@ -49,34 +50,26 @@ def list_workers(
 def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
     """Every pool of the policy, and every other one that still has reproductions or workers."""
     rules = {pool.name: pool for pool in source.policy.pools}
-    counted = session.execute(
-        select(Reproduction.pool, Reproduction.state, func.count(), func.min(Reproduction.created_at))
-        .where(Reproduction.state.in_(ACTIVE))
-        .group_by(Reproduction.pool, Reproduction.state)
-    ).all()
-    names = [*rules, *sorted({row.pool for row in counted} - set(rules))]
+    loads = {load.pool: load for load in pool_loads(session, now())}
+    names = [*rules, *(pool for pool in loads if pool not in rules)]
     crews = workforce.crews(session, names)
     wanted = _wanted(session)
     views = []
     for name in names:
-        found: dict[str, tuple[int, Any]] = {state: (number, at) for pool, state, number, at in counted if pool == name}
-        waiting = [
-            found[state][1] for state in (ReproductionState.QUEUED, ReproductionState.DISPATCHED) if state in found
-        ]
-        rule = rules.get(name)
+        rule, load = rules.get(name), loads.get(name)
         views.append(
             PoolView(
                 name=name,
                 device=rule.device if rule else None,
                 gpus=rule.gpus if rule else None,
                 memory_gib=rule.memory_gib if rule else None,
-                queued=found.get(ReproductionState.QUEUED, (0, None))[0],
-                dispatched=found.get(ReproductionState.DISPATCHED, (0, None))[0],
-                running=found.get(ReproductionState.RUNNING, (0, None))[0],
+                queued=load.queued if load else 0,
+                dispatched=load.dispatched if load else 0,
+                running=load.running if load else 0,
                 workers_alive=crews[name].alive,
                 workers_ready=crews[name].ready,
                 workers_wanted=wanted.get(name, 0),
-                oldest_wait_seconds=max((now() - min(waiting)).total_seconds(), 0.0) if waiting else None,
+                oldest_wait_seconds=load.oldest_wait_seconds if load else None,
             )
         )
     return Page[PoolView](items=tuple(views), next=None)
@@ -86,7 +79,7 @@ def _wanted(session: Session) -> dict[str, int]:
     """Workers that each pool could keep busy: one for each batch that is out, and for each model that waits."""
     batches = (
         select(Reproduction.pool, func.count(distinct(Reproduction.batch_id)))
-        .where(Reproduction.state.in_((ReproductionState.DISPATCHED, ReproductionState.RUNNING)))
+        .where(Reproduction.state.in_(IN_FLIGHT))
         .group_by(Reproduction.pool)
     )
     models = (

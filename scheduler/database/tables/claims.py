@@ -22,7 +22,7 @@ class Claim(Table):
     __tablename__ = "claim"
     __table_args__ = (
         # One living claim a slot; the slot's history is its withdrawn claims.
-        Index("claim_slot", "slot", unique=True, sqlite_where=text("live"), postgresql_where=text("live")),
+        partial_index("claim_slot", "slot", where="live", unique=True),
         Index("claim_by_state", "state", "since", "claim_id"),
         Index("claim_by_change", "since", "claim_id"),
         Index("claim_by_model", "model_id", "created_at", "claim_id"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
-from scheduler.database.tables.base import Table, new_id, now
+from scheduler.database.tables.base import Table, new_id, now, partial_index
 from scheduler.machine import ReproductionState
 
 if TYPE_CHECKING:
@@ -21,21 +21,15 @@ class Reproduction(Table):
     __tablename__ = "reproduction"
     __table_args__ = (
         # One open reproduction a key, so that claims share it even when two planners meet.
-        Index("reproduction_key", "key", unique=True, sqlite_where=text("joinable"), postgresql_where=text("joinable")),
-        Index("reproduction_complete", "key", sqlite_where=text("complete"), postgresql_where=text("complete")),
-        Index("reproduction_asked_anew", "key", sqlite_where=text("asked_anew"), postgresql_where=text("asked_anew")),
+        partial_index("reproduction_key", "key", where="joinable", unique=True),
+        partial_index("reproduction_complete", "key", where="complete"),
+        partial_index("reproduction_asked_anew", "key", where="asked_anew"),
         Index("reproduction_by_task", "dataset_id", "dataset_revision", "task_id", "since"),
         Index("reproduction_by_weights", "weights_sha256", "dataset_id", "since"),
         Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
         Index("reproduction_by_batch", "batch_id"),
-        Index(
-            "reproduction_by_engine",
-            "pool",
-            "engine_key",
-            "priority",
-            "created_at",
-            sqlite_where=text("state = 'queued'"),
-            postgresql_where=text("state = 'queued'"),
+        partial_index(
+            "reproduction_by_engine", "pool", "engine_key", "priority", "created_at", where="state = 'queued'"
         ),
         Index("reproduction_by_age", "created_at", "reproduction_id"),
     )

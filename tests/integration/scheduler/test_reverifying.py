@@ -19,7 +19,7 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.requests.intervening import cancel, retry
-from scheduler.requests.reverifying import ask, reverify
+from scheduler.requests.reverifying import reverify
 from specs.errors import InterventionError
 from specs.messages import AttemptOutcome
 from specs.policy.reverify import ReverifyRules
@@ -74,7 +74,7 @@ def outcome_of(farm: ControlPlane, claim_id: str) -> str:
 
 def test_the_old_verdict_stays_and_a_run_that_ran_every_sample_does_not_answer_again(farm: ControlPlane) -> None:
     old = living(farm)[50.0]
-    lines = reverify(farm.database, old.claim_id[:8], "new drivers", ADA)
+    lines = reverify(farm.database, old.claim_id[:8], "new drivers", ADA).lines
     assert any(old.claim_id in line for line in lines)
     farm.plan()
     anew = living(farm)[50.0]
@@ -122,7 +122,7 @@ def test_a_run_that_was_sent_out_before_the_request_does_not_answer_it(tmp_path:
         plane.plan()
         complete(plane, 100)
         (claim,) = plane.claims()
-        first = ask(plane.database, claim.claim_id, "?", ADA)
+        first = reverify(plane.database, claim.claim_id, "?", ADA)
         plane.plan()
         dispatch(plane.database, plane.policy)
         # While that runs, which takes further claims as it runs all samples, another claim of the same key comes.
@@ -168,10 +168,10 @@ def _copy(claim: Claim, slot: str) -> Claim:
 
 def test_a_request_for_what_is_under_way_joins_it_and_brings_it_forward(farm: ControlPlane) -> None:
     old = living(farm)[50.0]
-    asked = ask(farm.database, old.claim_id, "its age", "scheduler", PERIODIC_PRIORITY)
+    asked = reverify(farm.database, old.claim_id, "its age", "scheduler", PERIODIC_PRIORITY)
     farm.plan()
     assert runs(farm)[-1].priority == PERIODIC_PRIORITY
-    (line,) = reverify(farm.database, asked.claim_id, "I want to know", ADA)
+    (line,) = reverify(farm.database, asked.claim_id, "I want to know", ADA).lines
     assert "joins what is under way" in line
     assert runs(farm)[-1].priority == REQUESTED_PRIORITY
     assert len(runs(farm)) == 2
@@ -180,13 +180,13 @@ def test_a_request_for_what_is_under_way_joins_it_and_brings_it_forward(farm: Co
 
 def test_nobody_runs_it_again_until_it_pleases(farm: ControlPlane) -> None:
     wrong = living(farm)[90.0]
-    asked = ask(farm.database, wrong.claim_id, "I do not believe it", ADA)
+    asked = reverify(farm.database, wrong.claim_id, "I do not believe it", ADA)
     farm.plan()
     complete(farm, 100)
     assert outcome_of(farm, asked.claim_id) == "mismatch"
     with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
         reverify(farm.database, asked.claim_id, "once more", ADA)
-    assert ask(farm.database, asked.claim_id, "once more", ADA, rules=AT_ONCE).claim_id != asked.claim_id
+    assert reverify(farm.database, asked.claim_id, "once more", ADA, rules=AT_ONCE).claim_id != asked.claim_id
 
 
 def test_the_command_asks_under_the_users_name_by_policys_rules(
@@ -195,7 +195,7 @@ def test_the_command_asks_under_the_users_name_by_policys_rules(
     (tmp_path / "policy.yaml").write_text("reverify: {cooldown_seconds: 0}")
     monkeypatch.setenv("REPROFARM_DATABASE_URL", farm.database.url)
     monkeypatch.setenv("LOGNAME", "eve")
-    first = ask(farm.database, living(farm)[50.0].claim_id, "?", ADA)
+    first = reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA)
     farm.plan()
     complete(farm, 100)
     asked = ["reverify", first.claim_id[:10], "--why", "weights were repaired"]
@@ -209,7 +209,7 @@ def test_the_command_asks_under_the_users_name_by_policys_rules(
 
 
 def test_new_weights_are_another_thing_to_measure(farm: ControlPlane) -> None:
-    asked = ask(farm.database, living(farm)[90.0].claim_id, "?", ADA)
+    asked = reverify(farm.database, living(farm)[90.0].claim_id, "?", ADA)
     farm.plan()
     complete(farm, 100)
     with farm.database.transaction() as session:
@@ -219,7 +219,7 @@ def test_new_weights_are_another_thing_to_measure(farm: ControlPlane) -> None:
 
 def test_what_is_withdrawn_waits_for_an_operator_or_cannot_be_read_is_not_verified_again(farm: ControlPlane) -> None:
     old = living(farm)[50.0]
-    asked = ask(farm.database, old.claim_id, "?", ADA)
+    asked = reverify(farm.database, old.claim_id, "?", ADA)
     with pytest.raises(InterventionError, match=f"its entry is claim {asked.claim_id} now"):
         reverify(farm.database, old.claim_id, "?", ADA)
     farm.plan()
@@ -237,7 +237,7 @@ def test_what_is_withdrawn_waits_for_an_operator_or_cannot_be_read_is_not_verifi
 
 
 def test_a_re_verification_that_failed_is_tried_again_as_fresh_as_it_was_asked_for(farm: ControlPlane) -> None:
-    asked = ask(farm.database, living(farm)[50.0].claim_id, "?", ADA)
+    asked = reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA)
     farm.plan()
     dispatch(farm.database, farm.policy)
     with farm.database.transaction() as session:

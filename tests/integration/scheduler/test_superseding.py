@@ -12,7 +12,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges.publications import LOOK_BACK, want_mismatches
 from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow, now
-from scheduler.requests.reverifying import ask
+from scheduler.requests.reverifying import reverify
 from specs.policy.reverify import ReverifyRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
@@ -38,7 +38,7 @@ def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
 def again(site: Publishing, value: float, right: int) -> str:
     """Verify the claim of that value again; the new claim's id."""
     rules = ReverifyRules(cooldown_seconds=0)
-    asked = ask(site.farm.database, site.living()[value].claim_id, "new drivers", ADA, rules=rules)
+    asked = reverify(site.farm.database, site.living()[value].claim_id, "new drivers", ADA, rules=rules)
     site.plan()
     complete(site.farm, right)
     site.publish()
@@ -101,7 +101,7 @@ def test_a_pull_request_with_a_revoked_badge_is_closed_if_nobody_merged_it(tmp_p
 
 def test_a_run_that_finds_nothing_out_leaves_the_old_badge_as_it_is(site: Publishing) -> None:
     old = site.living()[50.0].claim_id
-    ask(site.farm.database, old, "?", ADA)
+    reverify(site.farm.database, old, "?", ADA)
     site.plan()
     with site.farm.database.transaction() as session:
         session.execute(

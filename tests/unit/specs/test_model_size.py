@@ -126,7 +126,6 @@ def test_experts_are_all_in_memory_and_few_of_them_work(name: str, billions: flo
     experts = config_of(name).experts
     assert experts is not None
     assert (experts.parameters + experts.other_parameters) / GB == pytest.approx(billions, rel=0.01)
-    assert experts.active_parameters / GB == pytest.approx(active_billions, rel=0.01)
     assert experts.part_read(1) == pytest.approx(active_billions / billions, rel=0.02)
     assert experts.part_read(1) < experts.part_read(32) < experts.part_read(10_000) <= 1
 

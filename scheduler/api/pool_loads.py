@@ -1,0 +1,40 @@
+"""How much every pool has to do: what runs in it, and what waits for it since when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from scheduler.database.tables import Reproduction
+from scheduler.machine import ACTIVE, WAITING, ReproductionState
+from specs.api_v1.overview import PoolLoad
+
+
+def pool_loads(session: Session, at: datetime) -> tuple[PoolLoad, ...]:
+    """Of pools that have anything to do, by name."""
+    rows = session.execute(
+        select(Reproduction.pool, Reproduction.state, func.count(), func.min(Reproduction.created_at))
+        .where(Reproduction.state.in_(ACTIVE))
+        .group_by(Reproduction.pool, Reproduction.state)
+    ).all()
+    found: dict[str, dict[str, tuple[int, datetime]]] = {}
+    for pool, state, number, oldest in rows:
+        found.setdefault(pool, {})[state] = (number, oldest)
+    return tuple(
+        PoolLoad(
+            pool=pool,
+            queued=_number(states, ReproductionState.QUEUED),
+            dispatched=_number(states, ReproductionState.DISPATCHED),
+            running=_number(states, ReproductionState.RUNNING),
+            oldest_waiting_since=oldest,
+            oldest_wait_seconds=max((at - oldest).total_seconds(), 0.0) if oldest is not None else None,
+        )
+        for pool, states in sorted(found.items())
+        for oldest in [min((states[state][1] for state in WAITING if state in states), default=None)]
+    )
+
+
+def _number(states: dict[str, tuple[int, datetime]], state: ReproductionState) -> int:
+    return states[state][0] if state in states else 0

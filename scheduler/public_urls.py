@@ -1,0 +1,13 @@
+"""Where the farm's API shows things to anybody."""
+
+from __future__ import annotations
+
+
+def evidence_url(public_url: str, sha256: str) -> str:
+    """Of a run's log."""
+    return f"{public_url.rstrip('/')}/v1/evidence/{sha256}"
+
+
+def claim_url(public_url: str, claim_id: str) -> str:
+    """Of a claim, with its verdict and its badge."""
+    return f"{public_url.rstrip('/')}/v1/claims/{claim_id}"
