@@ -99,9 +99,9 @@ def _configuration() -> dict[str, Any]:
         "task_ignore_result": True,
         "task_default_queue": CONTROL_QUEUE,
         "task_create_missing_queues": True,
-        # As many messages as there are threads wait in this process, for whichever is free first: those that may wait for
-        # the Hub are fewer than the threads. `worker_disable_prefetch` would leave them in Redis, and take a quarter as
-        # many a second or fewer: Celery 5.7's consumer sleeps a second or more before it sees that a thread is free.
+        # As many messages as there are threads wait in this process, for whichever is free first; fewer than these may
+        # wait for the Hub. `worker_disable_prefetch` would leave them in Redis, and take a quarter as many a second or
+        # fewer: Celery 5.7's consumer sleeps for a second before it sees that a thread is free.
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
         # It tells workers what to stop, and takes no commands itself: a worker could shut it down.

@@ -9,6 +9,7 @@ import typer
 
 from deploy.cli.acting import acting
 from deploy.cli.options import AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
+from deploy.cli.reasons import reason
 from deploy.cli.terminal import console, print_json, shown
 from specs.api_v1.actions import Done
 
@@ -18,7 +19,7 @@ DEFAULT_VAR = Path("var")
 
 def cancel(
     target: Target,
-    why: Annotated[str, typer.Option(help="The reason, for the record and for the claim's author.")],
+    why: Annotated[str, typer.Option(help="The reason, for the record and for the claim's author.", callback=reason)],
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,
@@ -49,7 +50,7 @@ def retry(
 
 def reverify(
     claim_id: ClaimId,
-    why: Annotated[str, typer.Option(help="The reason, for the record.")],
+    why: Why,
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,
@@ -83,7 +84,7 @@ def approve(
 
 def revoke(
     badge: BadgeId,
-    why: Annotated[str, typer.Option(help="The reason, for everybody who checks the badge.")],
+    why: Annotated[str, typer.Option(help="The reason, for everybody who checks the badge.", callback=reason)],
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,

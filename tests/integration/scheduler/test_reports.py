@@ -15,6 +15,7 @@ from scheduler.collect.reaping import reap
 from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
+from scheduler.judging.evidence import check_evidence
 from scheduler.machine import ReproductionState
 from specs.messages import AttemptOutcome, Report
 from tests.support.databases import at_once
@@ -59,14 +60,13 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
 ) -> None:
     run = farm.policy.run.model_copy(update={"heartbeat_seconds": 0.01})
     policy = farm.policy.model_copy(update={"run": run})
-    check = collecting.check_evidence
 
     def slowly(*asked: Any) -> None:
         with farm.database.transaction() as session:
             session.get_one(Reproduction, world.report.ref.reproduction_id).lease_until = now() - timedelta(seconds=1)
         until(lambda: (reproduction(farm).lease_until or now()) > now())
         assert reap(farm.database, policy, lambda _queue: set()) == 0
-        check(*asked)
+        check_evidence(*asked)
 
     monkeypatch.setattr(collecting, "check_evidence", slowly)
     collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)
