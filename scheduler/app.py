@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from celery import Celery, signals
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from scheduler import outbox
 from scheduler.badges import signing_off
@@ -24,6 +24,7 @@ from scheduler.coalesced import Coalesced
 from scheduler.collect import collecting, reaping, workforce
 from scheduler.collect.collecting import Stale
 from scheduler.collect.retrying import retry_delay_seconds
+from scheduler.database.postgres import AWAY
 from scheduler.dispatch import dispatching, taking_back
 from scheduler.dispatch.hinting import HINT
 from scheduler.farm import Farm
@@ -91,6 +92,9 @@ def _configuration() -> dict[str, Any]:
         **celery_settings(farm().settings.broker_url.get_secret_value()),
         "task_default_queue": CONTROL_QUEUE,
         "task_create_missing_queues": True,
+        # As many messages as there are threads wait in this process, for whichever is free first; fewer than these may
+        # wait for the Hub. `worker_disable_prefetch` would leave them in Redis, and take a quarter as many a second or
+        # fewer: Celery 5.7's consumer sleeps for a second before it sees that a thread is free.
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,
         # It tells workers what to stop, and takes no commands itself: a worker could shut it down.
@@ -250,9 +254,8 @@ def take_presence(body: dict[str, Any]) -> None:
 
 @app.task(
     name=REPORT,
-    # Hours of work are in it, and nobody sends it again: a database that is away for a moment must not lose it, nor one
-    # that gave up on a transaction of a process that was frozen.
-    autoretry_for=(OperationalError, InterfaceError, InternalError),
+    # Hours of work are in it, and nobody sends it again.
+    autoretry_for=AWAY,
     max_retries=None,
     retry_backoff=True,
     retry_backoff_max=30,

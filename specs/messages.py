@@ -266,6 +266,10 @@ class WorkerAlive(Message):
     every_seconds: Annotated[float, Field(ge=1, le=120)]
     """The next word follows after so long, or sooner."""
 
+    number: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    """Greater than that of every earlier word of this worker, unless its clock was set back while it was down. None
+    where it does not say."""
+
     @model_validator(mode="after")
     def _times_have_their_zone(self) -> Self:
         if self.engine is not None and self.engine.started_at.tzinfo is None:

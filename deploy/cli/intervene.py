@@ -9,13 +9,14 @@ import typer
 from deploy.cli.acting import acting
 from deploy.cli.control_plane import say
 from deploy.cli.options import DEFAULT_VAR, AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
+from deploy.cli.reasons import reason
 from deploy.cli.terminal import print_json
 from specs.api_v1.actions import Done
 
 
 def cancel(
     target: Target,
-    why: Annotated[str, typer.Option(help="The reason, for the record and for the claim's author.")],
+    why: Annotated[str, typer.Option(help="The reason, for the record and for the claim's author.", callback=reason)],
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,
@@ -46,7 +47,7 @@ def retry(
 
 def reverify(
     claim_id: ClaimId,
-    why: Annotated[str, typer.Option(help="The reason, for the record.")],
+    why: Why,
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,
@@ -80,7 +81,7 @@ def approve(
 
 def revoke(
     badge: BadgeId,
-    why: Annotated[str, typer.Option(help="The reason, for everybody who checks the badge.")],
+    why: Annotated[str, typer.Option(help="The reason, for everybody who checks the badge.", callback=reason)],
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,

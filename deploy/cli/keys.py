@@ -12,6 +12,7 @@ from rich.table import Table
 
 from deploy.cli.control_plane import opened_database, operator, say, settings_of
 from deploy.cli.options import DEFAULT_VAR, AsJson, Var
+from deploy.cli.reasons import reason
 from deploy.cli.terminal import console, print_json, shown
 from deploy.farm.lock import only_one_in
 from scheduler.badges import rotating
@@ -92,7 +93,7 @@ def retire(var: Var = DEFAULT_VAR) -> None:
 @app.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys show` has it, or the beginning of it.")],
-    why: Annotated[str, typer.Option(help="The reason, for everybody who checks its badges.")],
+    why: Annotated[str, typer.Option(help="The reason, for everybody who checks its badges.", callback=reason)],
     var: Var = DEFAULT_VAR,
 ) -> None:
     """Have a key that others may hold be believed no more: every badge that it signed is revoked, and it is unlisted.

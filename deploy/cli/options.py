@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.ids import of_claim, of_either
+from deploy.cli.reasons import reason
 from deploy.client import FarmClient
 from deploy.client.farm import DEFAULT_API
 
@@ -81,4 +82,4 @@ BadgeId = Annotated[
     typer.Argument(metavar="ID", help="Of the badge or its claim, or the beginning of it.", callback=of_claim),
 ]
 
-Why = Annotated[str, typer.Option(help="The reason, for the record.")]
+Why = Annotated[str, typer.Option(help="The reason, for the record.", callback=reason)]

@@ -129,7 +129,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
         raise error
     # Without the input: what came in is not echoed.
     errors = tuple(clean(fault(found), MAX_DETAIL_CHARS) for found in error.errors())
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit what this address takes", errors)
+    detail = "the request does not fit what this address takes, so whoever sends it must change it"
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
 
 
 async def _database(_request: Request, error: Exception) -> JSONResponse:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission import RunSettings
 from scheduler.collect import resuming
 from scheduler.collect.ending import end, end_attempt, hand_back
+from scheduler.collect.keeping import kept
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.judging import noise
@@ -58,10 +59,11 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
     reproduction once more. While the rest of a batch goes on there is none.
     """
     stopping = _ordered_stopping(database, message.ref) if message.measurement is not None else None
-    trouble = _trouble_with(evidence_url, message, stopping)
     # All that takes long comes before the transaction: SQLite has one at a time.
-    checked = message.measurement if trouble is None else None
-    answered = answered_after(stopping, checked) if stopping is not None and checked is not None else None
+    with kept(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
+        trouble = _trouble_with(evidence_url, message, stopping)
+        checked = message.measurement if trouble is None else None
+        answered = answered_after(stopping, checked) if stopping is not None and checked is not None else None
     with database.transaction() as session:
         current = _current(session, message.ref, message.worker)
         if current is None:
@@ -91,6 +93,13 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
             )
     # After the commit: of the last two of a batch that end at once, the later one sees the other's end.
     return reproduction.state != ReproductionState.COMPLETED or not _goes_on(database, reproduction.batch_id)
+
+
+def _keep(database: Database, run: RunRules, message: Report) -> None:
+    with database.transaction() as session:
+        current = _current(session, message.ref, message.worker)
+        if current is not None:
+            current.reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
 
 
 def _goes_on(database: Database, batch_id: str | None) -> bool:

@@ -96,13 +96,15 @@ def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) ->
         overdue = _overdue(session, ReproductionState.DISPATCHED)
         if not overdue:
             return 0
+        batches = {row.batch_id for row in overdue if row.batch_id is not None}
         # Asked before the broker is: a message that is sent in between is found in one of the two.
-        unsent = _unsent(session, {row.batch_id for row in overdue if row.batch_id is not None})
+        unsent = _unsent(session, batches)
     waiting = {queue: queued_ids(queue) for queue in {_queue_of(row) for row in overdue}}
     count = 0
     with database.transaction() as session:
-        # Of these alone: what is overdue since, or was another reaper's then, may wait in a queue that was not asked.
-        for reproduction in _overdue(session, ReproductionState.DISPATCHED, {row.reproduction_id for row in overdue}):
+        # Of these batches alone: what is overdue since, was another reaper's then, or was sent once more meanwhile, may
+        # wait in a queue that was not asked, or was asked too early.
+        for reproduction in _overdue(session, ReproductionState.DISPATCHED, batches):
             if reproduction.batch_id in unsent or reproduction.batch_id in waiting[_queue_of(reproduction)]:
                 _keep_waiting(session, policy, reproduction)
             else:
@@ -182,14 +184,14 @@ def _is_waited_for() -> ColumnElement[bool]:
     return exists().where(Claim.reproduction_id == Reproduction.reproduction_id, Claim.state == ClaimState.PLANNED)
 
 
-def _overdue(session: Session, state: ReproductionState, among: Collection[str] | None = None) -> list[Reproduction]:
+def _overdue(session: Session, state: ReproductionState, batches: Collection[str] | None = None) -> list[Reproduction]:
     return list(
         session.scalars(
             select(Reproduction)
             .where(
                 Reproduction.state == state,
                 Reproduction.lease_until < now(),
-                Reproduction.reproduction_id.in_(among) if among is not None else true(),
+                Reproduction.batch_id.in_(batches) if batches is not None else true(),
             )
             .order_by(Reproduction.lease_until)
             .limit(REAPED_AT_ONCE)

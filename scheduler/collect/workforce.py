@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -46,11 +45,20 @@ def take(database: Database, policy: Policy, message: WorkerAlive) -> None:
     if message.pool not in {pool.name for pool in policy.pools}:
         log.warning("worker %s is of pool %s, which the policy does not have", message.worker, message.pool)
         return
-    # Two control workers may hear of a new worker at once: its next word finds the row of the first.
-    with suppress(IntegrityError), database.transaction() as session:
+    try:
+        _take(database, policy, message)
+    except IntegrityError:
+        # Two control workers may hear of a new worker at once: the second now finds the row of the first.
+        _take(database, policy, message)
+
+
+def _take(database: Database, policy: Policy, message: WorkerAlive) -> None:
+    with database.transaction() as session:
         row = session.get(Worker, message.worker, with_for_update=True)
         if row is None and _is_full(session):
             log.warning("worker %s is not listed: there are %d already", message.worker, MAX_WORKERS)
+            return
+        if row is not None and _is_late(row, message):
             return
         before = row.state if row is not None else None
         if row is None:
@@ -65,12 +73,22 @@ def _is_full(session: Session) -> bool:
     return (session.scalar(select(func.count()).select_from(Worker)) or 0) >= MAX_WORKERS
 
 
+def _is_late(row: Worker, message: WorkerAlive) -> bool:
+    """Whether another control worker was quicker to take in a word that was said later.
+
+    Not once that is older than words become on their way: of a worker whose clock was set back, none would count else.
+    """
+    if row.number is None or message.number is None or message.number >= row.number:
+        return False
+    return now() - row.seen_at < timedelta(seconds=MISSED * message.every_seconds)
+
+
 def _write(row: Worker, policy: Policy, message: WorkerAlive) -> None:
     at = now()
     if row.state != message.state:
         row.state, row.since = message.state, at
     row.pool, row.reason = message.pool, clean(message.reason, 2000)
-    row.seen_at = at
+    row.seen_at, row.number = at, message.number
     row.due_at = at + timedelta(seconds=max(MISSED * message.every_seconds, policy.run.lease_seconds))
     row.hardware = clean(message.hardware, 500)
     row.memory = [each.model_dump(mode="json") for each in message.memory]

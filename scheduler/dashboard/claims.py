@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
 from scheduler.api import pages
 from scheduler.api.ids import IdOrStart
@@ -39,41 +40,42 @@ class Action:
 Wanted = Annotated[str, Query(max_length=200)]
 
 
+class Search(BaseModel):
+    """What the page's form asks for; an empty field is any."""
+
+    q: Annotated[str, Query(max_length=claims.MAX_PART_CHARS)] = ""
+    dataset: Wanted = ""
+    task: Wanted = ""
+    submitter: Wanted = ""
+    state: ClaimStateName | Literal[""] = ""
+    outcome: Outcome | Literal[""] = ""
+    cursor: pages.Cursor = None
+
+    def wanted(self) -> claims.WantedClaims:
+        """The same as the API has it."""
+        return claims.WantedClaims(
+            q=self.q.strip() if len(self.q.strip()) > 1 else None,
+            dataset=self.dataset.strip() or None,
+            task=self.task.strip() or None,
+            submitter=self.submitter.strip() or None,
+            state=self.state or None,
+            outcome=self.outcome or None,
+            cursor=self.cursor,
+            limit=SHOWN_CLAIMS,
+        )
+
+
 @router.get("/claims")
-def claims_page(  # noqa: PLR0913, PLR0917 - the query's parameters
-    request: Request,
-    source: TheSource,
-    session: Reading,
-    q: Annotated[str, Query(max_length=claims.MAX_PART_CHARS)] = "",
-    dataset: Wanted = "",
-    task: Wanted = "",
-    submitter: Wanted = "",
-    state: Annotated[ClaimStateName | Literal[""], Query()] = "",
-    outcome: Annotated[Outcome | Literal[""], Query()] = "",
-    cursor: pages.Cursor = None,
-) -> Response:
+def claims_page(request: Request, source: TheSource, session: Reading, search: Annotated[Search, Query()]) -> Response:
     """Claims that fit what is asked for, newest first."""
-    wanted = claims.WantedClaims(
-        q=q.strip() if len(q.strip()) > 1 else None,
-        dataset=dataset.strip() or None,
-        task=task.strip() or None,
-        submitter=submitter.strip() or None,
-        state=state or None,
-        outcome=outcome or None,
-        cursor=cursor,
-        limit=SHOWN_CLAIMS,
-    )
-    found = claims.list_claims(source, session, wanted)
-    asked = {
-        "q": q, "dataset": dataset, "task": task, "submitter": submitter, "state": state, "outcome": outcome
-    }  # fmt: skip
+    found = claims.list_claims(source, session, search.wanted())
     return render(
         request,
         "claims.html",
         claims=found.items,
         next=found.next,
-        cursor=cursor,
-        asked=asked,
+        cursor=search.cursor,
+        asked=search.model_dump(exclude={"cursor"}),
         outcomes=tuple(Outcome),
         states=get_args(ClaimStateName),
     )

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from scheduler.api.routes import events
 from scheduler.api.routes.overview import show_overview
 from scheduler.api.routes.reproductions import WantedReproductions, list_reproductions
-from scheduler.api.routes.verdicts import list_verdicts
+from scheduler.api.routes.verdicts import WantedVerdicts, list_verdicts
 from scheduler.api.routes.workers import list_pools, list_workers
 from scheduler.api.source import Reading, TheSource
 from scheduler.dashboard import reading
@@ -35,7 +35,7 @@ def overview_page(request: Request, source: TheSource, session: Reading) -> Resp
         overview=found,
         days=found.days[-DAYS:],
         runs=runs,
-        verdicts=list_verdicts(session, limit=SHOWN_VERDICTS).items,
+        verdicts=list_verdicts(session, WantedVerdicts(limit=SHOWN_VERDICTS)).items,
         judged=reading.claims_of_runs(session, [run.id for run in runs]),
     )
 
@@ -60,15 +60,14 @@ async def audit_page(
     before: events.EventId = None,
 ) -> Response:
     """All that happened, newest first."""
-    found = await events.list_events(
-        request,
-        source,
+    part = events.Part(
         before=before,
         order="newest",
         subject=subject or None,
         subject_id=subject_id.strip() or None,
         limit=SHOWN_EVENTS,
     )
+    found = await events.list_events(request, source, part)
     if isinstance(found, Response):
         # Somebody asked for a stream of this page.
         return found

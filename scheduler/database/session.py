@@ -1,10 +1,8 @@
-"""Connections and transactions."""
+"""Transactions and the schema, on SQLite and PostgreSQL alike."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,49 +10,14 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, insert
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy import Engine, insert
+from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
 
+from scheduler.database import postgres, sqlite
 from scheduler.database.tables import Event
-from specs.processes.connections import CONNECT_SECONDS, IDLE_SECONDS, PROBE_SECONDS, PROBES, SENT_SECONDS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-SQLITE_BUSY_SECONDS = 30
-"""How long a writer waits for another; SQLite has one at a time."""
-
-RESTED_SECONDS = 0.5
-"""After which a connection is asked whether it is still there before it is used."""
-
-USED = "used"
-
-CONNECTIONS = 15
-"""Of one process to PostgreSQL, at most; whoever needs another waits for one."""
-
-FORGOTTEN_SECONDS = 300
-"""After which PostgreSQL ends a transaction in which nothing happens, such as a frozen process's, and its locks."""
-
-_CLIENT = {
-    "connect_timeout": CONNECT_SECONDS,
-    "keepalives_idle": IDLE_SECONDS,
-    "keepalives_interval": PROBE_SECONDS,
-    "keepalives_count": PROBES,
-    "tcp_user_timeout": 1000 * SENT_SECONDS,
-}
-"""https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
-
-_SERVER = {
-    "tcp_keepalives_idle": IDLE_SECONDS,
-    "tcp_keepalives_interval": PROBE_SECONDS,
-    "tcp_keepalives_count": PROBES,
-    "tcp_user_timeout": 1000 * SENT_SECONDS,
-    "idle_in_transaction_session_timeout": 1000 * FORGOTTEN_SECONDS,
-}
-"""https://www.postgresql.org/docs/current/runtime-config-connection.html, and -client.html for the last. Else the locks
-of a machine that lost its power stay for two hours, and whoever needs the same rows waits."""
 
 
 def to_be_written(session: Session) -> list[dict[str, Any]]:
@@ -85,17 +48,7 @@ class Database:
         self.url = url
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        if self.is_sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        # Kept open once they were needed: PostgreSQL starts a process for each new connection.
-        kept: dict[str, Any] = {} if self.is_sqlite else {"pool_size": CONNECTIONS, "max_overflow": 0}
-        self.engine: Engine = create_engine(url, connect_args={} if self.is_sqlite else _of_client(parsed), **kept)
-        if self.is_sqlite:
-            event.listen(self.engine, "connect", _tune_sqlite)
-            event.listen(self.engine, "begin", _begin_immediate)
-        else:
-            event.listen(self.engine, "connect", _tell_server)
-            _ask_who_rested(self.engine)
+        self.engine: Engine = sqlite.engine(parsed) if self.is_sqlite else postgres.engine(parsed)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = threading.Lock()
         # PostgreSQL shows each statement what is committed by then, in a transaction or without one; without, there is
@@ -117,7 +70,7 @@ class Database:
 
         SQLite itself looks again after 1 to 100 ms. Whoever waits for too long asks it all the same, and is told so.
         """
-        taken = self.is_sqlite and self._writing.acquire(timeout=SQLITE_BUSY_SECONDS)
+        taken = self.is_sqlite and self._writing.acquire(timeout=sqlite.BUSY_SECONDS)
         try:
             yield
         finally:
@@ -159,57 +112,3 @@ class Database:
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["engine"] = self.engine
         return config
-
-
-def _ask_who_rested(engine: Engine) -> None:
-    """Have a connection that was used just now taken for one that is still there, and others asked first.
-
-    SQLAlchemy's own `pool_pre_ping` asks each time, and every question to the database would be two.
-    """
-
-    def note(_connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info[USED] = time.monotonic()
-
-    def ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if time.monotonic() - record.info.get(USED, math.inf) < RESTED_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            # The others are likely to be gone too. It connects anew.
-            raise InvalidatePoolError from error
-
-    event.listen(engine, "checkin", note)
-    event.listen(engine, "checkout", ask)
-
-
-def _of_client(url: URL) -> dict[str, Any]:
-    """What an operator says in the address stands."""
-    return {name: value for name, value in _CLIENT.items() if name not in url.query}
-
-
-def _tell_server(connection: Any, _record: object) -> None:  # a DB-API connection has no common type
-    # Not among the options of the connection, which poolers refuse.
-    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SERVER.items())
-    cursor = connection.cursor()
-    cursor.execute(f"SELECT {settings}")
-    cursor.close()
-    connection.commit()
-
-
-def _tune_sqlite(connection: Any, _record: object) -> None:  # a DB-API connection has no common type
-    # SQLAlchemy begins transactions itself, below.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_SECONDS * 1000}")
-    cursor.close()
-
-
-def _begin_immediate(connection: Any) -> None:  # SQLAlchemy's Connection, whose options are untyped
-    # A deferred transaction that turns into a writer after another one wrote fails at once, however long it may wait;
-    # an immediate one queues for its turn.
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -23,7 +23,8 @@ from scheduler.hub import Hub, Missing, told_apart
 from scheduler.priorities import REQUESTED_PRIORITY
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
-from scheduler.requests.reverifying import ask_for, lock
+from scheduler.requests.locking import lock
+from scheduler.requests.reverifying import ask_for
 from specs.errors import HubAway, InterventionError, NoAccess
 from specs.hub.spoken import asks_for_reverification
 from specs.text import clean

@@ -16,6 +16,7 @@ from scheduler.database.tables import Claim, Reproduction
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import move_claim, move_reproduction
+from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
@@ -75,12 +76,9 @@ def _find(session: Session, target: str) -> Claim | Reproduction:
     claims = session.scalars(select(Claim).where(begins(Claim.claim_id, target)).limit(2)).all()
     if len(runs) + len(claims) != 1:
         raise InterventionError(f"{'several things have' if runs or claims else 'nothing has'} an id like {target}")
-    run_id = runs[0].reproduction_id if runs else claims[0].reproduction_id
-    session.expire_all()
-    run = session.get_one(Reproduction, run_id, with_for_update=True) if run_id else None
-    if run is not None and runs:
-        return run
-    return session.get_one(Claim, claims[0].claim_id, with_for_update=True)
+    if runs:
+        return session.get_one(Reproduction, runs[0].reproduction_id, with_for_update=True, populate_existing=True)
+    return lock(session, claims[0].claim_id)
 
 
 def _cancel_reproduction(session: Session, reproduction: Reproduction, why: str, operator: str) -> list[str]:

@@ -12,7 +12,8 @@ from scheduler.database.tables import Badge, Claim, now
 from scheduler.machine import ClaimState
 from scheduler.priorities import PERIODIC_PRIORITY
 from scheduler.record import SCHEDULER
-from scheduler.requests.reverifying import ask_for, lock
+from scheduler.requests.locking import lock
+from scheduler.requests.reverifying import ask_for
 from specs.policy.reverify import ReverifyRules
 
 OPEN = (ClaimState.SUBMITTED, ClaimState.PLANNED, ClaimState.BLOCKED)

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.database.tables import Claim, now
 from scheduler.machine import ACTIVE, ClaimState
 from scheduler.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.record import SCHEDULER, add_event
+from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again
 from scheduler.watch.staleness import changed_since
 from specs.api_v1.actions import MAX_WHY_CHARS
@@ -100,14 +101,6 @@ def _find(session: Session, target: str) -> Claim:
     if len(found) != 1:
         raise InterventionError(f"{'several claims have' if found else 'no claim has'} an id like {target}")
     return lock(session, found[0])
-
-
-def lock(session: Session, claim_id: str) -> Claim:
-    """The claim, locked after its reproduction: the order in which reports lock them."""
-    run_id = session.scalar(select(Claim.reproduction_id).where(Claim.claim_id == claim_id))
-    if run_id is not None:
-        session.get_one(Reproduction, run_id, with_for_update=True)
-    return session.get_one(Claim, claim_id, with_for_update=True, populate_existing=True)
 
 
 def _join(session: Session, claim: Claim, why: str, actor: str, priority: int) -> Asked:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from specs.judging.stopping import Stopping
 from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Progress, Report, RunBatch, Stage, TaskRef
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules, JudgeEndpoint
+from specs.policy.rules import EngineRules
 from tests.support import stand_in_engine
 from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT
@@ -58,31 +57,23 @@ def bench(folder: Path, model: Path, engine: Sequence[str], **more: Any) -> Iter
         opened.lock.close()
 
 
-def order(
-    task: TaskRef,
-    reproduction_id: str = "r1",
-    *,
-    generation: GenerationSettings | None = None,
-    judges: dict[str, JudgeEndpoint] | None = None,
-    allow_self_judge: bool = True,
-    sample_limit: int | None = None,
-    epochs: int | None = None,
-    stopping: Stopping | None = None,
-    stall_seconds: float = 300.0,
-) -> Order:
-    """An order for a task."""
+def order(task: TaskRef, reproduction_id: str = "r1", **more: Any) -> Order:
+    """An order for a task; whatever of it is to be otherwise is named."""
     return Order(
-        ref=AttemptRef(reproduction_id=reproduction_id, attempt=1),
-        task=task,
-        generation=generation or GenerationSettings(),
-        seed=5,
-        epochs=epochs,
-        sample_limit=sample_limit,
-        stopping=stopping,
-        allow_self_judge=allow_self_judge,
-        judges=judges or {},
-        stall_seconds=stall_seconds,
-        deadline_seconds=3600.0,
+        **{
+            "ref": AttemptRef(reproduction_id=reproduction_id, attempt=1),
+            "task": task,
+            "generation": GenerationSettings(),
+            "seed": 5,
+            "epochs": None,
+            "sample_limit": None,
+            "stopping": None,
+            "allow_self_judge": True,
+            "judges": {},
+            "stall_seconds": 300.0,
+            "deadline_seconds": 3600.0,
+            **more,
+        }
     )
 
 

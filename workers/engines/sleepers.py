@@ -50,7 +50,9 @@ class Sleepers:
         """
         self._forget_dead()
         while not self._has_room(engine.weights_bytes):
-            if not self.end_oldest(sparing):
+            # Where even the end of all of them would not make room, none ends.
+            all_of_them = sum(_held_bytes(each.weights_bytes) for each in self._engines if each.wanted != sparing)
+            if not self._has_room(engine.weights_bytes, given_up=all_of_them) or not self.end_oldest(sparing):
                 _log.info("no room in the host's memory for %s to sleep", engine.served_name)
                 return False
         if not _told(engine, "sleep?level=1", asleep=True):
@@ -87,9 +89,10 @@ class Sleepers:
         while self.end_oldest():
             pass
 
-    def _has_room(self, weights_bytes: int) -> bool:
+    def _has_room(self, weights_bytes: int, *, given_up: int = 0) -> bool:
+        """Whether so much more fits, once the engines that sleep gave up so much."""
         for memory in self._host.look():
-            return has_room(memory.total_bytes, memory.free_bytes, weights_bytes)
+            return has_room(memory.total_bytes, memory.free_bytes + given_up, weights_bytes)
         return False
 
     def _forget_dead(self) -> None:
@@ -106,7 +109,12 @@ class Sleepers:
 def has_room(total_bytes: int, free_bytes: int, weights_bytes: int) -> bool:
     """Whether an engine with so many bytes of weights fits in the host's memory, as that is now."""
     kept = max(_KEPT_FREE_BYTES, int(_KEPT_FREE_PART * total_bytes))
-    return free_bytes - kept >= int(_WEIGHTS_OVERHEAD * weights_bytes)
+    return free_bytes - kept >= _held_bytes(weights_bytes)
+
+
+def _held_bytes(weights_bytes: int) -> int:
+    """Of the host's memory, by an engine that sleeps."""
+    return int(_WEIGHTS_OVERHEAD * weights_bytes)
 
 
 def _told(engine: Engine, what: str, *, asleep: bool) -> bool:

@@ -72,6 +72,7 @@ class Presence:
         self._said_at = 0.0
         self._looked_at = 0.0
         self._tokens: tuple[str, float, float] | None = None
+        self._began = time.time_ns() - time.monotonic_ns()
         self.busy: Callable[[], bool] = lambda: False
         self.draining = False
         """The worker was asked to stop."""
@@ -105,6 +106,7 @@ class Presence:
             engine_key=engine.key if engine is not None else None,
             asleep=asleep[-MAX_ASLEEP:],
             every_seconds=self._who.every_seconds,
+            number=self._number(),
         )
         # Said or not, the next try is when the next word is due.
         self._said, self._said_at = news, time.monotonic()
@@ -112,6 +114,10 @@ class Presence:
             self._send(message)
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             _log.warning("the broker is away (%s); the next word follows in %.0f s", error, self._who.every_seconds)
+
+    def _number(self) -> int:
+        """Microseconds since 1970, by a clock that goes on from when this process began and is never set back."""
+        return (self._began + time.monotonic_ns()) // 1000
 
     def _state(self) -> tuple[WorkerState, str]:
         quarantine = self._quarantine()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
@@ -26,16 +26,27 @@ EventId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 Subject = Literal["claim", "reproduction", "benchmark", "model", "badge", "key", "worker", "webhook", "token", "user"]
 
 
+class Part(BaseModel):
+    """Which part of the record is asked for; what is not given is any."""
+
+    after: EventId = None
+    before: EventId = None
+    order: Literal["oldest", "newest"] = "oldest"
+    subject: Subject | None = None
+    subject_id: Annotated[str | None, Query(max_length=200)] = None
+    limit: pages.Limit = 50
+
+    @property
+    def newest_first(self) -> bool:
+        """In which order."""
+        return self.order == "newest"
+
+
 @router.get("/events", response_model=Page[EventView], responses=stream.DESCRIBED)
-async def list_events(  # noqa: PLR0913, PLR0917 - the query's parameters
+async def list_events(
     request: Request,
     source: TheSource,
-    after: EventId = None,
-    before: EventId = None,
-    order: Literal["oldest", "newest"] = "oldest",
-    subject: Subject | None = None,
-    subject_id: Annotated[str | None, Query(max_length=200)] = None,
-    limit: pages.Limit = 50,
+    part: Annotated[Part, Query()],
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response | Page[EventView]:
     """Events by id: oldest first, or newest first.
@@ -47,20 +58,10 @@ async def list_events(  # noqa: PLR0913, PLR0917 - the query's parameters
     from behind `Last-Event-ID` (or `after`); `progress` of runs, which have none; and `reset` where too much was
     missed. `subject` and `subject_id` choose there too, and a claim's include the progress of its run.
     """
-    wanted = Wanted(subject, subject_id)
+    wanted = Wanted(part.subject, part.subject_id)
     if stream.is_wanted(request):
-        return stream.follow(source, wanted, stream.resumed(last_event_id, after))
-    return await run_in_threadpool(_listed, source, wanted, Part(after, before, limit, newest_first=order == "newest"))
-
-
-@dataclass(frozen=True)
-class Part:
-    """Which part of the record is asked for."""
-
-    after: int | None
-    before: int | None
-    limit: int
-    newest_first: bool
+        return stream.follow(source, wanted, stream.resumed(last_event_id, part.after))
+    return await run_in_threadpool(_listed, source, wanted, part)
 
 
 def _listed(source: Source, wanted: Wanted, part: Part) -> Page[EventView]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select
 
 from scheduler.api import pages
@@ -21,30 +22,41 @@ NEWEST_FIRST = (VerdictRow.decided_at.desc(), VerdictRow.claim_id.desc())
 Wanted = Annotated[str | None, Query(max_length=200)]
 
 
+class WantedVerdicts(BaseModel):
+    """Which verdicts; what is not given is any."""
+
+    model: Wanted = None
+    dataset: Wanted = None
+    task: Wanted = None
+    outcome: Outcome | None = None
+    cursor: pages.Cursor = None
+    limit: pages.Limit = 50
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What holds for their rows, with the claim's."""
+        equal: list[tuple[Any, str | None]] = [
+            (Claim.model_id, self.model),
+            (Claim.dataset_id, self.dataset),
+            (Claim.task_id, self.task),
+            (VerdictRow.outcome, self.outcome),
+        ]
+        found: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+        if self.cursor is not None:
+            found.append(pages.after(self.cursor, VerdictRow.decided_at, VerdictRow.claim_id))
+        return found
+
+
 @router.get("")
-def list_verdicts(  # noqa: PLR0913, PLR0917 - the query's parameters
-    session: Reading,
-    model: Wanted = None,
-    dataset: Wanted = None,
-    task: Wanted = None,
-    outcome: Outcome | None = None,
-    cursor: pages.Cursor = None,
-    limit: pages.Limit = 50,
-) -> Page[VerdictView]:
+def list_verdicts(session: Reading, wanted: Annotated[WantedVerdicts, Query()]) -> Page[VerdictView]:
     """Verdicts, newest first."""
-    equal: list[tuple[Any, str | None]] = [
-        (Claim.model_id, model),
-        (Claim.dataset_id, dataset),
-        (Claim.task_id, task),
-        (VerdictRow.outcome, outcome),
-    ]
-    conditions: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
-    if cursor is not None:
-        conditions.append(pages.after(cursor, VerdictRow.decided_at, VerdictRow.claim_id))
     both = Claim.claim_id == VerdictRow.claim_id
     # The page first, then the rows: sorting whole rows of a large table is slow.
     page = session.scalars(
-        select(VerdictRow.claim_id).join(Claim, both).where(*conditions).order_by(*NEWEST_FIRST).limit(limit + 1)
+        select(VerdictRow.claim_id)
+        .join(Claim, both)
+        .where(*wanted.conditions())
+        .order_by(*NEWEST_FIRST)
+        .limit(wanted.limit + 1)
     ).all()
     rows = session.execute(
         select(VerdictRow, Claim).join(Claim, both).where(VerdictRow.claim_id.in_(page)).order_by(*NEWEST_FIRST)
@@ -52,7 +64,7 @@ def list_verdicts(  # noqa: PLR0913, PLR0917 - the query's parameters
     return pages.page(
         Page[VerdictView],
         [(verdict, claim) for verdict, claim in rows],
-        limit,
+        wanted.limit,
         lambda row: _view(*row),
         lambda row: pages.encode(row[0].decided_at, row[0].claim_id),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String
+from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from scheduler.database.tables.base import Table, now
@@ -29,6 +29,9 @@ class Worker(Table):
     seen_at: Mapped[datetime] = mapped_column(default=now)
     due_at: Mapped[datetime]
     """It is lost if it has said nothing by then."""
+
+    number: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the word that this is from: `specs.messages.WorkerAlive`. None where its worker does not say."""
 
     hardware: Mapped[str] = mapped_column(String(500))
     memory: Mapped[list[Any]]

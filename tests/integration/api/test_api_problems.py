@@ -42,6 +42,23 @@ def test_a_wrong_request_is_answered_with_a_problem(api: RunningApi, path: str, 
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v1/claims?limit=0", "query limit: must be 1 or more"),
+        ("/v1/verdicts?limit=201", "query limit: must be 200 or less"),
+        ("/v1/events?limit=many", "query limit: must be a whole number"),
+        ("/v1/events?order=last", "query order: must be 'oldest' or 'newest'"),
+        ("/v1/claims?q=x", "query q: must have 2 or more characters"),
+        ("/v1/claims?since=soon", "query since: not a date and time, 2026-03-01T12:00:00Z say"),
+    ],
+)
+def test_a_refusal_says_what_is_allowed_and_who_must_act(api: RunningApi, path: str, words: str) -> None:
+    answer = httpx.get(api.url + path).json()
+    assert answer["detail"] == "the request does not fit what this address takes, so whoever sends it must change it"
+    assert answer["errors"] == [words]
+
+
 def test_a_refused_value_is_not_echoed(api: RunningApi) -> None:
     answer = api.get("/v1/claims", state="<script>\x1b[31m")
     assert "script" not in answer.text

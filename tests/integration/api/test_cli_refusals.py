@@ -70,6 +70,18 @@ def test_what_is_no_id_is_asked_of_nobody_and_the_message_says_what_lists_ids(
     )
 
 
+@pytest.mark.parametrize("typed", ["", "  ", "\x1b[2K", "x" * 1001])
+@pytest.mark.parametrize(
+    "command", ["cancel", "retry", "reverify", "approve", "revoke", "verify tiny/model acme/bench", "keys revoke"]
+)
+def test_what_is_no_reason_is_asked_of_nobody(typed: str, command: str) -> None:
+    name, *named = command.split()
+    target = named if name == "verify" else [*named, ID]
+    assert said(name, *target, "--why", typed, REPROFARM_API="http://127.0.0.1:1") == (
+        "--why says why, in up to 1000 characters that can be seen: it stands in the record"
+    )
+
+
 def test_for_a_model_the_message_says_how_to_list_its_claims() -> None:
     assert said("show", "tiny/model").endswith("`reprofarm claims --model tiny/model` lists those of that model")
 

@@ -17,7 +17,7 @@ from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler.app import take_report
 from scheduler.broker import _redis
-from scheduler.database import session as database_session
+from scheduler.database import postgres
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
 from scheduler.schedule import app as schedule
@@ -70,7 +70,7 @@ def test_what_an_operator_says_in_the_address_of_the_database_stands() -> None:
 def test_the_locks_of_a_process_that_is_frozen_are_given_up_and_its_report_is_tried_again(
     tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(database_session._SERVER, "idle_in_transaction_session_timeout", 200)
+    monkeypatch.setitem(postgres._SERVER, "idle_in_transaction_session_timeout", 200)
     database = migrated_database(tmp_path, databases)
     claim_id = Rows(database).claim()
     locked = select(Claim.claim_id).where(Claim.claim_id == claim_id).with_for_update()

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from deploy.bench.postgres import PostgresServer
-from scheduler.database import session as sessions
+from scheduler.database import postgres as of_postgres
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Marker, Model, Table, now
 from scheduler.marker import held
@@ -172,12 +172,12 @@ def test_a_connection_that_rested_is_asked_first_and_one_that_was_used_just_now_
         return ping(connection)
 
     monkeypatch.setattr(database.engine.dialect, "do_ping", noted)
-    monkeypatch.setattr(sessions, "RESTED_SECONDS", 1000.0)
+    monkeypatch.setattr(of_postgres, "RESTED_SECONDS", 1000.0)
     for _ in range(3):
         with database.looking() as session:
             session.execute(text("SELECT 1"))
     assert not asked
-    monkeypatch.setattr(sessions, "RESTED_SECONDS", -1.0)
+    monkeypatch.setattr(of_postgres, "RESTED_SECONDS", -1.0)
     with database.looking() as session:
         session.execute(text("SELECT 1"))
     assert len(asked) == 1
@@ -186,7 +186,7 @@ def test_a_connection_that_rested_is_asked_first_and_one_that_was_used_just_now_
 def test_connections_that_the_server_closed_while_they_rested_are_replaced(
     tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "RESTED_SECONDS", -1.0)
+    monkeypatch.setattr(of_postgres, "RESTED_SECONDS", -1.0)
     database = migrated_database(tmp_path, Databases(postgres))
     with database.looking() as one, database.looking() as other:
         for session in (one, other):

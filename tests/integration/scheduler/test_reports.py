@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
+from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from scheduler.badges.signing_off import sign_missing
-from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow
+from scheduler.collect import collecting
+from scheduler.collect.reaping import reap
+from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
+from scheduler.judging.evidence import check_evidence
 from scheduler.machine import ReproductionState
 from specs.messages import AttemptOutcome, Report
 from tests.support.databases import at_once
@@ -23,6 +29,7 @@ from tests.support.reported_farm import (
     reproduction,
     take,
 )
+from tests.support.waiting import until
 
 
 def test_one_reproduction_judges_both_claims(world: World, farm: Farm) -> None:
@@ -46,6 +53,24 @@ def test_while_the_rest_of_a_batch_goes_on_there_is_no_room(world: World, farm: 
 
 def test_what_is_to_be_tried_again_is_looked_for_at_once(world: World, farm: Farm) -> None:
     assert take(farm, ended(world, AttemptOutcome.HANDED_BACK, "its node is drained"))
+
+
+def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_taken_for_lost(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = farm.policy.run.model_copy(update={"heartbeat_seconds": 0.01})
+    policy = farm.policy.model_copy(update={"run": run})
+
+    def slowly(*asked: Any) -> None:
+        with farm.database.transaction() as session:
+            session.get_one(Reproduction, world.report.ref.reproduction_id).lease_until = now() - timedelta(seconds=1)
+        until(lambda: (reproduction(farm).lease_until or now()) > now())
+        assert reap(farm.database, policy, lambda _queue: set()) == 0
+        check_evidence(*asked)
+
+    monkeypatch.setattr(collecting, "check_evidence", slowly)
+    collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 
 def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Farm) -> None:

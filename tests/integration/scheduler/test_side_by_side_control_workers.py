@@ -24,6 +24,8 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.planning import planning
 from scheduler.record import give_verdict
+from scheduler.requests import intervening
+from scheduler.requests.intervening import cancel
 from scheduler.requests.reverifying import reverify
 from scheduler.watch import claims
 from scheduler.watch.claims import withdraw_all
@@ -135,6 +137,25 @@ def test_a_claim_that_is_withdrawn_while_its_run_ends_is_withdrawn_in_the_end(
     assert (claim(rows.database, running).state, claim(rows.database, running).live) == (ClaimState.WITHDRAWN, False)
 
 
+def test_a_claim_that_is_cancelled_while_it_is_planned_leaves_no_attempt_open(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = rows.run_of(cancelled := rows.sendable())
+    with rows.database.transaction() as session:
+        found = session.get_one(Claim, cancelled)
+        found.state, found.reproduction_id = ClaimState.SUBMITTED, None
+    # A third one sends its run out as soon as the planner is done.
+    once(monkeypatch, intervening, "_hold", lambda: dispatch(rows.database, POLICY))
+    with rows.database.transaction() as planner:
+        planned = planner.get_one(Claim, cancelled, with_for_update=True)
+        planned.state, planned.reproduction_id = ClaimState.PLANNED, run
+        other = begun_beside(rows.database, lambda: cancel(rows.database, cancelled, "a typing error", "operator:ada"))
+    other.result()
+    assert (claim(rows.database, cancelled).state, states(rows.database)) == ("blocked", {run: "cancelled"})
+    with rows.database.reading() as session:
+        assert session.scalars(select(Attempt).where(Attempt.ended_at.is_(None))).all() == []
+
+
 def test_an_entry_that_becomes_another_claim_while_a_scan_reads_it_stops_no_scan(
     tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +239,23 @@ def test_of_two_reapers_none_takes_for_lost_what_waits_in_a_queue_that_it_did_no
 
         reap(rows.database, POLICY, queued_ids)
     assert states(rows.database) == {first: ReproductionState.DISPATCHED, second: ReproductionState.DISPATCHED}
+
+
+@pytest.mark.parametrize("sent_to", [None, "two@host"])
+def test_what_is_sent_once_more_while_the_broker_is_asked_is_not_taken_for_lost(
+    rows: Rows, sent_to: str | None
+) -> None:
+    run = dispatched(rows, "a")
+
+    def queued_ids(_queue: str) -> set[str]:
+        # So slowly that the lease of what was sent since is over too.
+        with rows.database.transaction() as session:
+            row = session.get_one(Reproduction, run)
+            row.batch_id, row.sent_to = "b" * 32, sent_to
+        return set()
+
+    reap(rows.database, POLICY, queued_ids)
+    assert states(rows.database) == {run: ReproductionState.DISPATCHED}
 
 
 def test_runs_are_granted_time_while_heartbeats_of_them_come_in(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:

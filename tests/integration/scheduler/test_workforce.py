@@ -142,6 +142,8 @@ def test_the_longest_name_fits(database: Database) -> None:
         {"state": "lost"},
         {"every_seconds": 1e9},
         {"every_seconds": float("inf")},
+        {"number": -1},
+        {"number": 2**53},
         {"hardware": "h" * 501},
         {"memory": [{"device": "m", "total_bytes": -1, "free_bytes": 0}]},
         {"memory": WORD["memory"] * 65},
@@ -156,8 +158,39 @@ def test_what_is_no_such_message_is_refused(flaw: dict[str, Any]) -> None:
 
 
 def test_two_control_workers_that_hear_of_a_new_worker_at_once_enter_it_once(database: Database) -> None:
-    at_once(lambda: say(database))
+    numbers = iter(range(4))
+
+    def words() -> None:
+        number = next(numbers)
+        say(database, number=number, state="busy" if number == 3 else "idle")
+
+    at_once(words)
+    assert workers(database) == {"cpu@host": "busy"}
+
+
+def test_of_two_words_that_change_places_on_their_way_the_later_counts(database: Database) -> None:
+    say(database, number=5)
+    say(database, number=7, state="draining", reason="was asked to stop")
+    say(database, number=6, state="busy")
+    assert workers(database) == {"cpu@host": "draining"}
+    say(database, number=7, state="draining", reason="was asked to stop")
+    say(database, number=8)
     assert workers(database) == {"cpu@host": "idle"}
+
+
+def test_a_worker_whose_clock_was_set_back_counts_once_its_earlier_words_are_old(database: Database) -> None:
+    say(database, number=7, state="draining", reason="was asked to stop")
+    silent(database, 31)
+    say(database, number=6)
+    say(database, number=7, state="busy")
+    assert workers(database) == {"cpu@host": "busy"}
+
+
+def test_a_worker_that_does_not_number_its_words_is_heard_beside_one_that_did(database: Database) -> None:
+    say(database, number=7)
+    say(database, state="busy")
+    say(database, number=1, state="quarantined", reason="its device is not free")
+    assert workers(database) == {"cpu@host": "quarantined"}
 
 
 def test_metrics_count_workers_by_pool_and_state(database: Database) -> None:

@@ -94,11 +94,21 @@ def test_nothing_sleeps_unless_policy_says_so_or_on_a_cpu(rig: Rig) -> None:
 
 
 def test_what_does_not_fit_into_the_hosts_memory_ends_the_one_that_was_not_used_for_longest(rig: Rig) -> None:
-    rig.host.free_gib = lambda: 100.0 if len(rig.board.asleep()) < 2 else 1.0
-    one, two, three = rig.up("one"), rig.up("two"), rig.up("three")
+    one = rig.up("one")
+    # Beside the tenth that is kept free, so much that two and a half fit.
+    rig.host.free_gib = lambda: 10.0 + 1.1 * (2.5 - len(rig.board.asleep())) * one.weights_bytes / GIB
+    two, three = rig.up("two"), rig.up("three")
     rig.up("four")
     assert (one.alive(), two.alive(), three.alive()) == (False, True, True)
     assert rig.asleep() == ["org/two", "org/three"]
+
+
+def test_where_the_end_of_all_would_not_make_room_none_ends(rig: Rig) -> None:
+    rig.host.free_gib = lambda: 100.0 if len(rig.board.asleep()) < 2 else 9.0
+    one, two, three = rig.up("one"), rig.up("two"), rig.up("three")
+    rig.up("four")
+    assert (one.alive(), two.alive(), three.alive()) == (True, True, False)
+    assert rig.asleep() == ["org/one", "org/two"]
 
 
 def test_the_one_that_is_to_be_woken_does_not_make_room_for_the_one_that_gives_way(rig: Rig) -> None:
