@@ -94,7 +94,8 @@ class GitRepo:
     def create(cls, path: Path) -> GitRepo:
         """Make an empty bare repository whose default branch is `main`."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        _git(["init", "--quiet", "--bare", "--initial-branch=main", str(path)])
+        # Without the template's examples of hooks, which would be copied and never run.
+        _git(["init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
         return cls(path)
 
     def _run(self, *arguments: str, data: bytes | None = None) -> bytes:
@@ -201,7 +202,8 @@ class GitRepo:
             stream.extend((content, b"\n"))
         stream.append(b"get-mark :1\ndone\n")
         oid = self._run("fast-import", "--quiet", "--done", "--date-format=raw", data=b"".join(stream)).decode().strip()
-        self._run("update-ref", "-d", incoming)
+        # Ours alone, and a file of its own: no process is needed to be rid of it.
+        (self.path / incoming).unlink()
         return oid
 
     @contextmanager

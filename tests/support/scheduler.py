@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,3 +91,14 @@ def control_plane(folder: Path, databases: Databases = SQLITE, policy: Policy | 
             yield ControlPlane(database, served, hub, policy or Policy())
         finally:
             database.engine.dispose()
+
+
+@contextmanager
+def control_plane_like(
+    other: Path, folder: Path, databases: Databases = SQLITE, policy: Policy | None = None
+) -> Iterator[ControlPlane]:
+    """A control plane beside a Hub, both as those in another folder were left: quicker than to do all of it again."""
+    shutil.copytree(other / "hub", folder / "hub")
+    databases.copy(databases.url(other), folder)
+    with control_plane(folder, databases, policy) as plane:
+        yield plane

@@ -31,6 +31,13 @@ def api(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def shared_api(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[RunningApi]:
+    """One for all tests of a module that only ask: to make the app takes longer than to answer them."""
+    with running_api(tmp_path_factory.mktemp("shared"), databases) as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("redis")

@@ -34,8 +34,8 @@ from tests.support.api import RunningApi, running_api
         ("/v1/nothing", 404),
     ],
 )
-def test_a_wrong_request_is_answered_with_a_problem(api: RunningApi, path: str, status: int) -> None:
-    answer = httpx.get(api.url + path)
+def test_a_wrong_request_is_answered_with_a_problem(shared_api: RunningApi, path: str, status: int) -> None:
+    answer = httpx.get(shared_api.url + path)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
@@ -53,21 +53,21 @@ def test_a_wrong_request_is_answered_with_a_problem(api: RunningApi, path: str, 
         ("/v1/claims?since=soon", "query since: not a date and time, 2026-03-01T12:00:00Z say"),
     ],
 )
-def test_a_refusal_says_what_is_allowed_and_who_must_act(api: RunningApi, path: str, words: str) -> None:
-    answer = httpx.get(api.url + path).json()
+def test_a_refusal_says_what_is_allowed_and_who_must_act(shared_api: RunningApi, path: str, words: str) -> None:
+    answer = httpx.get(shared_api.url + path).json()
     assert answer["detail"] == "the request does not fit what this address takes, so whoever sends it must change it"
     assert answer["errors"] == [words]
 
 
-def test_a_refused_value_is_not_echoed(api: RunningApi) -> None:
-    answer = api.get("/v1/claims", state="<script>\x1b[31m")
+def test_a_refused_value_is_not_echoed(shared_api: RunningApi) -> None:
+    answer = shared_api.get("/v1/claims", state="<script>\x1b[31m")
     assert "script" not in answer.text
     assert "state" in answer.json()["errors"][0]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_nothing_can_be_written(api: RunningApi, method: str) -> None:
-    answer = httpx.request(method, api.url + "/v1/claims")
+def test_nothing_can_be_written(shared_api: RunningApi, method: str) -> None:
+    answer = httpx.request(method, shared_api.url + "/v1/claims")
     assert answer.status_code == 405
     assert answer.json()["title"] == "Method Not Allowed"
 
@@ -81,8 +81,8 @@ def test_a_database_without_tables_is_our_fault_and_passes(tmp_path: Path) -> No
     assert "not migrated" in answer.json()["detail"]
 
 
-def test_the_openapi_document_describes_every_route_and_its_errors(api: RunningApi) -> None:
-    document = api.json("/openapi.json")
+def test_the_openapi_document_describes_every_route_and_its_errors(shared_api: RunningApi) -> None:
+    document = shared_api.json("/openapi.json")
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert all("default" in operation["responses"] for operation in operations)
     ids = [operation["operationId"] for operation in operations]
@@ -93,11 +93,11 @@ def test_the_openapi_document_describes_every_route_and_its_errors(api: RunningA
 
 
 @pytest.mark.parametrize("start", ["abc", "ABCDEF", "0" * 33, "abcdef%0A"])
-def test_what_is_no_id_is_said_in_words_and_the_document_has_its_pattern(api: RunningApi, start: str) -> None:
-    answer = api.get(f"/v1/claims/{start}")
+def test_what_is_no_id_is_said_in_words_and_the_document_has_its_pattern(shared_api: RunningApi, start: str) -> None:
+    answer = shared_api.get(f"/v1/claims/{start}")
     assert answer.status_code == 422
     assert answer.json()["errors"] == [
         "path claim_id: not an id: those are 32 of the characters 0-9 and a-f, of which the first 6 or more do"
     ]
-    show = api.json("/openapi.json")["paths"]["/v1/claims/{claim_id}"]["get"]
+    show = shared_api.json("/openapi.json")["paths"]["/v1/claims/{claim_id}"]["get"]
     assert show["parameters"][0]["schema"]["pattern"] == "^[0-9a-f]{6,32}$"

@@ -65,8 +65,8 @@ def test_ids_without_a_namespace_have_their_page_too(api: RunningApi) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/models/no/such", "/v1/models/none", "/v1/benchmarks/no/such"])
-def test_what_was_never_seen_is_not_found(api: RunningApi, path: str) -> None:
-    assert api.get(path).status_code == 404
+def test_what_was_never_seen_is_not_found(shared_api: RunningApi, path: str) -> None:
+    assert shared_api.get(path).status_code == 404
 
 
 def test_points_come_in_pages(api: RunningApi) -> None:

@@ -40,14 +40,14 @@ def test_a_run_that_goes_on_has_no_trace_and_neither_has_anothers_claim(api: Run
     assert api.get(f"/v1/reproductions/{'0' * 32}/trace").status_code == 404
 
 
-@pytest.fixture
-def log(api: RunningApi, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def log(shared_api: RunningApi) -> str:
     """The address of a log in the store."""
     sha256 = hashlib.sha256(LOG).hexdigest()
-    file = tmp_path / "evidence" / path_in_store(sha256)
+    file = Path(shared_api.settings.evidence_url.removeprefix("file://")) / path_in_store(sha256)
     file.parent.mkdir(parents=True)
     file.write_bytes(LOG)
-    api.rows.reproduction(evidence_sha256=sha256, evidence_bytes=len(LOG))
+    shared_api.rows.reproduction(evidence_sha256=sha256, evidence_bytes=len(LOG))
     return sha256
 
 
@@ -56,20 +56,20 @@ def log(api: RunningApi, tmp_path: Path) -> str:
     [("bytes=0-0", 0, 0), ("bytes=10-19", 10, 19), ("bytes=1000-", 1000, 1023), ("bytes=-4", 1020, 1023),
      ("bytes=1000-999999", 1000, 1023), ("bytes=-99999", 0, 1023)],
 )  # fmt: skip
-def test_a_range_of_a_log_can_be_read(api: RunningApi, log: str, asked: str, first: int, last: int) -> None:
+def test_a_range_of_a_log_can_be_read(shared_api: RunningApi, log: str, asked: str, first: int, last: int) -> None:
     for path in (f"/v1/evidence/{log}", f"/logs/{log}.eval"):
-        answer = api.get(path, {"range": asked})
+        answer = shared_api.get(path, {"range": asked})
         assert (answer.status_code, answer.content) == (206, LOG[first : last + 1])
         assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(LOG)}"
 
 
 @pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=-0", "bytes=5-2"])
-def test_a_range_that_there_is_not_is_said_to_be_so(api: RunningApi, log: str, asked: str) -> None:
-    answer = api.get(f"/v1/evidence/{log}", {"range": asked})
+def test_a_range_that_there_is_not_is_said_to_be_so(shared_api: RunningApi, log: str, asked: str) -> None:
+    answer = shared_api.get(f"/v1/evidence/{log}", {"range": asked})
     assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(LOG)}")
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "lines=1-2", "bytes=a-b", "bytes=-"])
-def test_what_is_no_single_range_of_bytes_gets_the_whole(api: RunningApi, log: str, asked: str) -> None:
-    answer = api.get(f"/v1/evidence/{log}", {"range": asked})
+def test_what_is_no_single_range_of_bytes_gets_the_whole(shared_api: RunningApi, log: str, asked: str) -> None:
+    answer = shared_api.get(f"/v1/evidence/{log}", {"range": asked})
     assert (answer.status_code, answer.content) == (200, LOG)

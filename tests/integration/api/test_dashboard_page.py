@@ -44,8 +44,8 @@ def examples(api: RunningApi, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("model", ["ClaimView", "ReproductionSummary", "VerdictSummary"])
-def test_every_field_that_the_page_explains_is_one(api: RunningApi, model: str) -> None:
-    fields = api.json("/openapi.json")["components"]["schemas"][model]["properties"]
+def test_every_field_that_the_page_explains_is_one(shared_api: RunningApi, model: str) -> None:
+    fields = shared_api.json("/openapi.json")["components"]["schemas"][model]["properties"]
     explained = set(
         re.findall(
             r"`(?:reproduction|verdict)?\.?([a-z_]+)`", PAGE.split("## What the fields")[1].split("Three rules")[0]

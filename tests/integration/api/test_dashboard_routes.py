@@ -11,8 +11,8 @@ PAGES = ("/", "/claims", "/benchmarks", "/workers", "/audit", "/verify")
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_an_empty_farm_has_every_page_and_each_says_why_it_is_empty(api: RunningApi, path: str) -> None:
-    answer = api.get(path)
+def test_an_empty_farm_has_every_page_and_each_says_why_it_is_empty(shared_api: RunningApi, path: str) -> None:
+    answer = shared_api.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = answer.headers["content-security-policy"]
@@ -30,8 +30,8 @@ def test_an_empty_farm_has_every_page_and_each_says_why_it_is_empty(api: Running
      ("/claims?state=odd", 422), (f"/claims?q={'x' * 101}", 422), ("/claims?cursor=odd", 400),
      ("/audit?before=-1", 422)],
 )  # fmt: skip
-def test_what_is_wrong_is_said_on_a_page(api: RunningApi, path: str, status: int) -> None:
-    answer = api.get(path)
+def test_what_is_wrong_is_said_on_a_page(shared_api: RunningApi, path: str, status: int) -> None:
+    answer = shared_api.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
 
 
@@ -41,23 +41,23 @@ def test_what_is_wrong_is_said_on_a_page(api: RunningApi, path: str, status: int
      f"/logs/{'0' * 64}.eval", "/logs/passwd.eval", "/static/..%2f..%2fpages.py", "/static/%2e%2e/pages.py",
      "/static/vendor/..%2f..%2f..%2frouter.py"],
 )  # fmt: skip
-def test_nothing_but_the_viewer_and_evidence_is_served(api: RunningApi, path: str) -> None:
-    assert api.get(path).status_code in (404, 422)
+def test_nothing_but_the_viewer_and_evidence_is_served(shared_api: RunningApi, path: str) -> None:
+    assert shared_api.get(path).status_code in (404, 422)
 
 
-def test_the_viewer_keeps_to_its_own_policy(api: RunningApi) -> None:
-    answer = api.get("/logs/")
+def test_the_viewer_keeps_to_its_own_policy(shared_api: RunningApi) -> None:
+    answer = shared_api.get("/logs/")
     policy = answer.headers["content-security-policy"]
     assert "script-src 'self' 'sha256-" in policy
     assert "connect-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
-    assert api.get("/logs/assets/index.js").headers["content-type"].startswith("text/javascript")
-    assert api.json("/logs/listing.json") == {}
+    assert shared_api.get("/logs/assets/index.js").headers["content-type"].startswith("text/javascript")
+    assert shared_api.json("/logs/listing.json") == {}
 
 
-def test_files_that_are_named_by_their_content_may_be_kept(api: RunningApi) -> None:
-    assert "immutable" in api.get(pages.asset("styles/base.css")).headers["cache-control"]
-    assert api.get("/static/app.js").headers["cache-control"] == "no-cache"
+def test_files_that_are_named_by_their_content_may_be_kept(shared_api: RunningApi) -> None:
+    assert "immutable" in shared_api.get(pages.asset("styles/base.css")).headers["cache-control"]
+    assert shared_api.get("/static/app.js").headers["cache-control"] == "no-cache"
 
 
 def test_every_vendored_file_has_its_licence() -> None:

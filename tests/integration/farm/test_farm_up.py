@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.localhub import running_hub
+from tests.support.localhub import RunningHub, running_hub
 from workers.processes.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
@@ -81,11 +82,48 @@ def wait_until_gone(pids: list[int]) -> None:
         time.sleep(0.1)
 
 
-def test_the_farm_comes_up_scans_and_stops_without_a_trace(tmp_path: Path) -> None:
-    folder, policy = tmp_path / "var", tmp_path / "policy.yaml"
+@dataclass(frozen=True)
+class Killed:
+    """A farm that was killed while it was up."""
+
+    folder: Path
+    hub: RunningHub
+    second: subprocess.CompletedProcess[str]
+    """What tried to be another in its folder before."""
+
+    answered_still: bool
+    """After that."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+    """One for all tests: a farm takes a worker's imports, and many seconds."""
+    parent = tmp_path_factory.mktemp("killed")
+    folder = parent / "var"
+    with running_hub(parent / "hub") as hub:
+        with farm_in(folder, hub.url) as (farm, state):
+            second = reprofarm("up", "--var", str(folder), "--api-port", "0", folder=parent)
+            answered_still = httpx.get(f"{state['api']}/healthz").is_success
+            pids = tree_of(list(state["processes"].values()))
+            farm.kill()
+            wait_until_gone(pids)
+            (folder / "farm.json").unlink()
+        yield Killed(folder, hub, second, answered_still)
+
+
+def test_a_second_farm_in_the_same_folder_is_refused(killed: Killed) -> None:
+    assert killed.second.returncode == 3
+    assert "runs in" in killed.second.stderr
+    assert killed.answered_still
+
+
+def test_the_next_farm_after_one_that_was_killed_comes_up_scans_and_stops_without_a_trace(
+    killed: Killed, tmp_path: Path
+) -> None:
+    folder, hub, policy = killed.folder, killed.hub, tmp_path / "policy.yaml"
     # By default the first scan comes after a minute.
     policy.write_text("watch: {scan_seconds: 1.0}")
-    with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url, "--policy", str(policy)) as (farm, state):
+    with farm_in(folder, hub.url, "--policy", str(policy)) as (farm, state):
         assert set(state["processes"]) == PROCESSES
         # A probe has two seconds' patience with the broker, and a busy machine less.
         ready = {"database": "ok", "broker": "ok"}
@@ -93,7 +131,7 @@ def test_the_farm_comes_up_scans_and_stops_without_a_trace(tmp_path: Path) -> No
         (key,) = httpx.get(f"{state['api']}/.well-known/jwks.json").json()["keys"]
         assert key["kty"] == "OKP"
         # The other commands find it from the same folder.
-        assert reprofarm("claims", folder=tmp_path).stdout == "no such claim\n"
+        assert reprofarm("claims", folder=folder.parent).stdout == "no such claim\n"
         # Beat, broker and control worker are wired together: a scan reaches the Hub.
         wait_for(lambda: any("/api/datasets" in request for request in hub.requests), farm)
         pids = tree_of(list(state["processes"].values()))
@@ -101,24 +139,3 @@ def test_the_farm_comes_up_scans_and_stops_without_a_trace(tmp_path: Path) -> No
         assert farm.wait(PATIENCE_SECONDS) == 0
         assert all(map(is_gone, pids))
         assert not (folder / "farm.json").exists()
-
-
-def test_nothing_is_left_of_a_farm_that_is_killed_and_the_next_one_starts(tmp_path: Path) -> None:
-    folder = tmp_path / "var"
-    with running_hub(tmp_path / "hub") as hub:
-        with farm_in(folder, hub.url) as (farm, state):
-            pids = tree_of(list(state["processes"].values()))
-            farm.kill()
-            wait_until_gone(pids)
-            (folder / "farm.json").unlink()
-        with farm_in(folder, hub.url) as (farm, again):
-            wait_for(lambda: httpx.get(f"{again['api']}/readyz").is_success, farm)
-
-
-def test_a_second_farm_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "var"
-    with running_hub(tmp_path / "hub") as hub, farm_in(folder, hub.url) as (_, state):
-        second = reprofarm("up", "--var", str(folder), "--api-port", "0", folder=tmp_path)
-        assert second.returncode == 3
-        assert "runs in" in second.stderr
-        assert httpx.get(f"{state['api']}/healthz").is_success

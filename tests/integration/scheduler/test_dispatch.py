@@ -20,7 +20,7 @@ from scheduler.machine import ClaimState, ReproductionState
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
 
 TASKS = """\
 evaluation_framework: inspect-ai
@@ -36,10 +36,11 @@ tasks:
 )
 
 
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    """Two models with claims on two tasks each, found and planned."""
-    with control_plane(tmp_path, databases) as plane:
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
+    """The folder of a farm that has planned; each test has a copy."""
+    folder = tmp_path_factory.mktemp("planned")
+    with control_plane(folder, databases) as plane:
         hub = plane.served.local
         add_benchmark(hub, "acme/bench", TASKS)
         for name in ("one", "two"):
@@ -47,6 +48,13 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
             submit(hub, model, entry("acme/bench", 50, task="task0") + entry("acme/bench", 60, task="task1"))
         plane.scan()
         plane.plan()
+    return folder
+
+
+@pytest.fixture
+def farm(planned: Path, tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """Two models with claims on two tasks each, found and planned."""
+    with control_plane_like(planned, tmp_path, databases) as plane:
         yield plane
 
 

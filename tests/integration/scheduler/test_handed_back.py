@@ -28,7 +28,7 @@ from specs.messages import (
 )
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
 
 SPEC = """\
 evaluation_framework: inspect-ai
@@ -42,15 +42,23 @@ KEPT = PartialLog(sha256="ab" * 32, size_bytes=4000, answers=120)
 MORE = PartialLog(sha256="cd" * 32, size_bytes=6000, answers=200)
 
 
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    """One reproduction, sent out."""
-    with control_plane(tmp_path, databases) as plane:
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
+    """The folder of a farm that has planned; each test has a copy."""
+    folder = tmp_path_factory.mktemp("planned")
+    with control_plane(folder, databases) as plane:
         hub = plane.served.local
         add_benchmark(hub, "acme/bench", SPEC)
         submit(hub, add_model(hub, "tiny/one"), entry("acme/bench", 50, task="only"))
         plane.scan()
         plane.plan()
+    return folder
+
+
+@pytest.fixture
+def farm(planned: Path, tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """One reproduction, sent out."""
+    with control_plane_like(planned, tmp_path, databases) as plane:
         yield plane
 
 

@@ -22,15 +22,16 @@ from specs.errors import InterventionError
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
 
 OPERATOR = "operator:ada"
 
 
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    """A model with two claims on one task, which share a reproduction."""
-    with control_plane(tmp_path, databases) as plane:
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
+    """The folder of a farm that has planned; each test has a copy."""
+    folder = tmp_path_factory.mktemp("planned")
+    with control_plane(folder, databases) as plane:
         hub = plane.served.local
         add_benchmark(hub, "acme/bench")
         model = add_model(hub, "tiny/model")
@@ -38,6 +39,13 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
         submit(hub, model, entry("acme/bench", 90), author="fan", create_pr=True, name="fan.yaml")
         plane.scan()
         plane.plan()
+    return folder
+
+
+@pytest.fixture
+def farm(planned: Path, tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """A model with two claims on one task, which share a reproduction."""
+    with control_plane_like(planned, tmp_path, databases) as plane:
         yield plane
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from specs.policy.reverify import ReverifyRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
 
 BENCHMARK = RepoName(RepoType.DATASET, "acme/bench")
 MODEL = RepoName(RepoType.MODEL, "tiny/model")
@@ -32,21 +31,30 @@ ON_CHANGE = ReverifyRules(on_change=True)
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+def farm(on_sqlite: Path, tmp_path: Path) -> Iterator[ControlPlane]:
     """On SQLite; the tests whose queries are the point take `either`."""
-    with decided(tmp_path, SQLITE) as plane:
+    with control_plane_like(on_sqlite, tmp_path) as plane:
         yield plane
 
 
 @pytest.fixture
-def either(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with decided(tmp_path, databases) as plane:
+def either(on_each: Path, tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane_like(on_each, tmp_path, databases) as plane:
         yield plane
 
 
-@contextmanager
-def decided(folder: Path, databases: Databases) -> Iterator[ControlPlane]:
-    """A verified claim, one that pins the benchmark's revision, and one that did not match."""
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decided(tmp_path_factory.mktemp("decided"), SQLITE)
+
+
+@pytest.fixture(scope="module")
+def on_each(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
+    return decided(tmp_path_factory.mktemp("decided"), databases)
+
+
+def decided(folder: Path, databases: Databases) -> Path:
+    """A farm with a verified claim, one that pins the benchmark's revision, and one that did not match."""
     with control_plane(folder, databases) as plane:
         hub = plane.served.local
         add_benchmark(hub, BENCHMARK.id)
@@ -63,7 +71,7 @@ def decided(folder: Path, databases: Databases) -> Iterator[ControlPlane]:
         with plane.database.transaction() as session:
             for row in session.scalars(select(VerdictRow).where(VerdictRow.outcome == Outcome.VERIFIED)):
                 session.add(Badge(claim_id=row.claim_id, badge_id=new_id(), token="t", key_id="k"))
-        yield plane
+    return folder
 
 
 def stale(farm: ControlPlane, rules: ReverifyRules = NEVER) -> dict[float | None, str]:
