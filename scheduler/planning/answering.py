@@ -34,6 +34,8 @@ class Answer:
     cost: Estimate | None = None
     reading: LinkedLogReading | None = None
     held: bool = False
+    weights_sha256: str | None = None
+    """Of the model's files for which that holds."""
 
 
 def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs) -> Answer:
@@ -58,8 +60,10 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     except NoAccess as error:
         blocked = Blocked(f"{error}; the farm's operator must be given access")
         foreseen = foresee(said, benchmark, policy) if benchmark is not None else None
-        return Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen)
-    return Answer(claim.claim_id, claim.model_id, found, benchmark, foreseen, known, cost, reading, held)
+        return Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen, weights_sha256=model.weights_sha256)
+    return Answer(
+        claim.claim_id, claim.model_id, found, benchmark, foreseen, known, cost, reading, held, model.weights_sha256
+    )
 
 
 def _admit(

@@ -5,13 +5,12 @@ A round takes seconds, and each of these may as well have been asked before anot
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from scheduler.admission import BenchmarkFacts, RunSettings
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, SpecFile
+from scheduler.database.tables import Benchmark
 from scheduler.hub import Hub, Missing
 from scheduler.judging import noise
 from scheduler.planning.foreseeing import KnownSamples, earlier_costs, known_samples
@@ -83,12 +82,13 @@ class PlanningFacts:
             row = session.get(Benchmark, dataset_id)
         if row is None or row.revision is None:
             return BenchmarkFacts(watched=False, revision=None, spec=None, gated=False, has_percent=False)
-        revision, text = pinned or row.revision, None
-        # A revision that the dataset does not have is one without an eval.yaml.
-        with suppress(Missing):
-            if pinned and not self._is_known(dataset_id, revision):
-                revision = self.hub.commit_of(dataset_id, revision)
+        revision, text, missing = pinned or row.revision, None, None
+        try:
+            if revision != row.revision:
+                revision = self.hub.own_commit(dataset_id, revision)
             text = spec_text(self.database, self.hub, dataset_id, revision)
+        except Missing as error:
+            missing = str(error)
         return BenchmarkFacts(
             watched=True,
             revision=revision,
@@ -96,12 +96,8 @@ class PlanningFacts:
             gated=row.gated,
             has_percent=row.has_percent,
             sizes=row.sizes if revision == row.revision else {},
+            missing=missing,
         )
-
-    def _is_known(self, dataset_id: str, revision: str) -> bool:
-        """Whether it is a commit whose spec was read before, which spares a request."""
-        with self.database.reading() as session:
-            return session.get(SpecFile, (dataset_id, revision)) is not None
 
 
 @lru_cache(maxsize=64)
