@@ -24,7 +24,7 @@ class Benchmark(Table):
     """Digest of each leaderboard row, by model, pull request and file: tells what changed."""
 
     has_percent: Mapped[bool] = mapped_column(default=False)
-    """A value above 1 stands on the leaderboard, so the benchmark is scored in percent."""
+    """Most of those with a score on the leaderboard write percentages: `specs.hub.leaderboard.written_in_percent`."""
 
     sizes: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Number of samples by config and split, as the dataset's card says at `revision`: specs/hub/dataset_card.py."""
@@ -71,7 +71,8 @@ class Model(Table):
 
     gated: Mapped[bool] = mapped_column(default=False)
     heads: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Commit of each open pull request that was looked at, by its ref."""
+    """Commit of each open pull request that was looked at, by its ref; of main, by `main`, as far as that was read to
+    its end."""
 
     looked_at: Mapped[datetime | None]
     """None where somebody has said that it changed, and no look has begun since."""
