@@ -185,3 +185,13 @@ def test_predictors_that_are_not_about_these_samples_are_left_out(
     guided = is_guided_by(stopping, population(samples), "c" * 64)
     assert guided == (samples == other and linked and same_targets)
     assert not is_guided_by(stopping, population(samples), "d" * 64)
+
+
+@pytest.mark.parametrize("right", range(4))
+def test_a_tolerance_that_every_score_meets_proves_nothing(right: int) -> None:
+    scores: list[float | None] = [float(n < right) for n in range(3)]
+    verdict = judged(0.5, None, measured(scores, 3))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert (
+        verdict.reason == "with a tolerance of 56.58 points every score there is would match, so none proves anything"
+    )
