@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from scheduler import budgets
 from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Run, admit, foresee
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Model, now
+from scheduler.database.tables import UNREADABLE, Claim, Model, now
 from scheduler.planning.foreseeing import KnownSamples
 from scheduler.planning.freshness import is_shared
 from scheduler.planning.linking import LinkedLogs
@@ -69,7 +69,7 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
 def _admit(
     facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, benchmark: BenchmarkFacts
 ) -> Run | Blocked | Refused:
-    if model.weights_sha256 is None:
+    if model.weights_sha256 is None or model.weights_sha256 == UNREADABLE:
         return Blocked("waits for a look at the model's files")
     of_model = ModelFacts(model.weights_sha256, _size(model), model.gated)
     said, has_token = _claim_facts(claim), bool(facts.hub.api.token)

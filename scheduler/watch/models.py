@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import BEING_LOOKED_AT, Model, ResultFile, now
+from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
 from scheduler.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
 from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
@@ -97,7 +97,13 @@ def _begun(database: Database, model_id: str) -> Model | None:
 
 
 def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
-    files = hub.tree(model_id, head.revision)
+    try:
+        files = hub.tree(model_id, head.revision)
+    except Missing:
+        raise
+    except SubmissionError:
+        _note_unreadable(database, model_id, head)
+        raise
     digest = content_digest(files)
     with database.reading() as session:
         known = session.get(Model, model_id)
@@ -119,6 +125,16 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
     _read_changed(database, hub, place, results)
     return results
+
+
+def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None:
+    """Keep what was verified at an earlier commit from passing for what is there now, which nobody can compare."""
+    with database.transaction() as session:
+        model = session.get(Model, model_id, with_for_update=True)
+        if model is not None and model.revision not in (None, head.revision):
+            stale_walks.begin(session, "model", model_id)
+            model.revision, model.weights_sha256 = head.revision, UNREADABLE
+            model.size = model.weights_bytes = None
 
 
 def _lacks_size(model: Model) -> bool:

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from deploy.localhub import conversations
 from deploy.localhub.commits import CommitText
 from deploy.localhub.discussions import Status
-from scheduler.database.tables import Model
+from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub import Missing, PullRequestHead, TreeFile
 from scheduler.machine import ClaimState
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
+from specs.judging.staleness import Head, Ran, what_changed
 from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
@@ -338,3 +340,31 @@ def test_one_row_does_not_turn_the_scores_of_all_others_into_percentages(farm: C
     rules = {claim.value: claim.rules and claim.rules["scale"] for claim in farm.claims()}
     assert {rules[0.4], rules[0.5], rules[0.6]} == {"fraction"}
     assert rules[57.0] is None, "no score on that scale"
+
+
+def test_too_many_files_do_not_keep_what_was_verified_before_them_current(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    with farm.database.reading() as session:
+        before = session.get_one(Model, MODEL)
+    many = {f"junk/{n}": b"x" for n in range(20)}
+    hub.commit(model, {**many, "model.safetensors": b"others"}, CommitText("Hide other weights", "tiny"))
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.hub.MAX_TREE_FILES", 15)
+        farm.scan(WatchRules(sweep_seconds=0.001))
+    with farm.database.reading() as session:
+        after = session.get_one(Model, MODEL)
+        assert session.scalars(select(StaleWalk.subject_id)).all() == [MODEL]
+    ran = Ran(str(before.weights_sha256), "d" * 40, None, {}, None)
+    assert what_changed(ran, Head(after.weights_sha256, None, None)) == "the model's files changed since"
+    farm.plan()
+    (claim,) = farm.claims()
+    assert (claim.state, claim.reason) == (ClaimState.BLOCKED, "waits for a look at the model's files")
+    farm.scan(WatchRules(sweep_seconds=0.001))
+    with farm.database.reading() as session:
+        assert session.get_one(Model, MODEL).weights_sha256 not in {before.weights_sha256, after.weights_sha256}
