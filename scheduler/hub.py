@@ -63,6 +63,27 @@ class BenchmarkHead:
 
 
 @dataclass(frozen=True)
+class OwnCommits:
+    """What the owner of a dataset has made the dataset's.
+
+    Anybody can have a commit stored with a dataset, by a pull request, and the Hub hands that out by its hash as well.
+    """
+
+    named: dict[str, str]
+    """Heads of branches and tags, by their names."""
+
+    main: tuple[str, ...]
+    """Of the main branch, newest first."""
+
+    def find(self, revision: str) -> str | None:
+        """The commit that a name, or a hash that may be shortened, stands for; None where it is none of these."""
+        if revision in self.named:
+            return self.named[revision]
+        commits = (*self.main, *self.named.values()) if _HASH.fullmatch(revision) else ()
+        return next((commit for commit in commits if commit.startswith(revision)), None)
+
+
+@dataclass(frozen=True)
 class ModelHead:
     """A model repo's main branch."""
 
@@ -155,35 +176,19 @@ class Hub:
             info = self.api.dataset_info(dataset_id, expand=["sha", "gated"])
             return BenchmarkHead(dataset_id, str(info.sha), bool(info.gated))
 
-    def own_commit(self, dataset_id: str, revision: str) -> str:
-        """The commit that a branch, tag or hash, shortened or not, of a dataset stands for, if it is the dataset's own.
-
-        Its own are the commits of main, as far as `MAX_COMMITS` back, and the heads of its branches and tags. Anybody
-        can have a commit stored with a dataset, by a pull request, and the Hub hands that out by its hash as well.
-
-        Raises:
-            Missing: it is none of those.
-        """
-        with told_apart(f"{dataset_id} at {revision}"):
+    def own_commits(self, dataset_id: str) -> OwnCommits:
+        """The commits of a dataset's main branch, as far as `MAX_COMMITS` back, and of its other branches and tags."""
+        with told_apart(f"history of {dataset_id}"):
             refs = self.api.list_repo_refs(dataset_id, repo_type="dataset")
-            for ref in (*refs.branches, *refs.tags):
-                if revision in (ref.name, ref.target_commit):
-                    return str(ref.target_commit)
             history = paginate(
                 f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/commits/main",
                 params={},
                 headers=build_hf_headers(token=self.api.token),
             )
-            commits = (str(commit["id"]) for commit in islice(history, MAX_COMMITS))
-            found = next(
-                (commit for commit in commits if _HASH.fullmatch(revision) and commit.startswith(revision)), ""
+            return OwnCommits(
+                {name: ref.target_commit for ref in (*refs.tags, *refs.branches) for name in (ref.ref, ref.name)},
+                tuple(str(commit["id"]) for commit in islice(history, MAX_COMMITS)),
             )
-        if not found:
-            raise Missing(
-                f"{revision} is no commit of the main branch of {dataset_id}, and no branch or tag; what stands on a"
-                " pull request is not the benchmark"
-            )
-        return found
 
     def dataset_card(self, dataset_id: str, revision: str) -> object:
         """The metadata of a dataset's README at a commit, whatever its author wrote there.

@@ -11,7 +11,7 @@ from functools import lru_cache
 from scheduler.admission import BenchmarkFacts, RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
-from scheduler.hub import Hub, Missing
+from scheduler.hub import Hub, Missing, OwnCommits
 from scheduler.judging import noise
 from scheduler.planning.foreseeing import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text
@@ -28,6 +28,7 @@ class PlanningFacts:
     database: Database
     hub: Hub
     _benchmarks: dict[tuple[str, str | None], BenchmarkFacts] = field(default_factory=dict, init=False)
+    _own_commits: dict[str, OwnCommits] = field(default_factory=dict, init=False)
     _spreads: dict[tuple[object, ...], MeasuredSpread | None] = field(default_factory=dict, init=False)
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
@@ -85,7 +86,7 @@ class PlanningFacts:
         revision, text, missing = pinned or row.revision, None, None
         try:
             if revision != row.revision:
-                revision = self.hub.own_commit(dataset_id, revision)
+                revision = self._own_commit(dataset_id, revision)
             text = spec_text(self.database, self.hub, dataset_id, revision)
         except Missing as error:
             missing = str(error)
@@ -98,6 +99,22 @@ class PlanningFacts:
             sizes=row.sizes if revision == row.revision else {},
             missing=missing,
         )
+
+    def _own_commit(self, dataset_id: str, revision: str) -> str:
+        """The commit of the benchmark that a claim pins; of several claims on it the first asks.
+
+        Raises:
+            Missing: it is none of the benchmark's own.
+        """
+        if dataset_id not in self._own_commits:
+            self._own_commits[dataset_id] = self.hub.own_commits(dataset_id)
+        found = self._own_commits[dataset_id].find(revision)
+        if found is None:
+            raise Missing(
+                f"{revision} is no commit of the main branch of {dataset_id}, and no branch or tag of it; what stands"
+                " on a pull request is not the benchmark"
+            )
+        return found
 
 
 @lru_cache(maxsize=64)

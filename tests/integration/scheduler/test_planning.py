@@ -162,3 +162,14 @@ def test_nothing_is_planned_for_files_that_changed_while_a_claim_was_looked_at(
     farm.plan()
     (claim,) = farm.claims()
     assert claim.state == ClaimState.PLANNED
+
+
+def test_many_made_up_revisions_cost_no_request_each(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    submit(hub, add_model(hub, MODEL), "".join(pinned(f"{n:040x}", 50.0 + n) for n in range(20)))
+    farm.scan()
+    del farm.served.requests[:]
+    farm.plan()
+    assert len(farm.served.requests) == 2, farm.served.requests
+    assert {claim.state for claim in farm.claims()} == {ClaimState.DECIDED}
