@@ -110,9 +110,10 @@ class SequentialDecider:
         self._values = np.concatenate([self._values, values])
         self._decide(self.seen + 1)
         answered_at = [decided[1] for decided in self._decided if decided]
-        if len(answered_at) == len(self._decided):
+        if len(answered_at) == len(self._decided) and max(answered_at) < self.rule.population:
             self._values = self._values[: max(answered_at)]
         elif len(self._values) == self.rule.population:
+            # Whatever the tests took for refuted on the way: that errs once in a while, and all there is does not.
             self._decided = [self._full_run(claim) for claim in self._claims]
         self.seen = len(self._values)
 
