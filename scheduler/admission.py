@@ -109,6 +109,9 @@ class BenchmarkFacts:
     sizes: Sizes = field(default_factory=dict)
     """What the dataset's card says at that revision; empty where it says nothing or was not read."""
 
+    missing: str | None = None
+    """Why the revision is none of the benchmark's; None where it is."""
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -250,6 +253,8 @@ def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
     spec = benchmark.spec
     if not benchmark.watched:
         return Refused(f"{claim.dataset_id} is not among the benchmarks that this farm watches")
+    if benchmark.missing is not None:
+        return Refused(benchmark.missing)
     if spec is None:
         return Refused(f"{claim.dataset_id} has no eval.yaml at {benchmark.revision}, so nothing says how to run it")
     if not spec.tasks:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -25,6 +27,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub.utils._pagination import paginate
 
 from scheduler.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
@@ -37,8 +40,13 @@ MAX_LEADERBOARD_BYTES = 64 * 2**20
 MAX_CARD_BYTES = 8 * 2**20
 MAX_TREE_FILES = 20_000
 MAX_REDIRECTS = 5
+MAX_COMMITS = 5000
+"""Of a dataset's main branch, newest first, among which one that a claim pins is looked for."""
+
 MAX_PULL_REQUESTS = 200
 """Open pull requests of one model that are looked at, newest first."""
+
+_HASH = re.compile(r"[0-9a-f]{7,64}")
 
 
 class Missing(SubmissionError):  # noqa: N818 - a condition, not a mistake
@@ -52,6 +60,27 @@ class BenchmarkHead:
     dataset_id: str
     revision: str
     gated: bool
+
+
+@dataclass(frozen=True)
+class OwnCommits:
+    """What the owner of a dataset has made the dataset's.
+
+    Anybody can have a commit stored with a dataset, by a pull request, and the Hub hands that out by its hash as well.
+    """
+
+    named: dict[str, str]
+    """Heads of branches and tags, by their names."""
+
+    main: tuple[str, ...]
+    """Of the main branch, newest first."""
+
+    def find(self, revision: str) -> str | None:
+        """The commit that a name, or a hash that may be shortened, stands for; None where it is none of these."""
+        if revision in self.named:
+            return self.named[revision]
+        commits = (*self.main, *self.named.values()) if _HASH.fullmatch(revision) else ()
+        return next((commit for commit in commits if commit.startswith(revision)), None)
 
 
 @dataclass(frozen=True)
@@ -147,14 +176,19 @@ class Hub:
             info = self.api.dataset_info(dataset_id, expand=["sha", "gated"])
             return BenchmarkHead(dataset_id, str(info.sha), bool(info.gated))
 
-    def commit_of(self, dataset_id: str, revision: str) -> str:
-        """The commit that a branch, tag or shortened hash of a dataset stands for.
-
-        Raises:
-            Missing: there is no such revision.
-        """
-        with told_apart(f"{dataset_id} at {revision}"):
-            return str(self.api.dataset_info(dataset_id, revision=revision, expand=["sha"]).sha)
+    def own_commits(self, dataset_id: str) -> OwnCommits:
+        """The commits of a dataset's main branch, as far as `MAX_COMMITS` back, and of its other branches and tags."""
+        with told_apart(f"history of {dataset_id}"):
+            refs = self.api.list_repo_refs(dataset_id, repo_type="dataset")
+            history = paginate(
+                f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/commits/main",
+                params={},
+                headers=build_hf_headers(token=self.api.token),
+            )
+            return OwnCommits(
+                {name: ref.target_commit for ref in (*refs.tags, *refs.branches) for name in (ref.ref, ref.name)},
+                tuple(str(commit["id"]) for commit in islice(history, MAX_COMMITS)),
+            )
 
     def dataset_card(self, dataset_id: str, revision: str) -> object:
         """The metadata of a dataset's README at a commit, whatever its author wrote there.
@@ -206,10 +240,24 @@ class Hub:
                     break
             if not opened:
                 return []
-            refs = self.api.list_repo_refs(model_id, include_pull_requests=True).pull_requests or []
-            commits = {ref.ref: ref.target_commit for ref in refs}
-            heads = [PullRequestHead(number, author, commits.get(f"refs/pr/{number}", "")) for number, author in opened]
-            return [head for head in heads if head.commit]
+            return self._heads(model_id, opened)
+
+    def still_open(self, model_id: str, refs: Collection[str]) -> list[PullRequestHead]:
+        """Those of some pull requests of a model repo that are open, one request each."""
+        with told_apart(f"pull requests of {model_id}"):
+            opened = []
+            for ref in sorted(refs):
+                with suppress(EntryNotFoundError, RepositoryNotFoundError):
+                    found = self.api.get_discussion_details(model_id, int(ref.rpartition("/")[2]))
+                    if found.status in ("open", "draft"):
+                        opened.append((found.num, found.author))
+            return self._heads(model_id, opened) if opened else []
+
+    def _heads(self, model_id: str, opened: list[tuple[int, str]]) -> list[PullRequestHead]:
+        refs = self.api.list_repo_refs(model_id, include_pull_requests=True).pull_requests or []
+        commits = {ref.ref: ref.target_commit for ref in refs}
+        heads = [PullRequestHead(number, author, commits.get(f"refs/pr/{number}", "")) for number, author in opened]
+        return [head for head in heads if head.commit]
 
     def leaderboard(self, dataset_id: str, etag: str | None) -> Leaderboard:
         """A benchmark's leaderboard, unless it is still the one with that ETag.

@@ -72,7 +72,7 @@ class Attestation(Contract):
     """The chance that the verdict differs from that of all samples, where not all were run."""
 
     interval: Interval
-    """What all samples would score; a point where all were run."""
+    """What all samples would score, but for those that failed; a point where all were run."""
 
     evidence_sha256: Sha256
     evidence_url: str
@@ -82,6 +82,10 @@ class Attestation(Contract):
     batch_invariant: bool = False
     """Whether the engine was told to use kernels whose sums do not depend on what else is in a batch. Not stated by
     the first badges, whose engines were not."""
+
+    failed: Annotated[int, Field(ge=0)] = 0
+    """Samples, of those up to where the run had its answer, that have no score and are left out of it: policy's
+    `maximum_failed_fraction` bounds them. Not stated by the first badges."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def _check_figures(attestation: Attestation) -> None:
         raise TokenError(
             f"signed, but {attestation.claimed_value!r} as a {attestation.scale} is not its claimed proportion"
         )
-    if attestation.samples_used > attestation.population:
+    if attestation.samples_used + attestation.failed > attestation.population:
         raise TokenError("signed, but it used more samples than there are")
     if abs(attestation.reproduced - attestation.claimed) > attestation.tolerance + 1e-12:
         raise TokenError("signed, but its own figures do not match within its tolerance")

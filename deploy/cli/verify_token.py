@@ -93,7 +93,8 @@ def _facts(found: Attestation) -> Iterator[tuple[str, str]]:
     yield "reproduced", percent(found.reproduced) + error
     difference = 100 * abs(found.reproduced - found.claimed)
     yield "difference", f"{difference:.2f} points, tolerance {100 * found.tolerance:.2f} points"
-    yield "samples", f"{found.samples_used} of {found.population}, {found.mode}, seed {found.seed}"
+    failed = f" ({found.failed} more failed and are left out)" if found.failed else ""
+    yield "samples", f"{found.samples_used} of {found.population}{failed}, {found.mode}, seed {found.seed}"
     if found.interval.low < found.interval.high:
         bounds = f"{percent(found.interval.low)} to {percent(found.interval.high)}"
         yield "all samples", f"would score {bounds}, with alpha {found.alpha:g}"

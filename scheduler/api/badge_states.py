@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Row, case, select
 from sqlalchemy.orm import Session, defer
 
 from scheduler.api import queue
-from scheduler.database.tables import Badge, Claim, Reproduction, VerdictRow
+from scheduler.database.tables import Badge, Claim, Model, Reproduction, VerdictRow
 from scheduler.machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 
@@ -55,53 +55,74 @@ IN_ORDER = (
 )
 """Where several claims count, the first of these that one of them is. A mismatch is not hidden behind another claim."""
 
-ON_ITS_WAY = ("running", "waiting", "blocked")
+_Row: TypeAlias = Row[Claim, Reproduction, VerdictRow, Badge]
+"""Any but the claim may be None."""
+
+ANSWERS = (Outcome.VERIFIED, Outcome.MISMATCH)
+
+WITHOUT_BULK = (*queue.WITHOUT_BULK, defer(Claim.linked_log, raiseload=True))
 
 
 def said_of(session: Session, model_id: str, dataset_id: str, task_id: str | None) -> Said:
     """What a badge says of a model on a task: by its author's claims, else by those that others proposed."""
-    rows = session.execute(
+    of_task: tuple[ColumnElement[bool], ...] = (
+        Claim.model_id == model_id,
+        Claim.dataset_id == dataset_id,
+        Claim.task_id.is_(None) if task_id is None else Claim.task_id == task_id,
+        Claim.live.is_(True),
+    )
+    # Each by itself: however many others propose, they do not push the author's own claims aside.
+    rows = _living(session, *of_task, Claim.pull_request.is_(None)) or _living(session, *of_task)
+    return _first([*(_said(*row) for row in rows), *_before(session, model_id, rows)])
+
+
+def _living(session: Session, *conditions: ColumnElement[bool]) -> Sequence[_Row]:
+    """Claims with what became of them; however many there are, those that say most are among them."""
+    says_most = case((VerdictRow.outcome == Outcome.MISMATCH, 0), (VerdictRow.outcome == Outcome.VERIFIED, 1), else_=2)
+    return session.execute(
         select(Claim, Reproduction, VerdictRow, Badge)
         .outerjoin(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
         .outerjoin(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
-        .where(
-            Claim.model_id == model_id,
-            Claim.dataset_id == dataset_id,
-            Claim.task_id.is_(None) if task_id is None else Claim.task_id == task_id,
-            Claim.live,
-        )
-        .order_by(Claim.created_at.desc(), Claim.claim_id.desc())
+        .where(*conditions)
+        .order_by(says_most, Claim.created_at.desc(), Claim.claim_id.desc())
         .limit(LOOKED_AT)
-        .options(*queue.WITHOUT_BULK, defer(Claim.linked_log, raiseload=True))
+        .options(*WITHOUT_BULK)
     ).all()
-    authors = [row for row in rows if row[0].pull_request is None]
-    found = [_said(*row) for row in authors or rows]
-    if found and _first(found).state in ON_ITS_WAY:
-        found += [_again(said) for said in _before(session, authors or rows)]
-    return _first(found)
 
 
 def _first(found: Sequence[Said]) -> Said:
     return min(found, key=lambda said: IN_ORDER.index(said.state), default=NOT_SUBMITTED)
 
 
-def _before(session: Session, rows: Sequence[Any]) -> list[Said]:
-    """What was said of entries that are being verified again: that holds until there is something newer."""
-    supersedes = [row[0].supersedes for row in rows if row[0].supersedes is not None]
+def _before(session: Session, model_id: str, rows: Sequence[_Row]) -> Iterator[Said]:
+    """What was said of entries that have no answer of their own yet: that holds until there is something newer.
+
+    Else a mismatch could be hidden by asking for another run, or by taking the entry away and putting it back, and
+    then cancelling that run.
+    """
+    unanswered = [claim for claim, _, verdict, _ in rows if verdict is None or verdict.outcome not in ANSWERS]
+    if not unanswered:
+        return
+    weights = session.scalar(select(Model.weights_sha256).where(Model.model_id == model_id))
     earlier = session.execute(
         select(Claim, Reproduction, VerdictRow, Badge)
         .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
-        .join(Badge, Badge.claim_id == Claim.claim_id)
-        .outerjoin(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
-        .where(Claim.claim_id.in_(supersedes))
-        .options(*queue.WITHOUT_BULK, defer(Claim.linked_log, raiseload=True))
+        .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
+        .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
+        .where(Claim.slot.in_({claim.slot for claim in unanswered}), ~Claim.live, VerdictRow.outcome.in_(ANSWERS))
+        .order_by(VerdictRow.decided_at.desc())
+        .limit(LOOKED_AT)
+        .options(*WITHOUT_BULK)
     ).all()
-    return [_said(*row) for row in earlier]
-
-
-def _again(said: Said) -> Said:
-    return replace(said, message=f"{said.message}, checking again")
+    for claim in unanswered:
+        of_entry = (row for row in earlier if (row[0].slot, row[0].value) == (claim.slot, claim.value))
+        row = next(of_entry, None)
+        # Of other weights no more is said than that they had a badge, and that says itself if it is stale.
+        if row is not None and (row[1].weights_sha256 == weights or (row[3] is not None and claim.supersedes)):
+            since = "checking again" if claim.state != ClaimState.DECIDED else "checked again without an answer"
+            said = _said(*row)
+            yield replace(said, message=f"{said.message}, {since}")
 
 
 def _said(claim: Claim, run: Reproduction | None, verdict: VerdictRow | None, badge: Badge | None) -> Said:

@@ -74,4 +74,5 @@ def facts_of(
         versions=ran.versions,
         seed=reproduction.seed,
         batch_invariant=ran.batch_invariant,
+        failed=comparison.failed,
     )

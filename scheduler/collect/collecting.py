@@ -224,12 +224,29 @@ def _not_as_ordered(reproduction: Reproduction, message: Report, answered: int |
         ("spec", reproduction.spec_sha256, message.task.spec_sha256),
     ]
     if measured is not None:
+        ordered += _settings_ordered(RunSettings.model_validate(reproduction.settings, strict=False), measured)
         ordered.append(("seed", reproduction.seed, measured.circumstances.seed))
         ordered.append(("number of samples", _samples_due(reproduction, measured, answered), len(measured.sample_ids)))
     for name, wanted, found in ordered:
         if wanted != found:
             return f"its {name} is {found!r}, ordered was {wanted!r}"
     return resuming.not_handed_back(reproduction, measured.resumed) if measured is not None else None
+
+
+def _settings_ordered(settings: RunSettings, measured: Measurement) -> list[tuple[str, object, object]]:
+    """What policy says of a run, whose digest its badge will name, beside what the run says that it did."""
+    ran = measured.circumstances
+    found: list[tuple[str, object, object]] = []
+    if settings.epochs is not None:
+        found.append(("number of epochs", settings.epochs, ran.epochs))
+    if settings.engine.batch_invariant != "where_possible":
+        found.append(("choice of kernels", settings.engine.batch_invariant == "required", ran.batch_invariant))
+    for name, wanted in settings.generation.model_dump(exclude_none=True).items():
+        used = getattr(ran.generation, name)
+        # The spec's own come before policy's; a limit of tokens beyond the model's context is none.
+        if ran.generation.sources.get(name) != "spec" and not (name == "max_tokens" and used is None):
+            found.append((name, wanted, used))
+    return found
 
 
 def _samples_due(reproduction: Reproduction, measured: Measurement, answered: int | None) -> int:

@@ -21,12 +21,17 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> None:
         return
     reproduction.seed = secrets.randbelow(2**31)
     settings = RunSettings.model_validate(reproduction.settings, strict=False)
-    if settings.mode == "full" and settings.sample_limit is None:
+    if takes_claims_to_the_end(settings):
         return
     reproduction.joinable = False
     waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
     if settings.mode == "sequential" and waiting:
         reproduction.stopping = _stopping(earlier, reproduction, settings, waiting).model_dump(mode="json")
+
+
+def takes_claims_to_the_end(settings: RunSettings) -> bool:
+    """Whether a run asks every sample whatever is claimed, so that claims may join it once it is under way."""
+    return settings.mode == "full" and settings.sample_limit is None
 
 
 def stopping_of(reproduction: Reproduction) -> Stopping | None:
@@ -37,11 +42,12 @@ def stopping_of(reproduction: Reproduction) -> Stopping | None:
 
 def judged_by(claim: Claim, reproduction: Reproduction, stopping: Stopping | None) -> tuple[JudgedClaim, Stopping]:
     """A claim, and what its completed run judges it by: what the run stopped by, if that was for this claim too."""
+    alone = judged_claim(claim)
     if stopping is not None:
         for each in stopping.claims:
-            if each.claim_id == claim.claim_id:
+            # Where another row of the same entry stood then, it said the same.
+            if each.claim_id == claim.claim_id or _alike(each, alone):
                 return each, stopping
-    alone = judged_claim(claim)
     settings = RunSettings.model_validate(reproduction.settings, strict=False)
     return alone, Stopping(
         claims=(alone,),
@@ -54,7 +60,20 @@ def judged_by(claim: Claim, reproduction: Reproduction, stopping: Stopping | Non
 def judged_claim(claim: Claim) -> JudgedClaim:
     """A planned claim, as its rules have it."""
     rules = Rules.model_validate(claim.rules, strict=False)
-    return JudgedClaim(claim_id=claim.claim_id, claimed=rules.claimed, tolerance=rules.tolerance, spread=rules.spread)
+    return _judged(claim.claim_id, rules)
+
+
+def decides(stopping: Stopping, rules: Rules) -> bool:
+    """Whether a run that stops so was to decide a claim by these rules."""
+    return any(_alike(each, _judged(each.claim_id, rules)) for each in stopping.claims)
+
+
+def _judged(claim_id: str, rules: Rules) -> JudgedClaim:
+    return JudgedClaim(claim_id=claim_id, claimed=rules.claimed, tolerance=rules.tolerance, spread=rules.spread)
+
+
+def _alike(one: JudgedClaim, other: JudgedClaim) -> bool:
+    return (one.claimed, one.tolerance, one.spread) == (other.claimed, other.tolerance, other.spread)
 
 
 def _stopping(earlier: EarlierRuns, reproduction: Reproduction, settings: RunSettings, claims: list[Claim]) -> Stopping:

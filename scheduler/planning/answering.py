@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from scheduler import budgets
 from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Run, admit, foresee
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Model, now
+from scheduler.database.tables import UNREADABLE, Claim, Model, now
 from scheduler.planning.foreseeing import KnownSamples
 from scheduler.planning.freshness import is_shared
 from scheduler.planning.linking import LinkedLogs
@@ -34,6 +34,8 @@ class Answer:
     cost: Estimate | None = None
     reading: LinkedLogReading | None = None
     held: bool = False
+    weights_sha256: str | None = None
+    """Of the model's files for which that holds."""
 
 
 def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs) -> Answer:
@@ -58,14 +60,16 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     except NoAccess as error:
         blocked = Blocked(f"{error}; the farm's operator must be given access")
         foreseen = foresee(said, benchmark, policy) if benchmark is not None else None
-        return Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen)
-    return Answer(claim.claim_id, claim.model_id, found, benchmark, foreseen, known, cost, reading, held)
+        return Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen, weights_sha256=model.weights_sha256)
+    return Answer(
+        claim.claim_id, claim.model_id, found, benchmark, foreseen, known, cost, reading, held, model.weights_sha256
+    )
 
 
 def _admit(
     facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, benchmark: BenchmarkFacts
 ) -> Run | Blocked | Refused:
-    if model.weights_sha256 is None:
+    if model.weights_sha256 is None or model.weights_sha256 == UNREADABLE:
         return Blocked("waits for a look at the model's files")
     of_model = ModelFacts(model.weights_sha256, _size(model), model.gated)
     said, has_token = _claim_facts(claim), bool(facts.hub.api.token)

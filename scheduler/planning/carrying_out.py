@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from scheduler.machine import ClaimState, ReproductionState
 from scheduler.placement import Placement
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
+from scheduler.planning.putting_back import SameEntries, begin_as
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from specs.engine_key import engine_key
 from specs.judging.forecast import in_short
@@ -45,26 +47,39 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         # Reads them at once; each is then at hand.
         models = session.scalars(select(Model).where(Model.model_id.in_({each.model_id for each in answers}))).all()
         by_id = {model.model_id: model for model in models}
-        shared = Shared(session, {each.found.key for each in answers if isinstance(each.found, Run)})
+        # What was found holds for the files that were there then, and a linked log takes minutes to read.
+        answers = [each for each in answers if by_id[each.model_id].weights_sha256 == each.weights_sha256]
+        runs = _Runs(
+            Shared(session, {each.found.key for each in answers if isinstance(each.found, Run)}),
+            SameEntries(session, [claims[each.claim_id] for each in answers if isinstance(each.found, Run)]),
+        )
         new = [
             made
             for answer in answers
-            if (made := _carry_out(session, policy, claims[answer.claim_id], by_id[answer.model_id], answer, shared))
+            if (made := _carry_out(session, policy, claims[answer.claim_id], by_id[answer.model_id], answer, runs))
         ]
         if new:
             session.flush()
             _wake_alike(session, new)
 
 
+@dataclass(frozen=True)
+class _Runs:
+    """The reproductions that may answer the claims of one transaction."""
+
+    shared: Shared
+    same: SameEntries
+
+
 def _carry_out(
-    session: Session, policy: Policy, claim: Claim, model: Model, answer: Answer, shared: Shared
+    session: Session, policy: Policy, claim: Claim, model: Model, answer: Answer, runs: _Runs
 ) -> Reproduction | None:
     """Do what was found about one claim; returns the reproduction that it needed, if that is a new one."""
     found = answer.found
     claim.foreseen = answer.foreseen.model_dump(mode="json") if answer.foreseen is not None else None
     if isinstance(found, Run) and answer.cost is not None:
         claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost.gpu_seconds, answer.cost.basis
-        wait = _wait(session, policy, claim, found, answer.cost, shared)
+        wait = _wait(session, policy, claim, found, answer.cost, runs)
         if wait is not None:
             claim.run_key = found.key
             hold_claim(session, claim, wait.reason, wait.until)
@@ -79,13 +94,14 @@ def _carry_out(
     if isinstance(found, Blocked):
         block_claim(session, claim, found.reason)
         return None
-    return _join_or_make(session, claim, model, answer, found, shared)
+    return _join_or_make(session, claim, model, answer, found, runs)
 
 
-def _wait(
-    session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, shared: Shared
-) -> budgets.Held | None:
+def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, runs: _Runs) -> budgets.Held | None:
     """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
+    shared, before = runs.shared, runs.same.latest(claim, run)
+    if before is not None and not _came_to_nothing(before):
+        return None
     if policy.budget == BudgetRules() or shared.find(run.key, claim.fresh_after) is not None:
         return None
     budgets.take_turn(session, policy.budget)
@@ -97,12 +113,18 @@ def _wait(
 
 
 def _join_or_make(
-    session: Session, claim: Claim, model: Model, answer: Answer, run: Run, shared: Shared
+    session: Session, claim: Claim, model: Model, answer: Answer, run: Run, runs: _Runs
 ) -> Reproduction | None:
-    joined = _joined(session, claim, run, shared)
-    reproduction = joined or _new(session, claim, model, answer.benchmark, run, shared)
+    before = runs.same.latest(claim, run)
+    joined = before
+    if before is None or _came_to_nothing(before):
+        joined = _joined(session, claim, run, runs.shared)
+    reproduction = joined or _new(session, claim, model, answer.benchmark, run, runs.shared)
+    if joined is None and before is not None:
+        begin_as(reproduction, before)
     claim.rules = run.rules.model_dump(mode="json")
     claim.reproduction_id = reproduction.reproduction_id
+    runs.shared.count(reproduction)
     words = _how_judged(run.rules, reproduction)
     if answer.foreseen is not None and answer.known is not None:
         words = f"{words}; {in_short(answer.foreseen, answer.known.samples)}"
@@ -111,6 +133,10 @@ def _join_or_make(
         measurement = Measurement.model_validate(reproduction.measurement, strict=False)
         judge_claims(session, [claim], reproduction, measurement, stopping_of(reproduction))
     return reproduction if joined is None else None
+
+
+def _came_to_nothing(before: Reproduction) -> bool:
+    return before.state == ReproductionState.CANCELLED
 
 
 def _how_judged(rules: Rules, reproduction: Reproduction) -> str:

@@ -5,14 +5,13 @@ A round takes seconds, and each of these may as well have been asked before anot
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from scheduler.admission import BenchmarkFacts, RunSettings
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, SpecFile
-from scheduler.hub import Hub, Missing
+from scheduler.database.tables import Benchmark
+from scheduler.hub import Hub, Missing, OwnCommits
 from scheduler.judging import noise
 from scheduler.planning.foreseeing import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text
@@ -29,6 +28,7 @@ class PlanningFacts:
     database: Database
     hub: Hub
     _benchmarks: dict[tuple[str, str | None], BenchmarkFacts] = field(default_factory=dict, init=False)
+    _own_commits: dict[str, OwnCommits] = field(default_factory=dict, init=False)
     _spreads: dict[tuple[object, ...], MeasuredSpread | None] = field(default_factory=dict, init=False)
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
@@ -83,12 +83,13 @@ class PlanningFacts:
             row = session.get(Benchmark, dataset_id)
         if row is None or row.revision is None:
             return BenchmarkFacts(watched=False, revision=None, spec=None, gated=False, has_percent=False)
-        revision, text = pinned or row.revision, None
-        # A revision that the dataset does not have is one without an eval.yaml.
-        with suppress(Missing):
-            if pinned and not self._is_known(dataset_id, revision):
-                revision = self.hub.commit_of(dataset_id, revision)
+        revision, text, missing = pinned or row.revision, None, None
+        try:
+            if revision != row.revision:
+                revision = self._own_commit(dataset_id, revision)
             text = spec_text(self.database, self.hub, dataset_id, revision)
+        except Missing as error:
+            missing = str(error)
         return BenchmarkFacts(
             watched=True,
             revision=revision,
@@ -96,12 +97,24 @@ class PlanningFacts:
             gated=row.gated,
             has_percent=row.has_percent,
             sizes=row.sizes if revision == row.revision else {},
+            missing=missing,
         )
 
-    def _is_known(self, dataset_id: str, revision: str) -> bool:
-        """Whether it is a commit whose spec was read before, which spares a request."""
-        with self.database.reading() as session:
-            return session.get(SpecFile, (dataset_id, revision)) is not None
+    def _own_commit(self, dataset_id: str, revision: str) -> str:
+        """The commit of the benchmark that a claim pins; of several claims on it the first asks.
+
+        Raises:
+            Missing: it is none of the benchmark's own.
+        """
+        if dataset_id not in self._own_commits:
+            self._own_commits[dataset_id] = self.hub.own_commits(dataset_id)
+        found = self._own_commits[dataset_id].find(revision)
+        if found is None:
+            raise Missing(
+                f"{revision} is no commit of the main branch of {dataset_id}, and no branch or tag of it; what stands"
+                " on a pull request is not the benchmark"
+            )
+        return found
 
 
 @lru_cache(maxsize=64)

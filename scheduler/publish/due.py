@@ -21,7 +21,7 @@ from scheduler.farm import Farm
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
-from scheduler.publish.writing import ClaimPlace, Publication, Published, close_overtaken, publish
+from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, close_overtaken, publish
 from scheduler.record import SCHEDULER, add_event
 from specs.attestation import Attestation, verify
 from specs.errors import HubAway, NoAccess, TokenError
@@ -136,6 +136,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             source=_source(farm, claim_id) if "source" in rules.proof else None,
             title=title(facts, claim_id),
             body=body(facts, ran, badge.token, claim_id),
+            measured=Measured(run.model_revision, run.weights_sha256),
         )
 
 
@@ -162,6 +163,7 @@ def _place(claim: Claim, dataset_id: str, value: float) -> ClaimPlace:
         task_id=claim.task_id,
         value=value,
         notes=claim.notes,
+        dataset_revision=claim.dataset_revision,
     )
 
 

@@ -183,7 +183,8 @@ def _figures(found: Attestation) -> Iterator[str]:
     yield f"- claimed: {100 * found.claimed:.2f} %"
     yield f"- reproduced: **{100 * found.reproduced:.2f} %**{error}"
     yield f"- difference: {difference:.2f} points; up to {100 * found.tolerance:.2f} count as reproduced"
-    yield f"- samples: {found.samples_used} of {found.population}"
+    failed = f"; {found.failed} more failed and are left out" if found.failed else ""
+    yield f"- samples: {found.samples_used} of {found.population}{failed}"
     if found.interval.low < found.interval.high:
         stopped = " The run stopped when that was sure." if found.mode == "sequential" else ""
         yield (

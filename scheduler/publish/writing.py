@@ -19,6 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from scheduler.hub import Hub, Missing, told_apart
 from scheduler.publish.result_file import NotEditable, Source, with_proof
 from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
+from scheduler.watch.contents import content_digest
 from specs.attestation import TYPE
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, SubmissionError
@@ -48,6 +49,17 @@ class ClaimPlace:
     task_id: str | None
     value: float
     notes: str | None
+    dataset_revision: str | None = None
+    """As the claim pins it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The files of the model that were run."""
+
+    revision: str
+    weights_sha256: str
+    """Of their names and contents: `scheduler.watch.contents`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,8 @@ class Publication:
 
     title: str
     body: str
+    measured: Measured | None = None
+    """Nothing is written where the model has other files by now; None writes it all the same."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,7 @@ def publish(hub: Hub, author: str, publication: Publication) -> Published:
             if publication.mode == "comment":
                 return desk.discuss()
             return desk.propose()
-    except (_ClaimGone, Missing) as gone:
+    except (_ClaimGone, SubmissionError) as gone:
         return Published("withdrawn", str(gone))
 
 
@@ -132,7 +146,7 @@ class _Desk:
         if earlier is not None:
             return earlier
         claim = self.publication.claim
-        head = self.hub.model(claim.model_id).revision
+        head = self._head()
         text, index, entry = self._entry(head)
         token = self.publication.token
         if token is not None and _is_of_others(entry.verify_token):
@@ -164,7 +178,7 @@ class _Desk:
         earlier = self._settle(self._opened(pull_requests=False))
         if earlier is not None:
             return earlier
-        self._entry(self.hub.model(self.publication.claim.model_id).revision)
+        self._entry(self._head())
         made = self.hub.api.create_discussion(
             self.publication.claim.model_id, self.publication.title, description=self.publication.body
         )
@@ -180,6 +194,8 @@ class _Desk:
             raise _ClaimGone(f"pull request {number} was merged; the claim stands on main now and is judged there")
         if found.status == "closed":
             raise _ClaimGone(f"pull request {number} was closed")
+        # A claim on a pull request is about the model's files on main.
+        self._head()
         self._entry(f"refs/pr/{number}")
         said = self.hub.api.comment_discussion(model_id, number, self.publication.body)
         own = self._own_comments(self.hub.api.get_discussion_details(model_id, number))
@@ -248,6 +264,16 @@ class _Desk:
             if isinstance(event, DiscussionComment) and event.author == self.author and mark in event.content
         ]
 
+    def _head(self) -> str:
+        """The commit at which the model's main stands, if its files are still those that were measured."""
+        model_id, measured = self.publication.claim.model_id, self.publication.measured
+        head = self.hub.model(model_id).revision
+        if measured is None or head == measured.revision:
+            return head
+        if content_digest(self.hub.tree(model_id, head)) != measured.weights_sha256:
+            raise _ClaimGone(f"the model's files are others by now than at {measured.revision}, which was measured")
+        return head
+
     def _entry(self, revision: str) -> tuple[bytes, int, SubmittedResult]:
         """The file at a revision, and the claim's entry in it, wherever it has moved within the file."""
         claim = self.publication.claim
@@ -261,11 +287,12 @@ class _Desk:
         # Its own place first: the same entry may stand in the file twice.
         for index in sorted(entries, key=lambda each: each != claim.entry):
             found = entries[index]
-            if (found.dataset_id, found.task_id, found.value, found.notes) == (
+            if (found.dataset_id, found.task_id, found.value, found.notes, found.dataset_revision) == (
                 claim.dataset_id,
                 claim.task_id,
                 claim.value,
                 claim.notes,
+                claim.dataset_revision,
             ):
                 return text, index, found
         raise _ClaimGone(f"the entry is gone from {claim.path}, or says something else by now")

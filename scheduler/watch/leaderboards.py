@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Model
 from scheduler.hub import Hub
-from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard
+from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard, written_in_percent
 
 
 def look_at_leaderboard(database: Database, hub: Hub, dataset_id: str) -> None:
@@ -34,8 +34,7 @@ def look_at_leaderboard(database: Database, hub: Hub, dataset_id: str) -> None:
         mark_due(session, {str(json.loads(place)[0]) for place in moved})
         benchmark = session.get_one(Benchmark, dataset_id)
         benchmark.leaderboard, benchmark.leaderboard_etag = digests, answer.etag
-        # Once in percent, always in percent: the claim that showed it may be withdrawn, its scale stays known.
-        benchmark.has_percent = benchmark.has_percent or any(row.value > 1 for row in rows)
+        benchmark.has_percent = written_in_percent(rows, before=benchmark.has_percent)
 
 
 def mark_due(session: Session, model_ids: set[str]) -> None:

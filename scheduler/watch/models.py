@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import BEING_LOOKED_AT, Model, ResultFile, now
+from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
 from scheduler.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
 from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
@@ -15,9 +18,11 @@ from specs.bounded_yaml import MAX_BYTES
 from specs.engines.model_config import MAX_CONFIG_BYTES, read_config
 from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_weights_file
-from specs.errors import NoAccess, SubmissionError
+from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_results
 from specs.text import clean
+
+log = logging.getLogger(__name__)
 
 MAX_RESULT_FILES = 500
 """On one ref of one model; more are not read, and the reason stands with the model."""
@@ -30,29 +35,56 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
 
     Costs two requests where nothing changed, one more for each result file that did, and one for a config.json beside
     changed weights.
+
+    Raises:
+        Missing: the Hub has no such model.
+        HubAway, NoAccess, SubmissionError: main, or who proposes what, could not be read.
     """
     known = _begun(database, model_id)
     head = hub.model(model_id)
+    try:
+        _look(database, hub, model_id, head, known, own_name)
+    except Missing as error:
+        # The model is there: what it held when it was asked for was taken away since.
+        raise HubAway(f"{model_id} changed while it was looked at: {error}") from error
+
+
+def _look(
+    database: Database, hub: Hub, model_id: str, head: ModelHead, known: Model | None, own_name: str | None
+) -> None:
+    looked_at: dict[str, str] = dict(known.heads) if known else {}
     main_files = (
         _look_at_main(database, hub, model_id, head)
-        if known is None or known.revision != head.revision or _lacks_size(known)
+        if known is None or not (known.revision == head.revision == looked_at.get(MAIN)) or _lacks_size(known)
         else _remembered(database, model_id, MAIN)
     )
-    looked_at: dict[str, str] = dict(known.heads) if known else {}
-    # What the farm itself proposes, a verifyToken on an entry, is no claim of anybody's.
-    proposed = [pr for pr in hub.pull_requests(model_id) if pr.author != own_name]
-    for pull_request in proposed:
+    heads = {MAIN: head.revision}
+    for pull_request in _open_pull_requests(hub, model_id, own_name, looked_at):
+        heads[pull_request.ref] = pull_request.commit
         if looked_at.get(pull_request.ref) != pull_request.commit:
-            _look_at_pull_request(database, hub, model_id, pull_request, main_files)
-    heads = {pr.ref: pr.commit for pr in proposed}
+            try:
+                _look_at_pull_request(database, hub, model_id, pull_request, main_files)
+            except SubmissionError as error:
+                # Whoever opened it holds up nobody else. Its claims stand as they were last read.
+                log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
     with database.transaction() as session:
         for ref in looked_at.keys() - heads.keys():
             withdraw_ref(session, model_id, ref, "its pull request was merged or closed")
         model = session.get_one(Model, model_id, with_for_update=True)
-        model.revision, model.gated, model.heads = head.revision, head.gated, heads
+        model.gated, model.heads = head.gated, heads
         # What came to be due since this look began is looked at once more: this one may have read what was before.
         if model.looked_at is not None:
             model.looked_at = now()
+
+
+def _open_pull_requests(
+    hub: Hub, model_id: str, own_name: str | None, looked_at: Collection[str]
+) -> list[PullRequestHead]:
+    """Those that make claims. What the farm itself proposes, a verifyToken on an entry, is no claim of anybody's."""
+    listed = [pr for pr in hub.pull_requests(model_id) if pr.author != own_name]
+    # The list ends somewhere, so one that is not on it may be open all the same.
+    missing = set(looked_at) - {MAIN} - {pr.ref for pr in listed}
+    return [*listed, *(hub.still_open(model_id, missing) if missing else ())]
 
 
 def _begun(database: Database, model_id: str) -> Model | None:
@@ -65,7 +97,13 @@ def _begun(database: Database, model_id: str) -> Model | None:
 
 
 def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
-    files = hub.tree(model_id, head.revision)
+    try:
+        files = hub.tree(model_id, head.revision)
+    except Missing:
+        raise
+    except SubmissionError:
+        _note_unreadable(database, model_id, head)
+        raise
     digest = content_digest(files)
     with database.reading() as session:
         known = session.get(Model, model_id)
@@ -79,13 +117,24 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
         session.add(model)
         if model.weights_sha256 not in (None, digest):
             stale_walks.begin(session, "model", model_id)
-        model.weights_sha256 = digest
+        # Together, or a run of what is there now would be planned at the commit of what was there before.
+        model.revision, model.weights_sha256 = head.revision, digest
         model.size = size
         model.weights_bytes = size["file_bytes"] if size is not None else None
     results = _result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
     _read_changed(database, hub, place, results)
     return results
+
+
+def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None:
+    """Keep what was verified at an earlier commit from passing for what is there now, which nobody can compare."""
+    with database.transaction() as session:
+        model = session.get(Model, model_id, with_for_update=True)
+        if model is not None and model.revision not in (None, head.revision):
+            stale_walks.begin(session, "model", model_id)
+            model.revision, model.weights_sha256 = head.revision, UNREADABLE
+            model.size = model.weights_bytes = None
 
 
 def _lacks_size(model: Model) -> bool:

@@ -6,7 +6,7 @@ the author's doing and pass in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -94,6 +94,25 @@ def parse_leaderboard(data: object) -> tuple[LeaderboardEntry, ...]:
         SubmissionError: the answer is not a list.
     """
     return tuple(_leaderboard_entry(index, item) for index, item in enumerate(_items(data)))
+
+
+def written_in_percent(rows: Sequence[LeaderboardRow], *, before: bool) -> bool:
+    """Whether a benchmark's scores are percentages: as most of those write them who claim something there.
+
+    Who writes a value above 1 writes percentages; 0 is 0 on both scales. Each namespace has one voice, for what stands
+    on its models' main branches. Where nothing does, whoever opened a pull request has one: anybody can open many.
+    Where as many say the one as the other, or nobody says anything, it stays as it was `before`.
+    """
+    highest: dict[str, float] = {}
+    telling = [row for row in rows if row.value > 0]
+    for row in [row for row in telling if row.pull_request is None] or telling:
+        whose = row.model_id.rpartition("/")[0] or row.model_id
+        if row.pull_request is not None and row.author_name is not None:
+            whose = row.author_name
+        highest[whose] = max(row.value, highest.get(whose, 0.0))
+    percentages = sum(value > 1 for value in highest.values())
+    fractions = len(highest) - percentages
+    return before if percentages == fractions else percentages > fractions
 
 
 def parse_model_eval_results(data: object) -> tuple[ResultEntry, ...]:

@@ -140,6 +140,10 @@ def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
     attempted = found.samples_used + found.failed
     if found.failed > stopping.maximum_failed_fraction * attempted:
         return f"{found.failed} of {attempted} samples failed and have no score"
+    if found.claimed - found.tolerance <= 0 and found.claimed + found.tolerance >= 1:
+        return (
+            f"with a tolerance of {points(found.tolerance)} every score there is would match, so none proves anything"
+        )
     too_few = min(stopping.minimum_samples, found.population)
     if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, 2):
         return f"only {found.samples_used} samples were scored, too few to decide"

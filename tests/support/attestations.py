@@ -39,6 +39,7 @@ FACTS: dict[str, Any] = {
     "versions": {"vllm": "0.32.0", "inspect_ai": "0.3.285"},
     "seed": 7,
     "batch_invariant": False,
+    "failed": 0,
 }
 
 

@@ -17,7 +17,7 @@ engine_load, hub_limit          what is only kept to be shown as a figure
 from scheduler.database.tables.access import ApiToken, SignedIn, SignIn
 from scheduler.database.tables.base import Table, UtcDateTime, new_id, now
 from scheduler.database.tables.claims import Claim
-from scheduler.database.tables.hub import BEING_LOOKED_AT, Benchmark, Model, ResultFile, SpecFile
+from scheduler.database.tables.hub import BEING_LOOKED_AT, UNREADABLE, Benchmark, Model, ResultFile, SpecFile
 from scheduler.database.tables.marker import Marker
 from scheduler.database.tables.metrics import EngineLoad, HubLimit
 from scheduler.database.tables.noise import NoisePair
@@ -32,6 +32,7 @@ from scheduler.database.tables.workers import Worker
 
 __all__ = [
     "BEING_LOOKED_AT",
+    "UNREADABLE",
     "ApiToken",
     "Attempt",
     "Badge",

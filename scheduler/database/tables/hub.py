@@ -24,7 +24,7 @@ class Benchmark(Table):
     """Digest of each leaderboard row, by model, pull request and file: tells what changed."""
 
     has_percent: Mapped[bool] = mapped_column(default=False)
-    """A value above 1 stands on the leaderboard, so the benchmark is scored in percent."""
+    """Most of those with a score on the leaderboard write percentages: `specs.hub.leaderboard.written_in_percent`."""
 
     sizes: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Number of samples by config and split, as the dataset's card says at `revision`: specs/hub/dataset_card.py."""
@@ -50,6 +50,9 @@ class SpecFile(Table):
 BEING_LOOKED_AT = datetime(1970, 1, 1, tzinfo=UTC)
 """When a model was looked at that is due, where a look has begun: long ago, so that it stays due until that ends."""
 
+UNREADABLE = ""
+"""In place of a digest, where a model has more files than the farm reads: others than any that were run."""
+
 
 class Model(Table):
     """A model repo, as it was last seen."""
@@ -60,7 +63,8 @@ class Model(Table):
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     revision: Mapped[str | None] = mapped_column(String(64))
     weights_sha256: Mapped[str | None] = mapped_column(String(64))
-    """Of the names and contents of all files but results and documentation: what a reproduction depends on."""
+    """Of the names and contents of all files but results and documentation: what a reproduction depends on;
+    `UNREADABLE` where there are too many."""
 
     weights_bytes: Mapped[int | None] = mapped_column(BigInteger)
     """Of the safetensors files that an engine loads; None where there are none."""
@@ -71,7 +75,8 @@ class Model(Table):
 
     gated: Mapped[bool] = mapped_column(default=False)
     heads: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Commit of each open pull request that was looked at, by its ref."""
+    """Commit of each open pull request that was looked at, by its ref; of main, by `main`, as far as that was read to
+    its end."""
 
     looked_at: Mapped[datetime | None]
     """None where somebody has said that it changed, and no look has begun since."""

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from scheduler.api.badge_states import GREEN, Said
+from scheduler.api.badge_states import GREEN, LOOKED_AT, Said
 from scheduler.api.routes.badge_images import picture
-from scheduler.database.tables import Badge, Claim, now
+from scheduler.database.tables import Badge, Claim, Model, Reproduction, now
 from scheduler.machine import ClaimState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
@@ -42,11 +43,11 @@ def test_it_is_stale_once_the_farm_says_so(api: RunningApi) -> None:
 
 
 def test_while_it_is_verified_again_the_earlier_badge_is_shown_with_that(api: RunningApi) -> None:
-    before = api.rows.verified()
-    api.rows.claim(supersedes=before)
+    before = api.rows.verified(slot="5" * 64)
     with api.rows.database.transaction() as session:
         claim = session.get_one(Claim, before)
         claim.state, claim.live = ClaimState.WITHDRAWN, False
+    api.rows.claim(slot="5" * 64, supersedes=before)
     assert state(api) == "verified"
     assert "checking again" in api.json(f"{PLACE}.json")["message"]
 
@@ -122,3 +123,51 @@ def test_a_picture_escapes_what_it_says_and_is_the_same_each_time() -> None:
     assert texts[-1] == '<script>&"'
     assert root.attrib["role"] == "img"
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+
+
+def test_a_mismatch_is_not_pushed_aside_by_ever_more_entries(api: RunningApi) -> None:
+    api.rows.decided(Outcome.MISMATCH, found=comparison(0.2))
+    for n in range(LOOKED_AT + 1):
+        api.rows.claim(notes=f"variant {n}")
+    assert state(api) == "mismatch"
+
+
+def test_what_others_propose_does_not_push_the_authors_claim_aside(api: RunningApi) -> None:
+    api.rows.verified()
+    for n in range(LOOKED_AT + 1):
+        api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), pull_request=n, ref=f"refs/pr/{n}")
+    assert state(api) == "verified"
+
+
+@pytest.mark.parametrize("supersedes", [True, False], ids=["asked again", "taken away and put back"])
+@pytest.mark.parametrize(
+    ("now_is", "message"),
+    [
+        (ClaimState.SUBMITTED, "mismatch: 20.0% on 200/300, checking again"),
+        (ClaimState.BLOCKED, "mismatch: 20.0% on 200/300, checking again"),
+        (ClaimState.DECIDED, "mismatch: 20.0% on 200/300, checked again without an answer"),
+    ],
+)
+def test_a_mismatch_is_not_hidden_behind_a_run_that_has_no_answer(
+    api: RunningApi, now_is: ClaimState, message: str, *, supersedes: bool
+) -> None:
+    before = api.rows.decided(
+        Outcome.MISMATCH, found=comparison(0.2), slot="5" * 64, live=False, state=ClaimState.WITHDRAWN
+    )
+    with api.rows.database.transaction() as session:
+        run = session.get_one(Reproduction, session.get_one(Claim, before).reproduction_id)
+        model = session.get_one(Model, "tiny/model")
+        model.weights_sha256 = run.weights_sha256
+    again: dict[str, Any] = {"slot": "5" * 64, "supersedes": before if supersedes else None}
+    if now_is == ClaimState.DECIDED:
+        api.rows.decided(Outcome.FAILED, **again)
+    else:
+        api.rows.claim(state=now_is, **again)
+    # What adds a row of a model's claims writes the model anew.
+    with api.rows.database.transaction() as session:
+        session.get_one(Model, "tiny/model").weights_sha256 = run.weights_sha256
+    found = api.json(PLACE + ".json")
+    assert (found["state"], found["message"]) == ("mismatch", message)
+    with api.rows.database.transaction() as session:
+        session.get_one(Model, "tiny/model").weights_sha256 = "6" * 64
+    assert state(api) != "mismatch", "that was of other weights"

@@ -10,7 +10,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges.rotating import rotate
 from scheduler.badges.signing import Signer, public_jwks
 from scheduler.badges.signing_off import sign, sign_missing
-from scheduler.database.tables import Badge, Claim, Publication
+from scheduler.database.tables import Badge, Claim, Publication, VerdictRow
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState
 from scheduler.publish.due import publish_due
@@ -43,6 +43,18 @@ def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: F
     assert (facts.samples_used, facts.population) == (len(world.report.measurement.sample_ids), 40)
     assert facts.claimed - facts.tolerance <= facts.interval.low <= facts.reproduced <= facts.interval.high
     assert facts.evidence_url.startswith("https://farm.example/v1/evidence/")
+
+
+def test_a_badge_states_how_many_samples_are_left_out_of_its_score(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    with farm.database.transaction() as session:
+        row = session.get_one(VerdictRow, claims(farm)[TRUE_PERCENT].claim_id)
+        found = row.verdict["comparison"]
+        row.verdict = {**row.verdict, "comparison": {**found, "samples_used": found["samples_used"] - 1, "failed": 1}}
+    sign_missing(farm)
+    with farm.database.reading() as session:
+        token = session.scalars(select(Badge.token)).one()
+    assert verify(token, dict(public_jwks(farm.settings))).failed == 1
 
 
 def test_a_rotated_key_signs_the_next_badge_of_a_running_farm(world: World, farm: Farm) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from scheduler.badges.signing_off import sign_missing
 from scheduler.collect import collecting
-from scheduler.database.tables import Badge
+from scheduler.database.tables import Attempt, Badge, Reproduction
 from scheduler.farm import Farm
 from specs.messages import AttemptsAlive, Progress, Report, Stage
 from tests.support.reported_farm import (
@@ -47,6 +48,28 @@ def test_no_forged_report_makes_a_badge(world: World, farm: Farm, forgery: dict[
     sign_missing(farm)
     assert outcomes(farm) == {}
     assert count(farm, Badge) == 0
+
+
+ORDERED: dict[str, dict[str, object]] = {
+    "a temperature": {"generation": {"temperature": 0.5}},
+    "a number of epochs": {"epochs": 3},
+    "kernels": {"engine": {"batch_invariant": "required"}},
+}
+
+
+@pytest.mark.parametrize("ordered", ORDERED.values(), ids=ORDERED)
+def test_a_run_that_was_not_done_as_policy_orders_gives_no_verdict(
+    world: World, farm: Farm, ordered: dict[str, object]
+) -> None:
+    with farm.database.transaction() as session:
+        row = session.scalars(select(Reproduction)).one()
+        row.settings = {**row.settings, **ordered}
+    take(farm, world.report)
+    assert outcomes(farm) == {}
+    with farm.database.reading() as session:
+        detail = session.scalars(select(Attempt.detail)).one()
+    assert detail is not None
+    assert detail.startswith("report refused: its ")
 
 
 def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, farm: Farm) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
 from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
 from scheduler.database.tables import Reproduction
 from scheduler.machine import ClaimState
 from scheduler.planning import answering, carrying_out
+from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
@@ -100,3 +103,73 @@ def test_many_claims_on_one_known_revision_cost_no_request_each(farm: ControlPla
     farm.plan()
     assert farm.served.requests == []
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
+
+
+def test_a_revision_that_is_only_proposed_is_not_the_benchmark(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    benchmark = add_benchmark(hub, BENCHMARK)
+    easy = EVAL_YAML.replace("target: answer", "target: question").encode()
+    hub.commit(benchmark, {"eval.yaml": easy}, CommitText("Make it easy", "tiny"), create_pr=True)
+    proposed = farm.hub.api.dataset_info(BENCHMARK, revision="refs/pr/1").sha
+    assert proposed is not None
+    submit(hub, add_model(hub, MODEL), pinned("refs/pr/1", 90.0) + pinned(proposed, 91.0) + pinned(proposed[:12], 92.0))
+    farm.scan()
+    farm.plan()
+    assert [claim.state for claim in farm.claims()] == [ClaimState.DECIDED] * 3
+    assert all("what stands on a pull request is not the benchmark" in claim.reason for claim in farm.claims())
+
+
+def test_branches_tags_and_short_hashes_of_the_benchmarks_own_are_followed(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    benchmark = add_benchmark(hub, BENCHMARK)
+    old = farm.hub.benchmark(BENCHMARK).revision
+    owner = HfApi(endpoint=farm.served.url, token=hub.add_token("acme"))
+    owner.create_tag(BENCHMARK, tag="v1", repo_type="dataset")
+    hub.commit(benchmark, {"README.md": b"# More"}, CommitText("Say more", "acme"))
+    owner.create_branch(BENCHMARK, branch="next", repo_type="dataset")
+    new = farm.hub.benchmark(BENCHMARK).revision
+    text = pinned("v1", 50.0) + pinned("next", 60.0) + pinned(old[:10], 70.0) + pinned(new[:10], 80.0)
+    submit(hub, add_model(hub, MODEL), text)
+    farm.scan()
+    farm.plan()
+    with farm.database.reading() as session:
+        found = {claim.value: claim.reproduction_id for claim in farm.claims()}
+        revisions = {value: session.get_one(Reproduction, run).dataset_revision for value, run in found.items()}
+    assert revisions == {50.0: old, 60.0: new, 70.0: old, 80.0: new}
+
+
+def test_nothing_is_planned_for_files_that_changed_while_a_claim_was_looked_at(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 50))
+    farm.scan()
+    look = answering.answer_to
+
+    def changed_meanwhile(*arguments: Any) -> answering.Answer:
+        found = look(*arguments)
+        hub.commit(model, {"model.safetensors": b"better weights"}, CommitText("Better", "tiny"))
+        farm.scan(WatchRules(models=(MODEL,)))
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.planning.planning.answer_to", changed_meanwhile)
+        farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.SUBMITTED
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.PLANNED
+
+
+def test_many_made_up_revisions_cost_no_request_each(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    submit(hub, add_model(hub, MODEL), "".join(pinned(f"{n:040x}", 50.0 + n) for n in range(20)))
+    farm.scan()
+    del farm.served.requests[:]
+    farm.plan()
+    assert len(farm.served.requests) == 2, farm.served.requests
+    assert {claim.state for claim in farm.claims()} == {ClaimState.DECIDED}

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from huggingface_hub import DiscussionComment, HfApi
 
+from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.hub import Hub
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import body_mark, title_mark
-from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
+from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, publish
+from scheduler.watch.contents import content_digest
 from specs.errors import HubAway, NoAccess
 from specs.hub.eval_results import parse
 from tests.support.attestations import attestation, base64url, jwks, signer
@@ -361,3 +363,28 @@ def test_a_token_that_may_not_write_is_the_operators_to_change(site: Site) -> No
         with pytest.raises(NoAccess):
             publish(reader, "reader", publication(mode=mode))
     assert site.threads() == []
+
+
+@pytest.mark.parametrize("way", [{}, {"mode": "comment"}, {"pull_request": 1}], ids=["proposed", "told", "commented"])
+def test_no_proof_is_written_beside_other_weights_than_those_that_were_measured(
+    site: Site, way: dict[str, Any]
+) -> None:
+    if "pull_request" in way:
+        submit(site.served.local, site.model, CLAIM, author="eve", create_pr=True)
+    head = site.hub.model(MODEL).revision
+    measured = Measured(head, content_digest(site.hub.tree(MODEL, head)))
+    if "pull_request" not in way:
+        submit(site.served.local, site.model, CLAIM)
+    site.served.local.commit(site.model, {"model.safetensors": b"others"}, CommitText("Other weights", "smol"))
+    done = site.publish(publication(measured=measured, **way))
+    assert done.kind == "withdrawn"
+    assert done.reason == f"the model's files are others by now than at {head}, which was measured"
+    # What else changed in the repo says nothing about the score.
+    measured = replace(measured, weights_sha256=content_digest(site.hub.tree(MODEL, site.hub.model(MODEL).revision)))
+    assert site.publish(publication(measured=measured, **way)).kind == "published"
+
+
+def test_nothing_is_written_about_an_entry_that_pins_another_benchmark_by_now(site: Site) -> None:
+    submit(site.served.local, site.model, CLAIM.replace("    task_id", f"    revision: {'b' * 40}\n    task_id"))
+    assert site.publish(publication(dataset_revision="a" * 40)).kind == "withdrawn"
+    assert site.publish(publication(dataset_revision="b" * 40)).kind == "published"

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from deploy.localhub import conversations
+from deploy.localhub.commits import CommitText
 from deploy.localhub.discussions import Status
-from scheduler.database.tables import Model
-from scheduler.hub import PullRequestHead
+from scheduler.database.tables import Model, StaleWalk
+from scheduler.hub import Missing, PullRequestHead, TreeFile
 from scheduler.machine import ClaimState
 from scheduler.watch.announced import put_off
+from specs.errors import HubAway, NoAccess
+from specs.judging.staleness import Head, Ran, what_changed
 from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
@@ -223,3 +227,144 @@ def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(
     farm.scan()
     with farm.database.reading() as session:
         assert session.get_one(Model, MODEL).looked_at is not None
+
+
+def test_a_pull_request_that_cannot_be_read_holds_up_nobody(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="honest.yaml")
+    many = {f"junk/{n}": b"x" for n in range(20)}
+    hub.commit(model, many, CommitText("Add junk", "mallory"), create_pr=True)
+    monkeypatch.setattr("scheduler.hub.MAX_TREE_FILES", 15)
+    farm.scan()
+    assert states(farm) == [("refs/pr/1", 99.5, ClaimState.SUBMITTED)]
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    assert states(farm)[1:] == [("main", 79.5, ClaimState.SUBMITTED)]
+
+
+def test_a_models_commit_and_its_files_are_always_of_one_look(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    with farm.database.reading() as session:
+        before = session.get_one(Model, MODEL)
+    hub.commit(model, {"model.safetensors": b"others"}, CommitText("Other weights", "tiny"))
+    submit(hub, model, entry(BENCHMARK, 99.5))
+
+    def disabled(model_id: str) -> list[PullRequestHead]:
+        raise NoAccess(f"discussions are disabled on {model_id}", model_id)
+
+    monkeypatch.setattr(farm.hub, "pull_requests", disabled)
+    farm.scan()
+    with farm.database.reading() as session:
+        after = session.get_one(Model, MODEL)
+    assert after.weights_sha256 != before.weights_sha256
+    assert after.revision == farm.hub.model(MODEL).revision, "or a run of the new files would be one of the old commit"
+    assert states(farm)[-1] == ("main", 99.5, ClaimState.SUBMITTED)
+
+
+def test_what_a_look_did_not_come_to_is_read_by_the_next(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 79.5))
+
+    def away(*_: object) -> bytes:
+        raise HubAway("the Hub is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.watch.models._read_changed", away)
+        farm.scan()
+    assert farm.claims() == []
+    farm.scan()
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
+
+
+def test_a_commit_that_is_gone_meanwhile_is_no_model_that_is_gone(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    submit(hub, model, entry(BENCHMARK, 79.5) + entry("acme/other", 10))
+
+    def gone(*_: object) -> list[TreeFile]:
+        raise Missing("that commit was squashed away")
+
+    monkeypatch.setattr(farm.hub, "tree", gone)
+    farm.scan(WatchRules(models=(MODEL,)))
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
+
+
+def test_many_pull_requests_do_not_withdraw_those_behind_them(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
+    assert number is not None
+    farm.scan()
+    monkeypatch.setattr("scheduler.hub.MAX_PULL_REQUESTS", 1)
+    submit(hub, model, entry(BENCHMARK, 11), author="mallory", create_pr=True, name="more.yaml")
+    farm.scan()
+    assert states(farm) == [
+        ("refs/pr/1", 99.5, ClaimState.SUBMITTED),
+        ("refs/pr/2", 11, ClaimState.SUBMITTED),
+    ]
+    conversations.change_status(hub, hub.storage.discussions.find(model, number), "tiny", Status.CLOSED)
+    farm.scan(WatchRules(models=(MODEL,)))
+    assert states(farm)[0] == ("refs/pr/1", 99.5, ClaimState.WITHDRAWN)
+
+
+def test_one_row_does_not_turn_the_scores_of_all_others_into_percentages(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    for n in (4, 5, 6):
+        submit(hub, add_model(hub, f"honest{n}/model"), entry(BENCHMARK, n / 10))
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 57.0))
+    for n in range(5):
+        submit(hub, model, entry(BENCHMARK, 60.0 + n), author="tiny", create_pr=True, name=f"pr{n}.yaml")
+    farm.scan()
+    farm.plan()
+    rules = {claim.value: claim.rules and claim.rules["scale"] for claim in farm.claims()}
+    assert {rules[0.4], rules[0.5], rules[0.6]} == {"fraction"}
+    assert rules[57.0] is None, "no score on that scale"
+
+
+def test_too_many_files_do_not_keep_what_was_verified_before_them_current(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    with farm.database.reading() as session:
+        before = session.get_one(Model, MODEL)
+    many = {f"junk/{n}": b"x" for n in range(20)}
+    hub.commit(model, {**many, "model.safetensors": b"others"}, CommitText("Hide other weights", "tiny"))
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.hub.MAX_TREE_FILES", 15)
+        farm.scan(WatchRules(sweep_seconds=0.001))
+    with farm.database.reading() as session:
+        after = session.get_one(Model, MODEL)
+        assert session.scalars(select(StaleWalk.subject_id)).all() == [MODEL]
+    ran = Ran(str(before.weights_sha256), "d" * 40, None, {}, None)
+    assert what_changed(ran, Head(after.weights_sha256, None, None)) == "the model's files changed since"
+    farm.plan()
+    (claim,) = farm.claims()
+    assert (claim.state, claim.reason) == (ClaimState.BLOCKED, "waits for a look at the model's files")
+    farm.scan(WatchRules(sweep_seconds=0.001))
+    with farm.database.reading() as session:
+        assert session.get_one(Model, MODEL).weights_sha256 not in {before.weights_sha256, after.weights_sha256}

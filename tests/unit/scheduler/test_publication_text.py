@@ -53,6 +53,10 @@ def written(**changes: Any) -> str:
     return body(attestation(**changes), Run(ran, None), TOKEN, VERDICT)
 
 
+def test_the_text_says_how_many_samples_are_left_out_of_the_score() -> None:
+    assert "samples: 147 of 150; 3 more failed and are left out\n" in written(samples_used=147, failed=3)
+
+
 def test_the_text_holds_every_fact_that_a_reader_needs() -> None:
     text = written(samples_used=60, interval={"low": 0.37, "high": 0.43}, judges={"self": "self"})
     for fact in (

@@ -151,6 +151,8 @@ def test_a_header_asks_for_nothing_else(header: dict[str, object], reason: str) 
         ({"claimed_value": "41.2"}, "claimed_value"),
         ({"samples_used": 151}, "more samples than there are"),
         ({"samples_used": True}, "samples_used"),
+        ({"failed": 1}, "more samples than there are"),
+        ({"failed": -1}, "failed"),
         ({"model": 7}, "model"),
         ({"model_revision": "main"}, "model_revision"),
         ({"exp": 1}, "expired"),
@@ -162,7 +164,7 @@ def test_a_right_signature_over_wrong_facts_is_no_proof(changes: dict[str, objec
     refused(forged(KEY, FARM.key_id, {**FACTS, **changes}), reason)
 
 
-@pytest.mark.parametrize("name", sorted(set(FACTS) - {"version", "batch_invariant"}))
+@pytest.mark.parametrize("name", sorted(set(FACTS) - {"version", "batch_invariant", "failed"}))
 def test_a_missing_fact_is_named(name: str) -> None:
     refused(forged(KEY, FARM.key_id, {key: value for key, value in FACTS.items() if key != name}), name)
 

@@ -67,6 +67,30 @@ def test_with_every_sample_scored_the_score_decides_by_itself() -> None:
     assert on_the_edge.comparison.doubtful_beyond is None
 
 
+@pytest.mark.parametrize("halves", range(100, 1000, 150))
+def test_a_whole_run_is_decided_by_its_score_however_its_beginning_misled(halves: int) -> None:
+    within: list[float | None] = [*[0.0, 1.0] * halves, *[0.0] * (N - 2 * halves)]
+    verdict = judged(0.5, 0.02, measured(within))
+    assert verdict.outcome is Outcome.MISMATCH, verdict.reason
+    outside: list[float | None] = [*[0.0] * halves, *[0.0, 1.0] * (N // 2 - halves), *[1.0] * halves]
+    verdict = judged(0.5, 0.02, measured(outside))
+    assert verdict.outcome is Outcome.VERIFIED, verdict.reason
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_a_whole_run_is_decided_by_its_score_in_any_order(data: st.DataObject) -> None:
+    parts = data.draw(
+        st.lists(st.tuples(st.integers(1, 120), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=6)
+    )
+    scores: list[float | None] = [score for count, score in parts for _ in range(count)]
+    claimed = data.draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+    verdict = judged(claimed, 0.05, measured(scores, len(scores)))
+    if verdict.outcome is not Outcome.INCONCLUSIVE:
+        near = abs(float(np.mean([score or 0.0 for score in scores])) - claimed) <= 0.05 + 1e-12
+        assert (verdict.outcome is Outcome.VERIFIED) == near, verdict.reason
+
+
 def test_a_benchmark_too_small_for_its_tolerance_does_not_call_chance_a_mismatch() -> None:
     aime: list[float | None] = [*right_or_wrong(30, 14)]
     near, far = judged(0.6, 0.02, measured(aime, 30)), judged(0.9, 0.02, measured(aime, 30))
@@ -185,3 +209,13 @@ def test_predictors_that_are_not_about_these_samples_are_left_out(
     guided = is_guided_by(stopping, population(samples), "c" * 64)
     assert guided == (samples == other and linked and same_targets)
     assert not is_guided_by(stopping, population(samples), "d" * 64)
+
+
+@pytest.mark.parametrize("right", range(4))
+def test_a_tolerance_that_every_score_meets_proves_nothing(right: int) -> None:
+    scores: list[float | None] = [float(n < right) for n in range(3)]
+    verdict = judged(0.5, None, measured(scores, 3))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert (
+        verdict.reason == "with a tolerance of 56.58 points every score there is would match, so none proves anything"
+    )

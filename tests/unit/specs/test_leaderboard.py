@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specs.errors import SubmissionError
-from specs.hub.leaderboard import parse_leaderboard, parse_model_eval_results
+from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard, parse_model_eval_results, written_in_percent
 
 ROW = {"modelId": "org/model", "value": 48.3}
 ENTRY = {"dataset": {"id": "org/bench", "task_id": "t"}, "value": 48.3}
@@ -100,3 +100,34 @@ def test_no_answer_raises_anything_else(answer: list[object]) -> None:
         assert (row.row is None) == (row.status == "rejected") == bool(row.reasons)
     for entry in parse_model_eval_results(answer):
         assert (entry.claim is None) == (entry.status == "rejected") == bool(entry.reasons)
+
+
+def row(model: str, value: float, pull_request: int | None = None, author: str | None = None) -> LeaderboardRow:
+    said = {"modelId": model, "value": value, "pullRequest": pull_request, "author": {"name": author}}
+    return LeaderboardRow.model_validate(said)
+
+
+@pytest.mark.parametrize(
+    ("rows", "before", "percent"),
+    [
+        ([], False, False),
+        ([], True, True),
+        ([row("a/x", 57)], False, True),
+        ([row("a/x", 0.57)], True, False),
+        ([row("a/x", 0.57), row("b/x", 57)], False, False),
+        ([row("a/x", 0.57), row("b/x", 57)], True, True),
+        # One namespace has one voice, however many models it has; a percentage may be small.
+        ([row("a/x", 0.5), row("b/x", 0.6), *(row(f"m/{n}", 57) for n in range(9))], False, False),
+        ([row("a/x", 0.5), row("a/y", 30), row("b/x", 0.6)], True, True),
+        # 0 is 0 on both scales.
+        ([row("a/x", 0), row("b/x", 0), row("c/x", 12)], False, True),
+        # What anybody proposes has no voice beside what stands on main.
+        ([row("a/x", 0.5), *(row(f"v{n}/x", 57, pull_request=1, author=f"m{n}") for n in range(9))], False, False),
+        ([row(f"v{n}/x", 57, pull_request=1, author="m") for n in range(9)] + [row("b/x", 0.4, 1, "n")], False, False),
+        ([row("v/x", 57, pull_request=1)], False, True),
+    ],
+)
+def test_scores_are_percentages_where_most_of_those_who_claim_write_them_so(
+    rows: list[LeaderboardRow], *, before: bool, percent: bool
+) -> None:
+    assert written_in_percent(rows, before=before) is percent

@@ -1,0 +1,117 @@
+"""An entry that is taken away and put back is not run again with other luck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+
+from deploy.localhub.names import RepoName, RepoType
+from scheduler.collect.reaping import reap
+from scheduler.database.tables import Claim, Reproduction
+from scheduler.dispatch.dispatching import dispatch
+from scheduler.machine import ClaimState, ReproductionState
+from scheduler.requests import intervening
+from specs.judging.sample_order import seeded_order
+from tests.support.databases import Databases
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.rows import measurement
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK, MODEL = "acme/capitals", "tiny/model"
+SCORES = [float(bit) for bit in np.random.default_rng(0).integers(0, 2, 400)]
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
+        add_benchmark(plane.served.local, BENCHMARK)
+        add_model(plane.served.local, MODEL)
+        yield plane
+
+
+def say(farm: ControlPlane, *values: float) -> Claim | None:
+    """Have the model claim these values and no others, each with notes of its own; the claim of the first."""
+    repo = RepoName(RepoType.MODEL, MODEL)
+    text = "".join(entry(BENCHMARK, value, more=f"  notes: number {n}\n") for n, value in enumerate(values))
+    submit(farm.served.local, repo, text or entry("acme/other", 1))
+    farm.scan()
+    farm.plan()
+    living = [claim for claim in farm.claims() if claim.live and claim.value in values[:1]]
+    return living[0] if living else None
+
+
+def run_of(farm: ControlPlane, claim: Claim | None) -> Reproduction:
+    assert claim is not None
+    with farm.database.reading() as session:
+        return session.get_one(Reproduction, claim.reproduction_id)
+
+
+def begun(farm: ControlPlane, value: float) -> Reproduction:
+    """The run that was sent out for a claim."""
+    claim = say(farm, value)
+    dispatch(farm.database, farm.policy)
+    return run_of(farm, claim)
+
+
+def test_a_run_that_is_under_way_goes_on_for_the_entry_that_is_put_back(farm: ControlPlane) -> None:
+    run = begun(farm, 50)
+    say(farm)
+    again = say(farm, 50)
+    assert again is not None
+    assert again.state == ClaimState.PLANNED
+    assert run_of(farm, again).reproduction_id == run.reproduction_id
+
+
+def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm: ControlPlane) -> None:
+    run = begun(farm, 20)
+    assert run.seed is not None
+    ids = seeded_order(range(1, len(SCORES) + 1), run.seed)[:100]
+    found = {"population": len(SCORES), "sample_ids": tuple(ids), "sample_scores": tuple(SCORES[n - 1] for n in ids)}
+    done = measurement().model_copy(update=found).model_dump(mode="json")
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(state=ReproductionState.COMPLETED, measurement=done))
+    say(farm)
+    again = say(farm, 20)
+    assert again is not None
+    assert again.reason.startswith("mismatch: ")
+    assert run_of(farm, again).reproduction_id == run.reproduction_id
+    other = say(farm, 21)
+    assert other is not None
+    assert (other.state, run_of(farm, other).seed) == (ClaimState.PLANNED, None), "nobody may choose what fits a run"
+
+
+@pytest.mark.parametrize("how", ["taken away", "cancelled"])
+def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, how: str) -> None:
+    run = begun(farm, 50)
+    if how == "taken away":
+        say(farm)
+        reap(farm.database, farm.policy, lambda _: set())
+        again = say(farm, 50)
+    else:
+        (claim,) = farm.claims()
+        intervening.cancel(farm.database, claim.claim_id, "it goes badly", "hub:tiny")
+        intervening.retry(farm.database, claim.claim_id, "better luck", "hub:tiny")
+        farm.plan()
+        (again,) = farm.claims()
+    with farm.database.reading() as session:
+        assert session.get_one(Reproduction, run.reproduction_id).state == ReproductionState.CANCELLED
+    anew = run_of(farm, again)
+    assert anew.reproduction_id != run.reproduction_id
+    assert (anew.seed, anew.stopping, anew.joinable) == (run.seed, run.stopping, False)
+    dispatch(farm.database, farm.policy)
+    assert run_of(farm, again).state == ReproductionState.DISPATCHED
+    changed = say(farm, 50.5)
+    assert run_of(farm, changed).seed is None, "another claim is not one that was there before that order was drawn"
+
+
+def test_a_run_decides_no_more_claims_than_it_can(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.planning.freshness.MOST_CLAIMS", 3)
+    say(farm, 51, 52, 53, 54)
+    say(farm, 51, 52, 53, 54, 55)
+    with farm.database.reading() as session:
+        runs = session.scalars(select(Claim.reproduction_id).where(Claim.live)).all()
+    assert sorted(runs.count(run) for run in set(runs)) == [2, 3]
