@@ -28,6 +28,8 @@ FORGOTTEN_SECONDS = 300
 """After which the server ends a transaction in which nothing happens, such as a frozen process's, and its locks."""
 
 _CLIENT = {
+    # A database may have been made without an encoding: then text would come as bytes.
+    "client_encoding": "utf8",
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": IDLE_SECONDS,
     "keepalives_interval": PROBE_SECONDS,

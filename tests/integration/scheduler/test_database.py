@@ -198,3 +198,15 @@ def test_connections_that_the_server_closed_while_they_rested_are_replaced(
     for _ in range(3):
         with database.looking() as one, database.looking() as other:
             assert {session.execute(text("SELECT 1")).scalar_one() for session in (one, other)} == {1}
+
+
+def test_a_database_without_an_encoding_keeps_text_as_others_do(postgres: PostgresServer) -> None:
+    # What `initdb` makes where no locale is set.
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE plain TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    database = Database(postgres.url("plain"))
+    database.upgrade()
+    with database.transaction() as session:
+        add_event(session, "scheduler", "claim", "c", "blocked", "whose move it is: Zoë's")
+    with database.reading() as session:
+        assert session.scalars(select(Event.why)).all() == ["whose move it is: Zoë's"]
