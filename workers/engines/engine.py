@@ -19,6 +19,7 @@ from specs.errors import EngineError, ReprofarmError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from workers.board import Board, EngineNote
+from workers.engines import compiled
 from workers.engines.devices import Devices, devices_for
 from workers.engines.engine_faults import log_tail, startup_fault
 from workers.engines.gate import Gate
@@ -195,6 +196,8 @@ class EngineManager:
     def _start(self, wanted: Wanted, snapshot: Path) -> Engine:
         """An engine that is not up yet."""
         log, log_start = self._open_log()
+        vllm_cache = self._folder / "vllm"
+        compiled.make_room(vllm_cache)
         port = free_port()
         process = Guarded(
             [*self._command, "--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port), *wanted.arguments],
@@ -206,6 +209,7 @@ class EngineManager:
                 **{VARIABLE: str(int(wanted.batch_invariant))},
                 VLLM_USE_MODELSCOPE="0",
                 DO_NOT_TRACK="1",
+                VLLM_CACHE_ROOT=str(vllm_cache),
                 HF_HUB_OFFLINE="1",
                 HF_HOME=str(self._folder / "hf-home"),
                 TOKENIZERS_PARALLELISM="false",
