@@ -48,7 +48,8 @@ def states(farm: SmallFarm) -> set[str]:
 def test_what_waited_for_a_worker_that_is_drained_is_run_by_another_and_nothing_is_lost(tmp_path: Path) -> None:
     with small_farm(tmp_path, RUN, BENCHMARKS) as farm:
         farm.start_worker("first", "--slow-seconds", "3600")
-        farm.wait(lambda: sent_to(farm, "first@farm") and any(map(farm.stage, BENCHMARKS)))
+        # In this order: one that is begun in between is in nobody's queue any more.
+        farm.wait(lambda: any(map(farm.stage, BENCHMARKS)) and sent_to(farm, "first@farm"))
         (waited,) = sent_to(farm, "first@farm")
         own = own_queue("cpu", "first@farm")
         farm.wait(lambda: in_redis(farm, own) == 1)

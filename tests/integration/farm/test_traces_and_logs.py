@@ -121,7 +121,7 @@ def test_the_control_workers_log_follows_a_claim_and_its_run(seen: Seen) -> None
     states = [line["message"].split(" ")[2].rstrip(",") for line in told if line.get("claim_id") == seen.claim_id]
     assert states == ["submitted", "planned", "decided", "badge"]
     ran = [line["message"] for line in told if line.get("reproduction_id") == seen.run]
-    assert any("running, by worker@" in message for message in ran)
+    assert any("running, by worker:worker@" in message for message in ran)
     assert not [line for line in seen.logs["control"] if line["logger"] in ("celery.app.trace", "httpx", "httpx2")]
 
 
