@@ -18,7 +18,7 @@ from scheduler.machine import ClaimState, ReproductionState
 from scheduler.placement import Placement
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
-from scheduler.planning.putting_back import SameEntries, begin_as
+from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_entry
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
 from specs.engine_key import engine_key
 from specs.judging.forecast import in_short
@@ -49,10 +49,9 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         by_id = {model.model_id: model for model in models}
         # What was found holds for the files that were there then, and a linked log takes minutes to read.
         answers = [each for each in answers if by_id[each.model_id].weights_sha256 == each.weights_sha256]
-        runs = _Runs(
-            Shared(session, {each.found.key for each in answers if isinstance(each.found, Run)}),
-            SameEntries(session, [claims[each.claim_id] for each in answers if isinstance(each.found, Run)]),
-        )
+        keys = {each.found.key for each in answers if isinstance(each.found, Run)}
+        begun = begun_for(session, [claims[each.claim_id] for each in answers], keys)
+        runs = _Runs(Shared(session, keys, {each.reproduction_id for each in begun}), begun)
         new = [
             made
             for answer in answers
@@ -68,7 +67,11 @@ class _Runs:
     """The reproductions that may answer the claims of one transaction."""
 
     shared: Shared
-    same: SameEntries
+    begun: Sequence[Begun]
+
+    def of_same_entry(self, claim: Claim, run: Run) -> Reproduction | None:
+        """The one that was begun for a claim's entry before."""
+        return run_of_same_entry(self.shared, self.begun, claim, run)
 
 
 def _carry_out(
@@ -99,7 +102,7 @@ def _carry_out(
 
 def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, runs: _Runs) -> budgets.Held | None:
     """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
-    shared, before = runs.shared, runs.same.latest(claim, run)
+    shared, before = runs.shared, runs.of_same_entry(claim, run)
     if before is not None and not _came_to_nothing(before):
         return None
     if policy.budget == BudgetRules() or shared.find(run.key, claim.fresh_after) is not None:
@@ -115,7 +118,7 @@ def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estima
 def _join_or_make(
     session: Session, claim: Claim, model: Model, answer: Answer, run: Run, runs: _Runs
 ) -> Reproduction | None:
-    before = runs.same.latest(claim, run)
+    before = runs.of_same_entry(claim, run)
     joined = before
     if before is None or _came_to_nothing(before):
         joined = _joined(session, claim, run, runs.shared)

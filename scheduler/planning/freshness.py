@@ -23,22 +23,33 @@ class Shared:
     Without the lock, one could be sent out between a look and the commit, to answer claims of which this is none.
     """
 
-    def __init__(self, session: Session, keys: Collection[str]) -> None:
+    def __init__(self, session: Session, keys: Collection[str], begun: Collection[str] = ()) -> None:
+        """`begun` are ids of further runs of these keys, which answer some claims alone: `putting_back`."""
         self._session = session
         self._found: dict[str, list[Reproduction]] = {key: [] for key in keys}
         self._claims: Counter[str] = Counter()
-        self.look_again(keys)
+        self._begun = {row.reproduction_id: row for row in self._hold(keys, begun) if row.reproduction_id in begun}
 
     def look_again(self, keys: Collection[str]) -> None:
         """See what others have committed since."""
         for key in keys:
             self._found[key] = []
-        if keys:
-            for row in self._session.scalars(_ANSWERING.with_for_update(of=Reproduction), {"keys": list(keys)}):
-                self._found[row.key].append(row)
-            names = [row.reproduction_id for key in keys for row in self._found[key] if row.joinable]
-            for name, count in self._session.execute(_CLAIMS, {"names": names}) if names else ():
-                self._claims[str(name)] = count
+        self._hold(keys, ())
+
+    def begun(self, reproduction_id: str) -> Reproduction | None:
+        """One of the further runs."""
+        return self._begun.get(reproduction_id)
+
+    def _hold(self, keys: Collection[str], begun: Collection[str]) -> Sequence[Reproduction]:
+        if not keys:
+            return ()
+        rows = self._session.scalars(_HELD, {"keys": list(keys), "begun": list(begun)}).all()
+        for row in rows:
+            self._found[row.key].append(row)
+        names = [row.reproduction_id for row in rows if row.joinable]
+        for name, count in self._session.execute(_CLAIMS, {"names": names}) if names else ():
+            self._claims[str(name)] = count
+        return rows
 
     def add(self, reproduction: Reproduction) -> None:
         """One that this transaction makes. Where it was asked for anew, earlier runs answer no more."""
@@ -96,20 +107,25 @@ def was_repeated() -> ColumnElement[bool]:
     )
 
 
-_ANSWERING = (
-    select(Reproduction)
-    .where(
-        Reproduction.key.in_(bindparam("keys", expanding=True)),
-        or_(Reproduction.joinable, and_(Reproduction.complete, ~was_repeated())),
-    )
-    # All who lock several do so in one order, or two could wait for one another.
-    .order_by(Reproduction.reproduction_id)
+_TAKES_CLAIMS = and_(
+    Reproduction.key.in_(bindparam("keys", expanding=True)),
+    or_(Reproduction.joinable, and_(Reproduction.complete, ~was_repeated())),
 )
 """Those of some keys that take claims, or ran every sample.
 
 Once a re-verification was run, earlier runs answer no more: an entry that is written anew would get its old verdict
 back from one of them.
 """
+
+_ANSWERING = select(Reproduction).where(_TAKES_CLAIMS)
+
+_HELD = (
+    select(Reproduction)
+    .where(or_(_TAKES_CLAIMS, Reproduction.reproduction_id.in_(bindparam("begun", expanding=True))))
+    # All who lock several do so in one order, or two could wait for one another.
+    .order_by(Reproduction.reproduction_id)
+    .with_for_update(of=Reproduction)
+)
 
 _CLAIMS = (
     select(Claim.reproduction_id, func.count())

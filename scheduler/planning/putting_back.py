@@ -8,6 +8,7 @@ what is said of its error holds as it did.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,38 +17,51 @@ from scheduler.admission import Run, RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import decides, stopping_of, takes_claims_to_the_end
 from scheduler.machine import ReproductionState
-from scheduler.planning.freshness import was_repeated
+from scheduler.planning.freshness import Shared, was_repeated
 
 
-class SameEntries:
-    """The runs that were begun for some claims' entries while these said the same, each locked."""
+class Begun(NamedTuple):
+    """A run that was sent out for an entry, and what that said then."""
 
-    def __init__(self, session: Session, claims: Collection[Claim]) -> None:
-        self._found = session.execute(
-            select(Claim.slot, Claim.value, Claim.dataset_revision, Reproduction)
-            .join(Reproduction, Claim.reproduction_id == Reproduction.reproduction_id)
-            .where(
-                Claim.slot.in_({claim.slot for claim in claims}),
-                # Before a run is sent out nothing of its result is fixed.
-                Reproduction.seed.is_not(None),
-                ~was_repeated(),
-            )
-            # All who lock several do so in one order, or two could wait for one another.
-            .order_by(Reproduction.reproduction_id)
-            .with_for_update(of=Reproduction)
-        ).all()
+    slot: str
+    value: float | None
+    dataset_revision: str | None
+    reproduction_id: str
 
-    def latest(self, claim: Claim, run: Run) -> Reproduction | None:
-        """The latest that was to decide a claim; None where it failed, or is too old for the claim."""
-        said = (claim.slot, claim.value, claim.dataset_revision)
-        runs = [each for *facts, each in self._found if tuple(facts) == said and each.key == run.key]
-        found = max(runs, key=lambda each: each.created_at, default=None)
-        if found is None or found.state == ReproductionState.FAILED:
-            return None
-        if claim.fresh_after is not None and found.created_at < claim.fresh_after:
-            return None
-        stopping = stopping_of(found)
-        return found if stopping is None or decides(stopping, run.rules) else None
+
+def begun_for(session: Session, claims: Collection[Claim], keys: Collection[str]) -> list[Begun]:
+    """The runs of some keys that were sent out for the entries of some claims; nothing is locked."""
+    if not keys:
+        return []
+    rows = session.execute(
+        select(Claim.slot, Claim.value, Claim.dataset_revision, Reproduction.reproduction_id)
+        .join(Reproduction, Claim.reproduction_id == Reproduction.reproduction_id)
+        .where(
+            Claim.slot.in_({claim.slot for claim in claims}),
+            Reproduction.key.in_(keys),
+            # Before it is sent out nothing of its result is fixed.
+            Reproduction.seed.is_not(None),
+            ~was_repeated(),
+        )
+    )
+    return [Begun(*row) for row in rows]
+
+
+def run_of_same_entry(shared: Shared, begun: Collection[Begun], claim: Claim, run: Run) -> Reproduction | None:
+    """The latest that was to decide a claim, while its entry said the same; None where it failed, or is too old."""
+    said = (claim.slot, claim.value, claim.dataset_revision)
+    held = [shared.begun(each.reproduction_id) for each in begun if each[:3] == said]
+    found = max(
+        (each for each in held if each is not None and each.key == run.key),
+        key=lambda each: each.created_at,
+        default=None,
+    )
+    if found is None or found.state == ReproductionState.FAILED:
+        return None
+    if claim.fresh_after is not None and found.created_at < claim.fresh_after:
+        return None
+    stopping = stopping_of(found)
+    return found if stopping is None or decides(stopping, run.rules) else None
 
 
 def begin_as(reproduction: Reproduction, before: Reproduction) -> None:

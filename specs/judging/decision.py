@@ -131,7 +131,10 @@ class _Ended:
 def _ended(rule: StoppingRule, sample_scores: tuple[float | None, ...]) -> _Ended:
     """What a rule makes of a run. Remembered: it is asked whether the run went far enough, and then for each claim."""
     decider = SequentialDecider(rule)
-    decider.feed(sample_scores)
+    if len(sample_scores) == rule.population <= rule.minimum_samples:
+        decider.take_all(sample_scores)
+    else:
+        decider.feed(sample_scores)
     return _Ended(decider.seen, decider.settled, decider.findings())
 
 

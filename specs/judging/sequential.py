@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -95,6 +95,18 @@ class SequentialDecider:
             self._take(values[:CHUNK])
             values = values[CHUNK:]
         return self.settled
+
+    def take_all(self, scores: Sequence[float | None]) -> None:
+        """Take every sample's score at once. They decide by themselves, so no test is asked: far quicker than `feed`.
+
+        Raises:
+            ValueError: not every sample's, or some were taken before.
+        """
+        if self.seen or len(scores) != self.rule.population:
+            raise ValueError(f"{len(scores)} scores, which are not those of all {self.rule.population} samples")
+        self._values = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
+        self._decided = [self._full_run(claim) for claim in self._claims]
+        self.seen = len(self._values)
 
     def findings(self) -> tuple[Finding, ...]:
         """What can be said of each claim now, in the order of the rule's."""

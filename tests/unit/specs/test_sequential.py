@@ -171,3 +171,15 @@ def test_scores_between_right_and_wrong_are_decided_sooner_where_they_vary_less(
     coin = finding(rule(claimed, population=N), right_or_wrong(N, round(claimed * N)))
     assert found.decision == coin.decision == "verified"
     assert found.samples < coin.samples / 2
+
+
+@given(st.data())
+def test_all_scores_at_once_say_what_they_say_one_after_the_other(data: st.DataObject) -> None:
+    scores = data.draw(st.lists(st.sampled_from([0.0, 1.0, 0.5, None]), min_size=1, max_size=80))
+    stopping = rule(0.2, 0.5, 1.0, population=len(scores), tolerance=0.1, minimum_samples=len(scores))
+    at_once = SequentialDecider(stopping)
+    at_once.take_all(scores)
+    assert at_once.findings() == fed(stopping, scores).findings()
+    assert (at_once.seen, at_once.settled) == (len(scores), True)
+    with pytest.raises(ValueError, match="not those of all"):
+        at_once.take_all(scores)
