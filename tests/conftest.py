@@ -13,7 +13,7 @@ from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
-import httpx._transports.default
+import httpx
 import hypothesis
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
@@ -38,7 +38,7 @@ for _name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
     os.environ.setdefault(_name, f"{PATIENCE_SECONDS:.0f}")
 
 # A client reads all certificates of the machine when it is made, in 25 ms, and tests make thousands of them.
-httpx._transports.default.create_ssl_context = cache(httpx._transports.default.create_ssl_context)
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 # All that tests ask is on this machine.
 for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:
