@@ -7,13 +7,13 @@ At home a test that needs something this machine lacks is skipped with the reaso
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 from collections import Counter
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
+import httpx
 import hypothesis
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
@@ -38,8 +38,7 @@ for _name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
     os.environ.setdefault(_name, f"{PATIENCE_SECONDS:.0f}")
 
 # A client reads all certificates of the machine when it is made, in 25 ms, and tests make thousands of them.
-_of_transports = importlib.import_module("httpx._transports.default")
-setattr(_of_transports, "create_ssl_context", cache(_of_transports.create_ssl_context))  # noqa: B010 - untyped
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 # All that tests ask is on this machine.
 for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:

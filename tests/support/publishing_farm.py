@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -13,6 +16,7 @@ from huggingface_hub import DiscussionComment, HfApi
 from pydantic import SecretStr
 from sqlalchemy import select, update
 
+from deploy.localhub.hub import LocalHub
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.signing import Signer
 from scheduler.badges.signing_off import sign_missing
@@ -26,6 +30,7 @@ from tests.support.databases import Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
+from tests.support.scheduler import migrated_database
 
 OWN = "farm"
 
@@ -78,21 +83,38 @@ class Publishing:
         return [each.content for each in events if isinstance(each, DiscussionComment) and each.author == author]
 
 
+@cache
+def _hub_folder() -> Path:
+    """A Hub with the benchmark, the model and both claims, made once: each farm has a copy."""
+    kept = TemporaryDirectory(prefix="reprofarm-hub-")
+    _KEPT.append(kept)
+    folder = Path(kept.name) / "hub"
+    hub = LocalHub(folder)
+    add_benchmark(hub, "acme/bench")
+    model = add_model(hub, "tiny/model")
+    submit(hub, model, entry("acme/bench", 50))
+    submit(hub, model, entry("acme/bench", 90), author="fan", create_pr=True, name="fan.yaml")
+    hub.close()
+    return folder
+
+
+_KEPT: list[TemporaryDirectory[str]] = []
+"""Removed when the process ends."""
+
+
 @contextmanager
 def publishing_farm(folder: Path, databases: Databases, **policy: Any) -> Iterator[Publishing]:
     """One whose claims are planned and not run yet."""
+    shutil.copytree(_hub_folder(), folder / "hub")
+    database = migrated_database(folder, databases)
+    database.engine.dispose()
     with running_hub(folder / "hub") as served:
-        hub = served.local
-        add_benchmark(hub, "acme/bench")
-        model = add_model(hub, "tiny/model")
-        submit(hub, model, entry("acme/bench", 50))
-        submit(hub, model, entry("acme/bench", 90), author="fan", create_pr=True, name="fan.yaml")
         (folder / "policy.yaml").write_text(yaml.safe_dump({"publish": {"mode": "comment"}, **policy}))
         farm = Farm(
             Settings(
-                database_url=databases.url(folder),
+                database_url=database.url,
                 hub_endpoint=served.url,
-                hub_token=SecretStr(hub.add_token(OWN)),
+                hub_token=SecretStr(served.local.add_token(OWN)),
                 evidence_url=f"file://{folder / 'evidence'}",
                 signing_key=folder / "keys" / "signing.pem",
                 retired_keys=folder / "keys" / "retired",
@@ -100,7 +122,6 @@ def publishing_farm(folder: Path, databases: Databases, **policy: Any) -> Iterat
                 public_url="https://farm.example",
             )
         )
-        farm.database.upgrade()
         Signer.create(farm.settings.signing_key)
         there = Publishing(farm, served)
         try:
