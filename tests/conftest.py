@@ -80,6 +80,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     gc.collect()
     gc.freeze()
+    # Nor after every 700 objects: what a test made is let go of by itself but for a few circles.
+    gc.set_threshold(50_000, 20, 20)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -99,7 +99,7 @@ def demo_claims() -> tuple[DemoClaim, ...]:
             "capitals.yaml",
             _entry(CAPITALS.dataset_id, CAPITALS.task_id, round(100 * capitals, 2)),
             "failed",
-            because=("attempted to load weight",),
+            because=("model_failed", "attempted to load weight"),
         ),
     )
 
