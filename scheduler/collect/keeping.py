@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from sqlalchemy.exc import SQLAlchemyError
+
+from specs.processes.beside import beside
 
 AT_MOST_SECONDS = 3600.0
 """A store that takes a read and never answers keeps an attempt no longer."""
@@ -19,17 +21,9 @@ AT_MOST_SECONDS = 3600.0
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def kept(renew: Callable[[], object], every_seconds: float) -> Iterator[None]:
+def kept(renew: Callable[[], object], every_seconds: float) -> AbstractContextManager[None]:
     """Have a lease renewed now and then while the block takes its time."""
-    ended = threading.Event()
-    renewing = threading.Thread(target=_renew_until, args=(ended, renew, every_seconds), name="lease", daemon=True)
-    renewing.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        renewing.join()
+    return beside("lease", lambda over: _renew_until(over, renew, every_seconds))
 
 
 def _renew_until(ended: threading.Event, renew: Callable[[], object], every_seconds: float) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from specs.processes.beside import beside
 from workers.errors import ToldToStop
 
 LOOK_SECONDS = 0.5
@@ -69,19 +70,13 @@ class HandingBack:
 
         A download or an upload may keep the batch from looking for as long as it takes.
         """
-        over = threading.Event()
 
-        def watch() -> None:
+        def watch(over: threading.Event) -> None:
             while not over.wait(LOOK_SECONDS):
                 if self.is_due and self._noticed is not None:
                     if not over.wait(self._noticed + self._grace_seconds - time.monotonic()):
                         give_back()
                     return
 
-        thread = threading.Thread(target=watch, name="handing-back", daemon=True)
-        thread.start()
-        try:
+        with beside("handing-back", watch):
             yield
-        finally:
-            over.set()
-            thread.join()

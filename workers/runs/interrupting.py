@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from specs.processes.beside import beside
+
 STOP_FILE = "stop"
 """In the run's folder."""
 
@@ -22,20 +24,16 @@ def interruptible(folder: Path) -> Iterator[None]:
     """Raise `KeyboardInterrupt` in the main thread, which must be the caller, once the file is there."""
     # Celery's children ignore the signal, and what they start inherits that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    over = threading.Event()
     main = threading.get_ident()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(_LOOK_SECONDS):
             if (folder / STOP_FILE).exists():
                 signal.pthread_kill(main, signal.SIGINT)
                 return
 
-    thread = threading.Thread(target=watch, name="interrupting", daemon=True)
-    thread.start()
     try:
-        yield
+        with beside("interrupting", watch):
+            yield
     finally:
-        over.set()
-        thread.join()
         signal.signal(signal.SIGINT, before)
