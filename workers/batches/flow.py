@@ -1,9 +1,11 @@
 """How many requests each run of a batch may have in flight: all together what keeps the engine full and no more.
 
 The engine runs up to `engine.concurrency` sequences at once, if its KV cache holds them; what it cannot run it keeps
-waiting, or runs and throws away again. Inspect's own controller of connections looks for refusals (429) that vLLM does
-not send. So the worker looks at what the engine says is running and waiting, and gives each run its share through the
-limits that Inspect lets be changed while it runs (workers/runs/limits.py).
+waiting, or runs and throws away again. A few that wait are wanted: an answer's place is taken in the engine's next
+step, where a run that is told of the answer, scores it and asks the next question comes too late for that. Inspect's
+own controller of connections looks for refusals (429) that vLLM does not send. So the worker looks at what the engine
+says is running and waiting, and gives each run its share through the limits that Inspect lets be changed while it
+runs (workers/runs/limits.py).
 """
 
 from __future__ import annotations
@@ -24,22 +26,32 @@ LOOK_SECONDS = 2.0
 """Between two looks at the engine."""
 
 _GROWTH = 1 / 16
-"""Of the most, added at each look at which nothing waits."""
+"""Of what the engine runs at once, added at each look at which too few wait."""
+
+_AHEAD = 4
+"""One for so many that the engine runs at once is to wait there."""
+
+
+def first_limit(most: int) -> int:
+    """Requests in flight at once before anything is known of an engine that runs `most` at once."""
+    return most + most // _AHEAD
 
 
 def next_limit(limit: int, most: int, before: EngineFigures | None, now: EngineFigures | None) -> int:
-    """Requests in flight at once, after two looks at the engine; `most` where it says nothing.
+    """Requests in flight at once, after two looks at an engine that runs `most`; the first limit where it says nothing.
 
-    What waits at one look alone has just arrived. What waits at both does not fit.
+    What waits at one look alone has just arrived. Of what waits at both, all but what is meant to does not fit.
     """
     if now is None or now.waiting is None:
-        return most
+        return first_limit(most)
     if before is None or before.waiting is None:
         return limit
-    waits = min(before.waiting, now.waiting)
-    if waits > 0:
-        return max(1, limit - math.ceil(waits))
-    return min(most, limit + math.ceil(most * _GROWTH)) if now.waiting == 0 else limit
+    ahead = most // _AHEAD
+    too_many = min(before.waiting, now.waiting) - ahead
+    if too_many > 0:
+        return max(1, limit - math.ceil(too_many))
+    grows = now.waiting < ahead or now.waiting == 0
+    return min(first_limit(most), limit + math.ceil(most * _GROWTH)) if grows else limit
 
 
 def shares(limit: int, left: Sequence[int | None]) -> list[int]:
@@ -76,7 +88,7 @@ class Flow:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._limit = most
+        self._limit = first_limit(most)
         self._before: EngineFigures | None = None
         self._looked_at = 0.0
         self._lock = threading.Lock()

@@ -24,6 +24,7 @@ from workers.engines.devices import Devices, devices_for
 from workers.engines.engine_faults import log_tail, startup_fault
 from workers.engines.gate import Gate
 from workers.engines.kernels import use_batch_invariant
+from workers.engines.local_http import local_http
 from workers.engines.sleepers import Sleepers
 from workers.errors import OutOfMemory
 from workers.processes.guarded import Guarded, clean_environment
@@ -295,7 +296,7 @@ def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], N
         if not engine.alive():
             raise engine.fault("the engine ended while it was starting")
         try:
-            if httpx.get(health, timeout=5, trust_env=False).status_code == httpx.codes.OK:
+            if local_http.get(health, timeout=5).status_code == httpx.codes.OK:
                 _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)
                 return
         except httpx.TransportError:
@@ -308,7 +309,7 @@ def _context_tokens(engine: Engine, api_key: str) -> int | None:
     """Ask what is served, which also proves that it is our engine that got the port."""
     try:
         headers = {"Authorization": f"Bearer {api_key}"}
-        answer = httpx.get(f"{engine.base_url}/models", headers=headers, timeout=30, trust_env=False)
+        answer = local_http.get(f"{engine.base_url}/models", headers=headers, timeout=30)
         served = {each["id"]: each.get("max_model_len") for each in answer.json()["data"]}
         length = served[engine.served_name]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from workers.engines.local_http import local_http
+
 _PATIENCE_SECONDS = 2.0
 _MAX_BYTES = 4_000_000
 _GENERATED = "vllm:generation_tokens"
@@ -31,7 +33,7 @@ class EngineFigures:
 def engine_figures(base_url: str) -> EngineFigures | None:
     """The figures of the engine whose API that is; None where it does not answer."""
     try:
-        answer = httpx.get(f"{base_url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_SECONDS, trust_env=False)
+        answer = local_http.get(f"{base_url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_SECONDS)
         if not answer.is_success or len(answer.content) > _MAX_BYTES:
             return None
         lines = [line for line in answer.text.splitlines() if line.startswith((_GENERATED, _RUNNING, _WAITING))]

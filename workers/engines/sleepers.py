@@ -16,6 +16,7 @@ import httpx
 
 from workers.board import EngineNote
 from workers.engines.devices import GIB, Devices, Machine
+from workers.engines.local_http import local_http
 
 if TYPE_CHECKING:
     from workers.engines.engine import Engine, Wanted
@@ -121,8 +122,8 @@ def _told(engine: Engine, what: str, *, asleep: bool) -> bool:
     """Have an engine sleep or wake; whether it says that it does."""
     root = engine.base_url.removesuffix("/v1")
     try:
-        httpx.post(f"{root}/{what}", timeout=_SLEEP_SECONDS, trust_env=False).raise_for_status()
-        answer = httpx.get(f"{root}/is_sleeping", timeout=30, trust_env=False).raise_for_status().json()
+        local_http.post(f"{root}/{what}", timeout=_SLEEP_SECONDS).raise_for_status()
+        answer = local_http.get(f"{root}/is_sleeping", timeout=30).raise_for_status().json()
         done = isinstance(answer, dict) and answer.get("is_sleeping") is asleep
     except (httpx.HTTPError, ValueError) as error:
         _log.warning("the engine for %s did not do %s: %s", engine.served_name, what, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,8 +24,10 @@ class ProgressFile:
         self._file = file
         self._total = total
         self._epochs = epochs
-        self._finished: Counter[int | str] = Counter()
-        self._scores: list[float] = []
+        self._answered: Counter[int | str] = Counter()
+        self._done = 0
+        self._scored = 0
+        self._sum = 0.0
         for sample, score in known:
             self._count(sample, score)
         self._write()
@@ -37,16 +38,18 @@ class ProgressFile:
         self._write()
 
     def _count(self, sample: int | str, score: float | None) -> None:
-        self._finished[sample] += 1
+        self._answered[sample] += 1
+        self._done += self._answered[sample] == self._epochs
         if score is not None:
-            self._scores.append(score)
+            self._scored += 1
+            self._sum += score
 
     def _write(self) -> None:
         progress = RunProgress(
-            done=sum(count >= self._epochs for count in self._finished.values()),
+            done=self._done,
             total=self._total,
-            left=max(0, self._total * self._epochs - self._finished.total()),
-            score=min(max(statistics.fmean(self._scores), 0.0), 1.0) if self._scores else None,
+            left=max(0, self._total * self._epochs - self._answered.total()),
+            score=min(max(self._sum / self._scored, 0.0), 1.0) if self._scored else None,
         )
         with self._file.open("a") as lines:
             lines.write(progress.model_dump_json() + "\n")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.batches.flow import Flow, next_limit, shares
+from workers.batches.flow import Flow, first_limit, next_limit, shares
 from workers.engines.engine_metrics import EngineFigures
 from workers.runs.limit_file import read_limit
 from workers.runs.run_request import RunProgress
@@ -21,21 +21,29 @@ def says(waiting: float | None, running: float = 8) -> EngineFigures:
 @pytest.mark.parametrize(
     ("limit", "before", "now", "wanted"),
     [
-        (32, says(0), says(0), 32),
-        (32, says(0), says(5), 32),
-        (32, says(12), says(10), 22),
-        (3, says(12), says(10), 1),
+        (40, says(0), says(0), 40),
+        (40, says(0), says(15), 40),
+        (40, says(8), says(8), 40),
+        (40, says(20), says(18), 30),
+        (3, says(20), says(18), 1),
         (20, says(3), says(0), 22),
-        (31, says(0), says(0), 32),
-        (20, None, says(9), 20),
-        (20, says(9), None, 32),
-        (20, says(9), says(None), 32),
+        (20, says(11), says(7), 22),
+        (20, says(7), says(8), 20),
+        (39, says(0), says(0), 40),
+        (20, None, says(17), 20),
+        (20, says(17), None, 40),
+        (20, says(17), says(None), 40),
     ],
 )
-def test_the_limit_follows_what_the_engine_keeps_waiting(
+def test_the_limit_keeps_a_quarter_of_what_the_engine_runs_waiting_there(
     limit: int, before: EngineFigures | None, now: EngineFigures | None, wanted: int
 ) -> None:
     assert next_limit(limit, 32, before, now) == wanted
+
+
+def test_an_engine_that_runs_one_at_a_time_is_asked_one_at_a_time() -> None:
+    assert first_limit(1) == 1
+    assert [next_limit(1, 1, says(0), says(waiting)) for waiting in (0, 1, None)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -73,11 +81,11 @@ def test_each_run_is_told_its_share_and_pays_for_it(tmp_path: Path) -> None:
     flow = Flow(10)
     nobody = "http://127.0.0.1:9/v1"
     with flow.joined(one) as alone:
-        assert (alone, read_limit(one)) == (10, 10)
+        assert (alone, read_limit(one)) == (12, 12)
         assert flow.engine_share(one) == 1.0
         with flow.joined(two) as beside:
-            assert (beside, read_limit(one)) == (5, 5)
+            assert (beside, read_limit(one)) == (6, 6)
             flow.told(one, RunProgress(done=18, total=20, left=2, score=None), nobody)
-            assert (read_limit(one), read_limit(two)) == (2, 8)
-        assert read_limit(one) == 10
+            assert (read_limit(one), read_limit(two)) == (2, 10)
+        assert read_limit(one) == 12
         assert 0.5 <= flow.engine_share(one) < 1.0
