@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import yaml
 
+from deploy.farm.answering import answers
+from deploy.farm.control_plane import api, beat, control_worker
 from deploy.farm.environments import Plan
-from deploy.farm.farm import CONTROL_THREADS
-from deploy.farm.processes import Process, Processes
+from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler.badges.signing import Signer
-from specs.messages import CONTROL_QUEUE
 from specs.policy.rules import Policy
 from workers.processes.ports import free_port
 
 NO_HUB = "http://127.0.0.1:9"
 """Nothing listens there: what is measured asks nothing of a Hub."""
 
-CELERY = (sys.executable, "-m", "celery", "-A")
 API_SECONDS = 120
 
 
@@ -49,24 +46,14 @@ def start_control_plane(
     broker = start_redis(processes, folder / "redis")
     told = plan.environment_of_control(broker)
     Signer.create(folder / "keys" / "signing.pem")
-    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "-l", "WARNING"]
-    beat = ["scheduler.schedule", "beat", "--schedule", str(folder / "beat"), "--pidfile", "", "-l", "WARNING"]
-    processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], told))
+    processes.start(api(told))
     for name in control_names(control_workers):
-        control = [*CELERY, "scheduler.app", "worker", "-Q", CONTROL_QUEUE, "-n", name, *threads]
-        processes.start(Process(name, control, told))
-    processes.start(Process("beat", [*CELERY, *beat], told))
-    processes.wait_until("the API", lambda: _answers(plan.api_url), API_SECONDS)
+        processes.start(control_worker(told, name))
+    processes.start(beat(told, folder))
+    processes.wait_until("the API", lambda: answers(f"{plan.api_url}/readyz"), API_SECONDS)
     return ControlPlane(plan.api_url, broker, folder.resolve() / "evidence")
 
 
 def control_names(control_workers: int) -> tuple[str, ...]:
     """What so many control workers of one farm are called."""
     return ("control", *(f"control-{number}" for number in range(2, control_workers + 1)))
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).is_success
-    except httpx.HTTPError:
-        return False

@@ -25,9 +25,10 @@ from deploy.bench.engine_tasks import FEW, LONG, TASK, TASKS, fill_hub
 from deploy.bench.plain_run import PlainOrder, PlainRun, start
 from deploy.demo.benchmarks import QuestionBenchmark, questions_text
 from deploy.demo.models import GOOD, ensure_model
-from deploy.demo.run import POLICY, start_hub
+from deploy.demo.run import POLICY
 from deploy.farm.environments import Plan
 from deploy.farm.farm import running_farm
+from deploy.farm.hub import start_hub
 from deploy.farm.processes import Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Event, Reproduction, VerdictRow

@@ -22,11 +22,11 @@ from celery import Celery
 from sqlalchemy import func, select, update
 
 from deploy.bench import bare_tasks, instant_worker
-from deploy.bench.control_plane import CELERY, ControlPlane, start_control_plane
+from deploy.bench.control_plane import ControlPlane, start_control_plane
 from deploy.bench.instant_log import GENERATION, SAMPLES
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.postgres import running_postgres
-from deploy.farm.farm import CONTROL_THREADS
+from deploy.farm.control_plane import CONTROL_THREADS, QUIET, celery
 from deploy.farm.processes import Process, Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, VerdictRow
@@ -124,8 +124,9 @@ def _template(folder: Path) -> Path:
 
 def _bare_pace(processes: Processes, plane: ControlPlane, count: int) -> float:
     environment = clean_environment(BENCH_BROKER_URL=plane.broker_url)
-    command = [*CELERY, "deploy.bench.bare_tasks", "worker", "-Q", bare_tasks.QUEUE, "--pool", "threads"]
-    processes.start(Process("bare", [*command, "--concurrency", str(CONTROL_THREADS), "-l", "WARNING"], environment))
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "--loglevel", QUIET]
+    command = celery("deploy.bench.bare_tasks", "worker", "-Q", bare_tasks.QUEUE, *threads)
+    processes.start(Process("bare", command, environment))
     sender = Celery("sender", broker=plane.broker_url)
 
     def send(number: int) -> None:
@@ -159,17 +160,8 @@ def _start_worker(processes: Processes, plane: ControlPlane, template: Path) -> 
             instant_worker.STORE: str(plane.evidence),
         }
     )
-    command = [
-        *CELERY,
-        "deploy.bench.instant_worker",
-        "worker",
-        "-Q",
-        f"pool.{POOL}",
-        "--pool",
-        "solo",
-        "-l",
-        "WARNING",
-    ]
+    solo = ["-Q", f"pool.{POOL}", "--pool", "solo", "--loglevel", QUIET]
+    command = celery("deploy.bench.instant_worker", "worker", *solo)
     processes.start(Process("worker", command, environment))
     time.sleep(5)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import yaml
 from rich.console import Console
 
@@ -25,14 +23,13 @@ from deploy.demo.report import differences, outcome_of, print_table
 from deploy.farm.environments import Plan
 from deploy.farm.errors import FarmError
 from deploy.farm.farm import RunningFarm, running_farm
+from deploy.farm.hub import start_hub
 from deploy.farm.lock import only_one_in
-from deploy.farm.processes import Process, Processes
+from deploy.farm.processes import Processes
 from specs.api_v1.views import ClaimView
 from specs.errors import ReprofarmError
-from workers.processes.guarded import clean_environment
 from workers.processes.ports import free_port
 
-HUB_START_SECONDS = 300.0
 TAIL_LINES = 25
 
 POLICY = {
@@ -113,24 +110,6 @@ def _run(out: Console, processes: Processes, folder: Path, options: Options) -> 
         if options.keep:
             _keep(out, farm, processes)
         return not wrong
-
-
-def start_hub(processes: Processes, folder: Path) -> str:
-    """Start the Hub in a folder; where it is."""
-    port = free_port()
-    serve = "from deploy.localhub.cli import app; app()"
-    command = [sys.executable, "-c", serve, "serve", str(folder), "--port", str(port)]
-    processes.start(Process("hub", command, clean_environment()))
-    url = f"http://127.0.0.1:{port}"
-    processes.wait_until(f"the Hub at {url}", lambda: _answers(url), HUB_START_SECONDS)
-    return url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=30.0).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def _check_badges(out: Console, client: FarmClient, hub_url: str, claims: list[ClaimView], folder: Path) -> list[str]:

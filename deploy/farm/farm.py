@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
-from deploy.farm import redis
+from deploy.farm import control_plane, redis
+from deploy.farm.answering import answers
 from deploy.farm.environments import Plan, hand_back_seconds, settings_in
 from deploy.farm.errors import FarmError
 from deploy.farm.lock import only_one_in
@@ -32,11 +30,6 @@ STATE_FILE = "farm.json"
 API_START_SECONDS = 300.0
 STOP_SECONDS = 5.0
 """For a worker to end once it has handed its batch back."""
-
-CONTROL_THREADS = 8
-"""Of a control worker. Five of its tasks may wait for the Hub, or for who listens to webhooks (scan, plan, publish,
-comments, webhooks), each of which one process of a farm does at a time. Others are left for reports and heartbeats,
-which must not come after a lease has run out."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +67,16 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
     control = plan.environment_of_control(broker_url)
     settings = settings_in(control)
     _prepare(settings)
-    api = [sys.executable, "-m", "scheduler.api"]
-    processes.start(Process("api", api, control))
-    publishing = plan.environment_of_control(broker_url, writes_to_hub=True)
-    # Celery tells of every message, which here come every second; what happened is in the events.
-    quiet = ["--loglevel", "WARNING"]
-    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), *quiet]
-    processes.start(Process("control", _celery("scheduler.app", "worker", "-Q", "control", *threads), publishing))
-    schedule = plan.folder.resolve() / "beat-schedule"
-    beat = _celery("scheduler.schedule", "beat", "--schedule", str(schedule), "--pidfile", "", *quiet)
-    processes.start(Process("beat", beat, control))
+    processes.start(control_plane.api(control))
+    processes.start(control_plane.control_worker(plan.environment_of_control(broker_url, writes_to_hub=True)))
+    processes.start(control_plane.beat(control, plan.folder))
     for pool in read_policy(settings.policy).pools:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
-        command = _celery("workers.app", "worker", "-Q", pool.queue, *told)
+        command = control_plane.celery("workers.app", "worker", "-Q", pool.queue, *told)
         environment = plan.environment_of_worker(pool, control)
         grace_seconds = hand_back_seconds(environment) + STOP_SECONDS
         processes.start(Process(f"{WORKER_PREFIX}{pool.name}", command, environment, grace_seconds))
-    processes.wait_until(f"the API at {plan.api_url}", lambda: _is_ready(plan.api_url), API_START_SECONDS)
+    processes.wait_until(f"the API at {plan.api_url}", lambda: answers(f"{plan.api_url}/readyz"), API_START_SECONDS)
     return RunningFarm(plan.api_url, settings.hub_endpoint, processes)
 
 
@@ -107,17 +93,6 @@ def _prepare(settings: Settings) -> None:
         Signer.load(settings.signing_key)
     else:
         Signer.create(settings.signing_key)
-
-
-def _celery(app: str, command: str, *options: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", app, command, *options]
-
-
-def _is_ready(api_url: str) -> bool:
-    try:
-        return httpx.get(f"{api_url}/readyz", timeout=30.0).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def _write_state(folder: Path, farm: RunningFarm) -> None:

@@ -24,7 +24,9 @@ from sqlalchemy.exc import OperationalError
 
 from deploy.bench.control_plane import control_names
 from deploy.bench.postgres import Cluster, new_cluster
-from deploy.farm.farm import CONTROL_THREADS
+from deploy.farm.control_plane import api, beat, control_worker
+from deploy.farm.environments import PREFIX, Plan
+from deploy.farm.hub import hub as hub_process
 from deploy.farm.processes import Process
 from deploy.farm.redis import find_server
 from deploy.localhub.commits import CommitText
@@ -38,7 +40,8 @@ from tests.support import stand_in_engine
 from tests.support.databases import create
 from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
-from tests.support.shared_runs import BorrowedRuns, worker_app
+from tests.support.shared_runs import BorrowedRuns
+from tests.support.stand_in_worker import stand_in_worker, worker_app
 from tests.support.worker_bench import stand_in
 from workers.processes.guarded import clean_environment
 from workers.processes.ports import free_port
@@ -173,9 +176,10 @@ def chaos_farm(
         )
         policy = folder / "policy.yaml"
         policy.write_text(yaml.safe_dump(_policy(rules)))
-        control = _control_environment(farm, policy, token, api_port)
+        own = {f"{PREFIX}DATABASE_URL": database.url}
+        plan = Plan(folder, api_port, network.url, token, policy, own)
         Signer.create(farm.signing_key)
-        _start_farm(farm, control, _worker_environment(folder, broker_url, hub_url))
+        _start_farm(farm, plan.environment_of_control(broker_url, writes_to_hub=True), hub_url)
         farm.wait("the API is ready", farm.is_ready)
         # One without an order ends at once.
         first = BorrowedRuns(_runs_folder(folder)).start([], {}, folder, folder / "logs" / "first-run.log")
@@ -238,55 +242,20 @@ def _start_redis(supervisor: Supervisor, folder: Path) -> str:
 
 def _start_hub(supervisor: Supervisor, folder: Path) -> str:
     port = free_port()
-    serve = "from deploy.localhub.cli import app; app()"
-    command = [sys.executable, "-c", serve, "serve", str(folder), "--port", str(port)]
-    supervisor.start(Process("hub", command, clean_environment(PYTHONPATH=str(PROJECT))))
+    supervisor.start(hub_process(folder, port))
     return f"http://127.0.0.1:{port}"
 
 
-def _control_environment(farm: ChaosFarm, policy: Path, token: str, api_port: int) -> dict[str, str]:
-    return clean_environment(
-        PYTHONPATH=str(PROJECT),
-        REPROFARM_DATABASE_URL=farm.database.url,
-        REPROFARM_BROKER_URL=farm.broker_url,
-        REPROFARM_HUB_ENDPOINT=farm.network.url,
-        REPROFARM_HUB_TOKEN=token,
-        REPROFARM_EVIDENCE_URL=f"file://{farm.folder}/evidence",
-        REPROFARM_SIGNING_KEY=str(farm.signing_key),
-        REPROFARM_RETIRED_KEYS=str(farm.folder / "keys" / "retired"),
-        REPROFARM_POLICY=str(policy),
-        REPROFARM_PUBLIC_URL=farm.api_url,
-        REPROFARM_API_PORT=str(api_port),
-    )
-
-
-def _worker_environment(folder: Path, broker_url: str, hub_url: str) -> dict[str, str]:
-    engine = stand_in("--slow-seconds", "1.0", "--start-seconds", str(ENGINE_START_SECONDS))
-    (folder / "worker_with_stand_in.py").write_text(worker_app(engine, _runs_folder(folder)))
-    return clean_environment(
-        PYTHONPATH=f"{PROJECT}:{folder}",
-        REPROFARM_WORKER_BROKER_URL=broker_url,
-        REPROFARM_WORKER_HUB_ENDPOINT=hub_url,
-        REPROFARM_WORKER_EVIDENCE_URL=f"file://{folder}/evidence",
-        REPROFARM_WORKER_CACHE_FOLDER=str(folder / "cache"),
-        REPROFARM_WORKER_STATE_FOLDER=str(folder / "state"),
-        REPROFARM_WORKER_POOL="cpu",
-    )
-
-
-def _start_farm(farm: ChaosFarm, control: dict[str, str], worker: dict[str, str]) -> None:
+def _start_farm(farm: ChaosFarm, control: dict[str, str], hub_url: str) -> None:
     """As deploy/farm does, each with what it needs."""
     supervisor, folder = farm.supervisor, farm.folder
-    celery = [sys.executable, "-m", "celery", "-A"]
-    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "--loglevel", "WARNING"]
-    schedule = ["--schedule", str(folder / "beat-schedule"), "--pidfile", "", "--loglevel", "WARNING"]
-    supervisor.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
+    supervisor.start(api(control))
     for name in farm.control_workers:
-        take = [*celery, "scheduler.app", "worker", "-Q", "control", "-n", name, *threads]
-        supervisor.start(Process(name, take, control))
-    supervisor.start(Process("beat", [*celery, "scheduler.schedule", "beat", *schedule], control))
-    take = ["worker", "-Q", "pool.cpu", "--hostname", "cpu@%h", "--loglevel", "INFO"]
-    supervisor.start(Process("worker", [*celery, "worker_with_stand_in", *take], worker))
+        supervisor.start(control_worker(control, name))
+    supervisor.start(beat(control, folder))
+    engine = stand_in("--slow-seconds", "1.0", "--start-seconds", str(ENGINE_START_SECONDS))
+    app = worker_app(engine, _runs_folder(folder))
+    supervisor.start(stand_in_worker(folder, farm.broker_url, app, {"REPROFARM_WORKER_HUB_ENDPOINT": hub_url}))
 
 
 def _start_runs(supervisor: Supervisor, folder: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,15 +11,13 @@ from typing import Any
 import redis
 from celery import Celery
 
-from deploy.farm.processes import Process, Processes
-from specs.messages import ATTEMPTS_ALIVE, CONTROL_QUEUE, REPORT, RUN_BATCH, AttemptsAlive, Report, RunBatch, Stage
-from tests.support.shared_runs import worker_app
+from deploy.farm.processes import Processes
+from specs.messages import RUN_BATCH, AttemptsAlive, Report, RunBatch, Stage
+from tests.support.control_queue import taken
+from tests.support.stand_in_worker import QUEUE, stand_in_worker, worker_app
 from tests.support.worker_bench import stand_in
-from workers.processes.guarded import clean_environment
 
-PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0
-QUEUE = "pool.cpu"
 
 
 @dataclass
@@ -37,22 +32,11 @@ class Drained:
 
     def start(self, name: str, *engine: str, **celery: Any) -> None:
         """Start a worker with a state folder of its own, the cache and the evidence store of all."""
-        (self.folder / f"{name}_app.py").write_text(
-            f"{worker_app(stand_in(*engine))}app.conf.broker_transport_options.update({celery!r})\n"
-        )
-        environment = clean_environment(
-            PYTHONPATH=f"{PROJECT}:{self.folder}",
-            REPROFARM_WORKER_BROKER_URL=self.broker,
-            REPROFARM_WORKER_EVIDENCE_URL=f"file://{self.folder}/evidence",
-            REPROFARM_WORKER_CACHE_FOLDER=str(self.folder / "cache"),
-            REPROFARM_WORKER_STATE_FOLDER=str(self.folder / name),
-            REPROFARM_WORKER_HUB_ENDPOINT="http://127.0.0.1:9",
-            # A busy machine takes many times as long as an idle one to close a log.
-            REPROFARM_WORKER_HAND_BACK_SECONDS=str(PATIENCE_SECONDS),
-        )
-        command = [sys.executable, "-m", "celery", "-A", f"{name}_app", "worker", "--hostname", f"{name}@farm"]
-        process = Process(name, [*command, "-Q", QUEUE, "-l", "INFO"], environment, PATIENCE_SECONDS)
-        self.processes.start(process)
+        app = f"{worker_app(stand_in(*engine))}app.conf.broker_transport_options.update({celery!r})\n"
+        # A busy machine takes many times as long as an idle one to close a log.
+        settings = {"REPROFARM_WORKER_HAND_BACK_SECONDS": str(PATIENCE_SECONDS)}
+        worker = stand_in_worker(self.folder, self.broker, app, settings, name=name, grace_seconds=PATIENCE_SECONDS)
+        self.processes.start(worker)
 
     def send(self, batch: RunBatch) -> None:
         """Put a batch in the pool's queue."""
@@ -72,15 +56,11 @@ class Drained:
 
     def listen(self) -> None:
         """Take what has come to the control queue."""
-        with redis.Redis.from_url(self.broker) as client:
-            while (raw := client.rpop(CONTROL_QUEUE)) is not None:
-                assert isinstance(raw, bytes)
-                envelope = json.loads(raw)
-                body = json.loads(base64.b64decode(envelope["body"]))[0][0]
-                if envelope["headers"]["task"] == REPORT:
-                    self.reports.append(Report.decode(body))
-                elif envelope["headers"]["task"] == ATTEMPTS_ALIVE:
-                    self.beats.append(AttemptsAlive.decode(body))
+        for message in taken(self.broker):
+            if isinstance(message, Report):
+                self.reports.append(message)
+            elif isinstance(message, AttemptsAlive):
+                self.beats.append(message)
 
     def wait(self, what: Callable[[], Any]) -> Any:
         """Listen until it is so."""

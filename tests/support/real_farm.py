@@ -6,7 +6,6 @@ API, control worker, beat and worker, on Redis and SQLite. Of the worker, only t
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ from typing import Any
 import httpx
 import yaml
 
-from deploy.farm.farm import CONTROL_THREADS
-from deploy.farm.processes import Process, Processes
+from deploy.farm.control_plane import api, beat, control_worker
+from deploy.farm.environments import PREFIX, Plan
+from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from deploy.localhub.commits import CommitText
 from scheduler.badges.signing import Signer
@@ -26,13 +26,10 @@ from scheduler.database.session import Database
 from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
-from tests.support.shared_runs import worker_app
+from tests.support.stand_in_worker import stand_in_worker, worker_app
 from tests.support.worker_bench import stand_in
-from workers.processes.guarded import clean_environment
 from workers.processes.ports import free_port
 
-PROJECT = Path(__file__).resolve().parents[2]
-CELERY = (sys.executable, "-m", "celery", "--quiet", "-A")
 PATIENCE_SECONDS = 600.0
 """Of a machine that does much else: a worker reads several large libraries for each run."""
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
@@ -63,23 +60,15 @@ class RealFarm:
 
     def start_worker(self, name: str = "worker", slow_seconds: float = 0.25) -> None:
         """Start a worker of pool cpu with a state folder of its own; its engine takes so long for each answer."""
-        engine = stand_in("--slow-seconds", str(slow_seconds))
-        (self.folder / f"{name}_with_stand_in.py").write_text(worker_app(engine))
-        environment = clean_environment(
-            PYTHONPATH=f"{PROJECT}:{self.folder}",
-            REPROFARM_WORKER_BROKER_URL=self.broker,
-            REPROFARM_WORKER_HUB_ENDPOINT=self.hub.url,
-            REPROFARM_WORKER_EVIDENCE_URL=f"file://{self.folder}/evidence",
-            REPROFARM_WORKER_CACHE_FOLDER=str(self.folder / "cache"),
-            REPROFARM_WORKER_STATE_FOLDER=str(self.folder / f"state-{name}"),
-            REPROFARM_WORKER_POOL="cpu",
+        app = worker_app(stand_in("--slow-seconds", str(slow_seconds)))
+        settings = {
+            "REPROFARM_WORKER_HUB_ENDPOINT": self.hub.url,
             # A busy machine takes many times as long as an idle one to close a log.
-            REPROFARM_WORKER_HAND_BACK_SECONDS=str(PATIENCE_SECONDS / 2),
+            "REPROFARM_WORKER_HAND_BACK_SECONDS": str(PATIENCE_SECONDS / 2),
             **self.more,
-        )
-        take = ["worker", "-Q", "pool.cpu", "-l", "INFO", "--hostname", f"{name}@%h"]
-        command = [*CELERY, f"{name}_with_stand_in", *take]
-        self.processes.start(Process(name, command, environment, PATIENCE_SECONDS / 2))
+        }
+        worker = stand_in_worker(self.folder, self.broker, app, settings, name=name, grace_seconds=PATIENCE_SECONDS / 2)
+        self.processes.start(worker)
 
     def get(self, path: str) -> Any:
         """What the API answers."""
@@ -121,10 +110,10 @@ def real_farm(
             hub.commit(repo, {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme"))
             submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 100, task="echo"))
             token = hub.storage.tokens.add("tiny", "write", ())
-            url = f"http://127.0.0.1:{free_port()}"
             broker = start_redis(processes, folder / "redis")
-            farm = RealFarm(url, served, token, processes, folder, broker, environment or {})
-            _start(farm)
+            port = free_port()
+            farm = RealFarm(f"http://127.0.0.1:{port}", served, token, processes, folder, broker, environment or {})
+            _start(farm, port)
             if worker:
                 farm.start_worker(slow_seconds=slow_seconds)
             yield farm
@@ -132,34 +121,21 @@ def real_farm(
         processes.stop()
 
 
-def _start(farm: RealFarm) -> None:
-    folder, url, processes = farm.folder, farm.url, farm.processes
-    application = farm.hub.local.storage.applications.add("the farm", (f"{url}/auth/callback",))
+def _start(farm: RealFarm, port: int) -> None:
+    folder, processes = farm.folder, farm.processes
+    application = farm.hub.local.storage.applications.add("the farm", (f"{farm.url}/auth/callback",))
     policy = folder / "policy.yaml"
     policy.write_text(yaml.safe_dump(POLICY))
-    control = clean_environment(
-        PYTHONPATH=str(PROJECT),
-        REPROFARM_DATABASE_URL=f"sqlite:///{folder / 'reprofarm.db'}",
-        REPROFARM_BROKER_URL=farm.broker,
-        REPROFARM_HUB_ENDPOINT=farm.hub.url,
-        REPROFARM_EVIDENCE_URL=f"file://{folder}/evidence",
-        REPROFARM_SIGNING_KEY=str(folder / "keys" / "signing.pem"),
-        REPROFARM_RETIRED_KEYS=str(folder / "keys" / "retired"),
-        REPROFARM_POLICY=str(policy),
-        REPROFARM_PUBLIC_URL=url,
-        REPROFARM_API_PORT=url.rpartition(":")[2],
-        REPROFARM_HUB_OAUTH_CLIENT_ID=application.client_id,
-        REPROFARM_HUB_OAUTH_CLIENT_SECRET=application.secret,
+    own = {
+        f"{PREFIX}HUB_OAUTH_CLIENT_ID": application.client_id,
+        f"{PREFIX}HUB_OAUTH_CLIENT_SECRET": application.secret,
         **farm.more,
-    )
+    }
+    control = Plan(folder, port, farm.hub.url, policy=policy, operator=own).environment_of_control(farm.broker)
     Signer.create(folder / "keys" / "signing.pem")
     database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
     database.upgrade()
     database.engine.dispose()
-    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
-    beat = ["--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
-    processes.start(Process("api", [sys.executable, "-m", "scheduler.api"], control))
-    processes.start(
-        Process("control", [*CELERY, "scheduler.app", "worker", "-Q", "control", "-l", "INFO", *threads], control)
-    )
-    processes.start(Process("beat", [*CELERY, "scheduler.schedule", "beat", *beat], control))
+    processes.start(api(control))
+    processes.start(control_worker(control, log_level="INFO"))
+    processes.start(beat(control, folder))

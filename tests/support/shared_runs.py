@@ -49,18 +49,3 @@ def shared_runs() -> BorrowedRuns:
     kept.begin()
     atexit.register(kept.stop)
     return BorrowedRuns(folder)
-
-
-def worker_app(engine: tuple[str, ...], runs: Path | None = None) -> str:
-    """The source of a Celery app that is the worker's, but for its engine's command and what runs are forked from.
-
-    `runs` is the folder of a server; None is that of this test process.
-    """
-    folder = runs or shared_runs().folder
-    return (
-        "from pathlib import Path\n"
-        "import workers.batches.workbench\n"
-        "from tests.support.shared_runs import BorrowedRuns\n"
-        f"workers.batches.workbench.open_workbench.__defaults__ = ({engine!r}, BorrowedRuns(Path({str(folder)!r})))\n"
-        "from workers.app import app\n"
-    )

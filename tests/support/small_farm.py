@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from typing import Any
 import yaml
 from sqlalchemy import select
 
-from deploy.farm.farm import CONTROL_THREADS
-from deploy.farm.processes import Process, Processes
+from deploy.farm.control_plane import beat, control_worker
+from deploy.farm.environments import Plan
+from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from deploy.localhub.commits import CommitText
 from scheduler.badges.signing import Signer
@@ -25,11 +25,10 @@ from scheduler.machine import ReproductionState
 from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
-from tests.support.shared_runs import worker_app
+from tests.support.stand_in_worker import stand_in_worker, worker_app
 from tests.support.worker_bench import stand_in
-from workers.processes.guarded import clean_environment
+from workers.processes.ports import free_port
 
-PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0
 SOON = {"scan_seconds": 1.0}
 """The first scan comes so long after the start; by default a minute."""
@@ -76,19 +75,10 @@ class SmallFarm:
 
     def start_worker(self, name: str, *engine: str) -> None:
         """Start a worker of pool cpu with a state folder of its own; `engine` is what its stand-in is told."""
-        (self.folder / f"{name}_app.py").write_text(worker_app(stand_in(*engine)))
-        environment = clean_environment(
-            PYTHONPATH=f"{PROJECT}:{self.folder}",
-            REPROFARM_WORKER_BROKER_URL=self.broker,
-            REPROFARM_WORKER_HUB_ENDPOINT=self.hub_url,
-            REPROFARM_WORKER_EVIDENCE_URL=f"file://{self.folder}/evidence",
-            REPROFARM_WORKER_CACHE_FOLDER=str(self.folder / "cache"),
-            REPROFARM_WORKER_STATE_FOLDER=str(self.folder / f"state-{name}"),
-            REPROFARM_WORKER_ALIVE_SECONDS="1",
-            REPROFARM_WORKER_POOL="cpu",
-        )
-        command = [sys.executable, "-m", "celery", "-A", f"{name}_app", "worker", "-Q", "pool.cpu", "-l", "INFO"]
-        self.processes.start(Process(name, [*command, "--hostname", f"{name}@farm"], environment, PATIENCE_SECONDS))
+        settings = {"REPROFARM_WORKER_HUB_ENDPOINT": self.hub_url, "REPROFARM_WORKER_ALIVE_SECONDS": "1"}
+        app = worker_app(stand_in(*engine))
+        worker = stand_in_worker(self.folder, self.broker, app, settings, name=name, grace_seconds=PATIENCE_SECONDS)
+        self.processes.start(worker)
 
 
 @contextmanager
@@ -110,25 +100,12 @@ def small_farm(folder: Path, run: Mapping[str, Any], questions: Mapping[str, str
             database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
             database.upgrade()
             broker = start_redis(processes, folder / "redis")
-            (folder / "policy.yaml").write_text(yaml.safe_dump({"run": dict(run), "watch": SOON}))
-            control = clean_environment(
-                PYTHONPATH=str(PROJECT),
-                REPROFARM_DATABASE_URL=database.url,
-                REPROFARM_BROKER_URL=broker,
-                REPROFARM_HUB_ENDPOINT=served.url,
-                REPROFARM_EVIDENCE_URL=f"file://{folder}/evidence",
-                REPROFARM_SIGNING_KEY=str(folder / "keys" / "signing.pem"),
-                REPROFARM_RETIRED_KEYS=str(folder / "keys" / "retired"),
-                REPROFARM_POLICY=str(folder / "policy.yaml"),
-            )
+            policy = folder / "policy.yaml"
+            policy.write_text(yaml.safe_dump({"run": dict(run), "watch": SOON}))
+            control = Plan(folder, free_port(), served.url, policy=policy).environment_of_control(broker)
             Signer.create(folder / "keys" / "signing.pem")
-            celery = [sys.executable, "-m", "celery", "-A"]
-            threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
-            schedule = ["--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
-            processes.start(
-                Process("control", [*celery, "scheduler.app", "worker", "-Q", "control", *threads], control)
-            )
-            processes.start(Process("beat", [*celery, "scheduler.schedule", "beat", *schedule], control))
+            processes.start(control_worker(control))
+            processes.start(beat(control, folder))
             yield SmallFarm(folder, database, control, served.url, broker, processes)
             database.engine.dispose()
     finally:

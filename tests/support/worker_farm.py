@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,35 +13,16 @@ import psutil
 import redis
 from celery import Celery
 
-from deploy.farm.processes import Process, Processes
+from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
-from specs.messages import (
-    ATTEMPTS_ALIVE,
-    CONTROL_QUEUE,
-    REPORT,
-    RUN_BATCH,
-    WORKER_ALIVE,
-    AttemptsAlive,
-    Order,
-    Progress,
-    Report,
-    RunBatch,
-    Stage,
-    WorkerAlive,
-)
+from specs.messages import RUN_BATCH, AttemptsAlive, Order, Progress, Report, RunBatch, Stage, WorkerAlive
 from specs.queues import own_queue
-from tests.support.shared_runs import worker_app
+from tests.support.control_queue import taken
 from tests.support.small_repos import task_ref, write_dataset, write_model
+from tests.support.stand_in_worker import PROJECT, QUEUE, stand_in_worker, worker_app
 from tests.support.worker_bench import MODEL, order, remember_snapshot, stand_in
-from workers.processes.guarded import clean_environment
 
-PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0
-KINDS: dict[str, type[AttemptsAlive] | type[Report] | type[WorkerAlive]] = {
-    ATTEMPTS_ALIVE: AttemptsAlive,
-    REPORT: Report,
-    WORKER_ALIVE: WorkerAlive,
-}
 
 
 @dataclass
@@ -58,11 +36,11 @@ class Farm:
     heard: list[AttemptsAlive | Report] = field(default_factory=list)
     presence: list[WorkerAlive] = field(default_factory=list)
 
-    def send(self, batch: RunBatch, queue: str = "pool.cpu") -> None:
+    def send(self, batch: RunBatch, queue: str = QUEUE) -> None:
         """Put a batch in a queue, the pool's unless told otherwise."""
         self.celery.send_task(RUN_BATCH, args=[batch.encode()], queue=queue, task_id=batch.batch_id)
 
-    def waiting(self, queue: str = "pool.cpu") -> int:
+    def waiting(self, queue: str = QUEUE) -> int:
         """Batches in a queue."""
         with redis.Redis.from_url(self.broker) as client:
             return int(client.llen(queue))
@@ -79,18 +57,11 @@ class Farm:
 
     def listen(self) -> None:
         """Take what has come to the control queue."""
-        with redis.Redis.from_url(self.broker) as client:
-            while (raw := client.rpop(CONTROL_QUEUE)) is not None:
-                assert isinstance(raw, bytes)
-                envelope = json.loads(raw)
-                assert envelope["content-type"] == "application/json"
-                body = json.loads(base64.b64decode(envelope["body"]))[0][0]
-                message = KINDS[envelope["headers"]["task"]].decode(body)
-                if isinstance(message, WorkerAlive):
-                    self.presence.append(message)
-                else:
-                    assert isinstance(message, AttemptsAlive | Report)
-                    self.heard.append(message)
+        for message in taken(self.broker):
+            if isinstance(message, WorkerAlive):
+                self.presence.append(message)
+            else:
+                self.heard.append(message)
 
     def wait(self, what: Callable[[], Any]) -> Any:
         """Listen until there is something."""
@@ -141,25 +112,14 @@ class Farm:
 
 
 @contextmanager
-def worker_farm(folder: Path, *engine: str, path: str = "", **environment: str) -> Iterator[Farm]:
+def worker_farm(folder: Path, *engine: str, path: str = "", **settings: str) -> Iterator[Farm]:
     """A worker until the block ends; `engine` is what the stand-in is told, `path` goes before the others."""
     processes = Processes(folder, folder / "logs")
     broker = start_redis(processes, folder / "redis")
     remember_snapshot(folder / "cache", "model", MODEL.model_id, write_model(folder / "model"))
-    (folder / "worker_with_stand_in.py").write_text(worker_app(stand_in(*engine)))
-    told = clean_environment(
-        **{
-            "PYTHONPATH": ":".join(filter(None, (path, str(PROJECT), str(folder)))),
-            "REPROFARM_WORKER_BROKER_URL": broker,
-            "REPROFARM_WORKER_EVIDENCE_URL": f"file://{folder}/evidence",
-            "REPROFARM_WORKER_CACHE_FOLDER": str(folder / "cache"),
-            "REPROFARM_WORKER_STATE_FOLDER": str(folder / "state"),
-            "REPROFARM_WORKER_HUB_ENDPOINT": "http://127.0.0.1:9",
-            **environment,
-        }
-    )
-    command = [sys.executable, "-m", "celery", "-A", "worker_with_stand_in", "worker"]
-    processes.start(Process("worker", [*command, "-Q", "pool.cpu", "-c", "1", "-l", "INFO"], told))
+    if path:
+        settings["PYTHONPATH"] = f"{path}:{PROJECT}:{folder}"
+    processes.start(stand_in_worker(folder, broker, worker_app(stand_in(*engine)), settings))
     celery = Celery(broker=broker)
     celery.conf.update(task_serializer="json")
     try:

@@ -33,8 +33,9 @@ from specs.logs.run_log import RunLog
 from specs.measurement import Evidence, PartialLog, Resumed
 from specs.messages import AttemptOutcome, AttemptRef, Order, Report
 from specs.policy.rules import EngineRules
-from tests.support.draining import QUEUE, Drained
+from tests.support.draining import Drained
 from tests.support.small_repos import task_ref, write_dataset, write_model
+from tests.support.stand_in_worker import QUEUE
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.evidence import fetch
 from workers.batches.handing_back import HandingBack, StopMark

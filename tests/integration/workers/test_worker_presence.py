@@ -16,8 +16,9 @@ import redis
 
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, RunBatch
+from tests.support.stand_in_worker import PROJECT
 from tests.support.worker_bench import batch_of
-from tests.support.worker_farm import PATIENCE_SECONDS, PROJECT, Farm, worker_farm
+from tests.support.worker_farm import PATIENCE_SECONDS, Farm, worker_farm
 
 GIB = 2**30
 FAKE_NVML = PROJECT / "tests" / "support" / "fake_nvml"

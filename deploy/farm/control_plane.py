@@ -1,0 +1,41 @@
+"""The control plane's processes: API, control workers and beat, each told by its environment where everything is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.farm.processes import Process
+from specs.messages import CONTROL_QUEUE
+
+CONTROL_THREADS = 8
+"""Of a control worker. Five of its tasks may wait for the Hub, or for who listens to webhooks (scan, plan, publish,
+comments, webhooks), each of which one process of a farm does at a time. Others are left for reports and heartbeats,
+which must not come after a lease has run out."""
+
+QUIET = "WARNING"
+"""Celery tells of every message, which here come every second; what happened is in the events."""
+
+
+def celery(app: str, command: str, *options: str) -> list[str]:
+    """A command of Celery's for one of our apps."""
+    return [sys.executable, "-m", "celery", "--quiet", "-A", app, command, *options]
+
+
+def api(environment: Mapping[str, str]) -> Process:
+    """Answers over HTTP."""
+    return Process("api", [sys.executable, "-m", "scheduler.api"], environment)
+
+
+def control_worker(environment: Mapping[str, str], name: str = "control", log_level: str = QUIET) -> Process:
+    """Plans, dispatches, collects and publishes. Several of one farm have names of their own."""
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS)]
+    take = ["-Q", CONTROL_QUEUE, "--hostname", f"{name}@%h", "--loglevel", log_level]
+    return Process(name, celery("scheduler.app", "worker", *take, *threads), environment)
+
+
+def beat(environment: Mapping[str, str], folder: Path) -> Process:
+    """Says when what is due; one for a farm. Its schedule is kept in `folder`."""
+    kept = ["--schedule", str(folder.resolve() / "beat-schedule"), "--pidfile", "", "--loglevel", QUIET]
+    return Process("beat", celery("scheduler.schedule", "beat", *kept), environment)
