@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from deploy.cli.options import AsJson
 from deploy.cli.terminal import ERROR, MISMATCH, OK, console, print_json, shown
 from specs.errors import SubmissionError
 from specs.hub.check import CheckedFile, check_path
@@ -27,7 +28,7 @@ _STYLES = {
 
 def check(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for files of these formats.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one list, for scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether the farm can run or read a file, and why not.
 
@@ -45,7 +46,7 @@ def check(
         checked += found
         if not found:
             unreadable.append(f"{path}: no file of these formats in this folder")
-    if json:
+    if as_json:
         print_json(checked)
     else:
         _print_table(console(), checked)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from deploy.cli.terminal import console, shown
 from deploy.farm.environments import Plan, settings_in
 from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_database
 from scheduler.settings import Settings
 from specs.errors import PolicyError
-
-MAX_LINE_CHARS = 2000
 
 
 def settings_of(var: Path) -> Settings:
@@ -64,9 +61,3 @@ def opened_database(settings: Settings) -> Iterator[Database]:
         raise PolicyError(f"the farm's database cannot be used ({type(error).__name__})") from error
     finally:
         database.engine.dispose()
-
-
-def say(lines: Iterable[str]) -> None:
-    """Print what was done."""
-    for line in lines:
-        console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from deploy.cli.acting import acting
-from deploy.cli.control_plane import say
 from deploy.cli.options import DEFAULT_VAR, AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
 from deploy.cli.reasons import reason
-from deploy.cli.terminal import print_json
+from deploy.cli.terminal import print_json, say
 from specs.api_v1.actions import Done
 
 
@@ -100,4 +99,4 @@ def tell(done: Done, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
-    say(done.lines)
+    say(*done.lines)

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from deploy.cli.control_plane import opened_database, operator, say, settings_of
+from deploy.cli.control_plane import opened_database, operator, settings_of
 from deploy.cli.options import DEFAULT_VAR, AsJson, Var
 from deploy.cli.reasons import reason
-from deploy.cli.terminal import console, print_json, shown
+from deploy.cli.terminal import console, print_json, say, shown
 from deploy.farm.lock import only_one_in
 from scheduler.badges import rotating
 from scheduler.badges.keyring import KeyState, KnownKey, known_keys, record, whole_key_id
@@ -57,10 +57,10 @@ def new(var: Var = DEFAULT_VAR) -> None:
     if made:
         _record(settings, key_id, "current" if signs else "announced", "a new key")
     if signs:
-        say([f"key {key_id} is made, and signs from now on: there was none"])
+        say(f"key {key_id} is made, and signs from now on: there was none")
         return
     done = "made and announced" if made else "announced already"
-    say([f"key {key_id} is {done}; `reprofarm keys rotate` has it sign"])
+    say(f"key {key_id} is {done}; `reprofarm keys rotate` has it sign")
 
 
 @app.command()
@@ -105,7 +105,7 @@ def revoke(
     with opened_database(settings) as database:
         whole = whole_key_id(known_keys(settings, database), key_id)
         # First what stops the damage; the files come after, and may lie in a secret that nothing here can write.
-        say(revoke_key(database, whole, why, operator()))
+        say(*revoke_key(database, whole, why, operator()))
     try:
         with _alone(settings):
             done = rotating.replace_revoked(settings, whole)
@@ -113,18 +113,18 @@ def revoke(
         raise PolicyError(f"the farm signs nothing until it has another key: {error}") from error
     if done is not None and done.current is not None:
         _record(settings, done.current, "current", "in the place of a revoked key")
-        say([f"key {done.current} signs from now on"])
+        say(f"key {done.current} signs from now on")
 
 
 def _tell(settings: Settings, done: rotating.Rotation, why: str) -> None:
     if done.retired is not None:
         _record(settings, done.retired, "retired", why)
-        say([f"key {done.retired} is retired: it signs nothing more, and stays listed for its badges"])
+        say(f"key {done.retired} is retired: it signs nothing more, and stays listed for its badges")
     if done.current is not None:
         _record(settings, done.current, "current", why)
-        say([f"key {done.current} signs from now on"])
+        say(f"key {done.current} signs from now on")
     else:
-        say(["no key signs now: `reprofarm keys new` makes one"])
+        say("no key signs now: `reprofarm keys new` makes one")
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def _record(settings: Settings, key_id: str, what: KeyState, why: str) -> None:
             record(database, key_id, what, why, operator())
     except PolicyError as error:
         # Where the keys of a cluster are made, its database may be out of reach.
-        say([f"not on the record: {error}"])
+        say(f"not on the record: {error}")
 
 
 def _table(keys: list[KnownKey]) -> Table:

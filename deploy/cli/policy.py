@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
-from deploy.cli.terminal import console, pairs, percent, points, print_json, shown
+from deploy.cli.terminal import console, pairs, percent, points, print_json, say, shown
 from specs.api_v1.views import ClaimView
 from specs.errors import PolicyError
 from specs.policy.explained import Rule, model_rules_explained, rules_explained
@@ -49,7 +49,7 @@ def check(
     if as_json:
         print_json({"valid": True, "sha256": found.sha256, "reason": None})
     else:
-        console().print(shown(f"{file} is a policy, SHA-256 {found.sha256}"), soft_wrap=True)
+        say(f"{file} is a policy, SHA-256 {found.sha256}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from deploy.cli.options import AsJson
 from deploy.cli.terminal import console, percent, points, print_json
 from specs.errors import SubmissionError
 from specs.judging.replay import Replayed, ResultTable, Settings
@@ -28,7 +29,7 @@ def replay(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         float | None, typer.Option(min=0.0, max=1.0, help="Pair with a log in which this part of answers differs.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Random orders for each model.")] = 20,
-    json: Annotated[bool, typer.Option("--json", help="Print one list, for scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Replay verification on a table of real per-question results, with the code that the farm runs.
 
@@ -47,7 +48,7 @@ def replay(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     count = len(table.models) * seeds * len(settings.shifts) * len(settings.modes)
     console(stderr=True).print(f"replaying {count} verifications of {len(table.questions)} questions")
     rows = list(replayed(table, settings))
-    if json:
+    if as_json:
         print_json(rows)
     else:
         console().print(_table(rows))

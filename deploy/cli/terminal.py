@@ -14,6 +14,7 @@ from rich.text import Text
 
 from specs.text import clean
 
+MAX_LINE_CHARS = 2000
 PIPE_COLUMNS = 160
 """Width where nobody can say how wide it is: a log, a file."""
 
@@ -35,6 +36,12 @@ def console(*, stderr: bool = False) -> Console:
 def shown(text: str | None, max_chars: int = 300, style: str = "") -> Text:
     """Text from outside, safe to print: one line, without characters that act."""
     return Text(clean(text, max_chars) if text else "", style=style)
+
+
+def say(*lines: str) -> None:
+    """Say what was done, a line each."""
+    for line in lines:
+        console().print(shown(line, MAX_LINE_CHARS), soft_wrap=True)
 
 
 def pairs(rows: Iterable[tuple[str, Text | str]]) -> Table:

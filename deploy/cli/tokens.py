@@ -10,7 +10,7 @@ from rich.table import Table
 
 from deploy.cli.control_plane import opened_database, operator, settings_of
 from deploy.cli.options import DEFAULT_VAR, AsJson, Var
-from deploy.cli.terminal import ago, console, print_json, shown
+from deploy.cli.terminal import MAX_LINE_CHARS, ago, console, print_json, say, shown
 from scheduler.access import sessions, tokens
 from scheduler.api.routes.access import token_view
 from scheduler.database.tables import ApiToken, now
@@ -24,8 +24,6 @@ app = typer.Typer(
     help="Tokens of the API: given out, listed, revoked. Needs the farm's database.",
     no_args_is_help=True,
 )
-
-MAX_LINE_CHARS = 1000
 
 
 @app.command()
@@ -89,7 +87,7 @@ def revoke(
     """Have a token count no more, from the next request on."""
     with opened_database(settings_of(var)) as database:
         row = tokens.revoke(database, name, operator())
-    console().print(shown(f"token {row.name} is revoked", MAX_LINE_CHARS), soft_wrap=True)
+    say(f"token {row.name} is revoked")
 
 
 @app.command()
@@ -97,7 +95,7 @@ def sign_out(user: Annotated[str, typer.Argument(help="The name on the Hub.")], 
     """End all sessions of somebody who signed in with the Hub."""
     with opened_database(settings_of(var)) as database:
         ended = sessions.close_all_of(database, user, operator())
-    console().print(shown(f"{ended} sessions of {user} are ended", MAX_LINE_CHARS), soft_wrap=True)
+    say(f"{ended} sessions of {user} are ended")
 
 
 def _state(row: ApiToken) -> str:

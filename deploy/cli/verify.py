@@ -14,14 +14,12 @@ from deploy.cli.follow import follow
 from deploy.cli.intervene import tell
 from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, default_api, farm_at
 from deploy.cli.show import exit_code
-from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, console, print_json, shown
+from deploy.cli.terminal import MAX_LINE_CHARS, MISMATCH, OK, UNDECIDED, console, print_json, shown
 from deploy.client import ClaimFilter, FarmClient
 from specs.api_v1.actions import VerificationRequest
 from specs.api_v1.views import MAX_PAGE, ClaimView
 from specs.errors import SubmissionError
 from specs.faults import fault
-
-MAX_LINE_CHARS = 2000
 
 LOOK_SECONDS = 300.0
 """A model that the farm did not know is looked at within seconds; a Hub that is away takes longer."""

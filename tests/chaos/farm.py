@@ -25,7 +25,7 @@ from sqlalchemy.exc import OperationalError
 from deploy.bench.control_plane import control_names
 from deploy.bench.postgres import Cluster, new_cluster
 from deploy.farm.control_plane import api, beat, control_worker
-from deploy.farm.environments import PREFIX, Plan
+from deploy.farm.environments import Plan
 from deploy.farm.hub import hub as hub_process
 from deploy.farm.processes import Process
 from deploy.farm.redis import find_server
@@ -176,7 +176,7 @@ def chaos_farm(
         )
         policy = folder / "policy.yaml"
         policy.write_text(yaml.safe_dump(_policy(rules)))
-        own = {f"{PREFIX}DATABASE_URL": database.url}
+        own = {"REPROFARM_DATABASE_URL": database.url}
         plan = Plan(folder, api_port, network.url, token, policy, own)
         Signer.create(farm.signing_key)
         _start_farm(farm, plan.environment_of_control(broker_url, writes_to_hub=True), hub_url)

@@ -17,7 +17,7 @@ import httpx
 import yaml
 
 from deploy.farm.control_plane import api, beat, control_worker
-from deploy.farm.environments import PREFIX, Plan
+from deploy.farm.environments import Plan
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from deploy.localhub.commits import CommitText
@@ -127,8 +127,8 @@ def _start(farm: RealFarm, port: int) -> None:
     policy = folder / "policy.yaml"
     policy.write_text(yaml.safe_dump(POLICY))
     own = {
-        f"{PREFIX}HUB_OAUTH_CLIENT_ID": application.client_id,
-        f"{PREFIX}HUB_OAUTH_CLIENT_SECRET": application.secret,
+        "REPROFARM_HUB_OAUTH_CLIENT_ID": application.client_id,
+        "REPROFARM_HUB_OAUTH_CLIENT_SECRET": application.secret,
         **farm.more,
     }
     control = Plan(folder, port, farm.hub.url, policy=policy, operator=own).environment_of_control(farm.broker)
