@@ -11,6 +11,7 @@ from sqlalchemy import select
 from deploy.localhub import conversations
 from deploy.localhub.commits import CommitText
 from deploy.localhub.discussions import Status
+from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub import Missing, PullRequestHead, TreeFile
 from scheduler.machine import ClaimState
@@ -32,16 +33,21 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
         yield plane
 
 
+@pytest.fixture
+def model(farm: ControlPlane) -> RepoName:
+    """Claims 79.5 on a benchmark, on its main branch."""
+    add_benchmark(farm.served.local, BENCHMARK)
+    claiming = add_model(farm.served.local, MODEL)
+    submit(farm.served.local, claiming, entry(BENCHMARK, 79.5))
+    return claiming
+
+
 def states(farm: ControlPlane) -> list[tuple[str, float | None, ClaimState]]:
     return [(claim.ref, claim.value, ClaimState(claim.state)) for claim in farm.claims()]
 
 
-def test_results_on_main_and_on_pull_requests_become_claims(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
-    submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="community.yaml")
+def test_results_on_main_and_on_pull_requests_become_claims(farm: ControlPlane, model: RepoName) -> None:
+    submit(farm.served.local, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="community.yaml")
     farm.scan()
     author, community = farm.claims()
     assert (author.ref, author.value, author.submitter, author.pull_request) == ("main", 79.5, "tiny", None)
@@ -49,23 +55,15 @@ def test_results_on_main_and_on_pull_requests_become_claims(farm: ControlPlane) 
     assert community.pull_request == 1
 
 
-def test_a_pull_request_does_not_claim_what_main_claims_already(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
+def test_a_pull_request_does_not_claim_what_main_claims_already(farm: ControlPlane, model: RepoName) -> None:
     both = entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n")
-    submit(hub, model, both, author="somebody", create_pr=True)
+    submit(farm.served.local, model, both, author="somebody", create_pr=True)
     farm.scan()
     assert [(claim.ref, claim.value) for claim in farm.claims()] == [("main", 79.5), ("refs/pr/1", 60.0)]
 
 
-def test_a_malformed_file_is_one_rejected_claim_with_a_reason(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
-    submit(hub, model, "- dataset: {id: acme/capitals\n  value: 3", name="broken.yaml")
+def test_a_malformed_file_is_one_rejected_claim_with_a_reason(farm: ControlPlane, model: RepoName) -> None:
+    submit(farm.served.local, model, "- dataset: {id: acme/capitals\n  value: 3", name="broken.yaml")
     farm.scan()
     broken, sound = farm.claims()
     assert broken.state == ClaimState.REJECTED
@@ -73,41 +71,29 @@ def test_a_malformed_file_is_one_rejected_claim_with_a_reason(farm: ControlPlane
     assert sound.state == ClaimState.SUBMITTED
 
 
-def test_a_source_that_is_said_later_is_known_and_the_claim_stays_the_same(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
+def test_a_source_that_is_said_later_is_known_and_the_claim_stays_the_same(farm: ControlPlane, model: RepoName) -> None:
     farm.scan()
     (before,) = farm.claims()
-    submit(hub, model, entry(BENCHMARK, 79.5, more="  source: {url: 'https://hub.test/log.eval'}\n"))
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5, more="  source: {url: 'https://hub.test/log.eval'}\n"))
     farm.scan(WatchRules(sweep_seconds=0.001))
     (after,) = farm.claims()
     assert (before.source_url, after.source_url) == (None, "https://hub.test/log.eval")
     assert after.claim_id == before.claim_id
 
 
-def test_an_unchanged_claim_stays_the_same_claim(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
+def test_an_unchanged_claim_stays_the_same_claim(farm: ControlPlane, model: RepoName) -> None:
     farm.scan()
     (before,) = farm.claims()
     # Another entry moves it, and its file changes: it says the same nevertheless.
-    submit(hub, model, entry("acme/other", 10) + entry(BENCHMARK, 79.5))
+    submit(farm.served.local, model, entry("acme/other", 10) + entry(BENCHMARK, 79.5))
     farm.scan(WatchRules(models=(MODEL,)))
     after = next(claim for claim in farm.claims() if claim.dataset_id == BENCHMARK)
     assert (after.claim_id, after.entry) == (before.claim_id, 1)
 
 
-def test_a_changed_value_withdraws_the_old_claim_and_makes_a_new_one(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
+def test_a_changed_value_withdraws_the_old_claim_and_makes_a_new_one(farm: ControlPlane, model: RepoName) -> None:
     farm.scan()
-    submit(hub, model, entry(BENCHMARK, 81))
+    submit(farm.served.local, model, entry(BENCHMARK, 81))
     farm.scan()
     old, new = farm.claims()
     assert (old.value, old.state, old.live) == (79.5, ClaimState.WITHDRAWN, False)
@@ -155,15 +141,11 @@ def test_merging_a_pull_request_makes_its_claim_one_on_main(farm: ControlPlane) 
     ]
 
 
-def test_results_do_not_change_what_the_weights_are(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
+def test_results_do_not_change_what_the_weights_are(farm: ControlPlane, model: RepoName) -> None:
     farm.scan()
     with farm.database.reading() as session:
         before = session.get_one(Model, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5) + entry("acme/other", 1))
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry("acme/other", 1))
     farm.scan(WatchRules(models=(MODEL,)))
     with farm.database.reading() as session:
         after = session.get_one(Model, MODEL)
@@ -201,12 +183,9 @@ def test_one_unreadable_benchmark_does_not_stop_the_scan(farm: ControlPlane) -> 
 
 
 def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
     look = farm.hub.pull_requests
 
     def changed_meanwhile(model_id: str) -> list[PullRequestHead]:
@@ -247,12 +226,9 @@ def test_a_pull_request_that_cannot_be_read_holds_up_nobody(
 
 
 def test_a_models_commit_and_its_files_are_always_of_one_look(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
     farm.scan()
     with farm.database.reading() as session:
         before = session.get_one(Model, MODEL)
@@ -288,12 +264,9 @@ def test_what_a_look_did_not_come_to_is_read_by_the_next(farm: ControlPlane, mon
 
 
 def test_a_commit_that_is_gone_meanwhile_is_no_model_that_is_gone(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
     farm.scan()
     submit(hub, model, entry(BENCHMARK, 79.5) + entry("acme/other", 10))
 
@@ -343,12 +316,9 @@ def test_one_row_does_not_turn_the_scores_of_all_others_into_percentages(farm: C
 
 
 def test_too_many_files_do_not_keep_what_was_verified_before_them_current(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    submit(hub, model, entry(BENCHMARK, 79.5))
     farm.scan()
     with farm.database.reading() as session:
         before = session.get_one(Model, MODEL)
