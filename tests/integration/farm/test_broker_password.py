@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from redis import Redis
 from sqlalchemy import select
 
 import scheduler.app
-from deploy.farm.environments import Plan
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler.app import app
@@ -33,12 +30,10 @@ from scheduler.watch import announcing
 from specs.judging.verdict import Outcome
 from specs.measurement import Evidence
 from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
-from specs.policy.rules import PoolRules
 from tests.support.databases import Databases
 from tests.support.rows import Rows, comparison, measurement
 from tests.support.scheduler import migrated_database
 
-PROJECT = Path(__file__).resolve().parents[3]
 PERIODIC = {SCAN, PLAN, DISPATCH, REAP, SIGN, PUBLISH, TELL, REVERIFY, COMMENTS, TIDY}
 WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, DROP, LOOK, HINT, announcing.LOOK}
 
@@ -127,35 +122,6 @@ def test_a_made_up_report_of_a_run_that_somebody_else_has_makes_no_verdict(rows:
     with rows.database.reading() as session:
         assert session.scalars(select(VerdictRow)).all() == []
         assert session.scalars(select(Badge)).all() == []
-
-
-def test_with_a_real_workers_environment_there_is_no_key_to_find(tmp_path: Path) -> None:
-    plan = Plan(folder=tmp_path / "var", api_port=8000, operator={})
-    control = plan.environment_of_control("redis://:secret-word@127.0.0.1:1/0")
-    worker = plan.environment_of_worker(PoolRules(name="small", device="cpu", gpus=0), control)
-    code = (
-        "import json\n"
-        "from scheduler.settings import read_settings\n"
-        "from scheduler.database.session import Database\n"
-        "from scheduler.badges.signing import Signer\n"
-        "found, tried = read_settings(), {}\n"
-        "for what, act in {'sign': lambda: Signer.load(found.signing_key),\n"
-        "                  'read': lambda: Database(found.database_url).engine.connect().exec_driver_sql("
-        "'SELECT 1 FROM claim')}.items():\n"
-        "    try:\n        act()\n        tried[what] = 'done'\n"
-        "    except Exception as error:\n        tried[what] = type(error).__name__\n"
-        "print(json.dumps(tried))\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**worker, "PYTHONPATH": str(PROJECT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(ended.stdout) == {"sign": "KeyFileError", "read": "OperationalError"}
-    assert "keys" not in "".join(worker.values())
 
 
 def test_rubbish_in_a_queue_does_not_blind_the_reaper(tmp_path: Path) -> None:

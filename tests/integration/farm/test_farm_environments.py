@@ -76,12 +76,15 @@ def test_with_a_workers_environment_alone_nothing_can_be_read_or_signed(tmp_path
     code = (
         "import json, os\n"
         "from scheduler.badges.signing import Signer\n"
+        "from scheduler.database.session import Database\n"
         "from scheduler.settings import read_settings\n"
         "found = read_settings()\n"
-        "try:\n    Signer.load(found.signing_key)\n    signs = True\n"
-        "except Exception:\n    signs = False\n"
-        "print(json.dumps({'database': found.database_url, 'token': found.hub_token is not None, 'signs': signs, "
-        "'environment': dict(os.environ)}))\n"
+        "def tried(act):\n"
+        "    try:\n        act()\n        return 'done'\n"
+        "    except Exception as error:\n        return type(error).__name__\n"
+        "read = lambda: Database(found.database_url).engine.connect().exec_driver_sql('SELECT 1 FROM claim')\n"
+        "print(json.dumps({'database': found.database_url, 'token': found.hub_token is not None, 'read': tried(read), "
+        "'signed': tried(lambda: Signer.load(found.signing_key)), 'environment': dict(os.environ)}))\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code],
@@ -93,7 +96,7 @@ def test_with_a_workers_environment_alone_nothing_can_be_read_or_signed(tmp_path
     )
     told = json.loads(ended.stdout)
     assert told["database"] != control["REPROFARM_DATABASE_URL"]
-    assert (told["token"], told["signs"]) == (False, False)
+    assert (told["token"], told["read"], told["signed"]) == (False, "OperationalError", "KeyFileError")
     secret = ("REPROFARM_DATABASE_URL", "REPROFARM_SIGNING_KEY", "REPROFARM_RETIRED_KEYS", "REPROFARM_HUB_TOKEN")
     for name in secret:
         assert control[name] not in told["environment"].values(), name
