@@ -24,11 +24,11 @@ from scheduler.coalesced import Coalesced
 from scheduler.collect import collecting, reaping, workforce
 from scheduler.collect.collecting import Stale
 from scheduler.collect.retrying import retry_delay_seconds
+from scheduler.database.marker import held
 from scheduler.database.postgres import AWAY
 from scheduler.dispatch import dispatching, taking_back
 from scheduler.dispatch.hinting import HINT
 from scheduler.farm import Farm
-from scheduler.marker import held
 from scheduler.planning import planning
 from scheduler.publish.due import publish_due
 from scheduler.publish.listening import listen

@@ -19,9 +19,9 @@ from sqlalchemy.orm import joinedload
 from scheduler.badges.attesting import attest
 from scheduler.badges.publications import is_wanted
 from scheduler.badges.signing import KeyFileError, Signer
+from scheduler.database.lasting_ids import badge_id_of
 from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, VerdictRow, now
 from scheduler.farm import Farm
-from scheduler.lasting_ids import badge_id_of
 from scheduler.machine import ClaimState
 from scheduler.record import SCHEDULER, add_event
 from specs.errors import TokenError

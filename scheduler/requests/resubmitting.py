@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from scheduler.database.lasting_ids import claim_id_of
 from scheduler.database.tables import Claim
-from scheduler.lasting_ids import claim_id_of
 from scheduler.machine import ClaimState
 from scheduler.record import add_event, move_claim
 

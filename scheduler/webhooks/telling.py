@@ -10,8 +10,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
+from scheduler.database.settled import settled_after, young_since
 from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, now
-from scheduler.settled import settled_after, young_since
 from scheduler.webhooks.messages import message
 from scheduler.webhooks.sending import Outcome, send
 from specs.api_v1.webhooks import WebhookFilter

@@ -16,8 +16,8 @@ from scheduler.api.live import stream
 from scheduler.api.live.live import Wanted
 from scheduler.api.source import Reading, Source, TheSource
 from scheduler.api.views import event_view
+from scheduler.database.settled import settled
 from scheduler.database.tables import Badge, Claim, Event
-from scheduler.settled import settled
 from specs.api_v1.views import EventView, Page
 
 router = APIRouter(prefix="/v1", tags=["events"])

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, text
 
 from deploy.bench.postgres import PostgresServer
-from scheduler import settled
+from scheduler.database import settled
 from scheduler.database.session import write_events
 from scheduler.database.tables import Event, now
 from scheduler.record import add_event

@@ -11,9 +11,9 @@ from celery.exceptions import Retry
 from sqlalchemy import select
 
 from scheduler.app import look_at_wanted
+from scheduler.database.marker import held
 from scheduler.database.tables import Claim, Event, OutboxRow
 from scheduler.machine import ClaimState
-from scheduler.marker import held
 from scheduler.record import give_verdict
 from scheduler.requests.intervening import cancel
 from scheduler.requests.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
