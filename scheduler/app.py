@@ -15,20 +15,27 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from scheduler import outbox
 from scheduler.badges import signing_off
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
-from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, tell_to_fetch, withdraw
 from scheduler.coalesced import Coalesced
 from scheduler.collect import collecting, reaping, workforce
-from scheduler.collect.collecting import Stale
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.marker import held
 from scheduler.database.postgres import AWAY
 from scheduler.dispatch import dispatching, taking_back
 from scheduler.dispatch.hinting import HINT
 from scheduler.farm import Farm
+from scheduler.messaging import outbox
+from scheduler.messaging.broker import (
+    forget_queues,
+    own_queues,
+    queued_ids,
+    send,
+    tell_to_drop,
+    tell_to_fetch,
+    withdraw,
+)
 from scheduler.planning import planning
 from scheduler.publish.due import publish_due
 from scheduler.publish.listening import listen
@@ -233,7 +240,7 @@ def take_heartbeat(body: dict[str, Any]) -> None:
         return
     with about(batch_id=message.batch_id, worker=message.worker, pool=message.pool):
         for stale in collecting.alive(farm().database, farm().policy, message):
-            tell_to_drop(app, stale)
+            tell_to_drop(app, stale.worker, stale.ref)
         if any(progress.stage is Stage.FETCHING for progress in message.progress):
             # Where its batch has just left the queue, there is room for another.
             _send_out_if_possible()
@@ -283,7 +290,7 @@ def drop_attempt(body: dict[str, Any]) -> None:
     except (LookupError, TypeError, ValueError) as error:
         log.error("message refused: %s", type(error).__name__)
         return
-    tell_to_drop(app, Stale(ref, worker))
+    tell_to_drop(app, worker, ref)
 
 
 @app.task(name=HINT)

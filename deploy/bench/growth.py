@@ -21,7 +21,6 @@ from deploy.bench.control_plane import NO_HUB
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
 from deploy.bench.postgres import running_postgres
-from scheduler import outbox
 from scheduler.api.app import create_app
 from scheduler.badges import signing_off
 from scheduler.badges.signing import Signer
@@ -32,6 +31,7 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub import Hub
 from scheduler.machine import ReproductionState
+from scheduler.messaging import outbox
 from scheduler.planning.planning import plan
 from scheduler.settings import Settings
 from scheduler.watch.scan import scan

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session, selectinload
 
-from scheduler import outbox
 from scheduler.admission import RunSettings
 from scheduler.collect.resuming import resume_of
 from scheduler.database import turns
@@ -37,6 +36,7 @@ from scheduler.dispatch.waiting import IS_READY
 from scheduler.judging import stopping
 from scheduler.judging.history import EarlierRuns
 from scheduler.machine import ReproductionState
+from scheduler.messaging import outbox
 from scheduler.record import move_reproduction
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef

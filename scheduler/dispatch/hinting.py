@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from scheduler import outbox
+from scheduler.messaging import outbox
 from specs.messages import CONTROL_QUEUE, FetchAhead, RunBatch
 
 HINT = "scheduler.hint"

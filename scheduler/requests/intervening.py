@@ -8,12 +8,12 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler import outbox
 from scheduler.collect.ending import close
 from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.messaging import outbox
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import move_claim, move_reproduction
 from scheduler.requests.locking import lock

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
-from scheduler import outbox
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
 from scheduler.hub import Hub, Missing
 from scheduler.machine import ClaimState
+from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.intervening import retry
 from scheduler.requests.reverifying import reverify

@@ -8,8 +8,8 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from scheduler import outbox
 from scheduler.database.tables import OutboxRow
+from scheduler.messaging import outbox
 from scheduler.record import add_event
 from specs.queues import CONTROL_QUEUE
 

@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import event, func, select, update
 
 from deploy.bench.load_rows import HUGE_BYTES, add_claims, load_policy
-from scheduler import outbox
 from scheduler.collect import reaping
 from scheduler.collect.reaping import REAPED_AT_ONCE, reap
 from scheduler.database.session import Database
@@ -23,6 +22,7 @@ from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.planning.planning import PLANNED_AT_ONCE, plan
 from specs.policy.budget import BudgetLimits, BudgetRules

@@ -17,11 +17,11 @@ from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler.app import app
 from scheduler.badges.signing import Signer
-from scheduler.broker import queued_ids
 from scheduler.database.tables import Badge, Claim, VerdictRow
 from scheduler.dispatch.hinting import HINT
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState
+from scheduler.messaging.broker import queued_ids
 from scheduler.requests.intervening import DROP
 from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY

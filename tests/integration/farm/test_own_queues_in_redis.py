@@ -11,7 +11,7 @@ from redis import Redis
 
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
-from scheduler.broker import forget_queues, own_queues, queued_ids, send, withdraw
+from scheduler.messaging.broker import forget_queues, own_queues, queued_ids, send, withdraw
 from specs.queues import own_queue, pool_queue
 
 MINE, OTHER, POOL = own_queue("cpu", "mine"), own_queue("cpu", "other"), pool_queue("cpu")

@@ -16,10 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler.app import take_report
-from scheduler.broker import _redis
 from scheduler.database import postgres
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
+from scheduler.messaging.broker import _redis
 from scheduler.schedule import app as schedule
 from specs.processes.connections import KEEPALIVE
 from tests.support.databases import Databases

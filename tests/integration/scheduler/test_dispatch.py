@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler import outbox
 from scheduler.collect.collecting import Stale, alive
 from scheduler.collect.reaping import LOOKED, reap
 from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.messaging import outbox
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from scheduler import outbox
 from scheduler.collect.collecting import alive
 from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
@@ -19,6 +18,7 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.dispatch.hinting import HINT
 from scheduler.dispatch.taking_back import pass_over, spread, take_back
 from scheduler.machine import ReproductionState
+from scheduler.messaging import outbox
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
 from specs.policy.rules import Policy

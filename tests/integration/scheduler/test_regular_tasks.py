@@ -15,7 +15,6 @@ from deploy.bench import api_rows
 from deploy.bench.control_plane import NO_HUB
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
-from scheduler import outbox
 from scheduler.api.app import create_app
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
@@ -30,6 +29,7 @@ from scheduler.dispatch import taking_back
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub import Hub
+from scheduler.messaging import outbox
 from scheduler.metrics.collector import FarmCollector
 from scheduler.planning.planning import plan
 from scheduler.publish.due import publish_due

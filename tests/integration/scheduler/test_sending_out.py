@@ -11,7 +11,6 @@ from sqlalchemy import delete, select, update
 
 from deploy.bench.api_rows import RULES
 from deploy.bench.load_rows import add_claims, load_policy
-from scheduler import outbox
 from scheduler.badges import signing_off
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
@@ -19,6 +18,7 @@ from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Reproducti
 from scheduler.farm import Farm
 from scheduler.hub import Hub
 from scheduler.machine import ClaimState
+from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.planning.freshness import Shared
 from scheduler.settings import Settings

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, text
 
-from scheduler import outbox
 from scheduler.collect import collecting, ending, reaping
 from scheduler.collect.collecting import alive
 from scheduler.collect.ending import end_attempt
@@ -22,6 +21,7 @@ from scheduler.dispatch import dispatching
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
+from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.record import give_verdict
 from scheduler.requests import intervening

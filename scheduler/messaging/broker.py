@@ -9,8 +9,7 @@ from typing import Any
 from celery import Celery
 from redis import Redis
 
-from scheduler.collect.collecting import Stale
-from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, FetchAhead
+from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, AttemptRef, FetchAhead
 from specs.processes.connections import BROKER
 from specs.queues import is_own_queue
 
@@ -73,11 +72,11 @@ def tell_to_fetch(app: Celery, worker: str, hint: FetchAhead) -> None:
     app.control.broadcast(FETCH_AHEAD, arguments={"hint": hint.encode()}, destination=[worker], reply=False)
 
 
-def tell_to_drop(app: Celery, stale: Stale) -> None:
+def tell_to_drop(app: Celery, worker: str, ref: AttemptRef) -> None:
     """Tell a worker to stop an attempt that no longer counts. It hears it again at its next heartbeat, if not now."""
     app.control.broadcast(
         DROP_ATTEMPT,
-        arguments={"reproduction_id": stale.ref.reproduction_id, "attempt": stale.ref.attempt},
-        destination=[stale.worker],
+        arguments={"reproduction_id": ref.reproduction_id, "attempt": ref.attempt},
+        destination=[worker],
         reply=False,
     )
