@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from scheduler.database.session import Database
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.settings import Settings
 from scheduler.telling_log import log_changes
 from scheduler.telling_spans import tell_changes

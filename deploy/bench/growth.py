@@ -29,7 +29,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Model, Reproduction, StaleWalk, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.machine import ReproductionState
 from scheduler.messaging import outbox
 from scheduler.planning.planning import plan

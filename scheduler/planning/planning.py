@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from scheduler import budgets
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, now
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.machine import ClaimState
 from scheduler.planning.answering import Answer, answer_to
 from scheduler.planning.carrying_out import carry_out

@@ -11,7 +11,7 @@ from functools import lru_cache
 from scheduler.admission import BenchmarkFacts, RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
-from scheduler.hub import Hub, Missing, OwnCommits
+from scheduler.hub.hub import Hub, Missing, OwnCommits
 from scheduler.judging import noise
 from scheduler.planning.foreseeing import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text

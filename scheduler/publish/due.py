@@ -9,7 +9,6 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from scheduler import threads
 from scheduler.admission import RunSettings
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.publications import overtaken_by, revoked_of
@@ -23,6 +22,7 @@ from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
 from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, close_overtaken, publish
 from scheduler.record import SCHEDULER, add_event
+from scheduler.watch import threads
 from specs.attestation import Attestation, verify
 from specs.errors import HubAway, NoAccess, TokenError
 from specs.judging.verdict import Outcome, Verdict

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Claim, HeardComment, Publication, Thread, now
 from scheduler.farm import Farm
-from scheduler.hub import Hub, Missing, told_apart
+from scheduler.hub.hub import Hub, Missing, told_apart
 from scheduler.priorities import REQUESTED_PRIORITY
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event

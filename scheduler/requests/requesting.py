@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
-from scheduler.hub import Hub, Missing
+from scheduler.hub.hub import Hub, Missing
 from scheduler.machine import ClaimState
 from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
-from scheduler.hub import BenchmarkHead, Hub, Missing
+from scheduler.hub.hub import BenchmarkHead, Hub, Missing
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import stale_walks
 from scheduler.watch.contents import content_digest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from scheduler.hub import TreeFile
+from scheduler.hub.hub import TreeFile
 
 
 def content_digest(files: list[TreeFile]) -> str:

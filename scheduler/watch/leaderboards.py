@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Model
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard, written_in_percent
 
 

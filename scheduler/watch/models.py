@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
-from scheduler.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
+from scheduler.hub.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
 from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
 from scheduler.watch.contents import content_digest

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, now
-from scheduler.hub import Hub, Missing
+from scheduler.hub.hub import Hub, Missing
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
 from scheduler.watch.leaderboards import look_at_leaderboard, mark_due

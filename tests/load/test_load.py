@@ -20,7 +20,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.messaging import outbox
 from scheduler.planning import planning

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, select
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.planning.planning import plan
 from scheduler.watch.scan import scan
 from specs.policy.rules import Policy, WatchRules

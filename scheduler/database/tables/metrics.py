@@ -31,7 +31,7 @@ class HubLimit(Table):
     __tablename__ = "hub_limit"
 
     resource: Mapped[str] = mapped_column(String(20), primary_key=True)
-    """A kind of request, one of `scheduler.hub_limits.RESOURCES`."""
+    """A kind of request, one of `scheduler.hub.hub_limits.RESOURCES`."""
 
     remaining: Mapped[int]
     quota: Mapped[int | None]

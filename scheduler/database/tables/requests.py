@@ -19,7 +19,7 @@ class Thread(Table):
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     looked_at: Mapped[datetime] = mapped_column(default=now)
-    """`scheduler.threads.NOT_YET` where nobody has."""
+    """`scheduler.watch.threads.NOT_YET` where nobody has."""
 
 
 class HeardComment(Table):

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from deploy.localhub.webhooks import Webhook
 from scheduler.database.tables import Claim, Model, OutboxRow
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.watch import announced
 from scheduler.watch.announcing import LOOK
 from specs.policy.rules import WatchRules

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 
 from scheduler.database.session import Database
 from scheduler.database.tables import HubLimit, VerdictRow, now
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.metrics import collector, totals
 from scheduler.metrics.totals import Totals
 from specs.judging.verdict import Outcome

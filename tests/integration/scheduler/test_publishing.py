@@ -15,7 +15,7 @@ from huggingface_hub import DiscussionComment, HfApi
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import body_mark, title_mark
 from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, publish

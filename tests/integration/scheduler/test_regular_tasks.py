@@ -28,7 +28,7 @@ from scheduler.database.tables import Model, RevokedKey, Webhook, now
 from scheduler.dispatch import taking_back
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.metrics.collector import FarmCollector
 from scheduler.planning.planning import plan

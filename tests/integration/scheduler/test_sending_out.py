@@ -16,7 +16,7 @@ from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
-from scheduler.hub import Hub
+from scheduler.hub.hub import Hub
 from scheduler.machine import ClaimState
 from scheduler.messaging import outbox
 from scheduler.planning import planning

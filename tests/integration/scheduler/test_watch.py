@@ -13,7 +13,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.discussions import Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
-from scheduler.hub import Missing, PullRequestHead, TreeFile
+from scheduler.hub.hub import Missing, PullRequestHead, TreeFile
 from scheduler.machine import ClaimState
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
@@ -217,7 +217,7 @@ def test_a_pull_request_that_cannot_be_read_holds_up_nobody(
     submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="honest.yaml")
     many = {f"junk/{n}": b"x" for n in range(20)}
     hub.commit(model, many, CommitText("Add junk", "mallory"), create_pr=True)
-    monkeypatch.setattr("scheduler.hub.MAX_TREE_FILES", 15)
+    monkeypatch.setattr("scheduler.hub.hub.MAX_TREE_FILES", 15)
     farm.scan()
     assert states(farm) == [("refs/pr/1", 99.5, ClaimState.SUBMITTED)]
     submit(hub, model, entry(BENCHMARK, 79.5))
@@ -287,7 +287,7 @@ def test_many_pull_requests_do_not_withdraw_those_behind_them(
     number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
     assert number is not None
     farm.scan()
-    monkeypatch.setattr("scheduler.hub.MAX_PULL_REQUESTS", 1)
+    monkeypatch.setattr("scheduler.hub.hub.MAX_PULL_REQUESTS", 1)
     submit(hub, model, entry(BENCHMARK, 11), author="mallory", create_pr=True, name="more.yaml")
     farm.scan()
     assert states(farm) == [
@@ -325,7 +325,7 @@ def test_too_many_files_do_not_keep_what_was_verified_before_them_current(
     many = {f"junk/{n}": b"x" for n in range(20)}
     hub.commit(model, {**many, "model.safetensors": b"others"}, CommitText("Hide other weights", "tiny"))
     with monkeypatch.context() as patched:
-        patched.setattr("scheduler.hub.MAX_TREE_FILES", 15)
+        patched.setattr("scheduler.hub.hub.MAX_TREE_FILES", 15)
         farm.scan(WatchRules(sweep_seconds=0.001))
     with farm.database.reading() as session:
         after = session.get_one(Model, MODEL)

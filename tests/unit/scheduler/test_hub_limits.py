@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.hub_limits import OTHER, read_limit
+from scheduler.hub.hub_limits import OTHER, read_limit
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from scheduler.hub import Hub, HubFile
+from scheduler.hub.hub import Hub, HubFile
 from scheduler.planning.linking import NotFollowed, linked_file, links_to_a_log
 
 HUB = "https://huggingface.co"

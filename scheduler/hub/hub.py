@@ -29,7 +29,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils._pagination import paginate
 
-from scheduler.hub_limits import HubLimits
+from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, NoAccess, SubmissionError
 
