@@ -16,7 +16,7 @@ from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
 from scheduler.database.session import Database
 from scheduler.settings import Settings
-from scheduler.telling_spans import tell_changes
+from scheduler.telling.telling_spans import tell_changes
 from specs.policy.rules import Policy, read_policy
 from specs.processes.spans import open_spans
 
