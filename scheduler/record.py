@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from scheduler.budgets import settle
+from scheduler.admission.budgets import settle
 from scheduler.database.session import to_be_written
 from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
 from scheduler.machine import (

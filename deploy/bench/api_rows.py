@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Column, insert, text
 
-from scheduler.admission import Rules, RunSettings
+from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import (
     Attempt,

@@ -7,7 +7,7 @@ from functools import cache
 
 from deploy.simulate.arrivals import Submission
 from deploy.simulate.sizes import Family, SimulatedTask
-from scheduler.placement import NoRoom, TaskNeed, place
+from scheduler.admission.placement import NoRoom, TaskNeed, place
 from specs.judging.forecast import Foreseen, samples_if_true
 from specs.policy.cost import Work, asking_seconds, estimate, start_seconds
 from specs.policy.rules import EngineRules, PoolRules, VerificationRules

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deploy.simulate.arrivals import DAY
 from deploy.simulate.run import Outcome
 from deploy.simulate.worker import Doing
-from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
+from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 
 WHO = {
     REQUESTED_PRIORITY: "asked for",

@@ -1,12 +1,12 @@
 """The day itself, event by event (SimPy): submissions come in, the farm's planner says what goes where, workers run it.
 
 Which batch goes to which worker is `scheduler.dispatch.batching.place`, and what travels along
-`scheduler.dispatch.filling.fill`, as in the farm; where a model fits is `scheduler.placement.place`; how long it takes
-is `specs.policy.cost` on the samples of `specs.judging.forecast`, times a random factor; how runs share an engine is
-deploy/simulate/sharing.py. A claim on a task of a model that waits in the queue shares its run. What became of a worker
-that is gone is found out after `run.lease_seconds`, and its attempts are made again as scheduler/collect/retrying.py
-has it, each beside no other, from the first sample. Left out: failures of engines and of the Hub, runs that are handed
-back, batches that are taken back from the queue of a worker that goes on.
+`scheduler.dispatch.filling.fill`, as in the farm; where a model fits is `scheduler.admission.placement.place`; how long
+it takes is `specs.policy.cost` on the samples of `specs.judging.forecast`, times a random factor; how runs share an
+engine is deploy/simulate/sharing.py. A claim on a task of a model that waits in the queue shares its run. What became
+of a worker that is gone is found out after `run.lease_seconds`, and its attempts are made again as
+scheduler/collect/retrying.py has it, each beside no other, from the first sample. Left out: failures of engines and of
+the Hub, runs that are handed back, batches that are taken back from the queue of a worker that goes on.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from scheduler.admission import Rules
+from scheduler.admission.fixed import Rules
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from scheduler.public_urls import evidence_url
 from specs.attestation import Attestation

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from scheduler.admission import RunSettings
+from scheduler.admission.fixed import RunSettings
 from scheduler.collect import resuming
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.keeping import kept

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from sqlalchemy.orm import Session
 
-from scheduler.admission import RunSettings
+from scheduler.admission.fixed import RunSettings
 from scheduler.collect.resuming import IN_A_ROW, without_progress
 from scheduler.collect.retrying import (
     CONSEQUENCES,

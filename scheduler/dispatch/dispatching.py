@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session, selectinload
 
-from scheduler.admission import RunSettings
+from scheduler.admission.fixed import RunSettings
 from scheduler.collect.resuming import resume_of
 from scheduler.database import turns
 from scheduler.database.session import Database

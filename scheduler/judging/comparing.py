@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from scheduler.admission import Rules, RunSettings
+from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import judged_by

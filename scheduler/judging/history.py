@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import String, bindparam, select
 from sqlalchemy.orm import Session
 
-from scheduler.admission import RunSettings
+from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.machine import ReproductionState
 from specs.judging.history import SampleId, Scores, from_earlier_runs, from_same_claim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from scheduler.admission import Rules, RunSettings
+from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.history import EarlierRuns, predictors_for
 from scheduler.machine import ClaimState

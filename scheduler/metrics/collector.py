@@ -18,7 +18,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from scheduler import budgets
+from scheduler.admission import budgets
+from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, HubLimit, OutboxRow, Reproduction, Worker, now
@@ -26,7 +27,6 @@ from scheduler.machine import ACTIVE, WAITING, ClaimState
 from scheduler.metrics import remembered, totals
 from scheduler.metrics.remembered import Remembered
 from scheduler.metrics.totals import GPU_SECONDS, Totals
-from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
 from specs.policy.budget import BudgetRules

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from scheduler import budgets
-from scheduler.admission import BenchmarkFacts, Blocked, ClaimFacts, ModelFacts, Refused, Run, admit, foresee
+from scheduler.admission import budgets
+from scheduler.admission.admission import Blocked, Refused, Run, admit, foresee
+from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.database.session import Database
 from scheduler.database.tables import UNREADABLE, Claim, Model, now
 from scheduler.planning.foreseeing import KnownSamples

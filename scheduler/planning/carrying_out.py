@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from scheduler import budgets
-from scheduler.admission import BenchmarkFacts, Blocked, Refused, Rules, Run, RunSettings
+from scheduler.admission import budgets
+from scheduler.admission.admission import Blocked, Refused, Run
+from scheduler.admission.facts import BenchmarkFacts
+from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.placement import Placement
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import stopping_of
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.placement import Placement
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
 from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_entry

@@ -9,7 +9,8 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
 from sqlalchemy.exc import DataError, IntegrityError
 
-from scheduler import budgets
+from scheduler.admission import budgets
+from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, now
 from scheduler.hub.hub import Hub
@@ -18,7 +19,6 @@ from scheduler.planning.answering import Answer, answer_to
 from scheduler.planning.carrying_out import carry_out
 from scheduler.planning.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.planning.planning_facts import PlanningFacts
-from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from scheduler.record import MAX_REASON_CHARS, give_verdict, move_claim
 from specs.errors import HubAway
 from specs.judging.verdict import Outcome, Verdict

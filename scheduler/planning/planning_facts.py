@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from scheduler.admission import BenchmarkFacts, RunSettings
+from scheduler.admission.facts import BenchmarkFacts
+from scheduler.admission.fixed import RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub.hub import Hub, Missing, OwnCommits

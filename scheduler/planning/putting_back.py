@@ -13,7 +13,8 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler.admission import Run, RunSettings
+from scheduler.admission.admission import Run
+from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import decides, stopping_of, takes_claims_to_the_end
 from scheduler.machine import ReproductionState

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from scheduler.admission import RunSettings
+from scheduler.admission.fixed import RunSettings
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.publications import overtaken_by, revoked_of
 from scheduler.badges.signing import public_jwks

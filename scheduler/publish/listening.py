@@ -17,10 +17,10 @@ from huggingface_hub import DiscussionComment, DiscussionWithDetails
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from scheduler.admission.priorities import REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, HeardComment, Publication, Thread, now
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub, Missing, told_apart
-from scheduler.priorities import REQUESTED_PRIORITY
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
 from scheduler.requests.locking import lock

@@ -7,10 +7,10 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, exists, false, func, select, true
 from sqlalchemy.orm import aliased
 
+from scheduler.admission.priorities import PERIODIC_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.machine import ClaimState
-from scheduler.priorities import PERIODIC_PRIORITY
 from scheduler.record import SCHEDULER
 from scheduler.requests.locking import lock
 from scheduler.requests.reverifying import ask_for

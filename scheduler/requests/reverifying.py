@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.id_starts import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, now
 from scheduler.machine import ACTIVE, ClaimState
-from scheduler.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again

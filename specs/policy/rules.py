@@ -84,7 +84,7 @@ class TaskRules(Contract):
     """Instead of the spec's own; recorded as a departure from it."""
 
     prompt_tokens: Annotated[int, Field(gt=0)] | None = None
-    """Tokens to make room for in a prompt where memory is short: `scheduler.placement`."""
+    """Tokens to make room for in a prompt where memory is short: `scheduler.admission.placement`."""
 
     generation: GenerationSettings = GenerationSettings()
 

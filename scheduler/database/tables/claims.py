@@ -92,7 +92,7 @@ class Claim(Table):
 
     created_at: Mapped[datetime] = mapped_column(default=now)
     rules: Mapped[dict[str, Any] | None]
-    """How it will be judged, fixed before the run: a `Rules` of scheduler/admission.py."""
+    """How it will be judged, fixed before the run: a `Rules` of scheduler/admission/fixed.py."""
 
     foreseen: Mapped[dict[str, Any] | None]
     """What a forecast of its cost needs: a `specs.judging.forecast.Foreseen`. None until it was looked at for planning,
@@ -121,7 +121,7 @@ class Claim(Table):
     """The approval holds for the limits of a day too."""
 
     asked_priority: Mapped[int | None]
-    """Of a re-verification (scheduler/admission.py); None is by who submitted it."""
+    """Of a re-verification (scheduler/admission/facts.py); None is by who submitted it."""
 
     fresh_after: Mapped[datetime | None]
     """No reproduction that was sent out before answers it: when its re-verification was asked for. None takes any."""

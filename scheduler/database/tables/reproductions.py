@@ -59,7 +59,7 @@ class Reproduction(Table):
     task_id: Mapped[str | None] = mapped_column(String(200))
     spec_sha256: Mapped[str] = mapped_column(String(64))
     settings: Mapped[dict[str, Any]]
-    """What the worker is told: a `RunSettings` of scheduler/admission.py."""
+    """What the worker is told: a `RunSettings` of scheduler/admission/fixed.py."""
 
     seed: Mapped[int | None]
     """None until it is first sent out."""

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.admission import RunSettings
+from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.hub.hub import Hub, HubFile

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from deploy.bench.api_rows import RUN_SETTINGS
-from scheduler.admission import Rules, RunSettings
+from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.tables import Claim, NoisePair, Reproduction
 from scheduler.judging import noise
 from scheduler.machine import ClaimState, ReproductionState

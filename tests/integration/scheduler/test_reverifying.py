@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from deploy.cli.control_plane import operator
 from deploy.cli.main import app
+from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.machine import ClaimState, ReproductionState
-from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.requests.intervening import cancel, retry
 from scheduler.requests.reverifying import reverify
 from specs.errors import InterventionError

@@ -11,9 +11,9 @@ from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.admission.priorities import PERIODIC_PRIORITY
 from scheduler.database.tables import Badge, Model, StaleWalk, VerdictRow, new_id, now
 from scheduler.machine import ClaimState
-from scheduler.priorities import PERIODIC_PRIORITY
 from scheduler.requests.repeating import repeat_stale
 from scheduler.watch.stale_walks import LASTING
 from scheduler.watch.staleness import changed_since, mark_stale

@@ -7,17 +7,9 @@ from typing import Literal
 
 import pytest
 
-from scheduler.admission import (
-    BenchmarkFacts,
-    Blocked,
-    ClaimFacts,
-    ModelFacts,
-    Refused,
-    Run,
-    admit,
-    foresee,
-)
-from scheduler.placement import GIB
+from scheduler.admission.admission import Blocked, Refused, Run, admit, foresee
+from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
+from scheduler.admission.placement import GIB
 from specs.engines.model_size import ModelSize
 from specs.hub import eval_yaml
 from specs.judging.noise import MeasuredSpread

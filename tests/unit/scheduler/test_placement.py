@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
+from scheduler.admission.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
 from specs.engines.model_size import ModelSize
 from specs.policy.rules import EngineRules, PoolRules
 from tests.support.models import size_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduler.budgets import settle
+from scheduler.admission.budgets import settle
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.machine import ReproductionState
 

@@ -13,8 +13,8 @@ from deploy.simulate.run import Outcome, simulate
 from deploy.simulate.sizes import FAMILIES, TASKS
 from deploy.simulate.work import Batch, Run
 from deploy.simulate.worker import Doing, Worker
+from scheduler.admission.priorities import AUTHOR_PRIORITY
 from scheduler.collect.retrying import FIRST_RETRY_SECONDS
-from scheduler.priorities import AUTHOR_PRIORITY
 from specs.policy.rules import RunRules
 
 FLEET_OF_TEN = smaller(FLEET, 0.1)

@@ -12,7 +12,7 @@ from deploy.simulate.fleet import FLEET, need_of, smaller
 from deploy.simulate.report import AtRate, figures, knee
 from deploy.simulate.run import simulate
 from deploy.simulate.sizes import FAMILIES, TASKS
-from scheduler.priorities import AUTHOR_PRIORITY
+from scheduler.admission.priorities import AUTHOR_PRIORITY
 
 SMALL = smaller(FLEET, 0.02)
 CLAIMS = 400.0

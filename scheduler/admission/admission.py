@@ -3,125 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import rfc8785
-from pydantic import Field
 
-from scheduler.placement import NoRoom, Placement, TaskNeed, place, place_in
-from scheduler.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
-from specs.engines.model_size import ModelSize
-from specs.hub.dataset_card import Sizes, samples_of
+from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
+from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, place_in
+from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.hub.task_spec import answering_arguments
 from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredSpread
 from specs.judging.scale import as_proportion
 from specs.judging.tolerance import measured_tolerance
-from specs.model import Contract
-from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules, JudgeEndpoint, Mode, Policy, PoolRules, Scale, VerificationRules
+from specs.policy.rules import EngineRules, JudgeEndpoint, Policy, PoolRules, Scale, VerificationRules
 from specs.text import clean
 
 MAX_LISTED_IDS = 20
-
-
-class Rules(Contract):
-    """How a claim will be judged, fixed before its reproduction runs."""
-
-    scale: Scale
-    scale_source: Literal["policy", "leaderboard"]
-    claimed: float
-    """The claimed value as a proportion."""
-
-    tolerance: float | None
-    """Absolute, as a proportion; None is what `tolerance_for` (specs/judging/stopping.py) has for the samples."""
-
-    tolerance_source: Literal["policy", "measured", "chance"]
-    spread: float | None
-    """Standard deviation of the difference between two honest full runs, as measured; None where it is not known."""
-
-    spread_source: str | None = None
-    """What that was measured on, in words."""
-
-    policy_sha256: str
-
-
-class RunSettings(Contract):
-    """What decides a reproduction besides the model and the spec."""
-
-    engine: EngineRules
-    gpus: int = Field(ge=0)
-    """That the model is split over; 0 on a CPU pool."""
-
-    held_gpus: Annotated[int, Field(ge=0)] | None = None
-    """Of the worker, for as long as it runs: all of its pool's. None in what was planned when that was the same."""
-
-    generation: GenerationSettings
-    epochs: int | None
-    sample_limit: int | None
-    mode: Mode
-    alpha: float
-    minimum_samples: int
-    maximum_failed_fraction: float
-    history: bool
-    """Whether earlier runs may predict answers."""
-
-    allow_self_judge: bool
-    judges: dict[str, JudgeEndpoint]
-
-
-@dataclass(frozen=True)
-class ClaimFacts:
-    """What a claim says."""
-
-    model_id: str
-    dataset_id: str
-    task_id: str | None
-    value: float
-    community: bool
-    asked_priority: int | None = None
-    """Of a re-verification; None is by who submitted the claim."""
-
-    @property
-    def priority(self) -> int:
-        """Lower goes first."""
-        if self.asked_priority is not None:
-            return self.asked_priority
-        return COMMUNITY_PRIORITY if self.community else AUTHOR_PRIORITY
-
-
-@dataclass(frozen=True)
-class BenchmarkFacts:
-    """What is known of the benchmark that a claim names, at the revision it names."""
-
-    watched: bool
-    revision: str | None
-    spec: Spec | None
-    """None where the dataset has no eval.yaml there."""
-
-    gated: bool
-    has_percent: bool
-    spread: MeasuredSpread | None = None
-    """What the noise ledger says of two honest full runs; None where it holds too little."""
-
-    sizes: Sizes = field(default_factory=dict)
-    """What the dataset's card says at that revision; empty where it says nothing or was not read."""
-
-    missing: str | None = None
-    """Why the revision is none of the benchmark's; None where it is."""
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What is known of the model."""
-
-    weights_sha256: str
-    size: ModelSize | None
-    """None where it has no weights that could be loaded."""
-
-    gated: bool
 
 
 @dataclass(frozen=True)
