@@ -20,12 +20,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from deploy.bench.api_client import Asked
 from deploy.bench.api_rows import claim_id, fill
 from deploy.bench.postgres import running_postgres
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, now
-
-Asked = list[tuple[str, str | None]]
 
 
 @dataclass(frozen=True)

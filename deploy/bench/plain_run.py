@@ -92,7 +92,8 @@ def _run(order: PlainOrder, began: float) -> PlainRun:
     manager = EngineManager(folder / "engine")
     rules = EngineRules.model_validate(order.rules, strict=False)
     try:
-        engine = manager.engine_for(ModelRef(model_id=order.model_id, revision="0" * 40), _model(order), rules, 0)
+        ref = ModelRef(model_id=order.model_id, revision="0" * 40)
+        engine = manager.engine_for(ref, Path(order.model_folder), rules, 0)
         engine_seconds = time.monotonic() - began
         os.environ["VLLM_API_KEY"] = manager.api_key
         log = _evaluate(order, engine.base_url, rules.concurrency)
@@ -153,10 +154,6 @@ def _client(order: PlainOrder, engine: Engine, concurrency: int, key: str) -> di
         raise RuntimeError(f"vLLM's client failed:\n{ended.stderr[-4000:]}")
     said = json.loads((Path(order.folder) / "client.json").read_bytes())
     return {name: said[name] for name in ("completed", "duration", "total_output_tokens", "output_throughput")}
-
-
-def _model(order: PlainOrder) -> Path:
-    return Path(order.model_folder)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ class LocalHub:
         self.webhooks = WebhookSender(self.storage.folder / "webhooks.json")
         self.endpoint = endpoint
 
-    def create_repo(self, repo: RepoName, *, private: bool = False, gated: str | None = None) -> RepoSettings:
-        """Make a repo with an initial commit on `main`. `gated` is "auto", "manual" or None.
+    def create_repo(self, repo: RepoName, *, private: bool = False) -> RepoSettings:
+        """Make a repo with an initial commit on `main`.
 
         Raises:
             ConflictError: it exists.
@@ -55,7 +55,7 @@ class LocalHub:
         def first_commit(git: GitRepo) -> None:
             Committer(git, self.storage.objects).commit(f"refs/heads/{DEFAULT_REVISION}", changes, text)
 
-        settings = self.storage.registry.create(repo, first_commit, private=private, gated=gated)
+        settings = self.storage.registry.create(repo, first_commit, private=private)
         self._announce_repo(repo, "create")
         return settings
 
@@ -99,9 +99,9 @@ class LocalHub:
         """Let a user read the files of a gated repo."""
         self.storage.registry.grant(self.storage.registry.find(repo).name, user)
 
-    def add_token(self, user: str, role: Role = "write", orgs: tuple[str, ...] = (), token: str | None = None) -> str:
-        """Make an access token (or take the given one) and return it; it cannot be shown again."""
-        return self.storage.tokens.add(user, role, orgs, token)
+    def add_token(self, user: str, role: Role = "write", orgs: tuple[str, ...] = ()) -> str:
+        """Make an access token and return it; it cannot be shown again."""
+        return self.storage.tokens.add(user, role, orgs)
 
     def add_webhook(self, webhook: Webhook) -> None:
         """Tell a URL of changes from now on."""

@@ -57,26 +57,23 @@ class Registry:
         query = "SELECT * FROM repos WHERE type = ? ORDER BY created_at DESC, id"
         return [_settings(row) for row in self._database.read(query, repo_type.value)]
 
-    def create(
-        self, repo: RepoName, first_commit: Callable[[GitRepo], None], *, private: bool, gated: str | None
-    ) -> RepoSettings:
+    def create(self, repo: RepoName, first_commit: Callable[[GitRepo], None], *, private: bool) -> RepoSettings:
         """Make a repo; nobody sees it before `first_commit` has given it a main branch.
 
         Raises:
             ConflictError: it exists.
         """
-        _check_gated(gated)
         created_at = datetime.now(UTC)
         with self._database.transaction() as connection:
             try:
                 connection.execute(
-                    "INSERT INTO repos (type, id, private, gated, created_at) VALUES (?, ?, ?, ?, ?)",
-                    (repo.type.value, repo.id, private, gated, created_at.isoformat()),
+                    "INSERT INTO repos (type, id, private, created_at) VALUES (?, ?, ?, ?)",
+                    (repo.type.value, repo.id, private, created_at.isoformat()),
                 )
             except sqlite3.IntegrityError as error:
                 raise ConflictError(f"You already created this {repo.type} repo") from error
             first_commit(GitRepo.create(self.git(repo).path))
-        return RepoSettings(repo, private, gated, is_benchmark=False, created_at=created_at)
+        return RepoSettings(repo, private, gated=None, is_benchmark=False, created_at=created_at)
 
     def delete(self, repo: RepoName) -> None:
         """Remove a repo with its discussions and grants. Large objects stay: other repos may hold them too."""
@@ -95,7 +92,8 @@ class Registry:
 
     def set_gated(self, repo: RepoName, gated: str | None) -> None:
         """Gate the files ("auto" or "manual"), or open them (None)."""
-        _check_gated(gated)
+        if gated is not None and gated not in GATED:
+            raise BadRequestError(f"gated is one of {', '.join(GATED)} or nothing, not {gated!r}")
         self._set(repo, "gated", gated)
 
     def set_benchmark(self, repo: RepoName, is_benchmark: bool) -> None:
@@ -120,11 +118,6 @@ class Registry:
         """Whether the user was let in."""
         query = "SELECT 1 FROM grants WHERE type = ? AND id = ? AND user = ?"
         return bool(self._database.read(query, repo.type.value, repo.id, user))
-
-
-def _check_gated(gated: str | None) -> None:
-    if gated is not None and gated not in GATED:
-        raise BadRequestError(f"gated is one of {', '.join(GATED)} or nothing, not {gated!r}")
 
 
 def _settings(row: sqlite3.Row) -> RepoSettings:

@@ -78,15 +78,14 @@ class TokenFile:
         """
         return self._file.read()
 
-    def add(self, user: str, role: Role, orgs: tuple[str, ...], token: str | None = None) -> str:
-        """Make a token for a user (or take the given one) and return it; it cannot be shown again."""
+    def add(self, user: str, role: Role, orgs: tuple[str, ...]) -> str:
+        """Make a token for a user and return it; it cannot be shown again."""
         check_user(user)
         for org in orgs:
             check_user(org)
-        token = token or f"hf_{secrets.token_hex(20)}"
+        token = f"hf_{secrets.token_hex(20)}"
         record = TokenRecord(user=user, role=role, orgs=orgs, sha256=_hash(token), created_at=datetime.now(UTC))
-        kept = [known for known in self.records() if known.sha256 != record.sha256]
-        self._file.write((*kept, record))
+        self._file.write((*self.records(), record))
         return token
 
     def visitor(self, authorization: str | None) -> Visitor:

@@ -13,6 +13,7 @@ What is taken from where:
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ MODELS = 20_000
 """That something may be submitted for."""
 
 ZIPF = 0.9
+RESULTS_RATE = 0.8
+"""Of the results of a file beyond its first: exponentially distributed, rounded down; assumed."""
+
 SCORES = 20
 """Different scores that are claimed: what a run takes is reckoned once for each."""
 
@@ -91,14 +95,14 @@ class Day:
         found: list[Submission] = []
         for at in self._times():
             model = self._dice.choices(models, cum_weights=popularity)[0]
-            found += self._results(at, model, 1 + int(self._dice.expovariate(0.8)))
+            found += self._results(at, model, 1 + int(self._dice.expovariate(RESULTS_RATE)))
         for number, at in enumerate(self._release_times()):
             found += self._release(at, number)
         return sorted((each for each in found if each.at < DAY), key=lambda each: each.at)
 
     def _times(self) -> Iterator[float]:
         """A Poisson process whose rate follows the hours, by thinning; one time is of a file of several results."""
-        mean_results = 1 + 1 / (2.718281828**0.8 - 1)
+        mean_results = 1 + 1 / math.expm1(RESULTS_RATE)
         peak = max(HOURLY) / (sum(HOURLY) / 24) * self.claims / mean_results / DAY
         at = 0.0
         while (at := at + self._dice.expovariate(peak)) < DAY:

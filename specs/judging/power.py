@@ -38,9 +38,9 @@ class Expected:
         return max(0.0, 1 - self.verified - self.mismatch)
 
 
-def expected_samples(rule: StoppingRule, true_score: float, explained: float = 0.0) -> Expected:
+def expected_samples(rule: StoppingRule, true_score: float) -> Expected:
     """Mean number of samples until all the rule's claims have their answers: see `simulated`."""
-    return simulated(rule, (true_score,), explained=explained)[0]
+    return simulated(rule, (true_score,))[0]
 
 
 def simulated(

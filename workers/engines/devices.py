@@ -17,6 +17,9 @@ from workers.engines import gpu_health
 
 GIB = 2**30
 MAX_NAMED = 8
+SHOWN_HOLDERS = 3
+"""Of a machine's memory, which every process uses."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 _log = logging.getLogger(__name__)
 
@@ -238,13 +241,13 @@ def _name_of(pid: int) -> str | None:
         return None
 
 
-def _largest_processes(count: int = 3) -> tuple[Holder, ...]:
+def _largest_processes() -> tuple[Holder, ...]:
     found = [
         Holder(each.pid, clean(each.info["name"] or "", 60) or None, each.info["memory_info"].rss)
         for each in psutil.process_iter(["name", "memory_info"])
         if each.info["memory_info"] is not None
     ]
-    return tuple(sorted(found, key=lambda each: each.used_bytes or 0, reverse=True)[:count])
+    return tuple(sorted(found, key=lambda each: each.used_bytes or 0, reverse=True)[:SHOWN_HOLDERS])
 
 
 def _cgroup_limit(root: Path) -> tuple[int, int] | None:

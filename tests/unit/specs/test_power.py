@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from specs.judging.power import expected_samples
+from specs.judging.power import expected_samples, simulated
 from tests.support.stopping import finding, right_or_wrong, rule
 
 N = 1319
@@ -34,8 +34,8 @@ def test_what_becomes_of_the_claim_is_forecast_too() -> None:
 def test_predictions_shorten_the_forecast() -> None:
     stopping = rule(0.6, population=N, tolerance=0.04)
     plain = expected_samples(stopping, 0.6).mean_samples
-    assert expected_samples(stopping, 0.6, explained=0.5).mean_samples < 0.8 * plain
-    assert expected_samples(stopping, 0.6, explained=1.0).mean_samples == stopping.minimum_samples
+    assert simulated(stopping, (0.6,), explained=0.5)[0].mean_samples < 0.8 * plain
+    assert simulated(stopping, (0.6,), explained=1.0)[0].mean_samples == stopping.minimum_samples
 
 
 def test_a_benchmark_smaller_than_the_minimum_is_run_whole() -> None:
