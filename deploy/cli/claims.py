@@ -11,7 +11,8 @@ from rich.text import Text
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import ago, console, percent, print_json, shown
 from deploy.client import ClaimFilter
-from specs.api_v1.views import ClaimView, Page
+from specs.api_v1.claims import ClaimView
+from specs.api_v1.views import Page
 
 SHOWN_ID_CHARS = 8
 OTHER_CHARS = 75

@@ -12,7 +12,7 @@ from deploy.cli.claims import benchmark_of
 from deploy.cli.reproductions import how_far
 from deploy.cli.terminal import shown
 from deploy.client import FarmClient
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 
 LOOK_SECONDS = 1.0
 OPEN = ("submitted", "planned")

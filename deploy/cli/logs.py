@@ -13,7 +13,8 @@ from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import Api, Target, farm_at
 from deploy.cli.terminal import console, percent, shown
 from deploy.client import FarmClient
-from specs.api_v1.views import EventView, ReproductionView
+from specs.api_v1.events import EventView
+from specs.api_v1.reproductions import ReproductionView
 
 LOOK_SECONDS = 1.0
 ENDED = ("completed", "failed", "cancelled")

@@ -12,7 +12,7 @@ from rich.text import Text
 from deploy.cli.claims import SHOWN_ID_CHARS, benchmark_of
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import console, points, print_json, shown
-from specs.api_v1.views import NoiseGroup, NoiseView
+from specs.api_v1.noise import NoiseGroup, NoiseView
 
 
 def noise(

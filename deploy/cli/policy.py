@@ -12,7 +12,7 @@ from rich.text import Text
 
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
 from deploy.cli.terminal import console, pairs, percent, points, print_json, say, shown
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 from specs.errors import PolicyError
 from specs.policy.explained import Rule, model_rules_explained, rules_explained
 from specs.policy.rules import Policy, read_policy

@@ -12,7 +12,7 @@ from deploy.cli.claims import SHOWN_ID_CHARS, STYLES, benchmark_of
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import ago, console, percent, print_json, shown
 from deploy.client import ReproductionFilter
-from specs.api_v1.views import ReproductionSummary
+from specs.api_v1.reproductions import ReproductionSummary
 
 
 def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from deploy.cli.public_files import is_url, read_json
 from deploy.client import ApiError
-from specs.api_v1.views import Page, Revocation
+from specs.api_v1.badges import Revocation
+from specs.api_v1.views import Page
 
 PATH = "/v1/revocations"
 MAX_PARTS = 1000

@@ -14,7 +14,10 @@ from rich.text import Text
 from deploy.cli.claims import benchmark_of, status_of, written
 from deploy.cli.options import Api, AsJson, ClaimId, farm_at
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, pairs, percent, points, print_json, shown
-from specs.api_v1.views import BadgeView, ClaimView, EventView, ReproductionSummary
+from specs.api_v1.badges import BadgeView
+from specs.api_v1.claims import ClaimView
+from specs.api_v1.events import EventView
+from specs.api_v1.reproductions import ReproductionSummary
 from specs.judging.verdict import Comparison, Outcome
 
 MAX_EVENTS = 40

@@ -17,7 +17,8 @@ from deploy.cli.show import exit_code
 from deploy.cli.terminal import MAX_LINE_CHARS, MISMATCH, OK, UNDECIDED, console, print_json, shown
 from deploy.client import ClaimFilter, FarmClient
 from specs.api_v1.actions import VerificationRequest
-from specs.api_v1.views import MAX_PAGE, ClaimView
+from specs.api_v1.claims import ClaimView
+from specs.api_v1.views import MAX_PAGE
 from specs.errors import SubmissionError
 from specs.faults import fault
 

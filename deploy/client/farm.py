@@ -10,19 +10,15 @@ from urllib.parse import quote
 from deploy.client.connection import Connection
 from deploy.client.filters import ClaimFilter, ReproductionFilter
 from specs.api_v1.actions import Done, VerificationRequest
+from specs.api_v1.badges import BadgeView
+from specs.api_v1.claims import ClaimView
+from specs.api_v1.events import EventView
+from specs.api_v1.keys import Jwks
+from specs.api_v1.noise import NoiseView
 from specs.api_v1.plan import ClaimPlan
 from specs.api_v1.policy import PolicyView
-from specs.api_v1.views import (
-    MAX_PAGE,
-    BadgeView,
-    ClaimView,
-    EventView,
-    Jwks,
-    NoiseView,
-    Page,
-    ReproductionSummary,
-    ReproductionView,
-)
+from specs.api_v1.reproductions import ReproductionSummary, ReproductionView
+from specs.api_v1.views import MAX_PAGE, Page
 from specs.api_v1.workers import PoolView, WorkerView
 
 DEFAULT_API = "http://127.0.0.1:8000"

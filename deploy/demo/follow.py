@@ -13,7 +13,10 @@ from rich.text import Text
 from deploy.cli.terminal import percent, shown
 from deploy.client import ClaimFilter, FarmClient
 from deploy.demo.claims import DemoClaim
-from specs.api_v1.views import MAX_PAGE, ClaimView, EventView, ReproductionSummary
+from specs.api_v1.claims import ClaimView
+from specs.api_v1.events import EventView
+from specs.api_v1.reproductions import ReproductionSummary
+from specs.api_v1.views import MAX_PAGE
 from specs.errors import ReprofarmError
 from specs.judging.verdict import Outcome
 

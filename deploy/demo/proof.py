@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from specs import bounded_yaml
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 from specs.attestation import Attestation, Expected, verify
 from specs.errors import ReprofarmError, TokenError
 

@@ -11,7 +11,7 @@ from deploy.cli.claims import reproduced, status_of, written
 from deploy.cli.terminal import shown
 from deploy.demo.claims import DemoClaim
 from deploy.demo.follow import find_claim
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 
 MAX_REASON_CHARS = 240
 """In the table; `reprofarm show` has all of it."""

@@ -26,7 +26,7 @@ from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.hub import start_hub
 from deploy.farm.lock import only_one_in
 from deploy.farm.processes import Processes
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 from specs.errors import ReprofarmError
 from workers.processes.ports import free_port
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from specs.api_v1.views import PublicationView, ReproductionSummary, VerdictSummary
+from specs.api_v1.claims import PublicationView, VerdictSummary
+from specs.api_v1.reproductions import ReproductionSummary
 from specs.judging.verdict import Outcome
 
 BY_STATE = {

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any
 from scheduler.api.next_step import next_step, superseded_step
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
 from scheduler.public_urls import evidence_url
-from specs.api_v1.views import (
-    AttemptView,
-    BadgeSummary,
-    ClaimView,
-    EventView,
-    MeasurementView,
-    PublicationView,
-    ReproductionSummary,
-    VerdictSummary,
-)
+from specs.api_v1.badges import BadgeSummary
+from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
+from specs.api_v1.events import EventView
+from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionSummary
 from specs.judging.score_so_far import interval_so_far
 from specs.judging.verdict import Verdict
 from specs.measurement import Measurement

@@ -18,7 +18,8 @@ from scheduler.api.routes.reproductions import show_reproduction
 from scheduler.api.source import Reading, TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
-from specs.api_v1.views import ClaimStateName, ClaimView, ReproductionView
+from specs.api_v1.claims import ClaimStateName, ClaimView
+from specs.api_v1.reproductions import ReproductionView
 from specs.judging.verdict import Outcome
 from specs.repeat_command import Repeated, repeat_command
 

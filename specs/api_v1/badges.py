@@ -1,12 +1,14 @@
-"""What the API says, version 1, where a badge is shown. The rules of `specs.api_v1.views` hold here too."""
+"""What the API says, version 1, of badges and where they are shown. The rules of `specs.api_v1.views` hold here too."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
 from specs.api_v1.views import View
+from specs.attestation import Attestation
 
 BadgeState = Literal[
     "verified",
@@ -21,6 +23,43 @@ BadgeState = Literal[
     "blocked",
     "not_submitted",
 ]
+
+
+class BadgeSummary(View):
+    """A signed statement of a verified verdict, by its id."""
+
+    id: str
+    signed_at: datetime
+    revoked: bool
+
+
+class Revocation(View):
+    """A badge that no longer counts."""
+
+    badge_id: str
+    claim_id: str
+    revoked_at: datetime
+    reason: str
+
+
+class BadgeView(BadgeSummary):
+    """A badge with its proof."""
+
+    claim_id: str
+    key_id: str
+    token: str
+    """The exact signed text: the Hub's `verifyToken`."""
+
+    payload: Attestation
+    """What the token says, decoded; the proof is the token."""
+
+    revocation: Revocation | None
+    stale: bool = False
+    """Whether it no longer describes what the Hub holds. It stays true in what it says of the commits that it names."""
+
+    stale_reason: str | None = None
+    superseded_by: str | None = None
+    """Id of the claim that is the same entry since it was verified again; null where it was not."""
 
 
 class ShieldsBadge(View):

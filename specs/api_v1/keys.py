@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from specs.api_v1.views import View
+
+
+class Jwks(View):
+    """The farm's public keys, those of the past included (RFC 7517)."""
+
+    keys: Annotated[tuple[dict[str, str], ...], Field(default_factory=tuple)]
 
 
 class KeyRevocation(View):

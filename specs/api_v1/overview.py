@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from specs.api_v1.views import ClaimStateName, View
+from specs.api_v1.claims import ClaimStateName
+from specs.api_v1.views import View
 from specs.judging.verdict import Outcome
 from specs.measurement import Proportion
 

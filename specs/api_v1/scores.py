@@ -1,12 +1,27 @@
-"""What the API says, version 1, of one model and one benchmark. The rules of `specs.api_v1.views` hold here too."""
+"""What the API says, version 1, of models and benchmarks. The rules of `specs.api_v1.views` hold here too."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from specs.api_v1.views import ClaimStateName, View
+from specs.api_v1.claims import ClaimStateName
+from specs.api_v1.views import View
 from specs.judging.verdict import Interval, Outcome
 from specs.measurement import Proportion
+
+
+class BenchmarkView(View):
+    """A benchmark that is watched."""
+
+    id: str
+    revision: str | None
+    gated: bool
+    seen_at: datetime
+    claims: int
+    """Claims that were found and not withdrawn."""
+
+    verdicts: dict[Outcome, int]
+    """How those came out."""
 
 
 class ScorePoint(View):

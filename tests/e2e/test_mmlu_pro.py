@@ -15,7 +15,7 @@ from deploy.farm.processes import Processes
 from deploy.localhub.commits import CommitText
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.names import RepoName, RepoType
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 from tests.support.hub_content import entry, submit
 from tests.support.localhub import running_hub
 from workers.processes.ports import free_port

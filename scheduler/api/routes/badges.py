@@ -14,7 +14,8 @@ from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
 from scheduler.api.source import Reading
 from scheduler.database.tables import Badge, Claim, VerdictRow
-from specs.api_v1.views import BadgeView, Page, Revocation
+from specs.api_v1.badges import BadgeView, Revocation
+from specs.api_v1.views import Page
 from specs.attestation import Attestation
 
 router = APIRouter(prefix="/v1", tags=["badges"])

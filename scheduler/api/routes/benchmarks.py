@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 from scheduler.api import pages
 from scheduler.api.source import Reading
 from scheduler.database.tables import Benchmark, Claim, VerdictRow
-from specs.api_v1.views import BenchmarkView, Page
+from specs.api_v1.scores import BenchmarkView
+from specs.api_v1.views import Page
 from specs.judging.verdict import Outcome
 
 router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])

@@ -18,8 +18,9 @@ from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.source import Reading, TheSource
 from scheduler.api.views import claim_view
 from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
+from specs.api_v1.claims import ClaimStateName, ClaimView
 from specs.api_v1.plan import ClaimPlan
-from specs.api_v1.views import ClaimStateName, ClaimView, Page
+from specs.api_v1.views import Page
 from specs.hub.dataset_card import MAX_SAMPLES
 from specs.judging.verdict import Outcome
 

@@ -18,7 +18,8 @@ from scheduler.api.source import Reading, Source, TheSource
 from scheduler.api.views import event_view
 from scheduler.database.settled import settled
 from scheduler.database.tables import Badge, Claim, Event
-from specs.api_v1.views import EventView, Page
+from specs.api_v1.events import EventView
+from specs.api_v1.views import Page
 
 router = APIRouter(prefix="/v1", tags=["events"])
 

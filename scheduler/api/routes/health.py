@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from scheduler.api.source import TheSource
 from scheduler.readiness import trouble_with_broker, trouble_with_database
-from specs.api_v1.views import Health, Readiness
+from specs.api_v1.health import Health, Readiness
 
 router = APIRouter(tags=["health"])
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from scheduler.api.source import Reading, TheSource
 from scheduler.badges.revoking import revoked_keys
 from scheduler.badges.signing import public_jwks
-from specs.api_v1.keys import KeyRevocation
-from specs.api_v1.views import Jwks, Page
+from specs.api_v1.keys import Jwks, KeyRevocation
+from specs.api_v1.views import Page
 
 router = APIRouter(tags=["badges"])
 

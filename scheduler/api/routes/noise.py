@@ -15,7 +15,8 @@ from scheduler.api import pages
 from scheduler.api.source import Reading
 from scheduler.database.tables import NoisePair
 from scheduler.judging import noise
-from specs.api_v1.views import NoiseGroup, NoiseView, Page
+from specs.api_v1.noise import NoiseGroup, NoiseView
+from specs.api_v1.views import Page
 from specs.judging.tolerance import measured_tolerance
 
 router = APIRouter(prefix="/v1/noise", tags=["noise"])

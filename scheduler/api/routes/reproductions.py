@@ -13,7 +13,8 @@ from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.source import Reading, TheSource
 from scheduler.api.views import attempt_view, measurement_view, run_facts, run_summary
 from scheduler.database.tables import Attempt, Claim, Reproduction
-from specs.api_v1.views import Page, ReproductionStateName, ReproductionSummary, ReproductionView
+from specs.api_v1.reproductions import ReproductionStateName, ReproductionSummary, ReproductionView
+from specs.api_v1.views import Page
 
 router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])
 

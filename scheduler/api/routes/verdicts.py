@@ -12,7 +12,8 @@ from scheduler.api import pages
 from scheduler.api.source import Reading
 from scheduler.api.views import verdict_summary
 from scheduler.database.tables import Claim, VerdictRow
-from specs.api_v1.views import Page, VerdictView
+from specs.api_v1.claims import VerdictView
+from specs.api_v1.views import Page
 from specs.judging.verdict import Outcome
 
 router = APIRouter(prefix="/v1/verdicts", tags=["verdicts"])

@@ -4,7 +4,7 @@ from sqlalchemy import select, update
 
 from scheduler.database.tables import Claim
 from scheduler.machine import ClaimState, ReproductionState
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison

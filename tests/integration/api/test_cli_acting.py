@@ -23,7 +23,7 @@ from scheduler.database.tables import Claim, Event, Model, OutboxRow, now
 from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import give_verdict
 from specs.api_v1.access import NewToken
-from specs.api_v1.views import ClaimView
+from specs.api_v1.claims import ClaimView
 from specs.errors import SubmissionError
 from specs.judging.verdict import Outcome, Verdict
 from tests.support.api import RunningApi, running_api

@@ -10,7 +10,7 @@ import pytest
 from deploy.demo.claims import DemoClaim
 from deploy.demo.proof import ProofError, Published, prove, tampered
 from deploy.demo.report import differences
-from specs.api_v1.views import ClaimView, VerdictSummary
+from specs.api_v1.claims import ClaimView, VerdictSummary
 from specs.attestation import verify
 from specs.errors import TokenError
 from specs.judging.verdict import Outcome

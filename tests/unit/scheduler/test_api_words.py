@@ -9,7 +9,8 @@ from scheduler.api import pages
 from scheduler.api.next_step import BY_OUTCOME, next_step
 from scheduler.api.problems import BadCursor
 from scheduler.machine import ClaimState, ReproductionState
-from specs.api_v1.views import ClaimStateName, PublicationView, ReproductionStateName, VerdictSummary
+from specs.api_v1.claims import ClaimStateName, PublicationView, VerdictSummary
+from specs.api_v1.reproductions import ReproductionStateName
 from specs.judging.verdict import Outcome
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

@@ -1,0 +1,58 @@
+"""What the API says, version 1, of how much honest re-runs differ. The rules of `specs.api_v1.views` hold here too."""
+
+from __future__ import annotations
+
+from specs.api_v1.views import View
+
+
+class NoiseGroup(View):
+    """What pairs of re-runs in like circumstances say together. Proportions."""
+
+    settings_sha256: str
+    """Of the sampling and other settings that may change answers. Pairs under different ones are never put together."""
+
+    epochs: int
+    model_class: str | None
+    """By the size of the weights at two bytes a parameter; null takes models of any size."""
+
+    engines: tuple[str, ...] | None
+    """Versions of vLLM: one where both runs of every pair had it, two where one had each; null takes any."""
+
+    hardware: tuple[str, ...] | None
+    """In the same way."""
+
+    pairs: int
+    comparisons: int
+    """Pairs that are independent of one another: runs less models."""
+
+    samples: int
+    """In common, summed over the pairs."""
+
+    mean_difference: float
+    """Of the later run's scores less the earlier's."""
+
+    mean_square: float
+    """Mean squared difference of a sample's two scores."""
+
+    shift: float
+    """Standard deviation of what moves all samples of a run at once; 0 where nothing of it was seen."""
+
+    spread: float | None
+    """Standard deviation of the difference between two full runs' scores, erring on the wide side; null where too
+    little is known."""
+
+    tolerance: float | None
+    """What policy's `tolerance: measured` makes of it; null where too little is known."""
+
+
+class NoiseView(View):
+    """How much honest re-runs of a task differ."""
+
+    dataset: str
+    task: str | None
+    population: int
+    """Samples that the task has, for which `spread` is given."""
+
+    groups: tuple[NoiseGroup, ...]
+    """From any circumstances to the narrowest. A claim is planned with the narrowest that holds its run and has a
+    spread."""
