@@ -120,15 +120,12 @@ def submit_result(  # noqa: PLR0913, PLR0917 - one parameter for each option of 
 def add_token(
     folder: Folder,
     user: Annotated[str, typer.Argument(help="Whose token it is.")],
-    role: Annotated[str, typer.Option(help="read or write.")] = "write",
+    role: Annotated[Role, typer.Option(help="What it may do.")] = "write",
     org: Annotated[list[str] | None, typer.Option(help="An organisation that the user is in; may be repeated.")] = None,
 ) -> None:
     """Make an access token and print it. It is not stored and cannot be shown again."""
-    roles: dict[str, Role] = {"read": "read", "write": "write"}
-    if role not in roles:
-        raise typer.BadParameter("--role is read or write")
     with _opened(folder) as hub:
-        typer.echo(hub.add_token(user, roles[role], tuple(org or ())))
+        typer.echo(hub.add_token(user, role, tuple(org or ())))
 
 
 @app.command()
@@ -136,14 +133,11 @@ def add_member(
     folder: Folder,
     org: Annotated[str, typer.Argument(help="The organisation.")],
     user: Annotated[str, typer.Argument(help="Who is in it.")],
-    role: Annotated[str, typer.Option(help="admin, write, contributor or read.")] = "read",
+    role: Annotated[OrgRole, typer.Option(help="What they are there.")] = "read",
 ) -> None:
     """Take somebody into an organisation, or change their role there, as applications learn it that they sign in to."""
-    roles: dict[str, OrgRole] = {"admin": "admin", "write": "write", "contributor": "contributor", "read": "read"}
-    if role not in roles:
-        raise typer.BadParameter("--role is admin, write, contributor or read")
     with _opened(folder) as hub:
-        hub.storage.members.put(org, user, roles[role])
+        hub.storage.members.put(org, user, role)
         typer.echo(f"{user} is in {org} as {role}")
 
 

@@ -65,7 +65,7 @@ class Visitor:
 
 
 class TokenFile:
-    """The tokens of a folder. The file is read again whenever it changes."""
+    """The tokens of a folder. The file is read at every request."""
 
     def __init__(self, path: Path):
         self._file = ListFile(path, TypeAdapter(tuple[TokenRecord, ...]), "tokens")

@@ -111,7 +111,7 @@ def test_a_file_is_submitted_as_it_is_even_a_malformed_one(folder: Path, weights
         (("submit-result", "{folder}", "acme/none"), "give --dataset"),
         (("grant", "{folder}", "acme/none", "bob"), "Repository not found"),
         (("add-token", "{folder}", "not a name"), "Not a user name"),
-        (("add-token", "{folder}", "bob", "--role", "king"), "read or write"),
+        (("add-token", "{folder}", "bob", "--role", "king"), "'king' is not one of"),
         (("trust-keys", "{folder}", "/etc/hostname"), "is not JSON"),
     ],
 )
