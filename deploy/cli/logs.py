@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from deploy.cli.follow import OPEN
 from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import Api, Target, farm_at
 from deploy.cli.terminal import console, percent, shown
@@ -18,7 +19,6 @@ from specs.api_v1.reproductions import ReproductionView
 
 LOOK_SECONDS = 1.0
 ENDED = ("completed", "failed", "cancelled")
-OPEN_CLAIM = ("submitted", "planned")
 
 
 def logs(
@@ -70,7 +70,7 @@ class Tail:
         if self._claim_id is not None:
             claim = self._farm.claim(self._claim_id)
             self._run_id = claim.reproduction.id if claim.reproduction else None
-            return claim.state not in OPEN_CLAIM
+            return claim.state not in OPEN
         return self._farm.reproduction(str(self._run_id)).state in ENDED
 
     def _new_events(self) -> list[EventView]:
