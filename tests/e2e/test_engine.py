@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 from huggingface_hub import HfApi
 
@@ -149,32 +146,6 @@ def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: P
     assert alone["status"] == "success"
     ours = dict(zip(map(str, report.measurement.sample_ids), report.measurement.sample_scores, strict=True))
     assert ours == {sample: {"C": 1.0, "I": 0.0}[value] for sample, value in alone["scores"].items()}
-
-
-def test_an_engine_whose_starter_is_killed_leaves_nothing_behind(tmp_path: Path, small_model: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from workers.engines.engine import EngineManager;"
-        "from specs.messages import ModelRef; from specs.policy.rules import EngineRules;"
-        "manager = EngineManager(Path(sys.argv[1]));"
-        "engine = manager.engine_for(ModelRef(model_id='org/model', revision=sys.argv[3]), Path(sys.argv[2]),"
-        " EngineRules.model_validate_json(sys.argv[4]), 0);"
-        "print(engine.base_url, flush=True); time.sleep(3600)"
-    )
-    starter = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "engine"), str(small_model), COMMIT, RULES.model_dump_json()],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert starter.stdout is not None
-    base_url = starter.stdout.readline().strip()
-    assert httpx.get(base_url.removesuffix("/v1") + "/health").status_code == 200
-    family = psutil.Process(starter.pid).children(recursive=True)
-    names = " ".join(process.name() for process in family)
-    assert "VLLM::" in names, names
-    os.kill(starter.pid, signal.SIGKILL)
-    starter.wait()
-    _, alive = psutil.wait_procs(family, timeout=300)
-    assert alive == []
 
 
 def test_our_copy_of_vllms_sampling_defaults_is_still_right() -> None:
