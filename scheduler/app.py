@@ -38,6 +38,7 @@ from scheduler.requests.repeating import repeat_stale
 from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import read_settings
+from scheduler.together import Together
 from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
@@ -270,7 +271,7 @@ def take_report(body: dict[str, Any]) -> None:
         about(reproduction_id=run, attempt=attempt, worker=message.worker),
         farm().spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
     ):
-        if collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message):
+        if _take_in(collecting.check(farm().database, farm().policy, farm().settings.evidence_url, message)):
             _send_out_if_possible()
 
 
@@ -353,6 +354,7 @@ def _fill_and_relay() -> None:
 
 
 _send_out = Coalesced(_fill_and_relay)
+_take_in = Together(lambda reports: collecting.take_in(farm().database, farm().policy, reports))
 
 
 def _send_out_if_possible() -> None:
