@@ -22,6 +22,7 @@ from scheduler.badges.revoking import revoke_left_over
 from scheduler.broker import forget_queues, own_queues, queued_ids, send, tell_to_drop, tell_to_fetch, withdraw
 from scheduler.coalesced import Coalesced
 from scheduler.collect import collecting, reaping, workforce
+from scheduler.collect.checking import Checked
 from scheduler.collect.collecting import Stale
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.postgres import AWAY
@@ -354,7 +355,9 @@ def _fill_and_relay() -> None:
 
 
 _send_out = Coalesced(_fill_and_relay)
-_take_in = Together(lambda reports: collecting.take_in(farm().database, farm().policy, reports))
+_take_in: Together[Checked, bool] = Together(
+    lambda reports: collecting.take_in(farm().database, farm().policy, reports)
+)
 
 
 def _send_out_if_possible() -> None:

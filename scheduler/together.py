@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -35,10 +35,7 @@ class Together(Generic[T, R]):
                     taken, self._waiting = self._waiting, []
                 # What is done for all is about none of them: no line of the log has the fields of whoever came first.
                 Context().run(self._do, taken)
-        if mine.failure is not None:
-            raise mine.failure
-        (result,) = mine.results
-        return result
+        return mine.result()
 
     def _do(self, taken: Sequence[_Wanted[T, R]]) -> None:
         try:
@@ -52,15 +49,22 @@ class Together(Generic[T, R]):
                     self._do([each])
         else:
             for each, result in zip(taken, results, strict=True):
-                each.results = (result,)
+                each.results.append(result)
 
 
 @dataclass(eq=False)
 class _Wanted(Generic[T, R]):
     item: T
-    results: tuple[R] | tuple[()] = ()
+    results: list[R] = field(default_factory=list)
+    """Its own, once it is done."""
+
     failure: Exception | None = None
 
     @property
     def is_done(self) -> bool:
         return bool(self.results) or self.failure is not None
+
+    def result(self) -> R:
+        if self.failure is not None:
+            raise self.failure
+        return self.results[0]
