@@ -20,6 +20,7 @@ from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.coalesced import Coalesced
 from scheduler.collect import collecting, reaping, workforce
+from scheduler.collect.checking import Checked
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.marker import held
 from scheduler.database.postgres import AWAY
@@ -45,6 +46,7 @@ from scheduler.requests.repeating import repeat_stale
 from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import read_settings
+from scheduler.together import Together
 from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
@@ -277,7 +279,7 @@ def take_report(body: dict[str, Any]) -> None:
         about(reproduction_id=run, attempt=attempt, worker=message.worker),
         farm().spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
     ):
-        if collecting.report(farm().database, farm().policy, farm().settings.evidence_url, message):
+        if _take_in(collecting.check(farm().database, farm().policy, farm().settings.evidence_url, message)):
             _send_out_if_possible()
 
 
@@ -360,6 +362,9 @@ def _fill_and_relay() -> None:
 
 
 _send_out = Coalesced(_fill_and_relay)
+_take_in: Together[Checked, bool] = Together(
+    lambda reports: collecting.take_in(farm().database, farm().policy, reports)
+)
 
 
 def _send_out_if_possible() -> None:

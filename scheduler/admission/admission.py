@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import rfc8785
@@ -255,13 +257,26 @@ def _tolerance(
 def _key(
     claim: ClaimFacts, benchmark: BenchmarkFacts, model: ModelFacts, task_id: str | None, settings: RunSettings
 ) -> str:
+    # What is merely held beside it computes nothing.
+    return _digest(
+        claim.model_id,
+        model.weights_sha256,
+        claim.dataset_id,
+        benchmark.revision,
+        task_id,
+        settings.model_dump_json(exclude={"held_gpus"}),
+    )
+
+
+@lru_cache(maxsize=256)
+def _digest(model: str, weights: str, dataset: str, revision: str | None, task: str | None, settings_json: str) -> str:
+    """Of the canonical JSON (RFC 8785) of all that decides a result. Claims on one task of one model share it."""
     facts = {
-        "model": claim.model_id,
-        "weights": model.weights_sha256,
-        "dataset": claim.dataset_id,
-        "revision": benchmark.revision,
-        "task": task_id,
-        # What is merely held beside it computes nothing.
-        "settings": settings.model_dump(mode="json", exclude={"held_gpus"}),
+        "model": model,
+        "weights": weights,
+        "dataset": dataset,
+        "revision": revision,
+        "task": task,
+        "settings": json.loads(settings_json),
     }
     return hashlib.sha256(rfc8785.dumps(facts)).hexdigest()

@@ -14,13 +14,13 @@ from typing import TypeAlias
 
 from sqlalchemy import bindparam, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import defer, joinedload, selectinload
 
 from scheduler.badges.attesting import attest
 from scheduler.badges.publications import is_wanted
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.lasting_ids import badge_id_of
-from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, VerdictRow, now
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.machine import ClaimState
 from scheduler.record import SCHEDULER, add_event
@@ -37,7 +37,7 @@ _Place: TypeAlias = tuple[datetime, str]
 SIGNED_AT_ONCE = 1000
 """Badges of one round, give or take as many: some seconds of work."""
 
-KEPT_TOGETHER = 20
+KEPT_TOGETHER = 50
 """Badges of one transaction: most of the cost of a badge by itself is the commit."""
 
 LATE = timedelta(hours=1)
@@ -50,7 +50,14 @@ _WITH_VERDICT = (
     .where(Claim.claim_id.in_(bindparam("claim_ids", expanding=True)))
     # In one order, as everybody who writes several rows.
     .order_by(Claim.claim_id)
-    .options(joinedload(Claim.verdict).joinedload(VerdictRow.badge), joinedload(Claim.reproduction))
+    .options(
+        joinedload(Claim.verdict).joinedload(VerdictRow.badge),
+        # By a question of its own: claims share it, and its measurement may be long.
+        selectinload(Claim.reproduction).options(defer(Reproduction.settings), defer(Reproduction.stopping)),
+        defer(Claim.foreseen),
+        defer(Claim.linked_log),
+        defer(Claim.warnings),
+    )
 )
 
 

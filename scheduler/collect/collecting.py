@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from scheduler.admission.fixed import RunSettings
-from scheduler.collect import resuming
+from scheduler.collect import checking, resuming
+from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.keeping import kept
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
-from scheduler.judging.evidence import check_evidence
 from scheduler.machine import IN_FLIGHT, ReproductionState
-from scheduler.planning.waiting_claims import waiting_for
+from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.record import add_event, move_reproduction
-from specs.errors import EvidenceError
-from specs.judging.decision import answered_after
-from specs.judging.stopping import Stopping
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy.rules import Policy, RunRules
@@ -42,76 +39,113 @@ def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[St
     """Renew the lease of every attempt that is the current one and this worker's; returns the others."""
     stale: set[AttemptRef] = set()
     with database.transaction() as session:
-        # In the order of their ids, as everybody who locks several.
-        for progress in sorted(message.progress, key=lambda each: each.ref.reproduction_id):
-            current = _current(session, progress.ref, message.worker)
-            if current is None:
-                stale.add(progress.ref)
+        current = _current(session, [progress.ref for progress in message.progress])
+        for progress in message.progress:
+            if _is_current(current, progress.ref, message.worker):
+                _renew(session, current[progress.ref.reproduction_id], message, progress, policy.run)
             else:
-                _renew(session, current, message, progress, policy.run)
+                stale.add(progress.ref)
     return [Stale(progress.ref, message.worker) for progress in message.progress if progress.ref in stale]
 
 
 def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> bool:
-    """End an attempt as its worker reports it, and draw the consequence, in one transaction.
+    """End an attempt as its worker reports it, and draw the consequence: `check`, then `take_in`.
 
-    Returns whether there may be work to send out on that account: a place in a queue that became free, or the same
-    reproduction once more. While the rest of a batch goes on there is none.
+    Returns whether there may be work to send out on that account.
     """
-    stopping = _ordered_stopping(database, message.ref) if message.measurement is not None else None
-    # All that takes long comes before the transaction: SQLite has one at a time.
+    (more,) = take_in(database, policy, [check(database, policy, evidence_url, message)])
+    return more
+
+
+def check(database: Database, policy: Policy, evidence_url: str, message: Report) -> Checked:
+    """Hold a report against its evidence, which may take long; the attempt's lease is renewed meanwhile."""
     with kept(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
-        trouble = _trouble_with(evidence_url, message, stopping)
-        checked = message.measurement if trouble is None else None
-        answered = answered_after(stopping, checked) if stopping is not None and checked is not None else None
+        return checking.check(database, evidence_url, message)
+
+
+def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> list[bool]:
+    """End attempts as their workers report it, and draw the consequences, in one transaction.
+
+    Returns for each whether there may be work to send out on its account: a place in a queue that became free, or the
+    same reproduction once more. While the rest of a batch goes on there is none.
+    """
     with database.transaction() as session:
-        current = _current(session, message.ref, message.worker)
-        if current is None:
-            why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
-            if session.get(Reproduction, message.ref.reproduction_id) is not None:
-                add_event(
-                    session, f"worker:{message.worker}", "reproduction", message.ref.reproduction_id, "late_report", why
-                )
-            return False
-        reproduction = current.reproduction
-        trouble = trouble or _not_as_ordered(reproduction, message, answered)
-        if trouble is not None:
-            end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
-        elif message.measurement is not None and message.evidence is not None:
-            _complete(session, current, message.measurement, message.evidence, _shown(message.detail), stopping)
-        elif message.outcome is AttemptOutcome.HANDED_BACK:
-            resuming.keep(session, reproduction, message.partial)
-            hand_back(session, policy, reproduction, message.worker, _shown(message.detail))
-        else:
-            end_attempt(
-                session,
-                policy,
-                reproduction,
-                message.outcome,
-                _shown(message.detail),
-                retry_after_seconds=message.retry_after_seconds,
-            )
+        current = _current(session, [each.message.ref for each in reports])
+        measured = [each.message for each in reports if each.message.measurement is not None]
+        ids = [each.ref.reproduction_id for each in measured if _is_current(current, each.ref, each.worker)]
+        # Looked up before anything is changed, so that all changes are written at once.
+        waiting = waiting_for_each(session, ids)
+        # In the order in which they were locked.
+        in_order = sorted(range(len(reports)), key=lambda place: reports[place].message.ref.reproduction_id)
+        ended: dict[int, Reproduction] = {}
+        for place in in_order:
+            found = _take_in(session, policy, reports[place], current, waiting)
+            if found is not None:
+                ended[place] = found
     # After the commit: of the last two of a batch that end at once, the later one sees the other's end.
-    return reproduction.state != ReproductionState.COMPLETED or not _goes_on(database, reproduction.batch_id)
+    done = {place for place, each in ended.items() if each.state == ReproductionState.COMPLETED}
+    going_on = _going_on(database, {ended[place].batch_id for place in done})
+    return [
+        place in ended and not (place in done and ended[place].batch_id in going_on) for place in range(len(reports))
+    ]
+
+
+def _take_in(
+    session: Session,
+    policy: Policy,
+    checked: Checked,
+    current: Mapping[str, _Current],
+    waiting: Mapping[str, Sequence[Claim]],
+) -> Reproduction | None:
+    """End one attempt; returns its reproduction, or None where the report came too late."""
+    message = checked.message
+    run_id = message.ref.reproduction_id
+    if not _is_current(current, message.ref, message.worker):
+        why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
+        if session.get(Reproduction, run_id) is not None:
+            add_event(session, f"worker:{message.worker}", "reproduction", run_id, "late_report", why)
+        return None
+    reproduction = current[run_id].reproduction
+    trouble = checked.trouble or not_as_ordered(reproduction, checked)
+    if trouble is not None:
+        end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
+    elif message.measurement is not None and message.evidence is not None:
+        _complete(session, current[run_id], message.measurement, message.evidence, checked, waiting[run_id])
+    elif message.outcome is AttemptOutcome.HANDED_BACK:
+        resuming.keep(session, reproduction, message.partial)
+        hand_back(session, policy, reproduction, message.worker, _shown(message.detail))
+    else:
+        end_attempt(
+            session,
+            policy,
+            reproduction,
+            message.outcome,
+            _shown(message.detail),
+            retry_after_seconds=message.retry_after_seconds,
+        )
+    return reproduction
 
 
 def _keep(database: Database, run: RunRules, message: Report) -> None:
     with database.transaction() as session:
-        current = _current(session, message.ref, message.worker)
-        if current is not None:
-            current.reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
+        current = _current(session, [message.ref])
+        if _is_current(current, message.ref, message.worker):
+            reproduction = current[message.ref.reproduction_id].reproduction
+            reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
 
 
-def _goes_on(database: Database, batch_id: str | None) -> bool:
-    """Whether anything of a batch is still in flight."""
+def _going_on(database: Database, batch_ids: Collection[str | None]) -> set[str | None]:
+    """The batches of which anything is still in flight."""
+    if not batch_ids:
+        return set()
     with database.looking() as session:
-        return session.scalar(_IN_BATCH, {"batch_id": batch_id}) is not None
+        return set(session.scalars(_IN_BATCH, {"batch_ids": list(batch_ids)}))
 
 
 _IN_BATCH = (
-    select(Reproduction.reproduction_id)
-    .where(Reproduction.batch_id == bindparam("batch_id"), Reproduction.state.in_(IN_FLIGHT))
-    .limit(1)
+    select(Reproduction.batch_id)
+    .where(Reproduction.batch_id.in_(bindparam("batch_ids", expanding=True)), Reproduction.state.in_(IN_FLIGHT))
+    .distinct()
 )
 
 
@@ -120,13 +154,11 @@ def _complete(
     current: _Current,
     measurement: Measurement,
     evidence: Evidence,
-    detail: str,
-    stopping: Stopping | None,
+    checked: Checked,
+    waiting: Sequence[Claim],
 ) -> None:
     reproduction, attempt = current
-    # Looked up before anything is changed, so that all changes are written at once.
-    waiting = waiting_for(session, reproduction.reproduction_id)
-    end(attempt, AttemptOutcome.COMPLETED, detail)
+    end(attempt, AttemptOutcome.COMPLETED, _shown(checked.message.detail))
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
     attempt.score = measurement.score
@@ -139,7 +171,7 @@ def _complete(
     move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
     with session.no_autoflush:
         noise.record(session, reproduction)
-    judge_claims(session, waiting, reproduction, measurement, stopping)
+    judge_claims(session, waiting, reproduction, measurement, checked.stopping)
 
 
 class _Current(NamedTuple):
@@ -147,25 +179,33 @@ class _Current(NamedTuple):
     attempt: Attempt
 
 
-def _current(session: Session, ref: AttemptRef, worker: str) -> _Current | None:
-    """The reproduction, where this attempt is its current one and no other worker holds it."""
-    found = session.execute(_CURRENT, {"reproduction_id": ref.reproduction_id, "number": ref.attempt}).first()
-    if found is None:
-        return None
-    reproduction, attempt = found
-    if reproduction.state not in IN_FLIGHT or reproduction.attempt != ref.attempt:
-        return None
-    return _Current(reproduction, attempt) if reproduction.worker in (None, worker) else None
+def _current(session: Session, refs: Sequence[AttemptRef]) -> dict[str, _Current]:
+    """Reproductions by their ids, each with its current attempt; locked until the transaction ends."""
+    rows = session.execute(_CURRENT, {"ids": [ref.reproduction_id for ref in refs]})
+    return {reproduction.reproduction_id: _Current(reproduction, attempt) for reproduction, attempt in rows}
 
 
 _CURRENT = (
     select(Reproduction, Attempt)
-    .join(Attempt, Attempt.reproduction_id == Reproduction.reproduction_id)
-    .where(Reproduction.reproduction_id == bindparam("reproduction_id"), Attempt.number == bindparam("number"))
+    .join(
+        Attempt,
+        and_(Attempt.reproduction_id == Reproduction.reproduction_id, Attempt.number == Reproduction.attempt),
+    )
+    .where(Reproduction.reproduction_id.in_(bindparam("ids", expanding=True)))
+    # In one order, as everybody who locks several.
+    .order_by(Reproduction.reproduction_id)
     # Both, or who waited for the one would see the other as it was before.
     .with_for_update()
 )
 """Made once, like the other questions here: every report asks them."""
+
+
+def _is_current(current: Mapping[str, _Current], ref: AttemptRef, worker: str) -> bool:
+    """Whether this attempt is its reproduction's current one, goes on, and no other worker holds it."""
+    found = current.get(ref.reproduction_id)
+    if found is None or found.reproduction.state not in IN_FLIGHT or found.reproduction.attempt != ref.attempt:
+        return False
+    return found.reproduction.worker in (None, worker)
 
 
 def _renew(session: Session, current: _Current, message: AttemptsAlive, progress: Progress, run: RunRules) -> None:
@@ -189,69 +229,3 @@ def _renew(session: Session, current: _Current, message: AttemptsAlive, progress
 def _shown(detail: str) -> str:
     """A worker's words, line by line without what acts on a terminal: they end with what an engine or a spec said."""
     return "\n".join(clean(line, 1000) for line in detail.splitlines())
-
-
-def _ordered_stopping(database: Database, ref: AttemptRef) -> Stopping | None:
-    """What a run was to stop by; that was fixed when it was first sent out."""
-    with database.looking() as session:
-        stored = session.scalar(_STOPPING, {"reproduction_id": ref.reproduction_id})
-    return Stopping.model_validate(stored, strict=False) if stored is not None else None
-
-
-_STOPPING = select(Reproduction.stopping).where(Reproduction.reproduction_id == bindparam("reproduction_id"))
-
-
-def _trouble_with(evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:
-    """Why the evidence does not bear out the report; None where it does, or none is needed."""
-    if message.outcome is not AttemptOutcome.COMPLETED:
-        return None
-    try:
-        check_evidence(evidence_url, message, stopping)
-    except EvidenceError as error:
-        return str(error)
-    return None
-
-
-def _not_as_ordered(reproduction: Reproduction, message: Report, answered: int | None) -> str | None:
-    """Why the report is about something else than was ordered; None where it is not."""
-    measured = message.measurement
-    ordered: list[tuple[str, object, object]] = [
-        ("model", reproduction.model_id, message.model.model_id),
-        ("model revision", reproduction.model_revision, message.model.revision),
-        ("dataset", reproduction.dataset_id, message.task.dataset_id),
-        ("dataset revision", reproduction.dataset_revision, message.task.revision),
-        ("task", reproduction.task_id, message.task.task_id),
-        ("spec", reproduction.spec_sha256, message.task.spec_sha256),
-    ]
-    if measured is not None:
-        ordered += _settings_ordered(RunSettings.model_validate(reproduction.settings, strict=False), measured)
-        ordered.append(("seed", reproduction.seed, measured.circumstances.seed))
-        ordered.append(("number of samples", _samples_due(reproduction, measured, answered), len(measured.sample_ids)))
-    for name, wanted, found in ordered:
-        if wanted != found:
-            return f"its {name} is {found!r}, ordered was {wanted!r}"
-    return resuming.not_handed_back(reproduction, measured.resumed) if measured is not None else None
-
-
-def _settings_ordered(settings: RunSettings, measured: Measurement) -> list[tuple[str, object, object]]:
-    """What policy says of a run, whose digest its badge will name, beside what the run says that it did."""
-    ran = measured.circumstances
-    found: list[tuple[str, object, object]] = []
-    if settings.epochs is not None:
-        found.append(("number of epochs", settings.epochs, ran.epochs))
-    if settings.engine.batch_invariant != "where_possible":
-        found.append(("choice of kernels", settings.engine.batch_invariant == "required", ran.batch_invariant))
-    for name, wanted in settings.generation.model_dump(exclude_none=True).items():
-        used = getattr(ran.generation, name)
-        # The spec's own come before policy's; a limit of tokens beyond the model's context is none.
-        if ran.generation.sources.get(name) != "spec" and not (name == "max_tokens" and used is None):
-            found.append((name, wanted, used))
-    return found
-
-
-def _samples_due(reproduction: Reproduction, measured: Measurement, answered: int | None) -> int:
-    """How many samples the run had to count: up to where every claim had its answer, else all up to its limit."""
-    if answered is not None:
-        return answered
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
-    return min(settings.sample_limit or measured.population, measured.population)

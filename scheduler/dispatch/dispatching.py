@@ -39,6 +39,7 @@ from scheduler.machine import ReproductionState
 from scheduler.messaging import outbox
 from scheduler.record import move_reproduction
 from specs.engine_key import engine_key
+from specs.judging.stopping import Stopping
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
 from specs.policy.cost import asking_seconds
 from specs.policy.rules import EngineRules, Policy, PoolRules
@@ -224,8 +225,9 @@ def _send(
     whom = f"a worker of pool {pool.name}" if worker is None else f"worker {worker}"
     batch_id = new_id()
     look_again = now() + timedelta(seconds=policy.run.lease_seconds)
+    orders = []
     for reproduction in batch:
-        stopping.fix(earlier, reproduction)
+        stops_by = stopping.fix(earlier, reproduction)
         reproduction.attempt += 1
         reproduction.batch_id, reproduction.sent_to = batch_id, worker
         session.add(
@@ -234,6 +236,7 @@ def _send(
         why = f"attempt {reproduction.attempt} waits for {whom}"
         move_reproduction(session, reproduction, ReproductionState.DISPATCHED, why)
         reproduction.lease_until = look_again
+        orders.append(_order(reproduction, stops_by, policy))
     settings = RunSettings.model_validate(batch[0].settings, strict=False)
     message = RunBatch(
         batch_id=batch_id,
@@ -242,14 +245,14 @@ def _send(
         gpus=settings.gpus,
         side_by_side=policy.run.side_by_side,
         heartbeat_seconds=policy.run.heartbeat_seconds,
-        orders=tuple(_order(reproduction, policy) for reproduction in batch),
+        orders=tuple(orders),
     )
     queue = pool.queue if worker is None else own_queue(pool.name, worker)
     outbox.put(session, queue=queue, task=RUN_BATCH, body=message.encode(), message_id=batch_id)
     return message
 
 
-def _order(reproduction: Reproduction, policy: Policy) -> Order:
+def _order(reproduction: Reproduction, stops_by: Stopping | None, policy: Policy) -> Order:
     settings = RunSettings.model_validate(reproduction.settings, strict=False)
     if reproduction.seed is None:
         raise ValueError(f"reproduction {reproduction.reproduction_id} is sent out without a seed")
@@ -265,7 +268,7 @@ def _order(reproduction: Reproduction, policy: Policy) -> Order:
         seed=reproduction.seed,
         epochs=settings.epochs,
         sample_limit=settings.sample_limit,
-        stopping=stopping.stopping_of(reproduction),
+        stopping=stops_by,
         allow_self_judge=settings.allow_self_judge,
         judges=settings.judges,
         stall_seconds=policy.run.stall_seconds,

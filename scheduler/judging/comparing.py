@@ -11,13 +11,12 @@ from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import judged_by
 from scheduler.record import SCHEDULER, add_event, give_verdict
-from specs.judging.decision import decide
+from specs.judging.decision import CompletedRun
 from specs.judging.likely_reasons import Claimed, likely_reasons
-from specs.judging.stopping import Stopping
+from specs.judging.stopping import JudgedClaim, Stopping
 from specs.judging.verdict import LinkedLogUse, Outcome, Verdict
 from specs.logs.linked_log import LinkedLogReading, held_against
 from specs.measurement import Measurement
-from specs.policy.rules import Mode
 
 
 def judge_claims(
@@ -32,25 +31,20 @@ def judge_claims(
     `measurement` and `stopping` are the reproduction's.
     """
     mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
+    run = CompletedRun(stopping, measurement, mode) if stopping is not None else None
     for claim in claims:
-        _judge(session, claim, reproduction, measurement, mode, stopping)
+        judged, judged_with = judged_by(claim, reproduction, stopping)
+        own = run if run is not None and judged_with is stopping else CompletedRun(judged_with, measurement, mode)
+        _judge(session, claim, reproduction, own, judged)
 
 
-def _judge(
-    session: Session,
-    claim: Claim,
-    reproduction: Reproduction,
-    measurement: Measurement,
-    mode: Mode,
-    stopped_by: Stopping | None,
-) -> None:
-    judged, stopping = judged_by(claim, reproduction, stopped_by)
-    linked_log = linked_log_use(claim, stopping, measurement)
+def _judge(session: Session, claim: Claim, reproduction: Reproduction, run: CompletedRun, judged: JudgedClaim) -> None:
+    linked_log = linked_log_use(claim, run.stopping, run.measurement)
     if linked_log is not None and linked_log.suspicious:
         # Said, and no more: the verdict rests on our own answers.
         why = f"the linked log {linked_log.url} {linked_log.reason}"
         add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
-    verdict = _explained(claim, reproduction, measurement, decide(judged, stopping, measurement, mode, linked_log))
+    verdict = _explained(claim, reproduction, run.measurement, run.decide(judged, linked_log))
     give_verdict(session, claim, verdict)
     # The badge of a verified one is missing now, by which it is found: scheduler/badges/signing_off.py.
     if verdict.outcome is Outcome.MISMATCH:

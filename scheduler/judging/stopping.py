@@ -11,22 +11,25 @@ from scheduler.machine import ClaimState
 from specs.judging.stopping import JudgedClaim, Stopping
 
 
-def fix(earlier: EarlierRuns, reproduction: Reproduction) -> None:
-    """Draw the seed, and fix what the run stops by, unless an earlier attempt did.
+def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
+    """Draw the seed, and fix what the run stops by, unless an earlier attempt did. Returns what that is.
 
     Both come after the claims: nobody can choose a claim that the first samples happen to favour. So from now on the
     reproduction takes further claims only if it runs every sample.
     """
     if reproduction.seed is not None:
-        return
+        return stopping_of(reproduction)
     reproduction.seed = secrets.randbelow(2**31)
     settings = RunSettings.model_validate(reproduction.settings, strict=False)
     if takes_claims_to_the_end(settings):
-        return
+        return None
     reproduction.joinable = False
     waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
-    if settings.mode == "sequential" and waiting:
-        reproduction.stopping = _stopping(earlier, reproduction, settings, waiting).model_dump(mode="json")
+    if settings.mode != "sequential" or not waiting:
+        return None
+    found = _stopping(earlier, reproduction, settings, waiting)
+    reproduction.stopping = found.model_dump(mode="json")
+    return found
 
 
 def takes_claims_to_the_end(settings: RunSettings) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from specs.judging.scale import points
 from specs.judging.sequential import Finding, SequentialDecider
@@ -47,77 +47,77 @@ def answered_after(stopping: Stopping, measurement: Measurement) -> int | None:
     return ended.seen if ended.settled else None
 
 
-def decide(
-    claim: JudgedClaim,
-    stopping: Stopping,
-    measurement: Measurement,
-    mode: Mode,
-    linked_log: LinkedLogUse | None = None,
-) -> Verdict:
-    """Judge one of the claims of a completed run, by what the run was to stop by.
+@dataclass(frozen=True)
+class CompletedRun:
+    """A completed run, and what it was to stop by. What its samples say is worked out once, for all its claims."""
 
-    With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
-    which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
-    differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
-    decides nothing (`doubtful_beyond`).
+    stopping: Stopping
+    measurement: Measurement
+    mode: Mode
 
-    Raises:
-        ValueError: `claim` is not among those of `stopping`.
-    """
-    population = population_of(measurement)
-    finding, in_doubt = _findings(claim, stopping, population, measurement)
-    # A mismatch has to be one beyond doubt, so that is what is shown of it.
-    shown = in_doubt if in_doubt is not None and finding.decision == "mismatch" else finding
-    attempted = measurement.sample_scores[: shown.samples]
-    scored = sum(score is not None for score in attempted)
-    found = Comparison(
-        claimed=claim.claimed,
-        mode=mode,
-        reproduced=shown.estimate,
-        standard_error=shown.standard_error,
-        tolerance=tolerance_for(claim, population.samples),
-        doubtful_beyond=doubtful_beyond(claim, population),
-        alpha=stopping.alpha,
-        samples_used=scored,
-        population=population.samples,
-        interval=shown.interval if scored else None,
-        truncated=measurement.truncated,
-        unparsed=measurement.unparsed,
-        failed=len(attempted) - scored,
-        linked_log=linked_log,
-    )
-    obstacle = _obstacle(found, stopping)
-    if obstacle is not None:
-        return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
-    measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
-    if finding.decision == "verified":
-        return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
-    if finding.decision == "mismatch" and shown.decision == "mismatch":
-        return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
-    if finding.decision == "mismatch":
-        reason = f"{measured}, outside {tolerance}; {_by_chance(claim, population)}"
-    else:
-        reason = f"{measured}: neither inside nor outside {tolerance}"
-    return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
+    def decide(self, claim: JudgedClaim, linked_log: LinkedLogUse | None = None) -> Verdict:
+        """Judge one of the claims, by what the run was to stop by.
 
+        With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
+        which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
+        differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
+        decides nothing (`doubtful_beyond`).
 
-def _findings(
-    claim: JudgedClaim, stopping: Stopping, population: Population, measurement: Measurement
-) -> tuple[Finding, Finding | None]:
-    """Of the claim's tolerance band, and of the wider band of differences that are in doubt, where there is one."""
-    findings = _all_findings(stopping, population, measurement.sample_scores)
-    index = stopping.claims.index(claim)
-    if doubtful_beyond(claim, population) is None:
-        return findings[index], None
-    before = sum(doubtful_beyond(each, population) is not None for each in stopping.claims[:index])
-    return findings[index], findings[len(stopping.claims) + before]
+        Raises:
+            ValueError: `claim` is not among those of `stopping`.
+        """
+        if claim not in self._findings:
+            raise ValueError(f"claim {claim.claim_id} is not among those of the run")
+        finding, in_doubt = self._findings[claim]
+        measurement, population = self.measurement, self._population
+        # A mismatch has to be one beyond doubt, so that is what is shown of it.
+        shown = in_doubt if in_doubt is not None and finding.decision == "mismatch" else finding
+        attempted = measurement.sample_scores[: shown.samples]
+        scored = sum(score is not None for score in attempted)
+        found = Comparison(
+            claimed=claim.claimed,
+            mode=self.mode,
+            reproduced=shown.estimate,
+            standard_error=shown.standard_error,
+            tolerance=tolerance_for(claim, population.samples),
+            doubtful_beyond=doubtful_beyond(claim, population),
+            alpha=self.stopping.alpha,
+            samples_used=scored,
+            population=population.samples,
+            interval=shown.interval if scored else None,
+            truncated=measurement.truncated,
+            unparsed=measurement.unparsed,
+            failed=len(attempted) - scored,
+            linked_log=linked_log,
+        )
+        obstacle = _obstacle(found, self.stopping)
+        if obstacle is not None:
+            return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
+        measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
+        if finding.decision == "verified":
+            return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
+        if finding.decision == "mismatch" and shown.decision == "mismatch":
+            return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
+        if finding.decision == "mismatch":
+            reason = f"{measured}, outside {tolerance}; {_by_chance(claim, population)}"
+        else:
+            reason = f"{measured}: neither inside nor outside {tolerance}"
+        return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
 
+    @cached_property
+    def _population(self) -> Population:
+        return population_of(self.measurement)
 
-def _all_findings(
-    stopping: Stopping, population: Population, sample_scores: tuple[float | None, ...]
-) -> tuple[Finding, ...]:
-    """Of all bands that a run was to decide."""
-    return _ended(judging_rule(stopping, population, len(sample_scores)), sample_scores).findings
+    @cached_property
+    def _findings(self) -> dict[JudgedClaim, tuple[Finding, Finding | None]]:
+        """Of each claim's tolerance band, and of the wider band of differences in doubt, where there is one."""
+        claims, scores = self.stopping.claims, self.measurement.sample_scores
+        findings = _ended(judging_rule(self.stopping, self._population, len(scores)), scores).findings
+        wider = iter(findings[len(claims) :])
+        return {
+            claim: (finding, next(wider) if doubtful_beyond(claim, self._population) is not None else None)
+            for claim, finding in zip(claims, findings, strict=False)
+        }
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Ended:
 
 @lru_cache(maxsize=8)
 def _ended(rule: StoppingRule, sample_scores: tuple[float | None, ...]) -> _Ended:
-    """What a rule makes of a run. Remembered: it is asked whether the run went far enough, and then for each claim."""
+    """What a rule makes of a run. Remembered: it is asked whether the run went far enough, and then for its claims."""
     decider = SequentialDecider(rule)
     if len(sample_scores) == rule.population <= rule.minimum_samples:
         decider.take_all(sample_scores)

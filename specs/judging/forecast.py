@@ -149,7 +149,9 @@ def samples_if_true(foreseen: Foreseen, samples: int) -> float:
     return _roughly(foreseen, samples).mean_samples
 
 
+@lru_cache(maxsize=1024)
 def _roughly(foreseen: Foreseen, samples: int) -> Expected:
+    # Remembered: it is asked for the words and for the cost of a claim, and many claims say the same.
     claimed = round(foreseen.claimed, ROUGH_DIGITS)
     near, population = _judged(foreseen.model_copy(update={"claimed": claimed}), samples)
     limit = foreseen.sample_limit if foreseen.sample_limit is None else min(foreseen.sample_limit, samples)

@@ -6,9 +6,9 @@ import base64
 import binascii
 import struct
 import zlib
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import PlainSerializer, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
 from specs.measurement import MAX_POPULATION, Proportion
 
@@ -21,18 +21,19 @@ _BYTES = 2
 """Of one value: a little-endian unsigned integer. Without NumPy, which those who only pass messages on do not need."""
 
 
-def _round(values: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(round(value * STEPS) / STEPS for value in values)
+def _packed_or_rounded(value: object, check: ValidatorFunctionWrapHandler) -> Any:
+    # What was packed was rounded before.
+    if isinstance(value, str):
+        return check(_unpack(value))
+    return tuple([round(each * STEPS) / STEPS for each in check(value)])
 
 
 def _pack(values: tuple[float, ...]) -> str:
-    steps = struct.pack(f"<{len(values)}H", *(round(value * STEPS) for value in values))
+    steps = struct.pack(f"<{len(values)}H", *[round(value * STEPS) for value in values])
     return base64.b64encode(zlib.compress(steps, 9)).decode("ascii")
 
 
-def _unpack(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _unpack(value: str) -> tuple[float, ...]:
     unpacking = zlib.decompressobj()
     try:
         content = unpacking.decompress(base64.b64decode(value, validate=True), MAX_VALUES * _BYTES)
@@ -40,13 +41,12 @@ def _unpack(value: object) -> object:
         raise ValueError(f"not packed proportions: {error}") from error
     if not unpacking.eof or len(content) % _BYTES:
         raise ValueError(f"not packed proportions, or more than {MAX_VALUES}")
-    return tuple(step / STEPS for step in struct.unpack(f"<{len(content) // _BYTES}H", content))
+    return tuple([step / STEPS for step in struct.unpack(f"<{len(content) // _BYTES}H", content)])
 
 
 PackedProportions = Annotated[
     tuple[Proportion, ...],
-    BeforeValidator(_unpack),
-    AfterValidator(_round),
+    WrapValidator(_packed_or_rounded),
     PlainSerializer(_pack, return_type=str, when_used="json"),
     WithJsonSchema(
         {

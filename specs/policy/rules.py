@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import rfc8785
 from pydantic import Field, ValidationError, model_validator
@@ -304,12 +304,21 @@ class Policy(Contract):
 
     def rules_for(self, dataset_id: str, task_id: str | None) -> VerificationRules:
         """What holds for one task: the task's rules over its benchmark's over the general ones."""
-        benchmark = self.benchmarks.get(dataset_id, BenchmarkRules())
-        narrow_to_wide: tuple[TaskRules, ...] = (
-            benchmark.tasks.get(task_id or "", TaskRules()),
-            benchmark,
-            self.verification,
-        )
+        benchmark = self.benchmarks.get(dataset_id)
+        task = benchmark.tasks.get(task_id or "") if benchmark is not None else None
+        # What is said of nothing in particular is the same for all, whatever claims may name.
+        said_of = (dataset_id if benchmark is not None else None, task_id if task is not None else None)
+        if said_of not in self._rules_found:
+            self._rules_found[said_of] = self._put_together(task or TaskRules(), benchmark or BenchmarkRules())
+        return self._rules_found[said_of]
+
+    @cached_property
+    def _rules_found(self) -> dict[tuple[str | None, str | None], VerificationRules]:
+        """By benchmark and task: putting them together takes longer than most of what planning does for a claim."""
+        return {}
+
+    def _put_together(self, task: TaskRules, benchmark: BenchmarkRules) -> VerificationRules:
+        narrow_to_wide: tuple[TaskRules, ...] = (task, benchmark, self.verification)
         return VerificationRules(
             **{name: _first_set(narrow_to_wide, name) for name in TaskRules.model_fields if name != "generation"},
             maximum_failed_fraction=self.verification.maximum_failed_fraction,
@@ -320,6 +329,13 @@ class Policy(Contract):
                 }
             ),
         )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, of which nothing is known that was worked out for this one."""
+        copied = super().model_copy(update=update, deep=deep)
+        for known in ("sha256", "_rules_found"):
+            copied.__dict__.pop(known, None)
+        return copied
 
     @cached_property
     def sha256(self) -> str:

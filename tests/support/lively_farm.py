@@ -20,7 +20,7 @@ from scheduler.database.tables import (
     now,
 )
 from scheduler.machine import ClaimState, ReproductionState
-from specs.judging.decision import decide
+from specs.judging.decision import CompletedRun
 from specs.judging.likely_reasons import Claimed, likely_reasons
 from specs.judging.stopping import JudgedClaim, Stopping
 from specs.judging.verdict import Outcome, Verdict
@@ -149,7 +149,7 @@ class LivelyFarm:
         )
         stopping = Stopping(claims=(judged,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
         measured = measurement_of(story, stopping, (started_at, ended_at), self.random)
-        verdict = self._explained(decide(judged, stopping, measured, "sequential"), measured, story)
+        verdict = self._explained(CompletedRun(stopping, measured, "sequential").decide(judged), measured, story)
         sha256, size = self._store(log)
         run = new_id()
         claim_id = self.rows.planned(

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from scheduler.badges.signing_off import sign_missing
-from scheduler.collect import collecting
+from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import reap
 from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
@@ -68,7 +68,7 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
         assert reap(farm.database, policy, lambda _queue: set()) == 0
         check_evidence(*asked)
 
-    monkeypatch.setattr(collecting, "check_evidence", slowly)
+    monkeypatch.setattr(checking, "check_evidence", slowly)
     collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 

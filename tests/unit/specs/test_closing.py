@@ -5,7 +5,7 @@ import random
 import pytest
 
 from specs.judging.closing import MOST_POINTS, MOST_SAMPLES_SUMMED, closing, looks
-from specs.judging.decision import decide
+from specs.judging.decision import CompletedRun
 from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping import JudgedClaim, Population, Stopping, stopping_rule
 from specs.judging.verdict import Outcome
@@ -40,7 +40,7 @@ def measured(stopping: Stopping, population: int, truth: float) -> Measurement:
 def test_the_last_point_is_what_the_claim_was_judged_by(truth: float, outcome: Outcome) -> None:
     claim, stopping = judged()
     found = measured(stopping, 900, truth)
-    verdict = decide(claim, stopping, found, "sequential")
+    verdict = CompletedRun(stopping, found, "sequential").decide(claim)
     told = closing(claim, stopping, found)
     assert verdict.outcome is outcome
     assert verdict.comparison is not None

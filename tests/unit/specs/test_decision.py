@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specs.judging.decision import decide
+from specs.judging.decision import CompletedRun
 from specs.judging.history import from_same_claim
 from specs.judging.stopping import (
     JudgedClaim,
@@ -35,7 +35,7 @@ def judged(
     stopping = Stopping(
         claims=(claim,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02, predictors=predictors
     )
-    return decide(claim, stopping, run, "sequential")
+    return CompletedRun(stopping, run, "sequential").decide(claim)
 
 
 def population(samples: int = N, epochs: int = 1) -> Population:
@@ -110,7 +110,7 @@ def test_a_run_that_stopped_early_tells_chance_from_a_mismatch_too() -> None:
     for right, outcome in ((200, Outcome.MISMATCH), (970, Outcome.INCONCLUSIVE), (995, Outcome.VERIFIED)):
         scores = right_or_wrong(N, right)
         decider = fed(stopping_rule(stopping, population()), scores)
-        verdict = decide(claim, stopping, measured([*scores[: decider.seen]]), "sequential")
+        verdict = CompletedRun(stopping, measured([*scores[: decider.seen]]), "sequential").decide(claim)
         assert verdict.outcome is outcome
         assert verdict.comparison is not None
         assert verdict.comparison.samples_used <= decider.seen < N
@@ -123,7 +123,7 @@ def test_claims_that_share_a_run_are_each_judged_where_they_had_their_answer() -
     stopping = Stopping(claims=claims, alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
     decider = fed(stopping_rule(stopping, population()), scores)
     stopped = measured([*scores[: decider.seen]])
-    far, true, near = (decide(claim, stopping, stopped, "sequential").comparison for claim in claims)
+    far, true, near = (CompletedRun(stopping, stopped, "sequential").decide(claim).comparison for claim in claims)
     assert far is not None
     assert true is not None
     assert near is not None

@@ -1,0 +1,113 @@
+"""What a report is held against before anything follows from it: the evidence, and what was ordered.
+
+All that takes long is done here, before the transaction: SQLite has one at a time, and on PostgreSQL it holds locks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select
+
+from scheduler.admission.fixed import RunSettings
+from scheduler.collect import resuming
+from scheduler.database.session import Database
+from scheduler.database.tables import Reproduction
+from scheduler.judging.evidence import check_evidence
+from specs.errors import EvidenceError
+from specs.judging.decision import answered_after
+from specs.judging.stopping import Stopping
+from specs.measurement import Measurement
+from specs.messages import AttemptOutcome, AttemptRef, Report
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A report, and what its evidence says of it."""
+
+    message: Report
+    stopping: Stopping | None
+    """What the run was to stop by."""
+
+    answered: int | None
+    """How many samples it took until every claim had its answer; None where some claim never had one."""
+
+    trouble: str | None
+    """Why the evidence does not bear out the report; None where it does, or none is needed."""
+
+
+def check(database: Database, evidence_url: str, message: Report) -> Checked:
+    """Read the evidence of a report."""
+    measured = message.measurement
+    if measured is None:
+        return Checked(message, None, None, None)
+    stopping = _ordered_stopping(database, message.ref)
+    trouble = _trouble_with(evidence_url, message, stopping)
+    answered = answered_after(stopping, measured) if stopping is not None and trouble is None else None
+    return Checked(message, stopping, answered, trouble)
+
+
+def not_as_ordered(reproduction: Reproduction, checked: Checked) -> str | None:
+    """Why a report is about something else than was ordered; None where it is not."""
+    message, measured = checked.message, checked.message.measurement
+    ordered: list[tuple[str, object, object]] = [
+        ("model", reproduction.model_id, message.model.model_id),
+        ("model revision", reproduction.model_revision, message.model.revision),
+        ("dataset", reproduction.dataset_id, message.task.dataset_id),
+        ("dataset revision", reproduction.dataset_revision, message.task.revision),
+        ("task", reproduction.task_id, message.task.task_id),
+        ("spec", reproduction.spec_sha256, message.task.spec_sha256),
+    ]
+    if measured is not None:
+        settings = RunSettings.model_validate(reproduction.settings, strict=False)
+        ordered += _settings_ordered(settings, measured)
+        ordered.append(("seed", reproduction.seed, measured.circumstances.seed))
+        due = _samples_due(settings, measured, checked.answered)
+        ordered.append(("number of samples", due, len(measured.sample_ids)))
+    for name, wanted, found in ordered:
+        if wanted != found:
+            return f"its {name} is {found!r}, ordered was {wanted!r}"
+    return resuming.not_handed_back(reproduction, measured.resumed) if measured is not None else None
+
+
+def _ordered_stopping(database: Database, ref: AttemptRef) -> Stopping | None:
+    """What a run was to stop by; that was fixed when it was first sent out."""
+    with database.looking() as session:
+        stored = session.scalar(_STOPPING, {"reproduction_id": ref.reproduction_id})
+    return Stopping.model_validate(stored, strict=False) if stored is not None else None
+
+
+_STOPPING = select(Reproduction.stopping).where(Reproduction.reproduction_id == bindparam("reproduction_id"))
+
+
+def _trouble_with(evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:
+    if message.outcome is not AttemptOutcome.COMPLETED:
+        return None
+    try:
+        check_evidence(evidence_url, message, stopping)
+    except EvidenceError as error:
+        return str(error)
+    return None
+
+
+def _settings_ordered(settings: RunSettings, measured: Measurement) -> list[tuple[str, object, object]]:
+    """What policy says of a run, whose digest its badge will name, beside what the run says that it did."""
+    ran = measured.circumstances
+    found: list[tuple[str, object, object]] = []
+    if settings.epochs is not None:
+        found.append(("number of epochs", settings.epochs, ran.epochs))
+    if settings.engine.batch_invariant != "where_possible":
+        found.append(("choice of kernels", settings.engine.batch_invariant == "required", ran.batch_invariant))
+    for name, wanted in settings.generation.model_dump(exclude_none=True).items():
+        used = getattr(ran.generation, name)
+        # The spec's own come before policy's; a limit of tokens beyond the model's context is none.
+        if ran.generation.sources.get(name) != "spec" and not (name == "max_tokens" and used is None):
+            found.append((name, wanted, used))
+    return found
+
+
+def _samples_due(settings: RunSettings, measured: Measurement, answered: int | None) -> int:
+    """How many samples the run had to count: up to where every claim had its answer, else all up to its limit."""
+    if answered is not None:
+        return answered
+    return min(settings.sample_limit or measured.population, measured.population)
