@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -24,10 +24,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
+from specs.hub.client_manners import keeping_token, refuse_long_waits, seconds_asked
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
@@ -50,7 +52,6 @@ _GIB = 2**30
 KEPT_FREE_PART = 0.05
 """Of the cache folder's disk: older snapshots give way before a download leaves less."""
 
-_LONGEST_PATIENCE_SECONDS = 86_400
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
 _Kind: TypeAlias = Literal["model", "dataset"]
@@ -77,6 +78,7 @@ class Snapshots:
         # They are for a terminal, and a worker has a log.
         disable_progress_bars()
         token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
+        set_client_factory(lambda: _client(settings.hub_endpoint))
         return cls(
             settings.cache_folder.absolute(),
             # False, not None: the client would else look for a token in this machine's files.
@@ -181,6 +183,17 @@ class Snapshots:
         _check_room(self.folder, needed_bytes, self.left_free_bytes)
 
 
+def _client(endpoint: str) -> httpx2.Client:
+    """huggingface_hub's client, one for the whole process."""
+    client = default_client_factory()
+    hooks = client.event_hooks
+    client.event_hooks = {
+        "request": [*hooks["request"], keeping_token(endpoint)],
+        "response": [*hooks["response"], refuse_long_waits],
+    }
+    return client
+
+
 @contextmanager
 def _model_faults() -> Iterator[None]:
     try:
@@ -221,15 +234,8 @@ def _refused(repo_id: str, error: HfHubHTTPError) -> NoAccess | HubAway:
     status = error.response.status_code if error.response is not None else None
     if status in {401, 403}:
         return NoAccess(f"the Hub refuses {repo_id} to this worker's token ({status})", repo_id)
-    return HubAway(f"the Hub answered {status} for {repo_id}", _retry_after(error))
-
-
-def _retry_after(error: HfHubHTTPError) -> float | None:
-    """The seconds it asks for (RFC 9110, section 10.2.3; the form with a date is not used there), a day at most."""
-    header = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-    if not (header.isascii() and header.isdigit()):
-        return None
-    return float(min(int(header[:12]), _LONGEST_PATIENCE_SECONDS))
+    asked = seconds_asked(error.response.headers) if error.response is not None else None
+    return HubAway(f"the Hub answered {status} for {repo_id}", asked)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from huggingface_hub import HfApi
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from specs.errors import HubAway, NoAccess
+from specs.hub.client_manners import LONGEST_SECONDS
 from specs.messages import ModelRef, TaskRef
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub
@@ -144,6 +145,17 @@ def test_a_hub_that_asks_for_patience_over_a_file_says_for_how_long_too(tmp_path
     with hub_that_says(429, files={"model.safetensors": 8}, Retry_After="1") as url, pytest.raises(HubAway) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
     assert caught.value.retry_after_seconds == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Retry_After": "99999999"}, {"RateLimit": '"resolvers";r=0;t=99999999'}],
+    ids=["Retry-After", "RateLimit"],
+)
+def test_no_run_sleeps_for_as_long_as_a_hub_says(tmp_path: Path, headers: dict[str, str]) -> None:
+    with hub_that_says(429, files={"model.safetensors": 8}, **headers) as url, pytest.raises(HubAway) as caught:
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert caught.value.retry_after_seconds == LONGEST_SECONDS
 
 
 def test_a_file_that_is_closed_is_no_hub_that_is_away(tmp_path: Path) -> None:

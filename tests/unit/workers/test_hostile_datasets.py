@@ -147,7 +147,7 @@ def test_data_files_that_are_found_outside_the_repo_are_not_read(
 
 @pytest.mark.parametrize("name", ["test.tar", "test.h5", "test.png", "test.xml", "test.eval"])
 def test_other_formats_than_those_of_benchmarks_are_not_opened(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SpecError, match="its data files are of the format|cannot be read"):
+    with pytest.raises(SpecError, match=r"its data files are of the format|cannot be read"):
         check_split(_local(tmp_path, {name: "?"}), _task())
 
 
@@ -177,7 +177,7 @@ def test_an_image_or_a_sound_that_only_names_a_file_is_not_followed(tmp_path: Pa
         "README.md": MEDIA.replace("KIND", kind),
         "test.jsonl": _rows({"q": "?", "a": "!", "picture": cell}),
     }
-    with pytest.raises(SpecError, match="column picture names .* instead of holding it"):
+    with pytest.raises(SpecError, match=r"column picture names .* instead of holding it"):
         check_split(_local(tmp_path, files), _task())
 
 
