@@ -34,6 +34,7 @@ from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
+from workers.snapshots.arrived import wrong_file
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
 from workers.snapshots.disk import is_full_disk
 from workers.snapshots.snapshot_uses import SnapshotUses
@@ -72,13 +73,16 @@ class Snapshots:
     left_free_bytes: int = 0
     """Of the disk: nothing is downloaded that would leave less."""
 
+    def __post_init__(self) -> None:
+        """Have huggingface_hub use a client that waits for no one too long, and keeps the token to the Hub."""
+        set_client_factory(lambda: _client(self.api.endpoint))
+
     @classmethod
     def of(cls, settings: WorkerSettings, left_free_bytes: int = 0) -> Self:
         """Those of a worker."""
         # They are for a terminal, and a worker has a log.
         disable_progress_bars()
         token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
-        set_client_factory(lambda: _client(settings.hub_endpoint))
         return cls(
             settings.cache_folder.absolute(),
             # False, not None: the client would else look for a token in this machine's files.
@@ -162,10 +166,8 @@ class Snapshots:
             )
         )
         # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
-        for file in files:
-            found = snapshot / file.rfilename
-            if not found.is_file() or (file.size is not None and found.stat().st_size != file.size):
-                raise HubAway(f"{repo_id}: {clean(file.rfilename, 200)} did not arrive whole")
+        if wrong := wrong_file(snapshot, files):
+            raise HubAway(f"{repo_id}: {clean(wrong, 200)} did not arrive whole, or not as the commit has it")
         complete.parent.mkdir(parents=True, exist_ok=True)
         # Several may come here at once, and an empty path would be the working folder.
         unfinished = complete.with_name(f"{complete.name}.{secrets.token_hex(4)}")

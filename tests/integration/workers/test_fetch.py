@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
@@ -181,3 +182,28 @@ def test_a_repo_that_is_closed_names_whose_move_it_is(tmp_path: Path, error: str
     with hub_that_says(403, X_Error_Code=error) as url, pytest.raises(NoAccess) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
     assert caught.value.repo_id == "org/model"
+
+
+def test_files_that_are_not_as_the_commit_has_them_are_fetched_anew(
+    hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A mirror, a proxy or a disk that gives other bytes of the same number.
+    repo = add_model(hub.local, "org/model")
+    ref = ModelRef(model_id="org/model", revision=_head(hub, repo))
+    download = HfApi.snapshot_download
+
+    def spoilt(api: HfApi, *arguments: Any, **options: Any) -> str:
+        snapshot = str(download(api, *arguments, **options))
+        for name in names:
+            file = Path(snapshot, name)
+            content = file.read_bytes()
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return snapshot
+
+    monkeypatch.setattr(HfApi, "snapshot_download", spoilt)
+    snapshots = _snapshots(hub.url, tmp_path)
+    for names in (["config.json"], ["model.safetensors"]):
+        with pytest.raises(HubAway, match=f"{names[0]} did not arrive whole, or not as the commit has it"):
+            snapshots.model(ref)
+    names = []
+    assert (snapshots.model(ref) / "config.json").is_file()
