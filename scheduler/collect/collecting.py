@@ -14,13 +14,13 @@ from scheduler.collect import resuming
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.keeping import kept
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.database.tables import Attempt, Event, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.evidence import check_evidence
 from scheduler.machine import IN_FLIGHT, ReproductionState
 from scheduler.planning.waiting_claims import waiting_for
-from scheduler.record import add_event, move_reproduction
+from scheduler.record import MAX_ACTOR_CHARS, add_event, move_reproduction
 from specs.errors import EvidenceError
 from specs.judging.decision import answered_after
 from specs.judging.stopping import Stopping
@@ -58,23 +58,24 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
     Returns whether there may be work to send out on that account: a place in a queue that became free, or the same
     reproduction once more. While the rest of a batch goes on there is none.
     """
-    stopping = _ordered_stopping(database, message.ref) if message.measurement is not None else None
+    awaited, stopping = _ordered(database, message) if message.measurement is not None else (True, None)
     # All that takes long comes before the transaction: SQLite has one at a time.
     with kept(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
-        trouble = _trouble_with(evidence_url, message, stopping)
+        # Gigabytes may be read for evidence, and not for whoever sends a report of what is not theirs.
+        trouble = _trouble_with(evidence_url, message, stopping) if awaited else None
         checked = message.measurement if trouble is None else None
-        answered = answered_after(stopping, checked) if stopping is not None and checked is not None else None
+        answered = answered_after(stopping, checked) if awaited and stopping is not None and checked else None
     with database.transaction() as session:
-        current = _current(session, message.ref, message.worker)
+        current = _current(session, message.ref, message.worker) if awaited else None
         if current is None:
             why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
-            if session.get(Reproduction, message.ref.reproduction_id) is not None:
+            if _was_theirs(session, message):
                 add_event(
                     session, f"worker:{message.worker}", "reproduction", message.ref.reproduction_id, "late_report", why
                 )
             return False
         reproduction = current.reproduction
-        trouble = trouble or _not_as_ordered(reproduction, message, answered)
+        trouble = trouble or _not_as_ordered(reproduction, message, answered) or _too_long(policy.run, message)
         if trouble is not None:
             end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
         elif message.measurement is not None and message.evidence is not None:
@@ -191,14 +192,50 @@ def _shown(detail: str) -> str:
     return "\n".join(clean(line, 1000) for line in detail.splitlines())
 
 
-def _ordered_stopping(database: Database, ref: AttemptRef) -> Stopping | None:
-    """What a run was to stop by; that was fixed when it was first sent out."""
+def _ordered(database: Database, message: Report) -> tuple[bool, Stopping | None]:
+    """Whether a report of that attempt by that worker is awaited, and what its run was to stop by.
+
+    The latter was fixed when it was first sent out. An attempt that is not awaited never will be again.
+    """
     with database.looking() as session:
-        stored = session.scalar(_STOPPING, {"reproduction_id": ref.reproduction_id})
-    return Stopping.model_validate(stored, strict=False) if stored is not None else None
+        found = session.execute(_ORDERED, {"reproduction_id": message.ref.reproduction_id}).first()
+    if found is None:
+        return False, None
+    stored, state, number, worker = found
+    awaited = state in IN_FLIGHT and number == message.ref.attempt and worker in (None, message.worker)
+    return awaited, Stopping.model_validate(stored, strict=False) if stored is not None else None
 
 
-_STOPPING = select(Reproduction.stopping).where(Reproduction.reproduction_id == bindparam("reproduction_id"))
+_ORDERED = select(Reproduction.stopping, Reproduction.state, Reproduction.attempt, Reproduction.worker).where(
+    Reproduction.reproduction_id == bindparam("reproduction_id")
+)
+
+
+def _was_theirs(session: Session, message: Report) -> bool:
+    """Whether a report that comes too late is of an attempt that was its worker's, and is the first such.
+
+    All others are nobody's: the record would else be whoever's who can send reports.
+    """
+    attempt = session.get(Attempt, (message.ref.reproduction_id, message.ref.attempt))
+    if attempt is None or attempt.worker != message.worker:
+        return False
+    known = select(Event.event_id).where(
+        Event.subject == "reproduction",
+        Event.subject_id == message.ref.reproduction_id,
+        Event.what == "late_report",
+        Event.actor == f"worker:{message.worker}"[:MAX_ACTOR_CHARS],
+        Event.why.contains(f"report of attempt {message.ref.attempt} by "),
+    )
+    return session.scalar(known.limit(1)) is None
+
+
+def _too_long(run: RunRules, message: Report) -> str | None:
+    """Why a run cannot have taken as long as its report says, which counts for budgets and forecasts."""
+    if message.measurement is None:
+        return None
+    took = abs((message.measurement.ended_at - message.measurement.started_at).total_seconds())
+    # Twice: policy may have changed while it ran, and what ends a run takes its time.
+    return f"it says that it took {took:.0f} s" if took > 2 * run.deadline_seconds else None
 
 
 def _trouble_with(evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:
