@@ -224,8 +224,8 @@ def test_a_flood_of_words_fills_neither_the_record_nor_the_loads(
     monkeypatch.setattr(workforce, "MOST_TOLD", 5)
     monkeypatch.setattr(workforce, "MOST_LOADS", 3)
     for number in range(20):
-        engine = {"model": "a/b", "revision": "c" * 40, "started_at": f"2026-01-01T00:00:{number:02}Z"}
-        engine["tokens_per_second"] = None
+        at = f"2026-01-01T00:00:{number:02}Z"
+        engine = {"model": "a/b", "revision": "c" * 40, "started_at": at, "tokens_per_second": None}
         say(database, state=("idle", "quarantined")[number % 2], reason="so it says", engine=engine)
     with database.reading() as session:
         assert len(session.scalars(select(Event)).all()) == 5
