@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from specs.model import Contract
 from specs.policy.generation import EffectiveGeneration
@@ -13,6 +13,24 @@ from specs.policy.generation import EffectiveGeneration
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CommitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
 Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""Of whatever: what every database and every reader of JSON has as a whole number."""
+
+
+def _of_these_times(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    # The first and last hours of the calendar cannot be told in other zones.
+    if not 2000 <= moment.year <= 2200:
+        raise ValueError(f"a time in the year {moment.year}")
+    return moment
+
+
+Moment = Annotated[datetime, AfterValidator(_of_these_times)]
+"""By a worker's clock, which may be wrong, though not by centuries."""
+
+MAX_EPOCHS = 10_000
+"""More answers to one question than any benchmark asks for."""
 
 
 MAX_POPULATION = 4_000_000
@@ -25,7 +43,7 @@ class Evidence(Contract):
     sha256: Sha256
     """Of the log file's bytes; also its name in the evidence store."""
 
-    size_bytes: Annotated[int, Field(gt=0)]
+    size_bytes: Annotated[int, Field(gt=0, lt=2**53)]
 
 
 class PartialLog(Evidence):
@@ -70,7 +88,7 @@ class Circumstances(Contract):
     chat_template_sha256: Sha256 | None
     """Of the model's chat template; None where it has none, and prompts went in without one."""
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
     judges: dict[str, str]
     """Who judged, by the name in the spec (`self` for the evaluated model); empty where no model judged."""
 
@@ -103,22 +121,22 @@ class Measurement(Contract):
     sample_scores: tuple[Proportion | None, ...]
     """Score of each sample over its epochs, as the scorer says; None where the sample failed and has none."""
 
-    truncated: Annotated[int, Field(ge=0)]
+    truncated: Count
     """Answers cut off at the token limit. They are scored as the scorer says."""
 
-    unparsed: Annotated[int, Field(ge=0)]
+    unparsed: Count
     """Answers in which the scorer found none of the form it looks for. They are scored as the scorer says."""
 
-    ignored: Annotated[int, Field(ge=0)]
+    ignored: Count
     """Samples that were in flight when the run stopped by itself. They are in the log and count for nothing."""
 
     other_scorers: dict[str, Proportion | None]
     """Means by the spec's further scorers, by name."""
 
-    input_tokens: Annotated[int, Field(ge=0)]
-    output_tokens: Annotated[int, Field(ge=0)]
-    started_at: datetime
-    ended_at: datetime
+    input_tokens: Count
+    output_tokens: Count
+    started_at: Moment
+    ended_at: Moment
     circumstances: Circumstances
     engine_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of the engine's time between start and end: 1, unless other runs used it too. What a run cost goes by it."""

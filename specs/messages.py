@@ -6,7 +6,6 @@ A message of another version is refused with a clear error and never guessed at.
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -16,7 +15,7 @@ from specs import queues
 from specs.engines.gpu_health import GpuHealth
 from specs.errors import MessageError
 from specs.judging.stopping import Stopping
-from specs.measurement import CommitId, Evidence, Measurement, PartialLog, Sha256
+from specs.measurement import CommitId, Evidence, Measurement, Moment, PartialLog, Sha256
 from specs.model import Contract
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import EngineRules, JudgeEndpoint
@@ -96,6 +95,10 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain
 """Of a process or a thing of the farm's: it is written to logs, the database and terminals."""
 
 
+MAX_ORDERS = 10_000
+"""In one batch: more than any plan makes, and what one heartbeat may name."""
+
+
 class AttemptRef(Contract):
     """One try at a reproduction; the number fences late reports of earlier tries."""
 
@@ -160,7 +163,7 @@ class RunBatch(Message):
     side_by_side: Annotated[int, Field(ge=1, le=64)] = 1
     """Orders that are run at once; together they have as many requests in flight as the engine takes."""
 
-    orders: Annotated[tuple[Order, ...], Field(min_length=1)]
+    orders: Annotated[tuple[Order, ...], Field(min_length=1, max_length=MAX_ORDERS)]
 
 
 class FetchAhead(Message):
@@ -204,7 +207,7 @@ class AttemptsAlive(Message):
     worker: Name
     batch_id: Name
     pool: Name
-    progress: Annotated[tuple[Progress, ...], Field(min_length=1)]
+    progress: Annotated[tuple[Progress, ...], Field(min_length=1, max_length=MAX_ORDERS)]
 
 
 class WorkerState(StrEnum):
@@ -236,7 +239,7 @@ class LoadedEngine(Contract):
 
     model: Name
     revision: CommitId
-    started_at: datetime
+    started_at: Moment
     tokens_per_second: Annotated[float, Field(ge=0, lt=1e9)] | None
     """Of output, since the word before; None where the engine does not say."""
 
@@ -269,12 +272,6 @@ class WorkerAlive(Message):
     number: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     """Greater than that of every earlier word of this worker, unless its clock was set back while it was down. None
     where it does not say."""
-
-    @model_validator(mode="after")
-    def _times_have_their_zone(self) -> Self:
-        if self.engine is not None and self.engine.started_at.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return self
 
 
 class AttemptOutcome(StrEnum):

@@ -76,7 +76,9 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if as_json:
         print_json({"valid": True, "reason": None, "attestation": attestation})
     else:
-        console().print(Text("valid: ", "green").append(shown(f"signed by {attestation.iss}")), soft_wrap=True)
+        # Whose keys these are is for the reader to know: whoever hands out keys can sign in any name.
+        signer = f"signed by a key of {jwks or farm}, in the name of {_as_ascii(attestation.iss)}"
+        console().print(Text("valid: ", "green").append(shown(signer, MAX_FACT_CHARS)), soft_wrap=True)
         console().print(pairs((name, shown(fact, MAX_FACT_CHARS)) for name, fact in _facts(attestation)))
         if place is None:
             console().print("  whether it was revoked since was not looked at: --revocations", style="dim")
@@ -105,6 +107,11 @@ def _facts(found: Attestation) -> Iterator[tuple[str, str]]:
     yield "versions", ", ".join(f"{name} {version}" for name, version in versions)
     yield "signed", _time(found.iat)
     yield "badge", found.jti
+
+
+def _as_ascii(url: str) -> str:
+    """With letters of other scripts by their numbers: some look like those of another farm's name."""
+    return url.encode("ascii", "backslashreplace").decode()
 
 
 def _time(seconds: int) -> str:

@@ -22,6 +22,7 @@ from authlib.integrations.httpx_client import OAuth2Client, OAuthError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scheduler.access.identity import Identity, identity_of
+from scheduler.hub.bounded_answers import bound_answer, bound_request
 from scheduler.settings import Settings
 from specs.errors import HubAway, PolicyError, SignInError
 
@@ -108,6 +109,9 @@ class Provider:
             raise SignInError("the Hub does not take the code that the browser brought: sign in again") from error
         except httpx2.HTTPError as error:
             raise HubAway(f"the Hub does not answer ({type(error).__name__})") from error
+        except (ValueError, TypeError, AttributeError, RecursionError, httpx2.InvalidURL) as error:
+            # What its client makes of a grant that is none.
+            raise SignInError("the Hub's answer to the code that the browser brought is not understood") from error
         if not isinstance(userinfo, dict) or userinfo.get("sub") != subject:
             raise SignInError("the Hub's description is of another user than its id token")
         return identity_of(userinfo)
@@ -122,13 +126,20 @@ class Provider:
             redirect_uri=self._redirect_uri,
             timeout=self._seconds,
             follow_redirects=False,
+            event_hooks=self._hooks,
         )
+
+    @property
+    def _hooks(self) -> dict[str, list[Any]]:
+        """For clients: no answer is without end, in time or in bytes."""
+        return {"request": [bound_request(self._seconds)], "response": [bound_answer]}
 
     def _description(self) -> _Metadata:
         if self._metadata is not None and time.monotonic() < self._metadata[0] + METADATA_SECONDS:
             return self._metadata[1]
         try:
-            answer = httpx2.get(f"{self._issuer}/.well-known/openid-configuration", timeout=self._seconds)
+            with httpx2.Client(timeout=self._seconds, event_hooks=self._hooks) as client:
+                answer = client.get(f"{self._issuer}/.well-known/openid-configuration")
         except httpx2.HTTPError as error:
             raise HubAway(f"the Hub does not answer ({type(error).__name__})") from error
         try:
@@ -139,8 +150,10 @@ class Provider:
             raise SignInError(f"{self._issuer} describes the sign-in of another site")
         over_tls = urlsplit(self._issuer).scheme == "https"
         for url in (found.authorization_endpoint, found.token_endpoint, found.userinfo_endpoint, found.jwks_uri):
-            scheme = urlsplit(url).scheme
-            if scheme not in ("http", "https") or (over_tls and scheme != "https"):
+            scheme = _scheme(url)
+            if scheme not in ("http", "https"):
+                raise SignInError("the Hub describes a sign-in at what is no address")
+            if over_tls and scheme != "https":
                 raise SignInError("the Hub describes a sign-in over plain HTTP")
         self._metadata = (time.monotonic(), found)
         return found
@@ -189,5 +202,15 @@ def _json(answer: httpx2.Response) -> Any:
         raise SignInError(f"the Hub answers {answer.status_code} where it should describe a sign-in")
     try:
         return answer.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SignInError("the Hub's answer is not JSON") from error
+
+
+def _scheme(url: str) -> str | None:
+    try:
+        httpx2.URL(url)
+        parts = urlsplit(url)
+        # Looked at, it is checked to be a port.
+        return parts.scheme if parts.port is None or parts.port else None
+    except (ValueError, httpx2.InvalidURL):
+        return None

@@ -14,11 +14,13 @@ from scheduler.collect import resuming
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction
 from scheduler.judging.evidence import check_evidence
+from scheduler.machine import IN_FLIGHT
 from specs.errors import EvidenceError
 from specs.judging.decision import answered_after
 from specs.judging.stopping import Stopping
 from specs.measurement import Measurement
-from specs.messages import AttemptOutcome, AttemptRef, Report
+from specs.messages import AttemptOutcome, Report
+from specs.policy.rules import RunRules
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,25 @@ class Checked:
     trouble: str | None
     """Why the evidence does not bear out the report; None where it does, or none is needed."""
 
+    awaited: bool = True
+    """Whether it was its worker's to send. What is not awaited never will be again."""
+
 
 def check(database: Database, evidence_url: str, message: Report) -> Checked:
     """Read the evidence of a report."""
     measured = message.measurement
     if measured is None:
         return Checked(message, None, None, None)
-    stopping = _ordered_stopping(database, message.ref)
+    awaited, stopping = _ordered(database, message)
+    if not awaited:
+        # Gigabytes may be read for evidence, and not for whoever sends a report of what is not theirs.
+        return Checked(message, stopping, None, None, awaited=False)
     trouble = _trouble_with(evidence_url, message, stopping)
     answered = answered_after(stopping, measured) if stopping is not None and trouble is None else None
     return Checked(message, stopping, answered, trouble)
 
 
-def not_as_ordered(reproduction: Reproduction, checked: Checked) -> str | None:
+def not_as_ordered(reproduction: Reproduction, checked: Checked, run: RunRules) -> str | None:
     """Why a report is about something else than was ordered; None where it is not."""
     message, measured = checked.message, checked.message.measurement
     ordered: list[tuple[str, object, object]] = [
@@ -67,17 +75,35 @@ def not_as_ordered(reproduction: Reproduction, checked: Checked) -> str | None:
     for name, wanted, found in ordered:
         if wanted != found:
             return f"its {name} is {found!r}, ordered was {wanted!r}"
-    return resuming.not_handed_back(reproduction, measured.resumed) if measured is not None else None
+    if measured is None:
+        return None
+    return resuming.not_handed_back(reproduction, measured.resumed) or _too_long(run, measured)
 
 
-def _ordered_stopping(database: Database, ref: AttemptRef) -> Stopping | None:
-    """What a run was to stop by; that was fixed when it was first sent out."""
+def _ordered(database: Database, message: Report) -> tuple[bool, Stopping | None]:
+    """Whether a report of that attempt by that worker is awaited, and what its run was to stop by.
+
+    The latter was fixed when it was first sent out.
+    """
     with database.looking() as session:
-        stored = session.scalar(_STOPPING, {"reproduction_id": ref.reproduction_id})
-    return Stopping.model_validate(stored, strict=False) if stored is not None else None
+        found = session.execute(_ORDERED, {"reproduction_id": message.ref.reproduction_id}).first()
+    if found is None:
+        return False, None
+    stored, state, number, worker = found
+    awaited = state in IN_FLIGHT and number == message.ref.attempt and worker in (None, message.worker)
+    return awaited, Stopping.model_validate(stored, strict=False) if stored is not None else None
 
 
-_STOPPING = select(Reproduction.stopping).where(Reproduction.reproduction_id == bindparam("reproduction_id"))
+_ORDERED = select(Reproduction.stopping, Reproduction.state, Reproduction.attempt, Reproduction.worker).where(
+    Reproduction.reproduction_id == bindparam("reproduction_id")
+)
+
+
+def _too_long(run: RunRules, measured: Measurement) -> str | None:
+    """Why a run cannot have taken as long as its report says, which counts for budgets and forecasts."""
+    took = abs((measured.ended_at - measured.started_at).total_seconds())
+    # Twice: policy may have changed while it ran, and what ends a run takes its time.
+    return f"it says that it took {took:.0f} s" if took > 2 * run.deadline_seconds else None
 
 
 def _trouble_with(evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:

@@ -15,12 +15,12 @@ from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.keeping import kept
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Claim, Reproduction, now
+from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
 from scheduler.machine import IN_FLIGHT, ReproductionState
 from scheduler.planning.waiting_claims import waiting_for_each
-from scheduler.record import add_event, move_reproduction
+from scheduler.record import MAX_ACTOR_CHARS, add_event, move_reproduction
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy.rules import Policy, RunRules
@@ -100,13 +100,13 @@ def _take_in(
     """End one attempt; returns its reproduction, or None where the report came too late."""
     message = checked.message
     run_id = message.ref.reproduction_id
-    if not _is_current(current, message.ref, message.worker):
+    if not checked.awaited or not _is_current(current, message.ref, message.worker):
         why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
-        if session.get(Reproduction, run_id) is not None:
+        if _was_theirs(session, message):
             add_event(session, f"worker:{message.worker}", "reproduction", run_id, "late_report", why)
         return None
     reproduction = current[run_id].reproduction
-    trouble = checked.trouble or not_as_ordered(reproduction, checked)
+    trouble = checked.trouble or not_as_ordered(reproduction, checked, policy.run)
     if trouble is not None:
         end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, f"report refused: {trouble}")
     elif message.measurement is not None and message.evidence is not None:
@@ -229,3 +229,21 @@ def _renew(session: Session, current: _Current, message: AttemptsAlive, progress
 def _shown(detail: str) -> str:
     """A worker's words, line by line without what acts on a terminal: they end with what an engine or a spec said."""
     return "\n".join(clean(line, 1000) for line in detail.splitlines())
+
+
+def _was_theirs(session: Session, message: Report) -> bool:
+    """Whether a report that comes too late is of an attempt that was its worker's, and is the first such.
+
+    All others are nobody's: the record would else be whoever's who can send reports.
+    """
+    attempt = session.get(Attempt, (message.ref.reproduction_id, message.ref.attempt))
+    if attempt is None or attempt.worker != message.worker:
+        return False
+    known = select(Event.event_id).where(
+        Event.subject == "reproduction",
+        Event.subject_id == message.ref.reproduction_id,
+        Event.what == "late_report",
+        Event.actor == f"worker:{message.worker}"[:MAX_ACTOR_CHARS],
+        Event.why.contains(f"report of attempt {message.ref.attempt} by "),
+    )
+    return session.scalar(known.limit(1)) is None

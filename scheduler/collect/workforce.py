@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import EngineLoad, Worker, now
+from scheduler.database.tables import EngineLoad, Event, Worker, now
 from scheduler.record import SCHEDULER, add_event
 from specs.messages import WorkerAlive, WorkerState
 from specs.policy.rules import Policy
@@ -32,6 +32,13 @@ MISSED = 3
 
 MAX_WORKERS = 5000
 """Names that are kept; new ones beyond that are refused."""
+
+LATELY = timedelta(hours=1)
+MOST_LOADS = 720
+"""Of engines that one worker is believed to have loaded lately: no engine is up in less than five seconds."""
+
+MOST_TOLD = 60
+"""Changes of one worker's state that the record takes lately; the list of workers has the latest in any case."""
 
 FORGOTTEN_AFTER = timedelta(days=1)
 LOADS_KEPT = timedelta(days=30)
@@ -99,7 +106,12 @@ def _write(row: Worker, policy: Policy, message: WorkerAlive) -> None:
 def _note_engine(session: Session, message: WorkerAlive) -> None:
     """Keep that an engine was loaded, once for each engine."""
     engine = message.engine
-    if engine is not None and session.get(EngineLoad, (message.worker, engine.started_at)) is None:
+    if engine is None or session.get(EngineLoad, (message.worker, engine.started_at)) is not None:
+        return
+    lately = select(EngineLoad.started_at).where(
+        EngineLoad.worker == message.worker, EngineLoad.noted_at > now() - LATELY
+    )
+    if len(session.scalars(lately.limit(MOST_LOADS)).all()) < MOST_LOADS:
         session.add(
             EngineLoad(
                 worker=message.worker,
@@ -110,17 +122,23 @@ def _note_engine(session: Session, message: WorkerAlive) -> None:
         )
 
 
+def _told_enough(session: Session, name: str) -> bool:
+    """Whether a worker is in and out of quarantine so often that the record has it already."""
+    told = select(Event.event_id).where(Event.subject == "worker", Event.subject_id == name, Event.at > now() - LATELY)
+    return len(session.scalars(told.limit(MOST_TOLD)).all()) >= MOST_TOLD
+
+
 def _tell(session: Session, row: Worker, before: str | None) -> None:
     actor = f"worker:{row.name}"
     if before is None:
         add_event(session, actor, "worker", row.name, "registered", f"pool {row.pool}, {row.hardware}")
     elif before == LOST:
         add_event(session, actor, "worker", row.name, "returned", f"heard of again, {row.state}")
-    if before == row.state:
+    if before == row.state or WorkerState.QUARANTINED not in (before, row.state) or _told_enough(session, row.name):
         return
     if row.state == WorkerState.QUARANTINED:
         add_event(session, actor, "worker", row.name, "quarantined", row.reason)
-    elif before == WorkerState.QUARANTINED:
+    else:
         add_event(session, actor, "worker", row.name, "free", "its device is free and well again")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,9 +30,13 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils._pagination import paginate
 
+from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, bound_request, one_question, refuse_packed
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.hub.client_manners import keeping_token, refuse_long_waits, seconds_asked
+from specs.ids import is_repo_id
+from specs.text import clean
 
 RepoType = Literal["model", "dataset"]
 
@@ -46,7 +51,15 @@ MAX_COMMITS = 5000
 MAX_PULL_REQUESTS = 200
 """Open pull requests of one model that are looked at, newest first."""
 
+MAX_BENCHMARKS = 10_000
+MAX_PATH_CHARS = 4096
+MAX_NAME_CHARS = 200
+
 _HASH = re.compile(r"[0-9a-f]{7,64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What a client stumbles over in JSON of other shapes than the Hub's."""
 
 
 class Missing(SubmissionError):  # noqa: N818 - a condition, not a mistake
@@ -144,10 +157,12 @@ class Hub:
     def __init__(self, endpoint: str, token: str | None, request_seconds: float) -> None:
         self.endpoint = endpoint.rstrip("/")
         self.limits = HubLimits()
+        self._request_seconds = request_seconds
         set_client_factory(self._client_of_the_library)
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
         self._http = httpx.Client(
-            headers=build_hf_headers(token=token or False),
+            # Nothing is unpacked on the way, so that bounds on what comes are bounds on what is held.
+            headers={**build_hf_headers(token=token or False), "Accept-Encoding": "identity"},
             timeout=request_seconds,
             follow_redirects=True,
             event_hooks={"response": [self._hear]},
@@ -164,7 +179,11 @@ class Hub:
         """Every dataset that the Hub lists as a benchmark."""
         with told_apart(OFFICIAL):
             listed = self.api.list_datasets(filter=OFFICIAL, expand=["sha", "gated"])
-            return [BenchmarkHead(info.id, info.sha, bool(info.gated)) for info in listed if info.sha]
+            return [
+                BenchmarkHead(info.id, _commit(info.sha), bool(info.gated))
+                for info in islice(listed, MAX_BENCHMARKS)
+                if info.sha and is_repo_id(info.id)
+            ]
 
     def benchmark(self, dataset_id: str) -> BenchmarkHead:
         """One dataset's main branch.
@@ -174,7 +193,7 @@ class Hub:
         """
         with told_apart(dataset_id):
             info = self.api.dataset_info(dataset_id, expand=["sha", "gated"])
-            return BenchmarkHead(dataset_id, str(info.sha), bool(info.gated))
+            return BenchmarkHead(dataset_id, _commit(info.sha), bool(info.gated))
 
     def own_commits(self, dataset_id: str) -> OwnCommits:
         """The commits of a dataset's main branch, as far as `MAX_COMMITS` back, and of its other branches and tags."""
@@ -186,8 +205,12 @@ class Hub:
                 headers=build_hf_headers(token=self.api.token),
             )
             return OwnCommits(
-                {name: ref.target_commit for ref in (*refs.tags, *refs.branches) for name in (ref.ref, ref.name)},
-                tuple(str(commit["id"]) for commit in islice(history, MAX_COMMITS)),
+                {
+                    name: _commit(ref.target_commit)
+                    for ref in (*refs.tags, *refs.branches)
+                    for name in (ref.ref, ref.name)
+                },
+                tuple(_commit(commit["id"]) for commit in islice(history, MAX_COMMITS)),
             )
 
     def dataset_card(self, dataset_id: str, revision: str) -> object:
@@ -215,7 +238,7 @@ class Hub:
         with told_apart(model_id):
             info = self.api.model_info(model_id, expand=["sha", "gated", "safetensors"])
             counted = info.safetensors.parameters if info.safetensors is not None else None
-            return ModelHead(str(info.sha), bool(info.gated), read_counts(counted))
+            return ModelHead(_commit(info.sha), bool(info.gated), read_counts(counted))
 
     def tree(self, repo_id: str, commit: str, repo_type: RepoType = "model") -> list[TreeFile]:
         """All files of a repo at a commit, as far as `MAX_TREE_FILES`."""
@@ -223,7 +246,7 @@ class Hub:
             files: list[TreeFile] = []
             for item in self.api.list_repo_tree(repo_id, recursive=True, revision=commit, repo_type=repo_type):
                 if isinstance(item, RepoFile):
-                    files.append(TreeFile(item.path, item.blob_id, item.size))
+                    files.append(_tree_file(item))
                 if len(files) >= MAX_TREE_FILES:
                     raise SubmissionError(f"{repo_id} holds more than {MAX_TREE_FILES} files")
             return files
@@ -235,7 +258,7 @@ class Hub:
             for found in self.api.get_repo_discussions(
                 model_id, discussion_type="pull_request", discussion_status="open"
             ):
-                opened.append((found.num, found.author))
+                opened.append((int(found.num), clean(str(found.author), MAX_NAME_CHARS)))
                 if len(opened) == MAX_PULL_REQUESTS:
                     break
             if not opened:
@@ -250,12 +273,12 @@ class Hub:
                 with suppress(EntryNotFoundError, RepositoryNotFoundError):
                     found = self.api.get_discussion_details(model_id, int(ref.rpartition("/")[2]))
                     if found.status in ("open", "draft"):
-                        opened.append((found.num, found.author))
+                        opened.append((int(found.num), clean(str(found.author), MAX_NAME_CHARS)))
             return self._heads(model_id, opened) if opened else []
 
     def _heads(self, model_id: str, opened: list[tuple[int, str]]) -> list[PullRequestHead]:
         refs = self.api.list_repo_refs(model_id, include_pull_requests=True).pull_requests or []
-        commits = {ref.ref: ref.target_commit for ref in refs}
+        commits = {ref.ref: _commit(ref.target_commit) for ref in refs}
         heads = [PullRequestHead(number, author, commits.get(f"refs/pr/{number}", "")) for number, author in opened]
         return [head for head in heads if head.commit]
 
@@ -266,17 +289,16 @@ class Hub:
         """
         url = f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/leaderboard"
         with told_apart(f"leaderboard of {dataset_id}"):
-            answer = self._http.get(
-                url,
-                params={"base_model_only": "false"},
-                headers={"If-None-Match": etag} if etag else {},
-            )
-            if answer.status_code == httpx.codes.NOT_MODIFIED:
-                return Leaderboard(None, etag)
-            _raise_for_status(answer, url)
-            if len(answer.content) > MAX_LEADERBOARD_BYTES:
+            with self._http.stream(
+                "GET", url, params={"base_model_only": "false"}, headers={"If-None-Match": etag} if etag else {}
+            ) as answer:
+                if answer.status_code == httpx.codes.NOT_MODIFIED:
+                    return Leaderboard(None, etag)
+                _raise_for_status(answer, url)
+                content = _body(answer, MAX_LEADERBOARD_BYTES)
+            if content is None:
                 raise SubmissionError(f"the leaderboard of {dataset_id} is larger than {MAX_LEADERBOARD_BYTES} bytes")
-            return Leaderboard(answer.json(), answer.headers.get("etag"))
+            return Leaderboard(json.loads(content), answer.headers.get("etag"))
 
     def read_file(self, repo_type: RepoType, repo_id: str, commit: str, path: str, max_bytes: int) -> bytes:
         """A file of a repo at a commit.
@@ -296,12 +318,7 @@ class Hub:
         """The body of an answer; None where it is larger, of which no more than that is read."""
         with self._http.stream("GET", url, params=asked) as answer:
             _raise_for_status(answer, url)
-            content = bytearray()
-            for part in answer.iter_bytes():
-                content += part
-                if len(content) > max_bytes:
-                    return None
-            return bytes(content)
+            return _body(answer, max_bytes)
 
     def download_file(self, file: HubFile, target: Path, max_bytes: int, is_late: Callable[[], bool]) -> None:
         """Write a file of a public repo to `target`, read as anybody can: without the farm's token.
@@ -350,13 +367,51 @@ class Hub:
     def _client_of_the_library(self) -> httpx2.Client:
         """huggingface_hub's client, one for the whole process, which says what it hears of limits."""
         client = default_client_factory()
-        client.event_hooks["response"].append(self._hear)
+        hooks = client.event_hooks
+        client.event_hooks = {
+            "request": [*hooks["request"], keeping_token(self.endpoint), bound_request(self._request_seconds)],
+            "response": [*hooks["response"], self._hear, refuse_long_waits, bound_answer],
+        }
         return client
 
     def _hear(self, answer: httpx.Response | httpx2.Response) -> None:
         # Not what a store says that the Hub leads to.
         if str(answer.request.url).startswith(f"{self.endpoint}/"):
             self.limits.hear(answer.headers)
+
+
+def _commit(value: object) -> str:
+    """A commit as the Hub names it, and not just anything in its place: it becomes part of addresses and of proofs."""
+    if not isinstance(value, str) or not _COMMIT.fullmatch(value):
+        raise ValueError(f"no commit: {clean(repr(value), 100)}")
+    return value
+
+
+def _tree_file(item: RepoFile) -> TreeFile:
+    path, blob_id, size = item.path, item.blob_id, item.size
+    if not (isinstance(path, str) and isinstance(blob_id, str) and isinstance(size, int)):
+        raise TypeError("a file without a path, an id or a size")
+    if len(path) > MAX_PATH_CHARS or not _COMMIT.fullmatch(blob_id) or not 0 <= size < 2**63:
+        raise ValueError(f"a file that is none: {clean(path, 200)}")
+    return TreeFile(path, blob_id, size)
+
+
+def _body(answer: httpx.Response, max_bytes: int) -> bytes | None:
+    """The body of an answer; None where it is larger, of which no more than that is read.
+
+    Raises:
+        HubAway: it is packed, which it was asked not to be, or does not end in time.
+    """
+    refuse_packed(answer.headers)
+    late = time.monotonic() + MAX_ANSWER_SECONDS
+    content = bytearray()
+    for part in answer.iter_raw():
+        content += part
+        if len(content) > max_bytes:
+            return None
+        if time.monotonic() > late:
+            raise HubAway(f"the Hub's answer did not end within {MAX_ANSWER_SECONDS:.0f} s")
+    return bytes(content)
 
 
 def _raise_for_status(answer: httpx.Response, url: str) -> None:
@@ -372,9 +427,10 @@ def _raise_for_status(answer: httpx.Response, url: str) -> None:
 
 @contextmanager
 def told_apart(what: str) -> Iterator[None]:
-    """Turn the client's errors into ours, by who must act."""
+    """Turn the client's errors into ours, by who must act. What is asked within the block is one question."""
     try:
-        yield
+        with one_question():
+            yield
     except GatedRepoError as error:
         raise NoAccess(f"{what}: gated, and the farm's token has not accepted the terms", what) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
@@ -387,14 +443,11 @@ def told_apart(what: str) -> Iterator[None]:
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         raise HubAway(f"{what}: {error}", _retry_after(response)) from error
-    except (httpx.HTTPError, httpx2.HTTPError, ValueError, KeyError) as error:
+    except (httpx.HTTPError, httpx2.HTTPError, httpx.InvalidURL, httpx2.InvalidURL, *NO_ANSWER) as error:
         # No answer, or one that is no JSON or lacks what the client expects: a proxy's error page, say.
         # huggingface_hub speaks through httpx2; `_http` is httpx, as in the rest of the farm.
-        raise HubAway(f"{what}: {type(error).__name__}: {error}") from error
+        raise HubAway(f"{what}: {type(error).__name__}: {clean(str(error), 300)}") from error
 
 
-def _retry_after(answer: Any) -> float | None:  # httpx.Response, or None
-    try:
-        return float(answer.headers["retry-after"])
-    except (AttributeError, KeyError, ValueError):
-        return None
+def _retry_after(answer: Any) -> float | None:  # httpx.Response, httpx2.Response, or None
+    return seconds_asked(answer.headers) if answer is not None else None

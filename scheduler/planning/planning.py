@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from scheduler.admission import budgets
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
@@ -15,6 +15,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, now
 from scheduler.hub.hub import Hub
 from scheduler.machine import ClaimState
+from scheduler.own_faults import OURS
 from scheduler.planning.answering import Answer, answer_to
 from scheduler.planning.carrying_out import carry_out
 from scheduler.planning.linking import SUFFIX, LinkedLogs, NotNow
@@ -39,9 +40,6 @@ AWAY_IN_A_ROW = 3
 
 HUB_RETRY = timedelta(seconds=30)
 """Until a claim for which the Hub did not answer is looked at again; meanwhile others have their turn."""
-
-OURS = (ArithmeticError, AttributeError, DataError, LookupError, TypeError, ValueError)
-"""What a flaw of planning itself may raise over one claim."""
 
 
 def plan(database: Database, hub: Hub, policy: Policy) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
 from scheduler.hub.hub import BenchmarkHead, Hub, Missing
+from scheduler.own_faults import OURS
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import stale_walks
 from scheduler.watch.contents import content_digest
@@ -38,6 +39,9 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
         except (HubAway, NoAccess, SubmissionError) as error:
             # Left as it was, so that the next scan sees it as changed and reads it again.
             log.warning("benchmark %s not read: %s", head.dataset_id, error)
+            continue
+        except OURS:
+            log.exception("benchmark %s: a fault of ours", head.dataset_id)
             continue
         with database.transaction() as session:
             _remember(session, head, sizes)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
 from scheduler.hub.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
+from scheduler.own_faults import OURS
 from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
 from scheduler.watch.contents import content_digest
@@ -67,6 +68,8 @@ def _look(
             except SubmissionError as error:
                 # Whoever opened it holds up nobody else. Its claims stand as they were last read.
                 log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
+            except OURS:
+                log.exception("%s of %s: a fault of ours", pull_request.ref, model_id)
     with database.transaction() as session:
         for ref in looked_at.keys() - heads.keys():
             withdraw_ref(session, model_id, ref, "its pull request was merged or closed")

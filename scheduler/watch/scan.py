@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, now
 from scheduler.hub.hub import Hub, Missing
+from scheduler.own_faults import OURS
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
 from scheduler.watch.leaderboards import look_at_leaderboard, mark_due
@@ -34,27 +36,33 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
     for dataset_id in look_at_benchmarks(database, hub, watch):
         if not goes_on():
             return
-        try:
+        with _by_itself(f"leaderboard of {dataset_id}"):
             look_at_leaderboard(database, hub, dataset_id)
-        except (HubAway, NoAccess, SubmissionError) as error:
-            log.warning("leaderboard of %s not read: %s", dataset_id, error)
-        except IntegrityError:
-            log.warning("leaderboard of %s: a model of it came to be known meanwhile; read again", dataset_id)
     with database.transaction() as session:
         mark_due(session, set(watch.models))
     own_name = hub.own_name()
     for model_id in _due(database, watch):
         if not goes_on():
             break
-        try:
-            look_at_model(database, hub, model_id, own_name)
-        except Missing:
-            withdraw_all(database, model_id, "the model repo is gone from the Hub")
-        except (HubAway, NoAccess, SubmissionError) as error:
-            log.warning("model %s not read: %s", model_id, error)
-        except IntegrityError:
-            # Somebody had a claim of it verified again, say: the entry is another claim since.
-            log.warning("model %s: its claims changed while it was read; read again", model_id)
+        with _by_itself(f"model {model_id}"):
+            try:
+                look_at_model(database, hub, model_id, own_name)
+            except Missing:
+                withdraw_all(database, model_id, "the model repo is gone from the Hub")
+
+
+@contextmanager
+def _by_itself(what: str) -> Iterator[None]:
+    """Whatever comes of a look at one thing, the scan goes on to the next; the next scan looks at it again."""
+    try:
+        yield
+    except (HubAway, NoAccess, SubmissionError) as error:
+        log.warning("%s not read: %s", what, error)
+    except IntegrityError:
+        # Somebody had a claim of a model verified again, say: the entry is another claim since.
+        log.warning("%s changed here too while it was read; read again", what)
+    except OURS:
+        log.exception("%s: a fault of ours", what)
 
 
 def _due(database: Database, watch: WatchRules) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,9 @@ from specs.text import clean
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
+WHOLE_SECONDS = 20.0
+"""From the connection to the end of the answer: a byte now and then would else hold up all other messages for days."""
+
 ANSWER_BYTES = 2000
 """What is read of an answer: its beginning, for the log."""
 
@@ -45,23 +49,30 @@ def send(url: str, secret: str, message_id: str, body: str, at: datetime, *, pri
     }
     host = f"[{address}]" if ":" in address else address
     pinned = f"{target.scheme}://{host}:{target.port}{target.path}"
-    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     try:
-        # No proxy and no .netrc of this machine's: they would know other ways. The certificate is that of the name.
-        with (
-            httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False) as client,
-            client.stream(
-                "POST", pinned, content=body.encode(), headers=headers, extensions={"sni_hostname": target.host}
-            ) as answer,
-        ):
-            said = b""
-            for part in answer.iter_raw(ANSWER_BYTES):
-                said += part
-                if len(said) >= ANSWER_BYTES:
-                    break
-            return _outcome(answer.status_code, said[:ANSWER_BYTES])
+        return asyncio.run(_exchange(pinned, target.host, headers, body))
+    except TimeoutError:
+        return Outcome(False, None, f"no whole answer within {WHOLE_SECONDS:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return Outcome(False, None, clean(f"{type(error).__name__}: {error}", 500))
+
+
+async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) -> Outcome:
+    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+    # No proxy and no .netrc of this machine's: they would know other ways. The certificate is that of the name.
+    async with (
+        asyncio.timeout(WHOLE_SECONDS),
+        httpx.AsyncClient(timeout=timeout, trust_env=False, follow_redirects=False) as client,
+        client.stream(
+            "POST", pinned, content=body.encode(), headers=headers, extensions={"sni_hostname": name}
+        ) as answer,
+    ):
+        said = b""
+        async for part in answer.aiter_raw(ANSWER_BYTES):
+            said += part
+            if len(said) >= ANSWER_BYTES:
+                break
+        return _outcome(answer.status_code, said[:ANSWER_BYTES])
 
 
 def _outcome(status: int, said: bytes) -> Outcome:

@@ -18,6 +18,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from specs.text import clean
 
+MAX_PATTERN_CHARS = 2000
+"""Of a regular expression: to compile ten thousand characters of one can take seconds."""
+
 SAMPLING_SETTINGS = frozenset(
     {
         "frequency_penalty",
@@ -106,8 +109,12 @@ def _regex_problems(name: str, args: Mapping[str, Any], where: str) -> list[str]
     keys = {"pattern": ["pattern"], "model_graded_qa": ["grade_pattern"], "model_graded_fact": ["grade_pattern"]}
     problems = []
     for key in keys.get(name, []):
+        pattern = args.get(key) or ""
+        if len(pattern) > MAX_PATTERN_CHARS:
+            problems.append(f"{where}.args.{key}: has {len(pattern)} characters; {MAX_PATTERN_CHARS} are read at most")
+            continue
         try:
-            re.compile(args.get(key) or "")
+            re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
             problems.append(f"{where}.args.{key}: not a regular expression ({clean(str(error), 100)})")
     return problems

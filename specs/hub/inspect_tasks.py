@@ -17,6 +17,7 @@ from specs.hub.inspect_args import check_arguments
 from specs.hub.task_hints import sentence
 from specs.hub.task_spec import SpecStatus, TaskSpec, read_id
 from specs.hub.templates import check_template
+from specs.measurement import MAX_EPOCHS
 from specs.text import clean
 
 _KNOWN_NAMES = {
@@ -183,16 +184,22 @@ def _check_choices(where: str, task: HFTask, found: _Findings) -> None:
         )
 
 
+_MOST_DIGITS = 18
+
+
 def _check_epochs(where: str, task: HFTask, found: _Findings) -> None:
-    match = re.fullmatch(r"(pass_at|at_least)_(\d+)", task.epoch_reducer or "")
+    if task.epochs > MAX_EPOCHS:
+        found.unsupported.append(f"{where}.epochs: {task.epochs} epochs; this farm runs up to {MAX_EPOCHS}")
+    match = re.fullmatch(r"(pass_at|at_least)_([0-9]+)", task.epoch_reducer or "")
     if not match:
         return
-    needed = int(match[2])
+    # Python takes no number of thousands of digits.
+    needed, reducer = int(match[2][:_MOST_DIGITS]), clean(match[0], 60)
     if needed < 1:
-        found.invalid.append(f"{where}.epoch_reducer: {task.epoch_reducer} counts no epoch; begin with 1")
+        found.invalid.append(f"{where}.epoch_reducer: {reducer} counts no epoch; begin with 1")
     elif needed > task.epochs:
         found.invalid.append(
-            f"{where}.epoch_reducer: passes the schema, but Inspect refuses to run it: {task.epoch_reducer} needs "
+            f"{where}.epoch_reducer: passes the schema, but Inspect refuses to run it: {reducer} needs "
             f"{needed} epochs, and epochs is {task.epochs}"
         )
 

@@ -9,6 +9,7 @@ which take a fifth of a millisecond each here.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ MAX_DIRECTORY_BYTES = 128 * MIB
 MAX_FILE_BYTES = 64 * MIB
 """Of one file in the ZIP, unpacked."""
 
+MAX_VALUES = 2_000_000
+"""Of JSON in one file: empty lists and objects take some hundred bytes of memory each, and three in the file."""
+
 MAX_UNPACKED_BYTES = 64 * 2**30
 """Of all files that are read."""
 
@@ -38,6 +42,7 @@ _PART_BYTES = 4096
 # What scores are made of; a sample's input and transcript are long, and nothing in them is measured.
 _SAMPLE_FIELDS = ("id", "epoch", "target", "scores", "error", "output")
 _SAMPLES, _JSON = "samples/", ".json"
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 # `zipfile` calls what it has no code for NotImplementedError: a later version of ZIP, say.
 _ANY_FAULT = (
     zipfile.BadZipFile,
@@ -144,6 +149,8 @@ class RunLog:
         """A file of the ZIP, and the JSON value in it."""
         try:
             content = self._read(name)
+            if _most_values(content) > MAX_VALUES and _most_values(_TEXT.sub(b"", content)) > MAX_VALUES:
+                raise EvidenceError(f"{clean(name, 100)} of the log has more values than this farm reads: {MAX_VALUES}")
             return content, json.loads(content)
         except EvidenceError:
             raise
@@ -166,6 +173,11 @@ class RunLog:
                     raise EvidenceError(f"{clean(name, 100)} of the log is larger than this farm reads: {bounds}")
         self._unpacked += len(content)
         return bytes(content)
+
+
+def _most_values(content: bytes) -> int:
+    """JSON with so many of these characters has no more values, or is none; they may also stand in texts."""
+    return 1 + sum(map(content.count, (b",", b"[", b"{")))
 
 
 def _check_directory(file: IO[bytes], most: int) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page, expect
 
+from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, now
 from tests.browser.conftest import ShownFarm
+from tests.support.attestations import FACTS, forged, jwks
 from tests.support.callers import token
 from tests.support.lively_farm import CAPITALS
 from tests.support.waiting import PATIENCE_SECONDS
@@ -168,7 +171,7 @@ def test_a_token_is_checked_in_the_page(browser: Browser, farm: ShownFarm) -> No
 
         page.get_by_text("Use saved keys").click()
         verify(page, token, json.dumps(keys))
-        expect(page.get_by_text("The token is genuine")).to_be_visible()
+        expect(page.get_by_text("The token fits the keys that you pasted")).to_be_visible()
         verify(page, token, '{"keys": []}')
         expect(page.get_by_text("not among the trusted keys")).to_be_visible()
         verify(page, "not a token", "")
@@ -209,6 +212,36 @@ def test_an_operator_revokes_a_badge_for_a_reason_and_nobody_else_may(browser: B
     revocation = next(each for each in farm.api.json("/v1/revocations")["items"] if each["badge_id"] == badge["id"])
     assert revocation["reason"] == "its log was made up"
     assert farm.api.json("/v1/events", subject="badge", subject_id=badge["id"])["items"][-1]["actor"] == "token:ops"
+
+
+def test_a_token_by_keys_of_anybodys_is_held_to_its_own_figures_in_the_page(browser: Browser, farm: ShownFarm) -> None:
+    key = Ed25519PrivateKey.generate()
+    signer = Signer(key)
+    keys = json.dumps(jwks(signer))
+    kid = str(signer.public_jwk["kid"])
+    odd: list[dict[str, Any]] = [
+        {"tolerance": 2.0},
+        {"tolerance": "0.08"},
+        {"claimed": None},
+        {"reproduced": [0.4]},
+        {"samples_used": "1"},
+        {"failed": -1},
+        {"scale": "permille"},
+        {"interval": {"low": "0.4", "high": 0.4}},
+        {"claimed_value": 10**400},
+    ]
+    with opened(browser) as page:
+        for number, change in enumerate(odd):
+            # A page anew, as one answer looks like the next, and one that already answers.
+            page.goto(f"{farm.api.url}/verify?{number}#token=none")
+            expect(page.get_by_text("not a compact JWS")).to_be_visible()
+            page.get_by_text("Use saved keys").click()
+            verify(page, forged(key, kid, {**FACTS, **change}), keys)
+            expect(page.get_by_text("It is signed, but")).to_be_visible()
+        verify(page, forged(key, kid, {**FACTS, "iss": "https://f\u0430rm.example", "model": "a/\u202eb"}), keys)
+        expect(page.get_by_text("The token fits the keys that you pasted")).to_be_visible()
+        expect(page.get_by_text(r"https://f\u{430}rm.example")).to_be_visible()
+        expect(page.get_by_text("a/\ufffdb", exact=False)).to_be_visible()
 
 
 def verify(page: Page, token: str, jwks: str | None = None) -> None:

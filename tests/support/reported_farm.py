@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from deploy.localhub.commits import CommitText
 from scheduler.badges.signing import Signer
 from scheduler.collect import collecting
-from scheduler.database.tables import Badge, Claim, OutboxRow, Publication, Reproduction, VerdictRow
+from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Publication, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.planning.planning import plan
@@ -155,7 +155,7 @@ def reproduction(farm: Farm) -> Reproduction:
         return session.scalars(select(Reproduction)).one()
 
 
-def count(farm: Farm, table: type[Badge | Publication | VerdictRow]) -> int:
+def count(farm: Farm, table: type[Badge | Event | Publication | VerdictRow]) -> int:
     """How many rows a table has."""
     with farm.database.reading() as session:
         return session.scalar(select(func.count()).select_from(table)) or 0

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import datasets
-import yaml
+from datasets.features.features import require_decoding
 from inspect_ai._eval.task.hf import HFFieldSpec, HFTask
 
 from specs.text import clean
 from workers.errors import SpecError
+from workers.runs.dataset_card import check_card
+from workers.runs.media_columns import named_files
 from workers.runs.parquet_sizes import check_parquet
 
-_MAX_CARD_BYTES = 4_000_000
+_FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
+"""Of data files, by the names of their modules in `datasets`. Others there (5.2) read further files that a data file
+names (HDF5, WebDataset, folders of images), or take what no benchmark is made of."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,13 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
     Raises:
         SpecError: there is no such config, split or column, or there are too many rows.
     """
-    _check_data_files(local.folder)
+    check_card(local.folder)
     check_parquet(local.folder, _columns(definition.field_spec), local.max_rows, local.max_cell_bytes)
     try:
+        builder = datasets.load_dataset_builder(str(local.folder), name=definition.config)
+        _check_source(builder, local.folder)
         rows = datasets.load_dataset(str(local.folder), name=definition.config, split=definition.split)
-    except MemoryError:
+    except (SpecError, MemoryError):
         raise
     except Exception as error:
         # Any other failure to read a stranger's files is theirs, and has a reason.
@@ -56,6 +63,7 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
             f"field_spec names columns that the dataset does not have: {clean(', '.join(missing), 300)}; "
             f"it has {clean(', '.join(rows.column_names), 1000)}"
         )
+    _check_media(rows)
 
 
 def check_record(record: Mapping[str, Any], field_spec: HFFieldSpec, local: LocalDataset) -> None:
@@ -104,44 +112,25 @@ def _size(value: object) -> int:
     return 8
 
 
-def _check_data_files(folder: Path) -> None:
-    """Refuse a dataset card that names data outside its own repo: `datasets` would follow it."""
-    for card in (folder / "README.md", folder / ".huggingface.yaml"):
-        if card.is_file():
-            for path in _data_files(card):
-                if "://" in path or "::" in path or path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts:
-                    raise SpecError(f"{card.name} names data files outside the repo: {clean(path, 200)}")
+def _check_source(builder: datasets.DatasetBuilder, folder: Path) -> None:
+    """Hold what `datasets` is about to read, of whichever split, against the snapshot: whoever led it there."""
+    form = type(builder).__module__.rpartition(".")[2]
+    if form not in _FORMATS:
+        raise SpecError(f"its data files are of the format {clean(form, 40)}; read are {', '.join(sorted(_FORMATS))}")
+    places = (folder.absolute(), folder.resolve())
+    for files in (builder.config.data_files or {}).values():
+        for file in files:
+            # Not resolved: the files of a snapshot are links into the cache.
+            if not any(Path(os.path.normpath(file)).is_relative_to(place) for place in places):
+                raise SpecError(f"its data files lie outside the repo: {clean(file, 200)}")
 
 
-def _data_files(card: Path) -> list[str]:
-    if card.stat().st_size > _MAX_CARD_BYTES:
-        raise SpecError(f"{card.name} is larger than {_MAX_CARD_BYTES} bytes")
-    text = card.read_text(encoding="utf-8", errors="replace").lstrip("\ufeff")
-    if card.suffix == ".md":
-        parts = text.split("---", 2)
-        text = parts[1] if len(parts) == 3 and not parts[0].strip() else ""
-    try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"{card.name} has no readable YAML: {clean(str(error), 200)}") from error
-    configs = data.get("configs") if isinstance(data, dict) else None
-    found: list[str] = []
-    for config in configs if isinstance(configs, list) else []:
-        if isinstance(config, dict):
-            found += _strings([config.get("data_files"), config.get("data_dir")])
-    return found
-
-
-def _strings(value: object) -> list[str]:
-    """All texts in nested lists and mappings. Each of these once: aliases in YAML can name them without end."""
-    found: list[str] = []
-    seen: set[int] = set()
-    todo = [value]
-    while todo:
-        each = todo.pop()
-        if isinstance(each, str):
-            found.append(each)
-        elif isinstance(each, Mapping | list) and id(each) not in seen:
-            seen.add(id(each))
-            todo += each.values() if isinstance(each, Mapping) else each
-    return found
+def _check_media(rows: datasets.Dataset) -> None:
+    """Refuse images and sounds that only name a file: `datasets` reads that path, or fetches that address."""
+    for name, feature in rows.features.items():
+        if require_decoding(feature, ignore_decode_attribute=True):
+            for path in named_files(rows.data.column(name)):
+                raise SpecError(
+                    f"column {clean(name, 100)} names {clean(path, 200)} instead of holding it; paths and addresses"
+                    " are not followed"
+                )

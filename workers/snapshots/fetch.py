@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -24,14 +24,17 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
+from specs.hub.client_manners import keeping_token, refuse_long_waits, seconds_asked
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
+from workers.snapshots.arrived import wrong_file
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
 from workers.snapshots.disk import is_full_disk
 from workers.snapshots.snapshot_uses import SnapshotUses
@@ -50,7 +53,6 @@ _GIB = 2**30
 KEPT_FREE_PART = 0.05
 """Of the cache folder's disk: older snapshots give way before a download leaves less."""
 
-_LONGEST_PATIENCE_SECONDS = 86_400
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
 _Kind: TypeAlias = Literal["model", "dataset"]
@@ -70,6 +72,10 @@ class Snapshots:
     max_dataset_bytes: int
     left_free_bytes: int = 0
     """Of the disk: nothing is downloaded that would leave less."""
+
+    def __post_init__(self) -> None:
+        """Have huggingface_hub use a client that waits for no one too long, and keeps the token to the Hub."""
+        set_client_factory(lambda: _client(self.api.endpoint))
 
     @classmethod
     def of(cls, settings: WorkerSettings, left_free_bytes: int = 0) -> Self:
@@ -160,10 +166,8 @@ class Snapshots:
             )
         )
         # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
-        for file in files:
-            found = snapshot / file.rfilename
-            if not found.is_file() or (file.size is not None and found.stat().st_size != file.size):
-                raise HubAway(f"{repo_id}: {clean(file.rfilename, 200)} did not arrive whole")
+        if wrong := wrong_file(snapshot, files):
+            raise HubAway(f"{repo_id}: {clean(wrong, 200)} did not arrive whole, or not as the commit has it")
         complete.parent.mkdir(parents=True, exist_ok=True)
         # Several may come here at once, and an empty path would be the working folder.
         unfinished = complete.with_name(f"{complete.name}.{secrets.token_hex(4)}")
@@ -179,6 +183,17 @@ class Snapshots:
             if target <= usage.free or make_room(self.folder, self.uses, target - usage.free):
                 break
         _check_room(self.folder, needed_bytes, self.left_free_bytes)
+
+
+def _client(endpoint: str) -> httpx2.Client:
+    """huggingface_hub's client, one for the whole process."""
+    client = default_client_factory()
+    hooks = client.event_hooks
+    client.event_hooks = {
+        "request": [*hooks["request"], keeping_token(endpoint)],
+        "response": [*hooks["response"], refuse_long_waits],
+    }
+    return client
 
 
 @contextmanager
@@ -221,15 +236,8 @@ def _refused(repo_id: str, error: HfHubHTTPError) -> NoAccess | HubAway:
     status = error.response.status_code if error.response is not None else None
     if status in {401, 403}:
         return NoAccess(f"the Hub refuses {repo_id} to this worker's token ({status})", repo_id)
-    return HubAway(f"the Hub answered {status} for {repo_id}", _retry_after(error))
-
-
-def _retry_after(error: HfHubHTTPError) -> float | None:
-    """The seconds it asks for (RFC 9110, section 10.2.3; the form with a date is not used there), a day at most."""
-    header = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-    if not (header.isascii() and header.isdigit()):
-        return None
-    return float(min(int(header[:12]), _LONGEST_PATIENCE_SECONDS))
+    asked = seconds_asked(error.response.headers) if error.response is not None else None
+    return HubAway(f"the Hub answered {status} for {repo_id}", asked)
 
 
 @contextmanager

@@ -24,6 +24,9 @@ NO_SAFETENSORS = (
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library itself."""
 
+_MAX_DIMENSIONS = 64
+"""Of a tensor, as torch has it. The product of a million large ones takes hours to multiply out."""
+
 
 def check_weights(folder: Path) -> None:
     """Look at every safetensors file of a model.
@@ -73,6 +76,8 @@ def _check_file(file: Path) -> None:
     for name, tensor in tensors.items():
         start, stop = tensor["data_offsets"]
         bits = DTYPE_BITS.get(tensor["dtype"])
+        if len(tensor["shape"]) > _MAX_DIMENSIONS:
+            raise ValueError(f"tensor {clean(name, 100)} has {len(tensor['shape'])} dimensions")
         if not all(isinstance(each, int) and 0 <= each < 2**63 for each in (start, stop, *tensor["shape"])):
             raise ValueError(f"tensor {clean(name, 100)} has a shape or a place that is none")
         if bits is not None and (stop - start) * 8 != math.prod(tensor["shape"]) * bits:

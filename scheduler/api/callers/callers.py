@@ -85,6 +85,12 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def counted_as(request: Request) -> str:
+    """Whose a request is where requests are counted: the caller's, or of one who showed nothing, the address's."""
+    who: str = request.state.counted_as
+    return who
+
+
 async def _the_caller(request: Request) -> Caller:
     # Not in a thread: there is nothing to wait for.
     return caller_of(request)

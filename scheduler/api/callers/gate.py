@@ -78,7 +78,7 @@ class _Shown:
 
 
 class Gate:
-    """The app behind it gets `request.state.caller`."""
+    """The app behind it gets `request.state.caller`, and `counted_as`, whose requests a request is one of."""
 
     def __init__(self, app: ASGIApp, source: Source) -> None:
         self._app = app
@@ -100,7 +100,8 @@ class Gate:
             _refuse_what_leaks(scope, shown)
             address = self._address(scope, shown)
             caller = await self._caller(shown, address)
-            allowed = await self._take(scope, caller, address)
+            who = caller.actor if caller.kind != "anonymous" else f"address:{address}"
+            allowed = await self._take(scope, caller, who, address)
             if allowed is not None and not allowed.granted:
                 raise _too_many(allowed)
             self._refuse_forged(scope, shown, caller)
@@ -113,7 +114,7 @@ class Gate:
         if answer is not None:
             await answer(scope, receive, passed)
             return
-        scope.setdefault("state", {})["caller"] = caller
+        scope.setdefault("state", {}).update(caller=caller, counted_as=who)
         await self._app(scope, receive if scope["method"] in SAFE else _bounded(receive), passed)
 
     def _address(self, scope: Scope, shown: _Shown) -> str:
@@ -155,8 +156,8 @@ class Gate:
         namespaces = None if operates else frozenset(row.namespaces)
         return Caller("session", f"hub:{row.user}", row.user, scopes, namespaces, row.expires_at)
 
-    async def _take(self, scope: Scope, caller: Caller, address: str) -> Allowed | None:
-        path, who = scope["path"], caller.actor if caller.kind != "anonymous" else f"address:{address}"
+    async def _take(self, scope: Scope, caller: Caller, who: str, address: str) -> Allowed | None:
+        path = scope["path"]
         if path in WITHOUT_LIMIT:
             return None
         if path in ("/auth/login", "/auth/callback"):

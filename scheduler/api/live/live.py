@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 QUEUED = 1000
 """Messages that wait for one listener; who is further behind is let go, and resumes where it was."""
 
+SHARE_OF_ONE = 4
+"""One caller, or one address, has this part of the places: a quarter. An office behind one address is several."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -45,6 +48,9 @@ class Listener:
     """One who follows along."""
 
     wanted: Wanted
+    who: str
+    """As they are counted: a caller who is known, or an address."""
+
     start: int
     """Hears what comes after this event; unknown, and 0, until the record is looked at for the first time."""
 
@@ -61,14 +67,15 @@ class Live:
         self._begun = asyncio.Event()
         self.last_event_id = 0
 
-    @property
-    def full(self) -> bool:
-        """Nobody else can join."""
-        return len(self._listeners) >= self._most
+    def full_for(self, who: str) -> bool:
+        """They cannot join: as many follow as this process takes, or as it takes of one of them."""
+        # At most as many as `most` are looked at, and only when somebody joins.
+        of_one = sum(listener.who == who for listener in self._listeners)
+        return len(self._listeners) >= self._most or of_one >= max(1, self._most // SHARE_OF_ONE)
 
-    def join(self, wanted: Wanted) -> Listener:
+    def join(self, wanted: Wanted, who: str) -> Listener:
         """Hear what comes from now on."""
-        listener = Listener(wanted, self.last_event_id)
+        listener = Listener(wanted, who, self.last_event_id)
         self._listeners.add(listener)
         return listener
 

@@ -60,22 +60,25 @@ def resumed(last_event_id: str | None, after: int | None) -> int | None:
     return after
 
 
-def follow(source: Source, wanted: Wanted, after: int | None) -> EventSourceResponse:
-    """The stream of what fits, from behind the event `after`; None is from now on.
+def follow(source: Source, wanted: Wanted, after: int | None, who: str) -> EventSourceResponse:
+    """The stream of what fits, from behind the event `after`; None is from now on. `who` is as they are counted.
 
     Raises:
-        Busy: as many follow as this process takes.
+        Busy: as many follow as this process takes, of all or of them.
     """
-    if source.live.full:
+    if source.live.full_for(who):
         raise Busy("as many follow the events here as this process takes; ask for the list instead, or come back")
     return EventSourceResponse(
-        _messages(source, wanted, after), headers=HEADERS, ping=HEARTBEAT_SECONDS, send_timeout=SEND_SECONDS
+        _messages(source, wanted, after, who), headers=HEADERS, ping=HEARTBEAT_SECONDS, send_timeout=SEND_SECONDS
     )
 
 
-async def _messages(source: Source, wanted: Wanted, after: int | None) -> AsyncIterator[ServerSentEvent]:
+async def _messages(source: Source, wanted: Wanted, after: int | None, who: str) -> AsyncIterator[ServerSentEvent]:
+    if source.live.full_for(who):
+        # Others who asked at the same moment were quicker.
+        return
     # Joined before anything is read, so that nothing falls between what was and what comes.
-    listener = source.live.join(wanted)
+    listener = source.live.join(wanted, who)
     try:
         # A process that has just started does not know yet what was before; who comes back would miss all of it.
         await source.live.begun()

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
+from scheduler.api.callers.callers import counted_as
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.live import stream
 from scheduler.api.live.live import Wanted
@@ -61,7 +62,7 @@ async def list_events(
     """
     wanted = Wanted(part.subject, part.subject_id)
     if stream.is_wanted(request):
-        return stream.follow(source, wanted, stream.resumed(last_event_id, part.after))
+        return stream.follow(source, wanted, stream.resumed(last_event_id, part.after), counted_as(request))
     return await run_in_threadpool(_listed, source, wanted, part)
 
 

@@ -53,8 +53,8 @@ def test_who_comes_before_the_first_look_misses_nothing(
     joined = threading.Event()
     join, run = Live.join, Follower._run
 
-    def join_first(live: Live, wanted: Wanted) -> Listener:
-        listener = join(live, wanted)
+    def join_first(live: Live, wanted: Wanted, who: str) -> Listener:
+        listener = join(live, wanted, who)
         joined.set()
         return listener
 
@@ -143,3 +143,12 @@ def test_only_so_many_follow_at_once(tmp_path: Path, databases: Databases) -> No
         refused = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=60)
         assert refused.status_code == 503
         assert api.get("/v1/events").status_code == 200
+
+
+def test_nobody_takes_the_places_of_all_others(tmp_path: Path, databases: Databases) -> None:
+    with running_api(tmp_path, databases, api_event_clients=4, proxies=1) as api, listening(api):
+        mine = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=60)
+        assert mine.status_code == 503
+        elsewhere = {**STREAM, "x-forwarded-for": "192.0.2.7"}
+        with httpx.stream("GET", api.url + "/v1/events", headers=elsewhere, timeout=60) as another:
+            assert another.status_code == 200

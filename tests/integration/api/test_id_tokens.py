@@ -40,6 +40,8 @@ class SaidByProvider:
     """Instead of one made of `claims`."""
 
     token_status: int = 200
+    raw: tuple[str, bytes] | None = None
+    """A path, and what is answered there instead."""
 
     def token(self, key: rsa.RSAPrivateKey = KEY, **changed: Any) -> str:
         """An id token; a claim that is None is left out."""
@@ -73,7 +75,8 @@ def running(said: SaidByProvider) -> Iterator[None]:
         def do_GET(self) -> None:
             self.body()
             status, body = said.answer(self.path)
-            self.answer(status, json.dumps(body).encode())
+            other = said.raw is not None and said.raw[0] == self.path
+            self.answer(status, said.raw[1] if other and said.raw else json.dumps(body).encode())
 
         do_POST = do_GET
 
@@ -194,3 +197,31 @@ def test_a_name_that_no_namespace_has_is_refused(said: SaidByProvider) -> None:
         said.userinfo["preferred_username"] = name
         with pytest.raises(SignInError):
             provider(said).identity("code", PENDING)
+
+
+@pytest.mark.parametrize(
+    "path", ["/.well-known/openid-configuration", "/jwks_uri", "/userinfo_endpoint", "/token_endpoint"]
+)
+def test_answers_of_other_shapes_sign_nobody_in(said: SaidByProvider, path: str) -> None:
+    for content in (
+        b"",
+        b"null",
+        b"[1]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"keys": [7]}',
+        b'{"access_token": 7, "id_token": ["x"], "expires_in": "soon"}',
+        b'{"sub": "u1", "preferred_username": 7, "orgs": [7]}',
+    ):
+        said.raw = path, content
+        # It asks for all of them, the description first.
+        with pytest.raises(SignInError):
+            provider(said).identity("code", PENDING)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://\x00", "file:///etc/passwd", "http://x:99999999/", "//x"])
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+def test_what_is_no_address_is_not_asked(said: SaidByProvider, name: str, url: str) -> None:
+    said.metadata = {name: url}
+    with pytest.raises(SignInError, match="no address"):
+        provider(said).address(PENDING)

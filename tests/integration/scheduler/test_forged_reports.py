@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from scheduler.badges.signing_off import sign_missing
 from scheduler.collect import collecting
-from scheduler.database.tables import Attempt, Badge, Reproduction
+from scheduler.database.tables import Attempt, Badge, Event, Reproduction
 from scheduler.farm import Farm
 from specs.messages import AttemptsAlive, Progress, Report, Stage
 from tests.support.reported_farm import (
@@ -83,3 +83,45 @@ def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, 
     take(farm, world.report)
     assert outcomes(farm) == {}, "the attempt is the thief's now; its lease runs out, and another one is sent"
     assert count(farm, Badge) == 0
+
+
+def test_evidence_is_not_read_for_a_report_that_nobody_awaits(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(collecting, "check_evidence", lambda url, *_: read.append(url))
+    with farm.database.transaction() as session:
+        session.scalars(select(Reproduction)).one().worker = world.report.worker
+    encoded = world.report.encode()
+    for change in ({"worker": "thief@elsewhere"}, {"ref": {**encoded["ref"], "attempt": 7}}):  # type: ignore[dict-item]
+        take(farm, Report.decode({**encoded, **change}))
+    take(farm, Report.decode({**encoded, "ref": {"reproduction_id": "f" * 32, "attempt": 1}}))
+    assert read == []
+    take(farm, world.report)
+    assert len(read) == 1
+
+
+def test_reports_that_come_too_late_do_not_fill_the_record(world: World, farm: Farm) -> None:
+    take(farm, world.report)
+    before = count(farm, Event)
+    encoded = world.report.encode()
+    for number in range(5):
+        take(farm, Report.decode({**encoded, "worker": f"thief-{number}@elsewhere"}))
+        take(farm, Report.decode({**encoded, "ref": {**encoded["ref"], "attempt": 2 + number}}))  # type: ignore[dict-item]
+    assert count(farm, Event) == before
+    with farm.database.transaction() as session:
+        session.scalars(select(Attempt)).one().worker = world.report.worker
+    for _ in range(5):
+        take(farm, world.report)
+    assert count(farm, Event) == before + 1, "the attempt was its own, and it is said once"
+
+
+def test_a_run_that_says_it_took_for_ever_costs_nobodys_budget(world: World, farm: Farm) -> None:
+    measured = world.report.encode()["measurement"]
+    assert isinstance(measured, dict)
+    forged = {**measured, "started_at": "2001-01-01T00:00:00Z", "ended_at": "2199-01-01T00:00:00Z"}
+    take(farm, Report.decode({**world.report.encode(), "measurement": forged}))
+    assert outcomes(farm) == {}
+    with farm.database.reading() as session:
+        assert "it says that it took" in str(session.scalars(select(Attempt.detail)).one())
+        assert (session.scalars(select(Reproduction.gpu_seconds)).one() or 0) < 1e6

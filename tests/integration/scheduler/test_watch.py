@@ -17,6 +17,7 @@ from scheduler.hub.hub import Missing, PullRequestHead, TreeFile
 from scheduler.machine import ClaimState
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
+from specs.hub import eval_results
 from specs.judging.staleness import Head, Ran, what_changed
 from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
@@ -180,6 +181,35 @@ def test_one_unreadable_benchmark_does_not_stop_the_scan(farm: ControlPlane) -> 
     submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 79.5))
     farm.scan()
     assert len(farm.claims()) == 1
+
+
+def test_a_fault_of_ours_over_one_repo_does_not_stop_the_scan(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    for name in ("acme/aaa", BENCHMARK):
+        add_benchmark(hub, name)
+    for name in ("tiny/aaa", MODEL):
+        submit(hub, add_model(hub, name), entry(BENCHMARK, 79.5))
+    parse, card_of = eval_results.parse, farm.hub.dataset_card
+    looks = iter(range(10))
+
+    def stumble(text: bytes) -> eval_results.ResultFile:
+        if next(looks) == 0:
+            raise ValueError("a number of thousands of digits")
+        return parse(text)
+
+    def stumble_over_one(dataset_id: str, revision: str) -> object:
+        if dataset_id != BENCHMARK:
+            raise TypeError("a card of another shape")
+        return card_of(dataset_id, revision)
+
+    monkeypatch.setattr(eval_results, "parse", stumble)
+    monkeypatch.setattr(farm.hub, "dataset_card", stumble_over_one)
+    farm.scan()
+    assert len(farm.claims()) == 1
+    farm.scan()
+    assert len(farm.claims()) == 2, "what was stumbled over is looked at again"
 
 
 def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +14,9 @@ from sqlalchemy import select
 from standardwebhooks import Webhook as Standard
 from standardwebhooks import WebhookVerificationError
 
+from deploy.serving import QuietHandler, answered_by
 from scheduler.database.tables import Webhook, WebhookDelivery, now
-from scheduler.webhooks import registry, telling
+from scheduler.webhooks import registry, sending, telling
 from specs.api_v1.webhooks import NewWebhook, WebhookFilter
 from tests.support.databases import Databases, at_once
 from tests.support.receiver import Receiver, receiving
@@ -192,3 +194,27 @@ def test_the_log_is_forgotten_after_a_while_but_nothing_that_waits(rows: Rows, r
             row.created_at = now() - telling.KEPT * 2
     telling.forget_old(rows.database)
     assert [row.status for row in deliveries(rows)] == [500]
+
+
+def test_a_receiver_that_drips_holds_up_nobody_for_long(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "WHOLE_SECONDS", 0.3)
+    over = threading.Event()
+
+    class Dripping(QuietHandler):
+        def do_POST(self) -> None:
+            # A header that never ends, each byte of it well within the time that one may take.
+            while not over.wait(0.02):
+                try:
+                    self.wfile.write(b"H")
+                except OSError:
+                    return
+
+    with answered_by(Dripping) as url:
+        added(rows, f"{url}/hook")
+        rows.event("claim", rows.claim("tiny/model"), "decided", "verified")
+        try:
+            assert one_round(rows) == 0
+        finally:
+            over.set()
+    (delivery,) = deliveries(rows)
+    assert (delivery.tries, delivery.detail) == (1, "no whole answer within 0.3 s")

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from scheduler.collect import workforce
 from scheduler.database.session import Database
-from scheduler.database.tables import Event, Worker, now
+from scheduler.database.tables import EngineLoad, Event, Worker, now
 from scheduler.metrics import collector
 from specs.errors import MessageError
 from specs.messages import WorkerAlive
@@ -216,3 +216,25 @@ def test_an_engine_counts_as_loaded_once_however_often_it_is_spoken_of(database:
     say(database, worker="b@host", engine=loaded("2026-03-01T12:00:00Z"))
     loads = collector.registry(database, BudgetRules).get_sample_value("reprofarm_engine_loads_total", {"pool": "cpu"})
     assert loads == 3
+
+
+def test_a_flood_of_words_fills_neither_the_record_nor_the_loads(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workforce, "MOST_TOLD", 5)
+    monkeypatch.setattr(workforce, "MOST_LOADS", 3)
+    for number in range(20):
+        at = f"2026-01-01T00:00:{number:02}Z"
+        engine = {"model": "a/b", "revision": "c" * 40, "started_at": at, "tokens_per_second": None}
+        say(database, state=("idle", "quarantined")[number % 2], reason="so it says", engine=engine)
+    with database.reading() as session:
+        assert len(session.scalars(select(Event)).all()) == 5
+        assert len(session.scalars(select(EngineLoad)).all()) == 3
+    assert workers(database) == {"cpu@host": "quarantined"}
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00"])
+def test_a_time_that_no_clock_shows_is_refused(database: Database, at: str) -> None:
+    engine = {"model": "a/b", "revision": "c" * 40, "started_at": at, "tokens_per_second": None}
+    with pytest.raises(MessageError, match="started_at"):
+        say(database, engine=engine)

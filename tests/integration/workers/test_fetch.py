@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
@@ -13,6 +14,7 @@ from huggingface_hub import HfApi
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from specs.errors import HubAway, NoAccess
+from specs.hub.client_manners import LONGEST_SECONDS
 from specs.messages import ModelRef, TaskRef
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub
@@ -146,6 +148,17 @@ def test_a_hub_that_asks_for_patience_over_a_file_says_for_how_long_too(tmp_path
     assert caught.value.retry_after_seconds == 1
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Retry_After": "99999999"}, {"RateLimit": '"resolvers";r=0;t=99999999'}],
+    ids=["Retry-After", "RateLimit"],
+)
+def test_no_run_sleeps_for_as_long_as_a_hub_says(tmp_path: Path, headers: dict[str, str]) -> None:
+    with hub_that_says(429, files={"model.safetensors": 8}, **headers) as url, pytest.raises(HubAway) as caught:
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert caught.value.retry_after_seconds == LONGEST_SECONDS
+
+
 def test_a_file_that_is_closed_is_no_hub_that_is_away(tmp_path: Path) -> None:
     with hub_that_says(403, files={"model.safetensors": 8}) as url, pytest.raises(NoAccess) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
@@ -169,3 +182,28 @@ def test_a_repo_that_is_closed_names_whose_move_it_is(tmp_path: Path, error: str
     with hub_that_says(403, X_Error_Code=error) as url, pytest.raises(NoAccess) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
     assert caught.value.repo_id == "org/model"
+
+
+def test_files_that_are_not_as_the_commit_has_them_are_fetched_anew(
+    hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A mirror, a proxy or a disk that gives other bytes of the same number.
+    repo = add_model(hub.local, "org/model")
+    ref = ModelRef(model_id="org/model", revision=_head(hub, repo))
+    download = HfApi.snapshot_download
+
+    def spoilt(api: HfApi, *arguments: Any, **options: Any) -> str:
+        snapshot = str(download(api, *arguments, **options))
+        for name in names:
+            file = Path(snapshot, name)
+            content = file.read_bytes()
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return snapshot
+
+    monkeypatch.setattr(HfApi, "snapshot_download", spoilt)
+    snapshots = _snapshots(hub.url, tmp_path)
+    for names in (["config.json"], ["model.safetensors"]):
+        with pytest.raises(HubAway, match=f"{names[0]} did not arrive whole, or not as the commit has it"):
+            snapshots.model(ref)
+    names = []
+    assert (snapshots.model(ref) / "config.json").is_file()

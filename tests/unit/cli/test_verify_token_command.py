@@ -68,7 +68,7 @@ def answering(keys: bytes, status: int = 200, parts: tuple[list[str], ...] = ([]
 def test_a_valid_token_shows_its_facts_offline(keys: str) -> None:
     result = run(TOKEN, "--jwks", keys)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("valid: signed by https://farm.example")
+    assert result.stdout.startswith(f"valid: signed by a key of {keys}, in the name of https://farm.example")
     for fact in (
         "smol/one at aaaa",
         "41.20 % (written 41.2, as a percent)",
@@ -77,6 +77,14 @@ def test_a_valid_token_shows_its_facts_offline(keys: str) -> None:
         "vllm 0.32.0",
     ):
         assert fact in result.stdout
+
+
+def test_a_name_that_looks_like_another_farms_is_seen_through(tmp_path: Path) -> None:
+    another = signer()
+    (tmp_path / "keys.json").write_text(json.dumps(jwks(another)))
+    token = another.sign(attestation(iss="https://f\u0430rm.example"))
+    result = run(token, "--jwks", str(tmp_path / "keys.json"))
+    assert "in the name of https://f\\u0430rm.example" in result.stdout
 
 
 def test_a_token_may_come_from_standard_input(keys: str) -> None:

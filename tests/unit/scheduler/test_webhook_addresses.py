@@ -28,6 +28,11 @@ from scheduler.webhooks.addresses import Unsendable, is_public, resolve, split
         "::ffff:10.0.0.1",
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
+        "64:ff9b:1::7f00:1",
+        "::127.0.0.1",
+        "fec0::1",
+        "3fff::1",
+        "5f00::1",
     ],
 )
 def test_what_is_not_on_the_public_internet_is_seen_through(address: str) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from specs.hub.eval_yaml import Spec, SpecStatus, parse
 from specs.hub.inspect_args import _parameters
 from specs.hub.inspect_tasks import _KNOWN_NAMES
+from specs.measurement import MAX_EPOCHS
 
 PLAIN = """
     name: Capitals
@@ -309,3 +310,23 @@ def test_no_structure_raises(tasks: list[object], other: object) -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(text: bytes) -> None:
     assert parse(text).status in SpecStatus
+
+
+@pytest.mark.parametrize("digits", [20, 5000])
+def test_a_reducer_over_more_epochs_than_can_be_counted_is_invalid(digits: int) -> None:
+    found = with_task(epoch_reducer="pass_at_" + "9" * digits, epochs=3)
+    assert found.status is SpecStatus.INVALID
+    assert len("; ".join(found.reasons)) < 300
+
+
+def test_more_epochs_than_any_benchmark_has_are_unsupported() -> None:
+    assert with_task(epochs=MAX_EPOCHS).status is SpecStatus.RUNNABLE
+    assert with_task(epochs=10**12).status is SpecStatus.UNSUPPORTED
+
+
+def test_a_regular_expression_that_takes_long_to_compile_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = "(?i)" + "[\u0100-\U0010ffff]" * 2000
+    monkeypatch.setattr("specs.hub.inspect_args.re.compile", lambda _: pytest.fail("it was compiled"))
+    found = with_task(scorers=[{"name": "pattern", "args": {"pattern": pattern}}])
+    assert found.status is SpecStatus.INVALID
+    assert "2000 are read at most" in "; ".join(found.reasons)

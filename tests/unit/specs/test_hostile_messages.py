@@ -8,7 +8,7 @@ import pytest
 
 from specs.errors import MessageError
 from specs.measurement import MAX_POPULATION
-from specs.messages import AttemptsAlive, Report
+from specs.messages import MAX_ORDERS, AttemptsAlive, Report
 from specs.text import is_clean
 from tests.support.rows import measurement
 
@@ -57,6 +57,12 @@ def test_the_report_that_the_others_are_made_of_is_one() -> None:
         {"population": 10**30},
         {"sample_ids": [1] * len(measurement().sample_ids)},
         {"truncated": -1},
+        {"output_tokens": 10**30},
+        {"ignored": 2**63},
+        {"started_at": "0001-01-01T00:00:00+14:00"},
+        {"ended_at": "9999-12-31T23:59:59-14:00"},
+        {"ended_at": "2026-03-01T12:00:00"},
+        {"circumstances": {**measurement().circumstances.model_dump(mode="json"), "epochs": 10**12}},
         {"more": "keys"},
     ],
     ids=str,
@@ -83,14 +89,22 @@ def test_a_report_with_impossible_figures_is_refused(figures: dict[str, object])
         {"progress": [{"ref": {"reproduction_id": "r1", "attempt": 2**31}, "stage": "running"}]},
         {"progress": [{"ref": REF, "stage": "running", "samples_done": 10**400}]},
         {"progress": []},
+        {"progress": ALIVE["progress"] * (MAX_ORDERS + 1)},
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_heartbeat_with_what_no_worker_says_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(MessageError) as caught:
         AttemptsAlive.decode({**ALIVE, **changes})
     assert is_clean(str(caught.value))
     assert len(str(caught.value)) < 1000
+
+
+def test_a_partial_log_of_more_bytes_than_a_database_counts_is_refused() -> None:
+    partial = {"sha256": "c" * 64, "size_bytes": 10**30, "answers": 1}
+    handed_back = {**report(), "outcome": "handed_back", "measurement": None, "evidence": None, "partial": partial}
+    with pytest.raises(MessageError, match="size_bytes"):
+        Report.decode(handed_back)
 
 
 def test_an_integer_that_becomes_infinity_is_refused() -> None:

@@ -152,6 +152,18 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, compression: int, monkeypatch: p
         answers_of(path)
 
 
+def test_a_small_file_of_very_many_values_is_not_unpacked_into_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.eval", [("samples/1.json", '{"x": [' + "[]," * 3_000_000 + "[]]}")])
+    assert path.stat().st_size < 20_000
+    with pytest.raises(EvidenceError, match="has more values than this farm reads"):
+        answers_of(path)
+
+
+def test_commas_and_brackets_in_texts_are_no_values(tmp_path: Path) -> None:
+    text = '[{"a": 1}, {\\"}],' * 200_000
+    assert answers_of(write(tmp_path / "log.eval", [("samples/1.json", answer(1, input=text))])) == [(1, 1)]
+
+
 def test_many_small_bombs_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("specs.logs.run_log.MAX_UNPACKED_BYTES", 2**20)
     files: list[tuple[str, object]] = [(f"samples/{n}.json", answer(n, input=" " * 2**17)) for n in range(9)]

@@ -78,7 +78,7 @@ def _parquet(folder: Path, rows: int, cell: str, unused: str = "") -> LocalDatas
 
 @pytest.fixture
 def _never_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("it was unpacked"))
+    monkeypatch.setattr("datasets.load_dataset_builder", lambda *_, **__: pytest.fail("it was unpacked"))
 
 
 @pytest.mark.usefixtures("_never_unpacked")
@@ -101,13 +101,93 @@ def test_a_column_that_nothing_reads_and_rows_of_other_splits_do_no_harm(tmp_pat
     check_split(_parquet(tmp_path, 2, "?", "x" * 10_000), _task())
 
 
+def _card(path: str, before: str = "") -> str:
+    files = f"data_files:\n  - split: test\n    path: ['{path}']"
+    return f"---\n{before}configs:\n- config_name: default\n  {files}\n---\n"
+
+
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../../secret.txt", "https://example.org/x.jsonl", "hf://datasets/a/b/x.jsonl", "~/x"]
+    "path",
+    [
+        "/etc/passwd",
+        "../../secret.txt",
+        "https://example.org/x.jsonl",
+        "hf://datasets/a/b/x.jsonl",
+        "~/x",
+        "file:/etc/hosts.txt",
+        "local:/etc/hosts.txt",
+        "data/../../secret.txt",
+    ],
 )
 def test_a_card_cannot_name_files_outside_its_repo(tmp_path: Path, path: str) -> None:
-    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: ['{path}']\n---\n"
+    card = _card(path)
     with pytest.raises(SpecError, match="names data files outside the repo"):
         check_split(_local(tmp_path, {"README.md": card, "test.jsonl": _rows({"q": "?", "a": "!"})}), _task())
+
+
+@pytest.mark.parametrize("before", ["# ---\n", "pretty_name: a --- b\n", "x: |\n  ---\n"])
+def test_a_card_is_read_as_datasets_reads_it(tmp_path: Path, before: str) -> None:
+    # A reader that ends at the first three dashes would see no configs, and the library those behind it.
+    secret = tmp_path / "secret.jsonl"
+    secret.write_text(_rows({"q": "?", "a": "of another's"}))
+    with pytest.raises(SpecError, match="names data files outside the repo"):
+        check_split(_local(tmp_path, {"README.md": _card(str(secret), before)}), _task())
+
+
+def test_data_files_that_are_found_outside_the_repo_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever a card says that its check does not know of.
+    secret = tmp_path / "secret.jsonl"
+    secret.write_text(_rows({"q": "?", "a": "of another's"}))
+    monkeypatch.setattr("workers.runs.dataset_rows.check_card", lambda _: None)
+    with pytest.raises(SpecError, match="its data files lie outside the repo"):
+        check_split(_local(tmp_path, {"README.md": _card(str(secret))}), _task())
+
+
+@pytest.mark.parametrize("name", ["test.tar", "test.h5", "test.png", "test.xml", "test.eval"])
+def test_other_formats_than_those_of_benchmarks_are_not_opened(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SpecError, match=r"its data files are of the format|cannot be read"):
+        check_split(_local(tmp_path, {name: "?"}), _task())
+
+
+MEDIA = """---
+dataset_info:
+  features:
+  - {name: q, dtype: string}
+  - {name: a, dtype: string}
+  - {name: picture, KIND}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        ("dtype: image", "/var/lib/private.png"),
+        ("dtype: image", "http://169.254.169.254/latest/meta-data"),
+        ("dtype: audio", "/var/lib/private.wav"),
+        ("list: image", ["http://127.0.0.1:6379/"]),
+        ("list: {dtype: image}", ["http://127.0.0.1:6379/"]),
+        ("struct: [{name: inner, dtype: image}]", {"inner": "/var/lib/private.png"}),
+    ],
+)
+def test_an_image_or_a_sound_that_only_names_a_file_is_not_followed(tmp_path: Path, kind: str, cell: object) -> None:
+    files = {
+        "README.md": MEDIA.replace("KIND", kind),
+        "test.jsonl": _rows({"q": "?", "a": "!", "picture": cell}),
+    }
+    with pytest.raises(SpecError, match=r"column picture names .* instead of holding it"):
+        check_split(_local(tmp_path, files), _task())
+
+
+def test_images_that_are_held_are_no_harm(tmp_path: Path) -> None:
+    local = _local(tmp_path, {"README.md": MEDIA.replace("KIND", "dtype: image")})
+    picture = [{"bytes": b"\x89PNG", "path": "1.png"}]
+    pyarrow.parquet.write_table(
+        pyarrow.table({"q": ["?"], "a": ["!"], "picture": picture}), local.folder / "test.parquet"
+    )
+    check_split(local, _task())
 
 
 @pytest.mark.parametrize(

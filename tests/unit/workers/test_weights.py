@@ -49,6 +49,8 @@ def _header(header: object) -> bytes:
         _header({"weight": {"dtype": "NEW", "shape": ["x"], "data_offsets": [0, 16]}}) + bytes(16),
         _header({"weight": {"dtype": "NEW", "data_offsets": [0, 16]}}) + bytes(16),
         _header({"weight": {"dtype": "NEW", "shape": [-4], "data_offsets": [0, 16]}}) + bytes(16),
+        # Multiplying them out would take hours.
+        _header({"weight": {"dtype": "F32", "shape": [2**62] * 1_000_000, "data_offsets": [0, 0]}}),
         struct.pack("<Q", 200_000) + b"[" * 200_000,
     ],
 )

@@ -1,0 +1,7 @@
+"""What a fault of our own raises where it meets a stranger's file: that file's trouble, and nobody else's."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DataError
+
+OURS = (ArithmeticError, AttributeError, DataError, LookupError, RecursionError, TypeError, ValueError)
