@@ -63,6 +63,7 @@ EXPOSED = {
         "ingress": {"enabled": True, "host": "farm.example", "className": "nginx", "tlsSecret": "tls"},
         "secretEnv": [{"name": "REPROFARM_HUB_OAUTH_CLIENT_SECRET", "secret": "oauth", "key": "secret"}],
     },
+    "workers": {"secretEnv": [{"name": "REPROFARM_JUDGE_KEY", "secret": "judges", "key": "openai"}]},
     "networkPolicies": {"apiFrom": [{"namespaceSelector": {}}], "workerEgressCidrs": ["203.0.113.0/24"]},
 }
 TRACED = {
@@ -137,6 +138,7 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
         ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),
         ({"pools": {"Not A Name": {}}}, "Not A Name"),
         ({"settings": {"REPROFARM_HUB_TOKEN": "hf_secret"}}, "REPROFARM_HUB_TOKEN"),
+        ({"workers": {"secretEnv": [{"name": "REPROFARM_HUB_TOKEN", "secret": "hub", "key": "token"}]}}, "REPROFARM_HUB"),
         ({"images": {"gpu": {"digest": "latest"}}}, "digest"),
     ],
 )

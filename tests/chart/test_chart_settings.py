@@ -64,7 +64,7 @@ def test_a_worker_reads_its_settings_and_is_told_nothing_else(
         for each, value in told.items():
             monkeypatch.setenv(each, value)
         known = {f"REPROFARM_WORKER_{field.upper()}" for field in WorkerSettings.model_fields}
-        assert {each for each in told if each.startswith("REPROFARM_")} <= known
+        assert {each for each in told if each.startswith("REPROFARM_")} <= known | {"REPROFARM_JUDGE_KEY"}
         settings = WorkerSettings()
         assert manifest["metadata"]["name"].endswith(settings.pool)
         for secret in ("DATABASE", "SIGNING", "OAUTH", "WEBHOOK"):
@@ -111,6 +111,17 @@ def test_no_container_runs_as_root_or_writes_into_its_image(values: dict[str, An
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert "memory" in container["resources"]["limits"]
+
+
+def test_a_release_that_is_called_reprofarm_does_not_set_settings_by_its_services() -> None:
+    # Kubernetes tells pods of the service reprofarm-api by REPROFARM_API_PORT=tcp://…, unless they want no such links.
+    told = [
+        pod_of(each)
+        for each in rendered()
+        if each["kind"] in ("Deployment", "Job") and any("REPROFARM_" in name for name in environment_of(each))
+    ]
+    assert len(told) == 5
+    assert {pod.get("enableServiceLinks") for pod in told} == {False}
 
 
 def test_a_changed_policy_rolls_every_process_that_reads_it() -> None:
