@@ -69,6 +69,9 @@ def running_farm(plan: Plan, processes: Processes) -> Iterator[RunningFarm]:
 def _start(plan: Plan, processes: Processes) -> RunningFarm:
     if not is_free(plan.api_port):
         raise FarmError(f"port {plan.api_port} is taken; choose another with --api-port, or 0 for a free one")
+    # Read before anything is made or started: it can be wrong.
+    control = plan.environment_of_control("")
+    pools = read_policy(settings_in(control).policy).pools
     own_broker = not plan.operator.get("REPROFARM_BROKER_URL")
     broker_url = redis.start_redis(processes, plan.folder.resolve() / "redis") if own_broker else ""
     control = plan.environment_of_control(broker_url)
@@ -84,7 +87,7 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
     schedule = plan.folder.resolve() / "beat-schedule"
     beat = _celery("scheduler.schedule", "beat", "--schedule", str(schedule), "--pidfile", "", *quiet)
     processes.start(Process("beat", beat, control))
-    for pool in read_policy(settings.policy).pools:
+    for pool in pools:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
         command = _celery("workers.app", "worker", "-Q", pool.queue, *told)
         environment = plan.environment_of_worker(pool, control)

@@ -138,7 +138,10 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
         ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),
         ({"pools": {"Not A Name": {}}}, "Not A Name"),
         ({"settings": {"REPROFARM_HUB_TOKEN": "hf_secret"}}, "REPROFARM_HUB_TOKEN"),
-        ({"workers": {"secretEnv": [{"name": "REPROFARM_HUB_TOKEN", "secret": "hub", "key": "token"}]}}, "REPROFARM_HUB"),
+        (
+            {"workers": {"secretEnv": [{"name": "REPROFARM_HUB_TOKEN", "secret": "s", "key": "k"}]}},
+            "REPROFARM_HUB_TOKEN",
+        ),
         ({"images": {"gpu": {"digest": "latest"}}}, "digest"),
     ],
 )
