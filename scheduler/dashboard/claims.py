@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from scheduler.api import pages
+from scheduler.api.badge_states import said_of
 from scheduler.api.ids import IdOrStart
 from scheduler.api.routes import claims, events
 from scheduler.api.routes.badge_images import badge_path
 from scheduler.api.routes.badges import badge_of_claim
 from scheduler.api.routes.reproductions import show_reproduction
-from scheduler.api.source import Reading, TheSource
+from scheduler.api.source import Reading, Source, TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
 from specs.api_v1.views import ClaimStateName, ClaimView, ReproductionView
@@ -96,12 +97,14 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         events=events.events_of_claim(session, claim.id, limit=SHOWN_EVENTS).items,
         # Where it names no benchmark, there is no badge.
         badge_path=badge_path(claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
+        said=said_of(session, claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
         command=_command(run),
         actions=actions(claim, visitor),
         revoking=revoking(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
         public_url=source.settings.public_url.rstrip("/"),
         hub=source.settings.hub_endpoint.rstrip("/"),
+        thread=_thread(source, claim),
     )
 
 
@@ -112,10 +115,13 @@ def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
     def offer(name: str, words: str, says: str) -> None:
         found.append(Action(f"/v1/claims/{claim.id}/{name}", words, says))
 
-    if claim.state == "decided":
+    outcome = claim.verdict.outcome if claim.verdict is not None else None
+    if claim.state == "decided" and outcome is Outcome.FAILED:
+        offer("retry", "Try again", "Runs the same entry once more, in case what made it fail is mended.")
+    elif claim.state == "decided":
         says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
         offer("reverify", "Verify again", says)
-    if claim.verdict is not None and claim.verdict.outcome is Outcome.VERIFIED and claim.publication is None:
+    if outcome is Outcome.VERIFIED and claim.publication is None:
         offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
     if visitor.may_operate and claim.state == "blocked":
         offer("approve", "Approve", "Lets it run although it is taken to cost more than policy allows.")
@@ -135,6 +141,15 @@ def revoking(claim: ClaimView, visitor: Visitor) -> Action | None:
         " What stands on the Hub stays there. There is no way back."
     )
     return Action(f"/v1/badges/{claim.badge.id}/revoke", "Revoke", says)
+
+
+def _thread(source: Source, claim: ClaimView) -> str | None:
+    """Where on the Hub a comment about the claim is heard; None where none is."""
+    if not source.policy.reverify.comments:
+        return None
+    if claim.pull_request is not None:
+        return f"{source.settings.hub_endpoint.rstrip('/')}/{claim.model}/discussions/{claim.pull_request}"
+    return claim.publication.url if claim.publication else None
 
 
 def _command(run: ReproductionView | None) -> str | None:
