@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -19,9 +18,8 @@ from scheduler.api.routes.reproductions import show_reproduction
 from scheduler.api.source import Reading, Source, TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
-from specs.api_v1.views import ClaimStateName, ClaimView, ReproductionView
+from specs.api_v1.views import ClaimStateName, ClaimView
 from specs.judging.verdict import Outcome
-from specs.repeat_command import Repeated, repeat_command
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -98,7 +96,6 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         # Where it names no benchmark, there is no badge.
         badge_path=badge_path(claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
         said=said_of(session, claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
-        command=_command(run),
         actions=actions(claim, visitor),
         revoking=revoking(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
@@ -150,24 +147,3 @@ def _thread(source: Source, claim: ClaimView) -> str | None:
     if claim.pull_request is not None:
         return f"{source.settings.hub_endpoint.rstrip('/')}/{claim.model}/discussions/{claim.pull_request}"
     return claim.publication.url if claim.publication else None
-
-
-def _command(run: ReproductionView | None) -> str | None:
-    """What repeats the run elsewhere, an option a line."""
-    if run is None or run.measurement is None:
-        return None
-    line = repeat_command(
-        Repeated(
-            model_id=run.model,
-            model_revision=run.model_revision,
-            dataset_id=run.dataset,
-            dataset_revision=run.dataset_revision,
-            task_id=run.task,
-            sample_limit=None,
-            circumstances=run.measurement.circumstances,
-        )
-    )
-    words, folded = shlex.split(line), ""
-    for word in words:
-        folded += (" \\\n  " if word.startswith("-") else " ") + shlex.quote(word)
-    return folded.strip()
