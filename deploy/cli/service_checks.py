@@ -19,6 +19,7 @@ from deploy.cli.finding import Finding
 from deploy.farm.environments import is_no_setting, known_settings
 from deploy.farm.errors import FarmError
 from deploy.farm.redis import find_server
+from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_broker, trouble_with_database
 from scheduler.settings import Settings
@@ -143,11 +144,11 @@ def signing_key(settings: Settings) -> Finding:
     path = settings.signing_key
     if not path.exists():
         return Finding("ok", f"{path} is not there yet; `reprofarm up` makes it")
-    if not os.access(path, os.R_OK):
-        return Finding("missing", f"{path} cannot be read", "give it to the user that runs the control worker")
-    if path.stat().st_mode & 0o077:
-        return Finding("warn", f"others on this machine can read {path}", f"run `chmod 600 {path}`")
-    return Finding("ok", str(path))
+    try:
+        signer = Signer.load(path)
+    except KeyFileError as error:
+        return Finding("missing", str(error), "the control worker has to be able to read it, and nobody else")
+    return Finding("ok", f"{path}, key {signer.key_id}")
 
 
 def policy(settings: Settings) -> Finding:

@@ -42,7 +42,7 @@ def rendered(values: dict[str, Any] | None = None, **options: Any) -> list[Manif
 
 def notes(values: dict[str, Any] | None = None) -> str:
     """What an operator is told once it is installed."""
-    texts = _chart().render(merged(NEEDED, values or {}), name=RELEASE, namespace="eval")
+    texts: dict[str, str] = _chart().render(merged(NEEDED, values or {}), name=RELEASE, namespace="eval")
     return next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
 
 

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import machine_checks
 from deploy.cli.main import app
+from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from workers.processes.ports import free_port
 
@@ -117,11 +118,15 @@ def test_a_store_that_can_be_written_is_left_as_it_was(folder: Path, monkeypatch
     assert list(Path("evidence").iterdir()) == []
 
 
-def test_a_key_that_others_can_read_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_the_farm_would_not_sign_with_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPROFARM_SIGNING_KEY", "signing.pem")
-    Path("signing.pem").touch(0o644)
+    signer = Signer.create(Path("signing.pem"))
+    assert look("--for", "control")[1]["signing key"]["found"] == f"signing.pem, key {signer.key_id}"
+    Path("signing.pem").chmod(0o644)
     found = look("--for", "control")[1]["signing key"]
-    assert (found["status"], found["remedy"]) == ("warn", "run `chmod 600 signing.pem`")
+    assert (found["status"], "close it with: chmod 600 signing.pem" in found["found"]) == ("missing", True)
+    Path("signing.pem").write_bytes(b"")
+    assert look("--for", "control")[1]["signing key"]["status"] == "missing"
 
 
 def test_a_worker_is_not_asked_for_a_database(folder: Path) -> None:
