@@ -80,12 +80,11 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
     api = [sys.executable, "-m", "scheduler.api"]
     processes.start(Process("api", api, control))
     publishing = plan.environment_of_control(broker_url, writes_to_hub=True)
-    # Celery tells of every message, which here come every second; what happened is in the events.
-    quiet = ["--loglevel", "WARNING"]
-    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), *quiet]
+    # It says what becomes of claims, runs and workers; beat would say each second what it asks for.
+    threads = ["--pool", "threads", "--concurrency", str(CONTROL_THREADS), "--loglevel", "INFO"]
     processes.start(Process("control", _celery("scheduler.app", "worker", "-Q", "control", *threads), publishing))
     schedule = plan.folder.resolve() / "beat-schedule"
-    beat = _celery("scheduler.schedule", "beat", "--schedule", str(schedule), "--pidfile", "", *quiet)
+    beat = _celery("scheduler.schedule", "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "WARNING")
     processes.start(Process("beat", beat, control))
     for pool in pools:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
