@@ -1,4 +1,4 @@
-"""Where the farm's API shows things to anybody."""
+"""Where the farm shows things to anybody."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ def evidence_url(public_url: str, sha256: str) -> str:
 
 
 def claim_url(public_url: str, claim_id: str) -> str:
-    """Of a claim, with its verdict and its badge."""
-    return f"{public_url.rstrip('/')}/v1/claims/{claim_id}"
+    """Of a claim's page: for people, who come there from a badge, a feed or the Hub."""
+    return f"{public_url.rstrip('/')}/claims/{claim_id}"

@@ -10,8 +10,11 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
+from specs.faults import faults_in_environment
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
+
+PREFIX = "REPROFARM_"
 
 
 def _split(value: object) -> object:
@@ -26,7 +29,7 @@ class Settings(BaseSettings):
     """Settings of every control-plane process: control worker, beat, API and the operator's commands."""
 
     model_config = SettingsConfigDict(
-        env_prefix="REPROFARM_",
+        env_prefix=PREFIX,
         extra="ignore",
         frozen=True,
         use_attribute_docstrings=True,
@@ -134,4 +137,5 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise PolicyError(f"settings: {error}") from error
+        # Without the values: one of them may be a password.
+        raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None

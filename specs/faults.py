@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from pydantic import ValidationError
 
 OWN_WORDS = "Value error, "
 """Pydantic's, before the words of a validator of ours."""
@@ -46,6 +48,21 @@ WORDS = {
 def fault(found: Mapping[str, Any]) -> str:
     """One of an error's `errors()`: where it is, and what. The input, which may be a secret, is not in it."""
     return f"{' '.join(map(str, found['loc']))}: {_what(found)}"
+
+
+def faults_in_file(error: ValidationError) -> str:
+    """All that is wrong with a file's keys, each by its path."""
+    return _faults(error, ".".join)
+
+
+def faults_in_environment(error: ValidationError, prefix: str) -> str:
+    """All that is wrong with settings, each by the variable that sets it, whose name begins with `prefix`."""
+    return _faults(error, lambda path: prefix + "__".join(path).upper())
+
+
+def _faults(error: ValidationError, named: Callable[[list[str]], str]) -> str:
+    found = error.errors(include_url=False, include_input=False)
+    return "; ".join(fault({**each, "loc": (named(list(map(str, each["loc"]))),)}) for each in found)
 
 
 def _what(found: Mapping[str, Any]) -> str:

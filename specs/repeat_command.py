@@ -31,8 +31,17 @@ class Repeated:
 
 def repeat_command(run: Repeated) -> str:
     """One line for a POSIX shell. Repeats all samples, where the farm may have stopped early."""
+    return shlex.join(_words(run))
+
+
+def folded_command(run: Repeated) -> str:
+    """The same with a line for each option."""
+    return "".join((" \\\n  " if word.startswith("-") else " ") + shlex.quote(word) for word in _words(run)).strip()
+
+
+def _words(run: Repeated) -> list[str]:
     kernels = [f"{VARIABLE}=1"] if run.circumstances.batch_invariant else []
-    return shlex.join([*kernels, "inspect", "eval", *_arguments(run)])
+    return [*kernels, "inspect", "eval", *_arguments(run)]
 
 
 def _arguments(run: Repeated) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -43,6 +44,13 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         str | None, typer.Option(help="verified, mismatch, inconclusive, unsupported or failed.")
     ] = None,
     submitter: Annotated[str | None, typer.Option(help="By this Hub user.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="In its state since then, UTC, or later."),
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option(help="With this part in the id of its model or benchmark; two characters or more.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list; its `next`.")] = None,
     as_json: AsJson = False,
@@ -53,7 +61,8 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
 
     With --json: {"items": […], "next": cursor or null}, claims as the API gives them.
     """
-    wanted = ClaimFilter(model, dataset, task, state, outcome, submitter)
+    came = since.replace(tzinfo=UTC).isoformat() if since is not None else None
+    wanted = ClaimFilter(model, dataset, task, state, outcome, submitter, came, search)
     with farm_at(api) as farm:
         page = farm.claims(wanted, limit, cursor)
     if as_json:

@@ -33,6 +33,20 @@ def operator() -> str:
     return f"operator:{name}"
 
 
+def sqlite_file(settings: Settings) -> Path | None:
+    """Where the farm's database is, where it is a file.
+
+    Raises:
+        PolicyError: its address is none.
+    """
+    try:
+        url = make_url(settings.database_url)
+    except (ArgumentError, ValueError):
+        # Their words can hold the address, and with it a password.
+        raise PolicyError("REPROFARM_DATABASE_URL is not a URL, such as sqlite:///var/reprofarm.db") from None
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
 @contextmanager
 def opened_database(settings: Settings) -> Iterator[Database]:
     """The farm's database.
@@ -40,16 +54,10 @@ def opened_database(settings: Settings) -> Iterator[Database]:
     Raises:
         PolicyError: it is not there, has not the tables that this version needs, or cannot be used.
     """
-    try:
-        url = make_url(settings.database_url)
-    except (ArgumentError, ValueError):
-        # Their words can hold the address, and with it a password.
-        raise PolicyError("REPROFARM_DATABASE_URL is not a URL, such as sqlite:///var/reprofarm.db") from None
+    file = sqlite_file(settings)
     # Opening it would make the file.
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise PolicyError(
-            f"there is no farm's database at {url.database}; say with --var where the farm is, or with --api"
-        )
+    if file is not None and not file.is_file():
+        raise PolicyError(f"there is no farm's database at {file}; say with --var where the farm is, or with --api")
     database = Database(settings.database_url)
     try:
         trouble = trouble_with_database(database)

@@ -11,10 +11,11 @@ import typer
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from deploy.cli.control_plane import settings_of, sqlite_file
+from deploy.cli.options import DEFAULT_VAR, Var
 from deploy.cli.terminal import console, shown
 from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_database
-from scheduler.settings import read_settings
 from specs.errors import PolicyError
 
 app = typer.Typer(help="Bring the farm's tables to what this version needs, or back.")
@@ -23,29 +24,36 @@ app = typer.Typer(help="Bring the farm's tables to what this version needs, or b
 @app.command()
 def upgrade(
     revision: Annotated[str, typer.Argument(help="A migration, or `head` for the newest.")] = "head",
+    var: Var = DEFAULT_VAR,
 ) -> None:
-    """Make what tables are missing in the database that REPROFARM_DATABASE_URL names. Harmless where none is."""
-    with _database() as database:
+    """Make what tables are missing in the farm's database. Harmless where none is."""
+    with _database(var, is_made=True) as database:
         database.upgrade(revision)
         trouble = trouble_with_database(database) or "has the tables that this version needs"
     console().print(shown(f"the database {trouble}"), soft_wrap=True)
 
 
 @app.command()
-def downgrade(revision: Annotated[str, typer.Argument(help="A migration to go back to.", show_default=False)]) -> None:
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="A migration to go back to.", show_default=False)],
+    var: Var = DEFAULT_VAR,
+) -> None:
     """Take the tables back to those of an earlier version, before that is started again.
 
     What only newer tables and columns hold is lost.
     """
-    with _database() as database:
+    with _database(var) as database:
         database.downgrade(revision)
     console().print(shown(f"the database is at migration {revision}"), soft_wrap=True)
 
 
 @app.command()
-def backup(file: Annotated[Path, typer.Argument(help="A file that is not there yet.", show_default=False)]) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(help="A file that is not there yet.", show_default=False)],
+    var: Var = DEFAULT_VAR,
+) -> None:
     """Write a copy of a SQLite database, as it is at one moment, while the farm goes on. For PostgreSQL: pg_dump."""
-    with _database() as database:
+    with _database(var) as database:
         if not database.is_sqlite:
             raise PolicyError("the farm's database is PostgreSQL's: back it up with pg_dump (docs/operations.md)")
         if file.exists():
@@ -57,8 +65,13 @@ def backup(file: Annotated[Path, typer.Argument(help="A file that is not there y
 
 
 @contextmanager
-def _database() -> Iterator[Database]:
-    database = Database(read_settings().database_url)
+def _database(var: Path, *, is_made: bool = False) -> Iterator[Database]:
+    """The farm's database; `is_made` where it may be made."""
+    settings = settings_of(var)
+    file = sqlite_file(settings)
+    if file is not None and not is_made and not file.is_file():
+        raise PolicyError(f"there is no farm's database at {file}; say with --var where the farm is")
+    database = Database(settings.database_url)
     try:
         yield database
     except CommandError as error:

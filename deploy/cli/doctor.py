@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -14,10 +14,13 @@ from rich.table import Table
 
 from deploy.cli import machine_checks, service_checks
 from deploy.cli.finding import Finding
+from deploy.cli.options import DEFAULT_VAR, AsJson, HubUrl, PolicyFile, Var
 from deploy.cli.terminal import ERROR, OK, console, print_json, shown
-from scheduler.settings import Settings, read_settings
+from deploy.farm.environments import Plan, settings_in
+from scheduler.settings import PREFIX, Settings
+from workers.settings import PREFIX as WORKER_PREFIX
+from workers.settings import WorkerSettings, read_settings
 
-VAR = Path("var")
 STYLES = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 
@@ -31,57 +34,77 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
-CONTROL_CHECKS: dict[str, Callable[[Settings], Finding]] = {
-    "redis": service_checks.broker,
-    "database": service_checks.database,
-    "policy": service_checks.policy,
-    "signing key": service_checks.signing_key,
-    "hub token": service_checks.hub_token,
-}
-
-SHARED_CHECKS: dict[str, Callable[[Settings], Finding]] = {
-    "evidence store": service_checks.evidence,
-    "hub": service_checks.hub,
-    "disk": lambda _: machine_checks.disk(VAR),
-}
-
-WORKER_CHECKS: dict[str, Callable[[Settings], Finding]] = {
-    "engine": lambda _: machine_checks.engine(),
-    "system": lambda _: machine_checks.engine_system(),
-    "torch": lambda _: machine_checks.torch(),
-    "lighteval": lambda _: machine_checks.lighteval(),
-    "gpu": lambda _: machine_checks.gpu(),
-}
-
-DEMO_CHECKS: dict[str, Callable[[Settings], Finding]] = {
-    "demo model": lambda _: machine_checks.demo_weights(),
-}
-
-CHECKS = {
-    Role.ALL: CONTROL_CHECKS | SHARED_CHECKS | WORKER_CHECKS | DEMO_CHECKS,
-    Role.CONTROL: CONTROL_CHECKS | SHARED_CHECKS,
-    Role.WORKER: SHARED_CHECKS | WORKER_CHECKS,
-}
-
-
 def doctor(
     role: Annotated[Role, typer.Option("--for", help="What this machine is to be.")] = Role.ALL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    var: Var = DEFAULT_VAR,
+    policy: PolicyFile = None,
+    hub: HubUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what this machine lacks to run a farm, and how to get it.
 
-    Looks at what the settings (`REPROFARM_…`) name. Exit code: 0 nothing that is needed is missing, 3 something is.
-    With --json: a list of {"name", "status": "ok"|"warn"|"missing", "found", "remedy"}.
+    Looks at what the options and the settings (`REPROFARM_…`; of a worker `REPROFARM_WORKER_…`) name. Exit code: 0
+    nothing that is needed is missing, 3 something is. With --json: a list of {"name", "status": "ok"|"warn"|"missing",
+    "found", "remedy"}.
     """
-    settings = read_settings()
-    findings = {"python": machine_checks.python()}
-    findings |= {name: check(settings) for name, check in CHECKS[role].items()}
+    findings = {"python": machine_checks.python(), "settings": service_checks.settings(os.environ)}
+    if role is Role.WORKER:
+        findings |= _for_worker(read_settings())
+    else:
+        plan = Plan(folder=var, api_port=0, hub_endpoint=hub, policy=policy, operator=dict(os.environ))
+        told = plan.environment_of_control("", writes_to_hub=True)
+        # `up` says where its API listens; processes that are started otherwise read it.
+        told |= {name: os.environ[name] for name in (f"{PREFIX}API_PORT",) if name in os.environ}
+        findings |= _for_control(settings_in(told), var)
+    if role is not Role.CONTROL:
+        findings |= _to_run_models()
+    if role is Role.ALL:
+        findings["demo model"] = machine_checks.demo_weights()
     if as_json:
         print_json([{"name": name, **asdict(finding)} for name, finding in findings.items()])
     else:
         _print(console(), findings)
     missing = any(finding.status == "missing" for finding in findings.values())
     raise typer.Exit(ERROR if missing else OK)
+
+
+def _for_control(found: Settings, folder: Path) -> dict[str, Finding]:
+    """Of the control plane, whose `folder` is on this machine."""
+    named = {name: PREFIX + name for name in ("BROKER_URL", "HUB_ENDPOINT", "HUB_TOKEN", "EVIDENCE_URL")}
+    broker_url = found.broker_url.get_secret_value()
+    return {
+        "redis": service_checks.broker(broker_url, named["BROKER_URL"]) if broker_url else service_checks.own_broker(),
+        "database": service_checks.database(found),
+        "policy": service_checks.policy(found),
+        "judges": service_checks.judges(found, os.environ),
+        "signing key": service_checks.signing_key(found),
+        "hub": service_checks.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
+        "hub token": service_checks.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
+        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"]),
+        "disk": machine_checks.disk(folder),
+    }
+
+
+def _for_worker(found: WorkerSettings) -> dict[str, Finding]:
+    """Of a worker alone, which has settings of its own."""
+    named = {name: WORKER_PREFIX + name for name in ("BROKER_URL", "HUB_ENDPOINT", "HUB_TOKEN", "EVIDENCE_URL")}
+    return {
+        "redis": service_checks.broker(found.broker_url.get_secret_value(), named["BROKER_URL"]),
+        "hub": service_checks.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
+        "hub token": service_checks.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
+        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"]),
+        "disk": machine_checks.disk(found.cache_folder),
+    }
+
+
+def _to_run_models() -> dict[str, Finding]:
+    return {
+        "engine": machine_checks.engine(),
+        "system": machine_checks.engine_system(),
+        "torch": machine_checks.torch(),
+        "lighteval": machine_checks.lighteval(),
+        "gpu": machine_checks.gpu(),
+    }
 
 
 def _print(out: Console, findings: dict[str, Finding]) -> None:

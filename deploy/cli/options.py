@@ -14,16 +14,21 @@ from deploy.cli.reasons import reason
 from deploy.client import FarmClient
 from deploy.client.farm import DEFAULT_API
 
-STATE_FILE = Path("var/farm.json")
-"""Where `reprofarm up` says, as long as it runs, where its API is."""
+VAR_ENV = "REPROFARM_VAR"
+"""Names the farm's folder for all commands, in place of `var`."""
+
+STATE_FILE = "farm.json"
+"""In the farm's folder: where `reprofarm up` says, as long as it runs, where its API is."""
+
+DEFAULT_VAR = Path("var")
 
 TOKEN_ENV = "REPROFARM_TOKEN"  # noqa: S105 - the name of the variable that holds it
 
 
 def default_api() -> str:
-    """The API of the farm that runs in `var` here; else where one usually is."""
+    """The API of the farm that runs in this machine's folder; else where one usually is."""
     try:
-        found = json.loads(STATE_FILE.read_bytes())["api"]
+        found = json.loads((Path(os.environ.get(VAR_ENV) or DEFAULT_VAR) / STATE_FILE).read_bytes())["api"]
     except (OSError, ValueError, LookupError, TypeError):
         return DEFAULT_API
     return found if isinstance(found, str) else DEFAULT_API
@@ -43,7 +48,7 @@ Api = Annotated[
         "--api",
         envvar="REPROFARM_API",
         default_factory=default_api,
-        show_default="the farm that runs here",
+        show_default="the farm that runs in var, or in REPROFARM_VAR",
         help=f"Base URL of the farm's API. A token goes into {TOKEN_ENV}.",
     ),
 ]
@@ -57,9 +62,16 @@ OtherApi = Annotated[
     ),
 ]
 
-DEFAULT_VAR = Path("var")
+Var = Annotated[
+    Path,
+    typer.Option(envvar=VAR_ENV, help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it."),
+]
 
-Var = Annotated[Path, typer.Option(help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it.")]
+PolicyFile = Annotated[
+    Path | None, typer.Option(envvar="REPROFARM_POLICY", help="Policy file; the built-in policy if not given.")
+]
+
+HubUrl = Annotated[str | None, typer.Option(envvar="REPROFARM_HUB_ENDPOINT", help="URL of the Hub.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

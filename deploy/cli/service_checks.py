@@ -1,20 +1,25 @@
-"""What a farm's control plane works with: broker, database, Hub, evidence store, key and policy."""
+"""What a farm's processes work with: broker, database, Hub, evidence store, key, policy and judges."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from deploy.cli.finding import Finding
+from deploy.farm.environments import is_no_setting, known_settings
 from deploy.farm.errors import FarmError
 from deploy.farm.redis import find_server
+from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_broker, trouble_with_database
 from scheduler.settings import Settings
@@ -23,16 +28,29 @@ from specs.policy.rules import read_policy
 from specs.processes.secrets import masked_url
 
 HUB_SECONDS = 10.0
-BROKER_VARIABLE = "REPROFARM_BROKER_URL"
 
 
-def broker(settings: Settings) -> Finding:
-    """The Redis that carries messages: the one that is set, else a program to start one."""
-    if BROKER_VARIABLE in os.environ:
-        trouble = trouble_with_broker(settings.broker_url.get_secret_value())
-        if trouble:
-            return Finding("missing", f"the broker of {BROKER_VARIABLE} {trouble}", "start it, or correct the setting")
-        return Finding("ok", f"the broker of {BROKER_VARIABLE} answers")
+def settings(environment: Mapping[str, str]) -> Finding:
+    """Whether all that looks like a setting is one: what is misspelt leaves its default in force."""
+    known = known_settings()
+    unknown = [name for name in sorted(environment) if is_no_setting(name, known)]
+    if not unknown:
+        return Finding("ok", "each REPROFARM_… variable is one that the farm reads")
+    meant = sorted({each for name in unknown for each in difflib.get_close_matches(name, known, n=1)})
+    remedy = f"perhaps {', '.join(meant)} is meant" if meant else "docs/operator.md lists those that are"
+    return Finding("warn", f"nothing reads {', '.join(unknown)}", remedy)
+
+
+def broker(url: str, variable: str) -> Finding:
+    """The Redis that carries messages."""
+    trouble = trouble_with_broker(url)
+    if trouble:
+        return Finding("missing", f"the broker of {variable} {trouble}", "start it, or correct the setting")
+    return Finding("ok", f"the broker of {variable} answers")
+
+
+def own_broker() -> Finding:
+    """A program with which `up` starts a Redis, where none is set."""
     try:
         return Finding("ok", f"{find_server()}; `reprofarm up` starts it")
     except FarmError as error:
@@ -62,9 +80,9 @@ def database(settings: Settings) -> Finding:
     return Finding("ok", shown)
 
 
-def hub(settings: Settings) -> Finding:
+def hub(endpoint: str, variable: str) -> Finding:
     """The Hub that is watched."""
-    endpoint = settings.hub_endpoint.rstrip("/")
+    endpoint = endpoint.rstrip("/")
     shown = masked_url(endpoint)
     try:
         answer = httpx.get(f"{endpoint}/api/datasets", params={"limit": 1}, timeout=HUB_SECONDS, follow_redirects=True)
@@ -72,20 +90,20 @@ def hub(settings: Settings) -> Finding:
         return Finding(
             "warn",
             f"{shown} does not answer ({type(error).__name__})",
-            "check the network, or name another Hub in REPROFARM_HUB_ENDPOINT; the demo brings its own",
+            f"check the network, or name another Hub in {variable}; the demo brings its own",
         )
     if answer.is_success:
         return Finding("ok", shown)
-    return Finding("warn", f"{shown} answers {answer.status_code}", "correct REPROFARM_HUB_ENDPOINT, or wait")
+    return Finding("warn", f"{shown} answers {answer.status_code}", f"correct {variable}, or wait")
 
 
-def hub_token(settings: Settings) -> Finding:
-    """Who the farm is on the Hub."""
-    if settings.hub_token is None:
-        return Finding("warn", "none; the farm reads what is public and publishes nothing", "set REPROFARM_HUB_TOKEN")
-    token = settings.hub_token.get_secret_value()
+def hub_token(found: SecretStr | None, endpoint: str, variable: str) -> Finding:
+    """Who the process is on the Hub."""
+    if found is None:
+        return Finding("warn", "none: only what is public can be read, and nothing written", f"set {variable}")
+    token = found.get_secret_value()
     masked = f"{token[:3]}…{token[-2:]}" if len(token) > 12 else "…"
-    url = f"{settings.hub_endpoint.rstrip('/')}/api/whoami-v2"
+    url = f"{endpoint.rstrip('/')}/api/whoami-v2"
     try:
         answer = httpx.get(url, headers={"authorization": f"Bearer {token}"}, timeout=HUB_SECONDS)
         name = answer.json()["name"] if answer.is_success else None
@@ -96,29 +114,29 @@ def hub_token(settings: Settings) -> Finding:
     return Finding("ok", f"{masked}, of {name}")
 
 
-def evidence(settings: Settings) -> Finding:
+def evidence(url: str, variable: str) -> Finding:
     """Where logs are kept; tried by writing, if it is there."""
     try:
-        files, folder = url_to_fs(settings.evidence_url)
+        files, folder = url_to_fs(url)
         if isinstance(files, LocalFileSystem) and not Path(folder).exists():
-            return _makeable(Path(folder))
+            return _makeable(Path(folder), variable)
         probe = f"{folder.rstrip('/')}/.doctor-{secrets.token_hex(8)}"
         files.pipe_file(probe, b"")
         files.rm_file(probe)
     except Exception as error:  # noqa: BLE001 - every remote store has errors of its own
         return Finding(
             "missing",
-            f"{masked_url(settings.evidence_url)} cannot be written ({type(error).__name__})",
-            "correct REPROFARM_EVIDENCE_URL or its permissions; s3:// and the like need their fsspec package",
+            f"{masked_url(url)} cannot be written ({type(error).__name__})",
+            f"correct {variable} or its permissions; s3:// and the like need their fsspec package",
         )
-    return Finding("ok", masked_url(settings.evidence_url))
+    return Finding("ok", masked_url(url))
 
 
-def _makeable(folder: Path) -> Finding:
+def _makeable(folder: Path, variable: str) -> Finding:
     parent = next(parent for parent in folder.parents if parent.exists())
     if os.access(parent, os.W_OK):
         return Finding("ok", f"{folder} is not there yet; the first log makes it")
-    return Finding("missing", f"{folder} cannot be made: {parent} is not writable", "correct REPROFARM_EVIDENCE_URL")
+    return Finding("missing", f"{folder} cannot be made: {parent} is not writable", f"correct {variable}")
 
 
 def signing_key(settings: Settings) -> Finding:
@@ -126,11 +144,11 @@ def signing_key(settings: Settings) -> Finding:
     path = settings.signing_key
     if not path.exists():
         return Finding("ok", f"{path} is not there yet; `reprofarm up` makes it")
-    if not os.access(path, os.R_OK):
-        return Finding("missing", f"{path} cannot be read", "give it to the user that runs the control worker")
-    if path.stat().st_mode & 0o077:
-        return Finding("warn", f"others on this machine can read {path}", f"run `chmod 600 {path}`")
-    return Finding("ok", str(path))
+    try:
+        signer = Signer.load(path)
+    except KeyFileError as error:
+        return Finding("missing", str(error), "the control worker has to be able to read it, and nobody else")
+    return Finding("ok", f"{path}, key {signer.key_id}")
 
 
 def policy(settings: Settings) -> Finding:
@@ -138,7 +156,21 @@ def policy(settings: Settings) -> Finding:
     try:
         found = read_policy(settings.policy)
     except PolicyError as error:
-        return Finding("missing", str(error), "correct the file")
+        return Finding("missing", str(error), "correct the file; deploy/policy.example.yaml explains every key")
     name = str(settings.policy) if settings.policy else "the built-in policy"
     pools = ", ".join(pool.name for pool in found.pools)
     return Finding("ok", f"{name}; pools: {pools}; publishing: {found.publish.mode}")
+
+
+def judges(settings: Settings, environment: Mapping[str, str]) -> Finding:
+    """The keys of the judges that policy names, which workers take from their environment."""
+    try:
+        endpoints = read_policy(settings.policy).judges.endpoints
+    except PolicyError:
+        return Finding("warn", "not known without a policy")
+    wanted = {name: each.api_key_env for name, each in endpoints.items() if each.api_key_env is not None}
+    lacking = [f"{variable} for {name}" for name, variable in wanted.items() if variable not in environment]
+    if lacking:
+        named = ", ".join(lacking)
+        return Finding("warn", f"not set here: {named}", "set it where workers run; what needs that judge fails there")
+    return Finding("ok", ", ".join(endpoints) or "policy names none")

@@ -17,8 +17,9 @@ from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, pairs, pe
 from specs.api_v1.badges import BadgeView
 from specs.api_v1.claims import ClaimView
 from specs.api_v1.events import EventView
-from specs.api_v1.reproductions import ReproductionSummary
+from specs.api_v1.reproductions import MeasurementView, ReproductionView
 from specs.judging.verdict import Comparison, Outcome
+from specs.policy.generation import EffectiveGeneration
 
 MAX_EVENTS = 40
 """Of a timeline, the last; JSON has them all."""
@@ -33,22 +34,25 @@ def show(
     """Show one claim: what happened, what it waits for, what came out.
 
     Exit code: 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported, failed or rejected, and also a claim
-    that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null}.
+    that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null, "reproduction": … or
+    null}.
     """
     with farm_at(api) as farm:
         claim = farm.claim(claim_id)
         events = farm.timeline(claim.id)
         badge = farm.badge_of(claim.id) if claim.badge else None
+        run = farm.reproduction(claim.reproduction.id) if claim.reproduction else None
     if as_json:
         print_json(
             {
                 "claim": claim,
                 "events": events,
                 "badge": badge,
+                "reproduction": run,
             }
         )
     else:
-        _print(console(), claim, events, badge)
+        _print(console(), claim, run, events, badge)
     raise typer.Exit(exit_code(claim))
 
 
@@ -58,7 +62,13 @@ def exit_code(claim: ClaimView) -> int:
     return {Outcome.VERIFIED: OK, Outcome.MISMATCH: MISMATCH}.get(outcome, UNDECIDED) if outcome else UNDECIDED
 
 
-def _print(out: Console, claim: ClaimView, events: list[EventView], badge: BadgeView | None) -> None:
+def _print(
+    out: Console,
+    claim: ClaimView,
+    run: ReproductionView | None,
+    events: list[EventView],
+    badge: BadgeView | None,
+) -> None:
     out.print(
         Text.assemble(
             status_of(claim),
@@ -69,14 +79,22 @@ def _print(out: Console, claim: ClaimView, events: list[EventView], badge: Badge
         )
     )
     out.print(pairs(_facts(claim)))
-    if claim.reproduction:
-        _print_run(out, claim.reproduction)
+    if run:
+        _print_run(out, run)
     if claim.verdict and claim.verdict.comparison:
         out.print("\nComparison", style="bold")
         out.print(pairs(_compared(claim.verdict.comparison)))
     if claim.verdict and claim.verdict.likely_reasons:
         out.print("\nLikely reasons", style="bold")
         out.print(pairs([(f"{n}.", shown(why, 1000)) for n, why in enumerate(claim.verdict.likely_reasons, start=1)]))
+    if run and run.measurement:
+        out.print("\nHow it ran", style="bold")
+        out.print(pairs(_how_it_ran(run.measurement)))
+    if run and run.repeat_command:
+        out.print("\nRepeat it elsewhere, on every sample", style="bold")
+        # Unbroken, like the token: it is there to be copied.
+        for line in run.repeat_command.splitlines():
+            out.print("    " if line.startswith(" ") else "  ", shown(line, 4000), sep="", soft_wrap=True)
     if badge:
         _print_badge(out, badge)
     if events:
@@ -111,7 +129,7 @@ def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
         yield "on the Hub", shown(published, 1600)
 
 
-def _print_run(out: Console, run: ReproductionSummary) -> None:
+def _print_run(out: Console, run: ReproductionView) -> None:
     out.print("\nReproduction", style="bold")
     out.print(pairs(_run_facts(run)))
     if run.state == "running" and run.samples_total:
@@ -121,7 +139,7 @@ def _print_run(out: Console, run: ReproductionSummary) -> None:
         out.print(line)
 
 
-def _run_facts(run: ReproductionSummary) -> Iterator[tuple[str, Text | str]]:
+def _run_facts(run: ReproductionView) -> Iterator[tuple[str, Text | str]]:
     yield "id", run.id
     yield "state", f"{run.state} for {ago(run.since)}"
     yield "because", shown(run.reason, 8000)
@@ -134,6 +152,9 @@ def _run_facts(run: ReproductionSummary) -> Iterator[tuple[str, Text | str]]:
         yield "score so far", percent(run.score)
     yield "model", f"at {run.model_revision}"
     yield "benchmark", f"at {run.dataset_revision}"
+    yield "eval.yaml", f"SHA-256 {run.spec_sha256}"
+    if run.seed is not None:
+        yield "seed", str(run.seed)
     if run.evidence_url:
         yield "evidence", shown(run.evidence_url, 2000)
 
@@ -164,6 +185,28 @@ def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
         used = "used as predictions" if found.linked_log.used else "not used"
         style = "yellow" if found.linked_log.suspicious else ""
         yield "linked log", shown(f"{used}: {found.linked_log.reason}", 2500, style=style)
+
+
+def _how_it_ran(found: MeasurementView) -> Iterator[tuple[str, Text | str]]:
+    ran = found.circumstances
+    yield "scorer", shown(found.scorer)
+    yield "hardware", shown(ran.hardware, 700)
+    yield "versions", shown(", ".join(f"{name} {version}" for name, version in sorted(ran.versions.items())), 1000)
+    yield "sampling", shown(", ".join(_sampling(ran.generation)), 1000)
+    yield "epochs", str(ran.epochs)
+    yield "template", f"SHA-256 {ran.chat_template_sha256}" if ran.chat_template_sha256 else "none"
+    yield "engine", shown(" ".join(ran.engine_arguments), 2000)
+    if ran.batch_invariant:
+        yield "kernels", "batch-invariant"
+    for name, judge in sorted(ran.judges.items()):
+        yield "judge", shown(f"{name}: {judge}", 700)
+
+
+def _sampling(found: EffectiveGeneration) -> Iterator[str]:
+    for name, value in found.model_dump(exclude={"sources"}).items():
+        source = found.sources.get(name)
+        if value is not None:
+            yield f"{name} {value}" + (f" ({source.replace('_', ' ')})" if source else "")
 
 
 def _print_badge(out: Console, badge: BadgeView) -> None:

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from deploy.cli.options import DEFAULT_VAR, VAR_ENV, HubUrl, PolicyFile
+from deploy.cli.service_checks import settings
 from deploy.cli.terminal import console, shown
 from deploy.client.farm import DEFAULT_API
 from deploy.farm.environments import Plan
@@ -26,11 +28,11 @@ MAX_LINE_CHARS = 2000
 
 
 def up(
-    var: Annotated[Path, typer.Option(help="Folder for database, keys, evidence, caches and logs.")] = Path("var"),
-    policy: Annotated[
-        Path | None, typer.Option(envvar="REPROFARM_POLICY", help="Policy file; the built-in policy if not given.")
-    ] = None,
-    hub: Annotated[str | None, typer.Option(envvar="REPROFARM_HUB_ENDPOINT", help="URL of the Hub.")] = None,
+    var: Annotated[
+        Path, typer.Option(envvar=VAR_ENV, help="Folder for database, keys, evidence, caches and logs.")
+    ] = DEFAULT_VAR,
+    policy: PolicyFile = None,
+    hub: HubUrl = None,
     api_port: Annotated[
         int | None,
         typer.Option(min=0, max=65_535, help=f"Port of the API, 0 for a free one; {DEFAULT_PORT}, or a free one."),
@@ -41,6 +43,9 @@ def up(
     Other settings come from the environment (`REPROFARM_…`, see docs/operator.md).
     """
     out = console()
+    misspelt = settings(os.environ)
+    if misspelt.status != "ok":
+        out.print(shown(f"{misspelt.found}: {misspelt.remedy}", MAX_LINE_CHARS, style="yellow"), soft_wrap=True)
     out.print(f"starting a farm in {var}: Redis, API, control worker, beat, one worker for each pool", soft_wrap=True)
     plan = Plan(folder=var, api_port=_port(api_port), hub_endpoint=hub, policy=policy, operator=dict(os.environ))
     processes = Processes(var, var / "logs")

@@ -15,6 +15,11 @@ class ClaimFilter:
     state: str | None = None
     outcome: str | None = None
     submitter: str | None = None
+    since: str | None = None
+    """Came into its state then or later, in ISO 8601."""
+
+    q: str | None = None
+    """A part of the id of its model or benchmark."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +156,7 @@ def _keep(out: Console, farm: RunningFarm, processes: Processes) -> None:
     out.print(f"  pages {farm.api_url}", soft_wrap=True)
     out.print(f"  API   {farm.api_url}/v1/claims", soft_wrap=True)
     out.print(f"  Hub   {farm.hub_url}", soft_wrap=True)
-    out.print(f"  try   REPROFARM_API={farm.api_url} reprofarm claims", soft_wrap=True)
+    out.print(f"  try   REPROFARM_API={farm.api_url} {shlex.quote(sys.argv[0])} claims", soft_wrap=True)
     try:
         while True:
             processes.check()

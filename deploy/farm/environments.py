@@ -6,22 +6,23 @@ A worker runs models and specs of strangers, so it gets no database, no signing 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from deploy.farm.ports import HOST
-from scheduler.settings import Settings
+from scheduler.settings import PREFIX, Settings
 from specs.errors import PolicyError
+from specs.faults import faults_in_environment
 from specs.policy.rules import PoolRules
 from specs.processes.secrets import JUDGE_PREFIX
 from workers.processes.guarded import clean_environment
+from workers.processes.orphans import MARK
 from workers.settings import PREFIX as WORKER_PREFIX
 from workers.settings import WorkerSettings
 
-PREFIX = "REPROFARM_"
 _HAND_BACK_SECONDS = float(WorkerSettings.model_fields["hand_back_seconds"].default)
 _TRACES = "OTEL_"
 """Beginning of what OpenTelemetry reads; engines and runs get none of it."""
@@ -104,6 +105,21 @@ class Plan:
         return {name: value for name, value in found.items() if value}
 
 
+OF_COMMANDS = frozenset({"REPROFARM_API", "REPROFARM_TOKEN", "REPROFARM_VAR"})
+"""What commands read and no process of the farm."""
+
+
+def known_settings() -> frozenset[str]:
+    """The names of all variables that a farm's processes or its commands read; judges' keys aside."""
+    control = {PREFIX + name.upper() for name in Settings.model_fields}
+    return OF_COMMANDS | control | {WORKER_PREFIX + name.upper() for name in WorkerSettings.model_fields}
+
+
+def is_no_setting(name: str, known: Collection[str]) -> bool:
+    """Whether a variable of that name looks like a setting, and nothing reads it."""
+    return name.startswith(PREFIX) and not name.startswith((JUDGE_PREFIX, MARK)) and name not in known
+
+
 def settings_in(control: Mapping[str, str]) -> Settings:
     """The settings that a control-plane process reads from its environment.
 
@@ -114,8 +130,7 @@ def settings_in(control: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(f"{PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
-        raise PolicyError(f"settings: {faults}") from None
+        raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None
 
 
 def hand_back_seconds(worker: Mapping[str, str]) -> float:
@@ -130,7 +145,7 @@ def hand_back_seconds(worker: Mapping[str, str]) -> float:
     try:
         return WorkerSettings.model_validate({"hand_back_seconds": worker[name]}).hand_back_seconds
     except ValidationError as error:
-        raise PolicyError(f"settings: {name}: {error.errors()[0]['msg']}") from None
+        raise PolicyError(f"settings: {faults_in_environment(error, WORKER_PREFIX)}") from None
 
 
 def _if_set(**values: str | None) -> dict[str, str]:

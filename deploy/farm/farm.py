@@ -62,15 +62,20 @@ def running_farm(plan: Plan, processes: Processes) -> Iterator[RunningFarm]:
 def _start(plan: Plan, processes: Processes) -> RunningFarm:
     if not is_free(plan.api_port):
         raise FarmError(f"port {plan.api_port} is taken; choose another with --api-port, or 0 for a free one")
+    # Read before anything is made or started: it can be wrong.
+    control = plan.environment_of_control("")
+    pools = read_policy(settings_in(control).policy).pools
     own_broker = not plan.operator.get("REPROFARM_BROKER_URL")
     broker_url = redis.start_redis(processes, plan.folder.resolve() / "redis") if own_broker else ""
     control = plan.environment_of_control(broker_url)
     settings = settings_in(control)
     _prepare(settings)
     processes.start(control_plane.api(control))
-    processes.start(control_plane.control_worker(plan.environment_of_control(broker_url, writes_to_hub=True)))
+    publishing = plan.environment_of_control(broker_url, writes_to_hub=True)
+    # It says what becomes of claims, runs and workers; beat would say each second what it asks for.
+    processes.start(control_plane.control_worker(publishing, log_level="INFO"))
     processes.start(control_plane.beat(control, plan.folder))
-    for pool in read_policy(settings.policy).pools:
+    for pool in pools:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
         command = control_plane.celery("workers.app", "worker", "-Q", pool.queue, *told)
         environment = plan.environment_of_worker(pool, control)

@@ -13,6 +13,7 @@ from scheduler.access.openid import Provider
 from scheduler.api import problems
 from scheduler.api.callers.browsers import SafeHeaders, let_pages_read
 from scheduler.api.callers.gate import Gate
+from scheduler.api.heads import AnswersHead
 from scheduler.api.live.remembering import Remembering
 from scheduler.api.routes import (
     access,
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     dashboard.install(app)
     app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
+    app.add_middleware(AnswersHead)
     # Added last, so that it stands before all others: what answers early must not answer who may not read.
     app.add_middleware(Gate, source=source)
     return app

@@ -8,7 +8,10 @@ from specs.judging.verdict import Outcome
 
 BY_STATE = {
     "submitted": "The farm plans it in its next round.",
-    "blocked": "Somebody has to act, as the reason says; the farm looks again by itself.",
+    "blocked": (
+        "Somebody has to act, as the reason says. The farm looks again by itself, but for what was cancelled or waits"
+        " for an approval."
+    ),
     "rejected": "Its author corrects the file, as the reason says; the farm reads it again by itself.",
     "withdrawn": "Nothing: its author removed or changed it.",
 }
@@ -17,13 +20,13 @@ BY_OUTCOME = {
     Outcome.VERIFIED: "The author puts the badge's token into the entry, as its verifyToken.",
     Outcome.MISMATCH: (
         "Compare the settings in the evidence with those of the claim. A corrected entry is a new claim, which the"
-        " farm runs by itself."
+        " farm runs by itself; who speaks for the model and doubts the verdict can have the claim verified again."
     ),
     Outcome.INCONCLUSIVE: "The reason says what was missing; the farm's operator can allow more samples or epochs.",
     Outcome.UNSUPPORTED: "Nothing, while the reason holds. A corrected entry is a new claim, which is looked at anew.",
     Outcome.FAILED: (
         "It says nothing about the score. Whoever the reason names has to act: the model's author where its files are"
-        " broken, else the farm's operator."
+        " broken, else the farm's operator. Then either can have it tried again."
     ),
 }
 

@@ -14,7 +14,8 @@ from specs.api_v1.events import EventView
 from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionSummary
 from specs.judging.score_so_far import interval_so_far
 from specs.judging.verdict import Verdict
-from specs.measurement import Measurement
+from specs.measurement import Circumstances, Measurement
+from specs.repeat_command import Repeated, folded_command
 
 if TYPE_CHECKING:
     # Which holds a follower, which shows what it sees.
@@ -176,6 +177,21 @@ def measurement_view(stored: dict[str, Any]) -> MeasurementView:
         started_at=found.started_at,
         ended_at=found.ended_at,
         circumstances=found.circumstances,
+    )
+
+
+def command_to_repeat(row: Reproduction, circumstances: Circumstances) -> str:
+    """The command that repeats a run on every sample."""
+    return folded_command(
+        Repeated(
+            model_id=row.model_id,
+            model_revision=row.model_revision,
+            dataset_id=row.dataset_id,
+            dataset_revision=row.dataset_revision,
+            task_id=row.task_id,
+            sample_limit=None,
+            circumstances=circumstances,
+        )
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -10,18 +9,17 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from scheduler.api import pages
+from scheduler.api.badge_states import said_of
 from scheduler.api.ids import IdOrStart
 from scheduler.api.routes import claims, events
 from scheduler.api.routes.badge_images import badge_path
 from scheduler.api.routes.badges import badge_of_claim
 from scheduler.api.routes.reproductions import show_reproduction
-from scheduler.api.source import Reading, TheSource
+from scheduler.api.source import Reading, Source, TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
 from specs.api_v1.claims import ClaimStateName, ClaimView
-from specs.api_v1.reproductions import ReproductionView
 from specs.judging.verdict import Outcome
-from specs.repeat_command import Repeated, repeat_command
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -97,12 +95,13 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         events=events.events_of_claim(session, claim.id, limit=SHOWN_EVENTS).items,
         # Where it names no benchmark, there is no badge.
         badge_path=badge_path(claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
-        command=_command(run),
+        said=said_of(session, claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
         actions=actions(claim, visitor),
         revoking=revoking(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
         public_url=source.settings.public_url.rstrip("/"),
         hub=source.settings.hub_endpoint.rstrip("/"),
+        thread=_thread(source, claim),
     )
 
 
@@ -113,10 +112,13 @@ def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
     def offer(name: str, words: str, says: str) -> None:
         found.append(Action(f"/v1/claims/{claim.id}/{name}", words, says))
 
-    if claim.state == "decided":
+    outcome = claim.verdict.outcome if claim.verdict is not None else None
+    if claim.state == "decided" and outcome is Outcome.FAILED:
+        offer("retry", "Try again", "Runs the same entry once more, in case what made it fail is mended.")
+    elif claim.state == "decided":
         says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
         offer("reverify", "Verify again", says)
-    if claim.verdict is not None and claim.verdict.outcome is Outcome.VERIFIED and claim.publication is None:
+    if outcome is Outcome.VERIFIED and claim.publication is None:
         offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
     if visitor.may_operate and claim.state == "blocked":
         offer("approve", "Approve", "Lets it run although it is taken to cost more than policy allows.")
@@ -138,22 +140,10 @@ def revoking(claim: ClaimView, visitor: Visitor) -> Action | None:
     return Action(f"/v1/badges/{claim.badge.id}/revoke", "Revoke", says)
 
 
-def _command(run: ReproductionView | None) -> str | None:
-    """What repeats the run elsewhere, an option a line."""
-    if run is None or run.measurement is None:
+def _thread(source: Source, claim: ClaimView) -> str | None:
+    """Where on the Hub a comment about the claim is heard; None where none is."""
+    if not source.policy.reverify.comments:
         return None
-    line = repeat_command(
-        Repeated(
-            model_id=run.model,
-            model_revision=run.model_revision,
-            dataset_id=run.dataset,
-            dataset_revision=run.dataset_revision,
-            task_id=run.task,
-            sample_limit=None,
-            circumstances=run.measurement.circumstances,
-        )
-    )
-    words, folded = shlex.split(line), ""
-    for word in words:
-        folded += (" \\\n  " if word.startswith("-") else " ") + shlex.quote(word)
-    return folded.strip()
+    if claim.pull_request is not None:
+        return f"{source.settings.hub_endpoint.rstrip('/')}/{claim.model}/discussions/{claim.pull_request}"
+    return claim.publication.url if claim.publication else None

@@ -64,7 +64,7 @@ def viewer_file(name: Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-][A-Za
     )
 
 
-@router.api_route("/{sha256}.eval", methods=["GET", "HEAD"])
+@router.get("/{sha256}.eval")
 def log(
     request: Request,
     source: TheSource,

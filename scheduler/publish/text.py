@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from scheduler.public_urls import claim_url
 from specs.attestation import Attestation
 from specs.measurement import Circumstances
 from specs.policy.generation import EffectiveGeneration
@@ -80,6 +81,8 @@ def body(found: Attestation, ran: Run, token: str, verdict_id: str) -> str:
         "",
         *_how_it_ran(found, ran),
         "",
+        _page(found, verdict_id),
+        "",
         "Proof: this signed token states the above. Anyone can check it with the farm's public keys alone:",
         "",
         "```",
@@ -110,6 +113,8 @@ def mismatch_body(found: Attestation, ran: Run, why: Mismatch, verdict_id: str) 
         *_figures(found),
         "",
         *_how_it_ran(found, ran),
+        "",
+        _page(found, verdict_id),
         "",
         "What you can do: compare these settings with yours, and read the answers in the log. A corrected entry is a"
         f" new claim, which the farm runs by itself.{' ' + ASK_AGAIN if why.takes_comments else ''}",
@@ -146,6 +151,10 @@ def code(text: str, max_chars: int = 300) -> str:
 def link(url: str) -> str:
     """An address as a link; one that could break out of it, as a code span."""
     return f"<{url}>" if re.fullmatch(r"https?://[!#-;=?-\[\]_a-z~%]+", url) else code(url)
+
+
+def _page(found: Attestation, verdict_id: str) -> str:
+    return f"The claim's page, with each answer and all that happened: {link(claim_url(found.iss, verdict_id))}."
 
 
 def _how_it_ran(found: Attestation, ran: Run) -> Iterator[str]:

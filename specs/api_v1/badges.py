@@ -77,4 +77,4 @@ class ShieldsBadge(View):
     cacheSeconds: int  # noqa: N815 - the format's name
     state: BadgeState
     claim_url: str | None
-    """Where the claim is that it speaks of; null where there is none."""
+    """The page of the claim that it speaks of; null where there is none."""

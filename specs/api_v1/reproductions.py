@@ -137,5 +137,9 @@ class ReproductionView(ReproductionSummary):
     """Oldest first."""
 
     measurement: MeasurementView | None
+    repeat_command: str | None = None
+    """What repeats the run elsewhere, on every sample, with Inspect's own command line; an option a line. Null where
+    nothing was measured."""
+
     claims: tuple[str, ...]
     """Ids of the claims that it judges."""

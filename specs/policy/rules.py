@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
 from specs.errors import PolicyError, YamlError
+from specs.faults import faults_in_file
 from specs.model import Contract
 from specs.policy.budget import BudgetRules
 from specs.policy.generation import GenerationSettings
@@ -356,7 +357,11 @@ def read_policy(path: Path | None) -> Policy:
         policy = Policy.model_validate(load(path.read_bytes()) or {}, strict=False)
         # Every badge names it, and canonical JSON has neither infinity nor whole numbers from 2**53 on.
         _ = policy.sha256
-    except (OSError, YamlError, ValidationError, rfc8785.CanonicalizationError) as error:
+    except ValidationError as error:
+        raise PolicyError(f"{path}: {faults_in_file(error)}") from error
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
+    except (YamlError, rfc8785.CanonicalizationError) as error:
         raise PolicyError(f"{path}: {error}") from error
     return policy
 

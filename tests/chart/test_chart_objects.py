@@ -6,7 +6,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
 from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 from helm_python import lint
 from helm_python.errors import HelmError
@@ -15,7 +15,12 @@ from tests.support.chart import CHART, NEEDED, Manifest, merged, rendered
 
 KUBERNETES = ("1.29", "1.37")
 
-CUSTOM = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor, "PrometheusRule": PrometheusRule}
+CUSTOM = {
+    "ScaledObject": ScaledObject,
+    "TriggerAuthentication": TriggerAuthentication,
+    "ServiceMonitor": ServiceMonitor,
+    "PrometheusRule": PrometheusRule,
+}
 
 MONITORED = {
     "monitoring": {
@@ -23,6 +28,11 @@ MONITORED = {
         "prometheusRule": {"enabled": True},
         "dashboards": {"enabled": True},
     }
+}
+CLOSED = {
+    "settings": {"REPROFARM_PUBLIC_READING": "false", "REPROFARM_PUBLIC_METRICS": "false"},
+    "autoscaling": {"enabled": True, "tokenSecret": "reader"},
+    "monitoring": {"serviceMonitor": {"enabled": True, "tokenSecret": "reader"}},
 }
 SCALED = {"autoscaling": {"enabled": True}, "api": {"autoscaling": {"enabled": True}}}
 POOLS = {
@@ -63,6 +73,7 @@ EXPOSED = {
         "ingress": {"enabled": True, "host": "farm.example", "className": "nginx", "tlsSecret": "tls"},
         "secretEnv": [{"name": "REPROFARM_HUB_OAUTH_CLIENT_SECRET", "secret": "oauth", "key": "secret"}],
     },
+    "workers": {"secretEnv": [{"name": "REPROFARM_JUDGE_KEY", "secret": "judges", "key": "openai"}]},
     "networkPolicies": {"apiFrom": [{"namespaceSelector": {}}], "workerEgressCidrs": ["203.0.113.0/24"]},
 }
 TRACED = {
@@ -85,6 +96,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "monitored": MONITORED,
     "scaled": SCALED,
+    "closed": CLOSED,
     "pools": POOLS,
     "external": EXTERNAL,
     "exposed": EXPOSED,
@@ -132,11 +144,16 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
         ({"postgresql": {"enabled": False}}, "database.urlSecret is needed"),
         ({"redis": {"enabled": False}}, "broker.urlSecret is needed"),
         ({"policy": {"pools": []}}, "policy.pools follows from `pools`"),
+        (merged(CLOSED, {"autoscaling": {"tokenSecret": ""}}), "autoscaling.tokenSecret is needed"),
         ({"api": {"ingress": {"enabled": True}}}, "api.ingress.host is needed"),
         ({"replicas": 3}, "replicas"),
         ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),
         ({"pools": {"Not A Name": {}}}, "Not A Name"),
         ({"settings": {"REPROFARM_HUB_TOKEN": "hf_secret"}}, "REPROFARM_HUB_TOKEN"),
+        (
+            {"workers": {"secretEnv": [{"name": "REPROFARM_HUB_TOKEN", "secret": "s", "key": "k"}]}},
+            "REPROFARM_HUB_TOKEN",
+        ),
         ({"images": {"gpu": {"digest": "latest"}}}, "digest"),
     ],
 )

@@ -14,7 +14,7 @@ from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
 from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, TRACED
-from tests.support.chart import Manifest, environment_of, merged, one, pod_of, rendered
+from tests.support.chart import Manifest, environment_of, merged, notes, one, pod_of, rendered
 from workers.settings import WorkerSettings
 
 
@@ -64,7 +64,7 @@ def test_a_worker_reads_its_settings_and_is_told_nothing_else(
         for each, value in told.items():
             monkeypatch.setenv(each, value)
         known = {f"REPROFARM_WORKER_{field.upper()}" for field in WorkerSettings.model_fields}
-        assert {each for each in told if each.startswith("REPROFARM_")} <= known
+        assert {each for each in told if each.startswith("REPROFARM_")} <= known | {"REPROFARM_JUDGE_KEY"}
         settings = WorkerSettings()
         assert manifest["metadata"]["name"].endswith(settings.pool)
         for secret in ("DATABASE", "SIGNING", "OAUTH", "WEBHOOK"):
@@ -111,6 +111,17 @@ def test_no_container_runs_as_root_or_writes_into_its_image(values: dict[str, An
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert "memory" in container["resources"]["limits"]
+
+
+def test_a_release_that_is_called_reprofarm_does_not_set_settings_by_its_services() -> None:
+    # Kubernetes tells pods of the service reprofarm-api by REPROFARM_API_PORT=tcp://…, unless they want no such links.
+    told = [
+        pod_of(each)
+        for each in rendered()
+        if each["kind"] in ("Deployment", "Job") and any("REPROFARM_" in name for name in environment_of(each))
+    ]
+    assert len(told) == 5
+    assert {pod.get("enableServiceLinks") for pod in told} == {False}
 
 
 def test_a_changed_policy_rolls_every_process_that_reads_it() -> None:
@@ -172,3 +183,17 @@ def test_the_values_file_shows_every_value_once_with_its_default() -> None:
 def test_a_pool_says_of_what_capability_its_gpus_are_where_values_do(tmp_path: Path) -> None:
     said = policy_in(rendered(merged(POOLS, {"pools": {"gpu-80": {"computeCapability": 9.0}}})), tmp_path)
     assert {pool.name: pool.compute_capability for pool in said.pools} == {"cpu": None, "gpu-80": 9.0}
+
+
+def test_the_notes_name_commands_and_workloads_that_exist_and_what_is_left_to_do() -> None:
+    said, manifests = notes(), rendered()
+    names = {f"deploy/{each['metadata']['name']}" for each in manifests if each["kind"] == "Deployment"}
+    named = re.findall(r"exec (\S+) -- reprofarm (\w+)", said)
+    assert {place for place, _ in named} <= names
+    for command in {command for _, command in named} | {"pools"}:
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+    assert "policy.budget sets no limit" in said
+    assert "No alerts" in said
+    limited = {"policy": {"budget": {"gpu_seconds_per_day": 1}}, "monitoring": {"prometheusRule": {"enabled": True}}}
+    assert "sets no limit" not in notes(limited)
+    assert "No alerts" not in notes(limited)

@@ -40,6 +40,12 @@ def rendered(values: dict[str, Any] | None = None, **options: Any) -> list[Manif
     return list(_objects(texts))
 
 
+def notes(values: dict[str, Any] | None = None) -> str:
+    """What an operator is told once it is installed."""
+    texts: dict[str, str] = _chart().render(merged(NEEDED, values or {}), name=RELEASE, namespace="eval")
+    return next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
+
+
 @cache
 def _chart() -> Chart:
     return Chart.load(CHART)

@@ -9,7 +9,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 ASKED_WITH = ("accept", "authorization", "if-none-match", "last-event-id")
-READABLE = ("etag", "link", "retry-after", "www-authenticate")
+READABLE = (
+    "etag",
+    "link",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "retry-after",
+    "www-authenticate",
+)
 PREFLIGHT_SECONDS = 600
 
 

@@ -13,6 +13,7 @@ from fsspec.core import url_to_fs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from scheduler.api.heads import is_head
 from scheduler.api.problems import EvidenceAway, NotFound
 from scheduler.api.source import Reading, Source, TheSource
 from scheduler.database.tables import Reproduction
@@ -70,7 +71,7 @@ def evidence_file(request: Request, source: Source, session: Session, sha256: st
         status = HTTPStatus.PARTIAL_CONTENT
         headers["content-range"] = f"bytes {first}-{last}/{size}"
     headers["content-length"] = str(last - first + 1)
-    if request.method == "HEAD":
+    if is_head(request):
         return Response(status_code=status, headers=headers, media_type=MEDIA_TYPE)
     log = _open(source.settings.evidence_url, sha256, size)
     return StreamingResponse(_parts(log, first, last), status, headers, MEDIA_TYPE)

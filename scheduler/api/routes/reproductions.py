@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, select
 from scheduler.api import pages, queue
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.source import Reading, TheSource
-from scheduler.api.views import attempt_view, measurement_view, run_facts, run_summary
+from scheduler.api.views import attempt_view, command_to_repeat, measurement_view, run_facts, run_summary
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from specs.api_v1.reproductions import ReproductionStateName, ReproductionSummary, ReproductionView
 from specs.api_v1.views import Page
@@ -84,12 +84,14 @@ def show_reproduction(source: TheSource, session: Reading, reproduction_id: IdOr
     row = session.get_one(Reproduction, found)
     current = next((attempt for attempt in row.attempts if attempt.number == row.attempt), None)
     run = queue.run_in(queue.lines(source, session, [row]), row, current)
+    measured = measurement_view(row.measurement) if row.measurement else None
     claims = select(Claim.claim_id).where(Claim.reproduction_id == found).order_by(Claim.created_at, Claim.claim_id)
     return ReproductionView.model_validate(
         {
             **run_facts(source, run),
             "attempts": [attempt_view(attempt) for attempt in row.attempts],
-            "measurement": measurement_view(row.measurement) if row.measurement else None,
+            "measurement": measured,
+            "repeat_command": command_to_repeat(row, measured.circumstances) if measured else None,
             "claims": session.scalars(claims).all(),
         }
     )

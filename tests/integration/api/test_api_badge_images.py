@@ -26,7 +26,7 @@ def test_a_verified_badge_says_when_and_on_how_many_samples(api: RunningApi) -> 
     assert found["schemaVersion"] == 1
     assert found["message"] == "verified 2026-03-01: 41.5% on 200/300"
     assert (found["color"], found["isError"], found["state"]) == (GREEN, False, "verified")
-    assert found["claim_url"] == f"http://farm.test/v1/claims/{claim_id}"
+    assert found["claim_url"] == f"http://farm.test/claims/{claim_id}"
     image = api.get(PLACE + ".svg")
     assert image.headers["content-type"].startswith("image/svg+xml")
     assert "max-age=60" in image.headers["cache-control"]
@@ -110,7 +110,7 @@ def test_the_snippet_shows_the_picture_and_links_to_the_claim(api: RunningApi) -
     answer = api.get("/badges/tiny/model/acme/capitals/a%22%3E%3Cscript%3E.html")
     assert answer.headers["content-type"].startswith("text/html")
     assert "<script" not in answer.text
-    assert f'href="http://farm.test/v1/claims/{claim_id}"' in answer.text
+    assert f'href="http://farm.test/claims/{claim_id}"' in answer.text
     assert 'src="http://farm.test/badges/tiny/model/acme/capitals/a%22%3E%3Cscript%3E.svg"' in answer.text
     assert "sandbox" in answer.headers["content-security-policy"]
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import httpx
+
 from scheduler.machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi
@@ -34,6 +36,18 @@ def test_the_log_of_a_reproduction_can_be_fetched_and_cached_for_ever(api: Runni
     # A browser must not run what a model wrote.
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_head_tells_what_get_would_and_sends_nothing(api: RunningApi) -> None:
+    sha256 = keep(api)
+    complete(api, sha256)
+    badge = "/badges/tiny/model/acme/capitals/europe.svg"
+    for path in (f"/v1/evidence/{sha256}", f"/logs/{sha256}.eval", "/v1/claims", "/healthz", badge, "/", "/v1/nothing"):
+        told, whole = httpx.head(api.url + path, timeout=60), api.get(path)
+        assert (told.status_code, told.content) == (whole.status_code, b""), path
+        assert told.headers["content-length"] == str(len(whole.content)), path
+        assert told.headers.get("etag") == whole.headers.get("etag"), path
+    assert httpx.head(f"{api.url}/v1/verifications").status_code == 405
 
 
 def test_a_file_in_the_store_that_no_reproduction_names_is_not_served(api: RunningApi) -> None:

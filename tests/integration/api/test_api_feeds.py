@@ -41,7 +41,7 @@ def test_a_feed_is_atom_with_what_it_needs_and_ids_that_stay(api: RunningApi, pa
     assert root.find(f"{ATOM}author/{ATOM}name") is not None
     entries = root.findall(ATOM + "entry")
     assert [said(entry, "id") for entry in entries] == [
-        f"http://farm.test/v1/claims/{claim_id}" for claim_id in (second, first)
+        f"http://farm.test/claims/{claim_id}" for claim_id in (second, first)
     ]
     assert said(root, "updated") == said(entries[0], "updated")
     for entry in entries:

@@ -48,7 +48,10 @@ def test_filters_reach_the_farm(api: RunningApi) -> None:
     wanted = api.rows.decided(Outcome.MISMATCH, "find/me", comparison(0.2))
     api.rows.verified()
     api.rows.claim(state=ClaimState.BLOCKED)
-    for option, value in (("--outcome", "mismatch"), ("--model", "find/me")):
+    since = api.json(f"/v1/claims/{wanted}")["since"]
+    assert json.loads(run(api, "claims", "--since", "2126-01-01", "--json").output)["items"] == []
+    assert wanted in run(api, "claims", "--since", since[:10], "--json").output
+    for option, value in (("--outcome", "mismatch"), ("--model", "find/me"), ("--search", "ind/m")):
         listed = json.loads(run(api, "claims", option, value, "--json").output)["items"]
         assert [claim["id"] for claim in listed] == [wanted]
 

@@ -37,6 +37,9 @@ def test_a_verified_claim_is_shown_with_all_that_proves_it(api: RunningApi) -> N
         "verifyToken",
     ):
         assert text in result.output
+    for text in ("vllm 0.32.0", "temperature 0.0", "CPU x86_64, 2 cores", "--enforce-eager", "scorer    match"):
+        assert text in result.output
+    assert "\n  inspect eval hf/acme/capitals/europe@" in result.output
     # Whole, on a line of its own, whatever the width: it is there to be copied.
     assert badge["token"] in result.output.splitlines()
 

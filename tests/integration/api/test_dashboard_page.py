@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from string import Template
 
 import pytest
 
+from scheduler.badges import revoking
+from scheduler.badges.signing import Signer
 from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi, running_api
 
@@ -15,11 +20,37 @@ PAGE = (Path(__file__).parents[3] / "docs" / "dashboard.md").read_text()
 def test_every_example_of_the_page_answers(tmp_path: Path, redis_url: str) -> None:
     with running_api(tmp_path, broker_url=redis_url) as api:
         known = examples(api, tmp_path)
-        asked = re.findall(r'^curl (?:-O )?"\$FARM(/[^"]*)"$', PAGE, re.MULTILINE)
+        asked = re.findall(r'^curl (?:-OJ )?"\$FARM(/[^"]*)"$', PAGE, re.MULTILINE)
         assert len(asked) == PAGE.count("\ncurl ")
         for path in asked:
             answer = api.get(Template(path).substitute(known))
             assert answer.status_code == 200, f"{path}: {answer.text}"
+
+
+def test_the_check_without_our_package_knows_a_good_badge_from_bad_ones(api: RunningApi, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on the PATH; install Debian's package nodejs")
+    api.rows.signer = Signer.create(api.settings.signing_key)
+    good, revoked = (api.json(f"/v1/claims/{api.rows.verified()}/badge") for _ in range(2))
+    revoking.revoke(api.rows.database, revoked["id"], "its log was made up", "operator:test")
+    (script,) = re.findall(r"```js\n(// node check\.mjs .*?)```", PAGE, re.DOTALL)
+    (tmp_path / "check.mjs").write_text(script)
+    for name in (".well-known/jwks.json", "v1/revocations"):
+        (tmp_path / Path(name).name).write_text(api.get(f"/{name}").text)
+    altered = good["token"].replace(".", ".e", 1)
+    for token, genuine, counts in (
+        (good["token"], True, True),
+        (revoked["token"], True, False),
+        (altered, False, False),
+    ):
+        command = [node, "check.mjs", token, "jwks.json", "revocations"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is counts
+        if genuine:
+            said = json.loads(done.stdout)
+            assert (said["genuine"], said["revoked"]) == (True, not counts)
+            assert said["stated"]["model"] == "tiny/model"
 
 
 def examples(api: RunningApi, folder: Path) -> dict[str, str]:
@@ -48,7 +79,7 @@ def test_every_field_that_the_page_explains_is_one(shared_api: RunningApi, model
     fields = shared_api.json("/openapi.json")["components"]["schemas"][model]["properties"]
     explained = set(
         re.findall(
-            r"`(?:reproduction|verdict)?\.?([a-z_]+)`", PAGE.split("## What the fields")[1].split("Three rules")[0]
+            r"`(?:reproduction|verdict)?\.?([a-z_]+)`", PAGE.split("## What the fields")[1].split("Four rules")[0]
         )
     )
     wanted = {

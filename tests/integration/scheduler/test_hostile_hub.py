@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from deploy.serving import QuietHandler, answered_by
-from scheduler import hub as hub_module
-from scheduler.hub.hub import Hub, bounded_answers
+from scheduler.hub import bounded_answers
+from scheduler.hub import hub as hub_module
+from scheduler.hub.hub import Hub
 from specs.errors import HubAway, ReprofarmError
 from specs.hub.client_manners import LONGEST_SECONDS
 

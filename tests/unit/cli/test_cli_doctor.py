@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import machine_checks
 from deploy.cli.main import app
+from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from workers.processes.ports import free_port
 
@@ -25,6 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_url: str) -> 
     """An empty folder to look at, and no Hub."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REPROFARM_HUB_ENDPOINT", f"http://{closed_url}")
+    monkeypatch.setenv("REPROFARM_WORKER_HUB_ENDPOINT", f"http://{closed_url}")
     # However full the disk of this machine is.
     monkeypatch.setattr(machine_checks, "NEEDED_GIB", 0)
     return tmp_path
@@ -103,30 +105,73 @@ def test_a_broken_policy_is_missing_and_says_what_is_wrong(folder: Path, monkeyp
 
 def test_a_store_that_cannot_be_written_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("evidence").write_text("a file, not a folder")
-    monkeypatch.setenv("REPROFARM_EVIDENCE_URL", "file://evidence")
+    monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", "file://evidence")
     assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
-    monkeypatch.setenv("REPROFARM_EVIDENCE_URL", "nothing-known://evidence")
+    monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", "nothing-known://evidence")
     assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
 
 
 def test_a_store_that_can_be_written_is_left_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("evidence").mkdir()
-    monkeypatch.setenv("REPROFARM_EVIDENCE_URL", "file://evidence")
+    monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", "file://evidence")
     assert look("--for", "worker")[1]["evidence store"]["status"] == "ok"
     assert list(Path("evidence").iterdir()) == []
 
 
-def test_a_key_that_others_can_read_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_the_farm_would_not_sign_with_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPROFARM_SIGNING_KEY", "signing.pem")
-    Path("signing.pem").touch(0o644)
+    signer = Signer.create(Path("signing.pem"))
+    assert look("--for", "control")[1]["signing key"]["found"] == f"signing.pem, key {signer.key_id}"
+    Path("signing.pem").chmod(0o644)
     found = look("--for", "control")[1]["signing key"]
-    assert (found["status"], found["remedy"]) == ("warn", "run `chmod 600 signing.pem`")
+    assert (found["status"], "close it with: chmod 600 signing.pem" in found["found"]) == ("missing", True)
+    Path("signing.pem").write_bytes(b"")
+    assert look("--for", "control")[1]["signing key"]["status"] == "missing"
 
 
 def test_a_worker_is_not_asked_for_a_database(folder: Path) -> None:
     _, found = look("--for", "worker")
     assert "engine" in found
-    assert not {"database", "signing key", "hub token", "redis"} & set(found)
+    assert not {"database", "signing key", "policy"} & set(found)
+
+
+def test_a_worker_is_asked_by_its_own_settings(folder: Path, monkeypatch: pytest.MonkeyPatch, closed_url: str) -> None:
+    monkeypatch.setenv("REPROFARM_WORKER_BROKER_URL", f"redis://:topsecret@{closed_url}/0")
+    monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", f"file://{folder}/evidence")
+    monkeypatch.setenv("REPROFARM_WORKER_CACHE_FOLDER", str(folder / "cache"))
+    _, found = look("--for", "worker")
+    assert found["redis"]["found"].startswith("the broker of REPROFARM_WORKER_BROKER_URL does not answer")
+    assert "topsecret" not in json.dumps(found)
+    assert found["evidence store"]["found"].startswith(f"{folder}/evidence is not there yet")
+    assert found["disk"]["found"].endswith(f"free in {folder}")
+    assert "REPROFARM_WORKER_HUB_ENDPOINT" in found["hub"]["remedy"]
+
+
+def test_a_farm_in_another_folder_is_looked_at_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "policy.yaml").write_text("publish: {mode: comment}\n")
+    _, found = look("--for", "control", "--var", "elsewhere", "--policy", "policy.yaml")
+    assert f"{folder}/elsewhere/reprofarm.db" in found["database"]["found"]
+    assert found["policy"]["found"] == f"{folder}/policy.yaml; pools: cpu; publishing: comment"
+    monkeypatch.setenv("REPROFARM_VAR", "somewhere")
+    assert f"{folder}/somewhere/reprofarm.db" in look("--for", "control")[1]["database"]["found"]
+
+
+def test_a_setting_that_nothing_reads_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look("--for", "control")[1]["settings"]["status"] == "ok"
+    monkeypatch.setenv("REPROFARM_PUBLIC_READNG", "false")
+    monkeypatch.setenv("REPROFARM_JUDGE_OPENAI_KEY", "sk-1")
+    found = look("--for", "control")[1]["settings"]
+    assert (found["status"], found["found"]) == ("warn", "nothing reads REPROFARM_PUBLIC_READNG")
+    assert found["remedy"] == "perhaps REPROFARM_PUBLIC_READING is meant"
+
+
+def test_a_judge_without_its_key_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = "{base_url: https://judge.test/v1, model: m, api_key_env: REPROFARM_JUDGE_KEY}"
+    Path("policy.yaml").write_text(f"judges: {{endpoints: {{openai/m: {judge}}}}}\n")
+    found = look("--for", "control", "--policy", "policy.yaml")[1]["judges"]
+    assert (found["status"], found["found"]) == ("warn", "not set here: REPROFARM_JUDGE_KEY for openai/m")
+    monkeypatch.setenv("REPROFARM_JUDGE_KEY", "sk-1")
+    assert look("--for", "control", "--policy", "policy.yaml")[1]["judges"]["status"] == "ok"
 
 
 def test_two_engine_builds_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +197,7 @@ def test_a_wrong_setting_is_an_error_with_its_name(folder: Path, monkeypatch: py
     monkeypatch.setenv("REPROFARM_API_PORT", "many")
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 3
-    assert "api_port" in result.stderr
+    assert result.stderr.strip() == "error: settings: REPROFARM_API_PORT: must be a whole number"
 
 
 def test_what_the_engine_wants_of_the_system_is_named_by_its_package(

@@ -128,6 +128,7 @@ def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again
     ]
     assert sorted(order, key=text.index) == order
     assert "comment `/reverify`, on a line of its own" in text
+    assert f"<{attestation().iss}/claims/{VERDICT}>" in text
     assert text.endswith(body_mark(VERDICT))
     assert "verify-token" not in text
     assert title(attestation(), VERDICT, reproduced=False).startswith("41.2 on facts/capitals (capitals) was not rep")

@@ -27,3 +27,23 @@ def test_what_is_no_yaml_and_numbers_that_no_badge_can_name_are_the_operators_to
     file.write_text(text)
     with pytest.raises(PolicyError, match=r"policy\.yaml"):
         read_policy(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("watch: {scan_seconds: x}\nx: 3", r"watch\.scan_seconds: must be a number; x: is not taken here"),
+        ("engine: {dtype: int4}", r"engine\.dtype: must be 'auto', 'bfloat16', 'float16' or 'float32'"),
+        ("run: {lease_seconds: 3}", r"run: lease_seconds must be at least three heartbeats"),
+    ],
+)
+def test_each_fault_is_said_by_the_path_of_its_key(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    with pytest.raises(PolicyError, match=rf"policy\.yaml: {says}"):
+        read_policy(file)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"policy\.yaml cannot be read: No such file or directory$"):
+        read_policy(tmp_path / "policy.yaml")

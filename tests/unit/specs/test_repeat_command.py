@@ -14,7 +14,7 @@ from inspect_ai._eval.task.util import split_spec
 from inspect_ai._util.config import parse_cli_args
 
 from specs.measurement import Circumstances
-from specs.repeat_command import Repeated, repeat_command
+from specs.repeat_command import Repeated, folded_command, repeat_command
 from tests.support.rows import measurement
 
 ENGINE = (
@@ -62,6 +62,13 @@ def test_inspect_takes_it_for_the_same_run() -> None:
     assert (found["temperature"], found["presence_penalty"], found["max_tokens"]) == (0.7, -0.5, 512)
     assert (found["epochs"], found["limit"], found["seed"]) == (4, "100", 11)
     assert json.loads(found["extra_body"]) == {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+
+
+def test_the_folded_command_is_the_same_to_a_shell() -> None:
+    run = repeated(limit=100, presence_penalty=-0.5)
+    folded = folded_command(run)
+    assert shlex.split(folded.replace("\\\n", " ")) == shlex.split(repeat_command(run))
+    assert all(line.startswith(("inspect eval hf/", "  -")) for line in folded.splitlines())
 
 
 def test_what_was_not_set_is_not_named() -> None:

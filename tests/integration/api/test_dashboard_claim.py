@@ -1,0 +1,62 @@
+"""What a claim's page tells its author, without a browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.api.callers.callers import anonymous
+from scheduler.dashboard.claims import actions
+from scheduler.dashboard.visitor import Visitor
+from specs.api_v1.claims import ClaimView
+from specs.judging.verdict import Outcome
+from tests.support.api import RunningApi
+from tests.support.rows import comparison
+
+MARKDOWN = "[![reproduced]("
+VISITOR = Visitor(anonymous(public_reading=True), may_sign_in=False)
+
+
+def page(api: RunningApi, claim_id: str) -> str:
+    answer = api.get(f"/claims/{claim_id}")
+    assert answer.status_code == 200
+    return " ".join(answer.text.split())
+
+
+def test_a_claim_is_not_shown_with_the_badge_that_another_one_has(api: RunningApi) -> None:
+    authors = api.rows.verified()
+    proposed = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), ref="refs/pr/7", pull_request=7)
+    assert MARKDOWN in page(api, authors)
+    shown = page(api, proposed)
+    assert MARKDOWN not in shown
+    assert (
+        f'is not about this claim: “verified 2026-03-01: 41.5% on 200/300”, of <a class="link" href="/claims/{authors}"'
+        in shown
+    )
+
+
+def test_what_was_claimed_and_run_is_linked_to_the_hub_at_its_commits(api: RunningApi) -> None:
+    claim_id = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2))
+    claim = api.json(f"/v1/claims/{claim_id}")
+    run = claim["reproduction"]
+    shown, hub = page(api, claim_id), api.settings.hub_endpoint
+    assert f'href="{hub}/tiny/model/blob/{claim["commit"]}/.eval_results/capitals.yaml"' in shown
+    assert f'href="{hub}/tiny/model/tree/{run["model_revision"]}"' in shown
+    assert f'href="{hub}/datasets/acme/capitals/tree/{run["dataset_revision"]}"' in shown
+
+
+def test_who_cannot_act_here_is_told_where_a_comment_is_heard_and_else_who_can_help(api: RunningApi) -> None:
+    proposed = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), ref="refs/pr/7", pull_request=7)
+    thread = f'<a class="link" href="{api.settings.hub_endpoint}/tiny/model/discussions/7"'
+    assert "<code>/reverify</code>" in page(api, proposed)
+    assert thread in page(api, proposed)
+    unwritten = page(api, api.rows.decided(Outcome.MISMATCH, found=comparison(0.2)))
+    assert "/reverify" not in unwritten
+    assert "Its operator can have a claim run again" in unwritten
+
+
+@pytest.mark.parametrize(("outcome", "first"), [(Outcome.FAILED, "Try again"), (Outcome.MISMATCH, "Verify again")])
+def test_what_failed_is_tried_again_and_what_was_measured_verified_again(
+    api: RunningApi, outcome: Outcome, first: str
+) -> None:
+    claim = ClaimView.model_validate(api.json(f"/v1/claims/{api.rows.decided(outcome)}"))
+    assert [action.words for action in actions(claim, VISITOR)] == [first]

@@ -1,0 +1,37 @@
+"""docs/operator.md names every setting, with the default that it has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from scheduler.settings import Settings
+from workers.settings import WorkerSettings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
+CONTROL, OF_WORKERS = PAGE.split("Those of workers begin with", 1)
+
+
+def listed(text: str) -> dict[str, str]:
+    """Settings of the page's tables, each with its default as it is written there."""
+    rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \| (.*?) \|", text, re.MULTILINE)
+    return {name: default for names, default in rows for name in re.findall(r"`([A-Z_]+)`", names)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [(Settings, listed(CONTROL)), (WorkerSettings, listed(OF_WORKERS))],
+    ids=["control", "worker"],
+)
+def test_every_setting_is_on_the_page_and_each_number_is_its_default(
+    settings: type[BaseSettings], found: dict[str, str]
+) -> None:
+    fields = {name.upper(): field.default for name, field in settings.model_fields.items()}
+    assert set(found) - {"VAR"} == set(fields)
+    shared = ("SIGNING_KEY", "RETIRED_KEYS", "API_HOST", "API_PORT")
+    for name, default in fields.items():
+        if name not in shared and isinstance(default, int | float):
+            assert found[name].strip("`").replace(",", "") == f"{default}".lower().removesuffix(".0"), name
