@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from scheduler.badges.signing_off import sign_missing
-from scheduler.collect import collecting
+from scheduler.collect import checking, collecting
 from scheduler.database.tables import Attempt, Badge, Event, Reproduction
 from scheduler.farm import Farm
 from specs.messages import AttemptsAlive, Progress, Report, Stage
@@ -89,7 +89,7 @@ def test_evidence_is_not_read_for_a_report_that_nobody_awaits(
     world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(collecting, "check_evidence", lambda url, *_: read.append(url))
+    monkeypatch.setattr(checking, "check_evidence", lambda url, *_: read.append(url))
     with farm.database.transaction() as session:
         session.scalars(select(Reproduction)).one().worker = world.report.worker
     encoded = world.report.encode()

@@ -79,6 +79,21 @@ def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Fa
     assert count(farm, VerdictRow) == 2
 
 
+def test_the_same_report_twice_in_one_transaction_counts_once(world: World, farm: Farm) -> None:
+    checked = collecting.check(farm.database, farm.policy, farm.settings.evidence_url, world.report)
+    assert collecting.take_in(farm.database, farm.policy, [checked, checked]) == [True, False]
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+    assert count(farm, VerdictRow) == 2
+
+
+def test_a_report_of_a_run_that_nobody_knows_keeps_no_other_from_being_taken_in(world: World, farm: Farm) -> None:
+    unknown = world.report.ref.model_copy(update={"reproduction_id": "0" * 32})
+    reports = [world.report.model_copy(update={"ref": unknown}), world.report]
+    checked = [collecting.check(farm.database, farm.policy, farm.settings.evidence_url, each) for each in reports]
+    assert collecting.take_in(farm.database, farm.policy, checked) == [False, True]
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
 def test_several_control_workers_with_the_same_report_give_one_verdict_and_one_badge(world: World, farm: Farm) -> None:
     at_once(lambda: take(farm, world.report))
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
