@@ -75,19 +75,18 @@ def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> l
         ids = [each.ref.reproduction_id for each in measured if _is_current(current, each.ref, each.worker)]
         # Looked up before anything is changed, so that all changes are written at once.
         waiting = waiting_for_each(session, ids)
-        # In the order in which they were locked.
-        in_order = sorted(range(len(reports)), key=lambda place: reports[place].message.ref.reproduction_id)
-        ended: dict[int, Reproduction] = {}
-        for place in in_order:
-            found = _take_in(session, policy, reports[place], current, waiting)
-            if found is not None:
-                ended[place] = found
+        ended = [_take_in(session, policy, each, current, waiting) for each in reports]
     # After the commit: of the last two of a batch that end at once, the later one sees the other's end.
-    done = {place for place, each in ended.items() if each.state == ReproductionState.COMPLETED}
-    going_on = _going_on(database, {ended[place].batch_id for place in done})
-    return [
-        place in ended and not (place in done and ended[place].batch_id in going_on) for place in range(len(reports))
-    ]
+    done = [each for each in ended if each is not None and each.state == ReproductionState.COMPLETED]
+    going_on = _going_on(database, {each.batch_id for each in done})
+    return [_makes_room(each, going_on) for each in ended]
+
+
+def _makes_room(reproduction: Reproduction | None, going_on: Collection[str | None]) -> bool:
+    """Whether there may be work to send out now that a report was taken in, which came too late where this is None."""
+    if reproduction is None:
+        return False
+    return reproduction.state != ReproductionState.COMPLETED or reproduction.batch_id not in going_on
 
 
 def _take_in(
