@@ -38,6 +38,7 @@ from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.stand_in_worker import QUEUE
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.evidence import fetch
+from workers.batches.flow import first_limit
 from workers.batches.handing_back import HandingBack, StopMark
 from workers.runs.resuming import RESUMED, Wanted, earlier_attempt
 
@@ -130,7 +131,7 @@ def told(folder: Path, farm: Drained, orders: tuple[Order, Order]) -> Story:
     farm.start("first", "--slow-seconds", "3600", "--record", str(asked), visibility_timeout=1)
     first = batch_of(*orders, engine=RULES)
     farm.send(first)
-    farm.wait(lambda: asked.exists() and asked.read_text().count("\n") == DONE + AT_ONCE)
+    farm.wait(lambda: asked.exists() and asked.read_text().count("\n") == DONE + first_limit(AT_ONCE))
     farm.send(first.model_copy(update={"batch_id": "another"}))
     heard = len(farm.beats)
     farm.wait(lambda: len(farm.beats) >= heard + 2)

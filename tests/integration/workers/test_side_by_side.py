@@ -12,10 +12,11 @@ from specs.messages import AttemptOutcome, AttemptRef, Order, Stage
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import Heard, batch_of, bench, order, remember_snapshot, run, stand_in
+from workers.batches.flow import first_limit
 from workers.batches.workbench import Workbench
 
 AT_ONCE = 8
-ASKED = AT_ONCE + AT_ONCE // 4
+ASKED = first_limit(AT_ONCE)
 RULES = EngineRules(start_seconds=600.0, concurrency=AT_ONCE)
 
 
