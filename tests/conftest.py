@@ -17,7 +17,6 @@ import httpx
 import hypothesis
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
-from huggingface_hub.utils import _http as hub_client
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.waiting import PATIENCE_SECONDS
@@ -98,12 +97,6 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     """Have xdist use it."""
     return ByFile(config, log)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _hub_client() -> None:
-    """A farm's client of the Hub keeps to one Hub, for its whole process; the next tests have others."""
-    hub_client.set_client_factory(hub_client.default_client_factory)
 
 
 @pytest.fixture(scope="session")
