@@ -157,6 +157,8 @@ def test_a_farm_in_another_folder_is_looked_at_there(folder: Path, monkeypatch: 
 
 
 def test_a_setting_that_nothing_reads_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It tells these tests that none may skip.
+    monkeypatch.delenv("REPROFARM_REQUIRE_ALL", raising=False)
     assert look("--for", "control")[1]["settings"]["status"] == "ok"
     monkeypatch.setenv("REPROFARM_PUBLIC_READNG", "false")
     monkeypatch.setenv("REPROFARM_JUDGE_OPENAI_KEY", "sk-1")
