@@ -7,11 +7,10 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -30,6 +29,16 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils._pagination import paginate
 
+from scheduler.hub.answers import (
+    BenchmarkHead,
+    HubFile,
+    Leaderboard,
+    ModelHead,
+    OwnCommits,
+    PullRequestHead,
+    RepoType,
+    TreeFile,
+)
 from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, bound_request, one_question, refuse_packed
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
@@ -37,8 +46,6 @@ from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub.client_manners import keeping_token, refuse_long_waits, seconds_asked
 from specs.ids import is_repo_id
 from specs.text import clean
-
-RepoType = Literal["model", "dataset"]
 
 OFFICIAL = "benchmark:official"
 MAX_LEADERBOARD_BYTES = 64 * 2**20
@@ -55,7 +62,6 @@ MAX_BENCHMARKS = 10_000
 MAX_PATH_CHARS = 4096
 MAX_NAME_CHARS = 200
 
-_HASH = re.compile(r"[0-9a-f]{7,64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -64,91 +70,6 @@ NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, 
 
 class Missing(SubmissionError):  # noqa: N818 - a condition, not a mistake
     """The Hub has no such repo, revision or file."""
-
-
-@dataclass(frozen=True)
-class BenchmarkHead:
-    """A benchmark as a listing names it."""
-
-    dataset_id: str
-    revision: str
-    gated: bool
-
-
-@dataclass(frozen=True)
-class OwnCommits:
-    """What the owner of a dataset has made the dataset's.
-
-    Anybody can have a commit stored with a dataset, by a pull request, and the Hub hands that out by its hash as well.
-    """
-
-    named: dict[str, str]
-    """Heads of branches and tags, by their names."""
-
-    main: tuple[str, ...]
-    """Of the main branch, newest first."""
-
-    def find(self, revision: str) -> str | None:
-        """The commit that a name, or a hash that may be shortened, stands for; None where it is none of these."""
-        if revision in self.named:
-            return self.named[revision]
-        commits = (*self.main, *self.named.values()) if _HASH.fullmatch(revision) else ()
-        return next((commit for commit in commits if commit.startswith(revision)), None)
-
-
-@dataclass(frozen=True)
-class ModelHead:
-    """A model repo's main branch."""
-
-    revision: str
-    gated: bool
-    counts: dict[str, int] = field(default_factory=dict)
-    """Numbers in its safetensors files by dtype, as the Hub counted; empty where it did not."""
-
-
-@dataclass(frozen=True)
-class TreeFile:
-    """A file of a repo at one commit."""
-
-    path: str
-    blob_id: str
-    """Git's; changes with the content."""
-
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class PullRequestHead:
-    """An open pull request of a model repo."""
-
-    number: int
-    author: str
-    commit: str
-
-    @property
-    def ref(self) -> str:
-        """The git ref that the Hub keeps it under."""
-        return f"refs/pr/{self.number}"
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a repo at a commit or a ref."""
-
-    repo_type: RepoType
-    repo_id: str
-    revision: str
-    path: str
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """The answer to a look at a leaderboard."""
-
-    rows: object | None
-    """None where nothing changed since `etag`."""
-
-    etag: str | None
 
 
 class Hub:

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from scheduler.database.tables import Claim, now
-from scheduler.hub.hub import Hub, HubFile, Missing, RepoType
+from scheduler.hub.answers import HubFile, RepoType
+from scheduler.hub.hub import Hub, Missing
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.ids import has_namespace, is_repo_id
 from specs.logs.linked_log import LinkedLogReading

@@ -12,7 +12,8 @@ from scheduler.admission.facts import BenchmarkFacts
 from scheduler.admission.fixed import RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
-from scheduler.hub.hub import Hub, Missing, OwnCommits
+from scheduler.hub.answers import OwnCommits
+from scheduler.hub.hub import Hub, Missing
 from scheduler.judging import noise
 from scheduler.planning.foreseeing import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
-from scheduler.hub.hub import BenchmarkHead, Hub, Missing
+from scheduler.hub.answers import BenchmarkHead
+from scheduler.hub.hub import Hub, Missing
 from scheduler.own_faults import OURS
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import stale_walks

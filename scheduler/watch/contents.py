@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from scheduler.hub.hub import TreeFile
+from scheduler.hub.answers import TreeFile
 
 
 def content_digest(files: list[TreeFile]) -> str:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
-from scheduler.hub.hub import Hub, Missing, ModelHead, PullRequestHead, TreeFile
+from scheduler.hub.answers import ModelHead, PullRequestHead, TreeFile
+from scheduler.hub.hub import Hub, Missing
 from scheduler.own_faults import OURS
 from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref

@@ -17,7 +17,8 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.hub.hub import Hub, HubFile
+from scheduler.hub.answers import HubFile
+from scheduler.hub.hub import Hub
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.history import EarlierRuns, predictors_for
 from scheduler.judging.stopping import stopping_of

@@ -13,7 +13,8 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.discussions import Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
-from scheduler.hub.hub import Missing, PullRequestHead, TreeFile
+from scheduler.hub.answers import PullRequestHead, TreeFile
+from scheduler.hub.hub import Missing
 from scheduler.machine import ClaimState
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from scheduler.hub.hub import Hub, HubFile
+from scheduler.hub.answers import HubFile
+from scheduler.hub.hub import Hub
 from scheduler.planning.linking import NotFollowed, linked_file, links_to_a_log
 
 HUB = "https://huggingface.co"
