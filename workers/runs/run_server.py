@@ -29,6 +29,9 @@ from workers.processes import guard
 
 SOCKET = "runs.sock"
 MAX_ERRAND_BYTES = 2**20
+COLLECTED_AFTER_OBJECTS = 10_000
+"""Python's own is 700."""
+
 _READ_SECONDS = 30.0
 _NICENESS = 5
 
@@ -81,6 +84,8 @@ def serve(listener: socket.socket, main: Callable[[list[str]], int]) -> NoReturn
     # What was imported is never collected, and so stays shared: https://docs.python.org/3/library/gc.html#gc.freeze
     gc.collect()
     gc.freeze()
+    # An answer makes thousands of objects, and to look for garbage among them so often is a twelfth of a run's CPU.
+    gc.set_threshold(COLLECTED_AFTER_OBJECTS)
     while True:
         connection, _ = listener.accept()
         try:

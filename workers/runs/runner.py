@@ -42,6 +42,7 @@ from workers.runs.generation import request_arguments
 from workers.runs.interrupting import interruptible
 from workers.runs.judges import judge_models, who_judged
 from workers.runs.limits import follow_limit
+from workers.runs.log_compression import compress_without_threads
 from workers.runs.measure import Plan, measure, sample_errors
 from workers.runs.progress import ProgressFile, seed_each_epoch, watch
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
@@ -272,6 +273,7 @@ def main(arguments: list[str]) -> int:
     os.chdir(folder)
     # Inspect loads the first .env that it finds above the working folder.
     (folder / ".env").touch()
+    compress_without_threads()
     outcome = run(_read_request(order_file, wait="--wait" in arguments[2:]), folder)
     _write_outcome(folder, outcome)
     return 0
