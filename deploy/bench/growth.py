@@ -30,10 +30,10 @@ from scheduler.database.tables import Model, Reproduction, StaleWalk, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
-from scheduler.machine import ReproductionState
 from scheduler.messaging import outbox
 from scheduler.planning.planning import plan
 from scheduler.settings import Settings
+from scheduler.state_machine import ReproductionState
 from scheduler.watch.scan import scan
 from scheduler.watch.stale_walks import ALL
 from scheduler.watch.staleness import mark_stale

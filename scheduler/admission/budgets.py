@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database import turns
 from scheduler.database.tables import Attempt, Claim, Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.cost import Estimate, gpu_seconds, start_gpu_seconds
 

@@ -21,7 +21,7 @@ from scheduler.api.source import Source
 from scheduler.api.views import Run
 from scheduler.collect.workforce import crews
 from scheduler.database.tables import Attempt, Reproduction
-from scheduler.machine import WAITING, ReproductionState
+from scheduler.state_machine import WAITING, ReproductionState
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -22,8 +22,8 @@ from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.lasting_ids import badge_id_of
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
 from scheduler.farm import Farm
-from scheduler.machine import ClaimState
 from scheduler.record import SCHEDULER, add_event
+from scheduler.state_machine import ClaimState
 from specs.errors import TokenError
 from specs.judging.verdict import Outcome
 from specs.processes.log_lines import about

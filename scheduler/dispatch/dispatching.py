@@ -35,9 +35,9 @@ from scheduler.dispatch.hinting import hint
 from scheduler.dispatch.waiting import IS_READY
 from scheduler.judging import stopping
 from scheduler.judging.history import EarlierRuns
-from scheduler.machine import ReproductionState
 from scheduler.messaging import outbox
 from scheduler.record import move_reproduction
+from scheduler.state_machine import ReproductionState
 from specs.engine_key import engine_key
 from specs.judging.stopping import Stopping
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef

@@ -23,10 +23,10 @@ from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, 
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, HubLimit, OutboxRow, Reproduction, Worker, now
-from scheduler.machine import ACTIVE, WAITING, ClaimState
 from scheduler.metrics import remembered, totals
 from scheduler.metrics.remembered import Remembered
 from scheduler.metrics.totals import GPU_SECONDS, Totals
+from scheduler.state_machine import ACTIVE, WAITING, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
 from specs.policy.budget import BudgetRules

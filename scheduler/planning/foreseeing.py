@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.judging.noise import model_class
 from specs.policy.cost import EarlierRun
 

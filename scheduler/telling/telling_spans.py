@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database, written
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction
-from scheduler.machine import ACTIVE, ENDED, ClaimState, ReproductionState
+from scheduler.state_machine import ACTIVE, ENDED, ClaimState, ReproductionState
 from specs.messages import AttemptOutcome
 from specs.processes.spans import PastSpan, Place, Spans, Value
 

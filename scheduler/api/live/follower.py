@@ -18,7 +18,7 @@ from scheduler.api.views import event_view
 from scheduler.database.session import Database
 from scheduler.database.settled import settled, settled_after, young_since
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Worker
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.api_v1.live import ProgressView
 from specs.judging.score_so_far import interval_so_far
 

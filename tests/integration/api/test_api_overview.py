@@ -8,7 +8,7 @@ from scheduler.api.live import counted
 from scheduler.api.live.counted import Counted
 from scheduler.api.live.follower import Mark
 from scheduler.database.tables import VerdictRow, now
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 

@@ -20,8 +20,8 @@ from deploy.cli.verify import split_benchmark
 from deploy.client import FarmClient
 from scheduler.access import tokens
 from scheduler.database.tables import Claim, Event, Model, OutboxRow, now
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import give_verdict
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.api_v1.access import NewToken
 from specs.api_v1.claims import ClaimView
 from specs.errors import SubmissionError

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from deploy.cli.main import app
 from deploy.localhub.commits import CommitText
 from scheduler.database.tables import Benchmark, Claim, Reproduction
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.policy.rules import Policy, TaskRules, VerificationRules
 from tests.support.api import RunningApi, running_api

@@ -16,7 +16,7 @@ from scheduler.database.tables import Badge, Publication, Reproduction, VerdictR
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, Report
 from tests.support.databases import at_once
 from tests.support.reported_farm import (

@@ -17,11 +17,11 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
-from scheduler.machine import ClaimState
 from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.planning.freshness import Shared
 from scheduler.settings import Settings
+from scheduler.state_machine import ClaimState
 from specs.engine_key import engine_key
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules

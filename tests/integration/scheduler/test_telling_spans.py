@@ -10,8 +10,8 @@ import pytest
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Reproduction
-from scheduler.machine import ReproductionState
 from scheduler.record import add_event, move_reproduction
+from scheduler.state_machine import ReproductionState
 from scheduler.telling.telling_spans import spans_of, tell_changes
 from specs.processes.spans import PastSpan, Place, Spans, open_spans
 from tests.support.collector import Collector, collecting

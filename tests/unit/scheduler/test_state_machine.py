@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from scheduler.machine import (
+from scheduler.state_machine import (
     CLAIM_TRANSITIONS,
     REPRODUCTION_TRANSITIONS,
     ClaimState,
