@@ -18,13 +18,14 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from scheduler.badges import signing_off
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
-from scheduler.coalesced import Coalesced
 from scheduler.collect import collecting, reaping, workforce
 from scheduler.collect.checking import Checked
+from scheduler.collect.group_commit import GroupCommit
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.marker import held
 from scheduler.database.postgres import AWAY
 from scheduler.dispatch import dispatching, taking_back
+from scheduler.dispatch.coalesced import Coalesced
 from scheduler.dispatch.hinting import HINT
 from scheduler.farm import Farm
 from scheduler.messaging import outbox
@@ -46,7 +47,6 @@ from scheduler.requests.repeating import repeat_stale
 from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import read_settings
-from scheduler.together import Together
 from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
@@ -362,7 +362,7 @@ def _fill_and_relay() -> None:
 
 
 _send_out = Coalesced(_fill_and_relay)
-_take_in: Together[Checked, bool] = Together(
+_take_in: GroupCommit[Checked, bool] = GroupCommit(
     lambda reports: collecting.take_in(farm().database, farm().policy, reports)
 )
 

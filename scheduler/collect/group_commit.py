@@ -1,4 +1,4 @@
-"""What several threads have to commit at the same moment, done in one go: most of what it costs is had once."""
+"""Group commit: what several threads have to commit at the same moment is done in one transaction, which costs less."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Together(Generic[T, R]):
+class GroupCommit(Generic[T, R]):
     """A piece of work that one thread of this process does at a time, for all that wait for it by then.
 
     Nobody waits for others to come: whoever finds nobody at it begins with what is there.
@@ -22,11 +22,11 @@ class Together(Generic[T, R]):
         """`work` takes several items and returns a result for each; where it raises, nothing of it was done."""
         self._work = work
         self._turn, self._lock = threading.Lock(), threading.Lock()
-        self._waiting: list[_Wanted[T, R]] = []
+        self._waiting: list[_Waiting[T, R]] = []
 
     def __call__(self, item: T) -> R:
         """Have it done for an item, and whatever else waits; returns once it is, or raises what it raised for it."""
-        mine: _Wanted[T, R] = _Wanted(item)
+        mine: _Waiting[T, R] = _Waiting(item)
         with self._lock:
             self._waiting.append(mine)
         with self._turn:
@@ -37,7 +37,7 @@ class Together(Generic[T, R]):
                 Context().run(self._do, taken)
         return mine.result()
 
-    def _do(self, taken: Sequence[_Wanted[T, R]]) -> None:
+    def _do(self, taken: Sequence[_Waiting[T, R]]) -> None:
         try:
             results = self._work([each.item for each in taken])
         except Exception as error:  # noqa: BLE001 - raised again, where it belongs
@@ -53,7 +53,7 @@ class Together(Generic[T, R]):
 
 
 @dataclass(eq=False)
-class _Wanted(Generic[T, R]):
+class _Waiting(Generic[T, R]):
     item: T
     results: list[R] = field(default_factory=list)
     """Its own, once it is done."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from scheduler.together import Together
+from scheduler.collect.group_commit import GroupCommit
 from specs.processes.log_lines import _fields, about
 from tests.support.waiting import until
 
@@ -19,7 +19,7 @@ class Doubling:
     def __init__(self) -> None:
         self.pieces: list[list[int]] = []
         self.begun, self.go_on = threading.Event(), threading.Event()
-        self.together = Together(self._work)
+        self.commit = GroupCommit(self._work)
 
     def _work(self, numbers: Sequence[int]) -> list[int]:
         self.pieces.append(list(numbers))
@@ -31,10 +31,10 @@ class Doubling:
 
     def ask_behind_the_first(self, threads: ThreadPoolExecutor, numbers: Sequence[int]) -> list[Future[int]]:
         """Ask for 1, and while that is under way for `numbers`."""
-        first = threads.submit(self.together, 1)
+        first = threads.submit(self.commit, 1)
         assert self.begun.wait(60)
-        others = [threads.submit(self.together, number) for number in numbers]
-        until(lambda: len(self.together._waiting) == len(numbers))
+        others = [threads.submit(self.commit, number) for number in numbers]
+        until(lambda: len(self.commit._waiting) == len(numbers))
         self.go_on.set()
         return [first, *others]
 
@@ -42,8 +42,8 @@ class Doubling:
 def test_whoever_comes_alone_waits_for_nobody() -> None:
     work = Doubling()
     work.go_on.set()
-    assert work.together(3) == 6
-    assert work.together(4) == 8
+    assert work.commit(3) == 6
+    assert work.commit(4) == 8
     assert work.pieces == [[3], [4]]
 
 
@@ -65,6 +65,6 @@ def test_what_fails_together_is_done_one_by_one_and_fails_only_whose_it_is() -> 
 
 
 def test_what_is_logged_of_all_has_the_fields_of_none() -> None:
-    together: Together[int, dict[str, str | int]] = Together(lambda items: [_fields() for _ in items])
+    commit: GroupCommit[int, dict[str, str | int]] = GroupCommit(lambda items: [_fields() for _ in items])
     with about(attempt=7):
-        assert together(1) == {}
+        assert commit(1) == {}
