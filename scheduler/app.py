@@ -50,7 +50,7 @@ from scheduler.settings import read_settings
 from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
-from scheduler.webhooks import telling
+from scheduler.webhooks import delivery
 from specs.errors import HubAway, MessageError
 from specs.messages import (
     ATTEMPTS_ALIVE,
@@ -187,7 +187,7 @@ def tidy_outbox() -> None:
     outbox.tidy(farm().database)
     workforce.tidy(farm().database)
     forget_queues(app, own_queues(app) - workforce.own_queues(farm().database))
-    telling.forget_old(farm().database)
+    delivery.forget_old(farm().database)
 
 
 @app.task(name=REVERIFY)
@@ -210,11 +210,11 @@ def read_comments() -> None:
 @app.task(name=TELL)
 def tell_webhooks() -> None:
     """Tell others what happened."""
-    if telling.any_webhook(farm().database):
+    if delivery.any_webhook(farm().database):
         with held(farm().database, TELL, timedelta(minutes=10)) as mine:
             if mine:
-                telling.write_messages(farm().database)
-                telling.send_due(farm().database, private=farm().settings.webhook_private_addresses)
+                delivery.write_messages(farm().database)
+                delivery.send_due(farm().database, private=farm().settings.webhook_private_addresses)
 
 
 @app.task(name=announcing.LOOK)

@@ -16,7 +16,7 @@ from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
 from scheduler.database.session import Database
 from scheduler.settings import Settings
-from scheduler.telling.telling_spans import tell_changes
+from scheduler.telemetry.spans import trace_changes
 from specs.policy.rules import Policy, read_policy
 from specs.processes.spans import open_spans
 
@@ -44,7 +44,7 @@ class Source:
         """The source of the farm that `settings` describe."""
         database = Database(settings.database_url)
         # Operators' actions end runs too.
-        tell_changes(database, open_spans("reprofarm-api"))
+        trace_changes(database, open_spans("reprofarm-api"))
         live = Live(settings.api_event_clients)
         return cls(settings, database, live, Follower(database, settings.api_look_seconds, live))
 

@@ -14,7 +14,7 @@ from scheduler.database import settled
 from scheduler.database.session import write_events
 from scheduler.database.tables import Event, now
 from scheduler.record import add_event
-from scheduler.webhooks import registry, telling
+from scheduler.webhooks import delivery, registry
 from specs.api_v1.webhooks import NewWebhook
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
@@ -98,5 +98,5 @@ def test_webhooks_are_told_of_them_all(api: RunningApi) -> None:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
         write_events(slow)
         api.rows.event("claim", "c1", "quick", at=now())
-        assert telling.write_messages(api.rows.database) == 0
-    assert telling.write_messages(api.rows.database) == 2
+        assert delivery.write_messages(api.rows.database) == 0
+    assert delivery.write_messages(api.rows.database) == 2

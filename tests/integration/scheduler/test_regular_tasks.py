@@ -39,7 +39,7 @@ from scheduler.settings import Settings
 from scheduler.watch import stale_walks, staleness
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
-from scheduler.webhooks import telling
+from scheduler.webhooks import delivery
 from specs.policy.budget import BudgetRules
 from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import PublishRules, WatchRules
@@ -117,12 +117,12 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
             lambda: want_mismatches(database, POLICY.publish),
             lambda: publish_due(farm),
         ],
-        "tell": [lambda: telling.any_webhook(database), lambda: telling.write_messages(database)],
+        "tell": [lambda: delivery.any_webhook(database), lambda: delivery.write_messages(database)],
         "tidy": [
             lambda: outbox.tidy(database),
             lambda: workforce.tidy(database),
             lambda: workforce.own_queues(database),
-            lambda: telling.forget_old(database),
+            lambda: delivery.forget_old(database),
         ],
         "reverify": [lambda: mark_stale(database, RULES), lambda: repeat_stale(database, RULES)],
         "comments": [lambda: listen(farm)],

@@ -1,4 +1,4 @@
-"""Writes what happened into the log of the process that did it: the lines of the record, once they are committed.
+"""Writes the lines of the record, once they are committed, into the log of the process that did what they say.
 
 The record itself is in the database. The log is for whoever follows a farm where its logs are gathered.
 """

@@ -1,4 +1,4 @@
-"""Tells a collector of traces what the database knows to be over: stages that no single process sees from end to end.
+"""Spans of what the database knows to be over, for a collector of traces: stages that no process sees from end to end.
 
 It hears of a change once the change is committed, and reads the times from the rows. Should the process die in between,
 the span is missing: a trace is a picture of what happened, and no record.
@@ -23,7 +23,7 @@ BLAMELESS = (AttemptOutcome.COMPLETED, AttemptOutcome.HANDED_BACK, AttemptOutcom
 log = logging.getLogger(__name__)
 
 
-def tell_changes(database: Database, spans: Spans) -> None:
+def trace_changes(database: Database, spans: Spans) -> None:
     """Have this database's changes told by this process, where there is somebody to be told."""
     if not spans.enabled:
         return

@@ -12,7 +12,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.record import add_event, move_reproduction
 from scheduler.state_machine import ReproductionState
-from scheduler.telling.telling_spans import spans_of, tell_changes
+from scheduler.telemetry.spans import spans_of, trace_changes
 from specs.processes.spans import PastSpan, Place, Spans, open_spans
 from tests.support.collector import Collector, collecting
 from tests.support.rows import BEGINNING, Rows
@@ -94,7 +94,7 @@ def test_only_what_is_committed_is_told(database: Database, spans: Spans, collec
     rows = Rows(database)
     claim_id = rows.running()
     run = rows.run_of(claim_id)
-    tell_changes(database, spans)
+    trace_changes(database, spans)
 
     def end(*, then: BaseException | None) -> None:
         with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""From the record to messages, and from messages to their receivers: each a round of the control worker's."""
+"""Delivery of webhooks: from the record to messages, and from those to their receivers. Each is a task of its own."""
 
 from __future__ import annotations
 
