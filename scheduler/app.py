@@ -26,7 +26,7 @@ from scheduler.database.marker import held
 from scheduler.database.postgres import AWAY
 from scheduler.dispatch import dispatching, taking_back
 from scheduler.dispatch.coalesced import Coalesced
-from scheduler.dispatch.hinting import HINT
+from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.farm import Farm
 from scheduler.messaging import outbox
 from scheduler.messaging.broker import (

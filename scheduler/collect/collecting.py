@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from scheduler.collect import checking, resuming
 from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.ending import end, end_attempt, hand_back
-from scheduler.collect.keeping import kept
+from scheduler.collect.lease_renewal import renewing
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
@@ -59,7 +59,7 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
 
 def check(database: Database, policy: Policy, evidence_url: str, message: Report) -> Checked:
     """Hold a report against its evidence, which may take long; the attempt's lease is renewed meanwhile."""
-    with kept(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
+    with renewing(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
         return checking.check(database, evidence_url, message)
 
 

@@ -30,8 +30,8 @@ from scheduler.dispatch.batching import (
     next_free,
     place,
 )
+from scheduler.dispatch.fetch_ahead_hints import hint
 from scheduler.dispatch.filling import Queued, fill
-from scheduler.dispatch.hinting import hint
 from scheduler.dispatch.waiting import IS_READY
 from scheduler.judging import stopping
 from scheduler.judging.history import EarlierRuns

@@ -18,7 +18,7 @@ from deploy.farm.redis import start_redis
 from scheduler.app import app
 from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Claim, VerdictRow
-from scheduler.dispatch.hinting import HINT
+from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.farm import Farm
 from scheduler.messaging.broker import queued_ids
 from scheduler.requests.intervening import DROP

@@ -15,7 +15,7 @@ from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, OutboxRow, Reproduction, Worker, now
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.dispatch.hinting import HINT
+from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.dispatch.taking_back import pass_over, spread, take_back
 from scheduler.messaging import outbox
 from scheduler.state_machine import ReproductionState

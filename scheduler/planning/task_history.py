@@ -1,4 +1,4 @@
-"""What the farm already knows of a task whose samples it is yet to run."""
+"""What earlier runs of a task tell before the next: how many samples it has, and what they cost."""
 
 from __future__ import annotations
 

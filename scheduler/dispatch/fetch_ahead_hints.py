@@ -1,4 +1,4 @@
-"""Tells a worker what it is likely to need next, so that it is fetched while the worker still runs something else.
+"""Hints to workers: what each is likely to need next, so that it fetches that while it still runs something else.
 
 What waits in a worker's own queue is for that worker; what waits in its pool's queue, for whoever is free first. A hint
 that goes to the wrong one, or is lost, costs a download that is made later, or in vain.

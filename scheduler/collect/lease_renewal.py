@@ -1,4 +1,4 @@
-"""Keeps attempts whose reports are being checked: their workers are done with them, and renew their leases no more.
+"""Renews the leases of attempts whose reports are being checked, for their workers are done and renew them no more.
 
 To read a log of gigabytes, or from a store that is slow, takes longer than a lease lasts. The reaper would have the run
 done once more, and the report would come too late.
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def kept(renew: Callable[[], object], every_seconds: float) -> Iterator[None]:
+def renewing(renew: Callable[[], object], every_seconds: float) -> Iterator[None]:
     """Have a lease renewed now and then while the block takes its time."""
-    with _keeper(every_seconds).kept(renew):
+    with _renewer(every_seconds).renewing(renew):
         yield
 
 
@@ -33,7 +33,7 @@ class _Lease:
     since: float = field(default_factory=time.monotonic)
 
 
-class _Keeper:
+class _Renewer:
     """One thread for all leases of a process, there while there are any.
 
     Most reports are checked in no time: a thread for each would have this process's others wait for it twice.
@@ -46,7 +46,7 @@ class _Keeper:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def kept(self, renew: Callable[[], object]) -> Iterator[None]:
+    def renewing(self, renew: Callable[[], object]) -> Iterator[None]:
         lease = _Lease(renew)
         with self._lock:
             self._leases.add(lease)
@@ -77,5 +77,5 @@ class _Keeper:
 
 
 @cache
-def _keeper(every_seconds: float) -> _Keeper:
-    return _Keeper(every_seconds)
+def _renewer(every_seconds: float) -> _Renewer:
+    return _Renewer(every_seconds)
