@@ -22,7 +22,7 @@ from scheduler.collect import collecting, reaping, workforce
 from scheduler.collect.checking import Checked
 from scheduler.collect.group_commit import GroupCommit
 from scheduler.collect.retrying import retry_delay_seconds
-from scheduler.database.marker import held
+from scheduler.database.expiring_locks import held
 from scheduler.database.postgres import AWAY
 from scheduler.dispatch import dispatching, taking_back
 from scheduler.dispatch.coalesced import Coalesced

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from scheduler.database.high_watermark import settled_after, young_since
 from scheduler.database.session import Database
-from scheduler.database.settled import settled_after, young_since
 from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, now
 from scheduler.webhooks.messages import message
 from scheduler.webhooks.sending import Outcome, send

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, text
 
 from deploy.bench.postgres import PostgresServer
-from scheduler.database import settled
+from scheduler.database import high_watermark
 from scheduler.database.session import write_events
 from scheduler.database.tables import Event, now
 from scheduler.record import add_event
@@ -25,7 +25,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def api(tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningApi]:
     # However long ago the gap was left.
-    monkeypatch.setattr(settled, "SETTLING", timedelta(0))
+    monkeypatch.setattr(high_watermark, "SETTLING", timedelta(0))
     with running_api(tmp_path, Databases(postgres)) as found:
         found.rows.event("claim", "c1", "first", at=now())
         yield found
@@ -70,7 +70,7 @@ def test_a_gap_that_a_failed_transaction_left_holds_nothing_up(api: RunningApi) 
 
 
 def test_a_writer_that_never_ends_is_waited_for_only_so_long(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settled, "WAITED_AT_MOST", timedelta(0))
+    monkeypatch.setattr(high_watermark, "WAITED_AT_MOST", timedelta(0))
     with api.rows.database.transaction() as slow:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
         write_events(slow)

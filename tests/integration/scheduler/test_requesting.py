@@ -11,7 +11,7 @@ from celery.exceptions import Retry
 from sqlalchemy import select
 
 from scheduler.app import look_at_wanted
-from scheduler.database.marker import held
+from scheduler.database.expiring_locks import held
 from scheduler.database.tables import Claim, Event, OutboxRow
 from scheduler.record import give_verdict
 from scheduler.requests.intervening import cancel

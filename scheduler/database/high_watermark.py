@@ -1,4 +1,4 @@
-"""Up to which event the record is complete.
+"""The high-water mark of the record: up to which event it is complete.
 
 PostgreSQL hands out ids before commit, so a later id may be seen before an earlier one: whoever follows by id would
 miss it. A gap among the newest ids may yet be filled as long as somebody writes the record who began before the event
@@ -50,7 +50,7 @@ def _oldest_writer_age(session: Session) -> timedelta:
     return timedelta(seconds=float(seconds or 0))
 
 
-def settled(session: Session) -> int:
+def high_watermark(session: Session) -> int:
     """The last id up to which no event can still appear; 0 where there is none."""
     young = young_since(session)
     found: int | None = None

@@ -1,4 +1,4 @@
-"""Locks that run out by themselves, for periodic work that must not run twice at once.
+"""Locks that expire by themselves, for periodic work that must not run twice at once.
 
 A holder renews its marker while it works, so one that was killed keeps others out for seconds, however long the work
 may take; one that hangs keeps them out for as long as the work may take at most. A holder that was stopped for longer

@@ -1,4 +1,4 @@
-"""Turns that processes take: one at a time until its transaction ends, so that the next one sees what it did."""
+"""Advisory locks, held until the transaction ends, so that the next holder sees what this one did."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 
-def take_turn(session: Session, what: str) -> None:
+def acquire(session: Session, what: str) -> None:
     """Let nobody else do what goes by this name until the transaction ends.
 
     For what rests on a count of rows that others add to: a lock on rows keeps nobody from adding. SQLite's transactions
