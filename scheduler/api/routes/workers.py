@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, and_, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
-from scheduler.api.source import Reading, TheSource
 from scheduler.collect import workforce
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.state_machine import IN_FLIGHT, ReproductionState

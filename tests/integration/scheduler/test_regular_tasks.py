@@ -16,9 +16,9 @@ from deploy.bench.control_plane import NO_HUB
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
 from scheduler.api.app import create_app
+from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
-from scheduler.api.source import Source
 from scheduler.badges import signing_off
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
@@ -55,7 +55,7 @@ GROWING = frozenset(
 )  # fmt: skip
 
 COUNTS = ("SELECT claim.state, count(*)", "SELECT verdict.outcome, count(*)")
-"""Over whole tables, and taken no oftener than they are worth: scheduler/api/live/counted.py."""
+"""Over whole tables, and taken no oftener than they are worth: scheduler/api/live/count_cache.py."""
 
 CLAIMS = 2000
 RULES = ReverifyRules(after_days=30, on_change=True)

@@ -1,9 +1,9 @@
-"""Answers that have not changed are not worked out again: ETags, 304, and a bounded memory of what was answered.
+"""A cache of responses with ETags: what has not changed is not worked out again, and answered with 304.
 
 While the follower's mark stays the same, so does every answer, and a poll is answered without the database. Where the
 mark moved, the answer is worked out and compared by its digest. So a remembered answer is as old as the follower's last
 look at most. What makes no event and no progress (where a claim was last read, say) is seen some seconds later. What
-rests on a count that is taken seldom (scheduler/api/live/counted.py) is as old as that count, and no older.
+rests on a count that is taken seldom (scheduler/api/live/count_cache.py) is as old as that count, and no older.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scheduler.api.dependencies import KEEP_UNTIL
 from scheduler.api.live.follower import Follower, Mark
-from scheduler.api.source import KEEP_UNTIL
 
 LOOKED_AT_AGAIN_SECONDS = 5.0
 """After so long an answer is worked out again if anything at all was written meanwhile."""
@@ -116,7 +116,7 @@ class _Asked:
         return self.etags is not None and (etag in self.etags or self.etags.strip() == b"*")
 
 
-class Remembering:
+class ResponseCache:
     """The middleware."""
 
     def __init__(self, app: ASGIApp, *, follower: Follower, memory_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""What every route reads from."""
+"""What routes depend on, as FastAPI provides it: the farm's settings and database, and a session for each request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Self, TypeVar
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from scheduler.api.live.counted import Count, Counted
+from scheduler.api.live.count_cache import Count, CountCache
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
 from scheduler.database.session import Database
@@ -37,7 +37,7 @@ class Source:
     database: Database
     live: Live
     follower: Follower
-    counted: Counted = field(default_factory=Counted)
+    counts: CountCache = field(default_factory=CountCache)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -54,12 +54,12 @@ class Source:
         return read_policy(self.settings.policy)
 
     def count(self, session: Session, key: tuple[str, ...], count: Callable[[], Value]) -> Count[Value]:
-        """What `count` finds with `session`, or found lately (scheduler/api/live/counted.py).
+        """What `count` finds with `session`, or found lately (scheduler/api/live/count_cache.py).
 
         An answer with a count that may be older than the database is remembered until that is counted again.
         """
         # The mark from before the session's first look: SQLite shows it nothing that came after that.
-        found = self.counted.get(key, session.info[MARK], count)
+        found = self.counts.get(key, session.info[MARK], count)
         if not found.current:
             state = session.info[REQUEST].state
             setattr(state, KEEP_UNTIL, min(found.due, getattr(state, KEEP_UNTIL, math.inf)))

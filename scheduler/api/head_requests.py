@@ -1,4 +1,4 @@
-"""HEAD, which who answers GET answers too (RFC 9110, section 9.1): as the same request's GET, less the body."""
+"""HEAD requests (RFC 9110, section 9.1): who answers GET answers them too, as the same request's GET less the body."""
 
 from __future__ import annotations
 

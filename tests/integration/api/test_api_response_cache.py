@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event, update
 
 from scheduler.api.app import create_app
-from scheduler.api.live import counted, remembering
+from scheduler.api.live import count_cache, response_cache
 from scheduler.api.live.follower import Follower, Mark
 from scheduler.api.live.live import Live
 from scheduler.database.tables import Attempt, Claim, now
@@ -171,7 +171,7 @@ def test_who_asks_for_no_remembered_answer_gets_none(api: RunningApi) -> None:
 
 
 def test_what_makes_no_event_is_seen_a_little_later(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembering, "LOOKED_AT_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(response_cache, "LOOKED_AT_AGAIN_SECONDS", 0.2)
     claim_id = api.rows.claim()
     path = f"/v1/claims/{claim_id}"
     etag = api.get(path).headers["etag"]
@@ -182,8 +182,8 @@ def test_what_makes_no_event_is_seen_a_little_later(api: RunningApi, monkeypatch
 
 def waiting(api: RunningApi, monkeypatch: pytest.MonkeyPatch, share: float) -> str:
     """A claim that waits, in a queue that is counted for `share` of the time, however soon that is done."""
-    monkeypatch.setattr(counted, "CHEAP_SECONDS", -1.0)
-    monkeypatch.setattr(counted, "SHARE", share)
+    monkeypatch.setattr(count_cache, "CHEAP_SECONDS", -1.0)
+    monkeypatch.setattr(count_cache, "SHARE", share)
     claim_id = api.rows.planned()
     assert api.json(f"/v1/claims/{claim_id}")["reproduction"]["queue_position"] == 1
     return claim_id
@@ -256,9 +256,9 @@ def test_the_memory_is_bounded(api: RunningApi) -> None:
     for number in range(50):
         api.get("/v1/claims", model=f"m/{number}" + "x" * 100)
     follower = Follower(api.rows.database, 1.0, Live(1))
-    found = remembering.Remembering(create_app(api.settings), follower=follower, memory_bytes=5000)
+    found = response_cache.ResponseCache(create_app(api.settings), follower=follower, memory_bytes=5000)
     for number in range(50):
-        answer = remembering._Answer(Mark("a", 1, 1), 0.0, True, b"e", [], b"x" * 100)
+        answer = response_cache._Answer(Mark("a", 1, 1), 0.0, True, b"e", [], b"x" * 100)
         found._put(str(number).encode(), answer)
     assert len(found._answers) == 4
 

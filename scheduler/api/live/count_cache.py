@@ -1,4 +1,4 @@
-"""Counts over whole tables, taken no oftener than they are worth."""
+"""A cache of counts over whole tables, taken no oftener than they are worth."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Slot:
     next_due: float = 0.0
 
 
-class Counted:
+class CountCache:
     """Counts by what they are of; safe to use from several threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""Figures that take a look at every row of a table, and so are not worked out for each scrape."""
+"""Counts that look at every row of a table, and so are kept for a minute instead of worked out for each scrape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scheduler.database.tables import Claim
 KEPT = timedelta(minutes=1)
 
 
-class Remembered:
+class CachedCounts:
     """Counts that are at most a minute old."""
 
     def __init__(self, count: Callable[[Session], Mapping[str, int]]) -> None:
