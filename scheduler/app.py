@@ -39,8 +39,8 @@ from scheduler.messaging.broker import (
     withdraw,
 )
 from scheduler.planning import planning
+from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
-from scheduler.publish.listening import listen
 from scheduler.requests import requesting
 from scheduler.requests.intervening import DROP
 from scheduler.requests.repeating import repeat_stale
@@ -204,7 +204,7 @@ def read_comments() -> None:
     """Take requests for re-verification from comments on the Hub."""
     with held(farm().database, COMMENTS, timedelta(minutes=10)) as mine:
         if mine:
-            listen(farm(), mine.lasts)
+            take_commands(farm(), mine.lasts)
 
 
 @app.task(name=TELL)

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from specs.messages import ModelRef
 from specs.model import Contract
-from specs.processes.whole_file import write_whole
+from specs.processes.atomic_write import write_atomically
 
 
 class EngineNote(Contract):
@@ -111,7 +111,7 @@ class Board:
         if note is None:
             file.unlink(missing_ok=True)
             return
-        write_whole(file, note.model_dump_json())
+        write_atomically(file, note.model_dump_json())
 
     def _read(self, name: str, kind: type[N]) -> N | None:
         try:

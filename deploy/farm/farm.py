@@ -21,8 +21,8 @@ from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from specs.policy.rules import read_policy
+from specs.processes.atomic_write import write_atomically
 from specs.processes.secrets import masked_url
-from specs.processes.whole_file import write_whole
 
 STATE_FILE = "farm.json"
 """In the farm's folder while it runs: where its API is."""
@@ -108,4 +108,4 @@ def _write_state(folder: Path, farm: RunningFarm) -> None:
         "processes": farm.processes.pids,
         "logs": {log.name: str(log.path) for log in farm.processes.logs},
     }
-    write_whole(folder / STATE_FILE, json.dumps(state, indent=2) + "\n")
+    write_atomically(folder / STATE_FILE, json.dumps(state, indent=2) + "\n")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from specs.processes.beside import beside
+from specs.processes.background_thread import background_thread
 from workers.errors import ToldToStop
 
 LOOK_SECONDS = 0.5
@@ -78,5 +78,5 @@ class HandingBack:
                         give_back()
                     return
 
-        with beside("handing-back", watch):
+        with background_thread("handing-back", watch):
             yield

@@ -32,7 +32,7 @@ from specs.logs.run_log import RunLog
 from specs.logs.scoring import first_score
 from specs.measurement import Circumstances
 from specs.messages import AttemptOutcome, Order
-from specs.processes.whole_file import write_whole
+from specs.processes.atomic_write import write_atomically
 from specs.text import clean
 from workers.errors import ModelError, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
@@ -186,7 +186,7 @@ def _end_stuck(folder: Path, words: str) -> NoReturn:
 
 
 def _write_outcome(folder: Path, outcome: RunOutcome) -> None:
-    write_whole(folder / OUTCOME_FILE, outcome.model_dump_json())
+    write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json())
 
 
 def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int | str]) -> StopWhenSure | None:

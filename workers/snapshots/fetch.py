@@ -29,7 +29,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
-from specs.hub.client_manners import keeping_token, refuse_long_waits, seconds_asked
+from specs.hub.client_hooks import keeping_token, refuse_long_waits, seconds_asked
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError

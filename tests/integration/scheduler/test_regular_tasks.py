@@ -32,8 +32,8 @@ from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.metrics.collector import FarmCollector
 from scheduler.planning.planning import plan
+from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
-from scheduler.publish.listening import listen
 from scheduler.requests.repeating import repeat_stale
 from scheduler.settings import Settings
 from scheduler.watch import stale_walks, staleness
@@ -125,7 +125,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
             lambda: delivery.forget_old(database),
         ],
         "reverify": [lambda: mark_stale(database, RULES), lambda: repeat_stale(database, RULES)],
-        "comments": [lambda: listen(farm)],
+        "comments": [lambda: take_commands(farm)],
         "metrics": [lambda: list(metrics.collect())],
         "follower": [look],
     }

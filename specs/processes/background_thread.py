@@ -1,4 +1,4 @@
-"""A thread that does something beside a block, for as long as that lasts."""
+"""A background thread that works for as long as a block lasts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def beside(name: str, work: Callable[[threading.Event], None]) -> Iterator[None]:
+def background_thread(name: str, work: Callable[[threading.Event], None]) -> Iterator[None]:
     """Have `work` done in a thread until the block is over, which it sees by the event that it is given, and ends."""
     over = threading.Event()
     thread = threading.Thread(target=work, args=(over,), name=name, daemon=True)

@@ -1,4 +1,4 @@
-"""What people say to the farm in comments on the Hub."""
+"""The commands that people give the farm in comments on the Hub."""
 
 from __future__ import annotations
 

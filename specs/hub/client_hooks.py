@@ -1,4 +1,4 @@
-"""What a client of the Hub does whatever the Hub answers: no long sleep, and no token for anybody else.
+"""Hooks of a Hub client, against whatever the Hub answers: no long sleep, and no token for anybody else.
 
 huggingface_hub (2.4) sleeps for as long as a 429 asks for, years included, and sends the token to whatever address a
 list names as its next part. These are hooks for its HTTP client, and say nothing of which library that is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from specs.hub.spoken import asks_for_reverification
+from specs.hub.comment_commands import asks_for_reverification
 
 
 @pytest.mark.parametrize(

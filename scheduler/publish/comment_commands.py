@@ -1,4 +1,4 @@
-"""`/reverify` in a comment on the Hub: taken once, from those who may, and answered where the farm publishes.
+"""The command `/reverify` in comments on the Hub: taken once, from those who may, and answered where policy publishes.
 
 A few threads are read in each round, those first that were read longest ago. Who may ask for a claim: the owner of the
 model's namespace, its members where it is an organisation (as the Hub lists them), and for claims on a pull request
@@ -26,7 +26,7 @@ from scheduler.record import add_event
 from scheduler.requests.locking import lock
 from scheduler.requests.reverifying import ask_for
 from specs.errors import HubAway, InterventionError, NoAccess
-from specs.hub.spoken import asks_for_reverification
+from specs.hub.comment_commands import asks_for_reverification
 from specs.text import clean
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class _Request:
     """Whether they may speak for the model, and not only for claims that they submitted."""
 
 
-def listen(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
+def take_commands(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
     """Read the threads whose turn it is, as long as it `goes_on`; one that cannot be read waits for the next round."""
     if not farm.policy.reverify.comments:
         return
