@@ -1,7 +1,7 @@
 """A worker that is told to stop hands its batch back within a grace time.
 
 Celery's main process learns of it, by a signal, while its child runs a batch; the child looks for a file, as it does
-for dropped attempts (workers/batches/drops.py).
+for dropped attempts (workers/batches/dropped_attempts.py).
 """
 
 from __future__ import annotations

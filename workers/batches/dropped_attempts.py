@@ -1,4 +1,4 @@
-"""Attempts that the control plane no longer wants, as files: the way from Celery's main process into the one that runs.
+"""Attempts that the control plane wants no more, as files: from Celery's main process to the one that runs batches.
 
 Remote control commands reach the main process of a worker while its child runs a batch; the child looks here twice a
 second.
@@ -15,7 +15,7 @@ from specs.messages import AttemptRef
 _FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
 
 
-class Drops:
+class DroppedAttempts:
     """A folder with one empty file for each dropped attempt."""
 
     def __init__(self, folder: Path) -> None:

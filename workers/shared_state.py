@@ -1,4 +1,4 @@
-"""What the process that runs batches lets Celery's main process know, and the other way round: as files.
+"""State that Celery's main process shares with the one that runs batches, as files.
 
 The main process speaks for the worker and decides what it consumes, while its child is busy; the child alone knows its
 engine, and whether its device is free. Files are whole or not there.
@@ -56,7 +56,7 @@ class Quarantine(Contract):
 N = TypeVar("N", AsleepNote, EngineNote, Quarantine)
 
 
-class Board:
+class SharedState:
     """A folder with a note for each thing that is so."""
 
     def __init__(self, folder: Path) -> None:
