@@ -18,7 +18,7 @@ from specs.measurement import PartialLog
 from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
 from specs.processes.log_lines import about
 from workers.batches.evidence import fetch, store
-from workers.batches.flow import Flow
+from workers.batches.flow_control import FlowControl
 from workers.batches.handing_back import HandingBack
 from workers.batches.messenger import Messenger
 from workers.batches.order_end import MAX_DETAIL_CHARS, Ended, failure
@@ -63,7 +63,7 @@ class BatchRun:
         self._left = {order.ref: order for order in batch.orders}
         self._handing_back = HandingBack(bench.stop_mark, bench.settings.hand_back_seconds)
         self._engine = SharedEngine(batch, bench)
-        self._flow = Flow(batch.engine.concurrency)
+        self._flow = FlowControl(batch.engine.concurrency)
         self._tail: str | None = None
         self._tail_told_at = 0.0
 

@@ -48,7 +48,7 @@ from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, fin
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.runs.spec_file import load_task
 from workers.runs.stopping import StopWhenSure
-from workers.runs.stuck import StuckWatch
+from workers.runs.watchdog import Watchdog
 from workers.snapshots.completeness import check_complete
 from workers.snapshots.disk import is_full_disk
 
@@ -114,8 +114,8 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     )
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))
-    stuck = StuckWatch(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
-    with stuck.watching():
+    watchdog = Watchdog(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
+    with watchdog.watching():
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
     if log is None or log.status == "cancelled":
         return _stopped(log, prepared, folder)

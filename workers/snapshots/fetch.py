@@ -34,8 +34,8 @@ from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
-from workers.snapshots.arrived import wrong_file
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
+from workers.snapshots.checksums import wrong_file
 from workers.snapshots.disk import is_full_disk
 from workers.snapshots.snapshot_uses import SnapshotUses
 from workers.snapshots.weights import NO_SAFETENSORS

@@ -12,7 +12,7 @@ from specs.messages import AttemptOutcome, AttemptRef, Order, Stage
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import Heard, batch_of, bench, order, remember_snapshot, run, stand_in
-from workers.batches.flow import first_limit
+from workers.batches.flow_control import first_limit
 from workers.batches.workbench import Workbench
 
 AT_ONCE = 8

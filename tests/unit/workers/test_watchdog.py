@@ -12,7 +12,7 @@ from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.scorer import Target, pattern
 from inspect_ai.solver import TaskState
 
-from workers.runs.stuck import StuckWatch
+from workers.runs.watchdog import Watchdog
 
 ENDLESS, ANSWER = "(a+)+$", "a" * 40 + "!"
 
@@ -37,20 +37,20 @@ def _score(answer: str, expression: str) -> Any:
 def test_a_scorer_that_never_ends_is_interrupted_and_named() -> None:
     with (
         pytest.raises(_Stuck, match="the scorer pattern did not end on one answer within 1 s"),
-        StuckWatch(1.0, _tell).watching(),
+        Watchdog(1.0, _tell).watching(),
     ):
         _score(ANSWER, ENDLESS)
 
 
 def test_many_answers_that_each_end_are_not_one_that_does_not() -> None:
-    with StuckWatch(0.6, _tell).watching():
+    with Watchdog(0.6, _tell).watching():
         began = time.thread_time()
         while time.thread_time() - began < 2.5:
             assert _score("the answer is a", r"(a)\b") is not None
 
 
 def test_what_computes_outside_of_scorers_and_solvers_is_left_alone() -> None:
-    with StuckWatch(0.6, _tell).watching():
+    with Watchdog(0.6, _tell).watching():
         began = time.thread_time()
         while time.thread_time() - began < 2.0:
             re.search(ENDLESS, "a" * 18 + "!")

@@ -1,4 +1,4 @@
-"""Notices a scorer or solver of Inspect's that computes without end, and ends the run with words for the spec's author.
+"""A watchdog for scorers and solvers of Inspect's that compute without end: it ends the run with words for the author.
 
 A regular expression can take longer than the universe on thirty letters, and `re` holds the interpreter's lock while it
 tries: no other thread of this process gets a turn. It does look for signals (CPython's `_sre`, every 4096 steps). So a
@@ -24,7 +24,7 @@ _PACKAGE = Path(inspect_ai.__file__).parent
 _FOLDERS = tuple(f"{_PACKAGE / each}/" for each in ("scorer", "solver"))
 
 
-class StuckWatch:
+class Watchdog:
     """Counts how long the main thread has been at the same step of the same call of a scorer or solver."""
 
     def __init__(self, cpu_seconds: float, on_stuck: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.batches.flow import Flow, first_limit, next_limit, shares
+from workers.batches.flow_control import FlowControl, first_limit, next_limit, shares
 from workers.engines.engine_metrics import EngineFigures
 from workers.runs.limit_file import read_limit
 from workers.runs.run_request import RunProgress
@@ -78,7 +78,7 @@ def test_each_run_is_told_its_share_and_pays_for_it(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
-    flow = Flow(10)
+    flow = FlowControl(10)
     nobody = "http://127.0.0.1:9/v1"
     with flow.joined(one) as alone:
         assert (alone, read_limit(one)) == (12, 12)

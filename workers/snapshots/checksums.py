@@ -1,4 +1,4 @@
-"""Whether the files of a snapshot are those of its commit, by the hashes that the commit has of them.
+"""Checksums: whether the files of a snapshot are those of its commit, by the hashes that the commit has of them.
 
 Sizes alone do not tell: a mirror, a proxy or a disk that gives other bytes of the same number would have other weights
 or questions measured under the commit's name, and an honest claim called a mismatch.

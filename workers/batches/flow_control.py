@@ -1,4 +1,4 @@
-"""How many requests each run of a batch may have in flight: all together what keeps the engine full and no more.
+"""Flow control: how many requests each run of a batch may have in flight, which keeps the engine full and no more.
 
 The engine runs up to `engine.concurrency` sequences at once, if its KV cache holds them; what it cannot run it keeps
 waiting, or runs and throws away again. A few that wait are wanted: an answer's place is taken in the engine's next
@@ -83,7 +83,7 @@ class _Run:
     """Of the engine's time: that of each moment is divided among the runs of that moment."""
 
 
-class Flow:
+class FlowControl:
     """The runs of a batch that are on its engine now. Each is told of by a thread of its own."""
 
     def __init__(self, most: int) -> None:
