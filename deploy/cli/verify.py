@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from deploy.cli.acting import acting
+from deploy.cli.actions import actions_at
 from deploy.cli.follow import follow
 from deploy.cli.intervene import tell
 from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, default_api, farm_at
@@ -45,7 +45,7 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     {"lines", "claim_ids"}; with --wait the claims, as the API gives them.
     """
     asked = request(model, benchmark, revision, why)
-    with acting(api, var) as farm:
+    with actions_at(api, var) as farm:
         done = farm.verify(asked)
     if not wait:
         tell(done, as_json=as_json)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.farm import control_plane, redis
-from deploy.farm.answering import answers
 from deploy.farm.environments import Plan, hand_back_seconds, settings_in
 from deploy.farm.errors import FarmError
+from deploy.farm.http_probe import answers
 from deploy.farm.lock import only_one_in
 from deploy.farm.ports import is_free
 from deploy.farm.processes import Process, Processes

@@ -4,8 +4,8 @@ As many runs go side by side as policy has it, and each may have so many request
 `workers.batches.flow_control.shares` gives it. A step of decoding reads the weights once, for as many answers as are in
 flight (`specs/policy/cost.py`), so a run with `k` of them in flight gets `k` answers in the time of one, whatever runs
 beside it. Once a run has asked all that it will ask, its last answers take the time of one still, fewer and fewer of
-them in flight; what it leaves is the others'. A run by itself takes `answers · time of one / concurrency`, which is what the
-farm reckons, and the time of one answer at least.
+them in flight; what it leaves is the others'. A run by itself takes `answers · time of one / concurrency`, which is
+what the farm reckons, and the time of one answer at least.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether what a farm has started answers yet."""
+"""A probe over HTTP: whether what a farm has started answers yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two ways to have something done at a farm: over its API with a token, or as its operator on its own database."""
+"""The actions of the commands, at a farm's API with a token, or as its operator on its own database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import read_policy
 
 
-class Acting(Protocol):
+class Actions(Protocol):
     """What can be asked. Each answers what was done, line by line, and raises a `ReprofarmError` that says why not."""
 
     def cancel(self, target: str, why: str) -> Done:
@@ -42,7 +42,7 @@ class Acting(Protocol):
         """Have a badge count no more; by its id, or its claim's."""
 
 
-class OverApi:
+class ApiActions:
     """As the bearer of a token, at a farm anywhere."""
 
     def __init__(self, farm: FarmClient) -> None:
@@ -94,7 +94,7 @@ class OverApi:
         )
 
 
-class OnDatabase:
+class DatabaseActions:
     """As the operator, on the control plane's machine."""
 
     def __init__(self, database: Database, rules: ReverifyRules) -> None:
@@ -136,12 +136,12 @@ def _done(lines: Sequence[str]) -> Done:
 
 
 @contextmanager
-def acting(api: str | None, var: Path) -> Iterator[Acting]:
+def actions_at(api: str | None, var: Path) -> Iterator[Actions]:
     """At the farm with that API, or where that is None, at the one whose control plane is here."""
     if api is not None:
         with farm_at(api) as farm:
-            yield OverApi(farm)
+            yield ApiActions(farm)
     else:
         settings = settings_of(var)
         with opened_database(settings) as database:
-            yield OnDatabase(database, read_policy(settings.policy).reverify)
+            yield DatabaseActions(database, read_policy(settings.policy).reverify)
