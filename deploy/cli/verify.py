@@ -20,7 +20,7 @@ from specs.api_v1.actions import VerificationRequest
 from specs.api_v1.claims import ClaimView
 from specs.api_v1.views import MAX_PAGE
 from specs.errors import SubmissionError
-from specs.faults import fault
+from specs.validation_errors import fault
 
 LOOK_SECONDS = 300.0
 """A model that the farm did not know is looked at within seconds; a Hub that is away takes longer."""

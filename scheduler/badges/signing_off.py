@@ -19,7 +19,7 @@ from sqlalchemy.orm import defer, joinedload, selectinload
 from scheduler.badges.attesting import attest
 from scheduler.badges.publications import is_wanted
 from scheduler.badges.signing import KeyFileError, Signer
-from scheduler.database.lasting_ids import badge_id_of
+from scheduler.database.deterministic_ids import badge_id_of
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.record import SCHEDULER, add_event

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
-from scheduler.database.id_starts import begins
+from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, now
 from scheduler.record import SCHEDULER, add_event

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from scheduler.database.lasting_ids import claim_id_of
+from scheduler.database.deterministic_ids import claim_id_of
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, ResultFile, now
 from scheduler.record import MAX_REASON_CHARS, add_event, move_claim

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from specs.faults import WORDS, fault
 from specs.judging.verdict import Outcome
+from specs.validation_errors import WORDS, fault
 
 
 class Body(BaseModel):

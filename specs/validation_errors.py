@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as a line for people: where it is, and what is allowed there."""
+"""Validation errors of pydantic, as a line for people: where it is, and what is allowed there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids that follow from what they are of, so that a farm that lost its latest rows gives the same things the same ids.
+"""Deterministic ids: they follow from what they are of, so that a farm that lost its latest rows gives the same again.
 
 What a restored database has forgotten, the Hub still shows: pull requests are found again by the claim's id, and a
 badge is revoked by its own (docs/decisions/0024).

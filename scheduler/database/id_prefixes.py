@@ -1,4 +1,4 @@
-"""Things by the start of their id: nobody types 32 characters."""
+"""Things by a prefix of their id: nobody types 32 characters."""
 
 from __future__ import annotations
 
