@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from scheduler.badges import signing_off
+from scheduler.badges import issuing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.collect import collecting, reaping, workforce
@@ -91,8 +91,8 @@ def farm() -> Farm:
 
 
 @cache
-def _missing_badges() -> signing_off.Missing:
-    return signing_off.Missing(farm())
+def _missing_badges() -> issuing.Missing:
+    return issuing.Missing(farm())
 
 
 @app.add_defaults

@@ -22,7 +22,7 @@ from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
 from deploy.bench.postgres import running_postgres
 from scheduler.api.app import create_app
-from scheduler.badges import signing_off
+from scheduler.badges import issuing
 from scheduler.badges.signing import Signer
 from scheduler.collect import reaping, workforce
 from scheduler.database.session import Database
@@ -94,7 +94,7 @@ def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
             _free_the_queue(database)
             dispatch(database, policy)
 
-        missing = signing_off.Missing(farm)
+        missing = issuing.Missing(farm)
         # Once a process all are looked at.
         missing.sign()
         _look_at_all_once(database, policy.reverify)

@@ -7,9 +7,9 @@ from huggingface_hub import HfApi
 from sqlalchemy import select
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.badges.rotating import rotate
+from scheduler.badges.issuing import sign, sign_missing
+from scheduler.badges.key_rotation import rotate
 from scheduler.badges.signing import Signer, public_jwks
-from scheduler.badges.signing_off import sign, sign_missing
 from scheduler.database.tables import Badge, Claim, Publication, VerdictRow
 from scheduler.farm import Farm
 from scheduler.publish.due import publish_due

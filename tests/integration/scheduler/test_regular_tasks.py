@@ -19,7 +19,7 @@ from scheduler.api.app import create_app
 from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
-from scheduler.badges import signing_off
+from scheduler.badges import issuing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import Signer
@@ -89,7 +89,7 @@ def a_farm(tmp_path: Path, databases: Databases) -> Iterator[Farm]:
 def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
     """One round of each task, by its name in scheduler/schedule.py or its place."""
     database, hub, watched = farm.database, Hub(NO_HUB, None, 1), Hub(address, None, 10)
-    missing = signing_off.Missing(farm)
+    missing = issuing.Missing(farm)
     metrics = FarmCollector(database, lambda: POLICY.budget)
     follower = Follower(database, 1, Live(10))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from scheduler.badges.signing_off import sign_missing
+from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import reap
 from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow, now

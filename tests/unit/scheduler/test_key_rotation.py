@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.badges import rotating
-from scheduler.badges.rotating import announce, finish, replace_revoked, retire, rotate
+from scheduler.badges import key_rotation
+from scheduler.badges.key_rotation import announce, finish, replace_revoked, retire, rotate
 from scheduler.badges.signing import KeyFileError, Signer, next_path, public_jwks, public_path, write_public
 from scheduler.settings import Settings
 from specs.attestation import verify
@@ -39,7 +39,7 @@ def test_a_key_is_listed_before_it_signs_and_after_it_signed(farm: Settings) -> 
     new, made = announce(farm)
     assert (made, signs(farm), listed(farm)) == (True, old, [old, new])
     assert announce(farm) == (new, False), "one at a time"
-    assert rotate(farm) == rotating.Rotation(old, new)
+    assert rotate(farm) == key_rotation.Rotation(old, new)
     assert (signs(farm), listed(farm)) == (new, [new, old])
     assert not next_path(farm.signing_key).exists()
     assert farm.signing_key.stat().st_mode & 0o777 == 0o600
@@ -83,15 +83,15 @@ def test_a_rotation_that_dies_anywhere_leaves_a_farm_that_signs_and_is_finished_
 
     with monkeypatch.context() as dying:
         # The three things that a rotation does to files.
-        dying.setattr(rotating, "write_public", counted(write_public))
-        dying.setattr(rotating, "_move", counted(rotating._move))
+        dying.setattr(key_rotation, "write_public", counted(write_public))
+        dying.setattr(key_rotation, "_move", counted(key_rotation._move))
         with pytest.raises(KeyboardInterrupt):
             rotate(farm)
     assert steps == dies_before
     assert signs(farm) == (old if dies_before < 2 else new)
     assert set(listed(farm)) == {old, new}
     verify(early, dict(public_jwks(farm)))
-    assert rotate(farm) == rotating.Rotation(old, new)
+    assert rotate(farm) == key_rotation.Rotation(old, new)
     assert (signs(farm), listed(farm)) == (new, [new, old])
     assert finish(farm) is None
 
@@ -107,7 +107,7 @@ def test_an_announcement_that_died_before_its_public_half_is_finished(farm: Sett
 
 def test_a_retired_key_is_listed_and_gone(farm: Settings) -> None:
     old = signs(farm)
-    assert retire(farm) == rotating.Rotation(old, None)
+    assert retire(farm) == key_rotation.Rotation(old, None)
     assert listed(farm) == [old]
     assert not farm.signing_key.exists()
     with pytest.raises(KeyFileError, match="no key to retire"):
@@ -140,7 +140,7 @@ def test_a_revoked_key_is_replaced_by_a_fresh_one_and_not_by_what_lay_beside_it(
 def test_a_revoked_key_that_was_only_announced_never_signs(farm: Settings) -> None:
     old = signs(farm)
     announced, _ = announce(farm)
-    assert replace_revoked(farm, announced) == rotating.Rotation(announced, None)
+    assert replace_revoked(farm, announced) == key_rotation.Rotation(announced, None)
     assert (signs(farm), listed(farm)) == (old, [old])
 
 
@@ -150,7 +150,7 @@ def test_keys_that_cannot_be_written_say_where_they_are_changed(
     def read_only(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(rotating, "write_public", read_only)
+    monkeypatch.setattr(key_rotation, "write_public", read_only)
     with pytest.raises(KeyFileError, match="Read-only file system; keys that are mounted from a secret"):
         retire(farm)
     assert farm.signing_key.exists()

@@ -1,4 +1,4 @@
-"""Verified claims get their badge, and what policy wants is written on the Hub.
+"""Badges are issued for verified claims, and what policy wants is written on the Hub.
 
 Each step is found by what is missing, so a step that was interrupted is done by the next round: a verified verdict
 without a badge is signed, a badge without its publication is published.
