@@ -1,4 +1,4 @@
-"""Things by their id, or by the start of it: nobody types 32 characters."""
+"""Things by their id, or by a prefix of it: nobody types 32 characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run for all who ask for it meanwhile: what looks at the whole database need not look once for each message."""
+"""Coalesced calls: one run for all who ask for it meanwhile, for what looks at the whole database each time."""
 
 from __future__ import annotations
 

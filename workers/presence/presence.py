@@ -1,4 +1,4 @@
-"""A worker's word that it is there, whether it works or waits; and its withdrawal while its device is not free or well.
+"""The heartbeat of a worker, whether it works or waits; it takes no work while its device is not free or well.
 
 Runs as a thread of Celery's main process, so that it goes on while the child is busy, dead or being replaced. Each word
 goes over a connection of its own: nothing that a broker's reset could leave behind is kept.

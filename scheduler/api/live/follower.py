@@ -1,4 +1,4 @@
-"""One look at the database every so often, for all who ask this process: has anything changed, and what?"""
+"""Polls the database, once for all who ask this process: has anything changed, and what?"""
 
 from __future__ import annotations
 

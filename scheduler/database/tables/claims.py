@@ -1,4 +1,4 @@
-"""What models say of themselves."""
+"""Claims: what models say of themselves."""
 
 from __future__ import annotations
 

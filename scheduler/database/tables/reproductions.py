@@ -1,4 +1,4 @@
-"""What the farm runs, and its tries."""
+"""Reproductions and their attempts."""
 
 from __future__ import annotations
 
