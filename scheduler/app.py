@@ -15,17 +15,18 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from scheduler.badges import signing_off
+from scheduler.badges import issuing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
-from scheduler.coalesced import Coalesced
 from scheduler.collect import collecting, reaping, workforce
 from scheduler.collect.checking import Checked
+from scheduler.collect.group_commit import GroupCommit
 from scheduler.collect.retrying import retry_delay_seconds
-from scheduler.database.marker import held
+from scheduler.database.expiring_locks import held
 from scheduler.database.postgres import AWAY
 from scheduler.dispatch import dispatching, taking_back
-from scheduler.dispatch.hinting import HINT
+from scheduler.dispatch.coalesced import Coalesced
+from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.farm import Farm
 from scheduler.messaging import outbox
 from scheduler.messaging.broker import (
@@ -38,19 +39,18 @@ from scheduler.messaging.broker import (
     withdraw,
 )
 from scheduler.planning import planning
+from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
-from scheduler.publish.listening import listen
 from scheduler.requests import requesting
 from scheduler.requests.intervening import DROP
 from scheduler.requests.repeating import repeat_stale
 from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import read_settings
-from scheduler.together import Together
 from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
-from scheduler.webhooks import telling
+from scheduler.webhooks import delivery
 from specs.errors import HubAway, MessageError
 from specs.messages import (
     ATTEMPTS_ALIVE,
@@ -91,8 +91,8 @@ def farm() -> Farm:
 
 
 @cache
-def _missing_badges() -> signing_off.Missing:
-    return signing_off.Missing(farm())
+def _missing_badges() -> issuing.Missing:
+    return issuing.Missing(farm())
 
 
 @app.add_defaults
@@ -187,7 +187,7 @@ def tidy_outbox() -> None:
     outbox.tidy(farm().database)
     workforce.tidy(farm().database)
     forget_queues(app, own_queues(app) - workforce.own_queues(farm().database))
-    telling.forget_old(farm().database)
+    delivery.forget_old(farm().database)
 
 
 @app.task(name=REVERIFY)
@@ -204,17 +204,17 @@ def read_comments() -> None:
     """Take requests for re-verification from comments on the Hub."""
     with held(farm().database, COMMENTS, timedelta(minutes=10)) as mine:
         if mine:
-            listen(farm(), mine.lasts)
+            take_commands(farm(), mine.lasts)
 
 
 @app.task(name=TELL)
 def tell_webhooks() -> None:
     """Tell others what happened."""
-    if telling.any_webhook(farm().database):
+    if delivery.any_webhook(farm().database):
         with held(farm().database, TELL, timedelta(minutes=10)) as mine:
             if mine:
-                telling.write_messages(farm().database)
-                telling.send_due(farm().database, private=farm().settings.webhook_private_addresses)
+                delivery.write_messages(farm().database)
+                delivery.send_due(farm().database, private=farm().settings.webhook_private_addresses)
 
 
 @app.task(name=announcing.LOOK)
@@ -362,7 +362,7 @@ def _fill_and_relay() -> None:
 
 
 _send_out = Coalesced(_fill_and_relay)
-_take_in: Together[Checked, bool] = Together(
+_take_in: GroupCommit[Checked, bool] = GroupCommit(
     lambda reports: collecting.take_in(farm().database, farm().policy, reports)
 )
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from scheduler.database.session import Database
 from scheduler.hub.hub import Hub
 from scheduler.settings import Settings
-from scheduler.telling.telling_log import log_changes
-from scheduler.telling.telling_spans import tell_changes
+from scheduler.telemetry.record_log import log_changes
+from scheduler.telemetry.spans import trace_changes
 from specs.policy.rules import Policy, read_policy
 from specs.processes.spans import Spans, open_spans
 
@@ -30,7 +30,7 @@ class Farm:
         """The truth."""
         found = Database(self.settings.database_url)
         log_changes(found)
-        tell_changes(found, self.spans)
+        trace_changes(found, self.spans)
         return found
 
     @cached_property

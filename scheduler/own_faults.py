@@ -1,4 +1,4 @@
-"""What a fault of our own raises where it meets a stranger's file: that file's trouble, and nobody else's."""
+"""Exceptions that a bug of ours raises where it meets a stranger's file: that file's trouble, and nobody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every change of state, in one place: checked against the machine, dated, explained and recorded."""
+"""Every change of state, in one place: checked against the state machine, dated, explained and recorded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission.budgets import settle
 from scheduler.database.session import to_be_written
 from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
-from scheduler.machine import (
+from scheduler.state_machine import (
     CAME_TO_NOTHING,
     CLAIM_TRANSITIONS,
     REPRODUCTION_TRANSITIONS,

@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
-from specs.faults import faults_in_environment
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
+from specs.validation_errors import faults_in_environment
 
 PREFIX = "REPROFARM_"
 

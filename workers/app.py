@@ -43,7 +43,7 @@ from specs.processes.secrets import mask_logs
 from specs.processes.spans import Spans, open_spans
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
-from workers.batches.workbench import Workbench, drops_of, open_workbench, stop_mark_of
+from workers.batches.workbench import Workbench, dropped_attempts_of, open_workbench, stop_mark_of
 from workers.presence.attendance import attend
 from workers.settings import WorkerSettings, read_settings
 from workers.snapshots.fetch_ahead import AheadFetcher
@@ -171,7 +171,7 @@ def _told_to_stop(**_: object) -> None:
 @control_command(args=[("reproduction_id", str), ("attempt", int)], signature="REPRODUCTION_ID ATTEMPT")
 def drop_attempt(_: object, reproduction_id: str, attempt: int) -> dict[str, str]:
     """Stop working on an attempt and report nothing of it; the rest of its batch goes on."""
-    drops_of(worker_settings()).mark(AttemptRef(reproduction_id=reproduction_id, attempt=attempt))
+    dropped_attempts_of(worker_settings()).mark(AttemptRef(reproduction_id=reproduction_id, attempt=attempt))
     return {"ok": f"dropping attempt {attempt} at {reproduction_id}"}
 
 

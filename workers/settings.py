@@ -10,11 +10,11 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
-from specs.faults import fault
 from specs.measurement import MAX_POPULATION
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
 from specs.queues import pool_queue
+from specs.validation_errors import fault
 
 PREFIX = "REPROFARM_WORKER_"
 

@@ -25,7 +25,7 @@ from scheduler.database.tables import (
     Table,
     VerdictRow,
 )
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import EngineRules

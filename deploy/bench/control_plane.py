@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from deploy.farm.answering import answers
 from deploy.farm.control_plane import api, beat, control_worker
 from deploy.farm.environments import Plan
+from deploy.farm.http_probe import answers
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler.badges.signing import Signer

@@ -32,7 +32,7 @@ from deploy.farm.hub import start_hub
 from deploy.farm.processes import Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Event, Reproduction, VerdictRow
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
 from specs.messages import ModelRef

@@ -1,4 +1,4 @@
-"""How runs that never took place decoded."""
+"""Greedy decoding, as the settings of runs that never took place."""
 
 from __future__ import annotations
 

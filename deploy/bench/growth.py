@@ -22,7 +22,7 @@ from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
 from deploy.bench.postgres import running_postgres
 from scheduler.api.app import create_app
-from scheduler.badges import signing_off
+from scheduler.badges import issuing
 from scheduler.badges.signing import Signer
 from scheduler.collect import reaping, workforce
 from scheduler.database.session import Database
@@ -30,10 +30,10 @@ from scheduler.database.tables import Model, Reproduction, StaleWalk, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
-from scheduler.machine import ReproductionState
 from scheduler.messaging import outbox
 from scheduler.planning.planning import plan
 from scheduler.settings import Settings
+from scheduler.state_machine import ReproductionState
 from scheduler.watch.scan import scan
 from scheduler.watch.stale_walks import ALL
 from scheduler.watch.staleness import mark_stale
@@ -94,7 +94,7 @@ def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
             _free_the_queue(database)
             dispatch(database, policy)
 
-        missing = signing_off.Missing(farm)
+        missing = issuing.Missing(farm)
         # Once a process all are looked at.
         missing.sign()
         _look_at_all_once(database, policy.reverify)

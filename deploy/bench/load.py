@@ -28,7 +28,7 @@ from deploy.bench.load_rows import add_claims, load_policy
 from deploy.farm.processes import Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.messages import CONTROL_QUEUE
 
 IDLE_SECONDS = 15.0

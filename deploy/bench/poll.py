@@ -18,7 +18,7 @@ from deploy.bench.paper_hub import PaperHub, serving
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model
 from scheduler.hub.hub import Hub
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from scheduler.watch.scan import scan
 from specs.policy.rules import WatchRules
 

@@ -30,7 +30,7 @@ from deploy.farm.control_plane import CONTROL_THREADS, QUIET, celery
 from deploy.farm.processes import Process, Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, VerdictRow
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.hub.dataset_card import DEFAULT_CONFIG
 from specs.judging.verdict import Outcome
 from specs.policy.generation import GenerationSettings

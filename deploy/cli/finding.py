@@ -1,4 +1,4 @@
-"""What one of the doctor's looks found."""
+"""The result of one of the doctor's checks."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.acting import acting
+from deploy.cli.actions import actions_at
 from deploy.cli.options import DEFAULT_VAR, AsJson, BadgeId, ClaimId, OtherApi, Target, Var, Why
 from deploy.cli.reasons import reason
 from deploy.cli.terminal import print_json, say
@@ -25,7 +25,7 @@ def cancel(
     Its worker stops within seconds and goes on with other work. The claims wait until `reprofarm retry`. Without --api
     it writes to the farm's database, and is recorded under your user name; with it, under your token's.
     """
-    with acting(api, var) as farm:
+    with actions_at(api, var) as farm:
         tell(farm.cancel(target, why), as_json=as_json)
 
 
@@ -40,7 +40,7 @@ def retry(
 
     Other verdicts stand. A claim that failed keeps its verdict and is withdrawn; its entry becomes a new claim.
     """
-    with acting(api, var) as farm:
+    with actions_at(api, var) as farm:
         tell(farm.retry(target, why), as_json=as_json)
 
 
@@ -56,7 +56,7 @@ def reverify(
     The claim keeps its verdict and is withdrawn; its entry becomes a new claim, which no earlier run answers. Not more
     often than policy's reverify.cooldown_seconds, unless the model or the benchmark changed.
     """
-    with acting(api, var) as farm:
+    with actions_at(api, var) as farm:
         tell(farm.reverify(claim_id, why), as_json=as_json)
 
 
@@ -74,7 +74,7 @@ def approve(
 
     Without --api it writes to the farm's database, and the record keeps the name of the user who ran it.
     """
-    with acting(api, var) as farm:
+    with actions_at(api, var) as farm:
         tell(farm.approve(claim_id, why, over_budget=over_budget), as_json=as_json)
 
 
@@ -90,7 +90,7 @@ def revoke(
     The signature in a token that was given out stays a good one, and what stands on the Hub stays there: whoever checks
     a token looks at the list (`reprofarm verify-token` does). There is no way back.
     """
-    with acting(api, var) as farm:
+    with actions_at(api, var) as farm:
         tell(farm.revoke(badge, why), as_json=as_json)
 
 

@@ -15,7 +15,7 @@ from deploy.cli.options import DEFAULT_VAR, AsJson, Var
 from deploy.cli.reasons import reason
 from deploy.cli.terminal import console, print_json, say, shown
 from deploy.farm.lock import only_one_in
-from scheduler.badges import rotating
+from scheduler.badges import key_rotation
 from scheduler.badges.keyring import KeyState, KnownKey, known_keys, record, whole_key_id
 from scheduler.badges.revoking import revoke_key
 from scheduler.badges.signing import KeyFileError
@@ -52,8 +52,8 @@ def new(var: Var = DEFAULT_VAR) -> None:
     """
     settings = settings_of(var)
     with _alone(settings):
-        key_id, made = rotating.announce(settings)
-        signs = rotating.signs(settings, key_id)
+        key_id, made = key_rotation.announce(settings)
+        signs = key_rotation.signs(settings, key_id)
     if made:
         _record(settings, key_id, "current" if signs else "announced", "a new key")
     if signs:
@@ -74,7 +74,7 @@ def rotate(
     """
     settings = settings_of(var)
     with _alone(settings):
-        done = rotating.rotate(settings, at_once=at_once)
+        done = key_rotation.rotate(settings, at_once=at_once)
     _tell(settings, done, "rotated")
 
 
@@ -86,7 +86,7 @@ def retire(var: Var = DEFAULT_VAR) -> None:
     """
     settings = settings_of(var)
     with _alone(settings):
-        done = rotating.retire(settings)
+        done = key_rotation.retire(settings)
     _tell(settings, done, "taken out of use")
 
 
@@ -108,7 +108,7 @@ def revoke(
         say(*revoke_key(database, whole, why, operator()))
     try:
         with _alone(settings):
-            done = rotating.replace_revoked(settings, whole)
+            done = key_rotation.replace_revoked(settings, whole)
     except KeyFileError as error:
         raise PolicyError(f"the farm signs nothing until it has another key: {error}") from error
     if done is not None and done.current is not None:
@@ -116,7 +116,7 @@ def revoke(
         say(f"key {done.current} signs from now on")
 
 
-def _tell(settings: Settings, done: rotating.Rotation, why: str) -> None:
+def _tell(settings: Settings, done: key_rotation.Rotation, why: str) -> None:
     if done.retired is not None:
         _record(settings, done.retired, "retired", why)
         say(f"key {done.retired} is retired: it signs nothing more, and stays listed for its badges")

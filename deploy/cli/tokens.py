@@ -17,7 +17,7 @@ from scheduler.database.tables import ApiToken, now
 from specs.api_v1.access import DEFAULT_DAYS, NewToken, Scope, TokenMade, TokenView
 from specs.api_v1.views import Page
 from specs.errors import AccessError
-from specs.faults import fault
+from specs.validation_errors import fault
 
 app = typer.Typer(
     name="tokens",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from deploy.cli.acting import acting
+from deploy.cli.actions import actions_at
 from deploy.cli.follow import follow
 from deploy.cli.intervene import tell
 from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, default_api, farm_at
@@ -20,7 +20,7 @@ from specs.api_v1.actions import VerificationRequest
 from specs.api_v1.claims import ClaimView
 from specs.api_v1.views import MAX_PAGE
 from specs.errors import SubmissionError
-from specs.faults import fault
+from specs.validation_errors import fault
 
 LOOK_SECONDS = 300.0
 """A model that the farm did not know is looked at within seconds; a Hub that is away takes longer."""
@@ -45,7 +45,7 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     {"lines", "claim_ids"}; with --wait the claims, as the API gives them.
     """
     asked = request(model, benchmark, revision, why)
-    with acting(api, var) as farm:
+    with actions_at(api, var) as farm:
         done = farm.verify(asked)
     if not wait:
         tell(done, as_json=as_json)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
 from specs.api_v1.views import Page, Problem, View
-from specs.faults import fault
+from specs.validation_errors import fault
 
 REQUEST_SECONDS = 30.0
 

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from deploy.farm.ports import HOST
 from scheduler.settings import PREFIX, Settings
 from specs.errors import PolicyError
-from specs.faults import faults_in_environment
 from specs.policy.rules import PoolRules
 from specs.processes.secrets import JUDGE_PREFIX
+from specs.validation_errors import faults_in_environment
 from workers.processes.guarded import clean_environment
 from workers.processes.orphans import MARK
 from workers.settings import PREFIX as WORKER_PREFIX

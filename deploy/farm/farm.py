@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.farm import control_plane, redis
-from deploy.farm.answering import answers
 from deploy.farm.environments import Plan, hand_back_seconds, settings_in
 from deploy.farm.errors import FarmError
+from deploy.farm.http_probe import answers
 from deploy.farm.lock import only_one_in
 from deploy.farm.ports import is_free
 from deploy.farm.processes import Process, Processes
@@ -21,8 +21,8 @@ from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from specs.policy.rules import read_policy
+from specs.processes.atomic_write import write_atomically
 from specs.processes.secrets import masked_url
-from specs.processes.whole_file import write_whole
 
 STATE_FILE = "farm.json"
 """In the farm's folder while it runs: where its API is."""
@@ -108,4 +108,4 @@ def _write_state(folder: Path, farm: RunningFarm) -> None:
         "processes": farm.processes.pids,
         "logs": {log.name: str(log.path) for log in farm.processes.logs},
     }
-    write_whole(folder / STATE_FILE, json.dumps(state, indent=2) + "\n")
+    write_atomically(folder / STATE_FILE, json.dumps(state, indent=2) + "\n")

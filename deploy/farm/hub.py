@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from deploy.farm.answering import answers
+from deploy.farm.http_probe import answers
 from deploy.farm.ports import HOST
 from deploy.farm.processes import Process, Processes
 from workers.processes.guarded import clean_environment

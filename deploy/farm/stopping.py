@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from deploy.farm.processes import POLL_SECONDS, Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 
 TAKE_IN_SECONDS = 5.0
 """For the control worker to take in what workers have handed back; a report takes it a fraction of a second."""

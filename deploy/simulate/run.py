@@ -115,7 +115,7 @@ class Simulation:
             taker.idle.succeed()
             taker.idle = None
         elif self._conditions.downloads and self._rules.fetch_ahead:
-            # Whom scheduler/dispatch/hinting.py tells.
+            # Whom scheduler/dispatch/fetch_ahead_hints.py tells.
             likely = taker if taker is not None else state.free_next(len(state.common) - 1, self._clock.now)
             if likely is not None:
                 likely.fetch_ahead(batch, self._clock.now)

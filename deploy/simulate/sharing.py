@@ -1,11 +1,11 @@
 """When each run of a batch begins and ends on its engine. Pure: no clock.
 
 As many runs go side by side as policy has it, and each may have so many requests in flight as the farm's own
-`workers.batches.flow.shares` gives it. A step of decoding reads the weights once, for as many answers as are in flight
-(`specs/policy/cost.py`), so a run with `k` of them in flight gets `k` answers in the time of one, whatever runs beside
-it. Once a run has asked all that it will ask, its last answers take the time of one still, fewer and fewer of them in
-flight; what it leaves is the others'. A run by itself takes `answers · time of one / concurrency`, which is what the
-farm reckons, and the time of one answer at least.
+`workers.batches.flow_control.shares` gives it. A step of decoding reads the weights once, for as many answers as are in
+flight (`specs/policy/cost.py`), so a run with `k` of them in flight gets `k` answers in the time of one, whatever runs
+beside it. Once a run has asked all that it will ask, its last answers take the time of one still, fewer and fewer of
+them in flight; what it leaves is the others'. A run by itself takes `answers · time of one / concurrency`, which is
+what the farm reckons, and the time of one answer at least.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from workers.batches.flow import shares
+from workers.batches.flow_control import shares
 
 LOOKS = 4
 """At what a run near its end leaves to the others, in the time of one answer. The farm looks every two seconds."""

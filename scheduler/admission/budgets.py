@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from scheduler.database import turns
+from scheduler.database import advisory_locks
 from scheduler.database.tables import Attempt, Claim, Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.cost import Estimate, gpu_seconds, start_gpu_seconds
 
@@ -60,7 +60,7 @@ def take_turn(session: Session, budget: BudgetRules) -> None:
     Two planners would each find the room that is there for one.
     """
     if budget.by_the_day_at_all:
-        turns.take_turn(session, "add to what is planned")
+        advisory_locks.acquire(session, "add to what is planned")
 
 
 def held_back(session: Session, budget: BudgetRules, claim: Claim, cost: Estimate, at: datetime) -> Held | None:

@@ -13,8 +13,9 @@ from scheduler.access.openid import Provider
 from scheduler.api import problems
 from scheduler.api.callers.browsers import SafeHeaders, let_pages_read
 from scheduler.api.callers.gate import Gate
-from scheduler.api.heads import AnswersHead
-from scheduler.api.live.remembering import Remembering
+from scheduler.api.dependencies import Source
+from scheduler.api.head_requests import AnswersHead
+from scheduler.api.live.response_cache import ResponseCache
 from scheduler.api.routes import (
     access,
     actions,
@@ -39,7 +40,6 @@ from scheduler.api.routes import (
     webhooks,
     workers,
 )
-from scheduler.api.source import Source
 from scheduler.dashboard import router as dashboard
 from scheduler.metrics import collector
 from scheduler.settings import Settings, read_settings
@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = collector.registry(source.database, lambda: source.policy.budget)
     problems.install(app)
     # Asked in the reverse order of this: the last one first.
-    app.add_middleware(Remembering, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
+    app.add_middleware(ResponseCache, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
     app.add_middleware(SafeHeaders)
     let_pages_read(app, settings.api_origins)
     for part in PARTS:

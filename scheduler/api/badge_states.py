@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, defer
 
 from scheduler.api import queue
 from scheduler.database.tables import Badge, Claim, Model, Reproduction, VerdictRow
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 
 LOOKED_AT = 50

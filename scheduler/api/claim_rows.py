@@ -15,8 +15,8 @@ from sqlalchemy.engine import result_tuple
 from sqlalchemy.orm import Session
 
 from scheduler.api import queue
+from scheduler.api.dependencies import Source
 from scheduler.api.ids import whole_id
-from scheduler.api.source import Source
 from scheduler.api.views import ClaimRow
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow
 

@@ -1,4 +1,4 @@
-"""Things by their id, or by the start of it: nobody types 32 characters."""
+"""Things by their id, or by a prefix of it: nobody types 32 characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scheduler.api.problems import Ambiguous, NotFound
-from scheduler.database.id_starts import begins
+from scheduler.database.id_prefixes import begins
 from specs.api_v1.views import ID_CHARS, MIN_ID_PREFIX
 
 MAX_LISTED = 5

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 from scheduler.api.problems import Unforeseeable
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS
-from scheduler.machine import ClaimState
-from scheduler.planning.foreseeing import earlier_runs, known_samples
+from scheduler.planning.task_history import earlier_runs, known_samples
+from scheduler.state_machine import ClaimState
 from specs.api_v1.plan import ClaimPlan, PlanCase, SamplesSource
 from specs.judging.forecast import Forecast, Foreseen, forecast
 

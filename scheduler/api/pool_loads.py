@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ACTIVE, WAITING, ReproductionState
+from scheduler.state_machine import ACTIVE, WAITING, ReproductionState
 from specs.api_v1.overview import PoolLoad
 
 

@@ -17,8 +17,8 @@ from scheduler.webhooks.addresses import Unsendable
 from scheduler.webhooks.registry import TooMany
 from specs.api_v1.views import Problem
 from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
-from specs.faults import fault
 from specs.text import clean
+from specs.validation_errors import fault
 
 MAX_DETAIL_CHARS = 1000
 MEDIA_TYPE = "application/problem+json"

@@ -1,7 +1,7 @@
 """Where reproductions are in the queues of their pools.
 
 A place is a count of all that goes before, which is long where the queue is. So a pool's queue is walked once for all
-who ask, no oftener than it is worth (scheduler/api/live/counted.py), and what is kept of it is small: eight bytes a
+who ask, no oftener than it is worth (scheduler/api/live/count_cache.py), and what is kept of it is small: eight bytes a
 run.
 """
 
@@ -17,11 +17,11 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
-from scheduler.api.source import Source
+from scheduler.api.dependencies import Source
 from scheduler.api.views import Run
 from scheduler.collect.workforce import crews
 from scheduler.database.tables import Attempt, Reproduction
-from scheduler.machine import WAITING, ReproductionState
+from scheduler.state_machine import WAITING, ReproductionState
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -19,7 +19,7 @@ from specs.repeat_command import Repeated, folded_command
 
 if TYPE_CHECKING:
     # Which holds a follower, which shows what it sees.
-    from scheduler.api.source import Source
+    from scheduler.api.dependencies import Source
 
 
 @dataclass(frozen=True)

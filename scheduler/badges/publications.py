@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, VerdictRow, now
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from specs.policy.rules import PublishRules
 

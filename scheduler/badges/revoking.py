@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from scheduler.database.id_starts import begins
+from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, now
 from scheduler.record import SCHEDULER, add_event

@@ -2,7 +2,7 @@
 
 Beside the private key, `signing.pem`, lies its public half, `signing.jwk.json`: processes that only show public keys
 read that and need no access to the private one. `signing.next.pem` and its public half are those of a key that is
-announced and does not sign yet. How one takes the other's place is in scheduler/badges/rotating.py.
+announced and does not sign yet. How one takes the other's place is in scheduler/badges/key_rotation.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from scheduler.collect import resuming
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction
 from scheduler.judging.evidence import check_evidence
-from scheduler.machine import IN_FLIGHT
+from scheduler.state_machine import IN_FLIGHT
 from specs.errors import EvidenceError
 from specs.judging.decision import answered_after
 from specs.judging.stopping import Stopping

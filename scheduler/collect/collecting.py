@@ -13,14 +13,14 @@ from sqlalchemy.orm import Session
 from scheduler.collect import checking, resuming
 from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.ending import end, end_attempt, hand_back
-from scheduler.collect.keeping import kept
+from scheduler.collect.lease_renewal import renewing
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
-from scheduler.machine import IN_FLIGHT, ReproductionState
 from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.record import MAX_ACTOR_CHARS, add_event, move_reproduction
+from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy.rules import Policy, RunRules
@@ -59,7 +59,7 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
 
 def check(database: Database, policy: Policy, evidence_url: str, message: Report) -> Checked:
     """Hold a report against its evidence, which may take long; the attempt's lease is renewed meanwhile."""
-    with kept(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
+    with renewing(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
         return checking.check(database, evidence_url, message)
 
 

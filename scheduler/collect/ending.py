@@ -21,9 +21,9 @@ from scheduler.collect.retrying import (
     smaller,
 )
 from scheduler.database.tables import Attempt, Reproduction, now
-from scheduler.machine import ReproductionState
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
+from scheduler.state_machine import ReproductionState
 from specs.judging.verdict import Outcome, Verdict
 from specs.messages import AttemptOutcome, Stage
 from specs.policy.rules import Policy

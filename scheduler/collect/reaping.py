@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from scheduler.collect.ending import close, end_attempt, give_up, queue_again
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
-from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.record import move_reproduction
+from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.queues import own_queue, pool_queue

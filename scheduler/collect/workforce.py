@@ -1,4 +1,4 @@
-"""Who is there: workers as they speak of themselves, and those that have fallen silent.
+"""The register of workers: as they speak of themselves, and those that have fallen silent.
 
 It decides nothing about attempts, which have leases of their own. A worker's words are checked like everything from
 outside: its pool has to be one of the policy's, and there is a limit to how many names are kept.

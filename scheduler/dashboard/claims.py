@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from scheduler.api import pages
 from scheduler.api.badge_states import said_of
+from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.ids import IdOrStart
 from scheduler.api.routes import claims, events
 from scheduler.api.routes.badge_images import badge_path
 from scheduler.api.routes.badges import badge_of_claim
 from scheduler.api.routes.reproductions import show_reproduction
-from scheduler.api.source import Reading, Source, TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
 from specs.api_v1.claims import ClaimStateName, ClaimView

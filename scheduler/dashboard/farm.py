@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.routes import events
 from scheduler.api.routes.overview import show_overview
 from scheduler.api.routes.reproductions import WantedReproductions, list_reproductions
 from scheduler.api.routes.verdicts import WantedVerdicts, list_verdicts
 from scheduler.api.routes.workers import list_pools, list_workers
-from scheduler.api.source import Reading, TheSource
 from scheduler.dashboard import reading
 from scheduler.dashboard.pages import PageRoute, render
 

@@ -23,8 +23,8 @@ from scheduler.api.problems import STATUS
 from scheduler.dashboard import words
 from scheduler.dashboard.visitor import visitor_of
 from specs.errors import ReprofarmError
-from specs.faults import fault
 from specs.text import clean
+from specs.validation_errors import fault
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"

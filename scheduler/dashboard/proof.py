@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from scheduler.api.source import TheSource
+from scheduler.api.dependencies import TheSource
 from scheduler.dashboard.pages import PageRoute, render
 from specs.attestation import ALGORITHM, MAX_TOKEN_CHARS, TYPE
 

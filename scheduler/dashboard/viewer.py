@@ -17,9 +17,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.problems import NotFound
 from scheduler.api.routes.evidence import evidence_file
-from scheduler.api.source import Reading, TheSource
 from scheduler.dashboard.pages import PageRoute
 
 router = APIRouter(prefix="/logs", route_class=PageRoute, include_in_schema=False)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from scheduler.admission.fixed import RunSettings
 from scheduler.collect.resuming import resume_of
-from scheduler.database import turns
+from scheduler.database import advisory_locks
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
 from scheduler.dispatch import seats
@@ -30,14 +30,14 @@ from scheduler.dispatch.batching import (
     next_free,
     place,
 )
+from scheduler.dispatch.fetch_ahead_hints import hint
 from scheduler.dispatch.filling import Queued, fill
-from scheduler.dispatch.hinting import hint
 from scheduler.dispatch.waiting import IS_READY
 from scheduler.judging import stopping
 from scheduler.judging.history import EarlierRuns
-from scheduler.machine import ReproductionState
 from scheduler.messaging import outbox
 from scheduler.record import move_reproduction
+from scheduler.state_machine import ReproductionState
 from specs.engine_key import engine_key
 from specs.judging.stopping import Stopping
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
@@ -157,7 +157,7 @@ def _send_some(
     # What is asked here is not about what is changed here, so that all changes are written at once.
     with database.transaction() as session, session.no_autoflush:
         # Each dispatcher would find the places free that the others are filling.
-        turns.take_turn(session, f"send to pool {pool.name}")
+        advisory_locks.acquire(session, f"send to pool {pool.name}")
         waiting = dict(seats.ahead(session, pool.name))
         earlier = EarlierRuns(session)
         for placement in placements:

@@ -18,7 +18,7 @@ from scheduler.collect.workforce import READY
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.dispatch.batching import LATELY_SECONDS, Group, Seat, Waiting, free_in
 from scheduler.dispatch.waiting import IS_READY
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, WorkerState
 from specs.policy.cost import asking_seconds, start_seconds
 from specs.policy.rules import PoolRules

@@ -21,7 +21,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
 from scheduler.dispatch import seats
 from scheduler.dispatch.batching import OWN_AHEAD, Seat
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.messages import WorkerState
 from specs.policy.rules import Policy, PoolRules
 from specs.queues import own_queue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, or_
 
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 
 IS_READY = (
     Reproduction.pool == bindparam("pool"),

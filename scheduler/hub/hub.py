@@ -43,7 +43,7 @@ from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, boun
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.hub.client_manners import keeping_token, refuse_long_waits, seconds_asked
+from specs.hub.client_hooks import keeping_token, refuse_long_waits, seconds_asked
 from specs.ids import is_repo_id
 from specs.text import clean
 

@@ -46,7 +46,7 @@ def _judge(session: Session, claim: Claim, reproduction: Reproduction, run: Comp
         add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
     verdict = _explained(claim, reproduction, run.measurement, run.decide(judged, linked_log))
     give_verdict(session, claim, verdict)
-    # The badge of a verified one is missing now, by which it is found: scheduler/badges/signing_off.py.
+    # The badge of a verified one is missing now, by which it is found: scheduler/badges/issuing.py.
     if verdict.outcome is Outcome.MISMATCH:
         revoke_earlier(session, claim)
 

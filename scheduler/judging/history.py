@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.judging.history import SampleId, Scores, from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import LinkedTo

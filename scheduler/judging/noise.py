@@ -20,7 +20,7 @@ from sqlalchemy import String, bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import NoisePair, Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.judging.noise import Difference, MeasuredSpread, Noise, Pair, Scores, difference, model_class, noise_in
 from specs.policy.generation import SamplingSource
 from specs.text import clean

@@ -7,7 +7,7 @@ import secrets
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.history import EarlierRuns, predictors_for
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.judging.stopping import JudgedClaim, Stopping
 
 

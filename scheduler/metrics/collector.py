@@ -23,10 +23,10 @@ from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, 
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, HubLimit, OutboxRow, Reproduction, Worker, now
-from scheduler.machine import ACTIVE, WAITING, ClaimState
-from scheduler.metrics import remembered, totals
-from scheduler.metrics.remembered import Remembered
+from scheduler.metrics import cached_counts, totals
+from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.totals import GPU_SECONDS, Totals
+from scheduler.state_machine import ACTIVE, WAITING, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
 from specs.policy.budget import BudgetRules
@@ -59,7 +59,7 @@ class FarmCollector(Collector):
         self._verdicts = Totals(totals.verdicts)
         self._attempts = Totals(totals.attempts)
         self._engine_loads = Totals(totals.engine_loads)
-        self._claims = Remembered(remembered.claims)
+        self._claims = CachedCounts(cached_counts.claims)
         self._badges = Totals(totals.badges)
 
     def describe(self) -> Iterable[Metric]:

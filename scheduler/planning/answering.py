@@ -9,10 +9,10 @@ from scheduler.admission.admission import Blocked, Refused, Run, admit, foresee
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.database.session import Database
 from scheduler.database.tables import UNREADABLE, Claim, Model, now
-from scheduler.planning.foreseeing import KnownSamples
 from scheduler.planning.freshness import is_shared
 from scheduler.planning.linking import LinkedLogs
 from scheduler.planning.planning_facts import PlanningFacts
+from scheduler.planning.task_history import KnownSamples
 from specs.engines.model_size import ModelSize
 from specs.errors import NoAccess
 from specs.judging.forecast import Foreseen, samples_if_true

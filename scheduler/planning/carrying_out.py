@@ -17,11 +17,11 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import stopping_of
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
 from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_entry
 from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.engine_key import engine_key
 from specs.judging.forecast import in_short
 from specs.judging.verdict import Outcome, Verdict

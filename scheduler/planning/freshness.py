@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.machine import CAME_TO_NOTHING, ClaimState
+from scheduler.state_machine import CAME_TO_NOTHING, ClaimState
 
 MOST_CLAIMS = 50
 """That one run decides as it goes. Each has tests of its own, fed with every sample: those of 200 claims take 14 s and

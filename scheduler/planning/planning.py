@@ -14,13 +14,13 @@ from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, now
 from scheduler.hub.hub import Hub
-from scheduler.machine import ClaimState
 from scheduler.own_faults import OURS
 from scheduler.planning.answering import Answer, answer_to
 from scheduler.planning.carrying_out import carry_out
 from scheduler.planning.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.record import MAX_REASON_CHARS, give_verdict, move_claim
+from scheduler.state_machine import ClaimState
 from specs.errors import HubAway
 from specs.judging.verdict import Outcome, Verdict
 from specs.policy.budget import BudgetRules

@@ -15,7 +15,7 @@ from scheduler.database.tables import Benchmark
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub, Missing
 from scheduler.judging import noise
-from scheduler.planning.foreseeing import KnownSamples, earlier_costs, known_samples
+from scheduler.planning.task_history import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text
 from specs.hub import eval_yaml
 from specs.judging.forecast import Foreseen

@@ -17,8 +17,8 @@ from scheduler.admission.admission import Run
 from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import decides, stopping_of, takes_claims_to_the_end
-from scheduler.machine import ReproductionState
 from scheduler.planning.freshness import Shared, was_repeated
+from scheduler.state_machine import ReproductionState
 
 
 class Begun(NamedTuple):

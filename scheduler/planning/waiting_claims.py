@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Claim
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 
 
 def waiting_for(session: Session, reproduction_id: str) -> Sequence[Claim]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Publication, now
-from scheduler.machine import ClaimState
 from scheduler.record import add_event
+from scheduler.state_machine import ClaimState
 from specs.errors import InterventionError
 from specs.judging.verdict import Outcome
 from specs.policy.rules import PublishRules

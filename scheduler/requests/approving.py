@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler.database.id_starts import begins
+from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
-from scheduler.machine import ClaimState
 from scheduler.record import add_event, move_claim
+from scheduler.state_machine import ClaimState
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import ApprovalError
 

@@ -9,15 +9,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.collect.ending import close
-from scheduler.database.id_starts import begins
+from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.messaging import outbox
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import move_claim, move_reproduction
 from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again
+from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.judging.verdict import Outcome

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 
 
 def lock(session: Session, claim_id: str) -> Claim:

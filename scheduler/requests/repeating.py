@@ -10,10 +10,10 @@ from sqlalchemy.orm import aliased
 from scheduler.admission.priorities import PERIODIC_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, now
-from scheduler.machine import ClaimState
 from scheduler.record import SCHEDULER
 from scheduler.requests.locking import lock
 from scheduler.requests.reverifying import ask_for
+from scheduler.state_machine import ClaimState
 from specs.policy.reverify import ReverifyRules
 
 OPEN = (ClaimState.SUBMITTED, ClaimState.PLANNED, ClaimState.BLOCKED)

@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
 from scheduler.hub.hub import Hub, Missing
-from scheduler.machine import ClaimState
 from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.intervening import retry
 from scheduler.requests.reverifying import reverify
+from scheduler.state_machine import ClaimState
 from scheduler.watch.models import look_at_model
 from specs.api_v1.actions import VerificationRequest
 from specs.errors import InterventionError, NoAccess, SubmissionError

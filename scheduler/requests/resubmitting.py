@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from scheduler.database.lasting_ids import claim_id_of
+from scheduler.database.deterministic_ids import claim_id_of
 from scheduler.database.tables import Claim
-from scheduler.machine import ClaimState
 from scheduler.record import add_event, move_claim
+from scheduler.state_machine import ClaimState
 
 SAME_ENTRY = (
     *("slot", "model_id", "ref", "pull_request", "path", "entry", "commit", "submitter"),

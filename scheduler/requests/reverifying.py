@@ -13,13 +13,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
-from scheduler.database.id_starts import begins
+from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, now
-from scheduler.machine import ACTIVE, ClaimState
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again
+from scheduler.state_machine import ACTIVE, ClaimState
 from scheduler.watch.staleness import changed_since
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX

@@ -1,4 +1,4 @@
-"""A look at one repo that the Hub says has changed."""
+"""A look at one repo whose change the Hub has announced."""
 
 from __future__ import annotations
 

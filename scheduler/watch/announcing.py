@@ -1,4 +1,4 @@
-"""What the Hub says has changed, to be looked at soon: written down here, done by the control worker."""
+"""Changes that the Hub announces by its webhook, to be looked at soon: entered here, done by the control worker."""
 
 from __future__ import annotations
 

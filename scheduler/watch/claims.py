@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from scheduler.database.lasting_ids import claim_id_of
+from scheduler.database.deterministic_ids import claim_id_of
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, ResultFile, now
-from scheduler.machine import ClaimState
 from scheduler.record import MAX_REASON_CHARS, add_event, move_claim
+from scheduler.state_machine import ClaimState
 from scheduler.watch import threads
 from specs.hub.eval_results import ResultEntry, SubmittedResult
 from specs.hub.submission import SubmissionStatus

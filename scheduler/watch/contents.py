@@ -1,4 +1,4 @@
-"""What tells whether two commits of a repo hold the same, but for what changes no answer."""
+"""A digest of a repo's contents: do two commits hold the same, but for what changes no answer?"""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, SpecFile, VerdictRow, now
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import SCHEDULER, add_event
+from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import stale_walks
 from specs.judging.staleness import Head, Ran, stale_reason, what_changed
 from specs.policy.reverify import ReverifyRules

@@ -1,4 +1,4 @@
-"""What has to be refuted before a claim is decided.
+"""The hypotheses that have to be refuted before a claim is decided.
 
 A claim's tolerance band splits the scores that the full run could have into those inside and those outside. `verified`
 needs all outside refuted, `mismatch` all inside. The truth is on one side only, so each answer may use the whole of

@@ -1,4 +1,4 @@
-"""How a run's score closed in on a claim, told again from the scores of its samples in their order."""
+"""How a run's score converged towards a claim, told again from the scores of its samples in their order."""
 
 from __future__ import annotations
 

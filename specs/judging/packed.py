@@ -1,4 +1,4 @@
-"""Proportions for every sample of a benchmark, small enough to travel in a message."""
+"""A compact encoding of proportions, one for every sample of a benchmark, small enough to travel in a message."""
 
 from __future__ import annotations
 

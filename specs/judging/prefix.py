@@ -1,4 +1,4 @@
-"""Only the part of a random order that has finished without gaps may be counted."""
+"""The finished prefix: only the part of a random order that has finished without gaps may be counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When has a run seen enough of its samples? By the rule by which it stops, and by which it is judged."""
+"""The sequential test: has a run seen enough of its samples? It stops by this rule, and is judged by it."""
 
 from __future__ import annotations
 

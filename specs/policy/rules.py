@@ -13,12 +13,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
 from specs.errors import PolicyError, YamlError
-from specs.faults import faults_in_file
 from specs.model import Contract
 from specs.policy.budget import BudgetRules
 from specs.policy.generation import GenerationSettings
 from specs.policy.reverify import ReverifyRules
 from specs.queues import pool_queue
+from specs.validation_errors import faults_in_file
 
 Scale = Literal["fraction", "percent"]
 """How a benchmark's claims write their scores: 0.412 or 41.2."""

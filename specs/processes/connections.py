@@ -1,4 +1,4 @@
-"""How soon a process notices that whom it is connected to has vanished without a word.
+"""Time-outs and keep-alives: how soon a process notices that whom it is connected to has vanished without a word.
 
 A machine that lost its power, or a network that swallows what is sent, closes no connection. Linux by default notices
 after a quarter of an hour where something was sent (`tcp_retries2`), and after two hours, or never, where an answer is

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, VerdictRow
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from tests.chaos.farm import Place
 
 

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import CONTROL_QUEUE, REPORT, Stage
 from tests.chaos.farm import QUICK, SLOW, ChaosFarm, Place
 from tests.chaos.seen import Seen, look

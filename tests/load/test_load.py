@@ -21,10 +21,10 @@ from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.hub.hub import Hub
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.planning.planning import PLANNED_AT_ONCE, plan
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.policy.budget import BudgetLimits, BudgetRules
 from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database

@@ -13,8 +13,8 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import stopping_of
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import move_reproduction
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.sample_order import seeded_order
 from specs.messages import AttemptOutcome
 from tests.support.rows import measurement

@@ -19,7 +19,7 @@ from scheduler.database.tables import (
     new_id,
     now,
 )
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.decision import CompletedRun
 from specs.judging.likely_reasons import Claimed, likely_reasons
 from specs.judging.stopping import JudgedClaim, Stopping

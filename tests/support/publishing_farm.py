@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from sqlalchemy import select, update
 
 from deploy.localhub.hub import LocalHub
+from scheduler.badges.issuing import sign_missing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.signing import Signer
-from scheduler.badges.signing_off import sign_missing
 from scheduler.database.tables import Claim, Model, Publication
 from scheduler.farm import Farm
 from scheduler.planning.planning import plan

@@ -28,7 +28,7 @@ from scheduler.database.tables import (
     new_id,
     now,
 )
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.attestation import Attestation
 from specs.judging.forecast import Foreseen
 from specs.judging.verdict import Comparison, Interval, Outcome, Verdict

@@ -21,7 +21,7 @@ from deploy.localhub.commits import CommitText
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from tests.support.echo import ECHO_SPEC
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub

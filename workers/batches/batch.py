@@ -18,7 +18,7 @@ from specs.measurement import PartialLog
 from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
 from specs.processes.log_lines import about
 from workers.batches.evidence import fetch, store
-from workers.batches.flow import Flow
+from workers.batches.flow_control import FlowControl
 from workers.batches.handing_back import HandingBack
 from workers.batches.messenger import Messenger
 from workers.batches.order_end import MAX_DETAIL_CHARS, Ended, failure
@@ -63,7 +63,7 @@ class BatchRun:
         self._left = {order.ref: order for order in batch.orders}
         self._handing_back = HandingBack(bench.stop_mark, bench.settings.hand_back_seconds)
         self._engine = SharedEngine(batch, bench)
-        self._flow = Flow(batch.engine.concurrency)
+        self._flow = FlowControl(batch.engine.concurrency)
         self._tail: str | None = None
         self._tail_told_at = 0.0
 
@@ -278,11 +278,11 @@ class BatchRun:
         self._handing_back.check()
 
     def _check_not_dropped(self, ref: AttemptRef) -> None:
-        if self._bench.drops.has(ref):
+        if self._bench.dropped.has(ref):
             raise Dropped(f"{ref.reproduction_id}, attempt {ref.attempt}")
 
     def _check_any_wanted(self) -> None:
         """An engine that starts for one order serves the others too, so it is stopped only if none is wanted."""
-        if all(self._bench.drops.has(ref) for ref in list(self._left)):
+        if all(self._bench.dropped.has(ref) for ref in list(self._left)):
             raise Dropped("every attempt that is left in the batch")
         self._handing_back.check()

@@ -1,7 +1,7 @@
 """A worker that is told to stop hands its batch back within a grace time.
 
 Celery's main process learns of it, by a signal, while its child runs a batch; the child looks for a file, as it does
-for dropped attempts (workers/batches/drops.py).
+for dropped attempts (workers/batches/dropped_attempts.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from specs.processes.beside import beside
+from specs.processes.background_thread import background_thread
 from workers.errors import ToldToStop
 
 LOOK_SECONDS = 0.5
@@ -78,5 +78,5 @@ class HandingBack:
                         give_back()
                     return
 
-        with beside("handing-back", watch):
+        with background_thread("handing-back", watch):
             yield

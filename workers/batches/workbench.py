@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import IO
 
 from specs.errors import PolicyError
-from workers.batches.drops import Drops
+from workers.batches.dropped_attempts import DroppedAttempts
 from workers.batches.handing_back import StopMark
-from workers.board import Board
 from workers.engines.engine import VLLM_COMMAND, EngineManager
 from workers.engines.gate import Gate
 from workers.processes.orphans import end_marked
 from workers.runs.forked_run import RunServer
 from workers.settings import WorkerSettings
+from workers.shared_state import SharedState
 from workers.snapshots.fetch import Snapshots
 
 _MIB = 2**20
@@ -37,7 +37,7 @@ class Workbench:
     snapshots: Snapshots
     engines: EngineManager
     runs: RunServer
-    drops: Drops
+    dropped: DroppedAttempts
     stop_mark: StopMark
     lock: IO[bytes]
     """Held open for as long as the process lives."""
@@ -52,9 +52,9 @@ class Workbench:
         return Path(tempfile.mkdtemp(prefix="run-", dir=self.settings.state_folder / "runs"))
 
 
-def drops_of(settings: WorkerSettings) -> Drops:
+def dropped_attempts_of(settings: WorkerSettings) -> DroppedAttempts:
     """The attempts that this worker was told to drop."""
-    return Drops(settings.state_folder / "dropped")
+    return DroppedAttempts(settings.state_folder / "dropped")
 
 
 def stop_mark_of(settings: WorkerSettings) -> StopMark:
@@ -62,9 +62,9 @@ def stop_mark_of(settings: WorkerSettings) -> StopMark:
     return StopMark(settings.state_folder / "stopping")
 
 
-def board_of(settings: WorkerSettings) -> Board:
+def shared_state_of(settings: WorkerSettings) -> SharedState:
     """Where this worker's processes tell one another what is so."""
-    return Board(settings.state_folder.absolute() / "board")
+    return SharedState(settings.state_folder.absolute() / "board")
 
 
 def open_workbench(
@@ -88,20 +88,20 @@ def open_workbench(
         raise PolicyError(f"another worker uses {state}; every worker needs a state_folder of its own") from error
     if (orphans := end_marked(f"{state}/engine:") + end_marked(f"{server}:")) > 0:
         _log.warning("ended %d processes that an earlier worker left behind", orphans)
-    board = board_of(settings)
-    board.note_engine(None)
-    board.note_asleep(())
+    shared = shared_state_of(settings)
+    shared.note_engine(None)
+    shared.note_asleep(())
     for left in run_folders.iterdir():
         shutil.rmtree(left, ignore_errors=True)
-    drops = drops_of(settings)
-    drops.tidy()
+    dropped = dropped_attempts_of(settings)
+    dropped.tidy()
     return Workbench(
         name=name,
         settings=settings,
         snapshots=Snapshots.of(settings),
-        engines=EngineManager(state / "engine", engine_command, Gate(settings, board), board),
+        engines=EngineManager(state / "engine", engine_command, Gate(settings, shared), shared),
         runs=runs or RunServer(server, settings.cache_folder.absolute()),
-        drops=drops,
+        dropped=dropped,
         stop_mark=stop_mark_of(settings),
         lock=lock,
     )

@@ -1,4 +1,4 @@
-"""What vLLM compiles for a model, kept for the model's next engine; what was used longest ago gives way.
+"""The cache of what vLLM compiles for a model, for the model's next engine; what was used longest ago gives way.
 
 vLLM itself (0.32) keeps it for ever, in the home folder, which in a container is memory at times and gone with it. Its
 folders are named by all that decides what is compiled: versions, arguments, the model's config.

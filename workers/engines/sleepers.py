@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from workers.board import EngineNote
 from workers.engines.devices import GIB, Devices, Machine
 from workers.engines.local_http import local_http
+from workers.shared_state import EngineNote
 
 if TYPE_CHECKING:
     from workers.engines.engine import Engine, Wanted

@@ -13,7 +13,7 @@ from celery.worker import state as celery_state
 
 from specs.messages import CONTROL_QUEUE, WORKER_ALIVE, WorkerAlive
 from specs.queues import own_queue
-from workers.batches.workbench import board_of
+from workers.batches.workbench import shared_state_of
 from workers.engines.devices import Machine, devices_for
 from workers.presence.presence import Consumption, Presence, Self
 from workers.runs.circumstances import hardware
@@ -71,14 +71,14 @@ def attend(app: Celery, settings: WorkerSettings) -> None:
 
     @worker_ready.connect(weak=False)
     def _begin(sender: Any, **_: object) -> None:
-        board = board_of(settings)
+        shared = shared_state_of(settings)
         # An earlier process's quarantine is no news of this one; its engine's note goes with the engine.
-        board.quarantine(None)
+        shared.quarantine(None)
         devices = devices_for(settings.gpus)
         gpus = 0 if isinstance(devices, Machine) else len(devices.look())
         who = Self(str(sender.hostname), settings.pool, hardware(gpus), settings.alive_seconds)
-        consumption: Consumption = _Queues(sender, list(sender.app.amqp.queues.consume_from), board.heed)
-        presence = Presence(who, board, devices, lambda message: _send(app, message), consumption)
+        consumption: Consumption = _Queues(sender, list(sender.app.amqp.queues.consume_from), shared.heed)
+        presence = Presence(who, shared, devices, lambda message: _send(app, message), consumption)
         presence.busy = lambda: bool(celery_state.active_requests)
         found.append(presence)
         threading.Thread(target=presence.run, args=(threading.Event(),), name="presence", daemon=True).start()

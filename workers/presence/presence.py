@@ -1,4 +1,4 @@
-"""A worker's word that it is there, whether it works or waits; and its withdrawal while its device is not free or well.
+"""The heartbeat of a worker, whether it works or waits; it takes no work while its device is not free or well.
 
 Runs as a thread of Celery's main process, so that it goes on while the child is busy, dead or being replaced. Each word
 goes over a connection of its own: nothing that a broker's reset could leave behind is kept.
@@ -17,10 +17,10 @@ import psutil
 
 from specs.messages import MAX_ASLEEP, DeviceMemory, LoadedEngine, WorkerAlive, WorkerState
 from specs.text import clean
-from workers.board import Board, EngineNote, Quarantine
 from workers.engines.devices import Device, Devices, Need, sickness
 from workers.engines.engine_metrics import engine_figures
 from workers.processes.orphans import end_marked
+from workers.shared_state import EngineNote, Quarantine, SharedState
 
 LOOK_SECONDS = 0.5
 """Between two looks whether the worker's state is another, which is said at once."""
@@ -52,18 +52,18 @@ class Self:
 
 
 class Presence:
-    """Looks at the board and at the devices, says what is so, and has the worker consume or not."""
+    """Looks at the shared state and at the devices, says what is so, and has the worker consume or not."""
 
     def __init__(
         self,
         who: Self,
-        board: Board,
+        shared: SharedState,
         devices: Devices,
         send: Callable[[WorkerAlive], None],
         consumption: Consumption,
     ) -> None:
         self._who = who
-        self._board = board
+        self._shared = shared
         self._devices = devices
         self._send = send
         self._consumption = consumption
@@ -90,7 +90,7 @@ class Presence:
         """One look, and a word where the state is another or it is time for one."""
         self._end_orphans()
         state, reason = self._state()
-        engine, asleep = self._board.engine(), tuple(each.key for each in self._board.asleep())
+        engine, asleep = self._shared.engine(), tuple(each.key for each in self._shared.asleep())
         news = (state, reason, engine.key if engine is not None else None, asleep)
         due = time.monotonic() - self._said_at >= self._who.every_seconds
         if not due and news == self._said:
@@ -129,7 +129,7 @@ class Presence:
 
     def _quarantine(self) -> Quarantine | None:
         """What stands against taking work, looked at anew now and then."""
-        found = self._board.quarantined()
+        found = self._shared.quarantined()
         patience = self._who.every_seconds if found is None else DEVICE_LOOK_SECONDS
         if time.monotonic() - self._looked_at >= patience:
             self._looked_at = time.monotonic()
@@ -149,25 +149,25 @@ class Presence:
         if ill is not None and found is None:
             _log.error("quarantined: its device is not well: %s", ill)
             found = Quarantine(reason=f"its device is not well: {ill}", free_bytes=0, free_part=0.0)
-            self._board.quarantine(found)
+            self._shared.quarantine(found)
         elif found is not None and ill is None:
             need = Need(free_bytes=found.free_bytes, free_part=found.free_part)
             if need.missing(devices) is None:
                 _log.warning("the device is free and well again; taking work")
-                self._board.quarantine(None)
+                self._shared.quarantine(None)
                 return None
         return found
 
     def _end_orphans(self) -> None:
         """End what is left of engines whose guard is gone, and with it all that could have ended them."""
-        up, asleep = self._board.engine(), self._board.asleep()
+        up, asleep = self._shared.engine(), self._shared.asleep()
         gone = [each for each in (*([up] if up is not None else []), *asleep) if not _is_there(each.guard_pid)]
         if not gone:
             return
         if up in gone:
-            self._board.note_engine(None)
+            self._shared.note_engine(None)
         if any(each in gone for each in asleep):
-            self._board.note_asleep(tuple(each for each in asleep if each not in gone))
+            self._shared.note_asleep(tuple(each for each in asleep if each not in gone))
         for engine in gone:
             if (orphans := end_marked(engine.mark)) > 0:
                 _log.warning("ended %d processes of an engine whose guard was gone", orphans)

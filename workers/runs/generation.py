@@ -18,9 +18,9 @@ from inspect_ai._eval.task.hf import HFTask
 from inspect_ai.model import GenerateConfigArgs
 from pydantic import ValidationError
 
-from specs.faults import fault
 from specs.hub.task_spec import answering_arguments
 from specs.policy.generation import EffectiveGeneration, GenerationSettings, SamplingSource
+from specs.validation_errors import fault
 from workers.errors import ModelError
 
 VLLM_DEFAULTS: Mapping[str, float | int | None] = {

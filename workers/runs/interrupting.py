@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from specs.processes.beside import beside
+from specs.processes.background_thread import background_thread
 
 STOP_FILE = "stop"
 """In the run's folder."""
@@ -33,7 +33,7 @@ def interruptible(folder: Path) -> Iterator[None]:
                 return
 
     try:
-        with beside("interrupting", watch):
+        with background_thread("interrupting", watch):
             yield
     finally:
         signal.signal(signal.SIGINT, before)

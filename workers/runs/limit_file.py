@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from specs.processes.whole_file import write_whole
+from specs.processes.atomic_write import write_atomically
 
 _LIMIT_FILE = "limit"
 
 
 def write_limit(folder: Path, limit: int) -> None:
     """Tell the run in `folder`."""
-    write_whole(folder / _LIMIT_FILE, str(limit))
+    write_atomically(folder / _LIMIT_FILE, str(limit))
 
 
 def read_limit(folder: Path) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from specs.messages import AttemptOutcome
-from specs.processes.whole_file import write_whole
+from specs.processes.atomic_write import write_atomically
 from workers.engines.engine import Engine
 from workers.engines.engine_faults import log_tail
 from workers.errors import ToldToStop
@@ -69,7 +69,7 @@ class RunProcess:
         twice a second, with None before the first news; what it raises ends the run. Upon `ToldToStop` the run may
         close its log first; that one does not come out of here.
         """
-        write_whole(self.folder / REQUEST_FILE, request.model_dump_json())
+        write_atomically(self.folder / REQUEST_FILE, request.model_dump_json())
         try:
             return self._watch(request, engine, began, on_progress)
         except ToldToStop as order:

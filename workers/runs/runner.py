@@ -32,7 +32,7 @@ from specs.logs.run_log import RunLog
 from specs.logs.scoring import first_score
 from specs.measurement import Circumstances
 from specs.messages import AttemptOutcome, Order
-from specs.processes.whole_file import write_whole
+from specs.processes.atomic_write import write_atomically
 from specs.text import clean
 from workers.errors import ModelError, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
@@ -49,7 +49,7 @@ from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, fin
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.runs.spec_file import load_task
 from workers.runs.stopping import StopWhenSure
-from workers.runs.stuck import StuckWatch
+from workers.runs.watchdog import Watchdog
 from workers.snapshots.completeness import check_complete
 from workers.snapshots.disk import is_full_disk
 
@@ -115,8 +115,8 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     )
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))
-    stuck = StuckWatch(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
-    with stuck.watching():
+    watchdog = Watchdog(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
+    with watchdog.watching():
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
     if log is None or log.status == "cancelled":
         return _stopped(log, prepared, folder)
@@ -187,7 +187,7 @@ def _end_stuck(folder: Path, words: str) -> NoReturn:
 
 
 def _write_outcome(folder: Path, outcome: RunOutcome) -> None:
-    write_whole(folder / OUTCOME_FILE, outcome.model_dump_json())
+    write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json())
 
 
 def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int | str]) -> StopWhenSure | None:

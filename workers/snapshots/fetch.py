@@ -29,13 +29,13 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
-from specs.hub.client_manners import keeping_token, refuse_long_waits, seconds_asked
+from specs.hub.client_hooks import keeping_token, refuse_long_waits, seconds_asked
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
-from workers.snapshots.arrived import wrong_file
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
+from workers.snapshots.checksums import wrong_file
 from workers.snapshots.disk import is_full_disk
 from workers.snapshots.snapshot_uses import SnapshotUses
 from workers.snapshots.weights import NO_SAFETENSORS

@@ -24,7 +24,7 @@ from scheduler.api import problems
 from scheduler.api.callers.allowance import Allowances, Allowed, address_of
 from scheduler.api.callers.callers import Caller, Forbidden, Unauthorized, anonymous, refusal
 from scheduler.api.callers.cookies import SessionCookie
-from scheduler.api.source import Source
+from scheduler.api.dependencies import Source
 from scheduler.database.tables import ApiToken, SignedIn
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

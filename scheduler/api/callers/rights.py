@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.callers.callers import Caller, Forbidden
 from scheduler.database.tables import Claim, Event
-from scheduler.machine import ClaimState
 from scheduler.record import SCHEDULER
+from scheduler.state_machine import ClaimState
 
 MAX_NAMED = 20
 

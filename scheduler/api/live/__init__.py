@@ -1,1 +1,1 @@
-"""Looks at the database that many callers share: what changed, and what need not be worked out again."""
+"""The event stream and the caches: looks at the database that many callers share."""

@@ -1,4 +1,4 @@
-"""One look at the database every so often, for all who ask this process: has anything changed, and what?"""
+"""Polls the database, once for all who ask this process: has anything changed, and what?"""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.live.live import Live, Message
 from scheduler.api.views import event_view
+from scheduler.database.high_watermark import high_watermark, settled_after, young_since
 from scheduler.database.session import Database
-from scheduler.database.settled import settled, settled_after, young_since
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Worker
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.api_v1.live import ProgressView
 from specs.judging.score_so_far import interval_so_far
 
@@ -113,7 +113,7 @@ class Follower:
         before = self._changes
         if self._last is None:
             # Listeners who came before this read by themselves what they missed up to here.
-            self._last = settled(session)
+            self._last = high_watermark(session)
             tell([], self._last)
         messages, last, unsettled = _events_after(session, self._last)
         runs = _running(session)

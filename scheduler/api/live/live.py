@@ -1,4 +1,4 @@
-"""Those who follow along, and what each of them is still to be told."""
+"""Subscribers of the event stream, and the queue of what each is still to be told."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import event_message
 from scheduler.api.live.live import Listener, Message, Wanted
 from scheduler.api.problems import Busy
-from scheduler.api.source import Source
 from scheduler.database.tables import Event
 from specs.api_v1.live import EventsLost
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from scheduler.access import tokens
 from scheduler.access.scopes import SCOPES
 from scheduler.api.callers.callers import Operator, TheCaller
-from scheduler.api.source import TheSource
+from scheduler.api.dependencies import TheSource
 from scheduler.database.tables import ApiToken
 from specs.api_v1.access import Me, NewToken, TokenMade, TokenView
 from specs.api_v1.views import Page

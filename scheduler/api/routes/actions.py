@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.callers.callers import Caller, Forbidden, Operator, Requester
 from scheduler.api.callers.rights import require_to_act, require_to_cancel, require_to_retry, require_to_speak_for
+from scheduler.api.dependencies import TheSource
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
-from scheduler.api.source import TheSource
 from scheduler.badges import revoking
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Reproduction

@@ -15,7 +15,7 @@ from anybadge import Badge as Drawn
 from fastapi import APIRouter, Depends, Path, Response
 
 from scheduler.api.badge_states import Said, said_of
-from scheduler.api.source import Reading, Source, TheSource
+from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.public_urls import claim_url
 from specs.api_v1.badges import ShieldsBadge
 from specs.text import clean

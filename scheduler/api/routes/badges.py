@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
 from scheduler.api import pages
+from scheduler.api.dependencies import Reading
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
-from scheduler.api.source import Reading
 from scheduler.database.tables import Badge, Claim, VerdictRow
 from specs.api_v1.badges import BadgeView, Revocation
 from specs.api_v1.views import Page

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from scheduler.api import pages
-from scheduler.api.source import Reading
+from scheduler.api.dependencies import Reading
 from scheduler.database.tables import Benchmark, Claim, VerdictRow
 from specs.api_v1.scores import BenchmarkView
 from specs.api_v1.views import Page

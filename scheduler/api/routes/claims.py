@@ -14,8 +14,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scheduler.api import pages
 from scheduler.api.claim_rows import claim_row, claim_rows
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.ids import IdOrStart, whole_id
-from scheduler.api.source import Reading, TheSource
 from scheduler.api.views import claim_view
 from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
 from specs.api_v1.claims import ClaimStateName, ClaimView

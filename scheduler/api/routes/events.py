@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from scheduler.api import pages
 from scheduler.api.callers.callers import counted_as
+from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.live import stream
 from scheduler.api.live.live import Wanted
-from scheduler.api.source import Reading, Source, TheSource
 from scheduler.api.views import event_view
-from scheduler.database.settled import settled
+from scheduler.database.high_watermark import high_watermark
 from scheduler.database.tables import Badge, Claim, Event
 from specs.api_v1.events import EventView
 from specs.api_v1.views import Page
@@ -95,7 +95,7 @@ def _page(
 ) -> Page[EventView]:
     if after is not None:
         conditions.append(Event.event_id > after)
-    conditions.append(Event.event_id <= settled(session))
+    conditions.append(Event.event_id <= high_watermark(session))
     in_order = Event.event_id.desc() if newest_first else Event.event_id
     rows = session.scalars(select(Event).where(*conditions).order_by(in_order).limit(limit + 1)).all()
     return pages.page(Page[EventView], rows, limit, event_view, lambda row: str(row.event_id))

@@ -13,9 +13,9 @@ from fsspec.core import url_to_fs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scheduler.api.heads import is_head
+from scheduler.api.dependencies import Reading, Source, TheSource
+from scheduler.api.head_requests import is_head
 from scheduler.api.problems import EvidenceAway, NotFound
-from scheduler.api.source import Reading, Source, TheSource
 from scheduler.database.tables import Reproduction
 from specs.logs.evidence import SUFFIX, path_in_store
 

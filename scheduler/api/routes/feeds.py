@@ -13,8 +13,8 @@ from feedgenerator import Atom1Feed
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.problems import NotFound
-from scheduler.api.source import Reading, Source, TheSource
 from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
 from scheduler.public_urls import claim_url
 from specs.text import clean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from scheduler.api.source import TheSource
+from scheduler.api.dependencies import TheSource
 from scheduler.readiness import trouble_with_broker, trouble_with_database
 from specs.api_v1.health import Health, Readiness
 

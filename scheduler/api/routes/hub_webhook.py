@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 
-from scheduler.api.source import Source, TheSource
+from scheduler.api.dependencies import Source, TheSource
 from scheduler.watch.announcing import RepoType, announce
 from specs.api_v1.hub import Announced
 from specs.ids import is_repo_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from scheduler.api.source import Reading, TheSource
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.badges.revoking import revoked_keys
 from scheduler.badges.signing import public_jwks
 from specs.api_v1.keys import Jwks, KeyRevocation

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
-from scheduler.api.source import Reading
+from scheduler.api.dependencies import Reading
 from scheduler.database.tables import NoisePair
 from scheduler.judging import noise
 from specs.api_v1.noise import NoiseGroup, NoiseView

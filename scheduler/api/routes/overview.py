@@ -12,10 +12,10 @@ from fastapi import APIRouter
 from sqlalchemy import ColumnElement, Date, cast, func, select
 from sqlalchemy.orm import Session
 
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
-from scheduler.api.source import Reading, TheSource
 from scheduler.database.tables import Claim, Publication, VerdictRow, Worker, now
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.api_v1.overview import (
     BlockedClaim,
     BlockedGroup,

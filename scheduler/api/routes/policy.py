@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from scheduler.api.source import TheSource
+from scheduler.api.dependencies import TheSource
 from specs.api_v1.policy import PolicyView
 
 router = APIRouter(prefix="/v1/policy", tags=["policy"])

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select
 
 from scheduler.api import pages, queue
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.ids import IdOrStart, whole_id
-from scheduler.api.source import Reading, TheSource
 from scheduler.api.views import attempt_view, command_to_repeat, measurement_view, run_facts, run_summary
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from specs.api_v1.reproductions import ReproductionStateName, ReproductionSummary, ReproductionView

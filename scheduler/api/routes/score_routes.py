@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages, scores
+from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.problems import NotFound
-from scheduler.api.source import Reading, Source, TheSource
 from scheduler.database.tables import BEING_LOOKED_AT, Benchmark, Claim, Model, SpecFile
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.api_v1.scores import BenchmarkDetail, ModelDetail, ScorePoint, SpecView
 from specs.api_v1.views import Page
 

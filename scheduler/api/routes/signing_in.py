@@ -12,8 +12,8 @@ from scheduler.access import sessions, sign_in
 from scheduler.access.openid import Provider
 from scheduler.api.callers.callers import TheCaller
 from scheduler.api.callers.cookies import SessionCookie
+from scheduler.api.dependencies import TheSource
 from scheduler.api.problems import NotFound
-from scheduler.api.source import TheSource
 from specs.errors import SignInError
 
 router = APIRouter(prefix="/auth", include_in_schema=False)

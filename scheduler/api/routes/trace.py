@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from scheduler.api.dependencies import Reading
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
-from scheduler.api.source import Reading
 from scheduler.database.tables import Claim, Reproduction
 from specs.api_v1.trace import TracePoint, TraceView
 from specs.api_v1.views import ID_CHARS

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, select
 
 from scheduler.api import pages
-from scheduler.api.source import Reading
+from scheduler.api.dependencies import Reading
 from scheduler.api.views import verdict_summary
 from scheduler.database.tables import Claim, VerdictRow
 from specs.api_v1.claims import VerdictView

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, select
 
 from scheduler.api import pages
 from scheduler.api.callers.callers import Operator
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.problems import NotFound
-from scheduler.api.source import Reading, TheSource
 from scheduler.database.tables import Webhook, WebhookDelivery
 from scheduler.webhooks import registry
 from specs.api_v1.views import ID_CHARS, Page

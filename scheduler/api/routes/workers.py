@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, and_, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
+from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
-from scheduler.api.source import Reading, TheSource
 from scheduler.collect import workforce
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
-from scheduler.machine import IN_FLIGHT, ReproductionState
+from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from specs.api_v1.views import Page
 from specs.api_v1.workers import DeviceMemoryView, GpuHealthView, PoolView, WorkerStateName, WorkerView
 from specs.messages import DeviceMemory, Stage

@@ -1,4 +1,4 @@
-"""What is kept of callers. No secret: of tokens, sessions and sign-ins that are under way, the SHA-256 alone."""
+"""Tokens, sessions and sign-ins. No secret of any: the SHA-256 alone."""
 
 from __future__ import annotations
 

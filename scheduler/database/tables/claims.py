@@ -1,4 +1,4 @@
-"""What models say of themselves."""
+"""Claims: what models say of themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from scheduler.database.tables.base import Table, new_id, now, partial_index
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 
 if TYPE_CHECKING:
     from scheduler.database.tables.reproductions import Reproduction

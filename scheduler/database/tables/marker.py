@@ -1,4 +1,4 @@
-"""What must happen only once at a time."""
+"""The locks that expire by themselves (scheduler/database/expiring_locks.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is only kept to be shown as a figure."""
+"""What is kept for metrics alone: loads of engines, and what was left of the Hub's limits."""
 
 from __future__ import annotations
 

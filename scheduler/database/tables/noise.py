@@ -1,4 +1,4 @@
-"""How honest re-runs differ."""
+"""The noise ledger: how honest re-runs differ, pair by pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages to send."""
+"""The outbox: messages to send."""
 
 from __future__ import annotations
 

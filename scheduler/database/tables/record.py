@@ -1,4 +1,4 @@
-"""What happened."""
+"""The record of what happened: events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the farm runs, and its tries."""
+"""Reproductions and their attempts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from scheduler.database.tables.base import Table, new_id, now, partial_index
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 
 if TYPE_CHECKING:
     from scheduler.database.tables.claims import Claim

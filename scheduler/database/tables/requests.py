@@ -1,4 +1,4 @@
-"""Where people ask for re-verifications on the Hub, and what was heard there."""
+"""Discussions on the Hub in which people ask for re-verifications, and the comments that were taken there."""
 
 from __future__ import annotations
 

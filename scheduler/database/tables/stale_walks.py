@@ -1,4 +1,4 @@
-"""How far looks for stale verdicts have come."""
+"""How far looks for stale verdicts have come, so that the next one goes on from there."""
 
 from __future__ import annotations
 

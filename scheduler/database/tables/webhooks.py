@@ -1,4 +1,4 @@
-"""Who else is told, and what became of it."""
+"""Webhooks, and the deliveries to each."""
 
 from __future__ import annotations
 

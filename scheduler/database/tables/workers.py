@@ -1,4 +1,4 @@
-"""Who runs, as it says of itself."""
+"""Workers, as they speak of themselves."""
 
 from __future__ import annotations
 

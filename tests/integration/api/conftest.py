@@ -10,7 +10,7 @@ from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler import readiness
 from scheduler.api.callers import allowance
-from scheduler.api.live import counted
+from scheduler.api.live import count_cache
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.waiting import PATIENCE_SECONDS
@@ -20,7 +20,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What gives way while something takes longer than it should, as all may on a busy machine, does not."""
     # Tests write and read at once: a count that was dear would be old for a while.
-    monkeypatch.setattr(counted, "CHEAP_SECONDS", math.inf)
+    monkeypatch.setattr(count_cache, "CHEAP_SECONDS", math.inf)
     monkeypatch.setattr(allowance, "REDIS_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(readiness, "BROKER_SECONDS", PATIENCE_SECONDS)
 

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Publication, now
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.requests.intervening import cancel
 from scheduler.requests.requesting import LOOK
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import OPERATOR, Headers, signed_in, token

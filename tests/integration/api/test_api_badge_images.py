@@ -8,7 +8,7 @@ import pytest
 from scheduler.api.badge_states import GREEN, LOOKED_AT, Said
 from scheduler.api.routes.badge_images import picture
 from scheduler.database.tables import Badge, Claim, Model, Reproduction, now
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 

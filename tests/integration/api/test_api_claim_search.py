@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from tests.support.api import RunningApi
 from tests.support.rows import BEGINNING
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from scheduler.database.tables import Claim
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.api_v1.claims import ClaimView
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi

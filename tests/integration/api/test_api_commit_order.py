@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import delete, text
 
 from deploy.bench.postgres import PostgresServer
-from scheduler.database import settled
+from scheduler.database import high_watermark
 from scheduler.database.session import write_events
 from scheduler.database.tables import Event, now
 from scheduler.record import add_event
-from scheduler.webhooks import registry, telling
+from scheduler.webhooks import delivery, registry
 from specs.api_v1.webhooks import NewWebhook
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
@@ -25,7 +25,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def api(tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningApi]:
     # However long ago the gap was left.
-    monkeypatch.setattr(settled, "SETTLING", timedelta(0))
+    monkeypatch.setattr(high_watermark, "SETTLING", timedelta(0))
     with running_api(tmp_path, Databases(postgres)) as found:
         found.rows.event("claim", "c1", "first", at=now())
         yield found
@@ -70,7 +70,7 @@ def test_a_gap_that_a_failed_transaction_left_holds_nothing_up(api: RunningApi) 
 
 
 def test_a_writer_that_never_ends_is_waited_for_only_so_long(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settled, "WAITED_AT_MOST", timedelta(0))
+    monkeypatch.setattr(high_watermark, "WAITED_AT_MOST", timedelta(0))
     with api.rows.database.transaction() as slow:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
         write_events(slow)
@@ -98,5 +98,5 @@ def test_webhooks_are_told_of_them_all(api: RunningApi) -> None:
         add_event(slow, "scheduler", "claim", "c1", "slow", "because")
         write_events(slow)
         api.rows.event("claim", "c1", "quick", at=now())
-        assert telling.write_messages(api.rows.database) == 0
-    assert telling.write_messages(api.rows.database) == 2
+        assert delivery.write_messages(api.rows.database) == 0
+    assert delivery.write_messages(api.rows.database) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi
 

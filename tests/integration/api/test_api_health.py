@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from scheduler.database.tables import HubLimit, now
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from workers.processes.ports import free_port

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from scheduler.api.live import counted
-from scheduler.api.live.counted import Counted
+from scheduler.api.live import count_cache
+from scheduler.api.live.count_cache import CountCache
 from scheduler.api.live.follower import Mark
 from scheduler.database.tables import VerdictRow, now
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 
@@ -61,9 +61,9 @@ def test_it_lists_what_needs_a_person(api: RunningApi) -> None:
 
 
 def test_a_dear_count_is_taken_seldom_and_says_when_it_may_be_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counted, "CHEAP_SECONDS", 0.9)
+    monkeypatch.setattr(count_cache, "CHEAP_SECONDS", 0.9)
     time = [0.0]
-    counts = Counted(lambda: time[0])
+    counts = CountCache(lambda: time[0])
 
     def count() -> float:
         time[0] += 1.0

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison, measurement

@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import allow_header_conformance, positive
 
 from scheduler.access import tokens
 from scheduler.api.app import create_app
-from scheduler.machine import ClaimState
 from scheduler.settings import Settings
+from scheduler.state_machine import ClaimState
 from specs.api_v1.access import NewToken
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api

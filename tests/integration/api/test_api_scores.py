@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from scheduler.database.tables import Benchmark, SpecFile
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.database.tables import Claim, VerdictRow
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome, Verdict
 from tests.support.api import RunningApi
 from tests.support.rows import comparison

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from scheduler.api.callers.callers import Caller
-from scheduler.webhooks import telling
+from scheduler.webhooks import delivery
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.receiver import receiving
@@ -34,10 +34,10 @@ def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) ->
         assert webhook["created_by"] == "token:olga"
         place = f"/v1/webhooks/{webhook['id']}"
         assert post(farm, f"{place}/test").json()["kind"] == "test"
-        telling.send_due(farm.rows.database, private=True)
+        delivery.send_due(farm.rows.database, private=True)
         assert b'"type": "test"' in receiver.got[0][1]
-    (delivery,) = farm.json(f"{place}/deliveries")["items"]
-    assert (delivery["status"], delivery["event_id"], delivery["tries"]) == (200, None, 1)
+    (sent,) = farm.json(f"{place}/deliveries")["items"]
+    assert (sent["status"], sent["event_id"], sent["tries"]) == (200, None, 1)
     (listed,) = farm.json("/v1/webhooks")["items"]
     assert "secret" not in listed
     assert httpx.delete(farm.url + place, timeout=60).status_code == 204

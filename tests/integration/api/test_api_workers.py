@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.database.tables import now
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from tests.support.api import RunningApi
 
 ENGINE = {

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from deploy.cli.logs import Tail
 from deploy.cli.main import app
 from scheduler.database.tables import Attempt, Claim, Reproduction
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from tests.support.api import RunningApi, running_api
 from tests.support.waiting import until
 

@@ -18,14 +18,14 @@ from deploy.farm.redis import start_redis
 from scheduler.app import app
 from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Claim, VerdictRow
-from scheduler.dispatch.hinting import HINT
+from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.farm import Farm
-from scheduler.machine import ClaimState
 from scheduler.messaging.broker import queued_ids
 from scheduler.requests.intervening import DROP
 from scheduler.requests.requesting import LOOK
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import Settings
+from scheduler.state_machine import ClaimState
 from scheduler.watch import announcing
 from specs.judging.verdict import Outcome
 from specs.measurement import Evidence

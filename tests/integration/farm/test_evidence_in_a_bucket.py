@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.errors import EvidenceError
 from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence

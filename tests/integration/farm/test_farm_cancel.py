@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from tests.support.small_farm import PATIENCE_SECONDS, SmallFarm, small_farm
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")

@@ -9,7 +9,7 @@ import redis
 from sqlalchemy import select
 
 from scheduler.database.tables import Claim, Event, Reproduction, Worker
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.queues import own_queue
 from tests.support.small_farm import SmallFarm, small_farm
 

@@ -9,7 +9,7 @@ import pytest
 from deploy.farm import stopping
 from deploy.farm.processes import Process, Processes
 from deploy.farm.stopping import nothing_runs, stop_in_order
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
 from tests.support.waiting import PATIENCE_SECONDS, until

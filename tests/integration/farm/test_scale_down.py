@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Badge, Event, Reproduction, VerdictRow
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome
 from tests.support.hub_content import add_model, entry, submit
 from tests.support.real_farm import BENCHMARK, MODEL, SAMPLES, RealFarm, real_farm

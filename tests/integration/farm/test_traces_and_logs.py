@@ -117,7 +117,7 @@ def test_a_workers_lines_say_what_they_are_about(seen: Seen) -> None:
 
 
 def test_the_control_workers_log_follows_a_claim_and_its_run(seen: Seen) -> None:
-    told = [line for line in seen.logs["control"] if line["logger"] == "scheduler.telling.telling_log"]
+    told = [line for line in seen.logs["control"] if line["logger"] == "scheduler.telemetry.record_log"]
     states = [line["message"].split(" ")[2].rstrip(",") for line in told if line.get("claim_id") == seen.claim_id]
     assert states == ["submitted", "planned", "decided", "badge"]
     ran = [line["message"] for line in told if line.get("reproduction_id") == seen.run]

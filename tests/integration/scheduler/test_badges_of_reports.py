@@ -7,14 +7,14 @@ from huggingface_hub import HfApi
 from sqlalchemy import select
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.badges.rotating import rotate
+from scheduler.badges.issuing import sign, sign_missing
+from scheduler.badges.key_rotation import rotate
 from scheduler.badges.signing import Signer, public_jwks
-from scheduler.badges.signing_off import sign, sign_missing
 from scheduler.database.tables import Badge, Claim, Publication, VerdictRow
 from scheduler.farm import Farm
-from scheduler.machine import ClaimState
 from scheduler.publish.due import publish_due
 from scheduler.record import move_claim
+from scheduler.state_machine import ClaimState
 from specs.attestation import verify
 from tests.support.hub_content import entry
 from tests.support.reported_farm import (

@@ -12,9 +12,9 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 
 from scheduler.database.tables import Claim, Event, Model, Reproduction, Table, new_id, now
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.record import move_reproduction
 from scheduler.requests.approving import approve
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import ApprovalError
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.rules import Policy, PoolRules

@@ -15,7 +15,7 @@ from scheduler.collect.collecting import alive
 from scheduler.collect.reaping import reap
 from scheduler.database.tables import Attempt, Claim, OutboxRow, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from specs.policy.rules import Policy, PoolRules
 from tests.support.databases import Databases, at_once

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.database.tables import Claim, Event, Model, Reproduction
-from scheduler.machine import ClaimState, ReproductionState
-from scheduler.planning.foreseeing import earlier_costs
+from scheduler.planning.task_history import earlier_costs
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
 from tests.support.api import RunningApi, running_api

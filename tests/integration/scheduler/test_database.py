@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from deploy.bench.postgres import PostgresServer
 from scheduler.database import postgres as of_postgres
-from scheduler.database.marker import held
+from scheduler.database.expiring_locks import held
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Marker, Model, Table, now
 from scheduler.record import add_event
@@ -116,7 +116,7 @@ def test_a_marker_stays_held_while_its_holder_works_however_short_it_is_held_at_
     database: Database = migrated_database(tmp_path, databases)
     # By a clock of its own: a busy machine may stop this process for longer than the marker is held at once.
     times = [now()]
-    monkeypatch.setattr("scheduler.database.marker.now", lambda: times[-1])
+    monkeypatch.setattr("scheduler.database.expiring_locks.now", lambda: times[-1])
     short = timedelta(seconds=0.3)
     with held(database, "scan", timedelta(hours=1), short):
         first = held_until(database)

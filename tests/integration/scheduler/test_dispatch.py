@@ -15,8 +15,8 @@ from scheduler.collect.reaping import LOOKED, reap
 from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.messaging import outbox
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit

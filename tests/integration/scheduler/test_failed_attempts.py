@@ -9,7 +9,7 @@ from sqlalchemy import select
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, Report
 from tests.support.reported_farm import (
     INFLATED_PERCENT,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from scheduler.badges.signing_off import sign_missing
+from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.database.tables import Attempt, Badge, Event, Reproduction
 from scheduler.farm import Farm

@@ -14,7 +14,7 @@ from scheduler.collect.collecting import alive
 from scheduler.collect.resuming import IN_A_ROW, not_handed_back
 from scheduler.database.tables import Attempt, Event, OutboxRow, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.measurement import PartialLog, Resumed
 from specs.messages import (
     RUN_BATCH,

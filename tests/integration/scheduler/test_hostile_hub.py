@@ -16,7 +16,7 @@ from scheduler.hub import bounded_answers
 from scheduler.hub import hub as hub_module
 from scheduler.hub.hub import Hub
 from specs.errors import HubAway, ReprofarmError
-from specs.hub.client_manners import LONGEST_SECONDS
+from specs.hub.client_hooks import LONGEST_SECONDS
 
 COMMIT = "0123456789" * 4
 MODEL = "org/model"

@@ -16,8 +16,8 @@ from scheduler.collect.ending import end_attempt
 from scheduler.collect.reaping import reap
 from scheduler.database.tables import Claim, Event, OutboxRow, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.requests.intervening import DROP, cancel, retry
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases

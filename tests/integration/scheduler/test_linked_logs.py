@@ -22,9 +22,9 @@ from scheduler.hub.hub import Hub
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.history import EarlierRuns, predictors_for
 from scheduler.judging.stopping import stopping_of
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.planning.linking import HUB_PATIENCE
 from scheduler.record import move_reproduction
+from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch.scan import scan
 from specs.errors import SubmissionError
 from specs.judging.sample_order import seeded_order

@@ -15,7 +15,7 @@ from deploy.bench.api_rows import RUN_SETTINGS
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.tables import Claim, NoisePair, Reproduction
 from scheduler.judging import noise
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.sample_order import seeded_order
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import EngineRules, Policy, VerificationRules

@@ -12,7 +12,7 @@ from deploy.localhub.commits import CommitText
 from scheduler.collect import collecting
 from scheduler.database.tables import NoisePair, OutboxRow, Reproduction
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.messages import RUN_BATCH, RunBatch
 from specs.policy.rules import EngineRules, Policy, VerificationRules
 from tests.support.databases import Databases

@@ -15,10 +15,10 @@ from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, OutboxRow, Reproduction, Worker, now
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.dispatch.hinting import HINT
+from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.dispatch.taking_back import pass_over, spread, take_back
-from scheduler.machine import ReproductionState
 from scheduler.messaging import outbox
+from scheduler.state_machine import ReproductionState
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
 from specs.policy.rules import Policy

@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ClaimState
 from scheduler.planning import answering, carrying_out
+from scheduler.state_machine import ClaimState
 from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit

@@ -13,8 +13,8 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.reaping import reap
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.requests import intervening
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.sample_order import seeded_order
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit

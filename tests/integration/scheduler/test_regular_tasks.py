@@ -16,10 +16,10 @@ from deploy.bench.control_plane import NO_HUB
 from deploy.bench.load_rows import add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
 from scheduler.api.app import create_app
+from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
-from scheduler.api.source import Source
-from scheduler.badges import signing_off
+from scheduler.badges import issuing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import Signer
@@ -32,14 +32,14 @@ from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.metrics.collector import FarmCollector
 from scheduler.planning.planning import plan
+from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
-from scheduler.publish.listening import listen
 from scheduler.requests.repeating import repeat_stale
 from scheduler.settings import Settings
 from scheduler.watch import stale_walks, staleness
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
-from scheduler.webhooks import telling
+from scheduler.webhooks import delivery
 from specs.policy.budget import BudgetRules
 from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import PublishRules, WatchRules
@@ -55,7 +55,7 @@ GROWING = frozenset(
 )  # fmt: skip
 
 COUNTS = ("SELECT claim.state, count(*)", "SELECT verdict.outcome, count(*)")
-"""Over whole tables, and taken no oftener than they are worth: scheduler/api/live/counted.py."""
+"""Over whole tables, and taken no oftener than they are worth: scheduler/api/live/count_cache.py."""
 
 CLAIMS = 2000
 RULES = ReverifyRules(after_days=30, on_change=True)
@@ -89,7 +89,7 @@ def a_farm(tmp_path: Path, databases: Databases) -> Iterator[Farm]:
 def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
     """One round of each task, by its name in scheduler/schedule.py or its place."""
     database, hub, watched = farm.database, Hub(NO_HUB, None, 1), Hub(address, None, 10)
-    missing = signing_off.Missing(farm)
+    missing = issuing.Missing(farm)
     metrics = FarmCollector(database, lambda: POLICY.budget)
     follower = Follower(database, 1, Live(10))
 
@@ -117,15 +117,15 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
             lambda: want_mismatches(database, POLICY.publish),
             lambda: publish_due(farm),
         ],
-        "tell": [lambda: telling.any_webhook(database), lambda: telling.write_messages(database)],
+        "tell": [lambda: delivery.any_webhook(database), lambda: delivery.write_messages(database)],
         "tidy": [
             lambda: outbox.tidy(database),
             lambda: workforce.tidy(database),
             lambda: workforce.own_queues(database),
-            lambda: telling.forget_old(database),
+            lambda: delivery.forget_old(database),
         ],
         "reverify": [lambda: mark_stale(database, RULES), lambda: repeat_stale(database, RULES)],
-        "comments": [lambda: listen(farm)],
+        "comments": [lambda: take_commands(farm)],
         "metrics": [lambda: list(metrics.collect())],
         "follower": [look],
     }

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from scheduler.badges.signing_off import sign_missing
+from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import reap
 from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, Report
 from tests.support.databases import at_once
 from tests.support.reported_farm import (

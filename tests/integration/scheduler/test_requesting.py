@@ -11,13 +11,13 @@ from celery.exceptions import Retry
 from sqlalchemy import select
 
 from scheduler.app import look_at_wanted
-from scheduler.database.marker import held
+from scheduler.database.expiring_locks import held
 from scheduler.database.tables import Claim, Event, OutboxRow
-from scheduler.machine import ClaimState
 from scheduler.record import give_verdict
 from scheduler.requests.intervening import cancel
 from scheduler.requests.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
 from scheduler.schedule import SCAN
+from scheduler.state_machine import ClaimState
 from specs.api_v1.actions import VerificationRequest
 from specs.judging.verdict import Outcome, Verdict
 from specs.policy.budget import BudgetRules

@@ -27,7 +27,7 @@ from scheduler.badges.signing import public_jwks
 from scheduler.collect.collecting import Stale, alive
 from scheduler.database.tables import Badge, Claim, Publication, VerdictRow
 from scheduler.farm import Farm
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from specs.attestation import verify
 from specs.hub.eval_results import parse
 from specs.messages import AttemptRef, AttemptsAlive, Progress, Stage

@@ -17,9 +17,9 @@ from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.requests.intervening import cancel, retry
 from scheduler.requests.reverifying import reverify
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.messages import AttemptOutcome
 from specs.policy.reverify import ReverifyRules

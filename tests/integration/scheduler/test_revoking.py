@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from deploy.cli.control_plane import operator
 from deploy.cli.main import app
+from scheduler.badges.issuing import sign, sign_missing
 from scheduler.badges.revoking import revoke, revoke_key, revoke_left_over
 from scheduler.badges.signing import KeyFileError, Signer
-from scheduler.badges.signing_off import sign, sign_missing
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Event, RevokedKey
 from scheduler.farm import Farm

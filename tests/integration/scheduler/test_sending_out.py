@@ -11,17 +11,17 @@ from sqlalchemy import delete, select, update
 
 from deploy.bench.api_rows import RULES
 from deploy.bench.load_rows import add_claims, load_policy
-from scheduler.badges import signing_off
+from scheduler.badges import issuing
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
-from scheduler.machine import ClaimState
 from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.planning.freshness import Shared
 from scheduler.settings import Settings
+from scheduler.state_machine import ClaimState
 from specs.engine_key import engine_key
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
@@ -149,7 +149,7 @@ def test_badges_that_are_missing_are_looked_for_among_the_latest_once_none_is_le
             session.delete(badge)
         session.execute(update(VerdictRow).values(decided_at=now() - timedelta(days=3)))
         session.execute(update(Claim).values(rules=RULES))
-    missing = signing_off.Missing(Farm(Settings(database_url=database.url, signing_key=key)))
+    missing = issuing.Missing(Farm(Settings(database_url=database.url, signing_key=key)))
     # No key: nothing counts as looked at, however old it is.
     missing.sign()
     missing.sign()
@@ -161,7 +161,7 @@ def test_badges_that_are_missing_are_looked_for_among_the_latest_once_none_is_le
         session.delete(session.get_one(Badge, first))
     missing.sign()
     assert badges(database) == set(), "an old one is not looked at again by this process"
-    signing_off.Missing(Farm(Settings(database_url=database.url, signing_key=key))).sign()
+    issuing.Missing(Farm(Settings(database_url=database.url, signing_key=key))).sign()
     assert badges(database) == {first}
 
 
@@ -170,7 +170,7 @@ def test_a_badge_that_could_not_be_signed_for_hours_is_looked_for_by_the_same_pr
 ) -> None:
     key = tmp_path / "signing.pem"
     Signer.create(key)
-    missing = signing_off.Missing(Farm(Settings(database_url=database.url, signing_key=key)))
+    missing = issuing.Missing(Farm(Settings(database_url=database.url, signing_key=key)))
     rows = Rows(database)
     first, second = rows.verified(), rows.verified()
     with database.transaction() as session:
@@ -183,7 +183,7 @@ def test_a_badge_that_could_not_be_signed_for_hours_is_looked_for_by_the_same_pr
         session.delete(session.get_one(Badge, second))
         session.get_one(VerdictRow, second).decided_at = now()
     morning = now() + timedelta(hours=10)
-    monkeypatch.setattr(signing_off, "now", lambda: morning)
+    monkeypatch.setattr(issuing, "now", lambda: morning)
     missing.sign()
     assert badges(database) == {first, second}
 
@@ -191,7 +191,7 @@ def test_a_badge_that_could_not_be_signed_for_hours_is_looked_for_by_the_same_pr
 def test_what_cannot_be_signed_keeps_no_later_badge_from_being_signed(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signing_off, "SIGNED_AT_ONCE", 2)
+    monkeypatch.setattr(issuing, "SIGNED_AT_ONCE", 2)
     rows = Rows(database)
     verified = [rows.verified() for _ in range(5)]
     with database.transaction() as session:
@@ -202,7 +202,7 @@ def test_what_cannot_be_signed_keeps_no_later_badge_from_being_signed(
             session.get_one(Claim, claim_id).value = None
     key = tmp_path / "signing.pem"
     Signer.create(key)
-    assert signing_off.sign_missing(Farm(Settings(database_url=database.url, signing_key=key)))
+    assert issuing.sign_missing(Farm(Settings(database_url=database.url, signing_key=key)))
     assert badges(database) == set(verified[3:])
 
 
@@ -217,8 +217,8 @@ def test_badges_of_which_another_signer_was_first_with_one_are_kept_all_the_same
     key = tmp_path / "signing.pem"
     Signer.create(key)
     # This signer looked before the other one's badge was there.
-    monkeypatch.setattr(signing_off, "_lacks_badge", lambda _: True)
-    signing_off.sign(Farm(Settings(database_url=database.url, signing_key=key)), [first, *others])
+    monkeypatch.setattr(issuing, "_lacks_badge", lambda _: True)
+    issuing.sign(Farm(Settings(database_url=database.url, signing_key=key)), [first, *others])
     with database.reading() as session:
         signed = session.scalars(select(Event.subject_id).where(Event.what == "badge")).all()
     assert badges(database) == {first, *others}

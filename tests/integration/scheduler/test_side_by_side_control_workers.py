@@ -20,13 +20,13 @@ from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
 from scheduler.dispatch import dispatching
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ClaimState, ReproductionState
 from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.record import give_verdict
 from scheduler.requests import intervening
 from scheduler.requests.intervening import cancel
 from scheduler.requests.reverifying import reverify
+from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import claims
 from scheduler.watch.claims import withdraw_all
 from specs.judging.verdict import Outcome, Verdict

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, StaleWalk, VerdictRow, now
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import stale_walks, staleness
 from scheduler.watch.staleness import mark_stale
 from specs.policy.reverify import ReverifyRules

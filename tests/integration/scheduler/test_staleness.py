@@ -13,8 +13,8 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission.priorities import PERIODIC_PRIORITY
 from scheduler.database.tables import Badge, Model, StaleWalk, VerdictRow, new_id, now
-from scheduler.machine import ClaimState
 from scheduler.requests.repeating import repeat_stale
+from scheduler.state_machine import ClaimState
 from scheduler.watch.stale_walks import LASTING
 from scheduler.watch.staleness import changed_since, mark_stale
 from specs.judging.verdict import Outcome

@@ -13,7 +13,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.ending import end_attempt
 from scheduler.database.tables import Claim, OutboxRow, Reproduction
 from scheduler.dispatch.dispatching import dispatch
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.history import Scores, from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
 from specs.messages import RUN_BATCH, AttemptOutcome, Order, RunBatch

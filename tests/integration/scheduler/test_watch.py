@@ -15,7 +15,7 @@ from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub.answers import PullRequestHead, TreeFile
 from scheduler.hub.hub import Missing
-from scheduler.machine import ClaimState
+from scheduler.state_machine import ClaimState
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
 from specs.hub import eval_results

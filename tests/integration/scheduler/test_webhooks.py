@@ -16,7 +16,7 @@ from standardwebhooks import WebhookVerificationError
 
 from deploy.serving import QuietHandler, answered_by
 from scheduler.database.tables import Webhook, WebhookDelivery, now
-from scheduler.webhooks import registry, sending, telling
+from scheduler.webhooks import delivery, registry, sending
 from specs.api_v1.webhooks import NewWebhook, WebhookFilter
 from tests.support.databases import Databases, at_once
 from tests.support.receiver import Receiver, receiving
@@ -44,8 +44,8 @@ def added(rows: Rows, url: str, **chosen: Any) -> Webhook:
 
 
 def one_round(rows: Rows, *, private: bool = True) -> int:
-    telling.write_messages(rows.database)
-    return telling.send_due(rows.database, private=private)
+    delivery.write_messages(rows.database)
+    return delivery.send_due(rows.database, private=private)
 
 
 def deliveries(rows: Rows) -> list[WebhookDelivery]:
@@ -71,9 +71,9 @@ def test_an_event_is_told_once_with_what_it_is_about_and_a_signature(rows: Rows,
     assert message["data"]["why"] == "verified: it is so"
     with pytest.raises(WebhookVerificationError):
         Standard(webhook.secret).verify(body.replace(b"verified", b"mismatch"), headers)
-    (delivery,) = deliveries(rows)
-    assert (delivery.status, delivery.tries, delivery.due_at) == (200, 1, None)
-    assert delivery.delivered_at is not None
+    (sent,) = deliveries(rows)
+    assert (sent.status, sent.tries, sent.due_at) == (200, 1, None)
+    assert sent.delivered_at is not None
 
 
 def test_filters_choose_by_kind_model_and_benchmark(rows: Rows, receiver: Receiver) -> None:
@@ -93,19 +93,19 @@ def test_one_that_is_refused_comes_again_under_the_same_id_after_a_while(
     rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Five seconds may be over before the next look.
-    monkeypatch.setattr(telling, "DELAYS", (timedelta(hours=1),) * len(telling.DELAYS))
+    monkeypatch.setattr(delivery, "DELAYS", (timedelta(hours=1),) * len(delivery.DELAYS))
     added(rows, receiver.url)
     receiver.statuses[:] = [500, 302]
     rows.event("claim", rows.claim(), "decided")
     for tries, status in enumerate((500, 302), start=1):
         assert one_round(rows) == 0
-        (delivery,) = deliveries(rows)
-        assert (delivery.tries, delivery.status, delivery.detail) == (tries, status, "no, thanks")
-        assert delivery.due_at is not None
-        assert delivery.due_at > now()
+        (sent,) = deliveries(rows)
+        assert (sent.tries, sent.status, sent.detail) == (tries, status, "no, thanks")
+        assert sent.due_at is not None
+        assert sent.due_at > now()
         assert one_round(rows) == 0
         with rows.database.transaction() as session:
-            session.get_one(WebhookDelivery, delivery.delivery_id).due_at = now()
+            session.get_one(WebhookDelivery, sent.delivery_id).due_at = now()
     assert one_round(rows) == 1
     # The redirect was not followed.
     assert len(receiver.got) == 3
@@ -116,15 +116,15 @@ def test_it_is_given_up_after_the_last_try_or_at_once_where_the_receiver_says_so
     rows: Rows, receiver: Receiver
 ) -> None:
     added(rows, receiver.url)
-    receiver.statuses[:] = [500] * (len(telling.DELAYS) + 1)
+    receiver.statuses[:] = [500] * (len(delivery.DELAYS) + 1)
     rows.event("claim", rows.claim(), "decided")
-    for _ in range(len(telling.DELAYS) + 1):
+    for _ in range(len(delivery.DELAYS) + 1):
         one_round(rows)
         with rows.database.transaction() as session:
             for row in session.scalars(select(WebhookDelivery).where(WebhookDelivery.due_at.is_not(None))):
                 row.due_at = now() - timedelta(seconds=1)
-    (delivery,) = deliveries(rows)
-    assert (delivery.tries, delivery.due_at) == (len(telling.DELAYS) + 1, None)
+    (sent,) = deliveries(rows)
+    assert (sent.tries, sent.due_at) == (len(delivery.DELAYS) + 1, None)
     receiver.statuses[:] = [410]
     rows.event("claim", rows.claim(), "decided")
     one_round(rows)
@@ -150,19 +150,19 @@ def test_one_that_is_away_holds_up_nobody(rows: Rows, receiver: Receiver) -> Non
 def test_one_that_was_removed_is_told_no_more(rows: Rows, receiver: Receiver) -> None:
     webhook = added(rows, receiver.url)
     rows.event("claim", rows.claim(), "decided")
-    telling.write_messages(rows.database)
+    delivery.write_messages(rows.database)
     with rows.database.transaction() as session:
         assert registry.remove(session, webhook.webhook_id, "operator:olga")
     rows.event("claim", rows.claim(), "decided")
     assert one_round(rows) == 0
     assert receiver.got == []
-    assert not telling.any_webhook(rows.database)
+    assert not delivery.any_webhook(rows.database)
 
 
 def test_what_one_that_was_removed_left_behind_takes_nobodys_turn(
     rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "SENT_AT_ONCE", 1)
+    monkeypatch.setattr(delivery, "SENT_AT_ONCE", 1)
     removed = added(rows, receiver.url)
     with rows.database.transaction() as session:
         # Entered by another process at the moment of its removal.
@@ -179,7 +179,7 @@ def test_two_control_workers_write_each_message_once(rows: Rows, receiver: Recei
     added(rows, receiver.url, kinds=["claim.decided"])
     for _ in range(20):
         rows.event("claim", rows.claim(), "decided")
-    at_once(lambda: telling.write_messages(rows.database))
+    at_once(lambda: delivery.write_messages(rows.database))
     assert len(deliveries(rows)) == 20
 
 
@@ -191,8 +191,8 @@ def test_the_log_is_forgotten_after_a_while_but_nothing_that_waits(rows: Rows, r
         one_round(rows)
     with rows.database.transaction() as session:
         for row in session.scalars(select(WebhookDelivery)):
-            row.created_at = now() - telling.KEPT * 2
-    telling.forget_old(rows.database)
+            row.created_at = now() - delivery.KEPT * 2
+    delivery.forget_old(rows.database)
     assert [row.status for row in deliveries(rows)] == [500]
 
 
@@ -216,5 +216,5 @@ def test_a_receiver_that_drips_holds_up_nobody_for_long(rows: Rows, monkeypatch:
             assert one_round(rows) == 0
         finally:
             over.set()
-    (delivery,) = deliveries(rows)
-    assert (delivery.tries, delivery.detail) == (1, "no whole answer within 0.3 s")
+    (sent,) = deliveries(rows)
+    assert (sent.tries, sent.detail) == (1, "no whole answer within 0.3 s")

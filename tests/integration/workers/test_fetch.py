@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from specs.errors import HubAway, NoAccess
-from specs.hub.client_manners import LONGEST_SECONDS
+from specs.hub.client_hooks import LONGEST_SECONDS
 from specs.messages import ModelRef, TaskRef
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub

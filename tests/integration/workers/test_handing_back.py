@@ -38,7 +38,7 @@ from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.stand_in_worker import QUEUE
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.evidence import fetch
-from workers.batches.flow import first_limit
+from workers.batches.flow_control import first_limit
 from workers.batches.handing_back import HandingBack, StopMark
 from workers.runs.resuming import RESUMED, Wanted, earlier_attempt
 

@@ -12,7 +12,7 @@ from specs.messages import AttemptOutcome, AttemptRef, Order, Stage
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import Heard, batch_of, bench, order, remember_snapshot, run, stand_in
-from workers.batches.flow import first_limit
+from workers.batches.flow_control import first_limit
 from workers.batches.workbench import Workbench
 
 AT_ONCE = 8
@@ -101,7 +101,7 @@ def test_one_that_stalls_leaves_the_other_its_engine_and_the_next_gets_a_new_one
 
 
 def test_one_that_is_dropped_ends_by_itself(workbench: Workbench) -> None:
-    workbench.drops.mark(AttemptRef(reproduction_id="gone", attempt=1))
+    workbench.dropped.mark(AttemptRef(reproduction_id="gone", attempt=1))
     orders = [_order(workbench, "gone", ["[hang]"]), _order(workbench, "stays", ["Say: yes"])]
     heard = run(workbench, batch_of(*orders, engine=RULES, side_by_side=2))
     assert _outcomes(heard) == {"stays": AttemptOutcome.COMPLETED}

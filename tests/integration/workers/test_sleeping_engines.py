@@ -13,12 +13,12 @@ from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import COMMIT, write_model
 from tests.support.worker_bench import stand_in
-from workers.board import Board
 from workers.engines.devices import GIB, Device
 from workers.engines.engine import Engine, EngineManager
 from workers.engines.gate import Gate
 from workers.errors import DeviceBusy
 from workers.settings import WorkerSettings
+from workers.shared_state import SharedState
 
 RULES = EngineRules(start_seconds=600.0, sleep=True)
 
@@ -43,12 +43,12 @@ class Rig:
     gpu: Memory = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
-        self.board = Board(self.folder / "board")
+        self.shared = SharedState(self.folder / "board")
         # As if the main process had stopped consuming.
-        self.board.heed()
+        self.shared.heed()
         settings = WorkerSettings(device_patience_seconds=0.1)
-        gate = Gate(settings, self.board, devices=lambda _gpus: self.gpu)
-        self.manager = EngineManager(self.folder / "engine", self.engine, gate, self.board, host=self.host)
+        gate = Gate(settings, self.shared, devices=lambda _gpus: self.gpu)
+        self.manager = EngineManager(self.folder / "engine", self.engine, gate, self.shared, host=self.host)
 
     def up(self, name: str, rules: EngineRules = RULES, gpus: int = 1) -> Engine:
         snapshot = self.folder / name
@@ -58,7 +58,7 @@ class Rig:
         return self.manager.engine_for(model, next(snapshot.rglob("*.safetensors")).parent, rules, gpus)
 
     def asleep(self) -> list[str]:
-        return [each.model.model_id for each in self.board.asleep()]
+        return [each.model.model_id for each in self.shared.asleep()]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_an_engine_that_gave_way_is_woken_and_not_started_again(rig: Rig) -> Non
     assert rig.asleep() == ["org/one"]
     again = rig.up("one")
     assert (again, rig.asleep()) == (one, ["org/two"])
-    note = rig.board.engine()
+    note = rig.shared.engine()
     assert note is not None
     assert note.model.model_id == "org/one"
     assert two.alive()
@@ -96,7 +96,7 @@ def test_nothing_sleeps_unless_policy_says_so_or_on_a_cpu(rig: Rig) -> None:
 def test_what_does_not_fit_into_the_hosts_memory_ends_the_one_that_was_not_used_for_longest(rig: Rig) -> None:
     one = rig.up("one")
     # Beside the tenth that is kept free, so much that two and a half fit.
-    rig.host.free_gib = lambda: 10.0 + 1.1 * (2.5 - len(rig.board.asleep())) * one.weights_bytes / GIB
+    rig.host.free_gib = lambda: 10.0 + 1.1 * (2.5 - len(rig.shared.asleep())) * one.weights_bytes / GIB
     two, three = rig.up("two"), rig.up("three")
     rig.up("four")
     assert (one.alive(), two.alive(), three.alive()) == (False, True, True)
@@ -104,7 +104,7 @@ def test_what_does_not_fit_into_the_hosts_memory_ends_the_one_that_was_not_used_
 
 
 def test_where_the_end_of_all_would_not_make_room_none_ends(rig: Rig) -> None:
-    rig.host.free_gib = lambda: 100.0 if len(rig.board.asleep()) < 2 else 9.0
+    rig.host.free_gib = lambda: 100.0 if len(rig.shared.asleep()) < 2 else 9.0
     one, two, three = rig.up("one"), rig.up("two"), rig.up("three")
     rig.up("four")
     assert (one.alive(), two.alive(), three.alive()) == (True, True, False)
@@ -112,7 +112,7 @@ def test_where_the_end_of_all_would_not_make_room_none_ends(rig: Rig) -> None:
 
 
 def test_the_one_that_is_to_be_woken_does_not_make_room_for_the_one_that_gives_way(rig: Rig) -> None:
-    rig.host.free_gib = lambda: 100.0 if not rig.board.asleep() else 1.0
+    rig.host.free_gib = lambda: 100.0 if not rig.shared.asleep() else 1.0
     one, two = rig.up("one"), rig.up("two")
     assert (rig.up("one"), two.alive(), rig.asleep()) == (one, False, [])
 
@@ -125,12 +125,12 @@ def test_where_the_host_has_no_room_an_engine_just_ends(rig: Rig) -> None:
 
 
 def test_what_sleepers_keep_of_the_gpu_is_our_own_and_given_up_first(rig: Rig) -> None:
-    rig.gpu.free_gib = lambda: 100.0 - 6.0 * len(rig.board.asleep())
+    rig.gpu.free_gib = lambda: 100.0 - 6.0 * len(rig.shared.asleep())
     one, two = rig.up("one"), rig.up("two")
     # Six of a hundred are given away; twelve would be too many.
     three = rig.up("three")
     assert (one.alive(), two.alive(), three.alive()) == (False, True, True)
-    assert rig.board.quarantined() is None
+    assert rig.shared.quarantined() is None
 
 
 def test_what_a_stranger_holds_is_a_strangers_still(rig: Rig) -> None:
@@ -139,7 +139,7 @@ def test_what_a_stranger_holds_is_a_strangers_still(rig: Rig) -> None:
     with pytest.raises(DeviceBusy):
         rig.up("two")
     assert rig.asleep() == []
-    assert rig.board.quarantined() is not None
+    assert rig.shared.quarantined() is not None
 
 
 def test_one_that_will_not_sleep_is_ended(tmp_path: Path) -> None:
@@ -166,4 +166,4 @@ def test_all_end_with_their_worker(rig: Rig) -> None:
     everything += [child for each in everything for child in each.children(recursive=True)]
     rig.manager.stop()
     assert psutil.wait_procs(everything, timeout=300)[1] == []
-    assert (rig.asleep(), rig.board.engine()) == ([], None)
+    assert (rig.asleep(), rig.shared.engine()) == ([], None)

@@ -8,7 +8,7 @@ import pytest
 from scheduler.api import pages
 from scheduler.api.next_step import BY_OUTCOME, next_step
 from scheduler.api.problems import BadCursor
-from scheduler.machine import ClaimState, ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.api_v1.claims import ClaimStateName, PublicationView, VerdictSummary
 from specs.api_v1.reproductions import ReproductionStateName
 from specs.judging.verdict import Outcome

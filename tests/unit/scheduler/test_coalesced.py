@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from scheduler.coalesced import Coalesced
+from scheduler.dispatch.coalesced import Coalesced
 
 
 def test_it_runs_at_once_for_whoever_asks_alone() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from scheduler.api.queue import BEGINNING, Line
 from scheduler.database.tables import Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 
 LINE = Line(dispatched={20: array("q", [5, 6])}, queued={10: array("q", [7]), 20: array("q", [1, 3, 9])}, trouble=None)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduler.admission.budgets import settle
 from scheduler.database.tables import Attempt, Reproduction
-from scheduler.machine import ReproductionState
+from scheduler.state_machine import ReproductionState
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from specs.messages import WorkerAlive
-from workers.board import Board
 from workers.engines.devices import Device
 from workers.presence.presence import Presence, Self
+from workers.shared_state import SharedState
 
 
 class Memory:
@@ -27,7 +27,7 @@ class Consuming:
 def presence(folder: Path, said: list[WorkerAlive]) -> Presence:
     # Every look is a word.
     who = Self("cpu@host", "cpu", "CPU", every_seconds=1.0)
-    return Presence(who, Board(folder), Memory(), said.append, Consuming())
+    return Presence(who, SharedState(folder), Memory(), said.append, Consuming())
 
 
 def test_each_word_has_a_greater_number_though_the_clock_is_set_back_and_the_worker_started_again(

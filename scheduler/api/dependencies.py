@@ -1,0 +1,87 @@
+"""What routes depend on, as FastAPI provides it: the farm's settings and database, and a session for each request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Self, TypeVar
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from scheduler.api.live.count_cache import Count, CountCache
+from scheduler.api.live.follower import Follower
+from scheduler.api.live.live import Live
+from scheduler.database.session import Database
+from scheduler.settings import Settings
+from scheduler.telemetry.spans import trace_changes
+from specs.policy.rules import Policy, read_policy
+from specs.processes.spans import open_spans
+
+REQUEST, MARK = "request", "mark"
+"""What a session knows of the request that it answers."""
+
+KEEP_UNTIL = "keep_until"
+"""Of a request's state: when its answer is worked out again at the latest, by the monotonic clock."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the API has of the farm: no Hub, no private key."""
+
+    settings: Settings
+    database: Database
+    live: Live
+    follower: Follower
+    counts: CountCache = field(default_factory=CountCache)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The source of the farm that `settings` describe."""
+        database = Database(settings.database_url)
+        # Operators' actions end runs too.
+        trace_changes(database, open_spans("reprofarm-api"))
+        live = Live(settings.api_event_clients)
+        return cls(settings, database, live, Follower(database, settings.api_look_seconds, live))
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The operator's rules, read once, as the control worker does."""
+        return read_policy(self.settings.policy)
+
+    def count(self, session: Session, key: tuple[str, ...], count: Callable[[], Value]) -> Count[Value]:
+        """What `count` finds with `session`, or found lately (scheduler/api/live/count_cache.py).
+
+        An answer with a count that may be older than the database is remembered until that is counted again.
+        """
+        # The mark from before the session's first look: SQLite shows it nothing that came after that.
+        found = self.counts.get(key, session.info[MARK], count)
+        if not found.current:
+            state = session.info[REQUEST].state
+            setattr(state, KEEP_UNTIL, min(found.due, getattr(state, KEEP_UNTIL, math.inf)))
+        return found
+
+
+# Not run in a thread, like every dependency that does not wait: to go there and back takes longer than the work.
+async def _source(request: Request) -> Source:
+    source: Source = request.app.state.source
+    return source
+
+
+TheSource = Annotated[Source, Depends(_source)]
+
+
+# Likewise: a session connects when it is first asked, in the thread that asks. Closing it waits for nobody, since it
+# leaves no transaction behind.
+async def _reading(request: Request, source: TheSource) -> AsyncIterator[Session]:
+    with source.database.looking() as session:
+        session.info.update({REQUEST: request, MARK: source.follower.mark})
+        yield session
+
+
+Reading = Annotated[Session, Depends(_reading)]
+"""A session for one request; nothing that it changes is kept."""

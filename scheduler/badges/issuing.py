@@ -1,0 +1,182 @@
+"""Badges are issued for verified claims, and what policy wants is written on the Hub.
+
+Each step is found by what is missing, so a step that was interrupted is done by the next round: a verified verdict
+without a badge is signed, a badge without its publication is published.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from sqlalchemy import bindparam, literal, select, tuple_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import defer, joinedload, selectinload
+
+from scheduler.badges.attesting import attest
+from scheduler.badges.publications import is_wanted
+from scheduler.badges.signing import KeyFileError, Signer
+from scheduler.database.deterministic_ids import badge_id_of
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
+from scheduler.farm import Farm
+from scheduler.record import SCHEDULER, add_event
+from scheduler.state_machine import ClaimState
+from specs.errors import TokenError
+from specs.judging.verdict import Outcome
+from specs.processes.log_lines import about
+from specs.processes.spans import Place
+
+log = logging.getLogger(__name__)
+
+_Place: TypeAlias = tuple[datetime, str]
+"""Of a verdict: when it was given, and its claim's id."""
+
+SIGNED_AT_ONCE = 1000
+"""Badges of one round, give or take as many: some seconds of work."""
+
+KEPT_TOGETHER = 50
+"""Badges of one transaction: most of the cost of a badge by itself is the commit."""
+
+LATE = timedelta(hours=1)
+"""A verdict's time is taken before its transaction is committed, by the clock of whoever writes it: so far back of the
+last look behind which nothing was left the next one begins."""
+
+
+_WITH_VERDICT = (
+    select(Claim)
+    .where(Claim.claim_id.in_(bindparam("claim_ids", expanding=True)))
+    # In one order, as everybody who writes several rows.
+    .order_by(Claim.claim_id)
+    .options(
+        joinedload(Claim.verdict).joinedload(VerdictRow.badge),
+        # By a question of its own: claims share it, and its measurement may be long.
+        selectinload(Claim.reproduction).options(defer(Reproduction.settings), defer(Reproduction.stopping)),
+        defer(Claim.foreseen),
+        defer(Claim.linked_log),
+        defer(Claim.warnings),
+    )
+)
+
+
+class Missing:
+    """Finds verified verdicts without a badge: all there are until none is left, and then among those given since.
+
+    There are more verdicts every day, and each was looked at when it was one of the latest. What comes to lack its
+    badge later than that is found by the next process, which begins with all.
+    """
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+        self._none_left_at: datetime | None = None
+
+    def sign(self) -> None:
+        """Sign what is found."""
+        at = now()
+        if sign_missing(self._farm, self._none_left_at - LATE if self._none_left_at is not None else None):
+            self._none_left_at = at
+
+
+def sign_missing(farm: Farm, since: datetime | None = None) -> bool:
+    """Sign verified verdicts (of those given since then) without a badge, the oldest first; whether none is left.
+
+    One that cannot be signed keeps no later one from it.
+    """
+    signed, reached = 0, None
+    while signed < SIGNED_AT_ONCE:
+        rows = _without_badge(farm, since, reached)
+        for first in range(0, len(rows), KEPT_TOGETHER):
+            try:
+                signed += sign(farm, [claim_id for _, claim_id in rows[first : first + KEPT_TOGETHER]])
+            except KeyFileError as error:
+                # So it is for all; what is signed already can be published meanwhile.
+                log.error("%d verified claims wait for their badge: %s", len(rows) - first, error)
+                return False
+        if len(rows) < SIGNED_AT_ONCE:
+            return True
+        reached = rows[-1]
+    return False
+
+
+def _without_badge(farm: Farm, since: datetime | None, reached: _Place | None) -> Sequence[_Place]:
+    """The next verified verdicts without one, in the order of their times."""
+    when, claim_id = VerdictRow.decided_at, VerdictRow.claim_id
+    query = (
+        select(when, claim_id)
+        .join(Claim, Claim.claim_id == claim_id)
+        .outerjoin(Badge, Badge.claim_id == claim_id)
+        .where(VerdictRow.outcome == Outcome.VERIFIED, Badge.claim_id.is_(None), Claim.state == ClaimState.DECIDED)
+        .order_by(when, claim_id)
+        .limit(SIGNED_AT_ONCE)
+    )
+    if since is not None:
+        query = query.where(when >= since)
+    if reached is not None:
+        query = query.where(tuple_(when, claim_id) > tuple_(*map(literal, reached, (when.type, claim_id.type))))
+    with farm.database.reading() as session:
+        return [(at, found) for at, found in session.execute(query)]
+
+
+def sign(farm: Farm, claim_ids: Sequence[str]) -> int:
+    """Make the badges of verified claims; returns how many. Done once, however often it is asked for.
+
+    Raises:
+        KeyFileError: there is no usable key, or it is revoked; the verdicts stand, without their badges.
+    """
+    with farm.database.reading() as session:
+        due = [each for each in session.scalars(_WITH_VERDICT, {"claim_ids": claim_ids}) if _lacks_badge(each)]
+        if not due:
+            return 0
+        signer = Signer.load(farm.settings.signing_key)
+        if session.get(RevokedKey, signer.key_id) is not None:
+            raise KeyFileError(
+                f"key {signer.key_id} is revoked; `reprofarm keys rotate --at-once` puts another in place"
+            )
+    signed = [_Signed(claim, badge) for claim in due if (badge := _badge(farm, signer, claim)) is not None]
+    if signed:
+        _keep(farm, signed)
+    return len(signed)
+
+
+@dataclass(frozen=True)
+class _Signed:
+    claim: Claim
+    badge: Badge
+
+
+def _lacks_badge(claim: Claim) -> bool:
+    return claim.state == ClaimState.DECIDED and claim.verdict is not None and claim.verdict.badge is None
+
+
+def _badge(farm: Farm, signer: Signer, claim: Claim) -> Badge | None:
+    """The badge of a decided claim; None where its verdict is no proof, which holds up nobody else's badge."""
+    badge_id, signed_at = badge_id_of(claim.claim_id), now()
+    place, root = Place(claim.claim_id, "sign"), Place.of_claim(claim.claim_id)
+    with about(claim_id=claim.claim_id), farm.spans.live(place, root, badge_id=badge_id, key_id=signer.key_id):
+        try:
+            token = signer.sign(attest(farm.settings.public_url, badge_id, signed_at, claim))
+        except (TokenError, ValueError) as error:
+            log.error("no badge: %s", error)
+            return None
+    return Badge(claim_id=claim.claim_id, badge_id=badge_id, token=token, key_id=signer.key_id, signed_at=signed_at)
+
+
+def _keep(farm: Farm, signed: Sequence[_Signed]) -> None:
+    """Keep badges, in one transaction; where another signer was first with one of them, in one for each."""
+    try:
+        with farm.database.transaction() as session:
+            wanted = [each.claim.claim_id for each in signed if is_wanted(session, farm.policy.publish, each.claim)]
+            session.add_all(each.badge for each in signed)
+            session.add_all(Publication(claim_id=claim_id) for claim_id in wanted)
+            for each in signed:
+                why = f"signed as {each.badge.badge_id} by key {each.badge.key_id}"
+                add_event(session, SCHEDULER, "claim", each.claim.claim_id, "badge", why)
+    except IntegrityError:
+        if len(signed) == 1:
+            # Its badge is the one, and this token was shown to nobody.
+            log.info("claim %s has its badge already", signed[0].claim.claim_id)
+            return
+        for each in signed:
+            _keep(farm, [each])

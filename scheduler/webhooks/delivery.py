@@ -1,0 +1,155 @@
+"""Delivery of webhooks: from the record to messages, and from those to their receivers. Each is a task of its own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from scheduler.database.high_watermark import settled_after, young_since
+from scheduler.database.session import Database
+from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, now
+from scheduler.webhooks.messages import message
+from scheduler.webhooks.sending import Outcome, send
+from specs.api_v1.webhooks import WebhookFilter
+
+EVENTS_AT_ONCE = 500
+SENT_AT_ONCE = 64
+AT_THE_SAME_TIME = 16
+
+WAITING_AT_MOST = 10_000
+"""Messages to one webhook that wait; while there are so many, it is told of nothing else. The record has it all."""
+
+DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600))
+"""After each failed try, as Standard Webhooks proposes; after the last one it is given up."""
+
+KEPT = timedelta(days=30)
+"""Of the log."""
+
+
+def any_webhook(database: Database) -> bool:
+    """Whether anybody is to be told of anything."""
+    with database.reading() as session:
+        return session.scalar(select(Webhook.webhook_id).where(Webhook.enabled).limit(1)) is not None
+
+
+def write_messages(database: Database) -> int:
+    """Write what events since the last round are to be told, once for each webhook; returns how many messages."""
+    with database.reading() as session:
+        webhooks = session.scalars(select(Webhook.webhook_id).where(Webhook.enabled)).all()
+    return sum(_write_for(database, webhook_id) for webhook_id in webhooks)
+
+
+def _write_for(database: Database, webhook_id: str) -> int:
+    written = 0
+    with database.transaction() as session:
+        webhook = session.get(Webhook, webhook_id, with_for_update=True)
+        if webhook is None or not webhook.enabled or _waiting(session, webhook_id) >= WAITING_AT_MOST:
+            return 0
+        wanted = WebhookFilter.model_validate(webhook.filter)
+        young = young_since(session)
+        query = select(Event).where(Event.event_id > webhook.last_event_id)
+        following = session.scalars(query.order_by(Event.event_id).limit(EVENTS_AT_ONCE)).all()
+        for event in settled_after(webhook.last_event_id, following, young):
+            webhook.last_event_id = event.event_id
+            kind = f"{event.subject}.{event.what}"
+            about = _about(session, event) if wanted.takes(kind) else None
+            if about is not None and _fits(wanted, about):
+                session.add(_message(webhook_id, event, kind, about))
+                written += 1
+    return written
+
+
+def _waiting(session: Session, webhook_id: str) -> int:
+    query = select(WebhookDelivery.delivery_id).where(
+        WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.due_at.is_not(None)
+    )
+    return len(session.scalars(query.limit(WAITING_AT_MOST)).all())
+
+
+def _about(session: Session, event: Event) -> dict[str, str | None]:
+    """Ids that an event is about, as far as its subject has them."""
+    if event.subject == "reproduction":
+        run = session.get(Reproduction, event.subject_id)
+        return {} if run is None else {"model": run.model_id, "dataset": run.dataset_id, "task": run.task_id}
+    claim_id: str | None = event.subject_id
+    if event.subject == "badge":
+        claim_id = session.scalar(select(Badge.claim_id).where(Badge.badge_id == event.subject_id))
+    claim = session.get(Claim, claim_id) if event.subject in ("claim", "badge") and claim_id else None
+    if claim is not None:
+        found = {"claim_id": claim.claim_id, "model": claim.model_id}
+        return {**found, "dataset": claim.dataset_id, "task": claim.task_id}
+    names = {"model": "model", "benchmark": "dataset"}
+    return {names[event.subject]: event.subject_id} if event.subject in names else {}
+
+
+def _fits(wanted: WebhookFilter, about: dict[str, str | None]) -> bool:
+    return wanted.model in (None, about.get("model")) and wanted.dataset in (None, about.get("dataset"))
+
+
+def _message(webhook_id: str, event: Event, kind: str, about: dict[str, Any]) -> WebhookDelivery:
+    data = {
+        **about,
+        "event_id": event.event_id,
+        "subject": event.subject,
+        "subject_id": event.subject_id,
+        "what": event.what,
+        "actor": event.actor,
+        "why": event.why,
+    }
+    return message(webhook_id, kind, event.at, data, event.event_id)
+
+
+def send_due(database: Database, *, private: bool) -> int:
+    """Try every message that is due, oldest first, several at the same time; returns how many were taken."""
+    with database.reading() as session:
+        # One that was removed while something was being sent to it may have left what is due and never sent.
+        query = (
+            select(WebhookDelivery.delivery_id)
+            .join(Webhook, Webhook.webhook_id == WebhookDelivery.webhook_id)
+            .where(WebhookDelivery.due_at <= now(), Webhook.enabled)
+        )
+        due = session.scalars(query.order_by(WebhookDelivery.due_at).limit(SENT_AT_ONCE)).all()
+    if not due:
+        return 0
+    with ThreadPoolExecutor(min(AT_THE_SAME_TIME, len(due)), thread_name_prefix="webhook") as pool:
+        return sum(pool.map(lambda delivery_id: _try(database, delivery_id, private=private), due))
+
+
+def _try(database: Database, delivery_id: str, *, private: bool) -> bool:
+    with database.reading() as session:
+        found = session.execute(
+            select(WebhookDelivery, Webhook)
+            .join(Webhook, Webhook.webhook_id == WebhookDelivery.webhook_id)
+            .where(WebhookDelivery.delivery_id == delivery_id, Webhook.enabled)
+        ).one_or_none()
+    if found is None:
+        return False
+    delivery, webhook = found
+    at = now()
+    outcome = send(webhook.url, webhook.secret, delivery_id, delivery.body, at, private=private)
+    with database.transaction() as session:
+        row = session.get_one(WebhookDelivery, delivery_id, with_for_update=True)
+        row.tries, row.tried_at, row.status, row.detail = row.tries + 1, at, outcome.status, outcome.detail
+        row.delivered_at = at if outcome.taken else None
+        # One that was removed meanwhile stays so.
+        row.due_at = _next(outcome, row.tries) if row.due_at is not None else None
+    return outcome.taken
+
+
+def _next(outcome: Outcome, tries: int) -> Any:  # a time, or None
+    if outcome.taken or outcome.for_ever or tries > len(DELAYS):
+        return None
+    return now() + DELAYS[tries - 1]
+
+
+def forget_old(database: Database) -> None:
+    """Drop from the log what was settled long ago."""
+    with database.transaction() as session:
+        old = select(WebhookDelivery.delivery_id).where(
+            WebhookDelivery.due_at.is_(None), WebhookDelivery.created_at < now() - KEPT
+        )
+        session.execute(delete(WebhookDelivery).where(WebhookDelivery.delivery_id.in_(old.limit(5000))))

@@ -1,0 +1,153 @@
+"""`/reverify` on the Hub: taken once, from those who may, and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+
+from scheduler.database.tables import Claim, Event, HeardComment
+from scheduler.publish.comment_commands import take_commands
+from tests.support.databases import SQLITE, Databases
+from tests.support.deciding import complete
+from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
+
+OURS, FANS = 2, 1
+"""Numbers of the farm's discussion, and of the pull request that makes the community claim."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Publishing]:
+    """On SQLite; the tests whose queries are the point take `either`."""
+    with published_farm(tmp_path, SQLITE) as found:
+        yield found
+
+
+@pytest.fixture
+def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
+    with published_farm(tmp_path, databases) as found:
+        yield found
+
+
+def say(site: Publishing, name: str, number: int, text: str = "/reverify", *orgs: str) -> None:
+    site.user(name, *orgs).comment_discussion("tiny/model", number, text)
+
+
+def asked(site: Publishing) -> set[float | None]:
+    """Values of the claims that are verified again."""
+    return {value for value, claim in site.living().items() if claim.supersedes}
+
+
+def test_the_owner_of_the_model_asks_where_the_farm_wrote_and_is_answered(site: Publishing) -> None:
+    say(site, "tiny", OURS, "We changed the drivers.\r\n\r\n/reverify\r\n")
+    take_commands(site.farm)
+    assert asked(site) == {50.0}
+    with site.farm.database.reading() as session:
+        anew = site.living()[50.0].claim_id
+        assert session.scalars(select(Event.actor).where(Event.subject_id == anew)).first() == "hub:tiny"
+    answer = site.said(OURS)[-1]
+    assert f"the same entry is now claim {anew}" in answer
+
+
+def test_a_comment_counts_once_however_often_it_is_read(either: Publishing) -> None:
+    site = either
+    say(site, "tiny", OURS)
+    for _ in range(3):
+        take_commands(site.farm)
+    with site.farm.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Claim)) == 3
+    assert len(site.said(OURS)) == 2, "the farm's discussion and one answer"
+
+
+def test_an_answer_that_was_interrupted_is_given_once(site: Publishing) -> None:
+    say(site, "tiny", OURS)
+    take_commands(site.farm)
+    with site.farm.database.transaction() as session:
+        session.execute(update(HeardComment).values(answered_at=None))
+    take_commands(site.farm)
+    assert len(site.said(OURS)) == 2
+    with site.farm.database.reading() as session:
+        assert None not in session.scalars(select(HeardComment.answered_at)).all()
+
+
+def test_a_member_of_the_organisation_may_and_a_member_of_another_may_not(site: Publishing) -> None:
+    say(site, "mallory", OURS, "/reverify", "other")
+    take_commands(site.farm)
+    assert asked(site) == set()
+    say(site, "mia", OURS, "/reverify", "tiny")
+    take_commands(site.farm)
+    assert asked(site) == {50.0}
+
+
+def test_whoever_opened_a_pull_request_asks_for_its_claim_and_for_no_other(site: Publishing) -> None:
+    say(site, "fan", OURS)
+    take_commands(site.farm)
+    assert asked(site) == set()
+    say(site, "fan", FANS)
+    take_commands(site.farm)
+    assert asked(site) == {90.0}
+
+
+def test_a_refusal_says_why_once(site: Publishing) -> None:
+    for _ in range(3):
+        say(site, "mallory", OURS)
+    take_commands(site.farm)
+    take_commands(site.farm)
+    assert len([text for text in site.said(OURS) if "may ask for" in text]) == 1
+    assert site.farm.policy.reverify.cooldown_seconds > 0
+    say(site, "tiny", OURS)
+    take_commands(site.farm)
+    site.plan()
+    complete(site.farm, 100)
+    say(site, "tiny", OURS)
+    take_commands(site.farm)
+    assert "policy allows the next from" in site.said(OURS)[-1]
+
+
+def test_what_only_looks_like_it_asks_for_nothing(site: Publishing) -> None:
+    say(site, "tiny", OURS, "please /reverify\n> /reverify")
+    take_commands(site.farm)
+    assert asked(site) == set()
+    with site.farm.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(HeardComment)) == 0
+
+
+def test_what_the_farm_says_itself_and_what_is_hidden_is_not_heard(site: Publishing) -> None:
+    say(site, OWN, OURS)
+    owner = site.user("tiny")
+    comment = owner.comment_discussion("tiny/model", OURS, "/reverify")
+    with pytest.warns(UserWarning, match="irreversible"):
+        owner.hide_discussion_comment("tiny/model", OURS, comment.id)
+    take_commands(site.farm)
+    assert asked(site) == set()
+
+
+def test_a_farm_that_is_not_to_listen_does_not(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, reverify={"comments": False}) as site:
+        complete(site.farm, 100)
+        say(site, "fan", FANS)
+        take_commands(site.farm)
+        assert asked(site) == set()
+
+
+def test_a_farm_that_does_not_publish_hears_and_says_nothing(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": "off"}) as site:
+        complete(site.farm, 100)
+        say(site, "fan", FANS)
+        take_commands(site.farm)
+        assert (asked(site), site.said(FANS)) == ({90.0}, [])
+
+
+def test_the_threads_that_were_read_longest_ago_come_first_and_no_more_than_a_few(
+    either: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = either
+    monkeypatch.setattr("scheduler.publish.comment_commands.THREADS_AT_ONCE", 1)
+    say(site, "fan", FANS)
+    say(site, "tiny", OURS)
+    take_commands(site.farm)
+    assert len(asked(site)) == 1
+    take_commands(site.farm)
+    assert asked(site) == {50.0, 90.0}
