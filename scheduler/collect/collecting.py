@@ -58,7 +58,11 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
 
 
 def check(database: Database, policy: Policy, evidence_url: str, message: Report) -> Checked:
-    """Hold a report against its evidence, which may take long; the attempt's lease is renewed meanwhile."""
+    """Hold a report against its evidence, which may take long.
+
+    Meanwhile the attempt's lease is renewed, and the report kept: should this process die, it is checked once more
+    (scheduler/collect/reaping.py) instead of hours of a GPU being run again.
+    """
     with renewing(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
         return checking.check(database, evidence_url, message)
 
@@ -129,8 +133,10 @@ def _keep(database: Database, run: RunRules, message: Report) -> None:
     with database.transaction() as session:
         current = _current(session, [message.ref])
         if _is_current(current, message.ref, message.worker):
-            reproduction = current[message.ref.reproduction_id].reproduction
+            reproduction, attempt = current[message.ref.reproduction_id]
             reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
+            if not attempt.report_checks:
+                attempt.report, attempt.report_checks = message.encode(), 1
 
 
 def _going_on(database: Database, batch_ids: Collection[str | None]) -> set[str | None]:

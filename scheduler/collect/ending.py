@@ -116,6 +116,7 @@ def close(session: Session, reproduction: Reproduction, outcome: AttemptOutcome,
 def end(attempt: Attempt, outcome: AttemptOutcome, detail: str) -> None:
     """Enter how an attempt ended."""
     attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
+    attempt.report = None
 
 
 def _wait(

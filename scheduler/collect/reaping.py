@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from scheduler.collect.ending import close, end_attempt, give_up, queue_again
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
-from scheduler.record import move_reproduction
+from scheduler.messaging import outbox
+from scheduler.record import SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
-from specs.messages import AttemptOutcome, Stage
+from specs.messages import CONTROL_QUEUE, REPORT, AttemptOutcome, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.queues import own_queue, pool_queue
 
@@ -23,6 +24,9 @@ LOOKED = "scheduler.reap.looked"
 
 REAPED_AT_ONCE = 500
 """Reproductions of one kind that one transaction sets right; the rest has its turn a heartbeat later."""
+
+CHECKS = 3
+"""Of one report, where whoever checks it is lost each time: it may be what they died of."""
 
 QueuedIds = Callable[[str], set[str]]
 """The ids of the messages that wait in a broker queue; raises where the broker does not answer."""
@@ -71,9 +75,24 @@ def _lost_attempts(database: Database, policy: Policy) -> int:
     with database.transaction() as session:
         lost = _overdue(session, ReproductionState.RUNNING)
         for reproduction in lost:
+            if _checked_again(session, reproduction, policy.run):
+                continue
             outcome, silent = _how_lost(session, reproduction, policy.run.lease_seconds)
             end_attempt(session, policy, reproduction, outcome, silent)
         return len(lost)
+
+
+def _checked_again(session: Session, reproduction: Reproduction, run: RunRules) -> bool:
+    """Whether it was not the worker that was lost, but whoever checked its report: then that is checked once more."""
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    if attempt.report is None or attempt.report_checks >= CHECKS:
+        return False
+    attempt.report_checks += 1
+    reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
+    outbox.put(session, queue=CONTROL_QUEUE, task=REPORT, body=attempt.report)
+    why = f"whoever checked the report of attempt {attempt.number} was lost: check {attempt.report_checks} of {CHECKS}"
+    add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_checked_again", why)
+    return True
 
 
 def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float) -> tuple[AttemptOutcome, str]:
@@ -82,6 +101,8 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
     attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
     if attempt.stage == Stage.WAITING:
         return AttemptOutcome.INTERRUPTED, f"{silent}; this one waited behind others of its batch"
+    if attempt.report is not None:
+        return AttemptOutcome.INTERRUPTED, f"whoever checked its report was lost, {CHECKS} times"
     if attempt.stage == Stage.STORING:
         # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
         return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"

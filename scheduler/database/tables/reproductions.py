@@ -163,4 +163,10 @@ class Attempt(Table):
     partial_answers: Mapped[int | None]
     """Finished in that log, as the worker said."""
 
+    report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """What its worker reported, where that takes long to check: a `specs.messages.Report`. None once it has ended."""
+
+    report_checks: Mapped[int] = mapped_column(default=0)
+    """How often that was begun to be checked."""
+
     reproduction: Mapped[Reproduction] = relationship(back_populates="attempts")

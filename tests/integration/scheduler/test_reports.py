@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import undefer
 
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
-from scheduler.collect.reaping import reap
-from scheduler.database.tables import Badge, Publication, Reproduction, VerdictRow, now
+from scheduler.collect.reaping import CHECKS, reap
+from scheduler.database.tables import Attempt, Badge, OutboxRow, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
 from scheduler.state_machine import ReproductionState
-from specs.messages import AttemptOutcome, Report
+from specs.messages import REPORT, AttemptOutcome, AttemptsAlive, Progress, Report, Stage
 from tests.support.databases import at_once
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
@@ -71,6 +73,78 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
     monkeypatch.setattr(checking, "check_evidence", slowly)
     collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
+class Killed(BaseException):
+    """A control worker's end, over the report that it checks."""
+
+
+def killed_over(farm: Farm, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a check of a report take long, and its process end before the check does; then the lease runs out."""
+    quick = farm.policy.model_copy(update={"run": farm.policy.run.model_copy(update={"heartbeat_seconds": 0.01})})
+
+    def killed(*_: Any) -> None:
+        until(lambda: attempt(farm).report_checks > 0)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checking, "check_evidence", killed)
+        with pytest.raises(Killed):
+            collecting.report(farm.database, quick, farm.settings.evidence_url, report)
+    # Whoever renews leases has seen that there is none left.
+    until(lambda: all(thread.name != "leases" for thread in threading.enumerate()))
+    with farm.database.transaction() as session:
+        session.get_one(Reproduction, report.ref.reproduction_id).lease_until = now() - timedelta(seconds=1)
+
+
+def attempt(farm: Farm) -> Attempt:
+    """The latest."""
+    with farm.database.reading() as session:
+        return session.scalars(select(Attempt).order_by(Attempt.number.desc()).options(undefer(Attempt.report))).all()[
+            0
+        ]
+
+
+def reported_again(farm: Farm) -> list[Report]:
+    """The reports that the farm has sent itself."""
+    with farm.database.reading() as session:
+        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == REPORT).order_by(OutboxRow.created_at))
+        return [Report.decode(row.body) for row in rows]
+
+
+def begun(world: World, farm: Farm) -> None:
+    """Have the run's worker be heard of."""
+    progress = Progress(ref=world.report.ref, stage=Stage.STORING)
+    message = AttemptsAlive(worker=world.report.worker, pool="cpu", batch_id="b", progress=(progress,))
+    assert collecting.alive(farm.database, farm.policy, message) == []
+
+
+def test_a_control_worker_that_dies_over_a_report_has_nothing_run_again(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(world, farm)
+    killed_over(farm, world.report, monkeypatch)
+    assert reap(farm.database, farm.policy, lambda _queue: set()) == 1
+    assert reap(farm.database, farm.policy, lambda _queue: set()) == 0, "it is being checked"
+    assert reported_again(farm) == [world.report]
+    take(farm, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+    assert (attempt(farm).number, attempt(farm).report) == (1, None)
+
+
+def test_a_report_that_nobody_survives_is_checked_no_more_and_its_run_tried_again(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(world, farm)
+    for checks in range(1, CHECKS + 1):
+        killed_over(farm, world.report, monkeypatch)
+        assert attempt(farm).report_checks == checks
+        assert reap(farm.database, farm.policy, lambda _queue: set()) == 1
+    assert len(reported_again(farm)) == CHECKS - 1
+    assert reproduction(farm).state == ReproductionState.QUEUED
+    assert "whoever checked its report was lost" in reproduction(farm).reason
+    assert attempt(farm).outcome == AttemptOutcome.INTERRUPTED
+    assert attempt(farm).report is None
 
 
 def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Farm) -> None:
