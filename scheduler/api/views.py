@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from scheduler.api.dependencies import Source
 from scheduler.api.next_step import next_step, superseded_step
-from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
+from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.public_urls import evidence_url
 from specs.api_v1.badges import BadgeSummary
 from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
-from specs.api_v1.events import EventView
 from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionSummary
 from specs.judging.score_so_far import interval_so_far
 from specs.judging.verdict import Verdict
 from specs.measurement import Circumstances, Measurement
 from specs.repeat_command import Repeated, folded_command
-
-if TYPE_CHECKING:
-    # Which holds a follower, which shows what it sees.
-    from scheduler.api.dependencies import Source
 
 
 @dataclass(frozen=True)
@@ -215,16 +211,3 @@ def badge_summary(row: Badge) -> BadgeSummary:
 def publication_view(row: Publication) -> PublicationView:
     """What stands on the Hub, or will."""
     return PublicationView.model_validate(row, from_attributes=True)
-
-
-def event_view(row: Event) -> EventView:
-    """A line of the record."""
-    return EventView(
-        id=row.event_id,
-        at=row.at,
-        actor=row.actor,
-        subject=row.subject,
-        subject_id=row.subject_id,
-        what=row.what,
-        why=row.why,
-    )

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from scheduler.api.event_view import event_view
 from scheduler.api.live.live import Live, Message
-from scheduler.api.views import event_view
 from scheduler.database.high_watermark import high_watermark, settled_after, young_since
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Worker

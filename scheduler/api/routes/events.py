@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from scheduler.api import pages
 from scheduler.api.callers.callers import counted_as
 from scheduler.api.dependencies import Reading, Source, TheSource
+from scheduler.api.event_view import event_view
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.live import stream
 from scheduler.api.live.live import Wanted
-from scheduler.api.views import event_view
 from scheduler.database.high_watermark import high_watermark
 from scheduler.database.tables import Badge, Claim, Event
 from specs.api_v1.events import EventView
