@@ -2,13 +2,15 @@
 
 Plain is what somebody does by hand (plain_run.py): start vLLM with the farm's arguments, have Inspect run the benchmark
 from the Hub, stop. The farm is up, as it is in production, and has no engine: both sides start one, from weights that
-lie on the disk. Its time is from the first claim's being planned to the last verdict, which takes in dispatch, queue,
-engine, run, evidence, report and judgement. All samples are run (policy: `full`), the same on both sides.
+lie on the disk, of a model that vLLM has served there before. Its time is from the first claim's being planned to the
+last verdict, which takes in dispatch, queue, engine, run, evidence, report and judgement. All samples are run (policy:
+`full`), the same on both sides.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -37,11 +39,15 @@ from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
+from workers.engines.engine import EngineManager
 from workers.processes.ports import free_port
 from workers.snapshots.fetch import Snapshots
 
 CONCURRENCY = 32
 PATIENCE_SECONDS = 1800.0
+POOL = "cpu"
+"""Of the demo's policy."""
+
 MODEL = Path("var/models/SmolLM2-135M-Instruct")
 
 
@@ -91,14 +97,26 @@ def engine_figures(tasks: int) -> EngineFigures:
     ensure_model(model)
     with tempfile.TemporaryDirectory(prefix="reprofarm-bench-") as name:
         folder = Path(name).resolve()
+        engine = folder / "engine"
+        _serve_once(model, engine)
 
         def both(what: str, of: Sequence[QuestionBenchmark], *, client: bool = False) -> SideBySide:
-            plain = _plain(folder / f"plain-{what}", model, of, client=client)
-            return SideBySide(plain, _farm(folder / f"farm-{what}", model, of))
+            plain = _plain(folder / f"plain-{what}", model, engine, of, client=client)
+            return SideBySide(plain, _farm(folder / f"farm-{what}", model, engine, of))
 
         every = both("every", TASKS[:tasks], client=True)
-        one = SideBySide(every.plain[:1], _farm(folder / "farm-one", model, TASKS[:1]))
+        one = SideBySide(every.plain[:1], _farm(folder / "farm-one", model, engine, TASKS[:1]))
         return EngineFigures(one, every, both("few", FEW[:tasks]), both("long", [LONG], client=True))
+
+
+def _serve_once(model: Path, engine_folder: Path) -> None:
+    """Have vLLM learn what it keeps of a model: the first start takes it several seconds longer."""
+    manager = EngineManager(engine_folder)
+    rules = EngineRules.model_validate(_rules(), strict=False)
+    try:
+        manager.engine_for(ModelRef(model_id=GOOD, revision="0" * 40), model, rules, 0)
+    finally:
+        manager.stop()
 
 
 def _rules() -> dict[str, Any]:
@@ -106,7 +124,9 @@ def _rules() -> dict[str, Any]:
     return of_demo.model_copy(update={"concurrency": CONCURRENCY}).model_dump(mode="json")
 
 
-def _plain(folder: Path, model: Path, tasks: Sequence[QuestionBenchmark], *, client: bool) -> list[PlainRun]:
+def _plain(
+    folder: Path, model: Path, engine_folder: Path, tasks: Sequence[QuestionBenchmark], *, client: bool
+) -> list[PlainRun]:
     """By hand, one after the other; with `client`, vLLM's asks the questions of the first too."""
     fill_hub(folder / "hub", model, folder / "scratch", tasks)
     questions = folder / "questions.jsonl"
@@ -125,6 +145,7 @@ def _plain(folder: Path, model: Path, tasks: Sequence[QuestionBenchmark], *, cli
                     model_folder=str(model),
                     rules=_rules(),
                     folder=str(folder / task.name),
+                    engine_folder=str(engine_folder),
                     max_tokens=task.max_tokens,
                     questions=str(questions) if client and task is tasks[0] else None,
                 )
@@ -135,7 +156,9 @@ def _plain(folder: Path, model: Path, tasks: Sequence[QuestionBenchmark], *, cli
         processes.stop()
 
 
-def _farm(folder: Path, model: Path, tasks: Sequence[QuestionBenchmark]) -> FarmRun:
+def _farm(folder: Path, model: Path, engine_folder: Path, tasks: Sequence[QuestionBenchmark]) -> FarmRun:
+    # Where its worker's engines keep it.
+    shutil.copytree(engine_folder / "vllm", folder / "farm" / "workers" / POOL / "engine" / "vllm")
     fill_hub(folder / "hub", model, folder / "scratch", tasks)
     policy = folder / "policy.yaml"
     rules = {

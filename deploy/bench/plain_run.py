@@ -46,6 +46,9 @@ class PlainOrder:
     """An `EngineRules` as JSON."""
 
     folder: str
+    engine_folder: str
+    """Where vLLM keeps what it learnt of the model when it ran before."""
+
     max_tokens: int
     """Of an answer."""
 
@@ -88,8 +91,7 @@ def start(order: PlainOrder) -> PlainRun:
 
 
 def _run(order: PlainOrder, began: float) -> PlainRun:
-    folder = Path(order.folder)
-    manager = EngineManager(folder / "engine")
+    manager = EngineManager(Path(order.engine_folder))
     rules = EngineRules.model_validate(order.rules, strict=False)
     try:
         ref = ModelRef(model_id=order.model_id, revision="0" * 40)
