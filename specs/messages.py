@@ -68,11 +68,11 @@ class Message(Contract):
             # An integer of 400 digits is JSON, and infinity where a float is wanted.
             json.dumps(message.encode(), allow_nan=False)
         except (ValueError, TypeError, RecursionError) as error:
-            raise MessageError(f"not a {cls.__name__}: {_said(error)}") from error
+            raise MessageError(f"not a {cls.__name__}: {said(error)}") from error
         return message
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """What is wrong, without what was sent: that may be long, and acts on terminals."""
     if not isinstance(error, ValidationError):
         return clean(str(error), 300) or type(error).__name__
