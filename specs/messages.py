@@ -77,7 +77,7 @@ def said(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return clean(str(error), 300) or type(error).__name__
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return clean("; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in faults[:5]), 600)
+    return clean("; ".join(f"{_place(each['loc'])}: {each['msg']}".removeprefix(": ") for each in faults[:5]), 600)
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

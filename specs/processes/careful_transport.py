@@ -78,9 +78,21 @@ class _QoS(kombu_redis.QoS):
 
     channel: Any  # the types of kombu know little of it
 
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Keep one that was taken."""
+        try:
+            super().append(message, delivery_tag)
+        except redis.ResponseError:
+            # It is in no queue any more.
+            self._keep_types()
+            super().append(message, delivery_tag)
+
+    def _keep_types(self) -> None:
+        self.channel.keep_types({self.unacked_key: b"hash", self.unacked_index_key: b"zset"})
+
     def restore_visible(self, *args: Any, **options: Any) -> None:
         """Put back what was taken long ago. Called when the process connects, and then now and then."""
-        self.channel.keep_types({self.unacked_key: b"hash", self.unacked_index_key: b"zset"})
+        self._keep_types()
         with self.channel.conn_or_acquire() as client:
             if client.ttl(self.unacked_mutex_key) == -1:
                 # kombu always sets when its lock runs out; this one would keep everything from being put back.
@@ -113,6 +125,7 @@ class Channel(kombu_redis.Channel):
 
     QoS = _QoS
     keyprefix_binding_permanent: str
+    keyprefix_binding_deadlines: str
     _q_for_pri: Callable[[str, int], str]
 
     def _get_client(self) -> Callable[..., _Client]:
@@ -176,10 +189,12 @@ class Channel(kombu_redis.Channel):
             super()._put(queue, message, **options)
 
     def _keep_queue(self, queue: str) -> None:
-        lists = {self._q_for_pri(queue, priority): b"list" for priority in self.priority_steps}
-        # Each queue of this farm has an exchange of its name.
-        sets = {name % queue: b"set" for name in (self.keyprefix_queue, self.keyprefix_binding_permanent)}
-        self.keep_types(lists | sets)
+        self.keep_types({self._q_for_pri(queue, priority): b"list" for priority in self.priority_steps})
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        sets = (self.keyprefix_queue % exchange, self.keyprefix_binding_permanent % exchange)
+        self.keep_types({**dict.fromkeys(sets, b"set"), self.keyprefix_binding_deadlines: b"zset"})
+        super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]  # kombu's, which has no types
 
 
 class Transport(kombu_redis.Transport):

@@ -19,8 +19,13 @@ from specs.errors import MessageError
 from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, Name, said
 from specs.queues import CONTROL_QUEUE
 
-MAX_BYTES = 16 * 2**20
-"""Of one message: many times what the largest batch takes."""
+MAX_CONTROL_BYTES = 8 * 2**20
+"""Of a message to the control plane: more than a heartbeat takes that names as many attempts as one may."""
+
+MAX_POOL_BYTES = 64 * 2**20
+"""Of one to a worker: with what is predicted of each sample, a batch can take megabytes."""
+
+MAX_COMMAND_BYTES = 2**20
 
 MAX_ETA = timedelta(days=7)
 """From now. Until then it is held in memory; nothing here waits for longer than the Hub asks for."""
@@ -152,8 +157,9 @@ def task_message(raw: bytes, queue: str) -> bytes:
     Raises:
         MessageError: it is none of those that are sent to that queue.
     """
-    envelope = _read(_Task, raw)
-    room = "scheduler." if queue == CONTROL_QUEUE else "workers."
+    to_control = queue == CONTROL_QUEUE
+    envelope = _read(_Task, raw, MAX_CONTROL_BYTES if to_control else MAX_POOL_BYTES)
+    room = "scheduler." if to_control else "workers."
     if not envelope.headers.task.startswith(room):
         raise MessageError(f"no task of queue {queue}")
     _checked(_BODY, _body_of(envelope))
@@ -166,7 +172,7 @@ def command_message(raw: bytes) -> bytes | None:
     Raises:
         MessageError: it is none that this farm gives.
     """
-    envelope = _read(_Command, raw)
+    envelope = _read(_Command, raw, MAX_COMMAND_BYTES)
     order = _checked(TypeAdapter(_Order), _body_of(envelope))
     if order.method == GREETING:
         return None
@@ -183,7 +189,7 @@ def reply_message(raw: bytes, queue: str) -> bytes:
     Raises:
         MessageError: it is none.
     """
-    envelope = _read(_Command, raw)
+    envelope = _read(_Command, raw, MAX_COMMAND_BYTES)
     _checked(_REPLY, _body_of(envelope))
     return _written(envelope, envelope.headers.model_dump(), {"exchange": _REPLIES, "routing_key": queue})
 
@@ -193,9 +199,9 @@ def is_for_replies(queue: str) -> bool:
     return queue.endswith(f".{_REPLIES}")
 
 
-def _read(kind: type[E], raw: bytes) -> E:
-    if len(raw) > MAX_BYTES:
-        raise MessageError(f"a message of {len(raw)} bytes, and {MAX_BYTES} is the most")
+def _read(kind: type[E], raw: bytes, most: int) -> E:
+    if len(raw) > most:
+        raise MessageError(f"a message of {len(raw)} bytes, and {most} is the most")
     return _checked(TypeAdapter(kind), raw)
 
 

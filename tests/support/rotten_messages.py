@@ -123,7 +123,7 @@ def _without(place: str) -> Callable[[dict[str, Any]], None]:
 def _compressed(name: str, pack: Callable[[bytes], bytes]) -> Callable[[dict[str, Any]], None]:
     def change(message: dict[str, Any]) -> None:
         message["headers"]["compression"] = name
-        message["body"] = encoded(pack(b"[[" + b" " * (256 * MEBIBYTE) + b"], {}, {}]"))
+        message["body"] = encoded(pack(b"[[" + b" " * (16 * MEBIBYTE) + b"], {}, {}]"))
 
     return change
 
@@ -210,6 +210,23 @@ CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
 """What is done to a good message."""
 
 
+_DELIVERY = ("delivery_tag", "delivery_info", "delivery_info/exchange", "delivery_info/routing_key")
+
+HARMLESS = {
+    *(f"without properties/{part}" for part in _DELIVERY),
+    *(f"properties/{part} is {said}" for part in _DELIVERY for said in ("a number", "a list", "an object")),
+    "another header",
+    "a compression that nobody knows",
+    "a compression that is a list",
+    "somebody to answer to",
+    "somebody to answer to that is a list",
+    "a correlation that is an object",
+    "a body with an infinity",
+    "a body that kombu makes a date of",
+}
+"""Messages, without what is wrong with them; the last two with arguments that their task refuses."""
+
+
 def rotten(task: str, queue: str, *arguments: object) -> dict[str, bytes]:
     """All of it, as it would lie in a queue."""
     found = dict(NO_MESSAGES)
@@ -223,3 +240,52 @@ def rotten(task: str, queue: str, *arguments: object) -> dict[str, bytes]:
         message |= {"headers": {}, "body": encoded(body)}
         found[name] = json.dumps(message).encode()
     return found
+
+
+def rotten_commands() -> dict[str, bytes]:
+    """What may be published to workers, none of which they do."""
+    found = dict(NO_MESSAGES)
+    changes: dict[str, dict[str, Any]] = {
+        "a body that is not base64": {"body": "%%%"},
+        "a body that is a list": {"body": encoded([1])},
+        "a body that is deep": {"body": encoded(_NESTED.encode())},
+        "no properties": {"properties": {}},
+        "headers are text": {"headers": "x"},
+        "pickles": {"content-type": "application/x-python-serialize"},
+        "a clock that is text": {"headers": {"clock": "late"}},
+        "a clock beyond all clocks": {"headers": {"clock": 10**4000}},
+    }
+    for name, change in changes.items():
+        found[name] = json.dumps({**command("ping"), **change}).encode()
+    others = {
+        "shutdown": command("shutdown"),
+        "pool_restart": command("pool_restart"),
+        "pool_shrink": command("pool_shrink", {"n": 1}),
+        "revoke": command("revoke", {"task_id": ["good", {"a": 1}], "terminate": True}),
+        "rate_limit": command("rate_limit", {"task_name": "workers.run_batch", "rate_limit": "1/h"}),
+        "time_limit": command("time_limit", {"task_name": "workers.run_batch", "hard": 0.001}),
+        "cancel_consumer": command("cancel_consumer", {"queue": "pool.cpu"}),
+        "add_consumer": command("add_consumer", {"queue": "elsewhere"}),
+        "election": command("election", {"id": "x", "topic": "task", "action": _SIGNATURE}),
+        "no command": command("os.system", {"a": "true"}),
+        "a command that is an object": command("ping") | {"body": encoded({"method": {"a": 1}})},
+        "somebody else to answer to": command("ping", reply_to={"exchange": "", "routing_key": "control"}, ticket="t"),
+        "nobody to answer to": command("ping", reply_to=[1], ticket="t"),
+    }
+    return found | {name: json.dumps(message).encode() for name, message in others.items()}
+
+
+def wrong_commands() -> dict[str, bytes]:
+    """Commands of this farm with arguments that they do not take."""
+    return {
+        name: json.dumps(message).encode()
+        for name, message in {
+            "of other names": command("drop_attempt", {"what": 1}),
+            "of other types": command("drop_attempt", {"reproduction_id": [1], "attempt": "x"}),
+            "a hint that is none": command("fetch_ahead", {"hint": [1]}),
+            "a hint that kombu makes a date of": command(
+                "fetch_ahead", {"hint": {"__type__": "datetime", "__value__": "never"}}
+            ),
+            "for all who match a pattern without end": command("ping", pattern="(x+x+)+y", matcher="pcre"),
+        }.items()
+    }
