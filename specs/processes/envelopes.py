@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,6 +27,9 @@ MAX_POOL_BYTES = 64 * 2**20
 """Of one to a worker: with what is predicted of each sample, a batch can take megabytes."""
 
 MAX_COMMAND_BYTES = 2**20
+
+MAX_VALUES = 1_000_000
+"""In one body, counted by its commas and brackets: a list of nothing takes three bytes there, and sixty in memory."""
 
 MAX_ETA = timedelta(days=7)
 """From now. Until then it is held in memory; nothing here waits for longer than the Hub asks for."""
@@ -149,6 +153,7 @@ _BODY: TypeAdapter[_Arguments] = TypeAdapter(_Arguments)
 _REPLY: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 E = TypeVar("E", bound=_Envelope)
+V = TypeVar("V")
 
 
 def task_message(raw: bytes, queue: str) -> bytes:
@@ -162,7 +167,7 @@ def task_message(raw: bytes, queue: str) -> bytes:
     room = "scheduler." if to_control else "workers."
     if not envelope.headers.task.startswith(room):
         raise MessageError(f"no task of queue {queue}")
-    _checked(_BODY, _body_of(envelope))
+    _checked(_BODY.validate_json, _body_of(envelope))
     return _written(envelope, envelope.headers.model_dump(), {"exchange": "", "routing_key": queue})
 
 
@@ -173,7 +178,7 @@ def command_message(raw: bytes) -> bytes | None:
         MessageError: it is none that this farm gives.
     """
     envelope = _read(_Command, raw, MAX_COMMAND_BYTES)
-    order = _checked(TypeAdapter(_Order), _body_of(envelope))
+    order = _checked(_Order.model_validate_json, _body_of(envelope))
     if order.method == GREETING:
         return None
     if order.method not in COMMANDS:
@@ -190,7 +195,7 @@ def reply_message(raw: bytes, queue: str) -> bytes:
         MessageError: it is none.
     """
     envelope = _read(_Command, raw, MAX_COMMAND_BYTES)
-    _checked(_REPLY, _body_of(envelope))
+    _checked(_REPLY.validate_json, _body_of(envelope))
     return _written(envelope, envelope.headers.model_dump(), {"exchange": _REPLIES, "routing_key": queue})
 
 
@@ -202,25 +207,25 @@ def is_for_replies(queue: str) -> bool:
 def _read(kind: type[E], raw: bytes, most: int) -> E:
     if len(raw) > most:
         raise MessageError(f"a message of {len(raw)} bytes, and {most} is the most")
-    return _checked(TypeAdapter(kind), raw)
+    return _checked(kind.model_validate_json, raw)
 
 
-V = TypeVar("V")
-
-
-def _checked(kind: TypeAdapter[V], raw: bytes) -> V:
+def _checked(validate_json: Callable[[bytes], V], raw: bytes) -> V:
     try:
-        # Its parser gives up at 200 levels.
-        return kind.validate_json(raw)
+        # pydantic's parser gives up at 200 levels.
+        return validate_json(raw)
     except (ValidationError, OverflowError, RecursionError) as error:
         raise MessageError(f"no message of Celery's: {said(error)}") from None
 
 
 def _body_of(envelope: _Envelope) -> bytes:
     try:
-        return base64.b64decode(envelope.body, validate=True)
+        body = base64.b64decode(envelope.body, validate=True)
     except ValueError as error:
         raise MessageError(f"its body is not Base64: {error}") from None
+    if sum(body.count(each) for each in (b",", b"[", b"{")) > MAX_VALUES:
+        raise MessageError(f"its body may hold more than {MAX_VALUES} values")
+    return body
 
 
 def _written(envelope: _Envelope, headers: dict[str, Any], delivery: dict[str, str]) -> bytes:

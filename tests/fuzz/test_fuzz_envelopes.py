@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -20,7 +21,7 @@ from specs.processes.envelopes import command_message, task_message
 from tests.support.fuzzing import fuzz, mutated_bytes, mutated_json
 from tests.support.rotten_messages import command, encoded, envelope
 
-CHANNEL = SimpleNamespace(decode_body=lambda body, _encoding: Base64().decode(body), no_ack_consumers=None)
+CHANNEL: Any = SimpleNamespace(decode_body=lambda body, _encoding: Base64().decode(body), no_ack_consumers=None)
 HANDLED = (InvalidTaskError, ContentDisallowed, DecodeError)
 """What Celery's consumer logs and drops: Consumer.create_task_handler."""
 
@@ -38,7 +39,7 @@ def read_and_request(raw: bytes) -> None:
         message = Message(json.loads(task_message(raw, "pool.cpu")), channel=CHANNEL)
         assert not message.errors
         with contextlib.suppress(*HANDLED):
-            request = Request(
+            request: Any = Request(
                 message, app=app, task=run_batch, headers=message.headers, body=message.body, decoded=False
             )
             assert not any(request.time_limits)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Connection, Queue
+from kombu import Connection
 
 from specs.errors import MessageError
 from specs.messages import DROP_ATTEMPT, REPORT, RUN_BATCH
@@ -29,7 +29,7 @@ def sent_by_celery(**options: Any) -> dict[str, Any]:
     with Celery("sender", broker="memory://", task_serializer="json", task_ignore_result=True) as app:
         app.send_task(REPORT, args=[{"a": 1}], queue="control", task_id="one", **options)
         with app.connection_for_read() as connection:
-            message = connection.SimpleQueue(Queue("control")).get(timeout=10)
+            message: Any = connection.SimpleQueue("control").get(timeout=10)
             return dict(message._raw)
 
 
@@ -87,6 +87,12 @@ def test_a_message_goes_back_to_where_it_was_taken_from() -> None:
 def test_a_message_beyond_all_measure_is_refused_before_it_is_read(queue: str, most: int) -> None:
     with pytest.raises(MessageError, match="is the most"):
         task_message(b"[" * (most + 1), queue)
+
+
+def test_a_body_of_very_many_values_is_refused_before_they_take_room() -> None:
+    arguments = b"[" + b"[]," * (envelopes.MAX_VALUES // 2) + b"[]]"
+    with pytest.raises(MessageError, match="more than 1000000 values"):
+        read(envelope(RUN_BATCH) | {"body": encoded(b"[" + arguments + b", {}, {}]")})
 
 
 @pytest.mark.parametrize("name", ROTTEN_COMMANDS)
