@@ -114,10 +114,10 @@ def _is_restorable(kept: bytes) -> bool:
     """Whether kombu can put that back: a message that was read before it was kept, its exchange and its queue."""
     try:
         message, exchange, queue = json.loads(kept)
-        task_message(json.dumps(message).encode(), queue)
-    except (ValueError, TypeError, AttributeError, RecursionError, MessageError):
+        task_message(json.dumps(message).encode(), str(queue))
+    except (ValueError, TypeError, RecursionError, MessageError):
         return False
-    return bool(exchange == "")
+    return exchange == "" and isinstance(queue, str)
 
 
 class Channel(kombu_redis.Channel):

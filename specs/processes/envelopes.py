@@ -18,7 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from specs.errors import MessageError
 from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, Name, said
-from specs.queues import CONTROL_QUEUE
+from specs.queues import QueueKind, kind_of
+from specs.text import clean
 
 MAX_CONTROL_BYTES = 8 * 2**20
 """Of a message to the control plane: more than a heartbeat takes that names as many attempts as one may."""
@@ -42,6 +43,8 @@ GREETING = "hello"
 """What Celery's workers ask of each other when they start, unless they are told not to."""
 
 _REPLIES = "reply.celery.pidbox"
+_ROOMS: dict[QueueKind, tuple[str, ...]] = {"control": ("scheduler.",), "pool": ("workers.",), "other": ()}
+"""Beginnings of the names of tasks that are sent to a queue."""
 
 Text = Annotated[str, Field(max_length=200)]
 Shown = Annotated[str, Field(max_length=5000)]
@@ -162,11 +165,10 @@ def task_message(raw: bytes, queue: str) -> bytes:
     Raises:
         MessageError: it is none of those that are sent to that queue.
     """
-    to_control = queue == CONTROL_QUEUE
-    envelope = _read(_Task, raw, MAX_CONTROL_BYTES if to_control else MAX_POOL_BYTES)
-    room = "scheduler." if to_control else "workers."
-    if not envelope.headers.task.startswith(room):
-        raise MessageError(f"no task of queue {queue}")
+    kind = kind_of(queue)
+    envelope = _read(_Task, raw, MAX_CONTROL_BYTES if kind == "control" else MAX_POOL_BYTES)
+    if not envelope.headers.task.startswith(_ROOMS[kind]):
+        raise MessageError(f"no task of queue {clean(queue, 100)}")
     _checked(_BODY.validate_json, _body_of(envelope))
     return _written(envelope, envelope.headers.model_dump(), {"exchange": "", "routing_key": queue})
 

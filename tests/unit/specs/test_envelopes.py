@@ -41,6 +41,27 @@ def test_nothing_is_lost_of_what_our_apps_send(options: dict[str, Any]) -> None:
     assert (found["content-type"], found["content-encoding"]) == ("application/json", "utf-8")
 
 
+def test_nothing_is_lost_of_what_celery_tries_again() -> None:
+    first = sent_by_celery()
+    with Celery("retries", broker="memory://", task_serializer="json", task_ignore_result=True) as app:
+
+        @app.task(name=REPORT, bind=True, max_retries=None)
+        def take_report(_self: object, _body: object) -> None:
+            """Is tried again."""
+
+        task: Any = take_report
+        delivery = {"exchange": "", "routing_key": "control", "priority": 0}
+        request = {**first["headers"], "args": [{"a": 1}], "kwargs": {}, "delivery_info": delivery}
+        task.push_request(**request, called_directly=False)
+        task.retry(countdown=5, throw=False)
+        with app.connection_for_read() as connection:
+            message: Any = connection.SimpleQueue("control").get(timeout=10)
+            sent = dict(message._raw)
+    found = read(sent, "control")
+    assert (found["headers"]["id"], found["headers"]["retries"]) == ("one", 1)
+    assert (found["headers"], found["body"]) == (sent["headers"], sent["body"])
+
+
 def test_what_is_put_back_is_read_again() -> None:
     taken = read(envelope(RUN_BATCH, {"a": 1}, queue="pool.cpu"))
     # As kombu marks it: Channel._do_restore_message.
@@ -71,7 +92,8 @@ def test_no_two_messages_are_one_to_kombu() -> None:
 
 def test_each_queue_takes_the_tasks_of_its_room() -> None:
     assert read(envelope(REPORT, {}), "control")
-    for task, queue in ((REPORT, "pool.cpu"), (RUN_BATCH, "control"), ("celery.starmap", "control")):
+    wrong = ((REPORT, "pool.cpu"), (RUN_BATCH, "control"), ("celery.starmap", "control"), (RUN_BATCH, "unacked"))
+    for task, queue in wrong:
         with pytest.raises(MessageError):
             read(envelope(task, {}), queue)
 
