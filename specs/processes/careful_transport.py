@@ -8,6 +8,7 @@ as if nothing had come. Celery's setting `broker_transport` names this module.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -166,7 +167,10 @@ class Channel(kombu_redis.Channel):
             _log.warning("what was refused is not kept and not counted: %s", error)
 
     def keep_types(self, types: Mapping[str, bytes]) -> None:
-        """Delete what stands under these keys and is of another type: every command to it would fail for ever."""
+        """Put aside what stands under these keys and is of another type: every command to it would fail for ever.
+
+        It may be another program's that shares the database, so it is renamed and not deleted.
+        """
         with self.conn_or_acquire() as client:
             with client.pipeline() as pipe:
                 for key in types:
@@ -174,8 +178,17 @@ class Channel(kombu_redis.Channel):
                 found = pipe.execute()
             for (key, wanted), is_type in zip(types.items(), found, strict=True):
                 if is_type not in (wanted, b"none"):
-                    _log.error("deleted %s, which was a %s and has to be a %s", key, is_type.decode(), wanted.decode())
-                    client.delete(key)
+                    aside = f"{REFUSED}.{key}"
+                    _log.error(
+                        "%s is a %s in Redis and has to be a %s: renamed to %s",
+                        key,
+                        is_type.decode(),
+                        wanted.decode(),
+                        aside,
+                    )
+                    # Somebody else may have seen it too.
+                    with contextlib.suppress(redis.ResponseError):
+                        client.rename(key, aside)
 
     def _new_queue(self, queue: str, **options: Any) -> None:
         super()._new_queue(queue, **options)

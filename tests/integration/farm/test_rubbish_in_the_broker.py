@@ -134,6 +134,7 @@ def test_a_key_of_another_type_gives_way(control: Control, key: str) -> None:
     control.redis.lpush(CONTROL_QUEUE, b"rubbish")
     control.say(f"beside {key!a}")
     control.wait(lambda: control.heard(f"beside {key!a}"))
+    control.wait(lambda: control.redis.get(f"{REFUSED}.{key}") == b"x")
 
 
 def test_one_that_is_stopped_leaves_what_is_a_message_to_the_next_which_takes_no_rubbish(control: Control) -> None:
