@@ -138,7 +138,8 @@ def test_a_key_of_another_type_gives_way(control: Control, key: str) -> None:
 
 
 def test_one_that_is_stopped_leaves_what_is_a_message_to_the_next_which_takes_no_rubbish(control: Control) -> None:
-    control.wait(lambda: control.redis.llen(CONTROL_QUEUE) == 0)
+    control.say("before")
+    control.wait(lambda: control.heard("before"))
     (main,) = psutil.Process(control.processes.pids["control"]).children()
     main.suspend()
     late = [f"late-{number}" for number in range(20)]
