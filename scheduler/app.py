@@ -38,6 +38,7 @@ from scheduler.messaging.broker import (
     tell_to_fetch,
     withdraw,
 )
+from scheduler.messaging.refused import count_refused
 from scheduler.planning import planning
 from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
@@ -179,6 +180,7 @@ def reap_lost() -> None:
     taking_back.pass_over(farm().database, farm().policy, _withdraw)
     taking_back.spread(farm().database, farm().policy, _withdraw)
     reaping.reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue))
+    count_refused(app, farm().database)
 
 
 @app.task(name=TIDY)

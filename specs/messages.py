@@ -68,16 +68,16 @@ class Message(Contract):
             # An integer of 400 digits is JSON, and infinity where a float is wanted.
             json.dumps(message.encode(), allow_nan=False)
         except (ValueError, TypeError, RecursionError) as error:
-            raise MessageError(f"not a {cls.__name__}: {_said(error)}") from error
+            raise MessageError(f"not a {cls.__name__}: {said(error)}") from error
         return message
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """What is wrong, without what was sent: that may be long, and acts on terminals."""
     if not isinstance(error, ValidationError):
         return clean(str(error), 300) or type(error).__name__
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return clean("; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in faults[:5]), 600)
+    return clean("; ".join(f"{_place(each['loc'])}: {each['msg']}".removeprefix(": ") for each in faults[:5]), 600)
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -17,10 +17,14 @@ which must not come after a lease has run out."""
 QUIET = "WARNING"
 """Celery tells of every message, which here come every second; what happened is in the events."""
 
+ALONE = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+"""Celery's workers otherwise tell one another what they do, and believe it. Ours tell the control plane."""
+
 
 def celery(app: str, command: str, *options: str) -> list[str]:
     """A command of Celery's for one of our apps."""
-    return [sys.executable, "-m", "celery", "--quiet", "-A", app, command, *options]
+    alone = ALONE if command == "worker" else ()
+    return [sys.executable, "-m", "celery", "--quiet", "-A", app, command, *alone, *options]
 
 
 def api(environment: Mapping[str, str]) -> Process:

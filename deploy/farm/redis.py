@@ -13,6 +13,7 @@ import redis
 from deploy.farm.errors import FarmError, ProcessEnded
 from deploy.farm.ports import HOST
 from deploy.farm.processes import Process, Processes
+from specs.processes.envelopes import MAX_POOL_BYTES
 from workers.processes.guarded import clean_environment
 from workers.processes.ports import free_port
 
@@ -72,6 +73,8 @@ def _configure(folder: Path, port: int, password: str) -> Path:
         "bind": HOST,
         "port": str(port),
         "requirepass": password,
+        # As much as a worker takes: specs/processes/envelopes.py. By itself Redis lets anybody send 512 MiB at once.
+        "proto-max-bulk-len": f"{MAX_POOL_BYTES}",
         "dir": f'"{folder}"',
         "save": '""',
         "appendonly": "no",

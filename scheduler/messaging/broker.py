@@ -7,14 +7,17 @@ from collections.abc import Collection
 from typing import Any
 
 from celery import Celery
-from redis import Redis
+from redis import Redis, ResponseError
 
 from specs.messages import DROP_ATTEMPT, FETCH_AHEAD, AttemptRef, FetchAhead
 from specs.processes.connections import BROKER
-from specs.queues import is_own_queue
+from specs.queues import QUEUE_KINDS, REFUSED_COUNT, is_own_queue
 
 MAX_QUEUED = 10_000
 """Messages of one queue that are looked at; the farm keeps far fewer there."""
+
+MAX_DIGITS = 9
+"""Of a count of refused messages in Redis."""
 
 # As kombu 5.7 names its notes: kombu/transport/redis.py.
 _BINDING = "_kombu.binding."
@@ -29,15 +32,14 @@ def send(app: Celery, *, task: str, queue: str, message_id: str, body: dict[str,
 def queued_ids(app: Celery, queue: str) -> set[str]:
     """The ids of the messages that wait in a queue: a Redis list of kombu's envelopes, under the queue's name."""
     with _redis(app) as redis:
-        envelopes: Any = redis.lrange(queue, 0, MAX_QUEUED - 1)
+        envelopes = _waiting(redis, queue)
     return {found for envelope in envelopes if (found := _id_in(envelope)) is not None}
 
 
 def withdraw(app: Celery, queue: str, message_id: str) -> bool:
     """Take a message out of a queue; whether it was still there. A worker gets it, or this does, and never both."""
     with _redis(app) as redis:
-        envelopes: Any = redis.lrange(queue, 0, MAX_QUEUED - 1)
-        mine = (envelope for envelope in envelopes if _id_in(envelope) == message_id)
+        mine = (envelope for envelope in _waiting(redis, queue) if _id_in(envelope) == message_id)
         return any(redis.lrem(queue, 1, envelope) for envelope in mine)
 
 
@@ -53,6 +55,31 @@ def forget_queues(app: Celery, queues: Collection[str]) -> None:
     with _redis(app) as redis:
         for queue in queues:
             redis.delete(queue, f"{_BINDING}{queue}", f"{_PERMANENT_BINDING}{queue}")
+
+
+def take_refused(app: Celery) -> dict[str, int]:
+    """How many messages were refused since this was last asked, by what their queue is for."""
+    with _redis(app) as redis, redis.pipeline() as pipe:
+        try:
+            counts: Any = pipe.hgetall(REFUSED_COUNT).delete(REFUSED_COUNT).execute()[0]
+        except ResponseError:
+            # Of another type. What was to be deleted is.
+            return {}
+    return {
+        queue: int(number)
+        for queue in QUEUE_KINDS
+        # Whoever has the broker's password can write there too.
+        if (number := counts.get(queue.encode(), b"")).isdigit() and len(number) <= MAX_DIGITS
+    }
+
+
+def _waiting(redis: Redis, queue: str) -> list[bytes]:
+    try:
+        found: Any = redis.lrange(queue, 0, MAX_QUEUED - 1)
+    except ResponseError:
+        # Nothing waits under what is no list. Whoever consumes that queue, or sends to it, sets it right.
+        return []
+    return list(found)
 
 
 def _redis(app: Celery) -> Redis:

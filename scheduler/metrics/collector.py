@@ -22,7 +22,7 @@ from scheduler.admission import budgets
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, HubLimit, OutboxRow, Reproduction, Worker, now
+from scheduler.database.tables import Badge, HubLimit, OutboxRow, Refused, Reproduction, Worker, now
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.totals import GPU_SECONDS, Totals
@@ -97,6 +97,12 @@ class FarmCollector(Collector):
         yield from _reproductions(session, at)
         yield from _workers(session, at)
         yield from _outbox(session, at)
+        yield _counter(
+            "reprofarm_refused_messages",
+            "Messages that were taken from the broker and refused, as none of this farm's, by what their queue is for.",
+            ("queue",),
+            {(row.queue,): row.number for row in session.scalars(select(Refused).order_by(Refused.queue))},
+        )
         yield from _hub_limits(session, at)
         yield from _budget(session, self._budget(), at)
 

@@ -17,6 +17,7 @@ NO_PROMTOOL = "promtool is not installed (Debian's package `prometheus`); tests 
 FINE = {
     "reprofarm_database_up": "1+0x800",
     "reprofarm_outbox_age_seconds": "1+0x800",
+    'reprofarm_refused_messages_total{queue="control"}': "5+0x800",
     'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "600+0x800",
     'reprofarm_reproductions{pool="h100",state="queued"}': "3+0x800",
     'reprofarm_workers{pool="h100",state="busy"}': "2+0x800",
@@ -36,6 +37,7 @@ FINE = {
 TROUBLE: dict[str, dict[str, str]] = {
     "ReprofarmDatabaseAway": {"reprofarm_database_up": "0+0x800"},
     "ReprofarmMessagesUnsent": {"reprofarm_outbox_age_seconds": "121+60x800"},
+    "ReprofarmMessagesRefused": {'reprofarm_refused_messages_total{queue="control"}': "5+1x800"},
     "ReprofarmQueueOld": {'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "21601+60x800"},
     "ReprofarmPoolWithoutWorkers": {'reprofarm_workers{pool="h100",state="busy"}': "0+0x800"},
     "ReprofarmWorkerQuarantined": {'reprofarm_workers{pool="h100",state="quarantined"}': "1+0x800"},

@@ -11,7 +11,7 @@ webhook ─ webhook_delivery      who else is told, and what became of it
 thread, heard_comment           where people ask on the Hub, and what was heard there
 api_token, sign_in, session     who calls the API
 stale_walk                      how far looks for stale verdicts have come
-engine_load, hub_limit          what is only kept to be shown as a figure
+engine_load, hub_limit, refused what is only kept to be shown as a figure
 """
 
 from scheduler.database.tables.access import ApiToken, SignedIn, SignIn
@@ -19,7 +19,7 @@ from scheduler.database.tables.base import Table, UtcDateTime, new_id, now
 from scheduler.database.tables.claims import Claim
 from scheduler.database.tables.hub import BEING_LOOKED_AT, UNREADABLE, Benchmark, Model, ResultFile, SpecFile
 from scheduler.database.tables.marker import Marker
-from scheduler.database.tables.metrics import EngineLoad, HubLimit
+from scheduler.database.tables.metrics import EngineLoad, HubLimit, Refused
 from scheduler.database.tables.noise import NoisePair
 from scheduler.database.tables.outbox import OutboxRow
 from scheduler.database.tables.record import Event
@@ -47,6 +47,7 @@ __all__ = [
     "NoisePair",
     "OutboxRow",
     "Publication",
+    "Refused",
     "Reproduction",
     "ResultFile",
     "RevokedKey",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, String
+from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from scheduler.database.tables.base import Table, now
@@ -39,3 +39,14 @@ class HubLimit(Table):
 
     resets_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+class Refused(Table):
+    """How many messages were taken from queues and refused, as none of this farm's. The migration makes the rows."""
+
+    __tablename__ = "refused"
+
+    queue: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """One of `specs.queues.QUEUE_KINDS`."""
+
+    number: Mapped[int] = mapped_column(BigInteger)

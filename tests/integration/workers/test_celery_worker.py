@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
+import redis
+from celery import Celery
 
 from specs.messages import RUN_BATCH, AttemptOutcome
+from specs.processes.broker import celery_settings
+from specs.queues import REFUSED_COUNT
+from tests.support.rotten_messages import HARMLESS, rotten, rotten_commands, wrong_commands
+from tests.support.stand_in_worker import QUEUE
 from tests.support.worker_bench import batch_of
 from tests.support.worker_farm import PATIENCE_SECONDS, Farm, worker_farm
 
@@ -33,16 +38,40 @@ def test_a_dropped_attempt_stops_and_the_rest_of_its_batch_goes_on(farm: Farm) -
     assert (farm.folder / "logs" / "worker.log").read_text().count("dropped hanging-1, attempt 1") == 1
 
 
-def test_a_revoked_batch_ends_and_leaves_no_engine_and_the_worker_goes_on(farm: Farm) -> None:
+def test_a_batch_whose_process_is_told_to_end_leaves_no_engine_and_the_worker_goes_on(farm: Farm) -> None:
     farm.send(batch_of(farm.order("hanging-2", "[hang]")))
     farm.wait(lambda: farm.running("hanging-2"))
     engines = farm.engines()
     assert engines
-    farm.celery.control.revoke("batch-of-hanging-2", terminate=True, signal="SIGTERM")
+    _child(farm).send_signal(signal.SIGTERM)
     assert psutil.wait_procs(engines, timeout=300)[1] == []
     farm.send(batch_of(farm.order("good-2", "Say: yes")))
     assert farm.wait(lambda: farm.reports().get("good-2")).outcome is AttemptOutcome.COMPLETED
     assert "hanging-2" not in farm.reports()
+
+
+def test_rubbish_in_its_queues_and_commands_of_others_leave_a_worker_as_it_is(farm: Farm) -> None:
+    own = farm.own_queue()
+    messages = rotten(RUN_BATCH, QUEUE, {"version": 99})
+    (main,) = psutil.Process(farm.processes.pids["worker"]).children()
+    with redis.Redis.from_url(farm.broker) as client:
+        refused = len(messages.keys() - HARMLESS) + len(rotten_commands())
+        for raw in (*rotten_commands().values(), *wrong_commands().values()):
+            assert client.publish("/0.celery.pidbox", raw) == 1
+        for each in messages.values():
+            client.lpush(QUEUE, each)
+        client.lpush(own, b"rubbish", b"{}")
+        farm.send(batch_of(farm.order("good-6", "Say: yes")), own)
+        farm.send(batch_of(farm.order("good-7", "Say: yes")))
+        for name in ("good-6", "good-7"):
+            assert farm.wait(lambda: farm.reports().get(name)).outcome is AttemptOutcome.COMPLETED  # noqa: B023
+        counts = {queue: int(number) for queue, number in client.hgetall(REFUSED_COUNT).items()}
+    assert main.is_running()
+    assert sum(counts.values()) == refused + 2
+    with Celery("asks") as asking:
+        asking.conf.update(celery_settings(farm.broker))
+        # As the chart's probe does.
+        assert asking.control.ping(timeout=PATIENCE_SECONDS, limit=1) == [{"worker@farm": {"ok": "pong"}}]
 
 
 def test_a_broker_that_comes_back_gets_the_report(farm: Farm) -> None:
@@ -84,8 +113,12 @@ def test_a_worker_that_is_killed_leaves_no_engine(farm: Farm) -> None:
     farm.send(batch_of(farm.order("hanging-3", "[hang]")))
     farm.wait(lambda: farm.running("hanging-3"))
     engines = farm.engines()
-    guard = psutil.Process(farm.processes.pids["worker"])
-    (main,) = guard.children()
-    (child,) = [each for each in main.children() if each.children()]
-    os.kill(child.pid, signal.SIGKILL)
+    _child(farm).kill()
     assert psutil.wait_procs(engines, timeout=300)[1] == []
+
+
+def _child(farm: Farm) -> psutil.Process:
+    """The process that runs batches."""
+    (main,) = psutil.Process(farm.processes.pids["worker"]).children()
+    (child,) = [each for each in main.children() if each.children()]
+    return child
