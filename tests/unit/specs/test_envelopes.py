@@ -69,7 +69,7 @@ def test_what_is_put_back_is_read_again() -> None:
     assert read(taken)["body"] == taken["body"]
 
 
-@pytest.mark.parametrize("name", ROTTEN.keys() - HARMLESS)
+@pytest.mark.parametrize("name", sorted(ROTTEN.keys() - HARMLESS))
 def test_what_is_no_message_of_ours_is_refused(name: str) -> None:
     with pytest.raises(MessageError):
         task_message(ROTTEN[name], "pool.cpu")
