@@ -136,7 +136,10 @@ def _may_be_retried(claim: Claim) -> bool:
 def _retry_claim(session: Session, claim: Claim, why: str, operator: str) -> list[str]:
     if not _may_be_retried(claim):
         stands = f"has its verdict, {claim.verdict.outcome}, which stands" if claim.verdict else f"is {claim.state}"
-        raise InterventionError(f"claim {claim.claim_id} {stands}: only what failed or waits for somebody is retried")
+        raise InterventionError(
+            f"claim {claim.claim_id} {stands}: only what failed or waits for somebody is retried;"
+            " what is decided can be verified again instead (`reprofarm reverify`)"
+        )
     said = f"tried again by {operator}: {why}"
     if claim.state == ClaimState.BLOCKED:
         move_claim(session, claim, ClaimState.SUBMITTED, said, operator)
