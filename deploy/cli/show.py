@@ -31,7 +31,7 @@ def show(
     *,
     api: Api,
 ) -> None:
-    """Show one claim: what happened, what it waits for, what came out.
+    """Show one claim: its verdict or what it waits for, and its history.
 
     Exit code: 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported, failed or rejected, and also a claim
     that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null, "reproduction": … or
