@@ -55,7 +55,10 @@ def doctor(
         told = plan.environment_of_control("", writes_to_hub=True)
         # `up` says where its API listens; processes that are started otherwise read it.
         told |= {name: os.environ[name] for name in (f"{PREFIX}API_PORT",) if name in os.environ}
-        findings |= _for_control(settings_in(told), var)
+        settings = settings_in(told)
+        findings |= _for_control(settings, var)
+        if role is Role.ALL:
+            findings["memory"] = service_checks.memory(settings)
     if role is not Role.CONTROL:
         findings |= _to_run_models()
     if role is Role.ALL:

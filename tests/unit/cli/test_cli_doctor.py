@@ -156,6 +156,15 @@ def test_a_farm_in_another_folder_is_looked_at_there(folder: Path, monkeypatch: 
     assert f"{folder}/somewhere/reprofarm.db" in look("--for", "control")[1]["database"]["found"]
 
 
+@pytest.mark.parametrize(("memory_gib", "status"), [(1, "ok"), (1_000_000, "warn")])
+def test_a_cpu_pool_larger_than_the_machine_is_warned_of(folder: Path, memory_gib: int, status: str) -> None:
+    pools = f"pools: [{{name: small, device: cpu, gpus: 0, memory_gib: {memory_gib}}}]\n"
+    (folder / "policy.yaml").write_text(pools)
+    memory = look("--policy", "policy.yaml")[1]["memory"]
+    assert memory["status"] == status
+    assert ("for pool small" in memory["found"]) is (status == "warn")
+
+
 def test_a_setting_that_nothing_reads_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # It tells these tests that none may skip.
     monkeypatch.delenv("REPROFARM_REQUIRE_ALL", raising=False)
