@@ -20,7 +20,7 @@ BY_OUTCOME = {
     Outcome.VERIFIED: "The author can add the badge's token to the entry, as its verifyToken.",
     Outcome.MISMATCH: (
         "Compare the settings of the run with those of the claim. A corrected entry becomes a new claim, which the farm"
-        " runs by itself. If the model's owner doubts the verdict, they can have the claim verified again (/reverify)."
+        " runs by itself. If the model's owner doubts the verdict, they can have the claim verified again."
     ),
     Outcome.INCONCLUSIVE: "The reason says what was missing; the farm's operator can allow more samples or epochs.",
     Outcome.UNSUPPORTED: (
