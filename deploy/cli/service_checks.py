@@ -163,6 +163,14 @@ def policy(settings: Settings) -> Finding:
     return Finding("ok", f"{name}; pools: {pools}; publishing: {found.publish.mode}")
 
 
+def gpu_pools(settings: Settings) -> list[str]:
+    """Pools of the policy whose workers need GPUs; none where it cannot be read, which `policy` says."""
+    try:
+        return [pool.name for pool in read_policy(settings.policy).pools if pool.device == "gpu"]
+    except PolicyError:
+        return []
+
+
 def memory(settings: Settings) -> Finding:
     """This machine's, against what the policy says of the CPU pools that `up` would start on it."""
     (machine,) = Machine().look()
