@@ -118,8 +118,9 @@ def _configuration() -> dict[str, Any]:
 def _log_as_set(logger: logging.Logger, **_: object) -> None:
     if farm().settings.log_format == "json":
         write_json_lines(logger)
-    # Some tasks run every second, mostly to find nothing. What they do is on the record, and in the log by that.
-    hush(*HTTP, "celery.worker.strategy", "celery.app.trace")
+    # Some tasks run every second, mostly to find nothing. What they do is on the record, and in the log by that. Those
+    # that beat sent before a worker was there expire, of which Celery says that it discards a revoked task.
+    hush(*HTTP, "celery.worker.strategy", "celery.worker.request", "celery.app.trace")
 
 
 @signals.worker_shutdown.connect

@@ -6,7 +6,7 @@ Run by `celery -A scheduler.schedule beat`, once a farm.
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Celery, signals
@@ -31,6 +31,8 @@ TIDY_SECONDS = 3600.0
 REVERIFY_SECONDS = 60.0
 """Between two looks for what is stale, and for comments that ask: as often as the Hub is scanned by default."""
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
 app = Celery("schedule")
 
 
@@ -51,6 +53,22 @@ def periods(policy: Policy) -> dict[str, float]:
     }
 
 
+def entries(policy: Policy) -> dict[str, dict[str, Any]]:
+    """Beat's schedule, by the names of its tasks."""
+    return {
+        name: {
+            "task": name,
+            "schedule": timedelta(seconds=seconds),
+            # Due as soon as beat starts. From a beat that keeps no file, Celery would wait for a whole period first: a
+            # new farm for a minute until it looks at the Hub, and one that is restarted each hour would never tidy.
+            "last_run_at": LONG_AGO,
+            # One that waited until the next is due is not needed any more.
+            "options": {"queue": CONTROL_QUEUE, "expires": seconds},
+        }
+        for name, seconds in periods(policy).items()
+    }
+
+
 @signals.after_setup_logger.connect
 def _log_as_set(logger: logging.Logger, **_: object) -> None:
     if read_settings().log_format == "json":
@@ -64,13 +82,5 @@ def _configuration() -> dict[str, Any]:
     return {
         **celery_settings(settings.broker_url.get_secret_value()),
         "timezone": "UTC",
-        "beat_schedule": {
-            name: {
-                "task": name,
-                "schedule": timedelta(seconds=seconds),
-                # One that waited until the next is due is not needed any more.
-                "options": {"queue": CONTROL_QUEUE, "expires": seconds},
-            }
-            for name, seconds in periods(read_policy(settings.policy)).items()
-        },
+        "beat_schedule": entries(read_policy(settings.policy)),
     }

@@ -30,7 +30,7 @@ def check(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for files of these formats.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the farm can run or read a file, and why not.
+    """Check whether a farm can run an eval.yaml or read a result file, and say why not.
 
     Takes eval.yaml, .eval_results/*.yaml, and JSON answers of the Hub's API (a leaderboard, a model's evalResults).
     Exit codes: 0 nothing was invalid or rejected, 1 something was, 3 a file cannot be read.

@@ -18,7 +18,7 @@ from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_database
 from specs.errors import PolicyError
 
-app = typer.Typer(help="Bring the farm's tables to what this version needs, or back.")
+app = typer.Typer(help="Migrate the farm's database, or back it up.")
 
 
 @app.command()
@@ -26,7 +26,7 @@ def upgrade(
     revision: Annotated[str, typer.Argument(help="A migration, or `head` for the newest.")] = "head",
     var: Var = DEFAULT_VAR,
 ) -> None:
-    """Make what tables are missing in the farm's database. Harmless where none is."""
+    """Migrate the database to this version's tables. Does nothing if it has them."""
     with _database(var, is_made=True) as database:
         database.upgrade(revision)
         trouble = trouble_with_database(database) or "has the tables that this version needs"
@@ -38,7 +38,7 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="A migration to go back to.", show_default=False)],
     var: Var = DEFAULT_VAR,
 ) -> None:
-    """Take the tables back to those of an earlier version, before that is started again.
+    """Migrate back to the tables of an earlier version, before you start that again.
 
     What only newer tables and columns hold is lost.
     """
@@ -52,7 +52,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="A file that is not there yet.", show_default=False)],
     var: Var = DEFAULT_VAR,
 ) -> None:
-    """Write a copy of a SQLite database, as it is at one moment, while the farm goes on. For PostgreSQL: pg_dump."""
+    """Write a consistent copy of a SQLite database while the farm runs. For PostgreSQL: pg_dump."""
     with _database(var) as database:
         if not database.is_sqlite:
             raise PolicyError("the farm's database is PostgreSQL's: back it up with pg_dump (docs/operations.md)")

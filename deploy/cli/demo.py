@@ -22,7 +22,7 @@ def demo(
     ),
     deadline_minutes: Annotated[float, typer.Option(min=0.1, help="For the claims to end.")] = 20.0,
 ) -> None:
-    """Show the whole way: a local Hub, submitted results, real vLLM, verdicts, and badges that anybody can check.
+    """Run the whole process: a local Hub, submitted results, real vLLM, verdicts, and badges that anybody can check.
 
     Exit codes: 0 all ended as expected, 1 something did not, 3 error.
     """

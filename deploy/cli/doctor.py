@@ -50,14 +50,19 @@ def doctor(
     findings = {"python": machine_checks.python(), "settings": service_checks.settings(os.environ)}
     if role is Role.WORKER:
         findings |= _for_worker(read_settings())
+        pools = []
     else:
         plan = Plan(folder=var, api_port=0, hub_endpoint=hub, policy=policy, operator=dict(os.environ))
         told = plan.environment_of_control("", writes_to_hub=True)
         # `up` says where its API listens; processes that are started otherwise read it.
         told |= {name: os.environ[name] for name in (f"{PREFIX}API_PORT",) if name in os.environ}
-        findings |= _for_control(settings_in(told), var)
+        settings = settings_in(told)
+        findings |= _for_control(settings, var)
+        if role is Role.ALL:
+            findings["memory"] = service_checks.memory(settings)
+        pools = service_checks.gpu_pools(settings)
     if role is not Role.CONTROL:
-        findings |= _to_run_models()
+        findings |= _to_run_models(pools)
     if role is Role.ALL:
         findings["demo model"] = machine_checks.demo_weights()
     if as_json:
@@ -97,13 +102,13 @@ def _for_worker(found: WorkerSettings) -> dict[str, Finding]:
     }
 
 
-def _to_run_models() -> dict[str, Finding]:
+def _to_run_models(gpu_pools: list[str]) -> dict[str, Finding]:
     return {
         "engine": machine_checks.engine(),
         "system": machine_checks.engine_system(),
         "torch": machine_checks.torch(),
         "lighteval": machine_checks.lighteval(),
-        "gpu": machine_checks.gpu(),
+        "gpu": machine_checks.gpu(gpu_pools),
     }
 
 

@@ -20,7 +20,7 @@ def cancel(
     api: OtherApi = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a reproduction, queued or running, or what is to be run for a claim.
+    """Cancel a reproduction, queued or running, or the run of a claim.
 
     Its worker stops within seconds and goes on with other work. The claims wait until `reprofarm retry`. Without --api
     it writes to the farm's database, and is recorded under your user name; with it, under your token's.
@@ -36,9 +36,10 @@ def retry(
     api: OtherApi = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a claim that was cancelled, is blocked or failed tried again; of a reproduction, all such claims.
+    """Retry a claim that failed, is blocked or was cancelled; for a reproduction, all such claims.
 
-    Other verdicts stand. A claim that failed keeps its verdict and is withdrawn; its entry becomes a new claim.
+    A claim that failed keeps its verdict and is withdrawn; its entry becomes a new claim. For other verdicts there is
+    `reverify`.
     """
     with actions_at(api, var) as farm:
         tell(farm.retry(target, why), as_json=as_json)
@@ -51,7 +52,7 @@ def reverify(
     api: OtherApi = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a decided claim verified again, by a fresh run.
+    """Verify a decided claim again, by a fresh run.
 
     The claim keeps its verdict and is withdrawn; its entry becomes a new claim, which no earlier run answers. Not more
     often than policy's reverify.cooldown_seconds, unless the model or the benchmark changed.
@@ -70,7 +71,7 @@ def approve(
     api: OtherApi = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve what a claim's reproduction is taken to cost, so that it is planned in the farm's next round.
+    """Approve the estimated cost of a claim's run; the farm plans it in its next round.
 
     Without --api it writes to the farm's database, and the record keeps the name of the user who ran it.
     """
@@ -85,10 +86,10 @@ def revoke(
     api: OtherApi = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a badge: it is on the farm's public list of revocations, and the claim shows it.
+    """Revoke a badge: the farm's public list of revocations and the claim show it. This cannot be undone.
 
-    The signature in a token that was given out stays a good one, and what stands on the Hub stays there: whoever checks
-    a token looks at the list (`reprofarm verify-token` does). There is no way back.
+    Tokens that are on the Hub stay there, and their signature stays valid: whoever checks a token has to look at the
+    list (`reprofarm verify-token` does).
     """
     with actions_at(api, var) as farm:
         tell(farm.revoke(badge, why), as_json=as_json)

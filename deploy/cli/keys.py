@@ -25,7 +25,7 @@ from specs.errors import PolicyError
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Show, make, rotate, retire and revoke the keys that sign badges.",
+    help="Show, create, rotate, retire and revoke signing keys.",
 )
 
 
@@ -46,7 +46,7 @@ def show(var: Var = DEFAULT_VAR, as_json: AsJson = False) -> None:
 
 @app.command()
 def new(var: Var = DEFAULT_VAR) -> None:
-    """Make the next key and announce it among the public keys; `keys rotate` has it sign.
+    """Create the next key and announce it among the public keys; it signs after `keys rotate`.
 
     Wait between the two for as long as those who check badges may keep a copy of the public keys: a day is plenty.
     """
@@ -65,10 +65,10 @@ def new(var: Var = DEFAULT_VAR) -> None:
 
 @app.command()
 def rotate(
-    at_once: Annotated[bool, typer.Option("--at-once", help="Make the new key now, if none is announced.")] = False,
+    at_once: Annotated[bool, typer.Option("--at-once", help="Create the new key now, if none is announced.")] = False,
     var: Var = DEFAULT_VAR,
 ) -> None:
-    """Have the announced key sign from now on; the old one stays listed, and its private half is deleted.
+    """Sign with the announced key from now on; the old one stays listed, and its private half is deleted.
 
     A running farm signs with the new key from its next badge on. Interrupted, it is finished by the next call.
     """
@@ -96,7 +96,7 @@ def revoke(
     why: Annotated[str, typer.Option(help="The reason, for everybody who checks its badges.", callback=reason)],
     var: Var = DEFAULT_VAR,
 ) -> None:
-    """Have a key that others may hold be believed no more: every badge that it signed is revoked, and it is unlisted.
+    """Revoke a key that others may have: every badge that it signed is revoked, and it is no longer listed.
 
     If it is the current one, a fresh key takes its place at once. There is no way back: claims whose badges are revoked
     so get new ones by being verified again.

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def lighteval() -> Finding:
     return _package("lighteval")
 
 
-def gpu() -> Finding:
-    """NVIDIA GPUs and their driver."""
+def gpu(pools: Sequence[str] = ()) -> Finding:
+    """NVIDIA GPUs and their driver. `pools` are those of the policy whose workers would need them here."""
     devices = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
     listed = _listed_gpus()
     if listed:
@@ -79,6 +80,9 @@ def gpu() -> Finding:
         return Finding(status, f"{', '.join(devices)}, but nvidia-smi does not answer", "install the NVIDIA driver")
     if needed:
         return Finding(status, "none, and the engine is the GPU build", "run `make setup ENGINE=cpu`")
+    if pools:
+        found = f"none, and the policy has GPU pools: {', '.join(pools)}"
+        return Finding("missing", found, "give those pools `device: cpu`, or run on a machine with NVIDIA GPUs")
     return Finding(status, "none; the CPU build runs small models", "larger models need an NVIDIA GPU")
 
 

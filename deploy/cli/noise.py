@@ -24,7 +24,7 @@ def noise(
     *,
     api: Api,
 ) -> None:
-    """Show by how much honest re-runs of a benchmark differ, as this farm measured it.
+    """Show how much honest re-runs of a benchmark differ, as this farm measured it.
 
     The tolerance is what `tolerance: measured` in policy makes of it; where there is none, too few runs were seen. With
     --json: a list of tasks, as the API gives them.

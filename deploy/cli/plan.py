@@ -33,7 +33,7 @@ def plan(
     *,
     api: Api,
 ) -> None:
-    """Say what judging a claim will cost, by how far it is from the truth, before any of it is run.
+    """Predict what judging a claim will cost, by how far it is from the truth, before it is run.
 
     Counts are means of simulated runs. Exit code: 0, or 3 where nothing can be said. With --json: the plan as the API
     gives it.

@@ -17,7 +17,7 @@ from specs.errors import PolicyError
 from specs.policy.explained import Rule, model_rules_explained, rules_explained
 from specs.policy.rules import Policy, read_policy
 
-app = typer.Typer(help="Show the rules, check a file of them, or say which of them hold for a claim.")
+app = typer.Typer(help="Show or check the policy, or explain which rules apply to a claim.")
 
 
 @app.command()
@@ -54,7 +54,7 @@ def check(
 
 @app.command()
 def explain(claim_id: ClaimId, as_json: AsJson = False, *, api: Api) -> None:
-    """Say which rules hold for a claim, and where each comes from.
+    """Say which rules apply to a claim, and where each comes from.
 
     With --json: {"claim", "tolerance", "scale", "rules": [{"name", "value", "source"}]}.
     """

@@ -29,13 +29,14 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     api: Api,
 ) -> None:
     """List reproductions, newest first. With --json: a list, as the API gives them."""
+    wanted = ReproductionFilter(model, dataset, task, state, pool)
     with farm_at(api) as farm:
-        found = farm.reproductions(ReproductionFilter(model, dataset, task, state, pool), limit)
+        found = farm.reproductions(wanted, limit)
     if as_json:
         print_json(found)
         return
     if not found:
-        console().print("no such reproduction")
+        console().print("no such reproduction" if wanted != ReproductionFilter() else "no reproductions yet")
         return
     console().print(_table(found))
 

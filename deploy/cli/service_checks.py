@@ -26,6 +26,7 @@ from scheduler.settings import Settings
 from specs.errors import PolicyError
 from specs.policy.rules import read_policy
 from specs.processes.secrets import masked_url
+from workers.engines.devices import GIB, Machine
 
 HUB_SECONDS = 10.0
 
@@ -160,6 +161,30 @@ def policy(settings: Settings) -> Finding:
     name = str(settings.policy) if settings.policy else "the built-in policy"
     pools = ", ".join(pool.name for pool in found.pools)
     return Finding("ok", f"{name}; pools: {pools}; publishing: {found.publish.mode}")
+
+
+def gpu_pools(settings: Settings) -> list[str]:
+    """Pools of the policy whose workers need GPUs; none where it cannot be read, which `policy` says."""
+    try:
+        return [pool.name for pool in read_policy(settings.policy).pools if pool.device == "gpu"]
+    except PolicyError:
+        return []
+
+
+def memory(settings: Settings) -> Finding:
+    """This machine's, against what the policy says of the CPU pools that `up` would start on it."""
+    (machine,) = Machine().look()
+    has_gib = machine.total_bytes / GIB
+    try:
+        pools = read_policy(settings.policy).pools
+    except PolicyError:
+        return Finding("warn", f"{has_gib:.1f} GiB; what the pools want is not known without a policy")
+    too_large = [pool for pool in pools if pool.device == "cpu" and pool.memory_gib > has_gib]
+    if not too_large:
+        return Finding("ok", f"{has_gib:.1f} GiB")
+    said = ", ".join(f"{pool.memory_gib:g} GiB for pool {pool.name}" for pool in too_large)
+    remedy = "set the pool's memory_gib in the policy; else models too large for this machine are tried, and fail"
+    return Finding("warn", f"{has_gib:.1f} GiB, and the policy says {said}", remedy)
 
 
 def judges(settings: Settings, environment: Mapping[str, str]) -> Finding:

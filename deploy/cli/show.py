@@ -31,7 +31,7 @@ def show(
     *,
     api: Api,
 ) -> None:
-    """Show one claim: what happened, what it waits for, what came out.
+    """Show one claim: its verdict or what it waits for, and its history.
 
     Exit code: 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported, failed or rejected, and also a claim
     that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null, "reproduction": … or
@@ -91,7 +91,7 @@ def _print(
         out.print("\nHow it ran", style="bold")
         out.print(pairs(_how_it_ran(run.measurement)))
     if run and run.repeat_command:
-        out.print("\nRepeat it elsewhere, on every sample", style="bold")
+        out.print("\nRepeat this run, on all samples", style="bold")
         # Unbroken, like the token: it is there to be copied.
         for line in run.repeat_command.splitlines():
             out.print("    " if line.startswith(" ") else "  ", shown(line, 4000), sep="", soft_wrap=True)

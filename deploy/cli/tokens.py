@@ -21,7 +21,7 @@ from specs.validation_errors import fault
 
 app = typer.Typer(
     name="tokens",
-    help="Tokens of the API: given out, listed, revoked. Needs the farm's database.",
+    help="Create, list and revoke API tokens. Needs the farm's database.",
     no_args_is_help=True,
 )
 
@@ -65,7 +65,7 @@ def new(
 
 @app.command(name="list")
 def list_(as_json: AsJson = False, var: Var = DEFAULT_VAR) -> None:
-    """List all tokens, newest first, those that count no more included."""
+    """List all tokens, newest first, expired and revoked ones included."""
     with opened_database(settings_of(var)) as database:
         rows = tokens.listed(database)
     if as_json:
@@ -84,7 +84,7 @@ def list_(as_json: AsJson = False, var: Var = DEFAULT_VAR) -> None:
 def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Or the id of the token.")], var: Var = DEFAULT_VAR
 ) -> None:
-    """Have a token count no more, from the next request on."""
+    """Revoke a token, from the next request on."""
     with opened_database(settings_of(var)) as database:
         row = tokens.revoke(database, name, operator())
     say(f"token {row.name} is revoked")

@@ -74,7 +74,7 @@ def _port(wanted: int | None) -> int:
 
 def _tell(out: Console, farm: RunningFarm, var: Path) -> None:
     hub = masked_url(farm.hub_url)
-    out.print(f"the farm is up: API {farm.api_url}, Hub {hub}, logs in {var / 'logs'}", soft_wrap=True)
+    out.print(f"the farm is up: pages and API {farm.api_url}, Hub {hub}, logs in {var / 'logs'}", soft_wrap=True)
     out.print("Ctrl-C stops it within half a minute; runs in flight go on at the next start")
 
 

@@ -16,7 +16,7 @@ STYLES = {"busy": "green", "quarantined": "red", "lost": "red", "draining": "yel
 
 
 def workers(as_json: AsJson = False, *, api: Api) -> None:
-    """List the workers, and what each of them does. With --json: a list, as the API gives them."""
+    """List the workers and what they run. With --json: a list, as the API gives them."""
     with farm_at(api) as farm:
         found = farm.workers()
     if as_json:
@@ -28,7 +28,7 @@ def workers(as_json: AsJson = False, *, api: Api) -> None:
 
 
 def pools(as_json: AsJson = False, *, api: Api) -> None:
-    """List the pools, and what waits and runs in each. With --json: a list, as the API gives them."""
+    """List the pools and what waits and runs in each. With --json: a list, as the API gives them."""
     with farm_at(api) as farm:
         found = farm.pools()
     if as_json:

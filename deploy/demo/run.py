@@ -101,7 +101,7 @@ def _run(out: Console, processes: Processes, folder: Path, options: Options) -> 
     plan = Plan(folder / "farm", free_port(), hub_endpoint=hub_url, hub_token=token, policy=policy)
     out.print("starting the farm: Redis, SQLite, API, control worker with beat, one worker with vLLM")
     with running_farm(plan, processes) as farm, FarmClient(farm.api_url) as client:
-        out.print(f"up: API {farm.api_url}, Hub {hub_url}, logs in {folder / 'logs'}", soft_wrap=True)
+        out.print(f"up: pages and API {farm.api_url}, Hub {hub_url}, logs in {folder / 'logs'}", soft_wrap=True)
         expected = demo_claims()
         with Follower(out, client, expected) as follower:
             claims = follower.follow(processes.check, options.deadline_seconds)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.terminal import ERROR
 from deploy.localhub import folders, server
 from deploy.localhub.errors import HubError
 from deploy.localhub.git import GitError
@@ -19,6 +20,8 @@ from deploy.localhub.names import check_user, dataset, model
 from deploy.localhub.oauth.members import OrgRole
 from deploy.localhub.tokens import Role
 from deploy.localhub.webhooks import Webhook
+
+SPEC = "eval.yaml"
 
 app = typer.Typer(name="hub", help="A Hub in a folder, for sites without huggingface.co.", no_args_is_help=True)
 
@@ -31,7 +34,7 @@ Author = Annotated[str | None, typer.Option(help="Who does it; the repo's namesp
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[LocalHub]:
-    """The Hub of a folder; what it refuses becomes one line and exit code 1."""
+    """The Hub of a folder; what it refuses becomes one line and the exit code of errors."""
     try:
         hub = LocalHub(folder)
         try:
@@ -40,7 +43,7 @@ def _opened(folder: Path) -> Iterator[LocalHub]:
             hub.close()
     except (HubError, GitError, OSError) as error:
         typer.echo(f"reprofarm hub: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(ERROR) from error
 
 
 def _tell(what: str, result: CommitResult) -> None:
@@ -59,12 +62,12 @@ def serve(
         server.serve(folder, host, port)
     except OSError as error:
         typer.echo(f"reprofarm hub: cannot listen on {host}:{port}: {error.strerror}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(ERROR) from error
 
 
 @app.command()
 def add_model(folder: Folder, model_id: ModelId, path: Source, author: Author = None) -> None:
-    """Put a folder with a model's files into the Hub."""
+    """Add or update a model from a folder."""
     with _opened(folder) as hub:
         repo = model(model_id)
         _tell(model_id, folders.add_folder(hub, repo, path, check_user(author or repo.namespace)))
@@ -79,13 +82,15 @@ def add_benchmark(
     official: Annotated[bool, typer.Option(help="Mark it as an official benchmark, with a leaderboard.")] = True,
     author: Author = None,
 ) -> None:
-    """Put a folder with README, eval.yaml and data into the Hub."""
+    """Add or update a benchmark from a folder with README, eval.yaml and data."""
     with _opened(folder) as hub:
         repo = dataset(dataset_id)
         result = folders.add_folder(hub, repo, path, check_user(author or repo.namespace))
         hub.set_gated(repo, "manual" if gated else None)
         hub.mark_benchmark(repo, official)
         _tell(dataset_id, result)
+        if not (path / SPEC).is_file():
+            typer.echo(f"{path} has no {SPEC}: no farm evaluates anything on it", err=True)
 
 
 @app.command()
@@ -132,10 +137,10 @@ def add_token(
 def add_member(
     folder: Folder,
     org: Annotated[str, typer.Argument(help="The organisation.")],
-    user: Annotated[str, typer.Argument(help="Who is in it.")],
-    role: Annotated[OrgRole, typer.Option(help="What they are there.")] = "read",
+    user: Annotated[str, typer.Argument(help="The user.")],
+    role: Annotated[OrgRole, typer.Option(help="Their role.")] = "read",
 ) -> None:
-    """Take somebody into an organisation, or change their role there, as applications learn it that they sign in to."""
+    """Add a user to an organisation, or change their role, as applications see it when the user signs in."""
     with _opened(folder) as hub:
         hub.storage.members.put(org, user, role)
         typer.echo(f"{user} is in {org} as {role}")
@@ -144,10 +149,10 @@ def add_member(
 @app.command()
 def add_oauth_app(
     folder: Folder,
-    name: Annotated[str, typer.Argument(help="What people are shown.")],
+    name: Annotated[str, typer.Argument(help="The name that users see.")],
     redirect_uri: Annotated[list[str], typer.Argument(help="Where they are sent back to: FARM/auth/callback.")],
 ) -> None:
-    """Let people sign in to an application with their account here. Prints its id and secret, the latter this once."""
+    """Let users sign in to an application with their account here. Prints its id and, only this once, its secret."""
     with _opened(folder) as hub:
         registered = hub.storage.applications.add(name, tuple(redirect_uri))
         typer.echo(f"REPROFARM_HUB_OAUTH_CLIENT_ID={registered.client_id}")
@@ -155,7 +160,7 @@ def add_oauth_app(
 
 
 @app.command()
-def grant(folder: Folder, dataset_id: DatasetId, user: Annotated[str, typer.Argument(help="Who is let in.")]) -> None:
+def grant(folder: Folder, dataset_id: DatasetId, user: Annotated[str, typer.Argument(help="The user.")]) -> None:
     """Let a user read the files of a gated dataset."""
     with _opened(folder) as hub:
         hub.grant(dataset(dataset_id), check_user(user))
@@ -164,7 +169,7 @@ def grant(folder: Folder, dataset_id: DatasetId, user: Annotated[str, typer.Argu
 
 @app.command()
 def trust_keys(folder: Folder, jwks: Annotated[Path, typer.Argument(help="A JWK set with public keys.")]) -> None:
-    """Mark results as verified that these keys signed, and no others."""
+    """Mark results as verified if these keys signed them, and no others."""
     with _opened(folder) as hub:
         try:
             keys = json.loads(jwks.read_bytes())
@@ -180,7 +185,7 @@ def add_webhook(
     url: Annotated[str, typer.Argument(help="Where to send events.")],
     secret: Annotated[str | None, typer.Option(help="Sent as X-Webhook-Secret; made up if not given.")] = None,
 ) -> None:
-    """Send all events of the Hub to a URL, and print the secret that comes with them."""
+    """Send all events of the Hub to a URL, and print the secret sent with them."""
     with _opened(folder) as hub:
         webhook = Webhook(id=secrets.token_hex(8), url=url, secret=secret or secrets.token_urlsafe(24))
         hub.add_webhook(webhook)

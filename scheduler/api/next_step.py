@@ -9,24 +9,27 @@ from specs.judging.verdict import Outcome
 BY_STATE = {
     "submitted": "The farm plans it in its next round.",
     "blocked": (
-        "Somebody has to act, as the reason says. The farm looks again by itself, but for what was cancelled or waits"
-        " for an approval."
+        "Somebody has to act, as the reason says. The farm then notices by itself, except after a cancellation or"
+        " where an approval is needed."
     ),
     "rejected": "Its author corrects the file, as the reason says; the farm reads it again by itself.",
     "withdrawn": "Nothing: its author removed or changed it.",
 }
 
 BY_OUTCOME = {
-    Outcome.VERIFIED: "The author puts the badge's token into the entry, as its verifyToken.",
+    Outcome.VERIFIED: "The author can add the badge's token to the entry, as its verifyToken.",
     Outcome.MISMATCH: (
-        "Compare the settings in the evidence with those of the claim. A corrected entry is a new claim, which the"
-        " farm runs by itself; who speaks for the model and doubts the verdict can have the claim verified again."
+        "Compare the settings of the run with those of the claim. A corrected entry becomes a new claim, which the farm"
+        " runs by itself. If the model's owner doubts the verdict, they can have the claim verified again."
     ),
     Outcome.INCONCLUSIVE: "The reason says what was missing; the farm's operator can allow more samples or epochs.",
-    Outcome.UNSUPPORTED: "Nothing, while the reason holds. A corrected entry is a new claim, which is looked at anew.",
+    Outcome.UNSUPPORTED: (
+        "Nothing, as long as the reason holds. A corrected entry becomes a new claim. If the reason no longer holds,"
+        " the claim can be verified again."
+    ),
     Outcome.FAILED: (
-        "It says nothing about the score. Whoever the reason names has to act: the model's author where its files are"
-        " broken, else the farm's operator. Then either can have it tried again."
+        "This says nothing about the score. If the model's files are broken, its author has to repair them; otherwise"
+        " the farm's operator has to act, as the reason says. Then either can retry it."
     ),
 }
 
@@ -50,11 +53,11 @@ def next_step(
     if verdict.outcome is not Outcome.VERIFIED or publication is None:
         return BY_OUTCOME[verdict.outcome]
     if publication.state == "pending":
-        return "The farm writes it on the Hub in its next round."
+        return "The farm writes it to the Hub in its next round."
     if publication.state == "published":
         return (
-            f"It stands on the Hub: {publication.url or publication.number}."
-            " Where that is a pull request, its owner merges it."
+            f"It is on the Hub: {publication.url or publication.number}."
+            " If that is a pull request, the model's owner can merge it."
         )
     return "Nothing: the claim was gone or changed when the farm came to write on the Hub."
 

@@ -129,7 +129,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
         raise error
     # Without the input: what came in is not echoed.
     errors = tuple(clean(fault(found), MAX_DETAIL_CHARS) for found in error.errors())
-    detail = "the request does not fit what this address takes, so whoever sends it must change it"
+    detail = "the request is invalid, so whoever sends it must change it"
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
 
 

@@ -64,9 +64,9 @@ NAVIGATION = (
 )
 
 EXPLAINED = {
-    404: "There is nothing here. It may have been typed wrong, or its claim may be of another farm.",
-    409: "That start of an id fits several things; give more of it.",
-    422: "The address asks for something that this page does not know.",
+    404: "Nothing is here. The address may be mistyped, or its claim may belong to another farm.",
+    409: "Several ids begin like this; give more characters.",
+    422: "This page does not know one of the filters in the address.",
     503: "The farm's database does not answer, or is not migrated. Try again in a moment.",
 }
 

@@ -28,7 +28,7 @@ TITLE_MARK = "(reprofarm "
 _SHOWN_ID_CHARS = 12
 
 
-ASK_AGAIN = "Whoever may speak for the model can comment `/reverify`, on a line of its own, to have it run again."
+ASK_AGAIN = "The model's owner can comment `/reverify`, on a line of its own, to have it run again."
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def body(found: Attestation, ran: Run, token: str, verdict_id: str) -> str:
     """What is said of a verified claim: the facts, the proof and how to check it."""
     jwks = f"{found.iss.rstrip('/')}/.well-known/jwks.json"
     lines = [
-        f"An independent run of the benchmark's own `eval.yaml` reproduced the score {code(f'{found.claimed_value:g}')}"
-        f" that {code(found.model)} claims on {code(found.dataset)}.",
+        f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and reproduced the score"
+        f" {code(f'{found.claimed_value:g}')} that {code(found.model)} claims on {code(found.dataset)}.",
         "",
         *_figures(found),
         "",
@@ -83,7 +83,7 @@ def body(found: Attestation, ran: Run, token: str, verdict_id: str) -> str:
         "",
         _page(found, verdict_id),
         "",
-        "Proof: this signed token states the above. Anyone can check it with the farm's public keys alone:",
+        "Proof: this signed token states the above. Anyone can check it with the farm's public keys:",
         "",
         "```",
         clean(f"reprofarm verify-token {token} --jwks {jwks}", MAX_COMMAND_CHARS),
@@ -97,14 +97,15 @@ def body(found: Attestation, ran: Run, token: str, verdict_id: str) -> str:
 def mismatch_body(found: Attestation, ran: Run, why: Mismatch, verdict_id: str) -> str:
     """What is said of a claim that was not reproduced: likely reasons first, then the facts and what can be done."""
     lines = [
-        f"An independent run of the benchmark's own `eval.yaml` did not reproduce the score"
-        f" {code(f'{found.claimed_value:g}')} that {code(found.model)} claims on {code(found.dataset)}: it came to"
-        f" **{100 * found.reproduced:.2f} %**, and {100 * found.claimed:.2f} % is claimed.",
+        f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and did not reproduce the score"
+        f" {code(f'{found.claimed_value:g}')} that {code(found.model)} claims on {code(found.dataset)}: it measured"
+        f" **{100 * found.reproduced:.2f} %** on {found.samples_used} of {found.population} samples;"
+        f" {100 * found.claimed:.2f} % is claimed.",
         "",
     ]
     if why.revoked_badges:
         badges = ", ".join(code(badge) for badge in why.revoked_badges)
-        lines += [f"A badge that this farm gave to the same score earlier is revoked: {badges}.", ""]
+        lines += [f"The badge that this farm gave to the same score earlier is revoked: {badges}.", ""]
     if why.likely_reasons:
         lines += ["Likely reasons, from what the run saw, the likeliest first:", ""]
         lines += [f"{number}. {plain(reason)}" for number, reason in enumerate(why.likely_reasons, start=1)]
@@ -116,8 +117,8 @@ def mismatch_body(found: Attestation, ran: Run, why: Mismatch, verdict_id: str) 
         "",
         _page(found, verdict_id),
         "",
-        "What you can do: compare these settings with yours, and read the answers in the log. A corrected entry is a"
-        f" new claim, which the farm runs by itself.{' ' + ASK_AGAIN if why.takes_comments else ''}",
+        "What you can do: compare these settings with yours, and read the answers in the log. A corrected entry becomes"
+        f" a new claim, which the farm runs by itself.{' ' + ASK_AGAIN if why.takes_comments else ''}",
         "",
         body_mark(verdict_id),
     ]
@@ -154,7 +155,7 @@ def link(url: str) -> str:
 
 
 def _page(found: Attestation, verdict_id: str) -> str:
-    return f"The claim's page, with each answer and all that happened: {link(claim_url(found.iss, verdict_id))}."
+    return f"The claim's page, with each answer and the history: {link(claim_url(found.iss, verdict_id))}."
 
 
 def _how_it_ran(found: Attestation, ran: Run) -> Iterator[str]:
@@ -165,7 +166,7 @@ def _how_it_ran(found: Attestation, ran: Run) -> Iterator[str]:
     yield ""
     yield f"Evidence: the complete log of the run, {link(found.evidence_url)}, SHA-256 {code(found.evidence_sha256)}."
     yield ""
-    yield "To repeat it elsewhere, with all samples:"
+    yield "To repeat the run, on all samples:"
     yield ""
     yield "```"
     yield clean(_command(found, ran), MAX_COMMAND_CHARS)

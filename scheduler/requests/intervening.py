@@ -136,7 +136,12 @@ def _may_be_retried(claim: Claim) -> bool:
 def _retry_claim(session: Session, claim: Claim, why: str, operator: str) -> list[str]:
     if not _may_be_retried(claim):
         stands = f"has its verdict, {claim.verdict.outcome}, which stands" if claim.verdict else f"is {claim.state}"
-        raise InterventionError(f"claim {claim.claim_id} {stands}: only what failed or waits for somebody is retried")
+        instead = (
+            "; it can be verified again instead (`reprofarm reverify`)" if claim.state == ClaimState.DECIDED else ""
+        )
+        raise InterventionError(
+            f"claim {claim.claim_id} {stands}: only what failed or waits for somebody is retried{instead}"
+        )
     said = f"tried again by {operator}: {why}"
     if claim.state == ClaimState.BLOCKED:
         move_claim(session, claim, ClaimState.SUBMITTED, said, operator)

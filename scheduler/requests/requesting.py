@@ -173,7 +173,7 @@ def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Out
             done.lines += _verify_one(database, claim, asking)
         except InterventionError as error:
             # It came into another state meanwhile, or its verdict is of a kind that stands.
-            done.lines.append(f"claim {claim.claim_id}: {error}")
+            done.lines.append(str(error))
     slots = [claim.slot for claim in claims]
     with database.reading() as session:
         # A claim that was verified again is withdrawn, and a new one has its place.

@@ -161,7 +161,7 @@ def _measured(found: Comparison) -> str:
     if found.samples_used + found.failed == found.population:
         return words
     return (
-        f"{words}, after {found.samples_used + found.failed} of {found.population} samples; all would give "
+        f"{words}, after {found.samples_used + found.failed} of {found.population} samples; all samples would give "
         f"{found.interval.low:.2%} to {found.interval.high:.2%} (alpha {found.alpha})"
     )
 

@@ -39,6 +39,31 @@ def test_the_pools_of_the_policy_are_those_that_have_workers(tmp_path: Path) -> 
         assert container["resources"]["limits"].get("nvidia.com/gpu", 0) == pool.gpus
 
 
+def test_a_pool_takes_what_it_leaves_out_from_the_defaults_and_no_pool_comes_unasked(tmp_path: Path) -> None:
+    pools = {
+        "gpu-24": {"memoryGib": 24, "nodeSelector": {"gpu": "l4"}},
+        "gpu-80x8": {"gpus": 8, "replicas": 0, "tolerations": []},
+        "cpu": {"device": "cpu", "memoryGib": 64},
+    }
+    manifests = rendered({"pools": pools, "poolDefaults": {"cacheSize": "50Gi"}})
+    assert {(pool.name, pool.gpus, pool.memory_gib) for pool in policy_in(manifests, tmp_path).pools} == {
+        ("gpu-24", 1, 24),
+        ("gpu-80x8", 8, 80),
+        ("cpu", 0, 64),
+    }
+    workers = {name: one(manifests, "Deployment", f"worker-{name}") for name in pools}
+    assert {name: worker["spec"]["replicas"] for name, worker in workers.items()} == {
+        "gpu-24": 1,
+        "gpu-80x8": 0,
+        "cpu": 1,
+    }
+    assert pod_of(workers["gpu-24"])["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert "tolerations" not in pod_of(workers["gpu-80x8"])
+    for worker in workers.values():
+        (cache,) = (volume for volume in pod_of(worker)["volumes"] if volume["name"] == "cache")
+        assert cache == {"name": "cache", "emptyDir": {"sizeLimit": "50Gi"}}
+
+
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
 def test_control_worker_and_api_read_their_settings(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     manifests = rendered(values)

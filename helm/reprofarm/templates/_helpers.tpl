@@ -34,13 +34,26 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{/* Pools by name, each with what poolDefaults give it, as YAML. Key by key: Sprig's merge takes 0 and [] for left out. */}}
+{{- define "reprofarm.pools" -}}
+{{- $pools := dict -}}
+{{- range $name, $given := .Values.pools | default (dict "gpu-80" dict) -}}
+{{- $pool := deepCopy $.Values.poolDefaults -}}
+{{- range $key, $value := $given -}}
+{{- $_ := set $pool $key $value -}}
+{{- end -}}
+{{- $_ := set $pools $name $pool -}}
+{{- end -}}
+{{- toYaml $pools -}}
+{{- end -}}
+
 {{/* The policy file: what the operator wrote, with the pools that the chart deploys. One source, so that no pool lacks workers. */}}
 {{- define "reprofarm.policy" -}}
 {{- if hasKey .Values.policy "pools" -}}
 {{- fail "policy.pools follows from `pools`: set those instead" -}}
 {{- end -}}
 {{- $pools := list -}}
-{{- range $name, $pool := .Values.pools -}}
+{{- range $name, $pool := include "reprofarm.pools" . | fromYaml -}}
 {{- $gpus := ternary (int $pool.gpus) 0 (eq $pool.device "gpu") -}}
 {{- $capability := hasKey $pool "computeCapability" | ternary (dict "compute_capability" $pool.computeCapability) dict -}}
 {{- $sizes := dict "name" $name "device" $pool.device "gpus" $gpus "memory_gib" $pool.memoryGib -}}

@@ -104,7 +104,9 @@ def test_a_run_that_others_share_is_not_one_maintainers_to_cancel(api: RunningAp
 
 def test_what_cannot_be_done_is_a_conflict_with_its_reason(api: RunningApi, tim: Headers) -> None:
     verified = api.rows.verified()
-    assert "which stands" in act(api, f"/v1/claims/{verified}/retry", tim, 409)["detail"]
+    retried = act(api, f"/v1/claims/{verified}/retry", tim, 409)["detail"]
+    assert "which stands" in retried
+    assert "reprofarm reverify" in retried
     assert "nothing is to be run" in act(api, f"/v1/claims/{verified}/cancel", tim, 409)["detail"]
     act(api, "/v1/claims/012345abc/cancel", tim, 404)
     act(api, f"/v1/claims/{verified}/cancel", tim, 422, why="")

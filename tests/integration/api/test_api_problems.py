@@ -55,7 +55,7 @@ def test_a_wrong_request_is_answered_with_a_problem(shared_api: RunningApi, path
 )
 def test_a_refusal_says_what_is_allowed_and_who_must_act(shared_api: RunningApi, path: str, words: str) -> None:
     answer = httpx.get(shared_api.url + path).json()
-    assert answer["detail"] == "the request does not fit what this address takes, so whoever sends it must change it"
+    assert answer["detail"] == "the request is invalid, so whoever sends it must change it"
     assert answer["errors"] == [words]
 
 

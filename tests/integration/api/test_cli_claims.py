@@ -66,7 +66,8 @@ def test_a_limit_beyond_a_page_is_served_from_several(api: RunningApi) -> None:
 
 
 def test_no_claims_is_said(api: RunningApi) -> None:
-    assert run(api, "claims").output.strip() == "no such claim"
+    assert run(api, "claims").output.strip().startswith("no claims yet")
+    assert run(api, "claims", "--model", "no/model").output.strip() == "no such claim"
 
 
 def test_text_from_outside_cannot_act_on_the_terminal(api: RunningApi) -> None:

@@ -29,7 +29,7 @@ def test_a_claim_is_not_shown_with_the_badge_that_another_one_has(api: RunningAp
     shown = page(api, proposed)
     assert MARKDOWN not in shown
     assert (
-        f'is not about this claim: “verified 2026-03-01: 41.5% on 200/300”, of <a class="link" href="/claims/{authors}"'
+        f'is about another claim: “verified 2026-03-01: 41.5% on 200/300”, of <a class="link" href="/claims/{authors}"'
         in shown
     )
 
@@ -51,7 +51,7 @@ def test_who_cannot_act_here_is_told_where_a_comment_is_heard_and_else_who_can_h
     assert thread in page(api, proposed)
     unwritten = page(api, api.rows.decided(Outcome.MISMATCH, found=comparison(0.2)))
     assert "/reverify" not in unwritten
-    assert "Its operator can have a claim run again" in unwritten
+    assert "Its operator can run a claim again" in unwritten
 
 
 @pytest.mark.parametrize(("outcome", "first"), [(Outcome.FAILED, "Try again"), (Outcome.MISMATCH, "Verify again")])

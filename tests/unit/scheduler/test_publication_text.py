@@ -116,8 +116,10 @@ def of_a_mismatch(**changes: Any) -> str:
 def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again() -> None:
     text = of_a_mismatch()
     assert (
-        "did not reproduce the score `41.2` that `smol/one` claims on `facts/capitals`: it came to **20.00 %**" in text
+        "did not reproduce the score `41.2` that `smol/one` claims on `facts/capitals`: it measured **20.00 %**" in text
     )
+    assert f"The evaluation farm at <{attestation().iss}>" in text
+    assert "on 150 of 150 samples; 41.20 % is claimed" in text
     order = [
         "revoked: `b7e6a1`",
         "1. 12 of 200 answers",

@@ -160,7 +160,7 @@ def test_too_few_samples_to_tell_are_inconclusive_and_say_what_is_known() -> Non
     verdict = judged(0.5, 0.02, measured([*right_or_wrong(N, 1000)[:200]]))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "neither inside nor outside the tolerance" in verdict.reason
-    assert "after 200 of 2000 samples; all would give" in verdict.reason
+    assert "after 200 of 2000 samples; all samples would give" in verdict.reason
 
 
 def test_too_many_failures_are_inconclusive_whatever_was_scored() -> None:
