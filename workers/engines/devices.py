@@ -21,6 +21,9 @@ SHOWN_HOLDERS = 3
 """Of a machine's memory, which every process uses."""
 
 _CGROUP = Path("/sys/fs/cgroup")
+_UNKNOWN_TO_NVML = (Path("/dev/kfd"), Path("/etc/nv_tegra_release"))
+"""On a machine with GPUs of AMD, or of a Tegra: that NVML shows none says nothing there."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -101,22 +104,32 @@ class Gpus:
         self._nvml = nvml if nvml is not None else _library()
 
     def look(self) -> tuple[Device, ...]:
-        """One device for each GPU; empty where there is no driver."""
+        """One device for each GPU, those too that should be there and are not; empty where nothing can be found out."""
         if self._nvml is None:
             return ()
         # Opened anew each time: a driver that was reset or came late is found, and a fork inherits nothing open.
         try:
             self._nvml.nvmlInit()
         except self._nvml.NVMLError as error:
+            # So it is in a container without the driver, or that lost it while it ran. No engine starts there, and each
+            # that is tried would cost a run one of its attempts.
             _log.debug("NVML does not answer: %s", error)
-            return ()
+            return self._missing(0, str(error))
         try:
-            return tuple(self._device(handle) for handle in self._handles())
+            found = tuple(self._device(handle) for handle in self._handles())
         except self._nvml.NVMLError as error:
             _log.warning("NVML does not say what its GPUs hold: %s", error)
             return ()
         finally:
             self._nvml.nvmlShutdown()
+        return found + self._missing(len(found), f"it shows {len(found)} of {self._count}")
+
+    def _missing(self, there: int, why: str) -> tuple[Device, ...]:
+        """The GPUs that are not there; none where nobody said how many there have to be."""
+        if self._count is None or any(each.exists() for each in _UNKNOWN_TO_NVML):
+            return ()
+        health = gpu_health.unreachable(why)
+        return tuple(Device(f"GPU {number}", 0, 0, health=health) for number in range(there, self._count))
 
     def _handles(self) -> list[_Handle]:
         if self._visible is None:
@@ -139,7 +152,7 @@ class Gpus:
         except self._nvml.NVMLError as error:
             if not gpu_health.is_lost(self._nvml, error):
                 raise
-            return _Handle(label, None, gpu_health.unreachable(error))
+            return _Handle(label, None, gpu_health.unreachable(str(error)))
 
     def _device(self, opened: _Handle) -> Device:
         if opened.health is not None:
@@ -149,7 +162,7 @@ class Gpus:
         except self._nvml.NVMLError as error:
             if not gpu_health.is_lost(self._nvml, error):
                 raise
-            return Device(opened.label, 0, 0, health=gpu_health.unreachable(error))
+            return Device(opened.label, 0, 0, health=gpu_health.unreachable(str(error)))
 
     def _described(self, handle: Any) -> Device:
         memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
