@@ -59,6 +59,9 @@ class Device:
     health: GpuHealth | None = None
     """Of a GPU."""
 
+    product: str | None = None
+    """What its maker calls a GPU."""
+
 
 class Devices(Protocol):
     """What an engine of this worker would use."""
@@ -168,14 +171,15 @@ class Gpus:
         memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
         name = self._nvml.nvmlDeviceGetName(handle)
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-        label = f"GPU {self._nvml.nvmlDeviceGetIndex(handle)} {clean(text, 100)}"
+        product = clean(text, 100)
         return Device(
-            label,
+            f"GPU {self._nvml.nvmlDeviceGetIndex(handle)} {product}",
             int(memory.total),
             int(memory.free),
             self._holders(handle),
             self._capability(handle),
             gpu_health.ask(self._nvml, handle),
+            product,
         )
 
     def _capability(self, handle: Any) -> float | None:
