@@ -185,6 +185,12 @@ def test_a_pool_says_of_what_capability_its_gpus_are_where_values_do(tmp_path: P
     assert {pool.name: pool.compute_capability for pool in said.pools} == {"cpu": None, "gpu-80": 9.0}
 
 
+def test_pods_get_the_runtime_class_that_hands_out_their_gpus_and_by_default_the_clusters_own() -> None:
+    named = pod_of(one(rendered(POOLS), "Deployment", "worker-gpu-80"))
+    assert named["runtimeClassName"] == "nvidia"
+    assert "runtimeClassName" not in pod_of(one(rendered({}), "Deployment", "worker-gpu-80"))
+
+
 def test_the_notes_name_commands_and_workloads_that_exist_and_what_is_left_to_do() -> None:
     said, manifests = notes(), rendered()
     names = {f"deploy/{each['metadata']['name']}" for each in manifests if each["kind"] == "Deployment"}
