@@ -151,11 +151,31 @@ class Gpus:
 
     def _open(self, label: str, ask_for: Callable[[Any], Any], name: int | str) -> _Handle:
         try:
-            return _Handle(label, ask_for(name), None)
+            return _Handle(label, self._first_part(ask_for(name)), None)
         except self._nvml.NVMLError as error:
             if not gpu_health.is_lost(self._nvml, error):
                 raise
             return _Handle(label, None, gpu_health.unreachable(str(error)))
+
+    def _first_part(self, handle: Any) -> Any:
+        """Of a GPU that is divided (MIG) the first part that is this process's, which is all that CUDA shows it.
+
+        In a container that has a part, nothing may be asked of the whole
+        (https://github.com/NVIDIA/nvidia-container-toolkit/issues/842).
+        """
+        try:
+            divided, _ = self._nvml.nvmlDeviceGetMigMode(handle)
+            parts = self._nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if divided else 0
+        except self._nvml.NVMLError as error:
+            if gpu_health.is_lost(self._nvml, error):
+                raise
+            return handle
+        for index in range(parts):
+            try:
+                return self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+            except self._nvml.NVMLError:
+                continue
+        return handle
 
     def _device(self, opened: _Handle) -> Device:
         if opened.health is not None:

@@ -113,6 +113,14 @@ def test_gpus_that_nvml_knows_nothing_of_are_not_called_away(
     assert Gpus(1, None, nvml).look() == ()
 
 
+def test_of_a_gpu_that_is_divided_the_part_counts_that_cuda_shows(nvml: ModuleType, tmp_path: Path) -> None:
+    part = {"name": "NVIDIA H100 MIG 3g.40gb", "uuid": "MIG-1", "total": 40 * GIB, "free": 39 * GIB, "processes": {}}
+    whole = {"name": "NVIDIA H100", "uuid": "GPU-1", "mig": [None, part]}
+    (tmp_path / "nvml.json").write_text(json.dumps([whole]))
+    (device,) = Gpus(1, None, nvml).look()
+    assert (device.product, device.total_bytes) == ("NVIDIA H100 MIG 3g.40gb", 40 * GIB)
+
+
 def test_a_machine_without_gpus_is_its_memory() -> None:
     (memory,) = devices_for(0).look()
     assert memory.total_bytes >= memory.free_bytes > 0
