@@ -142,7 +142,7 @@ class Gpus:
         for name in filter(None, (each.strip() for each in self._visible.split(","))):
             if name.lstrip("-").isdigit():
                 # As CUDA does: what comes after a number that no GPU has is not seen.
-                if int(name) < 0:
+                if not 0 <= int(name) < self._nvml.nvmlDeviceGetCount():
                     break
                 found.append(self._open(f"GPU {name}", self._nvml.nvmlDeviceGetHandleByIndex, int(name)))
             else:

@@ -63,9 +63,11 @@ def test_a_gpu_tells_its_memory_and_who_holds_it(nvml: ModuleType) -> None:
         (None, "GPU-1", ["GPU 1 NVIDIA H1"]),
         # As CUDA does: nothing after the first that is none.
         (None, "0,-1,2", ["GPU 0 NVIDIA H0"]),
+        (None, "0,9,2", ["GPU 0 NVIDIA H0"]),
         (None, "", []),
-        # One that is not there: nothing can be said, which is no crash.
         (None, "9", []),
+        # None of these: nothing can be said, which is no crash.
+        (None, "GPU-9", []),
     ],
 )
 def test_the_gpus_are_those_that_cuda_would_show(
@@ -91,6 +93,7 @@ def test_a_driver_that_is_away_is_found_when_it_comes(nvml: ModuleType, tmp_path
         (4, None, "GPU 3: its driver does not reach it (it shows 3 of 4)"),
         (2, "2", "GPU 1: its driver does not reach it (it shows 1 of 2)"),
         (1, "", "GPU 0: its driver does not reach it (it shows 0 of 1)"),
+        (1, "3", "GPU 0: its driver does not reach it (it shows 0 of 1)"),
     ],
 )
 def test_gpus_that_a_worker_was_told_it_has_and_that_are_not_there_keep_work_away(
