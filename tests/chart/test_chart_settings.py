@@ -30,7 +30,7 @@ def test_the_pools_of_the_policy_are_those_that_have_workers(tmp_path: Path) -> 
     assert policy.publish.mode == "comment"
     assert {(pool.name, pool.device, pool.gpus, pool.memory_gib) for pool in policy.pools} == {
         ("cpu", "cpu", 0, 64),
-        ("gpu-80", "gpu", 8, 80),
+        ("gpu-80", "gpu", 8, 79),
     }
     for pool in policy.pools:
         worker = one(manifests, "Deployment", f"worker-{pool.name}")
