@@ -123,17 +123,20 @@ def _tracebacks(lines: list[str]) -> Iterator[_Traceback]:
             open_ones[process].append(line)
             if _EXCEPTION.match(line):
                 told = open_ones.pop(process)
-                yield _Traceback(tuple(told), _places(told), line + _continued(lines[index + 1 :]))
+                yield _Traceback(tuple(told), _places(told), line + _continued(line, lines[index + 1 : index + 7]))
 
 
 def _places(lines: list[str]) -> str:
     return "\n".join(f"{match['file']} {match['function']}" for line in lines if (match := _FRAME.match(line)))
 
 
-def _continued(following: list[str]) -> str:
-    """The rest of a message with several lines: pydantic indents them."""
+def _continued(first: str, following: list[str]) -> str:
+    """The rest of a message with several lines: pydantic indents them, transformers leaves the first one empty."""
+    if first.rstrip().endswith(":"):
+        plain = (_PREFIX.sub("", line, count=1).strip() for line in following)
+        return next((f" {line}" for line in plain if line), "")
     rest = []
-    for line in following[:6]:
+    for line in following:
         if not line.startswith("  ") or "For further information" in line:
             break
         rest.append(" " + line.strip())

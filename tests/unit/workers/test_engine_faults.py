@@ -80,6 +80,20 @@ def test_a_gpu_that_fails_while_weights_are_loaded_is_not_the_models_fault(tmp_p
     assert line in str(fault)
 
 
+def test_a_message_that_begins_with_an_empty_line_is_told_all_the_same(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lines = (
+        "Traceback (most recent call last):",
+        '  File "transformers/utils/import_utils.py", line 1, in requires_backends',
+        "ImportError: ",
+        "AutoVideoProcessor requires the Torchvision library but it was not found in your environment.",
+    )
+    log.write_text("".join(f"(APIServer pid=7) {line}\n" for line in lines))
+    fault = startup_fault("it ended", log)
+    assert type(fault) is EngineError
+    assert "ImportError: AutoVideoProcessor requires the Torchvision library" in str(fault)
+
+
 def test_a_silent_end_is_the_engines(tmp_path: Path) -> None:
     assert type(startup_fault("it ended", tmp_path / "none")) is EngineError
 
