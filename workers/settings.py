@@ -64,8 +64,9 @@ class WorkerSettings(BaseSettings):
     gpus: Annotated[int, Field(ge=0)] | None = None
     """GPUs that this worker uses, the first ones that CUDA shows it; 0 is a CPU worker. None is all that there are."""
 
-    minimum_free_part: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Of each GPU's memory: with less of it free, no engine is started there."""
+    minimum_free_part: Annotated[float, Field(ge=0, le=1)] = 0.93
+    """Of each GPU's memory: with less of it free, no engine is started there. vLLM (0.32) takes 0.92, and refuses to
+    start where less is free beside its own context (`request_memory` in vllm/v1/worker/utils.py)."""
 
     minimum_free_gib: Annotated[float, Field(ge=0)] = 0.0
     """Of each device, besides what the engine is reckoned to need."""

@@ -83,7 +83,13 @@ def start(order: PlainOrder) -> PlainRun:
     file = folder / "order.json"
     file.write_text(json.dumps(asdict(order)))
     command = [sys.executable, "-m", "deploy.bench.plain_run", str(file)]
-    environment = clean_environment(HF_ENDPOINT=order.hub_url, HF_HOME=str(folder / "hf"), DO_NOT_TRACK="1")
+    environment = clean_environment(
+        HF_ENDPOINT=order.hub_url,
+        HF_HOME=str(folder / "hf"),
+        DO_NOT_TRACK="1",
+        # As the farm's engines do: workers/engines/engine_environment.py.
+        VLLM_USE_FLASHINFER_SAMPLER="0",
+    )
     ended = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise RuntimeError(f"the plain run failed:\n{ended.stderr[-4000:]}")

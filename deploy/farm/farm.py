@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.farm import control_plane, redis
-from deploy.farm.environments import Plan, hand_back_seconds, settings_in
+from deploy.farm.environments import Plan, hand_back_seconds, settings_in, shared_out
 from deploy.farm.errors import FarmError
 from deploy.farm.http_probe import answers
 from deploy.farm.lock import only_one_in
@@ -75,10 +75,11 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
     # It says what becomes of claims, runs and workers; beat would say each second what it asks for.
     processes.start(control_plane.control_worker(publishing, log_level="INFO"))
     processes.start(control_plane.beat(control, plan.folder))
+    gpus = shared_out(pools, os.environ.get("CUDA_VISIBLE_DEVICES"))
     for pool in pools:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
         command = control_plane.celery("workers.app", "worker", "-Q", pool.queue, *told)
-        environment = plan.environment_of_worker(pool, control)
+        environment = plan.environment_of_worker(pool, control, gpus.get(pool.name))
         grace_seconds = hand_back_seconds(environment) + STOP_SECONDS
         processes.start(Process(f"{WORKER_PREFIX}{pool.name}", command, environment, grace_seconds))
     processes.wait_until(f"the API at {plan.api_url}", lambda: answers(f"{plan.api_url}/readyz"), API_START_SECONDS)

@@ -41,7 +41,7 @@ class GpuHealth(Contract):
 
     throttled: Annotated[tuple[Throttle, ...], Field(max_length=8)] = ()
     unreachable: Annotated[str, Field(max_length=200)] | None = None
-    """What the driver says instead of answering, of a GPU that fell off the bus or has to be reset."""
+    """What the driver says instead of answering, of a GPU that is away or has to be reset."""
 
     @property
     def sickness(self) -> str | None:
@@ -51,7 +51,7 @@ class GpuHealth(Contract):
         (Xids) themselves are not kept for whoever asks later; their effects are.
         """
         if self.unreachable is not None:
-            return f"its driver does not reach it ({self.unreachable}): reset it, or restart the machine"
+            return f"its driver does not reach it ({self.unreachable}): restart its container, reset it, or the machine"
         if self.remap_failed:
             return "no spare rows are left for its bad memory: replace it"
         if self.uncorrected_errors:

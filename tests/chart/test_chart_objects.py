@@ -50,6 +50,7 @@ POOLS = {
         },
         "gpu-80": {
             "gpus": 8,
+            "runtimeClassName": "nvidia",
             "nodeSelector": {"gpu": "h100"},
             "cacheClaim": "models",
             "podLabels": {"kueue.x-k8s.io/queue-name": "evaluations"},

@@ -30,7 +30,7 @@ def test_the_pools_of_the_policy_are_those_that_have_workers(tmp_path: Path) -> 
     assert policy.publish.mode == "comment"
     assert {(pool.name, pool.device, pool.gpus, pool.memory_gib) for pool in policy.pools} == {
         ("cpu", "cpu", 0, 64),
-        ("gpu-80", "gpu", 8, 80),
+        ("gpu-80", "gpu", 8, 79),
     }
     for pool in policy.pools:
         worker = one(manifests, "Deployment", f"worker-{pool.name}")
@@ -48,7 +48,7 @@ def test_a_pool_takes_what_it_leaves_out_from_the_defaults_and_no_pool_comes_una
     manifests = rendered({"pools": pools, "poolDefaults": {"cacheSize": "50Gi"}})
     assert {(pool.name, pool.gpus, pool.memory_gib) for pool in policy_in(manifests, tmp_path).pools} == {
         ("gpu-24", 1, 24),
-        ("gpu-80x8", 8, 80),
+        ("gpu-80x8", 8, 79),
         ("cpu", 0, 64),
     }
     workers = {name: one(manifests, "Deployment", f"worker-{name}") for name in pools}
@@ -208,6 +208,12 @@ def test_the_values_file_shows_every_value_once_with_its_default() -> None:
 def test_a_pool_says_of_what_capability_its_gpus_are_where_values_do(tmp_path: Path) -> None:
     said = policy_in(rendered(merged(POOLS, {"pools": {"gpu-80": {"computeCapability": 9.0}}})), tmp_path)
     assert {pool.name: pool.compute_capability for pool in said.pools} == {"cpu": None, "gpu-80": 9.0}
+
+
+def test_pods_get_the_runtime_class_that_hands_out_their_gpus_and_by_default_the_clusters_own() -> None:
+    named = pod_of(one(rendered(POOLS), "Deployment", "worker-gpu-80"))
+    assert named["runtimeClassName"] == "nvidia"
+    assert "runtimeClassName" not in pod_of(one(rendered({}), "Deployment", "worker-gpu-80"))
 
 
 def test_the_notes_name_commands_and_workloads_that_exist_and_what_is_left_to_do() -> None:

@@ -21,6 +21,9 @@ SHOWN_HOLDERS = 3
 """Of a machine's memory, which every process uses."""
 
 _CGROUP = Path("/sys/fs/cgroup")
+_UNKNOWN_TO_NVML = (Path("/dev/kfd"), Path("/etc/nv_tegra_release"))
+"""On a machine with GPUs of AMD, or of a Tegra: that NVML shows none says nothing there."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +58,9 @@ class Device:
 
     health: GpuHealth | None = None
     """Of a GPU."""
+
+    product: str | None = None
+    """What its maker calls a GPU."""
 
 
 class Devices(Protocol):
@@ -101,22 +107,32 @@ class Gpus:
         self._nvml = nvml if nvml is not None else _library()
 
     def look(self) -> tuple[Device, ...]:
-        """One device for each GPU; empty where there is no driver."""
+        """One device for each GPU, those too that should be there and are not; empty where nothing can be found out."""
         if self._nvml is None:
             return ()
         # Opened anew each time: a driver that was reset or came late is found, and a fork inherits nothing open.
         try:
             self._nvml.nvmlInit()
         except self._nvml.NVMLError as error:
+            # So it is in a container without the driver, or that lost it while it ran. No engine starts there, and each
+            # that is tried would cost a run one of its attempts.
             _log.debug("NVML does not answer: %s", error)
-            return ()
+            return self._missing(0, str(error))
         try:
-            return tuple(self._device(handle) for handle in self._handles())
+            found = tuple(self._device(handle) for handle in self._handles())
         except self._nvml.NVMLError as error:
             _log.warning("NVML does not say what its GPUs hold: %s", error)
             return ()
         finally:
             self._nvml.nvmlShutdown()
+        return found + self._missing(len(found), f"it shows {len(found)} of {self._count}")
+
+    def _missing(self, there: int, why: str) -> tuple[Device, ...]:
+        """The GPUs that are not there; none where nobody said how many there have to be."""
+        if self._count is None or any(each.exists() for each in _UNKNOWN_TO_NVML):
+            return ()
+        health = gpu_health.unreachable(why)
+        return tuple(Device(f"GPU {number}", 0, 0, health=health) for number in range(there, self._count))
 
     def _handles(self) -> list[_Handle]:
         if self._visible is None:
@@ -126,7 +142,7 @@ class Gpus:
         for name in filter(None, (each.strip() for each in self._visible.split(","))):
             if name.lstrip("-").isdigit():
                 # As CUDA does: what comes after a number that no GPU has is not seen.
-                if int(name) < 0:
+                if not 0 <= int(name) < self._nvml.nvmlDeviceGetCount():
                     break
                 found.append(self._open(f"GPU {name}", self._nvml.nvmlDeviceGetHandleByIndex, int(name)))
             else:
@@ -135,11 +151,31 @@ class Gpus:
 
     def _open(self, label: str, ask_for: Callable[[Any], Any], name: int | str) -> _Handle:
         try:
-            return _Handle(label, ask_for(name), None)
+            return _Handle(label, self._first_part(ask_for(name)), None)
         except self._nvml.NVMLError as error:
             if not gpu_health.is_lost(self._nvml, error):
                 raise
-            return _Handle(label, None, gpu_health.unreachable(error))
+            return _Handle(label, None, gpu_health.unreachable(str(error)))
+
+    def _first_part(self, handle: Any) -> Any:
+        """Of a GPU that is divided (MIG) the first part that is this process's, which is all that CUDA shows it.
+
+        In a container that has a part, nothing may be asked of the whole
+        (https://github.com/NVIDIA/nvidia-container-toolkit/issues/842).
+        """
+        try:
+            divided, _ = self._nvml.nvmlDeviceGetMigMode(handle)
+            parts = self._nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if divided else 0
+        except self._nvml.NVMLError as error:
+            if gpu_health.is_lost(self._nvml, error):
+                raise
+            return handle
+        for index in range(parts):
+            try:
+                return self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+            except self._nvml.NVMLError:
+                continue
+        return handle
 
     def _device(self, opened: _Handle) -> Device:
         if opened.health is not None:
@@ -149,20 +185,21 @@ class Gpus:
         except self._nvml.NVMLError as error:
             if not gpu_health.is_lost(self._nvml, error):
                 raise
-            return Device(opened.label, 0, 0, health=gpu_health.unreachable(error))
+            return Device(opened.label, 0, 0, health=gpu_health.unreachable(str(error)))
 
     def _described(self, handle: Any) -> Device:
         memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
         name = self._nvml.nvmlDeviceGetName(handle)
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-        label = f"GPU {self._nvml.nvmlDeviceGetIndex(handle)} {clean(text, 100)}"
+        product = clean(text, 100)
         return Device(
-            label,
+            f"GPU {self._nvml.nvmlDeviceGetIndex(handle)} {product}",
             int(memory.total),
             int(memory.free),
             self._holders(handle),
             self._capability(handle),
             gpu_health.ask(self._nvml, handle),
+            product,
         )
 
     def _capability(self, handle: Any) -> float | None:

@@ -14,19 +14,19 @@ from pathlib import Path
 import httpx
 
 from specs.engine_key import engine_key
-from specs.engines.batch_invariance import VARIABLE
 from specs.errors import EngineError, ReprofarmError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from workers.engines import compiled
 from workers.engines.devices import Devices, devices_for
+from workers.engines.engine_environment import engine_environment
 from workers.engines.engine_faults import log_tail, startup_fault
 from workers.engines.gate import Gate
 from workers.engines.kernels import use_batch_invariant
 from workers.engines.local_http import local_http
 from workers.engines.sleepers import Sleepers
 from workers.errors import OutOfMemory
-from workers.processes.guarded import Guarded, clean_environment
+from workers.processes.guarded import Guarded
 from workers.processes.ports import free_port
 from workers.shared_state import EngineNote, SharedState
 from workers.snapshots.weights import check_weights, size_of_weights
@@ -202,19 +202,13 @@ class EngineManager:
         port = free_port()
         process = Guarded(
             [*self._command, "--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port), *wanted.arguments],
-            environment=clean_environment(
-                VLLM_API_KEY=self.api_key,
-                VLLM_CPU_KVCACHE_SPACE=str(wanted.kv_cache_gib),
-                VLLM_NO_USAGE_STATS="1",
-                # Said either way: what this worker's own environment says is no part of the record.
-                **{VARIABLE: str(int(wanted.batch_invariant))},
-                VLLM_USE_MODELSCOPE="0",
-                DO_NOT_TRACK="1",
-                VLLM_CACHE_ROOT=str(vllm_cache),
-                HF_HUB_OFFLINE="1",
-                HF_HOME=str(self._folder / "hf-home"),
-                TOKENIZERS_PARALLELISM="false",
-                **({"VLLM_SERVER_DEV_MODE": "1"} if wanted.sleeps else {}),
+            environment=engine_environment(
+                self._folder,
+                vllm_cache,
+                self.api_key,
+                kv_cache_gib=wanted.kv_cache_gib,
+                batch_invariant=wanted.batch_invariant,
+                sleeps=wanted.sleeps,
             ),
             folder=self._folder,
             log=log,

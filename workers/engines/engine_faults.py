@@ -36,7 +36,7 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|No available memory for the cache blocks|less than desired GPU memory utilization"
     r"|larger than the available KV cache memory|allocate memory|MemoryError|not enough memory|larger than available"
     # Killed from outside while starting: on a machine that runs out of memory the kernel does that.
-    r"|'EngineCore\w*': -9\b|less than requested memory|insufficient memory",
+    r"|'EngineCore\w*': -9\b|less than requested memory|insufficient memory|CUBLAS_STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
 _ABOUT_THE_MODEL = re.compile(
@@ -45,6 +45,13 @@ _ABOUT_THE_MODEL = re.compile(
 )
 # Policy asks for more context than the model has: nothing is wrong with the model.
 _ABOUT_POLICY = re.compile(r"max_model_len")
+# A GPU, its driver, or what joins GPUs fails under whatever runs at that moment, the reading of weights too; and a
+# package that is not installed is missing here.
+_ABOUT_THIS_MACHINE = re.compile(
+    r"CUDA error|CUDA driver|NVIDIA driver|No CUDA GPUs are available|NCCL error|NVML|CUDNN_STATUS|CUBLAS_STATUS"
+    r"|Failed to infer device type|Cannot find a working triton|Failed to find C compiler"
+    r"|\A(?:ImportError|ModuleNotFoundError)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,17 @@ def startup_fault(words: str, log: Path, start: int = 0) -> ReprofarmError:
     # Memory first: an allocation that fails while weights are loaded has been there too.
     if _OUT_OF_MEMORY.search(everything):
         return OutOfMemory(detail, tail)
-    if cause and _ABOUT_THE_MODEL.search(cause.places) and not _ABOUT_POLICY.search(cause.exception):
+    if cause and _is_the_models(cause):
         return ModelError(detail, tail)
     return EngineError(detail, tail)
+
+
+def _is_the_models(cause: _Traceback) -> bool:
+    return (
+        _ABOUT_THE_MODEL.search(cause.places) is not None
+        and _ABOUT_POLICY.search(cause.exception) is None
+        and _ABOUT_THIS_MACHINE.search(cause.exception) is None
+    )
 
 
 def _read(log: Path, start: int) -> list[str]:
@@ -108,17 +123,20 @@ def _tracebacks(lines: list[str]) -> Iterator[_Traceback]:
             open_ones[process].append(line)
             if _EXCEPTION.match(line):
                 told = open_ones.pop(process)
-                yield _Traceback(tuple(told), _places(told), line + _continued(lines[index + 1 :]))
+                yield _Traceback(tuple(told), _places(told), line + _continued(line, lines[index + 1 : index + 7]))
 
 
 def _places(lines: list[str]) -> str:
     return "\n".join(f"{match['file']} {match['function']}" for line in lines if (match := _FRAME.match(line)))
 
 
-def _continued(following: list[str]) -> str:
-    """The rest of a message with several lines: pydantic indents them."""
+def _continued(first: str, following: list[str]) -> str:
+    """The rest of a message with several lines: pydantic indents them, transformers leaves the first one empty."""
+    if first.rstrip().endswith(":"):
+        plain = (_PREFIX.sub("", line, count=1).strip() for line in following)
+        return next((f" {line}" for line in plain if line), "")
     rest = []
-    for line in following[:6]:
+    for line in following:
         if not line.startswith("  ") or "For further information" in line:
             break
         rest.append(" " + line.strip())

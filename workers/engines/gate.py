@@ -81,7 +81,7 @@ class Gate:
     def _need(self, snapshot: Path, rules: EngineRules, gpus: int) -> Need:
         least = int(self._settings.minimum_free_gib * GIB)
         if gpus > 0:
-            # vLLM itself refuses to start below 0.92 of a GPU's memory; a context or two of others is no engine.
+            # That GPU is another's to that extent: its engine would say that it is out of memory, which it is not.
             return Need(free_bytes=least, free_part=self._settings.minimum_free_part)
         weights = size_of_weights(snapshot)
         return Need(free_bytes=max(least, int(weights * WEIGHTS_OVERHEAD) + rules.kv_cache_gib * GIB))

@@ -16,9 +16,9 @@ def is_lost(nvml: Any, error: Exception) -> bool:
     return getattr(error, "value", None) in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED)
 
 
-def unreachable(error: Exception) -> GpuHealth:
-    """Of a GPU of which nothing can be read."""
-    return GpuHealth(unreachable=clean(str(error), 200) or "no answer")
+def unreachable(said: str) -> GpuHealth:
+    """Of a GPU of which nothing can be read; `said` is what its driver says instead."""
+    return GpuHealth(unreachable=clean(said, 200) or "no answer")
 
 
 def ask(nvml: Any, handle: Any) -> GpuHealth:
@@ -45,7 +45,7 @@ def ask(nvml: Any, handle: Any) -> GpuHealth:
             throttled=_throttled(nvml, _answer(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))),
         )
     except nvml.NVMLError as error:
-        return unreachable(error)
+        return unreachable(str(error))
 
 
 def _answer(nvml: Any, question: Callable[[], T]) -> T | None:

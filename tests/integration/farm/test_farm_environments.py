@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.farm.environments import Plan, hand_back_seconds, settings_in
+from deploy.farm.environments import Plan, hand_back_seconds, settings_in, shared_out
 from specs.errors import PolicyError
 from specs.policy.rules import PoolRules
 
@@ -48,6 +48,30 @@ def test_a_worker_has_no_database_no_key_and_no_token_that_writes(tmp_path: Path
         "REPROFARM_JUDGE_KEY": "sk_judge",
     }
     assert "SOMETHING_ELSE" not in worker
+
+
+@pytest.mark.parametrize(
+    ("visible", "shares"),
+    [
+        (None, {"big": "0,1", "one": "2"}),
+        ("4,5,6,7", {"big": "4,5", "one": "6"}),
+        ("GPU-a,GPU-b,GPU-c", {"big": "GPU-a,GPU-b", "one": "GPU-c"}),
+        # Too few: its worker says that it has none.
+        ("0,1", {"big": "0,1", "one": ""}),
+    ],
+)
+def test_pools_on_one_machine_have_gpus_of_their_own(visible: str | None, shares: dict[str, str]) -> None:
+    pools = [PoolRules(name="big", gpus=2, memory_gib=80), POOL, PoolRules(name="one", gpus=1, memory_gib=80)]
+    assert shared_out(pools, visible) == shares
+    assert shared_out(pools[:2], visible) == {}
+
+
+def test_a_worker_is_shown_the_gpus_that_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    farm = plan(tmp_path)
+    control = farm.environment_of_control(BROKER)
+    assert farm.environment_of_worker(POOL, control, "2")["CUDA_VISIBLE_DEVICES"] == "2"
+    assert farm.environment_of_worker(POOL, control)["CUDA_VISIBLE_DEVICES"] == "0,1,2"
 
 
 def test_who_writes_and_reads_logs_has_the_keys_of_the_evidence_store(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Found instead of the real one where this folder is first on the path. The file, named by CUDA_FAKE_NVML, is JSON: a list
 of {"name", "uuid", "total", "free", "processes": {pid: bytes or null}}, read anew at every nvmlInit. No file is no
 driver. A GPU may have "capability", "temperature", "uncorrected", "remapped" (a list of four), "retired" and
-"throttle" too; what it has not, it does not support. One with "lost": true has fallen off the bus.
+"throttle" too; what it has not, it does not support. One with "lost": true has fallen off the bus. One
+with "mig" is divided: a list of its parts, each like a GPU or null where it is another's; it does not tell its memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 NVML_ERROR_NOT_SUPPORTED = 3
+NVML_ERROR_NO_PERMISSION = 4
+NVML_ERROR_NOT_FOUND = 6
 NVML_ERROR_GPU_IS_LOST = 15
 NVML_ERROR_RESET_REQUIRED = 16
 NVML_TEMPERATURE_GPU = 0
@@ -94,6 +97,22 @@ def nvmlDeviceGetHandleByUUID(uuid: str) -> int:  # noqa: N802
     return found[0]
 
 
+def nvmlDeviceGetMigMode(handle: int) -> tuple[int, int]:  # noqa: N802
+    return (1, 1) if _told(handle, "mig") else (0, 0)
+
+
+def nvmlDeviceGetMaxMigDeviceCount(handle: int) -> int:  # noqa: N802
+    return len(_told(handle, "mig"))
+
+
+def nvmlDeviceGetMigDeviceHandleByIndex(handle: int, index: int) -> int:  # noqa: N802
+    part = _told(handle, "mig")[index]
+    if part is None:
+        raise NVMLError("Not Found", NVML_ERROR_NOT_FOUND)
+    _gpus().append(part)
+    return len(_gpus()) - 1
+
+
 def nvmlDeviceGetIndex(handle: int) -> int:  # noqa: N802
     return handle
 
@@ -104,6 +123,8 @@ def nvmlDeviceGetName(handle: int) -> str:  # noqa: N802
 
 def nvmlDeviceGetMemoryInfo(handle: int) -> SimpleNamespace:  # noqa: N802
     gpu = _gpus()[handle]
+    if "mig" in gpu:
+        raise NVMLError("Insufficient Permissions", NVML_ERROR_NO_PERMISSION)
     return SimpleNamespace(total=gpu["total"], free=gpu["free"], used=gpu["total"] - gpu["free"])
 
 

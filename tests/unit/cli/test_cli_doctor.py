@@ -213,6 +213,18 @@ def test_a_gpu_build_without_a_gpu_is_missing_one(monkeypatch: pytest.MonkeyPatc
     assert machine_checks.gpu().status == "ok"
 
 
+@pytest.mark.parametrize(
+    ("driver", "build", "status"),
+    [("550.54.15", "vllm", "missing"), ("580.65.06", "vllm", "ok"), ("[N/A]", "vllm", "ok"), ("550.54.15", None, "ok")],
+)
+def test_a_driver_that_is_too_old_for_the_gpu_build_is_found(
+    monkeypatch: pytest.MonkeyPatch, driver: str, build: str | None, status: str
+) -> None:
+    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == build else None)
+    monkeypatch.setattr(machine_checks, "_listed_gpus", lambda: [f"NVIDIA H100 80GB HBM3, 81559 MiB, {driver}"])
+    assert machine_checks.gpu().status == status
+
+
 def test_a_wrong_setting_is_an_error_with_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPROFARM_API_PORT", "many")
     result = CliRunner().invoke(app, ["doctor"])

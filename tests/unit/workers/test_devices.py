@@ -13,6 +13,7 @@ import pytest
 
 from specs.engines.gpu_health import GpuHealth, Throttle
 from tests.support.fake_nvml import pynvml
+from workers.engines import devices as device_module
 from workers.engines.devices import (
     GIB,
     Device,
@@ -62,9 +63,11 @@ def test_a_gpu_tells_its_memory_and_who_holds_it(nvml: ModuleType) -> None:
         (None, "GPU-1", ["GPU 1 NVIDIA H1"]),
         # As CUDA does: nothing after the first that is none.
         (None, "0,-1,2", ["GPU 0 NVIDIA H0"]),
+        (None, "0,9,2", ["GPU 0 NVIDIA H0"]),
         (None, "", []),
-        # One that is not there: nothing can be said, which is no crash.
         (None, "9", []),
+        # None of these: nothing can be said, which is no crash.
+        (None, "GPU-9", []),
     ],
 )
 def test_the_gpus_are_those_that_cuda_would_show(
@@ -82,6 +85,43 @@ def test_a_driver_that_is_away_is_found_when_it_comes(nvml: ModuleType, tmp_path
     assert gpus.look() == ()
     file.write_text(there)
     assert len(gpus.look()) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "visible", "words"),
+    [
+        (4, None, "GPU 3: its driver does not reach it (it shows 3 of 4)"),
+        (2, "2", "GPU 1: its driver does not reach it (it shows 1 of 2)"),
+        (1, "", "GPU 0: its driver does not reach it (it shows 0 of 1)"),
+        (1, "3", "GPU 0: its driver does not reach it (it shows 0 of 1)"),
+    ],
+)
+def test_gpus_that_a_worker_was_told_it_has_and_that_are_not_there_keep_work_away(
+    nvml: ModuleType, monkeypatch: pytest.MonkeyPatch, count: int, visible: str | None, words: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert words in (sickness(Gpus(count, visible, nvml).look()) or "")
+
+
+def test_a_container_that_lost_its_driver_keeps_work_away(nvml: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "nvml.json").unlink()
+    assert "GPU 0: its driver does not reach it (Driver Not Loaded)" in (sickness(Gpus(1, None, nvml).look()) or "")
+
+
+def test_gpus_that_nvml_knows_nothing_of_are_not_called_away(
+    nvml: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nvml.json").unlink()
+    monkeypatch.setattr(device_module, "_UNKNOWN_TO_NVML", (tmp_path,))
+    assert Gpus(1, None, nvml).look() == ()
+
+
+def test_of_a_gpu_that_is_divided_the_part_counts_that_cuda_shows(nvml: ModuleType, tmp_path: Path) -> None:
+    part = {"name": "NVIDIA H100 MIG 3g.40gb", "uuid": "MIG-1", "total": 40 * GIB, "free": 39 * GIB, "processes": {}}
+    whole = {"name": "NVIDIA H100", "uuid": "GPU-1", "mig": [None, part]}
+    (tmp_path / "nvml.json").write_text(json.dumps([whole]))
+    (device,) = Gpus(1, None, nvml).look()
+    assert (device.product, device.total_bytes) == ("NVIDIA H100 MIG 3g.40gb", 40 * GIB)
 
 
 def test_a_machine_without_gpus_is_its_memory() -> None:
@@ -162,7 +202,7 @@ def test_what_a_card_does_not_answer_is_not_known_and_no_sickness(nvml: ModuleTy
     [
         ({"uncorrected": 3}, "GPU 0 NVIDIA H100: its memory had 3 uncorrected errors since the last reset: reset it"),
         ({"remapped": [1, 1, 0, 1]}, "no spare rows are left for its bad memory: replace it"),
-        ({"lost": True}, r"GPU 0: its driver does not reach it (GPU is lost): reset it"),
+        ({"lost": True}, r"GPU 0: its driver does not reach it (GPU is lost): restart its container, reset it"),
     ],
 )
 def test_a_gpu_that_is_not_well_is_named_with_what_to_do(

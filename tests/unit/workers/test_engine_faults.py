@@ -40,6 +40,7 @@ def test_what_is_wrong_with_a_model_is_its_own_fault_in_the_engines_words(name: 
         "ValueError: Free memory on device (1/80 GiB) is less than desired GPU memory utilization (0.9, 72 GiB).",
         "ValueError: Available memory on node 0 (10.62/16.21 GiB) is less than requested memory for kv (500.0 GiB).",
         "RuntimeError: Engine core initialization failed. Failed core proc(s): {'EngineCore': -9}",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],
 )
 def test_want_of_memory_is_told_apart_even_while_weights_are_loaded(tmp_path: Path, line: str) -> None:
@@ -56,6 +57,41 @@ def test_a_context_that_policy_makes_too_long_is_not_the_models_fault(tmp_path: 
     fault = startup_fault("it ended", log)
     assert type(fault) is EngineError
     assert words in str(fault)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered",
+        "torch.AcceleratorError: CUDA error: unspecified launch failure",
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+        "RuntimeError: The NVIDIA driver on your system is too old (found version 12040).",
+        "RuntimeError: No CUDA GPUs are available",
+        "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:3690, unhandled system error",
+        "ImportError: Please install bitsandbytes>=0.49.2 via `pip install bitsandbytes>=0.49.2`.",
+        "ModuleNotFoundError: No module named 'torchvision'",
+    ],
+)
+def test_a_gpu_that_fails_while_weights_are_loaded_is_not_the_models_fault(tmp_path: Path, line: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f'Traceback (most recent call last):\n  File "x/weight_utils.py", line 1, in load_weights\n{line}\n')
+    fault = startup_fault("it ended", log)
+    assert type(fault) is EngineError
+    assert line in str(fault)
+
+
+def test_a_message_that_begins_with_an_empty_line_is_told_all_the_same(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lines = (
+        "Traceback (most recent call last):",
+        '  File "transformers/utils/import_utils.py", line 1, in requires_backends',
+        "ImportError: ",
+        "AutoVideoProcessor requires the Torchvision library but it was not found in your environment.",
+    )
+    log.write_text("".join(f"(APIServer pid=7) {line}\n" for line in lines))
+    fault = startup_fault("it ended", log)
+    assert type(fault) is EngineError
+    assert "ImportError: AutoVideoProcessor requires the Torchvision library" in str(fault)
 
 
 def test_a_silent_end_is_the_engines(tmp_path: Path) -> None:

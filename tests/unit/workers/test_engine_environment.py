@@ -1,0 +1,50 @@
+"""What an engine is told by its environment."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from workers.engines.engine_environment import engine_environment
+
+
+def environment(tmp_path: Path, *, batch_invariant: bool = False, sleeps: bool = False) -> dict[str, str]:
+    return engine_environment(
+        tmp_path, tmp_path / "vllm", "a-key", kv_cache_gib=2, batch_invariant=batch_invariant, sleeps=sleeps
+    )
+
+
+def test_vllm_knows_every_variable_of_its_own_that_it_is_told(tmp_path: Path) -> None:
+    vllm = find_spec("vllm")
+    assert vllm is not None
+    assert vllm.origin is not None
+    # Read, not imported: that takes many seconds.
+    known = re.findall(r'^    "(\w+)": ', Path(vllm.origin).with_name("envs.py").read_text(), re.MULTILINE)
+    told = {each for each in environment(tmp_path, sleeps=True) if each.startswith("VLLM_")}
+    assert told <= set(known)
+
+
+def test_no_engine_needs_a_cuda_toolkit_to_sample(tmp_path: Path) -> None:
+    assert environment(tmp_path)["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+
+
+def test_cuda_counts_gpus_as_their_driver_does_whatever_the_workers_own_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    found = environment(tmp_path)
+    assert (found["CUDA_DEVICE_ORDER"], found["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "1")
+
+
+def test_the_routes_that_ask_for_no_key_are_there_for_engines_that_sleep_alone(tmp_path: Path) -> None:
+    assert "VLLM_SERVER_DEV_MODE" not in environment(tmp_path)
+    assert environment(tmp_path, sleeps=True)["VLLM_SERVER_DEV_MODE"] == "1"
+
+
+def test_an_engine_does_not_see_the_workers_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPROFARM_WORKER_HUB_TOKEN", "hf_secret")
+    assert not [each for each in environment(tmp_path).values() if "hf_secret" in each]
