@@ -39,7 +39,7 @@ from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
-from workers.engines.engine import EngineManager
+from workers.engines.engine_manager import EngineManager
 from workers.processes.ports import free_port
 from workers.snapshots.fetch import Snapshots
 

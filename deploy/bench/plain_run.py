@@ -19,7 +19,8 @@ from typing import Any
 from deploy.bench.asking import asking_seconds
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
-from workers.engines.engine import Engine, EngineManager
+from workers.engines.engine import Engine
+from workers.engines.engine_manager import EngineManager
 from workers.processes.guarded import clean_environment
 
 CLIENT = """\

@@ -27,7 +27,7 @@ from tests.support.worker_bench import MODEL, Heard, batch_of, bench, order, rem
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
-from workers.engines.engine import VLLM_COMMAND
+from workers.engines.engine_manager import VLLM_COMMAND
 from workers.engines.engine_metrics import engine_figures
 from workers.runs.generation import VLLM_DEFAULTS
 from workers.snapshots.fetch import Snapshots

@@ -14,7 +14,7 @@ from typing import IO
 from specs.errors import PolicyError
 from workers.batches.dropped_attempts import DroppedAttempts
 from workers.batches.handing_back import StopMark
-from workers.engines.engine import VLLM_COMMAND, EngineManager
+from workers.engines.engine_manager import VLLM_COMMAND, EngineManager
 from workers.engines.gate import Gate
 from workers.processes.orphans import end_marked
 from workers.runs.forked_run import RunServer

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import httpx
 
 from workers.engines.devices import GIB, Devices, Machine
+from workers.engines.engine import Engine, Wanted
 from workers.engines.local_http import local_http
 from workers.shared_state import EngineNote
-
-if TYPE_CHECKING:
-    from workers.engines.engine import Engine, Wanted
 
 _SLEEP_SECONDS = 300.0
 """For copying hundreds of GiB from or to a GPU."""

@@ -173,7 +173,7 @@ def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
     # The judge is a second stand-in, with another key; it repeats its instructions, which end in a grade.
     asked = tmp_path / "judge-asked"
     monkeypatch.setenv("REPROFARM_JUDGE_KEY", "the judge's key")
-    from workers.engines.engine import EngineManager  # noqa: PLC0415 - a second one, for the judge
+    from workers.engines.engine_manager import EngineManager  # noqa: PLC0415 - a second one, for the judge
 
     manager = EngineManager(tmp_path / "judge", stand_in("--record", str(asked)))
     manager.api_key = "the judge's key"

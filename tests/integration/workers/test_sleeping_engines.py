@@ -14,7 +14,8 @@ from specs.policy.rules import EngineRules
 from tests.support.small_repos import COMMIT, write_model
 from tests.support.worker_bench import stand_in
 from workers.engines.devices import GIB, Device
-from workers.engines.engine import Engine, EngineManager
+from workers.engines.engine import Engine
+from workers.engines.engine_manager import EngineManager
 from workers.engines.gate import Gate
 from workers.errors import DeviceBusy
 from workers.settings import WorkerSettings

@@ -13,7 +13,7 @@ from specs.messages import ModelRef
 from specs.policy.rules import BatchInvariant, EngineRules
 from tests.support.small_repos import COMMIT, write_model
 from workers.engines.devices import Device, Devices
-from workers.engines.engine import EngineManager
+from workers.engines.engine_manager import EngineManager
 from workers.engines.kernels import use_batch_invariant
 
 

