@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.admission.budgets import settle
 from scheduler.database.session import to_be_written
-from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
+from scheduler.database.tables import Claim, Event, Reproduction, VerdictRow, now
 from scheduler.state_machine import (
     CAME_TO_NOTHING,
     CLAIM_TRANSITIONS,
@@ -35,7 +35,7 @@ def add_event(session: Session, actor: str, subject: str, subject_id: str, what:
     # A worker's name may fill a column by itself.
     actor = actor[:MAX_ACTOR_CHARS]
     line = {"actor": actor, "subject": subject, "subject_id": subject_id, "what": what}
-    to_be_written(session).append({**line, "why": clean(why, MAX_REASON_CHARS)})
+    to_be_written(session, Event).append({**line, "why": clean(why, MAX_REASON_CHARS)})
 
 
 def move_claim(session: Session, claim: Claim, state: ClaimState, reason: str, actor: str = SCHEDULER) -> None:
@@ -83,12 +83,6 @@ def move_reproduction(
 
 def give_verdict(session: Session, claim: Claim, verdict: Verdict) -> None:
     """Decide a claim. The verdict's primary key is the claim, so a second one cannot be given."""
-    session.add(
-        VerdictRow(
-            claim_id=claim.claim_id,
-            outcome=verdict.outcome,
-            verdict=verdict.model_dump(mode="json"),
-            reproduction_id=claim.reproduction_id,
-        )
-    )
+    row = {"claim_id": claim.claim_id, "outcome": verdict.outcome, "verdict": verdict.model_dump(mode="json")}
+    to_be_written(session, VerdictRow).append({**row, "reproduction_id": claim.reproduction_id})
     move_claim(session, claim, ClaimState.DECIDED, f"{verdict.outcome}: {verdict.reason}")

@@ -30,8 +30,10 @@ TYPE = "reprofarm-attestation+jwt"
 
 MAX_TOKEN_CHARS = 16_384
 
-# Without padding, as RFC 7515 has it: one token has one spelling.
-_COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# Without padding, as RFC 7515 has it, and the last character carries no bits that mean nothing: one token has one
+# spelling.
+_BASE64URL = r"(?=[^.])(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048]|[A-Za-z0-9_-][AQgw])?"
+_COMPACT_JWS = re.compile(rf"{_BASE64URL}\.{_BASE64URL}\.{_BASE64URL}")
 # 32 bytes; the last character carries four bits.
 _ED25519_X = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 
@@ -141,7 +143,8 @@ def _key_id(token: str) -> str:
     if not _COMPACT_JWS.fullmatch(token):
         raise TokenError("not a compact JWS: three base64url parts with dots between them")
     try:
-        header: dict[str, object] = jwt.get_unverified_header(token)
+        # Of the header alone: PyJWT decodes all that it is given, and does so with all three parts further on.
+        header: dict[str, object] = jwt.get_unverified_header(f"{token.partition('.')[0]}..")
     except jwt.InvalidTokenError as error:
         raise TokenError(f"not a compact JWS: {_in_words(error)}") from error
     if header.get("alg") != ALGORITHM:

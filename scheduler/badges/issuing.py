@@ -10,9 +10,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from sqlalchemy import bindparam, literal, select, tuple_
+from sqlalchemy import bindparam, insert, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import defer, joinedload, selectinload
 
@@ -143,14 +143,15 @@ def sign(farm: Farm, claim_ids: Sequence[str]) -> int:
 @dataclass(frozen=True)
 class _Signed:
     claim: Claim
-    badge: Badge
+    badge: dict[str, Any]
+    """Columns of `Badge`: nobody here has a use for an object of them."""
 
 
 def _lacks_badge(claim: Claim) -> bool:
     return claim.state == ClaimState.DECIDED and claim.verdict is not None and claim.verdict.badge is None
 
 
-def _badge(farm: Farm, signer: Signer, claim: Claim) -> Badge | None:
+def _badge(farm: Farm, signer: Signer, claim: Claim) -> dict[str, Any] | None:
     """The badge of a decided claim; None where its verdict is no proof, which holds up nobody else's badge."""
     badge_id, signed_at = badge_id_of(claim.claim_id), now()
     place, root = Place(claim.claim_id, "sign"), Place.of_claim(claim.claim_id)
@@ -160,7 +161,8 @@ def _badge(farm: Farm, signer: Signer, claim: Claim) -> Badge | None:
         except (TokenError, ValueError) as error:
             log.error("no badge: %s", error)
             return None
-    return Badge(claim_id=claim.claim_id, badge_id=badge_id, token=token, key_id=signer.key_id, signed_at=signed_at)
+    stated = {"claim_id": claim.claim_id, "badge_id": badge_id, "token": token}
+    return {**stated, "key_id": signer.key_id, "signed_at": signed_at}
 
 
 def _keep(farm: Farm, signed: Sequence[_Signed]) -> None:
@@ -168,10 +170,10 @@ def _keep(farm: Farm, signed: Sequence[_Signed]) -> None:
     try:
         with farm.database.transaction() as session:
             wanted = [each.claim.claim_id for each in signed if is_wanted(session, farm.policy.publish, each.claim)]
-            session.add_all(each.badge for each in signed)
+            session.execute(insert(Badge), [each.badge for each in signed])
             session.add_all(Publication(claim_id=claim_id) for claim_id in wanted)
             for each in signed:
-                why = f"signed as {each.badge.badge_id} by key {each.badge.key_id}"
+                why = f"signed as {each.badge['badge_id']} by key {each.badge['key_id']}"
                 add_event(session, SCHEDULER, "claim", each.claim.claim_id, "badge", why)
     except IntegrityError:
         if len(signed) == 1:

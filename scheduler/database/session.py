@@ -15,14 +15,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from scheduler.database import postgres, sqlite
-from scheduler.database.tables import Event
+from scheduler.database.tables import Event, VerdictRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def to_be_written(session: Session) -> list[dict[str, Any]]:
-    """The lines that a transaction will add to the record, as columns of `Event`: all at once, when it ends."""
-    found: list[dict[str, Any]] = session.info.setdefault("to be written", [])
+def to_be_written(session: Session, table: type[Event | VerdictRow]) -> list[dict[str, Any]]:
+    """The rows that a transaction will add to a table, as columns: all at once, when it ends."""
+    found: list[dict[str, Any]] = session.info.setdefault(f"to be written: {table.__tablename__}", [])
     return found
 
 
@@ -34,7 +34,7 @@ def written(session: Session) -> list[dict[str, Any]]:
 
 def write_events(session: Session) -> None:
     """Add the lines now, for whoever needs to know their ids: nobody does of most."""
-    lines = to_be_written(session)
+    lines = to_be_written(session, Event)
     if lines:
         session.execute(insert(Event), lines)
         written(session).extend(lines)
@@ -62,6 +62,9 @@ class Database:
         """A session whose work is committed at the end, or rolled back by an exception."""
         with self._turn(), self.sessions.begin() as session:
             yield session
+            verdicts = to_be_written(session, VerdictRow)
+            if verdicts:
+                session.execute(insert(VerdictRow), verdicts)
             write_events(session)
 
     @contextmanager

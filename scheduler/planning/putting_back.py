@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.admission import Run
@@ -34,18 +34,22 @@ def begun_for(session: Session, claims: Collection[Claim], keys: Collection[str]
     """The runs of some keys that were sent out for the entries of some claims; nothing is locked."""
     if not keys:
         return []
-    rows = session.execute(
-        select(Claim.slot, Claim.value, Claim.dataset_revision, Reproduction.reproduction_id)
-        .join(Reproduction, Claim.reproduction_id == Reproduction.reproduction_id)
-        .where(
-            Claim.slot.in_({claim.slot for claim in claims}),
-            Reproduction.key.in_(keys),
-            # Before it is sent out nothing of its result is fixed.
-            Reproduction.seed.is_not(None),
-            ~was_repeated(),
-        )
-    )
+    rows = session.execute(_BEGUN, {"slots": [claim.slot for claim in claims], "keys": list(keys)})
     return [Begun(*row) for row in rows]
+
+
+_BEGUN = (
+    select(Claim.slot, Claim.value, Claim.dataset_revision, Reproduction.reproduction_id)
+    .join(Reproduction, Claim.reproduction_id == Reproduction.reproduction_id)
+    .where(
+        Claim.slot.in_(bindparam("slots", expanding=True)),
+        Reproduction.key.in_(bindparam("keys", expanding=True)),
+        # Before it is sent out nothing of its result is fixed.
+        Reproduction.seed.is_not(None),
+        ~was_repeated(),
+    )
+)
+"""Made once: what it says of later runs takes longer to put together than to answer."""
 
 
 def run_of_same_entry(shared: Shared, begun: Collection[Begun], claim: Claim, run: Run) -> Reproduction | None:

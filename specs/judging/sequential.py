@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -61,17 +62,25 @@ class SequentialDecider:
         self.seen = 0
         """Samples taken in, scored or failed, up to where every claim had its answer."""
 
-        alpha = rule.alpha * (1 - SHOWN)
         # Claims on a popular model often say the same, and what is tested is what they say.
         self._claims = tuple(dict.fromkeys(rule.claims))
-        self._tests: Hypotheses = stack(
-            [hypotheses(each.claimed, each.tolerance, rule.population, alpha) for each in self._claims]
-        )
         self._values: Floats = np.empty(0)
-        self._refuted_at = np.zeros(len(self._tests.edges), dtype=np.int64)
+        self._refuted_at = np.zeros(band.TESTS * len(self._claims), dtype=np.int64)
         self._decided: list[tuple[Decision, int] | None] = [None] * len(self._claims)
-        self._counts = Counts(self._tests, rule.population)
-        self._bettor: Bettor | None = self._new_bettor() if rule.predictors else None
+
+    @cached_property
+    def _tests(self) -> Hypotheses:
+        """Made when the first is asked, like what bets on them: where every sample is there, none is."""
+        alpha = self.rule.alpha * (1 - SHOWN)
+        return stack([hypotheses(each.claimed, each.tolerance, self.rule.population, alpha) for each in self._claims])
+
+    @cached_property
+    def _counts(self) -> Counts:
+        return Counts(self._tests, self.rule.population)
+
+    @cached_property
+    def _bettor(self) -> Bettor | None:
+        return self._new_bettor() if self.rule.predictors else None
 
     @property
     def settled(self) -> bool:

@@ -123,7 +123,7 @@ def test_the_public_key_is_no_password() -> None:
         ({"kid": "x" * 5000}, "'x{50,}.*…, which is not among the trusted keys"),
         ({"crit": ["exp"], "exp": 1}, "(?i)crit|extension"),
         ({"crit": ["b64"], "b64": True}, "asks for an extension"),
-        ({"b64": False, "crit": ["b64"]}, "Payload segment must be empty"),
+        ({"b64": False, "crit": ["b64"]}, "asks for an extension"),
         ({"b64": True}, "asks for an extension"),
     ],
 )
