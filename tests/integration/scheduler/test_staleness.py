@@ -109,7 +109,7 @@ def test_new_weights_make_every_verdict_stale_and_the_old_ones_make_it_current_a
 def test_a_look_at_the_hub_says_whose_claims_are_to_be_looked_at(farm: ControlPlane) -> None:
     def begun() -> set[tuple[str, str]]:
         with farm.database.reading() as session:
-            walks = session.execute(select(StaleWalk.subject, StaleWalk.subject_id)).tuples()
+            walks = session.execute(select(StaleWalk.subject, StaleWalk.subject_id))
             return {walk for walk in walks if walk[0] not in LASTING}
 
     assert begun() == set(), "what was seen for the first time has no verdicts"
