@@ -88,9 +88,10 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in settings.items() if name not in CHANGE_NO_ANSWER}
     engine = kept.get("engine", {}).items()
     kept["engine"] = {name: value for name, value in engine if name not in CHANGE_NO_ANSWER_OF_ENGINE}
-    if kept["engine"].get("batch_invariant") == "off":
-        # Runs from before there was such a setting are alike.
-        del kept["engine"]["batch_invariant"]
+    for name, unset in (("batch_invariant", "off"), ("reasoning_parser", None)):
+        if kept["engine"].get(name) == unset:
+            # Runs from before there was such a setting are alike.
+            kept["engine"].pop(name, None)
     return hashlib.sha256(rfc8785.dumps(kept)).hexdigest()
 
 

@@ -26,6 +26,8 @@ Scale = Literal["fraction", "percent"]
 BatchInvariant = Literal["off", "where_possible", "required"]
 """`where_possible` uses such kernels on hardware that has them; `required` runs on no other."""
 
+ReasoningParser = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")]
+
 Proof = Literal["verify_token", "source"]
 
 EngineDtype = Literal["auto", "bfloat16", "float16", "float32"]
@@ -122,6 +124,10 @@ class EngineRules(Contract):
     batch_invariant: BatchInvariant = "off"
     """Kernels whose sums do not depend on what else is in a batch: slower, and greedy answers repeat."""
 
+    reasoning_parser: ReasoningParser | None = None
+    """What parts a model's thoughts from its answer, by vLLM's name for it (`--reasoning-parser`). None leaves them to
+    Inspect, which knows `<think>` where the model itself writes it."""
+
     concurrency: Annotated[int, Field(ge=1)] = 32
     """Requests in flight at once."""
 
@@ -147,12 +153,13 @@ class ModelRules(Contract):
     enforce_eager: bool | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
     batch_invariant: BatchInvariant | None = None
+    reasoning_parser: ReasoningParser | None = None
     deny: Annotated[str, Field(min_length=1, max_length=500)] | Literal[False] | None = None
     """Why this farm does not run it, for whoever claims a score of it; `false` lets it run although its namespace is
     denied."""
 
 
-MODEL_ENGINE_RULES = ("dtype", "max_model_len", "enforce_eager", "concurrency", "batch_invariant")
+MODEL_ENGINE_RULES = ("dtype", "max_model_len", "enforce_eager", "concurrency", "batch_invariant", "reasoning_parser")
 """Of `ModelRules`, those that stand for the engine's own."""
 
 

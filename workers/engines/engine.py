@@ -110,6 +110,8 @@ def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[st
         arguments += ["--max-model-len", str(rules.max_model_len)]
     if rules.enforce_eager:
         arguments += ["--enforce-eager"]
+    if rules.reasoning_parser is not None:
+        arguments += ["--reasoning-parser", rules.reasoning_parser]
     if can_sleep(rules, gpus):
         arguments += ["--enable-sleep-mode"]
     if gpus > 1:

@@ -1,0 +1,45 @@
+"""What decides what an engine computes is among its arguments, which are on the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scheduler.judging.noise import settings_sha256
+from specs.errors import PolicyError
+from specs.messages import ModelRef
+from specs.policy.rules import EngineRules, Policy, read_policy
+from workers.engines.engine import engine_arguments
+
+MODEL = ModelRef(model_id="tiny/thinker", revision="0" * 40)
+
+
+def policy_with(folder: Path, parser: str) -> Policy:
+    """As an operator writes it."""
+    file = folder / "policy.yaml"
+    file.write_text(f"models: {{tiny/thinker: {{reasoning_parser: '{parser}'}}}}")
+    return read_policy(file)
+
+
+def test_a_reasoning_parser_is_the_models_own(tmp_path: Path) -> None:
+    policy = policy_with(tmp_path, "deepseek_r1")
+    thinker, other = (
+        engine_arguments(MODEL, policy.engine_for(name), gpus=1) for name in (MODEL.model_id, "tiny/model")
+    )
+    assert thinker[thinker.index("--reasoning-parser") + 1] == "deepseek_r1"
+    assert "--reasoning-parser" not in other
+
+
+@pytest.mark.parametrize("name", ["--load-format", "a b", "", "../parser.py", "x" * 62])
+def test_what_is_no_name_of_a_parser_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PolicyError, match="reasoning_parser"):
+        policy_with(tmp_path, name)
+
+
+def test_runs_from_before_there_was_such_a_setting_are_alike() -> None:
+    now = EngineRules().model_dump(mode="json")
+    before = {name: value for name, value in now.items() if name not in {"reasoning_parser", "batch_invariant"}}
+    assert settings_sha256({"engine": now}) == settings_sha256({"engine": before})
+    thinking = now | {"reasoning_parser": "deepseek_r1"}
+    assert settings_sha256({"engine": thinking}) != settings_sha256({"engine": now})
