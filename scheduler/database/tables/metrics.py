@@ -1,4 +1,4 @@
-"""What is kept for metrics alone: loads of engines, and what was left of the Hub's limits."""
+"""What is kept for metrics alone: loads of engines, what was left of the Hub's limits, refused messages."""
 
 from __future__ import annotations
 
