@@ -81,6 +81,7 @@ def render(request: Request, template: str, http_status: int = 200, **shown: obj
         .render(
             **shown,
             here=request.url.path,
+            events_after=request.state.events_after,
             navigation=NAVIGATION,
             visitor=visitor_of(request),
             version=version("reprofarm"),
@@ -118,6 +119,8 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_page(request: Request) -> Response:
+            # From before anything is read: a page follows the events behind what it shows, and misses none.
+            request.state.events_after = request.app.state.source.live.last_event_id
             try:
                 return await handle(request)
             except ReprofarmError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, Literal
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from scheduler.badges.signing import Signer
-from scheduler.database.tables import Badge, now
+from scheduler.database.tables import Badge, Claim, Reproduction, now
+from scheduler.state_machine import ClaimState, ReproductionState
 from tests.browser.conftest import ShownFarm
 from tests.support.attestations import FACTS, forged, jwks
 from tests.support.callers import token
@@ -39,6 +41,13 @@ def opened(browser: Browser, **options: Any) -> Iterator[Page]:
     finally:
         context.close()
     assert [each for each in troubles if "status of 404" not in each] == []
+
+
+def _run(farm: ShownFarm, reproduction_id: str) -> None:
+    """A reproduction begins to run, and the record says so."""
+    with farm.api.rows.database.transaction() as session:
+        session.get_one(Reproduction, reproduction_id).state = ReproductionState.RUNNING
+    farm.api.rows.event("reproduction", reproduction_id, "dispatched -> running")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -121,12 +130,59 @@ def test_a_page_asks_now_and_then_where_events_do_not_come_through(browser: Brow
     # Some proxies end streams. The browser's console says so, which is no fault of the page's.
     with browser.new_context() as context:
         page = context.new_page()
-        page.route("**/v1/events", lambda route: route.fulfill(status=503, body="no streams here"))
+        page.route("**/v1/events?*", lambda route: route.fulfill(status=503, body="no streams here"))
         page.goto(farm.api.url + "/claims?q=late-comer")
         expect(page.locator(".live").first).to_have_text("Checks every 5 s")
         expect(page.get_by_text("No claim fits")).to_be_visible()
         farm.api.rows.claim("late-comer/model")
         expect(page.get_by_role("link", name="late-comer/model")).to_be_visible(timeout=60_000)
+
+
+def test_what_happens_before_a_page_follows_is_shown(browser: Browser, farm: ShownFarm) -> None:
+    claim_id = farm.api.rows.planned("early-riser/model")
+    with opened(browser) as page:
+
+        def run_first(route: Route) -> None:
+            _run(farm, farm.api.rows.run_of(claim_id))
+            route.continue_()
+
+        page.route("**/v1/events?*", run_first, times=1)
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        expect(page.locator(".top .pill.running")).to_be_visible()
+
+
+def test_what_happens_while_a_page_is_read_anew_is_shown(browser: Browser, farm: ShownFarm) -> None:
+    claim_id = farm.api.rows.claim("soon-planned/model")
+    run = farm.api.rows.reproduction("soon-planned/model")
+    with opened(browser) as page:
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        expect(page.locator(".live").first).to_have_text("Live")
+
+        def run_meanwhile(route: Route) -> None:
+            # The answer says which run it is; that this run has begun comes before the page has that answer.
+            answer = route.fetch()
+            _run(farm, run)
+            time.sleep(0.5)
+            route.fulfill(response=answer)
+
+        page.route(f"**/claims/{claim_id}", run_meanwhile, times=1)
+        with farm.api.rows.database.transaction() as session:
+            claim = session.get_one(Claim, claim_id)
+            claim.state, claim.reproduction_id = ClaimState.PLANNED, run
+        farm.api.rows.event("claim", claim_id, "submitted -> planned")
+        expect(page.locator(".top .pill.running")).to_be_visible()
+
+
+def test_a_page_tries_again_where_the_farm_could_not_answer(browser: Browser, farm: ShownFarm) -> None:
+    claim_id = farm.api.rows.planned("once-refused/model")
+    # The browser's console says that the farm was away, which is no fault of the page's.
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        expect(page.locator(".live").first).to_have_text("Live")
+        page.route(f"**/claims/{claim_id}", lambda route: route.fulfill(status=503, body="away"), times=1)
+        _run(farm, farm.api.rows.run_of(claim_id))
+        expect(page.locator(".top .pill.running")).to_be_visible()
 
 
 def test_the_theme_that_was_chosen_stays(browser: Browser, farm: ShownFarm) -> None:

@@ -58,9 +58,14 @@ class RealFarm:
     more: Mapping[str, str]
     """In the environment of every process, besides what it needs."""
 
+    @property
+    def hold(self) -> Path:
+        """While this file is there, the engine answers nothing."""
+        return self.folder / "hold"
+
     def start_worker(self, name: str = "worker", slow_seconds: float = 0.25) -> None:
         """Start a worker of pool cpu with a state folder of its own; its engine takes so long for each answer."""
-        app = worker_app(stand_in("--slow-seconds", str(slow_seconds)))
+        app = worker_app(stand_in("--slow-seconds", str(slow_seconds), "--held-by", str(self.hold)))
         settings = {
             "REPROFARM_WORKER_HUB_ENDPOINT": self.hub.url,
             # A busy machine takes many times as long as an idle one to close a log.

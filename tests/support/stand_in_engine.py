@@ -1,11 +1,12 @@
 """A stand-in for vLLM's server, for tests that are not about vLLM: `stand_in_engine.py [OPTIONS] VLLM_ARGUMENTS`.
 
 It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
-off), [slow] (--slow-seconds, once --slow-after others were answered), [fail] (an error of the engine), [too long] (of
-the prompt, for the context), [hang], [die], [out of memory]. Options have it answer so many at once (--at-once), write
-down how many run and wait whenever that changes (--in-flight), not sleep (--restless), fail to start (--last-words;
---fits, with more sequences at once than that), or start processes of its own (--family); a model whose name has
-"slow-start" in it is up after --start-seconds. It stands for the engine alone: what asks it is real.
+off), [slow] (--slow-seconds, once --slow-after others were answered, and not while the file --held-by is there), [fail]
+(an error of the engine), [too long] (of the prompt, for the context), [hang], [die], [out of memory]. Options have it
+answer so many at once (--at-once), write down how many run and wait whenever that changes (--in-flight), not sleep
+(--restless), fail to start (--last-words; --fits, with more sequences at once than that), or start processes of its own
+(--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands for the engine alone: what
+asks it is real.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 OUT_OF_MEMORY = """\
@@ -110,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
             with self.counting:
                 self.counting.wait_for(lambda: self.others_answered >= self.options.slow_after)
             time.sleep(self.options.slow_seconds)
+            while self.options.held_by and Path(self.options.held_by).exists():
+                time.sleep(0.05)
         text = "" if "[empty]" in prompt else prompt.rpartition("Say: ")[2].partition("\n")[0]
         choice = {
             "index": 0,
@@ -184,6 +188,7 @@ def main() -> None:
     parser.add_argument("--fits", type=int)
     parser.add_argument("--slow-seconds", type=float, default=0.0)
     parser.add_argument("--slow-after", type=int, default=0)
+    parser.add_argument("--held-by")
     parser.add_argument("--start-seconds", type=float, default=0.0)
     parser.add_argument("--never-up", action="store_true")
     parser.add_argument("--family", type=int, default=0)

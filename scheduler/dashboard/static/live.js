@@ -12,6 +12,8 @@ let pending;
 let poll;
 let busy = false;
 let refreshedAt = 0;
+/** Events that came while the page was asked for: whether it is about them is known only by what comes back. */
+let meanwhile = [];
 
 const main = () => document.querySelector("main");
 
@@ -25,14 +27,17 @@ export async function refresh() {
   if (document.hidden || document.querySelector("dialog[open]")) return;
   if (busy) return soon();
   busy = true;
+  meanwhile = [];
   refreshedAt = Date.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (!answer.ok) return;
+    if (!answer.ok) throw new Error(`the farm answered ${answer.status}`);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     put(fresh.querySelector("main"));
+    if (meanwhile.some(isAbout)) soon();
   } catch {
-    // The farm is away; the next event or poll tries again.
+    // The farm is away. What the page was asked for is not told again.
+    soon(POLL_MS);
   } finally {
     busy = false;
   }
@@ -52,13 +57,13 @@ export function put(fresh) {
 }
 
 /** Not at each event: a busy farm has many, and a page is read anew for all of them together. */
-function soon() {
+function soon(leastMs = SETTLE_MS) {
   pending ??= setTimeout(
     () => {
       pending = undefined;
       refresh();
     },
-    Math.max(SETTLE_MS, refreshedAt + LEAST_MS - Date.now()),
+    Math.max(leastMs, refreshedAt + LEAST_MS - Date.now()),
   );
 }
 
@@ -107,12 +112,15 @@ export function follow() {
   }
   listen();
   addEventListener("visibilitychange", () => document.hidden || soon());
+  // Nothing is put into a page while a dialog is open. The event does not bubble.
+  document.addEventListener("close", () => soon(), true);
 }
 
 function listen() {
-  const source = new EventSource("/v1/events");
+  const source = new EventSource(`/v1/events?after=${main().dataset.eventsAfter}`);
   const heard = (message) => {
     const event = JSON.parse(message.data);
+    if (busy) meanwhile.push(event);
     if (isAbout(event)) soon();
   };
   source.addEventListener("open", () => {
@@ -121,7 +129,7 @@ function listen() {
   });
   source.addEventListener("message", heard);
   source.addEventListener("event", heard);
-  source.addEventListener("reset", soon);
+  source.addEventListener("reset", () => soon());
   source.addEventListener("progress", (message) => showProgress(JSON.parse(message.data)));
   source.addEventListener("error", () => {
     startPolling();
