@@ -3,15 +3,17 @@
 Each size is a database of its own, of rows as a farm leaves them behind (api_rows.py). What grows is what was decided;
 as many reproductions are queued at every size, and as many new claims come in. What a long queue costs is another
 question, and `make bench-load` asks it.
+
+All sizes are up at once, and each step is measured in turns: what else the machine does meanwhile comes to all of them.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
@@ -26,24 +28,23 @@ from scheduler.badges import issuing
 from scheduler.badges.signing import Signer
 from scheduler.collect import reaping, workforce
 from scheduler.database.session import Database
-from scheduler.database.tables import Model, Reproduction, StaleWalk, now
+from scheduler.database.tables import Claim, Model, Reproduction, StaleWalk, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.planning.planning import plan
 from scheduler.settings import Settings
-from scheduler.state_machine import ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch.scan import scan
 from scheduler.watch.stale_walks import ALL
 from scheduler.watch.staleness import mark_stale
 from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import WatchRules
 
-QUEUE = 200
+QUEUE = 400
 NEW_CLAIMS = 100
-ROUNDS = 5
-POOL = "large"
+ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -54,63 +55,101 @@ class Step:
     milliseconds: float
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A step at one size, and what must be so before each round of it, which is not measured."""
+
+    name: str
+    run: Callable[[], object]
+    prepare: Callable[[], object] = lambda: None
+
+    def milliseconds(self) -> float:
+        """What one round takes."""
+        self.prepare()
+        began = time.perf_counter()
+        self.run()
+        return 1000 * (time.perf_counter() - began)
+
+
 def growth(sizes: tuple[int, ...]) -> dict[int, list[Step]]:
     """The steps at each number of claims."""
-    found = {}
-    for size in sizes:
-        with running_postgres(lasting=True) as server:
-            database = Database(server.url())
-            try:
-                found[size] = _steps(database, server.url(), server.folder, size)
-            finally:
-                database.engine.dispose()
+    with ExitStack() as stack:
+        works = {size: stack.enter_context(_farm(size)) for size in sizes}
+        found: dict[int, list[Step]] = {size: [] for size in sizes}
+        for same in zip(*works.values(), strict=True):
+            rounds = [[work.milliseconds() for work in same] for _ in range(ROUNDS)]
+            for size, work, took in zip(sizes, same, zip(*rounds, strict=True), strict=True):
+                found[size].append(Step(work.name, statistics.median(took)))
     return found
 
 
-def _steps(database: Database, url: str, folder: Path, size: int) -> list[Step]:
-    database.upgrade()
-    api_rows.fill(database, size, QUEUE)
-    with database.transaction() as session:
-        # As in a farm that runs: looked at lately, and queued lately.
-        session.execute(update(Model).values(looked_at=now()))
-        session.execute(update(Reproduction).where(Reproduction.state == ReproductionState.QUEUED).values(since=now()))
-    key = folder / "signing.pem"
-    Signer.create(key)
-    farm = Farm(Settings(database_url=url, signing_key=key))
-    policy, hub = load_policy(), Hub(NO_HUB, None, 1)
-    paper = PaperHub(10, 20)
-    with serving(paper) as address, TestClient(create_app(farm.settings)) as client:
-        watched = Hub(address, None, 10)
-        scan(database, watched, WatchRules())
-        while plan(database, hub, policy):
-            pass
-        add_claims(database, NEW_CLAIMS)
+@contextmanager
+def _farm(size: int) -> Iterator[list[_Work]]:
+    with running_postgres(lasting=True) as server:
+        database = Database(server.url())
+        try:
+            database.upgrade()
+            api_rows.fill(database, size, QUEUE)
+            with database.transaction() as session:
+                # As in a farm that runs: looked at lately, and queued lately.
+                session.execute(update(Model).values(looked_at=now()))
+                queued = Reproduction.state == ReproductionState.QUEUED
+                session.execute(update(Reproduction).where(queued).values(since=now()))
+            Signer.create(server.folder / "signing.pem")
+            farm = Farm(Settings(database_url=server.url(), signing_key=server.folder / "signing.pem"))
+            paper = PaperHub(10, 20)
+            with serving(paper) as address, TestClient(create_app(farm.settings)) as client:
+                yield _works(farm, database, size, paper, Hub(address, None, 10), client)
+        finally:
+            database.engine.dispose()
 
-        def poll() -> None:
-            paper.change(7)
-            scan(database, watched, WatchRules())
 
-        def send_out() -> None:
-            _free_the_queue(database)
-            dispatch(database, policy)
+def _works(farm: Farm, database: Database, size: int, paper: PaperHub, watched: Hub, client: TestClient) -> list[_Work]:
+    policy, no_hub = load_policy(), Hub(NO_HUB, None, 1)
+    scan(database, watched, WatchRules())
+    while plan(database, no_hub, policy):
+        pass
+    missing = issuing.Missing(farm)
+    # Once a process all are looked at.
+    missing.sign()
+    _look_at_all_once(database, policy.reverify)
+    claim = f"/v1/claims/{api_rows.claim_id(size // 2)}"
+    return [
+        _Work(
+            "poll in which one model changed", lambda: scan(database, watched, WatchRules()), lambda: paper.change(7)
+        ),
+        _Work("dispatch two batches", lambda: dispatch(database, policy), lambda: _free_the_queue(database)),
+        _Work("relay messages", lambda: outbox.relay(database, lambda **_: None)),
+        _Work("look for what got lost", lambda: (workforce.find_lost(database), reaping.reap(database, policy, _none))),
+        _Work("look for badges to sign", missing.sign),
+        _Work("look for what is stale", lambda: mark_stale(database, policy.reverify)),
+        _Work("GET /v1/claims/ID", lambda: client.get(claim).raise_for_status()),
+        _Work("GET /metrics", lambda: client.get("/metrics").raise_for_status()),
+        # The last, since what it plans is queued.
+        _Work(
+            f"plan {NEW_CLAIMS} new claims",
+            lambda: plan(database, no_hub, policy),
+            _Arrivals(database, NEW_CLAIMS * ROUNDS).come,
+        ),
+    ]
 
-        missing = issuing.Missing(farm)
-        # Once a process all are looked at.
-        missing.sign()
-        _look_at_all_once(database, policy.reverify)
-        claim = f"/v1/claims/{api_rows.claim_id(size // 2)}"
-        steps: dict[str, Callable[[], object]] = {
-            f"plan {NEW_CLAIMS} new claims": lambda: plan(database, hub, policy),
-            "poll in which one model changed": poll,
-            "dispatch two batches": send_out,
-            "relay messages": lambda: outbox.relay(database, lambda **_: None),
-            "look for what got lost": lambda: (workforce.find_lost(database), reaping.reap(database, policy, _none)),
-            "look for badges to sign": missing.sign,
-            "look for what is stale": lambda: mark_stale(database, policy.reverify),
-            "GET /v1/claims/ID": lambda: client.get(claim).raise_for_status(),
-            "GET /metrics": lambda: client.get("/metrics").raise_for_status(),
-        }
-        return [Step(name, _median(step, 1 if name.startswith("plan") else ROUNDS)) for name, step in steps.items()]
+
+class _Arrivals:
+    """Claims that come in as many at a time as are new."""
+
+    def __init__(self, database: Database, count: int) -> None:
+        self._database = database
+        add_claims(database, count)
+        with database.transaction() as session:
+            submitted = Claim.state == ClaimState.SUBMITTED
+            self._to_come = list(session.scalars(select(Claim.claim_id).where(submitted).order_by(Claim.claim_id)))
+            session.execute(update(Claim).where(submitted).values(state=ClaimState.WITHDRAWN))
+
+    def come(self) -> None:
+        """Enter the next ones."""
+        come, self._to_come = self._to_come[:NEW_CLAIMS], self._to_come[NEW_CLAIMS:]
+        with self._database.transaction() as session:
+            session.execute(update(Claim).where(Claim.claim_id.in_(come)).values(state=ClaimState.SUBMITTED))
 
 
 def _look_at_all_once(database: Database, rules: ReverifyRules) -> None:
@@ -132,12 +171,3 @@ def _free_the_queue(database: Database) -> None:
     with database.transaction() as session:
         sent = Reproduction.state == ReproductionState.DISPATCHED
         session.execute(update(Reproduction).where(sent).values(state=ReproductionState.RUNNING))
-
-
-def _median(step: Callable[[], object], rounds: int) -> float:
-    took = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        step()
-        took.append(1000 * (time.perf_counter() - began))
-    return statistics.median(took)
