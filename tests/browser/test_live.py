@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.real_farm import MODEL, PATIENCE_SECONDS, SAMPLES, watched_farm
+from tests.support.real_farm import MODEL, SAMPLES, watched_farm
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
-PATIENCE = 1000 * PATIENCE_SECONDS
+PATIENCE = 1000 * PROCESS_PATIENCE_SECONDS
 
 
 def test_a_verification_is_asked_for_and_watched_to_its_verdict(browser: Browser, tmp_path: Path) -> None:

@@ -27,12 +27,9 @@ from tests.support.echo import add_echo
 from tests.support.hub_content import add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.stand_in_worker import stand_in_worker, worker_app
-from tests.support.waiting import log_ends, until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, log_ends, until
 from tests.support.worker_bench import stand_in
 from workers.processes.ports import free_port
-
-PATIENCE_SECONDS = 600.0
-"""Of a machine that does much else: a worker reads several large libraries for each run."""
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
 SAMPLES = 60
@@ -82,10 +79,12 @@ class RealFarm:
             "REPROFARM_WORKER_HUB_ENDPOINT": self.hub.url,
             "REPROFARM_WORKER_ALIVE_SECONDS": "1",
             # A busy machine takes many times as long as an idle one to close a log.
-            "REPROFARM_WORKER_HAND_BACK_SECONDS": str(PATIENCE_SECONDS / 2),
+            "REPROFARM_WORKER_HAND_BACK_SECONDS": str(PROCESS_PATIENCE_SECONDS / 2),
             **self.more,
         }
-        worker = stand_in_worker(self.folder, self.broker, app, settings, name=name, grace_seconds=PATIENCE_SECONDS / 2)
+        worker = stand_in_worker(
+            self.folder, self.broker, app, settings, name=name, grace_seconds=PROCESS_PATIENCE_SECONDS / 2
+        )
         self.processes.start(worker)
 
     def wait(self, is_so: Callable[[], object]) -> None:
@@ -95,7 +94,7 @@ class RealFarm:
             self.processes.check()
             return is_so()
 
-        until(alive_and_so, lambda: log_ends(self.processes), PATIENCE_SECONDS)
+        until(alive_and_so, lambda: log_ends(self.processes), PROCESS_PATIENCE_SECONDS)
 
     def get(self, path: str) -> Any:
         """What the API answers."""

@@ -11,6 +11,9 @@ from deploy.farm.processes import Processes
 PATIENCE_SECONDS = 60.0
 """So long that only what never comes takes longer, however busy the machine."""
 
+PROCESS_PATIENCE_SECONDS = 600.0
+"""The same for what processes do, which first read libraries that are large."""
+
 T = TypeVar("T")
 
 

@@ -19,10 +19,8 @@ from specs.queues import own_queue
 from tests.support.control_queue import taken
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.stand_in_worker import PROJECT, QUEUE, stand_in_worker, worker_app
-from tests.support.waiting import log_ends, until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, log_ends, until
 from tests.support.worker_bench import MODEL, order, remember_snapshot, stand_in
-
-PATIENCE_SECONDS = 600.0
 
 
 @dataclass
@@ -90,7 +88,7 @@ class Farm:
             self.listen()
             return what()
 
-        return until(listened, lambda: log_ends(self.processes), PATIENCE_SECONDS)
+        return until(listened, lambda: log_ends(self.processes), PROCESS_PATIENCE_SECONDS)
 
     def said(self, state: str) -> WorkerAlive | None:
         """The worker's last word of itself, if it is of that state."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from scheduler.state_machine import ClaimState
-from tests.support.real_farm import PATIENCE_SECONDS, RealFarm, real_farm
+from tests.support.real_farm import RealFarm, real_farm
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
@@ -30,7 +31,7 @@ def farm(tmp_path: Path) -> Iterator[RealFarm]:
 
 def reprofarm(farm: RealFarm, *arguments: str) -> None:
     command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *arguments]
-    subprocess.run(command, env=farm.control, check=True, cwd=farm.folder, timeout=PATIENCE_SECONDS)
+    subprocess.run(command, env=farm.control, check=True, cwd=farm.folder, timeout=PROCESS_PATIENCE_SECONDS)
 
 
 def test_a_cancelled_run_frees_the_engine_for_the_next_of_its_batch_and_can_be_tried_again(farm: RealFarm) -> None:

@@ -6,16 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.waiting import until
 from workers.runs.forked_run import ForkedRun, RunServer
-
-PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +21,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
     found = RunServer(tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("cache"))
     yield found
     found.stop()
-
-
-def until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def ended(run: ForkedRun) -> int:

@@ -34,9 +34,9 @@ from specs.messages import AttemptOutcome, AttemptRef, Order, Report
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.stand_in_worker import QUEUE
-from tests.support.waiting import until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
-from tests.support.worker_farm import PATIENCE_SECONDS, Farm, queues
+from tests.support.worker_farm import Farm, queues
 from workers.batches.evidence import fetch
 from workers.batches.flow_control import first_limit
 from workers.batches.handing_back import HandingBack, StopMark
@@ -124,9 +124,9 @@ def told(folder: Path, farm: Farm, orders: tuple[Order, Order]) -> Story:
     # Celery looks every ten seconds for what Redis is to deliver again; a run takes longer than that to begin.
     engine = "--slow-seconds", "3600", "--record", str(asked)
     # A busy machine takes many times as long as an idle one to close a log.
-    patient = {"REPROFARM_WORKER_HAND_BACK_SECONDS": str(PATIENCE_SECONDS)}
+    patient = {"REPROFARM_WORKER_HAND_BACK_SECONDS": str(PROCESS_PATIENCE_SECONDS)}
     redelivers = {"visibility_timeout": 1}
-    farm.start("first", *engine, settings=patient, transport=redelivers, grace_seconds=PATIENCE_SECONDS)
+    farm.start("first", *engine, settings=patient, transport=redelivers, grace_seconds=PROCESS_PATIENCE_SECONDS)
     first = batch_of(*orders, engine=RULES)
     farm.send(first)
     farm.wait(lambda: asked.exists() and asked.read_text().count("\n") == DONE + first_limit(AT_ONCE))
@@ -145,7 +145,7 @@ def told(folder: Path, farm: Farm, orders: tuple[Order, Order]) -> Story:
         farm.listen()
         return len(farm.reported) == 2
 
-    until(both_reported, patience_seconds=PATIENCE_SECONDS)
+    until(both_reported, patience_seconds=PROCESS_PATIENCE_SECONDS)
     _, left = psutil.wait_procs(engines, timeout=300)
     farm.processes.stop("first")
 
