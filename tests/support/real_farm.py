@@ -68,13 +68,19 @@ class RealFarm:
         """While this file is there, no engine answers what is `[slow]`."""
         return self.folder / "hold"
 
+    @property
+    def hurry(self) -> Path:
+        """Once this file is there, every engine answers at once."""
+        return self.folder / "hurry"
+
     def start_api(self) -> None:
         """Have the API answer at `url`, soon."""
         self.processes.start(api(self.control))
 
     def start_worker(self, name: str = "worker", slow_seconds: float = 0.25) -> None:
         """Start a worker of pool cpu with a state folder of its own; its engine takes so long for what is `[slow]`."""
-        app = worker_app(stand_in("--slow-seconds", str(slow_seconds), "--held-by", str(self.hold)))
+        told = "--held-by", str(self.hold), "--hurried-by", str(self.hurry)
+        app = worker_app(stand_in("--slow-seconds", str(slow_seconds), *told))
         settings = {
             "REPROFARM_WORKER_HUB_ENDPOINT": self.hub.url,
             "REPROFARM_WORKER_ALIVE_SECONDS": "1",

@@ -23,8 +23,8 @@ from tests.support.real_farm import BENCHMARK, MODEL, SAMPLES, RealFarm, watched
 
 MODELS = (MODEL, "tiny/second", "tiny/third")
 SECONDS = (5.0, 2.0, 0.02)
-"""For an answer, of the first worker's engine, the second's and the third's: the first is far from done when it is told
-to stop, and the others make up for it."""
+"""For an answer, of the first worker's engine, the second's and the third's, until all are told to hurry: the first is
+far from done when it is told to stop, and the others make up for it."""
 
 T = TypeVar("T", Attempt, Badge, Event, Reproduction, VerdictRow)
 
@@ -93,6 +93,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         scaler.maximum = 1
         pool = scaler.look()
         scaler.maximum = 2
+        farm.wait(lambda: scaler.look() and len(scaler.started) == 3)
+        farm.hurry.touch()
         farm.wait(lambda: scaler.look()["workers_wanted"] == 0)
         undecided = len([each for each in farm.claims() if each["state"] != "decided"])
         farm.wait(lambda: all(each["badge"] for each in farm.claims()))

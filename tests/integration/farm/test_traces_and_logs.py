@@ -51,7 +51,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         collecting() as collector,
         watched_farm(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **told}) as farm,
     ):
-        farm.start_worker()
+        farm.start_worker(slow_seconds=0)
         farm.wait(lambda: any(claim["state"] == "decided" for claim in farm.claims()))
         (claim,) = farm.claims()
         claim_id, run = str(claim["id"]), str(farm.get(f"/v1/claims/{claim['id']}")["reproduction"]["id"])
