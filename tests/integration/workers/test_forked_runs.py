@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from workers.runs.forked_run import ForkedRun, RunServer
 
 
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
 
 
 def ended(run: ForkedRun) -> int:
-    until(lambda: run.poll() is not None)
+    until(lambda: run.poll() is not None, patience_seconds=PROCESS_PATIENCE_SECONDS)
     status = run.poll()
     assert status is not None
     return status
@@ -94,7 +94,7 @@ def test_a_worker_that_is_killed_leaves_neither_server_nor_run(tmp_path: Path) -
     )
     worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     try:
-        until(lambda: len(processes_in(tmp_path)) == 2)
+        until(lambda: len(processes_in(tmp_path)) == 2, patience_seconds=PROCESS_PATIENCE_SECONDS)
         family = processes_in(tmp_path)
         server = min(family, key=lambda each: each.create_time()).parent()
         assert server is not None
