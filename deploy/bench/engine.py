@@ -33,7 +33,7 @@ from deploy.farm.farm import running_farm
 from deploy.farm.hub import start_hub
 from deploy.farm.processes import Processes
 from scheduler.database.session import Database
-from scheduler.database.tables import Event, Reproduction, VerdictRow
+from scheduler.database.tables import Reproduction, VerdictRow
 from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
@@ -65,9 +65,6 @@ class FarmRun:
     output_tokens: int
     asking_seconds: float
     """Between the first sample's beginning and the last one's end, of each task, all together."""
-
-    stages: list[tuple[float, str]]
-    """Of the record: seconds since the first plan, and what happened."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,6 @@ def _verdicts(database: Database) -> int:
 def _what_was_done(database: Database, evidence: Path) -> FarmRun:
     with database.reading() as session:
         runs = session.scalars(select(Reproduction)).all()
-        events = session.scalars(select(Event).order_by(Event.event_id)).all()
         began = min(run.created_at for run in runs)
         ended = max(row.decided_at for row in session.scalars(select(VerdictRow)))
     if any(run.state != ReproductionState.COMPLETED for run in runs):
@@ -212,5 +208,4 @@ def _what_was_done(database: Database, evidence: Path) -> FarmRun:
         scores={name: each.score for name, each in measured.items()},
         output_tokens=sum(each.output_tokens for each in measured.values()),
         asking_seconds=sum(asking_seconds(evidence / path_in_store(str(run.evidence_sha256))) for run in runs),
-        stages=[((each.at - began).total_seconds(), f"{each.subject} {each.what}") for each in events],
     )

@@ -18,8 +18,6 @@ TASKS = 5
 
 COMMIT = "c" * 40
 TINY_BYTES = 270_000_000
-HUGE_BYTES = 810_000_000_000
-"""400 billion parameters in bfloat16, and then some."""
 
 EVAL_YAML = "name: Many\nevaluation_framework: inspect-ai\ntasks:\n" + "".join(
     f"""\

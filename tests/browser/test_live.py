@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.real_farm import MODEL, PATIENCE_SECONDS, SAMPLES, real_farm
+from tests.support.real_farm import MODEL, SAMPLES, watched_farm
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
-PATIENCE = 1000 * PATIENCE_SECONDS
+PATIENCE = 1000 * PROCESS_PATIENCE_SECONDS
 
 
 def test_a_verification_is_asked_for_and_watched_to_its_verdict(browser: Browser, tmp_path: Path) -> None:
-    with real_farm(tmp_path, slow_seconds=0.75) as farm:
+    with watched_farm(tmp_path) as farm:
+        farm.start_worker(slow_seconds=0.75)
         farm.wait(lambda: [each["state"] for each in farm.claims()] == ["decided"])
         first = str(farm.claims()[0]["id"])
         page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()

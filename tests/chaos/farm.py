@@ -38,8 +38,8 @@ from tests.chaos.slow_network import SlowNetwork, slow_network
 from tests.chaos.supervisor import Supervisor
 from tests.support import stand_in_engine
 from tests.support.databases import create
-from tests.support.echo import ECHO_SPEC
-from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.echo import add_echo
+from tests.support.hub_content import add_model, entry, submit
 from tests.support.shared_runs import BorrowedRuns
 from tests.support.stand_in_worker import stand_in_worker, worker_app
 from tests.support.worker_bench import stand_in
@@ -190,8 +190,7 @@ def chaos_farm(
 def _fill(hub: LocalHub) -> str:
     """Two benchmarks; the farm's token."""
     for name, word in ((QUICK, ""), (SLOW, "[slow] ")):
-        rows = "".join(json.dumps({"question": f"{n} {word}Say: yes", "answer": "yes"}) + "\n" for n in range(SAMPLES))
-        hub.commit(add_benchmark(hub, name, ECHO_SPEC), {"test.jsonl": rows.encode()}, CommitText("Add rows", "acme"))
+        add_echo(hub, name, [(f"{n} {word}Say: yes", "yes") for n in range(SAMPLES)])
     return hub.add_token(FARM_USER)
 
 

@@ -96,6 +96,7 @@ def test_eval_yaml() -> None:
 def test_eval_results() -> None:
     def check(text: bytes) -> None:
         found = eval_results.parse(text)
+        assert bool(found.entries) != bool(found.reasons)
         _all_safe_to_show(found.reasons)
         for entry in found.entries:
             assert (entry.claim is None) == bool(entry.reasons)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, update
 
-from deploy.bench.load_rows import HUGE_BYTES, add_claims, load_policy
+from deploy.bench.load_rows import add_claims, load_policy
 from scheduler.collect import reaping
 from scheduler.collect.reaping import REAPED_AT_ONCE, reap
 from scheduler.database.session import Database
@@ -28,6 +28,9 @@ from scheduler.state_machine import ClaimState, ReproductionState
 from specs.policy.budget import BudgetLimits, BudgetRules
 from tests.support.databases import Databases
 from tests.support.scheduler import migrated_database
+
+HUGE_BYTES = 810_000_000_000
+"""400 billion parameters in bfloat16, and then some."""
 
 # Nothing listens there.
 HUB = Hub("http://127.0.0.1:9", None, request_seconds=5)

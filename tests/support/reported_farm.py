@@ -5,7 +5,6 @@ Claims come from a real local Hub, the report from a real worker whose engine al
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,27 +15,22 @@ import yaml
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from deploy.localhub.commits import CommitText
 from scheduler.badges.signing import Signer
 from scheduler.collect import collecting
-from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Publication, Reproduction, VerdictRow
+from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.planning.planning import plan
 from scheduler.settings import Settings
 from scheduler.watch.scan import scan
-from specs.messages import RUN_BATCH, AttemptOutcome, Report, RunBatch
+from specs.messages import AttemptOutcome, Report
 from tests.support.databases import Databases
-from tests.support.echo import ECHO_SPEC
-from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.echo import add_echo
+from tests.support.hub_content import add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
-from tests.support.shared_runs import shared_runs
-from tests.support.worker_bench import run, stand_in
-from workers.batches.workbench import open_workbench
-from workers.settings import WorkerSettings
+from tests.support.one_worker import worked
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
-ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]
 TRUE_PERCENT, INFLATED_PERCENT = 75.0, 97.5
 
 
@@ -54,9 +48,7 @@ def reported_world(folder: Path, databases: Databases) -> Iterator[World]:
     """Make one."""
     with running_hub(folder / "hub") as served:
         hub = served.local
-        repo = add_benchmark(hub, BENCHMARK, ECHO_SPEC)
-        rows = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
-        hub.commit(repo, {"test.jsonl": rows}, CommitText("Add rows", "acme"))
+        add_echo(hub, BENCHMARK)
         model = add_model(hub, MODEL)
         submit(hub, model, entry(BENCHMARK, TRUE_PERCENT, task="echo"))
         inflated = entry(BENCHMARK, INFLATED_PERCENT, task="echo")
@@ -68,7 +60,8 @@ def reported_world(folder: Path, databases: Databases) -> Iterator[World]:
         scan(farm.database, farm.hub, farm.policy.watch)
         plan(farm.database, farm.hub, farm.policy)
         dispatch(farm.database, farm.policy)
-        report = worked(farm, folder, served.url)
+        report = worked(farm.database, folder, served.url)
+        assert report.outcome is AttemptOutcome.COMPLETED, report.detail
         farm.database.engine.dispose()
         yield World(folder, served, report)
 
@@ -89,27 +82,6 @@ def farm_in(folder: Path, database_url: str, hub_url: str) -> Farm:
             public_url="https://farm.example",
         )
     )
-
-
-def worked(farm: Farm, folder: Path, hub_url: str) -> Report:
-    """Have a worker run the one batch that was dispatched."""
-    with farm.database.reading() as session:
-        (row,) = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH))
-    settings = WorkerSettings(
-        pool="cpu",
-        hub_endpoint=hub_url,
-        evidence_url=farm.settings.evidence_url,
-        cache_folder=folder / "cache",
-        state_folder=folder / "state",
-    )
-    bench = open_workbench("worker@test", settings, stand_in(), shared_runs())
-    try:
-        (report,) = run(bench, RunBatch.decode(row.body)).reports.values()
-    finally:
-        bench.engines.stop()
-        bench.lock.close()
-    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
-    return report
 
 
 @contextmanager
@@ -168,10 +140,3 @@ def again(farm: Farm, report: Report) -> Report:
     dispatch(farm.database, farm.policy)
     ref = {"reproduction_id": report.ref.reproduction_id, "attempt": reproduction(farm).attempt}
     return Report.decode({**report.encode(), "ref": ref})
-
-
-def last_batch(farm: Farm) -> RunBatch:
-    """What was sent out last."""
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
-        return RunBatch.decode(rows.all()[-1].body)

@@ -111,8 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
         if slow:
             with self.counting:
                 self.counting.wait_for(lambda: self.others_answered >= self.options.slow_after)
-            time.sleep(self.options.slow_seconds)
-            while self.options.held_by and Path(self.options.held_by).exists():
+            until = time.monotonic() + self.options.slow_seconds
+            while (left := until - time.monotonic()) > 0 and not _is_there(self.options.hurried_by):
+                time.sleep(min(left, 0.05))
+            while _is_there(self.options.held_by):
                 time.sleep(0.05)
         text = "" if "[empty]" in prompt else prompt.rpartition("Say: ")[2].partition("\n")[0]
         choice = {
@@ -163,6 +165,10 @@ def _text(content: str | list[dict[str, str]]) -> str:
     return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
 
 
+def _is_there(file: str | None) -> bool:
+    return file is not None and Path(file).exists()
+
+
 def _start_family(generations: int) -> None:
     """A child in a session of its own that has a child, and so on; none of them ends by itself."""
     code = "import sys,time,subprocess as s;n=int(sys.argv[2]);"
@@ -189,6 +195,7 @@ def main() -> None:
     parser.add_argument("--slow-seconds", type=float, default=0.0)
     parser.add_argument("--slow-after", type=int, default=0)
     parser.add_argument("--held-by")
+    parser.add_argument("--hurried-by")
     parser.add_argument("--start-seconds", type=float, default=0.0)
     parser.add_argument("--never-up", action="store_true")
     parser.add_argument("--family", type=int, default=0)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+from deploy.farm.processes import Processes
 
 PATIENCE_SECONDS = 60.0
 """So long that only what never comes takes longer, however busy the machine."""
 
+PROCESS_PATIENCE_SECONDS = 600.0
+"""The same for what processes do, which first read libraries that are large."""
+
+T = TypeVar("T")
+
 
 def until(
-    is_so: Callable[[], object],
+    is_so: Callable[[], T],
     said: Callable[[], str] = lambda: "it never came",
     patience_seconds: float = PATIENCE_SECONDS,
-) -> None:
-    """Return as soon as something is so.
+) -> T:
+    """Return what is so as soon as it is.
 
     Args:
         is_so: Looked at twenty times a second.
@@ -25,6 +33,12 @@ def until(
         AssertionError: it was not in that time.
     """
     deadline = time.monotonic() + patience_seconds
-    while not is_so():
+    while not (found := is_so()):
         assert time.monotonic() < deadline, said()
         time.sleep(0.05)
+    return found
+
+
+def log_ends(processes: Processes) -> str:
+    """What each of them said last."""
+    return "\n".join(log.path.read_text()[-3000:] for log in processes.logs)

@@ -1,9 +1,8 @@
-"""A real worker process on a real Redis; only its engine is a stand-in, and a test plays the control plane."""
+"""Real worker processes on a real Redis; only their engines are stand-ins, and a test plays the control plane."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +12,15 @@ import psutil
 import redis
 from celery import Celery
 
-from deploy.farm.processes import Processes
+from deploy.farm.processes import GRACE_SECONDS, Processes
 from deploy.farm.redis import start_redis
 from specs.messages import RUN_BATCH, AttemptsAlive, Order, Progress, Report, RunBatch, Stage, WorkerAlive
 from specs.queues import own_queue
 from tests.support.control_queue import taken
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.stand_in_worker import PROJECT, QUEUE, stand_in_worker, worker_app
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, log_ends, until
 from tests.support.worker_bench import MODEL, order, remember_snapshot, stand_in
-
-PATIENCE_SECONDS = 600.0
 
 
 @dataclass
@@ -33,8 +31,25 @@ class Farm:
     broker: str
     celery: Celery
     processes: Processes
-    heard: list[AttemptsAlive | Report] = field(default_factory=list)
+    beats: list[AttemptsAlive] = field(default_factory=list)
+    reported: list[Report] = field(default_factory=list)
     presence: list[WorkerAlive] = field(default_factory=list)
+
+    def start(
+        self,
+        name: str,
+        *engine: str,
+        settings: Mapping[str, str] | None = None,
+        transport: Mapping[str, object] | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        """Start a worker with a state folder of its own, the cache and the evidence store of all.
+
+        `engine` is what its stand-in is told, `transport` are options of Celery's.
+        """
+        app = f"{worker_app(stand_in(*engine))}app.conf.broker_transport_options.update({dict(transport or {})!r})\n"
+        worker = stand_in_worker(self.folder, self.broker, app, settings or {}, name=name, grace_seconds=grace_seconds)
+        self.processes.start(worker)
 
     def send(self, batch: RunBatch, queue: str = QUEUE) -> None:
         """Put a batch in a queue, the pool's unless told otherwise."""
@@ -60,18 +75,20 @@ class Farm:
         for message in taken(self.broker):
             if isinstance(message, WorkerAlive):
                 self.presence.append(message)
+            elif isinstance(message, AttemptsAlive):
+                self.beats.append(message)
             else:
-                self.heard.append(message)
+                self.reported.append(message)
 
     def wait(self, what: Callable[[], Any]) -> Any:
         """Listen until there is something."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (found := what()):
-            assert time.monotonic() < deadline, (self.folder / "logs" / "worker.log").read_text()[-3000:]
+
+        def listened() -> Any:
             self.processes.check()
             self.listen()
-            time.sleep(0.1)
-        return found
+            return what()
+
+        return until(listened, lambda: log_ends(self.processes), PROCESS_PATIENCE_SECONDS)
 
     def said(self, state: str) -> WorkerAlive | None:
         """The worker's last word of itself, if it is of that state."""
@@ -79,12 +96,11 @@ class Farm:
 
     def reports(self) -> dict[str, Report]:
         """By reproduction."""
-        return {each.ref.reproduction_id: each for each in self.heard if isinstance(each, Report)}
+        return {each.ref.reproduction_id: each for each in self.reported}
 
     def mentioned(self, reproduction_id: str) -> list[Progress]:
         """What was said of a reproduction in heartbeats."""
-        beats = [beat for beat in self.heard if isinstance(beat, AttemptsAlive)]
-        said = [progress for beat in beats for progress in beat.progress]
+        said = [progress for beat in self.beats for progress in beat.progress]
         return [progress for progress in said if progress.ref.reproduction_id == reproduction_id]
 
     def running(self, reproduction_id: str) -> bool:
@@ -113,17 +129,23 @@ class Farm:
 
 @contextmanager
 def worker_farm(folder: Path, *engine: str, path: str = "", **settings: str) -> Iterator[Farm]:
-    """A worker until the block ends; `engine` is what the stand-in is told, `path` goes before the others."""
-    processes = Processes(folder, folder / "logs")
-    broker = start_redis(processes, folder / "redis")
-    remember_snapshot(folder / "cache", "model", MODEL.model_id, write_model(folder / "model"))
+    """One worker until the block ends; `engine` is what the stand-in is told, `path` goes before the others."""
     if path:
         settings["PYTHONPATH"] = f"{path}:{PROJECT}:{folder}"
-    processes.start(stand_in_worker(folder, broker, worker_app(stand_in(*engine)), settings))
-    celery = Celery(broker=broker)
-    celery.conf.update(task_serializer="json")
+    with queues(folder) as farm:
+        farm.start("worker", *engine, settings=settings)
+        yield farm
+
+
+@contextmanager
+def queues(folder: Path) -> Iterator[Farm]:
+    """Still without workers; whose cache has the model."""
+    processes = Processes(folder, folder / "logs")
     try:
-        yield Farm(folder, broker, celery, processes)
+        broker = start_redis(processes, folder / "redis")
+        remember_snapshot(folder / "cache", "model", MODEL.model_id, write_model(folder / "model"))
+        with Celery(broker=broker) as celery:
+            celery.conf.update(task_serializer="json")
+            yield Farm(folder, broker, celery, processes)
     finally:
-        celery.close()
         processes.stop()

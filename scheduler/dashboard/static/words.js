@@ -1,5 +1,5 @@
 // How values are shown, as the server shows them.
-export const MISSING = "–";
+const MISSING = "–";
 
 export const percent = (value, decimals = 2) =>
   value === null || value === undefined ? MISSING : `${(100 * value).toFixed(decimals)} %`;
@@ -15,7 +15,7 @@ const STEPS = [
   [52, "w"],
 ];
 
-export function distance(at, now = new Date()) {
+function distance(at, now = new Date()) {
   const seconds = (now - at) / 1000;
   let amount = Math.abs(seconds);
   if (amount < 5) return "now";

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.cli import follow, logs
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler import readiness
@@ -23,6 +24,13 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(count_cache, "CHEAP_SECONDS", math.inf)
     monkeypatch.setattr(allowance, "REDIS_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(readiness, "BROKER_SECONDS", PATIENCE_SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that follow something look at it more often than a person needs."""
+    for command in (follow, logs):
+        monkeypatch.setattr(command, "LOOK_SECONDS", 0.05)
 
 
 @pytest.fixture

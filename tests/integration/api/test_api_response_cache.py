@@ -209,6 +209,7 @@ def test_a_place_that_may_be_old_is_remembered_until_places_are_counted_again(
 def test_a_place_that_may_be_old_is_counted_again_although_nothing_else_happens(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(response_cache, "LOOKED_AT_AGAIN_SECONDS", 0.2)
     claim_id = waiting(api, monkeypatch, share=1e-2)
     api.rows.planned("urgent/model", run={"priority": 10})
 

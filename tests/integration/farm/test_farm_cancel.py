@@ -10,28 +10,31 @@ from pathlib import Path
 import pytest
 
 from scheduler.state_machine import ClaimState
-from tests.support.small_farm import PATIENCE_SECONDS, SmallFarm, small_farm
+from tests.support.real_farm import RealFarm, real_farm
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
-RARELY_HEARD = {"heartbeat_seconds": 600.0, "lease_seconds": 1800.0, "side_by_side": 1}
+RARELY_HEARD = {"run": {"heartbeat_seconds": 600.0, "lease_seconds": 1800.0, "side_by_side": 1}}
 """A worker that is told to stop only when it says something next would be told too late for the tests' patience."""
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[SmallFarm]:
+def farm(tmp_path: Path) -> Iterator[RealFarm]:
     """A farm with one batch of two: one whose engine never answers, and behind it one that is quick."""
-    with small_farm(tmp_path, RARELY_HEARD, {"acme/hangs": "[hang]", "acme/quick": "Say: yes"}) as found:
-        found.start_worker("worker")
+    asked = {"acme/hangs": "[hang]", "acme/quick": "Say: yes"}
+    questions = {name: [f"{number} {question}" for number in range(5)] for name, question in asked.items()}
+    with real_farm(tmp_path, RARELY_HEARD, questions) as found:
+        found.start_worker()
         yield found
 
 
-def reprofarm(farm: SmallFarm, *arguments: str) -> None:
+def reprofarm(farm: RealFarm, *arguments: str) -> None:
     command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *arguments]
-    subprocess.run(command, env=farm.control, check=True, cwd=farm.folder, timeout=PATIENCE_SECONDS)
+    subprocess.run(command, env=farm.control, check=True, cwd=farm.folder, timeout=PROCESS_PATIENCE_SECONDS)
 
 
-def test_a_cancelled_run_frees_the_engine_for_the_next_of_its_batch_and_can_be_tried_again(farm: SmallFarm) -> None:
+def test_a_cancelled_run_frees_the_engine_for_the_next_of_its_batch_and_can_be_tried_again(farm: RealFarm) -> None:
     farm.wait(lambda: farm.stage("acme/hangs") == "running")
     first = farm.claim("acme/hangs").reproduction_id
     assert first is not None

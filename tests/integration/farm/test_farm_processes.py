@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,8 @@ import pytest
 from deploy.farm.errors import FarmError, ProcessEnded
 from deploy.farm.logs import Log
 from deploy.farm.processes import Process, Processes
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from workers.processes.guarded import clean_environment
-
-PATIENCE_SECONDS = 300
 
 # Starts a child of its own, writes both process ids, and would go on for ever. It takes SIGTERM to stop itself alone.
 PARENT_OF_ONE = """
@@ -47,15 +45,8 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     found.stop()
 
 
-def wait_for(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 def pids_in(file: Path) -> list[int]:
-    wait_for(lambda: file.exists() and len(file.read_text().split()) == 2)
+    until(lambda: file.exists() and len(file.read_text().split()) == 2)
     return [int(pid) for pid in file.read_text().split()]
 
 
@@ -89,13 +80,13 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     finally:
         supervisor.send_signal(signal.SIGKILL)
         supervisor.wait()
-    wait_for(lambda: all(map(is_gone, pids)))
+    until(lambda: all(map(is_gone, pids)))
 
 
 def test_a_process_that_ends_is_reported_with_its_last_lines(processes: Processes) -> None:
     processes.start(Process("short", python("import sys; print('no such table'); sys.exit(3)"), clean_environment()))
     with pytest.raises(ProcessEnded, match=r"(?s)short ended with status 3.*no such table") as caught:
-        processes.wait_until("the end of time", lambda: False, PATIENCE_SECONDS)
+        processes.wait_until("the end of time", lambda: False, PROCESS_PATIENCE_SECONDS)
     assert caught.value.name == "short"
 
 
@@ -109,7 +100,7 @@ def test_a_process_sees_only_the_environment_it_is_given(processes: Processes, m
     script = "import os; print(*os.environ, sep='\\n', flush=True); import time; time.sleep(1000)"
     processes.start(Process("nosy", python(script), clean_environment(MINE="1")))
     (log,) = processes.logs
-    wait_for(lambda: "MINE" in log.tail(1000))
+    until(lambda: "MINE" in log.tail(1000))
     assert "REPROFARM_HUB_TOKEN" not in log.tail(1000)
 
 

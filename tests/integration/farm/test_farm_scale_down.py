@@ -11,43 +11,43 @@ from sqlalchemy import select
 from scheduler.database.tables import Claim, Event, Reproduction, Worker
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.queues import own_queue
-from tests.support.small_farm import SmallFarm, small_farm
+from tests.support.real_farm import RealFarm, real_farm
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
-RUN = {"heartbeat_seconds": 1.0, "lease_seconds": 600.0, "batch": 1, "side_by_side": 1}
+POLICY = {"run": {"heartbeat_seconds": 1.0, "lease_seconds": 600.0, "batch": 1, "side_by_side": 1}}
 """One reproduction a batch, so that some run, some wait for their worker, and some for any."""
 
-BENCHMARKS = {f"acme/bench{n}": "[slow] Say: yes" for n in range(5)}
+BENCHMARKS = {f"acme/bench{n}": [f"{each} [slow] Say: yes" for each in range(5)] for n in range(5)}
 
 
-def sent_to(farm: SmallFarm, worker: str) -> list[str]:
+def sent_to(farm: RealFarm, worker: str) -> list[str]:
     """What waits in a worker's own queue."""
     with farm.database.reading() as session:
         waits = Reproduction.state == ReproductionState.DISPATCHED, Reproduction.sent_to == worker
         return list(session.scalars(select(Reproduction.reproduction_id).where(*waits)))
 
 
-def in_redis(farm: SmallFarm, queue: str) -> int:
+def in_redis(farm: RealFarm, queue: str) -> int:
     with redis.Redis.from_url(farm.broker) as client:
         length = client.llen(queue)
         assert isinstance(length, int)
         return length
 
 
-def why(farm: SmallFarm, reproduction_id: str) -> list[str]:
+def why(farm: RealFarm, reproduction_id: str) -> list[str]:
     with farm.database.reading() as session:
         return list(session.scalars(select(Event.why).where(Event.subject_id == reproduction_id)))
 
 
-def states(farm: SmallFarm) -> set[str]:
+def states(farm: RealFarm) -> set[str]:
     with farm.database.reading() as session:
         return {f"{claim.state}: {claim.reason}".partition(":")[0] for claim in session.scalars(select(Claim))}
 
 
 def test_what_waited_for_a_worker_that_is_drained_is_run_by_another_and_nothing_is_lost(tmp_path: Path) -> None:
-    with small_farm(tmp_path, RUN, BENCHMARKS) as farm:
-        farm.start_worker("first", "--slow-seconds", "3600")
+    with real_farm(tmp_path, POLICY, BENCHMARKS) as farm:
+        farm.start_worker("first", slow_seconds=3600)
         # In this order: one that is begun in between is in nobody's queue any more.
         farm.wait(lambda: any(map(farm.stage, BENCHMARKS)) and sent_to(farm, "first@farm"))
         (waited,) = sent_to(farm, "first@farm")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +14,12 @@ from deploy.farm.processes import Process, Processes
 from tests.support.databases import create
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from workers.processes.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
 COMMAND = [sys.executable, "-c", "from deploy.cli.main import main; main()"]
-PATIENCE_SECONDS = 600.0
 
 SECRETS = {
     "HUB_TOKEN": "hf_writeSecretToken4711",
@@ -31,13 +29,6 @@ SECRETS = {
     "PROXY": "proxySecret4715",
     "HUB": "hubSecret4716",
 }
-
-
-def wait_for(is_so: Callable[[], bool], said: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, said()[-3000:]
-        time.sleep(0.2)
 
 
 def written_in(folder: Path) -> dict[Path, bytes]:
@@ -69,16 +60,24 @@ def test_no_secret_is_in_anything_that_a_farm_says(tmp_path: Path, postgres: Pos
         with log.open("ab") as output:
             farm = subprocess.Popen([*COMMAND, *options], env=settings, stdout=output, stderr=output)
         try:
-            wait_for(lambda: (folder / "farm.json").exists() or farm.poll() is not None, log.read_text)
+            until(
+                lambda: (folder / "farm.json").exists() or farm.poll() is not None,
+                log.read_text,
+                PROCESS_PATIENCE_SECONDS,
+            )
             assert farm.poll() is None, log.read_text()
 
             def says(process: str) -> str:
                 return (folder / "logs" / f"{process}.log").read_text()
 
-            wait_for(lambda: "ready" in says("worker-cpu"), log.read_text)
+            until(lambda: "ready" in says("worker-cpu"), log.read_text, PROCESS_PATIENCE_SECONDS)
             # The broker dies: each process that speaks to it says so, and finds it again.
             brokers.stop(redis.NAME)
-            wait_for(lambda: "rror" in says("control") + says("beat") and "rror" in says("worker-cpu"), log.read_text)
+            until(
+                lambda: "rror" in says("control") + says("beat") and "rror" in says("worker-cpu"),
+                log.read_text,
+                PROCESS_PATIENCE_SECONDS,
+            )
             configuration = str(tmp_path / "redis" / "redis.conf")
             brokers.start(Process(redis.NAME, [str(redis.find_server()), configuration], clean_environment()))
             doctor = subprocess.run(
@@ -86,7 +85,7 @@ def test_no_secret_is_in_anything_that_a_farm_says(tmp_path: Path, postgres: Pos
             )
         finally:
             farm.terminate()
-            farm.wait(PATIENCE_SECONDS)
+            farm.wait(PROCESS_PATIENCE_SECONDS)
             brokers.stop()
     said = {**written_in(folder), log: log.read_bytes(), Path("doctor"): (doctor.stdout + doctor.stderr).encode()}
     assert len(doctor.stdout.splitlines()) > 5

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,21 +16,21 @@ import httpx
 import pytest
 
 from tests.support.localhub import RunningHub, running_hub
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from workers.processes.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
-PATIENCE_SECONDS = 600
 COMMAND = [sys.executable, "-c", "from deploy.cli.main import main; main()"]
 PROCESSES = {"redis", "api", "control", "beat", "worker-cpu"}
 
 
 def wait_for(is_so: Callable[[], bool], farm: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
+    def alive_and_so() -> bool:
         assert farm.poll() is None, f"the farm ended with {farm.returncode}; what it said is in up.log"
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
+        return is_so()
+
+    until(alive_and_so, patience_seconds=PROCESS_PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -55,7 +54,7 @@ def reprofarm(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=PROCESS_PATIENCE_SECONDS,
         check=False,
     )
 
@@ -76,10 +75,7 @@ def is_gone(pid: int) -> bool:
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not all(map(is_gone, pids)):
-        assert time.monotonic() < deadline, "some are left"
-        time.sleep(0.1)
+    until(lambda: all(map(is_gone, pids)), lambda: "some are left", PROCESS_PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -136,6 +132,6 @@ def test_the_next_farm_after_one_that_was_killed_comes_up_scans_and_stops_withou
         wait_for(lambda: any("/api/datasets" in request for request in hub.requests), farm)
         pids = tree_of(list(state["processes"].values()))
         farm.send_signal(signal.SIGTERM)
-        assert farm.wait(PATIENCE_SECONDS) == 0
+        assert farm.wait(PROCESS_PATIENCE_SECONDS) == 0
         assert all(map(is_gone, pids))
         assert not (folder / "farm.json").exists()

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from tests.support.chart import PREFIX, rendered
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS
 from workers.processes.ports import free_port
 
 PROJECT = Path(__file__).parents[3]
@@ -24,7 +25,6 @@ PAGE = (PROJECT / "docs" / "operations.md").read_text()
 BLOCKS = [(token.info, token.content) for token in MarkdownIt().parse(PAGE) if token.type == "fence"]
 RUN = [content for info, content in BLOCKS if info == "sh"]
 ONLY_READ = "\n".join(content for info, content in BLOCKS if info != "sh").replace("\\\n", " ")
-PATIENCE_SECONDS = 600
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
                 start_new_session=True,
             )
             try:
-                status = process.wait(PATIENCE_SECONDS)
+                status = process.wait(PROCESS_PATIENCE_SECONDS)
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGTERM)

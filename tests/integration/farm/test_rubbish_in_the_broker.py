@@ -26,10 +26,8 @@ from specs.processes.careful_transport import KEPT
 from specs.queues import REFUSED, REFUSED_COUNT
 from tests.support.localhub import running_hub
 from tests.support.rotten_messages import HARMLESS, envelope, rotten
-from tests.support.waiting import until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from workers.processes.ports import free_port
-
-PATIENCE_SECONDS = 600.0
 
 
 def word(worker: str) -> dict[str, object]:
@@ -80,7 +78,7 @@ class Control:
             self.processes.check()
             return bool(is_so())
 
-        until(alive_and_so, self.log, PATIENCE_SECONDS)
+        until(alive_and_so, self.log, PROCESS_PATIENCE_SECONDS)
 
     def log(self) -> str:
         return (self.folder / "logs" / "control.log").read_text()
@@ -148,7 +146,7 @@ def test_one_that_is_stopped_leaves_what_is_a_message_to_the_next_which_takes_no
         control.say(worker)
     main.send_signal(signal.SIGTERM)
     main.resume()
-    main.wait(PATIENCE_SECONDS)
+    main.wait(PROCESS_PATIENCE_SECONDS)
     control.processes.stop("control")
     taken = envelope(WORKER_ALIVE, word("taken long ago"))
     unacked: dict[Any, Any] = {

@@ -19,12 +19,12 @@ from scheduler.database.tables import Attempt, Badge, Event, Reproduction, Verdi
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome
 from tests.support.hub_content import add_model, entry, submit
-from tests.support.real_farm import BENCHMARK, MODEL, SAMPLES, RealFarm, real_farm
+from tests.support.real_farm import BENCHMARK, MODEL, SAMPLES, RealFarm, watched_farm
 
 MODELS = (MODEL, "tiny/second", "tiny/third")
 SECONDS = (5.0, 2.0, 0.02)
-"""For an answer, of the first worker's engine, the second's and the third's: the first is far from done when it is told
-to stop, and the others make up for it."""
+"""For an answer, of the first worker's engine, the second's and the third's, until all are told to hurry: the first is
+far from done when it is told to stop, and the others make up for it."""
 
 T = TypeVar("T", Attempt, Badge, Event, Reproduction, VerdictRow)
 
@@ -84,7 +84,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("scaled")
-    with real_farm(folder, worker=False) as farm:
+    with watched_farm(folder) as farm:
         for model in MODELS[1:]:
             submit(farm.hub.local, add_model(farm.hub.local, model), entry(BENCHMARK, 100, task="echo"))
         farm.wait(lambda: len([each for each in farm.claims() if each["state"] == "planned"]) == len(MODELS))
@@ -93,12 +93,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         scaler.maximum = 1
         pool = scaler.look()
         scaler.maximum = 2
+        farm.wait(lambda: scaler.look() and len(scaler.started) == 3)
+        farm.hurry.touch()
         farm.wait(lambda: scaler.look()["workers_wanted"] == 0)
         undecided = len([each for each in farm.claims() if each["state"] != "decided"])
         farm.wait(lambda: all(each["badge"] for each in farm.claims()))
-        database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
-        yield Story(scaler, pool["queued"] + pool["dispatched"], undecided, database)
-        database.engine.dispose()
+        yield Story(scaler, pool["queued"] + pool["dispatched"], undecided, farm.database)
 
 
 def under_way(farm: RealFarm) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from specs.processes.log_lines import FIELDS
 from tests.support.collector import Collector, Told, collecting
-from tests.support.real_farm import SAMPLES, real_farm
+from tests.support.real_farm import SAMPLES, watched_farm
 
 SECRET = "s3cret-of-the-collector"
 
@@ -49,8 +49,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     }
     with (
         collecting() as collector,
-        real_farm(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **told}) as farm,
+        watched_farm(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **told}) as farm,
     ):
+        farm.start_worker(slow_seconds=0)
         farm.wait(lambda: any(claim["state"] == "decided" for claim in farm.claims()))
         (claim,) = farm.claims()
         claim_id, run = str(claim["id"]), str(farm.get(f"/v1/claims/{claim['id']}")["reproduction"]["id"])

@@ -1,4 +1,4 @@
-"""A farm with a report that nobody has taken in: one for each kind of database, and a copy of it for each test."""
+"""What several files begin with: a database, a farm that published, a farm with a report that nobody has taken in."""
 
 from __future__ import annotations
 
@@ -9,9 +9,41 @@ from pathlib import Path
 import pytest
 
 from deploy.bench.postgres import PostgresServer
+from scheduler.database.session import Database
 from scheduler.farm import Farm
-from tests.support.databases import Databases
+from tests.support.databases import SQLITE, Databases
+from tests.support.publishing_farm import Publishing, published_farm
 from tests.support.reported_farm import World, farm_of, reported_world
+from tests.support.rows import Rows
+from tests.support.scheduler import migrated_database
+
+
+@pytest.fixture
+def database(tmp_path: Path, databases: Databases) -> Iterator[Database]:
+    """With the farm's tables, and nothing in them."""
+    found = migrated_database(tmp_path, databases)
+    yield found
+    found.engine.dispose()
+
+
+@pytest.fixture
+def rows(database: Database) -> Rows:
+    """What fills it."""
+    return Rows(database)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Publishing]:
+    """One claim verified and published, one a mismatch. On SQLite; where queries are the point, `either`."""
+    with published_farm(tmp_path, SQLITE) as found:
+        yield found
+
+
+@pytest.fixture
+def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
+    """The same on both kinds of databases."""
+    with published_farm(tmp_path, databases) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,16 @@ def cost_of_one(farm: ControlPlane) -> float:
     return claim.gpu_seconds
 
 
+def approvable(farm: ControlPlane, cost: float, per_day: float | None = None) -> Claim:
+    """A claim that costs twice what needs no approval, after a round of planning."""
+    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2, gpu_seconds_per_day=per_day))
+    claim_on(farm, "a/one")
+    farm.scan()
+    farm.plan()
+    (claim,) = other_claims(farm)
+    return claim
+
+
 def other_claims(farm: ControlPlane) -> list[Claim]:
     return [claim for claim in farm.claims() if claim.model_id != "probe/model"]
 
@@ -177,11 +187,7 @@ def test_a_run_counts_as_what_it_took_once_it_is_complete(farm: ControlPlane) ->
 
 def test_above_the_threshold_a_claim_waits_for_an_operator(farm: ControlPlane) -> None:
     cost = cost_of_one(farm)
-    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2))
-    claim_on(farm, "a/one")
-    farm.scan()
-    farm.plan()
-    (claim,) = other_claims(farm)
+    claim = approvable(farm, cost)
     assert claim.state == ClaimState.BLOCKED
     assert claim.reason.startswith(f"waits for an operator's approval: about {cost:,.0f} GPU-seconds (")
     assert f"reprofarm approve {claim.claim_id}" in claim.reason
@@ -198,10 +204,7 @@ def test_above_the_threshold_a_claim_waits_for_an_operator(farm: ControlPlane) -
 
 def test_a_higher_threshold_releases_what_waited(farm: ControlPlane) -> None:
     cost = cost_of_one(farm)
-    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2))
-    claim_on(farm, "a/one")
-    farm.scan()
-    farm.plan()
+    approvable(farm, cost)
     farm.plan()
     assert states(farm)["blocked"] == 1
     budget(farm, BudgetRules(approval_gpu_seconds=2 * cost))
@@ -211,11 +214,7 @@ def test_a_higher_threshold_releases_what_waited(farm: ControlPlane) -> None:
 
 def test_an_approval_lifts_the_limits_of_a_day_only_where_it_says_so(farm: ControlPlane) -> None:
     cost = cost_of_one(farm)
-    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2, gpu_seconds_per_day=cost / 2))
-    claim_on(farm, "a/one")
-    farm.scan()
-    farm.plan()
-    (claim,) = other_claims(farm)
+    claim = approvable(farm, cost, per_day=cost / 2)
     approve(farm.database, claim.claim_id, "operator:ann")
     farm.plan()
     (claim,) = other_claims(farm)
@@ -229,12 +228,7 @@ def test_an_approval_lifts_the_limits_of_a_day_only_where_it_says_so(farm: Contr
 
 
 def test_an_approval_does_not_hold_for_what_costs_much_more(farm: ControlPlane) -> None:
-    cost = cost_of_one(farm)
-    budget(farm, BudgetRules(approval_gpu_seconds=cost / 2))
-    claim_on(farm, "a/one")
-    farm.scan()
-    farm.plan()
-    (claim,) = other_claims(farm)
+    claim = approvable(farm, cost_of_one(farm))
     approve(farm.database, claim.claim_id, "operator:ann")
     with farm.database.transaction() as session:
         session.get_one(Model, "a/one").weights_bytes = LARGE

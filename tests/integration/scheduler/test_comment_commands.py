@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,25 +9,12 @@ from sqlalchemy import func, select, update
 
 from scheduler.database.tables import Claim, Event, HeardComment
 from scheduler.publish.comment_commands import take_commands
-from tests.support.databases import SQLITE, Databases
+from tests.support.databases import SQLITE
 from tests.support.deciding import complete
-from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
+from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
 OURS, FANS = 2, 1
 """Numbers of the farm's discussion, and of the pull request that makes the community claim."""
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Publishing]:
-    """On SQLite; the tests whose queries are the point take `either`."""
-    with published_farm(tmp_path, SQLITE) as found:
-        yield found
-
-
-@pytest.fixture
-def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
-    with published_farm(tmp_path, databases) as found:
-        yield found
 
 
 def say(site: Publishing, name: str, number: int, text: str = "/reverify", *orgs: str) -> None:

@@ -13,15 +13,15 @@ from sqlalchemy import select, update
 
 from scheduler.collect.collecting import alive
 from scheduler.collect.reaping import reap
-from scheduler.database.tables import Attempt, Claim, OutboxRow, Reproduction, now
+from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from specs.policy.rules import Policy, PoolRules
 from tests.support.databases import Databases, at_once
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows
 from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.sent_batches import heartbeat, sent_batches
 
 POOLS = tuple(PoolRules(name=f"pool{n}", device="cpu", gpus=0) for n in range(24))
 
@@ -40,16 +40,10 @@ def queued(farm: ControlPlane) -> None:
         rows.sendable(f"tiny/{pool.name}", pool=pool.name)
 
 
-def batches(farm: ControlPlane) -> list[RunBatch]:
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH)).all()
-        return [RunBatch.decode(row.body) for row in rows]
-
-
 def test_what_several_dispatchers_send_is_sent_once(farm: ControlPlane) -> None:
     queued(farm)
     at_once(lambda: dispatch(farm.database, farm.policy))
-    sent = Counter(order.ref.reproduction_id for batch in batches(farm) for order in batch.orders)
+    sent = Counter(order.ref.reproduction_id for batch in sent_batches(farm.database) for order in batch.orders)
     assert len(sent) == len(POOLS)
     assert set(sent.values()) == {1}
     with farm.database.reading() as session:
@@ -60,10 +54,8 @@ def test_what_several_dispatchers_send_is_sent_once(farm: ControlPlane) -> None:
 def test_a_lost_attempt_is_taken_from_its_worker_once_however_many_reap(farm: ControlPlane) -> None:
     queued(farm)
     dispatch(farm.database, farm.policy)
-    for batch in batches(farm):
-        progress = tuple(Progress(ref=order.ref, stage=Stage.RUNNING) for order in batch.orders)
-        message = AttemptsAlive(worker="gone", batch_id=batch.batch_id, pool="cpu", progress=progress)
-        assert alive(farm.database, farm.policy, message) == []
+    for batch in sent_batches(farm.database):
+        assert alive(farm.database, farm.policy, heartbeat(batch, "gone")) == []
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
     at_once(lambda: reap(farm.database, farm.policy, lambda _queue: set()))
@@ -115,15 +107,12 @@ def test_a_claim_joins_a_run_before_it_is_sent_or_not_at_all(farm: ControlPlane)
 def test_one_of_two_workers_gets_the_attempt(farm: ControlPlane) -> None:
     queued(farm)
     dispatch(farm.database, farm.policy)
-    (batch, *_) = batches(farm)
-    ref: AttemptRef = batch.orders[0].ref
+    (batch, *_) = sent_batches(farm.database)
     told: list[int] = []
     names = iter(["one", "two", "three", "four"])
 
     def speak() -> None:
-        progress = (Progress(ref=ref, stage=Stage.FETCHING),)
-        message = AttemptsAlive(worker=next(names), batch_id=batch.batch_id, pool="cpu", progress=progress)
-        told.append(len(alive(farm.database, farm.policy, message)))
+        told.append(len(alive(farm.database, farm.policy, heartbeat(batch, next(names)))))
 
     at_once(speak)
     assert sorted(told) == [0, 1, 1, 1]

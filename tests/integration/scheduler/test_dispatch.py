@@ -12,15 +12,16 @@ from sqlalchemy import select, update
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.collecting import Stale, alive
 from scheduler.collect.reaping import LOOKED, reap
-from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
+from scheduler.database.tables import Attempt, Marker, Reproduction, now
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
+from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
+from tests.support.sent_batches import heartbeat, sent_batches
 
 TASKS = """\
 evaluation_framework: inspect-ai
@@ -63,21 +64,10 @@ def reproductions(farm: ControlPlane) -> list[Reproduction]:
         return list(session.scalars(select(Reproduction).order_by(Reproduction.created_at)))
 
 
-def messages(farm: ControlPlane) -> list[RunBatch]:
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
-        return [RunBatch.decode(row.body) for row in rows]
-
-
 def ends(farm: ControlPlane) -> list[str | None]:
     """How the attempts ended, the first ones first."""
     with farm.database.reading() as session:
         return list(session.scalars(select(Attempt.outcome).order_by(Attempt.number)))
-
-
-def heartbeat(batch: RunBatch, worker: str) -> AttemptsAlive:
-    progress = tuple(Progress(ref=order.ref, stage=Stage.RUNNING, samples_done=1) for order in batch.orders)
-    return AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress)
 
 
 def expire_leases(farm: ControlPlane) -> None:
@@ -101,7 +91,7 @@ def nothing_queued(_queue: str) -> set[str]:
 
 def test_reproductions_of_one_model_travel_together(farm: ControlPlane) -> None:
     assert dispatch(farm.database, farm.policy) == 2
-    one, two = messages(farm)
+    one, two = sent_batches(farm.database)
     assert {one.model.model_id, two.model.model_id} == {"tiny/one", "tiny/two"}
     assert [len(batch.orders) for batch in (one, two)] == [2, 2]
     assert {row.state for row in reproductions(farm)} == {ReproductionState.DISPATCHED}
@@ -114,10 +104,10 @@ def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:
     farm.scan()
     farm.plan()
     dispatch(farm.database, farm.policy)
-    assert len(messages(farm)) == COMMON_AHEAD
-    alive(farm.database, farm.policy, heartbeat(messages(farm)[0], "w1"))
+    assert len(sent_batches(farm.database)) == COMMON_AHEAD
+    alive(farm.database, farm.policy, heartbeat(sent_batches(farm.database)[0], "w1"))
     dispatch(farm.database, farm.policy)
-    assert len(messages(farm)) == COMMON_AHEAD + 1
+    assert len(sent_batches(farm.database)) == COMMON_AHEAD + 1
 
 
 def test_where_batches_are_over_at_once_as_many_wait_and_are_sent_when_half_of_them_are_gone(
@@ -143,7 +133,7 @@ def test_where_batches_are_over_at_once_as_many_wait_and_are_sent_when_half_of_t
 def complete(farm: ControlPlane, count: int) -> None:
     """Have the first so many batches completed, as their workers' reports would; just now, however slow this is."""
     with farm.database.transaction() as session:
-        first = [message.batch_id for message in messages(farm)[:count]]
+        first = [message.batch_id for message in sent_batches(farm.database)[:count]]
         session.execute(
             update(Attempt)
             .where(Attempt.batch_id.in_(first))
@@ -168,7 +158,7 @@ def test_claims_on_the_same_task_share_a_reproduction(farm: ControlPlane) -> Non
 
 def test_a_heartbeat_takes_the_lease_and_shows_progress(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
-    batch = messages(farm)[0]
+    batch = sent_batches(farm.database)[0]
     assert alive(farm.database, farm.policy, heartbeat(batch, "w1")) == []
     running = [row for row in reproductions(farm) if row.state == ReproductionState.RUNNING]
     assert {row.worker for row in running} == {"w1"}
@@ -180,7 +170,7 @@ def test_a_heartbeat_takes_the_lease_and_shows_progress(farm: ControlPlane) -> N
 
 def test_storing_a_log_takes_no_progress_back(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
-    batch = messages(farm)[0]
+    batch = sent_batches(farm.database)[0]
     for progress in (
         Progress(ref=batch.orders[0].ref, stage=Stage.RUNNING, samples_done=64, samples_total=150, score=0.5),
         Progress(ref=batch.orders[0].ref, stage=Stage.STORING),
@@ -195,7 +185,7 @@ def test_storing_a_log_takes_no_progress_back(farm: ControlPlane) -> None:
 
 def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
-    batch = messages(farm)[0]
+    batch = sent_batches(farm.database)[0]
     alive(farm.database, farm.policy, heartbeat(batch, "first"))
     stale = alive(farm.database, farm.policy, heartbeat(batch, "second"))
     assert stale == [Stale(order.ref, "second") for order in batch.orders]
@@ -204,13 +194,13 @@ def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlan
 
 def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
-    batch = messages(farm)[0]
+    batch = sent_batches(farm.database)[0]
     alive(farm.database, farm.policy, heartbeat(batch, "gone"))
     expire_leases(farm)
-    reap(farm.database, farm.policy, lambda _queue: {b.batch_id for b in messages(farm)})
+    reap(farm.database, farm.policy, lambda _queue: {b.batch_id for b in sent_batches(farm.database)})
     let_back_off_pass(farm)
     dispatch(farm.database, farm.policy)
-    again = messages(farm)[-1]
+    again = sent_batches(farm.database)[-1]
     assert {order.ref.attempt for order in again.orders} == {2}
     assert [order.alone for order in (*batch.orders, *again.orders)] == [False, False, True, True]
     # The old worker wakes up: its heartbeat renews nothing, and it hears so.
@@ -224,7 +214,7 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm:
     expire_leases(farm)
     assert reap(farm.database, farm.policy, nothing_queued) == 4
     dispatch(farm.database, farm.policy)
-    assert len(messages(farm)) == 4
+    assert len(sent_batches(farm.database)) == 4
     assert {(row.attempt, row.failures) for row in reproductions(farm)} == {(2, 0)}
     assert ends(farm) == [AttemptOutcome.INTERRUPTED] * 4 + [None] * 4, "what nobody took has ended all the same"
 
@@ -232,7 +222,7 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm:
 def test_a_message_that_still_waits_in_the_broker_is_left_alone(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     expire_leases(farm)
-    waiting = {batch.batch_id for batch in messages(farm)}
+    waiting = {batch.batch_id for batch in sent_batches(farm.database)}
     assert reap(farm.database, farm.policy, lambda _queue: waiting) == 0
     assert {row.state for row in reproductions(farm)} == {ReproductionState.DISPATCHED}
 
@@ -249,13 +239,13 @@ def die_over(farm: ControlPlane, batch: RunBatch, worker: str, *stages: Stage) -
         AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress),
     )
     expire_leases(farm)
-    reap(farm.database, farm.policy, lambda _queue: {each.batch_id for each in messages(farm)})
+    reap(farm.database, farm.policy, lambda _queue: {each.batch_id for each in sent_batches(farm.database)})
     let_back_off_pass(farm)
     dispatch(farm.database, farm.policy)
 
 
 def last_batch_of(farm: ControlPlane, model_id: str) -> RunBatch:
-    return [batch for batch in messages(farm) if batch.model.model_id == model_id][-1]
+    return [batch for batch in sent_batches(farm.database) if batch.model.model_id == model_id][-1]
 
 
 def test_what_killed_two_workers_is_quarantined_and_what_waited_behind_it_is_not(farm: ControlPlane) -> None:
@@ -293,7 +283,7 @@ def test_a_report_that_the_broker_lost_is_nobodys_death_and_costs_no_attempt(far
 
 def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
-    for batch in messages(farm):
+    for batch in sent_batches(farm.database):
         alive(farm.database, farm.policy, heartbeat(batch, "w1"))
     with farm.database.transaction() as session:
         long_ago = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
@@ -305,7 +295,7 @@ def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(far
 
 def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
-    batch = next(b for b in messages(farm) if b.model.model_id == "tiny/one")
+    batch = next(b for b in sent_batches(farm.database) if b.model.model_id == "tiny/one")
     alive(farm.database, farm.policy, heartbeat(batch, "w1"))
     hub = farm.served.local
     submit(hub, RepoName(RepoType.MODEL, "tiny/one"), entry("acme/bench", 50, task="task0"))
@@ -341,7 +331,7 @@ def test_a_broker_that_is_down_gets_the_message_when_it_is_back(farm: ControlPla
         outbox.relay(farm.database, down)
     sent: list[str] = []
     outbox.relay(farm.database, lambda **message: sent.append(message["message_id"]))
-    assert sent == [batch.batch_id for batch in messages(farm)]
+    assert sent == [batch.batch_id for batch in sent_batches(farm.database)]
     outbox.relay(farm.database, lambda **message: sent.append(message["message_id"]))
     assert len(sent) == 2, "what was sent is not sent again"
 
@@ -372,7 +362,7 @@ def test_what_waits_for_its_next_attempt_is_not_given_up(farm: ControlPlane) -> 
 
 def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_they_work(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
-    for batch in messages(farm):
+    for batch in sent_batches(farm.database):
         alive(farm.database, farm.policy, heartbeat(batch, "worker-1"))
     reap(farm.database, farm.policy, nothing_queued)
     long_ago = now() - timedelta(hours=1)

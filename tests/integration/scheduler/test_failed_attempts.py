@@ -18,11 +18,11 @@ from tests.support.reported_farm import (
     again,
     claims,
     ended,
-    last_batch,
     outcomes,
     reproduction,
     take,
 )
+from tests.support.sent_batches import sent_batches
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_claims_in_the_engines_words(world: World, farm: Farm) -> None:
@@ -92,12 +92,12 @@ def test_a_full_disk_costs_no_attempt_is_tried_ever_more_seldom_and_names_the_op
 
 
 def test_an_engine_out_of_memory_is_tried_once_more_with_less(world: World, farm: Farm) -> None:
-    before = last_batch(farm).engine
+    before = sent_batches(farm.database)[-1].engine
     short = ended(world, AttemptOutcome.OUT_OF_MEMORY, "CUDA out of memory")
     take(farm, short)
     assert reproduction(farm).state == ReproductionState.QUEUED
     second = again(farm, short)
-    less = last_batch(farm).engine
+    less = sent_batches(farm.database)[-1].engine
     assert (less.concurrency, less.enforce_eager) == (before.concurrency // 4, True)
     assert less.model_dump(exclude={"concurrency", "enforce_eager"}) == before.model_dump(
         exclude={"concurrency", "enforce_eager"}

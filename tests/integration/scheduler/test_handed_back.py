@@ -12,23 +12,20 @@ from sqlalchemy import select, update
 from scheduler.collect import collecting
 from scheduler.collect.collecting import alive
 from scheduler.collect.resuming import IN_A_ROW, not_handed_back
-from scheduler.database.tables import Attempt, Event, OutboxRow, Reproduction, now
+from scheduler.database.tables import Attempt, Event, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ReproductionState
 from specs.measurement import PartialLog, Resumed
 from specs.messages import (
-    RUN_BATCH,
     AttemptOutcome,
-    AttemptsAlive,
     Order,
-    Progress,
     Report,
     RunBatch,
-    Stage,
 )
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
+from tests.support.sent_batches import heartbeat, sent_batches
 
 SPEC = """\
 evaluation_framework: inspect-ai
@@ -65,16 +62,9 @@ def farm(planned: Path, tmp_path: Path, databases: Databases) -> Iterator[Contro
 def sent(farm: ControlPlane) -> tuple[RunBatch, Order]:
     """What is sent out now, taken by a worker."""
     dispatch(farm.database, farm.policy)
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
-        batch = RunBatch.decode(rows.all()[-1].body)
+    batch = sent_batches(farm.database)[-1]
     (order,) = batch.orders
-    progress = (Progress(ref=order.ref, stage=Stage.RUNNING, samples_done=1),)
-    assert not alive(
-        farm.database,
-        farm.policy,
-        AttemptsAlive(worker="w1", batch_id=batch.batch_id, pool="cpu", progress=progress),
-    )
+    assert not alive(farm.database, farm.policy, heartbeat(batch, "w1"))
     return batch, order
 
 

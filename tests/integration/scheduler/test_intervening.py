@@ -19,10 +19,11 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.requests.intervening import DROP, cancel, retry
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
-from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, Progress, RunBatch, Stage
+from specs.messages import AttemptOutcome, AttemptsAlive
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
+from tests.support.sent_batches import heartbeat, sent_batches
 
 OPERATOR = "operator:ada"
 
@@ -58,11 +59,7 @@ def the_run(farm: ControlPlane) -> Reproduction:
 def take(farm: ControlPlane) -> AttemptsAlive:
     """Send out what is queued and have a worker run it; its heartbeat."""
     dispatch(farm.database, farm.policy)
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
-        batch = RunBatch.decode(rows.all()[-1].body)
-    progress = tuple(Progress(ref=order.ref, stage=Stage.RUNNING) for order in batch.orders)
-    beat = AttemptsAlive(worker="w1", batch_id=batch.batch_id, pool="cpu", progress=progress)
+    beat = heartbeat(sent_batches(farm.database)[-1], "w1")
     alive(farm.database, farm.policy, beat)
     return beat
 

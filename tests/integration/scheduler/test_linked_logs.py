@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission.fixed import RunSettings
-from scheduler.database.tables import Claim, OutboxRow, Reproduction, VerdictRow, now
+from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.hub.answers import HubFile
 from scheduler.hub.hub import Hub
@@ -32,13 +32,14 @@ from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping import Population, stopping_rule, targets_sha256
 from specs.judging.verdict import Verdict
 from specs.logs.linked_log import LinkedLogReading
-from specs.messages import RUN_BATCH, Order, RunBatch
+from specs.messages import Order
 from specs.policy.rules import Policy, VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.inspect_logs import inspect_log, with_scores
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.sent_batches import sent_batches
 
 BENCHMARK, MODEL, LOG = "acme/capitals", "tiny/model", "logs/run.eval"
 N = 600
@@ -97,9 +98,8 @@ def refused(claim: Claim) -> str:
 def order_of(farm: ControlPlane) -> Order:
     """What a worker is sent."""
     dispatch(farm.database, farm.policy)
-    with farm.database.reading() as session:
-        (row,) = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH))
-    (order,) = RunBatch.decode(row.body).orders
+    (batch,) = sent_batches(farm.database)
+    (order,) = batch.orders
     return order
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
 
@@ -17,17 +15,8 @@ from scheduler.metrics import collector, totals
 from scheduler.metrics.totals import Totals
 from specs.judging.verdict import Outcome
 from specs.policy.budget import BudgetLimits, BudgetRules
-from tests.support.databases import Databases
 from tests.support.localhub import running_hub
 from tests.support.rows import Rows
-from tests.support.scheduler import migrated_database
-
-
-@pytest.fixture
-def rows(tmp_path: Path, databases: Databases) -> Iterator[Rows]:
-    database = migrated_database(tmp_path, databases)
-    yield Rows(database)
-    database.engine.dispose()
 
 
 def failed(rows: Rows, minutes_ago: float) -> None:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from deploy.localhub.commits import CommitText
 from scheduler.collect import collecting
-from scheduler.database.tables import NoisePair, OutboxRow, Reproduction
+from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ReproductionState
-from specs.messages import RUN_BATCH, RunBatch
 from specs.policy.rules import EngineRules, Policy, VerificationRules
 from tests.support.databases import Databases
-from tests.support.echo import ECHO_SPEC
-from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.echo import add_echo
+from tests.support.hub_content import add_model, entry, submit
+from tests.support.one_worker import worked
 from tests.support.scheduler import ControlPlane, control_plane
-from tests.support.shared_runs import shared_runs
-from tests.support.worker_bench import run, stand_in
-from workers.batches.workbench import open_workbench
-from workers.settings import WorkerSettings
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
-ROWS = [{"question": f"{n}? Say: {n}", "answer": str(n) if n % 4 else "no"} for n in range(40)]
 
 
 def policy(concurrency: int) -> Policy:
@@ -33,26 +26,11 @@ def policy(concurrency: int) -> Policy:
 
 
 def work(farm: ControlPlane, folder: Path) -> None:
-    """Have a worker run what is queued, and take in its reports twice."""
+    """Have a worker run what is queued, and take in its report twice."""
     dispatch(farm.database, farm.policy)
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
-        batch = RunBatch.decode(list(rows)[-1].body)
-    settings = WorkerSettings(
-        pool="cpu",
-        hub_endpoint=farm.served.url,
-        evidence_url=f"file://{folder / 'evidence'}",
-        cache_folder=folder / "cache",
-        state_folder=folder / "state",
-    )
-    bench = open_workbench("worker@test", settings, stand_in(), shared_runs())
-    try:
-        reports = run(bench, batch).reports.values()
-    finally:
-        bench.engines.stop()
-        bench.lock.close()
-    for report in [*reports, *reports]:
-        collecting.report(farm.database, farm.policy, settings.evidence_url, report)
+    report = worked(farm.database, folder, farm.served.url)
+    for _ in range(2):
+        collecting.report(farm.database, farm.policy, f"file://{folder / 'evidence'}", report)
 
 
 def test_reproductions_of_one_model_that_complete_are_entered_in_the_ledger(
@@ -60,9 +38,7 @@ def test_reproductions_of_one_model_that_complete_are_entered_in_the_ledger(
 ) -> None:
     with control_plane(tmp_path, databases, policy(concurrency=32)) as farm:
         hub = farm.served.local
-        repo = add_benchmark(hub, BENCHMARK, ECHO_SPEC)
-        rows = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
-        hub.commit(repo, {"test.jsonl": rows}, CommitText("Add rows", "acme"))
+        add_echo(hub, BENCHMARK)
         model = add_model(hub, MODEL)
         # The second one comes when the operator has changed how many requests the engine gets at once.
         for value, concurrency in ((75.0, 32), (76.0, 4)):

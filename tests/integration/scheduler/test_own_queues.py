@@ -20,12 +20,13 @@ from scheduler.dispatch.taking_back import pass_over, spread, take_back
 from scheduler.messaging import outbox
 from scheduler.state_machine import ReproductionState
 from specs.engine_key import engine_key
-from specs.messages import RUN_BATCH, AttemptOutcome, AttemptsAlive, FetchAhead, Progress, RunBatch, Stage
+from specs.messages import RUN_BATCH, AttemptOutcome, FetchAhead, RunBatch
 from specs.policy.rules import Policy
 from specs.queues import own_queue, pool_queue
 from tests.support.databases import Databases
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
+from tests.support.sent_batches import heartbeat
 
 COMMON = pool_queue("cpu")
 
@@ -105,9 +106,7 @@ def key_of(farm: Plane, model_id: str) -> str:
 
 
 def begin(farm: Plane, batch: RunBatch, worker: str) -> None:
-    progress = tuple(Progress(ref=order.ref, stage=Stage.RUNNING) for order in batch.orders)
-    message = AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress)
-    assert alive(farm.database, farm.policy, message) == []
+    assert alive(farm.database, farm.policy, heartbeat(batch, worker)) == []
 
 
 def say(farm: Plane, worker: str, **fields: object) -> None:

@@ -23,16 +23,9 @@ from specs.attestation import verify
 from specs.errors import InterventionError, TokenError
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
-from tests.support.databases import Databases
 from tests.support.rows import Rows, comparison
-from tests.support.scheduler import migrated_database
 
 OPERATOR = "operator:ada"
-
-
-@pytest.fixture
-def rows(tmp_path: Path, databases: Databases) -> Rows:
-    return Rows(migrated_database(tmp_path, databases))
 
 
 def badge_of(database: Database, claim_id: str) -> Badge:

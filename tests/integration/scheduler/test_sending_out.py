@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,18 +24,9 @@ from scheduler.state_machine import ClaimState
 from specs.engine_key import engine_key
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
-from tests.support.databases import Databases
 from tests.support.rows import Rows
-from tests.support.scheduler import migrated_database
 
 HUB = Hub("http://127.0.0.1:9", None, request_seconds=5)
-
-
-@pytest.fixture
-def database(tmp_path: Path, databases: Databases) -> Iterator[Database]:
-    found = migrated_database(tmp_path, databases)
-    yield found
-    found.engine.dispose()
 
 
 def test_what_went_out_before_the_broker_failed_is_not_sent_again(database: Database) -> None:

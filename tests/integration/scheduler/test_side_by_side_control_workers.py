@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
@@ -37,20 +37,13 @@ from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.interleaving import begun_beside
 from tests.support.rows import Rows
-from tests.support.scheduler import control_plane, migrated_database
+from tests.support.scheduler import control_plane
 
 POLICY = Policy(pools=(PoolRules(name="cpu", device="cpu", gpus=0),))
 MODEL = "tiny/model"
 
 # A farm on SQLite has one control worker.
 pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
-
-
-@pytest.fixture
-def rows(tmp_path: Path, databases: Databases) -> Iterator[Rows]:
-    database = migrated_database(tmp_path, databases)
-    yield Rows(database)
-    database.engine.dispose()
 
 
 def once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, work: Callable[[], object]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import ColumnElement, select, update
@@ -16,21 +14,17 @@ from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import stale_walks, staleness
 from scheduler.watch.staleness import mark_stale
 from specs.policy.reverify import ReverifyRules
-from tests.support.databases import Databases
-from tests.support.scheduler import migrated_database
 
 RULES = ReverifyRules()
 A_MONTH = ReverifyRules(after_days=30)
 
 
 @pytest.fixture
-def database(tmp_path: Path, databases: Databases) -> Iterator[Database]:
-    found = migrated_database(tmp_path, databases)
-    with found.transaction() as session:
+def database(database: Database) -> Database:
+    with database.transaction() as session:
         session.add_all(Model(model_id=model, revision="r", weights_sha256="w") for model in ("m/0", "m/1"))
         session.add(Benchmark(dataset_id="b/0", revision="d"))
-    yield found
-    found.engine.dispose()
+    return database
 
 
 def decide(database: Database, count: int, *, model: str = "m/0", at: datetime | None = None) -> list[str]:

@@ -7,21 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.ending import end_attempt
-from scheduler.database.tables import Claim, OutboxRow, Reproduction
+from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.history import Scores, from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
-from specs.messages import RUN_BATCH, AttemptOutcome, Order, RunBatch
+from specs.messages import AttemptOutcome, Order
 from specs.policy.rules import Policy, VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.sent_batches import sent_batches
 
 BENCHMARK = "acme/capitals"
 N = 120
@@ -56,9 +57,7 @@ def run_of(farm: ControlPlane, claim_id: str) -> Reproduction:
 def orders(farm: ControlPlane) -> list[Order]:
     """Send out what is queued; all orders so far, oldest first."""
     dispatch(farm.database, farm.policy)
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
-        return [order for row in rows for order in RunBatch.decode(row.body).orders]
+    return [order for batch in sent_batches(farm.database) for order in batch.orders]
 
 
 def all_scores() -> Scores:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
@@ -14,25 +12,12 @@ from scheduler.badges.publications import LOOK_BACK, want_mismatches
 from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow, now
 from scheduler.requests.reverifying import reverify
 from specs.policy.reverify import ReverifyRules
-from tests.support.databases import SQLITE, Databases
+from tests.support.databases import SQLITE
 from tests.support.deciding import complete
-from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
+from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
 ADA = "hub:ada"
 MODEL = RepoName(RepoType.MODEL, "tiny/model")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Publishing]:
-    """One claim verified and published, one a mismatch. On SQLite; where queries are the point, `either`."""
-    with published_farm(tmp_path, SQLITE) as found:
-        yield found
-
-
-@pytest.fixture
-def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
-    with published_farm(tmp_path, databases) as found:
-        yield found
 
 
 def again(site: Publishing, value: float, right: int) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from deploy.localhub import conversations
 from deploy.localhub.commits import CommitText
-from deploy.localhub.discussions import Status
+from deploy.localhub.discussions import Discussion, Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub.answers import PullRequestHead, TreeFile
@@ -42,6 +42,24 @@ def model(farm: ControlPlane) -> RepoName:
     claiming = add_model(farm.served.local, MODEL)
     submit(farm.served.local, claiming, entry(BENCHMARK, 79.5))
     return claiming
+
+
+@pytest.fixture
+def proposed(farm: ControlPlane) -> Discussion:
+    """The first pull request of a model that claims nothing on main, which claims 99.5; it was found."""
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
+    assert number is not None
+    farm.scan()
+    return hub.storage.discussions.find(model, number)
+
+
+def known(farm: ControlPlane) -> Model:
+    """What the farm knows of the model."""
+    with farm.database.reading() as session:
+        return session.get_one(Model, MODEL)
 
 
 def states(farm: ControlPlane) -> list[tuple[str, float | None, ClaimState]]:
@@ -116,26 +134,14 @@ def test_a_removed_entry_is_withdrawn_and_the_record_says_so(farm: ControlPlane)
     assert farm.history(gone.claim_id) == ["submitted", "withdrawn"]
 
 
-def test_closing_a_pull_request_withdraws_its_claims(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
-    assert number is not None
-    farm.scan()
-    conversations.change_status(hub, hub.storage.discussions.find(model, number), "tiny", Status.CLOSED)
+def test_closing_a_pull_request_withdraws_its_claims(farm: ControlPlane, proposed: Discussion) -> None:
+    conversations.change_status(farm.served.local, proposed, "tiny", Status.CLOSED)
     farm.scan()
     assert states(farm) == [("refs/pr/1", 99.5, ClaimState.WITHDRAWN)]
 
 
-def test_merging_a_pull_request_makes_its_claim_one_on_main(farm: ControlPlane) -> None:
-    hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
-    assert number is not None
-    farm.scan()
-    conversations.merge(hub, hub.storage.discussions.find(model, number), "tiny")
+def test_merging_a_pull_request_makes_its_claim_one_on_main(farm: ControlPlane, proposed: Discussion) -> None:
+    conversations.merge(farm.served.local, proposed, "tiny")
     farm.scan()
     assert states(farm) == [
         ("refs/pr/1", 99.5, ClaimState.WITHDRAWN),
@@ -145,12 +151,10 @@ def test_merging_a_pull_request_makes_its_claim_one_on_main(farm: ControlPlane) 
 
 def test_results_do_not_change_what_the_weights_are(farm: ControlPlane, model: RepoName) -> None:
     farm.scan()
-    with farm.database.reading() as session:
-        before = session.get_one(Model, MODEL)
+    before = known(farm)
     submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry("acme/other", 1))
     farm.scan(WatchRules(models=(MODEL,)))
-    with farm.database.reading() as session:
-        after = session.get_one(Model, MODEL)
+    after = known(farm)
     assert before.revision != after.revision
     assert before.weights_sha256 == after.weights_sha256
 
@@ -231,12 +235,10 @@ def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(
     for value in (79.5, 85.5):
         farm.scan(WatchRules(sweep_seconds=86_400))
         assert farm.claims()[-1].value == value
-        with farm.database.reading() as session:
-            assert session.get_one(Model, MODEL).looked_at is None
+        assert known(farm).looked_at is None
     monkeypatch.setattr(farm.hub, "pull_requests", look)
     farm.scan()
-    with farm.database.reading() as session:
-        assert session.get_one(Model, MODEL).looked_at is not None
+    assert known(farm).looked_at is not None
 
 
 def test_a_pull_request_that_cannot_be_read_holds_up_nobody(
@@ -261,8 +263,7 @@ def test_a_models_commit_and_its_files_are_always_of_one_look(
 ) -> None:
     hub = farm.served.local
     farm.scan()
-    with farm.database.reading() as session:
-        before = session.get_one(Model, MODEL)
+    before = known(farm)
     hub.commit(model, {"model.safetensors": b"others"}, CommitText("Other weights", "tiny"))
     submit(hub, model, entry(BENCHMARK, 99.5))
 
@@ -271,8 +272,7 @@ def test_a_models_commit_and_its_files_are_always_of_one_look(
 
     monkeypatch.setattr(farm.hub, "pull_requests", disabled)
     farm.scan()
-    with farm.database.reading() as session:
-        after = session.get_one(Model, MODEL)
+    after = known(farm)
     assert after.weights_sha256 != before.weights_sha256
     assert after.revision == farm.hub.model(MODEL).revision, "or a run of the new files would be one of the old commit"
     assert states(farm)[-1] == ("main", 99.5, ClaimState.SUBMITTED)
@@ -310,22 +310,17 @@ def test_a_commit_that_is_gone_meanwhile_is_no_model_that_is_gone(
 
 
 def test_many_pull_requests_do_not_withdraw_those_behind_them(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    farm: ControlPlane, proposed: Discussion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = farm.served.local
-    add_benchmark(hub, BENCHMARK)
-    model = add_model(hub, MODEL)
-    number = submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
-    assert number is not None
-    farm.scan()
     monkeypatch.setattr("scheduler.hub.hub.MAX_PULL_REQUESTS", 1)
-    submit(hub, model, entry(BENCHMARK, 11), author="mallory", create_pr=True, name="more.yaml")
+    submit(hub, proposed.repo, entry(BENCHMARK, 11), author="mallory", create_pr=True, name="more.yaml")
     farm.scan()
     assert states(farm) == [
         ("refs/pr/1", 99.5, ClaimState.SUBMITTED),
         ("refs/pr/2", 11, ClaimState.SUBMITTED),
     ]
-    conversations.change_status(hub, hub.storage.discussions.find(model, number), "tiny", Status.CLOSED)
+    conversations.change_status(hub, proposed, "tiny", Status.CLOSED)
     farm.scan(WatchRules(models=(MODEL,)))
     assert states(farm)[0] == ("refs/pr/1", 99.5, ClaimState.WITHDRAWN)
 
@@ -351,15 +346,14 @@ def test_too_many_files_do_not_keep_what_was_verified_before_them_current(
 ) -> None:
     hub = farm.served.local
     farm.scan()
-    with farm.database.reading() as session:
-        before = session.get_one(Model, MODEL)
+    before = known(farm)
     many = {f"junk/{n}": b"x" for n in range(20)}
     hub.commit(model, {**many, "model.safetensors": b"others"}, CommitText("Hide other weights", "tiny"))
     with monkeypatch.context() as patched:
         patched.setattr("scheduler.hub.hub.MAX_TREE_FILES", 15)
         farm.scan(WatchRules(sweep_seconds=0.001))
+    after = known(farm)
     with farm.database.reading() as session:
-        after = session.get_one(Model, MODEL)
         assert session.scalars(select(StaleWalk.subject_id)).all() == [MODEL]
     ran = Ran(str(before.weights_sha256), "d" * 40, None, {}, None)
     assert what_changed(ran, Head(after.weights_sha256, None, None)) == "the model's files changed since"
@@ -367,5 +361,4 @@ def test_too_many_files_do_not_keep_what_was_verified_before_them_current(
     (claim,) = farm.claims()
     assert (claim.state, claim.reason) == (ClaimState.BLOCKED, "waits for a look at the model's files")
     farm.scan(WatchRules(sweep_seconds=0.001))
-    with farm.database.reading() as session:
-        assert session.get_one(Model, MODEL).weights_sha256 not in {before.weights_sha256, after.weights_sha256}
+    assert known(farm).weights_sha256 not in {before.weights_sha256, after.weights_sha256}

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +17,9 @@ from deploy.serving import QuietHandler, answered_by
 from scheduler.database.tables import Webhook, WebhookDelivery, now
 from scheduler.webhooks import delivery, registry, sending
 from specs.api_v1.webhooks import NewWebhook, WebhookFilter
-from tests.support.databases import Databases, at_once
+from tests.support.databases import at_once
 from tests.support.receiver import Receiver, receiving
 from tests.support.rows import Rows
-from tests.support.scheduler import migrated_database
-
-
-@pytest.fixture
-def rows(tmp_path: Path, databases: Databases) -> Iterator[Rows]:
-    database = migrated_database(tmp_path, databases)
-    yield Rows(database)
-    database.engine.dispose()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +17,7 @@ from specs.errors import MessageError
 from specs.messages import WorkerAlive
 from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
-from tests.support.databases import Databases, at_once
-from tests.support.scheduler import migrated_database
+from tests.support.databases import at_once
 
 POLICY = Policy()
 WORD: dict[str, Any] = {
@@ -34,13 +31,6 @@ WORD: dict[str, Any] = {
     "engine": None,
     "every_seconds": 10.0,
 }
-
-
-@pytest.fixture
-def database(tmp_path: Path, databases: Databases) -> Iterator[Database]:
-    found = migrated_database(tmp_path, databases)
-    yield found
-    found.engine.dispose()
 
 
 def say(database: Database, **other: Any) -> None:

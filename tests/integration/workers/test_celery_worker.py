@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 
 import psutil
@@ -16,8 +15,9 @@ from specs.processes.broker import celery_settings
 from specs.queues import REFUSED_COUNT
 from tests.support.rotten_messages import HARMLESS, rotten, rotten_commands, wrong_commands
 from tests.support.stand_in_worker import QUEUE
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.worker_bench import batch_of
-from tests.support.worker_farm import PATIENCE_SECONDS, Farm, worker_farm
+from tests.support.worker_farm import Farm, worker_farm
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_rubbish_in_its_queues_and_commands_of_others_leave_a_worker_as_it_is(fa
     with Celery("asks") as asking:
         asking.conf.update(celery_settings(farm.broker))
         # As the chart's probe does.
-        assert asking.control.ping(timeout=PATIENCE_SECONDS, limit=1) == [{"worker@farm": {"ok": "pong"}}]
+        assert asking.control.ping(timeout=PROCESS_PATIENCE_SECONDS, limit=1) == [{"worker@farm": {"ok": "pong"}}]
 
 
 def test_a_broker_that_comes_back_gets_the_report(farm: Farm) -> None:
@@ -81,10 +81,7 @@ def test_a_broker_that_comes_back_gets_the_report(farm: Farm) -> None:
     redis_guard = psutil.Process(farm.processes.pids["redis"])
     (server,) = redis_guard.children()
     server.suspend()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while farm.evidence() == stored:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: farm.evidence() != stored, patience_seconds=PROCESS_PATIENCE_SECONDS)
     server.resume()
     assert farm.wait(lambda: farm.reports().get("good-4")).outcome is AttemptOutcome.COMPLETED
 

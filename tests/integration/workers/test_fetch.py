@@ -141,8 +141,11 @@ def test_a_hub_that_asks_for_patience_says_for_how_long(tmp_path: Path) -> None:
     assert caught.value.retry_after_seconds == 77
 
 
-def test_a_hub_that_asks_for_patience_over_a_file_says_for_how_long_too(tmp_path: Path) -> None:
+def test_a_hub_that_asks_for_patience_over_a_file_says_for_how_long_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The client itself tries a file several times, each after the pause that is asked for.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     with hub_that_says(429, files={"model.safetensors": 8}, Retry_After="1") as url, pytest.raises(HubAway) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
     assert caught.value.retry_after_seconds == 1

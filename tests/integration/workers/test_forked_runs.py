@@ -6,16 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from workers.runs.forked_run import ForkedRun, RunServer
-
-PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +23,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
     found.stop()
 
 
-def until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def ended(run: ForkedRun) -> int:
-    until(lambda: run.poll() is not None)
+    until(lambda: run.poll() is not None, patience_seconds=PROCESS_PATIENCE_SECONDS)
     status = run.poll()
     assert status is not None
     return status
@@ -103,7 +94,7 @@ def test_a_worker_that_is_killed_leaves_neither_server_nor_run(tmp_path: Path) -
     )
     worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     try:
-        until(lambda: len(processes_in(tmp_path)) == 2)
+        until(lambda: len(processes_in(tmp_path)) == 2, patience_seconds=PROCESS_PATIENCE_SECONDS)
         family = processes_in(tmp_path)
         server = min(family, key=lambda each: each.create_time()).parent()
         assert server is not None

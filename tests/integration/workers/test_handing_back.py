@@ -18,10 +18,9 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 from inspect_ai.log import EvalSample, read_eval_log
 
-from deploy.farm.processes import Processes
-from deploy.farm.redis import start_redis
 from scheduler.judging.evidence import check_evidence
 from specs.errors import EvidenceError
 from specs.judging.decision import population_of
@@ -33,10 +32,11 @@ from specs.logs.run_log import RunLog
 from specs.measurement import Evidence, PartialLog, Resumed
 from specs.messages import AttemptOutcome, AttemptRef, Order, Report
 from specs.policy.rules import EngineRules
-from tests.support.draining import Drained
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.stand_in_worker import QUEUE
-from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
+from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
+from tests.support.worker_farm import Farm, queues
 from workers.batches.evidence import fetch
 from workers.batches.flow_control import first_limit
 from workers.batches.handing_back import HandingBack, StopMark
@@ -72,7 +72,7 @@ class Story:
     """What happened."""
 
     folder: Path
-    farm: Drained
+    farm: Farm
     engines_left: list[psutil.Process]
     waiting: int
     """Batches in the pool's queue while the first worker was busy and another batch was sent."""
@@ -81,9 +81,8 @@ class Story:
     """Messages that Redis would deliver again."""
 
     def report(self, reproduction_id: str, attempt: int) -> Report:
-        found = self.farm.report(reproduction_id, attempt)
-        assert found is not None
-        return found
+        ref = AttemptRef(reproduction_id=reproduction_id, attempt=attempt)
+        return next(each for each in self.farm.reported if each.ref == ref)
 
     @property
     def partial(self) -> PartialLog:
@@ -105,11 +104,8 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("drained")
-    processes = Processes(folder, folder / "logs")
-    try:
-        farm = Drained(folder, start_redis(processes, folder / "redis"), processes)
+    with queues(folder) as farm:
         cache = folder / "cache"
-        remember_snapshot(cache, "model", MODEL.model_id, write_model(folder / "model"))
         long, short = (
             write_dataset(folder / "a", ROWS),
             write_dataset(folder / "b", [{"question": "Say: yes", "answer": "yes"}]),
@@ -121,31 +117,39 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             order(task_ref(short, dataset_id="bench/short"), "short"),
         )
         yield told(folder, farm, orders)
-    finally:
-        processes.stop()
 
 
-def told(folder: Path, farm: Drained, orders: tuple[Order, Order]) -> Story:
+def told(folder: Path, farm: Farm, orders: tuple[Order, Order]) -> Story:
     asked = folder / "first.asked"
     # Celery looks every ten seconds for what Redis is to deliver again; a run takes longer than that to begin.
-    farm.start("first", "--slow-seconds", "3600", "--record", str(asked), visibility_timeout=1)
+    engine = "--slow-seconds", "3600", "--record", str(asked)
+    # A busy machine takes many times as long as an idle one to close a log.
+    patient = {"REPROFARM_WORKER_HAND_BACK_SECONDS": str(PROCESS_PATIENCE_SECONDS)}
+    redelivers = {"visibility_timeout": 1}
+    farm.start("first", *engine, settings=patient, transport=redelivers, grace_seconds=PROCESS_PATIENCE_SECONDS)
     first = batch_of(*orders, engine=RULES)
     farm.send(first)
     farm.wait(lambda: asked.exists() and asked.read_text().count("\n") == DONE + first_limit(AT_ONCE))
     farm.send(first.model_copy(update={"batch_id": "another"}))
     heard = len(farm.beats)
     farm.wait(lambda: len(farm.beats) >= heard + 2)
-    waiting, unacknowledged = farm.count(QUEUE), farm.count("unacked")
-    farm.take_back()
+    with redis.Redis.from_url(farm.broker) as client:
+        waiting, unacknowledged = farm.waiting(), int(client.hlen("unacked"))
+        client.lpop(QUEUE)
     engines = [each for each in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(each.info["cmdline"] or [])]
     engines = [each for each in engines if "--served-model-name" in each.info["cmdline"]]
     psutil.Process(farm.processes.pids["first"]).send_signal(signal.SIGTERM)
-    farm.wait(lambda: farm.report("long", 1) and farm.report("short", 1))
+
+    def both_reported() -> bool:
+        # `farm.wait` would see that all workers live, and this one may have ended.
+        farm.listen()
+        return len(farm.reported) == 2
+
+    until(both_reported, patience_seconds=PROCESS_PATIENCE_SECONDS)
     _, left = psutil.wait_procs(engines, timeout=300)
     farm.processes.stop("first")
 
-    partial = farm.report("long", 1)
-    kept = partial.partial if partial is not None else None
+    kept = farm.reports()["long"].partial
     resume = Evidence(sha256=kept.sha256, size_bytes=kept.size_bytes) if kept is not None else None
     farm.start("second", "--record", str(folder / "second.asked"))
     again = [
@@ -155,7 +159,7 @@ def told(folder: Path, farm: Drained, orders: tuple[Order, Order]) -> Story:
         for each, evidence in zip(orders, (resume, LOST), strict=True)
     ]
     farm.send(batch_of(*again, engine=RULES))
-    farm.wait(lambda: farm.report("long", 2) and farm.report("short", 2))
+    farm.wait(lambda: {each.ref.attempt for each in farm.reports().values()} == {2})
     return Story(folder, farm, left, waiting, unacknowledged)
 
 
@@ -228,7 +232,7 @@ def test_a_partial_log_that_is_not_in_the_store_has_the_run_start_over_and_say_s
 
 def test_a_run_longer_than_the_visibility_timeout_is_delivered_once(story: Story) -> None:
     assert story.unacknowledged == 0, "there is nothing that Redis could deliver again"
-    ends = Counter(report.ref for report in story.farm.reports)
+    ends = Counter(report.ref for report in story.farm.reported)
     assert set(ends.values()) == {1}
 
 

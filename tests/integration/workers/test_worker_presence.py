@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ import redis
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, RunBatch
 from tests.support.stand_in_worker import PROJECT
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.worker_bench import batch_of
-from tests.support.worker_farm import PATIENCE_SECONDS, Farm, worker_farm
+from tests.support.worker_farm import Farm, worker_farm
 
 GIB = 2**30
 FAKE_NVML = PROJECT / "tests" / "support" / "fake_nvml"
@@ -193,7 +193,4 @@ def test_a_killed_main_process_leaves_neither_child_nor_engine(farm: Farm) -> No
     everything = [*main.children(recursive=True), *below(farm)]
     os.kill(main.pid, signal.SIGKILL)
     assert psutil.wait_procs(everything, timeout=300)[1] == []
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while farm.engines():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: not farm.engines(), patience_seconds=PROCESS_PATIENCE_SECONDS)

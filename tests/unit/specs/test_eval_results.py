@@ -205,9 +205,3 @@ KEY = st.sampled_from(["dataset", "value", "verifyToken", "verify_token", "date"
 def test_no_structure_raises(items: list[object]) -> None:
     for entry in parse(yaml.safe_dump(items).encode()).entries:
         assert (entry.claim is None) == (entry.status is SubmissionStatus.REJECTED) == bool(entry.reasons)
-
-
-@given(st.binary(max_size=200))
-def test_no_bytes_raise(text: bytes) -> None:
-    found = parse(text)
-    assert bool(found.entries) != bool(found.reasons)

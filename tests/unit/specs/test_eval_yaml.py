@@ -307,11 +307,6 @@ def test_no_structure_raises(tasks: list[object], other: object) -> None:
     assert (found.status is SpecStatus.RUNNABLE) == (not found.reasons)
 
 
-@given(st.binary(max_size=200))
-def test_no_bytes_raise(text: bytes) -> None:
-    assert parse(text).status in SpecStatus
-
-
 @pytest.mark.parametrize("digits", [20, 5000])
 def test_a_reducer_over_more_epochs_than_can_be_counted_is_invalid(digits: int) -> None:
     found = with_task(epoch_reducer="pass_at_" + "9" * digits, epochs=3)

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.waiting import until
 from tests.support.worker_bench import bench, stand_in
 from workers.processes.guarded import Guarded, clean_environment
 
@@ -25,23 +26,23 @@ def _start(folder: Path, *command: str, grace_seconds: float = 5.0) -> Guarded:
 
 def _family(pid: int, size: int) -> list[psutil.Process]:
     """The processes below one, once there are so many."""
-    below: list[psutil.Process] = []
-    while len(below) < size:
-        below = psutil.Process(pid).children(recursive=True)
-    return below
+
+    def below() -> list[psutil.Process]:
+        found = psutil.Process(pid).children(recursive=True)
+        return found if len(found) >= size else []
+
+    return until(below)
 
 
 def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
     guarded = _start(tmp_path, sys.executable, "-c", "raise SystemExit(7)")
-    while guarded.poll() is None:
-        pass
+    until(lambda: guarded.poll() is not None)
     assert guarded.poll() == 7
 
 
 def test_a_signal_shows_in_the_exit_status(tmp_path: Path) -> None:
     guarded = _start(tmp_path, sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
-    while guarded.poll() is None:
-        pass
+    until(lambda: guarded.poll() is not None)
     assert guarded.poll() == 128 + signal.SIGKILL
 
 
@@ -51,15 +52,13 @@ def test_a_signal_that_its_starter_had_blocked_is_not_missed(tmp_path: Path) -> 
         guarded = _start(tmp_path, sys.executable, "-c", "raise SystemExit(7)")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    while guarded.poll() is None:
-        pass
+    until(lambda: guarded.poll() is not None)
     assert guarded.poll() == 7
 
 
 def test_a_command_that_cannot_start_says_so(tmp_path: Path) -> None:
     guarded = _start(tmp_path, str(tmp_path / "nothing"))
-    while guarded.poll() is None:
-        pass
+    until(lambda: guarded.poll() is not None)
     assert guarded.poll() == 127
     assert "cannot start" in (tmp_path / "log").read_text()
 
@@ -96,8 +95,7 @@ def test_a_command_that_ends_takes_the_children_it_forgot_with_it(tmp_path: Path
     mine = f"{ENDLESS}  # {tmp_path}"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {mine!r}], start_new_session=True)"
     guarded = _start(tmp_path, sys.executable, "-c", f"{code}; print('started', flush=True); input()")
-    while guarded.poll() is None:
-        pass
+    until(lambda: guarded.poll() is not None)
     assert guarded.poll() == 1, "input() finds no standard input"
     left = [each for each in psutil.process_iter(["cmdline", "ppid"]) if (each.info["cmdline"] or [])[-1:] == [mine]]
     assert left == []
@@ -106,8 +104,7 @@ def test_a_command_that_ends_takes_the_children_it_forgot_with_it(tmp_path: Path
 def test_a_command_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {ENDLESS}"
     guarded = _start(tmp_path, sys.executable, "-c", code, grace_seconds=0.5)
-    while "deaf" not in (tmp_path / "log").read_text():
-        pass
+    until(lambda: "deaf" in (tmp_path / "log").read_text())
     guarded.stop()
     assert guarded.poll() == 128 + signal.SIGKILL
 
@@ -137,8 +134,7 @@ def test_a_guard_that_is_killed_leaves_nothing_once_its_starter_looks(tmp_path: 
     if looks == "stops":
         guarded.stop()
     else:
-        while guarded.poll() is None:
-            pass
+        until(lambda: guarded.poll() is not None)
     assert psutil.wait_procs(family, timeout=300)[1] == []
 
 
