@@ -59,7 +59,7 @@ def _by_itself(what: str) -> Iterator[None]:
     except (HubAway, NoAccess, SubmissionError) as error:
         log.warning("%s not read: %s", what, error)
     except IntegrityError:
-        # Somebody had a claim of a model verified again, say: the entry is another claim since.
+        # Another look at the same model entered the same claim, say.
         log.warning("%s changed here too while it was read; read again", what)
     except OURS:
         log.exception("%s: a fault of ours", what)
