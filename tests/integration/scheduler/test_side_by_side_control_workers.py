@@ -178,39 +178,36 @@ def test_an_entry_that_another_look_enters_while_a_scan_reads_it_stops_no_scan(
         assert [(each.value, each.live) for each in farm.claims()] == [(50.0, True)] * 2
 
 
-def gone(database: Database) -> object:
-    return withdraw_all(database, MODEL, "the model repo is gone from the Hub")
+def gone(database: Database) -> None:
+    withdraw_all(database, MODEL, "the model repo is gone from the Hub")
 
 
-def closed(database: Database) -> object:
+def closed(database: Database) -> None:
     with database.transaction() as session:
         withdraw_refs(session, MODEL, {"main"}, "its pull request was merged or closed")
-        return None
 
 
-def taken_away(database: Database) -> object:
+def taken_away(database: Database) -> None:
     place = claims.Place(MODEL, "main", None, "c" * 40, "tiny")
     with database.transaction() as session:
         claims.reconcile(session, place, ".eval_results/capitals.yaml", "", claims.Reading((), ()))
-        return None
 
 
 @pytest.mark.parametrize("withdrawn", [gone, closed, taken_away])
 @pytest.mark.parametrize("first", ["the withdrawal", "the request"])
 def test_a_claim_that_is_to_be_verified_again_while_it_is_withdrawn_leaves_none_behind(
-    rows: Rows, monkeypatch: pytest.MonkeyPatch, withdrawn: Callable[[Database], object], first: str
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, withdrawn: Callable[[Database], None], first: str
 ) -> None:
     asked = rows.decided(Outcome.FAILED)
     others: list[Future[object]] = []
 
-    def ask() -> object:
+    def ask() -> None:
         # It may be too late for that.
         with suppress(InterventionError):
             reverify(rows.database, asked, "we changed the drivers", "hub:tiny")
-        return None
 
-    def withdraw() -> object:
-        return withdrawn(rows.database)
+    def withdraw() -> None:
+        withdrawn(rows.database)
 
     if first == "the withdrawal":
         once(monkeypatch, claims, "move_claim", lambda: others.append(begun_beside(rows.database, ask)))
