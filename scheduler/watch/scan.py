@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.database.session import Database
@@ -29,7 +29,9 @@ LOOKS_AT_ONCE = 200
 
 
 def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Bring claims up to date with the Hub, as long as it `goes_on`. What cannot be read waits for the next scan.
+    """Bring claims up to date with the Hub, as long as it `goes_on`.
+
+    What the Hub does not answer for is read by the next scan; a model that cannot be read waits for its turn.
 
     Raises:
         HubAway: the Hub does not even list benchmarks; the next scan tries again.
@@ -50,11 +52,24 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
                 look_at_model(database, hub, model_id, own_name)
             except Missing:
                 withdraw_all(database, model_id, "the model repo is gone from the Hub")
+            except (NoAccess, SubmissionError, *OURS):
+                _leave_to_its_turn(database, model_id)
+                raise
+
+
+def _leave_to_its_turn(database: Database, model_id: str) -> None:
+    """Have a model that cannot be read looked at again when its turn comes, unless something announced it meanwhile.
+
+    Else it would be among the first of each scan, and as many of them as one scan looks at keep all others from theirs.
+    """
+    with database.transaction() as session:
+        is_known = (Model.model_id == model_id, Model.looked_at.is_not(None))
+        session.execute(update(Model).where(*is_known).values(looked_at=now()))
 
 
 @contextmanager
 def _by_itself(what: str) -> Iterator[None]:
-    """Whatever comes of a look at one thing, the scan goes on to the next; the next scan looks at it again."""
+    """Whatever comes of a look at one thing, the scan goes on to the next."""
     try:
         yield
     except (HubAway, NoAccess, SubmissionError) as error:
