@@ -47,7 +47,8 @@ def move_claim(session: Session, claim: Claim, state: ClaimState, reason: str, a
     claim.state = next_state(CLAIM_TRANSITIONS, ClaimState(claim.state), state)
     claim.reason, claim.since, claim.recheck_at = clean(reason, MAX_REASON_CHARS), now(), None
     claim.live = claim.state is not ClaimState.WITHDRAWN
-    claim.awaits_approval = False
+    # What was said of its wait holds for that alone.
+    claim.awaits_approval, claim.run_key = False, None
     add_event(session, actor, "claim", claim.claim_id, claim.state, reason)
 
 
@@ -57,10 +58,13 @@ def block_claim(session: Session, claim: Claim, reason: str) -> None:
     claim.recheck_at = now() + RECHECK
 
 
-def hold_claim(session: Session, claim: Claim, reason: str, until: datetime | None) -> None:
-    """Have a claim wait for its budget until a time, or where that is None, for an operator's approval."""
+def hold_claim(session: Session, claim: Claim, reason: str, until: datetime | None, run_key: str) -> None:
+    """Have a claim wait for its budget until a time, or where that is None, for an operator's approval.
+
+    `run_key` is of the reproduction that it needs: where another claim has that run, it waits no longer.
+    """
     move_claim(session, claim, ClaimState.BLOCKED, reason)
-    claim.recheck_at, claim.awaits_approval = until, until is None
+    claim.recheck_at, claim.awaits_approval, claim.run_key = until, until is None, run_key
 
 
 def move_reproduction(

@@ -15,6 +15,7 @@ from scheduler.settings import read_settings
 from specs.messages import CONTROL_QUEUE
 from specs.policy.rules import Policy, read_policy
 from specs.processes.broker import celery_settings
+from specs.processes.clocks import CLOCKS_DIFFER_SECONDS
 from specs.processes.log_lines import write_json_lines
 from specs.processes.secrets import mask_logs
 
@@ -62,8 +63,9 @@ def entries(policy: Policy) -> dict[str, dict[str, Any]]:
             # Due as soon as beat starts. From a beat that keeps no file, Celery would wait for a whole period first: a
             # new farm for a minute until it looks at the Hub, and one that is restarted each hour would never tidy.
             "last_run_at": LONG_AGO,
-            # One that waited until the next is due is not needed any more.
-            "options": {"queue": CONTROL_QUEUE, "expires": seconds},
+            # One that waited until the next is due is not needed any more. It is beat's clock that sets the time, and
+            # the control worker's that is looked at: one that is ahead of it would do nothing that is due each moment.
+            "options": {"queue": CONTROL_QUEUE, "expires": seconds + CLOCKS_DIFFER_SECONDS},
         }
         for name, seconds in periods(policy).items()
     }

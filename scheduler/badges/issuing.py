@@ -60,6 +60,13 @@ _WITH_VERDICT = (
     )
 )
 
+_DECIDED = (
+    select(Claim.claim_id)
+    .where(Claim.claim_id.in_(bindparam("claim_ids", expanding=True)), Claim.state == ClaimState.DECIDED)
+    .order_by(Claim.claim_id)
+    .with_for_update()
+)
+
 
 class Missing:
     """Finds verified verdicts without a badge: all there are until none is left, and then among those given since.
@@ -169,6 +176,12 @@ def _keep(farm: Farm, signed: Sequence[_Signed]) -> None:
     """Keep badges, in one transaction; where another signer was first with one of them, in one for each."""
     try:
         with farm.database.transaction() as session:
+            # One that came to be another claim is not to have a badge that nobody revokes: that other one may be a
+            # mismatch by now, and looked for badges before this one was kept.
+            still = set(session.scalars(_DECIDED, {"claim_ids": [each.claim.claim_id for each in signed]}))
+            signed = [each for each in signed if each.claim.claim_id in still]
+            if not signed:
+                return
             wanted = [each.claim.claim_id for each in signed if is_wanted(session, farm.policy.publish, each.claim)]
             session.execute(insert(Badge), [each.badge for each in signed])
             session.add_all(Publication(claim_id=claim_id) for claim_id in wanted)

@@ -14,7 +14,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
 from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event, move_reproduction
-from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
+from scheduler.state_machine import ACTIVE, IN_FLIGHT, ClaimState, ReproductionState
 from specs.messages import CONTROL_QUEUE, REPORT, AttemptOutcome, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.queues import own_queue, pool_queue
@@ -47,7 +47,8 @@ def _grant_time(database: Database, run: RunRules) -> None:
     """Where nobody looked for a while, nobody listened either: give workers a lease's time to say that they work.
 
     Their heartbeats still lie in the queue, or were lost with the broker. To take them for dead would start every run
-    of the farm over whenever the control plane, the broker or the database was away for longer than a lease.
+    of the farm over whenever the control plane, the broker or the database was away for longer than a lease. So it is
+    with what they took meanwhile, of which nobody has heard yet.
     """
     patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
     try:
@@ -58,11 +59,12 @@ def _grant_time(database: Database, run: RunRules) -> None:
                 return
             if last.held_until < now() - patience:
                 # In the order of their ids, as everybody who locks several: heartbeats come in meanwhile.
-                running = select(Reproduction.reproduction_id).where(Reproduction.state == ReproductionState.RUNNING)
-                session.execute(running.order_by(Reproduction.reproduction_id).with_for_update())
+                sent_out = Reproduction.state.in_(IN_FLIGHT)
+                locked = select(Reproduction.reproduction_id).where(sent_out).order_by(Reproduction.reproduction_id)
+                session.execute(locked.with_for_update())
                 session.execute(
                     update(Reproduction)
-                    .where(Reproduction.state == ReproductionState.RUNNING)
+                    .where(sent_out)
                     .values(lease_until=now() + timedelta(seconds=run.lease_seconds))
                 )
             last.held_until = now()

@@ -16,8 +16,9 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Event, now
+from specs.processes.clocks import CLOCKS_DIFFER_SECONDS
 
-SETTLING = timedelta(seconds=10)
+SETTLING = timedelta(seconds=CLOCKS_DIFFER_SECONDS)
 """By how much clocks of the farm's machines may differ, and how long before its id an event may have got its time."""
 
 WAITED_AT_MOST = timedelta(minutes=10)

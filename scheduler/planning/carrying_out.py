@@ -86,8 +86,7 @@ def _carry_out(
         claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost.gpu_seconds, answer.cost.basis
         wait = _wait(session, policy, claim, found, answer.cost, runs)
         if wait is not None:
-            claim.run_key = found.key
-            hold_claim(session, claim, wait.reason, wait.until)
+            hold_claim(session, claim, wait.reason, wait.until, found.key)
         if wait is not None or answer.held:
             # Room that came since: the next round plans it, log and all.
             return None

@@ -52,7 +52,7 @@ class _Request:
 
 
 def take_commands(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Read the threads whose turn it is, as long as it `goes_on`; one that cannot be read waits for the next round."""
+    """Read the threads whose turn it is, as long as it `goes_on`; one that cannot be read waits for its next turn."""
     if not farm.policy.reverify.comments:
         return
     for model_id, number in _due(farm):
@@ -60,10 +60,11 @@ def take_commands(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> Non
             break
         try:
             look_at_thread(farm, model_id, number)
-        except Missing:
+        except (Missing, HubAway, NoAccess) as error:
+            if not isinstance(error, Missing):
+                log.warning("comments on %s, discussion %d not read: %s", model_id, number, error)
+            # Else it would be the first again, and as many of them as are read at once keep all others from their turn.
             _seen(farm, model_id, number)
-        except (HubAway, NoAccess) as error:
-            log.warning("comments on %s, discussion %d not read: %s", model_id, number, error)
 
 
 def look_at_thread(farm: Farm, model_id: str, number: int) -> None:

@@ -13,7 +13,8 @@ from scheduler.hub.hub import Hub, Missing
 from scheduler.watch.announcing import RepoType
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
-from scheduler.watch.leaderboards import look_at_leaderboard, mark_due
+from scheduler.watch.due import mark_due
+from scheduler.watch.leaderboards import look_at_leaderboard
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.policy.rules import WatchRules

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.deterministic_ids import claim_id_of
@@ -52,16 +53,8 @@ def reconcile(session: Session, place: Place, path: str, blob_id: str, reading: 
     withdrawn: a verdict on it says nothing about the new one.
     """
     found = _without_inherited(session, place, path, _found(place, path, blob_id, reading))
-    living = {
-        claim.slot: claim
-        for claim in session.scalars(
-            select(Claim).where(
-                Claim.model_id == place.model_id, Claim.ref == place.ref, Claim.path == path, Claim.live
-            )
-        )
-    }
-    for slot, claim in living.items():
-        same = found.get(slot)
+    for claim in _living(session, Claim.model_id == place.model_id, Claim.ref == place.ref, Claim.path == path):
+        slot, same = claim.slot, found.get(claim.slot)
         if same is not None and _says_the_same(claim, same):
             claim.entry, claim.commit = same.index, place.commit
             # Where a score comes from may be said later, or corrected; the claim stays the same.
@@ -77,22 +70,34 @@ def reconcile(session: Session, place: Place, path: str, blob_id: str, reading: 
         _add(session, place, path, slot, entry)
 
 
-def withdraw_ref(session: Session, model_id: str, ref: str, reason: str) -> None:
-    """Withdraw every claim on a ref that is no longer open, and forget its files."""
-    for claim in session.scalars(select(Claim).where(Claim.model_id == model_id, Claim.ref == ref, Claim.live)):
+def withdraw_refs(session: Session, model_id: str, refs: Collection[str], reason: str) -> None:
+    """Withdraw every claim on refs that are no longer open, and forget their files."""
+    for claim in _living(session, Claim.model_id == model_id, Claim.ref.in_(refs)):
         move_claim(session, claim, ClaimState.WITHDRAWN, reason, f"hub:{claim.submitter}")
-    session.execute(delete(ResultFile).where(ResultFile.model_id == model_id, ResultFile.ref == ref))
+    session.execute(delete(ResultFile).where(ResultFile.model_id == model_id, ResultFile.ref.in_(refs)))
 
 
 def withdraw_all(database: Database, model_id: str, reason: str) -> None:
     """Withdraw every claim of a model that is gone."""
     with database.transaction() as session:
-        for claim in session.scalars(select(Claim).where(Claim.model_id == model_id, Claim.live)):
+        for claim in _living(session, Claim.model_id == model_id):
             move_claim(session, claim, ClaimState.WITHDRAWN, reason)
         session.execute(delete(ResultFile).where(ResultFile.model_id == model_id))
         model = session.get(Model, model_id)
         if model is not None:
             model.revision, model.heads, model.looked_at = None, {}, now()
+
+
+def _living(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Claim]:
+    """Living claims, locked: none of them becomes another claim, which nobody would withdraw, before the commit."""
+    living = (*conditions, Claim.live)
+    # In one order, as everybody who locks several rows.
+    locked = select(Claim).where(*living).order_by(Claim.claim_id).with_for_update()
+    while True:
+        claims = session.scalars(locked, execution_options={"populate_existing": True}).all()
+        # What took the place of one that was waited for is not among them: it came after the question.
+        if set(session.scalars(select(Claim.claim_id).where(*living))) == {claim.claim_id for claim in claims}:
+            return claims
 
 
 def _found(place: Place, path: str, blob_id: str, reading: Reading) -> dict[str, ResultEntry]:

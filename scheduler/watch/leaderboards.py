@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from sqlalchemy.orm import Session
-
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Model
+from scheduler.database.tables import Benchmark
 from scheduler.hub.hub import Hub
+from scheduler.watch.due import mark_due
 from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard, written_in_percent
 
 
@@ -35,16 +34,6 @@ def look_at_leaderboard(database: Database, hub: Hub, dataset_id: str) -> None:
         benchmark = session.get_one(Benchmark, dataset_id)
         benchmark.leaderboard, benchmark.leaderboard_etag = digests, answer.etag
         benchmark.has_percent = written_in_percent(rows, before=benchmark.has_percent)
-
-
-def mark_due(session: Session, model_ids: set[str]) -> None:
-    """Have models looked at by the next scan, whenever they were looked at last."""
-    for model_id in sorted(model_ids):
-        model = session.get(Model, model_id)
-        if model is None:
-            session.add(Model(model_id=model_id))
-        else:
-            model.looked_at = None
 
 
 def _place(row: LeaderboardRow) -> str:

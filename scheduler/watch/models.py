@@ -14,7 +14,7 @@ from scheduler.hub.answers import ModelHead, PullRequestHead, TreeFile
 from scheduler.hub.hub import Hub, Missing
 from scheduler.own_faults import OURS
 from scheduler.watch import stale_walks
-from scheduler.watch.claims import Place, Reading, reconcile, withdraw_ref
+from scheduler.watch.claims import Place, Reading, reconcile, withdraw_refs
 from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
 from specs.engines.model_config import MAX_CONFIG_BYTES, read_config
@@ -72,8 +72,8 @@ def _look(
             except OURS:
                 log.exception("%s of %s: a fault of ours", pull_request.ref, model_id)
     with database.transaction() as session:
-        for ref in looked_at.keys() - heads.keys():
-            withdraw_ref(session, model_id, ref, "its pull request was merged or closed")
+        if closed := looked_at.keys() - heads.keys():
+            withdraw_refs(session, model_id, closed, "its pull request was merged or closed")
         model = session.get_one(Model, model_id, with_for_update=True)
         model.gated, model.heads = head.gated, heads
         # What came to be due since this look began is looked at once more: this one may have read what was before.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.database.session import Database
@@ -16,7 +16,8 @@ from scheduler.hub.hub import Hub, Missing
 from scheduler.own_faults import OURS
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
-from scheduler.watch.leaderboards import look_at_leaderboard, mark_due
+from scheduler.watch.due import mark_due
+from scheduler.watch.leaderboards import look_at_leaderboard
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.policy.rules import WatchRules
@@ -28,7 +29,9 @@ LOOKS_AT_ONCE = 200
 
 
 def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Bring claims up to date with the Hub, as long as it `goes_on`. What cannot be read waits for the next scan.
+    """Bring claims up to date with the Hub, as long as it `goes_on`.
+
+    What the Hub does not answer for is read by the next scan; a model that cannot be read waits for its turn.
 
     Raises:
         HubAway: the Hub does not even list benchmarks; the next scan tries again.
@@ -49,17 +52,30 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
                 look_at_model(database, hub, model_id, own_name)
             except Missing:
                 withdraw_all(database, model_id, "the model repo is gone from the Hub")
+            except (NoAccess, SubmissionError, *OURS):
+                _leave_to_its_turn(database, model_id)
+                raise
+
+
+def _leave_to_its_turn(database: Database, model_id: str) -> None:
+    """Have a model that cannot be read looked at again when its turn comes, unless something announced it meanwhile.
+
+    Else it would be among the first of each scan, and as many of them as one scan looks at keep all others from theirs.
+    """
+    with database.transaction() as session:
+        is_known = (Model.model_id == model_id, Model.looked_at.is_not(None))
+        session.execute(update(Model).where(*is_known).values(looked_at=now()))
 
 
 @contextmanager
 def _by_itself(what: str) -> Iterator[None]:
-    """Whatever comes of a look at one thing, the scan goes on to the next; the next scan looks at it again."""
+    """Whatever comes of a look at one thing, the scan goes on to the next."""
     try:
         yield
     except (HubAway, NoAccess, SubmissionError) as error:
         log.warning("%s not read: %s", what, error)
     except IntegrityError:
-        # Somebody had a claim of a model verified again, say: the entry is another claim since.
+        # Another look at the same model entered the same claim, say.
         log.warning("%s changed here too while it was read; read again", what)
     except OURS:
         log.exception("%s: a fault of ours", what)

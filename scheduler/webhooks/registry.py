@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from scheduler.database.high_watermark import high_watermark
 from scheduler.database.session import write_events
-from scheduler.database.tables import Event, Webhook, WebhookDelivery, new_id, now
+from scheduler.database.tables import Webhook, WebhookDelivery, new_id, now
 from scheduler.record import add_event
 from scheduler.webhooks.addresses import split
 from scheduler.webhooks.messages import message
@@ -52,7 +53,8 @@ def add(session: Session, wanted: NewWebhook, actor: str) -> Webhook:
     # The path of an address may be a secret of its receiver's.
     add_event(session, actor, "webhook", row.webhook_id, "added", f"tells {urlsplit(wanted.url).hostname}")
     write_events(session)
-    row.last_event_id = session.scalar(select(func.max(Event.event_id))) or 0
+    # Not the last id: an earlier one may be of a transaction that is yet to be committed.
+    row.last_event_id = high_watermark(session)
     return row
 
 

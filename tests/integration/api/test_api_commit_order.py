@@ -7,19 +7,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 
 from deploy.bench.postgres import PostgresServer
 from scheduler.database import high_watermark
 from scheduler.database.session import write_events
-from scheduler.database.tables import Event, now
+from scheduler.database.tables import Event, WebhookDelivery, now
 from scheduler.record import add_event
 from scheduler.webhooks import delivery, registry
-from specs.api_v1.webhooks import NewWebhook
+from specs.api_v1.webhooks import NewWebhook, WebhookFilter
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.following import listening
 from tests.support.waiting import until
+
+OF_CLAIMS = WebhookFilter(kinds=("claim.*",))
 
 
 @pytest.fixture
@@ -100,3 +102,14 @@ def test_webhooks_are_told_of_them_all(api: RunningApi) -> None:
         api.rows.event("claim", "c1", "quick", at=now())
         assert delivery.write_messages(api.rows.database) == 0
     assert delivery.write_messages(api.rows.database) == 2
+
+
+def test_a_webhook_that_is_added_meanwhile_is_told_of_what_is_committed_then(api: RunningApi) -> None:
+    with api.rows.database.transaction() as slow:
+        add_event(slow, "scheduler", "claim", "c1", "slow", "because")
+        write_events(slow)
+        with api.rows.database.transaction() as session:
+            registry.add(session, NewWebhook(url="https://example.com/hook", filter=OF_CLAIMS), "operator:olga")
+    delivery.write_messages(api.rows.database)
+    with api.rows.database.reading() as session:
+        assert session.scalars(select(WebhookDelivery.kind)).all() == ["claim.slow"]

@@ -16,6 +16,7 @@ from scheduler.database.tables import Claim, Model, OutboxRow
 from scheduler.hub.hub import Hub
 from scheduler.watch import announced
 from scheduler.watch.announcing import LOOK
+from scheduler.watch.scan import scan
 from specs.policy.rules import WatchRules
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
@@ -70,6 +71,22 @@ def test_one_that_is_sent_again_at_once_is_one_look(farm: RunningApi, monkeypatc
     assert [answer.status_code for answer in answers] == [202] * 4
     assert answers[0].json() == {"looked_at": "acme/tiny", "why": "soon"}
     assert len(looks(farm)) == 1
+
+
+def test_what_changes_after_that_look_is_read_by_the_next_scan(
+    farm: RunningApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.watch.announcing.ONCE_IN_SECONDS", 10**9)
+    with running_hub(tmp_path / "hub") as hub:
+        alice = HfApi(endpoint=hub.url, token=hub.local.add_token("alice", orgs=("acme",)))
+        alice.create_repo("acme/tiny")
+        assert announce(farm).json()["why"] == "soon"
+        look_at(farm, hub, looks(farm)[0])
+        alice.upload_file(path_or_fileobj=RESULT, path_in_repo=".eval_results/x.yaml", repo_id="acme/tiny")
+        assert announce(farm).json()["why"] == "announced a moment ago already"
+        scan(farm.rows.database, Hub(hub.url, None, request_seconds=30), WatchRules())
+        with farm.rows.database.reading() as session:
+            assert [claim.value for claim in session.scalars(select(Claim))] == [41.2]
 
 
 def test_datasets_are_looked_at_and_spaces_are_not(farm: RunningApi) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from scheduler.database.tables import Claim, Event, Model, Reproduction, Table, new_id, now
 from scheduler.record import move_reproduction
 from scheduler.requests.approving import approve
+from scheduler.requests.intervening import cancel
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import ApprovalError
 from specs.policy.budget import BudgetLimits, BudgetRules
@@ -157,6 +158,23 @@ def test_a_claim_that_joins_a_run_costs_nothing(farm: ControlPlane) -> None:
         run = session.get_one(Reproduction, claims[0].reproduction_id)
     assert (run.submitter, run.community, run.gpu_seconds) == ("fan", True, claims[0].gpu_seconds)
     assert run.caused_by in {claim.claim_id for claim in claims}
+
+
+def test_a_claim_that_was_cancelled_while_it_was_held_back_joins_no_run(farm: ControlPlane) -> None:
+    budget(farm, BudgetRules(gpu_seconds_per_day=cost_of_one(farm) / 2))
+    model = add_model(farm.served.local, "a/one")
+    submit(farm.served.local, model, entry(BENCHMARK, 50))
+    farm.scan()
+    farm.plan()
+    (held,) = other_claims(farm)
+    assert held.state == ClaimState.BLOCKED
+    cancel(farm.database, held.claim_id, "it asks for too much", "operator:ann")
+    budget(farm, BudgetRules())
+    submit(farm.served.local, model, entry(BENCHMARK, 51), author="fan", create_pr=True)
+    farm.scan()
+    for _ in range(2):
+        farm.plan()
+    assert {claim.value: claim.state for claim in other_claims(farm)} == {50: "blocked", 51: "planned"}
 
 
 def test_several_planners_spend_a_budget_once(farm: ControlPlane) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from huggingface_hub import DiscussionWithDetails
 from sqlalchemy import func, select, update
 
 from scheduler.database.tables import Claim, Event, HeardComment
 from scheduler.publish.comment_commands import take_commands
+from specs.errors import HubAway, NoAccess
 from tests.support.databases import SQLITE
 from tests.support.deciding import complete
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
@@ -137,3 +139,22 @@ def test_the_threads_that_were_read_longest_ago_come_first_and_no_more_than_a_fe
     assert len(asked(site)) == 1
     take_commands(site.farm)
     assert asked(site) == {50.0, 90.0}
+
+
+@pytest.mark.parametrize("error", [HubAway("it fails"), NoAccess("comments are disabled", "tiny/model")])
+def test_a_thread_that_cannot_be_read_keeps_no_other_from_its_turn(
+    site: Publishing, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("scheduler.publish.comment_commands.THREADS_AT_ONCE", 1)
+    say(site, "tiny", OURS)
+    own = site.farm.hub.api.get_discussion_details
+
+    def details(model_id: str, number: int) -> DiscussionWithDetails:
+        if number == FANS:
+            raise error
+        return own(model_id, number)
+
+    monkeypatch.setattr(site.farm.hub.api, "get_discussion_details", details)
+    for _ in range(2):
+        take_commands(site.farm)
+    assert asked(site) == {50.0}

@@ -375,3 +375,20 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
     # Who says nothing in that time is lost after all.
     expire_leases(farm)
     assert reap(farm.database, farm.policy, nothing_queued) == 4
+
+
+def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_lost_before_they_say_so(
+    farm: ControlPlane,
+) -> None:
+    reap(farm.database, farm.policy, nothing_queued)
+    dispatch(farm.database, farm.policy)
+    outbox.relay(farm.database, lambda **_message: None)
+    long_ago = now() - timedelta(hours=1)
+    with farm.database.transaction() as session:
+        session.execute(update(Marker).where(Marker.name == LOOKED).values(held_until=long_ago))
+    expire_leases(farm)
+    # The broker has no message any more, and the heartbeats came while the database was away.
+    reap(farm.database, farm.policy, nothing_queued)
+    for batch in sent_batches(farm.database):
+        assert alive(farm.database, farm.policy, heartbeat(batch, "worker-1")) == []
+    assert {(each.state, each.attempt) for each in reproductions(farm)} == {(ReproductionState.RUNNING, 1)}

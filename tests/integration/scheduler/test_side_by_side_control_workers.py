@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
 from scheduler.planning import planning
-from scheduler.record import give_verdict
-from scheduler.requests import intervening
+from scheduler.requests import intervening, resubmitting
 from scheduler.requests.intervening import cancel
 from scheduler.requests.reverifying import reverify
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import claims
-from scheduler.watch.claims import withdraw_all
-from specs.judging.verdict import Outcome, Verdict
+from scheduler.watch.claims import withdraw_all, withdraw_refs
+from scheduler.watch.models import look_at_model
+from specs.errors import InterventionError
+from specs.judging.verdict import Outcome
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Stage
 from specs.policy.rules import Policy, PoolRules
 from specs.queues import own_queue
@@ -149,7 +151,7 @@ def test_a_claim_that_is_cancelled_while_it_is_planned_leaves_no_attempt_open(
         assert session.scalars(select(Attempt).where(Attempt.ended_at.is_(None))).all() == []
 
 
-def test_an_entry_that_becomes_another_claim_while_a_scan_reads_it_stops_no_scan(
+def test_an_entry_that_another_look_enters_while_a_scan_reads_it_stops_no_scan(
     tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with control_plane(tmp_path, databases) as farm:
@@ -158,25 +160,58 @@ def test_an_entry_that_becomes_another_claim_while_a_scan_reads_it_stops_no_scan
         models = [add_model(hub, MODEL), add_model(hub, "tiny/other")]
         for model in models:
             submit(hub, model, entry("acme/capitals", 50))
+
+        def look_at_all() -> None:
+            for model_id in (MODEL, "tiny/other"):
+                look_at_model(farm.database, farm.hub, model_id, None)
+
+        once(monkeypatch, claims, "_add", look_at_all)
         farm.scan()
-        with farm.database.transaction() as session:
-            nothing = Verdict(outcome=Outcome.UNSUPPORTED, reason="no pool", comparison=None)
-            for row in session.scalars(select(Claim)):
-                give_verdict(session, row, nothing)
-        for model in models:
-            submit(hub, model, entry("acme/capitals", 60))
-        asked = farm.claims()[0]
-        once(
-            monkeypatch,
-            claims,
-            "move_claim",
-            lambda: reverify(farm.database, asked.claim_id, "we changed the drivers", "hub:tiny"),
-        )
         farm.scan()
-        assert sorted(each.value for each in farm.claims() if each.live and each.value is not None) == [50.0, 60.0]
-        # What was not read for that reason is read by the next.
-        farm.scan()
-        assert [each.value for each in farm.claims() if each.live] == [60.0, 60.0]
+        assert [(each.value, each.live) for each in farm.claims()] == [(50.0, True)] * 2
+
+
+def gone(database: Database) -> None:
+    withdraw_all(database, MODEL, "the model repo is gone from the Hub")
+
+
+def closed(database: Database) -> None:
+    with database.transaction() as session:
+        withdraw_refs(session, MODEL, {"main"}, "its pull request was merged or closed")
+
+
+def taken_away(database: Database) -> None:
+    place = claims.Place(MODEL, "main", None, "c" * 40, "tiny")
+    with database.transaction() as session:
+        claims.reconcile(session, place, ".eval_results/capitals.yaml", "", claims.Reading((), ()))
+
+
+@pytest.mark.parametrize("withdrawn", [gone, closed, taken_away])
+@pytest.mark.parametrize("first", ["the withdrawal", "the request"])
+def test_a_claim_that_is_to_be_verified_again_while_it_is_withdrawn_leaves_none_behind(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, withdrawn: Callable[[Database], None], first: str
+) -> None:
+    asked = rows.decided(Outcome.FAILED)
+    others: list[Future[object]] = []
+
+    def ask() -> None:
+        # It may be too late for that.
+        with suppress(InterventionError):
+            reverify(rows.database, asked, "we changed the drivers", "hub:tiny")
+
+    def withdraw() -> None:
+        withdrawn(rows.database)
+
+    if first == "the withdrawal":
+        once(monkeypatch, claims, "move_claim", lambda: others.append(begun_beside(rows.database, ask)))
+        withdraw()
+    else:
+        once(monkeypatch, resubmitting, "move_claim", lambda: others.append(begun_beside(rows.database, withdraw)))
+        ask()
+    others[0].result()
+    # Nobody would look at it once more: the farm remembers what the Hub held.
+    with rows.database.reading() as session:
+        assert session.scalars(select(Claim.claim_id).where(Claim.live)).all() == []
 
 
 def withdrawal(rows: Rows) -> Callable[[], object]:

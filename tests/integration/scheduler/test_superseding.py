@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.badges import issuing
 from scheduler.badges.publications import LOOK_BACK, want_mismatches
 from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow, now
+from scheduler.farm import Farm
 from scheduler.requests.reverifying import reverify
 from specs.policy.reverify import ReverifyRules
-from tests.support.databases import SQLITE
+from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
@@ -43,6 +47,24 @@ def test_a_score_that_is_reproduced_again_has_two_badges_that_count_and_is_publi
     assert badges(site) == {old: None, new: None}
     assert site.publications() == {old: "published"}
     assert [author for _, author, _ in site.threads()] == ["fan", OWN]
+
+
+def test_no_badge_is_kept_of_a_claim_that_was_run_again_while_it_was_signed(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publishing_farm(tmp_path, databases) as site:
+        complete(site.farm, 100)
+        keep = issuing._keep
+
+        def overtaken(farm: Farm, signed: Sequence[issuing._Signed]) -> None:
+            # Whoever signs was frozen for a while; the next mismatch finds no badge that it could revoke.
+            monkeypatch.setattr(issuing, "_keep", keep)
+            again(site, 50.0, 20)
+            keep(farm, signed)
+
+        monkeypatch.setattr(issuing, "_keep", overtaken)
+        issuing.sign_missing(site.farm)
+        assert badges(site) == {}
 
 
 def test_a_proof_about_other_weights_is_published_beside_the_old_one(site: Publishing) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,7 @@ def test_a_fault_of_ours_over_one_repo_does_not_stop_the_scan(
     monkeypatch.setattr(farm.hub, "dataset_card", stumble_over_one)
     farm.scan()
     assert len(farm.claims()) == 1
-    farm.scan()
+    farm.scan(WatchRules(sweep_seconds=0.001))
     assert len(farm.claims()) == 2, "what was stumbled over is looked at again"
 
 
@@ -276,6 +277,30 @@ def test_a_models_commit_and_its_files_are_always_of_one_look(
     assert after.weights_sha256 != before.weights_sha256
     assert after.revision == farm.hub.model(MODEL).revision, "or a run of the new files would be one of the old commit"
     assert states(farm)[-1] == ("main", 99.5, ClaimState.SUBMITTED)
+
+
+def test_a_model_that_cannot_be_read_keeps_no_other_from_its_turn(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_at() -> datetime | None:
+        with farm.database.reading() as session:
+            return session.get_one(Model, MODEL).looked_at
+
+    hub = farm.served.local
+    monkeypatch.setattr("scheduler.hub.hub.MAX_TREE_FILES", 15)
+    monkeypatch.setattr("scheduler.watch.scan.LOOKS_AT_ONCE", 1)
+    broken = add_model(hub, "mallory/model")
+    submit(hub, broken, entry(BENCHMARK, 99.5))
+    hub.commit(broken, {f"junk/{n}": b"x" for n in range(20)}, CommitText("Add junk", "mallory"))
+    farm.scan()
+    farm.scan()
+    before = looked_at()
+    for _ in range(2):
+        farm.scan(WatchRules(sweep_seconds=0.001))
+    after = looked_at()
+    assert before is not None
+    assert after is not None
+    assert after > before
 
 
 def test_what_a_look_did_not_come_to_is_read_by_the_next(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:

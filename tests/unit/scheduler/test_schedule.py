@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from celery import Celery
 from celery.beat import Scheduler
+from celery.worker.request import Request
 
 from scheduler.schedule import entries, periods
 from specs.policy.rules import Policy
+from specs.processes.clocks import CLOCKS_DIFFER_SECONDS
+
+APART = timedelta(seconds=CLOCKS_DIFFER_SECONDS)
 
 
 def test_every_regular_task_is_due_as_soon_as_beat_starts() -> None:
@@ -22,3 +29,25 @@ def test_every_regular_task_is_due_as_soon_as_beat_starts() -> None:
     assert all(entry.is_due()[0] for entry in found.values())
     # And once it was sent, only after its period.
     assert not any(beat.reserve(entry).is_due()[0] for entry in found.values())
+
+
+@pytest.mark.parametrize("name", periods(Policy()))
+def test_a_control_worker_whose_clock_is_ahead_of_beats_does_what_beat_sends(name: str) -> None:
+    app = Celery("scheduler", set_as_current=False)
+    app.conf.update(timezone="UTC")
+
+    @app.task(name=name)
+    def work() -> None:
+        """Is what beat asks for."""
+
+    expires = entries(Policy())[name]["options"]["expires"]
+    sent = app.amqp.as_task_v2("an id", name, expires=expires, now=datetime.now(UTC) - APART)
+    taken: Any = Request(
+        SimpleNamespace(headers=sent.headers, properties={}, delivery_info={}),
+        app=app,
+        task=work,
+        headers=sent.headers,
+        body=sent.body,
+        decoded=True,
+    )
+    assert not taken.maybe_expire()
