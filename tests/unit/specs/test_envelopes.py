@@ -45,7 +45,7 @@ def test_nothing_is_lost_of_what_celery_tries_again() -> None:
     first = sent_by_celery()
     with Celery("retries", broker="memory://", task_serializer="json", task_ignore_result=True) as app:
 
-        @app.task(name=REPORT, bind=True, max_retries=None)
+        @app.task(name=REPORT, bind=True, max_retries=None, shared=False)
         def take_report(_self: object, _body: object) -> None:
             """Is tried again."""
 
