@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
 
 OWN_WORDS = "Value error, "
 """Pydantic's, before the words of a validator of ours."""
@@ -25,6 +26,7 @@ WORDS = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "string_type": "must be text",
@@ -36,6 +38,7 @@ WORDS = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "model_type": "must be an object",
+    "dict_type": "must be an object",
     "model_attributes_type": "must be an object",
     "datetime_type": "must be a date and time",
     "datetime_parsing": "must be a date and time",
@@ -45,9 +48,21 @@ WORDS = {
 """By the types of https://docs.pydantic.dev/latest/errors/validation_errors/: those that a caller is likely to see."""
 
 
+def must_be(allowed: str) -> WrapValidator:
+    """For a value of several kinds: one fault that says all that is allowed, instead of one for each kind."""
+
+    def checked(value: object, validate: Callable[[object], object]) -> object:
+        try:
+            return validate(value)
+        except ValidationError:
+            raise PydanticCustomError("must_be", "must be {allowed}", {"allowed": allowed}) from None
+
+    return WrapValidator(checked)
+
+
 def fault(found: Mapping[str, Any]) -> str:
     """One of an error's `errors()`: where it is, and what. The input, which may be a secret, is not in it."""
-    return f"{' '.join(map(str, found['loc']))}: {_what(found)}"
+    return f"{' '.join(map(str, found['loc']))}: {what_is_allowed(found)}"
 
 
 def faults_in_file(error: ValidationError) -> str:
@@ -65,7 +80,8 @@ def _faults(error: ValidationError, named: Callable[[list[str]], str]) -> str:
     return "; ".join(fault({**each, "loc": (named(list(map(str, each["loc"]))),)}) for each in found)
 
 
-def _what(found: Mapping[str, Any]) -> str:
+def what_is_allowed(found: Mapping[str, Any]) -> str:
+    """The second half of `fault`."""
     words = WORDS.get(found["type"])
     if words is None:
         return str(found["msg"]).removeprefix(OWN_WORDS)

@@ -25,7 +25,7 @@ def _logs() -> InstantLogs:
     return InstantLogs(Path(os.environ[TEMPLATE]), Path(os.environ[STORE]))
 
 
-@app.task(name=RUN_BATCH)
+@app.task(name=RUN_BATCH, shared=False)
 def run_batch(message: object) -> None:
     """Report every order of a batch as done."""
     batch = RunBatch.decode(message)

@@ -172,13 +172,15 @@ def gpu_pools(settings: Settings) -> list[str]:
 
 
 def memory(settings: Settings) -> Finding:
-    """This machine's, against what the policy says of the CPU pools that `up` would start on it."""
+    """This machine's, against what a policy says of the CPU pools that `up` would start on it."""
     (machine,) = Machine().look()
     has_gib = machine.total_bytes / GIB
     try:
         pools = read_policy(settings.policy).pools
     except PolicyError:
         return Finding("warn", f"{has_gib:.1f} GiB; what the pools want is not known without a policy")
+    if settings.policy is None:
+        return Finding("ok", f"{has_gib:.1f} GiB, which `reprofarm up` writes into the policy that it makes")
     too_large = [pool for pool in pools if pool.device == "cpu" and pool.memory_gib > has_gib]
     if not too_large:
         return Finding("ok", f"{has_gib:.1f} GiB")

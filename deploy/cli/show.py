@@ -18,6 +18,7 @@ from specs.api_v1.badges import BadgeView
 from specs.api_v1.claims import ClaimView
 from specs.api_v1.events import EventView
 from specs.api_v1.reproductions import MeasurementView, ReproductionView
+from specs.judging.samples_in_words import why_fewer_decided
 from specs.judging.verdict import Comparison, Outcome
 from specs.policy.generation import EffectiveGeneration
 
@@ -83,7 +84,7 @@ def _print(
         _print_run(out, run)
     if claim.verdict and claim.verdict.comparison:
         out.print("\nComparison", style="bold")
-        out.print(pairs(_compared(claim.verdict.comparison)))
+        out.print(pairs(_compared(claim.verdict.comparison, run.measurement if run else None)))
     if claim.verdict and claim.verdict.likely_reasons:
         out.print("\nLikely reasons", style="bold")
         out.print(pairs([(f"{n}.", shown(why, 1000)) for n, why in enumerate(claim.verdict.likely_reasons, start=1)]))
@@ -159,7 +160,7 @@ def _run_facts(run: ReproductionView) -> Iterator[tuple[str, Text | str]]:
         yield "evidence", shown(run.evidence_url, 2000)
 
 
-def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
+def _compared(found: Comparison, measured: MeasurementView | None) -> Iterator[tuple[str, Text | str]]:
     yield "claimed", percent(found.claimed)
     error = "" if found.standard_error is None else f" ± {100 * found.standard_error:.2f} (standard error)"
     yield "reproduced", percent(found.reproduced) + error
@@ -168,6 +169,9 @@ def _compared(found: Comparison) -> Iterator[tuple[str, Text | str]]:
     yield "tolerance", points(found.tolerance)
     stopped = "; all would have been run" if found.mode == "full" else "; stops when the answer is sure"
     yield "samples", f"{found.samples_used} of {found.population}{stopped}"
+    fewer = measured and why_fewer_decided(found, measured.samples_used + measured.failed, measured.ignored)
+    if fewer:
+        yield "", fewer
     if found.interval and found.interval.low < found.interval.high:
         yield (
             "all samples",

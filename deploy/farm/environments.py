@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from deploy.farm import own_policy
 from deploy.farm.ports import HOST
 from scheduler.settings import PREFIX, Settings
 from specs.errors import PolicyError
@@ -48,7 +49,7 @@ class Plan:
     """Of the farm's user on the Hub, who opens pull requests; for the control worker alone."""
 
     policy: Path | None = None
-    """None is the built-in policy."""
+    """None is what the operator's settings name, else the one in the folder that `up` wrote, else the built-in one."""
 
     operator: Mapping[str, str] = field(default_factory=dict)
     """The operator's environment: its `REPROFARM_…` settings win over what is derived from the folder."""
@@ -69,6 +70,7 @@ class Plan:
             "RETIRED_KEYS": str(folder / "keys" / "retired"),
             "PUBLIC_URL": self.api_url,
             "API_HOST": HOST,
+            **_if_set(POLICY=str(folder / own_policy.FILE) if (folder / own_policy.FILE).exists() else None),
             **self._set_by_operator(PREFIX, Settings.model_fields),
             "API_PORT": str(self.api_port),
             **_if_set(HUB_ENDPOINT=self.hub_endpoint, HUB_TOKEN=self.hub_token),

@@ -14,6 +14,7 @@ from deploy.farm.environments import Plan, hand_back_seconds, settings_in, share
 from deploy.farm.errors import FarmError
 from deploy.farm.http_probe import answers
 from deploy.farm.lock import only_one_in
+from deploy.farm.own_policy import write_policy
 from deploy.farm.ports import is_free
 from deploy.farm.processes import Process, Processes
 from deploy.farm.stopping import WORKER_PREFIX, nothing_runs, stop_in_order
@@ -64,6 +65,9 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
         raise FarmError(f"port {plan.api_port} is taken; choose another with --api-port, or 0 for a free one")
     # Read before anything is made or started: it can be wrong.
     control = plan.environment_of_control("")
+    if settings_in(control).policy is None:
+        write_policy(plan.folder)
+        control = plan.environment_of_control("")
     pools = read_policy(settings_in(control).policy).pools
     own_broker = not plan.operator.get("REPROFARM_BROKER_URL")
     broker_url = redis.start_redis(processes, plan.folder.resolve() / "redis") if own_broker else ""

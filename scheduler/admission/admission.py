@@ -205,8 +205,10 @@ def _placement(
     need, engine = TaskNeed(rules.prompt_tokens, _max_tokens(task, rules)), policy.engine_for(model_id)
     named = policy.model_rules(model_id).pool
     if named is not None:
-        return place_in(model.size, engine, need, next(pool for pool in policy.pools if pool.name == named))
-    placed = place(model.size, engine, need, policy.pools)
+        pool = next(pool for pool in policy.pools if pool.name == named)
+        placed = place_in(model.size, engine, need, pool)
+    else:
+        placed = place(model.size, engine, need, policy.pools)
     return Refused(placed.reason) if isinstance(placed, NoRoom) else placed
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_size import WEIGHTS_OVERHEAD, ModelSize
+from specs.engines.quantisation import is_loaded_on
 from specs.policy.rules import EngineRules, PoolRules
 
 GIB = 2**30
@@ -82,7 +83,10 @@ class _Fit:
 
 def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[PoolRules]) -> Placement | NoRoom:
     """The smallest of `pools` that a model fits into."""
-    usable = [pool for pool in pools if not _lacks_kernels(pool, engine)]
+    loading = [pool for pool in pools if _loads(size, pool)]
+    if not loading:
+        return NoRoom(_not_loaded(size, pools))
+    usable = [pool for pool in loading if not _lacks_kernels(pool, engine)]
     if not usable:
         return NoRoom(
             "policy requires batch-invariant kernels, which take GPUs of compute capability "
@@ -97,11 +101,26 @@ def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[
     return NoRoom(f"{_best(size, engine, need, by_capacity[-1]).shortfall}; no pool is larger")
 
 
-def place_in(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> Placement:
-    """A model in the pool that policy names for it, whatever it is reckoned to need."""
+def place_in(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> Placement | NoRoom:
+    """A model in the pool that policy names for it, whatever memory it is reckoned to need."""
+    if not _loads(size, pool):
+        return NoRoom(_not_loaded(size, [pool]))
     fit = _best(size, engine, need, pool)
     reckoned = _words(fit, engine) if fit.shortfall is None else f"although {fit.shortfall}"
     return Placement(pool, fit.gpus, fit.max_model_len, fit.sequences, f"as policy says, {reckoned}")
+
+
+def _loads(size: ModelSize, pool: PoolRules) -> bool:
+    return size.config is None or is_loaded_on(size.config.quantization, pool.device)
+
+
+def _not_loaded(size: ModelSize, pools: Sequence[PoolRules]) -> str:
+    method = size.config.quantization if size.config is not None else None
+    packed = f"its weights are quantised as {method}, which the farm's engine (vLLM)"
+    if not is_loaded_on(method, "gpu"):
+        return f"{packed} does not load on any device; weights that are published unquantised can be run"
+    named = ", ".join(pool.name for pool in pools)
+    return f"{packed} loads on GPUs alone, and {named} {'has' if len(pools) == 1 else 'have'} none"
 
 
 def _lacks_kernels(pool: PoolRules, engine: EngineRules) -> bool:

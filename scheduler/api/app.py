@@ -34,7 +34,6 @@ from scheduler.api.routes import (
     policy,
     reproductions,
     score_routes,
-    signing_in,
     trace,
     verdicts,
     webhooks,
@@ -66,7 +65,6 @@ PARTS = (
     hub_webhook,
     access,
     actions,
-    signing_in,
     health,
 )
 """Modules with a `router`."""

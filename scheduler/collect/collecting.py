@@ -171,12 +171,21 @@ def _complete(
     reproduction.complete = len(measurement.sample_ids) == measurement.population
     reproduction.evidence_sha256, reproduction.evidence_bytes = evidence.sha256, evidence.size_bytes
     why = f"{len(measurement.scored)} of {measurement.population} samples scored"
+    if not reproduction.complete:
+        why += f", {_why_no_more(checked, measurement)}"
     if measurement.resumed is not None:
-        why += f", {measurement.resumed.samples} of them by an earlier attempt"
+        why += f"; {measurement.resumed.samples} of them by an earlier attempt"
     move_reproduction(session, reproduction, ReproductionState.COMPLETED, why)
     with session.no_autoflush:
         noise.record(session, reproduction)
     judge_claims(session, waiting, reproduction, measurement, checked.stopping)
+
+
+def _why_no_more(checked: Checked, measurement: Measurement) -> str:
+    if checked.answered is None:
+        return "as many as policy lets a run ask"
+    then = "where the last claim on the run had its answer"
+    return f"{then}; {measurement.ignored} more were in flight and count for nothing" if measurement.ignored else then
 
 
 class _Current(NamedTuple):

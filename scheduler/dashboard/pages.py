@@ -9,7 +9,7 @@ from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -112,7 +112,10 @@ def _environment() -> Environment:
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages too."""
+    """A route whose errors are pages too, and JSON for who asks for nothing else."""
+
+    explained: ClassVar[dict[int, str]] = EXPLAINED
+    """What an error means to who looks at its page, by HTTP status."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, within what turns its exceptions into pages."""
@@ -121,31 +124,37 @@ class PageRoute(APIRoute):
         async def handle_page(request: Request) -> Response:
             # From before anything is read: a page follows the events behind what it shows, and misses none.
             request.state.events_after = request.app.state.source.live.last_event_id
+            if _asks_for_json(request):
+                return await handle(request)
             try:
                 return await handle(request)
             except ReprofarmError as error:
                 if type(error) not in STATUS:
                     raise
-                return _error_page(request, STATUS[type(error)], str(error))
+                return self._error_page(request, STATUS[type(error)], str(error))
             except RequestValidationError as error:
                 wrong = "; ".join(map(fault, error.errors()))
-                return _error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong)
+                return self._error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong)
             except HTTPException as error:
-                return _error_page(request, HTTPStatus(error.status_code), str(error.detail))
+                return self._error_page(request, HTTPStatus(error.status_code), str(error.detail))
             except DBAPIError as error:
                 log.error("the database cannot answer: %s", error)
-                return _error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer")
+                return self._error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer")
 
         return handle_page
 
+    def _error_page(self, request: Request, status: HTTPStatus, detail: str) -> Response:
+        return render(
+            request,
+            "error.html",
+            status,
+            title=status.phrase,
+            status=int(status),
+            detail=clean(detail, 300),
+            explained=self.explained.get(status, ""),
+        )
 
-def _error_page(request: Request, status: HTTPStatus, detail: str) -> Response:
-    return render(
-        request,
-        "error.html",
-        status,
-        title=status.phrase,
-        status=int(status),
-        detail=clean(detail, 300),
-        explained=EXPLAINED.get(status, ""),
-    )
+
+def _asks_for_json(request: Request) -> bool:
+    accepted = request.headers.get("accept", "")
+    return "json" in accepted and "text/html" not in accepted

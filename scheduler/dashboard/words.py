@@ -7,6 +7,8 @@ from urllib.parse import urlencode, urlsplit
 
 from markupsafe import Markup
 
+from specs.judging.samples_in_words import why_fewer_decided
+
 MISSING = "–"
 
 ICONS = {
@@ -127,4 +129,5 @@ FILTERS = {
     "percent": percent,
     "points": points,
     "short": short,
+    "why_fewer_decided": why_fewer_decided,
 }

@@ -7,6 +7,7 @@ decided in scheduler/dispatch/batching.py, what travels along in scheduler/dispa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,6 +44,7 @@ from specs.judging.stopping import Stopping
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
 from specs.policy.cost import asking_seconds
 from specs.policy.rules import EngineRules, Policy, PoolRules
+from specs.processes.envelopes import MAX_POOL_BYTES
 from specs.queues import own_queue
 
 SUSPECT = (
@@ -59,6 +61,11 @@ CONSIDERED = 4
 
 SENT_TOGETHER = 8
 """Batches of one transaction: most of its cost is the commit, and others wait for it for so long."""
+
+STOPPING_BYTES = MAX_POOL_BYTES // 2
+"""Of what the runs of a batch stop by, as JSON: a message of more may be too large for its worker, which would refuse
+it. Base64 adds a third, and the rest of the orders has to have room. What one run stops by always fits: two predictions
+of at most `MAX_POPULATION` samples."""
 
 KEYED_AT_ONCE = 500
 """Reproductions whose engine one transaction looks up."""
@@ -225,9 +232,14 @@ def _send(
     whom = f"a worker of pool {pool.name}" if worker is None else f"worker {worker}"
     batch_id = new_id()
     look_again = now() + timedelta(seconds=policy.run.lease_seconds)
-    orders = []
+    orders: list[Order] = []
+    size = 0
     for reproduction in batch:
         stops_by = stopping.fix(earlier, reproduction)
+        size += len(json.dumps(reproduction.stopping))
+        if orders and size > STOPPING_BYTES:
+            # It stays in the queue, with what follows it, for the next batch.
+            break
         reproduction.attempt += 1
         reproduction.batch_id, reproduction.sent_to = batch_id, worker
         session.add(

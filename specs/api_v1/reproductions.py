@@ -109,7 +109,7 @@ class MeasurementView(View):
     """Null for fewer than two samples, which have none."""
 
     samples_used: int
-    """Samples with a score."""
+    """Samples with a score, in the whole run. What decided a claim may be fewer: its comparison's `samples_used`."""
 
     population: int
     """Samples that the task has."""

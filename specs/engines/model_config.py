@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from specs.engines.model_experts import Experts, read_experts
+from specs.engines.quantisation import UNNAMED
 from specs.errors import SubmissionError
 from specs.model import Contract
 from specs.text import clean
@@ -211,7 +212,7 @@ def _quantization(config: Mapping[str, Any]) -> str | None:
     found = config.get("quantization_config") or config.get("compression_config")
     if not isinstance(found, dict):
         return None
-    return _name(found, "quant_method") or "unnamed"
+    return _name(found, "quant_method") or UNNAMED
 
 
 def _widths(config: Mapping[str, Any]) -> tuple[int, ...]:

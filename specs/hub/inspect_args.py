@@ -17,6 +17,7 @@ import inspect_ai.solver
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from specs.text import clean
+from specs.validation_errors import what_is_allowed
 
 MAX_PATTERN_CHARS = 2000
 """Of a regular expression: to compile ten thousand characters of one can take seconds."""
@@ -100,8 +101,7 @@ def _type_problem(adapter: TypeAdapter[object], value: object) -> str | None:
         adapter.validate_python(value)
     except ValidationError as error:
         # A union reports every member; the first is the plain type that YAML can write.
-        message = error.errors(include_url=False)[0]["msg"]
-        return f"{message[:1].lower()}{message[1:]}, not {clean(repr(value), 60)}"
+        return f"{what_is_allowed(error.errors(include_url=False)[0])}, not {clean(repr(value), 60)}"
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pydantic_core import ErrorDetails
 
 from specs.text import clean
+from specs.validation_errors import what_is_allowed
 
 # Keys seen in published files, of older schemas and of other tools.
 _KEY_HINTS = {
@@ -68,7 +69,7 @@ def _wrong_value(error: ErrorDetails, known_names: Collection[str]) -> str:
         return f"is {shown}; Inspect has mean, median, mode, max, pass_at_K and at_least_K"
     if error["type"] == "too_short" and not value:
         return "is empty; at least one is needed"
-    return f"is {shown}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"is {shown}: {what_is_allowed(error)}"
 
 
 def _unknown_name(where: str, kind: str, value: object, known_names: Mapping[str, Collection[str]]) -> str:

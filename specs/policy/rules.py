@@ -18,7 +18,7 @@ from specs.policy.budget import BudgetRules
 from specs.policy.generation import GenerationSettings
 from specs.policy.reverify import ReverifyRules
 from specs.queues import pool_queue
-from specs.validation_errors import faults_in_file
+from specs.validation_errors import faults_in_file, must_be
 
 Scale = Literal["fraction", "percent"]
 """How a benchmark's claims write their scores: 0.412 or 41.2."""
@@ -36,13 +36,23 @@ Mode = Literal["full", "sequential"]
 """`full` runs every sample; `sequential` stops as soon as the answer is sure."""
 
 
-MODEL_OR_NAMESPACE = r"^[A-Za-z0-9][\w.-]*(/(\*|[A-Za-z0-9][\w.-]*))?$"
+Tolerance = Annotated[
+    Annotated[float, Field(gt=0, lt=1)] | Literal["measured"],
+    must_be("a proportion between 0 and 1, such as 0.02 for 2 percentage points, or 'measured'"),
+]
+
+ModelOrNamespace = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/(\*|[A-Za-z0-9][\w.-]*))?$")],
+    must_be("a model id or NAMESPACE/*"),
+]
 
 
 class WatchRules(Contract):
     """What the farm looks at, and how often."""
 
-    benchmarks: Literal["official"] | tuple[str, ...] = "official"
+    benchmarks: Annotated[Literal["official"] | tuple[str, ...], must_be("'official' or a list of dataset ids")] = (
+        "official"
+    )
     """`official` is every dataset the Hub lists as a benchmark; else an allow-list of dataset ids."""
 
     models: tuple[str, ...] = ()
@@ -61,7 +71,7 @@ class TaskRules(Contract):
     scale: Scale | None = None
     """How claims on this benchmark write their scores; None decides from its leaderboard."""
 
-    tolerance: Annotated[float, Field(gt=0, lt=1)] | Literal["measured"] | None = None
+    tolerance: Tolerance | None = None
     """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N)). `measured` is what honest re-runs were seen to
     differ by (the noise ledger), and the same as None until enough were seen."""
 
@@ -142,6 +152,12 @@ class EngineRules(Contract):
     and is awake again within seconds."""
 
 
+Denial = Annotated[
+    Annotated[str, Field(min_length=1, max_length=500)] | Literal[False],
+    must_be("the reason, in 1 to 500 characters, or false"),
+]
+
+
 class ModelRules(Contract):
     """What holds for a model, or for all models of a namespace; None leaves the choice to the wider rule."""
 
@@ -154,7 +170,7 @@ class ModelRules(Contract):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     batch_invariant: BatchInvariant | None = None
     reasoning_parser: ReasoningParser | None = None
-    deny: Annotated[str, Field(min_length=1, max_length=500)] | Literal[False] | None = None
+    deny: Denial | None = None
     """Why this farm does not run it, for whoever claims a score of it; `false` lets it run although its namespace is
     denied."""
 
@@ -270,7 +286,7 @@ class Policy(Contract):
     verification: VerificationRules = VerificationRules()
     benchmarks: dict[str, BenchmarkRules] = Field(default_factory=dict)
     engine: EngineRules = EngineRules()
-    models: dict[Annotated[str, Field(pattern=MODEL_OR_NAMESPACE)], ModelRules] = Field(default_factory=dict)
+    models: dict[ModelOrNamespace, ModelRules] = Field(default_factory=dict)
     """By model id, or `NAMESPACE/*`."""
 
     judges: JudgeRules = JudgeRules()
@@ -365,7 +381,7 @@ def read_policy(path: Path | None) -> Policy:
         # Every badge names it, and canonical JSON has neither infinity nor whole numbers from 2**53 on.
         _ = policy.sha256
     except ValidationError as error:
-        raise PolicyError(f"{path}: {faults_in_file(error)}") from error
+        raise PolicyError(f"{path}: {faults_in_file(error)}. The farm's operator must change it") from error
     except OSError as error:
         raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
     except (YamlError, rfc8785.CanonicalizationError) as error:

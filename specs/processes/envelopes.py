@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -41,6 +41,9 @@ COMMANDS = (DROP_ATTEMPT, FETCH_AHEAD, "ping", "active_queues")
 
 GREETING = "hello"
 """What Celery's workers ask of each other when they start, unless they are told not to."""
+
+AROUND_BODY_BYTES = 2**14
+"""More than Celery and kombu write around a body."""
 
 _REPLIES = "reply.celery.pidbox"
 _ROOMS: dict[QueueKind, tuple[str, ...]] = {"control": ("scheduler.",), "pool": ("workers.",), "other": ()}
@@ -166,11 +169,24 @@ def task_message(raw: bytes, queue: str) -> bytes:
         MessageError: it is none of those that are sent to that queue.
     """
     kind = kind_of(queue)
-    envelope = _read(_Task, raw, MAX_CONTROL_BYTES if kind == "control" else MAX_POOL_BYTES)
+    envelope = _read(_Task, raw, _most_bytes(kind))
     if not envelope.headers.task.startswith(_ROOMS[kind]):
         raise MessageError(f"no task of queue {clean(queue, 100)}")
     _checked(_BODY.validate_json, _body_of(envelope))
     return _written(envelope, envelope.headers.model_dump(), {"exchange": "", "routing_key": queue})
+
+
+def why_unreadable(argument: Mapping[str, object], kind: QueueKind) -> str | None:
+    """Why a task with that argument would be refused for its size where that queue is read, and so is not to be sent.
+
+    In words that go on from what it is; None where it is read.
+    """
+    body = json.dumps([[argument], {}, _Embedded().model_dump()]).encode()
+    most, sent = _most_bytes(kind), -(-len(body) // 3) * 4 + AROUND_BODY_BYTES
+    if sent > most:
+        return f"takes some {sent} bytes, and {most} is the most that is read"
+    values = _values_in(body)
+    return f"holds some {values} values, and {MAX_VALUES} is the most that is read" if values > MAX_VALUES else None
 
 
 def command_message(raw: bytes) -> bytes | None:
@@ -206,6 +222,14 @@ def is_for_replies(queue: str) -> bool:
     return queue.endswith(f".{_REPLIES}")
 
 
+def _most_bytes(kind: QueueKind) -> int:
+    return MAX_CONTROL_BYTES if kind == "control" else MAX_POOL_BYTES
+
+
+def _values_in(body: bytes) -> int:
+    return sum(body.count(each) for each in (b",", b"[", b"{"))
+
+
 def _read(kind: type[E], raw: bytes, most: int) -> E:
     if len(raw) > most:
         raise MessageError(f"a message of {len(raw)} bytes, and {most} is the most")
@@ -225,7 +249,7 @@ def _body_of(envelope: _Envelope) -> bytes:
         body = base64.b64decode(envelope.body, validate=True)
     except ValueError as error:
         raise MessageError(f"its body is not Base64: {error}") from None
-    if sum(body.count(each) for each in (b",", b"[", b"{")) > MAX_VALUES:
+    if _values_in(body) > MAX_VALUES:
         raise MessageError(f"its body may hold more than {MAX_VALUES} values")
     return body
 

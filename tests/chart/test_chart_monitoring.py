@@ -44,10 +44,13 @@ def alerts() -> list[dict[str, Any]]:
     return rules
 
 
-def expressions() -> list[str]:
+def panels() -> list[str]:
     dashboard = json.loads(one(rendered(MONITORED), "ConfigMap", "dashboards")["data"]["reprofarm.json"])
-    shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    return [*shown, *(rule["expr"] for rule in alerts())]
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def expressions() -> list[str]:
+    return [*panels(), *(rule["expr"] for rule in alerts())]
 
 
 def test_every_figure_that_is_asked_for_exists_with_its_labels(figures: dict[str, set[str]]) -> None:
@@ -59,6 +62,12 @@ def test_every_figure_that_is_asked_for_exists_with_its_labels(figures: dict[str
             assert {each.strip() for each in names.split(",")} <= figures[name]
         for name, selector in re.findall(r"\b(reprofarm_[a-z0-9_]+)\{([^}]*)\}", expression):
             assert {part.partition("=")[0].rstrip("=~!") for part in selector.split(",")} <= figures[name]
+
+
+def test_what_an_alert_counts_is_shown_on_a_panel() -> None:
+    counted = {name for rule in alerts() for name in METRIC.findall(rule["expr"]) if name.endswith("_total")}
+    assert "reprofarm_refused_messages_total" in counted
+    assert counted <= {name for expression in panels() for name in METRIC.findall(expression)}
 
 
 def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:

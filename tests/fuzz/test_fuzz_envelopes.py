@@ -28,7 +28,7 @@ HANDLED = (InvalidTaskError, ContentDisallowed, DecodeError)
 app = Celery("fuzzed", set_as_current=False)
 
 
-@app.task(name=RUN_BATCH)
+@app.task(name=RUN_BATCH, shared=False)
 def run_batch(_message: object) -> None:
     """Known to Celery."""
 

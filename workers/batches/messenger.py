@@ -11,6 +11,7 @@ from typing import Self
 
 from specs.messages import AttemptRef, AttemptsAlive, Progress, Report, RunBatch
 from specs.processes.spans import Spans
+from workers.batches.message_size import readable_heartbeat
 from workers.batches.stage_spans import StageSpans
 
 _FIRST_BACK_OFF_SECONDS = 1.0
@@ -115,9 +116,10 @@ class Messenger:
         self._urgent = False
         if not self._progress:
             return None
-        return AttemptsAlive(
+        beat = AttemptsAlive(
             worker=self._worker,
             batch_id=self._batch.batch_id,
             pool=self._pool,
             progress=tuple(self._progress.values()),
         )
+        return readable_heartbeat(beat)

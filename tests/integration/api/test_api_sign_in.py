@@ -82,7 +82,7 @@ def test_an_answer_of_the_hub_counts_once_and_in_the_browser_that_asked(site: Si
     replaying = Browser(site, kept)
     answer = replaying.get(path)
     assert answer.status_code == 400
-    assert "used already" in answer.json()["detail"]
+    assert "used already" in answer.text
     assert stranger.me()["kind"] == replaying.me()["kind"] == "anonymous"
 
 
@@ -184,5 +184,45 @@ def test_a_person_who_comes_to_a_closed_farm_is_sent_to_sign_in(tmp_path: Path) 
 
 def test_a_farm_without_an_application_on_the_hub_offers_no_sign_in(tmp_path: Path) -> None:
     with running_site(tmp_path, hub_oauth_client_id=None) as site:
-        assert Browser(site).get("/auth/login").status_code == 404
+        answer = Browser(site).get("/auth/login")
+        assert answer.status_code == 404
+        assert "Nobody can sign in here" in answer.text
         assert Browser(site).me()["sign_in"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/auth/login?next=//evil.test", 400, "has to be a path of this farm"),
+        ("/auth/callback?code=x&state=unknown", 400, "not begun in this browser"),
+        ("/auth/callback?error=server_error&state=unknown", 400, "not begun in this browser"),
+        ("/auth/callback?code=x", 422, "query state: is missing"),
+    ],
+)
+def test_what_went_wrong_with_a_sign_in_is_a_page_and_json_for_who_asks_for_it(
+    shared_site: Site, path: str, status: int, said: str
+) -> None:
+    of_a_browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    page = httpx.get(shared_site.api.url + path, headers={"accept": of_a_browser})
+    assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert said in page.text
+    assert "You are not signed in" in page.text
+    assert 'href="/auth/login?next=/"' in page.text, "to begin anew, and not to end where it went wrong"
+    answer = httpx.get(shared_site.api.url + path, headers={"accept": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert said in f"{answer.json()['detail']} {answer.json()['errors']}"
+
+
+def test_a_hub_that_is_away_is_said_on_a_page(tmp_path: Path) -> None:
+    with running_site(tmp_path, hub_endpoint="http://127.0.0.1:9") as site:
+        answer = Browser(site).get("/auth/login")
+    assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html; charset=utf-8")
+    assert "the Hub does not answer" in answer.text
+
+
+def test_a_refusal_that_is_no_change_of_mind_says_that_nobody_signed_in(site: Site) -> None:
+    browser = Browser(site)
+    state = parse_qs(urlsplit(browser.begin()).query)["state"][0]
+    answer = browser.get(f"/auth/callback?error=server_error&state={state}")
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert "the Hub gave no code" in answer.text

@@ -123,3 +123,11 @@ def test_json_has_the_claim_its_events_and_its_badge(api: RunningApi) -> None:
 def test_an_id_that_fits_nothing_is_an_error(api: RunningApi) -> None:
     result = run(api, "0123456789")
     assert (result.exit_code, result.stderr) == (3, "error: there is no claim 0123456789\n")
+
+
+def test_fewer_samples_than_the_run_scored_are_explained(api: RunningApi) -> None:
+    found = comparison().model_copy(update={"samples_used": 3, "failed": 0})
+    shown = " ".join(run(api, api.rows.decided(Outcome.MISMATCH, found=found)).output.split())
+    assert "3 of 300" in shown
+    assert "This claim had its answer after 3 samples, and those decided. The run went on to 4" in shown
+    assert "2 more were in flight when the run stopped" in shown

@@ -60,3 +60,11 @@ def test_what_failed_is_tried_again_and_what_was_measured_verified_again(
 ) -> None:
     claim = ClaimView.model_validate(api.json(f"/v1/claims/{api.rows.decided(outcome)}"))
     assert [action.words for action in actions(claim, VISITOR)] == [first]
+
+
+def test_fewer_samples_than_the_run_scored_are_explained(api: RunningApi) -> None:
+    found = comparison().model_copy(update={"samples_used": 3, "failed": 0})
+    shown = page(api, api.rows.decided(Outcome.MISMATCH, found=found))
+    assert "3 scored samples, in random order" in shown
+    assert "This claim had its answer after 3 samples, and those decided. The run went on to 4" in shown
+    assert "2 more were in flight when the run stopped" in shown

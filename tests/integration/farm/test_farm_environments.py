@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from deploy.farm.environments import Plan, hand_back_seconds, settings_in, shared_out
+from deploy.farm.own_policy import write_policy
 from specs.errors import PolicyError
-from specs.policy.rules import PoolRules
+from specs.policy.rules import Policy, PoolRules, read_policy
+from workers.engines.devices import GIB, Machine
 
 PROJECT = Path(__file__).parents[3]
 BROKER = "redis://:secret@127.0.0.1:1/0"
@@ -156,3 +158,19 @@ def test_a_worker_is_given_the_time_that_it_takes_to_hand_back(tmp_path: Path) -
     assert hand_back_seconds(farm.environment_of_worker(POOL, farm.environment_of_control(BROKER))) == 25.0
     with pytest.raises(PolicyError, match="HAND_BACK_SECONDS"):
         hand_back_seconds({"REPROFARM_WORKER_HAND_BACK_SECONDS": "soon"})
+
+
+def test_a_farm_without_a_policy_gets_one_with_the_memory_of_its_machine(tmp_path: Path) -> None:
+    assert settings_in(plan(tmp_path).environment_of_control(BROKER)).policy is None
+    write_policy(tmp_path)
+    written = settings_in(plan(tmp_path).environment_of_control(BROKER)).policy
+    (machine,) = Machine().look()
+    (pool,) = read_policy(written).pools
+    assert machine.total_bytes / GIB - 0.1 < pool.memory_gib <= machine.total_bytes / GIB
+    assert read_policy(written).model_copy(update={"pools": Policy().pools}) == Policy()
+
+
+def test_a_policy_that_is_named_wins_over_the_one_in_the_folder(tmp_path: Path) -> None:
+    write_policy(tmp_path)
+    named = plan(tmp_path, REPROFARM_POLICY="/etc/mine.yaml").environment_of_control(BROKER)
+    assert settings_in(named).policy == Path("/etc/mine.yaml")

@@ -15,8 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from specs.policy.rules import read_policy
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
+from workers.engines.devices import GIB, Machine
 from workers.processes.guarded import clean_environment
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
@@ -111,6 +113,12 @@ def test_a_second_farm_in_the_same_folder_is_refused(killed: Killed) -> None:
     assert killed.second.returncode == 3
     assert "runs in" in killed.second.stderr
     assert killed.answered_still
+
+
+def test_a_farm_that_was_given_no_policy_reckons_with_its_machines_memory(killed: Killed) -> None:
+    (pool,) = read_policy(killed.folder / "policy.yaml").pools
+    (machine,) = Machine().look()
+    assert pool.memory_gib == pytest.approx(machine.total_bytes / GIB, abs=0.1)
 
 
 def test_the_next_farm_after_one_that_was_killed_comes_up_scans_and_stops_without_a_trace(

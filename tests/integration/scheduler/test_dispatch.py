@@ -13,6 +13,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.collecting import Stale, alive
 from scheduler.collect.reaping import LOOKED, reap
 from scheduler.database.tables import Attempt, Marker, Reproduction, now
+from scheduler.dispatch import dispatching
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
@@ -95,6 +96,16 @@ def test_reproductions_of_one_model_travel_together(farm: ControlPlane) -> None:
     assert {one.model.model_id, two.model.model_id} == {"tiny/one", "tiny/two"}
     assert [len(batch.orders) for batch in (one, two)] == [2, 2]
     assert {row.state for row in reproductions(farm)} == {ReproductionState.DISPATCHED}
+
+
+def test_what_is_too_much_for_one_message_travels_in_several(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "STOPPING_BYTES", 1)
+    dispatch(farm.database, farm.policy)
+    assert [len(batch.orders) for batch in sent_batches(farm.database)] == [1, 1]
+    waiting = [row for row in reproductions(farm) if row.state == ReproductionState.QUEUED]
+    assert [row.attempt for row in waiting] == [0, 0], "nothing was lost, and no attempt used up"
 
 
 def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:

@@ -37,7 +37,14 @@ from tests.support.waiting import until
 def test_one_reproduction_judges_both_claims(world: World, farm: Farm) -> None:
     take(farm, world.report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
-    assert reproduction(farm).state == ReproductionState.COMPLETED
+    done = reproduction(farm)
+    assert done.state == ReproductionState.COMPLETED
+    found = world.report.measurement
+    assert found is not None
+    assert done.reason == (
+        f"{len(found.scored)} of 40 samples scored, where the last claim on the run had its answer;"
+        f" {found.ignored} more were in flight and count for nothing"
+    )
 
 
 def test_the_last_report_of_a_batch_makes_room_for_another(world: World, farm: Farm) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from inspect_ai.log import read_eval_log
 
 from specs.messages import AttemptOutcome, Stage
 from specs.policy.generation import GenerationSettings
+from specs.processes import envelopes
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 
@@ -52,3 +54,20 @@ def test_two_orders_share_an_engine_and_each_gets_its_report(tmp_path: Path) -> 
     assert list((workbench.settings.state_folder / "runs").iterdir()) == [], "nothing is left behind"
     copies = list(workbench.settings.cache_folder.rglob("hf_datasets"))
     assert copies == [], "a copy that a kill left half-written would fail every later run that shares it"
+
+
+def test_a_report_that_nobody_would_read_says_so_and_keeps_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"question": f"{i}? Say: {i}", "answer": str(i)} for i in range(12)]
+    data = write_dataset(tmp_path / "a", rows)
+    # Of its body there is room for a refusal, and not for twelve samples with all their circumstances.
+    monkeypatch.setattr(envelopes, "MAX_CONTROL_BYTES", envelopes.AROUND_BODY_BYTES + 1500)
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in()) as workbench:
+        remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/a", data)
+        report = run(workbench, batch_of(order(task_ref(data, dataset_id="bench/a"), "r1"))).reports["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED
+    assert "the run was done, and its report takes some" in report.detail
+    assert envelopes.why_unreadable(report.encode(), "control") is None
+    (stored,) = (tmp_path / "evidence").rglob("*.eval")
+    assert f"kept as evidence {stored.stem}" in report.detail

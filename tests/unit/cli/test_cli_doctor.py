@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import machine_checks
 from deploy.cli.main import app
+from deploy.farm.own_policy import write_policy
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from workers.processes.ports import free_port
@@ -154,6 +155,14 @@ def test_a_farm_in_another_folder_is_looked_at_there(folder: Path, monkeypatch: 
     assert found["policy"]["found"] == f"{folder}/policy.yaml; pools: cpu; publishing: comment"
     monkeypatch.setenv("REPROFARM_VAR", "somewhere")
     assert f"{folder}/somewhere/reprofarm.db" in look("--for", "control")[1]["database"]["found"]
+
+
+def test_without_a_policy_the_machines_memory_is_what_up_reckons_with(folder: Path) -> None:
+    memory = look()[1]["memory"]
+    assert memory["status"] == "ok"
+    assert "`reprofarm up` writes" in memory["found"]
+    write_policy(folder / "var")
+    assert look()[1]["memory"]["status"] == "ok", "it fits the machine that it was written on"
 
 
 @pytest.mark.parametrize(("memory_gib", "status"), [(1, "ok"), (1_000_000, "warn")])

@@ -138,10 +138,38 @@ def test_a_model_of_which_only_the_files_are_known_is_placed_by_them_and_says_so
 
 
 def test_the_pool_that_policy_names_is_taken_at_its_word() -> None:
-    assert place_in(size_of("Meta-Llama-3-8B"), ENGINE, SHORT, EIGHT).pool == EIGHT
+    named = place_in(size_of("Meta-Llama-3-8B"), ENGINE, SHORT, EIGHT)
+    assert isinstance(named, Placement)
+    assert named.pool == EIGHT
     too_small = place_in(size_of("Meta-Llama-3-70B"), ENGINE, SHORT, ONE)
+    assert isinstance(too_small, Placement)
     assert (too_small.pool, too_small.gpus) == (ONE, 1)
     assert "as policy says, although the model needs about" in too_small.words
+
+
+def quantised(method: str) -> ModelSize:
+    size = size_of("Qwen2.5-72B-Instruct-AWQ")
+    assert size.config is not None
+    small = size.model_copy(update={"file_bytes": 4 * GIB})
+    return small.model_copy(update={"config": size.config.model_copy(update={"quantization": method})})
+
+
+def test_weights_that_the_engine_does_not_load_fit_nowhere_and_the_reason_names_them() -> None:
+    assert "quantised as bitsandbytes, which the farm's engine (vLLM) does not load on any device" in refused(
+        quantised("bitsandbytes"), pools=(CPU, ONE)
+    )
+    named = place_in(quantised("bitsandbytes"), ENGINE, SHORT, ONE)
+    assert isinstance(named, NoRoom), "policy names a pool, and cannot make an engine load what it does not"
+
+
+def test_weights_that_gpus_alone_load_pass_over_the_cpu_pool() -> None:
+    roomy = CPU.model_copy(update={"memory_gib": 64})
+    assert refused(quantised("modelopt_fp4"), pools=(roomy,)) == (
+        "its weights are quantised as modelopt_fp4, which the farm's engine (vLLM) loads on GPUs alone, and cpu has"
+        " none"
+    )
+    answers = [place(quantised(method), ENGINE, SHORT, (roomy, ONE)) for method in ("modelopt_fp4", "awq")]
+    assert [each.pool.name for each in answers if isinstance(each, Placement)] == ["one", "cpu"]
 
 
 def test_required_kernels_rule_out_pools_that_are_known_not_to_have_them() -> None:

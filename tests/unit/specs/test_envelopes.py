@@ -12,7 +12,7 @@ from kombu import Connection
 from specs.errors import MessageError
 from specs.messages import DROP_ATTEMPT, REPORT, RUN_BATCH
 from specs.processes import envelopes
-from specs.processes.envelopes import command_message, is_for_replies, reply_message, task_message
+from specs.processes.envelopes import command_message, is_for_replies, reply_message, task_message, why_unreadable
 from tests.support.rotten_messages import HARMLESS, command, encoded, envelope, rotten, rotten_commands
 
 ROTTEN = rotten(RUN_BATCH, "pool.cpu", {"a": 1})
@@ -24,10 +24,10 @@ def read(message: dict[str, Any], queue: str = "pool.cpu") -> dict[str, Any]:
     return found
 
 
-def sent_by_celery(**options: Any) -> dict[str, Any]:
+def sent_by_celery(argument: object = None, **options: Any) -> dict[str, Any]:
     """A message as Celery and kombu of this environment make it."""
     with Celery("sender", broker="memory://", task_serializer="json", task_ignore_result=True) as app:
-        app.send_task(REPORT, args=[{"a": 1}], queue="control", task_id="one", **options)
+        app.send_task(REPORT, args=[argument or {"a": 1}], queue="control", task_id="one", **options)
         with app.connection_for_read() as connection:
             message: Any = connection.SimpleQueue("control").get(timeout=10)
             return dict(message._raw)
@@ -45,7 +45,7 @@ def test_nothing_is_lost_of_what_celery_tries_again() -> None:
     first = sent_by_celery()
     with Celery("retries", broker="memory://", task_serializer="json", task_ignore_result=True) as app:
 
-        @app.task(name=REPORT, bind=True, max_retries=None)
+        @app.task(name=REPORT, bind=True, max_retries=None, shared=False)
         def take_report(_self: object, _body: object) -> None:
             """Is tried again."""
 
@@ -152,3 +152,27 @@ def test_an_answer_to_a_command_is_read() -> None:
     assert (found["headers"], found["body"]) == (answer["headers"], answer["body"])
     with pytest.raises(MessageError):
         reply_message(json.dumps(answer | {"body": encoded([1])}).encode(), queue)
+
+
+@pytest.mark.parametrize(
+    ("argument", "why"),
+    [
+        ({"a": "x" * 6_000_000}, None),
+        ({"a": "x" * 6_300_000}, "8388608 is the most that is read"),
+        # Six characters each, as JSON is sent.
+        ({"a": "ä" * 1_050_000}, "8388608 is the most that is read"),
+        ({"a": [0] * 999_000}, None),
+        ({"a": [0] * 1_001_000}, "1000000 is the most that is read"),
+    ],
+)
+def test_who_sends_knows_what_would_be_refused_for_its_size(argument: dict[str, Any], why: str | None) -> None:
+    sent = sent_by_celery(argument)
+    said = why_unreadable(argument, "control")
+    if why is None:
+        assert said is None
+        read(sent, "control")
+    else:
+        assert said is not None
+        assert why in said
+        with pytest.raises(MessageError):
+            read(sent, "control")

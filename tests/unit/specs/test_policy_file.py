@@ -34,6 +34,18 @@ def test_what_is_no_yaml_and_numbers_that_no_badge_can_name_are_the_operators_to
     [
         ("watch: {scan_seconds: x}\nx: 3", r"watch\.scan_seconds: must be a number; x: is not taken here"),
         ("engine: {dtype: int4}", r"engine\.dtype: must be 'auto', 'bfloat16', 'float16' or 'float32'"),
+        *(
+            (
+                f"verification: {{tolerance: {wrong}}}",
+                r"verification\.tolerance: must be a proportion between 0 and 1, such as 0\.02 for 2 percentage points,"
+                r" or 'measured'\. The farm's operator must change it$",
+            )
+            for wrong in ("1.5", "2%", "0", "-0.1", "[0.02]", ".nan")
+        ),
+        ("watch: {benchmarks: all}", r"watch\.benchmarks: must be 'official' or a list of dataset ids\. "),
+        ("models: {a/b: {deny: true}}", r"models\.a/b\.deny: must be the reason, in 1 to 500 characters, or false\. "),
+        ("models: {a b: {}}", r"models\.a b\.\[key\]: must be a model id or NAMESPACE/\*\. "),
+        ("models: 3", r"models: must be an object\. "),
         ("run: {lease_seconds: 3}", r"run: lease_seconds must be at least three heartbeats"),
     ],
 )

@@ -16,6 +16,7 @@ from specs.messages import (
     Stage,
     TaskRef,
 )
+from specs.processes.envelopes import why_unreadable
 from tests.support.small_repos import COMMIT
 from tests.support.worker_bench import MODEL, batch_of, order
 from workers.batches import messenger as module
@@ -115,3 +116,23 @@ def test_nothing_more_is_said_of_an_attempt_that_was_reported_or_forgotten(batch
         broker.wait_for(said)
     later = broker.taken[[isinstance(each, Report) for each in broker.taken].index(True) + 1 :]
     assert not [each for each in later if isinstance(each, AttemptsAlive) and REF in [p.ref for p in each.progress]]
+
+
+def test_a_heartbeat_too_large_to_be_read_goes_without_the_engines_words(batch: RunBatch) -> None:
+    broker = Broker()
+    with Messenger(batch, "w", "cpu", broker.send) as messenger:
+        for number in range(4000):
+            ref = AttemptRef(reproduction_id=f"r{number}", attempt=1)
+            messenger.progress(Progress(ref=ref, stage=Stage.RUNNING, log_tail="x" * 2000))
+        with broker.came:
+            assert broker.came.wait_for(lambda: said_of(broker) == 4000, timeout=60)
+    beat = broker.taken[-1]
+    assert why_unreadable(beat.encode(), "control") is None
+    assert isinstance(beat, AttemptsAlive)
+    assert {each.log_tail for each in beat.progress} == {None}
+
+
+def said_of(broker: Broker) -> int:
+    """Attempts of which the latest heartbeat speaks."""
+    last = broker.taken[-1] if broker.taken else None
+    return len(last.progress) if isinstance(last, AttemptsAlive) else 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -14,9 +15,23 @@ from scheduler.api.callers.callers import TheCaller
 from scheduler.api.callers.cookies import SessionCookie
 from scheduler.api.dependencies import TheSource
 from scheduler.api.problems import NotFound
+from scheduler.dashboard.pages import EXPLAINED, PageRoute
 from specs.errors import SignInError
 
-router = APIRouter(prefix="/auth", include_in_schema=False)
+
+class SignInRoute(PageRoute):
+    """Whose errors say what to do about a sign-in."""
+
+    explained: ClassVar[dict[int, str]] = {
+        HTTPStatus.BAD_REQUEST: "You are not signed in. What went wrong stands below; signing in again begins anew.",
+        HTTPStatus.NOT_FOUND: "Nobody can sign in here. What is public can be read without.",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "You are not signed in: a part of the address is missing, or none of ours.",
+        HTTPStatus.BAD_GATEWAY: "You are not signed in, because the Hub does not answer. Try again in a moment.",
+        HTTPStatus.SERVICE_UNAVAILABLE: EXPLAINED[HTTPStatus.SERVICE_UNAVAILABLE],
+    }
+
+
+router = APIRouter(prefix="/auth", route_class=SignInRoute, include_in_schema=False)
 
 SEE_OTHER = 303
 MAX_CODE_CHARS = 2000
