@@ -38,7 +38,7 @@ from workers.errors import ModelError, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
 from workers.runs.circumstances import versions
 from workers.runs.dataset_rows import LocalDataset
-from workers.runs.generation import request_arguments
+from workers.runs.generation import request_arguments, sendable
 from workers.runs.interrupting import interruptible
 from workers.runs.judges import judge_models, who_judged
 from workers.runs.limits import follow_limit
@@ -141,7 +141,8 @@ def _prepare(request: RunRequest) -> _Prepared:
     local = LocalDataset(Path(request.dataset_folder), request.max_dataset_rows, request.max_cell_bytes)
     task = load_task(local.folder, order.task, order.judges, allow_self_judge=order.allow_self_judge)
     judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})
-    canonical = canonical_task(order.task, task.definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
+    definition = sendable(task.definition, request.defaults, request.context_tokens)
+    canonical = canonical_task(order.task, definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
     sample_ids = canonical.sample_ids[: order.sample_limit]
     circumstances = _circumstances(request, canonical, who_judged(task.judges, order.judges))
     metadata = {
@@ -208,7 +209,7 @@ class _Log:
 def _evaluate(task: Task | PreviousTask, model: Model, prepared: _Prepared, folder: Path) -> _Log | None:
     """Have Inspect run the task, to its end or until the worker tells it to stop; None where that was at once."""
     request = prepared.request
-    arguments = request_arguments(request.generation)
+    arguments = request_arguments(request.defaults)
     arguments["max_connections"] = request.concurrency
     arguments["max_retries"] = _REQUEST_RETRIES
     arguments["cache"] = False
