@@ -1,4 +1,4 @@
-"""What a run asks the engine for: a spec's settings go with the requests they are for, and with no others, as in Inspect."""
+"""What a run asks the engine for: a spec's settings go with the requests that they are for, and with no others."""
 
 from __future__ import annotations
 
