@@ -38,6 +38,7 @@ from workers.errors import ModelError, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
 from workers.runs.circumstances import versions
 from workers.runs.dataset_rows import LocalDataset
+from workers.runs.epochs_together import ask_epochs_together
 from workers.runs.generation import request_arguments, sendable
 from workers.runs.interrupting import interruptible
 from workers.runs.judges import judge_models, who_judged
@@ -115,6 +116,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     )
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))
+    ask_epochs_together()
     watchdog = Watchdog(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
     with watchdog.watching():
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
