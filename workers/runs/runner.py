@@ -44,7 +44,7 @@ from workers.runs.interrupting import interruptible
 from workers.runs.judges import judge_models, who_judged
 from workers.runs.limits import follow_limit
 from workers.runs.log_compression import compress_without_threads
-from workers.runs.measure import Plan, measure, sample_errors
+from workers.runs.measure import Plan, measure
 from workers.runs.progress import ProgressFile, seed_each_epoch, watch
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
@@ -126,9 +126,6 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     resumed = earlier.resumed if earlier is not None else None
     plan = Plan(counted, canonical.population, canonical.reducer, str(model), resumed)
     measurement = measure(log.file, plan, prepared.circumstances)
-    if not measurement.scored:
-        errors = sample_errors(log.file)
-        raise RunError(f"not one sample was scored: {errors[0] if errors else 'no scorer gave a number'}")
     return RunOutcome(
         outcome=AttemptOutcome.COMPLETED,
         detail=prepared.started_over,
