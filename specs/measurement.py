@@ -86,7 +86,7 @@ class Circumstances(Contract):
     """Orders the samples and shuffles choices."""
 
     chat_template_sha256: Sha256 | None
-    """Of the model's chat template; None where it has none, and prompts went in without one."""
+    """Of the model's chat template; None where its repo has none, and the engine used one of its own."""
 
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
     judges: dict[str, str]

@@ -55,7 +55,8 @@ def _arguments(run: Repeated) -> Iterator[str]:
     generation = run.circumstances.generation
     for option in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens", "seed"):
         value = getattr(generation, option)
-        if value is not None:
+        # What the spec says of its answers Inspect reads there; as an option it would be said to judges as well.
+        if value is not None and generation.sources.get(option) != "spec":
             # With `=`: a negative number would be taken for an option.
             yield f"--{option.replace('_', '-')}={value}"
     # OpenAI's API has no names for these, so they go into the body as they are.

@@ -99,7 +99,7 @@ def _lost_answers(found: Comparison, reproduced: float, measured: Measurement) -
 
 def _prompting(measured: Measurement) -> Weighed:
     if measured.circumstances.chat_template_sha256 is None:
-        yield 55, "the model's repo has no chat template, so prompts went in without one; chat models need theirs"
+        yield 55, "the model's repo has no chat template, so the engine used one of its own; chat models need theirs"
 
 
 def _sampling(generation: EffectiveGeneration) -> Weighed:

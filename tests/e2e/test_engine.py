@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,3 +156,17 @@ def test_our_copy_of_vllms_sampling_defaults_is_still_right() -> None:
 
     theirs = ChatCompletionRequest._DEFAULT_SAMPLING_PARAMS.default
     assert {**theirs, "max_tokens": None} == VLLM_DEFAULTS
+
+
+def test_a_model_without_a_chat_template_is_the_models_failure_at_once(small_model: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare" / "snapshots" / COMMIT
+    shutil.copytree(small_model, bare, ignore=shutil.ignore_patterns("chat_template*"))
+    tokenizer = json.loads((bare / "tokenizer_config.json").read_bytes())
+    tokenizer.pop("chat_template", None)
+    (bare / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    dataset = write_dataset(tmp_path / "say", [{"question": "Say: yes", "answer": "yes"}] * 3)
+    with bench(tmp_path, bare, VLLM_COMMAND) as workbench:
+        remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
+        report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES)).reports["r1"]
+    assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
+    assert "no chat template" in report.detail

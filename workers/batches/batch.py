@@ -187,7 +187,7 @@ class BatchRun:
 
     def _request(self, order: Order, ready: _Ready, folder: Path, share: int) -> RunRequest:
         engine, definition = ready.engine, ready.task.definition
-        wishes = generation_config(ready.model)
+        wishes, context = generation_config(ready.model), engine.context_tokens
         earlier, started_over = self._earlier(order, folder)
         return RunRequest(
             order=order,
@@ -196,7 +196,9 @@ class BatchRun:
             concurrency=share,
             dataset_folder=str(ready.dataset),
             model_folder=str(ready.model),
-            generation=resolve(order.generation, definition, wishes, order.seed, engine.context_tokens),
+            generation=resolve(order.generation, definition, wishes, order.seed, context),
+            defaults=resolve(order.generation, None, wishes, order.seed, context),
+            context_tokens=context,
             max_dataset_rows=self._bench.settings.max_dataset_rows,
             max_cell_bytes=self._bench.max_cell_bytes,
             hardware=hardware(self._batch.gpus),

@@ -18,7 +18,7 @@ from inspect_ai._eval.task.hf import HFTask
 from inspect_ai.model import GenerateConfigArgs
 from pydantic import ValidationError
 
-from specs.hub.task_spec import answering_arguments
+from specs.hub.task_spec import ANSWERING, answering_arguments
 from specs.policy.generation import EffectiveGeneration, GenerationSettings, SamplingSource
 from specs.validation_errors import fault
 from workers.errors import ModelError
@@ -58,16 +58,17 @@ def generation_config(snapshot: Path) -> dict[str, object]:
 
 
 def resolve(
-    policy: GenerationSettings, task: HFTask, model: Mapping[str, object], seed: int, context_tokens: int | None
+    policy: GenerationSettings, task: HFTask | None, model: Mapping[str, object], seed: int, context_tokens: int | None
 ) -> EffectiveGeneration:
-    """The settings that a run sends with every request, and where each came from.
+    """The settings by which a task's answers are sampled, and where each came from.
 
-    A limit of tokens that the engine's context does not even hold limits nothing, and vLLM refuses requests with one.
+    Without a task, those of requests for which the spec says nothing. A limit of tokens that the engine's context does
+    not even hold limits nothing, and vLLM refuses requests with one.
 
     Raises:
         ModelError: the model's own settings are no settings.
     """
-    spec = answering_arguments(task)
+    spec = answering_arguments(task) if task is not None else {}
     wishes = _checked(model)
     values: dict[str, Any] = {}
     sources: dict[str, SamplingSource] = {}
@@ -80,11 +81,34 @@ def resolve(
             values[name], sources[name] = wish, "generation_config"
         else:
             values[name], sources[name] = default, "vllm_default"
-    if context_tokens is not None and (values["max_tokens"] or 0) >= context_tokens:
+    if _holds_less(context_tokens, values["max_tokens"]):
         values["max_tokens"] = None
     if isinstance(spec.get("seed"), int):
         seed, sources["seed"] = spec["seed"], "spec"
     return EffectiveGeneration(**values, seed=seed, sources=sources)
+
+
+def sendable(task: HFTask, defaults: EffectiveGeneration, context_tokens: int | None) -> HFTask:
+    """The task, with its solvers' settings as Inspect's provider sends them and vLLM takes them.
+
+    Each solver's settings are for its own requests: what a model is asked as a judge is not cut to the length of an
+    answer. `defaults` are sent where a solver says nothing.
+    """
+
+    def said(arguments: dict[str, Any]) -> dict[str, Any]:
+        kept = dict(arguments)
+        if _holds_less(context_tokens, kept.get("max_tokens")):
+            # Left out, the limit of `defaults` would be sent in its place. Of the context's length vLLM takes it.
+            kept["max_tokens"] = context_tokens
+        if kept.get("top_k") is not None:
+            # Inspect's provider for vLLM (0.3.285) leaves it out.
+            kept["extra_body"] = {**_body(defaults), "top_k": kept.pop("top_k")}
+        return kept
+
+    solvers = [
+        each.model_copy(update={"args": said(each.args)}) if each.name in ANSWERING else each for each in task.solvers
+    ]
+    return task.model_copy(update={"solvers": solvers})
 
 
 def request_arguments(settings: EffectiveGeneration) -> GenerateConfigArgs:
@@ -95,15 +119,23 @@ def request_arguments(settings: EffectiveGeneration) -> GenerateConfigArgs:
         "presence_penalty": settings.presence_penalty,
         "frequency_penalty": settings.frequency_penalty,
         "seed": settings.seed,
-        "extra_body": {
-            "top_k": settings.top_k,
-            "min_p": settings.min_p,
-            "repetition_penalty": settings.repetition_penalty,
-        },
+        "extra_body": _body(settings),
     }
     if settings.max_tokens is not None:
         arguments["max_tokens"] = settings.max_tokens
     return arguments
+
+
+def _body(settings: EffectiveGeneration) -> dict[str, Any]:
+    return {
+        "top_k": settings.top_k,
+        "min_p": settings.min_p,
+        "repetition_penalty": settings.repetition_penalty,
+    }
+
+
+def _holds_less(context_tokens: int | None, limit: int | None) -> bool:
+    return context_tokens is not None and limit is not None and limit >= context_tokens
 
 
 def _checked(config: Mapping[str, object]) -> GenerationSettings:

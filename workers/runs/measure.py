@@ -13,7 +13,10 @@ from specs.judging.stopping import Population
 from specs.logs.run_log import RunLog
 from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
 from specs.measurement import Circumstances, Measurement, Resumed
-from workers.errors import RunError
+from workers.errors import ModelError, RunError
+
+_NO_CHAT_TEMPLATE = "must provide a chat template"
+"""What vLLM (0.32, vllm/renderers/hf.py) says where the model has none, and it has none for its kind."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,19 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
     """The measurement in a finished log.
 
     Raises:
-        RunError: the log is not that of a successful run.
+        RunError: the log is not that of a successful run, or no answer in it is scored.
+        ModelError: no answer is scored, by the model's fault.
     """
     try:
         with RunLog(log) as run_log:
             header = run_log.header()
             scorers = _scorers(header)
+            if not scorers:
+                # Where every sample failed, Inspect names none.
+                raise _nothing_scored(run_log)
             found = run_scores(run_log.answers(), scorers, plan.sample_ids, plan.population.epochs, plan.reducer)
+            if all(score is None for score in found.by_scorer[scorers[0]]):
+                raise _nothing_scored(run_log)
     except EvidenceError as error:
         raise RunError(str(error)) from error
     sample_scores = found.by_scorer[scorers[0]]
@@ -68,20 +77,23 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
     )
 
 
-def sample_errors(log: Path) -> list[str]:
-    """What went wrong in the samples that failed, in their order in the log."""
-    with RunLog(log) as run_log:
-        return [answer.error.message for answer in run_log.answers() if answer.error is not None]
+def _nothing_scored(log: RunLog) -> RunError | ModelError:
+    """Why, by the first answer that failed."""
+    errors = (answer.error.message for answer in log.answers() if answer.error is not None)
+    said = next(errors, "no scorer gave a number")
+    if _NO_CHAT_TEMPLATE in said:
+        return ModelError(
+            "the model's repo has no chat template, and an eval.yaml is asked as a chat: the engine refuses every"
+            " question; a model that is not for chats needs a template too, in chat_template.jinja"
+        )
+    return RunError(f"not one sample was scored: {said}")
 
 
 def _scorers(header: EvalLog) -> list[str]:
     if header.status != "success":
         reason = header.error.message if header.error is not None else "no reason given"
         raise RunError(f"the run ended with status {header.status}: {reason}")
-    names = scorer_names(header)
-    if not names:
-        raise RunError("the log has no scorer")
-    return names
+    return scorer_names(header)
 
 
 def _time(text: str) -> datetime:

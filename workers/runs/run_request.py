@@ -51,6 +51,14 @@ class RunRequest(Contract):
     """The snapshot of the model that the engine serves."""
 
     generation: EffectiveGeneration
+    """By which answers are sampled."""
+
+    defaults: EffectiveGeneration
+    """Where the spec says nothing: of other requests too, such as those to a model that judges itself."""
+
+    context_tokens: int | None
+    """Of the engine; None where it does not say."""
+
     max_dataset_rows: Annotated[int, Field(gt=0)]
     max_cell_bytes: Annotated[int, Field(gt=0)]
     hardware: str

@@ -38,12 +38,13 @@ from workers.errors import ModelError, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
 from workers.runs.circumstances import versions
 from workers.runs.dataset_rows import LocalDataset
-from workers.runs.generation import request_arguments
+from workers.runs.epochs_together import ask_epochs_together
+from workers.runs.generation import request_arguments, sendable
 from workers.runs.interrupting import interruptible
 from workers.runs.judges import judge_models, who_judged
 from workers.runs.limits import follow_limit
 from workers.runs.log_compression import compress_without_threads
-from workers.runs.measure import Plan, measure, sample_errors
+from workers.runs.measure import Plan, measure
 from workers.runs.progress import ProgressFile, seed_each_epoch, watch
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
@@ -115,6 +116,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     )
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))
+    ask_epochs_together()
     watchdog = Watchdog(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
     with watchdog.watching():
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
@@ -124,9 +126,6 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     resumed = earlier.resumed if earlier is not None else None
     plan = Plan(counted, canonical.population, canonical.reducer, str(model), resumed)
     measurement = measure(log.file, plan, prepared.circumstances)
-    if not measurement.scored:
-        errors = sample_errors(log.file)
-        raise RunError(f"not one sample was scored: {errors[0] if errors else 'no scorer gave a number'}")
     return RunOutcome(
         outcome=AttemptOutcome.COMPLETED,
         detail=prepared.started_over,
@@ -141,7 +140,8 @@ def _prepare(request: RunRequest) -> _Prepared:
     local = LocalDataset(Path(request.dataset_folder), request.max_dataset_rows, request.max_cell_bytes)
     task = load_task(local.folder, order.task, order.judges, allow_self_judge=order.allow_self_judge)
     judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})
-    canonical = canonical_task(order.task, task.definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
+    definition = sendable(task.definition, request.defaults, request.context_tokens)
+    canonical = canonical_task(order.task, definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
     sample_ids = canonical.sample_ids[: order.sample_limit]
     circumstances = _circumstances(request, canonical, who_judged(task.judges, order.judges))
     metadata = {
@@ -208,7 +208,7 @@ class _Log:
 def _evaluate(task: Task | PreviousTask, model: Model, prepared: _Prepared, folder: Path) -> _Log | None:
     """Have Inspect run the task, to its end or until the worker tells it to stop; None where that was at once."""
     request = prepared.request
-    arguments = request_arguments(request.generation)
+    arguments = request_arguments(request.defaults)
     arguments["max_connections"] = request.concurrency
     arguments["max_retries"] = _REQUEST_RETRIES
     arguments["cache"] = False

@@ -129,7 +129,7 @@ def told(folder: Path, farm: Farm, orders: tuple[Order, Order]) -> Story:
     farm.start("first", *engine, settings=patient, transport=redelivers, grace_seconds=PROCESS_PATIENCE_SECONDS)
     first = batch_of(*orders, engine=RULES)
     farm.send(first)
-    farm.wait(lambda: asked.exists() and asked.read_text().count("\n") == DONE + first_limit(AT_ONCE))
+    farm.wait(lambda: asked.exists() and asked.read_text().count("\n") == DONE * EPOCHS + first_limit(AT_ONCE))
     farm.send(first.model_copy(update={"batch_id": "another"}))
     heard = len(farm.beats)
     farm.wait(lambda: len(farm.beats) >= heard + 2)
@@ -166,9 +166,9 @@ def told(folder: Path, farm: Farm, orders: tuple[Order, Order]) -> Story:
 def test_a_drained_worker_hands_back_what_it_ran_with_all_that_was_finished(story: Story) -> None:
     report = story.report("long", 1)
     assert (report.outcome, report.worker) == (AttemptOutcome.HANDED_BACK, "first@farm")
-    # The first epoch of all samples comes before the second; one of those that were answered failed.
-    assert report.detail == f"it was told to stop; 0 of {N} samples are kept, and {DONE - 1} answers to others"
-    assert story.partial.answers == DONE - 1
+    # All epochs of a sample come before the next sample; one of those that were answered failed.
+    assert report.detail == f"it was told to stop; {DONE - 1} of {N} samples are kept"
+    assert story.partial.answers == (DONE - 1) * EPOCHS
     assert story.engines_left == []
 
 
@@ -185,7 +185,7 @@ def answers(log: Path) -> dict[tuple[int, int], EvalSample]:
 def test_no_finished_answer_is_asked_again_and_a_failed_one_is(story: Story) -> None:
     finished = {key for key, answer in answers(story.log(story.partial)).items() if answer.error is None}
     asked = story.asked("second")
-    assert finished == {(number, 1) for number in ORDER[:DONE] if number != FAILS}
+    assert finished == {(number, epoch) for number in ORDER[:DONE] if number != FAILS for epoch in (1, 2)}
     assert finished & set(asked) == set()
     assert {(FAILS, epoch) for epoch in (1, 2)} <= set(asked)
     assert max(asked.values()) == 1
@@ -205,7 +205,7 @@ def test_it_measures_what_an_uninterrupted_run_would_have(story: Story) -> None:
     assert measured.sample_ids == tuple(ORDER[: decider.seen])
     assert measured.sample_scores == tuple(SCORES[number] for number in ORDER[: decider.seen])
     assert measured.resumed is not None
-    assert (measured.resumed.sha256, measured.resumed.answers) == (story.partial.sha256, DONE - 1)
+    assert (measured.resumed.sha256, measured.resumed.answers) == (story.partial.sha256, (DONE - 1) * EPOCHS)
 
 
 def test_the_control_plane_finds_the_evidence_good(story: Story) -> None:
@@ -270,7 +270,7 @@ def taken_over(story: Story, log: Path | None = None, **changes: Any) -> Resumed
 
 def test_a_partial_log_of_the_same_measurement_is_gone_on_from(story: Story) -> None:
     found = taken_over(story)
-    assert (found.answers, found.samples) == (DONE - 1, 0)
+    assert (found.answers, found.samples) == ((DONE - 1) * EPOCHS, DONE - 1)
 
 
 @pytest.mark.parametrize(

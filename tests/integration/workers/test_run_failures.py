@@ -83,6 +83,14 @@ def test_a_run_in_which_nothing_happens_is_ended(workbench: Workbench) -> None:
     assert "0 of 1 samples done" in report.detail
 
 
+def test_a_run_in_which_every_question_is_refused_says_what_the_engine_said(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [{"question": "[fail]", "answer": "x"}] * 3)
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.WORKER_FAILED
+    assert "not one sample was scored: " in report.detail
+    assert "the stand-in was told to fail" in report.detail
+
+
 def test_a_regular_expression_that_never_ends_is_the_specs_failure(workbench: Workbench) -> None:
     endless = _spec(scorers=[{"name": "pattern", "args": {"pattern": "(a+)+$"}}])
     first = _dataset(workbench, [{"question": f"Say: {'a' * 40}!", "answer": "x"}], endless, "endless")

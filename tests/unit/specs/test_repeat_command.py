@@ -71,6 +71,12 @@ def test_the_folded_command_is_the_same_to_a_shell() -> None:
     assert all(line.startswith(("inspect eval hf/", "  -")) for line in folded.splitlines())
 
 
+def test_what_the_spec_says_of_its_answers_is_not_said_to_judges() -> None:
+    found = parsed(repeated(max_tokens=16, temperature=0.7, sources={"max_tokens": "spec", "temperature": "policy"}))
+    assert found["max_tokens"] is None
+    assert found["temperature"] == 0.7
+
+
 def test_what_was_not_set_is_not_named() -> None:
     found = parsed(repeated(task_id=None))
     assert (found["max_tokens"], found["limit"]) == (None, None)
