@@ -104,3 +104,7 @@ def test_what_an_operator_fills_in_gets_into_no_image_and_no_commit() -> None:
     # The last rule that fits decides.
     assert rules.index("deploy/compose") > rules.index("!deploy")
     assert ".env*" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_a_worker_is_stopped_before_what_reads_what_it_hands_back() -> None:
+    assert "control" in SERVICES["worker"]["depends_on"]
