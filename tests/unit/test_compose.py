@@ -97,3 +97,14 @@ def test_the_images_take_every_package_of_the_farm() -> None:
     packages = re.search(r"^packages = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert packages is not None
     assert copied == set(re.findall(r'"(\w+)"', packages[1]))
+
+
+def test_what_an_operator_fills_in_gets_into_no_image_and_no_commit() -> None:
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    # The last rule that fits decides.
+    assert rules.index("deploy/compose") > rules.index("!deploy")
+    assert ".env*" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_a_worker_is_stopped_before_what_reads_what_it_hands_back() -> None:
+    assert "control" in SERVICES["worker"]["depends_on"]
