@@ -147,9 +147,7 @@ def test_one_that_is_away_holds_up_nobody(rows: Rows, receiver: Receiver) -> Non
     assert len(receiver.got) == 1
 
 
-def test_one_that_is_behind_takes_nobodys_turn(
-    rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_is_behind_takes_nobodys_turn(rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SENT_AT_ONCE", 2)
     added(rows, "http://127.0.0.1:9/hook", kinds=["claim.blocked"])
     added(rows, receiver.url, kinds=["claim.decided"])
