@@ -34,7 +34,7 @@ def test_every_regular_task_is_due_as_soon_as_beat_starts() -> None:
 @pytest.mark.parametrize("name", periods(Policy()))
 def test_a_control_worker_whose_clock_is_ahead_of_beats_does_what_beat_sends(name: str) -> None:
     app = Celery("scheduler", set_as_current=False)
-    app.conf.timezone = "UTC"
+    app.conf.update(timezone="UTC")
 
     @app.task(name=name)
     def work() -> None:
