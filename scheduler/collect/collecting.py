@@ -248,10 +248,11 @@ def _shown(detail: str) -> str:
 def _was_theirs(session: Session, message: Report) -> bool:
     """Whether a report that comes too late is of an attempt that was its worker's, and is the first such.
 
-    All others are nobody's: the record would else be whoever's who can send reports.
+    All others are nobody's: the record would else be whoever's who can send reports. One of which the attempt ended was
+    taken in, and came again: the broker may deliver it twice, and a database that goes away has it tried again.
     """
     attempt = session.get(Attempt, (message.ref.reproduction_id, message.ref.attempt))
-    if attempt is None or attempt.worker != message.worker:
+    if attempt is None or attempt.worker != message.worker or attempt.outcome == message.outcome:
         return False
     known = select(Event.event_id).where(
         Event.subject == "reproduction",

@@ -76,12 +76,19 @@ def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead) -> None:
 
 
 def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
-    heads = []
+    heads: list[BenchmarkHead] = []
+    away: HubAway | None = None
     for dataset_id in dataset_ids:
         try:
             heads.append(hub.benchmark(dataset_id))
         except (Missing, NoAccess) as error:
             log.warning("benchmark %s of the allow-list not found: %s", dataset_id, error)
+        except HubAway as error:
+            log.warning("benchmark %s of the allow-list not read: %s", dataset_id, error)
+            away = error
+    if away is not None and not heads:
+        # It is not about one of them.
+        raise away
     return heads
 
 

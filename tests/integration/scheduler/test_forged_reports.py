@@ -11,7 +11,7 @@ from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.database.tables import Attempt, Badge, Event, Reproduction
 from scheduler.farm import Farm
-from specs.messages import AttemptsAlive, Progress, Report, Stage
+from specs.messages import AttemptOutcome, AttemptsAlive, Progress, Report, Stage
 from tests.support.reported_farm import (
     World,
     count,
@@ -110,7 +110,8 @@ def test_reports_that_come_too_late_do_not_fill_the_record(world: World, farm: F
         take(farm, Report.decode({**encoded, "ref": {**encoded["ref"], "attempt": 2 + number}}))  # type: ignore[dict-item]
     assert count(farm, Event) == before
     with farm.database.transaction() as session:
-        session.scalars(select(Attempt)).one().worker = world.report.worker
+        attempt = session.scalars(select(Attempt)).one()
+        attempt.worker, attempt.outcome = world.report.worker, AttemptOutcome.INTERRUPTED
     for _ in range(5):
         take(farm, world.report)
     assert count(farm, Event) == before + 1, "the attempt was its own, and it is said once"

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import undefer
 
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import CHECKS, reap
-from scheduler.database.tables import Attempt, Badge, OutboxRow, Publication, Reproduction, VerdictRow, now
+from scheduler.database.tables import Attempt, Badge, Event, OutboxRow, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
@@ -158,6 +159,24 @@ def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Fa
     take(farm, world.report)
     take(farm, world.report)
     assert count(farm, VerdictRow) == 2
+
+
+def test_a_report_that_is_tried_again_after_it_was_taken_in_is_not_said_to_be_late(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(world, farm)
+
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", {}, ConnectionError("the database is away just then"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(collecting, "_going_on", away)
+        with pytest.raises(OperationalError):
+            take(farm, world.report)
+    take(farm, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+    with farm.database.reading() as session:
+        assert session.scalars(select(Event).where(Event.what == "late_report")).all() == []
 
 
 def test_the_same_report_twice_in_one_transaction_counts_once(world: World, farm: Farm) -> None:

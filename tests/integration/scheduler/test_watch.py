@@ -14,7 +14,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.discussions import Discussion, Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
-from scheduler.hub.answers import PullRequestHead, TreeFile
+from scheduler.hub.answers import BenchmarkHead, PullRequestHead, TreeFile
 from scheduler.hub.hub import Missing
 from scheduler.state_machine import ClaimState
 from scheduler.watch.announced import put_off
@@ -216,6 +216,23 @@ def test_a_fault_of_ours_over_one_repo_does_not_stop_the_scan(
     assert len(farm.claims()) == 1
     farm.scan(WatchRules(sweep_seconds=0.001))
     assert len(farm.claims()) == 2, "what was stumbled over is looked at again"
+
+
+def test_a_benchmark_that_the_hub_fails_over_does_not_stop_the_scan(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = farm.hub.benchmark
+
+    def answer(dataset_id: str) -> BenchmarkHead:
+        if dataset_id != BENCHMARK:
+            raise HubAway(f"{dataset_id}: 451 Unavailable For Legal Reasons")
+        return ask(dataset_id)
+
+    monkeypatch.setattr(farm.hub, "benchmark", answer)
+    farm.scan(WatchRules(benchmarks=("acme/taken-down", BENCHMARK)))
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
+    with pytest.raises(HubAway):
+        farm.scan(WatchRules(benchmarks=("acme/taken-down",)))
 
 
 def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(
