@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.database.tables import EngineLoad, HubLimit, now
+from tests.chart.test_alert_rules import ALERTS
 from tests.chart.test_chart_objects import MONITORED
 from tests.support.api import running_api
 from tests.support.chart import one, rendered
@@ -38,8 +40,9 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         return found
 
 
-def alerts() -> list[dict[str, Any]]:
-    (group,) = one(rendered(MONITORED), "PrometheusRule", "")["spec"]["groups"]
+def alerts(**more: Any) -> list[dict[str, Any]]:
+    values = {**MONITORED, "monitoring": {**MONITORED["monitoring"], **more}}
+    (group,) = one(rendered(values), "PrometheusRule", "")["spec"]["groups"]
     rules: list[dict[str, Any]] = group["rules"]
     return rules
 
@@ -82,3 +85,12 @@ def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert page.endswith("docs/runbooks.md")
         assert anchor in headings
+
+
+def test_alerts_lead_to_the_pages_that_an_operator_names_and_without_a_chart_to_the_projects() -> None:
+    links = {rule["annotations"]["runbook_url"] for rule in alerts(runbookUrl="https://wiki.test/farm")}
+    assert {link.partition("#")[0] for link in links} == {"https://wiki.test/farm"}
+    # Compose hands Prometheus the file as it is.
+    (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
+    as_they_are = [rule["annotations"]["runbook_url"] for rule in group["rules"]]
+    assert as_they_are == [rule["annotations"]["runbook_url"] for rule in alerts()]
