@@ -114,7 +114,7 @@ def _lacks_kernels(pool: PoolRules, engine: EngineRules) -> bool:
 
 def _best(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> _Fit:
     """The fewest GPUs with room for everything; else the most."""
-    if pool.device == "cpu" or pool.gpus == 0:
+    if pool.device == "cpu":
         return _fit(size, engine, need, pool, 0)
     fits = [_fit(size, engine, need, pool, gpus) for gpus in range(1, pool.gpus + 1) if size.can_be_split(gpus)]
     return next((fit for fit in fits if fit.shortfall is None and fit.is_roomy), fits[-1])
