@@ -172,6 +172,20 @@ def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> No
     assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
 
 
+def test_workers_reach_a_broker_of_the_operators_own() -> None:
+    def rules(**given: Any) -> list[dict[str, Any]]:
+        manifests = rendered({**EXTERNAL, "networkPolicies": given})
+        egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
+        return [each for each in egress if each["ports"][0]["port"] not in (53, 443)]
+
+    # Nothing of the release is a broker then, and its address is in a secret.
+    assert rules() == [{"ports": [{"protocol": "TCP", "port": 6379}]}]
+    peers = [{"ipBlock": {"cidr": "10.1.2.3/32"}}]
+    assert rules(workerBrokerTo=peers, workerBrokerPort=6380) == [
+        {"to": peers, "ports": [{"protocol": "TCP", "port": 6380}]}
+    ]
+
+
 def test_who_tells_of_traces_is_told_where_and_workers_may_go_there() -> None:
     manifests = rendered(TRACED)
     for name in ("control", "api", "worker-gpu-80"):
