@@ -186,6 +186,21 @@ def test_workers_reach_a_broker_of_the_operators_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("api", "is_guarded"),
+    [
+        ({"replicas": 1}, False),
+        ({"replicas": 2}, True),
+        # With autoscaling it is not `replicas` that says how many there are. A budget for a single one blocks a drain.
+        ({"replicas": 2, "autoscaling": {"enabled": True, "minReplicas": 1}}, False),
+        ({"replicas": 1, "autoscaling": {"enabled": True, "minReplicas": 2}}, True),
+    ],
+)
+def test_a_disruption_budget_is_for_what_has_another_beside_it(api: dict[str, Any], is_guarded: bool) -> None:
+    budgets = [each for each in rendered({"api": api}) if each["kind"] == "PodDisruptionBudget"]
+    assert any(each["metadata"]["name"].endswith("-api") for each in budgets) == is_guarded
+
+
 def test_who_tells_of_traces_is_told_where_and_workers_may_go_there() -> None:
     manifests = rendered(TRACED)
     for name in ("control", "api", "worker-gpu-80"):
