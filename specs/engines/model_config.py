@@ -56,6 +56,8 @@ _LATENT = frozenset(
 # Every so many layers one looks at the whole context, where the config lists no layer_types: transformers'
 # Gemma2Config, Gemma3TextConfig, Cohere2Config and GptOssConfig.
 _PATTERNS: Mapping[str, int] = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4, "gpt_oss": 2}
+# Whose layers that look at everything have heads of their own: transformers' Gemma4TextConfig.
+_WIDER_WHOLE = frozenset({"gemma4_text", "gemma4_unified_text"})
 # A window on every layer, without a list.
 _ALL_SLIDING = frozenset({"mistral", "mixtral", "phi3", "starcoder2"})
 
@@ -176,10 +178,17 @@ def _cache(config: Mapping[str, Any], layers: int, heads: int, kv_heads: int, hi
     if _name(config, "model_type") == "nemotron-nas":
         kept = Counter(_heads_of_blocks(config, heads))
         return tuple(CacheLayers(layers=kept[each], heads=each, numbers=numbers, window=None) for each in sorted(kept))
+    whole_heads, whole_numbers = kv_heads, numbers
+    if _name(config, "model_type") in _WIDER_WHOLE:
+        # The last layers look into what earlier ones keep: `num_kv_shared_layers`.
+        layers = max(layers - _number(config, ("num_kv_shared_layers",), MAX_LAYERS, 0, least=0), 1)
+        whole_numbers = 2 * _number(config, ("global_head_dim",), MAX_WIDTH, 512)
+        if config.get("attention_k_eq_v") is True:
+            whole_heads = _number(config, ("num_global_key_value_heads",), MAX_HEADS, kv_heads)
     window, sliding = _sliding(config, layers)
-    found = ((layers - sliding, None), (sliding, window))
+    found = ((layers - sliding, whole_heads, whole_numbers, None), (sliding, kv_heads, numbers, window))
     return tuple(
-        CacheLayers(layers=count, heads=kv_heads, numbers=numbers, window=width) for count, width in found if count
+        CacheLayers(layers=count, heads=each, numbers=wide, window=width) for count, each, wide, width in found if count
     )
 
 

@@ -102,6 +102,16 @@ def test_layers_that_were_left_without_attention_keep_nothing() -> None:
             shape(model_type="nemotron-nas", block_configs=broken)
 
 
+def test_layers_that_look_into_what_others_keep_keep_nothing() -> None:
+    # The last two of six; of the others one looks at everything, in heads as wide as that takes.
+    kinds = ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "sliding_attention"]
+    small = {"model_type": "gemma4_text", "num_hidden_layers": 6, "num_key_value_heads": 2, "head_dim": 256}
+    found = shape(**small, layer_types=[*kinds, "full_attention"], sliding_window=512, num_kv_shared_layers=2)
+    assert {(each.layers, each.heads, each.numbers, each.window) for each in found.cache} == {
+        (1, 2, 1024, None), (3, 2, 512, 512),
+    }  # fmt: skip
+
+
 def test_what_chooses_among_tokens_is_kept_beside_the_latent_vector() -> None:
     latent = {"model_type": "deepseek_v32", "kv_lora_rank": 512, "qk_rope_head_dim": 64}
     (without,), (chosen,) = shape(**latent).cache, shape(**latent, index_topk=2048, index_head_dim=128).cache

@@ -82,6 +82,13 @@ def test_layers_with_a_state_take_the_same_for_every_length() -> None:
     assert size.cache_bytes(1000, "auto", gpus=2, sequences=3) == (12 * 2 * 256 * 4 * 3000 + state * 3) // 2
 
 
+def test_layers_that_look_at_everything_have_heads_of_their_own() -> None:
+    size = size_of("gemma-4-31B-it")
+    # 10 layers of 4 heads of 512, and 50 of 16 of 256.
+    assert size.cache_bytes(1, "auto") == 10 * 4 * 512 * 4 + 50 * 16 * 256 * 4
+    assert size.cache_bytes(200_001, "auto") - size.cache_bytes(200_000, "auto") == 10 * 4 * 512 * 4
+
+
 def test_a_window_that_the_config_switches_off_is_none() -> None:
     assert [each.window for each in config_of("Qwen2.5-72B-Instruct-AWQ").cache] == [None]
 
