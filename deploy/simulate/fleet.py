@@ -83,6 +83,7 @@ def _need(family: Family, task: SimulatedTask, claimed: float) -> Need | None:
     work = Work(
         weights_bytes=weights,
         gpus=placed.gpus,
+        held_gpus=placed.pool.gpus,
         samples=samples,
         epochs=task.epochs,
         max_tokens=task.max_tokens,
@@ -92,7 +93,7 @@ def _need(family: Family, task: SimulatedTask, claimed: float) -> Need | None:
         pool=placed.pool.name,
         weights_bytes=weights,
         load_seconds=start_seconds(weights),
-        run_seconds=asking_seconds(estimate(work, ()).gpu_seconds, weights, placed.gpus),
+        run_seconds=asking_seconds(estimate(work, ()).gpu_seconds, weights, placed.pool.gpus),
         answers=samples * task.epochs,
     )
 

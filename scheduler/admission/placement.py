@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from specs.engines.batch_invariance import LEAST_CAPABILITY
+from specs.engines.model_config import ModelConfig
 from specs.engines.model_size import WEIGHTS_OVERHEAD, ModelSize
-from specs.engines.quantisation import is_loaded_on
+from specs.engines.quantization_methods import is_loaded_on
 from specs.policy.rules import EngineRules, PoolRules
 
 GIB = 2**30
@@ -76,6 +77,9 @@ class _Fit:
     """Of what is needed, in words."""
 
     max_model_len: int | None = None
+    is_cut: bool = False
+    """Its whole context has no room."""
+
     sequences: int | None = None
     is_roomy: bool = True
     """It has room for all that is asked at once, and for the whole context."""
@@ -133,7 +137,7 @@ def _lacks_kernels(pool: PoolRules, engine: EngineRules) -> bool:
 
 def _best(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> _Fit:
     """The fewest GPUs with room for everything; else the most."""
-    if pool.device == "cpu" or pool.gpus == 0:
+    if pool.device == "cpu":
         return _fit(size, engine, need, pool, 0)
     fits = [_fit(size, engine, need, pool, gpus) for gpus in range(1, pool.gpus + 1) if size.can_be_split(gpus)]
     return next((fit for fit in fits if fit.shortfall is None and fit.is_roomy), fits[-1])
@@ -142,10 +146,10 @@ def _best(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules)
 def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, gpus: int) -> _Fit:
     if size.config is None:
         return _fit_of_files(size, engine, pool, gpus)
-    whole = min(size.config.context_tokens, engine.max_model_len or size.config.context_tokens)
+    whole, capped = _whole_context(size.config, engine)
     needed = whole if need.max_tokens is None else min(whole, need.prompt_tokens + need.max_tokens)
     if gpus == 0:
-        return _fit_on_a_machine(size, engine, pool, needed, whole)
+        return _fit_on_a_machine(size, engine, pool, needed, whole, capped)
     weights = size.weights_bytes(engine.dtype)
     share = -(-weights // gpus) + GPU_OVERHEAD_BYTES
     one, whole_one = (size.cache_bytes(tokens, engine.dtype, gpus) for tokens in (needed, whole))
@@ -166,13 +170,24 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         gpus=gpus,
         shortfall=shortfall,
         parts=parts,
-        max_model_len=None if share + whole_one <= limit else needed,
+        max_model_len=capped if share + whole_one <= limit else needed,
+        is_cut=share + whole_one > limit,
         sequences=_sequences(size, engine, needed, gpus, limit - share),
         is_roomy=share + max(whole_one, at_once) <= limit,
     )
 
 
-def _fit_on_a_machine(size: ModelSize, engine: EngineRules, pool: PoolRules, needed: int, whole: int) -> _Fit:
+def _whole_context(config: ModelConfig, engine: EngineRules) -> tuple[int, int | None]:
+    """Tokens that an engine has room for if nothing is cut, and to what policy's wish is cut, as vLLM refuses more."""
+    if engine.max_model_len is None:
+        return config.context_tokens, None
+    longest = config.context_tokens if config.longest_tokens is None else config.longest_tokens
+    return min(engine.max_model_len, longest), longest if engine.max_model_len > longest else None
+
+
+def _fit_on_a_machine(
+    size: ModelSize, engine: EngineRules, pool: PoolRules, needed: int, whole: int, capped: int | None
+) -> _Fit:
     """On a CPU pool, where policy says how much the cache takes."""
     weights, cache = size.weights_bytes(engine.dtype), engine.kv_cache_gib * GIB
     one = size.cache_bytes(needed, engine.dtype)
@@ -195,7 +210,8 @@ def _fit_on_a_machine(size: ModelSize, engine: EngineRules, pool: PoolRules, nee
         gpus=0,
         shortfall=shortfall,
         parts=parts,
-        max_model_len=None if fits_whole else needed,
+        max_model_len=capped if fits_whole else needed,
+        is_cut=not fits_whole,
         sequences=_sequences(size, engine, needed, 1, cache),
     )
 
@@ -223,7 +239,8 @@ def _words(fit: _Fit, engine: EngineRules) -> str:
     if fit.sequences is not None:
         words += f"; room for {fit.sequences} of {engine.concurrency} sequences of full length at once"
     if fit.max_model_len is not None:
-        words += f"; context held to {fit.max_model_len} tokens, which the task needs"
+        why = "which the task needs" if fit.is_cut else "which is all that the model has"
+        words += f"; context held to {fit.max_model_len} tokens, {why}"
     return words
 
 

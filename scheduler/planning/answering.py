@@ -135,7 +135,8 @@ def _cost(
     earlier = facts.costs(_claim_facts(claim).dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
     work = Work(
         weights_bytes=model.weights_bytes,
-        gpus=answer.pool.gpus,
+        gpus=answer.placement.gpus,
+        held_gpus=answer.pool.gpus,
         samples=samples_if_true(foreseen, known.samples) if known is not None else None,
         epochs=foreseen.epochs,
         max_tokens=answer.max_tokens,

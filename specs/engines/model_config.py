@@ -9,13 +9,15 @@ number in it is bounded, and one that is none is a reason, not a crash.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from specs.engines.model_experts import Experts, read_experts
-from specs.engines.quantisation import UNNAMED
+from specs.engines.model_quantization import Quantization, read_quantization
+from specs.engines.model_states import States, read_states
 from specs.errors import SubmissionError
 from specs.model import Contract
 from specs.text import clean
@@ -54,6 +56,8 @@ _LATENT = frozenset(
 # Every so many layers one looks at the whole context, where the config lists no layer_types: transformers'
 # Gemma2Config, Gemma3TextConfig, Cohere2Config and GptOssConfig.
 _PATTERNS: Mapping[str, int] = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4, "gpt_oss": 2}
+# Whose layers that look at everything have heads of their own: transformers' Gemma4TextConfig.
+_WIDER_WHOLE = frozenset({"gemma4_text", "gemma4_unified_text"})
 # A window on every layer, without a list.
 _ALL_SLIDING = frozenset({"mistral", "mixtral", "phi3", "starcoder2"})
 
@@ -91,10 +95,20 @@ class ModelConfig(Contract):
     intermediate: tuple[int, ...]
     """Widths of feed-forward layers, which GPUs share evenly."""
 
+    groups: tuple[int, ...] = ()
+    """How many groups of quantised numbers there are in a row that GPUs share, which they share evenly too; 1 where the
+    last is not whole."""
+
     context_tokens: Annotated[int, Field(gt=0)]
-    """Of prompt and answer together, at most."""
+    """Of prompt and answer together, where nobody says more or less."""
+
+    longest_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Of prompt and answer together at most, whoever asks for more; None is `context_tokens`."""
 
     cache: tuple[CacheLayers, ...]
+    states: States | None = None
+    """None where every layer keeps keys and values."""
+
     experts: Experts | None
     """None of a model in which every weight works for every token, or that says too little."""
 
@@ -115,19 +129,25 @@ def read_config(text: bytes) -> ModelConfig:
         raise ModelConfigError("config.json is no JSON object")
     config = _of_the_text(whole)
     heads = _number(config, _HEADS, MAX_HEADS)
-    layers = _number(config, _LAYERS, MAX_LAYERS)
+    layers = _layers(config)
     hidden = _number(config, _HIDDEN, MAX_WIDTH)
     kv_heads = _kv_heads(config, heads)
-    cache = _cache(config, layers, heads, kv_heads, hidden)
+    states = read_states(config, layers)
+    cache = _cache(config, layers - (states.layers if states is not None else 0), heads, kv_heads, hidden)
+    quantization, longest = read_quantization(config), _longest(config)
+    context = _context(config, longest)
     return ModelConfig(
         model_type=_name(config, "model_type"),
         dtype=_name(config, "dtype") or _name(config, "torch_dtype"),
-        quantization=_quantization(config),
+        quantization=quantization.method if quantization is not None else None,
         attention_heads=heads,
         kv_heads=cache[0].heads if _is_latent(config) else kv_heads,
         intermediate=_widths(config),
-        context_tokens=_context(config),
+        groups=_groups(config, quantization, heads, kv_heads, hidden),
+        context_tokens=context,
+        longest_tokens=longest if longest != context else None,
         cache=cache,
+        states=states,
         experts=read_experts(config, layers, hidden),
     )
 
@@ -140,17 +160,59 @@ def _of_the_text(whole: dict[str, Any]) -> dict[str, Any]:
     return {**whole, **{key: value for key, value in inner.items() if value is not None}}
 
 
+def _layers(config: Mapping[str, Any]) -> int:
+    """That have attention, as far as layers are alike."""
+    layers = _number(config, _LAYERS, MAX_LAYERS)
+    # Of this kind a layer has two: `LongCatFlashModelArchConfigConvertor`.
+    is_double = _name(config, "model_type") == "longcat_flash" and config.get("num_hidden_layers") is None
+    return 2 * layers if is_double else layers
+
+
 def _cache(config: Mapping[str, Any], layers: int, heads: int, kv_heads: int, hidden: int) -> tuple[CacheLayers, ...]:
     if _is_latent(config):
         # One latent vector and one rotary key for all heads: every GPU holds them whole.
         latent = _number(config, ("kv_lora_rank",), MAX_WIDTH) + _number(config, ("qk_rope_head_dim",), MAX_WIDTH)
-        return (CacheLayers(layers=layers, heads=1, numbers=latent, window=None),)
+        numbers = latent + (_indexer(config) if config.get("index_topk") is not None else 0)
+        return (CacheLayers(layers=layers, heads=1, numbers=numbers, window=None),)
     numbers = 2 * _head_width(config, hidden, heads)
+    if _name(config, "model_type") == "nemotron-nas":
+        kept = Counter(_heads_of_blocks(config, heads))
+        return tuple(CacheLayers(layers=kept[each], heads=each, numbers=numbers, window=None) for each in sorted(kept))
+    whole_heads, whole_numbers = kv_heads, numbers
+    if _name(config, "model_type") in _WIDER_WHOLE:
+        # The last layers look into what earlier ones keep: `num_kv_shared_layers`.
+        layers = max(layers - _number(config, ("num_kv_shared_layers",), MAX_LAYERS, 0, least=0), 1)
+        whole_numbers = 2 * _number(config, ("global_head_dim",), MAX_WIDTH, 512)
+        if config.get("attention_k_eq_v") is True:
+            whole_heads = _number(config, ("num_global_key_value_heads",), MAX_HEADS, kv_heads)
     window, sliding = _sliding(config, layers)
-    found = ((layers - sliding, None), (sliding, window))
+    found = ((layers - sliding, whole_heads, whole_numbers, None), (sliding, kv_heads, numbers, window))
     return tuple(
-        CacheLayers(layers=count, heads=kv_heads, numbers=numbers, window=width) for count, width in found if count
+        CacheLayers(layers=count, heads=each, numbers=wide, window=width) for count, each, wide, width in found if count
     )
+
+
+def _indexer(config: Mapping[str, Any]) -> int:
+    """What chooses among tokens, of DeepSeek-V3.2 and its kin, as numbers of 16 bits.
+
+    A key in 8 bits, with a scale in 32 for each 128 of it: `DeepseekV32IndexerCache` in
+    vllm/model_executor/models/deepseek_v2.py.
+    """
+    width = _number(config, ("index_head_dim",), MAX_WIDTH)
+    return -(-(width + 4 * (width // 128)) // 2)
+
+
+def _heads_of_blocks(config: Mapping[str, Any], heads: int) -> Iterator[int]:
+    """Of each layer that has attention, of models whose search left it out of some: `block_configs`."""
+    blocks = config.get("block_configs")
+    if not isinstance(blocks, list) or len(blocks) > MAX_LAYERS:
+        raise ModelConfigError(f"config.json has no block_configs, or more than {MAX_LAYERS}")
+    for block in blocks:
+        attention = block.get("attention") if isinstance(block, dict) else None
+        if not isinstance(attention, dict):
+            raise ModelConfigError("config.json: block_configs has a block without attention")
+        if attention.get("no_op") is not True and attention.get("replace_with_linear") is not True:
+            yield max(heads // _number(attention, ("n_heads_in_group",), MAX_HEADS), 1)
 
 
 def _is_latent(config: Mapping[str, Any]) -> bool:
@@ -167,6 +229,8 @@ def _head_width(config: Mapping[str, Any], hidden: int, heads: int) -> int:
 def _kv_heads(config: Mapping[str, Any], heads: int) -> int:
     if config.get("multi_query") is True and config.get("new_decoder_architecture") is not True:
         return 1
+    if _name(config, "model_type") == "nemotron-nas":
+        return min(_heads_of_blocks(config, heads), default=heads)
     return _number(config, _KV_HEADS, MAX_HEADS, heads)
 
 
@@ -189,30 +253,50 @@ def _sliding(config: Mapping[str, Any], layers: int) -> tuple[int | None, int]:
     return (window, layers) if _name(config, "model_type") in _ALL_SLIDING else (None, 0)
 
 
-def _context(config: Mapping[str, Any]) -> int:
+def _longest(config: Mapping[str, Any]) -> int:
+    """Tokens that vLLM serves at most."""
     named = [_number(config, (key,), MAX_CONTEXT_TOKENS) for key in _CONTEXT_KEYS if config.get(key) is not None]
     tokens = min(named, default=DEFAULT_CONTEXT_TOKENS)
     # Command-R's own goes before all others.
     tokens = _number(config, ("model_max_length",), MAX_CONTEXT_TOKENS, tokens)
-    rope = config.get("rope_parameters") or config.get("rope_scaling")
-    if not isinstance(rope, dict) or "gemma3" in (_name(config, "model_type") or ""):
-        return tokens
-    kind = rope.get("rope_type") or rope.get("type")
-    if kind == "longrope":
-        return _number(config, ("original_max_position_embeddings",), MAX_CONTEXT_TOKENS, tokens)
+    rope = _rope(config)
     factor = rope.get("factor")
-    if kind in _SCALED_ALREADY or factor is None:
+    if "gemma3" in (_name(config, "model_type") or "") or _rope_kind(rope) in _SCALED_ALREADY or factor is None:
         return tokens
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= MAX_CONTEXT_TOKENS / tokens:
         raise ModelConfigError("config.json: the factor of its rope scaling is no sensible number")
     return max(int(tokens * factor), 1)
 
 
-def _quantization(config: Mapping[str, Any]) -> str | None:
-    found = config.get("quantization_config") or config.get("compression_config")
-    if not isinstance(found, dict):
-        return None
-    return _name(found, "quant_method") or UNNAMED
+def _context(config: Mapping[str, Any], longest: int) -> int:
+    if _rope_kind(_rope(config)) != "longrope":
+        return longest
+    # What is longer is answered otherwise, and so has to be asked for.
+    return _number(config, ("original_max_position_embeddings",), MAX_CONTEXT_TOKENS, longest)
+
+
+def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = config.get("rope_parameters") or config.get("rope_scaling")
+    return found if isinstance(found, dict) else {}
+
+
+def _rope_kind(rope: Mapping[str, Any]) -> object:
+    return rope.get("rope_type") or rope.get("type")
+
+
+def _groups(
+    config: Mapping[str, Any], quantization: Quantization | None, heads: int, kv_heads: int, hidden: int
+) -> tuple[int, ...]:
+    """Of the layers of which GPUs share the rows: what leaves attention, and what leaves feed-forward layers."""
+    if quantization is None or quantization.group is None:
+        return ()
+    group, width = quantization.group, _head_width(config, hidden, heads)
+    values = _number(config, ("v_head_dim",), MAX_WIDTH, width) if _is_latent(config) else width
+    shared = [heads * values, *_widths(config)]
+    if quantization.blocks and not _is_latent(config) and width % group:
+        # Blocks are of several rows, and no block of two heads' keys is in two places.
+        shared.append(kv_heads * width)
+    return tuple(sorted({each // group if each % group == 0 else 1 for each in shared}))
 
 
 def _widths(config: Mapping[str, Any]) -> tuple[int, ...]:

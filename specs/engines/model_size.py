@@ -77,21 +77,22 @@ class ModelSize(Contract):
                 working = min(tokens, each.window - 1 + BATCHED_TOKENS)
                 kept = working + min(tokens, each.window) * (sequences - 1)
             held += each.layers * max(each.heads // gpus, 1) * each.numbers * kept
-        return held * self.served_bits(dtype) // 8
+        states = self.config.states.sequence_bytes * sequences // gpus if self.config.states is not None else 0
+        return held * self.served_bits(dtype) // 8 + states
 
     def can_be_split(self, gpus: int) -> bool:
         """Whether tensor parallelism over so many GPUs is possible.
 
         Attention heads have to be shared evenly (`verify_with_parallel_config` in vllm/config/model.py), and so have
         the widths of feed-forward layers (`divide` in vllm/distributed/utils.py). Heads of keys are shared evenly too,
-        or each of them is on the same number of GPUs (`LlamaAttention` and its kin).
+        or each of them is on the same number of GPUs (`LlamaAttention` and its kin). Groups of quantised numbers stay
+        whole (specs/engines/model_quantization.py).
         """
         if self.config is None:
             # Not known; what nearly every model has is a power of two of heads.
             return gpus & (gpus - 1) == 0
-        kv_heads = self.config.kv_heads
-        return (
-            self.config.attention_heads % gpus == 0
-            and (kv_heads % gpus == 0 or gpus % kv_heads == 0)
-            and all(width % gpus == 0 for width in self.config.intermediate)
-        )
+        kv_heads, states = self.config.kv_heads, self.config.states
+        evenly = [self.config.attention_heads, *self.config.intermediate, *self.config.groups]
+        if states is not None:
+            evenly += [states.key_heads, states.value_heads]
+        return (kv_heads % gpus == 0 or gpus % kv_heads == 0) and all(each % gpus == 0 for each in evenly)

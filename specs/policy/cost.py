@@ -5,15 +5,17 @@ for a second; on a CPU pool, one worker held for a second. The estimate is
 
     units · start + answers · cost of an answer
 
-with units = max(GPUs, 1) and answers = samples · epochs. Where runs of the same task, pool and class of models are
-complete, the cost of an answer is the median of theirs, in proportion to the bytes of the weights. Else it is
+with units = max(GPUs that are held, 1) and answers = samples · epochs. Where runs of the same task, pool and class of
+models are complete, the cost of an answer is the median of theirs, in proportion to the bytes of the weights. Else it
+is
 
     tokens · weights bytes · part that is read / (bandwidth · concurrency)
 
 since every step of decoding reads the weights once, for as many answers as are in flight, and reading them bounds it
 (Pope et al., "Efficiently scaling transformer inference", 2022, section 2). All weights, but for experts that no answer
-was sent to (`specs.engines.model_experts`). Over more GPUs it takes so much less time, and so as many GPU-seconds.
-Prompts and waiting for the last answers are left out: the bandwidths are taken low for it.
+was sent to (`specs.engines.model_experts`). Over more GPUs it takes so much less time, and so as many GPU-seconds;
+those that are held and that the model is not split over cost as much, and do nothing. Prompts and waiting for the last
+answers are left out: the bandwidths are taken low for it.
 """
 
 from __future__ import annotations
@@ -53,7 +55,10 @@ class Work:
 
     weights_bytes: int
     gpus: int
-    """0 for a CPU pool."""
+    """That the model is split over; 0 for a CPU pool."""
+
+    held_gpus: int
+    """Of the worker, all of which a run holds."""
 
     samples: float | None
     """Expected to be asked; None where nobody knows."""
@@ -73,6 +78,8 @@ class EarlierRun:
 
     weights_bytes: int
     gpus: int
+    """That were held."""
+
     seconds: float
     """Of asking, without the engine's start."""
 
@@ -119,7 +126,8 @@ def estimate(work: Work, earlier: Sequence[EarlierRun]) -> Estimate:
     else:
         tokens = ASSUMED_TOKENS if work.max_tokens is None else work.max_tokens
         bandwidth = GPU_BYTES_PER_SECOND if work.gpus else CPU_BYTES_PER_SECOND
-        an_answer = tokens * work.weights_bytes * work.read_part / (bandwidth * work.concurrency)
+        seconds = tokens * work.weights_bytes * work.read_part / (bandwidth * max(work.gpus, 1) * work.concurrency)
+        an_answer = gpu_seconds(seconds, work.held_gpus)
         said.append(f"{tokens} tokens an answer{' assumed' if work.max_tokens is None else ''}, no earlier run")
-    start = start_gpu_seconds(work.weights_bytes, work.gpus)
+    start = start_gpu_seconds(work.weights_bytes, work.held_gpus)
     return Estimate(gpu_seconds=start + samples * work.epochs * an_answer, basis=", ".join(said))

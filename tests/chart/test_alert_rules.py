@@ -102,5 +102,21 @@ def test_an_alert_goes_off_where_it_should_and_no_other(name: str, tmp_path: Pat
     assert firing({**FINE, **TROUBLE[name]}, tmp_path) == {name}
 
 
+def test_a_worker_that_two_api_processes_tell_of_is_counted_once(tmp_path: Path) -> None:
+    if PROMTOOL is None:
+        pytest.skip(NO_PROMTOOL)
+    quarantined = 'reprofarm_workers{pool="h100",state="quarantined"}'
+    series = [{"series": _of_instance(quarantined, each), "values": "1+0x60"} for each in COUNTED_TWICE]
+    name = "ReprofarmWorkerQuarantined"
+    (expr,) = (rule["expr"] for rule in rules() if rule["alert"] == name)
+    samples = [{"labels": '{pool="h100"}', "value": 1}]
+    asked = [{"expr": expr, "eval_time": "30m", "exp_samples": samples}]
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": asked}
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": [test]}))
+    done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_alert_is_tried() -> None:
     assert {rule["alert"] for rule in rules()} == set(TROUBLE)

@@ -172,6 +172,35 @@ def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> No
     assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
 
 
+def test_workers_reach_a_broker_of_the_operators_own() -> None:
+    def rules(**given: Any) -> list[dict[str, Any]]:
+        manifests = rendered({**EXTERNAL, "networkPolicies": given})
+        egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
+        return [each for each in egress if each["ports"][0]["port"] not in (53, 443)]
+
+    # Nothing of the release is a broker then, and its address is in a secret.
+    assert rules() == [{"ports": [{"protocol": "TCP", "port": 6379}]}]
+    peers = [{"ipBlock": {"cidr": "10.1.2.3/32"}}]
+    assert rules(workerBrokerTo=peers, workerBrokerPort=6380) == [
+        {"to": peers, "ports": [{"protocol": "TCP", "port": 6380}]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("api", "is_guarded"),
+    [
+        ({"replicas": 1}, False),
+        ({"replicas": 2}, True),
+        # With autoscaling it is not `replicas` that says how many there are. A budget for a single one blocks a drain.
+        ({"replicas": 2, "autoscaling": {"enabled": True, "minReplicas": 1}}, False),
+        ({"replicas": 1, "autoscaling": {"enabled": True, "minReplicas": 2}}, True),
+    ],
+)
+def test_a_disruption_budget_is_for_what_has_another_beside_it(api: dict[str, Any], is_guarded: bool) -> None:
+    budgets = [each for each in rendered({"api": api}) if each["kind"] == "PodDisruptionBudget"]
+    assert any(each["metadata"]["name"].endswith("-api") for each in budgets) == is_guarded
+
+
 def test_who_tells_of_traces_is_told_where_and_workers_may_go_there() -> None:
     manifests = rendered(TRACED)
     for name in ("control", "api", "worker-gpu-80"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from math import prod
 from typing import Any
 
 import pytest
@@ -43,7 +44,11 @@ def vllm_keeps_a_token(layers: CacheLayers, *, latent: bool) -> int:
     return int(spec.page_size_bytes) * layers.layers // 16
 
 
-@pytest.mark.parametrize("name", HOLDINGS)
+UNLIKE = "gemma-4-31B-it"
+"""Whose layers have heads of two kinds, which vLLM reads layer by layer."""
+
+
+@pytest.mark.parametrize("name", sorted(HOLDINGS.keys() - {UNLIKE}))
 def test_a_config_is_read_as_vllm_reads_it(name: str) -> None:
     text, theirs = vllm_reads(name)
     ours = config_of(name)
@@ -51,11 +56,38 @@ def test_a_config_is_read_as_vllm_reads_it(name: str) -> None:
     assert ours.attention_heads == theirs.get_total_num_attention_heads()
     assert ours.kv_heads == (1 if latent else theirs.get_total_num_kv_heads())
     assert {each.numbers for each in ours.cache} == {theirs.get_head_size() * (1 if latent else 2)}
-    assert ours.context_tokens == theirs.derive_max_model_len_and_key()[0]
-    kinds = Counter(getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers)
+    assert (ours.longest_tokens or ours.context_tokens) == theirs.derive_max_model_len_and_key()[0]
+    kind = "sliding_attention" if getattr(text, "sliding_window", None) else "full_attention"
+    kinds = Counter(getattr(text, "layer_types", None) or [kind] * text.num_hidden_layers)
     windows = {each.window: each.layers for each in ours.cache}
-    assert windows.get(None) == kinds["full_attention"]
+    assert windows.get(None, 0) == kinds["full_attention"]
+    assert (ours.states.layers if ours.states is not None else 0) == kinds["linear_attention"]
     if kinds["sliding_attention"]:
         assert windows[text.sliding_window] == kinds["sliding_attention"]
     kept = sum(vllm_keeps_a_token(each, latent=latent) for each in ours.cache)
-    assert size_of(name).cache_bytes(1, "auto") == kept
+    assert size_of(name).cache_bytes(1, "auto") == kept + (ours.states.sequence_bytes if ours.states is not None else 0)
+
+
+def test_layers_that_are_not_alike_are_read_as_vllm_reads_each() -> None:
+    _, theirs = vllm_reads(UNLIKE)
+    layers = [type(theirs)(*each) for each in theirs.get_per_layer_hf_configs()]
+    read = Counter((each.get_total_num_kv_heads(), 2 * each.get_head_size()) for each in layers)
+    assert read == {(each.heads, each.numbers): each.layers for each in config_of(UNLIKE).cache}
+
+
+def test_a_state_is_as_large_as_vllm_lays_it_out() -> None:
+    import vllm.config  # noqa: F401, PLC0415
+    from vllm.model_executor.layers.mamba.mamba_utils import MambaStateShapeCalculator  # noqa: PLC0415
+
+    text, _ = vllm_reads("Qwen3-Next-80B-A3B-Instruct")
+    shapes = MambaStateShapeCalculator.gated_delta_net_state_shape(
+        1,
+        text.linear_num_key_heads,
+        text.linear_num_value_heads,
+        text.linear_key_head_dim,
+        text.linear_value_head_dim,
+        text.linear_conv_kernel_dim,
+    )
+    ours = config_of("Qwen3-Next-80B-A3B-Instruct").states
+    assert ours is not None
+    assert ours.numbers == sum(prod(shape) for shape in shapes)

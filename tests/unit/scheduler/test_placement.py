@@ -104,6 +104,30 @@ def test_no_context_is_longer_than_policy_or_the_model_has_it() -> None:
     assert "KV cache of 1024 tokens" in placed("Meta-Llama-3-8B", endless, max_model_len=1024).words
 
 
+def test_policy_asks_no_model_for_more_context_than_it_has() -> None:
+    # vLLM refuses to start: one rule for all models would end the claims on every shorter one.
+    answer = placed("Meta-Llama-3-8B", max_model_len=32_768)
+    assert answer.max_model_len == 8192
+    assert "context held to 8192 tokens, which is all that the model has" in answer.words
+    assert placed("SmolLM2-135M-Instruct", OPEN_END, (CPU,), max_model_len=32_768).max_model_len == 8192
+    assert placed("Meta-Llama-3-8B", max_model_len=8192).max_model_len is None
+
+
+def test_what_a_model_has_beyond_its_own_context_takes_room_where_policy_asks_for_it() -> None:
+    # Of 131072 tokens vLLM serves 4096 unless it is told otherwise: `original_max_position_embeddings`.
+    assert "KV cache of 4096 tokens" in placed("Phi-3.5-mini-instruct", OPEN_END).words
+    answer = placed("Phi-3.5-mini-instruct", OPEN_END, max_model_len=65_536)
+    assert "24 GiB for the KV cache of 65536 tokens" in answer.words
+    assert (answer.pool.name, answer.max_model_len) == ("one", None)
+
+
+def test_a_quantised_model_is_split_over_as_many_gpus_as_take_whole_blocks() -> None:
+    answer = placed("Qwen3-235B-A22B-Instruct-2507-FP8", SHORT, (EIGHT,))
+    # Of an expert's 1536 rows each of eight GPUs would have one and a half blocks of 128: it would not start.
+    assert answer.gpus == 4
+    assert answer.pool.name == "eight"
+
+
 def test_it_says_for_how_many_sequences_there_is_room() -> None:
     answer = placed("Meta-Llama-3-70B", OPEN_END)
     # 147.2 GiB of two GPUs, less 131.4 for weights and 4 for the engine, at 2.5 GiB each.

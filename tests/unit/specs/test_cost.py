@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from specs.policy.cost import CPU_BYTES_PER_SECOND, GPU_BYTES_PER_SECOND, START_SECONDS, EarlierRun, Work, estimate
+from specs.policy.cost import (
+    CPU_BYTES_PER_SECOND,
+    GPU_BYTES_PER_SECOND,
+    START_SECONDS,
+    EarlierRun,
+    Work,
+    asking_seconds,
+    estimate,
+)
 
 GB = 10**9
-WORK = Work(weights_bytes=16 * GB, gpus=1, samples=1000, epochs=1, max_tokens=2000, concurrency=32)
+WORK = Work(weights_bytes=16 * GB, gpus=1, held_gpus=1, samples=1000, epochs=1, max_tokens=2000, concurrency=32)
 
 
 def test_without_history_it_is_the_start_and_one_read_of_the_weights_a_step() -> None:
@@ -20,13 +28,22 @@ def test_without_history_it_is_the_start_and_one_read_of_the_weights_a_step() ->
 
 
 def test_more_gpus_are_paid_for_while_they_start_and_not_while_they_share_the_work() -> None:
-    one, four = estimate(WORK, []).gpu_seconds, estimate(replace(WORK, gpus=4), []).gpu_seconds
+    one, four = estimate(WORK, []).gpu_seconds, estimate(replace(WORK, gpus=4, held_gpus=4), []).gpu_seconds
     assert four - one == pytest.approx(3 * (START_SECONDS + 16))
+
+
+def test_gpus_that_are_held_and_do_nothing_cost_what_they_would_if_they_worked() -> None:
+    # A model that one GPU of eight holds takes as long as on one, and eight are taken meanwhile.
+    alone, beside_seven = estimate(WORK, []).gpu_seconds, estimate(replace(WORK, held_gpus=8), []).gpu_seconds
+    assert beside_seven == pytest.approx(8 * alone)
+    assert asking_seconds(beside_seven, WORK.weights_bytes, 8) == pytest.approx(
+        asking_seconds(alone, WORK.weights_bytes, 1)
+    )
 
 
 def test_a_cpu_worker_counts_as_one() -> None:
     asked = 1000 * 2000 * 16 * GB / (CPU_BYTES_PER_SECOND * 32)
-    assert estimate(replace(WORK, gpus=0), []).gpu_seconds == pytest.approx(START_SECONDS + 16 + asked)
+    assert estimate(replace(WORK, gpus=0, held_gpus=0), []).gpu_seconds == pytest.approx(START_SECONDS + 16 + asked)
 
 
 def test_what_is_assumed_is_said() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfigError, read_config
+from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfig, ModelConfigError, read_config
+from specs.engines.model_size import ModelSize
 from tests.support.models import CONFIGS, config_of
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 512}
@@ -80,6 +81,120 @@ def test_an_absurd_number_is_a_reason_that_names_it(changes: dict[str, object]) 
 )
 def test_the_context_is_what_vllm_makes_of_it(changes: dict[str, object], tokens: int) -> None:
     assert read_config(json.dumps({**SMALL, **changes}).encode()).context_tokens == tokens
+
+
+def shape(**changes: object) -> ModelConfig:
+    return read_config(json.dumps({**SMALL, **changes}).encode())
+
+
+def test_layers_that_were_left_without_attention_keep_nothing() -> None:
+    # Llama-3.3-Nemotron-Super: number_key_value_heads is null, and each block says its own.
+    def block(**attention: object) -> dict[str, object]:
+        return {"attention": {"n_heads_in_group": None, "no_op": False, "replace_with_linear": False, **attention}}
+
+    blocks = [block(n_heads_in_group=2), block(no_op=True), block(n_heads_in_group=4), block(replace_with_linear=True)]
+    found = shape(model_type="nemotron-nas", num_key_value_heads=None, num_hidden_layers=4, block_configs=blocks)
+    assert {(each.heads, each.layers) for each in found.cache} == {(2, 1), (1, 1)}
+    assert found.kv_heads == 1
+    wrong: list[object] = [None, [1], [{"attention": []}], [block(n_heads_in_group=0)], [block(n_heads_in_group="2")]]
+    for broken in wrong:
+        with pytest.raises(ModelConfigError, match=r"config\.json"):
+            shape(model_type="nemotron-nas", block_configs=broken)
+
+
+def test_layers_that_look_into_what_others_keep_keep_nothing() -> None:
+    # The last two of six; of the others one looks at everything, in heads as wide as that takes.
+    kinds = ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "sliding_attention"]
+    small = {"model_type": "gemma4_text", "num_hidden_layers": 6, "num_key_value_heads": 2, "head_dim": 256}
+    found = shape(**small, layer_types=[*kinds, "full_attention"], sliding_window=512, num_kv_shared_layers=2)
+    assert {(each.layers, each.heads, each.numbers, each.window) for each in found.cache} == {
+        (1, 2, 1024, None), (3, 2, 512, 512),
+    }  # fmt: skip
+
+
+def test_what_chooses_among_tokens_is_kept_beside_the_latent_vector() -> None:
+    latent = {"model_type": "deepseek_v32", "kv_lora_rank": 512, "qk_rope_head_dim": 64}
+    (without,), (chosen,) = shape(**latent).cache, shape(**latent, index_topk=2048, index_head_dim=128).cache
+    # 132 bytes.
+    assert (without.numbers, chosen.numbers) == (576, 576 + 66)
+
+
+def test_a_layer_of_two_attentions_keeps_keys_twice() -> None:
+    latent = {"model_type": "longcat_flash", "kv_lora_rank": 512, "qk_rope_head_dim": 64, "num_layers": 28}
+    assert [each.layers for each in shape(**latent, num_hidden_layers=None).cache] == [56]
+    assert [each.layers for each in shape(**latent, num_hidden_layers=56).cache] == [56]
+
+
+LINEAR = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_conv_kernel_dim": 4,
+    "num_hidden_layers": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "with_state"),
+    [
+        ({"model_type": "qwen3_next"}, 6),
+        ({"model_type": "qwen3_next", "full_attention_interval": 2}, 4),
+        ({"model_type": "qwen3_5_text", "layer_types": ["linear_attention"] * 3 + ["full_attention"] * 5}, 3),
+        # Nothing reads such keys in a Llama: it is not to be taken for smaller than it is.
+        ({"model_type": "llama", "layer_types": ["linear_attention"] * 8}, 0),
+        ({"model_type": ["qwen3_next"]}, 0),
+        ({"model_type": "qwen3_next", "linear_num_key_heads": -1}, 0),
+        ({"model_type": "qwen3_next", "linear_value_head_dim": None}, 0),
+    ],
+)
+def test_layers_of_linear_attention_keep_a_state_and_no_keys(changes: dict[str, object], with_state: int) -> None:
+    found = shape(**{**LINEAR, **changes})
+    assert (found.states.layers if found.states is not None else 0) == with_state
+    assert sum(each.layers for each in found.cache) == 8 - with_state
+
+
+AWQ = {"quant_method": "awq", "group_size": 128, "bits": 4}
+BLOCKS = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+
+
+def compressed(**weights: object) -> dict[str, object]:
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
+
+
+@pytest.mark.parametrize(
+    ("quantization", "numbers"),
+    [
+        (AWQ, [1, 2, 4]),
+        ({**AWQ, "quant_method": "gptq"}, [1, 2, 4]),
+        (BLOCKS, [1, 2, 4]),
+        (compressed(type="int", strategy="group", group_size=128), [1, 2, 4]),
+        (compressed(type="float", strategy="block", block_structure=[128, 128]), [1, 2, 4]),
+        # A row is a group, or what is left over is padded.
+        ({**AWQ, "group_size": -1}, [1, 2, 4, 8]),
+        (compressed(type="float", strategy="group", group_size=16), [1, 2, 4, 8]),
+        (compressed(type="float", strategy="channel"), [1, 2, 4, 8]),
+        ({"quant_method": "mxfp4"}, [1, 2, 4, 8]),
+        # Whatever stands there, it is no crash.
+        ({"quant_method": "fp8", "weight_block_size": "128"}, [1, 2, 4, 8]),
+        ({"quant_method": 3, "config_groups": [1]}, [1, 2, 4, 8]),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": 1, "b": {"weights": []}}}, [1, 2, 4, 8]),
+        (None, [1, 2, 4, 8]),
+    ],
+)
+def test_gpus_share_whole_groups_of_what_is_quantised(quantization: object, numbers: list[int]) -> None:
+    # Qwen2.5-14B: 13824 is 108 × 128, of which each of eight GPUs would have thirteen and a half.
+    wide = {"hidden_size": 5120, "num_attention_heads": 40, "num_key_value_heads": 8, "intermediate_size": 13824}
+    size = ModelSize(file_bytes=1, counts={}, config=shape(**wide, quantization_config=quantization), config_problem="")
+    assert [gpus for gpus in range(1, 9) if size.can_be_split(gpus)] == numbers
+
+
+def test_a_block_that_is_left_over_is_shared_by_nobody() -> None:
+    narrow = {"hidden_size": 896, "num_attention_heads": 14, "num_key_value_heads": 2, "intermediate_size": 4864}
+    assert shape(**narrow, quantization_config=AWQ).groups == (7, 38)
+    # Keys of one head are half a block.
+    assert shape(**narrow, quantization_config=BLOCKS).groups == (1, 7, 38)
+    assert shape(**{**narrow, "intermediate_size": 4800}, quantization_config=AWQ).groups == (1, 7)
 
 
 def test_a_model_with_images_is_its_language_model() -> None:

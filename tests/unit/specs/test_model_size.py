@@ -74,6 +74,21 @@ def test_layers_with_a_window_hold_no_more_than_it_and_what_is_worked_on(
     assert more == whole + a_layer * layers_with_window * window
 
 
+def test_layers_with_a_state_take_the_same_for_every_length() -> None:
+    size = size_of("Qwen3-Next-80B-A3B-Instruct")
+    # Keys and values: 12 of 48 layers. The others: 32 heads of 128 × 128, and 3 steps of a convolution over 8192.
+    state = 36 * (32 * 128 * 128 + 3 * 8192) * 4 * 2
+    assert size.cache_bytes(100_000, "auto") == 12 * 2 * 256 * 4 * 100_000 + state
+    assert size.cache_bytes(1000, "auto", gpus=2, sequences=3) == (12 * 2 * 256 * 4 * 3000 + state * 3) // 2
+
+
+def test_layers_that_look_at_everything_have_heads_of_their_own() -> None:
+    size = size_of("gemma-4-31B-it")
+    # 10 layers of 4 heads of 512, and 50 of 16 of 256.
+    assert size.cache_bytes(1, "auto") == 10 * 4 * 512 * 4 + 50 * 16 * 256 * 4
+    assert size.cache_bytes(200_001, "auto") - size.cache_bytes(200_000, "auto") == 10 * 4 * 512 * 4
+
+
 def test_a_window_that_the_config_switches_off_is_none() -> None:
     assert [each.window for each in config_of("Qwen2.5-72B-Instruct-AWQ").cache] == [None]
 
@@ -92,6 +107,11 @@ def test_gpus_share_the_heads_and_each_holds_a_latent_vector_whole() -> None:
         ("Meta-Llama-3-8B", [1, 2, 4, 8, 16]),
         ("gpt-oss-120b", [1, 2, 4, 8, 16]),
         ("DeepSeek-V3", [1, 2, 4, 8, 16]),
+        # Its experts' 1536 rows are 12 blocks of 128.
+        ("Qwen3-235B-A22B-Instruct-2507-FP8", [1, 2, 4]),
+        # 29696 numbers of a row are 232 groups.
+        ("Qwen2.5-72B-Instruct-AWQ", [1, 2, 4, 8]),
+        ("Qwen3-Next-80B-A3B-Instruct", [1, 2, 4, 8, 16]),
     ],
 )
 def test_a_model_is_split_as_its_heads_allow(name: str, numbers: list[int]) -> None:
@@ -117,6 +137,7 @@ def test_counts_that_contradict_the_files_are_not_believed() -> None:
     ("name", "billions", "active_billions"),
     [
         ("Mixtral-8x7B-v0.1", 46.7, 12.9),
+        ("Qwen3-235B-A22B-Instruct-2507-FP8", 235, 22),
         # Published as 671 and 37, and as 117 and 5.1: of the latter the embedding (0.6) is left out.
         ("DeepSeek-V3", 671, 37.6),
         ("gpt-oss-120b", 116.8, 5.7),
@@ -138,4 +159,6 @@ def test_keys_that_its_architecture_does_not_read_make_no_experts() -> None:
 
 def test_other_models_have_no_experts() -> None:
     dense = {name for name in HOLDINGS if config_of(name).experts is None}
-    assert HOLDINGS.keys() - dense == {"Mixtral-8x7B-v0.1", "DeepSeek-V3", "gpt-oss-120b"}
+    assert HOLDINGS.keys() - dense == {
+        "Mixtral-8x7B-v0.1", "DeepSeek-V3", "gpt-oss-120b", "Qwen3-235B-A22B-Instruct-2507-FP8",
+    }  # fmt: skip

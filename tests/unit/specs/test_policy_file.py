@@ -47,6 +47,8 @@ def test_what_is_no_yaml_and_numbers_that_no_badge_can_name_are_the_operators_to
         ("models: {a b: {}}", r"models\.a b\.\[key\]: must be a model id or NAMESPACE/\*\. "),
         ("models: 3", r"models: must be an object\. "),
         ("run: {lease_seconds: 3}", r"run: lease_seconds must be at least three heartbeats"),
+        ("pools: [{name: c, device: cpu, gpus: 1}]", r"pools\.0: pool c is a CPU pool, and has no gpus"),
+        ("pools: [{name: g, gpus: 0}]", r"pools\.0: pool g is a GPU pool, and has one GPU at least"),
     ],
 )
 def test_each_fault_is_said_by_the_path_of_its_key(tmp_path: Path, text: str, says: str) -> None:
@@ -59,3 +61,9 @@ def test_each_fault_is_said_by_the_path_of_its_key(tmp_path: Path, text: str, sa
 def test_a_file_that_is_not_there_is_said_to_be_unreadable(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"policy\.yaml cannot be read: No such file or directory$"):
         read_policy(tmp_path / "policy.yaml")
+
+
+def test_a_cpu_pool_has_no_gpus_and_need_not_say_so(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("pools: [{name: large, device: cpu, memory_gib: 256}, {name: h100}]")
+    assert [(pool.name, pool.gpus) for pool in read_policy(file).pools] == [("large", 0), ("h100", 1)]

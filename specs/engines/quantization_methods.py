@@ -59,5 +59,12 @@ def is_loaded_on(method: str | None, device: Device) -> bool:
     """Whether the engine may load weights that are packed so; None are plain numbers."""
     if method is None or method == UNNAMED:
         return True
-    # As vLLM reads names (`_normalize_quantization_config` in transformers_utils/model_arch_config_convertor.py).
-    return device in LOADED_ON.get(method.lower().replace("compressed_tensors", "compressed-tensors"), ())
+    return device in LOADED_ON.get(normal_name(method), ())
+
+
+def normal_name(method: str) -> str:
+    """A method's name as vLLM reads it.
+
+    `_normalize_quantization_config` in transformers_utils/model_arch_config_convertor.py.
+    """
+    return method.lower().replace("compressed_tensors", "compressed-tensors")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from specs.engines.quantisation import LOADED_ON, UNNAMED, is_loaded_on
+from specs.engines.quantization_methods import LOADED_ON, UNNAMED, is_loaded_on
 
 
 @pytest.mark.parametrize("method", [None, UNNAMED, "awq", "gptq", "fp8", "FP8", "compressed_tensors", "auto-round"])
