@@ -152,3 +152,11 @@ def test_nobody_takes_the_places_of_all_others(tmp_path: Path, databases: Databa
         elsewhere = {**STREAM, "x-forwarded-for": "192.0.2.7"}
         with httpx.stream("GET", api.url + "/v1/events", headers=elsewhere, timeout=60) as another:
             assert another.status_code == 200
+
+
+def test_the_head_of_the_stream_comes_to_an_end(api: RunningApi) -> None:
+    with httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client:
+        told = client.head("/v1/events", headers=STREAM)
+        assert told.headers["content-type"].startswith("text/event-stream")
+        # Over the same connection, which the stream would hold for ever.
+        assert client.get("/v1/events", params={"limit": 1}).status_code == 200
