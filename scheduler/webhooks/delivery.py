@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.high_watermark import settled_after, young_since
@@ -104,7 +104,12 @@ def _message(webhook_id: str, event: Event, kind: str, about: dict[str, Any]) ->
 
 
 def send_due(database: Database, *, private: bool) -> int:
-    """Try every message that is due, oldest first, several at the same time; returns how many were taken."""
+    """Try messages that are due, several at the same time; returns how many were taken.
+
+    The oldest of each webhook come first, then the second of each: one that is away may have thousands that are due,
+    and those to others would wait behind them.
+    """
+    turn = func.row_number().over(partition_by=WebhookDelivery.webhook_id, order_by=WebhookDelivery.due_at)
     with database.reading() as session:
         # One that was removed while something was being sent to it may have left what is due and never sent.
         query = (
@@ -112,7 +117,7 @@ def send_due(database: Database, *, private: bool) -> int:
             .join(Webhook, Webhook.webhook_id == WebhookDelivery.webhook_id)
             .where(WebhookDelivery.due_at <= now(), Webhook.enabled)
         )
-        due = session.scalars(query.order_by(WebhookDelivery.due_at).limit(SENT_AT_ONCE)).all()
+        due = session.scalars(query.order_by(turn, WebhookDelivery.due_at).limit(SENT_AT_ONCE)).all()
     if not due:
         return 0
     with ThreadPoolExecutor(min(AT_THE_SAME_TIME, len(due)), thread_name_prefix="webhook") as pool:

@@ -147,6 +147,21 @@ def test_one_that_is_away_holds_up_nobody(rows: Rows, receiver: Receiver) -> Non
     assert len(receiver.got) == 1
 
 
+def test_many_messages_to_one_that_is_away_hold_up_nobody(
+    rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "SENT_AT_ONCE", 4)
+    added(rows, "http://127.0.0.1:9/hook")
+    for _ in range(10):
+        rows.event("claim", rows.claim(), "decided")
+    delivery.write_messages(rows.database)
+    added(rows, receiver.url)
+    rows.event("claim", rows.claim(), "decided")
+    assert one_round(rows) == 1
+    assert len(receiver.got) == 1
+    assert sum(row.tries for row in deliveries(rows)) == 4
+
+
 def test_one_that_was_removed_is_told_no_more(rows: Rows, receiver: Receiver) -> None:
     webhook = added(rows, receiver.url)
     rows.event("claim", rows.claim(), "decided")
