@@ -59,7 +59,8 @@ async def list_events(
 
     With `Accept: text/event-stream` the answer is a stream that goes on: messages `event` with an id, which come again
     from behind `Last-Event-ID` (or `after`); `progress` of runs, which have none; and `reset` where too much was
-    missed. `subject` and `subject_id` choose there too, and a claim's include the progress of its run.
+    missed, or a restored farm does not know the event. `subject` and `subject_id` choose there too, and a claim's
+    include the progress of its run.
     """
     wanted = Wanted(part.subject, part.subject_id)
     if stream.is_wanted(request):
