@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from deploy.cli.terminal import ERROR, INTERRUPTED, console, shown
+from deploy.cli.terminal import ERROR, INTERRUPTED, PIPE_CLOSED, console, shown
 from specs.errors import ReprofarmError
 from specs.processes.secrets import Masking, secrets_in
 
@@ -108,7 +109,8 @@ def _load(name: str) -> Any:
 @contextmanager
 def _exit_codes() -> Iterator[None]:
     try:
-        yield
+        with _all_said():
+            yield
     except typer.Exit:
         raise
     except ReprofarmError as error:
@@ -122,9 +124,35 @@ def _exit_codes() -> Iterator[None]:
     except (KeyboardInterrupt, typer.Abort) as error:
         raise typer.Exit(INTERRUPTED) from error
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            # What is left to say goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(PIPE_CLOSED) from error
         # Python's own code for a crash is 1, which means "mismatch" here.
         print(_masking().mask(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201 - what a crash says
         raise typer.Exit(ERROR) from error
+
+
+@contextmanager
+def _all_said() -> Iterator[None]:
+    """Say what is left before the end: Python would do it later, and speak of a closed pipe in its own words."""
+    try:
+        yield
+    except typer.Exit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _nobody_reads() -> bool:
+    """Whether who read standard output has gone, as `head` does when it has enough."""
+    look = select.poll()
+    try:
+        look.register(sys.stdout, 0)
+    except (OSError, ValueError):
+        # It is no file.
+        return False
+    return any(said & select.POLLERR for _, said in look.poll(0))
 
 
 def _masking() -> Masking:

@@ -24,10 +24,21 @@ OK, MISMATCH, UNDECIDED, ERROR = 0, 1, 2, 3
 INTERRUPTED = 130
 """The shell's own code for Ctrl-C."""
 
+PIPE_CLOSED = 141
+"""The shell's own code for who writes to a pipe that nobody reads any more, as before `head`."""
+
+
+class _Console(Console):
+    """Leaves it to the command what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would exit with 1, which means "mismatch" here."""
+        raise BrokenPipeError
+
 
 def console(*, stderr: bool = False) -> Console:
     """A console that neither cuts tables short in a pipe nor reads markup or emoji codes in what it prints."""
-    found = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    found = _Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = PIPE_COLUMNS
     return found

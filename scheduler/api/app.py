@@ -91,14 +91,15 @@ def create_app(settings: Settings) -> FastAPI:
     # Asked in the reverse order of this: the last one first.
     app.add_middleware(ResponseCache, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
     app.add_middleware(SafeHeaders)
-    let_pages_read(app, settings.api_origins)
     for part in PARTS:
         app.include_router(part.router)
     dashboard.install(app)
     app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
     app.add_middleware(AnswersHead)
-    # Added last, so that it stands before all others: what answers early must not answer who may not read.
+    # Before all that answers: what answers early must not answer who may not read.
     app.add_middleware(Gate, source=source)
+    # Before the gate, whose refusals a page has to read too: else it sees a network error, and never when to come back.
+    let_pages_read(app, settings.api_origins)
     return app
 
 

@@ -86,13 +86,15 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
     claim = claims.show_claim(source, session, claim_id)
     run = show_reproduction(source, session, claim.reproduction.id) if claim.reproduction else None
     visitor = visitor_of(request)
+    happened = events.latest_of_claim(session, claim.id, SHOWN_EVENTS)
     return render(
         request,
         "claim.html",
         claim=claim,
         run=run,
         badge=badge_of_claim(session, claim.id) if claim.badge else None,
-        events=events.events_of_claim(session, claim.id, limit=SHOWN_EVENTS).items,
+        events=happened.items,
+        more_events=happened.next is not None,
         # Where it names no benchmark, there is no badge.
         badge_path=badge_path(claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
         said=said_of(session, claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,

@@ -24,7 +24,7 @@ class ProgressView(View):
 
 
 class EventsLost(View):
-    """The data of a `reset` message of `/v1/events`: too much happened meanwhile to be told again."""
+    """The data of a `reset` message of `/v1/events`: what happened meanwhile is not told again."""
 
     last_event_id: int
     """What follows comes after this one; read the lists anew."""

@@ -83,7 +83,11 @@ async def _messages(source: Source, wanted: Wanted, after: int | None, who: str)
         # A process that has just started does not know yet what was before; who comes back would miss all of it.
         await source.live.begun()
         yield ServerSentEvent(comment="events follow", retry=RETRY_MILLISECONDS)
-        if after is not None:
+        if after is not None and await run_in_threadpool(_is_ahead, source, after):
+            # Of a record that was longer, before the database was restored: all that comes would be passed over.
+            yield _lost(listener)
+            after = None
+        elif after is not None:
             async for missed in _missed(source, listener, after):
                 yield missed
         async for message in _coming(listener, after or 0):
@@ -95,7 +99,7 @@ async def _messages(source: Source, wanted: Wanted, after: int | None, who: str)
 async def _missed(source: Source, listener: Listener, after: int) -> AsyncIterator[ServerSentEvent]:
     conditions = [Event.event_id <= listener.start, *conditions_of(listener.wanted)]
     if await run_in_threadpool(_too_many, source, conditions, after):
-        yield ServerSentEvent(event="reset", data=EventsLost(last_event_id=listener.start).model_dump_json())
+        yield _lost(listener)
         return
     while True:
         part = await run_in_threadpool(_read, source, conditions, after)
@@ -104,6 +108,10 @@ async def _missed(source: Source, listener: Listener, after: int) -> AsyncIterat
         if len(part) < READ_AT_ONCE:
             return
         after = part[-1].event_id or after
+
+
+def _lost(listener: Listener) -> ServerSentEvent:
+    return ServerSentEvent(event="reset", data=EventsLost(last_event_id=listener.start).model_dump_json())
 
 
 async def _coming(listener: Listener, after: int) -> AsyncIterator[ServerSentEvent]:
@@ -127,6 +135,12 @@ def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.subject_id is not None:
         found.append(Event.subject_id == wanted.subject_id)
     return found
+
+
+def _is_ahead(source: Source, after: int) -> bool:
+    """Whether the record ends before an event that somebody had."""
+    with source.database.reading() as session:
+        return (session.scalar(select(func.max(Event.event_id))) or 0) < after
 
 
 def _too_many(source: Source, conditions: Sequence[ColumnElement[bool]], after: int) -> bool:

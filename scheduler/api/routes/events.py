@@ -14,6 +14,7 @@ from scheduler.api import pages
 from scheduler.api.callers.callers import counted_as
 from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.event_view import event_view
+from scheduler.api.head_requests import is_head
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.live import stream
 from scheduler.api.live.live import Wanted
@@ -58,10 +59,14 @@ async def list_events(
 
     With `Accept: text/event-stream` the answer is a stream that goes on: messages `event` with an id, which come again
     from behind `Last-Event-ID` (or `after`); `progress` of runs, which have none; and `reset` where too much was
-    missed. `subject` and `subject_id` choose there too, and a claim's include the progress of its run.
+    missed, or a restored farm does not know the event. `subject` and `subject_id` choose there too, and a claim's
+    include the progress of its run.
     """
     wanted = Wanted(part.subject, part.subject_id)
     if stream.is_wanted(request):
+        if is_head(request):
+            # It would never end: who asked would wait for it before the next answer of the connection.
+            return Response(headers=stream.HEADERS, media_type=stream.MEDIA_TYPE)
         return stream.follow(source, wanted, stream.resumed(last_event_id, part.after), counted_as(request))
     return await run_in_threadpool(_listed, source, wanted, part)
 
@@ -80,6 +85,16 @@ def events_of_claim(
 ) -> Page[EventView]:
     """All that happened to a claim, its reproduction and its badge, oldest first; `next` as in `/v1/events`."""
     found = session.get_one(Claim, whole_id(session, Claim.claim_id, claim_id, "claim"))
+    return _page(session, [_about(session, found)], after, limit, newest_first=False)
+
+
+def latest_of_claim(session: Session, claim_id: str, limit: int) -> Page[EventView]:
+    """The last of what happened to a claim, its reproduction and its badge, newest first."""
+    found = session.get_one(Claim, claim_id)
+    return _page(session, [_about(session, found)], None, limit, newest_first=True)
+
+
+def _about(session: Session, found: Claim) -> ColumnElement[bool]:
     badge_id = session.scalar(select(Badge.badge_id).where(Badge.claim_id == found.claim_id))
     subjects = {"claim": found.claim_id, "reproduction": found.reproduction_id, "badge": badge_id}
     about = [
@@ -87,7 +102,7 @@ def events_of_claim(
         for subject, subject_id in subjects.items()
         if subject_id is not None
     ]
-    return _page(session, [or_(*about)], after, limit, newest_first=False)
+    return or_(*about)
 
 
 def _page(

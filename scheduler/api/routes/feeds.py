@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Response
 from feedgenerator import Atom1Feed
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from scheduler.api.dependencies import Reading, Source, TheSource
@@ -65,7 +65,7 @@ def feed_of_benchmark_without_namespace(source: TheSource, session: Reading, nam
 def feed_of_namespace(source: TheSource, session: Reading, namespace: Part) -> Response:
     """Verdicts on claims of a user's or an organisation's models, whether or not it has any."""
     # Ids have no character between `/` and `0`; a range uses the index, LIKE may not.
-    mine = Claim.model_id.between(f"{namespace}/", f"{namespace}0")
+    mine = and_(Claim.model_id > f"{namespace}/", Claim.model_id < f"{namespace}0")
     return _feed(source, session, f"namespaces/{quote(namespace)}", f"models of {namespace}", mine)
 
 

@@ -29,10 +29,13 @@ export async function refresh() {
   busy = true;
   meanwhile = [];
   refreshedAt = Date.now();
+  const address = location.href;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const answer = await fetch(address, { headers: { accept: "text/html" } });
     if (!answer.ok) throw new Error(`the farm answered ${answer.status}`);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // A filter was chosen meanwhile: this is what the page showed before.
+    if (location.href !== address) return soon();
     put(fresh.querySelector("main"));
     if (meanwhile.some(isAbout)) soon();
   } catch {

@@ -45,12 +45,22 @@ export function keepTimes() {
 /** A filter applies as it is chosen, and its address can be shared. */
 export function submitFilters() {
   let typing;
+  let latest;
   const apply = async (form) => {
     const asked = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
     const address = asked.size ? `${form.action.split("?")[0]}?${asked}` : form.action.split("?")[0];
-    const answer = await fetch(address, { headers: { accept: "text/html" } });
-    history.replaceState(null, "", address);
-    put(new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main"));
+    latest = address;
+    try {
+      const answer = await fetch(address, { headers: { accept: "text/html" } });
+      if (!answer.ok) throw new Error(`the farm answered ${answer.status}`);
+      const text = await answer.text();
+      // Answers may come in another order than they were asked for.
+      if (latest !== address) return;
+      history.replaceState(null, "", address);
+      put(new DOMParser().parseFromString(text, "text/html").querySelector("main"));
+    } catch (error) {
+      if (latest === address) toast(`The filter was not applied: ${error.message}`);
+    }
   };
   document.addEventListener("input", (event) => {
     const form = event.target.closest("form.filters");

@@ -8,6 +8,7 @@ import pytest
 from scheduler.database.tables import VerdictRow
 from specs.judging.verdict import Outcome, Verdict
 from tests.support.api import RunningApi
+from tests.support.rows import comparison
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 
@@ -67,6 +68,8 @@ def test_an_empty_feed_is_one_and_an_unknown_model_has_none(api: RunningApi) -> 
     api.rows.benchmark("squad")
     assert said(feed(api, "/feeds/models/gpt2.atom"), "updated").startswith("1970-01-01")
     assert feed(api, "/feeds/benchmarks/squad.atom").findall(ATOM + "entry") == []
+    # A model of another's, whose name begins like the namespace and goes on with the character that follows "/".
+    api.rows.decided(Outcome.MISMATCH, "nobody0", comparison(0.2))
     assert feed(api, "/feeds/namespaces/nobody.atom").findall(ATOM + "entry") == []
     assert api.get("/feeds/models/no/such.atom").status_code == 404
     assert api.get("/feeds/benchmarks/none.atom").status_code == 404

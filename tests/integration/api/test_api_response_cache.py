@@ -13,11 +13,13 @@ import httpx
 import pytest
 from sqlalchemy import event, update
 
+from scheduler.access import tokens
 from scheduler.api.app import create_app
 from scheduler.api.live import count_cache, response_cache
 from scheduler.api.live.follower import Follower, Mark
 from scheduler.api.live.live import Live
 from scheduler.database.tables import Attempt, Claim, now
+from specs.api_v1.access import NewToken
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
@@ -274,6 +276,31 @@ def test_pages_of_other_origins_may_read_and_nothing_else(api: RunningApi) -> No
     for method, status in (("GET", 200), ("POST", 400)):
         asked = {**asks, "access-control-request-method": method}
         assert httpx.options(api.url + "/v1/claims", headers=asked, timeout=60).status_code == status
+
+
+def test_pages_of_other_origins_can_read_why_they_are_refused(tmp_path: Path) -> None:
+    with running_api(tmp_path, reads_per_minute=1) as api:
+        origin = {"origin": "https://dashboard.example"}
+        answers = [httpx.get(api.url + "/v1/claims", headers=origin, timeout=60) for _ in range(2)]
+        unknown = {**origin, "authorization": "Bearer mine"}
+        answers.append(httpx.get(api.url + "/v1/claims", headers=unknown, timeout=60))
+    assert [answer.status_code for answer in answers] == [200, 429, 429]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "retry-after" in answer.headers["access-control-expose-headers"]
+
+
+def test_a_closed_farm_tells_pages_of_other_origins_that_it_wants_a_token(tmp_path: Path) -> None:
+    with running_api(tmp_path, public_reading=False, api_origins="https://a.example") as api:
+        origin = {"origin": "https://a.example"}
+        refused = httpx.get(api.url + "/v1/claims", headers=origin, timeout=60)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "https://a.example"
+        token = tokens.make(api.rows.database, NewToken(name="reader"), "operator:olga").secret
+        page = httpx.get(api.url + "/claims", headers={**origin, "authorization": f"Bearer {token}"}, timeout=60)
+        assert page.status_code == 200
+    for answer in (refused, page):
+        assert {"authorization", "cookie", "Origin"} <= set(answer.headers["vary"].split(", "))
 
 
 def test_an_operator_says_which_origins(tmp_path: Path) -> None:

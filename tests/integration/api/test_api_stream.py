@@ -152,3 +152,23 @@ def test_nobody_takes_the_places_of_all_others(tmp_path: Path, databases: Databa
         elsewhere = {**STREAM, "x-forwarded-for": "192.0.2.7"}
         with httpx.stream("GET", api.url + "/v1/events", headers=elsewhere, timeout=60) as another:
             assert another.status_code == 200
+
+
+def test_who_had_more_than_there_is_starts_anew(api: RunningApi) -> None:
+    api.rows.event("claim", "a" * 32, "submitted", "in the backup")
+    with listening(api, last=0) as heard:
+        until(lambda: heard.ids)
+    with listening(api, last=5000) as heard:
+        until(lambda: heard.of("reset"))
+        api.rows.event("claim", "a" * 32, "decided", "after the restore")
+        until(lambda: heard.of("event"))
+    assert heard.of("reset") == [{"last_event_id": 1}]
+    assert [event["why"] for event in heard.of("event")] == ["after the restore"]
+
+
+def test_the_head_of_the_stream_comes_to_an_end(api: RunningApi) -> None:
+    with httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client:
+        told = client.head("/v1/events", headers=STREAM)
+        assert told.headers["content-type"].startswith("text/event-stream")
+        # Over the same connection, which the stream would hold for ever.
+        assert client.get("/v1/events", params={"limit": 1}).status_code == 200

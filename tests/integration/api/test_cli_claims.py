@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -10,6 +12,7 @@ from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison
+from tests.support.waiting import PATIENCE_SECONDS
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07 \x9b2J \u202egnp.exe [bold]markup[/bold] :boom:"
 
@@ -90,3 +93,17 @@ def test_a_filter_that_the_farm_refuses_is_explained(api: RunningApi) -> None:
     assert result.exit_code == 3
     assert result.stderr.startswith("error: ")
     assert "'submitted', 'planned'" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["claims"], ["claims", "--json", "--limit", "200"]])
+def test_who_reads_only_the_beginning_is_no_mismatch_and_no_crash(api: RunningApi, arguments: list[str]) -> None:
+    for _ in range(200):
+        api.rows.claim()
+    command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *arguments, "--api", api.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # Not even that: so that it does not matter how much a pipe takes.
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(PATIENCE_SECONDS) == 141

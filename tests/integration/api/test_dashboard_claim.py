@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.api.callers.callers import anonymous
+from scheduler.dashboard import claims
 from scheduler.dashboard.claims import actions
 from scheduler.dashboard.visitor import Visitor
 from specs.api_v1.claims import ClaimView
@@ -32,6 +33,17 @@ def test_a_claim_is_not_shown_with_the_badge_that_another_one_has(api: RunningAp
         f'is about another claim: “verified 2026-03-01: 41.5% on 200/300”, of <a class="link" href="/claims/{authors}"'
         in shown
     )
+
+
+def test_a_long_history_shows_its_end(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "SHOWN_EVENTS", 3)
+    claim_id = api.rows.claim()
+    for number in range(4):
+        api.rows.event("claim", claim_id, "blocked", f"why number {number}")
+    shown = page(api, claim_id)
+    assert "the last 3 events" in shown
+    assert [f"why number {number}" in shown for number in range(4)] == [False, True, True, True]
+    assert shown.index("why number 3") < shown.index("why number 2")
 
 
 def test_what_was_claimed_and_run_is_linked_to_the_hub_at_its_commits(api: RunningApi) -> None:
