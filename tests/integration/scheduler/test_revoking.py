@@ -82,7 +82,8 @@ def test_a_badge_that_is_revoked_while_it_is_published_does_not_stay_on_the_hub(
     with publishing_farm(tmp_path, databases, publish={"mode": mode}) as there:
         complete(there.farm, right)
         claim_id = there.living()[100 * right / 200].claim_id
-        write, said = getattr(HfApi, call), []
+        write = getattr(HfApi, call)
+        said: list[str] = []
 
         def revoke_first(*arguments: Any, **more: Any) -> Any:
             if not said:
