@@ -87,6 +87,9 @@ def move_reproduction(
 
 def give_verdict(session: Session, claim: Claim, verdict: Verdict) -> None:
     """Decide a claim. The verdict's primary key is the claim, so a second one cannot be given."""
+    if claim.state != ClaimState.PLANNED:
+        # It had a run once that was cancelled, say; no run had a part in this.
+        claim.reproduction_id = None
     row = {"claim_id": claim.claim_id, "outcome": verdict.outcome, "verdict": verdict.model_dump(mode="json")}
     to_be_written(session, VerdictRow).append({**row, "reproduction_id": claim.reproduction_id})
     move_claim(session, claim, ClaimState.DECIDED, f"{verdict.outcome}: {verdict.reason}")

@@ -1,6 +1,6 @@
 """Badges that no longer count: one by one, or all that a key has signed. Each call is one transaction, on the record.
 
-What is already on the Hub stays there: that is its owners' to change. Whoever looks at the farm's list of revocations,
+What was published on the Hub stays there: that is its owners' to change. Whoever looks at the list of revocations,
 or at its public keys where a key is revoked, sees that it does not count.
 """
 
@@ -43,6 +43,8 @@ def revoke(database: Database, badge_id: str, why: str, actor: str) -> list[str]
                 f"it stands on the Hub ({publication.url or publication.number}), where the farm takes nothing back:"
                 " close the pull request, or ask its owner to remove the token"
             )
+        elif publication is not None and publication.state == "pending":
+            done.append("it is not published any more; what is being written to the Hub just now is taken back")
         return done
 
 

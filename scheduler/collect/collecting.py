@@ -134,6 +134,8 @@ def _keep(database: Database, run: RunRules, message: Report) -> None:
         current = _current(session, [message.ref])
         if _is_current(current, message.ref, message.worker):
             reproduction, attempt = current[message.ref.reproduction_id]
+            # Its report may be the first that is heard of a run that was short.
+            _taken_by(session, current[message.ref.reproduction_id], message.worker)
             reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
             if not attempt.report_checks:
                 attempt.report, attempt.report_checks = message.encode(), 1
@@ -224,12 +226,9 @@ def _is_current(current: Mapping[str, _Current], ref: AttemptRef, worker: str) -
 
 def _renew(session: Session, current: _Current, message: AttemptsAlive, progress: Progress, run: RunRules) -> None:
     reproduction, attempt = current
-    if reproduction.state == ReproductionState.DISPATCHED:
-        why = f"attempt {reproduction.attempt} taken by {message.worker}"
-        move_reproduction(session, reproduction, ReproductionState.RUNNING, why, f"worker:{message.worker}")
-    reproduction.worker = message.worker
+    _taken_by(session, current, message.worker)
     reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
-    attempt.worker, attempt.alive_at = message.worker, now()
+    attempt.alive_at = now()
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage = progress.stage
     # A worker that stores a log has the samples behind it, and says nothing of them.
@@ -238,6 +237,14 @@ def _renew(session: Session, current: _Current, message: AttemptsAlive, progress
         attempt.score = progress.score
     if progress.log_tail is not None:
         attempt.detail = _shown(progress.log_tail)
+
+
+def _taken_by(session: Session, current: _Current, worker: str) -> None:
+    reproduction, attempt = current
+    if reproduction.state == ReproductionState.DISPATCHED:
+        why = f"attempt {reproduction.attempt} taken by {worker}"
+        move_reproduction(session, reproduction, ReproductionState.RUNNING, why, f"worker:{worker}")
+    reproduction.worker = attempt.worker = worker
 
 
 def _shown(detail: str) -> str:

@@ -23,7 +23,7 @@ from scheduler.farm import Farm
 from scheduler.hub.hub import Hub, Missing, told_apart
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
-from scheduler.requests.locking import lock
+from scheduler.requests.locking import lock_all
 from scheduler.requests.reverifying import ask_for
 from specs.errors import HubAway, InterventionError, NoAccess
 from specs.hub.comment_commands import asks_for_reverification
@@ -169,8 +169,8 @@ def _take(session: Session, farm: Farm, model_id: str, number: int, asked: _Requ
         return
     actor = f"hub:{asked.author}"
     lines = []
-    for claim_id in _claims_of(session, model_id, number):
-        claim = lock(session, claim_id)
+    for claim in lock_all(session, _claims_of(session, model_id, number)):
+        claim_id = claim.claim_id
         if not asked.may_for_model and not (claim.pull_request == number and claim.submitter == asked.author):
             add_event(session, actor, "claim", claim_id, "refused", "a comment asked for a re-verification: may not")
             lines.append(MAY_NOT)

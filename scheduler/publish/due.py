@@ -14,13 +14,13 @@ from scheduler.badges.attesting import facts_of
 from scheduler.badges.publications import overtaken_by, revoked_of
 from scheduler.badges.signing import public_jwks
 from scheduler.collect.retrying import retry_delay_seconds
-from scheduler.database.tables import Claim, now
+from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
-from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, close_overtaken, publish
+from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, close_overtaken, publish, take_back
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import threads
 from specs.attestation import Attestation, verify
@@ -83,6 +83,9 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
     try:
         publication = _publication(farm, claim_id)
         if publication is None:
+            place = _revoked(farm, claim_id)
+            if place is not None:
+                take_back(farm.hub, author, place, claim_id)
             return Published("withdrawn", "the claim was withdrawn, or its badge revoked, before it was published")
         done = publish(farm.hub, author, publication)
         for number in _overtaken(farm, claim_id):
@@ -140,6 +143,15 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
         )
 
 
+def _revoked(farm: Farm, claim_id: str) -> ClaimPlace | None:
+    """Where a try that was interrupted may have written a badge that is revoked by now; None of any other verdict."""
+    with farm.database.reading() as session:
+        claim, badge = session.get_one(Claim, claim_id), session.get(Badge, claim_id)
+        if badge is None or badge.revoked_at is None or claim.dataset_id is None or claim.value is None:
+            return None
+        return _place(claim, claim.dataset_id, claim.value)
+
+
 def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Run, why: Mismatch, claim_id: str) -> Publication:
     return Publication(
         verdict_id=claim_id,
@@ -173,11 +185,17 @@ def _source(farm: Farm, claim_id: str) -> Source:
 
 def _conclude(farm: Farm, claim_id: str, result: Published | _Again) -> None:
     with farm.database.transaction() as session:
+        # Locked: whoever revokes it either finds that it is published, or is found here to have been quicker.
+        badge = session.get(Badge, claim_id, with_for_update=True)
         row = session.get_one(Row, claim_id)
         row.tries += 1
         row.reason = clean(result.reason, MAX_REASON_CHARS)
         if isinstance(result, _Again):
             row.due_at = now() + timedelta(seconds=max(result.seconds, retry_delay_seconds(row.tries)))
+            return
+        if badge is not None and badge.revoked_at is not None and result.kind != "withdrawn":
+            # Stays pending: the next round takes it back, however often that takes.
+            row.due_at, row.reason = now(), "its badge was revoked while it was written; it is taken back"
             return
         row.due_at, row.number, row.url = None, result.number, result.url
         row.state = "withdrawn" if result.kind == "withdrawn" else "published"

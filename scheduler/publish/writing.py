@@ -32,6 +32,7 @@ STILL_OPEN = ("open", "draft")
 OVERTAKEN = (
     "The badge in this pull request is revoked: a later run did not reproduce the score. Please do not merge it."
 )
+REVOKED = "The badge in this was revoked while it was being written, so it proves nothing."
 TWICE = "The same proof was opened twice at once; the earlier one stands."
 
 
@@ -132,6 +133,20 @@ def close_overtaken(hub: Hub, author: str, model_id: str, number: int) -> None:
             hub.api.change_discussion_status(model_id, number, "closed", comment=OVERTAKEN)
 
 
+def take_back(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> None:
+    """Close or hide whatever the farm wrote about a verdict, where that is still open: its badge is revoked by now.
+
+    Raises:
+        HubAway, NoAccess: as above.
+    """
+    desk = _Desk(hub, author, Publication(verdict_id, claim, "comment", None, None, "", ""))
+    with suppress(Missing), told_apart(f"taking back what was published on {claim.model_id}"):
+        if claim.pull_request is not None:
+            desk.hide_comments(claim.pull_request)
+        else:
+            desk.close_opened()
+
+
 @dataclass(frozen=True)
 class _Desk:
     """One publication on its way."""
@@ -205,6 +220,19 @@ class _Desk:
             return Published("already", "another publisher was quicker", number, self._url(number))
         return Published("published", "commented", number, self._url(number))
 
+    def close_opened(self) -> None:
+        """Close the pull requests and discussions that were opened about this verdict."""
+        for pull_requests in (True, False):
+            for each in self._opened(pull_requests=pull_requests):
+                if each.status in STILL_OPEN:
+                    self._close(each.num, REVOKED)
+
+    def hide_comments(self, number: int) -> None:
+        """Hide what was said about this verdict on the pull request that makes the claim."""
+        model_id = self.publication.claim.model_id
+        for comment_id in self._own_comments(self.hub.api.get_discussion_details(model_id, number)):
+            self.hub.api.hide_discussion_comment(model_id, number, comment_id)
+
     def _made(self, number: int, *, pull_requests: bool) -> Published:
         """Look whether another publisher opened the same at the same time; the lower number stands."""
         settled = self._settle(self._opened(pull_requests=pull_requests))
@@ -219,13 +247,13 @@ class _Desk:
         first, *later = sorted(found, key=lambda each: each.num)
         for double in later:
             if double.status in STILL_OPEN:
-                self._close(double.num)
+                self._close(double.num, TWICE)
         return Published("already", f"opened earlier, and {first.status} now", first.num, self._url(first.num))
 
-    def _close(self, number: int) -> None:
+    def _close(self, number: int, why: str) -> None:
         model_id = self.publication.claim.model_id
         try:
-            self.hub.api.change_discussion_status(model_id, number, "closed", comment=TWICE)
+            self.hub.api.change_discussion_status(model_id, number, "closed", comment=why)
         except HfHubHTTPError:
             # Both publishers see both, so the other may have closed it; the Hub takes that as an error.
             if self.hub.api.get_discussion_details(model_id, number).status in STILL_OPEN:

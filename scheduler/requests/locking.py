@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.state_machine import ClaimState
 
+ANEW = {"populate_existing": True}
+"""What a session knows of a row may be from before it waited for that."""
+
 
 def lock(session: Session, claim_id: str) -> Claim:
-    """The claim, locked after the reproduction that it waits for: the order in which reports lock them.
+    """The claim, locked after the reproduction that it waits for: the order in which reports lock them."""
+    return lock_all(session, [claim_id])[0]
+
+
+def lock_all(session: Session, claim_ids: Sequence[str]) -> list[Claim]:
+    """Claims as `claim_ids` name them, locked after the reproductions that they wait for; each kind by its ids.
 
     A claim is planned by whoever holds it. So one that was waited for may have a reproduction that nobody knew of
-    before, and that is not locked: it is let go of, and locked once more behind that.
+    before, and that is not locked: all are let go of, and locked once more behind that.
+
+    Raises:
+        NoResultFound: there is no such claim.
     """
+    wanted = select(Claim).where(Claim.claim_id.in_(claim_ids)).order_by(Claim.claim_id)
+    planned = select(Claim.reproduction_id).where(Claim.claim_id.in_(claim_ids), Claim.state == ClaimState.PLANNED)
     while True:
         with session.begin_nested() as locks:
-            run_id = session.scalar(
-                select(Claim.reproduction_id).where(Claim.claim_id == claim_id, Claim.state == ClaimState.PLANNED)
-            )
-            if run_id is not None:
-                session.get_one(Reproduction, run_id, with_for_update=True, populate_existing=True)
-            claim = session.get_one(Claim, claim_id, with_for_update=True, populate_existing=True)
-            if claim.state != ClaimState.PLANNED or claim.reproduction_id == run_id:
-                return claim
+            run_ids = set(session.scalars(planned))
+            runs = select(Reproduction).where(Reproduction.reproduction_id.in_(run_ids))
+            # In one order, as everybody who locks several rows.
+            session.scalars(runs.order_by(Reproduction.reproduction_id).with_for_update(), execution_options=ANEW).all()
+            found = session.scalars(wanted.with_for_update(), execution_options=ANEW)
+            claims = {claim.claim_id: claim for claim in found}
+            if all(claim.state != ClaimState.PLANNED or claim.reproduction_id in run_ids for claim in claims.values()):
+                missing = [claim_id for claim_id in claim_ids if claim_id not in claims]
+                if missing:
+                    raise NoResultFound(f"no claim {missing[0]}")
+                return [claims[claim_id] for claim_id in claim_ids]
             locks.rollback()

@@ -53,18 +53,23 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
             except Missing:
                 withdraw_all(database, model_id, "the model repo is gone from the Hub")
             except (NoAccess, SubmissionError, *OURS):
-                _leave_to_its_turn(database, model_id)
+                _put_behind(database, model_id, timedelta(0))
+                raise
+            except HubAway:
+                _put_behind(database, model_id, timedelta(seconds=watch.sweep_seconds))
                 raise
 
 
-def _leave_to_its_turn(database: Database, model_id: str) -> None:
-    """Have a model that cannot be read looked at again when its turn comes, unless something announced it meanwhile.
+def _put_behind(database: Database, model_id: str, age: timedelta) -> None:
+    """Enter a look that failed as one of that age, unless something announced the model meanwhile.
 
     Else it would be among the first of each scan, and as many of them as one scan looks at keep all others from theirs.
+    What cannot be read waits for a whole sweep. Where the Hub did not answer, which may be so for that model alone and
+    for ever, it stays due for the next scan, behind all that have waited for longer.
     """
     with database.transaction() as session:
         is_known = (Model.model_id == model_id, Model.looked_at.is_not(None))
-        session.execute(update(Model).where(*is_known).values(looked_at=now()))
+        session.execute(update(Model).where(*is_known).values(looked_at=now() - age))
 
 
 @contextmanager

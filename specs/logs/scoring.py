@@ -48,7 +48,7 @@ def answer_score(sample: EvalSample, scorer: str) -> float | None:
     A prompt that the engine refused as too long for its context was not answered: Inspect would score the refusal's
     words as if the model had said them.
     """
-    if sample.error is not None or _stop_reason(sample) == "model_length":
+    if sample.error is not None or is_refused_prompt(sample):
         return None
     return proportion((sample.scores or {}).get(scorer))
 
@@ -56,6 +56,11 @@ def answer_score(sample: EvalSample, scorer: str) -> float | None:
 def first_score(sample: EvalSample) -> float | None:
     """`answer_score` by the sample's first scorer, which is the one that counts."""
     return answer_score(sample, next(iter(sample.scores or {}), ""))
+
+
+def is_refused_prompt(sample: EvalSample) -> bool:
+    """Whether the engine refused the prompt as too long for its context."""
+    return _stop_reason(sample) == "model_length"
 
 
 def is_truncated(sample: EvalSample) -> bool:

@@ -41,13 +41,15 @@ class Ended:
 
 def failure(error: Exception) -> Ended:
     """What an error says of the attempt that it ended."""
+    # It may quote the Hub or name a file, and no message can carry half a character.
+    said = str(error).encode(errors="replace").decode()
     if not isinstance(error, ReprofarmError) and is_full_disk(error):
-        return Ended(AttemptOutcome.DISK_FULL, f"no room on a disk of this worker, or in the evidence store: {error}")
+        return Ended(AttemptOutcome.DISK_FULL, f"no room on a disk of this worker, or in the evidence store: {said}")
     outcome = next((each for kind, each in _OUTCOMES if isinstance(error, kind)), AttemptOutcome.WORKER_FAILED)
-    detail = str(error)
+    detail = said
     if outcome is AttemptOutcome.WORKER_FAILED and not isinstance(error, ReprofarmError):
         _log.error("unexpected failure", exc_info=error)
-        detail = f"{type(error).__name__}: {error}"
+        detail = f"{type(error).__name__}: {said}"
     tail = getattr(error, "log_tail", "")
     if tail:
         # The end of a log says most.

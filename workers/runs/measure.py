@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, EvalSample
 
 from specs.errors import EvidenceError
 from specs.judging.stopping import Population
 from specs.logs.run_log import RunLog
 from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
+from specs.logs.scoring import is_refused_prompt
 from specs.measurement import Circumstances, Measurement, Resumed
 from workers.errors import ModelError, RunError
 
@@ -39,8 +41,8 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
     """The measurement in a finished log.
 
     Raises:
-        RunError: the log is not that of a successful run, or no answer in it is scored.
-        ModelError: no answer is scored, by the model's fault.
+        RunError: the log is not that of a successful run, or no question in it was answered.
+        ModelError: no question was answered, by the model's fault.
     """
     try:
         with RunLog(log) as run_log:
@@ -48,10 +50,13 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
             scorers = _scorers(header)
             if not scorers:
                 # Where every sample failed, Inspect names none.
-                raise _nothing_scored(run_log)
+                raise _nothing_answered(run_log)
             found = run_scores(run_log.answers(), scorers, plan.sample_ids, plan.population.epochs, plan.reducer)
-            if all(score is None for score in found.by_scorer[scorers[0]]):
-                raise _nothing_scored(run_log)
+            # Answers without a score are what the run measured: a judge that gives no grade, or prompts too long for
+            # the context, do so again however often it is tried.
+            unscored = all(score is None for score in found.by_scorer[scorers[0]])
+            if unscored and all(answer.error is not None for answer in run_log.answers()):
+                raise _nothing_answered(run_log)
     except EvidenceError as error:
         raise RunError(str(error)) from error
     sample_scores = found.by_scorer[scorers[0]]
@@ -77,7 +82,30 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
     )
 
 
-def _nothing_scored(log: RunLog) -> RunError | ModelError:
+def without_a_score(log: Path) -> str:
+    """Why the answers in a log have no score, by how many there are of each kind.
+
+    Raises:
+        RunError: there is no such log.
+    """
+    try:
+        with RunLog(log) as run_log:
+            why = Counter(_why_unscored(answer) for answer in run_log.answers())
+    except EvidenceError as error:
+        raise RunError(str(error)) from error
+    counted = ", ".join(f"{count} {words}" for words, count in why.most_common())
+    return f"of {why.total()} answers none has a score: {counted}"
+
+
+def _why_unscored(answer: EvalSample) -> str:
+    if answer.error is not None:
+        return "failed"
+    if is_refused_prompt(answer):
+        return "had a prompt too long for the engine's context"
+    return "got no number from the scorer"
+
+
+def _nothing_answered(log: RunLog) -> RunError | ModelError:
     """Why, by the first answer that failed."""
     errors = (answer.error.message for answer in log.answers() if answer.error is not None)
     said = next(errors, "no scorer gave a number")

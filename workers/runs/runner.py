@@ -44,7 +44,7 @@ from workers.runs.interrupting import interruptible
 from workers.runs.judges import judge_models, who_judged
 from workers.runs.limits import follow_limit
 from workers.runs.log_compression import compress_without_threads
-from workers.runs.measure import Plan, measure
+from workers.runs.measure import Plan, measure, without_a_score
 from workers.runs.progress import ProgressFile, seed_each_epoch, watch
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
@@ -126,9 +126,10 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     resumed = earlier.resumed if earlier is not None else None
     plan = Plan(counted, canonical.population, canonical.reducer, str(model), resumed)
     measurement = measure(log.file, plan, prepared.circumstances)
+    unscored = without_a_score(log.file) if measurement.score is None else ""
     return RunOutcome(
         outcome=AttemptOutcome.COMPLETED,
-        detail=prepared.started_over,
+        detail="; ".join(words for words in (prepared.started_over, unscored) if words),
         measurement=measurement,
         log=str(log.file.relative_to(folder)),
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from huggingface_hub import DiscussionWithDetails
 from sqlalchemy import func, select, update
 
-from scheduler.database.tables import Claim, Event, HeardComment
+from scheduler.database.tables import Claim, Event, HeardComment, now
 from scheduler.publish.comment_commands import take_commands
 from specs.errors import HubAway, NoAccess
 from tests.support.databases import SQLITE
 from tests.support.deciding import complete
+from tests.support.interleaving import PATIENCE_SECONDS, begun_beside
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
 OURS, FANS = 2, 1
@@ -47,6 +49,25 @@ def test_a_comment_counts_once_however_often_it_is_read(either: Publishing) -> N
     with site.farm.database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Claim)) == 3
     assert len(site.said(OURS)) == 2, "the farm's discussion and one answer"
+
+
+def test_the_claims_of_a_comment_are_locked_in_the_order_of_their_ids(either: Publishing) -> None:
+    site = either
+    if site.farm.database.is_sqlite:
+        pytest.skip("SQLite has one lock")
+    older, newer = sorted((claim.claim_id for claim in site.living().values()), reverse=True)
+    with site.farm.database.transaction() as session:
+        # Both on one pull request, of which the older has the greater id.
+        session.execute(update(Claim).values(pull_request=FANS))
+        session.execute(update(Claim).where(Claim.claim_id == older).values(created_at=now() - timedelta(1)))
+    say(site, "tiny", FANS)
+    with site.farm.database.transaction() as session:
+        session.get_one(Claim, newer, with_for_update=True)
+        taking = begun_beside(site.farm.database, lambda: take_commands(site.farm))
+        # A deadlock, of which the server ends one of the two, if that holds the older one by now.
+        session.get_one(Claim, older, with_for_update=True)
+    taking.result(PATIENCE_SECONDS)
+    assert asked(site) == {50.0, 90.0}
 
 
 def test_an_answer_that_was_interrupted_is_given_once(site: Publishing) -> None:

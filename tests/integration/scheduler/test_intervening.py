@@ -20,6 +20,7 @@ from scheduler.requests.intervening import DROP, cancel, retry
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.messages import AttemptOutcome, AttemptsAlive
+from specs.policy.rules import ModelRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
@@ -112,6 +113,18 @@ def test_what_was_cancelled_is_run_again_when_it_is_retried(farm: ControlPlane) 
     assert {(claim.state, claim.reproduction_id) for claim in farm.claims()} == {
         (ClaimState.PLANNED, the_run(farm).reproduction_id)
     }
+
+
+def test_a_verdict_without_a_run_names_none_that_was_cancelled_before(farm: ControlPlane) -> None:
+    first = the_run(farm)
+    cancel(farm.database, first.reproduction_id, "wrong pool", OPERATOR)
+    retry(farm.database, first.reproduction_id, "the pool is back", OPERATOR)
+    farm.policy = farm.policy.model_copy(update={"models": {"tiny/model": ModelRules(deny="not here")}})
+    farm.plan()
+    with farm.database.reading() as session:
+        verdicts = session.scalars(select(VerdictRow)).all()
+    assert [(row.outcome, row.reproduction_id) for row in verdicts] == [("unsupported", None)] * 2
+    assert [claim.reproduction_id for claim in farm.claims()] == [None] * 2
 
 
 def test_a_failed_claim_keeps_its_verdict_and_its_entry_becomes_a_new_claim(farm: ControlPlane) -> None:

@@ -127,10 +127,12 @@ def begun(world: World, farm: Farm) -> None:
     assert collecting.alive(farm.database, farm.policy, message) == []
 
 
+@pytest.mark.parametrize("heard_of", [True, False])
 def test_a_control_worker_that_dies_over_a_report_has_nothing_run_again(
-    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch, *, heard_of: bool
 ) -> None:
-    begun(world, farm)
+    if heard_of:
+        begun(world, farm)
     killed_over(farm, world.report, monkeypatch)
     assert reap(farm.database, farm.policy, lambda _queue: set()) == 1
     assert reap(farm.database, farm.policy, lambda _queue: set()) == 0, "it is being checked"

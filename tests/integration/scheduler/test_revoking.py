@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub import DiscussionComment, HfApi
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
@@ -23,6 +25,9 @@ from specs.attestation import verify
 from specs.errors import InterventionError, TokenError
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
+from tests.support.databases import Databases
+from tests.support.deciding import complete
+from tests.support.publishing_farm import publishing_farm
 from tests.support.rows import Rows, comparison
 
 OPERATOR = "operator:ada"
@@ -60,6 +65,48 @@ def test_what_stands_on_the_hub_is_left_to_its_owners_and_that_is_said(rows: Row
     done = revoke(rows.database, claim_id, "a mistake", OPERATOR)
     assert "https://hub.test/a/a/discussions/7" in done[1]
     assert "the farm takes nothing back" in done[1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "right", "call"),
+    [
+        ("comment", 100, "create_discussion"),
+        ("pull_request", 100, "create_commit"),
+        ("comment", 180, "comment_discussion"),
+    ],
+    ids=["told", "proposed", "commented"],
+)
+def test_a_badge_that_is_revoked_while_it_is_published_does_not_stay_on_the_hub(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch, mode: str, right: int, call: str
+) -> None:
+    with publishing_farm(tmp_path, databases, publish={"mode": mode}) as there:
+        complete(there.farm, right)
+        claim_id = there.living()[100 * right / 200].claim_id
+        write = getattr(HfApi, call)
+        said: list[str] = []
+
+        def revoke_first(*arguments: Any, **more: Any) -> Any:
+            if not said:
+                said.extend(revoke(there.farm.database, claim_id, "made up", OPERATOR))
+            return write(*arguments, **more)
+
+        monkeypatch.setattr(HfApi, call, revoke_first)
+        there.publish()
+        monkeypatch.undo()
+        there.publish()
+        assert there.publications()[claim_id] == "withdrawn"
+        reader = there.user("reader")
+        found = [reader.get_discussion_details("tiny/model", number) for number, _, _ in there.threads()]
+        proofs = [
+            event
+            for thread in found
+            if thread.status == "open"
+            for event in thread.events
+            if isinstance(event, DiscussionComment) and not event.hidden and claim_id in event.content
+        ]
+        assert len(found) == (1 if call == "comment_discussion" else 2), "it was written"
+        assert proofs == []
+        assert said[-1] == "it is not published any more; what is being written to the Hub just now is taken back"
 
 
 def test_what_is_no_badge_cannot_be_revoked(rows: Rows) -> None:

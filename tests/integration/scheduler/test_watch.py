@@ -14,7 +14,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.discussions import Discussion, Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
-from scheduler.hub.answers import BenchmarkHead, PullRequestHead, TreeFile
+from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, TreeFile
 from scheduler.hub.hub import Missing
 from scheduler.state_machine import ClaimState
 from scheduler.watch.announced import put_off
@@ -318,6 +318,31 @@ def test_a_model_that_cannot_be_read_keeps_no_other_from_its_turn(
     assert before is not None
     assert after is not None
     assert after > before
+
+
+def test_a_model_for_which_the_hub_never_answers_keeps_no_other_from_its_turn(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    ask = farm.hub.model
+
+    def away_for_one(model_id: str) -> ModelHead:
+        looked_at.append(model_id)
+        if model_id == "mallory/model":
+            raise HubAway("the Hub answered 451")
+        return ask(model_id)
+
+    hub = farm.served.local
+    submit(hub, add_model(hub, "mallory/model"), entry(BENCHMARK, 99.5))
+    farm.scan()
+    monkeypatch.setattr("scheduler.watch.scan.LOOKS_AT_ONCE", 1)
+    monkeypatch.setattr(farm.hub, "model", away_for_one)
+    with farm.database.transaction() as session:
+        session.get_one(Model, "mallory/model").looked_at = None
+    for _ in range(3):
+        farm.scan(WatchRules(sweep_seconds=0.001))
+    assert looked_at[:2] == ["mallory/model", MODEL]
+    assert looked_at[2] == "mallory/model", "it stays due"
 
 
 def test_what_a_look_did_not_come_to_is_read_by_the_next(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:

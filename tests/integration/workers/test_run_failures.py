@@ -91,6 +91,26 @@ def test_a_run_in_which_every_question_is_refused_says_what_the_engine_said(work
     assert "the stand-in was told to fail" in report.detail
 
 
+def test_a_judge_that_grades_no_answer_leaves_a_measurement_without_a_score(workbench: Workbench) -> None:
+    judge = {"template": "{question} {answer} {criterion} {instructions}", "instructions": "Say: no grade"}
+    snapshot = _dataset(workbench, [SAY] * 3, _spec(scorers=[{"name": "model_graded_fact", "args": judge}]))
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    assert report.measurement is not None
+    assert (report.measurement.score, report.measurement.standard_error) == (None, None)
+    assert report.measurement.sample_scores == (None, None, None)
+    assert report.detail == "of 3 answers none has a score: 3 got no number from the scorer"
+
+
+def test_prompts_that_are_all_too_long_leave_a_measurement_without_a_score(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [{"question": "[too long]", "answer": "x"}] * 2)
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    assert report.measurement is not None
+    assert (report.measurement.score, report.measurement.failed) == (None, 2)
+    assert report.detail == "of 2 answers none has a score: 2 had a prompt too long for the engine's context"
+
+
 def test_a_regular_expression_that_never_ends_is_the_specs_failure(workbench: Workbench) -> None:
     endless = _spec(scorers=[{"name": "pattern", "args": {"pattern": "(a+)+$"}}])
     first = _dataset(workbench, [{"question": f"Say: {'a' * 40}!", "answer": "x"}], endless, "endless")

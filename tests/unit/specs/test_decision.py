@@ -169,6 +169,14 @@ def test_too_many_failures_are_inconclusive_whatever_was_scored() -> None:
     assert verdict.reason == "30 of 1000 samples failed and have no score"
 
 
+def test_a_run_without_any_score_is_inconclusive() -> None:
+    verdict = judged(0.9, 0.02, measured([None] * N))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.reason == "2000 of 2000 samples failed and have no score"
+    assert verdict.comparison is not None
+    assert (verdict.comparison.reproduced, verdict.comparison.interval) == (None, None)
+
+
 @pytest.mark.parametrize("scores", [[], [1.0], [1.0] * 19])
 def test_next_to_no_samples_are_inconclusive(scores: list[float | None]) -> None:
     verdict = judged(0.0, 0.02, measured(scores))
