@@ -62,7 +62,9 @@ def must_be(allowed: str) -> WrapValidator:
 
 def fault(found: Mapping[str, Any]) -> str:
     """One of an error's `errors()`: where it is, and what. The input, which may be a secret, is not in it."""
-    return f"{' '.join(map(str, found['loc']))}: {what_is_allowed(found)}"
+    place = " ".join(map(str, found["loc"]))
+    # What is wrong between several keys has no place of its own.
+    return f"{place}: {what_is_allowed(found)}" if place else what_is_allowed(found)
 
 
 def faults_in_file(error: ValidationError) -> str:

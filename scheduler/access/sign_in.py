@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import quote
 
 from sqlalchemy import delete, select
 
@@ -23,6 +24,10 @@ MAX_PATH_CHARS = 2000
 _OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 
+_OF_A_QUERY = "%/?:@!$&'()*+,;=[]"
+"""What stands in a query as it is; the rest is quoted, where a browser did not do so."""
+
+
 @dataclass(frozen=True)
 class Begun:
     """A sign-in that came back: what proves it, and where the person wanted to go."""
@@ -31,15 +36,32 @@ class Begun:
     next_path: str
 
 
+def address(path: str, query: str) -> str:
+    """Where somebody signs in who comes back to the page that they are on, filters and all.
+
+    `path` is unquoted, and `query` as it came. What could not be come back to becomes its page without the query, or
+    the front page.
+    """
+    page = quote(path, safe="/")
+    whole = f"{page}?{quote(query, safe=_OF_A_QUERY)}" if query else page
+    # Back to a sign-in that failed leads nowhere.
+    possible = () if path.startswith("/auth/") else (whole, page)
+    return f"/auth/login?next={quote(next(filter(_is_own, possible), '/'), safe='/')}"
+
+
 def own_path(path: str) -> str:
     """A path of this farm's own, to go to after a sign-in.
 
     Raises:
         SignInError: it leads, or might lead, elsewhere.
     """
-    if len(path) > MAX_PATH_CHARS or not _OWN_PATH.fullmatch(path):
+    if not _is_own(path):
         raise SignInError("`next` has to be a path of this farm, such as /claims")
     return path
+
+
+def _is_own(path: str) -> bool:
+    return len(path) <= MAX_PATH_CHARS and _OWN_PATH.fullmatch(path) is not None
 
 
 def begin(database: Database, next_path: str) -> Pending:

@@ -90,7 +90,8 @@ def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[
     loading = [pool for pool in pools if _loads(size, pool)]
     if not loading:
         return NoRoom(_not_loaded(size, pools))
-    usable = [pool for pool in loading if not _lacks_kernels(pool, engine)]
+    required = engine.batch_invariant == "required"
+    usable = [pool for pool in loading if not (required and pool.lacks_invariant_kernels)]
     if not usable:
         return NoRoom(
             "policy requires batch-invariant kernels, which take GPUs of compute capability "
@@ -125,14 +126,6 @@ def _not_loaded(size: ModelSize, pools: Sequence[PoolRules]) -> str:
         return f"{packed} does not load on any device; weights that are published unquantised can be run"
     named = ", ".join(pool.name for pool in pools)
     return f"{packed} loads on GPUs alone, and {named} {'has' if len(pools) == 1 else 'have'} none"
-
-
-def _lacks_kernels(pool: PoolRules, engine: EngineRules) -> bool:
-    """Whether a pool is known not to have the kernels that policy requires; one that does not say has to try."""
-    if engine.batch_invariant != "required":
-        return False
-    said = pool.compute_capability
-    return pool.device == "cpu" or (said is not None and said < LEAST_CAPABILITY)
 
 
 def _best(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> _Fit:

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
+from scheduler.access import sign_in
 from scheduler.api.problems import STATUS
 from scheduler.dashboard import words
 from scheduler.dashboard.visitor import visitor_of
@@ -81,6 +82,7 @@ def render(request: Request, template: str, http_status: int = 200, **shown: obj
         .render(
             **shown,
             here=request.url.path,
+            sign_in_at=sign_in.address(request.scope["path"], request.url.query),
             events_after=request.state.events_after,
             navigation=NAVIGATION,
             visitor=visitor_of(request),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from specs.api_v1.views import View
+from specs.api_v1.views import Page, View
 
 
 class EventView(View):
@@ -23,3 +23,18 @@ class EventView(View):
     """For a change of state, the new state."""
 
     why: str
+
+
+class EventsLost(View):
+    """What happened meanwhile is not told again: the data of a `reset` message of `/v1/events`, and of its list's."""
+
+    last_event_id: int
+    """What follows comes after this one; read the lists anew."""
+
+
+class EventPage(Page[EventView]):
+    """A part of the record."""
+
+    reset: EventsLost | None = None
+    """Where `after` is an event that this farm does not know, because its database was restored from before it. Null
+    where nothing was lost."""

@@ -21,10 +21,3 @@ class ProgressView(View):
     score: Proportion | None
     score_interval: Interval | None
     """As in `ReproductionSummary`."""
-
-
-class EventsLost(View):
-    """The data of a `reset` message of `/v1/events`: what happened meanwhile is not told again."""
-
-    last_event_id: int
-    """What follows comes after this one; read the lists anew."""

@@ -12,6 +12,7 @@ import rfc8785
 from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
+from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.errors import PolicyError, YamlError
 from specs.model import Contract
 from specs.policy.budget import BudgetRules
@@ -240,6 +241,13 @@ class PoolRules(Contract):
         """Memory that one worker can give to a model, with its KV cache."""
         return self.memory_gib * max(self.gpus, 1)
 
+    @property
+    def lacks_invariant_kernels(self) -> bool:
+        """Whether no engine here is batch-invariant; a pool that does not say what its GPUs are has to try."""
+        return self.device == "cpu" or (
+            self.compute_capability is not None and self.compute_capability < LEAST_CAPABILITY
+        )
+
 
 class RunRules(Contract):
     """Patience and persistence."""
@@ -324,6 +332,19 @@ class Policy(Contract):
         for name, rules in self.models.items():
             if rules.pool is not None and rules.pool not in known:
                 raise ValueError(f"models.{name}: there is no pool {rules.pool}")
+        return self
+
+    @model_validator(mode="after")
+    def _models_have_the_kernels_that_they_require(self) -> Policy:
+        lacking = {pool.name for pool in self.pools if pool.lacks_invariant_kernels}
+        for name in self.models:
+            pool = self.model_rules(name).pool
+            if pool in lacking and self.engine_for(name).batch_invariant == "required":
+                raise ValueError(
+                    f"models.{name}: `batch_invariant: required` takes GPUs of compute capability"
+                    f" {LEAST_CAPABILITY:.1f} or higher, which its pool {pool} has not; give it another pool, or"
+                    " `batch_invariant` where_possible or off"
+                )
         return self
 
     def model_rules(self, model_id: str) -> ModelRules:

@@ -9,7 +9,7 @@ import logging
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scheduler.access import sessions, tokens
+from scheduler.access import sessions, sign_in, tokens
 from scheduler.access.scopes import with_included
 from scheduler.access.secrets import TOKEN
 from scheduler.api import problems
@@ -188,7 +188,9 @@ class Gate:
         elif "read" in caller.scopes or path in ALWAYS_OPEN or scope["method"] == "OPTIONS":
             return None
         if caller.kind == "anonymous" and self._settings.hub_oauth_client_id and _is_a_person(scope, shown):
-            return RedirectResponse(f"/auth/login?next={quote(path, safe='/')}", HTTPStatus.SEE_OTHER)
+            return RedirectResponse(
+                sign_in.address(path, scope["query_string"].decode("latin-1")), HTTPStatus.SEE_OTHER
+            )
         refused = refusal(caller, "read") or Unauthorized("the farm's figures are for callers that it knows")
         raise refused
 

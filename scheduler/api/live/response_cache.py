@@ -61,22 +61,31 @@ def _kind(path: str) -> _Kind | None:
 
 
 @dataclass(frozen=True)
+class _Said:
+    """What was answered."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    etag: bytes | None
+    """None where it is an error."""
+
+
+@dataclass(frozen=True)
 class _Answer:
     """What was answered, and the mark from before it was worked out."""
 
     mark: Mark
     at: float
     live: bool
-    etag: bytes
-    headers: Headers
-    body: bytes
+    said: _Said
 
     until: float = math.inf
     """When something in it is counted again, which may give another answer although the mark is the same."""
 
     @property
     def size(self) -> int:
-        return len(self.body) + 1000
+        return len(self.said.body) + 1000
 
     def holds(self, mark: Mark | None, at: float) -> bool:
         """Whether it is still what would be answered."""
@@ -116,6 +125,15 @@ class _Asked:
         return self.etags is not None and (etag in self.etags or self.etags.strip() == b"*")
 
 
+class _UnderWay:
+    """An answer that is being worked out."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.said: _Said | None = None
+        """None as long as it is not done, and where it cannot be said to others."""
+
+
 class ResponseCache:
     """The middleware."""
 
@@ -125,7 +143,7 @@ class ResponseCache:
         self._memory_bytes = memory_bytes
         self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
         self._size = 0
-        self._under_way: dict[bytes, asyncio.Event] = {}
+        self._under_way: dict[bytes, _UnderWay] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or have it answered."""
@@ -138,41 +156,56 @@ class ResponseCache:
             await self._app(scope, receive, send)
             return
         if not kind.remembered or asked.afresh or not self._memory_bytes:
-            await self._work_out(scope, receive, send, asked, lambda _etag, _headers, _body: None)
+            await self._work_out(scope, receive, send, asked, lambda _said: None)
             return
         key: bytes = scope["raw_path"] + b"?" + scope["query_string"]
-        known = self._known(key)
-        # Many who poll the same thing come together when it changes: one of them asks the database.
-        while known is None and key in self._under_way:
-            await self._under_way[key].wait()
-            known = self._known(key)
-        if known is not None:
-            await _say(send, asked, known.etag, known.headers, known.body)
+        said = self._known(key) or await self._of_others(key)
+        if said is not None:
+            await _say(send, asked, said)
             return
-        self._under_way[key] = done = asyncio.Event()
+        mine = _UnderWay()
+        self._under_way.setdefault(key, mine)
         try:
-            await self._remember(key, kind, scope, receive, send, asked)
+            await self._remember(key, kind, scope, receive, send, asked, mine)
         finally:
-            del self._under_way[key]
-            done.set()
+            if self._under_way.get(key) is mine:
+                del self._under_way[key]
+            mine.done.set()
 
-    def _known(self, key: bytes) -> _Answer | None:
+    async def _of_others(self, key: bytes) -> _Said | None:
+        """What comes of others asking the same: many who poll it come together when it changes, or when it is gone.
+
+        An answer that was under way before is as old as its beginning: it counts if it is remembered. The next one
+        counts whatever it is, errors too, which are not remembered. So nobody waits for more than two.
+        """
+        before = self._under_way.get(key)
+        if before is None:
+            return None
+        await before.done.wait()
+        known, after = self._known(key), self._under_way.get(key)
+        if known is not None or after is None:
+            return known
+        await after.done.wait()
+        return after.said or self._known(key)
+
+    def _known(self, key: bytes) -> _Said | None:
         known = self._answers.get(key)
         if known is None or not known.holds(self._follower.mark, time.monotonic()):
             return None
         self._answers.move_to_end(key)
-        return known
+        return known.said
 
-    async def _remember(
-        self, key: bytes, kind: _Kind, scope: Scope, receive: Receive, send: Send, asked: _Asked
+    async def _remember(  # noqa: PLR0913, PLR0917 - a request is four of them
+        self, key: bytes, kind: _Kind, scope: Scope, receive: Receive, send: Send, asked: _Asked, mine: _UnderWay
     ) -> None:
         # From before the answer is worked out: what changes meanwhile may or may not be in it.
         mark, state = self._follower.mark, scope.setdefault("state", {})
 
-        def keep(etag: bytes, headers: Headers, body: bytes) -> None:
-            if mark is not None:
+        def keep(said: _Said) -> None:
+            mine.said = said
+            if mark is not None and said.etag is not None:
                 until = state.get(KEEP_UNTIL, math.inf)
-                self._put(key, _Answer(mark, time.monotonic(), kind.live, etag, headers, body, until))
+                self._put(key, _Answer(mark, time.monotonic(), kind.live, said, until))
 
         await self._work_out(scope, receive, send, asked, keep)
 
@@ -186,7 +219,7 @@ class ResponseCache:
             self._size -= oldest.size
 
     async def _work_out(
-        self, scope: Scope, receive: Receive, send: Send, asked: _Asked, keep: Callable[[bytes, Headers, bytes], None]
+        self, scope: Scope, receive: Receive, send: Send, asked: _Asked, keep: Callable[[_Said], None]
     ) -> None:
         start: Message | None = None
         parts: list[bytes] = []
@@ -194,7 +227,7 @@ class ResponseCache:
 
         async def take(message: Message) -> None:
             nonlocal start, size
-            if message["type"] == "http.response.start" and message["status"] == 200:
+            if message["type"] == "http.response.start":
                 start = message
                 return
             if start is None:
@@ -208,12 +241,19 @@ class ResponseCache:
                 await send({"type": "http.response.body", "body": b"".join(parts), "more_body": more})
                 start = None
             elif not more:
-                body = b"".join(parts)
-                etag, headers = _with_etag(start["headers"], body)
-                keep(etag, headers, body)
-                await _say(send, asked, etag, headers, body)
+                said = _said(start, b"".join(parts))
+                keep(said)
+                await _say(send, asked, said)
 
         await self._app(scope, receive, take)
+
+
+def _said(start: Message, body: bytes) -> _Said:
+    status, headers = start["status"], list(start.get("headers", ()))
+    if status != 200:
+        return _Said(status, headers, body, None)
+    etag, headers = _with_etag(headers, body)
+    return _Said(status, headers, body, etag)
 
 
 def _with_etag(headers: Headers, body: bytes) -> tuple[bytes, Headers]:
@@ -226,11 +266,11 @@ def _with_etag(headers: Headers, body: bytes) -> tuple[bytes, Headers]:
     return etag, [*headers, *more]
 
 
-async def _say(send: Send, asked: _Asked, etag: bytes, headers: Headers, body: bytes) -> None:
-    if asked.has(etag):
-        kept = [(name, value) for name, value in headers if name not in (b"content-length", b"content-type")]
+async def _say(send: Send, asked: _Asked, said: _Said) -> None:
+    if said.etag is not None and asked.has(said.etag):
+        kept = [(name, value) for name, value in said.headers if name not in (b"content-length", b"content-type")]
         await send({"type": "http.response.start", "status": 304, "headers": kept})
         await send({"type": "http.response.body", "body": b""})
         return
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.start", "status": said.status, "headers": said.headers})
+    await send({"type": "http.response.body", "body": said.body})

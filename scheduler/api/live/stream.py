@@ -19,7 +19,7 @@ from scheduler.api.live.follower import event_message
 from scheduler.api.live.live import Listener, Message, Wanted
 from scheduler.api.problems import Busy
 from scheduler.database.tables import Event
-from specs.api_v1.live import EventsLost
+from specs.api_v1.events import EventsLost
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -137,10 +137,14 @@ def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
     return found
 
 
-def _is_ahead(source: Source, after: int) -> bool:
+def is_ahead(session: Session, after: int) -> bool:
     """Whether the record ends before an event that somebody had."""
+    return (session.scalar(select(func.max(Event.event_id))) or 0) < after
+
+
+def _is_ahead(source: Source, after: int) -> bool:
     with source.database.reading() as session:
-        return (session.scalar(select(func.max(Event.event_id))) or 0) < after
+        return is_ahead(session, after)
 
 
 def _too_many(source: Source, conditions: Sequence[ColumnElement[bool]], after: int) -> bool:

@@ -20,8 +20,7 @@ from scheduler.api.live import stream
 from scheduler.api.live.live import Wanted
 from scheduler.database.high_watermark import high_watermark
 from scheduler.database.tables import Badge, Claim, Event
-from specs.api_v1.events import EventView
-from specs.api_v1.views import Page
+from specs.api_v1.events import EventPage, EventsLost
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -45,17 +44,18 @@ class Part(BaseModel):
         return self.order == "newest"
 
 
-@router.get("/events", response_model=Page[EventView], responses=stream.DESCRIBED)
+@router.get("/events", response_model=EventPage, responses=stream.DESCRIBED)
 async def list_events(
     request: Request,
     source: TheSource,
     part: Annotated[Part, Query()],
     last_event_id: Annotated[str | None, Header()] = None,
-) -> Response | Page[EventView]:
+) -> Response | EventPage:
     """Events by id: oldest first, or newest first.
 
     To follow along, ask with `after` set to the id of the last event that you have; none is missed. `next` is the
-    `after` (the `before`, newest first) of the following part, and null at the end.
+    `after` (the `before`, newest first) of the following part, and null at the end. `reset` is there where a restored
+    farm does not know the event `after`: read the lists anew, and go on after its `last_event_id`.
 
     With `Accept: text/event-stream` the answer is a stream that goes on: messages `event` with an id, which come again
     from behind `Last-Event-ID` (or `after`); `progress` of runs, which have none; and `reset` where too much was
@@ -71,7 +71,7 @@ async def list_events(
     return await run_in_threadpool(_listed, source, wanted, part)
 
 
-def _listed(source: Source, wanted: Wanted, part: Part) -> Page[EventView]:
+def _listed(source: Source, wanted: Wanted, part: Part) -> EventPage:
     conditions = stream.conditions_of(wanted)
     if part.before is not None:
         conditions.append(Event.event_id < part.before)
@@ -82,13 +82,16 @@ def _listed(source: Source, wanted: Wanted, part: Part) -> Page[EventView]:
 @router.get("/claims/{claim_id}/events")
 def events_of_claim(
     session: Reading, claim_id: IdOrStart, after: EventId = None, limit: pages.Limit = 200
-) -> Page[EventView]:
-    """All that happened to a claim, its reproduction and its badge, oldest first; `next` as in `/v1/events`."""
+) -> EventPage:
+    """All that happened to a claim, its reproduction and its badge, oldest first.
+
+    `next` and `reset` are as in `/v1/events`.
+    """
     found = session.get_one(Claim, whole_id(session, Claim.claim_id, claim_id, "claim"))
     return _page(session, [_about(session, found)], after, limit, newest_first=False)
 
 
-def latest_of_claim(session: Session, claim_id: str, limit: int) -> Page[EventView]:
+def latest_of_claim(session: Session, claim_id: str, limit: int) -> EventPage:
     """The last of what happened to a claim, its reproduction and its badge, newest first."""
     found = session.get_one(Claim, claim_id)
     return _page(session, [_about(session, found)], None, limit, newest_first=True)
@@ -107,10 +110,14 @@ def _about(session: Session, found: Claim) -> ColumnElement[bool]:
 
 def _page(
     session: Session, conditions: list[ColumnElement[bool]], after: int | None, limit: int, *, newest_first: bool
-) -> Page[EventView]:
+) -> EventPage:
     if after is not None:
         conditions.append(Event.event_id > after)
-    conditions.append(Event.event_id <= high_watermark(session))
+    complete_to = high_watermark(session)
+    conditions.append(Event.event_id <= complete_to)
     in_order = Event.event_id.desc() if newest_first else Event.event_id
     rows = session.scalars(select(Event).where(*conditions).order_by(in_order).limit(limit + 1)).all()
-    return pages.page(Page[EventView], rows, limit, event_view, lambda row: str(row.event_id))
+    if not rows and after is not None and stream.is_ahead(session, after):
+        return EventPage(items=(), next=None, reset=EventsLost(last_event_id=complete_to))
+    found = pages.page(EventPage, rows, limit, event_view, lambda row: str(row.event_id))
+    return EventPage(items=found.items, next=found.next)

@@ -23,6 +23,18 @@ def test_events_are_followed_by_the_id_of_the_last_one_seen(api: RunningApi) -> 
     assert told(api, "/v1/events", after=last) == ["four"]
 
 
+def test_who_had_more_events_than_a_restored_farm_is_told_where_to_go_on(api: RunningApi) -> None:
+    claim_id = api.rows.claim()
+    api.rows.event("claim", claim_id, "submitted", "in the backup")
+    for path in ("/v1/events", f"/v1/claims/{claim_id}/events"):
+        assert api.json(path)["reset"] is None
+        assert api.json(path, after=1) == {"items": [], "next": None, "reset": None}, "up to date"
+        assert api.json(path, after=5000) == {"items": [], "next": None, "reset": {"last_event_id": 1}}
+        assert api.json(path, after=5000, subject="badge")["reset"] == {"last_event_id": 1}
+    api.rows.event("claim", claim_id, "decided", "after the restore")
+    assert told(api, "/v1/events", after=1) == ["decided"]
+
+
 def test_events_can_be_read_newest_first(api: RunningApi) -> None:
     for what in ("one", "two", "three"):
         api.rows.event("model", "m/m", what)

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import event, update
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scheduler.access import tokens
 from scheduler.api.app import create_app
@@ -255,13 +256,70 @@ def test_many_who_ask_at_once_cost_one_look_at_the_database(api: RunningApi) -> 
     assert sum("FROM claim JOIN verdict" in each for each in said) < 8
 
 
+def test_many_who_ask_at_once_for_what_is_not_remembered_share_one_that_began_after_they_asked(
+    api: RunningApi,
+) -> None:
+    looks = 0
+
+    async def missing(_scope: Scope, _receive: Receive, send: Send) -> None:
+        nonlocal looks
+        looks += 1
+        number = looks
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b"look %d" % number})
+
+    told = asyncio.run(_asked_at_once(api, missing, 50))
+    assert told == [b"look 1", *[b"look 2"] * 49]
+
+
+def test_who_waited_for_an_answer_that_never_came_looks_without_waiting_for_others(api: RunningApi) -> None:
+    at_once, most = 0, 0
+
+    async def fails(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        at_once -= 1
+        raise ValueError("a fault of ours")
+
+    told = asyncio.run(_asked_at_once(api, fails, 50))
+    assert [str(each) for each in told] == ["a fault of ours"] * 50
+    assert most == 48
+
+
+async def _asked_at_once(api: RunningApi, app: ASGIApp, times: int) -> list[bytes | BaseException]:
+    """What so many are told who ask the cache before an app for the same."""
+    follower = Follower(api.rows.database, 1.0, Live(1))
+    cache = response_cache.ResponseCache(app, follower=follower, memory_bytes=5000)
+
+    async def ask() -> bytes:
+        told: list[Message] = []
+
+        async def send(message: Message) -> None:
+            told.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/v1/models/a/b", "raw_path": b"/v1/models/a/b"}
+        await cache({**scope, "query_string": b"", "headers": []}, _nothing, send)
+        assert told[0]["status"] == 404
+        return bytes(told[1]["body"])
+
+    asking = (ask() for _ in range(times))
+    return list(await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), PATIENCE_SECONDS))
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 def test_the_memory_is_bounded(api: RunningApi) -> None:
     for number in range(50):
         api.get("/v1/claims", model=f"m/{number}" + "x" * 100)
     follower = Follower(api.rows.database, 1.0, Live(1))
     found = response_cache.ResponseCache(create_app(api.settings), follower=follower, memory_bytes=5000)
     for number in range(50):
-        answer = response_cache._Answer(Mark("a", 1, 1), 0.0, True, b"e", [], b"x" * 100)
+        answer = response_cache._Answer(Mark("a", 1, 1), 0.0, True, response_cache._Said(200, [], b"x" * 100, b"e"))
         found._put(str(number).encode(), answer)
     assert len(found._answers) == 4
 

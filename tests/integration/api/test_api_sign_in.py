@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select, text, update
 
+from scheduler.access import sign_in
 from scheduler.access.sessions import close_all_of
 from scheduler.database.tables import Event, SignedIn, SignIn, now
 from tests.support.browser_sign_in import Browser, Site, running_site
@@ -117,6 +118,34 @@ def test_a_sign_in_leads_nowhere_else(shared_site: Site, elsewhere: str) -> None
     assert "location" not in answer.headers
 
 
+def test_signing_in_from_a_filtered_list_leads_back_to_it(shared_site: Site) -> None:
+    page = Browser(shared_site).get("/claims?outcome=mismatch&q=a%26b")
+    assert 'href="/auth/login?next=/claims%3Foutcome%3Dmismatch%26q%3Da%2526b"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "back"),
+    [
+        ("/claims", "", "/claims"),
+        ("/claims", "state=blocked&q=%C3%A4", "/claims?state=blocked&q=%C3%A4"),
+        ("/claims", 'q=a\\b<c> d"\xe9', "/claims?q=a%5Cb%3Cc%3E%20d%22%C3%A9"),
+        ("/models/a b", "", "/models/a%20b"),
+        ("/", "//evil.test", "/?//evil.test"),
+        ("//evil.test", "", "/"),
+        ("/\\evil.test", "", "/%5Cevil.test"),
+        ("evil.test", "x", "/"),
+        ("/claims", "q=" + "a" * 3000, "/claims"),
+        ("/auth/callback", "code=x&state=y", "/"),
+    ],
+)
+def test_a_sign_in_leads_back_to_the_page_it_began_at_and_nowhere_else(path: str, query: str, back: str) -> None:
+    address = sign_in.address(path, query)
+    assert address.startswith("/auth/login?next=/")
+    (next_path,) = parse_qs(urlsplit(address).query)["next"]
+    assert next_path == back
+    assert sign_in.own_path(next_path) == back
+
+
 @pytest.fixture(scope="module")
 def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_site(tmp_path_factory.mktemp("site")) as found:
@@ -172,6 +201,12 @@ def test_a_person_who_comes_to_a_closed_farm_is_sent_to_sign_in(tmp_path: Path) 
     with running_site(tmp_path, public_reading=False, readers=("acme",)) as site:
         answer = httpx.get(site.api.url + "/claims", headers={"accept": "text/html"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/auth/login?next=/claims")
+        filtered = "/claims?outcome=mismatch&q=a%26b+c"
+        sent_on = httpx.get(site.api.url + filtered, headers={"accept": "text/html"}).headers["location"]
+        visitor = Browser(site)
+        to_the_hub = visitor.get(sent_on).headers["location"]
+        back = visitor.get(visitor.agree(to_the_hub, alice(site)))
+        assert (back.status_code, back.headers["location"]) == (303, filtered)
         assert httpx.get(site.api.url + "/v1/claims").status_code == 401
         member = Browser(site)
         member.sign_in(alice(site))

@@ -48,6 +48,24 @@ def test_what_is_no_yaml_and_numbers_that_no_badge_can_name_are_the_operators_to
         ("models: 3", r"models: must be an object\. "),
         ("run: {lease_seconds: 3}", r"run: lease_seconds must be at least three heartbeats"),
         ("pools: [{name: c, device: cpu, gpus: 1}]", r"pools\.0: pool c is a CPU pool, and has no gpus"),
+        *(
+            (
+                f"pools: [{{name: cpu, device: cpu}}, {{name: v100, compute_capability: 7.0}}]\n{text}",
+                r"models\.a/b: `batch_invariant: required` takes GPUs of compute capability 8\.0 or higher, which its"
+                rf" pool {pool} has not; give it another pool, or `batch_invariant` where_possible or off\. The farm's"
+                r" operator must change it$",
+            )
+            for text, pool in (
+                ("models: {a/b: {pool: cpu, batch_invariant: required}}", "cpu"),
+                ("models: {a/b: {pool: v100, batch_invariant: required}}", "v100"),
+                ("models: {a/b: {pool: cpu}}\nengine: {batch_invariant: required}", "cpu"),
+                ("models: {a/b: {batch_invariant: required}, a/*: {pool: cpu}}", "cpu"),
+            )
+        ),
+        (
+            "models: {a/*: {pool: cpu}}\npools: [{name: cpu, device: cpu}]\nengine: {batch_invariant: required}",
+            r"models\.a/\*: `batch_invariant: required` takes GPUs",
+        ),
         ("pools: [{name: g, gpus: 0}]", r"pools\.0: pool g is a GPU pool, and has one GPU at least"),
     ],
 )
@@ -56,6 +74,16 @@ def test_each_fault_is_said_by_the_path_of_its_key(tmp_path: Path, text: str, sa
     file.write_text(text)
     with pytest.raises(PolicyError, match=rf"policy\.yaml: {says}"):
         read_policy(file)
+
+
+def test_what_requires_kernels_may_run_where_they_are_or_may_be(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        "pools: [{name: cpu, device: cpu}, {name: h100, compute_capability: 9.0}, {name: some}]\n"
+        "engine: {batch_invariant: required}\n"
+        "models: {a/b: {pool: h100}, a/c: {pool: some}, d/*: {pool: cpu, batch_invariant: where_possible}, d/e: {}}\n"
+    )
+    assert read_policy(file).engine_for("d/e").batch_invariant == "where_possible"
 
 
 def test_a_file_that_is_not_there_is_said_to_be_unreadable(tmp_path: Path) -> None:
