@@ -13,9 +13,8 @@ from typing import Annotated
 from pydantic import Field
 
 from specs.engines.model_config import ModelConfig
-from specs.engines.model_weights import bytes_in_memory
+from specs.engines.model_weights import EngineDtype, bytes_in_memory
 from specs.model import Contract
-from specs.policy.rules import EngineDtype
 
 WEIGHTS_OVERHEAD = 1.2
 """Bytes in memory for each byte of weights on a CPU, and anywhere if nothing is known of a model but its files."""

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
 from specs.engines.batch_invariance import LEAST_CAPABILITY
+from specs.engines.model_weights import EngineDtype
 from specs.errors import PolicyError, YamlError
 from specs.model import Contract
 from specs.policy.budget import BudgetRules
@@ -30,8 +31,6 @@ BatchInvariant = Literal["off", "where_possible", "required"]
 ReasoningParser = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")]
 
 Proof = Literal["verify_token", "source"]
-
-EngineDtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 Mode = Literal["full", "sequential"]
 """`full` runs every sample; `sequential` stops as soon as the answer is sure."""

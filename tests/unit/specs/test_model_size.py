@@ -8,7 +8,7 @@ import pytest
 
 from specs.engines.model_config import read_config
 from specs.engines.model_size import BATCHED_TOKENS, ModelSize
-from specs.policy.rules import EngineDtype
+from specs.engines.model_weights import EngineDtype
 from tests.support.models import CONFIGS, GB, HOLDINGS, config_of, size_of
 
 GIB = 2**30
