@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deploy.cli.follow import OPEN
 from deploy.cli.ids import claim_or_reproduction
-from deploy.cli.options import Api, Target, farm_at
+from deploy.cli.options import Api, Target, farm_at, followed_farm_at
 from deploy.cli.terminal import console, percent, shown
 from deploy.client import FarmClient
 from specs.api_v1.events import EventView
@@ -30,9 +30,10 @@ def logs(
 ) -> None:
     """Print what happened to a claim, or to a reproduction: who did what, when and why.
 
-    While a run goes on and with --follow, its progress and its engine's last lines come between the events.
+    While a run goes on and with --follow, its progress and its engine's last lines come between the events. A
+    farm that is away for up to five minutes is waited for.
     """
-    with farm_at(api) as farm:
+    with followed_farm_at(api) if follow else farm_at(api) as farm:
         Tail(farm, target, as_json=as_json).print(follow=follow)
 
 
@@ -44,6 +45,8 @@ class Tail:
         self._as_json = as_json
         self._out: Console = console()
         self._last: int | None = None
+        self._printed: set[int] = set()
+        self._run_of_events: str | None = None
         self._progress = ""
         self._engine = ""
         self._claim_id: str | None
@@ -75,11 +78,16 @@ class Tail:
 
     def _new_events(self) -> list[EventView]:
         if self._claim_id is not None:
-            events = self._farm.timeline(self._claim_id, self._last)
+            # A run that was there before the claim joined it has a history that is older than what was printed last.
+            after = self._last if self._run_id == self._run_of_events else None
+            self._run_of_events = self._run_id
+            events = self._farm.timeline(self._claim_id, after)
         else:
             events = self._farm.timeline_of_reproduction(str(self._run_id), self._last)
         self._last = max([self._last or 0, *(event.id for event in events)])
-        return events
+        new = [event for event in events if event.id not in self._printed]
+        self._printed.update(event.id for event in new)
+        return new
 
     def _print_event(self, event: EventView) -> None:
         if self._as_json:

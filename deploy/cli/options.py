@@ -11,8 +11,10 @@ import typer
 
 from deploy.cli.ids import of_claim, of_either
 from deploy.cli.reasons import reason
+from deploy.cli.terminal import MAX_LINE_CHARS, console, shown
 from deploy.client import FarmClient
 from deploy.client.farm import DEFAULT_API
+from deploy.client.patience import Patience
 
 VAR_ENV = "REPROFARM_VAR"
 """Names the farm's folder for all commands, in place of `var`."""
@@ -40,6 +42,16 @@ def farm_at(api: str) -> FarmClient:
     The token comes from the environment alone: what is on the command line is seen by everybody on the machine.
     """
     return FarmClient(api, os.environ.get(TOKEN_ENV))
+
+
+def followed_farm_at(api: str) -> FarmClient:
+    """The same for who follows it: while it is away for a moment, which is said once, it is asked again."""
+    err = console(stderr=True)
+    return FarmClient(
+        api,
+        os.environ.get(TOKEN_ENV),
+        Patience(lambda line: err.print(shown(line, MAX_LINE_CHARS), soft_wrap=True)),
+    )
 
 
 Api = Annotated[

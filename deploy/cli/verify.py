@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from deploy.cli.actions import actions_at
 from deploy.cli.follow import follow
 from deploy.cli.intervene import tell
-from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, default_api, farm_at
+from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, default_api, followed_farm_at
 from deploy.cli.show import exit_code
 from deploy.cli.terminal import MAX_LINE_CHARS, MISMATCH, OK, UNDECIDED, console, print_json, shown
 from deploy.client import ClaimFilter, FarmClient
@@ -40,8 +40,9 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
 ) -> None:
     """Have what a model claims on a benchmark verified, by a fresh run where it was before.
 
-    A model that the farm has not seen is looked at first. Exit codes: 0 asked for; with --wait, 0 verified, 1 mismatch,
-    2 not decided (inconclusive, unsupported, failed, blocked or rejected), the worst of several; 3 error. With --json:
+    A model that the farm has not seen is looked at first. With --wait, a farm that is away for up to five minutes is
+    waited for. Exit codes: 0 asked for; with --wait, 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported,
+    failed, blocked or rejected), the worst of several; 3 error. With --json:
     {"lines", "claim_ids"}; with --wait the claims, as the API gives them.
     """
     asked = request(model, benchmark, revision, why)
@@ -53,7 +54,7 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     out = console(stderr=as_json)
     for line in done.lines:
         out.print(shown(line, MAX_LINE_CHARS), soft_wrap=True)
-    with farm_at(api or default_api()) as reading:
+    with followed_farm_at(api or default_api()) as reading:
         claims = follow(reading, done.claim_ids or found_later(reading, asked), out)
     if as_json:
         print_json(claims)

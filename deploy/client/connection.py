@@ -11,6 +11,7 @@ import httpx
 from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
+from deploy.client.patience import Patience
 from specs.api_v1.views import Page, Problem, View
 from specs.validation_errors import fault
 
@@ -19,6 +20,12 @@ REQUEST_SECONDS = 30.0
 BY_ADDRESS = "with --api or REPROFARM_API"
 NO_TOKEN = "a token goes into REPROFARM_TOKEN"  # noqa: S105 - what to do without one
 WRONG_TOKEN = "REPROFARM_TOKEN holds it, and the farm's operator gives out another"  # noqa: S105 - likewise
+PASSES = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 UNKNOWN_ADDRESS = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 Answer = TypeVar("Answer", bound=View)
@@ -28,8 +35,12 @@ Item = TypeVar("Item", bound=View)
 class Connection:
     """The API at one base URL. Every method raises `ApiError` where the farm cannot answer, or refuses."""
 
-    def __init__(self, api: str, token: str | None = None) -> None:
-        """`token` is one that the farm issued (`reprofarm tokens new`); None asks as anybody may."""
+    def __init__(self, api: str, token: str | None = None, patience: Patience | None = None) -> None:
+        """`token` is one that the farm issued (`reprofarm tokens new`); None asks as anybody may.
+
+        With `patience`, what is read is asked for again while the farm is away.
+        """
+        self._patience = patience
         self.api = api.rstrip("/")
         headers = {"accept": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
         try:
@@ -44,7 +55,11 @@ class Connection:
 
     def get(self, path: str, form: type[Answer], asked: Mapping[str, str | None] | None = None) -> Answer:
         """What is at a path."""
-        return self._read(self._ask("GET", path, params=_given(asked or {})), form)
+
+        def ask() -> Answer:
+            return self._read(self._ask("GET", path, params=_given(asked or {})), form)
+
+        return ask() if self._patience is None else self._patience.until_answered(ask)
 
     def post(self, path: str, form: type[Answer], body: Mapping[str, object]) -> Answer:
         """What comes of asking for something to be done."""
@@ -101,7 +116,7 @@ class Connection:
             said += f"; {WRONG_TOKEN if 'authorization' in self._http.headers else NO_TOKEN}"
         elif answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             said += "; that is for the farm's operator to mend"
-        return ApiError(said, problem)
+        return ApiError(said, problem, passes=answer.status_code in PASSES)
 
     def _no_farm(self, answer: httpx.Response) -> ApiError:
         says = f"{self.api} answers {answer.status_code}, and not as a farm does"
@@ -109,9 +124,10 @@ class Connection:
             return ApiError(f"{says}: it sends on to {answer.headers['location']}. Name the farm itself {BY_ADDRESS}")
         if answer.is_server_error:
             return ApiError(
-                f"{says}: what stands before a farm may be up and the farm down, which its operator can see"
+                f"{says}: what stands before a farm may be up and the farm down, which its operator can see",
+                passes=answer.status_code in PASSES,
             )
-        return ApiError(f"{says}. Name one {BY_ADDRESS}")
+        return ApiError(f"{says}. Name one {BY_ADDRESS}", passes=answer.status_code in PASSES)
 
 
 def _given(asked: Mapping[str, str | None]) -> dict[str, str]:
@@ -128,8 +144,9 @@ def _explained(api: str) -> Iterator[None]:
             f" name one {BY_ADDRESS}"
         ) from error
     except httpx.TimeoutException as error:
-        raise ApiError(f"the farm at {api} did not answer within {REQUEST_SECONDS:g} s") from error
+        raise ApiError(f"the farm at {api} did not answer within {REQUEST_SECONDS:g} s", passes=True) from error
     except httpx.HTTPError as error:
         raise ApiError(
-            f"no farm answers at {api} ({error}). Start one with `reprofarm up`, or name another {BY_ADDRESS}"
+            f"no farm answers at {api} ({error}). Start one with `reprofarm up`, or name another {BY_ADDRESS}",
+            passes=True,
         ) from error

@@ -11,8 +11,11 @@ from specs.errors import ReprofarmError
 class ApiError(ReprofarmError):
     """The farm did not answer, or answered with an error."""
 
-    def __init__(self, message: str, problem: Problem | None = None) -> None:
+    def __init__(self, message: str, problem: Problem | None = None, *, passes: bool = False) -> None:
         super().__init__(message)
+        self.passes = passes
+        """Whether the same request may be answered in a moment: the farm is away, or has too much to do."""
+
         self.problem = problem
         """What the farm said; None where there was no such answer."""
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from deploy.client.connection import Connection
 from deploy.client.filters import ClaimFilter, ReproductionFilter
+from deploy.client.patience import Patience
 from specs.api_v1.actions import Done, VerificationRequest
 from specs.api_v1.badges import BadgeView
 from specs.api_v1.claims import ClaimView
@@ -27,9 +28,12 @@ DEFAULT_API = "http://127.0.0.1:8000"
 class FarmClient:
     """The API at one base URL. Every method raises `ApiError` where the farm cannot answer, or refuses."""
 
-    def __init__(self, api: str = DEFAULT_API, token: str | None = None) -> None:
-        """`token` is one that the farm issued; without it, what is public can be read."""
-        self._farm = Connection(api, token)
+    def __init__(self, api: str = DEFAULT_API, token: str | None = None, patience: Patience | None = None) -> None:
+        """`token` is one that the farm issued; without it, what is public can be read.
+
+        With `patience`, what is read is asked for again while the farm is away.
+        """
+        self._farm = Connection(api, token, patience)
 
     def __enter__(self) -> Self:
         return self

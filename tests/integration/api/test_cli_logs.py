@@ -12,6 +12,7 @@ from deploy.cli.logs import Tail
 from deploy.cli.main import app
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.state_machine import ClaimState, ReproductionState
+from specs.api_v1.events import EventView
 from tests.support.api import RunningApi, running_api
 from tests.support.waiting import until
 
@@ -76,6 +77,42 @@ def test_following_goes_on_with_progress_and_engine_lines_until_the_claim_is_dec
     assert output.count("engine: capturing graphs") == 1
     assert "150 of 300 samples, score so far 40.50 %" in output
     assert output.splitlines()[-1].endswith("verified: for a reason")
+
+
+def test_a_claim_that_joins_a_run_shows_what_happened_to_that_before(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.cli.logs.LOOK_SECONDS", 0.05)
+    looks: list[Tail] = []
+    look = Tail._new_events
+
+    def noted(tail: Tail) -> list[EventView]:
+        found = look(tail)
+        looks.append(tail)
+        return found
+
+    monkeypatch.setattr(Tail, "_new_events", noted)
+    run_id = api.rows.run_of(api.rows.running())
+    api.rows.event("reproduction", run_id, "dispatched")
+    claim_id = api.rows.claim("other/model")
+    api.rows.event("claim", claim_id, "submitted")
+    results: list[Result] = []
+    following = threading.Thread(target=lambda: results.append(run(api, claim_id, "-f", "--json")), daemon=True)
+    following.start()
+    until(lambda: looks)
+    api.rows.event("claim", claim_id, "planned")
+    with api.rows.database.transaction() as session:
+        claim = session.get_one(Claim, claim_id)
+        claim.state, claim.reproduction_id = ClaimState.PLANNED, run_id
+    before = len(looks)
+    until(lambda: len(looks) >= before + 2)
+    api.rows.event("claim", claim_id, "decided")
+    with api.rows.database.transaction() as session:
+        session.get_one(Claim, claim_id).state = ClaimState.DECIDED
+    following.join(60)
+    told = [json.loads(line)["what"] for line in results[0].output.splitlines()]
+    assert sorted(told) == ["decided", "dispatched", "planned", "submitted"], "each once"
+    assert (told[0], told[-1]) == ("submitted", "decided")
 
 
 def _say(api: RunningApi, run_id: str, detail: str, samples_done: int = 120) -> None:
