@@ -37,7 +37,13 @@ def scorer_names(header: EvalLog) -> list[str]:
 
 
 def run_scores(
-    answers: Iterable[EvalSample], scorers: Sequence[str], sample_ids: Sequence[int | str], epochs: int, reducer: str
+    answers: Iterable[EvalSample],
+    scorers: Sequence[str],
+    sample_ids: Sequence[int | str],
+    epochs: int,
+    reducer: str,
+    *,
+    of_vllm: bool = True,
 ) -> RunScores:
     """The scores of `sample_ids`, in their order, and counts of their answers. One without all its epochs has no score.
 
@@ -47,6 +53,7 @@ def run_scores(
         sample_ids: the samples that count; whatever else is in the log was in flight when the run stopped.
         epochs: how often each was to be answered.
         reducer: Inspect's name of what makes one score of several epochs.
+        of_vllm: the answers are vLLM's, as those of every run of a farm are.
     """
     found: dict[str, dict[int | str, dict[int, float | None]]] = {name: defaultdict(dict) for name in scorers}
     wanted, ignored = set(sample_ids), set()
@@ -56,7 +63,7 @@ def run_scores(
             ignored.add(answer.id)
             continue
         for name in scorers:
-            found[name][answer.id][answer.epoch] = answer_score(answer, name)
+            found[name][answer.id][answer.epoch] = answer_score(answer, name, of_vllm=of_vllm)
         truncated += is_truncated(answer)
         unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))
     by_scorer = {

@@ -42,13 +42,13 @@ def proportion(score: Score | None) -> float | None:
     return None
 
 
-def answer_score(sample: EvalSample, scorer: str) -> float | None:
+def answer_score(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> float | None:
     """The score of one answer (one sample, one epoch); None where it failed.
 
     A prompt that the engine refused as too long for its context was not answered: Inspect would score the refusal's
-    words as if the model had said them.
+    words as if the model had said them. Nor was one that vLLM broke off, as where it is being shut down.
     """
-    if sample.error is not None or is_refused_prompt(sample):
+    if sample.error is not None or is_refused_prompt(sample) or (of_vllm and _is_broken_off(sample)):
         return None
     return proportion((sample.scores or {}).get(scorer))
 
@@ -61,6 +61,11 @@ def first_score(sample: EvalSample) -> float | None:
 def is_refused_prompt(sample: EvalSample) -> bool:
     """Whether the engine refused the prompt as too long for its context."""
     return _stop_reason(sample) == "model_length"
+
+
+def _is_broken_off(sample: EvalSample) -> bool:
+    # vLLM says `abort`, which Inspect does not know. It may know no reason for whole answers of other engines either.
+    return _stop_reason(sample) == "unknown"
 
 
 def is_truncated(sample: EvalSample) -> bool:

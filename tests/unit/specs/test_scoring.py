@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelName, ModelOutput
+from inspect_ai.model._model_output import as_stop_reason
 from inspect_ai.scorer import Score, Target, answer, choice, exact, f1, includes, match, math, pattern
 from inspect_ai.solver import TaskState
 
@@ -128,6 +129,12 @@ def test_a_cut_off_answer_is_truncated_and_counts_as_the_scorer_says() -> None:
 
 def test_a_prompt_that_the_engine_refused_has_no_score() -> None:
     assert answer_score(_sample("model_length", Score(value="I")), "s") is None
+
+
+def test_an_answer_that_vllm_broke_off_has_no_score_and_one_of_another_engine_has() -> None:
+    assert as_stop_reason("abort") == "unknown", "what Inspect makes of vLLM's word"
+    assert answer_score(_sample("unknown", Score(value="I")), "s") is None
+    assert answer_score(_sample("unknown", Score(value="C")), "s", of_vllm=False) == 1.0
 
 
 def test_a_sample_without_output_is_neither_truncated_nor_scored() -> None:
