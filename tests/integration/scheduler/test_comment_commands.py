@@ -51,10 +51,9 @@ def test_a_comment_counts_once_however_often_it_is_read(either: Publishing) -> N
     assert len(site.said(OURS)) == 2, "the farm's discussion and one answer"
 
 
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 def test_the_claims_of_a_comment_are_locked_in_the_order_of_their_ids(either: Publishing) -> None:
     site = either
-    if site.farm.database.is_sqlite:
-        pytest.skip("SQLite has one lock")
     older, newer = sorted((claim.claim_id for claim in site.living().values()), reverse=True)
     with site.farm.database.transaction() as session:
         # Both on one pull request, of which the older has the greater id.
@@ -64,7 +63,7 @@ def test_the_claims_of_a_comment_are_locked_in_the_order_of_their_ids(either: Pu
     with site.farm.database.transaction() as session:
         session.get_one(Claim, newer, with_for_update=True)
         taking = begun_beside(site.farm.database, lambda: take_commands(site.farm))
-        # A deadlock, of which the server ends one of the two, if that holds the older one by now.
+        # A deadlock, of which PostgreSQL ends one of the two, if that holds the older one by now.
         session.get_one(Claim, older, with_for_update=True)
     taking.result(PATIENCE_SECONDS)
     assert asked(site) == {50.0, 90.0}
