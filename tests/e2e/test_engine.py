@@ -127,8 +127,8 @@ def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: P
         engine = workbench.engines.engine_for(MODEL, tmp_path, rules, 0)
         ended = subprocess.run(
             [
-                *(sys.executable, str(inspect_run.__file__), f"hf/{repo.id}@{revision}", MODEL.model_id),
-                *(engine.base_url, str(tmp_path / "logs")),
+                *(sys.executable, str(inspect_run.__file__), MODEL.model_id, engine.base_url),
+                *(str(tmp_path / "logs"), f"hf/{repo.id}@{revision}"),
             ],
             env={
                 **os.environ,
@@ -143,10 +143,10 @@ def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: P
         )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert _engine_starts(workbench) == starts, "both asked the same engine"
-    alone = json.loads(ended.stdout.splitlines()[-1])
+    (alone,) = json.loads(ended.stdout.splitlines()[-1])
     assert alone["status"] == "success"
     ours = dict(zip(map(str, report.measurement.sample_ids), report.measurement.sample_scores, strict=True))
-    assert ours == {sample: {"C": 1.0, "I": 0.0}[value] for sample, value in alone["scores"].items()}
+    assert ours == {str(each["id"]): {"C": 1.0, "I": 0.0}[each["score"]] for each in alone["scores"]}
 
 
 def test_our_copy_of_vllms_sampling_defaults_is_still_right() -> None:

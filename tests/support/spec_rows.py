@@ -10,6 +10,17 @@ from typing import Any
 import yaml
 from inspect_ai._eval.task.hf import HFTask
 
+_WORDS = (
+    "ANSWER: A",
+    "ANSWER: B || ANSWER: A",
+    "the answer 2, ANSWER: B GRADE: C",
+    "so it is \\boxed{answer 3} || so it is $\\boxed{3}$ || no || GRADE: I",
+    "answer 4",
+    "ANSWER: A, B GRADE: P || GRADE: C",
+    "«né» ANSWER: Ä",
+)
+"""What a stand-in engine is told to answer, as the question comes again in turn: right, wrong and of no form."""
+
 _PIXEL = base64.b64encode(b"GIF89a\x01\x00\x01\x00\x80\x00\x00").decode()
 
 
@@ -20,7 +31,9 @@ def made_rows(task: HFTask, count: int = 7) -> list[dict[str, Any]]:
 
 def _row(task: HFTask, number: int) -> dict[str, Any]:
     spec = task.field_spec
-    row: dict[str, Any] = {spec.input: f"Question {number}: {{braces}} ñ «é» 12:30?"}
+    row: dict[str, Any] = {
+        spec.input: f"Question {number} of {task.id}: {{braces}} ñ «é» 12:30? Say: {_WORDS[number % len(_WORDS)]}"
+    }
     options = [f"option {number}-{each}" for each in range(4)]
     if isinstance(spec.choices, list):
         row |= dict(zip(spec.choices, options, strict=True))

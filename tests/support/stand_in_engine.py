@@ -1,12 +1,13 @@
 """A stand-in for vLLM's server, for tests that are not about vLLM: `stand_in_engine.py [OPTIONS] VLLM_ARGUMENTS`.
 
-It answers with what follows the last `Say: ` in the prompt. Words in the prompt make it misbehave: [empty], [long] (cut
-off), [slow] (--slow-seconds, once --slow-after others were answered, and not while the file --held-by is there), [fail]
-(an error of the engine), [too long] (of the prompt, for the context), [hang], [die], [out of memory]. Options have it
-answer so many at once (--at-once), write down how many run and wait whenever that changes (--in-flight), not sleep
-(--restless), fail to start (--last-words; --fits, with more sequences at once than that), or start processes of its own
-(--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands for the engine alone: what
-asks it is real.
+It answers with what follows the last `Say: ` in the prompt, and where that has ` || ` in it, with the parts in turn as
+the same question comes again, until it is told to forget (POST /forget). Words in the prompt make it misbehave:
+[empty], [long] (cut off), [slow] (--slow-seconds, once --slow-after others were answered, and not while the file
+--held-by is there), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang], [die], [out
+of memory]. Options have it answer so many at once (--at-once), write down how many run and wait whenever that changes
+(--in-flight), not sleep (--restless), fail to start (--last-words; --fits, with more sequences at once than that), or
+start processes of its own (--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands
+for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 OUT_OF_MEMORY = """\
 Traceback (most recent call last):
@@ -43,6 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
     others_answered = 0
     """Than those that are slow."""
 
+    asked: ClassVar[Counter[str]] = Counter()
+    """How often each conversation came."""
+
     room: threading.Semaphore
     """Requests that are answered at once."""
 
@@ -61,6 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self.options.enable_sleep_mode and os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
 
     def do_POST(self) -> None:
+        if self.path == "/forget":
+            self.asked.clear()
+            self._answer(200, {})
+            return
         if self.path in {"/sleep?level=1", "/wake_up"} and self._sleeps():
             if self.options.restless:
                 self._answer(500, {"error": "the stand-in was told not to sleep"})
@@ -116,7 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(min(left, 0.05))
             while _is_there(self.options.held_by):
                 time.sleep(0.05)
-        text = "" if "[empty]" in prompt else prompt.rpartition("Say: ")[2].partition("\n")[0]
+        turns = prompt.rpartition("Say: ")[2].partition("\n")[0].split(" || ")
+        text = "" if "[empty]" in prompt else turns[self._turn(body) % len(turns)]
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": text},
@@ -130,6 +140,12 @@ class _Handler(BaseHTTPRequestHandler):
             with self.counting:
                 type(self).others_answered += 1
                 self.counting.notify_all()
+
+    def _turn(self, body: dict[str, Any]) -> int:
+        conversation = json.dumps(body["messages"])
+        with self.counting:
+            self.asked[conversation] += 1
+            return self.asked[conversation] - 1
 
     def _authorized(self) -> bool:
         if self.headers.get("Authorization") == f"Bearer {os.environ['VLLM_API_KEY']}":
