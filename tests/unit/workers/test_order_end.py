@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 
 import pytest
 
 from specs.errors import HubAway
 from specs.messages import AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
+from workers.batches import order_end
 from workers.batches.order_end import failure
 from workers.errors import SpecError
 
@@ -21,7 +23,11 @@ from workers.errors import SpecError
         (RuntimeError("\udcff"), AttemptOutcome.WORKER_FAILED),
     ],
 )
-def test_words_with_half_a_character_can_be_reported(error: Exception, outcome: AttemptOutcome) -> None:
+def test_words_with_half_a_character_can_be_reported(
+    error: Exception, outcome: AttemptOutcome, caplog: pytest.LogCaptureFixture
+) -> None:
+    # What is logged is kept with the test's result, which half a character keeps from reaching pytest's main process.
+    caplog.set_level(logging.CRITICAL, order_end.__name__)
     ended = failure(error)
     report = Report(
         ref=AttemptRef(reproduction_id="r1", attempt=1),
