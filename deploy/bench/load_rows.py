@@ -10,7 +10,8 @@ from sqlalchemy import insert
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, SpecFile, now
-from specs.policy.rules import BenchmarkRules, Policy, PoolRules, RunRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import BenchmarkRules, Policy, RunRules
 
 BENCHMARK = "bench/many"
 TASKS = 5

@@ -16,7 +16,7 @@ from deploy.farm import own_policy
 from deploy.farm.ports import HOST
 from scheduler.settings import PREFIX, Settings
 from specs.errors import PolicyError
-from specs.policy.rules import PoolRules
+from specs.policy.pools import PoolRules
 from specs.processes.secrets import JUDGE_PREFIX
 from specs.validation_errors import faults_in_environment
 from workers.processes.guarded import clean_environment

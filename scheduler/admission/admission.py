@@ -20,7 +20,8 @@ from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredSpread
 from specs.judging.scale import as_proportion
 from specs.judging.tolerance import measured_tolerance
-from specs.policy.rules import EngineRules, JudgeEndpoint, Policy, PoolRules, Scale, VerificationRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import EngineRules, JudgeEndpoint, Policy, Scale, VerificationRules
 from specs.text import clean
 
 MAX_LISTED_IDS = 20

@@ -43,7 +43,8 @@ from specs.engine_key import engine_key
 from specs.judging.stopping import Stopping
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
 from specs.policy.cost import asking_seconds
-from specs.policy.rules import EngineRules, Policy, PoolRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import EngineRules, Policy
 from specs.processes.envelopes import MAX_POOL_BYTES
 from specs.queues import own_queue
 

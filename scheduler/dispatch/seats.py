@@ -21,7 +21,7 @@ from scheduler.dispatch.waiting import IS_READY
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, WorkerState
 from specs.policy.cost import asking_seconds, start_seconds
-from specs.policy.rules import PoolRules
+from specs.policy.pools import PoolRules
 
 HORIZON = 20_000
 """Queued reproductions of a pool that one look sees, the most urgent and oldest: a longer queue costs no more."""

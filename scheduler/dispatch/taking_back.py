@@ -23,7 +23,8 @@ from scheduler.dispatch import seats
 from scheduler.dispatch.batching import OWN_AHEAD, Seat
 from scheduler.state_machine import ReproductionState
 from specs.messages import WorkerState
-from specs.policy.rules import Policy, PoolRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import Policy
 from specs.queues import own_queue
 
 PASSED_OVER = 10

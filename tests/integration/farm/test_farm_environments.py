@@ -12,7 +12,8 @@ import pytest
 from deploy.farm.environments import Plan, hand_back_seconds, settings_in, shared_out
 from deploy.farm.own_policy import write_policy
 from specs.errors import PolicyError
-from specs.policy.rules import Policy, PoolRules, read_policy
+from specs.policy.pools import PoolRules
+from specs.policy.rules import Policy, read_policy
 from workers.engines.devices import GIB, Machine
 
 PROJECT = Path(__file__).parents[3]

@@ -18,7 +18,8 @@ from scheduler.requests.intervening import cancel
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import ApprovalError
 from specs.policy.budget import BudgetLimits, BudgetRules
-from specs.policy.rules import Policy, PoolRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import Policy
 from tests.support.databases import Databases, at_once
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, measurement

@@ -16,7 +16,8 @@ from scheduler.collect.reaping import reap
 from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.policy.rules import Policy, PoolRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import Policy
 from tests.support.databases import Databases, at_once
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows

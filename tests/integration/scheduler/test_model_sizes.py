@@ -14,7 +14,8 @@ from deploy.localhub.commits import Changes, CommitText
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Claim, Model, Reproduction
 from specs.engines.model_size import ModelSize
-from specs.policy.rules import Policy, PoolRules, WatchRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import Policy, WatchRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.models import CONFIGS

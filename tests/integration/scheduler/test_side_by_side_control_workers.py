@@ -33,7 +33,8 @@ from scheduler.watch.models import look_at_model
 from specs.errors import InterventionError
 from specs.judging.verdict import Outcome
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Stage
-from specs.policy.rules import Policy, PoolRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import Policy
 from specs.queues import own_queue
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit

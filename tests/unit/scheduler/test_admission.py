@@ -14,13 +14,13 @@ from specs.engines.model_size import ModelSize
 from specs.hub import eval_yaml
 from specs.judging.noise import MeasuredSpread
 from specs.policy.generation import GenerationSettings
+from specs.policy.pools import PoolRules
 from specs.policy.rules import (
     BenchmarkRules,
     JudgeEndpoint,
     JudgeRules,
     ModelRules,
     Policy,
-    PoolRules,
     TaskRules,
     VerificationRules,
 )

@@ -6,7 +6,8 @@ import pytest
 
 from scheduler.admission.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
 from specs.engines.model_size import ModelSize
-from specs.policy.rules import EngineRules, PoolRules
+from specs.policy.pools import PoolRules
+from specs.policy.rules import EngineRules
 from tests.support.models import size_of
 
 SMALL = PoolRules(name="small", memory_gib=24)

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from specs.policy.rules import BenchmarkRules, JudgeEndpoint, ModelRules, Policy, PoolRules, TaskRules, read_policy
+from specs.policy.pools import PoolRules
+from specs.policy.rules import BenchmarkRules, JudgeEndpoint, ModelRules, Policy, TaskRules, read_policy
 
 SAMPLE = Path(__file__).parents[3] / "deploy" / "policy.example.yaml"
 
