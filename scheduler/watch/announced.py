@@ -31,7 +31,7 @@ def look(database: Database, hub: Hub, watch: WatchRules, repo_type: RepoType, r
             _look_at_benchmark(database, hub, watch, repo_id)
     except Missing:
         if repo_type == "model":
-            withdraw_all(database, repo_id, "the model repo is gone from the Hub")
+            withdraw_all(database, repo_id)
     except (HubAway, NoAccess, SubmissionError) as error:
         log.warning("%s %s, announced as changed, not read: %s", repo_type, repo_id, error)
         put_off(database, repo_type, repo_id)

@@ -73,7 +73,7 @@ def _look(
                 log.exception("%s of %s: a fault of ours", pull_request.ref, model_id)
     with database.transaction() as session:
         if closed := looked_at.keys() - heads.keys():
-            withdraw_refs(session, model_id, closed, "its pull request was merged or closed")
+            withdraw_refs(session, model_id, closed)
         model = session.get_one(Model, model_id, with_for_update=True)
         model.gated, model.heads = head.gated, heads
         # What came to be due since this look began is looked at once more: this one may have read what was before.

@@ -51,7 +51,7 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
             try:
                 look_at_model(database, hub, model_id, own_name)
             except Missing:
-                withdraw_all(database, model_id, "the model repo is gone from the Hub")
+                withdraw_all(database, model_id)
             except (NoAccess, SubmissionError, *OURS):
                 _put_behind(database, model_id, timedelta(0))
                 raise
