@@ -13,7 +13,8 @@ from scheduler.admission.fixed import RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub.answers import OwnCommits
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from scheduler.judging import noise
 from scheduler.planning.task_history import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text
