@@ -1,0 +1,238 @@
+"""Messages, workers and reports that get lost, and what becomes of the runs that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from deploy.localhub.names import RepoName, RepoType
+from scheduler.collect.collecting import Stale, alive
+from scheduler.collect.reaping import LOOKED, reap
+from scheduler.database.tables import Attempt, Marker, Reproduction, now
+from scheduler.dispatch.dispatching import dispatch
+from scheduler.messaging import outbox
+from scheduler.state_machine import ClaimState, ReproductionState
+from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
+from tests.support.databases import Databases
+from tests.support.hub_content import entry, submit
+from tests.support.scheduler import ControlPlane, control_plane_like
+from tests.support.sent_batches import heartbeat, sent_batches
+
+
+@pytest.fixture
+def farm(two_models: Path, tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """Two models with claims on two tasks each, found and planned."""
+    with control_plane_like(two_models, tmp_path, databases) as plane:
+        yield plane
+
+
+def ends(farm: ControlPlane) -> list[str | None]:
+    """How the attempts ended, the first ones first."""
+    with farm.database.reading() as session:
+        return list(session.scalars(select(Attempt.outcome).order_by(Attempt.number)))
+
+
+def expire_leases(farm: ControlPlane) -> None:
+    """Let every lease run out, without waiting for it."""
+    with farm.database.transaction() as session:
+        session.execute(
+            update(Reproduction)
+            .where(Reproduction.lease_until.is_not(None))
+            .values(lease_until=now() - timedelta(seconds=1))
+        )
+
+
+def let_back_off_pass(farm: ControlPlane) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(not_before=None))
+
+
+def nothing_queued(_queue: str) -> set[str]:
+    return set()
+
+
+def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = sent_batches(farm.database)[0]
+    alive(farm.database, farm.policy, heartbeat(batch, "first"))
+    stale = alive(farm.database, farm.policy, heartbeat(batch, "second"))
+    assert stale == [Stale(order.ref, "second") for order in batch.orders]
+    assert {row.worker for row in farm.reproductions() if row.worker} == {"first"}
+
+
+def test_a_heartbeat_about_an_unknown_reproduction_is_answered_with_stop(farm: ControlPlane) -> None:
+    ref = AttemptRef(reproduction_id="never-heard-of", attempt=1)
+    message = AttemptsAlive(worker="w", batch_id="b", pool="cpu", progress=(Progress(ref=ref, stage=Stage.RUNNING),))
+    assert alive(farm.database, farm.policy, message) == [Stale(ref, "w")]
+
+
+def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = sent_batches(farm.database)[0]
+    alive(farm.database, farm.policy, heartbeat(batch, "gone"))
+    expire_leases(farm)
+    reap(farm.database, farm.policy, lambda _queue: {b.batch_id for b in sent_batches(farm.database)})
+    let_back_off_pass(farm)
+    dispatch(farm.database, farm.policy)
+    again = sent_batches(farm.database)[-1]
+    assert {order.ref.attempt for order in again.orders} == {2}
+    assert [order.alone for order in (*batch.orders, *again.orders)] == [False, False, True, True]
+    # The old worker wakes up: its heartbeat renews nothing, and it hears so.
+    assert len(alive(farm.database, farm.policy, heartbeat(batch, "gone"))) == len(batch.orders)
+    assert alive(farm.database, farm.policy, heartbeat(again, "new")) == []
+
+
+def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    assert outbox.relay(farm.database, lambda **_: None) == 2
+    expire_leases(farm)
+    assert reap(farm.database, farm.policy, nothing_queued) == 4
+    dispatch(farm.database, farm.policy)
+    assert len(sent_batches(farm.database)) == 4
+    assert {(row.attempt, row.failures) for row in farm.reproductions()} == {(2, 0)}
+    assert ends(farm) == [AttemptOutcome.INTERRUPTED] * 4 + [None] * 4, "what nobody took has ended all the same"
+
+
+def test_a_message_that_still_waits_in_the_broker_is_left_alone(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    expire_leases(farm)
+    waiting = {batch.batch_id for batch in sent_batches(farm.database)}
+    assert reap(farm.database, farm.policy, lambda _queue: waiting) == 0
+    assert {row.state for row in farm.reproductions()} == {ReproductionState.DISPATCHED}
+
+
+def die_over(farm: ControlPlane, batch: RunBatch, worker: str, *stages: Stage) -> None:
+    """Have a worker take a batch, come as far as these stages with its orders, and die."""
+    progress = tuple(
+        Progress(ref=order.ref, stage=stage, log_tail=f"last words on {worker}" if stage is Stage.RUNNING else None)
+        for order, stage in zip(batch.orders, stages, strict=True)
+    )
+    alive(
+        farm.database,
+        farm.policy,
+        AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress),
+    )
+    expire_leases(farm)
+    reap(farm.database, farm.policy, lambda _queue: {each.batch_id for each in sent_batches(farm.database)})
+    let_back_off_pass(farm)
+    dispatch(farm.database, farm.policy)
+
+
+def last_batch_of(farm: ControlPlane, model_id: str) -> RunBatch:
+    return [batch for batch in sent_batches(farm.database) if batch.model.model_id == model_id][-1]
+
+
+def test_what_killed_two_workers_is_quarantined_and_what_waited_behind_it_is_not(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    killer, innocent = (order.ref.reproduction_id for order in last_batch_of(farm, "tiny/one").orders)
+    die_over(farm, last_batch_of(farm, "tiny/one"), "w1", Stage.RUNNING, Stage.WAITING)
+    assert {row.state for row in farm.reproductions()} == {ReproductionState.DISPATCHED}
+    die_over(farm, last_batch_of(farm, "tiny/one"), "w2", Stage.RUNNING, Stage.WAITING)
+    rows = {row.reproduction_id: row for row in farm.reproductions()}
+    assert rows[killer].state == ReproductionState.FAILED
+    assert (rows[innocent].state, rows[innocent].failures) == (ReproductionState.DISPATCHED, 0)
+    (claim,) = [claim for claim in farm.claims() if claim.reproduction_id == killer]
+    assert claim.state == ClaimState.DECIDED
+    assert "failed: quarantined: it was running when 2 workers died (attempt 1 on w1, attempt 2 on w2)" in claim.reason
+    assert "last words on w2" in claim.reason
+    assert [order.ref.reproduction_id for order in last_batch_of(farm, "tiny/one").orders] == [innocent]
+
+
+def test_losing_workers_while_they_fetch_is_no_quarantine_but_ends_too(farm: ControlPlane) -> None:
+    for n in range(farm.policy.run.attempts):
+        dispatch(farm.database, farm.policy)
+        die_over(farm, last_batch_of(farm, "tiny/one"), f"w{n}", Stage.FETCHING, Stage.FETCHING)
+    reasons = {claim.reason for claim in farm.claims() if claim.model_id == "tiny/one"}
+    assert reasons == {"failed: lost: worker w2 has not been heard of for 30 s"}
+
+
+def test_a_report_that_the_broker_lost_is_nobodys_death_and_costs_no_attempt(farm: ControlPlane) -> None:
+    for n in range(max(farm.policy.run.worker_deaths, farm.policy.run.attempts)):
+        dispatch(farm.database, farm.policy)
+        die_over(farm, last_batch_of(farm, "tiny/one"), f"w{n}", Stage.STORING, Stage.STORING)
+    rows = [row for row in farm.reproductions() if row.model_id == "tiny/one"]
+    # Sent out once more, and none of its tries is used up.
+    assert {(row.state, row.failures) for row in rows} == {(ReproductionState.DISPATCHED, 0)}
+
+
+def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    for batch in sent_batches(farm.database):
+        alive(farm.database, farm.policy, heartbeat(batch, "w1"))
+    with farm.database.transaction() as session:
+        long_ago = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
+        session.execute(update(Reproduction).values(lease_until=long_ago))
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {(row.state, row.failures) for row in farm.reproductions()} == {(ReproductionState.QUEUED, 0)}
+    assert all("the control plane was away too" in row.reason for row in farm.reproductions())
+
+
+def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = next(b for b in sent_batches(farm.database) if b.model.model_id == "tiny/one")
+    alive(farm.database, farm.policy, heartbeat(batch, "w1"))
+    hub = farm.served.local
+    submit(hub, RepoName(RepoType.MODEL, "tiny/one"), entry("acme/bench", 50, task="task0"))
+    farm.scan()
+    reap(farm.database, farm.policy, nothing_queued)
+    stale = alive(farm.database, farm.policy, heartbeat(batch, "w1"))
+    assert len(stale) == 1
+    cancelled = [row for row in farm.reproductions() if row.state == ReproductionState.CANCELLED]
+    assert [row.task_id for row in cancelled] == ["task1"]
+    assert ends(farm).count(AttemptOutcome.CANCELLED) == 1
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_no_worker_took_in_time_fails_and_says_who_must_act(farm: ControlPlane, gone: bool) -> None:
+    long_ago = now() - timedelta(seconds=farm.policy.run.queue_seconds + 1)
+    pool = "closed" if gone else "cpu"
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(since=long_ago, pool=pool))
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {row.state for row in farm.reproductions()} == {ReproductionState.FAILED}
+    reasons = {claim.reason for claim in farm.claims()}
+    left = ", which is not in the farm's policy any more," if gone else ""
+    assert reasons == {f"failed: no worker of pool {pool}{left} took it within 604800 s; the farm's operator must act"}
+
+
+def test_what_waits_for_its_next_attempt_is_not_given_up(farm: ControlPlane) -> None:
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {row.state for row in farm.reproductions()} == {ReproductionState.QUEUED}
+
+
+def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_they_work(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    for batch in sent_batches(farm.database):
+        alive(farm.database, farm.policy, heartbeat(batch, "worker-1"))
+    reap(farm.database, farm.policy, nothing_queued)
+    long_ago = now() - timedelta(hours=1)
+    with farm.database.transaction() as session:
+        session.execute(update(Marker).where(Marker.name == LOOKED).values(held_until=long_ago))
+    expire_leases(farm)
+    assert reap(farm.database, farm.policy, nothing_queued) == 0
+    assert {each.state for each in farm.reproductions()} == {ReproductionState.RUNNING}
+    assert all(each.lease_until is not None and each.lease_until > now() for each in farm.reproductions())
+    # Who says nothing in that time is lost after all.
+    expire_leases(farm)
+    assert reap(farm.database, farm.policy, nothing_queued) == 4
+
+
+def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_lost_before_they_say_so(
+    farm: ControlPlane,
+) -> None:
+    reap(farm.database, farm.policy, nothing_queued)
+    dispatch(farm.database, farm.policy)
+    outbox.relay(farm.database, lambda **_message: None)
+    long_ago = now() - timedelta(hours=1)
+    with farm.database.transaction() as session:
+        session.execute(update(Marker).where(Marker.name == LOOKED).values(held_until=long_ago))
+    expire_leases(farm)
+    # The broker has no message any more, and the heartbeats came while the database was away.
+    reap(farm.database, farm.policy, nothing_queued)
+    for batch in sent_batches(farm.database):
+        assert alive(farm.database, farm.policy, heartbeat(batch, "worker-1")) == []
+    assert {(each.state, each.attempt) for each in farm.reproductions()} == {(ReproductionState.RUNNING, 1)}
