@@ -99,11 +99,9 @@ def control_plane(folder: Path, databases: Databases = SQLITE, policy: Policy | 
 
 
 @contextmanager
-def control_plane_like(
-    other: Path, folder: Path, databases: Databases = SQLITE, policy: Policy | None = None
-) -> Iterator[ControlPlane]:
+def control_plane_like(other: Path, folder: Path, databases: Databases = SQLITE) -> Iterator[ControlPlane]:
     """A control plane beside a Hub, both as those in another folder were left: quicker than to do all of it again."""
     shutil.copytree(other / "hub", folder / "hub")
     databases.copy(databases.url(other), folder)
-    with control_plane(folder, databases, policy) as plane:
+    with control_plane(folder, databases) as plane:
         yield plane
