@@ -179,7 +179,7 @@ def reap_lost() -> None:
     workforce.find_lost(farm().database)
     _take_back()
     taking_back.pass_over(farm().database, farm().policy, _withdraw)
-    taking_back.spread(farm().database, farm().policy, _withdraw)
+    taking_back.rebalance(farm().database, farm().policy, _withdraw)
     reaping.reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue))
     count_refused(app, farm().database)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -15,6 +16,10 @@ CommitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
 Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """Of whatever: what every database and every reader of JSON has as a whole number."""
+
+SampleId = int | str
+Scores = Mapping[SampleId, float | None]
+"""Of one run: score by sample id, a proportion; absent or None where it has none."""
 
 
 def _of_these_times(moment: datetime) -> datetime:
@@ -114,7 +119,7 @@ class Measurement(Contract):
     targets_sha256: Sha256
     """Of all the task's targets (`targets_sha256` in specs/judging): whether two runs are of the same samples."""
 
-    sample_ids: tuple[int | str, ...]
+    sample_ids: tuple[SampleId, ...]
     """Dataset ids of the samples that count, in the seeded order: a run that stopped by itself counts those up to
     where its last claim had its answer."""
 
@@ -164,3 +169,11 @@ class Measurement(Contract):
     def failed(self) -> int:
         """Samples without a score."""
         return len(self.sample_scores) - len(self.scored)
+
+
+def stored_scores(stored: Mapping[str, Any]) -> Scores:
+    """What each sample scored, of a measurement as it is stored.
+
+    It was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
+    """
+    return dict(zip(stored["sample_ids"], stored["sample_scores"], strict=True))

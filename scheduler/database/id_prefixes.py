@@ -1,4 +1,4 @@
-"""Things by a prefix of their id: nobody types 32 characters."""
+"""Ids that begin with what somebody typed, asked for along an index."""
 
 from __future__ import annotations
 

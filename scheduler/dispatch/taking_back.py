@@ -84,12 +84,12 @@ def pass_over(database: Database, policy: Policy, withdraw: Withdraw) -> int:
     return count
 
 
-def spread(database: Database, policy: Policy, withdraw: Withdraw) -> int:
+def rebalance(database: Database, policy: Policy, withdraw: Withdraw) -> int:
     """Where workers of a pool have nothing to do, queue again what waits behind what others run."""
-    return sum(_spread(database, pool, withdraw) for pool in policy.pools)
+    return sum(_rebalance(database, pool, withdraw) for pool in policy.pools)
 
 
-def _spread(database: Database, pool: PoolRules, withdraw: Withdraw) -> int:
+def _rebalance(database: Database, pool: PoolRules, withdraw: Withdraw) -> int:
     with database.reading() as session:
         waiting = _batches(session, Reproduction.pool == pool.name)
         if not waiting or seats.common(session, pool.name) or seats.queue(session, pool).groups:

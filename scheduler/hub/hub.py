@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import httpx
 import httpx2
 from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
@@ -39,11 +31,12 @@ from scheduler.hub.answers import (
     RepoType,
     TreeFile,
 )
-from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, bound_request, one_question, refuse_packed
+from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, bound_request, refuse_packed
+from scheduler.hub.hub_errors import raise_for_status, told_apart
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
-from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.hub.client_hooks import keeping_token, refuse_long_waits, seconds_asked
+from specs.errors import HubAway, SubmissionError
+from specs.hub.client_hooks import keeping_token, refuse_long_waits
 from specs.ids import is_repo_id
 from specs.text import clean
 
@@ -63,13 +56,6 @@ MAX_PATH_CHARS = 4096
 MAX_NAME_CHARS = 200
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-
-NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What a client stumbles over in JSON of other shapes than the Hub's."""
-
-
-class Missing(SubmissionError):  # noqa: N818 - a condition, not a mistake
-    """The Hub has no such repo, revision or file."""
 
 
 class Hub:
@@ -215,7 +201,7 @@ class Hub:
             ) as answer:
                 if answer.status_code == httpx.codes.NOT_MODIFIED:
                     return Leaderboard(None, etag)
-                _raise_for_status(answer, url)
+                raise_for_status(answer, url)
                 content = _body(answer, MAX_LEADERBOARD_BYTES)
             if content is None:
                 raise SubmissionError(f"the leaderboard of {dataset_id} is larger than {MAX_LEADERBOARD_BYTES} bytes")
@@ -238,7 +224,7 @@ class Hub:
     def _read(self, url: str, max_bytes: int, asked: dict[str, str] | None = None) -> bytes | None:
         """The body of an answer; None where it is larger, of which no more than that is read."""
         with self._http.stream("GET", url, params=asked) as answer:
-            _raise_for_status(answer, url)
+            raise_for_status(answer, url)
             return _body(answer, max_bytes)
 
     def download_file(self, file: HubFile, target: Path, max_bytes: int, is_late: Callable[[], bool]) -> None:
@@ -254,7 +240,7 @@ class Hub:
         """
         url = self._file_url(file.repo_type, file.repo_id, file.revision, file.path)
         with told_apart(f"{file.path} of {file.repo_id}"), self._anybody.stream("GET", url) as answer:
-            _raise_for_status(answer, url)
+            raise_for_status(answer, url)
             written = 0
             with target.open("wb") as copy:
                 # As it is stored: nothing is unpacked on the way.
@@ -333,42 +319,3 @@ def _body(answer: httpx.Response, max_bytes: int) -> bytes | None:
         if time.monotonic() > late:
             raise HubAway(f"the Hub's answer did not end within {MAX_ANSWER_SECONDS:.0f} s")
     return bytes(content)
-
-
-def _raise_for_status(answer: httpx.Response, url: str) -> None:
-    if answer.is_success:
-        return
-    code = answer.headers.get("x-error-code", "")
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        raise Missing(f"the Hub has no {url}")
-    if code == "GatedRepo" or answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        raise NoAccess(f"the Hub refuses {url}", url)
-    raise HubAway(f"the Hub answered {answer.status_code} to {url}", _retry_after(answer))
-
-
-@contextmanager
-def told_apart(what: str) -> Iterator[None]:
-    """Turn the client's errors into ours, by who must act. What is asked within the block is one question."""
-    try:
-        with one_question():
-            yield
-    except GatedRepoError as error:
-        raise NoAccess(f"{what}: gated, and the farm's token has not accepted the terms", what) from error
-    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
-        raise Missing(f"{what}: not on the Hub") from error
-    except HfHubHTTPError as error:
-        response = getattr(error, "response", None)
-        status = getattr(response, "status_code", None)
-        if status == httpx.codes.NOT_FOUND:
-            raise Missing(f"{what}: not on the Hub") from error
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
-        raise HubAway(f"{what}: {error}", _retry_after(response)) from error
-    except (httpx.HTTPError, httpx2.HTTPError, httpx.InvalidURL, httpx2.InvalidURL, *NO_ANSWER) as error:
-        # No answer, or one that is no JSON or lacks what the client expects: a proxy's error page, say.
-        # huggingface_hub speaks through httpx2; `_http` is httpx, as in the rest of the farm.
-        raise HubAway(f"{what}: {type(error).__name__}: {clean(str(error), 300)}") from error
-
-
-def _retry_after(answer: Any) -> float | None:  # httpx.Response, httpx2.Response, or None
-    return seconds_asked(answer.headers) if answer is not None else None

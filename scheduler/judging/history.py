@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.state_machine import ReproductionState
-from specs.judging.history import SampleId, Scores, from_earlier_runs, from_same_claim
+from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import LinkedTo
 from specs.judging.stopping_rule import Predictor
 from specs.logs.linked_log import LinkedLog
+from specs.measurement import SampleId, stored_scores
 
 EARLIER_RUNS = 24
 """The latest runs on a task that are looked at: more cost reading and add little."""
@@ -52,7 +53,7 @@ def predictors_for(
     if samples is None or reproduction.seed is None:
         return (), None
     order: list[SampleId] = list(seeded_order(range(1, samples + 1), reproduction.seed))
-    others = [_scores(run) for run in earlier]
+    others = [stored_scores(run.measurement or {}) for run in earlier]
     if linked is not None:
         guide = LinkedTo(log_sha256=linked.sha256, targets_sha256=linked.targets_sha256)
         return from_same_claim(order, dict(enumerate(linked.scores, start=1)), others), guide
@@ -82,12 +83,6 @@ _EARLIER = (
     .limit(EARLIER_RUNS)
 )
 """Made once: every reproduction that is sent out asks it."""
-
-
-def _scores(run: EarlierRun) -> Scores:
-    # Was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
-    measured = run.measurement or {}
-    return dict(zip(measured["sample_ids"], measured["sample_scores"], strict=True))
 
 
 def _linked_log(claims: list[Claim], samples: int | None) -> LinkedLog | None:

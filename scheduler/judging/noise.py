@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.state_machine import ReproductionState
-from specs.judging.noise import Difference, MeasuredSpread, Noise, Pair, Scores, difference, model_class, noise_in
+from specs.judging.noise import Difference, MeasuredSpread, Noise, Pair, difference, model_class, noise_in
+from specs.measurement import stored_scores
 from specs.policy.generation import SamplingSource
 from specs.text import clean
 
@@ -105,14 +106,14 @@ def record(session: Session, reproduction: Reproduction) -> None:
     others = _earlier_runs(session, reproduction)
     if not others:
         return
-    settings, scores = settings_sha256(reproduction.settings), _scores(reproduction)
+    settings, scores = settings_sha256(reproduction.settings), stored_scores(reproduction.measurement or {})
     paired = 0
     for earlier in others:
         if paired == PAIRS_OF_A_RUN:
             return
         if settings_sha256(earlier.settings) != settings or not _may_count(earlier):
             continue
-        found = difference(scores, _scores(earlier))
+        found = difference(scores, stored_scores(earlier.measurement or {}))
         if earlier.seed == reproduction.seed or found is None:
             continue
         session.merge(_row(reproduction, earlier, settings, found))
@@ -217,12 +218,6 @@ def _may_count(run: Reproduction) -> bool:
     failed = sum(score is None for score in scores)
     greedy_by_itself = generation["temperature"] == 0 and generation["sources"].get("temperature") == BY_THE_MODEL
     return bool(failed <= run.settings["maximum_failed_fraction"] * len(scores)) and not greedy_by_itself
-
-
-def _scores(run: Reproduction) -> Scores:
-    # Was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
-    measured = run.measurement or {}
-    return dict(zip(measured["sample_ids"], measured["sample_scores"], strict=True))
 
 
 def _row(later: Reproduction, earlier: Reproduction, settings: str, found: Difference) -> NoisePair:

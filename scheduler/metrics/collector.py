@@ -81,8 +81,8 @@ class FarmCollector(Collector):
         claims, signed = self._claims.read(session, at), self._badges.read(session, at)[()]
         revoked = session.scalar(select(func.count()).where(Badge.revoked_at.is_not(None))) or 0
         badges = {"valid": signed - revoked, "revoked": revoked}
-        yield _by("reprofarm_claims", "Claims by state.", "state", {each: claims.get(each, 0) for each in ClaimState})
-        yield _by("reprofarm_badges", "Badges by whether they count.", "state", badges)
+        yield _by_state("reprofarm_claims", "Claims by state.", {each: claims.get(each, 0) for each in ClaimState})
+        yield _by_state("reprofarm_badges", "Badges by whether they count.", badges)
         verdicts = self._verdicts.read(session, at)
         yield _counter(
             "reprofarm_verdicts", "Verdicts by outcome.", ("outcome",), {(o,): verdicts.get((o,), 0) for o in Outcome}
@@ -242,10 +242,10 @@ def _one(name: str, documentation: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, documentation, value=value)
 
 
-def _by(name: str, documentation: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, documentation, labels=(label,))
-    for value, number in values.items():
-        family.add_metric((str(value),), number)
+def _by_state(name: str, documentation: str, numbers: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=("state",))
+    for state, number in numbers.items():
+        family.add_metric((str(state),), number)
     return family
 
 

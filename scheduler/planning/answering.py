@@ -80,9 +80,7 @@ def _admit(
     if benchmark.revision is None or model.weights_bytes is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec or weights")
     # Only now it is known how and where it would run, and so which noise is its own.
-    spread = facts.spread(
-        said.dataset_id, benchmark.revision, answer.task_id, answer.settings, model.weights_bytes, answer.pool.name
-    )
+    spread = facts.spread(said.dataset_id, benchmark.revision, answer, model.weights_bytes)
     if spread is None:
         return answer
     return admit(said, replace(benchmark, spread=spread), of_model, policy, has_token=has_token)

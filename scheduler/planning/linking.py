@@ -15,7 +15,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from scheduler.database.tables import Claim, now
 from scheduler.hub.answers import HubFile, RepoType
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.ids import has_namespace, is_repo_id
 from specs.logs.linked_log import LinkedLogReading

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from scheduler.admission.admission import Run
 from scheduler.admission.facts import BenchmarkFacts
-from scheduler.admission.fixed import RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub.answers import OwnCommits
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from scheduler.judging import noise
 from scheduler.planning.task_history import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text
@@ -46,19 +47,18 @@ class PlanningFacts:
             self._benchmarks[key] = self._benchmark(dataset_id, pinned)
         return self._benchmarks[key]
 
-    def spread(
-        self, dataset_id: str, revision: str, task_id: str | None, settings: RunSettings, weights_bytes: int, pool: str
-    ) -> MeasuredSpread | None:
-        """What the noise ledger says of such a run."""
-        key = (dataset_id, revision, task_id, settings.model_dump_json(), model_class(weights_bytes), pool)
+    def spread(self, dataset_id: str, revision: str, run: Run, weights_bytes: int) -> MeasuredSpread | None:
+        """What the noise ledger says of such a run, by weights of that size."""
+        settings = run.settings.model_dump_json()
+        key = (dataset_id, revision, run.task_id, settings, model_class(weights_bytes), run.pool.name)
         if key not in self._spreads:
             planned = noise.Planned(
                 dataset_id=dataset_id,
                 dataset_revision=revision,
-                task_id=task_id,
-                settings=settings.model_dump(mode="json"),
+                task_id=run.task_id,
+                settings=run.settings.model_dump(mode="json"),
                 weights_bytes=weights_bytes,
-                pool=pool,
+                pool=run.pool.name,
             )
             with self.database.reading() as session:
                 self._spreads[key] = noise.spread_for(session, planned)

@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 from scheduler.admission.priorities import REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, HeardComment, Publication, Thread, now
 from scheduler.farm import Farm
-from scheduler.hub.hub import Hub, Missing, told_apart
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing, told_apart
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
 from scheduler.requests.locking import lock_all

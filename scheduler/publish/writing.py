@@ -16,7 +16,8 @@ from typing import Any, Literal
 from huggingface_hub import CommitOperationAdd, Discussion, DiscussionComment, DiscussionWithDetails
 from huggingface_hub.errors import HfHubHTTPError
 
-from scheduler.hub.hub import Hub, Missing, told_apart
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing, told_apart
 from scheduler.publish.result_file import NotEditable, Source, with_proof
 from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
 from scheduler.watch.contents import content_digest

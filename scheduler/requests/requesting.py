@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.intervening import retry

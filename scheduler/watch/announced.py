@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from scheduler.watch.announcing import RepoType
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
@@ -31,7 +32,7 @@ def look(database: Database, hub: Hub, watch: WatchRules, repo_type: RepoType, r
             _look_at_benchmark(database, hub, watch, repo_id)
     except Missing:
         if repo_type == "model":
-            withdraw_all(database, repo_id, "the model repo is gone from the Hub")
+            withdraw_all(database, repo_id)
     except (HubAway, NoAccess, SubmissionError) as error:
         log.warning("%s %s, announced as changed, not read: %s", repo_type, repo_id, error)
         put_off(database, repo_type, repo_id)

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
 from scheduler.hub.answers import BenchmarkHead
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from scheduler.own_faults import OURS
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import stale_walks

@@ -70,18 +70,19 @@ def reconcile(session: Session, place: Place, path: str, blob_id: str, reading: 
         _add(session, place, path, slot, entry)
 
 
-def withdraw_refs(session: Session, model_id: str, refs: Collection[str], reason: str) -> None:
+def withdraw_refs(session: Session, model_id: str, refs: Collection[str]) -> None:
     """Withdraw every claim on refs that are no longer open, and forget their files."""
     for claim in _living(session, Claim.model_id == model_id, Claim.ref.in_(refs)):
+        reason = "its pull request was merged or closed"
         move_claim(session, claim, ClaimState.WITHDRAWN, reason, f"hub:{claim.submitter}")
     session.execute(delete(ResultFile).where(ResultFile.model_id == model_id, ResultFile.ref.in_(refs)))
 
 
-def withdraw_all(database: Database, model_id: str, reason: str) -> None:
+def withdraw_all(database: Database, model_id: str) -> None:
     """Withdraw every claim of a model that is gone."""
     with database.transaction() as session:
         for claim in _living(session, Claim.model_id == model_id):
-            move_claim(session, claim, ClaimState.WITHDRAWN, reason)
+            move_claim(session, claim, ClaimState.WITHDRAWN, "the model repo is gone from the Hub")
         session.execute(delete(ResultFile).where(ResultFile.model_id == model_id))
         model = session.get(Model, model_id)
         if model is not None:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
 from scheduler.hub.answers import ModelHead, PullRequestHead, TreeFile
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from scheduler.own_faults import OURS
 from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_refs
@@ -73,7 +74,7 @@ def _look(
                 log.exception("%s of %s: a fault of ours", pull_request.ref, model_id)
     with database.transaction() as session:
         if closed := looked_at.keys() - heads.keys():
-            withdraw_refs(session, model_id, closed, "its pull request was merged or closed")
+            withdraw_refs(session, model_id, closed)
         model = session.get_one(Model, model_id, with_for_update=True)
         model.gated, model.heads = head.gated, heads
         # What came to be due since this look began is looked at once more: this one may have read what was before.

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, now
-from scheduler.hub.hub import Hub, Missing
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Missing
 from scheduler.own_faults import OURS
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
@@ -51,7 +52,7 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
             try:
                 look_at_model(database, hub, model_id, own_name)
             except Missing:
-                withdraw_all(database, model_id, "the model repo is gone from the Hub")
+                withdraw_all(database, model_id)
             except (NoAccess, SubmissionError, *OURS):
                 _put_behind(database, model_id, timedelta(0))
                 raise

@@ -81,9 +81,14 @@ class CacheLayers(Contract):
 
 
 class ModelConfig(Contract):
-    """A config.json, as far as memory depends on it."""
+    """A config.json, as far as memory depends on it.
+
+    Farms keep it in their databases: what it has now has to stay, and what it gets has to have a default.
+    """
 
     model_type: str | None
+    """That the rest was read by; for whoever looks at what is stored."""
+
     dtype: str | None
     """That it was published in; None where it does not say."""
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from specs.judging.band import Floats
 from specs.judging.stopping_rule import Predictor
-
-SampleId = int | str
-Scores = Mapping[SampleId, float | None]
-"""Of one earlier run: score by sample id; absent or None where it has none. Proportions."""
+from specs.measurement import SampleId, Scores
 
 # Each constant: docs/decisions/0007-how-bets-are-sized.md. None of them can make a verdict wrong.
 LARGEST_COLUMNS = 12

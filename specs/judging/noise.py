@@ -13,11 +13,10 @@ made here, and what they cost: docs/decisions/0011-the-noise-ledger.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-Scores = Mapping[int | str, float | None]
-"""Of one run: score by sample id, a proportion; absent or None where it has none."""
+from specs.measurement import Scores
 
 LEAST_OVERLAP = 20
 """A pair of runs with fewer samples in common is not kept: it says next to nothing."""

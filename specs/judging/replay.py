@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from specs.judging.band import Floats
-from specs.judging.history import SampleId, Scores, from_earlier_runs, from_same_claim
+from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sequential import Decision, SequentialDecider, full_run_decision
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
+from specs.measurement import SampleId, Scores
 from specs.model import Contract
 from specs.policy.rules import VerificationRules
 

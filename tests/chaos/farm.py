@@ -106,9 +106,9 @@ class ChaosFarm:
         text = entry(QUICK, value, task="echo")
         return Place(place.model_id, submit(self.hub, model, text, author="fan", create_pr=True, name=f"v{value}.yaml"))
 
-    def wait(self, what: str, look: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+    def wait(self, what: str, look: Callable[[], T]) -> T:
         """Look until there is something; a service that is away meanwhile is looked for again."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 if found := look():
@@ -116,7 +116,7 @@ class ChaosFarm:
             except (OperationalError, redis.RedisError, httpx.HTTPError, psycopg.OperationalError):
                 pass
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds:.0f} s: {what}; logs are in {self.folder / 'logs'}")
+                raise AssertionError(f"not within {PATIENCE_SECONDS:.0f} s: {what}; logs are in {self.folder / 'logs'}")
             time.sleep(0.05)
 
     @property

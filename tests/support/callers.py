@@ -23,23 +23,23 @@ def token(api: RunningApi, name: str, scope: Scope = "read", namespaces: tuple[s
     return {"authorization": f"Bearer {tokens.make(api.rows.database, wanted, OPERATOR).secret}"}
 
 
-def expired_token(api: RunningApi, name: str, scope: Scope = "operate") -> Headers:
+def expired_token(api: RunningApi, name: str) -> Headers:
     """A token whose time is over."""
-    headers = token(api, name, scope)
+    headers = token(api, name, "operate")
     with api.rows.database.transaction() as session:
         past = now() - timedelta(seconds=1)
         session.execute(update(ApiToken).where(ApiToken.name == name).values(expires_at=past))
     return headers
 
 
-def revoked_token(api: RunningApi, name: str, scope: Scope = "operate") -> Headers:
+def revoked_token(api: RunningApi, name: str) -> Headers:
     """A token that was taken back."""
-    headers = token(api, name, scope)
+    headers = token(api, name, "operate")
     tokens.revoke(api.rows.database, name, OPERATOR)
     return headers
 
 
-def signed_in(api: RunningApi, user: str, *organisations: str, lifetime: timedelta = timedelta(hours=1)) -> Headers:
+def signed_in(api: RunningApi, user: str, *organisations: str) -> Headers:
     """Somebody's browser on one of the farm's own pages, who administers these organisations."""
     identity = Identity(
         user=user,
@@ -47,7 +47,7 @@ def signed_in(api: RunningApi, user: str, *organisations: str, lifetime: timedel
         organisations=frozenset(organisations),
         namespaces=frozenset({user, *organisations}),
     )
-    secret = sessions.open_session(api.rows.database, identity, lifetime)
+    secret = sessions.open_session(api.rows.database, identity, timedelta(hours=1))
     return {"cookie": f"reprofarm-session={secret}", "origin": api.settings.public_url}
 
 

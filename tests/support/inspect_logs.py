@@ -17,20 +17,13 @@ Change = Callable[[str, Any], Any]
 """Of one file in the log: its name and content; the new content, or None to leave it out."""
 
 
-def inspect_log(
-    folder: Path,
-    targets: Sequence[str],
-    said: Sequence[Sequence[str]],
-    *,
-    reducer: str = "mean",
-    temperature: float | None = 0.0,
-) -> Path:
+def inspect_log(folder: Path, targets: Sequence[str], said: Sequence[Sequence[str]]) -> Path:
     """The log of a run of samples with these targets; `said` has an answer for each epoch of each sample."""
     run = {"targets": list(targets), "said": [list(each) for each in said]}
     project = str(Path(__file__).resolve().parents[2])
     ended = subprocess.run(
         [sys.executable, str(said_run.__file__), str(folder)],
-        input=json.dumps({**run, "reducer": reducer, "temperature": temperature}),
+        input=json.dumps(run),
         env={**os.environ, "PYTHONPATH": project, "XDG_DATA_HOME": str(folder / "xdg")},
         capture_output=True,
         text=True,

@@ -133,10 +133,15 @@ def count(farm: Farm, table: type[Badge | Event | Publication | VerdictRow]) -> 
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def again(farm: Farm, report: Report) -> Report:
-    """What the worker of the next attempt would say, had it gone the same way."""
+def sent_again(farm: Farm) -> None:
+    """Send out the next attempt at the only reproduction, without waiting until it is due."""
     with farm.database.transaction() as session:
         session.scalars(select(Reproduction)).one().not_before = None
     dispatch(farm.database, farm.policy)
+
+
+def again(farm: Farm, report: Report) -> Report:
+    """What the worker of the next attempt would say, had it gone the same way."""
+    sent_again(farm)
     ref = {"reproduction_id": report.ref.reproduction_id, "attempt": reproduction(farm).attempt}
     return Report.decode({**report.encode(), "ref": ref})

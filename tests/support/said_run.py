@@ -1,6 +1,6 @@
 """A run by Inspect without a model: `python said_run.py LOGS < RUN`; prints where the log is.
 
-RUN is JSON with `targets`, `said` (of each sample an answer for each epoch), `reducer` and `temperature`.
+RUN is JSON with `targets` and `said` (of each sample an answer for each epoch).
 """
 
 from __future__ import annotations
@@ -40,11 +40,9 @@ def main(logs: str, run: dict[str, Any]) -> None:
         dataset=MemoryDataset(samples),
         solver=say(),
         scorer=exact(),
-        epochs=Epochs(len(run["said"][0]), run["reducer"]),
+        epochs=Epochs(len(run["said"][0]), "mean"),
     )
-    (log,) = inspect_ai.eval(
-        task, model="none/none", display="none", log_dir=logs, temperature=run["temperature"], log_samples=True
-    )
+    (log,) = inspect_ai.eval(task, model="none/none", display="none", log_dir=logs, temperature=0.0, log_samples=True)
     sys.stdout.write(f"\n{log.location}")
 
 

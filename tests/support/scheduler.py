@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import inspect, select
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Event
+from scheduler.database.tables import Claim, Event, Reproduction
 from scheduler.hub.hub import Hub
 from scheduler.planning.planning import plan
 from scheduler.watch.scan import scan
@@ -43,6 +43,11 @@ class ControlPlane:
         """All claims, in the order in which they were found."""
         with self.database.reading() as session:
             return list(session.scalars(select(Claim).order_by(Claim.created_at, Claim.path, Claim.entry)))
+
+    def reproductions(self) -> list[Reproduction]:
+        """All reproductions, oldest first."""
+        with self.database.reading() as session:
+            return list(session.scalars(select(Reproduction).order_by(Reproduction.created_at)))
 
     def history(self, subject_id: str) -> list[str]:
         """What the record says of a thing, oldest first."""
@@ -94,11 +99,9 @@ def control_plane(folder: Path, databases: Databases = SQLITE, policy: Policy | 
 
 
 @contextmanager
-def control_plane_like(
-    other: Path, folder: Path, databases: Databases = SQLITE, policy: Policy | None = None
-) -> Iterator[ControlPlane]:
+def control_plane_like(other: Path, folder: Path, databases: Databases = SQLITE) -> Iterator[ControlPlane]:
     """A control plane beside a Hub, both as those in another folder were left: quicker than to do all of it again."""
     shutil.copytree(other / "hub", folder / "hub")
     databases.copy(databases.url(other), folder)
-    with control_plane(folder, databases, policy) as plane:
+    with control_plane(folder, databases) as plane:
         yield plane

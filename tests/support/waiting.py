@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from deploy.farm.processes import Processes
@@ -37,6 +38,14 @@ def until(
         assert time.monotonic() < deadline, said()
         time.sleep(0.05)
     return found
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended: what was not collected yet does nothing any more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def log_ends(processes: Processes) -> str:

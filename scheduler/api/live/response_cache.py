@@ -12,22 +12,17 @@ import asyncio
 import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scheduler.api.dependencies import KEEP_UNTIL
-from scheduler.api.live.follower import Follower, Mark
-
-LOOKED_AT_AGAIN_SECONDS = 5.0
-"""After so long an answer is worked out again if anything at all was written meanwhile."""
+from scheduler.api.live.answer_memory import Answer, AnswerMemory, Headers, Said
+from scheduler.api.live.follower import Follower
 
 MAX_ANSWER_BYTES = 4 * 2**20
 """Larger ones get no ETag; no list comes near it."""
-
-Headers = list[tuple[bytes, bytes]]
 
 LIVE = ("claims", "reproductions", "overview", "workers", "pools", "benchmarks", "models")
 """Below `/v1`: what shows how far runs are, or which workers live."""
@@ -61,55 +56,20 @@ def _kind(path: str) -> _Kind | None:
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What was answered."""
+class _Request:
+    """A request, and what its headers say."""
 
-    status: int
-    headers: Headers
-    body: bytes
-    etag: bytes | None
-    """None where it is an error."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What was answered, and the mark from before it was worked out."""
-
-    mark: Mark
-    at: float
-    live: bool
-    said: _Said
-
-    until: float = math.inf
-    """When something in it is counted again, which may give another answer although the mark is the same."""
-
-    @property
-    def size(self) -> int:
-        return len(self.said.body) + 1000
-
-    def holds(self, mark: Mark | None, at: float) -> bool:
-        """Whether it is still what would be answered."""
-        if at >= self.until:
-            return False
-        if mark is None or self.mark == mark:
-            return mark is not None
-        if self.mark.events != mark.events or (self.live and self.mark.progress != mark.progress):
-            return False
-        return at - self.at < LOOKED_AT_AGAIN_SECONDS
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What a request's headers say."""
-
-    etags: bytes | None = None
-    afresh: bool = False
+    scope: Scope
+    receive: Receive
+    send: Send
+    etags: bytes | None
+    afresh: bool
     """The caller wants no remembered answer, or shows who they are, which the routes check."""
 
-    stream: bool = False
+    stream: bool
 
     @classmethod
-    def of(cls, scope: Scope) -> _Asked:
+    def of(cls, scope: Scope, receive: Receive, send: Send) -> _Request:
         etags, afresh, stream = None, False, False
         for name, value in scope["headers"]:
             if name == b"if-none-match":
@@ -118,10 +78,26 @@ class _Asked:
                 afresh = True
             elif name == b"accept" and b"text/event-stream" in value:
                 stream = True
-        return cls(etags, afresh, stream)
+        return cls(scope, receive, send, etags, afresh, stream)
 
-    def has(self, etag: bytes) -> bool:
-        """Whether the caller has that one already. Weak comparison, as RFC 9110 wants for If-None-Match."""
+    @property
+    def key(self) -> bytes:
+        """What its answer is remembered by."""
+        key: bytes = self.scope["raw_path"] + b"?" + self.scope["query_string"]
+        return key
+
+    async def answer(self, said: Said) -> None:
+        """Say that, or that the caller has it already."""
+        if said.etag is not None and self._has(said.etag):
+            kept = [(name, value) for name, value in said.headers if name not in (b"content-length", b"content-type")]
+            await self.send({"type": "http.response.start", "status": 304, "headers": kept})
+            await self.send({"type": "http.response.body", "body": b""})
+            return
+        await self.send({"type": "http.response.start", "status": said.status, "headers": said.headers})
+        await self.send({"type": "http.response.body", "body": said.body})
+
+    def _has(self, etag: bytes) -> bool:
+        # Weak comparison, as RFC 9110 wants for If-None-Match.
         return self.etags is not None and (etag in self.etags or self.etags.strip() == b"*")
 
 
@@ -130,7 +106,7 @@ class _UnderWay:
 
     def __init__(self) -> None:
         self.done = asyncio.Event()
-        self.said: _Said | None = None
+        self.said: Said | None = None
         """None as long as it is not done, and where it cannot be said to others."""
 
 
@@ -140,9 +116,8 @@ class ResponseCache:
     def __init__(self, app: ASGIApp, *, follower: Follower, memory_bytes: int) -> None:
         self._app = app
         self._follower = follower
-        self._memory_bytes = memory_bytes
-        self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
-        self._size = 0
+        self._remembers = memory_bytes > 0
+        self._memory = AnswerMemory(memory_bytes)
         self._under_way: dict[bytes, _UnderWay] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,28 +126,28 @@ class ResponseCache:
         if kind is None:
             await self._app(scope, receive, send)
             return
-        asked = _Asked.of(scope)
-        if asked.stream and scope["path"] == "/v1/events":
+        request = _Request.of(scope, receive, send)
+        if request.stream and scope["path"] == "/v1/events":
             await self._app(scope, receive, send)
             return
-        if not kind.remembered or asked.afresh or not self._memory_bytes:
-            await self._work_out(scope, receive, send, asked, lambda _said: None)
+        if not kind.remembered or request.afresh or not self._remembers:
+            await self._work_out(request, lambda _said: None)
             return
-        key: bytes = scope["raw_path"] + b"?" + scope["query_string"]
+        key = request.key
         said = self._known(key) or await self._of_others(key)
         if said is not None:
-            await _say(send, asked, said)
+            await request.answer(said)
             return
         mine = _UnderWay()
         self._under_way.setdefault(key, mine)
         try:
-            await self._remember(key, kind, scope, receive, send, asked, mine)
+            await self._remember(key, kind, request, mine)
         finally:
             if self._under_way.get(key) is mine:
                 del self._under_way[key]
             mine.done.set()
 
-    async def _of_others(self, key: bytes) -> _Said | None:
+    async def _of_others(self, key: bytes) -> Said | None:
         """What comes of others asking the same: many who poll it come together when it changes, or when it is gone.
 
         An answer that was under way before is as old as its beginning: it counts if it is remembered. The next one
@@ -188,39 +163,22 @@ class ResponseCache:
         await after.done.wait()
         return after.said or self._known(key)
 
-    def _known(self, key: bytes) -> _Said | None:
-        known = self._answers.get(key)
-        if known is None or not known.holds(self._follower.mark, time.monotonic()):
-            return None
-        self._answers.move_to_end(key)
-        return known.said
+    def _known(self, key: bytes) -> Said | None:
+        return self._memory.known(key, self._follower.mark)
 
-    async def _remember(  # noqa: PLR0913, PLR0917 - a request is four of them
-        self, key: bytes, kind: _Kind, scope: Scope, receive: Receive, send: Send, asked: _Asked, mine: _UnderWay
-    ) -> None:
+    async def _remember(self, key: bytes, kind: _Kind, request: _Request, mine: _UnderWay) -> None:
         # From before the answer is worked out: what changes meanwhile may or may not be in it.
-        mark, state = self._follower.mark, scope.setdefault("state", {})
+        mark, state = self._follower.mark, request.scope.setdefault("state", {})
 
-        def keep(said: _Said) -> None:
+        def keep(said: Said) -> None:
             mine.said = said
             if mark is not None and said.etag is not None:
                 until = state.get(KEEP_UNTIL, math.inf)
-                self._put(key, _Answer(mark, time.monotonic(), kind.live, said, until))
+                self._memory.put(key, Answer(mark, time.monotonic(), kind.live, said, until))
 
-        await self._work_out(scope, receive, send, asked, keep)
+        await self._work_out(request, keep)
 
-    def _put(self, key: bytes, answer: _Answer) -> None:
-        before = self._answers.pop(key, None)
-        self._size -= before.size if before else 0
-        self._answers[key] = answer
-        self._size += answer.size
-        while self._size > self._memory_bytes:
-            _, oldest = self._answers.popitem(last=False)
-            self._size -= oldest.size
-
-    async def _work_out(
-        self, scope: Scope, receive: Receive, send: Send, asked: _Asked, keep: Callable[[_Said], None]
-    ) -> None:
+    async def _work_out(self, request: _Request, keep: Callable[[Said], None]) -> None:
         start: Message | None = None
         parts: list[bytes] = []
         size = 0
@@ -231,29 +189,29 @@ class ResponseCache:
                 start = message
                 return
             if start is None:
-                await send(message)
+                await request.send(message)
                 return
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             more = message.get("more_body", False)
             if size > MAX_ANSWER_BYTES:
-                await send(start)
-                await send({"type": "http.response.body", "body": b"".join(parts), "more_body": more})
+                await request.send(start)
+                await request.send({"type": "http.response.body", "body": b"".join(parts), "more_body": more})
                 start = None
             elif not more:
                 said = _said(start, b"".join(parts))
                 keep(said)
-                await _say(send, asked, said)
+                await request.answer(said)
 
-        await self._app(scope, receive, take)
+        await self._app(request.scope, request.receive, take)
 
 
-def _said(start: Message, body: bytes) -> _Said:
+def _said(start: Message, body: bytes) -> Said:
     status, headers = start["status"], list(start.get("headers", ()))
     if status != 200:
-        return _Said(status, headers, body, None)
+        return Said(status, headers, body, None)
     etag, headers = _with_etag(headers, body)
-    return _Said(status, headers, body, etag)
+    return Said(status, headers, body, etag)
 
 
 def _with_etag(headers: Headers, body: bytes) -> tuple[bytes, Headers]:
@@ -264,13 +222,3 @@ def _with_etag(headers: Headers, body: bytes) -> tuple[bytes, Headers]:
         # Kept by whoever likes, and asked about each time, which is cheap.
         more.append((b"cache-control", b"no-cache"))
     return etag, [*headers, *more]
-
-
-async def _say(send: Send, asked: _Asked, said: _Said) -> None:
-    if said.etag is not None and asked.has(said.etag):
-        kept = [(name, value) for name, value in said.headers if name not in (b"content-length", b"content-type")]
-        await send({"type": "http.response.start", "status": 304, "headers": kept})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    await send({"type": "http.response.start", "status": said.status, "headers": said.headers})
-    await send({"type": "http.response.body", "body": said.body})

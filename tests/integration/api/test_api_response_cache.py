@@ -15,9 +15,8 @@ from sqlalchemy import event, update
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scheduler.access import tokens
-from scheduler.api.app import create_app
-from scheduler.api.live import count_cache, response_cache
-from scheduler.api.live.follower import Follower, Mark
+from scheduler.api.live import answer_memory, count_cache, response_cache
+from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Live
 from scheduler.database.tables import Attempt, Claim, now
 from specs.api_v1.access import NewToken
@@ -174,7 +173,7 @@ def test_who_asks_for_no_remembered_answer_gets_none(api: RunningApi) -> None:
 
 
 def test_what_makes_no_event_is_seen_a_little_later(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_cache, "LOOKED_AT_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(answer_memory, "LOOKED_AT_AGAIN_SECONDS", 0.2)
     claim_id = api.rows.claim()
     path = f"/v1/claims/{claim_id}"
     etag = api.get(path).headers["etag"]
@@ -212,7 +211,7 @@ def test_a_place_that_may_be_old_is_remembered_until_places_are_counted_again(
 def test_a_place_that_may_be_old_is_counted_again_although_nothing_else_happens(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_cache, "LOOKED_AT_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(answer_memory, "LOOKED_AT_AGAIN_SECONDS", 0.2)
     claim_id = waiting(api, monkeypatch, share=1e-2)
     api.rows.planned("urgent/model", run={"priority": 10})
 
@@ -311,17 +310,6 @@ async def _asked_at_once(api: RunningApi, app: ASGIApp, times: int) -> list[byte
 
 async def _nothing() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
-
-
-def test_the_memory_is_bounded(api: RunningApi) -> None:
-    for number in range(50):
-        api.get("/v1/claims", model=f"m/{number}" + "x" * 100)
-    follower = Follower(api.rows.database, 1.0, Live(1))
-    found = response_cache.ResponseCache(create_app(api.settings), follower=follower, memory_bytes=5000)
-    for number in range(50):
-        answer = response_cache._Answer(Mark("a", 1, 1), 0.0, True, response_cache._Said(200, [], b"x" * 100, b"e"))
-        found._put(str(number).encode(), answer)
-    assert len(found._answers) == 4
 
 
 def test_pages_of_other_origins_may_read_and_nothing_else(api: RunningApi) -> None:

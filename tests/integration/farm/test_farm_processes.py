@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from deploy.farm.errors import FarmError, ProcessEnded
 from deploy.farm.logs import Log
 from deploy.farm.processes import Process, Processes
-from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, is_gone, until
 from workers.processes.guarded import clean_environment
 
 # Starts a child of its own, writes both process ids, and would go on for ever. It takes SIGTERM to stop itself alone.
@@ -38,24 +37,9 @@ time.sleep(1000)
 """
 
 
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    found = Processes(tmp_path, tmp_path / "logs")
-    yield found
-    found.stop()
-
-
 def pids_in(file: Path) -> list[int]:
     until(lambda: file.exists() and len(file.read_text().split()) == 2)
     return [int(pid) for pid in file.read_text().split()]
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        # What has ended and was not collected yet does nothing any more.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def python(script: str, *arguments: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ import redis
 from deploy.farm.errors import FarmError
 from deploy.farm.processes import Processes
 from deploy.farm.redis import find_server, start_redis
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    found = Processes(tmp_path, tmp_path / "logs")
-    yield found
-    found.stop()
 
 
 def test_it_answers_with_the_password_alone(processes: Processes, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from specs.policy.rules import read_policy
 from tests.support.localhub import RunningHub, running_hub
-from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, is_gone, until
 from workers.engines.devices import GIB, Machine
 from workers.processes.guarded import clean_environment
 
@@ -67,13 +67,6 @@ def tree_of(pids: list[int]) -> list[int]:
 
     parents = [psutil.Process(pid) for pid in pids]
     return [process.pid for parent in parents for process in (parent, *parent.children(recursive=True))]
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def wait_until_gone(pids: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What several files begin with: a database, a farm that published, a farm with a report that nobody has taken in."""
+"""What several files begin with: a database; farms that planned, published, or have a report to take in."""
 
 from __future__ import annotations
 
@@ -12,10 +12,24 @@ from deploy.bench.postgres import PostgresServer
 from scheduler.database.session import Database
 from scheduler.farm import Farm
 from tests.support.databases import SQLITE, Databases
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.publishing_farm import Publishing, published_farm
 from tests.support.reported_farm import World, farm_of, reported_world
 from tests.support.rows import Rows
-from tests.support.scheduler import migrated_database
+from tests.support.scheduler import control_plane, migrated_database
+
+TASKS = """\
+evaluation_framework: inspect-ai
+tasks:
+""" + "".join(
+    f"""\
+  - id: task{n}
+    field_spec: {{input: question, target: answer}}
+    solvers: [{{name: generate}}]
+    scorers: [{{name: includes}}]
+"""
+    for n in range(3)
+)
 
 
 @pytest.fixture
@@ -44,6 +58,21 @@ def either(tmp_path: Path, databases: Databases) -> Iterator[Publishing]:
     """The same on both kinds of databases."""
     with published_farm(tmp_path, databases) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def two_models(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
+    """The folder of a farm that has planned claims on two tasks for each of two models; to be copied."""
+    folder = tmp_path_factory.mktemp("two_models")
+    with control_plane(folder, databases) as plane:
+        hub = plane.served.local
+        add_benchmark(hub, "acme/bench", TASKS)
+        for name in ("one", "two"):
+            model = add_model(hub, f"tiny/{name}", name.encode())
+            submit(hub, model, entry("acme/bench", 50, task="task0") + entry("acme/bench", 60, task="task1"))
+        plane.scan()
+        plane.plan()
+    return folder
 
 
 @pytest.fixture(scope="session")

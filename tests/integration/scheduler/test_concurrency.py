@@ -79,8 +79,7 @@ def test_claims_that_several_planners_meet_over_share_one_reproduction(farm: Con
     claims = farm.claims()
     assert [claim.state for claim in claims] == [ClaimState.PLANNED] * 6
     assert len({claim.reproduction_id for claim in claims}) == 1
-    with farm.database.reading() as session:
-        assert len(session.scalars(select(Reproduction)).all()) == 1
+    assert len(farm.reproductions()) == 1
 
 
 def test_a_claim_joins_a_run_before_it_is_sent_or_not_at_all(farm: ControlPlane) -> None:

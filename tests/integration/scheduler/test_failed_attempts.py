@@ -6,8 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from scheduler.database.tables import Attempt, Reproduction
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.database.tables import Attempt
 from scheduler.farm import Farm
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, Report
@@ -20,6 +19,7 @@ from tests.support.reported_farm import (
     ended,
     outcomes,
     reproduction,
+    sent_again,
     take,
 )
 from tests.support.sent_batches import sent_batches
@@ -121,9 +121,7 @@ def test_what_completes_with_less_memory_is_judged_as_ever(world: World, farm: F
 def test_our_own_failures_are_tried_again_and_end_as_failed(world: World, farm: Farm) -> None:
     take(farm, ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died"))
     assert reproduction(farm).state == ReproductionState.QUEUED
-    with farm.database.transaction() as session:
-        session.scalars(select(Reproduction)).one().not_before = None
-    dispatch(farm.database, farm.policy)
+    sent_again(farm)
     second = ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died again").encode()
     second["ref"] = {"reproduction_id": world.report.ref.reproduction_id, "attempt": 2}
     take(farm, Report.decode(second))

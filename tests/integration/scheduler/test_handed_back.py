@@ -91,8 +91,8 @@ def handed_back(farm: ControlPlane, partial: PartialLog | None = None) -> Order:
 
 
 def reproduction(farm: ControlPlane) -> Reproduction:
-    with farm.database.reading() as session:
-        return session.scalars(select(Reproduction)).one()
+    (found,) = farm.reproductions()
+    return found
 
 
 def resumed_from(farm: ControlPlane) -> str | None:

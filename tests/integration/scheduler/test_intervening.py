@@ -53,8 +53,7 @@ def farm(planned: Path, tmp_path: Path, databases: Databases) -> Iterator[Contro
 
 def the_run(farm: ControlPlane) -> Reproduction:
     """The latest reproduction."""
-    with farm.database.reading() as session:
-        return session.scalars(select(Reproduction).order_by(Reproduction.created_at.desc())).all()[0]
+    return farm.reproductions()[-1]
 
 
 def take(farm: ControlPlane) -> AttemptsAlive:

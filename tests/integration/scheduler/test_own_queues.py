@@ -16,7 +16,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, OutboxRow, Reproduction, Worker, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.dispatch.fetch_ahead_hints import HINT
-from scheduler.dispatch.taking_back import pass_over, spread, take_back
+from scheduler.dispatch.taking_back import pass_over, rebalance, take_back
 from scheduler.messaging import outbox
 from scheduler.state_machine import ReproductionState
 from specs.engine_key import engine_key
@@ -235,20 +235,20 @@ def test_what_waits_behind_another_run_goes_to_a_worker_that_becomes_free(farm: 
     _, common = batches(farm)["tiny/four"]
     # Something else is for the free one first.
     Rows(farm.database).worker("w2")
-    assert spread(farm.database, farm.policy, broker.withdraw) == 0
+    assert rebalance(farm.database, farm.policy, broker.withdraw) == 0
     begin(farm, common, "elsewhere")
-    assert spread(farm.database, farm.policy, broker.withdraw) == 1
+    assert rebalance(farm.database, farm.policy, broker.withdraw) == 1
     assert waits in broker.gone
     dispatch(farm.database, farm.policy)
     assert sent(farm)[-1][0] == own_queue("cpu", "w2")
 
 
-def test_what_its_worker_has_taken_already_is_not_spread(farm: Plane) -> None:
+def test_what_its_worker_has_taken_already_is_not_taken_back(farm: Plane) -> None:
     behind_another(farm)
     dispatch(farm.database, farm.policy)
     begin(farm, batches(farm)["tiny/four"][1], "elsewhere")
     Rows(farm.database).worker("w2")
-    assert spread(farm.database, farm.policy, lambda _queue, _id: False) == 0
+    assert rebalance(farm.database, farm.policy, lambda _queue, _id: False) == 0
     states = [row.state for row in rows(farm).values()]
     assert states.count(ReproductionState.DISPATCHED) == 1
 

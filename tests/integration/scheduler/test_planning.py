@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
-from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
 from scheduler.database.tables import Reproduction
@@ -44,8 +43,7 @@ def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> N
     submit(hub, add_model(hub, MODEL), pinned(old, 50.0) + pinned("main", 60.0) + pinned(new, 70.0))
     farm.scan()
     farm.plan()
-    with farm.database.reading() as session:
-        runs = session.scalars(select(Reproduction)).all()
+    runs = farm.reproductions()
     assert {run.dataset_revision for run in runs} == {old, new}
     assert len({run.spec_sha256 for run in runs}) == 2
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}

@@ -108,7 +108,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
             lambda: workforce.find_lost(database),
             lambda: taking_back.take_back(database, nowhere),
             lambda: taking_back.pass_over(database, POLICY, nowhere),
-            lambda: taking_back.spread(database, POLICY, nowhere),
+            lambda: taking_back.rebalance(database, POLICY, nowhere),
             lambda: reaping.reap(database, POLICY, lambda _queue: set()),
         ],
         "publish": [

@@ -16,7 +16,6 @@ from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import CHECKS, reap
 from scheduler.database.tables import Attempt, Badge, Event, OutboxRow, Publication, Reproduction, VerdictRow, now
-from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
 from scheduler.state_machine import ReproductionState
@@ -30,6 +29,7 @@ from tests.support.reported_farm import (
     ended,
     outcomes,
     reproduction,
+    sent_again,
     take,
 )
 from tests.support.waiting import until
@@ -224,9 +224,7 @@ def test_a_report_without_its_evidence_is_refused_and_run_again(world: World, fa
 
 def test_a_report_of_an_earlier_attempt_is_dropped(world: World, farm: Farm) -> None:
     take(farm, ended(world, AttemptOutcome.STALLED, "no sample for 900 s"))
-    with farm.database.transaction() as session:
-        session.scalars(select(Reproduction)).one().not_before = None
-    dispatch(farm.database, farm.policy)
+    sent_again(farm)
     take(farm, world.report)
     assert outcomes(farm) == {}
     assert reproduction(farm).attempt == 2

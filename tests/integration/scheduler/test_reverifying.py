@@ -62,11 +62,6 @@ def living(farm: ControlPlane) -> dict[float | None, Claim]:
     return {claim.value: claim for claim in farm.claims() if claim.live}
 
 
-def runs(farm: ControlPlane) -> list[Reproduction]:
-    with farm.database.reading() as session:
-        return list(session.scalars(select(Reproduction).order_by(Reproduction.created_at)))
-
-
 def outcome_of(farm: ControlPlane, claim_id: str) -> str:
     with farm.database.reading() as session:
         return session.get_one(VerdictRow, claim_id).outcome
@@ -79,8 +74,8 @@ def test_the_old_verdict_stays_and_a_run_that_ran_every_sample_does_not_answer_a
     farm.plan()
     anew = living(farm)[50.0]
     assert (anew.state, anew.supersedes, anew.asked_priority) == (ClaimState.PLANNED, old.claim_id, REQUESTED_PRIORITY)
-    assert (outcome_of(farm, old.claim_id), anew.reproduction_id) == ("verified", runs(farm)[-1].reproduction_id)
-    assert len(runs(farm)) == 2
+    _, second = farm.reproductions()
+    assert (outcome_of(farm, old.claim_id), anew.reproduction_id) == ("verified", second.reproduction_id)
     complete(farm, 100)
     assert outcome_of(farm, anew.claim_id) == "verified"
     with farm.database.reading() as session:
@@ -96,7 +91,7 @@ def test_the_fresh_run_is_told_what_earlier_ones_answered_but_draws_its_samples_
     reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA)
     farm.plan()
     dispatch(farm.database, farm.policy)
-    first, fresh = runs(farm)
+    first, fresh = farm.reproductions()
     assert (fresh.asked_anew, fresh.key) == (True, first.key)
     assert fresh.stopping is not None
     assert fresh.stopping["predictors"], "which saves samples, and changes no verdict"
@@ -107,8 +102,8 @@ def test_several_requests_for_the_same_run_share_one(farm: ControlPlane) -> None
     for claim in living(farm).values():
         reverify(farm.database, claim.claim_id, "?", ADA)
     farm.plan()
-    assert {claim.reproduction_id for claim in living(farm).values()} == {runs(farm)[-1].reproduction_id}
-    assert len(runs(farm)) == 2
+    assert {claim.reproduction_id for claim in living(farm).values()} == {farm.reproductions()[-1].reproduction_id}
+    assert len(farm.reproductions()) == 2
 
 
 def test_a_run_that_was_sent_out_before_the_request_does_not_answer_it(tmp_path: Path, databases: Databases) -> None:
@@ -131,7 +126,7 @@ def test_a_run_that_was_sent_out_before_the_request_does_not_answer_it(tmp_path:
         plane.plan()
         with plane.database.reading() as session:
             judged = session.scalars(select(Claim.reproduction_id).where(Claim.live)).all()
-        assert set(judged) == {runs(plane)[-1].reproduction_id}
+        assert set(judged) == {plane.reproductions()[-1].reproduction_id}
         with plane.database.transaction() as session:
             session.execute(
                 update(Claim)
@@ -139,8 +134,8 @@ def test_a_run_that_was_sent_out_before_the_request_does_not_answer_it(tmp_path:
                 .values(state=ClaimState.SUBMITTED, fresh_after=now())
             )
         plane.plan()
-        assert len(runs(plane)) == 3
-        assert [run.joinable for run in runs(plane)] == [False, False, True]
+        assert len(plane.reproductions()) == 3
+        assert [run.joinable for run in plane.reproductions()] == [False, False, True]
 
 
 def test_once_it_was_repeated_the_earlier_run_answers_nobody_unless_that_came_to_nothing(farm: ControlPlane) -> None:
@@ -151,14 +146,15 @@ def test_once_it_was_repeated_the_earlier_run_answers_nobody_unless_that_came_to
     with farm.database.transaction() as session:
         session.add(_copy(session.get_one(Claim, old.claim_id), "elsewhere"))
     farm.plan()
-    assert len(runs(farm)) == 3, "the run that ran every sample is no answer any more"
-    for run in runs(farm)[1:]:
+    assert len(farm.reproductions()) == 3, "the run that ran every sample is no answer any more"
+    for run in farm.reproductions()[1:]:
         cancel(farm.database, run.reproduction_id, "not needed", ADA)
     with farm.database.transaction() as session:
         session.add(_copy(session.get_one(Claim, old.claim_id), "a third"))
     farm.plan()
-    assert len(runs(farm)) == 3
-    assert any(claim.reproduction_id == runs(farm)[0].reproduction_id for claim in farm.claims() if claim.live)
+    first, *repeated = farm.reproductions()
+    assert len(repeated) == 2
+    assert first.reproduction_id in {claim.reproduction_id for claim in farm.claims() if claim.live}
 
 
 def _copy(claim: Claim, slot: str) -> Claim:
@@ -170,11 +166,11 @@ def test_a_request_for_what_is_under_way_joins_it_and_brings_it_forward(farm: Co
     old = living(farm)[50.0]
     asked = reverify(farm.database, old.claim_id, "its age", "scheduler", PERIODIC_PRIORITY)
     farm.plan()
-    assert runs(farm)[-1].priority == PERIODIC_PRIORITY
+    assert farm.reproductions()[-1].priority == PERIODIC_PRIORITY
     (line,) = reverify(farm.database, asked.claim_id, "I want to know", ADA).lines
     assert "joins what is under way" in line
-    assert runs(farm)[-1].priority == REQUESTED_PRIORITY
-    assert len(runs(farm)) == 2
+    assert farm.reproductions()[-1].priority == REQUESTED_PRIORITY
+    assert len(farm.reproductions()) == 2
     assert "requested" in farm.history(asked.claim_id)
 
 
@@ -241,11 +237,11 @@ def test_a_re_verification_that_failed_is_tried_again_as_fresh_as_it_was_asked_f
     farm.plan()
     dispatch(farm.database, farm.policy)
     with farm.database.transaction() as session:
-        run = session.get_one(Reproduction, runs(farm)[-1].reproduction_id)
+        run = session.get_one(Reproduction, farm.reproductions()[-1].reproduction_id)
         end_attempt(session, farm.policy, run, AttemptOutcome.MODEL_FAILED, "no such architecture")
     retry(farm.database, asked.claim_id, "repaired", "operator:eve")
     farm.plan()
-    assert (len(runs(farm)), runs(farm)[-1].state) == (3, ReproductionState.QUEUED)
+    assert (len(farm.reproductions()), farm.reproductions()[-1].state) == (3, ReproductionState.QUEUED)
     assert living(farm)[50.0].supersedes == asked.claim_id
 
 

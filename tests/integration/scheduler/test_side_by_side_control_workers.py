@@ -173,12 +173,12 @@ def test_an_entry_that_another_look_enters_while_a_scan_reads_it_stops_no_scan(
 
 
 def gone(database: Database) -> None:
-    withdraw_all(database, MODEL, "the model repo is gone from the Hub")
+    withdraw_all(database, MODEL)
 
 
 def closed(database: Database) -> None:
     with database.transaction() as session:
-        withdraw_refs(session, MODEL, {"main"}, "its pull request was merged or closed")
+        withdraw_refs(session, MODEL, {"main"})
 
 
 def taken_away(database: Database) -> None:
@@ -217,7 +217,7 @@ def test_a_claim_that_is_to_be_verified_again_while_it_is_withdrawn_leaves_none_
 
 def withdrawal(rows: Rows) -> Callable[[], object]:
     """What a scan does about a model that is gone."""
-    return lambda: withdraw_all(rows.database, MODEL, "the model repo is gone from the Hub")
+    return lambda: withdraw_all(rows.database, MODEL)
 
 
 def dispatched(rows: Rows, name: str, sent_to: str | None = None) -> str:

@@ -14,8 +14,9 @@ from scheduler.collect.ending import end_attempt
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.judging.history import Scores, from_earlier_runs, from_same_claim
+from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
+from specs.measurement import Scores
 from specs.messages import AttemptOutcome, Order
 from specs.policy.rules import Policy, VerificationRules
 from tests.support.databases import Databases

@@ -15,7 +15,7 @@ from deploy.localhub.discussions import Discussion, Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, TreeFile
-from scheduler.hub.hub import Missing
+from scheduler.hub.hub_errors import Missing
 from scheduler.state_machine import ClaimState
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess

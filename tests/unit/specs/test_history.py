@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from specs.judging.history import LARGEST_COLUMNS, SampleId, Scores, from_earlier_runs, from_same_claim
+from specs.judging.history import LARGEST_COLUMNS, from_earlier_runs, from_same_claim
+from specs.measurement import SampleId, Scores
 from tests.support.stopping import finding, rule
 
 N = 2000

@@ -36,6 +36,15 @@ def test_weights_take_what_is_published(name: str, dtype: EngineDtype, gigabytes
     assert size_of(name).weights_bytes(dtype) / GB == pytest.approx(gigabytes, rel=0.005)
 
 
+def test_what_farms_have_stored_is_still_read() -> None:
+    stored = """{"file_bytes": 93405709320, "counts": {"BF16": 46702792704}, "config": {"model_type": "mixtral",
+      "dtype": "bfloat16", "quantization": null, "attention_heads": 32, "kv_heads": 8, "intermediate": [14336],
+      "context_tokens": 32768, "cache": [{"layers": 32, "heads": 8, "numbers": 256, "window": null}],
+      "experts": {"count": 8, "chosen": 2, "parameters": 45097156608, "other_parameters": 1605369856}},
+      "config_problem": ""}"""
+    assert ModelSize.model_validate_json(stored) == size_of("Mixtral-8x7B-v0.1")
+
+
 @pytest.mark.parametrize(
     ("name", "bytes_per_token"),
     [

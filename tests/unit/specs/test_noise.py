@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from specs.judging.noise import LEAST_OVERLAP, Difference, Noise, Pair, Scores, difference, model_class, noise_in
+from specs.judging.noise import LEAST_OVERLAP, Difference, Noise, Pair, difference, model_class, noise_in
+from specs.measurement import Scores
 
 POPULATION = 2000
 
