@@ -85,13 +85,19 @@ def _lost_attempts(database: Database, policy: Policy) -> int:
 
 
 def _checked_again(session: Session, reproduction: Reproduction, run: RunRules) -> bool:
-    """Whether it was not the worker that was lost, but whoever checked its report: then that is checked once more."""
+    """Whether it was not the worker that was lost: its report was put off, or whoever checked it was lost.
+
+    Then it is checked once more.
+    """
     attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
     if attempt.report is None or attempt.report_checks >= CHECKS:
         return False
     attempt.report_checks += 1
     reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
     outbox.put(session, queue=CONTROL_QUEUE, task=REPORT, body=attempt.report)
+    if attempt.report_checks == 1:
+        # It was put off, as its evidence could not be read.
+        return True
     why = f"whoever checked the report of attempt {attempt.number} was lost: check {attempt.report_checks} of {CHECKS}"
     add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_checked_again", why)
     return True
