@@ -25,6 +25,10 @@ LOOKED = "scheduler.reap.looked"
 REAPED_AT_ONCE = 500
 """Reproductions of one kind that one transaction sets right; the rest has its turn a heartbeat later."""
 
+LONG_SILENCE = timedelta(hours=1)
+"""Of a worker, which no lease lasts: nobody listened meanwhile. The farm was down for longer than a machine that goes
+down with a run and starts again, or its database is one from a backup, which knows of nothing later."""
+
 CHECKS = 3
 """Of one report, where whoever checks it is lost each time: it may be what they died of."""
 
@@ -114,6 +118,10 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
     if attempt.stage == Stage.STORING:
         # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
         return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"
+    since = now() - max(LONG_SILENCE, timedelta(seconds=2 * lease_seconds))
+    if attempt.alive_at is not None and attempt.alive_at < since:
+        heard = f"worker {reproduction.worker} was last heard of at {attempt.alive_at:%Y-%m-%d %H:%M:%S} UTC"
+        return AttemptOutcome.INTERRUPTED, f"{heard}, and then the farm was down, or its database restored"
     if reproduction.lease_until is not None and reproduction.lease_until < now() - timedelta(seconds=lease_seconds):
         return AttemptOutcome.INTERRUPTED, f"{silent}, and nobody noticed in time: the control plane was away too"
     return AttemptOutcome.LOST, silent
