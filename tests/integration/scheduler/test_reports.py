@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import undefer
 
+from scheduler.app import take_report
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import CHECKS, reap
@@ -267,6 +268,18 @@ def test_a_report_whose_evidence_store_is_away_is_kept_and_judged_once_it_is_bac
     take(farm, report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
     assert (attempt(farm).number, attempt(farm).outcome) == (1, AttemptOutcome.COMPLETED)
+
+
+def test_a_control_worker_whose_evidence_store_is_away_goes_on_to_the_next_message(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
+    evidence_folder(farm).rename(evidence_folder(farm).with_name("unmounted"))
+    task: Any = take_report
+    task.run(world.report.encode())
+    assert outcomes(farm) == {}
+    assert attempt(farm).report == world.report.encode()
+    assert "its report is kept" in reproduction(farm).reason
 
 
 def test_an_evidence_store_that_never_comes_back_is_nobodys_mismatch(world: World, farm: Farm) -> None:
