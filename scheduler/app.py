@@ -52,7 +52,7 @@ from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
 from scheduler.webhooks import delivery
-from specs.errors import HubAway, MessageError
+from specs.errors import EvidenceAway, HubAway, MessageError
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -282,7 +282,13 @@ def take_report(body: dict[str, Any]) -> None:
         about(reproduction_id=run, attempt=attempt, worker=message.worker),
         farm().spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
     ):
-        if _take_in(collecting.check(farm().database, farm().policy, farm().settings.evidence_url, message)):
+        try:
+            checked = collecting.check(farm().database, farm().policy, farm().settings.evidence_url, message)
+        except EvidenceAway as away:
+            log.warning("a report is kept, and checked later: %s", away)
+            collecting.put_off(farm().database, farm().policy, message, away)
+            return
+        if _take_in(checked):
             _send_out_if_possible()
 
 

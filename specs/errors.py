@@ -44,6 +44,10 @@ class EvidenceError(ReprofarmError):
     """A run's log is not there, or does not bear out what its worker reported; says which check failed."""
 
 
+class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mistake
+    """The evidence store cannot be reached; wait and try again. It says nothing of any log."""
+
+
 class HubAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mistake
     """The Hub does not answer or asks for patience; wait and try again."""
 

@@ -44,6 +44,7 @@ from specs.processes.spans import Spans, open_spans
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench, dropped_attempts_of, open_workbench, stop_mark_of
+from workers.broker_clock import expiry
 from workers.presence.attendance import attend
 from workers.settings import WorkerSettings, read_settings
 from workers.snapshots.fetch_ahead import AheadFetcher
@@ -121,14 +122,17 @@ def run_batch(task: Task[..., None], message: object) -> None:
 
 def _send(batch: RunBatch, message: AttemptsAlive | Report) -> None:
     beat = isinstance(message, AttemptsAlive)
-    app.send_task(
-        ATTEMPTS_ALIVE if beat else REPORT,
-        args=[message.encode()],
-        queue=CONTROL_QUEUE,
-        expires=_HEARTBEAT_LIFE * max(batch.heartbeat_seconds, 5.0) if beat else None,
-        # The messenger tries again, at its own pace.
-        retry=False,
-    )
+    life = _HEARTBEAT_LIFE * max(batch.heartbeat_seconds, 5.0)
+    with app.producer_or_acquire() as producer:
+        app.send_task(
+            ATTEMPTS_ALIVE if beat else REPORT,
+            args=[message.encode()],
+            queue=CONTROL_QUEUE,
+            producer=producer,
+            expires=expiry(producer.connection, life) if beat else None,
+            # The messenger tries again, at its own pace.
+            retry=False,
+        )
 
 
 @after_setup_logger.connect

@@ -61,6 +61,10 @@ class WorkerSettings(BaseSettings):
     """Told to stop, a worker closes the log of its run, stores what is finished and hands its batch back within that
     time. Whatever stops workers must wait longer before it kills them: Kubernetes waits 30 s unless told otherwise."""
 
+    store_patience_seconds: Annotated[float, Field(ge=0)] = 21_600.0
+    """While the evidence store is away or full, a finished run waits for it so long, and its attempt goes on. Then it
+    fails."""
+
     gpus: Annotated[int, Field(ge=0)] | None = None
     """GPUs that this worker uses, the first ones that CUDA shows it; 0 is a CPU worker. None is all that there are."""
 

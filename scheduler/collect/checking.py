@@ -42,7 +42,11 @@ class Checked:
 
 
 def check(database: Database, evidence_url: str, message: Report) -> Checked:
-    """Read the evidence of a report."""
+    """Read the evidence of a report.
+
+    Raises:
+        EvidenceAway: it cannot be read now.
+    """
     measured = message.measurement
     if measured is None:
         return Checked(message, None, None, None)

@@ -19,12 +19,19 @@ from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
 from scheduler.planning.waiting_claims import waiting_for_each
-from scheduler.record import MAX_ACTOR_CHARS, add_event, move_reproduction
+from scheduler.record import MAX_ACTOR_CHARS, MAX_REASON_CHARS, SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
+from specs.errors import EvidenceAway
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.text import clean
+
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
+"""Before evidence that could not be read is looked for again: a quarter of the time for which it was not, within these.
+Each time the whole report is a message once more, and stays in the outbox for a day."""
+
+UNREACHED = "its report is kept until its evidence can be read"
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,16 @@ def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[St
 
 
 def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> bool:
-    """End an attempt as its worker reports it, and draw the consequence: `check`, then `take_in`.
+    """End an attempt as its worker reports it, and draw the consequence: `check`, then `take_in` or `put_off`.
 
     Returns whether there may be work to send out on that account.
     """
-    (more,) = take_in(database, policy, [check(database, policy, evidence_url, message)])
+    try:
+        checked = check(database, policy, evidence_url, message)
+    except EvidenceAway as away:
+        put_off(database, policy, message, away)
+        return False
+    (more,) = take_in(database, policy, [checked])
     return more
 
 
@@ -62,9 +74,38 @@ def check(database: Database, policy: Policy, evidence_url: str, message: Report
 
     Meanwhile the attempt's lease is renewed, and the report kept: should this process die, it is checked once more
     (scheduler/collect/reaping.py) instead of hours of a GPU being run again.
+
+    Raises:
+        EvidenceAway: the evidence cannot be read now; then the report is to be `put_off`.
     """
     with renewing(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
         return checking.check(database, evidence_url, message)
+
+
+def put_off(database: Database, policy: Policy, message: Report, away: EvidenceAway) -> None:
+    """Keep a report whose evidence cannot be read now; once a pause is over, the reaper has it checked again.
+
+    For `queue_seconds`, like everything that waits for what passes. That is no attempt used up, and nobody's failure.
+    """
+    with database.transaction() as session:
+        current = _current(session, [message.ref])
+        if not _is_current(current, message.ref, message.worker):
+            return
+        reproduction, attempt = current[message.ref.reproduction_id]
+        _taken_by(session, current[message.ref.reproduction_id], message.worker)
+        # Its worker says nothing of it after its report.
+        attempt.alive_at = attempt.alive_at or now()
+        waited = now() - attempt.alive_at
+        if waited > timedelta(seconds=policy.run.queue_seconds):
+            ever = f"its evidence could not be read for {policy.run.queue_seconds:.0f} s: {away}"
+            end_attempt(session, policy, reproduction, AttemptOutcome.INTERRUPTED, ever)
+            return
+        why = f"attempt {attempt.number} is done, and {UNREACHED}: {away}"
+        if UNREACHED not in reproduction.reason:
+            add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_put_off", why)
+        reproduction.reason = clean(why, MAX_REASON_CHARS)
+        attempt.report, attempt.report_checks = message.encode(), 0
+        reproduction.lease_until = now() + min(max(waited / 4, FIRST_PAUSE), LONGEST_PAUSE)
 
 
 def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> list[bool]:

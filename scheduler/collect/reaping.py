@@ -25,6 +25,10 @@ LOOKED = "scheduler.reap.looked"
 REAPED_AT_ONCE = 500
 """Reproductions of one kind that one transaction sets right; the rest has its turn a heartbeat later."""
 
+LONG_SILENCE = timedelta(hours=1)
+"""Of a worker, which no lease lasts: nobody listened meanwhile. The farm was down for longer than a machine that goes
+down with a run and starts again, or its database is one from a backup, which knows of nothing later."""
+
 CHECKS = 3
 """Of one report, where whoever checks it is lost each time: it may be what they died of."""
 
@@ -85,13 +89,19 @@ def _lost_attempts(database: Database, policy: Policy) -> int:
 
 
 def _checked_again(session: Session, reproduction: Reproduction, run: RunRules) -> bool:
-    """Whether it was not the worker that was lost, but whoever checked its report: then that is checked once more."""
+    """Whether it was not the worker that was lost: its report was put off, or whoever checked it was lost.
+
+    Then it is checked once more.
+    """
     attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
     if attempt.report is None or attempt.report_checks >= CHECKS:
         return False
     attempt.report_checks += 1
     reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
     outbox.put(session, queue=CONTROL_QUEUE, task=REPORT, body=attempt.report)
+    if attempt.report_checks == 1:
+        # It was put off, as its evidence could not be read.
+        return True
     why = f"whoever checked the report of attempt {attempt.number} was lost: check {attempt.report_checks} of {CHECKS}"
     add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_checked_again", why)
     return True
@@ -108,6 +118,10 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
     if attempt.stage == Stage.STORING:
         # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
         return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"
+    since = now() - max(LONG_SILENCE, timedelta(seconds=2 * lease_seconds))
+    if attempt.alive_at is not None and attempt.alive_at < since:
+        heard = f"worker {reproduction.worker} was last heard of at {attempt.alive_at:%Y-%m-%d %H:%M:%S} UTC"
+        return AttemptOutcome.INTERRUPTED, f"{heard}, and then the farm was down, or its database restored"
     if reproduction.lease_until is not None and reproduction.lease_until < now() - timedelta(seconds=lease_seconds):
         return AttemptOutcome.INTERRUPTED, f"{silent}, and nobody noticed in time: the control plane was away too"
     return AttemptOutcome.LOST, silent

@@ -14,7 +14,7 @@ from fsspec.core import url_to_fs
 from inspect_ai.log import EvalLog
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
-from specs.errors import EvidenceError
+from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Stopping
 from specs.logs.evidence import path_in_store
@@ -52,6 +52,7 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
 
     Raises:
         EvidenceError: the first check that fails, in words.
+        EvidenceAway: the store cannot be read now, so nothing can be said of the report.
     """
     evidence, measured = report.evidence, report.measurement
     if evidence is None or measured is None:
@@ -71,8 +72,6 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
 
 
 def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
-    files, root = url_to_fs(evidence_url)
-    path = f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}"
     # Hours of work hang on this one read, so a store that stumbles gets another chance.
     patience = Retrying(
         stop=stop_after_attempt(READS),
@@ -81,15 +80,20 @@ def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
         reraise=True,
     )
     try:
-        for attempt in patience:
-            with attempt, files.open(path, "rb") as source:
-                _copy(source, evidence, copy)
-    except EvidenceError:
+        files, root = url_to_fs(evidence_url)
+        try:
+            for attempt in patience:
+                with attempt, files.open(f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}", "rb") as source:
+                    _copy(source, evidence, copy)
+        except FileNotFoundError as error:
+            # A volume that is not mounted has no log of anybody's.
+            if not files.exists(root):
+                raise EvidenceAway(f"there is no evidence store at {clean(root, 200)}") from error
+            raise EvidenceError(f"the log {evidence.sha256} is not in the evidence store") from error
+    except (EvidenceError, EvidenceAway):
         raise
-    except FileNotFoundError as error:
-        raise EvidenceError(f"the log {evidence.sha256} is not in the evidence store") from error
     except Exception as error:  # every remote store has errors of its own
-        raise EvidenceError(f"the evidence store cannot be read: {_said(error)}") from error
+        raise EvidenceAway(f"the evidence store cannot be read: {_said(error)}") from error
 
 
 def _copy(source: object, evidence: Evidence, copy: IO[bytes]) -> None:

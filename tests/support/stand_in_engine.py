@@ -45,6 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
     others_answered = 0
     """Than those that are slow."""
 
+    slowed = 0
+    """Answers so far, of which with `--ever-slower` each takes longer than the one before."""
+
     asked: ClassVar[Counter[str]] = Counter()
     """How often each conversation came."""
 
@@ -116,6 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             message = "This model's maximum context length is 2048 tokens."
             self._answer(400, {"error": {"message": message, "code": 400}})
             return
+        self._slow_down()
         slow = "[slow]" in prompt
         if slow:
             with self.counting:
@@ -140,6 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
             with self.counting:
                 type(self).others_answered += 1
                 self.counting.notify_all()
+
+    def _slow_down(self) -> None:
+        with self.counting:
+            type(self).slowed += 1
+            pause = self.options.ever_slower * type(self).slowed
+        time.sleep(pause)
 
     def _turn(self, body: dict[str, Any]) -> int:
         conversation = json.dumps(body["messages"])
@@ -210,6 +220,7 @@ def main() -> None:
     parser.add_argument("--fits", type=int)
     parser.add_argument("--slow-seconds", type=float, default=0.0)
     parser.add_argument("--slow-after", type=int, default=0)
+    parser.add_argument("--ever-slower", type=float, default=0.0)
     parser.add_argument("--held-by")
     parser.add_argument("--hurried-by")
     parser.add_argument("--start-seconds", type=float, default=0.0)

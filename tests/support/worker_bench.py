@@ -120,9 +120,9 @@ class _Overheard(Messenger):
         super().progress(progress)
 
 
-def run(bench: Workbench, batch: RunBatch) -> Heard:
-    """Run a batch and listen."""
-    heard = Heard()
+def run(bench: Workbench, batch: RunBatch, heard: Heard | None = None) -> Heard:
+    """Run a batch and listen; whoever gives what hears can look at it meanwhile."""
+    heard = heard if heard is not None else Heard()
     with _Overheard(batch, bench, heard) as messenger:
         BatchRun(batch, bench, messenger).run()
     return heard

@@ -13,11 +13,11 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from specs.errors import EvidenceError
-from specs.measurement import PartialLog
+from specs.errors import EvidenceAway, EvidenceError
+from specs.measurement import Evidence, PartialLog
 from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
 from specs.processes.log_lines import about
-from workers.batches.evidence import fetch, store
+from workers.batches.evidence import fetch, patiently, store
 from workers.batches.flow_control import FlowControl
 from workers.batches.handing_back import HandingBack
 from workers.batches.message_size import readable_report
@@ -39,6 +39,12 @@ _OURS = (AttemptOutcome.ENGINE_FAILED, AttemptOutcome.WORKER_FAILED)
 _TOLD = "it was told to stop; "
 _WAITED = "this one waited behind others of its batch"
 _NONE_BEGUN = "no sample was begun"
+_EARLIER_PATIENCE_SECONDS = 600.0
+"""For a store that has the log to go on from, and is away; then the run starts over."""
+
+_REPORT_SECONDS = 2.0
+"""Of the time to hand back, for reporting what is not stored by then."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -213,30 +219,53 @@ class BatchRun:
         """What is reported of a run that came to its end."""
         if outcome.measurement is None or outcome.log is None:
             return Ended(outcome.outcome, outcome.detail)
-        self._messenger.progress(Progress(ref=order.ref, stage=Stage.STORING))
-        evidence = store(folder / outcome.log, self._bench.settings.evidence_url)
+        try:
+            evidence = self._store(order, folder / outcome.log, self._bench.settings.store_patience_seconds)
+        except ToldToStop:
+            words = "nothing is kept: the run was done, and the evidence store away"
+            return Ended(AttemptOutcome.HANDED_BACK, _TOLD + words)
         self._check_not_dropped(order.ref)
         measurement = outcome.measurement.model_copy(update={"engine_share": engine_share})
         return Ended(outcome.outcome, outcome.detail, measurement, evidence)
+
+    def _store(self, order: Order, log: Path, patience_seconds: float) -> Evidence:
+        """Store a log, and where the store is away say so with every heartbeat, and wait for it.
+
+        Raises:
+            ToldToStop: this worker was told to stop, and the store did not come back in time.
+        """
+        progress = Progress(ref=order.ref, stage=Stage.STORING)
+        self._messenger.progress(progress)
+
+        def wait(why: str) -> None:
+            self._check_not_dropped(order.ref)
+            if self._handing_back.seconds_left < _REPORT_SECONDS:
+                self._handing_back.check()
+            words = f"the run is done, and its log waits for the evidence store: {why}"
+            self._messenger.progress(progress.model_copy(update={"log_tail": words}))
+
+        url = self._bench.settings.evidence_url
+        return patiently(lambda: store(log, url), patience_seconds, wait)
 
     def _earlier(self, order: Order, folder: Path) -> tuple[EarlierLog | None, str]:
         """The partial log to go on from; where there is none although one was named, why not."""
         if order.resume is None:
             return None, ""
         file = folder / "earlier.eval"
+        resume, url = order.resume, self._bench.settings.evidence_url
+        patience = min(_EARLIER_PATIENCE_SECONDS, self._bench.settings.store_patience_seconds)
         try:
-            fetch(order.resume, self._bench.settings.evidence_url, file)
-        except EvidenceError as error:
+            patiently(lambda: fetch(resume, url, file), patience, lambda _: self._check_wanted(order.ref))
+        except (EvidenceError, EvidenceAway) as error:
             return None, f"{STARTED_OVER}{error}"
-        return EarlierLog(file=str(file), sha256=order.resume.sha256), ""
+        return EarlierLog(file=str(file), sha256=resume.sha256), ""
 
     def _kept(self, order: Order, outcome: RunOutcome, folder: Path) -> Ended:
         """What is handed back of a run that was told to stop."""
         if outcome.log is None:
             return Ended(AttemptOutcome.HANDED_BACK, _TOLD + outcome.detail)
-        self._messenger.progress(Progress(ref=order.ref, stage=Stage.STORING))
         try:
-            log = store(folder / outcome.log, self._bench.settings.evidence_url)
+            log = self._store(order, folder / outcome.log, self._handing_back.seconds_left - _REPORT_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever keeps the log from being stored, the order is handed back
             _log.warning("a partial log was not stored", exc_info=error)
             return Ended(AttemptOutcome.HANDED_BACK, f"{_TOLD}nothing is kept: the log was not stored: {error}")

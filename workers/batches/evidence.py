@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-from specs.errors import EvidenceError
+from specs.errors import EvidenceAway, EvidenceError
 from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence
 from specs.text import clean
+from workers.errors import DiskFull
 from workers.snapshots.disk import is_full_disk
 
 MAX_PARTIAL_BYTES = 4 * 2**30
 """Of a partial log that is fetched to go on from."""
 
 _PART_BYTES = 2**20
+_LOOK_SECONDS = 0.5
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def patiently(attempt: Callable[[], T], patience_seconds: float, on_wait: Callable[[str], None]) -> T:
+    """Have `store` or `fetch` tried again while the store is away or full, with growing pauses, for so long.
+
+    `on_wait` is called twice a second between two tries, with why the last one failed; what it raises ends the wait.
+
+    Raises:
+        EvidenceAway: the store was not reached in time.
+        OSError: it was full until the end.
+    """
+    until, pause = time.monotonic() + patience_seconds, _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return attempt()
+        except EvidenceAway as error:
+            if time.monotonic() >= until:
+                raise EvidenceAway(f"{error}; so for {patience_seconds:.0f} s") from error
+            why = str(error)
+        except OSError as error:
+            if time.monotonic() >= until or not is_full_disk(error):
+                raise
+            why = clean(f"it is full: {error}", 300)
+        _log.warning("%s; trying again in %.0f s", why, pause)
+        again = min(time.monotonic() + pause, until)
+        while time.monotonic() < again:
+            on_wait(why)
+            time.sleep(_LOOK_SECONDS)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def fetch(evidence: Evidence, url: str, target: Path) -> None:
@@ -26,6 +66,8 @@ def fetch(evidence: Evidence, url: str, target: Path) -> None:
 
     Raises:
         EvidenceError: the store does not have it, or not as it is named; says why.
+        EvidenceAway: the store cannot be read.
+        DiskFull: there is no room for it here.
     """
     if evidence.size_bytes > MAX_PARTIAL_BYTES:
         raise EvidenceError(f"it has {evidence.size_bytes} bytes; a worker reads {MAX_PARTIAL_BYTES} at most")
@@ -44,8 +86,8 @@ def fetch(evidence: Evidence, url: str, target: Path) -> None:
         raise EvidenceError("it is not in this worker's evidence store") from error
     except Exception as error:  # every remote store has errors of its own
         if is_full_disk(error):
-            raise
-        raise EvidenceError(f"the evidence store cannot be read: {clean(str(error), 300)}") from error
+            raise DiskFull(f"there is no room for the log to go on from: {clean(str(error), 200)}") from error
+        raise EvidenceAway(f"the evidence store cannot be read: {clean(str(error), 300)}") from error
     if size != evidence.size_bytes or digest.hexdigest() != evidence.sha256:
         raise EvidenceError("what the evidence store holds under its name is something else")
 
@@ -54,27 +96,37 @@ def store(log: Path, url: str) -> Evidence:
     """Store a log as `<url>/<aa>/<sha256>.eval`, where `aa` begins the digest. Doing it again changes nothing.
 
     Raises:
-        OSError: the store cannot be written; other libraries' errors of a remote store come as they are.
+        EvidenceAway: the store cannot be written.
+        OSError: it is full, or the log cannot be read.
     """
     with log.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     evidence = Evidence(sha256=digest, size_bytes=log.stat().st_size)
     files, root = url_to_fs(url)
     target = f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}"
-    if files.exists(target) and files.size(target) == evidence.size_bytes:
-        return evidence
-    # Object stores show a file when it is whole; a file system does so by a rename.
-    if "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)):
-        unfinished = f"{target}.{secrets.token_hex(8)}.unfinished"
-        files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        try:
-            files.put_file(str(log), unfinished)
-            files.mv(unfinished, target)
-        except BaseException:
-            # Half a log on a full disk would keep it full.
-            with suppress(FileNotFoundError):
-                files.rm_file(unfinished)
+    try:
+        if not (files.exists(target) and files.size(target) == evidence.size_bytes):
+            _put(files, log, target)
+    except Exception as error:  # every remote store has errors of its own
+        if is_full_disk(error):
             raise
-    else:
-        files.put_file(str(log), target)
+        words = f"the evidence store cannot be written: {type(error).__name__}: {error}"
+        raise EvidenceAway(clean(words, 300)) from error
     return evidence
+
+
+def _put(files: AbstractFileSystem, log: Path, target: str) -> None:
+    # Object stores show a file when it is whole; a file system does so by a rename.
+    if "file" not in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)):
+        files.put_file(str(log), target)
+        return
+    unfinished = f"{target}.{secrets.token_hex(8)}.unfinished"
+    files.makedirs(target.rpartition("/")[0], exist_ok=True)
+    try:
+        files.put_file(str(log), unfinished)
+        files.mv(unfinished, target)
+    except BaseException:
+        # Half a log on a full disk would keep it full.
+        with suppress(FileNotFoundError):
+            files.rm_file(unfinished)
+        raise

@@ -6,6 +6,7 @@ for dropped attempts (workers/batches/dropped_attempts.py).
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,13 @@ class HandingBack:
             self._noticed = time.monotonic()
         return self._noticed is not None
 
+    @property
+    def seconds_left(self) -> float:
+        """Until the batch is handed back as it is; without end where the worker was not told to stop."""
+        if not self.is_due or self._noticed is None:
+            return math.inf
+        return self._noticed + self._grace_seconds - time.monotonic()
+
     def check(self) -> None:
         """Go on.
 
@@ -74,7 +82,7 @@ class HandingBack:
         def watch(over: threading.Event) -> None:
             while not over.wait(LOOK_SECONDS):
                 if self.is_due and self._noticed is not None:
-                    if not over.wait(self._noticed + self._grace_seconds - time.monotonic()):
+                    if not over.wait(self.seconds_left):
                         give_back()
                     return
 

@@ -14,6 +14,7 @@ from celery.worker import state as celery_state
 from specs.messages import CONTROL_QUEUE, WORKER_ALIVE, WorkerAlive
 from specs.queues import own_queue
 from workers.batches.workbench import shared_state_of
+from workers.broker_clock import expiry
 from workers.engines.devices import Machine, devices_for
 from workers.presence.presence import Consumption, Presence, Self
 from workers.runs.circumstances import hardware
@@ -102,6 +103,6 @@ def _send(app: Celery, message: WorkerAlive) -> None:
             args=[message.encode()],
             queue=CONTROL_QUEUE,
             connection=connection,
-            expires=_KEPT_WORDS * message.every_seconds,
+            expires=expiry(connection, _KEPT_WORDS * message.every_seconds),
             retry=False,
         )

@@ -226,6 +226,18 @@ def _hub_faults(repo_id: str) -> Iterator[None]:
         raise _away(repo_id, error) from error
     except (httpx2.TransportError, ConnectionError, TimeoutError) as error:
         raise _away(repo_id, error) from error
+    except (RuntimeError, OSError) as error:
+        if _is_of_xet(error):
+            raise _away(repo_id, error) from error
+        raise
+
+
+def _is_of_xet(error: Exception) -> bool:
+    """Whether it is what hf_xet (1.8) raises where the store of large files, which is not the Hub itself, is away.
+
+    It is not written in Python, and most of what it raises is a plain RuntimeError.
+    """
+    return type(error) is RuntimeError or type(error).__module__ == "hf_xet"
 
 
 def _away(repo_id: str, error: Exception) -> HubAway:

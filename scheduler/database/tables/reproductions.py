@@ -164,9 +164,10 @@ class Attempt(Table):
     """Finished in that log, as the worker said."""
 
     report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
-    """What its worker reported, where that takes long to check: a `specs.messages.Report`. None once it has ended."""
+    """What its worker reported, where that takes long to check or waits for its evidence: a `specs.messages.Report`.
+    None once it has ended."""
 
     report_checks: Mapped[int] = mapped_column(default=0)
-    """How often that was begun to be checked."""
+    """How often that was begun to be checked; none while it waits for its evidence."""
 
     reproduction: Mapped[Reproduction] = relationship(back_populates="attempts")

@@ -10,7 +10,7 @@ import pytest
 import s3fs
 
 from scheduler.state_machine import ReproductionState
-from specs.errors import EvidenceError
+from specs.errors import EvidenceAway, EvidenceError
 from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence
 from tests.support.api import running_api
@@ -72,5 +72,7 @@ def test_a_bucket_that_is_away_is_the_operators_problem(bucket: Bucket, stored: 
         bucket.server.stop()
         answer = api.get(f"/v1/evidence/{SHA256}")
         assert (answer.status_code, answer.json()["detail"]) == (502, "the evidence store does not answer")
-    with pytest.raises(EvidenceError, match="cannot be read"):
+    with pytest.raises(EvidenceAway, match="cannot be read"):
         fetch(stored, bucket.url, tmp_path / "fetched.eval")
+    with pytest.raises(EvidenceAway, match="cannot be written: EndpointConnectionError"):
+        store(tmp_path / "log.eval", bucket.url)

@@ -16,11 +16,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from scheduler.judging.evidence import check_evidence
-from specs.errors import EvidenceError
+from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.stopping import JudgedClaim, Stopping
 from specs.logs.evidence import path_in_store
 from specs.logs.run_scores import mean_of, standard_error_of
 from specs.messages import AttemptOutcome, Report
+from tests.support.disks import small_disk
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 
@@ -297,7 +298,7 @@ class Stumbling(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
 @pytest.mark.parametrize(
     ("failures", "reason"), [(2, None), (3, "cannot be read: ConnectionError: the store stumbles")]
 )
-def test_a_store_that_stumbles_gets_another_chance(
+def test_a_store_that_stumbles_gets_another_chance_and_then_is_away(
     store: Store, failures: int, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fsspec.register_implementation("stumbling", Stumbling, clobber=True)
@@ -306,5 +307,26 @@ def test_a_store_that_stumbles_gets_another_chance(
     if reason is None:
         check_evidence(f"stumbling://{store.folder}", store.report, None)
     else:
-        with pytest.raises(EvidenceError, match=reason):
+        with pytest.raises(EvidenceAway, match=reason):
             check_evidence(f"stumbling://{store.folder}", store.report, None)
+
+
+def test_a_store_that_is_not_mounted_or_not_known_says_nothing_of_a_report(store: Store) -> None:
+    shutil.rmtree(store.folder)
+    with pytest.raises(EvidenceAway, match="there is no evidence store at"):
+        store.check()
+    with pytest.raises(EvidenceAway, match="cannot be read: ValueError: Protocol not known: nowhere"):
+        check_evidence("nowhere://evidence", store.report, None)
+
+
+def test_a_disk_without_room_for_a_copy_of_the_log_says_nothing_of_a_report(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.judging.evidence._IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    with small_disk(tmp_path / "temporary", 64, 4) as folder:
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        with pytest.raises(EvidenceAway, match="No space left on device"):
+            store.check()
+    monkeypatch.undo()
+    store.check()

@@ -171,6 +171,25 @@ def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(far
     assert all("the control plane was away too" in row.reason for row in farm.reproductions())
 
 
+def test_what_ran_when_the_database_was_backed_up_is_no_death_once_that_is_restored(farm: ControlPlane) -> None:
+    reap(farm.database, farm.policy, nothing_queued)
+    dispatch(farm.database, farm.policy)
+    for batch in sent_batches(farm.database):
+        alive(farm.database, farm.policy, heartbeat(batch, "w1"))
+    yesterday = now() - timedelta(days=1)
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(lease_until=yesterday))
+        session.execute(update(Attempt).values(alive_at=yesterday, stage=Stage.RUNNING))
+        session.execute(update(Marker).values(held_until=yesterday))
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {row.state for row in farm.reproductions()} == {ReproductionState.RUNNING}, "its worker may still be there"
+    expire_leases(farm)
+    reap(farm.database, farm.policy, nothing_queued)
+    assert {(row.state, row.failures) for row in farm.reproductions()} == {(ReproductionState.QUEUED, 0)}
+    said = f"worker w1 was last heard of at {yesterday:%Y-%m-%d %H:%M:%S} UTC, and then the farm was down"
+    assert all(said in row.reason for row in farm.reproductions())
+
+
 def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     batch = next(b for b in sent_batches(farm.database) if b.model.model_id == "tiny/one")

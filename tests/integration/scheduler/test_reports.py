@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import undefer
 
+from scheduler.app import take_report
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import CHECKS, reap
@@ -215,11 +217,84 @@ def test_a_report_about_something_else_than_was_ordered_is_refused_and_run_again
     assert "spec" in again.reason
 
 
+def evidence_folder(farm: Farm) -> Path:
+    """Of its store."""
+    return Path(farm.settings.evidence_url.removeprefix("file://"))
+
+
 def test_a_report_without_its_evidence_is_refused_and_run_again(world: World, farm: Farm) -> None:
-    shutil.rmtree(farm.settings.evidence_url.removeprefix("file://"))
+    for log in evidence_folder(farm).rglob("*.eval"):
+        log.unlink()
     take(farm, world.report)
     assert outcomes(farm) == {}
     assert reproduction(farm).state == ReproductionState.QUEUED
+    assert attempt(farm).outcome == AttemptOutcome.WORKER_FAILED
+
+
+def after_the_pause(farm: Farm) -> int:
+    """Have the reaper come when what was put off is due; how many reproductions it touched."""
+    lease = reproduction(farm).lease_until
+    assert lease is not None
+    assert lease > now(), "nobody takes the attempt for lost while the report is kept"
+    assert reap(farm.database, farm.policy, lambda _queue: set()) == 0
+    with farm.database.transaction() as session:
+        session.scalars(select(Reproduction)).one().lease_until = now() - timedelta(seconds=1)
+    return reap(farm.database, farm.policy, lambda _queue: set())
+
+
+@pytest.mark.parametrize("heard_of", [True, False])
+def test_a_report_whose_evidence_store_is_away_is_kept_and_judged_once_it_is_back(
+    world: World, farm: Farm, *, heard_of: bool
+) -> None:
+    if heard_of:
+        begun(world, farm)
+    store = evidence_folder(farm)
+    gone = store.rename(store.with_name("unmounted"))
+    report = world.report
+    # More often than a report is checked that kills whoever checks it.
+    for times in range(1, CHECKS + 3):
+        assert not take(farm, report)
+        assert after_the_pause(farm) == 1
+        assert len(reported_again(farm)) == times
+        report = reported_again(farm)[-1]
+    assert report == world.report
+    waiting = reproduction(farm)
+    assert (waiting.state, waiting.failures) == (ReproductionState.RUNNING, 0)
+    assert "its report is kept until its evidence can be read: there is no evidence store at" in waiting.reason
+    assert outcomes(farm) == {}
+    with farm.database.reading() as session:
+        assert len(session.scalars(select(Event).where(Event.what == "report_put_off")).all()) == 1, "said once"
+    gone.rename(store)
+    take(farm, report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+    assert (attempt(farm).number, attempt(farm).outcome) == (1, AttemptOutcome.COMPLETED)
+
+
+def test_a_control_worker_whose_evidence_store_is_away_goes_on_to_the_next_message(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
+    evidence_folder(farm).rename(evidence_folder(farm).with_name("unmounted"))
+    task: Any = take_report
+    task.run(world.report.encode())
+    assert outcomes(farm) == {}
+    assert attempt(farm).report == world.report.encode()
+    assert "its report is kept" in reproduction(farm).reason
+
+
+def test_an_evidence_store_that_never_comes_back_is_nobodys_mismatch(world: World, farm: Farm) -> None:
+    begun(world, farm)
+    shutil.rmtree(evidence_folder(farm))
+    take(farm, world.report)
+    long_ago = now() - timedelta(seconds=farm.policy.run.queue_seconds + 60)
+    with farm.database.transaction() as session:
+        waiting = session.scalars(select(Attempt)).one()
+        waiting.alive_at = waiting.dispatched_at = long_ago
+    assert after_the_pause(farm) == 1
+    take(farm, reported_again(farm)[0])
+    assert set(outcomes(farm).values()) == {"failed"}
+    assert attempt(farm).outcome == AttemptOutcome.INTERRUPTED
+    assert "its evidence could not be read for 604800 s: there is no evidence store at" in reproduction(farm).reason
 
 
 def test_a_report_of_an_earlier_attempt_is_dropped(world: World, farm: Farm) -> None:

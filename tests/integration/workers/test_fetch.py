@@ -16,9 +16,10 @@ from deploy.localhub.names import RepoName, RepoType
 from specs.errors import HubAway, NoAccess
 from specs.hub.client_hooks import LONGEST_SECONDS
 from specs.messages import ModelRef, TaskRef
+from tests.support.breaking_network import breaking_network
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub
-from tests.support.refusing_hub import hub_that_says
+from tests.support.refusing_hub import hub_that_says, hub_without_its_xet_store
 from tests.support.small_repos import COMMIT
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.snapshots.fetch import Snapshots
@@ -210,3 +211,29 @@ def test_files_that_are_not_as_the_commit_has_them_are_fetched_anew(
             snapshots.model(ref)
     names = []
     assert (snapshots.model(ref) / "config.json").is_file()
+
+
+def test_a_hub_that_breaks_off_is_away_and_half_a_snapshot_is_none(hub: RunningHub, tmp_path: Path) -> None:
+    size, part = 2**20, 2**18
+    model, dataset = add_model(hub.local, "org/model"), add_benchmark(hub.local, "org/bench")
+    hub.local.commit(model, {"model.safetensors": os.urandom(size)}, CommitText("Add weights", "org"))
+    hub.local.commit(dataset, {"more.parquet": os.urandom(size)}, CommitText("Add rows", "org"))
+    weights = ModelRef(model_id="org/model", revision=_head(hub, model))
+    rows = TaskRef(dataset_id="org/bench", revision=_head(hub, dataset), task_id=None, spec_sha256="0" * 64)
+    with breaking_network(hub.url) as network:
+        snapshots = _snapshots(network.url, tmp_path, max_dataset_bytes=2 * size)
+        network.breaks_after_bytes = part
+        with pytest.raises(HubAway, match="does not answer for org/model"):
+            snapshots.model(weights)
+        with pytest.raises(HubAway, match="does not answer for org/bench"):
+            snapshots.dataset(rows)
+        assert network.broken > 2
+        assert not list((tmp_path / "cache" / "complete").glob("*")), "half a snapshot is none"
+        network.breaks_after_bytes = None
+        assert (snapshots.model(weights) / "model.safetensors").stat().st_size == size
+        assert (snapshots.dataset(rows) / "more.parquet").stat().st_size == size
+
+
+def test_a_hub_whose_store_of_weights_is_out_of_reach_is_away(tmp_path: Path) -> None:
+    with hub_without_its_xet_store(2**20) as url, pytest.raises(HubAway, match="CAS Client Error"):
+        _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))

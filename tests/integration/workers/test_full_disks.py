@@ -21,7 +21,7 @@ from workers.snapshots.fetch import Snapshots
 
 def _report(folder: Path) -> Report:
     snapshot = write_dataset(folder / "say", [{"question": "Say: yes", "answer": "yes"}])
-    with bench(folder, write_model(folder / "model"), stand_in()) as workbench:
+    with bench(folder, write_model(folder / "model"), stand_in(), store_patience_seconds=0) as workbench:
         remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", snapshot)
         return run(workbench, batch_of(order(task_ref(snapshot)))).reports["r1"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
+from deploy.serving import QuietHandler, answered_by
 from specs.messages import AttemptOutcome, Order, Report
 from specs.policy.rules import EngineRules, JudgeEndpoint
 from tests.support.refusing_hub import hub_that_says
@@ -81,6 +83,44 @@ def test_a_run_in_which_nothing_happens_is_ended(workbench: Workbench) -> None:
     report = _run(workbench, order(task_ref(snapshot), stall_seconds=1.0))["r1"]
     assert report.outcome is AttemptOutcome.STALLED
     assert "0 of 1 samples done" in report.detail
+
+
+def test_a_run_that_hangs_half_way_says_how_far_it_came(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [SAY, SAY, SAY, {"question": "[hang]", "answer": "x"}])
+    report = _run(workbench, order(task_ref(snapshot), stall_seconds=3.0))["r1"]
+    assert report.outcome is AttemptOutcome.STALLED
+    assert report.measurement is None
+    assert "3 of 4 samples done" in report.detail
+
+
+def test_an_engine_that_answers_ever_slower_has_its_time_and_no_more(tmp_path: Path) -> None:
+    engine = stand_in("--ever-slower", "0.1", "--at-once", "1")
+    with bench(tmp_path, write_model(tmp_path / "model"), engine) as workbench:
+        # Each answer comes before the run counts as stalled; all of them would take three minutes.
+        snapshot = _dataset(workbench, [SAY] * 60)
+        report = _run(workbench, order(task_ref(snapshot), stall_seconds=60.0, deadline_seconds=15.0))["r1"]
+    assert report.outcome is AttemptOutcome.TIMED_OUT, report.detail
+    assert report.measurement is None
+    assert "not done after 15 s" in report.detail
+
+
+class _SomebodyElse(QuietHandler):
+    def do_GET(self) -> None:
+        self.answer(200 if self.path == "/health" else 404)
+
+
+def test_a_port_that_another_process_took_is_no_fault_of_the_model(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = _dataset(workbench, [SAY])
+    with answered_by(_SomebodyElse) as url, monkeypatch.context() as patched:
+        patched.setattr("workers.engines.engine_manager.free_port", lambda: int(url.rpartition(":")[2]))
+        report = _run(workbench, order(task_ref(snapshot), "r1"))["r1"]
+    assert report.outcome is AttemptOutcome.ENGINE_FAILED, report.detail
+    assert report.measurement is None
+    assert re.search("does not serve this model|Address already in use", report.detail)
+    again = _run(workbench, order(task_ref(snapshot), "r2"))["r2"]
+    assert again.outcome is AttemptOutcome.COMPLETED, again.detail
 
 
 def test_a_run_in_which_every_question_is_refused_says_what_the_engine_said(workbench: Workbench) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from workers.batches.evidence import store
+from specs.errors import EvidenceError
+from workers.batches.evidence import fetch, patiently, store
 
 
 @pytest.mark.parametrize("scheme", ["file", "memory"])
@@ -32,3 +33,27 @@ def test_a_file_that_was_cut_off_is_stored_anew(tmp_path: Path) -> None:
     stored.write_bytes(b"the")
     store(log, f"file://{tmp_path}/evidence")
     assert stored.read_bytes() == b"the log"
+
+
+def test_a_log_to_go_on_from_is_waited_for_while_its_store_is_away_and_no_longer(tmp_path: Path) -> None:
+    log, target, folder = tmp_path / "log.eval", tmp_path / "fetched.eval", tmp_path / "evidence"
+    log.write_bytes(b"the log")
+    evidence = store(log, f"file://{folder}")
+    kept = folder.rename(tmp_path / "kept")
+    folder.write_text("not a folder")
+    heard: list[str] = []
+
+    def back(why: str) -> None:
+        heard.append(why)
+        folder.unlink()
+        kept.rename(folder)
+
+    def fetch_it() -> None:
+        fetch(evidence, f"file://{folder}", target)
+
+    patiently(fetch_it, 60.0, lambda why: None if heard else back(why))
+    assert target.read_bytes() == b"the log"
+    assert "the evidence store cannot be read" in heard[0]
+    next(folder.rglob("*.eval")).unlink()
+    with pytest.raises(EvidenceError, match="not in this worker's evidence store"):
+        patiently(fetch_it, 60.0, pytest.fail)
