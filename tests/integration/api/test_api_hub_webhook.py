@@ -106,6 +106,13 @@ def test_a_farm_without_a_secret_has_no_such_address(api: RunningApi) -> None:
     assert announce(api).status_code == 404
 
 
+@pytest.mark.parametrize("secret", [None, ""])
+def test_an_empty_secret_is_none(tmp_path: Path, databases: Databases, secret: str | None) -> None:
+    with running_api(tmp_path, databases, hub_webhook_secret="") as unset:
+        assert announce(unset, secret).status_code == 404
+        assert looks(unset) == []
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [([1], 422), ({"event": {}}, 422), ({"x": "y" * 300_000}, 413), ({"event": 1, "repo": {"type": "model"}}, 422)],
