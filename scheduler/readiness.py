@@ -25,6 +25,8 @@ def trouble_with_database(database: Database) -> str | None:
     except SQLAlchemyError as error:
         return f"does not answer ({type(error).__name__})"
     wanted = _wanted_heads()
+    if not set(found) <= _known_revisions():
+        return f"is at a later version's migration {', '.join(found)}, this version needs {', '.join(wanted)}"
     if set(found) != set(wanted):
         return f"is at migration {', '.join(found) or 'none'}, this version needs {', '.join(wanted)}"
     return None
@@ -33,6 +35,11 @@ def trouble_with_database(database: Database) -> str | None:
 @cache
 def _wanted_heads() -> tuple[str, ...]:
     return tuple(ScriptDirectory(str(MIGRATIONS)).get_heads())
+
+
+@cache
+def _known_revisions() -> frozenset[str]:
+    return frozenset(each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
 
 
 def trouble_with_broker(url: str) -> str | None:

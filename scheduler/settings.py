@@ -21,6 +21,16 @@ def _split(value: object) -> object:
     return [name for part in value.split(",") if (name := part.strip())] if isinstance(value, str) else value
 
 
+def _unset(value: object) -> object:
+    # As `VARIABLE=` in a file of variables, and `${VARIABLE:-}` in compose's: no secret is not an empty one.
+    return None if value == "" else value
+
+
+Text = Annotated[str | None, BeforeValidator(_unset)]
+Secret = Annotated[SecretStr | None, BeforeValidator(_unset)]
+File = Annotated[Path | None, BeforeValidator(_unset)]
+"""Settings that need not be set; an empty value is none."""
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Names with commas between them."""
 
@@ -41,7 +51,7 @@ class Settings(BaseSettings):
 
     broker_url: SecretUrl = SecretStr("redis://127.0.0.1:6379/0")
     hub_endpoint: str = "https://huggingface.co"
-    hub_token: SecretStr | None = None
+    hub_token: Secret = None
     """Needed to publish and to read gated repos; without it the farm reads what is public."""
 
     evidence_url: str = "file://var/evidence"
@@ -51,7 +61,7 @@ class Settings(BaseSettings):
     retired_keys: Path = Path("var/keys/retired")
     """Folder of public JWK files of earlier signing keys."""
 
-    policy: Path | None = None
+    policy: File = None
     """None is the built-in policy."""
 
     public_url: str = "http://127.0.0.1:8000"
@@ -73,7 +83,7 @@ class Settings(BaseSettings):
     api_origins: str = "*"
     """Origins of pages that may read the API from a browser, by commas; `*` is all, and nothing is none."""
 
-    hub_webhook_secret: SecretStr | None = None
+    hub_webhook_secret: Secret = None
     """What the Hub's webhook sends as its secret; None takes no webhooks."""
 
     webhook_private_addresses: bool = False
@@ -88,10 +98,10 @@ class Settings(BaseSettings):
     public_metrics: bool = True
     """Whether anybody who reaches the API may read `/metrics`."""
 
-    hub_oauth_client_id: str | None = None
+    hub_oauth_client_id: Text = None
     """Of the farm's OAuth application on the Hub; without it, nobody can sign in."""
 
-    hub_oauth_client_secret: SecretStr | None = None
+    hub_oauth_client_secret: Secret = None
     """Of the same; None where the Hub gave none (a public application)."""
 
     operators: Names = ()
@@ -113,7 +123,7 @@ class Settings(BaseSettings):
     proxies: int = Field(default=0, ge=0, le=10)
     """Reverse proxies before the API that add the address they see to `X-Forwarded-For`; 0 believes no such header."""
 
-    liveness_file: Path | None = None
+    liveness_file: File = None
     """Touched by the control worker whenever it takes a message, for a probe that looks at its age. Beat sends one
     every two seconds, so an old file means that it lives and does not consume."""
 

@@ -44,4 +44,7 @@ def is_clean(text: str) -> bool:
 
 
 def _acts(character: str) -> bool:
+    if ord(character) & 0xFFFE == 0xFFFE:
+        # U+FFFE, U+FFFF and their like in other planes are no characters at all: XML with one of them is none.
+        return True
     return unicodedata.category(character) in _ACTING_CATEGORIES and character not in _HARMLESS

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.cli.control_plane import settings_of, sqlite_file
@@ -74,8 +73,6 @@ def _database(var: Path, *, is_made: bool = False) -> Iterator[Database]:
     database = Database(settings.database_url)
     try:
         yield database
-    except CommandError as error:
-        raise PolicyError(f"the migrations of this version: {error}") from error
     except SQLAlchemyError as error:
         # The driver's own words can hold the address and the user's name.
         raise PolicyError(f"the farm's database cannot be used ({type(error).__name__})") from error

@@ -74,11 +74,17 @@ def database(settings: Settings) -> Finding:
         return Finding("missing", f"no driver for {shown}", "install reprofarm with its extra `postgresql`")
     trouble = trouble_with_database(opened)
     opened.engine.dispose()
-    if trouble and trouble.startswith("is at migration"):
-        return Finding("warn", f"{shown} {trouble}", "`reprofarm up` migrates it; a backup first does no harm")
-    if trouble:
-        return Finding("missing", f"{shown} {trouble}", "start it, or correct REPROFARM_DATABASE_URL")
-    return Finding("ok", shown)
+    return Finding("ok", shown) if trouble is None else _trouble_with_database(shown, trouble)
+
+
+def _trouble_with_database(shown: str, trouble: str) -> Finding:
+    found = f"{shown} {trouble}"
+    if trouble.startswith("is at migration"):
+        return Finding("warn", found, "`reprofarm up` migrates it; a backup first does no harm")
+    if trouble.startswith("is at a later version"):
+        remedy = "start the version that migrated it, or take it back with that one: `reprofarm database downgrade`"
+        return Finding("missing", found, remedy)
+    return Finding("missing", found, "start it, or correct REPROFARM_DATABASE_URL")
 
 
 def hub(endpoint: str, variable: str) -> Finding:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from scheduler.badges.revoking import revoked_keys
-from scheduler.badges.signing import next_path, public_jwks, public_path, read_public_if_there
+from scheduler.badges.signing import Jwk, next_path, public_jwks, public_path, read_public_if_there
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Event
 from scheduler.record import add_event
@@ -39,6 +40,17 @@ class KnownKey:
     revoked_badges: int
     reason: str | None
     """Why it is revoked."""
+
+
+def listed_keys(settings: Settings, session: Session) -> dict[str, list[Jwk]]:
+    """The public keys with which badges are checked, as a JWK set (RFC 7517): all that are not revoked.
+
+    Raises:
+        KeyFileError: a file is not what it should be.
+    """
+    keys = public_jwks(settings)["keys"]
+    revoked = {row.key_id for row in revoked_keys(session)}
+    return {"keys": [jwk for jwk in keys if jwk["kid"] not in revoked]}
 
 
 def known_keys(settings: Settings, database: Database) -> list[KnownKey]:

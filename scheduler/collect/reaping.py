@@ -12,15 +12,13 @@ from sqlalchemy.orm import Session
 from scheduler.collect.ending import close, end_attempt, give_up, queue_again
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
+from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import ACTIVE, IN_FLIGHT, ClaimState, ReproductionState
 from specs.messages import CONTROL_QUEUE, REPORT, AttemptOutcome, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.queues import own_queue, pool_queue
-
-LOOKED = "scheduler.reap.looked"
-"""The marker that keeps when anybody last looked for lost attempts."""
 
 REAPED_AT_ONCE = 500
 """Reproductions of one kind that one transaction sets right; the rest has its turn a heartbeat later."""
@@ -57,9 +55,9 @@ def _grant_time(database: Database, run: RunRules) -> None:
     patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
     try:
         with database.transaction() as session:
-            last = session.get(Marker, LOOKED, with_for_update=True)
+            last = session.get(Marker, REAPER_LOOKED, with_for_update=True)
             if last is None:
-                session.add(Marker(name=LOOKED, held_until=now()))
+                session.add(Marker(name=REAPER_LOOKED, held_until=now()))
                 return
             if last.held_until < now() - patience:
                 # In the order of their ids, as everybody who locks several: heartbeats come in meanwhile.

@@ -41,7 +41,6 @@ MOST_TOLD = 60
 """Changes of one worker's state that the record takes lately; the list of workers has the latest in any case."""
 
 FORGOTTEN_AFTER = timedelta(days=1)
-LOADS_KEPT = timedelta(days=30)
 LOOKED_AT_ONCE = 500
 
 log = logging.getLogger(__name__)
@@ -164,9 +163,8 @@ def find_lost(database: Database) -> int:
 
 
 def tidy(database: Database) -> None:
-    """Forget workers that have not been heard of for a day, and engine loads of last month."""
+    """Forget workers that have not been heard of for a day. What engines they loaded stays: a counter counts it."""
     with database.transaction() as session:
-        session.execute(delete(EngineLoad).where(EngineLoad.noted_at < now() - LOADS_KEPT))
         session.execute(delete(Worker).where(Worker.state == LOST, Worker.seen_at < now() - FORGOTTEN_AFTER))
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import Session
 
 
-def acquire(session: Session, what: str) -> None:
+def acquire(session: Session | Connection, what: str) -> None:
     """Let nobody else do what goes by this name until the transaction ends.
 
     For what rests on a count of rows that others add to: a lock on rows keeps nobody from adding. SQLite's transactions
     are one at a time anyway.
     """
-    if session.get_bind().dialect.name == "postgresql":
+    dialect = session.get_bind().dialect if isinstance(session, Session) else session.dialect
+    if dialect.name == "postgresql":
         session.execute(_TURN, {"what": what})
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Engine, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from scheduler.database import postgres, sqlite
 from scheduler.database.tables import Event, VerdictRow
+from specs.errors import PolicyError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -39,6 +41,17 @@ def write_events(session: Session) -> None:
         session.execute(insert(Event), lines)
         written(session).extend(lines)
         lines.clear()
+
+
+@contextmanager
+def _known_migrations() -> Iterator[None]:
+    try:
+        yield
+    except CommandError as error:
+        raise PolicyError(
+            f"the migrations of this version: {error}. A database that a later version migrated needs that version, or"
+            " its `reprofarm database downgrade`"
+        ) from error
 
 
 class Database:
@@ -94,12 +107,22 @@ class Database:
             yield session
 
     def upgrade(self, revision: str = "head") -> None:
-        """Bring the schema to a revision of the migrations."""
-        command.upgrade(self._alembic(), revision)
+        """Bring the schema to a revision of the migrations; of several who do so at once, each waits for the others.
+
+        Raises:
+            PolicyError: this version has no such migration, or not the one that the database is at.
+        """
+        with _known_migrations():
+            command.upgrade(self._alembic(), revision)
 
     def downgrade(self, revision: str) -> None:
-        """Take the schema back to a revision; `base` is empty."""
-        command.downgrade(self._alembic(), revision)
+        """Take the schema back to a revision; `base` is empty.
+
+        Raises:
+            PolicyError: as above.
+        """
+        with _known_migrations():
+            command.downgrade(self._alembic(), revision)
 
     def copy_to(self, file: Path) -> None:
         """Write a SQLite database to a file, empty or not there, as it is at one moment. Others may write meanwhile."""

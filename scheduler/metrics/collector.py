@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -22,7 +22,19 @@ from scheduler.admission import budgets
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, HubLimit, OutboxRow, Refused, Reproduction, Worker, now
+from scheduler.database.tables import (
+    Badge,
+    Claim,
+    HubLimit,
+    Marker,
+    OutboxRow,
+    Refused,
+    Reproduction,
+    VerdictRow,
+    Worker,
+    now,
+)
+from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.totals import GPU_SECONDS, Totals
@@ -30,6 +42,9 @@ from scheduler.state_machine import ACTIVE, WAITING, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
 from specs.policy.budget import BudgetRules
+
+LATELY = timedelta(days=1)
+"""Verdicts that are looked through for one without a badge; there are more of them every day."""
 
 PRIORITIES = {
     REQUESTED_PRIORITY: "requested",
@@ -97,6 +112,7 @@ class FarmCollector(Collector):
         yield from _reproductions(session, at)
         yield from _workers(session, at)
         yield from _outbox(session, at)
+        yield from _left_undone(session, at)
         yield _counter(
             "reprofarm_refused_messages",
             "Messages that were taken from the broker and refused, as none of this farm's, by what their queue is for.",
@@ -198,6 +214,28 @@ def _outbox(session: Session, at: datetime) -> Iterator[Metric]:
     ).one()
     yield _one("reprofarm_outbox_unsent", "Messages that wait to be sent to the broker.", unsent)
     yield _one("reprofarm_outbox_age_seconds", "Age of the oldest message that waits to be sent.", _age(oldest, at))
+
+
+def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
+    unsigned = session.scalar(
+        select(func.min(VerdictRow.decided_at))
+        .join(Claim, Claim.claim_id == VerdictRow.claim_id)
+        .outerjoin(Badge, Badge.claim_id == VerdictRow.claim_id)
+        .where(VerdictRow.outcome == Outcome.VERIFIED, VerdictRow.decided_at > at - LATELY)
+        .where(Claim.state == ClaimState.DECIDED, Badge.claim_id.is_(None))
+    )
+    yield _one(
+        "reprofarm_unsigned_age_seconds",
+        "Age of the oldest verified verdict, of those of the last day, that has no badge.",
+        _age(unsigned, at),
+    )
+    looked = session.get(Marker, REAPER_LOOKED)
+    if looked is not None:
+        yield _one(
+            "reprofarm_reaper_age_seconds",
+            "How long ago a control worker did what beat has it do every few seconds: looked for what got lost.",
+            _age(looked.held_until, at),
+        )
 
 
 def _budget(session: Session, budget: BudgetRules, at: datetime) -> Iterator[Metric]:

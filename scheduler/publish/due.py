@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from scheduler.admission.fixed import RunSettings
 from scheduler.badges.attesting import facts_of
+from scheduler.badges.keyring import listed_keys
 from scheduler.badges.publications import overtaken_by, revoked_of
-from scheduler.badges.signing import public_jwks
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
@@ -130,7 +130,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
         badge = verdict.badge
         if badge is None or badge.revoked_at is not None:
             return None
-        facts = verify(badge.token, dict(public_jwks(farm.settings)))
+        facts = verify(badge.token, dict(listed_keys(farm.settings, session)))
         return Publication(
             verdict_id=claim_id,
             claim=place,

@@ -53,7 +53,8 @@ def send(url: str, secret: str, message_id: str, body: str, at: datetime, *, pri
         return asyncio.run(_exchange(pinned, target.host, headers, body))
     except TimeoutError:
         return Outcome(False, None, f"no whole answer within {WHOLE_SECONDS:g} s")
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        # OSError too: what is wrong with TLS after its beginning comes as it is.
         return Outcome(False, None, clean(f"{type(error).__name__}: {error}", 500))
 
 

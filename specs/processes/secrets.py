@@ -25,12 +25,20 @@ SHORTEST_CHARS = 6
 JUDGE_PREFIX = "REPROFARM_JUDGE_"
 """Keys of judge endpoints, which policy names; for workers alone."""
 
+OF_LIBRARIES = frozenset(
+    {
+        *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING"),
+        *("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CLIENT_SECRET", "HF_TOKEN", "PGPASSWORD"),
+    }
+)
+"""What libraries of ours read by themselves: adlfs, botocore, huggingface_hub, libpq."""
+
 _HEADERS = re.compile(r"OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS")
 """Headers for a collector of traces, such as `authorization=Bearer%20…,x-tenant=…`."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _CREDENTIAL = re.compile(
-    r"([?&][^=&#\s]*(?:token|secret|password|passwd|key|signature|credential)[^=&#\s]*=)[^&#\s]*", re.I
+    r"([?&][^=&#\s]*(?:token|secret|password|passwd|key|signature|credential)[^=&#\s]*=)([^&#\s]*)", re.I
 )
 
 
@@ -63,7 +71,7 @@ SecretUrl = Annotated[SecretStr, AfterValidator(_checked)]
 
 
 def secrets_in(urls: Iterable[str], values: Iterable[str | None], environment: Mapping[str, str]) -> frozenset[str]:
-    """All that must not be shown: passwords in addresses, secret values, and what an environment holds of both."""
+    """All that must not be shown: credentials in addresses, secret values, and what an environment holds of both."""
     found = {value for value in values if value}
     proxies = (value for name, value in environment.items() if name.upper().endswith("_PROXY"))
     for url in (*urls, *proxies):
@@ -71,8 +79,9 @@ def secrets_in(urls: Iterable[str], values: Iterable[str | None], environment: M
             password = urlsplit(url).password
         except ValueError:
             continue
-        found |= {password, unquote(password)} if password else set()
-    found |= {value for name, value in environment.items() if name.startswith(JUDGE_PREFIX)}
+        for secret in (password, *(value for _, value in _CREDENTIAL.findall(url))):
+            found |= {secret, unquote(secret)} if secret else set()
+    found |= {value for name, value in environment.items() if name.startswith(JUDGE_PREFIX) or name in OF_LIBRARIES}
     for headers in (value for name, value in environment.items() if _HEADERS.fullmatch(name)):
         for value in (header.partition("=")[2].strip() for header in headers.split(",")):
             found |= {word for word in (value, *unquote(value).split()) if word}

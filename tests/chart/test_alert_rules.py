@@ -17,6 +17,8 @@ NO_PROMTOOL = "promtool is not installed (Debian's package `prometheus`); tests 
 FINE = {
     "reprofarm_database_up": "1+0x800",
     "reprofarm_outbox_age_seconds": "1+0x800",
+    "reprofarm_reaper_age_seconds": "9+0x800",
+    "reprofarm_unsigned_age_seconds": "2+0x800",
     'reprofarm_refused_messages_total{queue="control"}': "5+0x800",
     'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "600+0x800",
     'reprofarm_reproductions{pool="h100",state="queued"}': "3+0x800",
@@ -37,6 +39,8 @@ FINE = {
 TROUBLE: dict[str, dict[str, str]] = {
     "ReprofarmDatabaseAway": {"reprofarm_database_up": "0+0x800"},
     "ReprofarmMessagesUnsent": {"reprofarm_outbox_age_seconds": "121+60x800"},
+    "ReprofarmStandsStill": {"reprofarm_reaper_age_seconds": "301+60x800"},
+    "ReprofarmBadgesUnsigned": {"reprofarm_unsigned_age_seconds": "601+60x800"},
     "ReprofarmMessagesRefused": {'reprofarm_refused_messages_total{queue="control"}': "5+1x800"},
     "ReprofarmQueueOld": {'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "21601+60x800"},
     "ReprofarmPoolWithoutWorkers": {'reprofarm_workers{pool="h100",state="busy"}': "0+0x800"},
@@ -100,6 +104,19 @@ def test_no_alert_goes_off_where_the_farm_is_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TROUBLE)
 def test_an_alert_goes_off_where_it_should_and_no_other(name: str, tmp_path: Path) -> None:
     assert firing({**FINE, **TROUBLE[name]}, tmp_path) == {name}
+
+
+def over_after_two_hours(name: str, values: str) -> str:
+    """A series of `TROUBLE` that is as it should be again: a gauge falls back, a counter stands still."""
+    start, step = (float(each) for each in values.partition("x")[0].split("+"))
+    well = f"{start + 120 * step:g}+0x680" if "_total" in name else FINE[name].replace("x800", "x680")
+    return f"{start:g}+{step:g}x120 {well}"
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+def test_an_alert_is_over_when_the_trouble_is(name: str, tmp_path: Path) -> None:
+    passed = {series: over_after_two_hours(series, values) for series, values in TROUBLE[name].items()}
+    assert firing({**FINE, **passed}, tmp_path) == set()
 
 
 def test_a_worker_that_two_api_processes_tell_of_is_counted_once(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,13 @@ class Heard:
     """What one connection said so far."""
 
     messages: list[dict[str, str]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+    """The connection said its last."""
+
+    @property
+    def last_id(self) -> int:
+        """What a browser would send as `Last-Event-ID`."""
+        return int(next(message["id"] for message in reversed(self.messages) if "id" in message))
 
     def of(self, kind: str) -> list[Any]:  # whatever the messages hold
         """What messages of a kind said."""
@@ -32,14 +39,16 @@ class Heard:
     @property
     def ids(self) -> list[int]:
         """Of the events, in the order in which they came."""
-        return [int(message["id"]) for message in tuple(self.messages) if "id" in message]
+        return [int(message["id"]) for message in tuple(self.messages) if message.get("event") == "event"]
 
 
 @contextmanager
-def listening(api: RunningApi, last: int | None = None, **asked: str) -> Iterator[Heard]:
-    """Follow until the block ends, then cut the connection."""
+def listening(
+    api: RunningApi, last: int | None = None, shown: Mapping[str, str] | None = None, **asked: str
+) -> Iterator[Heard]:
+    """Follow until the block ends, then cut the connection; `shown` says who follows."""
     heard = Heard()
-    headers = STREAM if last is None else {**STREAM, "last-event-id": str(last)}
+    headers = {**STREAM, **(shown or {}), **({} if last is None else {"last-event-id": str(last)})}
     with httpx.Client(timeout=httpx.Timeout(PATIENCE_SECONDS, read=None)) as client:
         request = client.build_request("GET", api.url + "/v1/events", params=asked, headers=headers)
         answer = client.send(request, stream=True)
@@ -71,3 +80,5 @@ def _read(answer: httpx.Response, heard: Heard, started: threading.Event) -> Non
                 message = {}
     except httpx.HTTPError:
         pass
+    finally:
+        heard.ended.set()

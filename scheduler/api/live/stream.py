@@ -5,6 +5,7 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 
@@ -32,6 +33,9 @@ SEND_SECONDS = 30
 """Who takes nothing for so long is let go."""
 
 RETRY_MILLISECONDS = 2000
+
+ASKED_AGAIN_SECONDS = 300
+"""Where reading is not public, a stream ends after that time: who comes back shows again that they may read."""
 
 HEADERS = {
     "cache-control": "no-store",
@@ -82,7 +86,9 @@ async def _messages(source: Source, wanted: Wanted, after: int | None, who: str)
     try:
         # A process that has just started does not know yet what was before; who comes back would miss all of it.
         await source.live.begun()
-        yield ServerSentEvent(comment="events follow", retry=RETRY_MILLISECONDS)
+        # From now on is from behind this event, also for a browser whose connection breaks before it had any.
+        begins = str(listener.start) if after is None else None
+        yield ServerSentEvent(comment="events follow", retry=RETRY_MILLISECONDS, id=begins)
         if after is not None and await run_in_threadpool(_is_ahead, source, after):
             # Of a record that was longer, before the database was restored: all that comes would be passed over.
             yield _lost(listener)
@@ -90,7 +96,8 @@ async def _messages(source: Source, wanted: Wanted, after: int | None, who: str)
         elif after is not None:
             async for missed in _missed(source, listener, after):
                 yield missed
-        async for message in _coming(listener, after or 0):
+        ends_at = None if source.settings.public_reading else asyncio.get_running_loop().time() + ASKED_AGAIN_SECONDS
+        async for message in _coming(listener, after or 0, ends_at):
             yield message
     finally:
         source.live.leave(listener)
@@ -111,12 +118,18 @@ async def _missed(source: Source, listener: Listener, after: int) -> AsyncIterat
 
 
 def _lost(listener: Listener) -> ServerSentEvent:
-    return ServerSentEvent(event="reset", data=EventsLost(last_event_id=listener.start).model_dump_json())
+    lost = EventsLost(last_event_id=listener.start)
+    return ServerSentEvent(event="reset", data=lost.model_dump_json(), id=str(listener.start))
 
 
-async def _coming(listener: Listener, after: int) -> AsyncIterator[ServerSentEvent]:
-    while not (listener.too_slow and listener.queue.empty()):
-        message = await listener.queue.get()
+async def _coming(listener: Listener, after: int, ends_at: float | None) -> AsyncIterator[ServerSentEvent]:
+    clock = asyncio.get_running_loop().time
+    while not (listener.too_slow and listener.queue.empty()) and (ends_at is None or clock() < ends_at):
+        try:
+            async with asyncio.timeout_at(ends_at):
+                message = await listener.queue.get()
+        except TimeoutError:
+            return
         # Another process may have told it up to `after` already, and this one is a little behind.
         if message.event_id is None or message.event_id > after:
             yield _sent(message)

@@ -61,7 +61,8 @@ async def hub_webhook(
     secret = source.settings.hub_webhook_secret
     if secret is None:
         raise HTTPException(404, "this farm takes no webhooks: REPROFARM_HUB_WEBHOOK_SECRET is not set")
-    shown = (x_webhook_secret or "").encode("utf-8", "surrogateescape")
+    # The bytes as they came: of a header they are taken for Latin-1, whatever they are.
+    shown = (x_webhook_secret or "").encode("latin-1")
     if not hmac.compare_digest(shown, secret.get_secret_value().encode()):
         raise HTTPException(401, "X-Webhook-Secret is not the one that was agreed", {"www-authenticate": "Webhook"})
     found = _read(await _bounded_body(request))

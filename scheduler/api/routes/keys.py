@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from scheduler.api.dependencies import Reading, TheSource
+from scheduler.badges.keyring import listed_keys
 from scheduler.badges.revoking import revoked_keys
-from scheduler.badges.signing import public_jwks
 from specs.api_v1.keys import Jwks, KeyRevocation
 from specs.api_v1.views import Page
 
@@ -16,9 +16,7 @@ router = APIRouter(tags=["badges"])
 @router.get("/.well-known/jwks.json")
 def jwks(source: TheSource, session: Reading) -> Jwks:
     """The farm's public keys, those of earlier signatures included; a key that was revoked is not among them."""
-    revoked = {row.key_id for row in revoked_keys(session)}
-    listed = public_jwks(source.settings)["keys"]
-    return Jwks.model_validate({"keys": [jwk for jwk in listed if jwk["kid"] not in revoked]})
+    return Jwks.model_validate(listed_keys(source.settings, session))
 
 
 @router.get("/v1/revocations/keys")

@@ -6,6 +6,7 @@ from typing import Literal
 
 from alembic import context
 
+from scheduler.database.advisory_locks import acquire
 from scheduler.database.tables import Table, UtcDateTime
 
 
@@ -20,5 +21,7 @@ with context.config.attributes["engine"].connect() as connection:
         connection=connection, target_metadata=Table.metadata, render_as_batch=True, render_item=render_item
     )
     with context.begin_transaction():
+        # Before the migration that it is at is read: who waited finds that there is nothing left to do.
+        acquire(connection, "migrate")
         context.run_migrations()
     connection.commit()

@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from scheduler.database.tables.base import Table
 
+REAPER_LOOKED = "scheduler.reap.looked"
+"""A marker that nobody holds: its time is when anybody last looked for lost attempts."""
+
 
 class Marker(Table):
     """A named lock that runs out by itself, for work that must not run twice at once."""

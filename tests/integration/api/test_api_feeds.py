@@ -63,6 +63,12 @@ def test_what_comes_from_outside_is_escaped_twice_because_summaries_are_html(api
     assert "<b>task" in said(entry, "title")
 
 
+def test_what_is_no_character_breaks_no_feed(api: RunningApi) -> None:
+    api.rows.decided(Outcome.FAILED, "tiny/model", task_id="the\ufffetask\uffff")
+    (entry,) = feed(api, "/feeds/models/tiny/model.atom").findall(ATOM + "entry")
+    assert said(entry, "title").endswith("task thetask")
+
+
 def test_an_empty_feed_is_one_and_an_unknown_model_has_none(api: RunningApi) -> None:
     api.rows.claim("gpt2", dataset_id="squad")
     api.rows.benchmark("squad")

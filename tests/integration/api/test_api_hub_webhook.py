@@ -106,6 +106,21 @@ def test_a_farm_without_a_secret_has_no_such_address(api: RunningApi) -> None:
     assert announce(api).status_code == 404
 
 
+def test_a_secret_may_have_letters_of_any_script(tmp_path: Path, databases: Databases) -> None:
+    with running_api(tmp_path, databases, hub_webhook_secret="verabredet für später") as there:
+        for shown, status in (("verabredet für später", 202), ("verabredet fur spater", 401)):
+            about = {"event": {"action": "update", "scope": "repo"}, "repo": {"type": "model", "name": "acme/tiny"}}
+            headers = {b"x-webhook-secret": shown.encode()}
+            assert httpx.post(there.url + "/hub/webhook", json=about, headers=headers, timeout=60).status_code == status
+
+
+@pytest.mark.parametrize("secret", [None, ""])
+def test_an_empty_secret_is_none(tmp_path: Path, databases: Databases, secret: str | None) -> None:
+    with running_api(tmp_path, databases, hub_webhook_secret="") as unset:
+        assert announce(unset, secret).status_code == 404
+        assert looks(unset) == []
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [([1], 422), ({"event": {}}, 422), ({"x": "y" * 300_000}, 413), ({"event": 1, "repo": {"type": "model"}}, 422)],

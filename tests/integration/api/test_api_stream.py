@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from scheduler.access import tokens
 from scheduler.api.live import follower, stream
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Listener, Live, Message, Wanted
 from scheduler.database.tables import Attempt, Event, now
 from specs.api_v1.live import ProgressView
 from tests.support.api import RunningApi, running_api
+from tests.support.callers import token
 from tests.support.databases import Databases
 from tests.support.following import STREAM, listening
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -164,6 +166,39 @@ def test_who_had_more_than_there_is_starts_anew(api: RunningApi) -> None:
         until(lambda: heard.of("event"))
     assert heard.of("reset") == [{"last_event_id": 1}]
     assert [event["why"] for event in heard.of("event")] == ["after the restore"]
+
+
+def test_a_connection_that_breaks_before_anything_happened_is_resumed_where_it_began(api: RunningApi) -> None:
+    api.rows.event("claim", "a" * 32, "submitted", "before")
+    with listening(api) as heard:
+        until(lambda: heard.messages)
+    api.rows.event("claim", "a" * 32, "decided", "while nobody listened")
+    with listening(api, last=heard.last_id) as heard:
+        until(lambda: "while nobody listened" in [event["why"] for event in heard.of("event")])
+
+
+def test_one_that_is_told_to_begin_anew_is_told_so_once(api: RunningApi) -> None:
+    api.rows.event("claim", "a" * 32, "submitted", "in the backup")
+    with listening(api, last=5000) as heard:
+        until(lambda: heard.of("reset"))
+    with listening(api, last=heard.last_id) as heard:
+        api.rows.event("claim", "a" * 32, "decided", "after the restore")
+        until(lambda: heard.of("event"))
+    assert heard.of("reset") == []
+
+
+def test_who_may_read_no_more_is_told_no_more(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "ASKED_AGAIN_SECONDS", 0.5)
+    with running_api(tmp_path, databases, public_reading=False) as api:
+        shown = token(api, "page")
+        with listening(api, shown=shown) as heard:
+            assert heard.ended.wait(PATIENCE_SECONDS)
+        with listening(api, last=heard.last_id, shown=shown):
+            pass
+        tokens.revoke(api.rows.database, "page", "operator:olga")
+        assert httpx.get(api.url + "/v1/events", headers={**STREAM, **shown}, timeout=60).status_code == 401
 
 
 def test_the_head_of_the_stream_comes_to_an_end(api: RunningApi) -> None:

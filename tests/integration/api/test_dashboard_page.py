@@ -53,6 +53,33 @@ def test_the_check_without_our_package_knows_a_good_badge_from_bad_ones(api: Run
             assert said["stated"]["model"] == "tiny/model"
 
 
+def test_a_part_of_the_list_of_revocations_does_not_pass_for_the_whole(api: RunningApi, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on the PATH; install Debian's package nodejs")
+    api.rows.signer = Signer.create(api.settings.signing_key)
+    first, later = (api.json(f"/v1/claims/{api.rows.verified()}/badge") for _ in range(2))
+    for badge in (first, later):
+        revoking.revoke(api.rows.database, badge["id"], "its log was made up", "operator:test")
+    (script,) = re.findall(r"```js\n(// node check\.mjs .*?)```", PAGE, re.DOTALL)
+    (tmp_path / "check.mjs").write_text(script)
+    (tmp_path / "jwks.json").write_text(api.get("/.well-known/jwks.json").text)
+    newest = api.get("/v1/revocations", limit=1)
+    (tmp_path / "1.json").write_text(newest.text)
+    (tmp_path / "2.json").write_text(api.get("/v1/revocations", limit=1, cursor=newest.json()["next"]).text)
+    said = {}
+    for pages in ((), ("1.json",), ("1.json", "2.json")):
+        command = [node, "check.mjs", first["token"], "jwks.json", *pages]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        said[len(pages)] = json.loads(done.stdout)
+    assert [(found["revoked"], found["whole"]) for found in said.values()] == [
+        (False, False),
+        (False, False),
+        (True, True),
+    ]
+
+
 def examples(api: RunningApi, folder: Path) -> dict[str, str]:
     """What the page's variables stand for."""
     for number in range(3):

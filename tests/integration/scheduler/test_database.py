@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -10,16 +12,20 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from deploy.bench.postgres import PostgresServer
 from scheduler.database import postgres as of_postgres
 from scheduler.database.expiring_locks import held
-from scheduler.database.session import Database
+from scheduler.database.session import MIGRATIONS, Database
 from scheduler.database.tables import Claim, Event, Marker, Model, Table, now
+from scheduler.readiness import trouble_with_database
 from scheduler.record import add_event
+from specs.errors import PolicyError
 from tests.support.databases import Databases
+from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
 from tests.support.waiting import until
 
@@ -28,6 +34,15 @@ def claim(slot: str, *, live: bool = True) -> Claim:
     return Claim(
         slot=slot, live=live, model_id="tiny/model", ref="main", path=".eval_results/a.yaml", entry=0, commit="c" * 40
     )
+
+
+def counted(database: Database) -> dict[str, int]:
+    """Rows by table."""
+    with database.engine.connect() as connection:
+        return {
+            name: connection.execute(text(f'SELECT count(*) FROM "{name}"')).scalar_one()  # noqa: S608 - our own names
+            for name in inspect(connection).get_table_names()
+        }
 
 
 def test_the_migrations_make_exactly_the_tables(tmp_path: Path, databases: Databases) -> None:
@@ -42,6 +57,43 @@ def test_the_migrations_can_be_taken_back(tmp_path: Path, databases: Databases) 
     assert set(inspect(database.engine).get_table_names()) <= {"alembic_version"}
     database.upgrade()
     assert "claim" in inspect(database.engine).get_table_names()
+
+
+def test_a_farm_with_rows_keeps_them_through_every_migration_back_and_forth(
+    tmp_path: Path, databases: Databases
+) -> None:
+    database = migrated_database(tmp_path, databases)
+    rows = Rows(database)
+    rows.benchmark()
+    rows.planned()
+    rows.publication(rows.verified())
+    before = counted(database)
+    for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions(head="0014"):
+        database.downgrade(script.revision)
+        database.upgrade()
+        # Which threads the farm wrote in, 0012 enters anew.
+        assert counted(database) | {"thread": 0} == before | {"thread": 0}, script.revision
+
+
+def test_several_who_migrate_at_once_follow_one_another(tmp_path: Path, databases: Databases) -> None:
+    url = databases.url(tmp_path)
+    code = f"from scheduler.database.session import Database; Database({url!r}).upgrade()"
+    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate(timeout=120)[1] for process in started] == ["", "", ""]
+
+
+def test_a_database_of_a_later_version_is_left_as_it_is_and_that_is_said(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    before = counted(database)
+    for migrate, revision in ((database.upgrade, "head"), (database.downgrade, "base")):
+        with pytest.raises(PolicyError, match=r"'9999'\. A database that a later version migrated needs that version"):
+            migrate(revision)
+    assert counted(database) == before
+    trouble = trouble_with_database(database)
+    assert trouble is not None
+    assert trouble.startswith("is at a later version's migration 9999, this version needs ")
 
 
 def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: Path, databases: Databases) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.collecting import Stale, alive
-from scheduler.collect.reaping import LOOKED, reap
+from scheduler.collect.reaping import reap
 from scheduler.database.tables import Attempt, Marker, Reproduction, now
+from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
 from scheduler.state_machine import ClaimState, ReproductionState
@@ -230,7 +231,7 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
     reap(farm.database, farm.policy, nothing_queued)
     long_ago = now() - timedelta(hours=1)
     with farm.database.transaction() as session:
-        session.execute(update(Marker).where(Marker.name == LOOKED).values(held_until=long_ago))
+        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
     expire_leases(farm)
     assert reap(farm.database, farm.policy, nothing_queued) == 0
     assert {each.state for each in farm.reproductions()} == {ReproductionState.RUNNING}
@@ -248,7 +249,7 @@ def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_los
     outbox.relay(farm.database, lambda **_message: None)
     long_ago = now() - timedelta(hours=1)
     with farm.database.transaction() as session:
-        session.execute(update(Marker).where(Marker.name == LOOKED).values(held_until=long_ago))
+        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
     expire_leases(farm)
     # The broker has no message any more, and the heartbeats came while the database was away.
     reap(farm.database, farm.policy, nothing_queued)

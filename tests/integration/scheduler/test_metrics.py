@@ -8,15 +8,19 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
 
+from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
-from scheduler.database.tables import HubLimit, VerdictRow, now
+from scheduler.database.tables import Claim, HubLimit, Marker, VerdictRow, now
+from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.hub.hub import Hub
 from scheduler.metrics import collector, totals
 from scheduler.metrics.totals import Totals
+from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from specs.policy.budget import BudgetLimits, BudgetRules
+from specs.policy.rules import Policy
 from tests.support.localhub import running_hub
-from tests.support.rows import Rows
+from tests.support.rows import Rows, comparison
 
 
 def failed(rows: Rows, minutes_ago: float) -> None:
@@ -69,6 +73,39 @@ def test_the_same_farm_gives_every_process_the_same_figures(rows: Rows) -> None:
         ("reprofarm_attempts_total", {"pool": "cpu", "outcome": "completed"}),
     ):
         assert one.get_sample_value(name, labels) == other.get_sample_value(name, labels) != 0
+
+
+def test_a_verified_claim_that_waits_for_its_badge_shows_and_no_other(rows: Rows) -> None:
+    figures = scraped(rows.database)
+    rows.verified()
+    failed(rows, 30)
+    withdrawn = rows.decided(Outcome.VERIFIED, found=comparison())
+    with rows.database.transaction() as session:
+        # Nobody signs it any more.
+        session.get_one(Claim, withdrawn).state = ClaimState.WITHDRAWN
+        session.get_one(VerdictRow, withdrawn).decided_at = now() - timedelta(minutes=40)
+    assert figures.get_sample_value("reprofarm_unsigned_age_seconds") == 0
+    waits = rows.decided(Outcome.VERIFIED, found=comparison())
+    with rows.database.transaction() as session:
+        session.get_one(VerdictRow, waits).decided_at = now() - timedelta(minutes=20)
+    age = figures.get_sample_value("reprofarm_unsigned_age_seconds")
+    assert age is not None
+    assert 1200 <= age < 1800
+
+
+def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
+    figures = scraped(rows.database)
+    assert figures.get_sample_value("reprofarm_reaper_age_seconds") is None, "nobody has yet"
+    reap(rows.database, Policy(), lambda _queue: set())
+    with rows.database.transaction() as session:
+        session.get_one(Marker, REAPER_LOOKED).held_until -= timedelta(minutes=10)
+    age = figures.get_sample_value("reprofarm_reaper_age_seconds")
+    assert age is not None
+    assert 600 <= age < 1200
+    reap(rows.database, Policy(), lambda _queue: set())
+    age = figures.get_sample_value("reprofarm_reaper_age_seconds")
+    assert age is not None
+    assert age < 600
 
 
 def test_what_is_left_of_a_budget_counts_what_was_planned_today_and_by_whom(rows: Rows) -> None:

@@ -18,7 +18,7 @@ from scheduler.badges.issuing import sign, sign_missing
 from scheduler.badges.revoking import revoke, revoke_key, revoke_left_over
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Event, RevokedKey
+from scheduler.database.tables import Badge, Event, Publication, RevokedKey, now
 from scheduler.farm import Farm
 from scheduler.settings import Settings
 from specs.attestation import verify
@@ -107,6 +107,28 @@ def test_a_badge_that_is_revoked_while_it_is_published_does_not_stay_on_the_hub(
         assert len(found) == (1 if call == "comment_discussion" else 2), "it was written"
         assert proofs == []
         assert said[-1] == "it is not published any more; what is being written to the Hub just now is taken back"
+
+
+def test_a_badge_that_was_being_signed_when_its_key_was_revoked_is_not_published(
+    tmp_path: Path, databases: Databases
+) -> None:
+    with publishing_farm(tmp_path, databases) as there:
+        complete(there.farm, 100)
+        sign_missing(there.farm)
+        claim_id = there.living()[50].claim_id
+        database, key_id = there.farm.database, badge_of(there.farm.database, claim_id).key_id
+        revoke_key(database, key_id, "stolen", OPERATOR)
+        # As if it had been kept a moment later: nobody has revoked it yet.
+        with database.transaction() as session:
+            badge = session.get_one(Badge, claim_id)
+            badge.revoked_at = badge.revoked_reason = None
+        there.publish()
+        assert (there.publications()[claim_id], there.threads()) == ("pending", [(1, "fan", "Add a result")])
+        assert revoke_left_over(database) == 1
+        with database.transaction() as session:
+            session.get_one(Publication, claim_id).due_at = now()
+        there.publish()
+        assert there.publications()[claim_id] == "withdrawn"
 
 
 def test_what_is_no_badge_cannot_be_revoked(rows: Rows) -> None:

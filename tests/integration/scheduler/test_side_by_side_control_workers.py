@@ -18,6 +18,7 @@ from scheduler.collect.ending import end_attempt
 from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
+from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch import dispatching
 from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
@@ -290,7 +291,7 @@ def test_what_is_sent_once_more_while_the_broker_is_asked_is_not_taken_for_lost(
 def test_runs_are_granted_time_while_heartbeats_of_them_come_in(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [rows.run_of(rows.running(f"tiny/model{number}")) for number in range(6)]
     with rows.database.transaction() as session:
-        session.add(Marker(name=reaping.LOOKED, held_until=now() - timedelta(hours=1)))
+        session.add(Marker(name=REAPER_LOOKED, held_until=now() - timedelta(hours=1)))
     others: list[Future[object]] = []
 
     def grants() -> object:

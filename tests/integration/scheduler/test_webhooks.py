@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from deploy.serving import QuietHandler, answered_by
 from scheduler.database.tables import Webhook, WebhookDelivery, now
 from scheduler.webhooks import delivery, registry, sending
 from specs.api_v1.webhooks import NewWebhook, WebhookFilter
+from tests.support.broken_tls import broken_tls
 from tests.support.databases import at_once
 from tests.support.receiver import Receiver, receiving
 from tests.support.rows import Rows
@@ -219,3 +221,18 @@ def test_a_receiver_that_drips_holds_up_nobody_for_long(rows: Rows, monkeypatch:
             over.set()
     (sent,) = deliveries(rows)
     assert (sent.tries, sent.detail) == (1, "no whole answer within 0.3 s")
+
+
+def test_an_answer_that_breaks_off_its_tls_is_a_failed_try(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with broken_tls(tmp_path) as (url, trusting):
+        monkeypatch.setattr("httpx._transports.default.create_ssl_context", lambda **_: trusting)
+        added(rows, url)
+        rows.event("claim", rows.claim("tiny/model"), "decided", "verified")
+        assert one_round(rows) == 0
+    (sent,) = deliveries(rows)
+    assert (sent.tries, sent.status) == (1, None)
+    assert sent.detail.startswith("SSLError: ")
+    assert sent.due_at is not None
+    assert sent.due_at > now()

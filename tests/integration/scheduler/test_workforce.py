@@ -208,6 +208,17 @@ def test_an_engine_counts_as_loaded_once_however_often_it_is_spoken_of(database:
     assert loads == 3
 
 
+def test_loads_are_counted_for_ever_so_that_no_restart_takes_some_away(database: Database) -> None:
+    long_ago = now() - timedelta(days=400)
+    with database.transaction() as session:
+        session.add(
+            EngineLoad(worker="a@host", started_at=long_ago, noted_at=long_ago, pool="cpu", model_id="tiny/model")
+        )
+    workforce.tidy(database)
+    loads = collector.registry(database, BudgetRules).get_sample_value("reprofarm_engine_loads_total", {"pool": "cpu"})
+    assert loads == 1
+
+
 def test_a_flood_of_words_fills_neither_the_record_nor_the_loads(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

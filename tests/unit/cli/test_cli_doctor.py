@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from deploy.cli import machine_checks
@@ -77,6 +78,21 @@ def test_a_database_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         "found": url,
         "remedy": "",
     }
+
+
+def test_a_database_of_a_later_version_is_not_said_to_be_migrated_by_this_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{folder}/farm.db"
+    monkeypatch.setenv("REPROFARM_DATABASE_URL", url)
+    database = Database(url)
+    database.upgrade()
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.engine.dispose()
+    code, found = look("--for", "control")
+    assert (code, found["database"]["status"]) == (3, "missing")
+    assert found["database"]["remedy"].startswith("start the version that migrated it")
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgresql+psycopg://user:topsecret@127.0.0.1:1/x", "odd+driver://x"])

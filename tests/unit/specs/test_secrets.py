@@ -57,9 +57,23 @@ def test_the_secrets_of_a_process_are_found_in_its_settings_and_its_environment(
         "HTTPS_PROXY": "http://me:proxy%40pass@proxy:3128",
         "REPROFARM_JUDGE_KEY": "sk-judge",
         "HOME": "/home/me",
+        "AWS_ACCESS_KEY_ID": "AKIA",
+        "AWS_SECRET_ACCESS_KEY": "of-the-bucket",
     }
     found = secrets_in(["redis://:broker-pass@h/0", "sqlite:///x.db"], ["hf_token", None], environment)
-    assert found == {"broker-pass", "hf_token", "proxy%40pass", "proxy@pass", "sk-judge"}
+    assert found == {"broker-pass", "hf_token", "proxy%40pass", "proxy@pass", "sk-judge", "of-the-bucket"}
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("postgresql+psycopg:///farm?host=/run&password=pass%2Fword", {"pass%2Fword", "pass/word"}),
+        ("redis://h/0?password=pass-word&health_check_interval=30", {"pass-word"}),
+        ("redis://:first@h/0?password=", {"first"}),
+    ],
+)
+def test_the_password_of_an_address_may_stand_in_its_query(url: str, secrets: set[str]) -> None:
+    assert secrets_in([url], [], {}) == secrets
 
 
 def test_a_secret_is_masked_wherever_a_log_line_has_it(log: tuple[logging.Logger, io.StringIO]) -> None:

@@ -50,6 +50,6 @@ def test_cleaned_text_is_one_clean_line_within_its_length(text: str, max_chars: 
     assert all(unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"} for c in cleaned)
 
 
-@pytest.mark.parametrize("text", [" x", "x ", "a\nb", "a\u202eb", "a\x00", "a\u2028b"])
+@pytest.mark.parametrize("text", [" x", "x ", "a\nb", "a\u202eb", "a\x00", "a\u2028b", "a\uffff", "a\U0001fffe"])
 def test_an_identifier_hides_nothing(text: str) -> None:
     assert not is_clean(text)
