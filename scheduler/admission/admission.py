@@ -15,7 +15,7 @@ from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, place_in
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
-from specs.hub.task_spec import answering_arguments
+from specs.hub.task_spec import answering_arguments, epochs_needed
 from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredSpread
 from specs.judging.scale import as_proportion
@@ -69,13 +69,13 @@ def admit(
     task = _task(claim, benchmark)
     if isinstance(task, Refused):
         return task
-    obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token)
+    rules = policy.rules_for(claim.dataset_id, task.id)
+    obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token) or _too_few_epochs(task, rules)
     if obstacle is not None:
         return obstacle
     judges = _judges(task, policy)
     if isinstance(judges, Blocked):
         return judges
-    rules = policy.rules_for(claim.dataset_id, task.id)
     placement = _placement(claim.model_id, model, task, rules, policy)
     if isinstance(placement, Refused):
         return placement
@@ -196,6 +196,18 @@ def _judges(task: TaskSpec, policy: Policy) -> dict[str, JudgeEndpoint] | Blocke
             return Blocked(f"needs judge {clean(name, 100)}: the operator's policy names no endpoint for it")
         found[name] = endpoint
     return found
+
+
+def _too_few_epochs(task: TaskSpec, rules: VerificationRules) -> Blocked | None:
+    """Whether policy leaves a benchmark fewer epochs than it counts: nobody but the operator can give it more."""
+    reducer = task.definition.epoch_reducer if task.definition is not None else None
+    needed = epochs_needed(reducer)
+    if rules.epochs is None or rules.epochs >= needed:
+        return None
+    return Blocked(
+        f"the benchmark counts by {clean(str(reducer), 60)}, which needs {needed} epochs, and the operator's policy has"
+        f" it run {rules.epochs}: policy must allow as many, or leave `epochs` of it to the eval.yaml"
+    )
 
 
 def _placement(

@@ -15,6 +15,7 @@ from specs.bounded_yaml import load
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_weights import EngineDtype
 from specs.errors import PolicyError, YamlError
+from specs.measurement import MAX_EPOCHS
 from specs.model import Contract
 from specs.policy.budget import BudgetRules
 from specs.policy.generation import GenerationSettings
@@ -93,7 +94,7 @@ class TaskRules(Contract):
     sample_limit: Annotated[int, Field(gt=0)] | None = None
     """Run so many samples at most, drawn at random; None runs all."""
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
     """Instead of the spec's own; recorded as a departure from it."""
 
     prompt_tokens: Annotated[int, Field(gt=0)] | None = None
