@@ -25,6 +25,7 @@ from specs.judging.stopping import Population, targets_sha256
 from specs.messages import TaskRef
 from specs.text import clean
 from workers.errors import SpecError
+from workers.runs.choices import check_choices
 from workers.runs.dataset_rows import LocalDataset, check_record, check_split
 from workers.runs.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 
@@ -108,6 +109,7 @@ def canonical_task(
     dataset = task.dataset
     if not isinstance(dataset, MemoryDataset) or not len(dataset):
         raise SpecError(f"the split {definition.split} has no samples")
+    check_choices(definition, dataset.samples)
     _set_up(dataset, seed, shuffle_choices=bool(definition.shuffle_choices))
     targets = targets_sha256(sample.target for sample in dataset.samples)
     population = Population(samples=len(dataset.samples), epochs=count, targets_sha256=targets)
