@@ -106,6 +106,17 @@ def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
     return min(1.0, tolerance + noise) if tolerance < noise else None
 
 
+LEAST_SCORED = 2
+"""Samples: a single one decides nothing, as it has no standard error."""
+
+
+def why_none_proves(claimed: float, tolerance: float) -> str | None:
+    """Why no score whatever could decide a claim, in words; None where one could."""
+    if claimed - tolerance <= 0 and claimed + tolerance >= 1:
+        return f"with a tolerance of {points(tolerance)} every score there is would match, so none proves anything"
+    return None
+
+
 def what_would_decide(claim: JudgedClaim, population: Population) -> str:
     """A tolerance, or a number of epochs, by which a difference in doubt could be told from chance."""
     tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
