@@ -16,7 +16,7 @@ from pydantic import Field
 
 from specs.judging.scale import points
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
-from specs.judging.tolerance import LEAST_TOLERANCE, NORMAL_95
+from specs.judging.tolerance import LEAST_TOLERANCE, NORMAL_95, chance_of_coins
 from specs.measurement import Proportion, Sha256
 from specs.model import Contract
 
@@ -77,12 +77,12 @@ def targets_sha256(targets: Iterable[str | Sequence[str]]) -> str:
 def tolerance_for(claim: JudgedClaim, samples: int) -> float:
     """The widest difference, as a proportion, that still counts as reproduced.
 
-    Policy's, else the greater of 0.01 and the half-width of the normal 95 % interval of the claimed score on so many
-    samples: an honest re-run of a sampled model differs by so much by chance.
+    Policy's, else the greater of 0.01 and `chance_of_coins` for the claimed score on so many samples: an honest re-run
+    of a sampled model differs by so much by chance.
     """
     if claim.tolerance is not None:
         return claim.tolerance
-    return max(LEAST_TOLERANCE, NORMAL_95 * math.sqrt(claim.claimed * (1 - claim.claimed) / samples))
+    return max(LEAST_TOLERANCE, chance_of_coins(claim.claimed, samples))
 
 
 def noise_of(claim: JudgedClaim, population: Population) -> float:
@@ -93,8 +93,7 @@ def noise_of(claim: JudgedClaim, population: Population) -> float:
     """
     if claim.spread is not None:
         return NORMAL_95 * claim.spread
-    variance = claim.claimed * (1 - claim.claimed) / (population.samples * population.epochs)
-    return NORMAL_95 * math.sqrt(variance)
+    return chance_of_coins(claim.claimed, population.samples * population.epochs)
 
 
 def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
@@ -120,10 +119,12 @@ def why_none_proves(claimed: float, tolerance: float) -> str | None:
 def what_would_decide(claim: JudgedClaim, population: Population) -> str:
     """A tolerance, or a number of epochs, by which a difference in doubt could be told from chance."""
     tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
+    # Rounded up to what is shown: a hair less than the noise would not decide.
+    wide_enough = points(math.ceil(noise * 10_000) / 10_000)
     if claim.spread is not None:
-        return f"a tolerance of {points(noise)} would decide"
+        return f"a tolerance of {wide_enough} would decide"
     epochs = math.ceil(population.epochs * (noise / tolerance) ** 2)
-    return f"a tolerance of {points(noise)} or {epochs} epochs would decide"
+    return f"a tolerance of {wide_enough} or {epochs} epochs would decide"
 
 
 def stopping_rule(stopping: Stopping, population: Population) -> StoppingRule:

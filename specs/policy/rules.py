@@ -73,8 +73,8 @@ class TaskRules(Contract):
     """How claims on this benchmark write their scores; None decides from its leaderboard."""
 
     tolerance: Tolerance | None = None
-    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N)). `measured` is what honest re-runs were seen to
-    differ by (the noise ledger), and the same as None until enough were seen."""
+    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N)), where c is 3/N from 0 and 1 at least. `measured`
+    is what honest re-runs were seen to differ by (the noise ledger), and the same as None until enough were seen."""
 
     mode: Mode | None = None
     """Run every sample, or stop as soon as the answer is sure."""
