@@ -80,7 +80,7 @@ def admit(
     if isinstance(placement, Refused):
         return placement
     judged = _judged_by(claim, benchmark, rules, policy)
-    if isinstance(judged, Refused):
+    if isinstance(judged, Refused | Blocked):
         return judged
     settings = RunSettings(
         engine=_engine(claim.model_id, placement, policy),
@@ -117,7 +117,7 @@ def foresee(
         return None
     rules = policy.rules_for(claim.dataset_id, task.id)
     judged = fixed or _judged_by(claim, benchmark, rules, policy)
-    if isinstance(judged, Refused):
+    if isinstance(judged, Refused | Blocked):
         return None
     return Foreseen(
         dataset_revision=benchmark.revision,
@@ -239,10 +239,17 @@ def _engine(model_id: str, placement: Placement, policy: Policy) -> EngineRules:
 
 def _judged_by(
     claim: ClaimFacts, benchmark: BenchmarkFacts, rules: VerificationRules, policy: Policy
-) -> Rules | Refused:
+) -> Rules | Refused | Blocked:
     scale: Scale = rules.scale or ("percent" if benchmark.has_percent else "fraction")
     source: Literal["policy", "leaderboard"] = "policy" if rules.scale else "leaderboard"
     claimed = as_proportion(claim.value, scale)
+    if claimed is None and source == "leaderboard" and as_proportion(claim.value, "percent") is not None:
+        # The leaderboard may know of nobody yet, this claim included, and says another thing as others claim.
+        return Blocked(
+            f"the claimed {claim.value} looks like a percentage, and the scores on {claim.dataset_id}'s leaderboard"
+            " like fractions, or there are none yet: its author can write it as most do there, and the farm's operator"
+            " can set the benchmark's `scale` in policy"
+        )
     if claimed is None:
         return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
     measured = benchmark.spread

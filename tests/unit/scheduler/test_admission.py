@@ -113,6 +113,19 @@ def test_what_never_runs_is_refused_with_a_reason(
     assert all(word in answer.reason for word in words), answer.reason
 
 
+def test_a_percentage_where_the_leaderboard_has_fractions_or_nobody_waits_and_is_final_where_policy_says_so() -> None:
+    # The first who claims anything may be planned before the leaderboard lists it.
+    silent = replace(BENCHMARK, has_percent=False)
+    answer = ask(benchmark=silent)
+    assert isinstance(answer, Blocked)
+    assert "79.5 looks like a percentage" in answer.reason
+    assert foresee(CLAIM, silent, POLICY) is None
+    assert isinstance(ask(benchmark=BENCHMARK), Run)
+    fractions = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(scale="fraction")}})
+    assert isinstance(ask(policy=fractions), Refused)
+    assert isinstance(ask(replace(CLAIM, value=120.0), silent), Refused), "on neither scale"
+
+
 def test_a_gated_dataset_blocks_until_there_is_a_token() -> None:
     gated = replace(BENCHMARK, gated=True)
     answer = ask(benchmark=gated)
