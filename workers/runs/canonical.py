@@ -26,7 +26,7 @@ from specs.messages import TaskRef
 from specs.text import clean
 from workers.errors import SpecError
 from workers.runs.choices import check_choices
-from workers.runs.dataset_rows import LocalDataset, check_record, check_split
+from workers.runs.dataset_rows import LocalDataset, check_messages, check_record, check_split
 from workers.runs.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 
 # Answers from a cache would be a replay, not a reproduction.
@@ -56,7 +56,9 @@ def lighteval_config(
 
     def sample_fields(record: dict[str, Any]) -> Sample:
         check_record(record, definition.field_spec, local)
-        return _record_to_sample_hf(record, definition.field_spec)
+        sample = _record_to_sample_hf(record, definition.field_spec)
+        check_messages(sample)
+        return sample
 
     return LightevalTaskConfig(
         name=name,

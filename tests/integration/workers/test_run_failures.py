@@ -125,6 +125,21 @@ def test_a_regular_expression_that_never_ends_is_the_specs_failure(workbench: Wo
     assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
 
 
+@pytest.mark.parametrize("kind", ["image", "audio", "video", "document"])
+def test_a_message_that_names_a_file_of_the_workers_is_not_asked(workbench: Workbench, kind: str) -> None:
+    secret = workbench.settings.cache_folder.parent / "secret.png"
+    secret.write_bytes(b"a secret of the worker's")
+    words = {"type": "text", "text": "Say: yes"}
+    more = {"format": {"audio": "wav", "video": "mp4"}[kind]} if kind in {"audio", "video"} else {}
+    rows = [{"question": [{"role": "user", "content": [words, {"type": kind, kind: str(secret), **more}]}]}]
+    snapshot = _dataset(workbench, [{**row, "answer": "yes"} for row in rows])
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED, report.detail
+    assert f"a message with {kind} that is no data URI" in report.detail
+    asked = workbench.settings.cache_folder.parent / "asked"
+    assert not asked.exists() or not asked.read_text()
+
+
 def test_questions_none_of_which_is_multiple_choice_are_the_specs_failure(workbench: Workbench) -> None:
     field_spec = {"input": "question", "target": "answer", "choices": "options"}
     choosing = _spec(field_spec=field_spec, solvers=[{"name": "multiple_choice"}], scorers=[{"name": "choice"}])
