@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from specs.epochs import MAX_EPOCHS
 from specs.model import Contract
 from specs.policy.generation import EffectiveGeneration
 
@@ -28,10 +29,6 @@ def _of_these_times(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_of_these_times)]
 """By a worker's clock, which may be wrong, though not by centuries."""
-
-MAX_EPOCHS = 10_000
-"""More answers to one question than any benchmark asks for."""
-
 
 MAX_POPULATION = 4_000_000
 """Samples of a task. To check a report, all of them are put in order, so a forged one must not name any number."""

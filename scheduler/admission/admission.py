@@ -13,9 +13,10 @@ import rfc8785
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, place_in
+from specs.epochs import epochs_needed
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
-from specs.hub.task_spec import answering_arguments, epochs_needed
+from specs.hub.task_spec import answering_arguments
 from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredSpread
 from specs.judging.scale import as_proportion

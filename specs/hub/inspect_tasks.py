@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from inspect_ai._eval.task.hf import HFFieldSpec, HFScorer, HFSolver, HFTask
 from pydantic import ValidationError
 
+from specs.epochs import MAX_EPOCHS, epochs_needed
 from specs.hub.inspect_args import check_arguments
 from specs.hub.task_hints import sentence
-from specs.hub.task_spec import SpecStatus, TaskSpec, epochs_needed, read_id
+from specs.hub.task_spec import SpecStatus, TaskSpec, read_id
 from specs.hub.templates import check_template
-from specs.measurement import MAX_EPOCHS
 from specs.text import clean
 
 _KNOWN_NAMES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,16 +56,6 @@ ANSWERING = frozenset({"generate", "multiple_choice"})
 def answering_arguments(task: HFTask) -> dict[str, Any]:
     """What a task's solvers say of how to answer: it goes before all other settings, and the last has the last word."""
     return {key: value for solver in task.solvers if solver.name in ANSWERING for key, value in solver.args.items()}
-
-
-_MOST_DIGITS = 18
-"""Python takes no number of thousands of digits."""
-
-
-def epochs_needed(reducer: str | None) -> int:
-    """How many epochs Inspect's reducer of that name asks for: the K of `pass_at_K` and `at_least_K`, else 1."""
-    match = re.fullmatch(r"(?:pass_at|at_least)_([0-9]+)", reducer or "")
-    return int(match[1][:_MOST_DIGITS]) if match else 1
 
 
 def read_id(index: int, item: object) -> tuple[str | None, tuple[str, ...]]:

@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 from specs.bounded_yaml import load
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_weights import EngineDtype
+from specs.epochs import MAX_EPOCHS
 from specs.errors import PolicyError, YamlError
-from specs.measurement import MAX_EPOCHS
 from specs.model import Contract
 from specs.policy.budget import BudgetRules
 from specs.policy.generation import GenerationSettings

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specs.epochs import MAX_EPOCHS
 from specs.hub.eval_yaml import Spec, SpecStatus, parse
 from specs.hub.inspect_args import _parameters
 from specs.hub.inspect_tasks import _KNOWN_NAMES
-from specs.measurement import MAX_EPOCHS
 
 PLAIN = """
     name: Capitals
