@@ -59,7 +59,7 @@ def answer_value(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> Sc
     A prompt that the engine refused as too long for its context was not answered: Inspect would score the refusal's
     words as if the model had said them. Nor was one that vLLM broke off, as where it is being shut down.
     """
-    if sample.error is not None or is_refused_prompt(sample) or (of_vllm and _is_broken_off(sample)):
+    if sample.error is not None or is_refused_prompt(sample) or (of_vllm and is_broken_off(sample)):
         return None
     score = (sample.scores or {}).get(scorer)
     as_number = proportion(score)
@@ -86,7 +86,8 @@ def is_refused_prompt(sample: EvalSample) -> bool:
     return _stop_reason(sample) == "model_length"
 
 
-def _is_broken_off(sample: EvalSample) -> bool:
+def is_broken_off(sample: EvalSample) -> bool:
+    """Whether vLLM ended the answer before the model did."""
     # vLLM says `abort`, which Inspect does not know. It may know no reason for whole answers of other engines either.
     return _stop_reason(sample) == "unknown"
 
