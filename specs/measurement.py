@@ -86,6 +86,9 @@ class Circumstances(Contract):
     """Of the model's chat template; None where its repo has none, and the engine used one of its own."""
 
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
+    epoch_reducer: Annotated[str, Field(pattern=r"^[a-z_0-9]{1,40}$")] | None = None
+    """Inspect's name of what made one score of several epochs; None where the worker's version does not say yet."""
+
     judges: dict[str, str]
     """Who judged, by the name in the spec (`self` for the evaluated model); empty where no model judged."""
 

@@ -13,7 +13,7 @@ import rfc8785
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, place_in
-from specs.epochs import epochs_needed
+from specs.epochs import MEAN, epochs_needed
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.hub.task_spec import answering_arguments
@@ -132,6 +132,7 @@ def foresee(
         maximum_failed_fraction=rules.maximum_failed_fraction,
         sample_limit=rules.sample_limit,
         epochs=rules.epochs or task.definition.epochs,
+        reducer=task.definition.epoch_reducer or MEAN,
         history=rules.history,
         card_samples=samples_of(benchmark.sizes, task.definition.config, task.definition.split),
     )

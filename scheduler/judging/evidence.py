@@ -14,6 +14,7 @@ from fsspec.core import url_to_fs
 from inspect_ai.log import EvalLog
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
+from specs.epochs import MEAN
 from specs.errors import EvidenceError
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Stopping
@@ -123,6 +124,7 @@ def _check_header(header: EvalLog, report: Report, measured: Measurement, stoppi
         ("seed", said.get("seed"), ran.seed),
         ("sampling settings", said.get("generation"), ran.generation.model_dump(mode="json")),
         ("number of epochs", header.eval.config.epochs or 1, ran.epochs),
+        ("reducer of epochs", _reducer_name(header), ran.epoch_reducer or _reducer_name(header)),
         ("number of samples in the dataset", header.eval.dataset.samples, measured.population),
         ("earlier attempt that it went on from", said.get("resumed"), _as_json(measured.resumed)),
         ("first scorer", next(iter(scorers), None), measured.scorer),
@@ -147,12 +149,16 @@ def _check_order(measured: Measurement) -> None:
 
 def _reducer(header: EvalLog) -> str:
     """Inspect's name of what makes one score of a sample's epochs."""
-    name = (header.eval.config.epochs_reducer or ["mean"])[0]
+    name = _reducer_name(header)
     try:
         reducer_of(name)
     except (LookupError, ValueError, TypeError) as error:
         raise EvidenceError(f"the log names a reducer that Inspect does not have: {_shown(name)}") from error
     return name
+
+
+def _reducer_name(header: EvalLog) -> str:
+    return (header.eval.config.epochs_reducer or [MEAN])[0]
 
 
 def _check_scores(found: RunScores, scorers: list[str], measured: Measurement) -> None:

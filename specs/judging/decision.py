@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from specs.epochs import MEAN
 from specs.judging.scale import points
 from specs.judging.sequential import Finding, SequentialDecider
 from specs.judging.stopping import (
@@ -30,6 +31,7 @@ def population_of(measurement: Measurement) -> Population:
     return Population(
         samples=measurement.population,
         epochs=measurement.circumstances.epochs,
+        reducer=measurement.circumstances.epoch_reducer or MEAN,
         targets_sha256=measurement.targets_sha256,
     )
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.epochs import MEAN
 from specs.judging.band import EDGE
 from specs.judging.power import LOOKS_APART, Expected, simulated
 from specs.judging.scale import points
@@ -74,6 +75,9 @@ class Foreseen(Contract):
     maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)]
     sample_limit: Annotated[int, Field(ge=1)] | None
     epochs: Annotated[int, Field(ge=1)]
+    reducer: str = MEAN
+    """Inspect's name of what makes one score of several epochs."""
+
     history: bool
     """Whether earlier runs may predict answers."""
 
@@ -185,7 +189,9 @@ def _of_all_samples(rule: StoppingRule, true_score: float) -> Expected:
 
 def _judged(foreseen: Foreseen, samples: int) -> tuple[JudgedClaim, Population]:
     claim = JudgedClaim(claim_id="", claimed=foreseen.claimed, tolerance=foreseen.tolerance, spread=foreseen.spread)
-    return claim, Population(samples=samples, epochs=foreseen.epochs, targets_sha256=_NOT_READ)
+    return claim, Population(
+        samples=samples, epochs=foreseen.epochs, reducer=foreseen.reducer, targets_sha256=_NOT_READ
+    )
 
 
 def _rule(foreseen: Foreseen, claim: JudgedClaim, population: Population) -> StoppingRule:

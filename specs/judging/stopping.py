@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.epochs import MEAN, answers_averaged, epochs_needed
 from specs.judging.scale import points
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
 from specs.judging.tolerance import LEAST_TOLERANCE, NORMAL_95, chance_of_coins
@@ -63,6 +64,9 @@ class Population(Contract):
     """N: samples that the task has."""
 
     epochs: Annotated[int, Field(ge=1)]
+    reducer: str = MEAN
+    """Inspect's name of what makes one score of several epochs."""
+
     targets_sha256: Sha256
 
 
@@ -88,12 +92,13 @@ def tolerance_for(claim: JudgedClaim, samples: int) -> float:
 def noise_of(claim: JudgedClaim, population: Population) -> float:
     """By how much an honest full run may differ from the claim by chance, in 95 of 100: a half-width, as a proportion.
 
-    From the spread that was measured; else that of a coin as likely right as the claim says for each answer, the most
-    that sampling of answers can do.
+    From the spread that was measured; else that of a coin as likely right as the claim says for each answer that is
+    averaged, the most that sampling of answers can do.
     """
     if claim.spread is not None:
         return NORMAL_95 * claim.spread
-    return chance_of_coins(claim.claimed, population.samples * population.epochs)
+    averaged = answers_averaged(population.epochs, population.reducer)
+    return chance_of_coins(claim.claimed, population.samples * averaged)
 
 
 def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
@@ -121,9 +126,11 @@ def what_would_decide(claim: JudgedClaim, population: Population) -> str:
     tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
     # Rounded up to what is shown: a hair less than the noise would not decide.
     wide_enough = points(math.ceil(noise * 10_000) / 10_000)
-    if claim.spread is not None:
+    averaged = answers_averaged(population.epochs, population.reducer)
+    # Where more epochs do not average more answers, they decide nothing.
+    if claim.spread is not None or answers_averaged(2 * population.epochs, population.reducer) == averaged:
         return f"a tolerance of {wide_enough} would decide"
-    epochs = math.ceil(population.epochs * (noise / tolerance) ** 2)
+    epochs = epochs_needed(population.reducer) * math.ceil(averaged * (noise / tolerance) ** 2)
     return f"a tolerance of {wide_enough} or {epochs} epochs would decide"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specs.epochs import answers_averaged
 from specs.judging.band import EDGE
 from specs.judging.stopping import (
     JudgedClaim,
@@ -20,6 +22,7 @@ from specs.judging.stopping import (
     what_would_decide,
 )
 from specs.judging.tolerance import chance_of_coins
+from specs.logs.scoring import reduced
 
 COIN = 0.19
 """Two runs of a coin differ by √2 times as much as one from its mean: 1.96/√2 standard deviations are left out by 17 in
@@ -57,6 +60,32 @@ def test_all_right_is_no_surer_than_so_many_questions_can_show() -> None:
     assert doubtful_beyond(claim(1.0, 0.02), population(30)) == pytest.approx(0.1274, abs=1e-4)
     # On many questions it is a point, as ever.
     assert tolerance_for(claim(1.0), 1319) == 0.01
+
+
+@pytest.mark.parametrize(
+    "reducer", ["mean", "pass_at_1", "pass_at_2", "pass_at_4", "at_least_1", "at_least_2", "mode", "median", "max"]
+)
+@pytest.mark.parametrize("epochs", [4, 5])
+def test_epochs_take_from_chance_what_their_reducer_averages_and_no_more(reducer: str, epochs: int) -> None:
+    # Every outcome of a question whose epochs are tosses of one coin, reduced by Inspect.
+    outcomes = list(itertools.product([0.0, 1.0], repeat=epochs))
+    scores = np.array([reduced(outcome, reducer) for outcome in outcomes], dtype=np.float64)
+    right = np.array([sum(outcome) for outcome in outcomes])
+    averaged = answers_averaged(epochs, reducer)
+    for chance in (0.05, 0.3, 0.5, 0.8, 0.97):
+        chances = chance**right * (1 - chance) ** (epochs - right)
+        mean = chances @ scores
+        variance = chances @ (scores - mean) ** 2
+        assert variance <= mean * (1 - mean) / averaged + 1e-12
+    assert averaged == {"mean": epochs, "pass_at_1": epochs, "pass_at_2": 2}.get(reducer, 1)
+
+
+def test_epochs_of_which_one_right_is_enough_leave_as_much_to_chance_as_one() -> None:
+    each = claim(0.5, 0.04)
+    often, any_right = population(198, 4), population(198, 4).model_copy(update={"reducer": "at_least_1"})
+    assert doubtful_beyond(each, often) is None
+    assert doubtful_beyond(each, any_right) == doubtful_beyond(each, population(198))
+    assert what_would_decide(each, any_right) == "a tolerance of 6.97 points would decide"
 
 
 @given(score=st.floats(0, 1), answers=st.integers(1, 20_000))
