@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from specs.epochs import MAX_EPOCHS
 from specs.model import Contract
 from specs.policy.generation import EffectiveGeneration
 
@@ -33,10 +34,6 @@ def _of_these_times(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_of_these_times)]
 """By a worker's clock, which may be wrong, though not by centuries."""
-
-MAX_EPOCHS = 10_000
-"""More answers to one question than any benchmark asks for."""
-
 
 MAX_POPULATION = 4_000_000
 """Samples of a task. To check a report, all of them are put in order, so a forged one must not name any number."""
@@ -94,6 +91,9 @@ class Circumstances(Contract):
     """Of the model's chat template; None where its repo has none, and the engine used one of its own."""
 
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
+    epoch_reducer: Annotated[str, Field(pattern=r"^[a-z_0-9]{1,40}$")] | None = None
+    """Inspect's name of what made one score of several epochs; None where the worker's version does not say yet."""
+
     judges: dict[str, str]
     """Who judged, by the name in the spec (`self` for the evaluated model); empty where no model judged."""
 

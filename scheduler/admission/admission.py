@@ -13,6 +13,7 @@ import rfc8785
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, place_in
+from specs.epochs import MEAN, epochs_needed
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.hub.task_spec import answering_arguments
@@ -69,18 +70,18 @@ def admit(
     task = _task(claim, benchmark)
     if isinstance(task, Refused):
         return task
-    obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token)
+    rules = policy.rules_for(claim.dataset_id, task.id)
+    obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token) or _too_few_epochs(task, rules)
     if obstacle is not None:
         return obstacle
     judges = _judges(task, policy)
     if isinstance(judges, Blocked):
         return judges
-    rules = policy.rules_for(claim.dataset_id, task.id)
     placement = _placement(claim.model_id, model, task, rules, policy)
     if isinstance(placement, Refused):
         return placement
     judged = _judged_by(claim, benchmark, rules, policy)
-    if isinstance(judged, Refused):
+    if isinstance(judged, Refused | Blocked):
         return judged
     settings = RunSettings(
         engine=_engine(claim.model_id, placement, policy),
@@ -117,7 +118,7 @@ def foresee(
         return None
     rules = policy.rules_for(claim.dataset_id, task.id)
     judged = fixed or _judged_by(claim, benchmark, rules, policy)
-    if isinstance(judged, Refused):
+    if isinstance(judged, Refused | Blocked):
         return None
     return Foreseen(
         dataset_revision=benchmark.revision,
@@ -131,6 +132,7 @@ def foresee(
         maximum_failed_fraction=rules.maximum_failed_fraction,
         sample_limit=rules.sample_limit,
         epochs=rules.epochs or task.definition.epochs,
+        reducer=task.definition.epoch_reducer or MEAN,
         history=rules.history,
         card_samples=samples_of(benchmark.sizes, task.definition.config, task.definition.split),
     )
@@ -198,6 +200,18 @@ def _judges(task: TaskSpec, policy: Policy) -> dict[str, JudgeEndpoint] | Blocke
     return found
 
 
+def _too_few_epochs(task: TaskSpec, rules: VerificationRules) -> Blocked | None:
+    """Whether policy leaves a benchmark fewer epochs than it counts: nobody but the operator can give it more."""
+    reducer = task.definition.epoch_reducer if task.definition is not None else None
+    needed = epochs_needed(reducer)
+    if rules.epochs is None or rules.epochs >= needed:
+        return None
+    return Blocked(
+        f"the benchmark counts by {clean(str(reducer), 60)}, which needs {needed} epochs, and the operator's policy has"
+        f" it run {rules.epochs}: policy must allow as many, or leave `epochs` of it to the eval.yaml"
+    )
+
+
 def _placement(
     model_id: str, model: ModelFacts, task: TaskSpec, rules: VerificationRules, policy: Policy
 ) -> Placement | Refused:
@@ -227,10 +241,17 @@ def _engine(model_id: str, placement: Placement, policy: Policy) -> EngineRules:
 
 def _judged_by(
     claim: ClaimFacts, benchmark: BenchmarkFacts, rules: VerificationRules, policy: Policy
-) -> Rules | Refused:
+) -> Rules | Refused | Blocked:
     scale: Scale = rules.scale or ("percent" if benchmark.has_percent else "fraction")
     source: Literal["policy", "leaderboard"] = "policy" if rules.scale else "leaderboard"
     claimed = as_proportion(claim.value, scale)
+    if claimed is None and source == "leaderboard" and as_proportion(claim.value, "percent") is not None:
+        # The leaderboard may know of nobody yet, this claim included, and says another thing as others claim.
+        return Blocked(
+            f"the claimed {claim.value} looks like a percentage, and the scores on {claim.dataset_id}'s leaderboard"
+            " like fractions, or there are none yet: its author can write it as most do there, and the farm's operator"
+            " can set the benchmark's `scale` in policy"
+        )
     if claimed is None:
         return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
     measured = benchmark.spread

@@ -14,6 +14,7 @@ from fsspec.core import url_to_fs
 from inspect_ai.log import EvalLog
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
+from specs.epochs import MEAN
 from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Stopping
@@ -119,7 +120,7 @@ def _check_header(header: EvalLog, report: Report, measured: Measurement, stoppi
         raise EvidenceError(f"the log is that of a run {state}, not of a success")
     said = header.eval.metadata or {}
     ran = measured.circumstances
-    scorers = scorer_names(header)
+    scorers, reducer = scorer_names(header), _reducer(header)
     for what, in_log, in_report in (
         ("model", said.get("model"), report.model.model_dump(mode="json")),
         ("model's name", header.eval.model, f"vllm/{report.model.model_id}"),
@@ -127,6 +128,7 @@ def _check_header(header: EvalLog, report: Report, measured: Measurement, stoppi
         ("seed", said.get("seed"), ran.seed),
         ("sampling settings", said.get("generation"), ran.generation.model_dump(mode="json")),
         ("number of epochs", header.eval.config.epochs or 1, ran.epochs),
+        ("reducer of epochs", reducer, ran.epoch_reducer or reducer),
         ("number of samples in the dataset", header.eval.dataset.samples, measured.population),
         ("earlier attempt that it went on from", said.get("resumed"), _as_json(measured.resumed)),
         ("first scorer", next(iter(scorers), None), measured.scorer),
@@ -151,7 +153,7 @@ def _check_order(measured: Measurement) -> None:
 
 def _reducer(header: EvalLog) -> str:
     """Inspect's name of what makes one score of a sample's epochs."""
-    name = (header.eval.config.epochs_reducer or ["mean"])[0]
+    name = (header.eval.config.epochs_reducer or [MEAN])[0]
     try:
         reducer_of(name)
     except (LookupError, ValueError, TypeError) as error:

@@ -16,11 +16,16 @@ import inspect_ai.scorer
 import inspect_ai.solver
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from specs.hub.task_spec import ANSWERING
+from specs.policy.generation import GenerationSettings
 from specs.text import clean
 from specs.validation_errors import what_is_allowed
 
 MAX_PATTERN_CHARS = 2000
 """Of a regular expression: to compile ten thousand characters of one can take seconds."""
+
+MAX_SEED = 2**53
+"""What every reader of JSON has as a whole number; vLLM takes 64 bits."""
 
 SAMPLING_SETTINGS = frozenset(
     {
@@ -60,6 +65,8 @@ def check_arguments(kind: str, name: str, args: Mapping[str, Any], where: str) -
             found.invalid.append(f"{place}: {problem}")
         elif name == "generate" and key not in SAMPLING_SETTINGS | {"tool_calls"}:
             found.unsupported.append(f"{place}: this farm lets an eval.yaml set only sampling settings of generate")
+        elif name in ANSWERING and (problem := _sampling_problem(key, value)):
+            found.unsupported.append(f"{place}: {problem}: the engine would refuse every question")
         elif name == "multiple_choice" and key == "shuffle" and value:
             found.unsupported.append(f"{place}: cannot be seeded; set shuffle_choices on the task instead")
     missing = [key for key, each in known.items() if each.default is inspect.Parameter.empty and key not in args]
@@ -105,6 +112,20 @@ def _type_problem(adapter: TypeAdapter[object], value: object) -> str | None:
     return None
 
 
+def _sampling_problem(key: str, value: object) -> str | None:
+    """Why vLLM does not take a sampling setting; None where it does."""
+    if key == "seed" and isinstance(value, int) and abs(value) >= MAX_SEED:
+        return f"must be between -{MAX_SEED} and {MAX_SEED}, not {clean(repr(value), 60)}"
+    if key not in GenerationSettings.model_fields:
+        return None
+    try:
+        # Lax about 1 for 1.0, as YAML writes it.
+        GenerationSettings.model_validate({key: value}, strict=False)
+    except ValidationError as error:
+        return f"{what_is_allowed(error.errors(include_url=False)[0])}, not {clean(repr(value), 60)}"
+    return None
+
+
 def _regex_problems(name: str, args: Mapping[str, Any], where: str) -> list[str]:
     keys = {"pattern": ["pattern"], "model_graded_qa": ["grade_pattern"], "model_graded_fact": ["grade_pattern"]}
     problems = []
@@ -114,7 +135,11 @@ def _regex_problems(name: str, args: Mapping[str, Any], where: str) -> list[str]
             problems.append(f"{where}.args.{key}: has {len(pattern)} characters; {MAX_PATTERN_CHARS} are read at most")
             continue
         try:
-            re.compile(pattern)
+            groups = re.compile(pattern).groups
+            if key == "grade_pattern" and pattern and not groups:
+                problems.append(
+                    f"{where}.args.{key}: has no group; Inspect takes the grade from the first, as in ([CI])"
+                )
         except (re.error, RecursionError, OverflowError) as error:
             problems.append(f"{where}.args.{key}: not a regular expression ({clean(str(error), 100)})")
     return problems

@@ -5,7 +5,6 @@ Importing this module imports inspect_ai (three seconds, 90 MB), so `specs.hub.e
 
 from __future__ import annotations
 
-import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,11 +12,11 @@ from dataclasses import dataclass, field
 from inspect_ai._eval.task.hf import HFFieldSpec, HFScorer, HFSolver, HFTask
 from pydantic import ValidationError
 
+from specs.epochs import MAX_EPOCHS, epochs_needed
 from specs.hub.inspect_args import check_arguments
 from specs.hub.task_hints import sentence
 from specs.hub.task_spec import SpecStatus, TaskSpec, read_id
 from specs.hub.templates import check_template
-from specs.measurement import MAX_EPOCHS
 from specs.text import clean
 
 _KNOWN_NAMES = {
@@ -184,17 +183,10 @@ def _check_choices(where: str, task: HFTask, found: _Findings) -> None:
         )
 
 
-_MOST_DIGITS = 18
-
-
 def _check_epochs(where: str, task: HFTask, found: _Findings) -> None:
     if task.epochs > MAX_EPOCHS:
         found.unsupported.append(f"{where}.epochs: {task.epochs} epochs; this farm runs up to {MAX_EPOCHS}")
-    match = re.fullmatch(r"(pass_at|at_least)_([0-9]+)", task.epoch_reducer or "")
-    if not match:
-        return
-    # Python takes no number of thousands of digits.
-    needed, reducer = int(match[2][:_MOST_DIGITS]), clean(match[0], 60)
+    needed, reducer = epochs_needed(task.epoch_reducer), clean(task.epoch_reducer or "", 60)
     if needed < 1:
         found.invalid.append(f"{where}.epoch_reducer: {reducer} counts no epoch; begin with 1")
     elif needed > task.epochs:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from specs.epochs import MEAN
 from specs.judging.scale import points
 from specs.judging.sequential import Finding, SequentialDecider
 from specs.judging.stopping import (
+    LEAST_SCORED,
     JudgedClaim,
     Population,
     Stopping,
@@ -16,6 +18,7 @@ from specs.judging.stopping import (
     stopping_rule,
     tolerance_for,
     what_would_decide,
+    why_none_proves,
 )
 from specs.judging.stopping_rule import StoppingRule
 from specs.judging.verdict import Comparison, LinkedLogUse, Outcome, Verdict
@@ -28,6 +31,7 @@ def population_of(measurement: Measurement) -> Population:
     return Population(
         samples=measurement.population,
         epochs=measurement.circumstances.epochs,
+        reducer=measurement.circumstances.epoch_reducer or MEAN,
         targets_sha256=measurement.targets_sha256,
     )
 
@@ -143,12 +147,10 @@ def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
     attempted = found.samples_used + found.failed
     if found.failed > stopping.maximum_failed_fraction * attempted:
         return f"{found.failed} of {attempted} samples failed and have no score"
-    if found.claimed - found.tolerance <= 0 and found.claimed + found.tolerance >= 1:
-        return (
-            f"with a tolerance of {points(found.tolerance)} every score there is would match, so none proves anything"
-        )
+    if (why := why_none_proves(found.claimed, found.tolerance)) is not None:
+        return why
     too_few = min(stopping.minimum_samples, found.population)
-    if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, 2):
+    if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, LEAST_SCORED):
         return f"only {found.samples_used} samples were scored, too few to decide"
     return None
 

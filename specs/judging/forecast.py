@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
 
+from specs.epochs import MEAN
 from specs.judging.band import EDGE
 from specs.judging.power import LOOKS_APART, Expected, simulated
 from specs.judging.scale import points
 from specs.judging.sequential import full_run_decision
 from specs.judging.stopping import (
+    LEAST_SCORED,
     JudgedClaim,
     Population,
     Stopping,
@@ -22,6 +24,7 @@ from specs.judging.stopping import (
     targets_sha256,
     tolerance_for,
     what_would_decide,
+    why_none_proves,
 )
 from specs.judging.stopping_rule import StoppingRule
 from specs.judging.verdict import Outcome
@@ -72,6 +75,9 @@ class Foreseen(Contract):
     maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)]
     sample_limit: Annotated[int, Field(ge=1)] | None
     epochs: Annotated[int, Field(ge=1)]
+    reducer: str = MEAN
+    """Inspect's name of what makes one score of several epochs."""
+
     history: bool
     """Whether earlier runs may predict answers."""
 
@@ -117,6 +123,8 @@ def forecast(foreseen: Foreseen, samples: int) -> Forecast:
     true_scores = tuple(max(0.0, foreseen.claimed - off) for off in off_by)
     limit = foreseen.sample_limit if foreseen.sample_limit is None else min(foreseen.sample_limit, samples)
     found = _expected(_rule(foreseen, claim, population), true_scores, foreseen.mode, limit, RUNS, LOOKS_APART)
+    if _why_undecidable(claim, samples, limit) is not None:
+        found = tuple(replace(each, verified=0.0, mismatch=0.0) for each in found)
     cases = tuple(Case(off, each, _likeliest(each)) for off, each in zip(off_by, found, strict=True))
     return Forecast(
         samples=samples,
@@ -139,7 +147,9 @@ def in_short(foreseen: Foreseen, samples: int) -> str:
     if found.undecided > LIKELY:
         clauses.append(f"its limit of {limit} samples will hardly decide")
     claim, population = _judged(foreseen, samples)
-    if doubtful_beyond(claim, population) is not None:
+    if (why := _why_undecidable(claim, samples, limit)) is not None:
+        clauses.append(why)
+    elif doubtful_beyond(claim, population) is not None:
         clauses.append(_too_small(claim, population))
     return "; ".join(clauses)
 
@@ -179,7 +189,9 @@ def _of_all_samples(rule: StoppingRule, true_score: float) -> Expected:
 
 def _judged(foreseen: Foreseen, samples: int) -> tuple[JudgedClaim, Population]:
     claim = JudgedClaim(claim_id="", claimed=foreseen.claimed, tolerance=foreseen.tolerance, spread=foreseen.spread)
-    return claim, Population(samples=samples, epochs=foreseen.epochs, targets_sha256=_NOT_READ)
+    return claim, Population(
+        samples=samples, epochs=foreseen.epochs, reducer=foreseen.reducer, targets_sha256=_NOT_READ
+    )
 
 
 def _rule(foreseen: Foreseen, claim: JudgedClaim, population: Population) -> StoppingRule:
@@ -201,6 +213,14 @@ def _likeliest(expected: Expected) -> Outcome:
     return max(chances, key=lambda outcome: chances[outcome])
 
 
+def _why_undecidable(claim: JudgedClaim, samples: int, limit: int | None) -> str | None:
+    """Why a run will be inconclusive whatever it finds; None where it can decide."""
+    asked = samples if limit is None else min(limit, samples)
+    if asked < LEAST_SCORED:
+        return f"{asked} sample is too few to decide"
+    return why_none_proves(claim.claimed, tolerance_for(claim, samples))
+
+
 def _words(
     foreseen: Foreseen, claim: JudgedClaim, population: Population, true_case: Expected, limit: int | None
 ) -> tuple[str, ...]:
@@ -209,7 +229,9 @@ def _words(
         words.append(f"{population.samples} samples: early stopping saves little ({part:.0%} expected)")
     if limit is not None and limit < population.samples and true_case.undecided > 0:
         words.append(f"{true_case.undecided:.0%} of such runs of a true claim reach their limit of {limit} undecided")
-    if doubtful_beyond(claim, population) is not None:
+    if (why := _why_undecidable(claim, population.samples, limit)) is not None:
+        words.append(why)
+    elif doubtful_beyond(claim, population) is not None:
         words.append(_too_small(claim, population))
     elif claim.tolerance is None and tolerance_for(claim, population.samples) > WIDE:
         words.append(

@@ -14,9 +14,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.epochs import MEAN, answers_averaged, epochs_needed
 from specs.judging.scale import points
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
-from specs.judging.tolerance import LEAST_TOLERANCE, NORMAL_95
+from specs.judging.tolerance import LEAST_TOLERANCE, NORMAL_95, chance_of_coins
 from specs.measurement import Proportion, Sha256
 from specs.model import Contract
 
@@ -63,6 +64,9 @@ class Population(Contract):
     """N: samples that the task has."""
 
     epochs: Annotated[int, Field(ge=1)]
+    reducer: str = MEAN
+    """Inspect's name of what makes one score of several epochs."""
+
     targets_sha256: Sha256
 
 
@@ -77,24 +81,24 @@ def targets_sha256(targets: Iterable[str | Sequence[str]]) -> str:
 def tolerance_for(claim: JudgedClaim, samples: int) -> float:
     """The widest difference, as a proportion, that still counts as reproduced.
 
-    Policy's, else the greater of 0.01 and the half-width of the normal 95 % interval of the claimed score on so many
-    samples: an honest re-run of a sampled model differs by so much by chance.
+    Policy's, else the greater of 0.01 and `chance_of_coins` for the claimed score on so many samples: an honest re-run
+    of a sampled model differs by so much by chance.
     """
     if claim.tolerance is not None:
         return claim.tolerance
-    return max(LEAST_TOLERANCE, NORMAL_95 * math.sqrt(claim.claimed * (1 - claim.claimed) / samples))
+    return max(LEAST_TOLERANCE, chance_of_coins(claim.claimed, samples))
 
 
 def noise_of(claim: JudgedClaim, population: Population) -> float:
     """By how much an honest full run may differ from the claim by chance, in 95 of 100: a half-width, as a proportion.
 
-    From the spread that was measured; else that of a coin as likely right as the claim says for each answer, the most
-    that sampling of answers can do.
+    From the spread that was measured; else that of a coin as likely right as the claim says for each answer that is
+    averaged, the most that sampling of answers can do.
     """
     if claim.spread is not None:
         return NORMAL_95 * claim.spread
-    variance = claim.claimed * (1 - claim.claimed) / (population.samples * population.epochs)
-    return NORMAL_95 * math.sqrt(variance)
+    averaged = answers_averaged(population.epochs, population.reducer)
+    return chance_of_coins(claim.claimed, population.samples * averaged)
 
 
 def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
@@ -106,13 +110,28 @@ def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
     return min(1.0, tolerance + noise) if tolerance < noise else None
 
 
+LEAST_SCORED = 2
+"""Samples: a single one decides nothing, as it has no standard error."""
+
+
+def why_none_proves(claimed: float, tolerance: float) -> str | None:
+    """Why no score whatever could decide a claim, in words; None where one could."""
+    if claimed - tolerance <= 0 and claimed + tolerance >= 1:
+        return f"with a tolerance of {points(tolerance)} every score there is would match, so none proves anything"
+    return None
+
+
 def what_would_decide(claim: JudgedClaim, population: Population) -> str:
     """A tolerance, or a number of epochs, by which a difference in doubt could be told from chance."""
     tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
-    if claim.spread is not None:
-        return f"a tolerance of {points(noise)} would decide"
-    epochs = math.ceil(population.epochs * (noise / tolerance) ** 2)
-    return f"a tolerance of {points(noise)} or {epochs} epochs would decide"
+    # Rounded up to what is shown: a hair less than the noise would not decide.
+    wide_enough = points(math.ceil(noise * 10_000) / 10_000)
+    averaged = answers_averaged(population.epochs, population.reducer)
+    # Where more epochs do not average more answers, they decide nothing.
+    if claim.spread is not None or answers_averaged(2 * population.epochs, population.reducer) == averaged:
+        return f"a tolerance of {wide_enough} would decide"
+    epochs = epochs_needed(population.reducer) * math.ceil(averaged * (noise / tolerance) ** 2)
+    return f"a tolerance of {wide_enough} or {epochs} epochs would decide"
 
 
 def stopping_rule(stopping: Stopping, population: Population) -> StoppingRule:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from inspect_ai.log import EvalLog, EvalSample
 
-from specs.logs.scoring import answer_score, is_truncated, is_unparsed, reduced
+from specs.logs.scoring import ScoreValue, answer_value, is_truncated, is_unparsed, reduced
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def run_scores(
         reducer: Inspect's name of what makes one score of several epochs.
         of_vllm: the answers are vLLM's, as those of every run of a farm are.
     """
-    found: dict[str, dict[int | str, dict[int, float | None]]] = {name: defaultdict(dict) for name in scorers}
+    found: dict[str, dict[int | str, dict[int, ScoreValue | None]]] = {name: defaultdict(dict) for name in scorers}
     wanted, ignored = set(sample_ids), set()
     truncated = unparsed = 0
     for answer in answers:
@@ -63,7 +63,7 @@ def run_scores(
             ignored.add(answer.id)
             continue
         for name in scorers:
-            found[name][answer.id][answer.epoch] = answer_score(answer, name, of_vllm=of_vllm)
+            found[name][answer.id][answer.epoch] = answer_value(answer, name, of_vllm=of_vllm)
         truncated += is_truncated(answer)
         unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))
     by_scorer = {
@@ -73,10 +73,10 @@ def run_scores(
     return RunScores(by_scorer, truncated, unparsed, len(ignored))
 
 
-def over_epochs(scores: Mapping[int, float | None], epochs: int, reducer: str) -> float | None:
+def over_epochs(values: Mapping[int, ScoreValue | None], epochs: int, reducer: str) -> float | None:
     """The score of a sample from those of its answers by epoch; None unless all epochs have one."""
-    # In the order of epochs: of equally frequent scores, `mode` takes the first.
-    return reduced([scores[epoch] for epoch in sorted(scores)], reducer) if len(scores) == epochs else None
+    # In the order of epochs: of equally frequent ones, `mode` takes the first.
+    return reduced([values[epoch] for epoch in sorted(values)], reducer) if len(values) == epochs else None
 
 
 def mean_of(scores: Iterable[float | None]) -> float | None:

@@ -21,41 +21,64 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
+from inspect_ai._util.text import is_finite_number
 from inspect_ai.log import EvalSample
 from inspect_ai.scorer import Score, ScoreReducer
 from inspect_ai.scorer._reducer.registry import create_reducers
 
+ScoreValue = str | float
+"""What a scorer says of an answer, where that is a proportion: a number, or a letter or word that Inspect takes for
+one."""
+
 # Inspect's own four letters, with the values that its `accuracy` gives them.
 _LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+# And the words, in small letters: a judge's, where the spec's `grade_pattern` looks for those.
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _UNPARSED_REASONS = frozenset({"invalid_response_format", "no_response"})
 
 
 def proportion(score: Score | None) -> float | None:
     """A score's value as a proportion; None where it is none, never a number to fall back on."""
-    value = None if score is None else score.value
+    return None if score is None else _as_proportion(score.value)
+
+
+def _as_proportion(value: object) -> float | None:
     if isinstance(value, bool):
         return float(value)
     if isinstance(value, str):
-        return _LETTERS.get(value)
+        known = _LETTERS.get(value, _WORDS.get(value.lower()))
+        return known if known is not None else _as_proportion(float(value)) if is_finite_number(value) else None
     if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1:
         return float(value)
     return None
 
 
-def answer_score(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> float | None:
-    """The score of one answer (one sample, one epoch); None where it failed.
+def answer_value(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> ScoreValue | None:
+    """What the scorer said of one answer (one sample, one epoch); None where it failed.
 
     A prompt that the engine refused as too long for its context was not answered: Inspect would score the refusal's
     words as if the model had said them. Nor was one that vLLM broke off, as where it is being shut down.
     """
-    if sample.error is not None or is_refused_prompt(sample) or (of_vllm and _is_broken_off(sample)):
+    if sample.error is not None or is_refused_prompt(sample) or (of_vllm and is_broken_off(sample)):
         return None
-    return proportion((sample.scores or {}).get(scorer))
+    score = (sample.scores or {}).get(scorer)
+    as_number = proportion(score)
+    return score.value if score is not None and isinstance(score.value, str) and as_number is not None else as_number
+
+
+def answer_score(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> float | None:
+    """`answer_value` as a proportion."""
+    return _as_proportion(answer_value(sample, scorer, of_vllm=of_vllm))
+
+
+def first_value(sample: EvalSample) -> ScoreValue | None:
+    """`answer_value` by the sample's first scorer, which is the one that counts."""
+    return answer_value(sample, next(iter(sample.scores or {}), ""))
 
 
 def first_score(sample: EvalSample) -> float | None:
-    """`answer_score` by the sample's first scorer, which is the one that counts."""
-    return answer_score(sample, next(iter(sample.scores or {}), ""))
+    """`first_value` as a proportion."""
+    return _as_proportion(first_value(sample))
 
 
 def is_refused_prompt(sample: EvalSample) -> bool:
@@ -63,7 +86,8 @@ def is_refused_prompt(sample: EvalSample) -> bool:
     return _stop_reason(sample) == "model_length"
 
 
-def _is_broken_off(sample: EvalSample) -> bool:
+def is_broken_off(sample: EvalSample) -> bool:
+    """Whether vLLM ended the answer before the model did."""
     # vLLM says `abort`, which Inspect does not know. It may know no reason for whole answers of other engines either.
     return _stop_reason(sample) == "unknown"
 
@@ -84,20 +108,23 @@ def is_unparsed(score: Score | None) -> bool:
     return score.reason in _UNPARSED_REASONS or score.answer == ""
 
 
-def reduced(scores: Sequence[float | None], reducer: str) -> float | None:
-    """The score of a sample over its epochs, by Inspect's own reducer; None unless every epoch has one."""
-    there = [score for score in scores if score is not None]
-    if not there or len(there) < len(scores):
+def reduced(values: Sequence[ScoreValue | None], reducer: str) -> float | None:
+    """The score of a sample over its epochs, by Inspect's own reducer; None unless every epoch has one.
+
+    It reduces what the scorer said: to `mode`, C, N, I and C are twice C, though N and I are both 0.
+    """
+    there = [value for value in values if value is not None]
+    if not there or len(there) < len(values):
         return None
     if len(there) == 1:
         return _of_one_epoch(there[0], reducer)
-    return proportion(reducer_of(reducer)([Score(value=score) for score in there]))
+    return proportion(reducer_of(reducer)([Score(value=value) for value in there]))
 
 
 @lru_cache(maxsize=256)
-def _of_one_epoch(score: float, reducer: str) -> float | None:
+def _of_one_epoch(value: ScoreValue, reducer: str) -> float | None:
     # Most runs have one epoch, and most of their samples are right or wrong.
-    return proportion(reducer_of(reducer)([Score(value=score)]))
+    return proportion(reducer_of(reducer)([Score(value=value)]))
 
 
 @lru_cache(maxsize=16)

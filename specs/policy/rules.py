@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from specs.bounded_yaml import load
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_weights import EngineDtype
+from specs.epochs import MAX_EPOCHS
 from specs.errors import PolicyError, YamlError
 from specs.model import Contract
 from specs.policy.budget import BudgetRules
@@ -72,8 +73,8 @@ class TaskRules(Contract):
     """How claims on this benchmark write their scores; None decides from its leaderboard."""
 
     tolerance: Tolerance | None = None
-    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N)). `measured` is what honest re-runs were seen to
-    differ by (the noise ledger), and the same as None until enough were seen."""
+    """Absolute, as a proportion; None is max(0.01, 1.96·√(c(1−c)/N)), where c is 3/N from 0 and 1 at least. `measured`
+    is what honest re-runs were seen to differ by (the noise ledger), and the same as None until enough were seen."""
 
     mode: Mode | None = None
     """Run every sample, or stop as soon as the answer is sure."""
@@ -93,7 +94,7 @@ class TaskRules(Contract):
     sample_limit: Annotated[int, Field(gt=0)] | None = None
     """Run so many samples at most, drawn at random; None runs all."""
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
     """Instead of the spec's own; recorded as a departure from it."""
 
     prompt_tokens: Annotated[int, Field(gt=0)] | None = None

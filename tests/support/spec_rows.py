@@ -18,13 +18,17 @@ _WORDS = (
     "answer 4",
     "ANSWER: A, B GRADE: P || GRADE: C",
     "«né» ANSWER: Ä",
+    " || no || ANSWER: B || ANSWER: B",
+    "yes",
+    "No",
 )
-"""What a stand-in engine is told to answer, as the question comes again in turn: right, wrong and of no form."""
+"""What a stand-in engine is told to answer, as the question comes again in turn: right, wrong, of no form and
+nothing at all."""
 
 _PIXEL = base64.b64encode(b"GIF89a\x01\x00\x01\x00\x80\x00\x00").decode()
 
 
-def made_rows(task: HFTask, count: int = 7) -> list[dict[str, Any]]:
+def made_rows(task: HFTask, count: int = len(_WORDS)) -> list[dict[str, Any]]:
     """Rows that the task can read; some are awkward on purpose."""
     return [_row(task, number) for number in range(count)]
 

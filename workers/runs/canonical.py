@@ -16,16 +16,18 @@ from inspect_ai import Task
 from inspect_ai._eval.loader import scorer_from_spec, solver_from_spec
 from inspect_ai._eval.task.hf import HFTask, _record_to_sample_hf
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.scorer._reducer.registry import create_reducers, validate_reducer
+from inspect_ai.scorer._reducer.registry import create_reducers, reducer_log_name, validate_reducer
 from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
 
+from specs.epochs import MEAN
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Population, targets_sha256
 from specs.messages import TaskRef
 from specs.text import clean
 from workers.errors import SpecError
-from workers.runs.dataset_rows import LocalDataset, check_record, check_split
+from workers.runs.choices import check_choices
+from workers.runs.dataset_rows import LocalDataset, check_messages, check_record, check_split
 from workers.runs.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 
 # Answers from a cache would be a replay, not a reproduction.
@@ -41,8 +43,6 @@ class CanonicalTask:
     """All of the task's samples, in the seeded order, which is also the order of `task.dataset`."""
 
     population: Population
-    reducer: str
-    """Inspect's name of what makes one score of several epochs."""
 
 
 def lighteval_config(
@@ -55,7 +55,9 @@ def lighteval_config(
 
     def sample_fields(record: dict[str, Any]) -> Sample:
         check_record(record, definition.field_spec, local)
-        return _record_to_sample_hf(record, definition.field_spec)
+        sample = _record_to_sample_hf(record, definition.field_spec)
+        check_messages(sample)
+        return sample
 
     return LightevalTaskConfig(
         name=name,
@@ -96,8 +98,11 @@ def canonical_task(
     count = definition.epochs if epochs is None else epochs
     name = f"{ref.dataset_id}/{ref.task_id}" if ref.task_id else ref.dataset_id
     try:
-        for reducer in create_reducers(definition.epoch_reducer) or []:
-            validate_reducer(count, reducer)
+        reducer = MEAN
+        for each in create_reducers(definition.epoch_reducer) or []:
+            validate_reducer(count, each)
+            # As the log will have it: pass_at_01 is pass_at_1.
+            reducer = reducer_log_name(each)
         config = lighteval_config(name, definition, local, judges)
         task: Task = get_inspect_ai_task(config, count, definition.epoch_reducer)
     except (SpecError, MemoryError):
@@ -108,12 +113,13 @@ def canonical_task(
     dataset = task.dataset
     if not isinstance(dataset, MemoryDataset) or not len(dataset):
         raise SpecError(f"the split {definition.split} has no samples")
+    check_choices(definition, dataset.samples)
     _set_up(dataset, seed, shuffle_choices=bool(definition.shuffle_choices))
     targets = targets_sha256(sample.target for sample in dataset.samples)
-    population = Population(samples=len(dataset.samples), epochs=count, targets_sha256=targets)
+    population = Population(samples=len(dataset.samples), epochs=count, reducer=reducer, targets_sha256=targets)
     order = seeded_order(range(1, population.samples + 1), seed)
     dataset.samples = [dataset.samples[each - 1] for each in order]
-    return CanonicalTask(task, tuple(order), population, definition.epoch_reducer or "mean")
+    return CanonicalTask(task, tuple(order), population)
 
 
 def _set_up(dataset: MemoryDataset, seed: int, *, shuffle_choices: bool) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 import datasets
 from datasets.features.features import require_decoding
 from inspect_ai._eval.task.hf import HFFieldSpec, HFTask
+from inspect_ai._eval.task.images import _media_reference
+from inspect_ai._util.url import is_data_uri
+from inspect_ai.dataset import Sample
 
 from specs.text import clean
 from workers.errors import SpecError
@@ -83,6 +86,22 @@ def check_record(record: Mapping[str, Any], field_spec: HFFieldSpec, local: Loca
                 f"column {clean(field_spec.input_image, 100)} must hold images as data URIs "
                 "(data:image/png;base64,…); paths and addresses are not followed"
             )
+
+
+def check_messages(sample: Sample) -> None:
+    """Hold a question that is a list of messages against the same rule: their images, sounds, videos and documents too.
+
+    Raises:
+        SpecError: one of them is something else than a data URI.
+    """
+    for message in sample.input if isinstance(sample.input, list) else ():
+        for content in message.content if isinstance(message.content, list) else ():
+            media = _media_reference(content)
+            if media is not None and not is_data_uri(media.reference):
+                raise SpecError(
+                    f"a question has a message with {media.kind} that is no data URI (data:…;base64,…): paths and"
+                    " addresses are not followed"
+                )
 
 
 def _columns(field_spec: HFFieldSpec) -> list[str]:

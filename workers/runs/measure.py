@@ -29,7 +29,6 @@ class Plan:
     """In the seeded order; those that count."""
 
     population: Population
-    reducer: str
     model: str
     """Inspect's name of the evaluated model."""
 
@@ -51,7 +50,9 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
             if not scorers:
                 # Where every sample failed, Inspect names none.
                 raise _nothing_answered(run_log)
-            found = run_scores(run_log.answers(), scorers, plan.sample_ids, plan.population.epochs, plan.reducer)
+            found = run_scores(
+                run_log.answers(), scorers, plan.sample_ids, plan.population.epochs, plan.population.reducer
+            )
             # Answers without a score are what the run measured: a judge that gives no grade, or prompts too long for
             # the context, do so again however often it is tried.
             unscored = all(score is None for score in found.by_scorer[scorers[0]])

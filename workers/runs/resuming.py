@@ -23,6 +23,7 @@ from inspect_ai.log import EvalLog, EvalLogInfo, EvalSample
 
 from specs.errors import EvidenceError
 from specs.logs.run_log import RunLog
+from specs.logs.scoring import is_broken_off
 from specs.measurement import Resumed
 from specs.text import clean
 
@@ -101,7 +102,7 @@ def earlier_attempt(log: Path, sha256: str, wanted: Wanted, kept: Path) -> Earli
                 raise EvidenceError(f"it holds sample {clean(str(answer.id), 60)}, which is none of this run")
             if answer.target != wanted.targets[answer.id]:
                 raise EvidenceError(f"its sample {answer.id} has another target than the dataset's")
-            if answer.error is None:
+            if _is_finished(answer):
                 # By the name that Inspect looks for, whatever it was called.
                 copy.writestr(f"samples/{answer.id}_epoch_{answer.epoch}.json", content)
                 answered[answer.id] += 1
@@ -116,8 +117,13 @@ def finished(log: Path) -> Counter[int | str]:
     answered: Counter[int | str] = Counter()
     with RunLog(log) as run_log:
         for answer in run_log.answers():
-            answered[answer.id] += answer.error is None
+            answered[answer.id] += _is_finished(answer)
     return answered
+
+
+def _is_finished(answer: EvalSample) -> bool:
+    # An engine that goes down with its node ends what it is at by breaking it off, and that is no error to Inspect.
+    return answer.error is None and not is_broken_off(answer)
 
 
 def _summaries_of(log: RunLog, keys: set[tuple[int | str, int]]) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
         return _stopped(log, prepared, folder)
     counted = prepared.sample_ids[: stop.counted if stop is not None else None]
     resumed = earlier.resumed if earlier is not None else None
-    plan = Plan(counted, canonical.population, canonical.reducer, str(model), resumed)
+    plan = Plan(counted, canonical.population, str(model), resumed)
     measurement = measure(log.file, plan, prepared.circumstances)
     unscored = without_a_score(log.file) if measurement.score is None else ""
     return RunOutcome(
@@ -196,7 +196,7 @@ def _early_stop(order: Order, canonical: CanonicalTask, sample_ids: Sequence[int
     if order.stopping is None:
         return None
     rule = stopping_rule(order.stopping, canonical.population)
-    return StopWhenSure(rule, sample_ids, canonical.population.epochs, canonical.reducer)
+    return StopWhenSure(rule, sample_ids, canonical.population.epochs, canonical.population.reducer)
 
 
 @dataclass(frozen=True)
@@ -258,6 +258,7 @@ def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[s
         seed=request.order.seed,
         chat_template_sha256=request.chat_template_sha256,
         epochs=canonical.population.epochs,
+        epoch_reducer=canonical.population.reducer,
         judges=judges,
     )
 

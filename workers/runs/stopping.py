@@ -15,7 +15,7 @@ from specs.judging.prefix import FinishedPrefix
 from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping_rule import StoppingRule
 from specs.logs.run_scores import over_epochs
-from specs.logs.scoring import first_score
+from specs.logs.scoring import ScoreValue, first_value
 
 NAME = "reprofarm"
 """Of this manager of early stops, in the log."""
@@ -41,7 +41,7 @@ class StopWhenSure:
         self._places = {sample_id: place for place, sample_id in enumerate(sample_ids)}
         self._epochs = epochs
         self._reducer = reducer
-        self._answers: dict[int | str, dict[int, float | None]] = defaultdict(dict)
+        self._answers: dict[int | str, dict[int, ScoreValue | None]] = defaultdict(dict)
 
     @property
     def counted(self) -> int | None:
@@ -51,7 +51,7 @@ class StopWhenSure:
     def answered(self, sample: EvalSample) -> None:
         """Take in the answer to one epoch of a sample; it is counted when all before it in the order are."""
         answers = self._answers[sample.id]
-        answers[sample.epoch] = first_score(sample)
+        answers[sample.epoch] = first_value(sample)
         if len(answers) == self._epochs:
             score = over_epochs(answers, self._epochs, self._reducer)
             self._decider.feed(self._prefix.add(self._places[sample.id], score))

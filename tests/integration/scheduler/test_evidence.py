@@ -164,9 +164,10 @@ def test_samples_in_another_order_or_picked_by_hand_are_refused(worked: Path, tm
     [
         ("seed", 6, "seed is 5; the report says 6"),
         ("epochs", 2, "number of epochs is 1; the report says 2"),
+        ("epoch_reducer", "mode", "reducer of epochs is 'mean'; the report says 'mode'"),
     ],
 )
-def test_other_circumstances_than_the_log_has_are_refused(store: Store, name: str, value: int, reason: str) -> None:
+def test_other_circumstances_than_the_log_has_are_refused(store: Store, name: str, value: Any, reason: str) -> None:
     assert store.report.measurement is not None
     ran = store.report.measurement.circumstances.model_dump(mode="json")
     store.refused(reason, store.said(circumstances={**ran, name: value}))

@@ -22,6 +22,7 @@ from specs.messages import AttemptOutcome, Report
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
+from workers.batches.flow_control import first_limit
 from workers.batches.workbench import Workbench
 
 N = 160
@@ -123,7 +124,9 @@ def test_a_sample_counts_when_all_its_epochs_are_answered(workbench: Workbench) 
     samples = logged(workbench, report)
     counted = [each for each in samples if each.id in found.sample_ids]
     assert len(counted) == 2 * len(found.sample_ids)
-    assert len(samples) - len(counted) <= 2 * EngineRules().concurrency, "more than what was in flight was asked"
+    assert len(samples) - len(counted) <= 2 * first_limit(EngineRules().concurrency), (
+        "more than what was in flight was asked"
+    )
 
 
 def test_a_run_that_finds_no_answer_before_its_limit_counts_all_up_to_it(workbench: Workbench) -> None:

@@ -165,6 +165,42 @@ def test_a_regular_expression_that_never_ends_is_the_specs_failure(workbench: Wo
     assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
 
 
+@pytest.mark.parametrize("kind", ["image", "audio", "video", "document"])
+def test_a_message_that_names_a_file_of_the_workers_is_not_asked(workbench: Workbench, kind: str) -> None:
+    secret = workbench.settings.cache_folder.parent / "secret.png"
+    secret.write_bytes(b"a secret of the worker's")
+    words = {"type": "text", "text": "Say: yes"}
+    more = {"format": {"audio": "wav", "video": "mp4"}[kind]} if kind in {"audio", "video"} else {}
+    rows = [{"question": [{"role": "user", "content": [words, {"type": kind, kind: str(secret), **more}]}]}]
+    snapshot = _dataset(workbench, [{**row, "answer": "yes"} for row in rows])
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED, report.detail
+    assert f"a message with {kind} that is no data URI" in report.detail
+    asked = workbench.settings.cache_folder.parent / "asked"
+    assert not asked.exists() or not asked.read_text()
+
+
+def test_questions_none_of_which_is_multiple_choice_are_the_specs_failure(workbench: Workbench) -> None:
+    field_spec = {"input": "question", "target": "answer", "choices": "options"}
+    choosing = _spec(field_spec=field_spec, solvers=[{"name": "multiple_choice"}], scorers=[{"name": "choice"}])
+    rows = {"empty": [], "one": ["x", "y"]}
+    hidden = _dataset(workbench, [{**SAY, "answer": "A", "options": rows["empty"]}] * 3, choosing, "hidden")
+    some = _dataset(
+        workbench, [{"question": "Say: ANSWER: A", "answer": "A", "options": each} for each in rows.values()], choosing
+    )
+    reports = _run(
+        workbench,
+        order(task_ref(hidden, dataset_id="bench/hidden"), "r1"),
+        order(task_ref(some), "r2"),
+    )
+    assert reports["r1"].outcome is AttemptOutcome.SPEC_FAILED, reports["r1"].detail
+    assert reports["r1"].detail == "not one of the 3 questions can be run as multiple choice: the first has no choices"
+    assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
+    assert reports["r2"].measurement is not None
+    by_id = dict(zip(reports["r2"].measurement.sample_ids, reports["r2"].measurement.sample_scores, strict=True))
+    assert by_id == {1: None, 2: 1.0}, "one that fails among others has no score"
+
+
 def test_what_fails_for_the_model_fails_for_the_whole_batch_at_once(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model")
     write_safetensors(model / "model.safetensors", cut_bytes=4)

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from huggingface_hub import HfApi
+from inspect_ai.scorer import value_to_float
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
@@ -45,7 +46,7 @@ _VLLM_DEFAULTS = {
 }
 """What the farm sends in so many words and Inspect leaves to vLLM."""
 
-_ROWS = 7
+_ROWS = 10
 """Of every task."""
 
 _RULES = EngineRules(start_seconds=600.0, concurrency=1)
@@ -80,6 +81,7 @@ _MADE = {
     "critique": _made("includes", "generate", "self_critique"),
     "graded": _made("model_graded_qa", "generate", args={"partial_credit": True}, epochs=2, epoch_reducer="mode"),
     "fact": _made("model_graded_fact", "generate"),
+    "graded-in-words": _made("model_graded_qa", "generate", args={"grade_pattern": r"(?i)\b(yes|no)\b"}),
     "two-scorers": {
         **_made("exact", "generate"),
         "scorers": [{"name": "f1"}, {"name": "includes"}, {"name": "f1", "args": {}}],
@@ -252,6 +254,4 @@ def _main(metrics: Mapping[str, float]) -> float:
 
 
 def _number(value: str | float) -> float | None:
-    if isinstance(value, str):
-        return {"C": 1.0, "P": 0.5, "I": 0.0}[value]
-    return None if math.isnan(value) else value
+    return None if isinstance(value, float) and math.isnan(value) else value_to_float()(value)

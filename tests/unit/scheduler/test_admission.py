@@ -41,6 +41,12 @@ tasks:
     field_spec: {input: question, target: answer}
     solvers: [{name: generate}]
     scorers: [{name: model_graded_fact}]
+  - id: twice-right
+    field_spec: {input: question, target: answer}
+    solvers: [{name: generate}]
+    scorers: [{name: includes}]
+    epochs: 3
+    epoch_reducer: at_least_2
 """
 OTHER_FRAMEWORK = b"evaluation_framework: mteb\ntasks:\n  - id: arguana\n"
 
@@ -87,7 +93,12 @@ def test_a_larger_model_gets_a_larger_pool() -> None:
         (CLAIM, replace(BENCHMARK, spec=None), MODEL, ["no eval.yaml"]),
         (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(OTHER_FRAMEWORK)), MODEL, ["mteb"]),
         (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(b"tasks: 3")), MODEL, ["cannot be run", "tasks"]),
-        (replace(CLAIM, task_id="default"), BENCHMARK, MODEL, ["'default'", "capitals, judged, judges-itself"]),
+        (
+            replace(CLAIM, task_id="default"),
+            BENCHMARK,
+            MODEL,
+            ["'default'", "capitals, judged, judges-itself, twice-right"],
+        ),
         (replace(CLAIM, task_id=None), BENCHMARK, MODEL, ["names no task", "capitals"]),
         (CLAIM, BENCHMARK, replace(MODEL, size=None), ["safetensors"]),
         (CLAIM, BENCHMARK, replace(MODEL, size=sized(800 * GIB)), ["962 GiB", "big", "160 GiB"]),
@@ -102,6 +113,19 @@ def test_what_never_runs_is_refused_with_a_reason(
     assert all(word in answer.reason for word in words), answer.reason
 
 
+def test_a_percentage_where_the_leaderboard_has_fractions_or_nobody_waits_and_is_final_where_policy_says_so() -> None:
+    # The first who claims anything may be planned before the leaderboard lists it.
+    silent = replace(BENCHMARK, has_percent=False)
+    answer = ask(benchmark=silent)
+    assert isinstance(answer, Blocked)
+    assert "79.5 looks like a percentage" in answer.reason
+    assert foresee(CLAIM, silent, POLICY) is None
+    assert isinstance(ask(benchmark=BENCHMARK), Run)
+    fractions = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(scale="fraction")}})
+    assert isinstance(ask(policy=fractions), Refused)
+    assert isinstance(ask(replace(CLAIM, value=120.0), silent), Refused), "on neither scale"
+
+
 def test_a_gated_dataset_blocks_until_there_is_a_token() -> None:
     gated = replace(BENCHMARK, gated=True)
     answer = ask(benchmark=gated)
@@ -109,6 +133,18 @@ def test_a_gated_dataset_blocks_until_there_is_a_token() -> None:
     assert "acme/capitals is gated" in answer.reason
     assert "operator" in answer.reason
     assert isinstance(ask(benchmark=gated, has_token=True), Run)
+
+
+@pytest.mark.parametrize("epochs", [None, 1, 2, 4])
+def test_fewer_epochs_by_policy_than_a_benchmark_counts_are_the_operators_to_change(epochs: int | None) -> None:
+    policy = POLICY.model_copy(update={"verification": VerificationRules(epochs=epochs)})
+    answer = ask(replace(CLAIM, task_id="twice-right"), policy=policy)
+    if epochs != 1:
+        assert isinstance(answer, Run)
+        return
+    assert isinstance(answer, Blocked)
+    assert "at_least_2, which needs 2 epochs, and the operator's policy has it run 1" in answer.reason
+    assert isinstance(ask(policy=policy), Run), "the mean of one epoch is one"
 
 
 def test_a_named_judge_blocks_until_policy_has_an_endpoint_for_it() -> None:

@@ -97,7 +97,7 @@ def test_a_benchmark_too_small_for_its_tolerance_does_not_call_chance_a_mismatch
     assert (near.outcome, far.outcome) == (Outcome.INCONCLUSIVE, Outcome.MISMATCH)
     assert near.reason == (
         "reproduced 46.67%, 13.33 points from the claimed 60.00%, outside the tolerance of 2.00 points; an honest "
-        "re-run of 30 samples differs by up to 17.53 points by chance; a tolerance of 17.53 points or 77 epochs "
+        "re-run of 30 samples differs by up to 17.53 points by chance; a tolerance of 17.54 points or 77 epochs "
         "would decide"
     )
     assert judged(0.48, 0.02, measured(aime, 30)).outcome is Outcome.VERIFIED

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specs.epochs import MAX_EPOCHS
 from specs.hub.eval_yaml import Spec, SpecStatus, parse
 from specs.hub.inspect_args import _parameters
 from specs.hub.inspect_tasks import _KNOWN_NAMES
-from specs.measurement import MAX_EPOCHS
 
 PLAIN = """
     name: Capitals
@@ -62,6 +62,55 @@ def test_a_plain_spec_is_runnable() -> None:
     assert task.definition.field_spec.target == "answer"
     assert task.definition.solvers[0].args == {"temperature": 0.0, "max_tokens": 16}
     assert found.task("capital") is None
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"temperature": -1.0},
+        {"top_p": 0.0},
+        {"top_k": -2},
+        {"presence_penalty": 3.0},
+        {"frequency_penalty": -2.5},
+        {"max_tokens": 0},
+        {"seed": 2**53},
+        {"seed": -(10**30)},
+    ],
+    ids=str,
+)
+def test_sampling_settings_that_the_engine_refuses_are_not_run(args: dict[str, float]) -> None:
+    found = with_task(solvers=[{"name": "generate", "args": args}])
+    assert found.status is SpecStatus.UNSUPPORTED
+    (name,) = args
+    assert found.reasons[0].startswith(f"tasks[0].solvers[0].args.{name}: must be ")
+    assert found.reasons[0].endswith(": the engine would refuse every question")
+
+
+@pytest.mark.parametrize("word", [".nan", ".inf"])
+def test_a_temperature_that_is_no_number_is_none(word: str) -> None:
+    assert spec(PLAIN.replace("temperature: 0.0", f"temperature: {word}")).status is SpecStatus.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "args",
+    [{"temperature": 0}, {"temperature": None}, {"top_p": 1}, {"top_k": -1}, {"max_tokens": 1}, {"seed": -1}],
+    ids=str,
+)
+def test_sampling_settings_at_their_bounds_are_run(args: dict[str, float]) -> None:
+    assert with_task(solvers=[{"name": "generate", "args": args}]).status is SpecStatus.RUNNABLE
+
+
+def test_no_multiple_choice_has_answers_of_no_tokens() -> None:
+    assert choice_task({"max_tokens": 0}).status is SpecStatus.UNSUPPORTED
+    assert choice_task({"max_tokens": 1}).status is SpecStatus.RUNNABLE
+
+
+@pytest.mark.parametrize(("pattern", "sound"), [("GRADE: [CI]", False), ("GRADE: ([CI])", True), ("(?:C|I)", False)])
+def test_a_grade_pattern_needs_a_group_to_take_the_grade_from(pattern: str, *, sound: bool) -> None:
+    # Inspect asks the match for its first group, which fails on every answer.
+    found = with_task(scorers=[{"name": "model_graded_qa", "args": {"grade_pattern": pattern}}])
+    assert (found.status is SpecStatus.NEEDS_JUDGE) == sound
+    assert sound or "args.grade_pattern: has no group" in found.reasons[0]
 
 
 def test_the_hash_is_of_the_exact_bytes() -> None:

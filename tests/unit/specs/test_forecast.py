@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from specs.judging.decision import CompletedRun
 from specs.judging.forecast import Forecast, Foreseen, forecast, in_short
 from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping import JudgedClaim, Population, Stopping, stopping_rule
 from specs.judging.verdict import Outcome
+from tests.support.rows import measurement
 from tests.support.stopping import right_or_wrong
 
 RUNS = 60
@@ -127,6 +129,43 @@ def test_thirty_questions_say_how_far_off_a_claim_may_be() -> None:
         " an honest re-run differs by as much by chance"
     ) in found.words
     assert verdicts(found)[0.1] == "verified"
+
+
+def outcome_of(asked: Foreseen, samples: int) -> Outcome:
+    """What a run comes to that scores just what was claimed."""
+    right = round(asked.claimed * samples)
+    scores = right_or_wrong(samples, right)[: asked.sample_limit]
+    update = {"population": samples, "sample_ids": tuple(range(len(scores))), "sample_scores": tuple(scores)}
+    claim = JudgedClaim(claim_id="c", claimed=asked.claimed, tolerance=asked.tolerance)
+    stopping = Stopping(
+        claims=(claim,),
+        alpha=asked.alpha,
+        minimum_samples=asked.minimum_samples,
+        maximum_failed_fraction=asked.maximum_failed_fraction,
+    )
+    return CompletedRun(stopping, measurement().model_copy(update=update), asked.mode).decide(claim).outcome
+
+
+@pytest.mark.parametrize(
+    ("fields", "samples", "why"),
+    [
+        ({"claimed": 0.5}, 3, "with a tolerance of 56.58 points every score there is would match"),
+        ({"claimed": 0.5, "tolerance": 0.5}, 4000, "with a tolerance of 50.00 points every score there is would match"),
+        ({"claimed": 1.0}, 1, "1 sample is too few to decide"),
+        ({"claimed": 0.9, "sample_limit": 1}, 50, "1 sample is too few to decide"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["full", "sequential"])
+def test_what_no_score_can_decide_is_foreseen_as_such(
+    fields: dict[str, Any], samples: int, why: str, mode: str
+) -> None:
+    asked = foreseen(**fields, mode=mode)
+    assert outcome_of(asked, samples) is Outcome.INCONCLUSIVE
+    found = forecast(asked, samples)
+    assert {case.verdict for case in found.cases} == {Outcome.INCONCLUSIVE}
+    assert {case.expected.undecided for case in found.cases} == {1.0}
+    assert any(words.startswith(why) for words in found.words)
+    assert why in in_short(asked, samples)
 
 
 def test_a_large_benchmark_has_nothing_to_warn_of() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from math import isnan
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.model._model_output import as_stop_reason
-from inspect_ai.scorer import Score, Target, answer, choice, exact, f1, includes, match, math, pattern
+from inspect_ai.scorer import Score, Target, answer, choice, exact, f1, includes, match, math, pattern, value_to_float
 from inspect_ai.solver import TaskState
 
-from specs.logs.scoring import answer_score, is_truncated, is_unparsed, proportion, reduced
+from specs.logs.scoring import answer_score, answer_value, is_truncated, is_unparsed, proportion, reduced, reducer_of
 
 
 @pytest.mark.parametrize(
@@ -32,8 +35,15 @@ from specs.logs.scoring import answer_score, is_truncated, is_unparsed, proporti
         (-0.1, None),
         (1.1, None),
         (100, None),
-        ("yes", None),
-        ("0.5", None),
+        ("yes", 1.0),
+        ("No", 0.0),
+        ("TRUE", 1.0),
+        ("false", 0.0),
+        ("0.5", 0.5),
+        ("8", None),
+        ("nan", None),
+        ("c", None),
+        ("correct", None),
         ("", None),
         ([1.0], None),
         ({"a": 1.0}, None),
@@ -65,6 +75,23 @@ def test_epochs_are_reduced_as_inspect_does_and_only_when_all_are_there(
     scores: list[float | None], reducer: str, expected: float | None
 ) -> None:
     assert reduced(scores, reducer) == expected
+
+
+@settings(max_examples=200)
+@given(
+    values=st.lists(st.sampled_from(["C", "I", "P", "N", "yes", "no", "0.5", 0.0, 0.25, 1.0]), min_size=1, max_size=6),
+    reducer=st.sampled_from(["mean", "median", "mode", "max", "at_least_1", "at_least_2", "pass_at_1", "pass_at_2"]),
+)
+def test_what_a_scorer_says_in_epochs_is_reduced_as_inspect_alone_does(values: list[str | float], reducer: str) -> None:
+    # What `eval_results` of Inspect does: it reduces the scores as they are, and its `accuracy` makes numbers of them.
+    theirs = value_to_float()(reducer_of(reducer)([Score(value=each) for each in values]).value)
+    samples = [_sample("stop", Score(value=each)) for each in values]
+    assert reduced([answer_value(each, "s") for each in samples], reducer) == (None if isnan(theirs) else theirs)
+
+
+def test_no_answer_and_a_wrong_one_are_two_things_to_the_mode() -> None:
+    assert reduced(["N", "I", "C", "C"], "mode") == 1.0
+    assert reduced(["I", "I", "C", "C"], "mode") == 0.0
 
 
 def _ask(scorer: Any, completion: str, target: str = "A", choices: list[str] | None = None) -> Score:

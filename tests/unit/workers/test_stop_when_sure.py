@@ -78,3 +78,13 @@ def test_a_sample_that_failed_in_one_epoch_has_no_score(epochs: int) -> None:
         for epoch in range(1, epochs + 1):
             stop.answered(answer(place, epoch, None if (place, epoch) == (1, 2) else 1.0))
     assert stop.counted == 3, "all were seen, and too many failed to decide"
+
+
+def test_no_answer_and_a_wrong_one_are_two_things_to_the_mode_while_it_runs_too() -> None:
+    stop = StopWhenSure(RULE, IDS, 4, "mode")
+    for place in range(N):
+        for epoch, said in enumerate("NICC", start=1):
+            score = Score(value=said)
+            sample = EvalSample(id=IDS[place], epoch=epoch, input="", target="", scores={"choice": score})
+            stop.answered(sample)
+    assert stop.counted == fed(RULE, [1.0] * N).seen
