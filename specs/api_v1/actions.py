@@ -13,6 +13,9 @@ from specs.text import clean
 
 MAX_WHY_CHARS = 1000
 
+REVISION = r"^(main|refs/pr/[0-9]{1,9}|[0-9a-f]{7,64})$"
+"""Of a model repo: `main`, a pull request, or a commit or its start."""
+
 
 class Reason(Asked):
     """Why something is asked for; it stands in the record of events, next to who asked."""
@@ -43,7 +46,7 @@ class VerificationRequest(Reason):
     task: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Null is every task."""
 
-    revision: Annotated[str, Field(pattern=r"^(main|refs/pr/[0-9]{1,9}|[0-9a-f]{7,64})$")] | None = None
+    revision: Annotated[str, Field(pattern=REVISION)] | None = None
     """Of the model repo: `main`, a pull request (`refs/pr/3`), or the commit that should stand there, or its start.
     Null is whatever there is."""
 
