@@ -19,7 +19,7 @@ from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.views import claim_view
 from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
 from scheduler.requests.revisions import at_revision
-from specs.api_v1.actions import REVISION
+from specs.api_v1.actions import Revision
 from specs.api_v1.claims import ClaimStateName, ClaimView
 from specs.api_v1.plan import ClaimPlan
 from specs.api_v1.views import Page
@@ -53,11 +53,8 @@ class WantedClaims(BaseModel):
     dataset: Wanted = None
     task: Wanted = None
     revision: Annotated[
-        str | None,
-        Query(
-            pattern=REVISION,
-            description="Of the model's repo: `main`, `refs/pr/3`, a commit or its start; with `model`.",
-        ),
+        Revision | None,
+        Query(description="Of the model's repo: `main`, `refs/pr/3`, a commit or its start; with `model`."),
     ] = None
     state: ClaimStateName | None = None
     outcome: Outcome | None = None
