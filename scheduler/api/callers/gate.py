@@ -173,6 +173,9 @@ class Gate:
             return None
         if path in ("/auth/login", "/auth/callback"):
             return self._allowances.take("sign_ins", address)
+        if _is_a_file(path):
+            # Counted apart: what asks for too much still sees the page that says so, with its styles.
+            return self._allowances.take("reads", f"files of {who}")
         # Who operates works through lists; the bound on reads keeps a runaway script off.
         if scope["method"] in SAFE or path in COUNTED_AS_READS or "operate" in caller.scopes:
             return self._allowances.take("reads", who)
@@ -289,7 +292,11 @@ def _origin_of(url: str) -> str:
 
 
 def _is_open(path: str) -> bool:
-    return path in ALWAYS_OPEN or f"{path}/".startswith(PAGES_FILES)
+    return path in ALWAYS_OPEN or _is_a_file(path)
+
+
+def _is_a_file(path: str) -> bool:
+    return f"{path}/".startswith(PAGES_FILES)
 
 
 def _is_a_person(scope: Scope, shown: _Shown) -> bool:

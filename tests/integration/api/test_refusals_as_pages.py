@@ -40,6 +40,8 @@ def test_who_asks_for_too_much_is_told_on_a_page_when_to_come_back(tmp_path: Pat
         assert f"try again in {answer.headers['retry-after']} s" in said
         assert answer.headers["ratelimit-remaining"] == "0"
         assert "Try again" in said
+        styles = re.findall(r'href="(/static/styles/[^"]+)"', answer.text)
+        assert {httpx.get(api.url + address).status_code for address in styles[:1]} == {200}, "counted apart"
         assert httpx.get(api.url + "/claims").headers["content-type"] == "application/problem+json"
 
 
