@@ -85,7 +85,12 @@ Var = Annotated[
 ]
 
 PolicyFile = Annotated[
-    Path | None, typer.Option(envvar="REPROFARM_POLICY", help="Policy file; the built-in policy if not given.")
+    Path | None,
+    typer.Option(
+        envvar="REPROFARM_POLICY",
+        help="Policy file; policy.yaml in the farm's folder if not given, where `up` writes the built-in one.",
+        show_default=False,
+    ),
 ]
 
 HubUrl = Annotated[str | None, typer.Option(envvar="REPROFARM_HUB_ENDPOINT", help="URL of the Hub.")]

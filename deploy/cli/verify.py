@@ -34,7 +34,9 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     benchmark: Annotated[
         str, typer.Argument(metavar="DATASET[/TASK]", help="OWNER/NAME, or OWNER/NAME/TASK.", show_default=False)
     ],
-    revision: Annotated[str | None, typer.Option(help="Only what the model claims at this commit of its repo.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Only what it claims there in its repo: main, refs/pr/3, or a commit.")
+    ] = None,
     why: Why = "asked for by hand",
     wait: Annotated[bool, typer.Option("--wait", help="Follow it until there is a verdict.")] = False,
     var: Var = DEFAULT_VAR,

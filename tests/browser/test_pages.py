@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -243,6 +244,22 @@ def test_a_page_tries_again_where_the_farm_could_not_answer(browser: Browser, fa
         page.route(f"**/claims/{claim_id}", lambda route: route.fulfill(status=503, body="away"), times=1)
         _run(farm, farm.api.rows.run_of(claim_id))
         expect(page.locator(".top .pill.running")).to_be_visible()
+
+
+def test_a_page_says_since_when_the_farm_does_not_answer(browser: Browser, farm: ShownFarm) -> None:
+    # The browser's console says that the farm was away, which is no fault of the page's.
+    with browser.new_context(viewport={"width": 360, "height": 780}) as context:
+        page = context.new_page()
+        page.route("**/v1/events?*", lambda route: route.abort())
+        page.goto(f"{farm.api.url}/claims?q=after-a-while")
+        live = page.locator(".live").first
+        expect(live).to_have_text("Checks every 5 s")
+        page.route("**/claims?*", lambda route: route.abort())
+        expect(live).to_have_text(re.compile(r"^No answer since \d\d:\d\d$"))
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.unroute("**/claims?*")
+        expect(live).to_have_text("Checks every 5 s")
+        page.unroute("**/v1/events?*")
 
 
 def test_the_theme_that_was_chosen_stays(browser: Browser, farm: ShownFarm) -> None:
