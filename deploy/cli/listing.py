@@ -27,7 +27,7 @@ class Column:
     """A name, that goes on in the next line where there is no room."""
 
     spare: bool = False
-    """Left out together with the reasons."""
+    """Left out where there is no room for all columns in one line."""
 
     @property
     def chars(self) -> int:
@@ -44,7 +44,7 @@ def listing(columns: Sequence[Column], reasons: Sequence[Text], width: int) -> T
     needed = sum(column.chars + GAP_CHARS for column in columns)
     with_reasons = any(reasons) and width - needed >= LEAST_WHY_CHARS
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP_CHARS, 0, 0), expand=with_reasons)
-    kept = [column for column in columns if with_reasons or not column.spare]
+    kept = [column for column in columns if needed <= width or not column.spare]
     for column in kept:
         table.add_column(
             column.heading,
