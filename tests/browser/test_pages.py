@@ -14,11 +14,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page, Route, expect
 
+from scheduler.access.sessions import close_all_of
 from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Claim, Reproduction, now
 from scheduler.state_machine import ClaimState, ReproductionState
 from tests.browser.conftest import ShownFarm
 from tests.support.attestations import FACTS, forged, jwks
+from tests.support.browser_sign_in import Browser as SignedInBrowser
+from tests.support.browser_sign_in import running_site
 from tests.support.callers import token
 from tests.support.lively_farm import CAPITALS
 from tests.support.waiting import PATIENCE_SECONDS
@@ -260,6 +263,20 @@ def test_a_page_says_since_when_the_farm_does_not_answer(browser: Browser, farm:
         page.unroute("**/claims?*")
         expect(live).to_have_text("Checks every 5 s")
         page.unroute("**/v1/events?*")
+
+
+def test_a_page_of_a_closed_farm_says_that_the_sign_in_has_ended(browser: Browser, tmp_path: Path) -> None:
+    with running_site(tmp_path, public_reading=False, readers=("*",)) as site, browser.new_context() as context:
+        reader = SignedInBrowser(site)
+        reader.sign_in(site.hub.local.add_token("alice"))
+        for name, value in reader.cookies.items():
+            context.add_cookies([{"name": name, "value": value, "url": site.api.url}])
+        page = context.new_page()
+        page.goto(f"{site.api.url}/audit")
+        expect(page.locator(".live").first).to_have_text("Live")
+        close_all_of(site.api.rows.database, "alice", "operator:ada")
+        site.api.rows.event("claim", "abcdef", "submitted")
+        expect(page.locator(".live").first).to_have_text("Signed out: reload")
 
 
 def test_the_theme_that_was_chosen_stays(browser: Browser, farm: ShownFarm) -> None:

@@ -33,7 +33,9 @@ export async function refresh() {
   refreshedAt = Date.now();
   const address = location.href;
   try {
-    const answer = await fetch(address, { headers: { accept: "text/html" } });
+    const answer = await fetch(address, { headers: { accept: "text/html" }, redirect: "manual" });
+    // To the sign-in of a closed farm, where no script can follow.
+    if (answer.type === "opaqueredirect") return say("away", "Signed out: reload");
     if (!answer.ok) throw new Error(`the farm answered ${answer.status}`);
     answered();
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
