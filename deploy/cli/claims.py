@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,18 +10,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from deploy.cli.listing import Column, listing
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import ago, console, percent, print_json, shown
 from deploy.client import ClaimFilter
 from specs.api_v1.claims import ClaimView
-from specs.api_v1.views import Page
 
 SHOWN_ID_CHARS = 8
-OTHER_CHARS = 75
-"""Of a line: what is beside the names, with the beginning of a reason. Where there is less, `show` has the reasons."""
-
-MAX_NAME_CHARS = 45
-
 NONE_YET = "no claims yet: a farm finds them at its next scan, on the benchmarks that its policy watches"
 
 STYLES = {
@@ -74,7 +70,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if not page.items:
         out.print("no such claim" if wanted != ClaimFilter() else NONE_YET)
         return
-    out.print(_table(page, out.width))
+    out.print(_table(page.items, out.width))
     if page.next:
         out.print(f"there are more: --limit, or --cursor {page.next}")
 
@@ -115,38 +111,22 @@ def benchmark_of(dataset: str | None, task: str | None) -> str:
     return "/".join(part for part in (dataset, task) if part)
 
 
-def _table(page: Page[ClaimView], width: int) -> Table:
-    rows = [(claim, shown(claim.model), shown(benchmark_of(claim.dataset, claim.task) or "–")) for claim in page.items]
-    with_reasons = width >= OTHER_CHARS + _width([row[1] for row in rows]) + _width([row[2] for row in rows])
-    # The reasons get what the rest leaves: a long one would else squeeze all other columns with its own.
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=with_reasons)
-    table.add_column("claim", no_wrap=True)
-    # Where there are reasons, they are cut short before the names are.
-    for heading, names in (("model", [row[1] for row in rows]), ("benchmark", [row[2] for row in rows])):
-        table.add_column(heading, overflow="fold", min_width=_width(names) if with_reasons else None)
-    table.add_column("claimed", justify="right", no_wrap=True)
-    table.add_column("reproduced", justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    if with_reasons:
-        table.add_column("for", justify="right", no_wrap=True)
-        table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
-    for claim, model, benchmark in rows:
-        cells: list[Text | str] = [
-            claim.id[:SHOWN_ID_CHARS],
-            model,
-            benchmark,
-            written(claim),
-            reproduced(claim),
-            status_of(claim),
-        ]
-        if with_reasons:
-            cells += [ago(claim.since), shown(_reason(claim))]
-        table.add_row(*cells)
-    return table
-
-
-def _width(names: list[Text]) -> int:
-    return min(MAX_NAME_CHARS, max(name.cell_len for name in names))
+def _table(found: Sequence[ClaimView], width: int) -> Table:
+    return listing(
+        [
+            Column("claim", [Text(claim.id[:SHOWN_ID_CHARS]) for claim in found]),
+            Column("model", [shown(claim.model) for claim in found], breaks=True),
+            Column(
+                "benchmark", [shown(benchmark_of(claim.dataset, claim.task) or "–") for claim in found], breaks=True
+            ),
+            Column("claimed", [Text(written(claim)) for claim in found], number=True),
+            Column("reproduced", [Text(reproduced(claim)) for claim in found], number=True),
+            Column("status", [status_of(claim) for claim in found]),
+            Column("for", [Text(ago(claim.since)) for claim in found], number=True, spare=True),
+        ],
+        [shown(_reason(claim)) for claim in found],
+        width,
+    )
 
 
 def _reason(claim: ClaimView) -> str:

@@ -14,10 +14,14 @@ from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import Api, Target, farm_at, followed_farm_at
 from deploy.cli.terminal import console, percent, shown
 from deploy.client import FarmClient
-from specs.api_v1.events import EventView
+from specs.api_v1.events import EventPage, EventView
 from specs.api_v1.reproductions import ReproductionView
 
 LOOK_SECONDS = 1.0
+RESTORED = (
+    "the farm was restored from a backup, and what happened after that is not in its record any more;"
+    " from here on, what its record says differently from above, and what is new"
+)
 ENDED = ("completed", "failed", "cancelled")
 
 
@@ -31,7 +35,8 @@ def logs(
     """Print what happened to a claim, or to a reproduction: who did what, when and why.
 
     While a run goes on and with --follow, its progress and its engine's last lines come between the events. A
-    farm that is away for up to five minutes is waited for.
+    farm that is away for up to five minutes is waited for. One that comes back restored from a backup is said to be so,
+    on stderr.
     """
     with followed_farm_at(api) if follow else farm_at(api) as farm:
         Tail(farm, target, as_json=as_json).print(follow=follow)
@@ -45,7 +50,8 @@ class Tail:
         self._as_json = as_json
         self._out: Console = console()
         self._last: int | None = None
-        self._printed: set[int] = set()
+        # Whole ones: a restored farm gives the ids of what it lost to other events.
+        self._printed: set[EventView] = set()
         self._run_of_events: str | None = None
         self._progress = ""
         self._engine = ""
@@ -77,17 +83,23 @@ class Tail:
         return self._farm.reproduction(str(self._run_id)).state in ENDED
 
     def _new_events(self) -> list[EventView]:
-        if self._claim_id is not None:
-            # A run that was there before the claim joined it has a history that is older than what was printed last.
-            after = self._last if self._run_id == self._run_of_events else None
-            self._run_of_events = self._run_id
-            events = self._farm.timeline(self._claim_id, after)
-        else:
-            events = self._farm.timeline_of_reproduction(str(self._run_id), self._last)
-        self._last = max([self._last or 0, *(event.id for event in events)])
-        new = [event for event in events if event.id not in self._printed]
-        self._printed.update(event.id for event in new)
+        # A run that was there before the claim joined it has a history that is older than what was printed last.
+        joined = self._claim_id is not None and self._run_id != self._run_of_events
+        self._run_of_events = self._run_id
+        found = self._record(None if joined else self._last)
+        if found.reset is not None:
+            console(stderr=True).print(RESTORED, soft_wrap=True)
+            found = self._record(None)
+            self._last = None
+        self._last = max([self._last or 0, *(event.id for event in found.items)])
+        new = [event for event in found.items if event not in self._printed]
+        self._printed.update(new)
         return new
+
+    def _record(self, after: int | None) -> EventPage:
+        if self._claim_id is not None:
+            return self._farm.timeline(self._claim_id, after)
+        return self._farm.timeline_of_reproduction(str(self._run_id), after)
 
     def _print_event(self, event: EventView) -> None:
         if self._as_json:

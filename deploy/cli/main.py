@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import select
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -23,6 +24,9 @@ from specs.processes.secrets import Masking, secrets_in
 
 MAX_ERROR_LINES = 60
 MAX_LINE_CHARS = 4000
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a full disk: a thing to mend, and no fault of the command's."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,14 @@ def _exit_codes() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
-            # What is left to say goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _say_no_more()
             raise typer.Exit(PIPE_CLOSED) from error
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            _say_no_more()
+            _print_error(
+                ReprofarmError(f"{error.filename or 'what is to be said'} cannot be written: {error.strerror}")
+            )
+            raise typer.Exit(ERROR) from error
         # Python's own code for a crash is 1, which means "mismatch" here.
         print(_masking().mask(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201 - what a crash says
         raise typer.Exit(ERROR) from error
@@ -142,6 +151,12 @@ def _all_said() -> Iterator[None]:
         sys.stdout.flush()
         raise
     sys.stdout.flush()
+
+
+def _say_no_more() -> None:
+    """Let what is left to say go nowhere."""
+    with suppress(OSError, ValueError):  # It may be no file.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _nobody_reads() -> bool:

@@ -29,8 +29,13 @@ TOKEN_ENV = "REPROFARM_TOKEN"  # noqa: S105 - the name of the variable that hold
 
 def default_api() -> str:
     """The API of the farm that runs in this machine's folder; else where one usually is."""
+    return api_in(Path(os.environ.get(VAR_ENV) or DEFAULT_VAR))
+
+
+def api_in(var: Path) -> str:
+    """The API of the farm that runs in a folder; else where one usually is."""
     try:
-        found = json.loads((Path(os.environ.get(VAR_ENV) or DEFAULT_VAR) / STATE_FILE).read_bytes())["api"]
+        found = json.loads((var / STATE_FILE).read_bytes())["api"]
     except (OSError, ValueError, LookupError, TypeError):
         return DEFAULT_API
     return found if isinstance(found, str) else DEFAULT_API
@@ -80,7 +85,12 @@ Var = Annotated[
 ]
 
 PolicyFile = Annotated[
-    Path | None, typer.Option(envvar="REPROFARM_POLICY", help="Policy file; the built-in policy if not given.")
+    Path | None,
+    typer.Option(
+        envvar="REPROFARM_POLICY",
+        help="Policy file; policy.yaml in the farm's folder if not given, where `up` writes the built-in one.",
+        show_default=False,
+    ),
 ]
 
 HubUrl = Annotated[str | None, typer.Option(envvar="REPROFARM_HUB_ENDPOINT", help="URL of the Hub.")]

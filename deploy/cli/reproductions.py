@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.claims import SHOWN_ID_CHARS, STYLES, benchmark_of
+from deploy.cli.listing import Column, listing
 from deploy.cli.options import Api, AsJson, farm_at
 from deploy.cli.terminal import ago, console, percent, print_json, shown
 from deploy.client import ReproductionFilter
@@ -35,34 +36,27 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if as_json:
         print_json(found)
         return
+    out = console()
     if not found:
-        console().print("no such reproduction" if wanted != ReproductionFilter() else "no reproductions yet")
+        out.print("no such reproduction" if wanted != ReproductionFilter() else "no reproductions yet")
         return
-    console().print(_table(found))
+    out.print(_table(found, out.width))
 
 
-def _table(found: list[ReproductionSummary]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("id", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    table.add_column("benchmark", overflow="fold")
-    table.add_column("pool", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("for", justify="right", no_wrap=True)
-    table.add_column("how far", justify="right", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
-    for run in found:
-        table.add_row(
-            run.id[:SHOWN_ID_CHARS],
-            shown(run.model),
-            shown(benchmark_of(run.dataset, run.task)),
-            shown(run.pool),
-            Text(run.state, style=STYLES.get(run.state, "")),
-            ago(run.since),
-            how_far(run),
-            shown(run.reason),
-        )
-    return table
+def _table(found: list[ReproductionSummary], width: int) -> Table:
+    return listing(
+        [
+            Column("id", [Text(run.id[:SHOWN_ID_CHARS]) for run in found]),
+            Column("model", [shown(run.model) for run in found], breaks=True),
+            Column("benchmark", [shown(benchmark_of(run.dataset, run.task)) for run in found], breaks=True),
+            Column("pool", [shown(run.pool) for run in found]),
+            Column("state", [Text(run.state, style=STYLES.get(run.state, "")) for run in found]),
+            Column("for", [Text(ago(run.since)) for run in found], number=True),
+            Column("how far", [Text(how_far(run)) for run in found], number=True),
+        ],
+        [shown(run.reason) for run in found],
+        width,
+    )
 
 
 def how_far(run: ReproductionSummary) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import typer
 from rich.console import Console
@@ -40,7 +40,7 @@ def show(
     """
     with farm_at(api) as farm:
         claim = farm.claim(claim_id)
-        events = farm.timeline(claim.id)
+        events = farm.timeline(claim.id).items
         badge = farm.badge_of(claim.id) if claim.badge else None
         run = farm.reproduction(claim.reproduction.id) if claim.reproduction else None
     if as_json:
@@ -67,7 +67,7 @@ def _print(
     out: Console,
     claim: ClaimView,
     run: ReproductionView | None,
-    events: list[EventView],
+    events: Sequence[EventView],
     badge: BadgeView | None,
 ) -> None:
     out.print(
@@ -226,7 +226,7 @@ def _print_badge(out: Console, badge: BadgeView) -> None:
     out.print(shown(badge.token, 16_384), soft_wrap=True)
 
 
-def _print_timeline(out: Console, events: list[EventView]) -> None:
+def _print_timeline(out: Console, events: Sequence[EventView]) -> None:
     out.print("\nTimeline", style="bold")
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(no_wrap=True)

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 
 from deploy.cli.actions import actions_at
 from deploy.cli.follow import follow
 from deploy.cli.intervene import tell
-from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, default_api, followed_farm_at
+from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, api_in, followed_farm_at
 from deploy.cli.show import exit_code
 from deploy.cli.terminal import MAX_LINE_CHARS, MISMATCH, OK, UNDECIDED, console, print_json, shown
 from deploy.client import ClaimFilter, FarmClient
@@ -25,13 +26,17 @@ from specs.validation_errors import fault
 LOOK_SECONDS = 300.0
 """A model that the farm did not know is looked at within seconds; a Hub that is away takes longer."""
 
+LOOK_PAUSE_SECONDS = 1.0
+
 
 def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     model: Annotated[str, typer.Argument(metavar="MODEL", help="OWNER/NAME.", show_default=False)],
     benchmark: Annotated[
         str, typer.Argument(metavar="DATASET[/TASK]", help="OWNER/NAME, or OWNER/NAME/TASK.", show_default=False)
     ],
-    revision: Annotated[str | None, typer.Option(help="Only what the model claims at this commit of its repo.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Only what it claims there in its repo: main, refs/pr/3, or a commit.")
+    ] = None,
     why: Why = "asked for by hand",
     wait: Annotated[bool, typer.Option("--wait", help="Follow it until there is a verdict.")] = False,
     var: Var = DEFAULT_VAR,
@@ -46,16 +51,18 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     {"lines", "claim_ids"}; with --wait the claims, as the API gives them.
     """
     asked = request(model, benchmark, revision, why)
-    with actions_at(api, var) as farm:
-        done = farm.verify(asked)
     if not wait:
-        tell(done, as_json=as_json)
+        with actions_at(api, var) as farm:
+            tell(farm.verify(asked), as_json=as_json)
         return
     out = console(stderr=as_json)
-    for line in done.lines:
-        out.print(shown(line, MAX_LINE_CHARS), soft_wrap=True)
-    with followed_farm_at(api or default_api()) as reading:
-        claims = follow(reading, done.claim_ids or found_later(reading, asked), out)
+    with followed_farm_at(api or api_in(var)) as reading:
+        before = reading.last_event_id()
+        with actions_at(api, var) as farm:
+            done = farm.verify(asked)
+        for line in done.lines:
+            out.print(shown(line, MAX_LINE_CHARS), soft_wrap=True)
+        claims = follow(reading, done.claim_ids or found_later(reading, asked, before, out), out)
     if as_json:
         print_json(claims)
     raise typer.Exit(worst(claims))
@@ -74,15 +81,25 @@ def request(model: str, benchmark: str, revision: str | None, why: str) -> Verif
         raise SubmissionError("; ".join(map(fault, error.errors()))) from error
 
 
-def found_later(farm: FarmClient, asked: VerificationRequest) -> list[str]:
-    """The claims of a model that the farm had to look at first, once it has; none where it has none after a while."""
+def found_later(farm: FarmClient, asked: VerificationRequest, before: int | None, out: Console) -> list[str]:
+    """The claims of a model that the farm had to look at first, once it has; none, and `out` says why, else.
+
+    `before` is the last event before it was asked to.
+    """
     give_up = time.monotonic() + LOOK_SECONDS
+    wanted = ClaimFilter(model=asked.model, dataset=asked.dataset, task=asked.task, revision=asked.revision)
+    why = f"nothing was found within {LOOK_SECONDS:.0f} s; the farm goes on looking"
     while time.monotonic() < give_up:
-        wanted = ClaimFilter(model=asked.model, dataset=asked.dataset, task=asked.task)
+        # Read before the claims: whatever a look finds is there when it says how it went.
+        looks = [event for event in farm.timeline_of_model(asked.model, before).items if event.what == "looked_at"]
         found = [claim.id for claim in farm.claims(wanted, MAX_PAGE).items if claim.state != "withdrawn"]
         if found:
             return found
-        time.sleep(1)
+        if looks:
+            why = looks[-1].why
+            break
+        time.sleep(LOOK_PAUSE_SECONDS)
+    out.print(shown(f"no claim to wait for: {why}", MAX_LINE_CHARS), soft_wrap=True)
     return []
 
 

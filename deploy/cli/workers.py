@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.options import Api, AsJson, farm_at
-from deploy.cli.terminal import ago, console, print_json, shown
+from deploy.cli.terminal import MAX_LINE_CHARS, ago, console, print_json, shown
 from specs.api_v1.workers import DeviceMemoryView, LoadedEngineView, PoolView, WorkerView
 
 GIB = 1024**3
@@ -21,10 +21,16 @@ def workers(as_json: AsJson = False, *, api: Api) -> None:
         found = farm.workers()
     if as_json:
         print_json(found)
-    elif not found:
-        console().print("no worker has spoken to this farm yet")
-    else:
-        console().print(_table_of_workers(found))
+        return
+    out = console()
+    if not found:
+        out.print("no worker has spoken to this farm yet")
+        return
+    out.print(_table_of_workers(found))
+    # Below, and whole: what an operator has to know has no room in a line.
+    for worker in found:
+        if worker.reason:
+            out.print(shown(f"{worker.name} is {worker.state}: {worker.reason}", MAX_LINE_CHARS), soft_wrap=True)
 
 
 def pools(as_json: AsJson = False, *, api: Api) -> None:
@@ -38,7 +44,7 @@ def pools(as_json: AsJson = False, *, api: Api) -> None:
 
 
 def _table_of_workers(found: list[WorkerView]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in ("worker", "pool", "state"):
         table.add_column(heading, no_wrap=True)
     table.add_column("for", justify="right", no_wrap=True)
@@ -46,7 +52,6 @@ def _table_of_workers(found: list[WorkerView]) -> Table:
     table.add_column("free memory", justify="right", overflow="fold")
     table.add_column("GPUs", overflow="fold")
     table.add_column("engine", overflow="fold")
-    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
     for worker in found:
         table.add_row(
             shown(worker.name),
@@ -57,7 +62,6 @@ def _table_of_workers(found: list[WorkerView]) -> Table:
             _free(worker.memory),
             _health(worker.memory),
             _engine(worker.engine),
-            shown(worker.reason, 1000),
         )
     return table
 

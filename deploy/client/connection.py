@@ -69,13 +69,11 @@ class Connection:
         """Have something removed."""
         self._ask("DELETE", path)
 
-    def items(
-        self, path: str, form: type[Page[Item]], asked: Mapping[str, str | None], cursor_name: str = "cursor"
-    ) -> Iterator[Item]:
-        """All that a list holds, a request for each part of it. `cursor_name` is the parameter that takes `next`."""
-        cursor = asked.get(cursor_name)
+    def items(self, path: str, form: type[Page[Item]], asked: Mapping[str, str | None]) -> Iterator[Item]:
+        """All that a list holds, a request for each part of it."""
+        cursor = asked.get("cursor")
         while True:
-            page = self.get(path, form, {**asked, cursor_name: cursor})
+            page = self.get(path, form, {**asked, "cursor": cursor})
             yield from page.items
             if page.next is None:
                 return

@@ -13,7 +13,7 @@ from deploy.client.patience import Patience
 from specs.api_v1.actions import Done, VerificationRequest
 from specs.api_v1.badges import BadgeView
 from specs.api_v1.claims import ClaimView
-from specs.api_v1.events import EventView
+from specs.api_v1.events import EventPage, EventView
 from specs.api_v1.keys import Jwks
 from specs.api_v1.noise import NoiseView
 from specs.api_v1.plan import ClaimPlan
@@ -66,15 +66,22 @@ class FarmClient:
         asked = {"samples": None if samples is None else str(samples)}
         return self._farm.get(_at("claims", claim_id, "plan"), ClaimPlan, asked)
 
-    def timeline(self, claim_id: str, after: int | None = None) -> list[EventView]:
+    def timeline(self, claim_id: str, after: int | None = None) -> EventPage:
         """All that happened to a claim and to its reproduction after an event, oldest first."""
-        asked = {"limit": str(MAX_PAGE), "after": _id(after)}
-        return list(self._farm.items(_at("claims", claim_id, "events"), Page[EventView], asked, "after"))
+        return self._record(_at("claims", claim_id, "events"), {}, after)
 
-    def timeline_of_reproduction(self, reproduction_id: str, after: int | None = None) -> list[EventView]:
+    def timeline_of_reproduction(self, reproduction_id: str, after: int | None = None) -> EventPage:
         """All that happened to a reproduction after an event, oldest first."""
-        asked = {"subject": "reproduction", "subject_id": reproduction_id, "limit": str(MAX_PAGE), "after": _id(after)}
-        return list(self._farm.items("/v1/events", Page[EventView], asked, "after"))
+        return self._record("/v1/events", {"subject": "reproduction", "subject_id": reproduction_id}, after)
+
+    def timeline_of_model(self, model: str, after: int | None = None) -> EventPage:
+        """All that happened to a model, not to its claims, after an event, oldest first."""
+        return self._record("/v1/events", {"subject": "model", "subject_id": model}, after)
+
+    def last_event_id(self) -> int | None:
+        """Of all events; None before the first."""
+        (newest,) = self._farm.get("/v1/events", EventPage, {"order": "newest", "limit": "1"}).items or (None,)
+        return newest.id if newest is not None else None
 
     def events(self, after: int | None = None) -> list[EventView]:
         """What happened after the event of that id (from the beginning for None), oldest first; one page of it."""
@@ -128,6 +135,17 @@ class FarmClient:
     def act_on_reproduction(self, reproduction_id: str, action: str, why: str) -> Done:
         """Cancel or retry a reproduction."""
         return self._farm.post(_at("reproductions", reproduction_id, action), Done, {"why": why})
+
+    def _record(self, path: str, asked: dict[str, str | None], after: int | None) -> EventPage:
+        """All parts of the record as one, with the `reset` of a restored farm that does not know the event `after`."""
+        items: list[EventView] = []
+        cursor = _id(after)
+        while True:
+            page = self._farm.get(path, EventPage, {**asked, "limit": str(MAX_PAGE), "after": cursor})
+            items += page.items
+            cursor = page.next
+            if cursor is None:
+                return EventPage(items=tuple(items), next=None, reset=page.reset)
 
 
 def _at(*parts: str) -> str:

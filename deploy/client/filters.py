@@ -21,6 +21,9 @@ class ClaimFilter:
     q: str | None = None
     """A part of the id of its model or benchmark."""
 
+    revision: str | None = None
+    """Of `model`'s repo: `main`, `refs/pr/3`, or a commit or its start."""
+
 
 @dataclass(frozen=True)
 class ReproductionFilter:

@@ -97,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
     app.add_middleware(AnswersHead)
     # Before all that answers: what answers early must not answer who may not read.
-    app.add_middleware(Gate, source=source)
+    app.add_middleware(Gate, source=source, refusal_page=dashboard.refusal_page)
     # Before the gate, whose refusals a page has to read too: else it sees a network error, and never when to come back.
     let_pages_read(app, settings.api_origins)
     return app

@@ -105,7 +105,7 @@ async def refuse_null_character(request: Request) -> None:
 def install(app: FastAPI) -> None:
     """Have every error of an app answered as a problem."""
     app.add_exception_handler(ReprofarmError, _ours)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(Exception, _unexpected)
@@ -118,7 +118,8 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     return problem(status, str(error))
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def http_problem(_request: Request, error: Exception) -> JSONResponse:
+    """What the framework raises, as a problem."""
     if not isinstance(error, HTTPException):
         raise error
     return problem(error.status_code, str(error.detail), headers=error.headers)
@@ -134,16 +135,17 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _database(_request: Request, error: Exception) -> JSONResponse:
-    return database_away(error)
+    away = database_away(error)
+    return problem(away.status_code, away.detail, headers=away.headers)
 
 
-def database_away(error: Exception) -> JSONResponse:
-    """The answer while the database does not give one."""
+def database_away(error: Exception) -> HTTPException:
+    """What is said while the database does not answer; the log has why."""
     log.error("the database cannot answer: %s", error)
-    return problem(
+    return HTTPException(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "the farm's database does not answer, or is not migrated; /readyz says which",
-        headers={"retry-after": "5"},
+        {"retry-after": "5"},
     )
 
 

@@ -18,6 +18,7 @@ from scheduler.api.routes.badges import badge_of_claim
 from scheduler.api.routes.reproductions import show_reproduction
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
+from scheduler.database.tables import Claim
 from specs.api_v1.claims import ClaimStateName, ClaimView
 from specs.judging.verdict import Outcome
 
@@ -98,7 +99,12 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         # Where it names no benchmark, there is no badge.
         badge_path=badge_path(claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
         said=said_of(session, claim.model, claim.dataset, claim.task) if claim.dataset is not None else None,
-        actions=actions(claim, visitor),
+        actions=actions(
+            claim,
+            visitor,
+            awaits_approval=session.get_one(Claim, claim.id).awaits_approval,
+            publishes=source.policy.publish.mode != "off",
+        ),
         revoking=revoking(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
         public_url=source.settings.public_url.rstrip("/"),
@@ -107,8 +113,12 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
     )
 
 
-def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
-    """What can be asked for in this state, the likeliest first."""
+def actions(claim: ClaimView, visitor: Visitor, *, awaits_approval: bool, publishes: bool) -> tuple[Action, ...]:
+    """What can be asked for in this state, the likeliest first.
+
+    `awaits_approval` is whether an approval is what a blocked claim waits for, and `publishes` whether the farm writes
+    on the Hub.
+    """
     found = []
 
     def offer(name: str, words: str, says: str) -> None:
@@ -120,14 +130,14 @@ def actions(claim: ClaimView, visitor: Visitor) -> tuple[Action, ...]:
     elif claim.state == "decided":
         says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
         offer("reverify", "Verify again", says)
-    if outcome is Outcome.VERIFIED and claim.publication is None:
+    if publishes and outcome is Outcome.VERIFIED and claim.publication is None:
         offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
-    if visitor.may_operate and claim.state == "blocked":
+    if visitor.may_operate and awaits_approval and claim.state == "blocked":
         offer("approve", "Approve", "Lets it run although it is taken to cost more than policy allows.")
     if claim.state == "blocked":
         offer("retry", "Try again", "Plans the claim anew, in case what held it back is gone.")
     if claim.state == "planned":
-        offer("cancel", "Cancel", "Ends the claim's run, unless another claim waits for it too.")
+        offer("cancel", "Cancel the run", "Ends the claim's run, unless another claim waits for it too.")
     return tuple(found)
 
 

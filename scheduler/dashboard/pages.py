@@ -71,6 +71,11 @@ EXPLAINED = {
     503: "The farm's database does not answer, or is not migrated. Try again in a moment.",
 }
 
+PASSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Of which the same address may answer in a moment."""
+
+MAX_DETAIL_CHARS = 300
+
 log = logging.getLogger(__name__)
 
 
@@ -146,15 +151,21 @@ class PageRoute(APIRoute):
         return handle_page
 
     def _error_page(self, request: Request, status: HTTPStatus, detail: str) -> Response:
-        return render(
-            request,
-            "error.html",
-            status,
-            title=status.phrase,
-            status=int(status),
-            detail=clean(detail, 300),
-            explained=self.explained.get(status, ""),
-        )
+        return error_page(request, status, detail, self.explained.get(status, ""))
+
+
+def error_page(request: Request, status: HTTPStatus, detail: str, explained: str) -> HTMLResponse:
+    """What went wrong, for who looks at it."""
+    return render(
+        request,
+        "error.html",
+        status,
+        title=status.phrase,
+        status=int(status),
+        detail=clean(detail, MAX_DETAIL_CHARS),
+        explained=explained,
+        may_pass=status in PASSES and request.method == "GET",
+    )
 
 
 def _asks_for_json(request: Request) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import FastAPI
 
 from scheduler.dashboard import claims, farm, proof, scores, signing_in, viewer
+from scheduler.dashboard.refusals import lost, refusal_page
 from scheduler.dashboard.static_files import OurFiles
+
+__all__ = ["install", "refusal_page"]
 
 
 def install(app: FastAPI) -> None:
@@ -13,3 +18,5 @@ def install(app: FastAPI) -> None:
     for part in (farm, claims, scores, proof, viewer, signing_in):
         app.include_router(part.router)
     app.mount("/static", OurFiles(), name="static")
+    for status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        app.add_exception_handler(status, lost)

@@ -23,6 +23,11 @@ class Visitor:
         return self.caller.name
 
     @property
+    def may_read(self) -> bool:
+        """Whether the farm shows itself to them."""
+        return "read" in self.caller.scopes
+
+    @property
     def may_operate(self) -> bool:
         """Whether they may do everything."""
         return "operate" in self.caller.scopes

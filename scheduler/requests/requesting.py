@@ -22,6 +22,7 @@ from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.intervening import retry
 from scheduler.requests.reverifying import reverify
+from scheduler.requests.revisions import at_revision
 from scheduler.state_machine import ClaimState
 from scheduler.watch.models import look_at_model
 from specs.api_v1.actions import VerificationRequest
@@ -137,14 +138,8 @@ def claims_meant(session: Session, request: VerificationRequest) -> Sequence[Cla
     ]
     if request.task is not None:
         conditions.append(Claim.task_id == request.task)
-    revision = request.revision
-    if revision is not None and (revision == "main" or revision.startswith("refs/")):
-        conditions.append(Claim.ref == revision)
-    elif revision is not None:
-        # Of a model whose main stands there, the claims on main; else those whose pull request does.
-        model = session.get(Model, request.model)
-        on_main = model is not None and (model.revision or "").startswith(revision)
-        conditions.append(Claim.ref == "main" if on_main else Claim.commit.startswith(revision, autoescape=True))
+    if request.revision is not None:
+        conditions.append(at_revision(request.model, request.revision))
     return session.scalars(
         select(Claim).where(*conditions).order_by(Claim.created_at, Claim.claim_id).limit(MAX_CLAIMS)
     ).all()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from specs.api_v1.access import Asked
 from specs.api_v1.views import View
@@ -12,6 +13,19 @@ from specs.ids import has_namespace, is_repo_id, is_task_id
 from specs.text import clean
 
 MAX_WHY_CHARS = 1000
+
+REVISION = r"^(main|refs/pr/[0-9]{1,9}|[0-9a-f]{7,64})$"
+
+
+def _names_a_revision(value: object) -> object:
+    # Before the pattern is, which says nothing to people.
+    if isinstance(value, str) and not re.match(REVISION, value):
+        raise ValueError("not main, refs/pr/3 (say), or 7 characters or more of a commit's id (0-9 and a-f)")
+    return value
+
+
+Revision = Annotated[str, BeforeValidator(_names_a_revision), Field(pattern=REVISION)]
+"""Of a model repo: `main`, a pull request, or a commit or its start."""
 
 
 class Reason(Asked):
@@ -43,7 +57,7 @@ class VerificationRequest(Reason):
     task: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Null is every task."""
 
-    revision: Annotated[str, Field(pattern=r"^(main|refs/pr/[0-9]{1,9}|[0-9a-f]{7,64})$")] | None = None
+    revision: Revision | None = None
     """Of the model repo: `main`, a pull request (`refs/pr/3`), or the commit that should stand there, or its start.
     Null is whatever there is."""
 

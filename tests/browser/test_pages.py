@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page, Route, expect
 
+from scheduler.access.sessions import close_all_of
 from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Claim, Reproduction, now
 from scheduler.state_machine import ClaimState, ReproductionState
 from tests.browser.conftest import ShownFarm
 from tests.support.attestations import FACTS, forged, jwks
+from tests.support.browser_sign_in import Browser as SignedInBrowser
+from tests.support.browser_sign_in import running_site
 from tests.support.callers import token
 from tests.support.lively_farm import CAPITALS
 from tests.support.waiting import PATIENCE_SECONDS
@@ -243,6 +247,36 @@ def test_a_page_tries_again_where_the_farm_could_not_answer(browser: Browser, fa
         page.route(f"**/claims/{claim_id}", lambda route: route.fulfill(status=503, body="away"), times=1)
         _run(farm, farm.api.rows.run_of(claim_id))
         expect(page.locator(".top .pill.running")).to_be_visible()
+
+
+def test_a_page_says_since_when_the_farm_does_not_answer(browser: Browser, farm: ShownFarm) -> None:
+    # The browser's console says that the farm was away, which is no fault of the page's.
+    with browser.new_context(viewport={"width": 360, "height": 780}) as context:
+        page = context.new_page()
+        page.route("**/v1/events?*", lambda route: route.abort())
+        page.goto(f"{farm.api.url}/claims?q=after-a-while")
+        live = page.locator(".live").first
+        expect(live).to_have_text("Checks every 5 s")
+        page.route("**/claims?*", lambda route: route.abort())
+        expect(live).to_have_text(re.compile(r"^No answer since \d\d:\d\d$"))
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.unroute("**/claims?*")
+        expect(live).to_have_text("Checks every 5 s")
+        page.unroute("**/v1/events?*")
+
+
+def test_a_page_of_a_closed_farm_says_that_the_sign_in_has_ended(browser: Browser, tmp_path: Path) -> None:
+    with running_site(tmp_path, public_reading=False, readers=("*",)) as site, browser.new_context() as context:
+        reader = SignedInBrowser(site)
+        reader.sign_in(site.hub.local.add_token("alice"))
+        for name, value in reader.cookies.items():
+            context.add_cookies([{"name": name, "value": value, "url": site.api.url}])
+        page = context.new_page()
+        page.goto(f"{site.api.url}/audit")
+        expect(page.locator(".live").first).to_have_text("Live")
+        close_all_of(site.api.rows.database, "alice", "operator:ada")
+        site.api.rows.event("claim", "abcdef", "submitted")
+        expect(page.locator(".live").first).to_have_text("Signed out: reload")
 
 
 def test_the_theme_that_was_chosen_stays(browser: Browser, farm: ShownFarm) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -55,12 +56,18 @@ WITHOUT_LIMIT = frozenset({"/healthz", "/readyz", "/metrics"})
 COUNTED_AS_READS = frozenset({"/hub/webhook"})
 """Not GETs, and no caller's actions."""
 
+PAGES_FILES = "/static/"
+"""Styles and scripts, the same on every farm: without them nobody can read the page that turns them away."""
+
 METRICS = "/metrics"
 READ_HEADERS = frozenset({b"authorization", b"cookie", b"origin", b"sec-fetch-site", b"accept"})
 MAX_CREDENTIALS_CHARS = 4096
 MAX_BODY_BYTES = 1024 * 1024
 
 TOKEN_IN_ADDRESS = re.compile(rb"(?:^|&)access_token=|" + TOKEN.pattern.encode())
+
+RefusalPage = Callable[[Scope, int, str, Mapping[str, str] | None], Response]
+"""Makes a page of a refusal's status, detail and headers; the scope's state has the caller."""
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +87,10 @@ class _Shown:
 class Gate:
     """The app behind it gets `request.state.caller`, and `counted_as`, whose requests a request is one of."""
 
-    def __init__(self, app: ASGIApp, source: Source) -> None:
+    def __init__(self, app: ASGIApp, source: Source, refusal_page: RefusalPage) -> None:
+        """`refusal_page` is for who asks for a page; programs are refused in JSON."""
         self._app = app
+        self._refusal_page = refusal_page
         self._source = source
         self._settings = source.settings
         self._allowances = Allowances(source.settings)
@@ -96,6 +105,7 @@ class Gate:
             return
         shown = _shown(scope)
         allowed: Allowed | None = None
+        caller, who = self._anonymous, "nobody yet"
         try:
             _refuse_what_leaks(scope, shown)
             address = self._address(scope, shown)
@@ -106,10 +116,11 @@ class Gate:
                 raise _too_many(allowed)
             self._refuse_forged(scope, shown, caller)
             answer = self._refuse_reading(scope, shown, caller)
-        except HTTPException as error:
-            answer = problems.problem(error.status_code, error.detail, headers=error.headers)
-        except DBAPIError as error:
-            answer = problems.database_away(error)
+        except (HTTPException, DBAPIError) as error:
+            refused = error if isinstance(error, HTTPException) else problems.database_away(error)
+            scope.setdefault("state", {}).update(caller=caller)
+            refuse = self._refusal_page if _asks_for_a_page(shown) else _refusal_problem
+            answer = refuse(scope, refused.status_code, refused.detail, refused.headers)
         passed = self._passing(send, allowed)
         if answer is not None:
             await answer(scope, receive, passed)
@@ -162,6 +173,9 @@ class Gate:
             return None
         if path in ("/auth/login", "/auth/callback"):
             return self._allowances.take("sign_ins", address)
+        if _is_a_file(path):
+            # Counted apart: what asks for too much still sees the page that says so, with its styles.
+            return self._allowances.take("reads", f"files of {who}")
         # Who operates works through lists; the bound on reads keeps a runaway script off.
         if scope["method"] in SAFE or path in COUNTED_AS_READS or "operate" in caller.scopes:
             return self._allowances.take("reads", who)
@@ -175,8 +189,8 @@ class Gate:
         ours = shown.fetch_site == "same-origin" if shown.fetch_site is not None else shown.origin == self._origin
         if not ours:
             raise Forbidden(
-                "a request with a session must come from the farm's own pages (Sec-Fetch-Site or Origin says it does"
-                " not); programs use a token"
+                f"a request with a session must come from the farm's own pages, at {self._origin} (Sec-Fetch-Site or"
+                " Origin says it does not); programs use a token"
             )
 
     def _refuse_reading(self, scope: Scope, shown: _Shown, caller: Caller) -> Response | None:
@@ -185,7 +199,7 @@ class Gate:
             # Open or not by a setting of its own: whatever scrapes it is often set up apart from people.
             if self._settings.public_metrics or (caller.kind != "anonymous" and "read" in caller.scopes):
                 return None
-        elif "read" in caller.scopes or path in ALWAYS_OPEN or scope["method"] == "OPTIONS":
+        elif "read" in caller.scopes or scope["method"] == "OPTIONS" or _is_open(path):
             return None
         if caller.kind == "anonymous" and self._settings.hub_oauth_client_id and _is_a_person(scope, shown):
             return RedirectResponse(
@@ -277,8 +291,24 @@ def _origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _is_open(path: str) -> bool:
+    return path in ALWAYS_OPEN or _is_a_file(path)
+
+
+def _is_a_file(path: str) -> bool:
+    return f"{path}/".startswith(PAGES_FILES)
+
+
 def _is_a_person(scope: Scope, shown: _Shown) -> bool:
-    return scope["method"] == "GET" and "text/html" in shown.accept
+    return scope["method"] == "GET" and _asks_for_a_page(shown)
+
+
+def _asks_for_a_page(shown: _Shown) -> bool:
+    return "text/html" in shown.accept
+
+
+def _refusal_problem(_scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
+    return problems.problem(status, detail, headers=headers)
 
 
 def _private(cache_control: bytes) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, model_validator
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -18,6 +18,8 @@ from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.views import claim_view
 from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
+from scheduler.requests.revisions import at_revision
+from specs.api_v1.actions import Revision
 from specs.api_v1.claims import ClaimStateName, ClaimView
 from specs.api_v1.plan import ClaimPlan
 from specs.api_v1.views import Page
@@ -50,6 +52,10 @@ class WantedClaims(BaseModel):
     model: Wanted = None
     dataset: Wanted = None
     task: Wanted = None
+    revision: Annotated[
+        Revision | None,
+        Query(description="Of the model's repo: `main`, `refs/pr/3`, a commit or its start; with `model`."),
+    ] = None
     state: ClaimStateName | None = None
     outcome: Outcome | None = None
     submitter: Wanted = None
@@ -65,6 +71,12 @@ class WantedClaims(BaseModel):
     cursor: pages.Cursor = None
     limit: pages.Limit = 50
 
+    @model_validator(mode="after")
+    def _revision_of_a_model(self) -> Self:
+        if self.revision is not None and self.model is None:
+            raise ValueError("a revision is one of a model's repo: name the model too")
+        return self
+
     def conditions(self, session: Session) -> list[ColumnElement[bool]]:
         """What holds for their rows, with the verdict's."""
         equal: list[tuple[Any, str | None]] = [
@@ -76,6 +88,8 @@ class WantedClaims(BaseModel):
             (Claim.submitter, self.submitter),
         ]
         found: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+        if self.model is not None and self.revision is not None:
+            found.append(at_revision(self.model, self.revision))
         if self.since is not None:
             found.append(Claim.since >= _in_utc(self.since))
         if self.q is not None:

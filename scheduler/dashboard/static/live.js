@@ -1,7 +1,7 @@
 // Keeps a page fresh: follows the farm's events, and puts what the server then says into the page.
 import { Idiomorph } from "./vendor/idiomorph.js";
 import { addLivePoint, drawAll } from "./plots.js";
-import { percent, showTimes, whole } from "./words.js";
+import { clock, percent, showTimes, whole } from "./words.js";
 
 const POLL_MS = 5000;
 const SETTLE_MS = 300;
@@ -11,6 +11,8 @@ const RETRY_MS = 60_000;
 let pending;
 let poll;
 let busy = false;
+let streams = false;
+let answeredAt = new Date();
 let refreshedAt = 0;
 /** Events that came while the page was asked for: whether it is about them is known only by what comes back. */
 let meanwhile = [];
@@ -31,8 +33,11 @@ export async function refresh() {
   refreshedAt = Date.now();
   const address = location.href;
   try {
-    const answer = await fetch(address, { headers: { accept: "text/html" } });
+    const answer = await fetch(address, { headers: { accept: "text/html" }, redirect: "manual" });
+    // To the sign-in of a closed farm, where no script can follow.
+    if (answer.type === "opaqueredirect") return say("away", "Signed out: reload");
     if (!answer.ok) throw new Error(`the farm answered ${answer.status}`);
+    answered();
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     // A filter was chosen meanwhile: this is what the page showed before.
     if (location.href !== address) return soon();
@@ -40,6 +45,7 @@ export async function refresh() {
     if (meanwhile.some(isAbout)) soon();
   } catch {
     // The farm is away. What the page was asked for is not told again.
+    say("away", `No answer since ${clock(answeredAt)}`);
     soon(POLL_MS);
   } finally {
     busy = false;
@@ -78,8 +84,21 @@ function say(state, words) {
   }
 }
 
+/** What the page shows is of now, and how it stays so. */
+function answered() {
+  answeredAt = new Date();
+  if (streams) say("on", "Live");
+  else if (poll) say("polling", "Checks every 5 s");
+}
+
 function startPolling() {
-  say("polling", "Checks every 5 s");
+  if (streams) answeredAt = new Date();
+  streams = false;
+  if (!poll) {
+    say("polling", "Checks every 5 s");
+    // Whether the farm answers at all is known by the next look.
+    soon();
+  }
   poll ??= setInterval(refresh, POLL_MS);
 }
 
@@ -128,6 +147,7 @@ function listen() {
   };
   source.addEventListener("open", () => {
     stopPolling();
+    streams = true;
     say("on", "Live");
   });
   source.addEventListener("message", heard);

@@ -81,7 +81,7 @@ function closingOptions(points, claimed, tolerance, most) {
     interaction: { mode: "nearest", axis: "x", intersect: false },
     parsing: false,
     scales: {
-      x: axis({ type: "linear", min: 0, max: most, grid: { display: false }, ticks: { precision: 0, maxTicksLimit: 8 }, title: { display: true, text: "samples" } }),
+      x: axis({ type: "linear", min: 0, max: most, grid: { display: false }, ticks: { precision: 0, maxTicksLimit: 8, callback: whole }, title: { display: true, text: "samples" } }),
       y: axis({ min: least, max: highest, ticks: { callback: percentTick, maxTicksLimit: 7 } }),
     },
     plugins: {

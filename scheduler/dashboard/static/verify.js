@@ -131,7 +131,7 @@ function show(place, outcome, title, words, facts) {
     fact.textContent = plain(text);
     list.append(term, fact);
   }
-  list.hidden = facts.length === 0;
+  list.closest(".card").hidden = facts.length === 0;
   place.replaceChildren(copy);
 }
 

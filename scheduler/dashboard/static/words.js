@@ -7,6 +7,9 @@ export const percent = (value, decimals = 2) =>
 export const whole = (value) =>
   value === null || value === undefined ? MISSING : String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
+/** The time of day, as whoever looks has it. */
+export const clock = (at) => at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+
 const STEPS = [
   [60, "s"],
   [60, "min"],

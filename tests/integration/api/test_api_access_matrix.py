@@ -57,7 +57,7 @@ RULES: dict[str, Rule] = {
     "GET /workers": Rule.READ,
     "GET /audit": Rule.READ,
     "GET /verify": Rule.READ,
-    "GET /static": Rule.READ,
+    "GET /static": Rule.OPEN,
     "GET /logs/": Rule.READ,
     "GET /logs/listing.json": Rule.READ,
     "GET /logs/assets/{name}": Rule.READ,

@@ -51,6 +51,14 @@ def test_a_gpu_says_how_it_is_to_the_api_the_dashboard_and_the_command(api: Runn
     assert "GPU 0: its driver does not reach it (GPU is lost)" in listed
 
 
+def test_why_a_worker_is_quarantined_is_listed_whole_on_a_narrow_terminal(api: RunningApi) -> None:
+    reason = "GPU 0 holds 61 GiB that no engine of this worker has: process 40112 (python train.py)"
+    api.rows.worker("gpu-80@node7", state="quarantined", reason=reason)
+    listed = CliRunner().invoke(app, ["workers", "--api", api.url], env={"COLUMNS": "80"}).output
+    assert listed.splitlines()[-1] == f"gpu-80@node7 is quarantined: {reason}"
+    assert listed.splitlines()[1].split()[:3] == ["gpu-80@node7", "cpu", "quarantined"]
+
+
 def test_a_worker_is_at_nothing_that_another_one_holds_or_that_only_waits_in_its_batch(api: RunningApi) -> None:
     api.rows.running()
     run = api.rows.reproduction(state=ReproductionState.RUNNING, attempt=1, worker="w2@host")

@@ -27,7 +27,7 @@ from specs.api_v1.claims import ClaimView
 from specs.errors import SubmissionError
 from specs.judging.verdict import Outcome, Verdict
 from tests.support.api import RunningApi, running_api
-from tests.support.rows import comparison
+from tests.support.rows import commit_id, comparison
 from tests.support.waiting import until
 
 
@@ -144,6 +144,68 @@ def test_waiting_ends_with_the_verdict_as_the_exit_code(
     waiting.join(60)
     assert results[0].exit_code == code, results[0].output
     assert f"{outcome}: for a reason" in results[0].output
+
+
+def test_only_the_commit_that_was_asked_for_is_waited_for_where_the_model_is_new(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = Hand(api, monkeypatch, "over the API")
+    commit = commit_id()
+    waiting = Waiting(hand, "verify", "new/model", "acme/capitals", "--revision", commit[:9], "--wait")
+    api.rows.decided(Outcome.MISMATCH, "new/model")
+    waiting.looks_on()
+    api.rows.decided(Outcome.VERIFIED, "new/model", comparison(), ref="refs/pr/1", commit=commit)
+    result = waiting.result()
+    assert result.exit_code == 0, result.output
+    assert "mismatch" not in result.output
+
+
+def test_a_model_without_such_a_claim_is_not_waited_for_once_it_was_looked_at(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.rows.event("model", "new/model", "looked_at", "of an earlier request")
+    hand = Hand(api, monkeypatch, "over the API")
+    waiting = Waiting(hand, "verify", "new/model", "acme/capitals", "--wait")
+    waiting.looks_on()
+    api.rows.event("model", "new/model", "looked_at", "asked by token:ops: it has no claim on acme/capitals")
+    result = waiting.result()
+    assert result.exit_code == 2, result.output
+    assert result.output.splitlines()[-1].endswith("it has no claim on acme/capitals")
+
+
+def test_what_is_waited_for_is_of_the_farm_in_the_folder_that_was_named(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hand = Hand(api, monkeypatch, "on the database")
+    api.rows.benchmark()
+    claim_id = api.rows.claim("tiny/model", state=ClaimState.REJECTED, reason="no number")
+    _look_at(hand, "tiny/model")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "farm.json").write_text(json.dumps({"api": api.url}))
+    waited = hand.run("verify", "tiny/model", "acme/capitals", "--wait", "--json", "--var", str(folder))
+    assert waited.exit_code == 2, waited.output
+    assert [claim["id"] for claim in json.loads(waited.stdout)] == [claim_id]
+
+
+class Waiting:
+    """A command that goes on in a thread until what it waits for is there."""
+
+    def __init__(self, hand: Hand, *arguments: str) -> None:
+        self._hand = hand
+        self._results: list[Result] = []
+        self._thread = threading.Thread(target=lambda: self._results.append(hand.run(*arguments)), daemon=True)
+        self._thread.start()
+
+    def looks_on(self) -> None:
+        """Wait until it has asked the farm and found nothing yet."""
+        until(lambda: self._hand.actors("requested"))
+        threading.Event().wait(1.5)
+        assert not self._results, self._results[0].output
+
+    def result(self) -> Result:
+        self._thread.join(60)
+        return self._results[0]
 
 
 class FarmAtWork:

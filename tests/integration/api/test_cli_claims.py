@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -107,3 +108,14 @@ def test_who_reads_only_the_beginning_is_no_mismatch_and_no_crash(api: RunningAp
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(PATIENCE_SECONDS) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_full_disk_behind_a_redirection_is_said_in_a_sentence(api: RunningApi, more: list[str]) -> None:
+    api.rows.claim()
+    command = [sys.executable, "-c", "from deploy.cli.main import main; main()", "claims", "--api", api.url, *more]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert done.stderr == "error: what is to be said cannot be written: No space left on device\n"

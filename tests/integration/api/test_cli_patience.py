@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
 from deploy.client import patience
 from scheduler.access import tokens
-from scheduler.database.tables import Claim, Model, Reproduction, now
+from scheduler.database.tables import Claim, Event, Model, Reproduction, now
 from scheduler.record import give_verdict
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.api_v1.access import NewToken
@@ -93,6 +94,35 @@ def test_a_log_is_followed_over_a_restart_with_each_event_once(api: RunningApi, 
     said = result.stderr.splitlines()
     assert 2 <= len(said) <= 3, "once for each time that it was away, of which the last may be too short"
     assert all("asking again for up to 300 s" in line for line in said)
+
+
+def test_a_log_goes_on_where_the_farm_comes_back_restored_from_a_backup(api: RunningApi, front: Front) -> None:
+    claim_id = api.rows.running()
+    api.rows.event("claim", claim_id, "submitted", "in the backup")
+    for number in range(3):
+        api.rows.event("claim", claim_id, "planned", f"lost, {number}")
+    following = Following(front, "logs", claim_id, "-f", "--json")
+    following.goes_on()
+    front.go()
+    with api.rows.database.transaction() as session:
+        session.execute(delete(Event).where(Event.why.startswith("lost")))
+    # With the id of the first that was lost.
+    api.rows.event("claim", claim_id, "planned", "since the restore", event_id=2)
+    front.come()
+    following.goes_on()
+    api.rows.event("claim", claim_id, "decided", "after", event_id=3)
+    with api.rows.database.transaction() as session:
+        session.get_one(Claim, claim_id).state = ClaimState.DECIDED
+    result = following.result()
+    assert result.exit_code == 0, result.output
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(event["id"], event["why"]) for event in told] == [
+        (1, "in the backup"),
+        *((number + 2, f"lost, {number}") for number in range(3)),
+        (2, "since the restore"),
+        (3, "after"),
+    ]
+    assert result.stderr.count("restored from a backup") == 1
 
 
 def test_a_verdict_is_waited_for_over_a_restart(api: RunningApi, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:

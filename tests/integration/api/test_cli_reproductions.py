@@ -18,8 +18,8 @@ def api(tmp_path: Path) -> Iterator[RunningApi]:
         yield found
 
 
-def run(api: RunningApi, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["reproductions", *arguments, "--api", api.url], env={"COLUMNS": "200"})
+def run(api: RunningApi, *arguments: str, columns: int = 200) -> Result:
+    return CliRunner().invoke(app, ["reproductions", *arguments, "--api", api.url], env={"COLUMNS": str(columns)})
 
 
 def test_reproductions_say_where_they_are_and_how_far(api: RunningApi) -> None:
@@ -29,6 +29,15 @@ def test_reproductions_say_where_they_are_and_how_far(api: RunningApi) -> None:
     assert "number 1" in lines[api.rows.run_of(waiting)[:8]]
     assert "120/300, 40.50 %" in lines[api.rows.run_of(running)[:8]]
     assert "busy/model" in lines[api.rows.run_of(running)[:8]]
+
+
+@pytest.mark.parametrize(("columns", "with_reason"), [(80, False), (160, True)])
+def test_a_long_reason_takes_no_room_from_what_it_is_about(api: RunningApi, columns: int, *, with_reason: bool) -> None:
+    run_id = api.rows.reproduction("tiny/model", reason="the engine ended while it was starting: " + 300 * "x")
+    heading, line = run(api, columns=columns).output.splitlines()
+    assert heading.split()[:5] == ["id", "model", "benchmark", "pool", "state"]
+    assert line.split()[:4] == [run_id[:8], "tiny/model", "acme/capitals/europe", "cpu"]
+    assert ("the engine ended" in line) is with_reason
 
 
 def test_filters_reach_the_farm_and_json_is_a_list(api: RunningApi) -> None:

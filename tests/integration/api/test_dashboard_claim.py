@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import httpx
 import pytest
 
-from scheduler.api.callers.callers import anonymous
+from scheduler.api.callers.callers import Caller, anonymous
 from scheduler.dashboard import claims
 from scheduler.dashboard.claims import actions
 from scheduler.dashboard.visitor import Visitor
+from scheduler.state_machine import ClaimState
 from specs.api_v1.claims import ClaimView
 from specs.judging.verdict import Outcome
-from tests.support.api import RunningApi
+from tests.support.api import RunningApi, running_api
+from tests.support.callers import signed_in
 from tests.support.rows import comparison
 
 MARKDOWN = "[![reproduced]("
 VISITOR = Visitor(anonymous(public_reading=True), may_sign_in=False)
+
+
+OPERATOR = Visitor(
+    Caller("session", "hub:ada", "ada", frozenset({"read", "request", "operate"}), namespaces=None), may_sign_in=True
+)
+
+
+def offered(
+    api: RunningApi,
+    claim_id: str,
+    visitor: Visitor = VISITOR,
+    *,
+    awaits_approval: bool = False,
+    publishes: bool = False,
+) -> list[str]:
+    """What a visitor's buttons say."""
+    claim = ClaimView.model_validate(api.json(f"/v1/claims/{claim_id}"))
+    return [each.words for each in actions(claim, visitor, awaits_approval=awaits_approval, publishes=publishes)]
 
 
 def page(api: RunningApi, claim_id: str) -> str:
@@ -70,8 +93,33 @@ def test_who_cannot_act_here_is_told_where_a_comment_is_heard_and_else_who_can_h
 def test_what_failed_is_tried_again_and_what_was_measured_verified_again(
     api: RunningApi, outcome: Outcome, first: str
 ) -> None:
-    claim = ClaimView.model_validate(api.json(f"/v1/claims/{api.rows.decided(outcome)}"))
-    assert [action.words for action in actions(claim, VISITOR)] == [first]
+    assert offered(api, api.rows.decided(outcome)) == [first]
+
+
+def test_an_approval_is_asked_for_only_where_a_claim_waits_for_one(api: RunningApi) -> None:
+    claim_id = api.rows.claim(state=ClaimState.BLOCKED, gpu_seconds=700.0)
+    assert offered(api, claim_id, OPERATOR) == ["Try again"]
+    assert offered(api, claim_id, OPERATOR, awaits_approval=True) == ["Approve", "Try again"]
+    assert offered(api, claim_id, VISITOR, awaits_approval=True) == ["Try again"]
+
+
+def test_only_a_farm_that_publishes_offers_to(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    assert offered(api, claim_id) == ["Verify again"]
+    assert offered(api, claim_id, publishes=True) == ["Verify again", "Publish"]
+
+
+def test_a_page_reads_what_its_claim_waits_for(tmp_path: Path) -> None:
+    with running_api(tmp_path, operators=("ada",)) as api:
+        waits = api.rows.claim(state=ClaimState.BLOCKED, gpu_seconds=700.0, awaits_approval=True)
+        gated = api.rows.claim(state=ClaimState.BLOCKED, gpu_seconds=700.0)
+        ada = signed_in(api, "ada")
+        shown = [httpx.get(f"{api.url}/claims/{claim_id}", headers=ada).text for claim_id in (waits, gated)]
+    assert [f"/v1/claims/{claim_id}/approve" in text for claim_id, text in zip((waits, gated), shown, strict=True)] == [
+        True,
+        False,
+    ]
+    assert all("/retry" in text for text in shown)
 
 
 def test_fewer_samples_than_the_run_scored_are_explained(api: RunningApi) -> None:
