@@ -24,7 +24,7 @@ from tests.support import inspect_run
 from tests.support.capitals import capitals_dataset
 from tests.support.localhub import running_hub
 from tests.support.small_repos import COMMIT, task_ref, write_dataset
-from tests.support.worker_bench import MODEL, Heard, batch_of, bench, order, remember_snapshot, run
+from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_words, order, remember_snapshot, run
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
@@ -47,7 +47,7 @@ def workbench(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> It
 
 
 def _engine_starts(workbench: Workbench) -> int:
-    return (workbench.settings.state_folder / "engine" / "engine.log").read_text().count("Starting vLLM server")
+    return engine_words(workbench).count("Starting vLLM server")
 
 
 def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Workbench, tmp_path: Path) -> None:

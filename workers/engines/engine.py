@@ -34,13 +34,11 @@ class Wanted:
 class Engine:
     """One engine that answers."""
 
-    def __init__(
-        self, process: Guarded, port: int, wanted: Wanted, log: tuple[Path, int], weights_bytes: int = 0
-    ) -> None:
-        """`log` is the file, and where in it this engine's lines begin."""
+    def __init__(self, process: Guarded, port: int, wanted: Wanted, log: Path, weights_bytes: int = 0) -> None:
+        """`log` is the file that it writes to, and no other engine."""
         self._process = process
         self._port = port
-        self._log, self._log_start = log
+        self.log = log
         self._started_at = datetime.now(UTC)
         self.wanted = wanted
         self.weights_bytes = weights_bytes
@@ -84,11 +82,11 @@ class Engine:
 
     def log_tail(self) -> str:
         """Its last words, cleaned."""
-        return log_tail(self._log, self._log_start)
+        return log_tail(self.log)
 
     def fault(self, words: str) -> ReprofarmError:
         """What became of one that has died, by its log: an error with these words."""
-        return startup_fault(words, self._log, self._log_start)
+        return startup_fault(words, self.log)
 
     def ran_out_of_memory(self) -> bool:
         """Whether its log says so; for one that has died."""

@@ -63,14 +63,14 @@ class _Traceback:
     exception: str
 
 
-def log_tail(log: Path, start: int = 0) -> str:
-    """The last lines of a process's log from byte `start` on, cleaned for people to read."""
-    return "\n".join(_shown(_read(log, start))[-_TAIL_LINES:])
+def log_tail(log: Path) -> str:
+    """The last lines of a process's log, cleaned for people to read."""
+    return "\n".join(_shown(_read(log))[-_TAIL_LINES:])
 
 
-def startup_fault(words: str, log: Path, start: int = 0) -> ReprofarmError:
+def startup_fault(words: str, log: Path) -> ReprofarmError:
     """The error that a failed start is: the model's own, a want of memory, or the engine's."""
-    lines = _read(log, start)
+    lines = _read(log)
     tracebacks = list(_tracebacks(lines))
     causes = [each for each in tracebacks if not _WRAPPERS.search(each.exception)]
     cause = causes[-1] if causes else None
@@ -94,11 +94,11 @@ def _is_the_models(cause: _Traceback) -> bool:
     )
 
 
-def _read(log: Path, start: int) -> list[str]:
+def _read(log: Path) -> list[str]:
     try:
         with log.open("rb") as content:
             size = content.seek(0, 2)
-            content.seek(max(start, size - _READ_BYTES))
+            content.seek(max(0, size - _READ_BYTES))
             return content.read().decode(errors="replace").splitlines()
     except OSError:
         return []

@@ -20,6 +20,7 @@ from workers.engines.devices import Devices, devices_for
 from workers.engines.engine import Engine, Wanted, can_sleep, engine_arguments
 from workers.engines.engine_environment import engine_environment
 from workers.engines.engine_faults import log_tail
+from workers.engines.engine_logs import new_log
 from workers.engines.gate import Gate
 from workers.engines.kernels import use_batch_invariant
 from workers.engines.local_http import local_http
@@ -33,7 +34,6 @@ from workers.snapshots.weights import check_weights, size_of_weights
 VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
 _GRACE_SECONDS = 15.0
-_LOG_KEEP_BYTES = 20_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +61,8 @@ class EngineManager:
         self._command = tuple(command)
         self._engine: Engine | None = None
         self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
-        self._latest_log: tuple[Path, int] | None = None
+        self._log: Path | None = None
+        """Of the engine that is up or starts, or of the last one."""
         self.api_key = secrets.token_urlsafe(32)
         """Of every engine that this manager starts."""
 
@@ -87,12 +88,12 @@ class EngineManager:
         arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
         wanted = Wanted(model, arguments, rules.kv_cache_gib, gpus, batch_invariant, can_sleep(rules, gpus), key)
         if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
-            return self._engine
+            return self._use(self._engine, wanted)
         self._set_aside(wanted)
         woken = self._sleepers.wake(wanted)
         if woken is not None:
             _log.info("engine for %s is awake again", model.model_id)
-            return self._use(woken)
+            return self._use(woken, wanted)
         check_weights(snapshot)
         if self._gate is not None:
             # What sleeps keeps a context on the GPU. That is our own, and goes before anybody else is blamed.
@@ -106,11 +107,13 @@ class EngineManager:
         except BaseException:
             engine.stop()
             raise
-        return self._use(engine)
+        return self._use(engine, wanted)
 
     def _start(self, wanted: Wanted, snapshot: Path) -> Engine:
         """An engine that is not up yet."""
-        log, log_start = self._open_log()
+        self._log = new_log(self._folder, self._sleepers.logs())
+        # Before it runs: what fails after that would leave it behind.
+        weights_bytes = size_of_weights(snapshot)
         vllm_cache = self._folder / "vllm"
         compiled.make_room(vllm_cache)
         port = free_port()
@@ -125,10 +128,10 @@ class EngineManager:
                 sleeps=wanted.sleeps,
             ),
             folder=self._folder,
-            log=log,
+            log=self._log,
             grace_seconds=_GRACE_SECONDS,
         )
-        return Engine(process, port, wanted, (log, log_start), size_of_weights(snapshot))
+        return Engine(process, port, wanted, self._log, weights_bytes)
 
     def stop(self) -> None:
         """End every engine that there is."""
@@ -143,9 +146,11 @@ class EngineManager:
             if self._shared is not None:
                 self._shared.note_engine(None)
 
-    def _use(self, engine: Engine) -> Engine:
-        self._engine = engine
-        if self._shared is not None:
+    def _use(self, engine: Engine, wanted: Wanted) -> Engine:
+        known = self._engine is engine and engine.wanted.key == wanted.key
+        # The same engine under another key, where the rules differ in what changes no answer.
+        self._engine, self._log, engine.wanted = engine, engine.log, wanted
+        if self._shared is not None and not known:
             self._shared.note_engine(engine.note())
         return engine
 
@@ -161,16 +166,8 @@ class EngineManager:
             self._shared.note_engine(None)
 
     def log_tail(self) -> str:
-        """The last words of the latest engine, even of one that is still starting; empty before the first."""
-        return log_tail(*self._latest_log) if self._latest_log is not None else ""
-
-    def _open_log(self) -> tuple[Path, int]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        log = self._folder / "engine.log"
-        if log.exists() and log.stat().st_size > _LOG_KEEP_BYTES:
-            log.replace(self._folder / "engine.previous.log")
-        self._latest_log = log, log.stat().st_size if log.exists() else 0
-        return self._latest_log
+        """The last words of the engine that is up or starts, else of the last one; empty before the first."""
+        return log_tail(self._log) if self._log is not None else ""
 
 
 def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ from tests.support.refusing_hub import hub_that_says
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model, write_safetensors
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.workbench import Workbench
+from workers.engines.engine_logs import logs
 
 SAY = {"question": "Say: yes", "answer": "yes"}
 
@@ -131,7 +132,7 @@ def test_what_fails_for_the_model_fails_for_the_whole_batch_at_once(tmp_path: Pa
     with bench(tmp_path, model, stand_in()) as workbench:
         snapshot = _dataset(workbench, [SAY])
         reports = _run(workbench, order(task_ref(snapshot), "r1"), order(task_ref(snapshot), "r2"))
-        assert not (tmp_path / "state" / "engine" / "engine.log").exists(), "no engine was started for it"
+        assert logs(tmp_path / "state" / "engine") == [], "no engine was started for it"
     assert [reports[name].outcome for name in ("r1", "r2")] == [AttemptOutcome.MODEL_FAILED] * 2
     assert "not a sound safetensors file" in reports["r2"].detail
 

@@ -98,12 +98,6 @@ def test_a_silent_end_is_the_engines(tmp_path: Path) -> None:
     assert type(startup_fault("it ended", tmp_path / "none")) is EngineError
 
 
-def test_only_the_last_start_counts(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text((LOGS / "shape.log").read_text())
-    assert type(startup_fault("it ended", log, start=log.stat().st_size)) is EngineError
-
-
 def test_what_a_log_says_cannot_act_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"\x1b[31mred\x1b[0m \xff\x07\n")
     assert log_tail(tmp_path / "log") == "red \ufffd"
