@@ -130,6 +130,8 @@ class EngineManager:
             folder=self._folder,
             log=self._log,
             grace_seconds=_GRACE_SECONDS,
+            # Its sockets, which it leaves behind however it ends.
+            own_temporary=True,
         )
         return Engine(process, port, wanted, self._log, weights_bytes)
 
