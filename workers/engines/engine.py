@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
+
 from specs.errors import ReprofarmError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from workers.engines.engine_faults import log_tail, startup_fault
+from workers.engines.local_http import local_http
 from workers.errors import OutOfMemory
 from workers.processes.guarded import Guarded
 from workers.shared_state import EngineNote
+
+_HEALTH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Engine:
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
+    def health_url(self) -> str:
+        """What answers once it is up, for as long as it is well."""
+        return f"{self.base_url.removesuffix('/v1')}/health"
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """As it was started, less its key, host and port; the model's folder is named by its commit alone."""
         return self.wanted.arguments
@@ -79,6 +89,21 @@ class Engine:
     def alive(self) -> bool:
         """Whether the process is still there."""
         return self._process.poll() is None
+
+    def is_well(self) -> bool:
+        """Whether it is there and does not say that it is broken.
+
+        vLLM (0.32) whose EngineCore died is there for some seven seconds more: its health is 503, then nobody listens.
+        One that only takes its time is busy.
+        """
+        if not self.alive():
+            return False
+        try:
+            return local_http.get(self.health_url, timeout=_HEALTH_SECONDS).is_success
+        except httpx.TimeoutException:
+            return True
+        except httpx.HTTPError:
+            return False
 
     def log_tail(self) -> str:
         """Its last words, cleaned."""

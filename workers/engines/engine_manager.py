@@ -87,7 +87,7 @@ class EngineManager:
         batch_invariant = use_batch_invariant(rules, gpus, self._devices)
         arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
         wanted = Wanted(model, arguments, rules.kv_cache_gib, gpus, batch_invariant, can_sleep(rules, gpus), key)
-        if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
+        if self._engine is not None and self._engine.wanted == wanted and self._engine.is_well():
             return self._use(self._engine, wanted)
         self._set_aside(wanted)
         woken = self._sleepers.wake(wanted)
@@ -173,14 +173,13 @@ class EngineManager:
 
 
 def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], None]) -> None:
-    health = engine.base_url.removesuffix("/v1") + "/health"
     began = time.monotonic()
     while time.monotonic() - began < start_seconds:
         on_wait()
         if not engine.alive():
             raise engine.fault("the engine ended while it was starting")
         try:
-            if local_http.get(health, timeout=5).status_code == httpx.codes.OK:
+            if local_http.get(engine.health_url, timeout=5).status_code == httpx.codes.OK:
                 _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)
                 return
         except httpx.TransportError:

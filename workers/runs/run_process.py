@@ -127,7 +127,7 @@ class RunProcess:
         try:
             outcome = RunOutcome.model_validate_json((self.folder / OUTCOME_FILE).read_bytes())
         except (OSError, ValidationError):
-            if not engine.alive():
+            if not engine.is_well():
                 return _engine_died(engine)
             if is_full(self.folder):
                 words = "the disk of the worker's state folder is full: the run could not write what became of it"
@@ -137,7 +137,7 @@ class RunProcess:
             return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{said}")
         measured = outcome.measurement
         unharmed = measured is not None and not measured.failed
-        if not engine.alive() and not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED:
+        if not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED and not engine.is_well():
             return _engine_died(engine)
         return outcome
 

@@ -55,6 +55,20 @@ def test_an_engine_that_dies_ends_the_run_and_the_next_order_gets_a_new_one(work
     assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
 
 
+def test_an_engine_that_is_about_to_die_is_given_no_more_and_blamed_for_what_failed(tmp_path: Path) -> None:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--lingers", "600")) as workbench:
+        deadly = _dataset(workbench, [SAY, {"question": "[die slowly]", "answer": "x"}], name="deadly")
+        good = _dataset(workbench, [SAY], name="good")
+        reports = _run(
+            workbench,
+            order(task_ref(deadly, dataset_id="bench/deadly"), "r1"),
+            order(task_ref(good, dataset_id="bench/good"), "r2"),
+            engine=EngineRules(start_seconds=600.0, concurrency=1),
+        )
+    assert reports["r1"].outcome is AttemptOutcome.ENGINE_FAILED, reports["r1"].detail
+    assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
+
+
 def test_an_engine_that_runs_out_of_memory_says_so_while_it_starts_and_while_it_runs(tmp_path: Path) -> None:
     with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--fits", "8")) as workbench:
         greedy = _dataset(workbench, [{"question": "[out of memory]", "answer": "x"}], name="greedy")
