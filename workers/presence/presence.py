@@ -196,7 +196,7 @@ def _is_there(engine: EngineNote) -> bool:
     A number alone says little: in a container that was started again it soon is another process's.
     """
     try:
-        return psutil.Process(engine.guard_pid).environ().get(MARK) == engine.mark
+        return bool(psutil.Process(engine.guard_pid).environ().get(MARK) == engine.mark)
     except psutil.Error:
         return False
 
