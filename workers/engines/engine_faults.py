@@ -45,11 +45,13 @@ _ABOUT_THE_MODEL = re.compile(
 )
 # Policy asks for more context than the model has: nothing is wrong with the model.
 _ABOUT_POLICY = re.compile(r"max_model_len")
-# A GPU, its driver, or what joins GPUs fails under whatever runs at that moment, the reading of weights too; and a
+# A GPU, its driver, what joins GPUs, or a disk fails under whatever runs at that moment, the reading of weights too. A
 # package that is not installed is missing here.
 _ABOUT_THIS_MACHINE = re.compile(
     r"CUDA error|CUDA driver|NVIDIA driver|No CUDA GPUs are available|NCCL error|NVML|CUDNN_STATUS|CUBLAS_STATUS"
     r"|Failed to infer device type|Cannot find a working triton|Failed to find C compiler"
+    r"|No space left on device|Disk quota exceeded|Input/output error|Stale file handle|Read-only file system"
+    r"|Too many open files|Permission denied"
     r"|\A(?:ImportError|ModuleNotFoundError)\b"
 )
 

@@ -35,6 +35,7 @@ def check_weights(folder: Path) -> None:
 
     Raises:
         ModelError: there is none, or one of them cannot be what it says.
+        OSError: this machine cannot read them, which the model cannot help.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -42,7 +43,7 @@ def check_weights(folder: Path) -> None:
     for file in files:
         try:
             _check_file(file)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
             reason = clean(str(error), 300) or type(error).__name__
             raise ModelError(f"{file.name} is not a sound safetensors file: {reason}") from error
     _check_index(folder, {file.name for file in files})
