@@ -102,12 +102,16 @@ class EngineManager:
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
         engine = self._start(wanted, snapshot, rules)
         try:
+            self._note_starting(engine)
             _wait_until_up(engine, rules.start_seconds, on_wait)
             engine.context_tokens = _context_tokens(engine, self.api_key)
+            self._use(engine, wanted)
         except BaseException:
             engine.stop()
             raise
-        return self._use(engine, wanted)
+        finally:
+            self._note_starting(None)
+        return engine
 
     def _start(self, wanted: Wanted, snapshot: Path, rules: EngineRules) -> Engine:
         """An engine that is not up yet."""
@@ -147,6 +151,10 @@ class EngineManager:
             self._engine = None
             if self._shared is not None:
                 self._shared.note_engine(None)
+
+    def _note_starting(self, engine: Engine | None) -> None:
+        if self._shared is not None:
+            self._shared.note_starting(engine.note() if engine is not None else None)
 
     def _use(self, engine: Engine, wanted: Wanted) -> Engine:
         known = self._engine is engine and engine.wanted.key == wanted.key

@@ -160,12 +160,14 @@ class Presence:
 
     def _end_orphans(self) -> None:
         """End what is left of engines whose guard is gone, and with it all that could have ended them."""
-        up, asleep = self._shared.engine(), self._shared.asleep()
-        gone = [each for each in (*([up] if up is not None else []), *asleep) if not _is_there(each)]
+        up, starting, asleep = self._shared.engine(), self._shared.starting(), self._shared.asleep()
+        gone = [each for each in (up, starting, *asleep) if each is not None and not _is_there(each)]
         if not gone:
             return
         if up in gone:
             self._shared.note_engine(None)
+        if starting in gone:
+            self._shared.note_starting(None)
         if any(each in gone for each in asleep):
             self._shared.note_asleep(tuple(each for each in asleep if each not in gone))
         for engine in gone:
