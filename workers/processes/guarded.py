@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.processes import guard
-from workers.processes.orphans import MARK, end_marked
+from workers.processes.orphans import end_marked, marking
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LD_PRELOAD")
 _PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "KMP_", "TORCH_", "ROCR_", "HIP_")
@@ -60,7 +60,7 @@ class Guarded:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**environment, **({"TMPDIR": self._temporary} if own_temporary else {}), MARK: self.mark},
+                env={**environment, **({"TMPDIR": self._temporary} if own_temporary else {}), **marking(self.mark)},
                 # A signal for the worker's process group is not meant for this one: the guard decides.
                 start_new_session=True,
             )

@@ -19,6 +19,15 @@ MARK = "REPROFARM_GUARDED"
 _PATIENCE_SECONDS = 20.0
 
 
+def marking(mark: str) -> dict[str, str]:
+    """The variables by which a process, and all that it starts, is found again.
+
+    vLLM names its processes ("VLLM::EngineCore") by setproctitle, which writes the name over what others see of their
+    environment (/proc/PID/environ), unless it is told not to.
+    """
+    return {MARK: mark, "SPT_NOENV": "1"}
+
+
 def marked(start: str) -> list[int]:
     """The processes of this user whose mark begins with `start`. None elsewhere than on Linux."""
     wanted = f"{MARK}={start}".encode()

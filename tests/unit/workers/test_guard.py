@@ -181,6 +181,17 @@ def test_temporary_files_go_with_their_command(tmp_path: Path, how: str) -> None
     assert not file.parent.exists()
 
 
+def test_a_process_that_names_itself_as_vllms_do_is_found_once_its_guard_is_killed(tmp_path: Path) -> None:
+    named = f"import setproctitle; setproctitle.setproctitle('VLLM::EngineCore'); print('named', flush=True); {ENDLESS}"
+    start = f"subprocess.Popen([sys.executable, '-c', {named!r}], start_new_session=True)"
+    code = f"import subprocess, sys; {start}; {ENDLESS}"
+    guarded = _start(tmp_path, sys.executable, "-c", code)
+    family = _family(guarded.pid, 2)
+    until(lambda: "named" in (tmp_path / "log").read_text())
+    _end(guarded, "its guard is killed")
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+
+
 def test_a_grandchild_that_is_killed_is_the_commands_business(tmp_path: Path) -> None:
     guarded = _start(tmp_path, *stand_in("--family", "1", "--never-up"))
     command, grandchild = _family(guarded.pid, 2)
