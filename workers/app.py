@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any
+import sys
+from typing import IO, Any
 
 import psutil
 from celery import Celery, Task
@@ -24,7 +25,7 @@ from celery.signals import (
 )
 from celery.worker.control import control_command
 
-from specs.errors import MessageError
+from specs.errors import MessageError, PolicyError
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -48,6 +49,7 @@ from workers.broker_clock import expiry
 from workers.presence.attendance import attend
 from workers.settings import WorkerSettings, read_settings
 from workers.snapshots.fetch_ahead import AheadFetcher
+from workers.state_folder import MAIN, held
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +147,9 @@ def _log_as_set(logger: logging.Logger, **_: object) -> None:
 
 @worker_process_init.connect
 def _child_begins(**_: object) -> None:
+    # It is the main process that has the folder, and leaves it when it ends.
+    while _main_locks:
+        _main_locks.pop().close()
     # psutil remembers processes, each with a lock. A child that is forked while the main process's presence looks at
     # one would wait for that for ever.
     psutil.process_iter.cache_clear()
@@ -160,8 +165,16 @@ def _ahead() -> AheadFetcher:
     return AheadFetcher(worker_settings())
 
 
+_main_locks: list[IO[bytes]] = []
+
+
 @worker_init.connect
 def _started(**_: object) -> None:
+    try:
+        _main_locks.append(held(worker_settings().state_folder.absolute(), MAIN))
+    except PolicyError as error:
+        # Celery goes on after any other exception, and takes batches that it then could not run.
+        sys.exit(f"reprofarm: {error}")
     stop_mark_of(worker_settings()).clear()
 
 

@@ -19,7 +19,7 @@ from specs.processes.atomic_write import write_atomically
 
 
 class EngineNote(Contract):
-    """The engine that is up."""
+    """An engine that is up, starts or sleeps."""
 
     model: ModelRef
     key: str
@@ -76,6 +76,14 @@ class SharedState:
     def engine(self) -> EngineNote | None:
         """As it was last noted; its processes may have ended since."""
         return self._read("engine.json", EngineNote)
+
+    def note_starting(self, engine: EngineNote | None) -> None:
+        """Which engine starts; None is none."""
+        self._write("starting.json", engine)
+
+    def starting(self) -> EngineNote | None:
+        """As it was last noted; its processes may have ended since."""
+        return self._read("starting.json", EngineNote)
 
     def note_asleep(self, engines: tuple[EngineNote, ...]) -> None:
         """Which engines sleep."""

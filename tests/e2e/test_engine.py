@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from huggingface_hub import HfApi
 
@@ -24,7 +25,7 @@ from tests.support import inspect_run
 from tests.support.capitals import capitals_dataset
 from tests.support.localhub import running_hub
 from tests.support.small_repos import COMMIT, task_ref, write_dataset
-from tests.support.worker_bench import MODEL, Heard, batch_of, bench, order, remember_snapshot, run
+from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_words, order, remember_snapshot, run
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
@@ -47,7 +48,7 @@ def workbench(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> It
 
 
 def _engine_starts(workbench: Workbench) -> int:
-    return (workbench.settings.state_folder / "engine" / "engine.log").read_text().count("Starting vLLM server")
+    return engine_words(workbench).count("Starting vLLM server")
 
 
 def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Workbench, tmp_path: Path) -> None:
@@ -108,6 +109,21 @@ def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench
     assert (found.running, found.waiting) == (0, 0)
     assert found.generated is not None
     assert found.generated > 0
+
+
+def test_an_engine_whose_core_has_just_died_is_not_used_again(workbench: Workbench, tmp_path: Path) -> None:
+    engine = workbench.engines.engine_for(MODEL, tmp_path, RULES, 0)
+    below = psutil.Process(engine.note().guard_pid).children(recursive=True)
+    (core,) = [each for each in below if each.name().startswith("VLLM::EngineCor")]
+    starts = _engine_starts(workbench)
+    core.kill()
+    core.wait(60)
+    dataset = capitals_dataset(tmp_path / "again")
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/again", dataset)
+    one = order(task_ref(dataset, "capitals", "bench/again"), "r5", generation=GREEDY, sample_limit=5)
+    report = run(workbench, batch_of(one, engine=RULES)).reports["r5"]
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    assert _engine_starts(workbench) == starts + 1
 
 
 def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: Path) -> None:

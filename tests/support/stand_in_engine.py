@@ -3,11 +3,11 @@
 It answers with what follows the last `Say: ` in the prompt, and where that has ` || ` in it, with the parts in turn as
 the same question comes again, until it is told to forget (POST /forget). Words in the prompt make it misbehave:
 [empty], [long] (cut off), [slow] (--slow-seconds, once --slow-after others were answered, and not while the file
---held-by is there), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang], [die], [out
-of memory]. Options have it answer so many at once (--at-once), write down how many run and wait whenever that changes
-(--in-flight), not sleep (--restless), fail to start (--last-words; --fits, with more sequences at once than that), or
-start processes of its own (--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands
-for the engine alone: what asks it is real.
+--held-by is there), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang], [die], [die
+slowly] (it listens no more, and is there for --lingers seconds yet), [out of memory]. Options have it answer so many at
+once (--at-once), write down how many run and wait whenever that changes (--in-flight), not sleep (--restless), fail to
+start (--last-words; --fits, with more sequences at once than that), or start processes of its own (--family); a model
+whose name has "slow-start" in it is up after --start-seconds. It stands for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -105,11 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
         return "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in found.items())
 
     def _complete(self, body: dict[str, Any], prompt: str) -> None:
-        if "[die]" in prompt:
-            os._exit(1)
-        if "[out of memory]" in prompt:
-            os.write(2, OUT_OF_MEMORY.encode())
-            os._exit(1)
+        if self._dies(prompt):
+            return
         if "[hang]" in prompt:
             threading.Event().wait()
         if "[fail]" in prompt:
@@ -150,6 +147,18 @@ class _Handler(BaseHTTPRequestHandler):
             type(self).slowed += 1
             pause = self.options.ever_slower * type(self).slowed
         time.sleep(pause)
+
+    def _dies(self, prompt: str) -> bool:
+        if "[die]" in prompt:
+            os._exit(1)
+        if "[out of memory]" in prompt:
+            os.write(2, OUT_OF_MEMORY.encode())
+            os._exit(1)
+        if "[die slowly]" in prompt:
+            self.server.shutdown()
+            self._answer(500, {"error": {"message": "EngineCore encountered an issue.", "code": 500}})
+            return True
+        return False
 
     def _turn(self, body: dict[str, Any]) -> int:
         conversation = json.dumps(body["messages"])
@@ -221,6 +230,7 @@ def main() -> None:
     parser.add_argument("--slow-seconds", type=float, default=0.0)
     parser.add_argument("--slow-after", type=int, default=0)
     parser.add_argument("--ever-slower", type=float, default=0.0)
+    parser.add_argument("--lingers", type=float, default=0.0)
     parser.add_argument("--held-by")
     parser.add_argument("--hurried-by")
     parser.add_argument("--start-seconds", type=float, default=0.0)
@@ -239,7 +249,11 @@ def main() -> None:
     _Handler.options = options
     _Handler.room = threading.Semaphore(options.at_once)
     sys.stdout.write("stand-in up\n")
-    ThreadingHTTPServer((options.host, options.port), _Handler).serve_forever()
+    with ThreadingHTTPServer((options.host, options.port), _Handler) as server:
+        server.serve_forever()
+        server.socket.close()
+        time.sleep(options.lingers)
+    os._exit(1)
 
 
 if __name__ == "__main__":

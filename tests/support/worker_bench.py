@@ -18,6 +18,7 @@ from tests.support.small_repos import COMMIT
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench, open_workbench
+from workers.engines.engine_logs import logs
 from workers.settings import WorkerSettings
 
 MODEL = ModelRef(model_id="org/model", revision=COMMIT)
@@ -55,6 +56,11 @@ def bench(folder: Path, model: Path, engine: Sequence[str], **more: Any) -> Iter
     finally:
         opened.engines.stop()
         opened.lock.close()
+
+
+def engine_words(bench: Workbench) -> str:
+    """All that the bench's engines wrote to their logs."""
+    return "".join(log.read_text() for log in logs(bench.settings.state_folder / "engine"))
 
 
 def order(task: TaskRef, reproduction_id: str = "r1", **more: Any) -> Order:

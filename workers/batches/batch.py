@@ -18,6 +18,7 @@ from specs.measurement import Evidence, PartialLog
 from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
 from specs.processes.log_lines import about
 from workers.batches.evidence import fetch, patiently, store
+from workers.batches.fetching import fetched
 from workers.batches.flow_control import FlowControl
 from workers.batches.handing_back import HandingBack
 from workers.batches.message_size import readable_report
@@ -167,14 +168,13 @@ class BatchRun:
     def _run_order(self, order: Order) -> Ended:
         began = time.monotonic()
         self._messenger.progress(Progress(ref=order.ref, stage=Stage.FETCHING))
-        dataset = self._bench.snapshots.dataset(order.task)
-        self._check_wanted(order.ref)
+        wanted = partial(self._check_wanted, order.ref)
+        dataset = fetched(partial(self._bench.snapshots.dataset, order.task), wanted)
+        wanted()
         task = load_task(dataset, order.task, order.judges, allow_self_judge=order.allow_self_judge)
-        with self._engine.used(partial(self._check_wanted, order.ref), partial(self._starting, order.ref)) as (
-            snapshot,
-            engine,
-        ):
-            self._check_wanted(order.ref)
+        starting = partial(self._starting, order.ref)
+        with self._engine.used(wanted, self._check_any_wanted, starting) as (snapshot, engine):
+            wanted()
             process = self._new_run_process()
             try:
                 with self._flow.joined(process.folder) as share:
@@ -313,7 +313,7 @@ class BatchRun:
             raise Dropped(f"{ref.reproduction_id}, attempt {ref.attempt}")
 
     def _check_any_wanted(self) -> None:
-        """An engine that starts for one order serves the others too, so it is stopped only if none is wanted."""
+        """A model or an engine that comes for one order serves the others too: given up only if none is wanted."""
         if all(self._bench.dropped.has(ref) for ref in list(self._left)):
             raise Dropped("every attempt that is left in the batch")
         self._handing_back.check()

@@ -38,13 +38,12 @@ def first_limit(most: int) -> int:
 
 
 def next_limit(limit: int, most: int, before: EngineFigures | None, now: EngineFigures | None) -> int:
-    """Requests in flight at once, after two looks at an engine that runs `most`; the first limit where it says nothing.
+    """Requests in flight at once, after two looks at an engine that runs `most`.
 
-    What waits at one look alone has just arrived. Of what waits at both, all but what is meant to does not fit.
+    What waits at one look alone has just arrived. Of what waits at both, all but what is meant to does not fit. An
+    engine that does not say is too busy to, or has no such figures; it is asked for no more than before.
     """
-    if now is None or now.waiting is None:
-        return first_limit(most)
-    if before is None or before.waiting is None:
+    if now is None or now.waiting is None or before is None or before.waiting is None:
         return limit
     ahead = most // _AHEAD
     too_many = min(before.waiting, now.waiting) - ahead

@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from specs.messages import RunBatch
+from workers.batches.fetching import LOOK_SECONDS, fetched
 from workers.batches.workbench import Workbench
 from workers.engines.engine import Engine
 from workers.errors import Dropped, ToldToStop
-
-_LOOK_SECONDS = 0.5
 
 
 class SharedEngine:
@@ -29,16 +29,19 @@ class SharedEngine:
         self._fault: Exception | None = None
 
     @contextmanager
-    def used(self, wait: Callable[[], None], starting: Callable[[], None]) -> Iterator[tuple[Path, Engine]]:
+    def used(
+        self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None]
+    ) -> Iterator[tuple[Path, Engine]]:
         """The model's snapshot and an engine for it, for as long as the block lasts.
 
-        `wait` is called every half second while others have their turn, `starting` as often while the engine starts and
-        once before. What they raise ends this use alone; what else goes wrong goes wrong for the whole batch.
+        `wait` is called every half second while others have their turn, `fetching` while the model is fetched, and
+        `starting` while the engine starts and once before. What they raise ends this use alone; what else goes wrong
+        goes wrong for the whole batch.
         """
-        while not self._turn.acquire(timeout=_LOOK_SECONDS):
+        while not self._turn.acquire(timeout=LOOK_SECONDS):
             wait()
         try:
-            snapshot, engine = self._ready(wait, starting)
+            snapshot, engine = self._ready(wait, fetching, starting)
             self._count(1)
         finally:
             self._turn.release()
@@ -60,16 +63,18 @@ class SharedEngine:
             self._hangs = False
             self._bench.engines.discard()
 
-    def _ready(self, wait: Callable[[], None], starting: Callable[[], None]) -> tuple[Path, Engine]:
+    def _ready(
+        self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None]
+    ) -> tuple[Path, Engine]:
         if self._fault is not None:
             raise self._fault
         while self._hangs and self._users:
             wait()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)
         self.close()
         batch = self._batch
         try:
-            snapshot = self._bench.snapshots.model(batch.model)
+            snapshot = fetched(partial(self._bench.snapshots.model, batch.model), fetching)
             starting()
             engine = self._bench.engines.engine_for(batch.model, snapshot, batch.engine, batch.gpus, starting)
         except (Dropped, ToldToStop):

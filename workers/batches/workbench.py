@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 import tempfile
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from specs.errors import PolicyError
 from workers.batches.dropped_attempts import DroppedAttempts
 from workers.batches.handing_back import StopMark
 from workers.engines.engine_manager import VLLM_COMMAND, EngineManager
@@ -21,6 +19,7 @@ from workers.runs.forked_run import RunServer
 from workers.settings import WorkerSettings
 from workers.shared_state import SharedState
 from workers.snapshots.fetch import Snapshots
+from workers.state_folder import CHILD, held
 
 _MIB = 2**20
 _log = logging.getLogger(__name__)
@@ -81,15 +80,12 @@ def open_workbench(
     run_folders = state / "runs"
     run_folders.mkdir(parents=True, exist_ok=True)
     server = state / "run-server"
-    lock = (state / "lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise PolicyError(f"another worker uses {state}; every worker needs a state_folder of its own") from error
+    lock = held(state, CHILD)
     if (orphans := end_marked(f"{state}/engine:") + end_marked(f"{server}:")) > 0:
         _log.warning("ended %d processes that an earlier worker left behind", orphans)
     shared = shared_state_of(settings)
     shared.note_engine(None)
+    shared.note_starting(None)
     shared.note_asleep(())
     for left in run_folders.iterdir():
         shutil.rmtree(left, ignore_errors=True)

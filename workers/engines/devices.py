@@ -193,7 +193,7 @@ class Gpus:
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
         product = clean(text, 100)
         return Device(
-            f"GPU {self._nvml.nvmlDeviceGetIndex(handle)} {product}",
+            clean(f"GPU {self._nvml.nvmlDeviceGetIndex(handle)} {product}", 120),
             int(memory.total),
             int(memory.free),
             self._holders(handle),

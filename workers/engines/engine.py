@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
+
 from specs.errors import ReprofarmError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from workers.engines.engine_faults import log_tail, startup_fault
+from workers.engines.local_http import local_http
 from workers.errors import OutOfMemory
 from workers.processes.guarded import Guarded
 from workers.shared_state import EngineNote
+
+_HEALTH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,11 @@ class Wanted:
 class Engine:
     """One engine that answers."""
 
-    def __init__(
-        self, process: Guarded, port: int, wanted: Wanted, log: tuple[Path, int], weights_bytes: int = 0
-    ) -> None:
-        """`log` is the file, and where in it this engine's lines begin."""
+    def __init__(self, process: Guarded, port: int, wanted: Wanted, log: Path, weights_bytes: int = 0) -> None:
+        """`log` is the file that it writes to, and no other engine."""
         self._process = process
         self._port = port
-        self._log, self._log_start = log
+        self.log = log
         self._started_at = datetime.now(UTC)
         self.wanted = wanted
         self.weights_bytes = weights_bytes
@@ -51,6 +54,11 @@ class Engine:
     def base_url(self) -> str:
         """Of its OpenAI-compatible API."""
         return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def health_url(self) -> str:
+        """What answers once it is up, for as long as it is well."""
+        return f"{self.base_url.removesuffix('/v1')}/health"
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -82,13 +90,28 @@ class Engine:
         """Whether the process is still there."""
         return self._process.poll() is None
 
+    def is_well(self) -> bool:
+        """Whether it is there and does not say that it is broken.
+
+        vLLM (0.32) whose EngineCore died is there for some seven seconds more: its health is 503, then nobody listens.
+        One that only takes its time is busy.
+        """
+        if not self.alive():
+            return False
+        try:
+            return local_http.get(self.health_url, timeout=_HEALTH_SECONDS).is_success
+        except httpx.TimeoutException:
+            return True
+        except httpx.HTTPError:
+            return False
+
     def log_tail(self) -> str:
         """Its last words, cleaned."""
-        return log_tail(self._log, self._log_start)
+        return log_tail(self.log)
 
     def fault(self, words: str) -> ReprofarmError:
         """What became of one that has died, by its log: an error with these words."""
-        return startup_fault(words, self._log, self._log_start)
+        return startup_fault(words, self.log)
 
     def ran_out_of_memory(self) -> bool:
         """Whether its log says so; for one that has died."""

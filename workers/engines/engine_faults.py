@@ -45,11 +45,13 @@ _ABOUT_THE_MODEL = re.compile(
 )
 # Policy asks for more context than the model has: nothing is wrong with the model.
 _ABOUT_POLICY = re.compile(r"max_model_len")
-# A GPU, its driver, or what joins GPUs fails under whatever runs at that moment, the reading of weights too; and a
+# A GPU, its driver, what joins GPUs, or a disk fails under whatever runs at that moment, the reading of weights too. A
 # package that is not installed is missing here.
 _ABOUT_THIS_MACHINE = re.compile(
     r"CUDA error|CUDA driver|NVIDIA driver|No CUDA GPUs are available|NCCL error|NVML|CUDNN_STATUS|CUBLAS_STATUS"
     r"|Failed to infer device type|Cannot find a working triton|Failed to find C compiler"
+    r"|No space left on device|Disk quota exceeded|Input/output error|Stale file handle|Read-only file system"
+    r"|Too many open files|Permission denied"
     r"|\A(?:ImportError|ModuleNotFoundError)\b"
 )
 
@@ -63,14 +65,14 @@ class _Traceback:
     exception: str
 
 
-def log_tail(log: Path, start: int = 0) -> str:
-    """The last lines of a process's log from byte `start` on, cleaned for people to read."""
-    return "\n".join(_shown(_read(log, start))[-_TAIL_LINES:])
+def log_tail(log: Path) -> str:
+    """The last lines of a process's log, cleaned for people to read."""
+    return "\n".join(_shown(_read(log))[-_TAIL_LINES:])
 
 
-def startup_fault(words: str, log: Path, start: int = 0) -> ReprofarmError:
+def startup_fault(words: str, log: Path) -> ReprofarmError:
     """The error that a failed start is: the model's own, a want of memory, or the engine's."""
-    lines = _read(log, start)
+    lines = _read(log)
     tracebacks = list(_tracebacks(lines))
     causes = [each for each in tracebacks if not _WRAPPERS.search(each.exception)]
     cause = causes[-1] if causes else None
@@ -94,11 +96,11 @@ def _is_the_models(cause: _Traceback) -> bool:
     )
 
 
-def _read(log: Path, start: int) -> list[str]:
+def _read(log: Path) -> list[str]:
     try:
         with log.open("rb") as content:
             size = content.seek(0, 2)
-            content.seek(max(start, size - _READ_BYTES))
+            content.seek(max(0, size - _READ_BYTES))
             return content.read().decode(errors="replace").splitlines()
     except OSError:
         return []

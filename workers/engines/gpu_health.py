@@ -10,6 +10,9 @@ from specs.text import clean
 
 T = TypeVar("T")
 
+_NOT_AVAILABLE = frozenset({-1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1})
+"""`NVML_VALUE_NOT_AVAILABLE` of nvml.h, as each type of number shows it."""
+
 
 def is_lost(nvml: Any, error: Exception) -> bool:
     """Whether an error of NVML says that the GPU itself is gone, and not that a question has no answer."""
@@ -28,21 +31,16 @@ def ask(nvml: Any, handle: Any) -> GpuHealth:
         # Cards from before Ampere retire whole pages instead.
         retired = _answer(nvml, lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle))
         pending = [bool(each) for each in (remapped[2] if remapped is not None else None, retired) if each is not None]
+        celsius = _answer(nvml, lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)))
+        kind, since = nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
+        errors = _answer(nvml, lambda: int(nvml.nvmlDeviceGetTotalEccErrors(handle, kind, since)))
+        reasons = _answer(nvml, lambda: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)))
         return GpuHealth(
-            temperature_celsius=_answer(
-                nvml, lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
-            ),
-            uncorrected_errors=_answer(
-                nvml,
-                lambda: int(
-                    nvml.nvmlDeviceGetTotalEccErrors(
-                        handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
-                    )
-                ),
-            ),
+            temperature_celsius=_known(celsius),
+            uncorrected_errors=_known(errors),
             remap_pending=any(pending) if pending else None,
             remap_failed=bool(remapped[3]) if remapped is not None else None,
-            throttled=_throttled(nvml, _answer(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))),
+            throttled=_throttled(nvml, _known(reasons)),
         )
     except nvml.NVMLError as error:
         return unreachable(str(error))
@@ -56,6 +54,11 @@ def _answer(nvml: Any, question: Callable[[], T]) -> T | None:
         if is_lost(nvml, error):
             raise
         return None
+
+
+def _known(value: int | None) -> int | None:
+    """None also for what NVML has for "not available", which is the largest number that there is room for."""
+    return None if value in _NOT_AVAILABLE else value
 
 
 def _throttled(nvml: Any, reasons: int | None) -> tuple[Throttle, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
@@ -40,6 +41,10 @@ class Sleepers:
 
     def __len__(self) -> int:
         return len(self._engines)
+
+    def logs(self) -> list[Path]:
+        """What those that sleep write to."""
+        return [engine.log for engine in self._engines]
 
     def put_to_sleep(self, engine: Engine, sparing: Wanted | None = None) -> bool:
         """Whether it sleeps now. One that does not fit, or will not, is left to the caller as it is.

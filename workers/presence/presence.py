@@ -19,7 +19,7 @@ from specs.messages import MAX_ASLEEP, DeviceMemory, LoadedEngine, WorkerAlive, 
 from specs.text import clean
 from workers.engines.devices import Device, Devices, Need, sickness
 from workers.engines.engine_metrics import engine_figures
-from workers.processes.orphans import end_marked
+from workers.processes.orphans import MARK, end_marked
 from workers.shared_state import EngineNote, Quarantine, SharedState
 
 LOOK_SECONDS = 0.5
@@ -160,12 +160,14 @@ class Presence:
 
     def _end_orphans(self) -> None:
         """End what is left of engines whose guard is gone, and with it all that could have ended them."""
-        up, asleep = self._shared.engine(), self._shared.asleep()
-        gone = [each for each in (*([up] if up is not None else []), *asleep) if not _is_there(each.guard_pid)]
+        up, starting, asleep = self._shared.engine(), self._shared.starting(), self._shared.asleep()
+        gone = [each for each in (up, starting, *asleep) if each is not None and not _is_there(each)]
         if not gone:
             return
         if up in gone:
             self._shared.note_engine(None)
+        if starting in gone:
+            self._shared.note_starting(None)
         if any(each in gone for each in asleep):
             self._shared.note_asleep(tuple(each for each in asleep if each not in gone))
         for engine in gone:
@@ -190,10 +192,13 @@ class Presence:
         return max(generated - before[1], 0.0) / max(at - before[2], 1e-3)
 
 
-def _is_there(pid: int) -> bool:
-    """Whether a process runs. One that ended and that its parent has not asked after yet does not."""
+def _is_there(engine: EngineNote) -> bool:
+    """Whether its guard runs. One that ended and that its parent has not asked after yet does not.
+
+    A number alone says little: in a container that was started again it soon is another process's.
+    """
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        return bool(psutil.Process(engine.guard_pid).environ().get(MARK) == engine.mark)
     except psutil.Error:
         return False
 

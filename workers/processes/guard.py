@@ -1,10 +1,11 @@
 """A process that stands between a worker and what it starts, and leaves nothing behind.
 
-Run as a script, by path, with the standard library alone: `python -I guard.py GRACE_SECONDS COMMAND…`. It starts the
-command and ends with its exit status (128 plus the signal, for a signal). The command's whole tree of processes ends
-with it: when the command ends, when the guard gets SIGTERM or SIGINT, and when standard input closes, which it does
-when whoever started the guard dies, however suddenly. vLLM needs this: its EngineCore and its workers outlive a
-`kill -9` of the API server and keep their memory (https://github.com/vllm-project/vllm/issues/55510).
+Run as a script, by path, with the standard library alone: `python -I guard.py GRACE_SECONDS FOLDER COMMAND…`. It starts
+the command and ends with its exit status (128 plus the signal, for a signal). The command's whole tree of processes
+ends with it: when the command ends, when the guard gets SIGTERM or SIGINT, and when standard input closes, which it
+does when whoever started the guard dies, however suddenly. vLLM needs this: its EngineCore and its workers outlive a
+`kill -9` of the API server and keep their memory (https://github.com/vllm-project/vllm/issues/55510). FOLDER, where it
+is not empty, is for the command's temporary files, and is removed in the end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +30,9 @@ _ORDERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _LOOK_SECONDS = 5.0
 """Between two looks whether the command has ended, should no signal say so."""
+
+TRACKER_SECONDS = 5.0
+"""For trackers of shared memory to remove what is left, once those that used it are gone."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -73,6 +78,18 @@ def _descendants() -> list[int]:
     return found
 
 
+def is_tracker(pid: int) -> bool:
+    """Whether a process is Python's tracker of shared memory (`multiprocessing`, joblib).
+
+    It ends by itself once all that use it are gone, and removes from /dev/shm what they left there, which of vLLM is
+    hundreds of MB for each engine. Killed with the others, it would leave that for as long as the machine is up.
+    """
+    try:
+        return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def _reap(main: int) -> int | None:
     """Collect what has ended; the exit status of `main` if it is among it."""
     status: int | None = None
@@ -90,6 +107,7 @@ def _reap(main: int) -> int | None:
 
 def _kill_all() -> None:
     """End every descendant. Repeats, because one may fork between the look and the signal."""
+    trackers_until = time.monotonic() + TRACKER_SECONDS
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -97,6 +115,8 @@ def _kill_all() -> None:
             return
         if pid == 0:
             for descendant in _descendants():
+                if time.monotonic() < trackers_until and is_tracker(descendant):
+                    continue
                 try:
                     os.kill(descendant, signal.SIGKILL)
                 except ProcessLookupError:
@@ -173,5 +193,15 @@ def _start(command: list[str]) -> int:
     return started.pid
 
 
+def main(arguments: list[str]) -> int:
+    """Stand over a command; its exit status."""
+    grace_seconds, folder, *command = arguments
+    try:
+        return run(float(grace_seconds), lambda: _start(command))
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 if __name__ == "__main__":
-    sys.exit(run(float(sys.argv[1]), lambda: _start(sys.argv[2:])))
+    sys.exit(main(sys.argv[1:]))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.processes import guard
-from workers.processes.orphans import MARK, end_marked
+from workers.processes.orphans import end_marked, marking
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LD_PRELOAD")
 _PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "KMP_", "TORCH_", "ROCR_", "HIP_")
@@ -38,23 +40,27 @@ class Guarded:
         folder: Path,
         log: Path,
         grace_seconds: float,
+        own_temporary: bool = False,
     ) -> None:
         """Start `command` in `folder`; what it prints is appended to the file `log`.
 
-        `grace_seconds` is the time between the request to stop and SIGKILL.
+        `grace_seconds` is the time between the request to stop and SIGKILL. With `own_temporary` its temporary files
+        go to a folder of their own, and with it.
         """
         self._grace_seconds = grace_seconds
+        # In the usual place: a socket's path may have 107 bytes, and a worker's own folders may be deep.
+        self._temporary = tempfile.mkdtemp(prefix="reprofarm-") if own_temporary else ""
         self._orphans_ended = False
         self.mark = f"{folder}:{secrets.token_hex(8)}"
         """In the environment of every process below: workers/processes/orphans.py."""
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, str(grace_seconds), *command],
+                [sys.executable, "-I", guard.__file__, str(grace_seconds), self._temporary, *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**environment, MARK: self.mark},
+                env={**environment, **({"TMPDIR": self._temporary} if own_temporary else {}), **marking(self.mark)},
                 # A signal for the worker's process group is not meant for this one: the guard decides.
                 start_new_session=True,
             )
@@ -88,3 +94,5 @@ class Guarded:
         if status < 0 and not self._orphans_ended:
             self._orphans_ended = True
             end_marked(self.mark)
+            if self._temporary:
+                shutil.rmtree(self._temporary, ignore_errors=True)

@@ -11,10 +11,21 @@ import signal
 import time
 from pathlib import Path
 
+from workers.processes.guard import TRACKER_SECONDS, is_tracker
+
 MARK = "REPROFARM_GUARDED"
 """Environment variable of all that runs under a guard; the value begins with the folder that it was started in."""
 
 _PATIENCE_SECONDS = 20.0
+
+
+def marking(mark: str) -> dict[str, str]:
+    """The variables by which a process, and all that it starts, is found again.
+
+    vLLM names its processes ("VLLM::EngineCore") by setproctitle, which writes the name over what others see of their
+    environment (/proc/PID/environ), unless it is told not to.
+    """
+    return {MARK: mark, "SPT_NOENV": "1"}
 
 
 def marked(start: str) -> list[int]:
@@ -34,10 +45,12 @@ def marked(start: str) -> list[int]:
 def end_marked(start: str) -> int:
     """Kill every process whose mark begins with `start`; how many there were. Returns when they are gone."""
     ended: set[int] = set()
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline, trackers_until = time.monotonic() + _PATIENCE_SECONDS, time.monotonic() + TRACKER_SECONDS
     # Repeats, because one may fork between the look and the signal. What was killed has no environment any more.
     while (found := marked(start)) and time.monotonic() < deadline:
         for pid in found:
+            if time.monotonic() < trackers_until and is_tracker(pid):
+                continue
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

@@ -51,14 +51,18 @@ def _cpu_name() -> str:
 
 
 def chat_template_sha256(snapshot: Path) -> str | None:
-    """Of the template in the model's files, where vLLM looks for it; None where it has none."""
+    """Of the template in the model's files, where vLLM looks for it; None where it has none.
+
+    Raises:
+        OSError: they cannot be read, so that nobody knows.
+    """
     file = snapshot / "chat_template.jinja"
     if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()
     for name in ("chat_template.json", "tokenizer_config.json"):
         try:
             template = json.loads((snapshot / name).read_bytes()).get("chat_template")
-        except (OSError, ValueError, AttributeError, RecursionError):
+        except (FileNotFoundError, ValueError, AttributeError, RecursionError):
             continue
         if template is not None:
             text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)

@@ -56,7 +56,8 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
         # Any other failure to read a stranger's files is theirs, and has a reason.
         raise SpecError(
             f"the split {clean(definition.split, 100)} of config {clean(definition.config, 100)} cannot be read: "
-            f"{clean(str(error), 600)}"
+            # `datasets` says that an error occurred, and in its cause which.
+            f"{clean(str(error.__cause__ or error), 600)}"
         ) from error
     if len(rows) > local.max_rows:
         raise SpecError(f"the split has {len(rows)} rows; this worker runs up to {local.max_rows}")

@@ -16,6 +16,7 @@ from workers.engines.engine_faults import log_tail
 from workers.errors import RunError
 from workers.processes.guarded import Guarded, clean_environment
 from workers.runs.run_server import SOCKET, Errand, short_path
+from workers.snapshots.cache_room import PREPARED
 
 _GRACE_SECONDS = 10.0
 _LISTENS_SECONDS = 600.0
@@ -68,7 +69,7 @@ class RunServer:
             HF_DATASETS_OFFLINE="1",
             HF_DATASETS_DISABLE_PROGRESS_BARS="1",
             HF_HOME=str(cache_folder / "hf-home"),
-            HF_DATASETS_CACHE=str(cache_folder / "datasets"),
+            HF_DATASETS_CACHE=str(cache_folder / PREPARED),
             TOKENIZERS_PARALLELISM="false",
         )
         self._turn = threading.Lock()

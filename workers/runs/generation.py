@@ -43,14 +43,15 @@ def generation_config(snapshot: Path) -> dict[str, object]:
     """The model's generation_config.json; empty where it has none.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: it is none.
+        OSError: this machine cannot read it, which the model cannot help.
     """
     file = snapshot / "generation_config.json"
     if not file.is_file():
         return {}
     try:
         config = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"generation_config.json cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise ModelError("generation_config.json is not a JSON object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -97,10 +98,10 @@ class RunProcess:
         self, request: RunRequest, engine: Engine, began: float, on_progress: Callable[[RunProgress | None], None]
     ) -> RunOutcome:
         order = request.order
-        lines, progress, last_news = 0, None, time.monotonic()
+        read, progress, last_news = 0, None, time.monotonic()
         while self._process.poll() is None:
-            if (found := self._progress(lines)) is not None:
-                lines, progress = found
+            if (found := self._progress(read)) is not None:
+                read, progress = found
                 last_news = time.monotonic()
             on_progress(progress)
             if not engine.alive():
@@ -115,29 +116,36 @@ class RunProcess:
             time.sleep(_LOOK_SECONDS)
         return self._outcome(engine)
 
-    def _progress(self, lines_known: int) -> tuple[int, RunProgress] | None:
-        """The number of whole lines and the last of them, if there are new ones."""
+    def _progress(self, read: int) -> tuple[int, RunProgress] | None:
+        """The last whole line, if there are new ones after so many bytes, and up to where that is."""
         try:
-            lines = (self.folder / PROGRESS_FILE).read_bytes().split(b"\n")[:-1]
+            with (self.folder / PROGRESS_FILE).open("rb") as lines:
+                # A run of a million answers has a hundred MB of them.
+                lines.seek(read)
+                whole = lines.read().rpartition(b"\n")[0]
         except FileNotFoundError:
             return None
-        return (len(lines), RunProgress.model_validate_json(lines[-1])) if len(lines) > lines_known else None
+        last = whole.rpartition(b"\n")[2]
+        return (read + len(whole) + 1, RunProgress.model_validate_json(last)) if whole else None
 
     def _outcome(self, engine: Engine) -> RunOutcome:
         try:
             outcome = RunOutcome.model_validate_json((self.folder / OUTCOME_FILE).read_bytes())
         except (OSError, ValidationError):
-            if not engine.alive():
+            if not engine.is_well():
                 return _engine_died(engine)
             if is_full(self.folder):
                 words = "the disk of the worker's state folder is full: the run could not write what became of it"
                 return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=words)
-            words = f"the run ended with exit status {self._process.poll()} and without an outcome"
+            status = self._process.poll()
+            words = f"the run ended with exit status {status} and without an outcome"
+            if status == 128 + signal.SIGKILL:
+                words += ": it was killed, as by a machine that runs out of memory"
             said = log_tail(self._log) or self._runs.log_tail()
             return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{said}")
         measured = outcome.measurement
         unharmed = measured is not None and not measured.failed
-        if not engine.alive() and not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED:
+        if not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED and not engine.is_well():
             return _engine_died(engine)
         return outcome
 

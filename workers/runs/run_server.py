@@ -94,7 +94,13 @@ def serve(listener: socket.socket, main: Callable[[list[str]], int]) -> NoReturn
             sys.stderr.write(f"run server: no errand: {type(error).__name__}\n")
             connection.close()
             continue
-        if os.fork() == 0:
+        try:
+            child = os.fork()
+        except OSError as error:
+            # No memory or no process for one more: that run does not begin, and those that go on are not to end for it.
+            sys.stderr.write(f"run server: no run can be forked: {error}\n")
+            child = None
+        if child == 0:
             listener.close()
             _guard(connection, errand, main)
         connection.close()

@@ -26,7 +26,7 @@ from inspect_ai import Task, task_with
 from inspect_ai._eval.task.task import PreviousTask
 from inspect_ai.model import Model, get_model
 
-from specs.errors import EvidenceError
+from specs.errors import EvidenceError, ReprofarmError
 from specs.judging.stopping import stopping_rule
 from specs.logs.run_log import RunLog
 from specs.logs.scoring import first_score
@@ -61,22 +61,26 @@ _REQUEST_RETRIES = 3
 _STUCK_CPU_SECONDS = 60.0
 """A scorer that computes so long on one answer does not end; less where a stall is less than ten times that."""
 
+_OUTCOMES: tuple[tuple[type[ReprofarmError], AttemptOutcome], ...] = (
+    (ModelError, AttemptOutcome.MODEL_FAILED),
+    (SpecError, AttemptOutcome.SPEC_FAILED),
+    (RunError, AttemptOutcome.WORKER_FAILED),
+)
+
 
 def run(request: RunRequest, folder: Path) -> RunOutcome:
     """Run an order; what goes wrong is in the outcome."""
     try:
         return _run(request, folder)
-    except ModelError as error:
-        return RunOutcome(outcome=AttemptOutcome.MODEL_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
-    except SpecError as error:
-        return RunOutcome(outcome=AttemptOutcome.SPEC_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
-    except OSError as error:
-        if not is_full_disk(error):
-            raise
-        words = f"the disk of the worker's state folder is full: {error}"
-        return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=clean(words, _MAX_DETAIL_CHARS))
-    except RunError as error:
-        return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=clean(str(error), _MAX_DETAIL_CHARS))
+    except Exception as error:
+        # First of all: a dataset for which a disk has no room cannot be read, and looks like its author's fault.
+        if is_full_disk(error):
+            words = f"the disk of the worker's state folder or of its cache folder is full: {error}"
+            return RunOutcome(outcome=AttemptOutcome.DISK_FULL, detail=clean(words, _MAX_DETAIL_CHARS))
+        for kind, outcome in _OUTCOMES:
+            if isinstance(error, kind):
+                return RunOutcome(outcome=outcome, detail=clean(str(error), _MAX_DETAIL_CHARS))
+        raise
 
 
 @dataclass(frozen=True)

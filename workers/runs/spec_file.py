@@ -34,13 +34,14 @@ def load_task(
 
     Raises:
         SpecError: the file is another one than planned for, or the task cannot be run; says why.
+        OSError: this machine cannot read it, which its author cannot help.
     """
     file = folder / FILE_NAME
     try:
         with file.open("rb") as content:
             # One byte more than allowed is enough to be refused.
             text = content.read(MAX_BYTES + 1)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise SpecError(f"the dataset has no {FILE_NAME} at its top level") from error
     spec = parse(text)
     if spec.sha256 != ref.spec_sha256:

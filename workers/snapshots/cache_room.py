@@ -1,13 +1,17 @@
 """Room in the cache for another snapshot: those that were used longest ago give way.
 
 The Hub's client knows which of its files belong to which snapshot alone, and removes them; who uses what is in
-workers/snapshots/snapshot_uses.py.
+workers/snapshots/snapshot_uses.py. What `datasets` (5.2) made of a dataset to read it goes with the snapshot: it is a
+folder with the name of the snapshot's, which is its commit.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
+import re
+import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +28,10 @@ HUB = "hub"
 COMPLETE = "complete"
 """Folder with a file for each snapshot that arrived whole."""
 
+PREPARED = "datasets"
+"""Folder of the cache with datasets as `datasets` reads them, which are larger than their files."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _log = logging.getLogger(__name__)
 
 
@@ -42,14 +50,14 @@ def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int) -> bool:
             found = scan_cache_dir(cache / HUB)
         except CacheNotFound:
             return False
+        freed = _remove_left(cache, found)
         chosen: list[_Kept] = []
-        freed = 0
-        for each in sorted(_kept(found, uses), key=lambda kept: kept.last_used):
+        for each in sorted(_kept(cache, found, uses), key=lambda kept: kept.last_used):
             if freed >= missing_bytes:
                 break
             if locks.enter_context(uses.unused(each.name)):
                 chosen.append(each)
-                freed += each.revision.size_on_disk
+                freed += each.size_bytes
         if freed < missing_bytes:
             return False
         for each in chosen:
@@ -58,6 +66,8 @@ def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int) -> bool:
             # One repo at a time: a copy of a repo has the same commits, and may be in use.
             alone = replace(found, repos=frozenset({each.repo}))
             alone.delete_revisions(each.revision.commit_hash).execute()
+            if each.prepared is not None:
+                shutil.rmtree(each.prepared, ignore_errors=True)
         return True
 
 
@@ -67,14 +77,44 @@ class _Kept:
     last_used: float
     repo: CachedRepoInfo
     revision: CachedRevisionInfo
+    prepared: Path | None
+    """What goes with it."""
+
+    @property
+    def size_bytes(self) -> int:
+        return self.revision.size_on_disk + (_size(self.prepared) if self.prepared is not None else 0)
 
 
-def _kept(found: HFCacheInfo, uses: SnapshotUses) -> Iterator[_Kept]:
+def _kept(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> Iterator[_Kept]:
+    commits = _dataset_commits(found)
     for repo in found.repos:
         for revision in repo.revisions:
             name = snapshot_name(repo.repo_type, repo.repo_id, revision.commit_hash)
+            # What is made of a copy of the repo lies in the same folder.
+            alone = repo.repo_type == "dataset" and commits[revision.commit_hash] == 1
+            prepared = cache / PREPARED / revision.commit_hash if alone else None
             # One that nobody asked for by this name was left by an earlier version, or its download did not end.
-            yield _Kept(name, uses.last_used(name) or revision.last_modified, repo, revision)
+            yield _Kept(name, uses.last_used(name) or revision.last_modified, repo, revision, prepared)
+
+
+def _remove_left(cache: Path, found: HFCacheInfo) -> int:
+    """Remove what is left of datasets whose snapshots are gone; how many bytes it had."""
+    freed, commits = 0, _dataset_commits(found)
+    for folder in (cache / PREPARED).glob("*"):
+        if _COMMIT.fullmatch(folder.name) and folder.name not in commits:
+            freed += _size(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def _dataset_commits(found: HFCacheInfo) -> Counter[str]:
+    """How many datasets of a cache are there at each commit."""
+    datasets = (repo for repo in found.repos if repo.repo_type == "dataset")
+    return Counter(revision.commit_hash for repo in datasets for revision in repo.revisions)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 @contextmanager

@@ -31,10 +31,11 @@ def check_complete(folder: Path) -> None:
 
     Raises:
         ModelError: there are fewer than the architecture has, or the config is none.
+        OSError: this machine cannot read them, which the model cannot help.
     """
     try:
         config = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+    except (FileNotFoundError, ValueError, RecursionError) as error:
         raise ModelError(f"config.json cannot be read: {clean(str(error), 300)}") from error
     if not isinstance(config, dict):
         raise ModelError("config.json is not a JSON object")

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from specs.engines.model_weights import DTYPE_BITS
+from specs.engines.model_size import ModelSize
+from specs.engines.model_weights import DTYPE_BITS, EngineDtype, bytes_in_memory
 from specs.text import clean
 from workers.errors import ModelError
 
@@ -33,6 +35,7 @@ def check_weights(folder: Path) -> None:
 
     Raises:
         ModelError: there is none, or one of them cannot be what it says.
+        OSError: this machine cannot read them, which the model cannot help.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -40,7 +43,7 @@ def check_weights(folder: Path) -> None:
     for file in files:
         try:
             _check_file(file)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
             reason = clean(str(error), 300) or type(error).__name__
             raise ModelError(f"{file.name} is not a sound safetensors file: {reason}") from error
     _check_index(folder, {file.name for file in files})
@@ -49,6 +52,15 @@ def check_weights(folder: Path) -> None:
 def size_of_weights(folder: Path) -> int:
     """The size of a model's safetensors files, in bytes."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def weights_in_memory(folder: Path, dtype: EngineDtype) -> int:
+    """What an engine that serves in `dtype` holds of a model's weights, in bytes. They were checked before."""
+    counts: Counter[str] = Counter()
+    for file in folder.glob("*.safetensors"):
+        for tensor in _read_header(file)[0].values():
+            counts[tensor["dtype"]] += math.prod(tensor["shape"])
+    return bytes_in_memory(size_of_weights(folder), counts, ModelSize.served_bits(dtype))
 
 
 def stored_parameters(folder: Path) -> int:

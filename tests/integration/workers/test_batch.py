@@ -11,7 +11,7 @@ from specs.messages import AttemptOutcome, Stage
 from specs.policy.generation import GenerationSettings
 from specs.processes import envelopes
 from tests.support.small_repos import task_ref, write_dataset, write_model
-from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
+from tests.support.worker_bench import batch_of, bench, engine_words, order, remember_snapshot, run, stand_in
 
 MISBEHAVING = [
     {"question": "[fail]", "answer": "x"},
@@ -34,7 +34,7 @@ def test_two_orders_share_an_engine_and_each_gets_its_report(tmp_path: Path) -> 
                 order(task_ref(second, dataset_id="bench/b"), "r2"),
             ),
         )
-        engine_log = (workbench.settings.state_folder / "engine" / "engine.log").read_text()
+        engine_log = engine_words(workbench)
     assert engine_log.count("stand-in up") == 1, "the second order found the engine warm"
     one, two = heard.reports["r1"], heard.reports["r2"]
     assert one.outcome is AttemptOutcome.COMPLETED, one.detail

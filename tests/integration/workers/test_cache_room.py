@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 from huggingface_hub import HfApi
 
@@ -16,7 +17,7 @@ from tests.support.disks import small_disk
 from tests.support.hub_content import add_model
 from tests.support.localhub import RunningHub, running_hub
 from workers.errors import DiskFull
-from workers.snapshots.cache_room import make_room, snapshot_name
+from workers.snapshots.cache_room import PREPARED, make_room, snapshot_name
 from workers.snapshots.fetch import Snapshots
 from workers.snapshots.snapshot_uses import SnapshotUses
 
@@ -89,9 +90,9 @@ def test_what_is_fetched_ahead_leaves_its_part_of_the_disk_free(
                 ahead.model(refs[2])
 
 
-def cached(cache: Path, repo: str, commit: str, used: float | None) -> Path:
+def cached(cache: Path, repo: str, commit: str, used: float | None, kind: str = "model") -> Path:
     """A snapshot of 1,000 bytes as the Hub's client lays it out, used at some time."""
-    folder = cache / "hub" / f"models--{repo.replace('/', '--')}"
+    folder = cache / "hub" / f"{kind}s--{repo.replace('/', '--')}"
     blob = folder / "blobs" / f"{commit}-blob"
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_bytes(bytes(1000))
@@ -100,7 +101,7 @@ def cached(cache: Path, repo: str, commit: str, used: float | None) -> Path:
     (snapshot / "model.safetensors").symlink_to(blob)
     os.utime(blob, (5, 5))
     if used is not None:
-        file = cache / "in-use" / snapshot_name("model", repo, commit)
+        file = cache / "in-use" / snapshot_name(kind, repo, commit)
         file.parent.mkdir(exist_ok=True)
         file.touch()
         os.utime(file, (used, used))
@@ -138,6 +139,42 @@ def test_a_copy_of_a_repo_with_the_same_commit_stays_where_it_is_used(tmp_path: 
     with uses.used(snapshot_name("model", "eve/copy", A)):
         assert make_room(tmp_path, uses, 1000)
     assert (old.is_dir(), copy.is_dir()) == (False, True)
+
+
+def prepared(cache: Path, snapshot: Path) -> Path:
+    """What a run makes of a dataset to read it."""
+    (snapshot / "test.jsonl").write_text('{"question": "1+1?"}\n' * 100)
+    rows = datasets.load_dataset(str(snapshot), split="test", cache_dir=str(cache / PREPARED))
+    made = Path(rows.cache_files[0]["filename"])
+    assert made.is_relative_to(cache / PREPARED / snapshot.name)
+    return made
+
+
+def test_what_was_made_of_a_dataset_goes_with_it_and_counts(tmp_path: Path) -> None:
+    old, new = (cached(tmp_path, f"org/{c}", c, used=n, kind="dataset") for c, n in ((A, 10), (B, 20)))
+    first, second = prepared(tmp_path, old), prepared(tmp_path, new)
+    # More than there is in its files.
+    assert make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), 1000 + first.stat().st_size)
+    assert [each.exists() for each in (old, first, new, second)] == [False, False, True, True]
+
+
+def test_what_was_made_of_a_copy_of_a_dataset_stays(tmp_path: Path) -> None:
+    old, copy = (cached(tmp_path, n, A, used=5, kind="dataset") for n in ("org/one", "eve/copy"))
+    made = prepared(tmp_path, copy)
+    uses = SnapshotUses(tmp_path / "in-use")
+    with uses.used(snapshot_name("dataset", "eve/copy", A)):
+        assert make_room(tmp_path, uses, 1000)
+    assert [each.exists() for each in (old, copy, made)] == [False, True, True]
+
+
+def test_what_was_made_of_a_dataset_that_is_gone_goes_first(tmp_path: Path) -> None:
+    gone = cached(tmp_path, "org/gone", A, used=10, kind="dataset")
+    made = prepared(tmp_path, gone)
+    size = made.stat().st_size
+    shutil.rmtree(gone)
+    stays = cached(tmp_path, "org/model", B, used=5)
+    assert make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), size)
+    assert (made.exists(), stays.is_dir()) == (False, True)
 
 
 def test_there_is_no_room_to_be_made_in_an_empty_cache(tmp_path: Path) -> None:

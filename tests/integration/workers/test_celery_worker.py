@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import psutil
@@ -14,9 +15,9 @@ from specs.messages import RUN_BATCH, AttemptOutcome
 from specs.processes.broker import celery_settings
 from specs.queues import REFUSED_COUNT
 from tests.support.rotten_messages import HARMLESS, rotten, rotten_commands, wrong_commands
-from tests.support.stand_in_worker import QUEUE
+from tests.support.stand_in_worker import QUEUE, stand_in_worker, worker_app
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
-from tests.support.worker_bench import batch_of
+from tests.support.worker_bench import batch_of, stand_in
 from tests.support.worker_farm import Farm, worker_farm
 
 
@@ -112,6 +113,18 @@ def test_a_worker_that_is_killed_leaves_no_engine(farm: Farm) -> None:
     engines = farm.engines()
     _child(farm).kill()
     assert psutil.wait_procs(engines, timeout=300)[1] == []
+
+
+def test_a_second_worker_on_its_state_folder_takes_nothing_and_ends(farm: Farm) -> None:
+    state = {"REPROFARM_WORKER_STATE_FOLDER": str(farm.folder / "state-worker")}
+    second = stand_in_worker(farm.folder, farm.broker, worker_app(stand_in()), state, name="second")
+    ended = subprocess.run(
+        second.command, env=second.environment, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert ended.returncode == 1
+    assert "another worker uses" in ended.stderr
+    farm.send(batch_of(farm.order("kept-1", "Say: yes")))
+    assert farm.wait(lambda: farm.reports().get("kept-1")).outcome is AttemptOutcome.COMPLETED
 
 
 def _child(farm: Farm) -> psutil.Process:

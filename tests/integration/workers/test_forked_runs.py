@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.shared_runs import BorrowedRuns
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from workers.runs.forked_run import ForkedRun, RunServer
 
@@ -83,6 +84,30 @@ def test_a_server_that_dies_takes_its_runs_along_and_the_next_run_gets_another(
     assert psutil.wait_procs(family, timeout=300)[1] == []
     again = server.start([str(tmp_path / "no-order.json"), str(tmp_path)], {}, tmp_path, tmp_path / "again.log")
     assert ended(again) == 1
+
+
+FORKS_NOT_AT_FIRST = """
+import os, sys
+from pathlib import Path
+from workers.runs import run_server
+fork = os.fork
+def never():
+    os.fork = fork
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = never
+run_server.serve(run_server.listen(Path(sys.argv[1])), lambda _: 7)
+"""
+
+
+def test_a_run_that_cannot_be_forked_does_not_end_those_that_go_on(tmp_path: Path) -> None:
+    server = subprocess.Popen([sys.executable, "-c", FORKS_NOT_AT_FIRST, str(tmp_path)])
+    try:
+        runs = BorrowedRuns(tmp_path)
+        first, second = (runs.start([], {}, tmp_path, tmp_path / "run.log") for _ in range(2))
+        assert (ended(first), ended(second), server.poll()) == (128 + signal.SIGKILL, 7, None)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_worker_that_is_killed_leaves_neither_server_nor_run(tmp_path: Path) -> None:

@@ -9,13 +9,17 @@ from huggingface_hub import HfApi
 
 from deploy.localhub.commits import CommitText
 from specs.messages import AttemptOutcome, ModelRef, Report
+from specs.policy.generation import GenerationSettings
 from tests.support.disks import small_disk
 from tests.support.hub_content import add_model
 from tests.support.localhub import running_hub
 from tests.support.small_repos import task_ref, write_dataset, write_model
-from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
+from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.evidence import store
 from workers.errors import DiskFull
+from workers.runs import runner
+from workers.runs.generation import resolve
+from workers.runs.run_request import RunRequest
 from workers.snapshots.fetch import Snapshots
 
 
@@ -38,6 +42,37 @@ def test_a_run_that_cannot_write_down_what_became_of_it(tmp_path: Path) -> None:
     with small_disk(tmp_path / "state" / "runs", 64, 16):
         report = _report(tmp_path)
     assert report.outcome is AttemptOutcome.DISK_FULL, report.detail
+
+
+def test_a_dataset_that_does_not_fit_as_it_is_read_is_not_its_authors_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"question": f"{number} {'?' * 1000}", "answer": "x"} for number in range(2000)]
+    dataset = write_dataset(tmp_path / "dataset", rows)
+    settings = resolve(GenerationSettings(), None, {}, 5, None)
+    request = RunRequest(
+        order=order(task_ref(dataset)),
+        model=MODEL,
+        base_url="http://127.0.0.1:9/v1",
+        concurrency=1,
+        dataset_folder=str(dataset),
+        model_folder=str(write_model(tmp_path / "model")),
+        generation=settings,
+        defaults=settings,
+        context_tokens=None,
+        max_dataset_rows=10_000,
+        max_cell_bytes=10_000,
+        hardware="CPU",
+        engine_arguments=(),
+        batch_invariant=False,
+        chat_template_sha256=None,
+        earlier=None,
+    )
+    with small_disk(tmp_path / "cache", 1024, 512) as cache:
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", cache)
+        outcome = runner.run(request, tmp_path)
+    assert outcome.outcome is AttemptOutcome.DISK_FULL, outcome.detail
+    assert "cache folder is full" in outcome.detail
 
 
 def test_a_model_that_does_not_fit_into_the_cache_while_it_is_fetched(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections import Counter
@@ -253,6 +254,32 @@ def test_a_download_that_takes_longer_than_the_grace_time_does_not_keep_the_batc
     with HandingBack(mark, 0.1).at_the_latest(given_back.set):
         mark.set()
         assert given_back.wait(60)
+
+
+@pytest.mark.parametrize("fetches", ["its dataset", "its model"])
+@pytest.mark.parametrize("told", ["to drop it", "to stop"])
+def test_a_download_is_not_waited_for_by_what_is_wanted_no_more(tmp_path: Path, fetches: str, told: str) -> None:
+    snapshot = write_dataset(tmp_path / "a", ROWS[:1])
+    # A Hub that takes every connection, and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        endpoint = f"http://127.0.0.1:{hub.getsockname()[1]}"
+        with bench(tmp_path, write_model(tmp_path / "model"), stand_in(), hub_endpoint=endpoint) as workbench:
+            if fetches == "its model":
+                remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", snapshot)
+                shutil.rmtree(tmp_path / "model")
+            only = order(task_ref(snapshot), "r1")
+
+            taken: list[object] = []
+
+            def tell() -> None:
+                taken.append(hub.accept())
+                workbench.dropped.mark(only.ref) if told == "to drop it" else workbench.stop_mark.set()
+
+            threading.Thread(target=tell, daemon=True).start()
+            reports = run(workbench, batch_of(only)).reports
+    said = [(report.outcome, report.detail) for report in reports.values()]
+    stopped = (AttemptOutcome.HANDED_BACK, "it was told to stop; no sample was begun")
+    assert said == ([] if told == "to drop it" else [stopped])
 
 
 def metadata_of(story: Story) -> dict[str, Any]:

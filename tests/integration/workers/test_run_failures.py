@@ -18,6 +18,7 @@ from tests.support.refusing_hub import hub_that_says
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model, write_safetensors
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.workbench import Workbench
+from workers.engines.engine_logs import logs
 
 SAY = {"question": "Say: yes", "answer": "yes"}
 
@@ -53,6 +54,20 @@ def test_an_engine_that_dies_ends_the_run_and_the_next_order_gets_a_new_one(work
     )
     assert reports["r1"].outcome is AttemptOutcome.ENGINE_FAILED
     assert "died during the run" in reports["r1"].detail
+    assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
+
+
+def test_an_engine_that_is_about_to_die_is_given_no_more_and_blamed_for_what_failed(tmp_path: Path) -> None:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--lingers", "600")) as workbench:
+        deadly = _dataset(workbench, [SAY, {"question": "[die slowly]", "answer": "x"}], name="deadly")
+        good = _dataset(workbench, [SAY], name="good")
+        reports = _run(
+            workbench,
+            order(task_ref(deadly, dataset_id="bench/deadly"), "r1"),
+            order(task_ref(good, dataset_id="bench/good"), "r2"),
+            engine=EngineRules(start_seconds=600.0, concurrency=1),
+        )
+    assert reports["r1"].outcome is AttemptOutcome.ENGINE_FAILED, reports["r1"].detail
     assert reports["r2"].outcome is AttemptOutcome.COMPLETED, reports["r2"].detail
 
 
@@ -207,7 +222,7 @@ def test_what_fails_for_the_model_fails_for_the_whole_batch_at_once(tmp_path: Pa
     with bench(tmp_path, model, stand_in()) as workbench:
         snapshot = _dataset(workbench, [SAY])
         reports = _run(workbench, order(task_ref(snapshot), "r1"), order(task_ref(snapshot), "r2"))
-        assert not (tmp_path / "state" / "engine" / "engine.log").exists(), "no engine was started for it"
+        assert logs(tmp_path / "state" / "engine") == [], "no engine was started for it"
     assert [reports[name].outcome for name in ("r1", "r2")] == [AttemptOutcome.MODEL_FAILED] * 2
     assert "not a sound safetensors file" in reports["r2"].detail
 

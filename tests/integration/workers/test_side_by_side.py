@@ -11,7 +11,7 @@ import pytest
 from specs.messages import AttemptOutcome, AttemptRef, Order, Stage
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
-from tests.support.worker_bench import Heard, batch_of, bench, order, remember_snapshot, run, stand_in
+from tests.support.worker_bench import Heard, batch_of, bench, engine_words, order, remember_snapshot, run, stand_in
 from workers.batches.flow_control import first_limit
 from workers.batches.workbench import Workbench
 
@@ -39,7 +39,7 @@ def _slow(count: int) -> list[str]:
 
 
 def _starts(workbench: Workbench) -> int:
-    return (workbench.settings.state_folder / "engine" / "engine.log").read_text().count("stand-in up")
+    return engine_words(workbench).count("stand-in up")
 
 
 def _outcomes(heard: Heard) -> dict[str, AttemptOutcome]:

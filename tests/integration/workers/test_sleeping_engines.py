@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
+from specs.engine_key import engine_key
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import COMMIT, write_model
+from tests.support.waiting import until
 from tests.support.worker_bench import stand_in
 from workers.engines.devices import GIB, Device
 from workers.engines.engine import Engine
+from workers.engines.engine_logs import KEPT, logs, new_log
 from workers.engines.engine_manager import EngineManager
 from workers.engines.gate import Gate
+from workers.engines.local_http import local_http
 from workers.errors import DeviceBusy
 from workers.settings import WorkerSettings
 from workers.shared_state import SharedState
@@ -61,6 +67,14 @@ class Rig:
     def asleep(self) -> list[str]:
         return [each.model.model_id for each in self.shared.asleep()]
 
+    def ask(self, engine: Engine, words: str) -> None:
+        """Have an engine answer; what comes of it is nobody's."""
+        headers = {"Authorization": f"Bearer {self.manager.api_key}"}
+        message = {"role": "user", "content": words}
+        with suppress(httpx.HTTPError):
+            body = {"model": engine.served_name, "messages": [message]}
+            local_http.post(f"{engine.base_url}/chat/completions", headers=headers, json=body, timeout=60)
+
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
@@ -84,6 +98,35 @@ def test_an_engine_that_gave_way_is_woken_and_not_started_again(rig: Rig) -> Non
     assert note.model.model_id == "org/one"
     assert two.alive()
     assert "--enable-sleep-mode" in one.arguments
+
+
+def test_what_another_engine_said_meanwhile_is_not_taken_for_its_words(rig: Rig) -> None:
+    one, two = rig.up("one"), rig.up("two")
+    rig.ask(two, "[out of memory]")
+    until(lambda: not two.alive())
+    assert (two.ran_out_of_memory(), rig.manager.log_tail()) == (True, two.log_tail())
+    assert rig.up("one") is one
+    assert rig.manager.log_tail() == "stand-in up"
+    rig.ask(one, "[die]")
+    until(lambda: not one.alive())
+    assert not one.ran_out_of_memory()
+
+
+def test_old_logs_give_way_and_those_of_engines_that_are_there_stay(tmp_path: Path) -> None:
+    asleep = new_log(tmp_path, [])
+    made = [new_log(tmp_path, [asleep]) for _ in range(KEPT + 3)]
+    assert logs(tmp_path) == [asleep, *made[3:]]
+
+
+def test_an_engine_that_serves_under_other_rules_too_is_known_by_those(rig: Rig) -> None:
+    one = rig.up("one")
+    before = rig.shared.engine()
+    patient = RULES.model_copy(update={"start_seconds": 700.0})
+    assert rig.up("one", patient) is one
+    now = rig.shared.engine()
+    assert before is not None
+    assert now is not None
+    assert (now.key, now.key != before.key) == (engine_key(now.model, patient, 1), True)
 
 
 def test_nothing_sleeps_unless_policy_says_so_or_on_a_cpu(rig: Rig) -> None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from specs.engines.gpu_health import GpuHealth, Throttle
+from specs.messages import DeviceMemory
 from tests.support.fake_nvml import pynvml
 from workers.engines import devices as device_module
 from workers.engines.devices import (
@@ -195,6 +196,16 @@ def test_what_a_card_does_not_answer_is_not_known_and_no_sickness(nvml: ModuleTy
     device = told(tmp_path)
     assert (device.compute_capability, device.health) == (None, GpuHealth())
     assert sickness([device]) is None
+
+
+def test_what_a_driver_calls_not_available_is_not_known(nvml: ModuleType, tmp_path: Path) -> None:
+    device = told(tmp_path, temperature=2**32 - 1, uncorrected=2**64 - 1, throttle=2**64 - 1)
+    assert device.health == GpuHealth()
+
+
+def test_a_gpu_without_a_name_has_one_that_can_be_sent(nvml: ModuleType, tmp_path: Path) -> None:
+    device = told(tmp_path, name="")
+    assert DeviceMemory(device=device.name, total_bytes=device.total_bytes, free_bytes=device.free_bytes)
 
 
 @pytest.mark.parametrize(

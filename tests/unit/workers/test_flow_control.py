@@ -31,8 +31,8 @@ def says(waiting: float | None, running: float = 8) -> EngineFigures:
         (20, says(7), says(8), 20),
         (39, says(0), says(0), 40),
         (20, None, says(17), 20),
-        (20, says(17), None, 40),
-        (20, says(17), says(None), 40),
+        (20, says(17), None, 20),
+        (20, says(17), says(None), 20),
     ],
 )
 def test_the_limit_keeps_a_quarter_of_what_the_engine_runs_waiting_there(

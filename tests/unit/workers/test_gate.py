@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
 from specs.engines.gpu_health import GpuHealth
+from specs.engines.model_weights import EngineDtype
 from specs.policy.rules import EngineRules
+from tests.support.small_repos import write_large_weights
 from workers.engines.devices import GIB, Device
 from workers.engines.gate import Gate
-from workers.errors import DeviceBusy
+from workers.errors import DeviceBusy, OutOfMemory
 from workers.settings import WorkerSettings
 from workers.shared_state import SharedState
 
@@ -25,9 +28,7 @@ def gate(tmp_path: Path, minimum_free_gib: float = 0.0) -> tuple[Gate, SharedSta
 
 
 def model(tmp_path: Path, weights_bytes: int) -> Path:
-    with (tmp_path / "model.safetensors").open("wb") as file:
-        # A hole: it takes no room on the disk.
-        file.truncate(weights_bytes)
+    write_large_weights(tmp_path / "model.safetensors", "BF16", weights_bytes // 2, 2)
     return tmp_path
 
 
@@ -59,6 +60,28 @@ def test_weights_and_cache_count_as_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(DeviceBusy):
         found.wait_until_free(model(tmp_path, weights), EngineRules(kv_cache_gib=1), 0, lambda: None)
     assert shared.quarantined() is not None
+
+
+@pytest.mark.parametrize(
+    ("stored", "bytes_each", "dtype", "lets_in"),
+    [("F32", 4, "auto", True), ("F32", 4, "float32", False), ("BF16", 2, "float32", False), ("I32", 4, "auto", False)],
+)
+def test_weights_count_as_they_are_served(
+    tmp_path: Path, stored: str, bytes_each: int, dtype: EngineDtype, *, lets_in: bool
+) -> None:
+    # In half precision they have room, and no others.
+    numbers = int(psutil.virtual_memory().available * 0.7 / 1.2 / 2)
+    write_large_weights(tmp_path / "model.safetensors", stored, numbers, bytes_each)
+    found, _ = gate(tmp_path)
+    with nullcontext() if lets_in else pytest.raises((DeviceBusy, OutOfMemory)):
+        found.wait_until_free(tmp_path, EngineRules(dtype=dtype, kv_cache_gib=1), 0, lambda: None)
+
+
+def test_an_engine_too_large_for_the_whole_machine_is_out_of_memory_and_nobody_elses_fault(tmp_path: Path) -> None:
+    found, shared = gate(tmp_path)
+    with pytest.raises(OutOfMemory, match=r"reckoned to need .* GiB, and the machine of this worker has"):
+        found.wait_until_free(model(tmp_path, psutil.virtual_memory().total), EngineRules(), 0, lambda: None)
+    assert shared.quarantined() is None
 
 
 def test_what_ends_the_wait_ends_it(tmp_path: Path) -> None:

@@ -24,6 +24,14 @@ def _start(folder: Path, *command: str, grace_seconds: float = 5.0) -> Guarded:
     )
 
 
+def _end(guarded: Guarded, how: str) -> None:
+    """Have it end by its guard, or by whoever started that where it cannot."""
+    if how == "its guard is killed":
+        os.kill(guarded.pid, signal.SIGKILL)
+        until(lambda: guarded.poll() is not None)
+    guarded.stop()
+
+
 def _family(pid: int, size: int) -> list[psutil.Process]:
     """The processes below one, once there are so many."""
 
@@ -136,6 +144,52 @@ def test_a_guard_that_is_killed_leaves_nothing_once_its_starter_looks(tmp_path: 
     else:
         until(lambda: guarded.poll() is not None)
     assert psutil.wait_procs(family, timeout=300)[1] == []
+
+
+WAYS = ("it is stopped", "its guard is killed")
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {ENDLESS}"
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_shared_memory_is_given_back_by_a_command_that_had_no_time_to(tmp_path: Path, how: str) -> None:
+    code = "from multiprocessing.shared_memory import SharedMemory; shared = SharedMemory(create=True, size=1000);"
+    guarded = _start(
+        tmp_path, sys.executable, "-c", f"{code} print(shared.name, flush=True); {DEAF}", grace_seconds=0.2
+    )
+    until(lambda: "\n" in (tmp_path / "log").read_text())
+    shared = Path("/dev", "shm", (tmp_path / "log").read_text().split()[0])
+    assert shared.exists()
+    _end(guarded, how)
+    assert not shared.exists()
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_temporary_files_go_with_their_command(tmp_path: Path, how: str) -> None:
+    code = f"import tempfile; print(tempfile.mkstemp()[1], flush=True); {DEAF}"
+    guarded = Guarded(
+        [sys.executable, "-c", code],
+        environment=clean_environment(),
+        folder=tmp_path,
+        log=tmp_path / "log",
+        grace_seconds=0.2,
+        own_temporary=True,
+    )
+    until(lambda: "\n" in (tmp_path / "log").read_text())
+    file = Path((tmp_path / "log").read_text().split()[0])
+    assert file.exists()
+    _end(guarded, how)
+    assert not file.parent.exists()
+
+
+def test_a_process_that_names_itself_as_vllms_do_is_found_once_its_guard_is_killed(tmp_path: Path) -> None:
+    named = f"import setproctitle; setproctitle.setproctitle('VLLM::EngineCore'); print('named', flush=True); {ENDLESS}"
+    start = f"subprocess.Popen([sys.executable, '-c', {named!r}], start_new_session=True)"
+    code = f"import subprocess, sys; {start}; {ENDLESS}"
+    guarded = _start(tmp_path, sys.executable, "-c", code)
+    family = _family(guarded.pid, 2)
+    until(lambda: "named" in (tmp_path / "log").read_text())
+    _end(guarded, "its guard is killed")
+    assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
 def test_a_grandchild_that_is_killed_is_the_commands_business(tmp_path: Path) -> None:

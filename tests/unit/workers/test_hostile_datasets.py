@@ -46,6 +46,12 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
+def test_a_file_that_cannot_be_read_is_refused_with_what_is_wrong_in_it(tmp_path: Path) -> None:
+    half = '{"q": "\\ud800", "a": "!"}\n'
+    with pytest.raises(SpecError, match=r"cannot be read: .*surrogate"):
+        check_split(_local(tmp_path, {"test.jsonl": half}), _task())
+
+
 def test_a_sound_split_passes(tmp_path: Path) -> None:
     check_split(_local(tmp_path, {"test.jsonl": _rows({"q": "?", "a": "!"})}), _task())
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from specs.messages import WorkerAlive
+from specs.messages import ModelRef, WorkerAlive
 from workers.engines.devices import Device
 from workers.presence.presence import Presence, Self
-from workers.shared_state import SharedState
+from workers.shared_state import EngineNote, SharedState
 
 
 class Memory:
@@ -28,6 +30,24 @@ def presence(folder: Path, said: list[WorkerAlive]) -> Presence:
     # Every look is a word.
     who = Self("cpu@host", "cpu", "CPU", every_seconds=1.0)
     return Presence(who, SharedState(folder), Memory(), said.append, Consuming())
+
+
+def test_an_engine_of_a_worker_that_is_no_more_is_not_said_to_be_there(tmp_path: Path) -> None:
+    said: list[WorkerAlive] = []
+    found = presence(tmp_path, said)
+    # Its state folder was kept, and its guard's number is another process's by now.
+    note = EngineNote(
+        model=ModelRef(model_id="org/model", revision="a" * 40),
+        key="b" * 64,
+        started_at=datetime.now(UTC),
+        base_url="http://127.0.0.1:9/v1",
+        guard_pid=os.getpid(),
+        mark=f"{tmp_path}:gone",
+    )
+    SharedState(tmp_path).note_engine(note)
+    SharedState(tmp_path).note_asleep((note,))
+    found.look()
+    assert [(word.engine, word.engine_key, word.asleep) for word in said] == [(None, None, ())]
 
 
 def test_each_word_has_a_greater_number_though_the_clock_is_set_back_and_the_worker_started_again(
