@@ -185,6 +185,10 @@ class Stage(StrEnum):
     STORING = "storing"
 
 
+AWAITS_STORE = "the run is done, and its log waits for the evidence store"
+"""Where a worker tells of a log that it cannot store yet, its words begin with these."""
+
+
 class Progress(Contract):
     """How far one attempt is."""
 
@@ -198,7 +202,8 @@ class Progress(Contract):
     """Mean so far; None before the first score."""
 
     log_tail: Annotated[str, Field(max_length=2000)] | None = None
-    """The engine's last lines, in case they are the last that is heard; None where there is nothing new to say."""
+    """The engine's last lines, in case they are the last that is heard; None where there is nothing new to say. While a
+    run's log cannot be stored, `AWAITS_STORE` and why."""
 
 
 class AttemptsAlive(Message):

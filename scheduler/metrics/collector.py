@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, 
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
 from scheduler.database.tables import (
+    Attempt,
     Badge,
     Claim,
     HubLimit,
@@ -38,9 +39,9 @@ from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.totals import GPU_SECONDS, Totals
-from scheduler.state_machine import ACTIVE, WAITING, ClaimState
+from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState
 from specs.judging.verdict import Outcome
-from specs.messages import AttemptOutcome
+from specs.messages import AWAITS_STORE, AttemptOutcome, Stage
 from specs.policy.budget import BudgetRules
 
 LATELY = timedelta(days=1)
@@ -228,6 +229,22 @@ def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
         "reprofarm_unsigned_age_seconds",
         "Age of the oldest verified verdict, of those of the last day, that has no badge.",
         _age(unsigned, at),
+    )
+    put_off = and_(Attempt.report.is_not(None), Attempt.report_checks == 0)
+    unstored = and_(Attempt.stage == Stage.STORING, Attempt.detail.startswith(AWAITS_STORE, autoescape=True))
+    waiting = session.scalar(
+        select(func.count())
+        .select_from(Reproduction)
+        .join(
+            Attempt,
+            and_(Attempt.reproduction_id == Reproduction.reproduction_id, Attempt.number == Reproduction.attempt),
+        )
+        .where(Reproduction.state.in_(IN_FLIGHT), or_(put_off, unstored))
+    )
+    yield _one(
+        "reprofarm_runs_awaiting_store",
+        "Runs that are done and wait for the evidence store: to take their log, or to give it back to be checked.",
+        waiting or 0,
     )
     looked = session.get(Marker, REAPER_LOOKED)
     if looked is not None:

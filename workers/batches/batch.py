@@ -15,7 +15,7 @@ from pathlib import Path
 
 from specs.errors import EvidenceAway, EvidenceError
 from specs.measurement import Evidence, PartialLog
-from specs.messages import AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
+from specs.messages import AWAITS_STORE, AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
 from specs.processes.log_lines import about
 from workers.batches.evidence import fetch, patiently, store
 from workers.batches.fetching import fetched
@@ -241,7 +241,7 @@ class BatchRun:
             self._check_not_dropped(order.ref)
             if self._handing_back.seconds_left < _REPORT_SECONDS:
                 self._handing_back.check()
-            words = f"the run is done, and its log waits for the evidence store: {why}"
+            words = f"{AWAITS_STORE}: {why}"
             self._messenger.progress(progress.model_copy(update={"log_tail": words}))
 
         url = self._bench.settings.evidence_url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
@@ -15,8 +16,9 @@ from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.hub.hub import Hub
 from scheduler.metrics import collector, totals
 from scheduler.metrics.totals import Totals
-from scheduler.state_machine import ClaimState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
+from specs.messages import AWAITS_STORE, Stage
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.rules import Policy
 from tests.support.localhub import running_hub
@@ -91,6 +93,22 @@ def test_a_verified_claim_that_waits_for_its_badge_shows_and_no_other(rows: Rows
     age = figures.get_sample_value("reprofarm_unsigned_age_seconds")
     assert age is not None
     assert 1200 <= age < 1800
+
+
+def test_runs_that_wait_for_the_evidence_store_show_and_no_others(rows: Rows) -> None:
+    figures = scraped(rows.database)
+
+    def in_flight(**fields: Any) -> None:
+        run = rows.reproduction(state=ReproductionState.RUNNING, attempt=1, worker="w1@host")
+        rows.attempt(run, 1, worker="w1@host", **fields)
+
+    in_flight(stage=Stage.RUNNING, detail=f"{AWAITS_STORE}: says a model, whose run goes on")
+    in_flight(stage=Stage.STORING, detail="INFO: Application shutdown complete")
+    in_flight(stage=Stage.STORING, report={"ref": "one that is being checked"}, report_checks=1)
+    assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 0
+    in_flight(stage=Stage.STORING, detail=f"{AWAITS_STORE}: the evidence store cannot be written")
+    in_flight(stage=Stage.STORING, report={"ref": "one that was put off"})
+    assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 2
 
 
 def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
