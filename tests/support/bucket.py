@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
@@ -16,9 +17,6 @@ class Bucket:
     """One that is there and empty at first."""
 
     name: str
-    environment: dict[str, str]
-    """What its driver reads."""
-
     server: ThreadedMotoServer
 
     @property
@@ -29,7 +27,7 @@ class Bucket:
 
 @contextmanager
 def running_bucket() -> Iterator[Bucket]:
-    """Serve a bucket until the block ends. Nobody finds it who has not the environment."""
+    """Serve a bucket until the block ends. Until then this process's environment has what its driver reads."""
     # All servers of a process have the same buckets.
     name = f"farm-{secrets.token_hex(8)}"
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -46,6 +44,12 @@ def running_bucket() -> Iterator[Bucket]:
             "AWS_MAX_ATTEMPTS": "1",
         }
         s3fs.S3FileSystem(key="key", secret="secret", endpoint_url=endpoint).mkdir(name)
-        yield Bucket(name, environment, server)
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            # Drivers are kept for the life of a process, with the address that they had first.
+            s3fs.S3FileSystem.clear_instance_cache()
+            yield Bucket(name, server)
+        s3fs.S3FileSystem.clear_instance_cache()
     finally:
         server.stop()

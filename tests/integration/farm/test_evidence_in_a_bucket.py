@@ -22,14 +22,9 @@ SHA256 = hashlib.sha256(LOG).hexdigest()
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+def bucket() -> Iterator[Bucket]:
     with running_bucket() as found:
-        for name, value in found.environment.items():
-            monkeypatch.setenv(name, value)
-        # Drivers are kept for the life of a process, with the address that they had first.
-        s3fs.S3FileSystem.clear_instance_cache()
         yield found
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture

@@ -21,13 +21,9 @@ from workers.batches.workbench import Workbench
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+def bucket() -> Iterator[Bucket]:
     with running_bucket() as found:
-        for name, value in found.environment.items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
         yield found
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @contextmanager
