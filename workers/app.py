@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import threading
 from typing import IO, Any
 
 import psutil
@@ -25,7 +26,7 @@ from celery.signals import (
 )
 from celery.worker.control import control_command
 
-from specs.errors import MessageError, PolicyError
+from specs.errors import MessageError, PolicyError, ReprofarmError
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -92,11 +93,17 @@ app = Celery("workers")
 app.add_defaults(_configuration)
 
 
-@functools.cache
+_opening = threading.Lock()
+_benches: list[Workbench] = []
+"""Of this process: one, once it is open."""
+
+
 def _workbench(name: str) -> Workbench:
-    bench = open_workbench(name, worker_settings())
-    bench.runs.begin()
-    return bench
+    with _opening:
+        if not _benches:
+            _benches.append(open_workbench(name, worker_settings()))
+            _benches[0].begin()
+        return _benches[0]
 
 
 @functools.cache
@@ -145,8 +152,22 @@ def _log_as_set(logger: logging.Logger, **_: object) -> None:
     hush(*HTTP)
 
 
+_names: list[str] = []
+"""Of this worker: one, once it is known."""
+
+
+def _prepare() -> None:
+    try:
+        _workbench(_names[0])
+    except ReprofarmError as error:
+        # The first batch meets it again, and reports it.
+        _log.error("this worker cannot prepare for batches: %s", error)
+
+
 @worker_process_init.connect
 def _child_begins(**_: object) -> None:
+    # Celery gives this process a few seconds to be there, and what a predecessor left may take longer to end.
+    threading.Thread(target=_prepare, name="prepare", daemon=True).start()
     # It is the main process that has the folder, and leaves it when it ends.
     while _main_locks:
         _main_locks.pop().close()
@@ -169,7 +190,8 @@ _main_locks: list[IO[bytes]] = []
 
 
 @worker_init.connect
-def _started(**_: object) -> None:
+def _started(sender: object, **_: object) -> None:
+    _names.append(str(getattr(sender, "hostname", "")))
     try:
         _main_locks.append(held(worker_settings().state_folder.absolute(), MAIN))
     except PolicyError as error:

@@ -30,6 +30,9 @@ class EngineNote(Contract):
     guard_pid: int
     """Of the process that stands over it."""
 
+    guard_start: int | None
+    """Of that process: workers/processes/process_start.py."""
+
     mark: str
     """In the environment of all of its processes: workers/processes/orphans.py."""
 

@@ -2,7 +2,8 @@
 
 Plain is what somebody does by hand (plain_run.py): start vLLM with the farm's arguments, have Inspect run the benchmark
 from the Hub, stop. The farm is up, as it is in production, and has no engine: both sides start one, from weights that
-lie on the disk, of a model that vLLM has served there before. Its time is from the first claim's being planned to the
+lie on the disk, of a model that vLLM has served there before. The farm's worker has imported by then what it forks
+engines and runs from. Its time is from the first claim's being planned to the
 last verdict, which takes in dispatch, queue, engine, run, evidence, report and judgement. All samples are run (policy:
 `full`), the same on both sides.
 """
@@ -18,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from huggingface_hub import HfApi
 from sqlalchemy import func, select
 
 from deploy.bench.asking import asking_seconds
-from deploy.bench.engine_tasks import FEW, LONG, TASK, TASKS, fill_hub
+from deploy.bench.engine_tasks import FEW, LONG, TASK, TASKS, claim, fill_hub
 from deploy.bench.plain_run import PlainOrder, PlainRun, start
 from deploy.demo.benchmarks import QuestionBenchmark, questions_text
 from deploy.demo.models import GOOD, ensure_model
@@ -156,7 +158,7 @@ def _plain(
 def _farm(folder: Path, model: Path, engine_folder: Path, tasks: Sequence[QuestionBenchmark]) -> FarmRun:
     # Where its worker's engines keep it.
     shutil.copytree(engine_folder / "vllm", folder / "farm" / "workers" / POOL / "engine" / "vllm")
-    fill_hub(folder / "hub", model, folder / "scratch", tasks)
+    token = fill_hub(folder / "hub", model, folder / "scratch", tasks)
     policy = folder / "policy.yaml"
     rules = {
         **POLICY,
@@ -171,6 +173,8 @@ def _farm(folder: Path, model: Path, engine_folder: Path, tasks: Sequence[Questi
         _fetch(url, folder / "farm" / "cache")
         plan = Plan(folder / "farm", free_port(), hub_endpoint=url, policy=policy)
         with running_farm(plan, processes):
+            _wait_for_worker(processes, plan.folder / "workers" / POOL)
+            claim(HfApi(endpoint=url, token=token), tasks)
             database = Database(f"sqlite:///{folder / 'farm' / 'reprofarm.db'}")
             try:
                 processes.wait_until("every verdict", lambda: _verdicts(database) == len(tasks), PATIENCE_SECONDS)
@@ -186,6 +190,17 @@ def _fetch(hub_url: str, cache: Path) -> None:
     api = HfApi(endpoint=hub_url, token=False)
     ref = ModelRef(model_id=GOOD, revision=str(api.model_info(GOOD).sha))
     Snapshots(cache, api, max_dataset_bytes=0).model(ref)
+
+
+def _wait_for_worker(processes: Processes, state: Path) -> None:
+    """Until it has imported what it forks engines and runs from."""
+
+    def idle() -> bool:
+        lines = ((each, each.info["cmdline"] or []) for each in psutil.process_iter(["cmdline"]))
+        servers = [each for each, line in lines if line[1:2] == ["-m"] and line[-1].startswith(f"{state}/")]
+        return len(servers) == 2 and all(each.cpu_percent(1.0) < 1.0 for each in servers)
+
+    processes.wait_until("a worker that is ready", idle, PATIENCE_SECONDS)
 
 
 def _verdicts(database: Database) -> int:

@@ -1,4 +1,4 @@
-"""Tasks for the real small model: a Hub with benchmarks of one-line questions, and a claim on each."""
+"""Tasks for the real small model: a Hub with benchmarks of one-line questions, and claims on them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from huggingface_hub import HfApi
+
 from deploy.demo.benchmarks import OWNER, QuestionBenchmark, write_benchmark
 from deploy.demo.models import GOOD, link_model
-from deploy.localhub.commits import CommitText
 from deploy.localhub.folders import add_folder
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.names import dataset, model
@@ -40,18 +41,20 @@ LONG = replace(
 """Answers as long as those of benchmarks that have a model reason, which go on until they are cut."""
 
 
-def fill_hub(hub_folder: Path, real_model: Path, scratch: Path, tasks: Sequence[QuestionBenchmark]) -> None:
-    """Put the model, the benchmarks `tasks` and a claim on each of them on a fresh Hub."""
+def fill_hub(hub_folder: Path, real_model: Path, scratch: Path, tasks: Sequence[QuestionBenchmark]) -> str:
+    """Put the model and the benchmarks `tasks` on a fresh Hub; returns a token of the model's author."""
     hub = LocalHub(hub_folder)
     try:
         for task in tasks:
             add_folder(hub, dataset(task.dataset_id), write_benchmark(scratch / task.dataset_id, task), OWNER)
             hub.mark_benchmark(dataset(task.dataset_id))
         add_folder(hub, model(GOOD), link_model(real_model, scratch / GOOD), OWNER)
-        entries = "".join(
-            f"- dataset:\n    id: {task.dataset_id}\n    task_id: {TASK}\n  value: 50.0\n" for task in tasks
-        )
-        results = {".eval_results/results.yaml": entries.encode()}
-        hub.commit(model(GOOD), results, CommitText("Add results", OWNER), create_pr=False)
+        return hub.add_token(OWNER)
     finally:
         hub.close()
+
+
+def claim(api: HfApi, tasks: Sequence[QuestionBenchmark]) -> None:
+    """Have the model's author claim a score on each task."""
+    entries = "".join(f"- dataset:\n    id: {task.dataset_id}\n    task_id: {TASK}\n  value: 50.0\n" for task in tasks)
+    api.upload_file(path_or_fileobj=entries.encode(), path_in_repo=".eval_results/results.yaml", repo_id=GOOD)

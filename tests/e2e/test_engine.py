@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,8 @@ from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_wor
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
-from workers.engines.engine_manager import VLLM_COMMAND
+from workers.engines.engine_logs import logs
+from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_metrics import engine_figures
 from workers.runs.generation import VLLM_DEFAULTS
 from workers.snapshots.fetch import Snapshots
@@ -43,7 +45,7 @@ RULES = EngineRules(enforce_eager=True, max_model_len=2048, kv_cache_gib=1, star
 @pytest.fixture(scope="module")
 def workbench(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Iterator[Workbench]:
     """A bench with the real engine, kept warm between tests."""
-    with bench(tmp_path_factory.mktemp("bench"), small_model, VLLM_COMMAND) as opened:
+    with bench(tmp_path_factory.mktemp("bench"), small_model) as opened:
         yield opened
 
 
@@ -101,6 +103,34 @@ def test_a_run_that_is_told_to_stop_is_gone_on_with_and_no_answer_is_asked_twice
     assert report.measurement.resumed is not None
     assert report.measurement.resumed.answers == back.partial.answers
     check_evidence(workbench.settings.evidence_url, report, None)
+
+
+def test_a_forked_engine_is_the_one_that_the_command_would_be(workbench: Workbench, tmp_path: Path) -> None:
+    snapshot = workbench.snapshots.model(MODEL)
+    workbench.engines.engine_for(MODEL, snapshot, RULES, 0)
+    by_command = EngineManager(tmp_path / "command")
+    try:
+        by_command.engine_for(MODEL, snapshot, RULES, 0)
+    finally:
+        by_command.stop()
+    forked, command = (
+        _what_it_is(folder) for folder in (workbench.settings.state_folder / "engine", tmp_path / "command")
+    )
+    assert forked == command
+    assert "enforce_eager=True" in command[1]
+
+
+def _what_it_is(folder: Path) -> tuple[str, ...]:
+    """What the last engine that wrote to a folder said of its arguments and its configuration."""
+    words = logs(folder)[-1].read_text()
+    found = (
+        re.search(r"non-default args: (.*)", words),
+        re.search(r"Initializing a V1 LLM engine \S+ with config: (.*)", words),
+    )
+    # The port, and where it compiles to, which is in its own folder.
+    return tuple(
+        re.sub(r"'port': \d+", "", each.group(1)).replace(str(folder), "") for each in found if each is not None
+    )
 
 
 def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench, tmp_path: Path) -> None:
@@ -181,7 +211,7 @@ def test_a_model_without_a_chat_template_is_the_models_failure_at_once(small_mod
     tokenizer.pop("chat_template", None)
     (bare / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     dataset = write_dataset(tmp_path / "say", [{"question": "Say: yes", "answer": "yes"}] * 3)
-    with bench(tmp_path, bare, VLLM_COMMAND) as workbench:
+    with bench(tmp_path, bare) as workbench:
         remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
         report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES)).reports["r1"]
     assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail

@@ -10,8 +10,8 @@ import time
 from functools import cache
 from pathlib import Path
 
+from workers.processes.fork_server import short_path
 from workers.runs.forked_run import RunServer
-from workers.runs.run_server import short_path
 
 
 class BorrowedRuns(RunServer):

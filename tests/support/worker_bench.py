@@ -37,8 +37,11 @@ def remember_snapshot(cache_folder: Path, kind: str, repo_id: str, snapshot: Pat
 
 
 @contextmanager
-def bench(folder: Path, model: Path, engine: Sequence[str], **more: Any) -> Iterator[Workbench]:
-    """A bench with the model fetched; its engine is stopped in the end. Other settings than these are named."""
+def bench(folder: Path, model: Path, engine: Sequence[str] | None = None, **more: Any) -> Iterator[Workbench]:
+    """A bench with the model fetched; its engine is stopped in the end. Other settings than these are named.
+
+    `engine` is the command of a stand-in; None is the real one.
+    """
     settings = WorkerSettings(
         **{
             "pool": "cpu",
@@ -54,7 +57,7 @@ def bench(folder: Path, model: Path, engine: Sequence[str], **more: Any) -> Iter
     try:
         yield opened
     finally:
-        opened.engines.stop()
+        opened.engines.close()
         opened.lock.close()
 
 

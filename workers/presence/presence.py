@@ -7,6 +7,7 @@ goes over a connection of its own: nothing that a broker's reset could leave beh
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from specs.messages import MAX_ASLEEP, DeviceMemory, LoadedEngine, WorkerAlive, 
 from specs.text import clean
 from workers.engines.devices import Device, Devices, Need, sickness
 from workers.engines.engine_metrics import engine_figures
-from workers.processes.orphans import MARK, end_marked
+from workers.processes.orphans import end_marked
+from workers.processes.process_start import process_start
 from workers.shared_state import EngineNote, Quarantine, SharedState
 
 LOOK_SECONDS = 0.5
@@ -193,14 +195,11 @@ class Presence:
 
 
 def _is_there(engine: EngineNote) -> bool:
-    """Whether its guard runs. One that ended and that its parent has not asked after yet does not.
-
-    A number alone says little: in a container that was started again it soon is another process's.
-    """
-    try:
-        return bool(psutil.Process(engine.guard_pid).environ().get(MARK) == engine.mark)
-    except psutil.Error:
-        return False
+    """Whether its guard runs."""
+    if engine.guard_start is None:
+        # It had ended when it was noted; elsewhere than on Linux nothing better is known.
+        return sys.platform != "linux" and bool(psutil.pid_exists(engine.guard_pid))
+    return process_start(engine.guard_pid) == engine.guard_start
 
 
 def _memory(device: Device) -> DeviceMemory:

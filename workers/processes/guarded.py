@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.processes import guard
-from workers.processes.orphans import end_marked, marking
+from workers.processes.orphans import Remains, marking, new_mark
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LD_PRELOAD")
 _PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "KMP_", "TORCH_", "ROCR_", "HIP_")
@@ -49,18 +47,17 @@ class Guarded:
         """
         self._grace_seconds = grace_seconds
         # In the usual place: a socket's path may have 107 bytes, and a worker's own folders may be deep.
-        self._temporary = tempfile.mkdtemp(prefix="reprofarm-") if own_temporary else ""
-        self._orphans_ended = False
-        self.mark = f"{folder}:{secrets.token_hex(8)}"
-        """In the environment of every process below: workers/processes/orphans.py."""
+        temporary = tempfile.mkdtemp(prefix="reprofarm-") if own_temporary else ""
+        self._remains = Remains(new_mark(folder), temporary)
+        self._remains_ended = False
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, str(grace_seconds), self._temporary, *command],
+                [sys.executable, "-I", guard.__file__, str(grace_seconds), temporary, *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**environment, **({"TMPDIR": self._temporary} if own_temporary else {}), **marking(self.mark)},
+                env={**environment, **({"TMPDIR": temporary} if own_temporary else {}), **marking(self._remains.mark)},
                 # A signal for the worker's process group is not meant for this one: the guard decides.
                 start_new_session=True,
             )
@@ -70,11 +67,16 @@ class Guarded:
         """The guard's."""
         return self._process.pid
 
+    @property
+    def mark(self) -> str:
+        """In the environment of every process below: workers/processes/orphans.py."""
+        return self._remains.mark
+
     def poll(self) -> int | None:
         """The command's exit status, 128 plus the signal for a signal; None while it runs."""
         status = self._process.poll()
         if status is not None:
-            self._end_orphans(status)
+            self._end_remains(status)
         return status
 
     def stop(self) -> None:
@@ -87,12 +89,10 @@ class Guarded:
             # Something below hangs in the kernel. SIGKILL to the guard takes the command with it.
             self._process.kill()
             self._process.wait()
-        self._end_orphans(self._process.returncode)
+        self._end_remains(self._process.returncode)
 
-    def _end_orphans(self, status: int) -> None:
+    def _end_remains(self, status: int) -> None:
         """End what a guard that was killed could not."""
-        if status < 0 and not self._orphans_ended:
-            self._orphans_ended = True
-            end_marked(self.mark)
-            if self._temporary:
-                shutil.rmtree(self._temporary, ignore_errors=True)
+        if status < 0 and not self._remains_ended:
+            self._remains_ended = True
+            self._remains.end()

@@ -7,8 +7,11 @@ What is left inherited its environment, mark included, wherever in the tree of p
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from workers.processes.guard import TRACKER_SECONDS, is_tracker
@@ -17,6 +20,11 @@ MARK = "REPROFARM_GUARDED"
 """Environment variable of all that runs under a guard; the value begins with the folder that it was started in."""
 
 _PATIENCE_SECONDS = 20.0
+
+
+def new_mark(folder: Path) -> str:
+    """A mark for something that is started in a folder."""
+    return f"{folder}:{secrets.token_hex(8)}"
 
 
 def marking(mark: str) -> dict[str, str]:
@@ -58,3 +66,18 @@ def end_marked(start: str) -> int:
             ended.add(pid)
         time.sleep(0.05)
     return len(ended)
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What is left where a guard was killed."""
+
+    mark: str
+    temporary: str
+    """A folder; empty for none."""
+
+    def end(self) -> None:
+        """Remove it."""
+        end_marked(self.mark)
+        if self.temporary:
+            shutil.rmtree(self.temporary, ignore_errors=True)

@@ -28,6 +28,13 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
         yield found
 
 
+def test_a_worker_prepares_before_it_is_sent_anything(farm: Farm) -> None:
+    farm.start("early")
+    # What is opened first of all that batches need.
+    until((farm.folder / "state-early" / "runs").exists, patience_seconds=PROCESS_PATIENCE_SECONDS)
+    farm.processes.stop("early")
+
+
 def test_a_dropped_attempt_stops_and_the_rest_of_its_batch_goes_on(farm: Farm) -> None:
     farm.send(batch_of(farm.order("hanging-1", "[hang]"), farm.order("good-1", "Say: yes")))
     farm.wait(lambda: farm.running("hanging-1"))

@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.shared_runs import BorrowedRuns
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
-from workers.runs.forked_run import ForkedRun, RunServer
+from workers.processes.forked import Forked
+from workers.runs.forked_run import RunServer
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +25,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
     found.stop()
 
 
-def ended(run: ForkedRun) -> int:
+def ended(run: Forked) -> int:
     until(lambda: run.poll() is not None, patience_seconds=PROCESS_PATIENCE_SECONDS)
     status = run.poll()
     assert status is not None
     return status
 
 
-def waiting_run(server: RunServer, folder: Path) -> ForkedRun:
+def waiting_run(server: RunServer, folder: Path) -> Forked:
     """A run that waits for its order."""
     return server.start([str(folder / "order.json"), str(folder), "--wait"], {"MINE": "1"}, folder, folder / "run.log")
 
@@ -89,13 +90,13 @@ def test_a_server_that_dies_takes_its_runs_along_and_the_next_run_gets_another(
 FORKS_NOT_AT_FIRST = """
 import os, sys
 from pathlib import Path
-from workers.runs import run_server
+from workers.processes import fork_server
 fork = os.fork
 def never():
     os.fork = fork
     raise BlockingIOError(11, "Resource temporarily unavailable")
 os.fork = never
-run_server.serve(run_server.listen(Path(sys.argv[1])), lambda _: 7)
+fork_server.serve(fork_server.listen(Path(sys.argv[1])), lambda _: 7)
 """
 
 

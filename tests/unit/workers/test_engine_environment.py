@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from workers.engines.engine_environment import engine_environment
+from workers.engines.engine_environment import engine_environment, own_variables
 
 
 def environment(tmp_path: Path, *, batch_invariant: bool = False, sleeps: bool = False) -> dict[str, str]:
-    return engine_environment(
-        tmp_path, tmp_path / "vllm", "a-key", kv_cache_gib=2, batch_invariant=batch_invariant, sleeps=sleeps
-    )
+    own = own_variables("a-key", kv_cache_gib=2, batch_invariant=batch_invariant, sleeps=sleeps)
+    return {**engine_environment(tmp_path), **own}
 
 
 def test_vllm_knows_every_variable_of_its_own_that_it_is_told(tmp_path: Path) -> None:

@@ -73,15 +73,16 @@ def test_a_command_that_cannot_start_says_so(tmp_path: Path) -> None:
 
 STARTS = {
     "of its own": "guard._start([sys.executable, '-c', 'raise SystemExit(7)'])",
-    "that is forked": "run_server._fork(socket.socket(), errand, lambda _: 7)",
+    "that is forked": "fork_server._fork(socket.socket(), errand, lambda _: 7)",
 }
 
 
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 def test_a_command_that_is_told_to_end_before_it_has_begun_ends(tmp_path: Path, start: str) -> None:
     code = (
-        "import os, signal, socket, sys; from workers.processes import guard; from workers.runs import run_server;"
-        "errand = run_server.Errand(arguments=(), environment={}, folder='', log='', grace_seconds=5.0);"
+        "import os, signal, socket, sys; from workers.processes import fork_server, guard;"
+        "errand = fork_server.Errand("
+        "  arguments=(), environment={}, folder='', log='', grace_seconds=5.0, temporary='');"
         # The first that a child of the guard's does.
         "guard.die_with_guard = lambda: os.kill(os.getpid(), signal.SIGTERM);"
         f"sys.exit(guard.run(5.0, lambda: {start}))"

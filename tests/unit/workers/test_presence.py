@@ -42,6 +42,7 @@ def test_an_engine_of_a_worker_that_is_no_more_is_not_said_to_be_there(tmp_path:
         started_at=datetime.now(UTC),
         base_url="http://127.0.0.1:9/v1",
         guard_pid=os.getpid(),
+        guard_start=1,
         mark=f"{tmp_path}:gone",
     )
     SharedState(tmp_path).note_engine(note)

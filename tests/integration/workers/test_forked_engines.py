@@ -1,0 +1,152 @@
+"""Engines are forked from a server; with real processes, of which only vLLM is a stand-in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from specs.errors import EngineError
+from specs.messages import ModelRef
+from specs.policy.rules import EngineRules
+from tests.support.small_repos import COMMIT, write_model
+from tests.support.stand_in_worker import PROJECT
+from tests.support.waiting import until
+from workers.engines.engine import Engine
+from workers.engines.engine_manager import EngineManager
+from workers.presence.presence import _is_there
+from workers.processes.forked import ForkServer
+from workers.processes.guarded import clean_environment
+from workers.shared_state import SharedState
+
+RULES = EngineRules(start_seconds=600.0)
+
+
+@dataclass
+class Rig:
+    """An engine manager whose engines are forked."""
+
+    folder: Path
+    module: str = "tests.support.stand_in_server"
+    on_wait: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.server = ForkServer(self.module, self.folder / "server", clean_environment(PYTHONPATH=str(PROJECT)))
+        self.shared = SharedState(self.folder / "board")
+        self.manager = EngineManager(self.folder / "engine", self.server, shared=self.shared)
+
+    def up(self, name: str = "one") -> Engine:
+        snapshot = self.folder / name
+        if not snapshot.exists():
+            write_model(snapshot)
+        model = ModelRef(model_id=f"org/{name}", revision=COMMIT)
+        folder = next(snapshot.rglob("*.safetensors")).parent
+        return self.manager.engine_for(model, folder, RULES, 0, self.on_wait)
+
+    def server_process(self) -> psutil.Process:
+        """The server itself, neither its guard nor what was forked from it."""
+        named = [sys.executable, "-m", self.module, str(self.folder / "server")]
+        (found,) = [
+            each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == named and _is_first(each)
+        ]
+        return found
+
+
+def _is_first(process: psutil.Process) -> bool:
+    parent = process.parent()
+    return parent is not None and parent.cmdline() != process.cmdline()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    found = Rig(tmp_path)
+    yield found
+    found.manager.close()
+
+
+def family(engine: Engine) -> list[psutil.Process]:
+    """The guard, the engine, and what that started, in sessions of their own as vLLM's processes are."""
+    guard = psutil.Process(engine.note().guard_pid)
+    return until(lambda: found if len(found := [guard, *guard.children(recursive=True)]) >= 4 else [])
+
+
+def temporary(engine: Engine) -> Path:
+    """Where it has its sockets: its children were told so too."""
+    return Path(family(engine)[-1].environ()["TMPDIR"])
+
+
+def test_an_engine_is_up_and_leaves_nothing_when_it_is_ended(rig: Rig) -> None:
+    engine = rig.up()
+    processes, sockets = family(engine), temporary(engine)
+    assert engine.is_well()
+    assert _is_there(engine.note())
+    assert (sockets / "socket").exists()
+    rig.manager.discard()
+    assert psutil.wait_procs(processes, timeout=300)[1] == []
+    assert not sockets.exists()
+    assert not engine.alive()
+    engine.stop()
+
+
+def test_the_next_engine_comes_from_the_same_server_and_has_a_process_of_its_own(rig: Rig) -> None:
+    first = rig.up().note()
+    server = rig.server_process()
+    second = rig.up("two").note()
+    assert rig.server_process() == server
+    assert first.guard_pid != second.guard_pid
+    assert not _is_there(first)
+    assert _is_there(second)
+
+
+def test_a_guard_that_is_killed_leaves_nothing_once_its_worker_looks(rig: Rig) -> None:
+    engine = rig.up()
+    processes, sockets = family(engine), temporary(engine)
+    os.kill(engine.note().guard_pid, signal.SIGKILL)
+    until(lambda: not engine.alive())
+    assert psutil.wait_procs(processes, timeout=300)[1] == []
+    assert not sockets.exists()
+    assert not _is_there(engine.note())
+
+
+def test_a_server_that_is_killed_takes_its_engine_along_and_another_server_has_the_next(rig: Rig) -> None:
+    engine = rig.up()
+    processes = family(engine)
+    rig.server_process().kill()
+    until(lambda: not engine.alive())
+    assert psutil.wait_procs(processes, timeout=300)[1] == []
+    assert rig.up().is_well()
+
+
+class Enough(Exception):  # noqa: N818 - an order, as those of a worker are
+    pass
+
+
+def test_a_start_that_waits_for_a_busy_server_can_be_ended(rig: Rig) -> None:
+    rig.up()
+    rig.manager.discard()
+    server = rig.server_process()
+    # As one that still imports, it takes no errand.
+    server.suspend()
+
+    def enough() -> None:
+        server.resume()
+        raise Enough
+
+    rig.on_wait = enough
+    with pytest.raises(Enough):
+        rig.up("two")
+    rig.on_wait = lambda: None
+    assert rig.up("two").is_well()
+
+
+def test_a_server_that_cannot_import_is_said_to_be_the_reason(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, module="tests.support.no_such_server")
+    with pytest.raises(EngineError, match="no_such_server does not come up") as raised:
+        rig.up()
+    assert "No module named tests.support.no_such_server" in raised.value.log_tail
