@@ -147,6 +147,13 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
         ({"policy": {"pools": []}}, "policy.pools follows from `pools`"),
         (merged(CLOSED, {"autoscaling": {"tokenSecret": ""}}), "autoscaling.tokenSecret is needed"),
         ({"api": {"ingress": {"enabled": True}}}, "api.ingress.host is needed"),
+        (merged(SCALED, {"pools": {"gpu-80": {"minReplicas": 5}}}), "minReplicas is above maxReplicas"),
+        (merged(SCALED, {"pools": {"gpu-80": {"maxReplicas": 0}}}), "maxReplicas"),
+        (
+            merged(SCALED, {"fullnameOverride": "f" * 40, "pools": {"a-pool-of-fat-gpus": {}}}),
+            "shorter fullnameOverride",
+        ),
+        ({"workers": {"terminationGracePeriodSeconds": 30}}, "killed before it has handed"),
         ({"replicas": 3}, "replicas"),
         ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),
         ({"pools": {"Not A Name": {}}}, "Not A Name"),
