@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from typing import Any
 
 from tests.chart.test_chart_objects import POOLS, SCALED
-from tests.support.chart import Manifest, merged, one, rendered
+from tests.support.chart import Manifest, merged, one, pod_of, rendered
+from workers.presence.probe import PATIENCE_SECONDS
 
 
 def test_no_budget_stands_between_a_drain_and_workers_that_no_spare_gpu_waits_for() -> None:
@@ -58,3 +60,13 @@ def test_a_pool_of_a_thousand_is_down_within_an_hour_or_so_and_a_small_one_goes_
 def test_a_long_cooldown_is_no_longer_than_an_autoscaler_takes() -> None:
     assert scaling_down({"cooldownSeconds": 7200})["stabilizationWindowSeconds"] == 3600
     assert scaling_down({"cooldownSeconds": 60})["stabilizationWindowSeconds"] == 60
+
+
+def test_a_workers_probe_asks_for_the_name_that_the_worker_has() -> None:
+    (container,) = pod_of(one(rendered(), "Deployment", "worker-gpu-80"))["containers"]
+    program, flag, module, name = container["livenessProbe"]["exec"]["command"]
+    assert (program, flag) == ("python", "-m")
+    assert importlib.util.find_spec(module) is not None
+    assert container["args"][container["args"].index("--hostname") + 1] == f"{name}@%h"
+    # What it waits for ends before the probe counts as failed for being slow.
+    assert container["livenessProbe"]["timeoutSeconds"] >= 2 * PATIENCE_SECONDS
