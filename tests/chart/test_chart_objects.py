@@ -163,6 +163,14 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
             "REPROFARM_HUB_TOKEN",
         ),
         ({"images": {"gpu": {"digest": "latest"}}}, "digest"),
+        ({"images": {"pullSecrets": ["registry"]}}, "pullSecrets"),
+        ({"pools": {"gpu-": {}}}, "gpu-"),
+        ({"pools": {"gpu-80": {"nodeSelector": {"gpu": True}}}}, "nodeSelector"),
+        ({"settings": {"REPROFARM_PUBLIC_URL": "https://other.example"}}, "REPROFARM_PUBLIC_URL"),
+        ({"pools": {"gpu-80": {"env": {"REPROFARM_WORKER_POOL": "other"}}}}, "REPROFARM_WORKER_POOL"),
+        ({"api": {"autoscaling": {"enabled": True, "minReplicas": 0}}}, "minReplicas"),
+        ({"api": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "minReplicas is above maxReplicas"),
+        ({"control": {"threads": 0}}, "threads"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said_before_anything_is_installed(values: dict[str, Any], says: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helm_python.errors import HelmError
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
@@ -257,3 +258,51 @@ def test_the_notes_name_commands_and_workloads_that_exist_and_what_is_left_to_do
     limited = {"policy": {"budget": {"gpu_seconds_per_day": 1}}, "monitoring": {"prometheusRule": {"enabled": True}}}
     assert "sets no limit" not in notes(limited)
     assert "No alerts" not in notes(limited)
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_no_variable_is_said_twice(values: dict[str, Any]) -> None:
+    # A server that applies what Helm 4 sends refuses that.
+    for manifest in rendered(values):
+        if manifest["kind"] not in ("Deployment", "StatefulSet", "Job"):
+            continue
+        (container,) = pod_of(manifest)["containers"]
+        names = [each["name"] for each in container.get("env", [])]
+        assert len(names) == len(set(names))
+
+
+def test_what_the_chart_says_by_itself_no_setting_says_again() -> None:
+    manifests = rendered(merged(EXTERNAL, TRACED))
+    said = {name for part in ("control", "api") for name in environment_of(one(manifests, "Deployment", part))}
+    for name in sorted(each for each in said if each.startswith("REPROFARM_")):
+        with pytest.raises(HelmError, match=name):
+            rendered({"settings": {name: "other"}})
+    for name in environment_of(one(manifests, "Deployment", "worker-gpu-80")):
+        if not name.startswith("OTEL_"):
+            with pytest.raises(HelmError, match=name):
+                rendered({"pools": {"gpu-80": {"env": {name: "other"}}}})
+
+
+def test_large_numbers_are_told_as_they_were_written(tmp_path: Path) -> None:
+    values = {
+        "settings": {"REPROFARM_API_EVENT_CLIENTS": 2_000_000, "REPROFARM_PUBLIC_READING": False},
+        "pools": {"gpu-80": {"env": {"REPROFARM_WORKER_MAX_DATASET_ROWS": 1_000_000}}},
+        "policy": {"budget": {"gpu_seconds_per_day": 86_400_000}},
+    }
+    manifests = rendered(values)
+    told = environment_of(one(manifests, "Deployment", "api"))
+    assert told["REPROFARM_API_EVENT_CLIENTS"] == "2000000"
+    assert told["REPROFARM_PUBLIC_READING"] == "false"
+    worker = environment_of(one(manifests, "Deployment", "worker-gpu-80"))
+    assert worker["REPROFARM_WORKER_MAX_DATASET_ROWS"] == "1000000"
+    assert policy_in(manifests, tmp_path).budget.gpu_seconds_per_day == 86_400_000
+
+
+@pytest.mark.parametrize("name", ["nvidia.com/gpu", "amd.com/gpu", "nvidia.com/mig-3g.40gb"])
+def test_gpus_are_asked_for_by_their_resource_whatever_else_a_pool_asks_for(name: str) -> None:
+    for resources in ({}, {"requests": {"cpu": "4"}}, {"limits": {"memory": "96Gi"}}):
+        values = {"pools": {"gpu-80": {"resourceName": name, "gpus": 2, "resources": resources}}}
+        (container,) = pod_of(one(rendered(values), "Deployment", "worker-gpu-80"))["containers"]
+        assert {container["resources"][part][name] for part in ("requests", "limits")} == {2}
+        for part, asked in resources.items():
+            assert container["resources"][part] == {**asked, name: 2}

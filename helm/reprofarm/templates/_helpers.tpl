@@ -86,6 +86,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{/* A variable's value. Helm reads the numbers of a file as floats, and would write a million as 1e+06. */}}
+{{- define "reprofarm.envValue" -}}
+{{- kindIs "string" . | ternary . (toJson .) | quote -}}
+{{- end -}}
+
 {{- define "reprofarm.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -102,7 +107,7 @@ capabilities: {drop: [ALL]}
   valueFrom: {secretKeyRef: {name: {{ .headersSecret }}, key: headers}}
 {{- end }}
 {{- range $name, $value := .env }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name }}, value: {{ include "reprofarm.envValue" $value }}}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -123,7 +128,7 @@ capabilities: {drop: [ALL]}
 - {name: REPROFARM_LOG_FORMAT, value: {{ .Values.logs.format }}}
 {{- include "reprofarm.tracingEnv" . }}
 {{- range $name, $value := .Values.settings }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name }}, value: {{ include "reprofarm.envValue" $value }}}
 {{- end }}
 {{- end -}}
 
