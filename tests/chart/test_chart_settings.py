@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -164,13 +165,34 @@ def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> No
     manifests = rendered()
     egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
     ports = sorted(port["port"] for rule in egress for port in rule["ports"])
-    assert ports == [53, 53, 443, 6379]
-    (block,) = (peer["ipBlock"] for rule in egress for peer in rule["to"] if "ipBlock" in peer)
-    assert "169.254.0.0/16" in block["except"]
+    assert ports == [53, 53, 443, 5353, 5353, 6379]
+    blocks = [peer["ipBlock"] for rule in egress for peer in rule["to"] if "ipBlock" in peer]
+    open_to = {block["cidr"]: block["except"] for block in blocks if "except" in block}
+    private = ("10.1.2.3", "100.100.100.200", "169.254.169.254", "fd00:ec2::254", "fe80::1")
+    for address in map(ip_address, private):
+        (around,) = [excepts for cidr, excepts in open_to.items() if address in ip_network(cidr)]
+        assert any(address in ip_network(each) for each in around)
+    # Of one family each, within its block: else the policy is refused.
+    for cidr, excepts in open_to.items():
+        assert all(ip_network(each).version == ip_network(cidr).version for each in excepts)
     database = one(manifests, "NetworkPolicy", "database")["spec"]["ingress"][0]["from"][0]["podSelector"]
     (expression,) = database["matchExpressions"]
     assert "worker" not in expression["values"]
     assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
+
+
+def test_workers_ask_the_clusters_dns_a_cache_on_their_node_and_whatever_else_answers() -> None:
+    def asked(values: dict[str, Any]) -> list[Any]:
+        egress = one(rendered(values), "NetworkPolicy", "worker")["spec"]["egress"]
+        (rule,) = (each for each in egress if each["ports"][0]["port"] == 53)
+        found: list[Any] = rule["to"]
+        return found
+
+    cluster, cache = asked({})
+    assert cluster["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
+    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}
+    elsewhere = [{"ipBlock": {"cidr": "169.254.169.254/32"}}]
+    assert asked({"networkPolicies": {"workerDnsTo": elsewhere}}) == elsewhere
 
 
 def test_workers_reach_a_broker_of_the_operators_own() -> None:
