@@ -63,7 +63,9 @@ def test_a_pool_takes_what_it_leaves_out_from_the_defaults_and_no_pool_comes_una
     assert "tolerations" not in pod_of(workers["gpu-80x8"])
     for worker in workers.values():
         (cache,) = (volume for volume in pod_of(worker)["volumes"] if volume["name"] == "cache")
-        assert cache == {"name": "cache", "emptyDir": {"sizeLimit": "50Gi"}}
+        # A pod above a volume's limit is evicted within the second: the worker keeps to it by itself.
+        assert cache == {"name": "cache", "emptyDir": {}}
+        assert environment_of(worker)["REPROFARM_WORKER_CACHE_SIZE"] == "50GiB"
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
@@ -328,3 +330,15 @@ def test_gpus_are_asked_for_by_their_resource_whatever_else_a_pool_asks_for(name
         assert {container["resources"][part][name] for part in ("requests", "limits")} == {2}
         for part, asked in resources.items():
             assert container["resources"][part] == {**asked, name: 2}
+
+
+@pytest.mark.parametrize(
+    ("size", "number"), [("200Gi", 200 * 2**30), ("1.5T", 1_500_000_000_000), ("900k", 900_000), ("4096", 4096)]
+)
+def test_a_worker_understands_the_size_of_its_cache(size: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = environment_of(one(rendered({"pools": {"gpu-80": {"cacheSize": size}}}), "Deployment", "worker-gpu-80"))
+    monkeypatch.setenv("REPROFARM_WORKER_CACHE_SIZE", told["REPROFARM_WORKER_CACHE_SIZE"])
+    assert WorkerSettings().cache_size == number
+    # A shared volume is a disk of its own.
+    shared = environment_of(one(rendered(POOLS), "Deployment", "worker-gpu-80"))
+    assert "REPROFARM_WORKER_CACHE_SIZE" not in shared
