@@ -85,6 +85,18 @@ TRACED = {
         "workerEgressTo": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
     }
 }
+SITED = {
+    "env": {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": ".svc,10.0.0.0/8"},
+    "trustedCaConfigMap": "authorities",
+    "images": {"pullSecrets": [{"name": "registry"}]},
+    "scheduling": {
+        "nodeSelector": {"node": "plain"},
+        "tolerations": [{"key": "plain", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "priorityClassName": "important",
+    },
+    "pools": {"gpu-80": {"priorityClassName": "batch", "env": {"NO_PROXY": ".svc"}}},
+}
 SHARED_FOLDER = {"evidence": {"url": "file:///evidence", "existingClaim": "evidence"}}
 BARE = {
     "networkPolicies": {"enabled": False},
@@ -102,9 +114,10 @@ MATRIX: dict[str, dict[str, Any]] = {
     "external": EXTERNAL,
     "exposed": EXPOSED,
     "traced": TRACED,
+    "sited": SITED,
     "shared folder": SHARED_FOLDER,
     "bare": BARE,
-    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED, TRACED),
+    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED, TRACED, SITED),
 }
 
 

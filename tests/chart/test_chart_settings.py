@@ -99,7 +99,7 @@ def test_a_worker_reads_its_settings_and_is_told_nothing_else(
         for secret in ("DATABASE", "SIGNING", "OAUTH", "WEBHOOK"):
             assert not [each for each in told if secret in each]
         names = {volume["name"] for volume in pod_of(manifest)["volumes"]}
-        assert names <= {"cache", "state", "tmp", "shared-memory", "evidence"}
+        assert names <= {"cache", "state", "tmp", "shared-memory", "evidence", "trusted-ca"}
         grace = pod_of(manifest)["terminationGracePeriodSeconds"]
         assert float(told["REPROFARM_WORKER_HAND_BACK_SECONDS"]) + 15 <= grace
 
