@@ -6,6 +6,7 @@ import importlib.util
 import math
 from typing import Any
 
+from scheduler.api.__main__ import STOP_SECONDS
 from tests.chart.test_chart_objects import POOLS, SCALED
 from tests.support.chart import Manifest, merged, one, pod_of, rendered
 from workers.presence.probe import PATIENCE_SECONDS
@@ -70,3 +71,29 @@ def test_a_workers_probe_asks_for_the_name_that_the_worker_has() -> None:
     assert container["args"][container["args"].index("--hostname") + 1] == f"{name}@%h"
     # What it waits for ends before the probe counts as failed for being slow.
     assert container["livenessProbe"]["timeoutSeconds"] >= 2 * PATIENCE_SECONDS
+
+
+def test_an_api_is_ready_once_it_can_work_and_stays_to_say_what_is_missing_then() -> None:
+    (container,) = pod_of(one(rendered(), "Deployment", "api"))["containers"]
+    assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
+    # A database of the release's own is pulled, started and migrated meanwhile.
+    assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] >= 1800
+    # Redis or PostgreSQL away is so for all of them: none would be left to be asked.
+    assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_an_api_that_is_to_end_still_answers_those_who_do_not_know_yet() -> None:
+    (container,) = pod_of(one(rendered(), "Deployment", "api"))["containers"]
+    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    # What follows has to fit into Kubernetes' default of 30 s.
+    assert 2 <= int(seconds) <= 20 - STOP_SECONDS
+
+
+def test_a_migration_that_failed_is_cleared_away_by_the_next() -> None:
+    # Helm looks for one of the same name.
+    names = [
+        each["metadata"]["name"] for revision in (1, 2) for each in rendered(revision=revision) if each["kind"] == "Job"
+    ]
+    assert names == ["farm-reprofarm-migrate"] * 2

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
-from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, TRACED
+from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
 from tests.support.chart import Manifest, environment_of, merged, notes, one, pod_of, rendered
 from workers.settings import WorkerSettings
 
@@ -244,7 +244,7 @@ def test_who_tells_of_traces_is_told_where_and_workers_may_go_there() -> None:
 
 @pytest.mark.parametrize(("values", "hook"), [({}, "post-install,pre-upgrade"), (EXTERNAL, "pre-install,pre-upgrade")])
 def test_tables_are_made_by_a_hook_with_a_command_that_exists(values: dict[str, Any], hook: str) -> None:
-    job = one(rendered(values), "Job", "migrate-1")
+    job = one(rendered(values), "Job", "migrate")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == hook
     (container,) = pod_of(job)["containers"]
     program, *command = container["args"]
@@ -298,6 +298,7 @@ def test_no_variable_is_said_twice(values: dict[str, Any]) -> None:
 def test_what_the_chart_says_by_itself_no_setting_says_again() -> None:
     manifests = rendered(merged(EXTERNAL, TRACED))
     said = {name for part in ("control", "api") for name in environment_of(one(manifests, "Deployment", part))}
+    said -= {"REPROFARM_API_HOST"}
     for name in sorted(each for each in said if each.startswith("REPROFARM_")):
         with pytest.raises(HelmError, match=name):
             rendered({"settings": {name: "other"}})
@@ -342,3 +343,29 @@ def test_a_worker_understands_the_size_of_its_cache(size: str, number: int, monk
     # A shared volume is a disk of its own.
     shared = environment_of(one(rendered(POOLS), "Deployment", "worker-gpu-80"))
     assert "REPROFARM_WORKER_CACHE_SIZE" not in shared
+
+
+def test_callers_behind_an_ingress_are_told_apart_and_an_operator_says_otherwise() -> None:
+    def proxies(values: dict[str, Any]) -> str | None:
+        return environment_of(one(rendered(values), "Deployment", "api")).get("REPROFARM_PROXIES")
+
+    ingress = {"api": {"ingress": {"enabled": True, "host": "farm.example"}}}
+    assert proxies({}) is None
+    assert proxies(ingress) == "1"
+    assert proxies({**ingress, "settings": {"REPROFARM_PROXIES": 2}}) == "2"
+
+
+def test_the_api_listens_where_pods_have_ipv6_alone_if_told_so() -> None:
+    values = {"settings": {"REPROFARM_API_HOST": "::"}}
+    assert environment_of(one(rendered(values), "Deployment", "api"))["REPROFARM_API_HOST"] == "::"
+    assert environment_of(one(rendered(), "Deployment", "api"))["REPROFARM_API_HOST"] == "0.0.0.0"  # noqa: S104
+
+
+def test_the_api_reads_evidence_and_writes_none() -> None:
+    def mount(part: str) -> dict[str, Any]:
+        (container,) = pod_of(one(rendered(SHARED_FOLDER), "Deployment", part))["containers"]
+        (found,) = (each for each in container["volumeMounts"] if each["name"] == "evidence")
+        return dict(found)
+
+    assert mount("api")["readOnly"] is True
+    assert "readOnly" not in mount("worker-gpu-80")
