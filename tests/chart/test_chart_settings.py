@@ -369,3 +369,12 @@ def test_the_api_reads_evidence_and_writes_none() -> None:
 
     assert mount("api")["readOnly"] is True
     assert "readOnly" not in mount("worker-gpu-80")
+
+
+def test_the_databases_parallel_queries_have_memory_to_share() -> None:
+    (container,) = pod_of(one(rendered(), "StatefulSet", "database"))["containers"]
+    (mount,) = (each for each in container["volumeMounts"] if each["mountPath"] == "/dev/shm")  # noqa: S108
+    (volume,) = (
+        each for each in pod_of(one(rendered(), "StatefulSet", "database"))["volumes"] if each["name"] == mount["name"]
+    )
+    assert volume["emptyDir"]["medium"] == "Memory"
