@@ -30,7 +30,7 @@ def _taken(folder: Path) -> int:
     for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                found += 512 * os.lstat(os.path.join(parent, name)).st_blocks  # noqa: PTH118 - half the time, on millions
+                found += 512 * os.lstat(os.path.join(parent, name)).st_blocks  # noqa: PTH118 - for each of many
             except FileNotFoundError:
                 continue  # another worker of the cache removed it
     return found
