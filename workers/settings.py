@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
@@ -44,6 +44,9 @@ class WorkerSettings(BaseSettings):
 
     cache_folder: Path = Path("/var/lib/reprofarm/cache")
     """Model and dataset snapshots."""
+
+    cache_size: ByteSize | None = None
+    """What the cache folder may take, such as `200GiB`, of a disk that is not its own. None is all of the disk."""
 
     state_folder: Path = Path("/var/lib/reprofarm/worker")
     """Engine logs, and a folder for each running attempt."""

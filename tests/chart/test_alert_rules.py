@@ -38,6 +38,7 @@ FINE = {
 """A farm that is well, a value a minute."""
 
 TROUBLE: dict[str, dict[str, str]] = {
+    "ReprofarmUnseen": {"reprofarm_database_up": "1+0x700"},
     "ReprofarmDatabaseAway": {"reprofarm_database_up": "0+0x800"},
     "ReprofarmMessagesUnsent": {"reprofarm_outbox_age_seconds": "121+60x800"},
     "ReprofarmStandsStill": {"reprofarm_reaper_age_seconds": "301+60x800"},
@@ -58,6 +59,9 @@ TROUBLE: dict[str, dict[str, str]] = {
 COUNTED_TWICE = ("api-1", "api-2")
 """Two API processes answer for one farm."""
 
+FARM, OTHER_FARM = "eval", "staging"
+"""Their namespaces; all else is called the same."""
+
 
 def rules() -> list[dict[str, Any]]:
     (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
@@ -65,13 +69,14 @@ def rules() -> list[dict[str, Any]]:
     return found
 
 
-def firing(values: dict[str, str], folder: Path) -> set[str]:
+def firing(values: dict[str, str], folder: Path, other_farm: dict[str, str] | None = None) -> set[str]:
     """The alerts that are firing after twelve hours, as promtool says."""
     if PROMTOOL is None:
         pytest.skip(NO_PROMTOOL)
     series = [
-        {"series": _of_instance(name, instance), "values": each}
-        for name, each in values.items()
+        {"series": _of_instance(name, instance, farm), "values": each}
+        for farm, found in ((FARM, values), (OTHER_FARM, other_farm or {}))
+        for name, each in found.items()
         for instance in COUNTED_TWICE
     ]
     # It compares with what is expected: nothing, so that it names what it found.
@@ -87,9 +92,9 @@ def firing(values: dict[str, str], folder: Path) -> set[str]:
     return found
 
 
-def _of_instance(name: str, instance: str) -> str:
+def _of_instance(name: str, instance: str, farm: str = FARM) -> str:
     bare, brace, labels = name.partition("{")
-    return f'{bare}{{instance="{instance}"{"," + labels if brace else "}"}'
+    return f'{bare}{{instance="{instance}",job="farm-reprofarm-api",namespace="{farm}"{"," + labels if brace else "}"}'
 
 
 def test_prometheus_takes_every_rule() -> None:
@@ -106,6 +111,17 @@ def test_no_alert_goes_off_where_the_farm_is_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TROUBLE)
 def test_an_alert_goes_off_where_it_should_and_no_other(name: str, tmp_path: Path) -> None:
     assert firing({**FINE, **TROUBLE[name]}, tmp_path) == {name}
+
+
+@pytest.mark.parametrize("name", TROUBLE)
+def test_a_farm_that_is_well_hides_no_trouble_of_another_beside_it(name: str, tmp_path: Path) -> None:
+    assert firing({**FINE, **TROUBLE[name]}, tmp_path, other_farm=FINE) == {name}
+
+
+def test_a_farm_that_was_never_seen_or_not_for_long_is_noticed(tmp_path: Path) -> None:
+    unseen = {name: values for name, values in FINE.items() if name != "reprofarm_database_up"}
+    assert firing(unseen, tmp_path) == {"ReprofarmUnseen"}
+    assert firing({**unseen, "reprofarm_database_up": "1+0x300"}, tmp_path) == {"ReprofarmUnseen"}
 
 
 def over_after_two_hours(name: str, values: str) -> str:
@@ -128,7 +144,7 @@ def test_a_worker_that_two_api_processes_tell_of_is_counted_once(tmp_path: Path)
     series = [{"series": _of_instance(quarantined, each), "values": "1+0x60"} for each in COUNTED_TWICE]
     name = "ReprofarmWorkerQuarantined"
     (expr,) = (rule["expr"] for rule in rules() if rule["alert"] == name)
-    samples = [{"labels": '{pool="h100"}', "value": 1}]
+    samples = [{"labels": '{job="farm-reprofarm-api",namespace="eval",pool="h100"}', "value": 1}]
     asked = [{"expr": expr, "eval_time": "30m", "exp_samples": samples}]
     test = {"interval": "1m", "input_series": series, "promql_expr_test": asked}
     file = tmp_path / "test.yaml"

@@ -85,6 +85,18 @@ TRACED = {
         "workerEgressTo": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
     }
 }
+SITED = {
+    "env": {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": ".svc,10.0.0.0/8"},
+    "trustedCaConfigMap": "authorities",
+    "images": {"pullSecrets": [{"name": "registry"}]},
+    "scheduling": {
+        "nodeSelector": {"node": "plain"},
+        "tolerations": [{"key": "plain", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "priorityClassName": "important",
+    },
+    "pools": {"gpu-80": {"priorityClassName": "batch", "env": {"NO_PROXY": ".svc"}}},
+}
 SHARED_FOLDER = {"evidence": {"url": "file:///evidence", "existingClaim": "evidence"}}
 BARE = {
     "networkPolicies": {"enabled": False},
@@ -102,9 +114,10 @@ MATRIX: dict[str, dict[str, Any]] = {
     "external": EXTERNAL,
     "exposed": EXPOSED,
     "traced": TRACED,
+    "sited": SITED,
     "shared folder": SHARED_FOLDER,
     "bare": BARE,
-    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED, TRACED),
+    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED, TRACED, SITED),
 }
 
 
@@ -147,6 +160,13 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
         ({"policy": {"pools": []}}, "policy.pools follows from `pools`"),
         (merged(CLOSED, {"autoscaling": {"tokenSecret": ""}}), "autoscaling.tokenSecret is needed"),
         ({"api": {"ingress": {"enabled": True}}}, "api.ingress.host is needed"),
+        (merged(SCALED, {"pools": {"gpu-80": {"minReplicas": 5}}}), "minReplicas is above maxReplicas"),
+        (merged(SCALED, {"pools": {"gpu-80": {"maxReplicas": 0}}}), "maxReplicas"),
+        (
+            merged(SCALED, {"fullnameOverride": "f" * 40, "pools": {"a-pool-of-fat-gpus": {}}}),
+            "shorter fullnameOverride",
+        ),
+        ({"workers": {"terminationGracePeriodSeconds": 30}}, "killed before it has handed"),
         ({"replicas": 3}, "replicas"),
         ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),
         ({"pools": {"Not A Name": {}}}, "Not A Name"),
@@ -156,6 +176,14 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
             "REPROFARM_HUB_TOKEN",
         ),
         ({"images": {"gpu": {"digest": "latest"}}}, "digest"),
+        ({"images": {"pullSecrets": ["registry"]}}, "pullSecrets"),
+        ({"pools": {"gpu-": {}}}, "gpu-"),
+        ({"pools": {"gpu-80": {"nodeSelector": {"gpu": True}}}}, "nodeSelector"),
+        ({"settings": {"REPROFARM_PUBLIC_URL": "https://other.example"}}, "REPROFARM_PUBLIC_URL"),
+        ({"pools": {"gpu-80": {"env": {"REPROFARM_WORKER_POOL": "other"}}}}, "REPROFARM_WORKER_POOL"),
+        ({"api": {"autoscaling": {"enabled": True, "minReplicas": 0}}}, "minReplicas"),
+        ({"api": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "minReplicas is above maxReplicas"),
+        ({"control": {"threads": 0}}, "threads"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said_before_anything_is_installed(values: dict[str, Any], says: str) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from helm_python.errors import HelmError
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
-from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, TRACED
+from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
 from tests.support.chart import Manifest, environment_of, merged, notes, one, pod_of, rendered
 from workers.settings import WorkerSettings
 
@@ -61,7 +63,9 @@ def test_a_pool_takes_what_it_leaves_out_from_the_defaults_and_no_pool_comes_una
     assert "tolerations" not in pod_of(workers["gpu-80x8"])
     for worker in workers.values():
         (cache,) = (volume for volume in pod_of(worker)["volumes"] if volume["name"] == "cache")
-        assert cache == {"name": "cache", "emptyDir": {"sizeLimit": "50Gi"}}
+        # A pod above a volume's limit is evicted within the second: the worker keeps to it by itself.
+        assert cache == {"name": "cache", "emptyDir": {}}
+        assert environment_of(worker)["REPROFARM_WORKER_CACHE_SIZE"] == "50GiB"
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
@@ -95,7 +99,7 @@ def test_a_worker_reads_its_settings_and_is_told_nothing_else(
         for secret in ("DATABASE", "SIGNING", "OAUTH", "WEBHOOK"):
             assert not [each for each in told if secret in each]
         names = {volume["name"] for volume in pod_of(manifest)["volumes"]}
-        assert names <= {"cache", "state", "tmp", "shared-memory", "evidence"}
+        assert names <= {"cache", "state", "tmp", "shared-memory", "evidence", "trusted-ca"}
         grace = pod_of(manifest)["terminationGracePeriodSeconds"]
         assert float(told["REPROFARM_WORKER_HAND_BACK_SECONDS"]) + 15 <= grace
 
@@ -163,13 +167,34 @@ def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> No
     manifests = rendered()
     egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
     ports = sorted(port["port"] for rule in egress for port in rule["ports"])
-    assert ports == [53, 53, 443, 6379]
-    (block,) = (peer["ipBlock"] for rule in egress for peer in rule["to"] if "ipBlock" in peer)
-    assert "169.254.0.0/16" in block["except"]
+    assert ports == [53, 53, 443, 5353, 5353, 6379]
+    blocks = [peer["ipBlock"] for rule in egress for peer in rule["to"] if "ipBlock" in peer]
+    open_to = {block["cidr"]: block["except"] for block in blocks if "except" in block}
+    private = ("10.1.2.3", "100.100.100.200", "169.254.169.254", "fd00:ec2::254", "fe80::1")
+    for address in map(ip_address, private):
+        (around,) = [excepts for cidr, excepts in open_to.items() if address in ip_network(cidr)]
+        assert any(address in ip_network(each) for each in around)
+    # Of one family each, within its block: else the policy is refused.
+    for cidr, excepts in open_to.items():
+        assert all(ip_network(each).version == ip_network(cidr).version for each in excepts)
     database = one(manifests, "NetworkPolicy", "database")["spec"]["ingress"][0]["from"][0]["podSelector"]
     (expression,) = database["matchExpressions"]
     assert "worker" not in expression["values"]
     assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
+
+
+def test_workers_ask_the_clusters_dns_a_cache_on_their_node_and_whatever_else_answers() -> None:
+    def asked(values: dict[str, Any]) -> list[Any]:
+        egress = one(rendered(values), "NetworkPolicy", "worker")["spec"]["egress"]
+        (rule,) = (each for each in egress if each["ports"][0]["port"] == 53)
+        found: list[Any] = rule["to"]
+        return found
+
+    cluster, cache = asked({})
+    assert cluster["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
+    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}
+    elsewhere = [{"ipBlock": {"cidr": "169.254.169.254/32"}}]
+    assert asked({"networkPolicies": {"workerDnsTo": elsewhere}}) == elsewhere
 
 
 def test_workers_reach_a_broker_of_the_operators_own() -> None:
@@ -219,7 +244,7 @@ def test_who_tells_of_traces_is_told_where_and_workers_may_go_there() -> None:
 
 @pytest.mark.parametrize(("values", "hook"), [({}, "post-install,pre-upgrade"), (EXTERNAL, "pre-install,pre-upgrade")])
 def test_tables_are_made_by_a_hook_with_a_command_that_exists(values: dict[str, Any], hook: str) -> None:
-    job = one(rendered(values), "Job", "migrate-1")
+    job = one(rendered(values), "Job", "migrate")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == hook
     (container,) = pod_of(job)["containers"]
     program, *command = container["args"]
@@ -257,3 +282,99 @@ def test_the_notes_name_commands_and_workloads_that_exist_and_what_is_left_to_do
     limited = {"policy": {"budget": {"gpu_seconds_per_day": 1}}, "monitoring": {"prometheusRule": {"enabled": True}}}
     assert "sets no limit" not in notes(limited)
     assert "No alerts" not in notes(limited)
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_no_variable_is_said_twice(values: dict[str, Any]) -> None:
+    # A server that applies what Helm 4 sends refuses that.
+    for manifest in rendered(values):
+        if manifest["kind"] not in ("Deployment", "StatefulSet", "Job"):
+            continue
+        (container,) = pod_of(manifest)["containers"]
+        names = [each["name"] for each in container.get("env", [])]
+        assert len(names) == len(set(names))
+
+
+def test_what_the_chart_says_by_itself_no_setting_says_again() -> None:
+    manifests = rendered(merged(EXTERNAL, TRACED))
+    said = {name for part in ("control", "api") for name in environment_of(one(manifests, "Deployment", part))}
+    said -= {"REPROFARM_API_HOST"}
+    for name in sorted(each for each in said if each.startswith("REPROFARM_")):
+        with pytest.raises(HelmError, match=name):
+            rendered({"settings": {name: "other"}})
+    for name in environment_of(one(manifests, "Deployment", "worker-gpu-80")):
+        if not name.startswith("OTEL_"):
+            with pytest.raises(HelmError, match=name):
+                rendered({"pools": {"gpu-80": {"env": {name: "other"}}}})
+
+
+def test_large_numbers_are_told_as_they_were_written(tmp_path: Path) -> None:
+    values = {
+        "settings": {"REPROFARM_API_EVENT_CLIENTS": 2_000_000, "REPROFARM_PUBLIC_READING": False},
+        "pools": {"gpu-80": {"env": {"REPROFARM_WORKER_MAX_DATASET_ROWS": 1_000_000}}},
+        "policy": {"budget": {"gpu_seconds_per_day": 86_400_000}},
+    }
+    manifests = rendered(values)
+    told = environment_of(one(manifests, "Deployment", "api"))
+    assert told["REPROFARM_API_EVENT_CLIENTS"] == "2000000"
+    assert told["REPROFARM_PUBLIC_READING"] == "false"
+    worker = environment_of(one(manifests, "Deployment", "worker-gpu-80"))
+    assert worker["REPROFARM_WORKER_MAX_DATASET_ROWS"] == "1000000"
+    assert policy_in(manifests, tmp_path).budget.gpu_seconds_per_day == 86_400_000
+
+
+@pytest.mark.parametrize("name", ["nvidia.com/gpu", "amd.com/gpu", "nvidia.com/mig-3g.40gb"])
+def test_gpus_are_asked_for_by_their_resource_whatever_else_a_pool_asks_for(name: str) -> None:
+    for resources in ({}, {"requests": {"cpu": "4"}}, {"limits": {"memory": "96Gi"}}):
+        values = {"pools": {"gpu-80": {"resourceName": name, "gpus": 2, "resources": resources}}}
+        (container,) = pod_of(one(rendered(values), "Deployment", "worker-gpu-80"))["containers"]
+        assert {container["resources"][part][name] for part in ("requests", "limits")} == {2}
+        for part, asked in resources.items():
+            assert container["resources"][part] == {**asked, name: 2}
+
+
+@pytest.mark.parametrize(
+    ("size", "number"), [("200Gi", 200 * 2**30), ("1.5T", 1_500_000_000_000), ("900k", 900_000), ("4096", 4096)]
+)
+def test_a_worker_understands_the_size_of_its_cache(size: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = environment_of(one(rendered({"pools": {"gpu-80": {"cacheSize": size}}}), "Deployment", "worker-gpu-80"))
+    monkeypatch.setenv("REPROFARM_WORKER_CACHE_SIZE", told["REPROFARM_WORKER_CACHE_SIZE"])
+    assert WorkerSettings().cache_size == number
+    # A shared volume is a disk of its own.
+    shared = environment_of(one(rendered(POOLS), "Deployment", "worker-gpu-80"))
+    assert "REPROFARM_WORKER_CACHE_SIZE" not in shared
+
+
+def test_callers_behind_an_ingress_are_told_apart_and_an_operator_says_otherwise() -> None:
+    def proxies(values: dict[str, Any]) -> str | None:
+        return environment_of(one(rendered(values), "Deployment", "api")).get("REPROFARM_PROXIES")
+
+    ingress = {"api": {"ingress": {"enabled": True, "host": "farm.example"}}}
+    assert proxies({}) is None
+    assert proxies(ingress) == "1"
+    assert proxies({**ingress, "settings": {"REPROFARM_PROXIES": 2}}) == "2"
+
+
+def test_the_api_listens_where_pods_have_ipv6_alone_if_told_so() -> None:
+    values = {"settings": {"REPROFARM_API_HOST": "::"}}
+    assert environment_of(one(rendered(values), "Deployment", "api"))["REPROFARM_API_HOST"] == "::"
+    assert environment_of(one(rendered(), "Deployment", "api"))["REPROFARM_API_HOST"] == "0.0.0.0"  # noqa: S104
+
+
+def test_the_api_reads_evidence_and_writes_none() -> None:
+    def mount(part: str) -> dict[str, Any]:
+        (container,) = pod_of(one(rendered(SHARED_FOLDER), "Deployment", part))["containers"]
+        (found,) = (each for each in container["volumeMounts"] if each["name"] == "evidence")
+        return dict(found)
+
+    assert mount("api")["readOnly"] is True
+    assert "readOnly" not in mount("worker-gpu-80")
+
+
+def test_the_databases_parallel_queries_have_memory_to_share() -> None:
+    (container,) = pod_of(one(rendered(), "StatefulSet", "database"))["containers"]
+    (mount,) = (each for each in container["volumeMounts"] if each["mountPath"] == "/dev/shm")  # noqa: S108
+    (volume,) = (
+        each for each in pod_of(one(rendered(), "StatefulSet", "database"))["volumes"] if each["name"] == mount["name"]
+    )
+    assert volume["emptyDir"]["medium"] == "Memory"

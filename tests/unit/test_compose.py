@@ -108,3 +108,7 @@ def test_what_an_operator_fills_in_gets_into_no_image_and_no_commit() -> None:
 
 def test_a_worker_is_stopped_before_what_reads_what_it_hands_back() -> None:
     assert "control" in SERVICES["worker"]["depends_on"]
+
+
+def test_the_databases_parallel_queries_have_more_memory_to_share_than_docker_gives() -> None:
+    assert SERVICES["postgresql"]["shm_size"] == "512mb"

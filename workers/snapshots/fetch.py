@@ -6,7 +6,6 @@ import glob
 import logging
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
+from workers.snapshots.cache_space import CacheSpace, cache_space
 from workers.snapshots.checksums import wrong_file
 from workers.snapshots.disk import is_full_disk
 from workers.snapshots.snapshot_uses import SnapshotUses
@@ -51,7 +51,7 @@ _MODEL_FILE = re.compile(
 )
 _GIB = 2**30
 KEPT_FREE_PART = 0.05
-"""Of the cache folder's disk: older snapshots give way before a download leaves less."""
+"""Of the cache folder's disk, or of what it may take: older snapshots give way before a download leaves less."""
 
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
@@ -71,7 +71,10 @@ class Snapshots:
     api: HfApi
     max_dataset_bytes: int
     left_free_bytes: int = 0
-    """Of the disk: nothing is downloaded that would leave less."""
+    """Of the cache: nothing is downloaded that would leave less."""
+
+    size_bytes: int | None = None
+    """What the cache may take; None is all of its disk."""
 
     def __post_init__(self) -> None:
         """Have huggingface_hub use a client that waits for no one too long, and keeps the token to the Hub."""
@@ -89,6 +92,7 @@ class Snapshots:
             HfApi(endpoint=settings.hub_endpoint, token=token, library_name="reprofarm"),
             int(settings.max_dataset_gib * _GIB),
             left_free_bytes,
+            settings.cache_size,
         )
 
     @cached_property
@@ -176,13 +180,13 @@ class Snapshots:
         return snapshot
 
     def _make_room(self, needed_bytes: int) -> None:
-        usage = shutil.disk_usage(self.folder)
-        kept_free = max(self.left_free_bytes, int(KEPT_FREE_PART * usage.total))
+        space = cache_space(self.folder, self.size_bytes)
+        kept_free = max(self.left_free_bytes, int(KEPT_FREE_PART * space.total))
         # What is as it should be, or else just enough.
         for target in (needed_bytes + kept_free, needed_bytes + self.left_free_bytes):
-            if target <= usage.free or make_room(self.folder, self.uses, target - usage.free):
+            if target <= space.free or make_room(self.folder, self.uses, target - space.free):
                 break
-        _check_room(self.folder, needed_bytes, self.left_free_bytes)
+        _check_room(cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
 
 
 def _client(endpoint: str) -> httpx2.Client:
@@ -263,8 +267,8 @@ def _disk_faults(folder: Path) -> Iterator[None]:
         raise
 
 
-def _check_room(folder: Path, needed_bytes: int, left_free_bytes: int) -> None:
-    free = max(0, shutil.disk_usage(folder).free - left_free_bytes)
+def _check_room(space: CacheSpace, needed_bytes: int, left_free_bytes: int) -> None:
+    free = max(0, space.free - left_free_bytes)
     if needed_bytes > free:
         raise DiskFull(
             f"the worker's cache folder has {free / 2**30:.1f} GiB left, and nothing more that could give way; this "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from specs.messages import FetchAhead
 from specs.processes.secrets import mask_logs
 from workers.processes.guarded import Guarded
 from workers.settings import WorkerSettings, read_settings
+from workers.snapshots.cache_space import cache_space
 from workers.snapshots.fetch import Snapshots
 
 LEFT_FREE_PART = 0.2
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
     mask_logs(settings.secrets)
     logging.basicConfig(level=logging.WARNING)
     settings.cache_folder.mkdir(parents=True, exist_ok=True)
-    left_free = int(LEFT_FREE_PART * shutil.disk_usage(settings.cache_folder).total)
+    left_free = int(LEFT_FREE_PART * cache_space(settings.cache_folder, settings.cache_size).total)
     fetch_ahead(Snapshots.of(settings, left_free), FetchAhead.model_validate_json(arguments[0]))
     return 0
 

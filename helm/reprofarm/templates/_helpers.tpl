@@ -86,6 +86,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{/* A variable's value. Helm reads the numbers of a file as floats, and would write a million as 1e+06. */}}
+{{- define "reprofarm.envValue" -}}
+{{- kindIs "string" . | ternary . (toJson .) | quote -}}
+{{- end -}}
+
 {{- define "reprofarm.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -102,10 +107,65 @@ capabilities: {drop: [ALL]}
   valueFrom: {secretKeyRef: {name: {{ .headersSecret }}, key: headers}}
 {{- end }}
 {{- range $name, $value := .env }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name }}, value: {{ include "reprofarm.envValue" $value }}}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* Of every process of the farm: a cluster's own variables, and whom to trust. Arguments: (dict "env" … "root" $). */}}
+{{- define "reprofarm.commonEnv" -}}
+{{- range $name, $value := .env }}
+- {name: {{ $name }}, value: {{ include "reprofarm.envValue" $value }}}
+{{- end }}
+{{- if .root.Values.trustedCaConfigMap }}
+{{- /* Python's ssl, requests, and the client of S3. */}}
+{{- range list "SSL_CERT_FILE" "REQUESTS_CA_BUNDLE" "AWS_CA_BUNDLE" }}
+- {name: {{ . }}, value: /etc/ssl/reprofarm/ca.crt}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "reprofarm.trustMount" -}}
+{{- if .Values.trustedCaConfigMap }}
+- {name: trusted-ca, mountPath: /etc/ssl/reprofarm, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "reprofarm.trustVolume" -}}
+{{- if .Values.trustedCaConfigMap }}
+- name: trusted-ca
+  configMap: {name: {{ .Values.trustedCaConfigMap }}, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}
+{{- end -}}
+
+{{/* Where a pod runs that needs no GPU. Arguments: (dict "root" $), and further "tolerations". */}}
+{{- define "reprofarm.placement" -}}
+{{- with .root.Values.scheduling }}
+{{- with .nodeSelector }}
+nodeSelector: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat ($.tolerations | default list) .tolerations }}
+tolerations: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Two of a kind are on two nodes if that can be: one node's end is not both's. Arguments: (dict "part" "api" "root" $). */}}
+{{- define "reprofarm.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{ include "reprofarm.selector" .root | nindent 8 }}
+        app.kubernetes.io/component: {{ .part }}
 {{- end -}}
 
 {{/* Settings of every process of the control plane. */}}
@@ -121,9 +181,10 @@ capabilities: {drop: [ALL]}
 - {name: REPROFARM_SIGNING_KEY, value: /var/run/reprofarm/keys/signing.pem}
 - {name: REPROFARM_RETIRED_KEYS, value: /var/run/reprofarm/retired}
 - {name: REPROFARM_LOG_FORMAT, value: {{ .Values.logs.format }}}
+{{- include "reprofarm.commonEnv" (dict "env" .Values.env "root" $) }}
 {{- include "reprofarm.tracingEnv" . }}
 {{- range $name, $value := .Values.settings }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name }}, value: {{ include "reprofarm.envValue" $value }}}
 {{- end }}
 {{- end -}}
 

@@ -13,8 +13,9 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def healthz() -> Health:
+async def healthz() -> Health:
     """The process is alive."""
+    # On the loop: the threads may all wait for a slow database, for which a probe should end no process.
     return Health()
 
 

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
+import anyio
+import httpx
+
+from scheduler.api.app import create_app
 from scheduler.database.tables import HubLimit, now
+from scheduler.settings import Settings
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
+from tests.support.waiting import PATIENCE_SECONDS
 from workers.processes.ports import free_port
 
 
@@ -18,6 +25,30 @@ def figures(api: RunningApi) -> dict[str, float]:
 def test_a_process_is_alive_whatever_it_depends_on(tmp_path: Path) -> None:
     with running_api(tmp_path, migrated=False, broker_url=f"redis://127.0.0.1:{free_port()}/0") as api:
         assert api.json("/healthz") == {"status": "ok"}
+
+
+async def _status_while_every_thread_waits() -> int:
+    over, status = threading.Event(), 0
+
+    def wait() -> None:
+        over.wait()
+
+    async with anyio.create_task_group() as waiting:
+        for _ in range(int(anyio.to_thread.current_default_thread_limiter().total_tokens)):
+            waiting.start_soon(anyio.to_thread.run_sync, wait)
+        await anyio.wait_all_tasks_blocked()
+        transport = httpx.ASGITransport(create_app(Settings(database_url="sqlite://")))
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url="http://farm") as client:
+                with anyio.fail_after(PATIENCE_SECONDS):
+                    status = (await client.get("/healthz")).status_code
+        finally:
+            over.set()
+    return status
+
+
+def test_a_process_is_alive_while_all_its_threads_wait_for_a_slow_database() -> None:
+    assert anyio.run(_status_while_every_thread_waits) == 200
 
 
 def test_a_farm_whose_database_and_broker_answer_is_ready(tmp_path: Path, redis_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -59,6 +60,23 @@ def test_what_was_used_longest_ago_gives_way_and_is_fetched_again_when_it_is_wan
         assert (one.is_dir(), two.is_dir()) == (True, False)
         assert mine.model(second) == two
         assert (two / "tokenizer.json").stat().st_size == MIB
+
+
+def test_a_cache_takes_no_more_than_it_may_of_a_disk_that_is_not_its_own(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path
+) -> None:
+    first, second, third = refs
+    cache = tmp_path / "cache"
+    mine = replace(snapshots(hub, cache), size_bytes=2900 * 1024)
+    one, two = mine.model(first), mine.model(second)
+    assert mine.model(first) == one
+    three = mine.model(third)
+    assert (one.is_dir(), two.is_dir(), three.is_dir()) == (True, False, True)
+    with mine.uses.held():
+        assert mine.model(first) == one
+        assert mine.model(third) == three
+        with pytest.raises(DiskFull, match=r"0\.0 GiB left"):
+            mine.model(second)
 
 
 def test_what_any_worker_of_the_cache_uses_stays(hub: RunningHub, refs: list[ModelRef], tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_what_does_not_exist_is_told_from_what_is_away(hub: RunningHub, tmp_path
 def test_a_full_disk_is_the_workers_failure(hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repo = add_benchmark(hub.local, "bench/capitals")
     usage = type("usage", (), {"free": 10, "total": 100})
-    monkeypatch.setattr("workers.snapshots.fetch.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("workers.snapshots.cache_space.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DiskFull, match="may need"):
         _snapshots(hub.url, tmp_path).dataset(_task("bench/capitals", _head(hub, repo)))
 
