@@ -216,6 +216,13 @@ def test_questions_none_of_which_is_multiple_choice_are_the_specs_failure(workbe
     assert by_id == {1: None, 2: 1.0}, "one that fails among others has no score"
 
 
+def test_a_split_whose_answers_are_withheld_is_not_scored(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [{**SAY, "answer": ""}] * 3, _spec(scorers=[{"name": "match"}]))
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED, report.measurement
+    assert "the split test has no answers: column answer holds nothing in all of its 3 rows" in report.detail
+
+
 def test_what_fails_for_the_model_fails_for_the_whole_batch_at_once(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model")
     write_safetensors(model / "model.safetensors", cut_bytes=4)
