@@ -24,7 +24,7 @@ from specs.policy.rules import EngineRules
 from tests.support import inspect_run
 from tests.support.capitals import capitals_dataset
 from tests.support.localhub import running_hub
-from tests.support.small_repos import COMMIT, task_ref, write_dataset
+from tests.support.small_repos import COMMIT, SAY_SPEC, task_ref, write_dataset
 from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_words, order, remember_snapshot, run
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
@@ -186,3 +186,25 @@ def test_a_model_without_a_chat_template_is_the_models_failure_at_once(small_mod
         report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES)).reports["r1"]
     assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
     assert "no chat template" in report.detail
+
+
+def test_a_chat_template_that_refuses_every_question_is_the_models_failure(small_model: Path, tmp_path: Path) -> None:
+    # As Gemma 2's does with a message from the system.
+    model = tmp_path / "model" / "snapshots" / COMMIT
+    shutil.copytree(small_model, model, copy_function=os.link)
+    template = (model / "chat_template.jinja").read_text()
+    (model / "chat_template.jinja").unlink()
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (model / "chat_template.jinja").write_text(refusing + template)
+    system = [{"name": "system_message", "args": {"template": "Be brief."}}, {"name": "generate"}]
+    spec = {**SAY_SPEC, "tasks": [{**SAY_SPEC["tasks"][0], "solvers": system}]}
+    with bench(tmp_path / "bench", model, VLLM_COMMAND) as workbench:
+        reports = {}
+        for name, each in (("asking", SAY_SPEC), ("ordering", spec)):
+            dataset = write_dataset(tmp_path / name, [{"question": "Say: yes", "answer": "yes"}] * 3, each)
+            remember_snapshot(workbench.settings.cache_folder, "dataset", f"bench/{name}", dataset)
+            one = order(task_ref(dataset, dataset_id=f"bench/{name}"), name, generation=GREEDY)
+            reports[name] = run(workbench, batch_of(one, engine=RULES)).reports[name]
+    assert reports["asking"].outcome is AttemptOutcome.COMPLETED, reports["asking"].detail
+    assert reports["ordering"].outcome is AttemptOutcome.MODEL_FAILED, reports["ordering"].detail
+    assert "System role not supported" in reports["ordering"].detail

@@ -141,8 +141,9 @@ def test_a_port_that_another_process_took_is_no_fault_of_the_model(
 def test_a_run_in_which_every_question_is_refused_says_what_the_engine_said(workbench: Workbench) -> None:
     snapshot = _dataset(workbench, [{"question": "[fail]", "answer": "x"}] * 3)
     report = _run(workbench, order(task_ref(snapshot)))["r1"]
-    assert report.outcome is AttemptOutcome.WORKER_FAILED
-    assert "not one sample was scored: " in report.detail
+    # The next worker's engine would refuse them too.
+    assert report.outcome is AttemptOutcome.MODEL_FAILED
+    assert "the engine refuses every question" in report.detail
     assert "the stand-in was told to fail" in report.detail
 
 
