@@ -24,6 +24,7 @@ from specs.judging.stopping_rule import StoppingRule
 from specs.judging.verdict import Comparison, LinkedLogUse, Outcome, Verdict
 from specs.measurement import Measurement
 from specs.policy.rules import Mode
+from specs.text import clean
 
 
 def population_of(measurement: Measurement) -> Population:
@@ -94,7 +95,7 @@ class CompletedRun:
             failed=len(attempted) - scored,
             linked_log=linked_log,
         )
-        obstacle = _obstacle(found, self.stopping)
+        obstacle = _obstacle(found, self.stopping) or _thoughts_scored(measurement, self.stopping)
         if obstacle is not None:
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
         measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
@@ -153,6 +154,18 @@ def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
     if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, LEAST_SCORED):
         return f"only {found.samples_used} samples were scored, too few to decide"
     return None
+
+
+def _thoughts_scored(measurement: Measurement, stopping: Stopping) -> str | None:
+    """Why a score that may be one of thoughts decides nothing; None where it is one of answers."""
+    found, answers = measurement.thoughts or 0, len(measurement.sample_ids) * measurement.circumstances.epochs
+    if found <= stopping.maximum_failed_fraction * answers:
+        return None
+    return (
+        f"{found} of {answers} answers begin with the model's thoughts, up to a </think> that its chat template opened,"
+        f" and the scorer {clean(measurement.scorer, 100)} may have taken those for the answer: the farm's operator can"
+        " have them told apart (reasoning_parser of this model in policy)"
+    )
 
 
 def _measured(found: Comparison) -> str:

@@ -13,7 +13,7 @@ from inspect_ai.log import EvalLog, EvalSample
 from specs.errors import EvidenceError
 from specs.judging.stopping import Population
 from specs.logs.run_log import RunLog
-from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
+from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of, thoughts_scored
 from specs.logs.scoring import is_refused_prompt
 from specs.measurement import Circumstances, Measurement, Resumed
 from specs.text import clean
@@ -79,6 +79,7 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
         sample_scores=sample_scores,
         truncated=found.truncated,
         unparsed=found.unparsed,
+        thoughts=thoughts_scored(header, found),
         ignored=found.ignored,
         other_scorers={name: mean_of(found.by_scorer[name]) for name in scorers[1:]},
         input_tokens=usage.input_tokens if usage else 0,

@@ -12,6 +12,8 @@ import pytest
 from huggingface_hub import HfApi
 
 from deploy.serving import QuietHandler, answered_by
+from scheduler.judging.evidence import check_evidence
+from specs.errors import EvidenceError
 from specs.messages import AttemptOutcome, Order, Report
 from specs.policy.rules import EngineRules, JudgeEndpoint
 from tests.support.refusing_hub import hub_that_says
@@ -156,6 +158,27 @@ def test_a_judge_that_grades_no_answer_leaves_a_measurement_without_a_score(work
     assert (report.measurement.score, report.measurement.standard_error) == (None, None)
     assert report.measurement.sample_scores == (None, None, None)
     assert report.detail == "of 3 answers none has a score: 3 got no number from the scorer"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "counted"), [({"name": "includes"}, 1), ({"name": "match"}, 0), ({"name": "exact"}, 1)]
+)
+def test_thoughts_that_a_scorer_may_have_taken_for_the_answer_are_counted(
+    workbench: Workbench, scorer: dict[str, Any], counted: int
+) -> None:
+    # The first as where the chat template opened <think>; of the second Inspect takes out what it marks itself.
+    rows = [
+        {"question": f"Say: {said}", "answer": "Rome"} for said in ("Rome?</think>Oslo", "<think>Rome?</think>Oslo")
+    ]
+    snapshot = _dataset(workbench, rows, _spec(scorers=[scorer]))
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.measurement is not None, report.detail
+    assert report.measurement.thoughts == counted
+    assert report.measurement.score == (0.5 if scorer["name"] == "includes" else 0.0)
+    check_evidence(workbench.settings.evidence_url, report, None)
+    forged = report.measurement.model_copy(update={"thoughts": counted + 1})
+    with pytest.raises(EvidenceError, match=f"the log gives {counted} answers with thoughts before them"):
+        check_evidence(workbench.settings.evidence_url, report.model_copy(update={"measurement": forged}), None)
 
 
 def test_prompts_that_are_all_too_long_leave_a_measurement_without_a_score(workbench: Workbench) -> None:

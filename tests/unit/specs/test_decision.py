@@ -169,6 +169,18 @@ def test_too_many_failures_are_inconclusive_whatever_was_scored() -> None:
     assert verdict.reason == "30 of 1000 samples failed and have no score"
 
 
+@pytest.mark.parametrize("right", [1000, 400])
+def test_a_score_that_may_be_one_of_thoughts_decides_nothing(right: int) -> None:
+    run = measured([*right_or_wrong(1000, right)], 1000)
+    assert judged(1.0, 0.05, run).outcome in (Outcome.VERIFIED, Outcome.MISMATCH)
+    few = run.model_copy(update={"thoughts": 20})
+    assert judged(1.0, 0.05, few).outcome is judged(1.0, 0.05, run).outcome
+    verdict = judged(1.0, 0.05, run.model_copy(update={"thoughts": 21}))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "21 of 1000 answers begin with the model's thoughts" in verdict.reason
+    assert "reasoning_parser" in verdict.reason
+
+
 def test_a_run_without_any_score_is_inconclusive() -> None:
     verdict = judged(0.9, 0.02, measured([None] * N))
     assert verdict.outcome is Outcome.INCONCLUSIVE
