@@ -66,7 +66,7 @@ class CompletedRun:
         With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
         which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
         differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
-        decides nothing (`doubtful_beyond`).
+        decides nothing (`doubtful_beyond`), nor one that answers may have made which policy's limit cut off.
 
         Raises:
             ValueError: `claim` is not among those of `stopping`.
@@ -101,6 +101,9 @@ class CompletedRun:
         measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
         if finding.decision == "verified":
             return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
+        if finding.decision == "mismatch" and (cut_off := _cut_off_by_the_farm(found, measurement)) is not None:
+            reason = f"{measured}, outside {tolerance}; {cut_off}"
+            return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
         if finding.decision == "mismatch" and shown.decision == "mismatch":
             return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
         if finding.decision == "mismatch":
@@ -158,7 +161,7 @@ def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
 
 def _thoughts_scored(measurement: Measurement, stopping: Stopping) -> str | None:
     """Why a score that may be one of thoughts decides nothing; None where it is one of answers."""
-    found, answers = measurement.thoughts or 0, len(measurement.sample_ids) * measurement.circumstances.epochs
+    found, answers = measurement.thoughts or 0, _answers(measurement)
     if found <= stopping.maximum_failed_fraction * answers:
         return None
     return (
@@ -166,6 +169,24 @@ def _thoughts_scored(measurement: Measurement, stopping: Stopping) -> str | None
         f" and the scorer {clean(measurement.scorer, 100)} may have taken those for the answer: the farm's operator can"
         " have them told apart (reasoning_parser of this model in policy)"
     )
+
+
+def _cut_off_by_the_farm(found: Comparison, measurement: Measurement) -> str | None:
+    """Why a score that is too low may be policy's doing and not the model's; None where it is not."""
+    generation, answers = measurement.circumstances.generation, _answers(measurement)
+    if found.reproduced is None or generation.sources.get("max_tokens") != "policy" or generation.max_tokens is None:
+        return None
+    share = found.truncated / answers
+    if found.reproduced > found.claimed or found.reproduced + share < found.claimed - found.tolerance:
+        return None
+    return (
+        f"{found.truncated} of {answers} answers were cut off at the max_tokens {generation.max_tokens} of the farm's"
+        " policy, and were all of those right it would be inside: a higher limit would decide"
+    )
+
+
+def _answers(measurement: Measurement) -> int:
+    return len(measurement.sample_ids) * measurement.circumstances.epochs
 
 
 def _measured(found: Comparison) -> str:

@@ -181,6 +181,31 @@ def test_a_score_that_may_be_one_of_thoughts_decides_nothing(right: int) -> None
     assert "reasoning_parser" in verdict.reason
 
 
+def cut_off(run: Measurement, truncated: int, source: str = "policy") -> Measurement:
+    ran = run.circumstances
+    generation = ran.generation.model_copy(update={"max_tokens": 64, "sources": {"max_tokens": source}})
+    circumstances = ran.model_copy(update={"generation": generation})
+    return run.model_copy(update={"circumstances": circumstances, "truncated": truncated})
+
+
+@pytest.mark.parametrize("samples", [1000, 300])
+def test_what_the_farm_itself_cut_off_makes_no_mismatch(samples: int) -> None:
+    run = measured(list(right_or_wrong(1000, 400)[:samples]), 1000)
+    assert judged(0.7, 0.05, run).outcome is Outcome.MISMATCH
+    verdict = judged(0.7, 0.05, cut_off(run, 3 * samples // 10))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert f"{3 * samples // 10} of {samples} answers were cut off at the max_tokens 64 of the farm's" in verdict.reason
+
+
+def test_a_mismatch_stays_one_where_the_cut_cannot_be_why() -> None:
+    run = measured([*right_or_wrong(1000, 400)], 1000)
+    assert judged(0.7, 0.05, cut_off(run, 200)).outcome is Outcome.MISMATCH, "too few to close the gap"
+    assert judged(0.1, 0.05, cut_off(run, 600)).outcome is Outcome.MISMATCH, "more tokens make no lower score"
+    for source in ("spec", "generation_config", "vllm_default"):
+        assert judged(0.7, 0.05, cut_off(run, 300, source)).outcome is Outcome.MISMATCH, "a limit of others"
+    assert judged(0.4, 0.05, cut_off(run, 300)).outcome is Outcome.VERIFIED
+
+
 def test_a_run_without_any_score_is_inconclusive() -> None:
     verdict = judged(0.9, 0.02, measured([None] * N))
     assert verdict.outcome is Outcome.INCONCLUSIVE
