@@ -66,7 +66,8 @@ class CompletedRun:
         With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
         which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
         differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
-        decides nothing (`doubtful_beyond`), nor one that answers may have made which policy's limit cut off.
+        decides nothing (`doubtful_beyond`), nor one that is there for want of samples without a score, or of
+        answers that policy's limit cut off.
 
         Raises:
             ValueError: `claim` is not among those of `stopping`.
@@ -101,8 +102,9 @@ class CompletedRun:
         measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
         if finding.decision == "verified":
             return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
-        if finding.decision == "mismatch" and (cut_off := _cut_off_by_the_farm(found, measurement)) is not None:
-            reason = f"{measured}, outside {tolerance}; {cut_off}"
+        excuse = _left_out(found) or _cut_off_by_the_farm(found, measurement)
+        if finding.decision == "mismatch" and excuse is not None:
+            reason = f"{measured}, outside {tolerance}; {excuse}"
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
         if finding.decision == "mismatch" and shown.decision == "mismatch":
             return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
@@ -169,6 +171,18 @@ def _thoughts_scored(measurement: Measurement, stopping: Stopping) -> str | None
         f" and the scorer {clean(measurement.scorer, 100)} may have taken those for the answer: the farm's operator can"
         " have them told apart (reasoning_parser of this model in policy)"
     )
+
+
+def _left_out(found: Comparison) -> str | None:
+    """Why a score may be outside for want of the samples that have none; None where they could not bring it inside."""
+    if found.reproduced is None or not found.failed:
+        return None
+    attempted = found.samples_used + found.failed
+    share = found.failed / attempted
+    lowest = found.reproduced * (1 - share)
+    if not lowest - found.tolerance <= found.claimed <= lowest + share + found.tolerance:
+        return None
+    return f"{found.failed} of {attempted} samples failed and have no score, and with theirs it could be inside"
 
 
 def _cut_off_by_the_farm(found: Comparison, measurement: Measurement) -> str | None:

@@ -197,6 +197,25 @@ def test_what_the_farm_itself_cut_off_makes_no_mismatch(samples: int) -> None:
     assert f"{3 * samples // 10} of {samples} answers were cut off at the max_tokens 64 of the farm's" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("right", "claimed", "outcome"),
+    [
+        (10_100, 0.500, Outcome.VERIFIED),
+        # 10,400 of 19,600 are 53.1 %, all of 20,000 would be 52.0 % to 54.0 %.
+        (10_400, 0.500, Outcome.INCONCLUSIVE),
+        (10_400, 0.560, Outcome.INCONCLUSIVE),
+        (10_400, 0.499, Outcome.MISMATCH),
+        (10_400, 0.561, Outcome.MISMATCH),
+    ],
+)
+def test_samples_without_a_score_make_no_mismatch(right: int, claimed: float, outcome: Outcome) -> None:
+    run = measured([*right_or_wrong(19_600, right), *[None] * 400], 20_000)
+    verdict = judged(claimed, 0.0201, run)
+    assert verdict.outcome is outcome
+    words = "400 of 20000 samples failed and have no score, and with theirs it could be inside"
+    assert (words in verdict.reason) == (outcome is Outcome.INCONCLUSIVE)
+
+
 def test_a_mismatch_stays_one_where_the_cut_cannot_be_why() -> None:
     run = measured([*right_or_wrong(1000, 400)], 1000)
     assert judged(0.7, 0.05, cut_off(run, 200)).outcome is Outcome.MISMATCH, "too few to close the gap"
