@@ -355,14 +355,14 @@ def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
     assert "judge-2026" not in (tmp_path / "asked").read_text()
 
 
-def test_every_epoch_has_a_seed_of_its_own(workbench: Workbench, tmp_path: Path) -> None:
+def test_every_answer_has_a_seed_of_its_own(workbench: Workbench, tmp_path: Path) -> None:
     snapshot = _dataset(workbench, [SAY, {"question": "Say: no", "answer": "yes"}], _spec(epochs=3))
     report = _run(workbench, order(task_ref(snapshot)))["r1"]
     assert report.measurement is not None, report.detail
     assert report.measurement.score == 0.5
     assert report.measurement.circumstances.epochs == 3
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert sorted(line.partition('"seed": ')[2].partition(",")[0] for line in asked) == ["5", "5", "6", "6", "7", "7"]
+    assert sorted(line.partition('"seed": ')[2].partition(",")[0] for line in asked) == ["10", "5", "6", "7", "8", "9"]
 
 
 def test_fewer_epochs_than_the_specs_reducer_needs_are_refused(workbench: Workbench) -> None:
