@@ -132,6 +132,10 @@ class Measurement(Contract):
     unparsed: Count
     """Answers in which the scorer found none of the form it looks for. They are scored as the scorer says."""
 
+    thoughts: Count | None = None
+    """Answers before which the model's thoughts stand unmarked, where the scorer may have taken those for the answer;
+    None where the worker's version does not say yet."""
+
     ignored: Count
     """Samples that were in flight when the run stopped by itself. They are in the log and count for nothing."""
 

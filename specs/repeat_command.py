@@ -53,7 +53,8 @@ def _arguments(run: Repeated) -> Iterator[str]:
     for name, value in _engine(run.circumstances.engine_arguments):
         yield from ("-M", f"{name.replace('-', '_')}={value}")
     generation = run.circumstances.generation
-    for option in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens", "seed"):
+    # No seed: Inspect would send one with every request, and vLLM draws the same numbers for all requests of one seed.
+    for option in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens"):
         value = getattr(generation, option)
         # What the spec says of its answers Inspect reads there; as an option it would be said to judges as well.
         if value is not None and generation.sources.get(option) != "spec":

@@ -216,7 +216,10 @@ def _placement(
     model_id: str, model: ModelFacts, task: TaskSpec, rules: VerificationRules, policy: Policy
 ) -> Placement | Refused:
     if model.size is None:
-        return Refused("the model repo holds no safetensors weights at its top level, and this farm loads no others")
+        return Refused(
+            "the model repo holds no safetensors weights at its top level, or an adapter (LoRA, adapter_config.json):"
+            " this farm loads whole models from safetensors and nothing else; merge an adapter, and leave its files out"
+        )
     need, engine = TaskNeed(rules.prompt_tokens, _max_tokens(task, rules)), policy.engine_for(model_id)
     named = policy.model_rules(model_id).pool
     if named is not None:

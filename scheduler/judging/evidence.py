@@ -20,7 +20,7 @@ from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Stopping
 from specs.logs.evidence import path_in_store
 from specs.logs.run_log import RunLog
-from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
+from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of, thoughts_scored
 from specs.logs.scoring import reducer_of
 from specs.measurement import Evidence, Measurement, Resumed
 from specs.messages import Report
@@ -47,8 +47,8 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
        that the report states, went on from the partial log that the report names, if any, and was to stop by what was
        ordered, `stopping`: so anyone can judge it again.
     5. The samples that count are the first of all in the order that the seed gives.
-    6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers and
-       of samples that do not count, are those of the report.
+    6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers, of
+       those with thoughts before them and of samples that do not count, are those of the report.
     7. The report's score, standard error and means of further scorers follow from them.
 
     Raises:
@@ -70,6 +70,11 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
                 log.answers(), scorers, measured.sample_ids, measured.circumstances.epochs, _reducer(header)
             )
     _check_scores(found, scorers, measured)
+    thoughts = thoughts_scored(header, found)
+    if measured.thoughts not in (None, thoughts):
+        raise EvidenceError(
+            f"the log gives {thoughts} answers with thoughts before them; the report says {measured.thoughts}"
+        )
 
 
 def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:

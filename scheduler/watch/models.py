@@ -20,7 +20,7 @@ from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
 from specs.engines.model_config import MAX_CONFIG_BYTES, read_config
 from specs.engines.model_size import ModelSize
-from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_weights_file
+from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_results
 from specs.text import clean
@@ -150,9 +150,9 @@ def _lacks_size(model: Model) -> bool:
 
 
 def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> ModelSize | None:
-    """What its files say of a model's size; None where it has no weights that could be loaded."""
+    """What its files say of a model's size; None where it has no weights that could be loaded, or others than those."""
     file_bytes = sum(file.size_bytes for file in files if is_weights_file(file.path))
-    if not 0 < file_bytes <= MAX_WEIGHTS_BYTES:
+    if not 0 < file_bytes <= MAX_WEIGHTS_BYTES or any(is_adapter_file(file.path) for file in files):
         return None
     config, problem = None, ""
     try:

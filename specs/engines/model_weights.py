@@ -32,6 +32,7 @@ AGREE_WITHIN = 0.02
 """Heads, paddings and a buffer or two are the difference between a repo's files and what is counted in them."""
 
 _WEIGHTS_FILE = re.compile(r"(?!consolidated)[^/]*\.safetensors")
+_ADAPTER_FILE = re.compile(r"adapter_(?:config\.json|model\.(?:safetensors|bin))")
 
 
 def is_weights_file(path: str) -> bool:
@@ -40,6 +41,15 @@ def is_weights_file(path: str) -> bool:
     It is at the top level, and no second copy in Mistral's own format, which vLLM would leave out too.
     """
     return _WEIGHTS_FILE.fullmatch(path) is not None
+
+
+def is_adapter_file(path: str) -> bool:
+    """Whether a file of a model repo says that the repo is an adapter (LoRA and its kin, as PEFT writes them).
+
+    With whole weights beside it nobody can tell which of the two a score is of: transformers loads the adapter on the
+    model that it names, and vLLM the weights alone.
+    """
+    return _ADAPTER_FILE.fullmatch(path) is not None
 
 
 def read_counts(counted: object) -> dict[str, int]:

@@ -144,6 +144,8 @@ def _check_templates(where: str, task: HFTask, found: _Findings) -> None:
             finding = check_template(value, known, lenient=lenient)
             found.invalid += [f"{place}.args.{key} {problem}" for problem in finding.problems]
             found.invalid += _missing_placeholders(f"{place}.args.{key}", step.name, value)
+            own = _LENIENT_TEMPLATES[step.name] if lenient else _PLAIN_TEMPLATES[step.name, key]
+            found.invalid += _doubled_placeholders(f"{place}.args.{key}", value, own - finding.names)
             found.warnings += [f"{step.name}: the template {warning}" for warning in finding.warnings]
             if "prompt" in _LENIENT_TEMPLATES.get(step.name, ()) and "prompt" not in finding.names:
                 found.warnings.append(f"{step.name}: the template has no {{prompt}}, so the question is not in it")
@@ -151,6 +153,15 @@ def _check_templates(where: str, task: HFTask, found: _Findings) -> None:
 
 def _metadata_columns(field_spec: HFFieldSpec) -> frozenset[str]:
     return frozenset(field_spec.metadata) if isinstance(field_spec.metadata, list) else frozenset()
+
+
+def _doubled_placeholders(place: str, template: str, absent: frozenset[str]) -> list[str]:
+    """An older schema doubled the braces of placeholders; today that is how to write a brace."""
+    return [
+        f"{place} has {{{{{name}}}}}, of which Inspect makes the text {{{name}}} and nothing else; write {{{name}}}"
+        for name in sorted(absent)
+        if f"{{{{{name}}}}}" in template
+    ]
 
 
 def _missing_placeholders(place: str, name: str, template: str) -> list[str]:

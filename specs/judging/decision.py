@@ -24,6 +24,7 @@ from specs.judging.stopping_rule import StoppingRule
 from specs.judging.verdict import Comparison, LinkedLogUse, Outcome, Verdict
 from specs.measurement import Measurement
 from specs.policy.rules import Mode
+from specs.text import clean
 
 
 def population_of(measurement: Measurement) -> Population:
@@ -65,7 +66,8 @@ class CompletedRun:
         With every sample scored the reproduced score decides by itself: |r − c| ≤ tolerance. With fewer, the tests by
         which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
         differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
-        decides nothing (`doubtful_beyond`).
+        decides nothing (`doubtful_beyond`), nor one that is there for want of samples without a score, or of
+        answers that policy's limit cut off.
 
         Raises:
             ValueError: `claim` is not among those of `stopping`.
@@ -94,12 +96,16 @@ class CompletedRun:
             failed=len(attempted) - scored,
             linked_log=linked_log,
         )
-        obstacle = _obstacle(found, self.stopping)
+        obstacle = _obstacle(found, self.stopping) or _thoughts_scored(measurement, self.stopping)
         if obstacle is not None:
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
         measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
         if finding.decision == "verified":
             return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
+        excuse = _left_out(found) or _cut_off_by_the_farm(found, measurement)
+        if finding.decision == "mismatch" and excuse is not None:
+            reason = f"{measured}, outside {tolerance}; {excuse}"
+            return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
         if finding.decision == "mismatch" and shown.decision == "mismatch":
             return Verdict(outcome=Outcome.MISMATCH, reason=f"{measured}, outside {tolerance}", comparison=found)
         if finding.decision == "mismatch":
@@ -153,6 +159,48 @@ def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
     if found.interval is None or found.reproduced is None or found.samples_used < max(too_few, LEAST_SCORED):
         return f"only {found.samples_used} samples were scored, too few to decide"
     return None
+
+
+def _thoughts_scored(measurement: Measurement, stopping: Stopping) -> str | None:
+    """Why a score that may be one of thoughts decides nothing; None where it is one of answers."""
+    found, answers = measurement.thoughts or 0, _answers(measurement)
+    if found <= stopping.maximum_failed_fraction * answers:
+        return None
+    return (
+        f"{found} of {answers} answers begin with the model's thoughts, up to a </think> that its chat template opened,"
+        f" and the scorer {clean(measurement.scorer, 100)} may have taken those for the answer: the farm's operator can"
+        " have them told apart (reasoning_parser of this model in policy)"
+    )
+
+
+def _left_out(found: Comparison) -> str | None:
+    """Why a score may be outside for want of the samples that have none; None where they could not bring it inside."""
+    if found.reproduced is None or not found.failed:
+        return None
+    attempted = found.samples_used + found.failed
+    share = found.failed / attempted
+    lowest = found.reproduced * (1 - share)
+    if not lowest - found.tolerance <= found.claimed <= lowest + share + found.tolerance:
+        return None
+    return f"{found.failed} of {attempted} samples failed and have no score, and with theirs it could be inside"
+
+
+def _cut_off_by_the_farm(found: Comparison, measurement: Measurement) -> str | None:
+    """Why a score that is too low may be policy's doing and not the model's; None where it is not."""
+    generation, answers = measurement.circumstances.generation, _answers(measurement)
+    if found.reproduced is None or generation.sources.get("max_tokens") != "policy" or generation.max_tokens is None:
+        return None
+    share = found.truncated / answers
+    if found.reproduced > found.claimed or found.reproduced + share < found.claimed - found.tolerance:
+        return None
+    return (
+        f"{found.truncated} of {answers} answers were cut off at the max_tokens {generation.max_tokens} of the farm's"
+        " policy, and were all of those right it would be inside: a higher limit would decide"
+    )
+
+
+def _answers(measurement: Measurement) -> int:
+    return len(measurement.sample_ids) * measurement.circumstances.epochs
 
 
 def _measured(found: Comparison) -> str:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from inspect_ai.log import EvalLog, EvalSample
 
-from specs.logs.scoring import ScoreValue, answer_value, is_truncated, is_unparsed, reduced
+from specs.logs.scoring import ScoreValue, answer_value, holds_thoughts, is_truncated, is_unparsed, reduced
+
+_READ_THE_END = frozenset({"choice", "math"})
+"""Scorers of Inspect (0.3.285) that take the last of what they look for, as `match` does at the end."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class RunScores:
     unparsed: int
     """Answers in which the first scorer found nothing of the form it looks for."""
 
+    thoughts: int
+    """Answers that are the model's thoughts as well, with nothing that marks where those begin."""
+
     ignored: int
     """Other samples in the log: what is said above is not about them."""
 
@@ -34,6 +40,19 @@ def scorer_names(header: EvalLog) -> list[str]:
     """The names that the log gives to the scores of the spec's scorers, in the spec's order."""
     scores = header.results.scores if header.results is not None else []
     return list(dict.fromkeys(score.name for score in scores))
+
+
+def thoughts_scored(header: EvalLog, found: RunScores) -> int:
+    """Answers whose thoughts the first scorer may have taken for the answer.
+
+    Of the last words of a text, thoughts before them change nothing.
+    """
+    first = next(iter(header.eval.scorers or []), None)
+    if first is not None and (
+        first.name in _READ_THE_END or (first.name == "match" and (first.options or {}).get("location", "end") == "end")
+    ):
+        return 0
+    return found.thoughts
 
 
 def run_scores(
@@ -57,7 +76,7 @@ def run_scores(
     """
     found: dict[str, dict[int | str, dict[int, ScoreValue | None]]] = {name: defaultdict(dict) for name in scorers}
     wanted, ignored = set(sample_ids), set()
-    truncated = unparsed = 0
+    truncated = unparsed = thoughts = 0
     for answer in answers:
         if answer.id not in wanted:
             ignored.add(answer.id)
@@ -66,11 +85,12 @@ def run_scores(
             found[name][answer.id][answer.epoch] = answer_value(answer, name, of_vllm=of_vllm)
         truncated += is_truncated(answer)
         unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))
+        thoughts += holds_thoughts(answer)
     by_scorer = {
         name: tuple(over_epochs(by_sample.get(each, {}), epochs, reducer) for each in sample_ids)
         for name, by_sample in found.items()
     }
-    return RunScores(by_scorer, truncated, unparsed, len(ignored))
+    return RunScores(by_scorer, truncated, unparsed, thoughts, len(ignored))
 
 
 def over_epochs(values: Mapping[int, ScoreValue | None], epochs: int, reducer: str) -> float | None:

@@ -46,7 +46,8 @@ class EffectiveGeneration(Contract):
     frequency_penalty: float
     max_tokens: int | None
     seed: int
-    """Sent with every request, so that sampling at a temperature above 0 repeats."""
+    """Of the first sample's first epoch, so that sampling at a temperature above 0 repeats. Each answer has one of its
+    own: with the next epoch, and the next sample in the dataset's order, it is one more. The spec's is that of all."""
 
     sources: dict[str, SamplingSource]
     """Where each setting came from, by its name."""

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,14 +19,16 @@ from huggingface_hub import HfApi
 from deploy.localhub.folders import add_folder
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.judging.evidence import check_evidence
+from specs.logs.evidence import path_in_store
+from specs.logs.run_log import RunLog
 from specs.measurement import Evidence
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Report
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import EngineRules
 from tests.support import inspect_run
-from tests.support.capitals import capitals_dataset
+from tests.support.capitals import CAPITALS, capitals_dataset
 from tests.support.localhub import running_hub
-from tests.support.small_repos import COMMIT, task_ref, write_dataset
+from tests.support.small_repos import COMMIT, SAY_SPEC, task_ref, write_dataset
 from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_words, order, remember_snapshot, run
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
@@ -71,6 +74,23 @@ def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Wo
     assert first.measurement.circumstances.versions["vllm"].startswith("0.32.0")
     assert min(first.measurement.engine_share, second.measurement.engine_share) < 1.0
     assert first.measurement.sample_ids == second.measurement.sample_ids
+
+
+def test_sampled_answers_do_not_fall_out_alike(workbench: Workbench, tmp_path: Path) -> None:
+    ask = "Which word describes {}? A) warm B) cold C) large D) small. Answer with one letter only."
+    rows = [{"question": ask.format(each), "answer": "A"} for each in [*CAPITALS, *CAPITALS.values()]]
+    dataset = write_dataset(tmp_path / "letters", rows)
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/letters", dataset)
+    sampled = GenerationSettings(temperature=1.0, max_tokens=2)
+    one = order(task_ref(dataset, dataset_id="bench/letters"), "r6", generation=sampled)
+    report = run(workbench, batch_of(one, engine=RULES)).reports["r6"]
+    assert report.evidence is not None, report.detail
+    stored = Path(workbench.settings.evidence_url.removeprefix("file://")) / path_in_store(report.evidence.sha256)
+    with RunLog(stored) as log:
+        begun = Counter(answer.output.completion.strip()[:1] for answer in log.answers())
+    assert begun.total() == len(rows)
+    # With one seed for all, one letter begins four in five.
+    assert begun.most_common(1)[0][1] < len(rows) / 2, begun
 
 
 def test_a_run_that_is_told_to_stop_is_gone_on_with_and_no_answer_is_asked_twice(
@@ -216,3 +236,25 @@ def test_a_model_without_a_chat_template_is_the_models_failure_at_once(small_mod
         report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES)).reports["r1"]
     assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
     assert "no chat template" in report.detail
+
+
+def test_a_chat_template_that_refuses_every_question_is_the_models_failure(small_model: Path, tmp_path: Path) -> None:
+    # As Gemma 2's does with a message from the system.
+    model = tmp_path / "model" / "snapshots" / COMMIT
+    shutil.copytree(small_model, model, copy_function=os.link)
+    template = (model / "chat_template.jinja").read_text()
+    (model / "chat_template.jinja").unlink()
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (model / "chat_template.jinja").write_text(refusing + template)
+    system = [{"name": "system_message", "args": {"template": "Be brief."}}, {"name": "generate"}]
+    spec = {**SAY_SPEC, "tasks": [{**SAY_SPEC["tasks"][0], "solvers": system}]}
+    with bench(tmp_path / "bench", model, VLLM_COMMAND) as workbench:
+        reports = {}
+        for name, each in (("asking", SAY_SPEC), ("ordering", spec)):
+            dataset = write_dataset(tmp_path / name, [{"question": "Say: yes", "answer": "yes"}] * 3, each)
+            remember_snapshot(workbench.settings.cache_folder, "dataset", f"bench/{name}", dataset)
+            one = order(task_ref(dataset, dataset_id=f"bench/{name}"), name, generation=GREEDY)
+            reports[name] = run(workbench, batch_of(one, engine=RULES)).reports[name]
+    assert reports["asking"].outcome is AttemptOutcome.COMPLETED, reports["asking"].detail
+    assert reports["ordering"].outcome is AttemptOutcome.MODEL_FAILED, reports["ordering"].detail
+    assert "System role not supported" in reports["ordering"].detail

@@ -20,6 +20,7 @@ from workers.errors import SpecError
 from workers.runs.dataset_card import check_card
 from workers.runs.media_columns import named_files
 from workers.runs.parquet_sizes import check_parquet
+from workers.runs.targets import check_targets
 
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """Of data files, by the names of their modules in `datasets`. Others there (5.2) read further files that a data file
@@ -68,6 +69,7 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
             f"it has {clean(', '.join(rows.column_names), 1000)}"
         )
     _check_media(rows)
+    check_targets(rows, definition)
 
 
 def check_record(record: Mapping[str, Any], field_spec: HFFieldSpec, local: LocalDataset) -> None:

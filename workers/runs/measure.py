@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,13 +13,19 @@ from inspect_ai.log import EvalLog, EvalSample
 from specs.errors import EvidenceError
 from specs.judging.stopping import Population
 from specs.logs.run_log import RunLog
-from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
+from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of, thoughts_scored
 from specs.logs.scoring import is_refused_prompt
 from specs.measurement import Circumstances, Measurement, Resumed
+from specs.text import clean
 from workers.errors import ModelError, RunError
 
 _NO_CHAT_TEMPLATE = "must provide a chat template"
 """What vLLM (0.32, vllm/renderers/hf.py) says where the model has none, and it has none for its kind."""
+
+_REFUSED = re.compile(r"BadRequestError\(\\*['\"]Error code: 400 - (.*?)\\*['\"]\)\\*['\"]?\)?\s*")
+"""How Inspect ends an error of vLLM's about a request that it does not take; what was asked stands before that."""
+
+_MAX_REFUSAL_CHARS = 600
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
         sample_scores=sample_scores,
         truncated=found.truncated,
         unparsed=found.unparsed,
+        thoughts=thoughts_scored(header, found),
         ignored=found.ignored,
         other_scorers={name: mean_of(found.by_scorer[name]) for name in scorers[1:]},
         input_tokens=usage.input_tokens if usage else 0,
@@ -108,14 +116,28 @@ def _why_unscored(answer: EvalSample) -> str:
 
 def _nothing_answered(log: RunLog) -> RunError | ModelError:
     """Why, by the first answer that failed."""
-    errors = (answer.error.message for answer in log.answers() if answer.error is not None)
-    said = next(errors, "no scorer gave a number")
+    failed = [(answer, answer.error.message) for answer in log.answers() if answer.error is not None]
+    said = next((message for _, message in failed), "no scorer gave a number")
     if _NO_CHAT_TEMPLATE in said:
         return ModelError(
             "the model's repo has no chat template, and an eval.yaml is asked as a chat: the engine refuses every"
             " question; a model that is not for chats needs a template too, in chat_template.jinja"
         )
+    # Whoever asks again is refused again. An error with an answer beside it is a judge's.
+    refusals = [None if answer.output.choices else _refusal(message) for answer, message in failed]
+    if refusals and all(refusals):
+        return ModelError(
+            f"the engine refuses every question as one that this model cannot be asked: {refusals[0]}; where a chat"
+            " template says so, as of a message from the system, the eval.yaml asks what it is not made for"
+        )
     return RunError(f"not one sample was scored: {said}")
+
+
+def _refusal(message: str) -> str | None:
+    """The engine's words, where it refused what it was asked."""
+    place = message.rfind("BadRequestError(")
+    found = _REFUSED.fullmatch(message, place) if place >= 0 else None
+    return clean(found[1].replace("\\'", "'"), _MAX_REFUSAL_CHARS) if found is not None else None
 
 
 def _scorers(header: EvalLog) -> list[str]:

@@ -1,4 +1,4 @@
-"""Inspect's hooks into a run: progress for whoever watches, and one seed for each epoch."""
+"""Inspect's hooks into a run: progress for whoever watches, and a seed for each answer."""
 
 from __future__ import annotations
 
@@ -66,15 +66,16 @@ def watch(progress: ProgressFile, stop: StopWhenSure | None) -> None:
                 stop.answered(data.sample)
 
 
-def seed_each_epoch(seed: int) -> None:
-    """Send `seed` with a sample's first epoch, `seed + 1` with its second, and so on.
+def seed_each_answer(seed: int, epochs: int) -> None:
+    """Send a seed of its own with each answer: `seed` with the first sample's first epoch, and one more with the next.
 
-    vLLM answers the same prompt with the same seed in the same words: several epochs with one seed would be one.
+    vLLM draws the same random numbers for every request of one seed, whatever is asked: several epochs would be one,
+    and a model that begins its answers alike would choose the same letter for hundreds of questions.
     """
 
-    @hooks(name="reprofarm_seeds", description="Gives every epoch a seed of its own")
+    @hooks(name="reprofarm_seeds", description="Gives every answer a seed of its own")
     class Seeds(Hooks):
         async def on_before_model_generate(self, data: BeforeModelGenerate) -> None:
             active = sample_active()
-            if active is not None and data.config.seed is not None:
-                data.config.seed = seed + active.epoch - 1
+            if active is not None and data.config.seed is not None and isinstance(active.sample.id, int):
+                data.config.seed = seed + (active.sample.id - 1) * epochs + active.epoch - 1

@@ -45,7 +45,7 @@ from workers.runs.judges import judge_models, who_judged
 from workers.runs.limits import follow_limit
 from workers.runs.log_compression import compress_without_threads
 from workers.runs.measure import Plan, measure, without_a_score
-from workers.runs.progress import ProgressFile, seed_each_epoch, watch
+from workers.runs.progress import ProgressFile, seed_each_answer, watch
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.runs.spec_file import load_task
@@ -111,7 +111,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     total, epochs = len(prepared.sample_ids), canonical.population.epochs
     watch(ProgressFile(folder / PROGRESS_FILE, total, epochs, known), stop)
     if request.generation.sources.get("seed") != "spec":
-        seed_each_epoch(order.seed)
+        seed_each_answer(order.seed, epochs)
     model = get_model(
         f"vllm/{request.model.model_id}",
         base_url=request.base_url,

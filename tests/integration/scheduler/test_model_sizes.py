@@ -142,6 +142,22 @@ def test_weights_below_the_top_level_are_none(farm: ControlPlane) -> None:
     assert "no safetensors weights at its top level" in claim.reason
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_is_not_run_as_the_model_beside_it(farm: ControlPlane, name: str) -> None:
+    repo = upload(farm, config_json=CONFIG)
+    farm.served.local.commit(repo, {name: b"{}"}, CommitText("Add an adapter", repo.namespace))
+    farm.scan()
+    claim, reproduction, _ = planned(farm)
+    assert reproduction is None
+    assert claim.reason.startswith("unsupported: ")
+    assert "an adapter (LoRA, adapter_config.json)" in claim.reason
+    farm.served.local.commit_changes(
+        repo, Changes(removed_files=[name]), CommitText("Remove it", repo.namespace), revision="main"
+    )
+    farm.scan(NOW)
+    assert size(farm) is not None
+
+
 def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> None:
     upload(farm, config_json=(CONFIGS / "DeepSeek-V3.json").read_bytes())
     farm.scan()

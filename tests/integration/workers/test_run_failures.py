@@ -12,6 +12,8 @@ import pytest
 from huggingface_hub import HfApi
 
 from deploy.serving import QuietHandler, answered_by
+from scheduler.judging.evidence import check_evidence
+from specs.errors import EvidenceError
 from specs.messages import AttemptOutcome, Order, Report
 from specs.policy.rules import EngineRules, JudgeEndpoint
 from tests.support.refusing_hub import hub_that_says
@@ -141,8 +143,9 @@ def test_a_port_that_another_process_took_is_no_fault_of_the_model(
 def test_a_run_in_which_every_question_is_refused_says_what_the_engine_said(workbench: Workbench) -> None:
     snapshot = _dataset(workbench, [{"question": "[fail]", "answer": "x"}] * 3)
     report = _run(workbench, order(task_ref(snapshot)))["r1"]
-    assert report.outcome is AttemptOutcome.WORKER_FAILED
-    assert "not one sample was scored: " in report.detail
+    # The next worker's engine would refuse them too.
+    assert report.outcome is AttemptOutcome.MODEL_FAILED
+    assert "the engine refuses every question" in report.detail
     assert "the stand-in was told to fail" in report.detail
 
 
@@ -155,6 +158,27 @@ def test_a_judge_that_grades_no_answer_leaves_a_measurement_without_a_score(work
     assert (report.measurement.score, report.measurement.standard_error) == (None, None)
     assert report.measurement.sample_scores == (None, None, None)
     assert report.detail == "of 3 answers none has a score: 3 got no number from the scorer"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "counted"), [({"name": "includes"}, 1), ({"name": "match"}, 0), ({"name": "exact"}, 1)]
+)
+def test_thoughts_that_a_scorer_may_have_taken_for_the_answer_are_counted(
+    workbench: Workbench, scorer: dict[str, Any], counted: int
+) -> None:
+    # The first as where the chat template opened <think>; of the second Inspect takes out what it marks itself.
+    rows = [
+        {"question": f"Say: {said}", "answer": "Rome"} for said in ("Rome?</think>Oslo", "<think>Rome?</think>Oslo")
+    ]
+    snapshot = _dataset(workbench, rows, _spec(scorers=[scorer]))
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.measurement is not None, report.detail
+    assert report.measurement.thoughts == counted
+    assert report.measurement.score == (0.5 if scorer["name"] == "includes" else 0.0)
+    check_evidence(workbench.settings.evidence_url, report, None)
+    forged = report.measurement.model_copy(update={"thoughts": counted + 1})
+    with pytest.raises(EvidenceError, match=f"the log gives {counted} answers with thoughts before them"):
+        check_evidence(workbench.settings.evidence_url, report.model_copy(update={"measurement": forged}), None)
 
 
 def test_prompts_that_are_all_too_long_leave_a_measurement_without_a_score(workbench: Workbench) -> None:
@@ -214,6 +238,13 @@ def test_questions_none_of_which_is_multiple_choice_are_the_specs_failure(workbe
     assert reports["r2"].measurement is not None
     by_id = dict(zip(reports["r2"].measurement.sample_ids, reports["r2"].measurement.sample_scores, strict=True))
     assert by_id == {1: None, 2: 1.0}, "one that fails among others has no score"
+
+
+def test_a_split_whose_answers_are_withheld_is_not_scored(workbench: Workbench) -> None:
+    snapshot = _dataset(workbench, [{**SAY, "answer": ""}] * 3, _spec(scorers=[{"name": "match"}]))
+    report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED, report.measurement
+    assert "the split test has no answers: column answer holds nothing in all of its 3 rows" in report.detail
 
 
 def test_what_fails_for_the_model_fails_for_the_whole_batch_at_once(tmp_path: Path) -> None:
@@ -324,14 +355,14 @@ def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
     assert "judge-2026" not in (tmp_path / "asked").read_text()
 
 
-def test_every_epoch_has_a_seed_of_its_own(workbench: Workbench, tmp_path: Path) -> None:
+def test_every_answer_has_a_seed_of_its_own(workbench: Workbench, tmp_path: Path) -> None:
     snapshot = _dataset(workbench, [SAY, {"question": "Say: no", "answer": "yes"}], _spec(epochs=3))
     report = _run(workbench, order(task_ref(snapshot)))["r1"]
     assert report.measurement is not None, report.detail
     assert report.measurement.score == 0.5
     assert report.measurement.circumstances.epochs == 3
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert sorted(line.partition('"seed": ')[2].partition(",")[0] for line in asked) == ["5", "5", "6", "6", "7", "7"]
+    assert sorted(line.partition('"seed": ')[2].partition(",")[0] for line in asked) == ["10", "5", "6", "7", "8", "9"]
 
 
 def test_fewer_epochs_than_the_specs_reducer_needs_are_refused(workbench: Workbench) -> None:

@@ -169,6 +169,62 @@ def test_too_many_failures_are_inconclusive_whatever_was_scored() -> None:
     assert verdict.reason == "30 of 1000 samples failed and have no score"
 
 
+@pytest.mark.parametrize("right", [1000, 400])
+def test_a_score_that_may_be_one_of_thoughts_decides_nothing(right: int) -> None:
+    run = measured([*right_or_wrong(1000, right)], 1000)
+    assert judged(1.0, 0.05, run).outcome in (Outcome.VERIFIED, Outcome.MISMATCH)
+    few = run.model_copy(update={"thoughts": 20})
+    assert judged(1.0, 0.05, few).outcome is judged(1.0, 0.05, run).outcome
+    verdict = judged(1.0, 0.05, run.model_copy(update={"thoughts": 21}))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "21 of 1000 answers begin with the model's thoughts" in verdict.reason
+    assert "reasoning_parser" in verdict.reason
+
+
+def cut_off(run: Measurement, truncated: int, source: str = "policy") -> Measurement:
+    ran = run.circumstances
+    generation = ran.generation.model_copy(update={"max_tokens": 64, "sources": {"max_tokens": source}})
+    circumstances = ran.model_copy(update={"generation": generation})
+    return run.model_copy(update={"circumstances": circumstances, "truncated": truncated})
+
+
+@pytest.mark.parametrize("samples", [1000, 300])
+def test_what_the_farm_itself_cut_off_makes_no_mismatch(samples: int) -> None:
+    run = measured(list(right_or_wrong(1000, 400)[:samples]), 1000)
+    assert judged(0.7, 0.05, run).outcome is Outcome.MISMATCH
+    verdict = judged(0.7, 0.05, cut_off(run, 3 * samples // 10))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert f"{3 * samples // 10} of {samples} answers were cut off at the max_tokens 64 of the farm's" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("right", "claimed", "outcome"),
+    [
+        (10_100, 0.500, Outcome.VERIFIED),
+        # 10,400 of 19,600 are 53.1 %, all of 20,000 would be 52.0 % to 54.0 %.
+        (10_400, 0.500, Outcome.INCONCLUSIVE),
+        (10_400, 0.560, Outcome.INCONCLUSIVE),
+        (10_400, 0.499, Outcome.MISMATCH),
+        (10_400, 0.561, Outcome.MISMATCH),
+    ],
+)
+def test_samples_without_a_score_make_no_mismatch(right: int, claimed: float, outcome: Outcome) -> None:
+    run = measured([*right_or_wrong(19_600, right), *[None] * 400], 20_000)
+    verdict = judged(claimed, 0.0201, run)
+    assert verdict.outcome is outcome
+    words = "400 of 20000 samples failed and have no score, and with theirs it could be inside"
+    assert (words in verdict.reason) == (outcome is Outcome.INCONCLUSIVE)
+
+
+def test_a_mismatch_stays_one_where_the_cut_cannot_be_why() -> None:
+    run = measured([*right_or_wrong(1000, 400)], 1000)
+    assert judged(0.7, 0.05, cut_off(run, 200)).outcome is Outcome.MISMATCH, "too few to close the gap"
+    assert judged(0.1, 0.05, cut_off(run, 600)).outcome is Outcome.MISMATCH, "more tokens make no lower score"
+    for source in ("spec", "generation_config", "vllm_default"):
+        assert judged(0.7, 0.05, cut_off(run, 300, source)).outcome is Outcome.MISMATCH, "a limit of others"
+    assert judged(0.4, 0.05, cut_off(run, 300)).outcome is Outcome.VERIFIED
+
+
 def test_a_run_without_any_score_is_inconclusive() -> None:
     verdict = judged(0.9, 0.02, measured([None] * N))
     assert verdict.outcome is Outcome.INCONCLUSIVE

@@ -183,6 +183,25 @@ def test_a_choice_template_of_its_own_is_fine() -> None:
     assert choice_task({"template": "{question}\n{choices}\nOne of {letters}."}).status is SpecStatus.RUNNABLE
 
 
+@pytest.mark.parametrize(
+    ("step", "template", "doubled"),
+    [
+        ("prompt_template", "Solve this: {{prompt}}", "prompt"),
+        ("prompt_template", "Solve this: {prompt} {{prompt}} \\boxed{{ANSWER}}", None),
+        ("system_message", "Put {{prompt}} in braces.", None),
+        ("multiple_choice", "{{question}} {choices}", "question"),
+        ("model_graded_qa", "{question} {{answer}}", "answer"),
+    ],
+)
+def test_a_question_in_doubled_braces_would_not_be_asked(step: str, template: str, doubled: str | None) -> None:
+    named = {"name": step, "args": {"template": template}}
+    changes = {"scorers": [named]} if step == "model_graded_qa" else {"solvers": [named, {"name": "generate"}]}
+    found = with_task(field_spec={"input": "q", "target": "a", "choices": "c"}, **changes)
+    said = [f"has {{{{{doubled}}}}}, of which Inspect makes the text {{{doubled}}}"] if doubled is not None else []
+    assert [words for words in said if words not in "\n".join(found.reasons)] == []
+    assert (found.status is SpecStatus.INVALID) == (doubled is not None)
+
+
 def test_metadata_columns_may_not_stand_in_a_choice_template() -> None:
     found = with_task(
         field_spec={"input": "q", "target": "a", "choices": "c", "metadata": ["answer"]},

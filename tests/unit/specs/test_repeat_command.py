@@ -60,7 +60,7 @@ def test_inspect_takes_it_for_the_same_run() -> None:
         "enforce_eager": True,
     }
     assert (found["temperature"], found["presence_penalty"], found["max_tokens"]) == (0.7, -0.5, 512)
-    assert (found["epochs"], found["limit"], found["seed"]) == (4, "100", 11)
+    assert (found["epochs"], found["limit"], found["seed"]) == (4, "100", None)
     assert json.loads(found["extra_body"]) == {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 

@@ -1,0 +1,56 @@
+"""Does a split have the answers that its spec names? Many benchmarks withhold those of their test split.
+
+Inspect (0.3.285, `_sanitize_target` in inspect_ai/_eval/task/hf.py) takes a null for the text "None", counts -1 from
+the end of the alphabet, writes a list out as Python does, and holds answers against whatever that gives: an empty
+target is in every answer, and the text of a list in none. Such a score says nothing of a model.
+"""
+
+from __future__ import annotations
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+from inspect_ai._eval.task.hf import HFTask
+
+from specs.text import clean
+from workers.errors import SpecError
+
+# A judge may need no target, and f1 counts the words that the text of a list has in common with an answer.
+_COMPARING = frozenset({"includes", "match", "pattern", "answer", "exact", "choice", "math"})
+_HOLDS_NO_TARGET = frozenset({"model_graded_qa", "model_graded_fact"})
+
+
+def check_targets(rows: datasets.Dataset, definition: HFTask) -> None:
+    """Refuse a split none of whose rows has a target that the scorer which counts can compare with.
+
+    Single rows without one among others are scored as Inspect scores them.
+
+    Raises:
+        SpecError: says what stands in their place.
+    """
+    name, scorer = definition.field_spec.target, definition.scorers[0].name
+    if name.startswith("literal:") or scorer in _HOLDS_NO_TARGET or not len(rows):
+        return
+    column = rows.data.column(name)
+    shown = clean(name, 100)
+    if found := _withheld(column, has_choices=definition.field_spec.choices is not None):
+        raise SpecError(
+            f"the split {clean(definition.split, 100)} has no answers: column {shown} holds {found} in all of its"
+            f" {len(rows)} rows, as where answers are withheld; name a split that has them"
+        )
+    if scorer in _COMPARING and pa.types.is_nested(column.type):
+        raise SpecError(
+            f"column {shown} holds lists or mappings, and {scorer} would look for the text of one (as ['a', 'b']) in"
+            " each answer; a target must be one text or number"
+        )
+
+
+def _withheld(column: pa.ChunkedArray, *, has_choices: bool) -> str | None:
+    """What stands in every row in place of an answer; None where there are answers."""
+    if column.null_count == len(column):
+        return "null"
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return "nothing" if not pc.max(pc.utf8_length(pc.utf8_trim_whitespace(column))).as_py() else None
+    if has_choices and pa.types.is_integer(column.type) and pc.max(column).as_py() < 0:
+        return "a negative number"
+    return None
