@@ -27,7 +27,9 @@ _STYLES = {
 
 
 def check(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search for files of these formats.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Files, or folders to search for files of these formats.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check whether a farm can run an eval.yaml or read a result file, and say why not.

@@ -22,7 +22,9 @@ app = typer.Typer(help="Migrate the farm's database, or back it up.")
 
 @app.command()
 def upgrade(
-    revision: Annotated[str, typer.Argument(help="A migration, or `head` for the newest.")] = "head",
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="A migration, or `head` for the newest.")
+    ] = "head",
     var: Var = DEFAULT_VAR,
 ) -> None:
     """Migrate the database to this version's tables. Does nothing if it has them."""
@@ -34,7 +36,7 @@ def upgrade(
 
 @app.command()
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="A migration to go back to.", show_default=False)],
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="A migration to go back to.", show_default=False)],
     var: Var = DEFAULT_VAR,
 ) -> None:
     """Migrate back to the tables of an earlier version, before you start that again.
@@ -48,7 +50,7 @@ def downgrade(
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="A file that is not there yet.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.", show_default=False)],
     var: Var = DEFAULT_VAR,
 ) -> None:
     """Write a consistent copy of a SQLite database while the farm runs. For PostgreSQL: pg_dump."""

@@ -17,7 +17,7 @@ from specs.api_v1.noise import NoiseGroup, NoiseView
 
 def noise(
     dataset: Annotated[
-        str | None, typer.Argument(metavar="[DATASET]", help="Of this benchmark, OWNER/NAME; else of all.")
+        str | None, typer.Argument(metavar="DATASET", help="Of this benchmark, OWNER/NAME; else of all.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="Of this task of a benchmark.")] = None,
     as_json: AsJson = False,

@@ -34,7 +34,8 @@ def show(as_json: AsJson = False, *, api: Api) -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="The policy file.", show_default=False)], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Check a policy file before a farm reads it.
 

@@ -18,7 +18,9 @@ from specs.judging.replay import replay as replayed
 
 
 def replay(  # noqa: PLR0913, PLR0917 - typer's options are arguments
-    results: Annotated[Path, typer.Argument(help="Parquet: question id, then one 0/1 column a model.")],
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Parquet: question id, then one 0/1 column a model.")
+    ],
     tolerance: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Absolute, as a proportion.")],
     shift: Annotated[list[float] | None, typer.Option(help="Claim the true score plus this. Repeatable.")] = None,
     alpha: Annotated[

@@ -28,10 +28,12 @@ app = typer.Typer(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="For the record: what the token does stands there as token:NAME.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="For the record: what the token does stands there as token:NAME.")
+    ],
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, request or operate; each includes those before it. [default: read]")
-    ] = None,
+        list[str], typer.Option(help="read, request or operate; each includes those before it; may be repeated.")
+    ] = ["read"],  # noqa: B006 - typer shows it, and nothing changes it
     namespace: Annotated[
         list[str] | None, typer.Option(help="Only for models and benchmarks there; may be repeated.")
     ] = None,
@@ -44,7 +46,7 @@ def new(
         wanted = NewToken.model_validate(
             {
                 "name": name,
-                "scopes": tuple(scope or ("read",)),
+                "scopes": tuple(scope),
                 "namespaces": tuple(namespace or ()) or None,
                 "days": days,
             }
@@ -91,7 +93,9 @@ def revoke(
 
 
 @app.command()
-def sign_out(user: Annotated[str, typer.Argument(help="The name on the Hub.")], var: Var = DEFAULT_VAR) -> None:
+def sign_out(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The name on the Hub.")], var: Var = DEFAULT_VAR
+) -> None:
     """End all sessions of somebody who signed in with the Hub."""
     with opened_database(settings_of(var)) as database:
         ended = sessions.close_all_of(database, user, operator())

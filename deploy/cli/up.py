@@ -62,8 +62,12 @@ def up(
 
 
 def stop_like_ctrl_c() -> None:
-    """Have SIGTERM stop this process as Ctrl-C does, so that everything is taken down in order."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Have SIGTERM stop this process as Ctrl-C does, so that everything is taken down in order.
+
+    SIGINT too: a script's shell starts what it puts into the background with that ignored, and Python leaves it so.
+    """
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.default_int_handler)
 
 
 def _port(wanted: int | None) -> int:

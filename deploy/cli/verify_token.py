@@ -26,7 +26,9 @@ JWKS_PATH = "/.well-known/jwks.json"
 
 
 def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
-    token: Annotated[str, typer.Argument(help="The verifyToken, or - to read it from standard input.")],
+    token: Annotated[
+        str, typer.Argument(metavar="TOKEN", help="The verifyToken, or - to read it from standard input.")
+    ],
     jwks: Annotated[
         str | None,
         typer.Option(help="The trusted public keys: a file, or a URL. Default: those of the farm at --api."),

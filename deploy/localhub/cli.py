@@ -26,9 +26,9 @@ SPEC = "eval.yaml"
 app = typer.Typer(name="hub", help="A Hub in a folder, for sites without huggingface.co.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The Hub's folder; made if it is not there.")]
-ModelId = Annotated[str, typer.Argument(help="namespace/name of the model.")]
-DatasetId = Annotated[str, typer.Argument(help="namespace/name of the dataset.")]
-Source = Annotated[Path, typer.Argument(help="A folder with the repo's files.")]
+ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="OWNER/NAME.")]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="OWNER/NAME.")]
+Source = Annotated[Path, typer.Argument(metavar="PATH", help="A folder with the repo's files.")]
 Author = Annotated[str | None, typer.Option(help="Who does it; the repo's namespace if not given.")]
 
 
@@ -124,7 +124,7 @@ def submit_result(  # noqa: PLR0913, PLR0917 - one parameter for each option of 
 @app.command()
 def add_token(
     folder: Folder,
-    user: Annotated[str, typer.Argument(help="Whose token it is.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose token it is.")],
     role: Annotated[Role, typer.Option(help="What it may do.")] = "write",
     org: Annotated[list[str] | None, typer.Option(help="An organisation that the user is in; may be repeated.")] = None,
 ) -> None:
@@ -136,8 +136,8 @@ def add_token(
 @app.command()
 def add_member(
     folder: Folder,
-    org: Annotated[str, typer.Argument(help="The organisation.")],
-    user: Annotated[str, typer.Argument(help="The user.")],
+    org: Annotated[str, typer.Argument(metavar="ORG", help="The organisation.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user.")],
     role: Annotated[OrgRole, typer.Option(help="Their role.")] = "read",
 ) -> None:
     """Add a user to an organisation, or change their role, as applications see it when the user signs in."""
@@ -149,8 +149,10 @@ def add_member(
 @app.command()
 def add_oauth_app(
     folder: Folder,
-    name: Annotated[str, typer.Argument(help="The name that users see.")],
-    redirect_uri: Annotated[list[str], typer.Argument(help="Where they are sent back to: FARM/auth/callback.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name that users see.")],
+    redirect_uri: Annotated[
+        list[str], typer.Argument(metavar="URL", help="Where they are sent back to: FARM/auth/callback.")
+    ],
 ) -> None:
     """Let users sign in to an application with their account here. Prints its id and, only this once, its secret."""
     with _opened(folder) as hub:
@@ -160,7 +162,9 @@ def add_oauth_app(
 
 
 @app.command()
-def grant(folder: Folder, dataset_id: DatasetId, user: Annotated[str, typer.Argument(help="The user.")]) -> None:
+def grant(
+    folder: Folder, dataset_id: DatasetId, user: Annotated[str, typer.Argument(metavar="USER", help="The user.")]
+) -> None:
     """Let a user read the files of a gated dataset."""
     with _opened(folder) as hub:
         hub.grant(dataset(dataset_id), check_user(user))
@@ -168,7 +172,9 @@ def grant(folder: Folder, dataset_id: DatasetId, user: Annotated[str, typer.Argu
 
 
 @app.command()
-def trust_keys(folder: Folder, jwks: Annotated[Path, typer.Argument(help="A JWK set with public keys.")]) -> None:
+def trust_keys(
+    folder: Folder, jwks: Annotated[Path, typer.Argument(metavar="JWKS", help="A file with a JWK set of public keys.")]
+) -> None:
     """Mark results as verified if these keys signed them, and no others."""
     with _opened(folder) as hub:
         try:
@@ -182,7 +188,7 @@ def trust_keys(folder: Folder, jwks: Annotated[Path, typer.Argument(help="A JWK 
 @app.command()
 def add_webhook(
     folder: Folder,
-    url: Annotated[str, typer.Argument(help="Where to send events.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to send events.")],
     secret: Annotated[str | None, typer.Option(help="Sent as X-Webhook-Secret; made up if not given.")] = None,
 ) -> None:
     """Send all events of the Hub to a URL, and print the secret sent with them."""

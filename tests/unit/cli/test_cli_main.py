@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import types
+from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperArgument
 from typer.testing import CliRunner
 
-from deploy.cli.main import COMMANDS, Place, app
+from deploy.cli.main import COMMANDS, Place, _load, app
 from specs.errors import ReprofarmError
 
 HEAVY = ("inspect_ai", "celery", "torch", "sqlalchemy", "huggingface_hub", "httpx", "numpy")
@@ -48,6 +51,19 @@ def test_every_command_of_the_table_is_there_and_explains_itself(name: str) -> N
     result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert f"{name} " in result.output
+
+
+def commands_below(command: Any) -> list[Any]:
+    """The command, or all that a group of them has."""
+    below = getattr(command, "commands", None)
+    return [command] if below is None else [each for one in below.values() for each in commands_below(one)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_arguments_are_named_in_capitals_as_in_the_docs(name: str) -> None:
+    for command in commands_below(_load(name)):
+        for argument in (each for each in command.params if isinstance(each, TyperArgument)):
+            assert re.fullmatch(r"[A-Z_]+(\[/[A-Z]+\])?", argument.metavar or ""), (command.name, argument.name)
 
 
 def test_an_error_is_one_clean_message_and_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
