@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "dashboard.md").read_text()
 def test_every_example_of_the_page_answers(tmp_path: Path, redis_url: str) -> None:
     with running_api(tmp_path, broker_url=redis_url) as api:
         known = examples(api, tmp_path)
-        asked = re.findall(r'^curl (?:-OJ |--etag-\w+ \w+ )*"\$FARM(/[^"]*)"$', PAGE, re.MULTILINE)
+        asked = re.findall(r'^curl (?:-OJ |-o \S+ |--etag-\w+ \w+ )*"\$FARM(/[^"]*)"$', PAGE, re.MULTILINE)
         assert len(asked) == PAGE.count("\ncurl ")
         for path in asked:
             answer = api.get(Template(path).substitute(known))
