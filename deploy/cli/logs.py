@@ -132,9 +132,11 @@ class Tail:
 def _progress(run: ReproductionView) -> str:
     if run.state != "running":
         return ""
+    doing = f"attempt {run.attempt}, {(run.stage or run.state).replace('_', ' ')}"
+    if run.samples_total is None:
+        return doing
     score = "" if run.score is None else f", score so far {percent(run.score)}"
-    total = "?" if run.samples_total is None else run.samples_total
-    return f"attempt {run.attempt}, {run.stage}: {run.samples_done} of {total} samples{score}"
+    return f"{doing}: {run.samples_done} of {run.samples_total} samples{score}"
 
 
 def _after(before: str, now: str) -> list[str]:

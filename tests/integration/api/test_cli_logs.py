@@ -58,12 +58,12 @@ def test_following_goes_on_with_progress_and_engine_lines_until_the_claim_is_dec
     monkeypatch.setattr(Tail, "_print_run", noted)
     claim_id = api.rows.running()
     run_id = api.rows.run_of(claim_id)
-    _say(api, run_id, "loading weights")
+    _say(api, run_id, "loading weights", stage="starting_engine", samples_total=None)
     results: list[Result] = []
     following = threading.Thread(target=lambda: results.append(run(api, claim_id, "-f")))
     following.start()
     until(lambda: looks)
-    _say(api, run_id, "loading weights\ncapturing graphs", samples_done=150)
+    _say(api, run_id, "loading weights\ncapturing graphs", stage="running", samples_done=150, samples_total=300)
     before = len(looks)
     # The one that may be under way began before.
     until(lambda: len(looks) >= before + 2)
@@ -75,6 +75,7 @@ def test_following_goes_on_with_progress_and_engine_lines_until_the_claim_is_dec
     output = results[0].output
     assert output.count("engine: loading weights") == 1
     assert output.count("engine: capturing graphs") == 1
+    assert "  attempt 2, starting engine\n" in output
     assert "150 of 300 samples, score so far 40.50 %" in output
     assert output.splitlines()[-1].endswith("verified: for a reason")
 
@@ -115,10 +116,12 @@ def test_a_claim_that_joins_a_run_shows_what_happened_to_that_before(
     assert (told[0], told[-1]) == ("submitted", "decided")
 
 
-def _say(api: RunningApi, run_id: str, detail: str, samples_done: int = 120) -> None:
+def _say(api: RunningApi, run_id: str, detail: str, **more: str | int | None) -> None:
     with api.rows.database.transaction() as session:
         attempt = session.get_one(Attempt, (run_id, 2))
-        attempt.detail, attempt.samples_done = detail, samples_done
+        attempt.detail = detail
+        for name, value in more.items():
+            setattr(attempt, name, value)
 
 
 def test_what_is_neither_a_claim_nor_a_reproduction_is_an_error(api: RunningApi) -> None:
