@@ -81,6 +81,13 @@ def test_no_page_is_wider_than_a_phone(browser: Browser, farm: ShownFarm) -> Non
     assert {name: by for name, by in wide.items() if by > 0} == {}
 
 
+def test_without_javascript_no_empty_plot_is_shown(browser: Browser, farm: ShownFarm) -> None:
+    with opened(browser, java_script_enabled=False) as page:
+        for name in ("overview", "claim-verified", "benchmark"):
+            page.goto(farm.api.url + farm.pages[name])
+            expect(page.locator(".plot").first).to_be_hidden()
+
+
 def test_pictures_are_drawn_and_their_numbers_stand_in_a_table(browser: Browser, farm: ShownFarm) -> None:
     # Read from a copy: Chromium complains of a page's own canvas that is read several times.
     drawn = """canvas => {
