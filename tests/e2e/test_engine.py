@@ -248,7 +248,7 @@ def test_a_chat_template_that_refuses_every_question_is_the_models_failure(small
     (model / "chat_template.jinja").write_text(refusing + template)
     system = [{"name": "system_message", "args": {"template": "Be brief."}}, {"name": "generate"}]
     spec = {**SAY_SPEC, "tasks": [{**SAY_SPEC["tasks"][0], "solvers": system}]}
-    with bench(tmp_path / "bench", model, VLLM_COMMAND) as workbench:
+    with bench(tmp_path / "bench", model) as workbench:
         reports = {}
         for name, each in (("asking", SAY_SPEC), ("ordering", spec)):
             dataset = write_dataset(tmp_path / name, [{"question": "Say: yes", "answer": "yes"}] * 3, each)
