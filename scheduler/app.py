@@ -39,6 +39,7 @@ from scheduler.messaging.broker import (
     withdraw,
 )
 from scheduler.messaging.refused import count_refused
+from scheduler.metrics import old_loads
 from scheduler.planning import planning
 from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
@@ -189,6 +190,7 @@ def tidy_outbox() -> None:
     """Drop messages that were sent, and workers that were seen, long ago."""
     outbox.tidy(farm().database)
     workforce.tidy(farm().database)
+    old_loads.put_together(farm().database)
     forget_queues(app, own_queues(app) - workforce.own_queues(farm().database))
     delivery.forget_old(farm().database)
 
