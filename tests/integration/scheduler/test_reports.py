@@ -33,6 +33,7 @@ from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
 from scheduler.messaging.outbox import relay
 from scheduler.state_machine import ReproductionState
+from specs.logs.evidence import path_in_store
 from specs.messages import REPORT, AttemptOutcome, AttemptsAlive, Progress, Report, Stage, WorkerState
 from tests.support.databases import at_once
 from tests.support.reported_farm import (
@@ -248,6 +249,60 @@ def test_a_report_without_its_evidence_is_refused_and_run_again(world: World, fa
     assert outcomes(farm) == {}
     assert reproduction(farm).state == ReproductionState.QUEUED
     assert attempt(farm).outcome == AttemptOutcome.WORKER_FAILED
+
+
+def earlier_run(farm: Farm, log: str) -> None:
+    """A run of long ago, whose log was stored."""
+    before, run = now() - timedelta(days=1), reproduction(farm)
+    columns = {column.name: getattr(run, column.name) for column in Reproduction.__table__.columns}
+    changes = {
+        "reproduction_id": "0" * 32,
+        "key": "another",
+        "weights_sha256": "0" * 64,
+        "state": "completed",
+        "evidence_sha256": log,
+    }
+    with farm.database.transaction() as session:
+        session.add(Reproduction(**{**columns, **changes}))
+        session.flush()
+        ended = {"ended_at": before, "outcome": AttemptOutcome.COMPLETED, "dispatched_at": before}
+        session.add(Attempt(reproduction_id="0" * 32, number=1, batch_id="b", **ended))
+
+
+def test_a_store_that_has_nothing_of_what_was_stored_there_is_away_and_blames_nobody(world: World, farm: Farm) -> None:
+    earlier_run(farm, "ab" * 32)
+    store = evidence_folder(farm)
+    kept = store.rename(store.with_name("unmounted"))
+    # As an empty volume is, in which another worker stores meanwhile.
+    (store / "cd").mkdir(parents=True)
+    (store / path_in_store("cd" * 32)).write_text("a log")
+    assert not take(farm, world.report)
+    with farm.database.reading() as session:
+        waiting = session.get_one(Reproduction, world.report.ref.reproduction_id)
+    assert (waiting.state, waiting.failures) == (ReproductionState.RUNNING, 0)
+    assert "that store lost what it held" in waiting.reason
+    shutil.rmtree(store)
+    kept.rename(store)
+    take(farm, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
+def test_of_a_new_farm_an_empty_store_is_away(world: World, farm: Farm) -> None:
+    shutil.rmtree(evidence_folder(farm))
+    evidence_folder(farm).mkdir()
+    assert not take(farm, world.report)
+    assert "workers write elsewhere" in reproduction(farm).reason
+
+
+def test_one_log_that_is_missing_beside_those_of_earlier_runs_is_its_workers_fault(world: World, farm: Farm) -> None:
+    earlier_run(farm, "ab" * 32)
+    shutil.rmtree(evidence_folder(farm))
+    (evidence_folder(farm) / "ab").mkdir(parents=True)
+    (evidence_folder(farm) / path_in_store("ab" * 32)).write_text("a log")
+    take(farm, world.report)
+    with farm.database.reading() as session:
+        attempts = session.scalars(select(Attempt).order_by(Attempt.dispatched_at)).all()
+    assert [each.outcome for each in attempts] == [AttemptOutcome.COMPLETED, AttemptOutcome.WORKER_FAILED]
 
 
 def after_the_pause(farm: Farm) -> int:
