@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from scheduler.access import tokens
+from scheduler.api.cursors import Cursor
 from scheduler.api.live import follower, stream
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Listener, Live, Message, Wanted
@@ -61,7 +62,7 @@ def test_who_comes_before_the_first_look_misses_nothing(
         joined.set()
         return listener
 
-    def run_afterwards(self: Follower, tell: Callable[[list[Message], int], None]) -> None:
+    def run_afterwards(self: Follower, tell: Callable[[list[Message], Cursor], None]) -> None:
         assert joined.wait(PATIENCE_SECONDS)
         run(self, tell)
 
