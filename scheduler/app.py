@@ -39,6 +39,7 @@ from scheduler.messaging.broker import (
     withdraw,
 )
 from scheduler.messaging.refused import count_refused
+from scheduler.metrics import old_loads
 from scheduler.planning import planning
 from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
@@ -189,6 +190,7 @@ def tidy_outbox() -> None:
     """Drop messages that were sent, and workers that were seen, long ago."""
     outbox.tidy(farm().database)
     workforce.tidy(farm().database)
+    old_loads.put_together(farm().database)
     forget_queues(app, own_queues(app) - workforce.own_queues(farm().database))
     delivery.forget_old(farm().database)
 
@@ -245,7 +247,7 @@ def take_heartbeat(body: dict[str, Any]) -> None:
         return
     with about(batch_id=message.batch_id, worker=message.worker, pool=message.pool):
         for stale in collecting.alive(farm().database, farm().policy, message):
-            tell_to_drop(app, stale.worker, stale.ref)
+            tell_to_drop(app, stale.worker, stale.ref, message.batch_id)
         if any(progress.stage is Stage.FETCHING for progress in message.progress):
             # Where its batch has just left the queue, there is room for another.
             _send_out_if_possible()
@@ -297,11 +299,11 @@ def drop_attempt(body: dict[str, Any]) -> None:
     """Tell a worker to stop an attempt that an operator cancelled."""
     try:
         ref = AttemptRef(reproduction_id=str(body["reproduction_id"]), attempt=int(body["attempt"]))
-        worker = str(body["worker"])
+        worker, batch_id = str(body["worker"]), str(body["batch_id"])
     except (LookupError, TypeError, ValueError) as error:
         log.error("message refused: %s", type(error).__name__)
         return
-    tell_to_drop(app, worker, ref)
+    tell_to_drop(app, worker, ref, batch_id)
 
 
 @app.task(name=HINT)

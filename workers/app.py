@@ -207,10 +207,13 @@ def _told_to_stop(**_: object) -> None:
     _ahead().stop()
 
 
-@control_command(args=[("reproduction_id", str), ("attempt", int)], signature="REPRODUCTION_ID ATTEMPT")
-def drop_attempt(_: object, reproduction_id: str, attempt: int) -> dict[str, str]:
+@control_command(
+    args=[("reproduction_id", str), ("attempt", int), ("batch_id", str)], signature="REPRODUCTION_ID ATTEMPT BATCH_ID"
+)
+def drop_attempt(_: object, reproduction_id: str, attempt: int, batch_id: str) -> dict[str, str]:
     """Stop working on an attempt and report nothing of it; the rest of its batch goes on."""
-    dropped_attempts_of(worker_settings()).mark(AttemptRef(reproduction_id=reproduction_id, attempt=attempt))
+    ref = AttemptRef(reproduction_id=reproduction_id, attempt=attempt)
+    dropped_attempts_of(worker_settings()).mark(batch_id, ref)
     return {"ok": f"dropping attempt {attempt} at {reproduction_id}"}
 
 

@@ -49,7 +49,7 @@ class Tail:
         self._farm = farm
         self._as_json = as_json
         self._out: Console = console()
-        self._last: int | None = None
+        self._last: EventView | None = None
         # Whole ones: a restored farm gives the ids of what it lost to other events.
         self._printed: set[EventView] = set()
         self._run_of_events: str | None = None
@@ -86,17 +86,18 @@ class Tail:
         # A run that was there before the claim joined it has a history that is older than what was printed last.
         joined = self._claim_id is not None and self._run_id != self._run_of_events
         self._run_of_events = self._run_id
-        found = self._record(None if joined else self._last)
+        found = self._record(None if joined or self._last is None else self._last.cursor)
         if found.reset is not None:
             console(stderr=True).print(RESTORED, soft_wrap=True)
             found = self._record(None)
             self._last = None
-        self._last = max([self._last or 0, *(event.id for event in found.items)])
+        known = [] if self._last is None else [self._last]
+        self._last = max([*known, *found.items], key=lambda event: event.id, default=None)
         new = [event for event in found.items if event not in self._printed]
         self._printed.update(new)
         return new
 
-    def _record(self, after: int | None) -> EventPage:
+    def _record(self, after: str | None) -> EventPage:
         if self._claim_id is not None:
             return self._farm.timeline(self._claim_id, after)
         return self._farm.timeline_of_reproduction(str(self._run_id), after)

@@ -57,7 +57,7 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         return
     out = console(stderr=as_json)
     with followed_farm_at(api or api_in(var)) as reading:
-        before = reading.last_event_id()
+        before = reading.last_event()
         with actions_at(api, var) as farm:
             done = farm.verify(asked)
         for line in done.lines:
@@ -81,10 +81,10 @@ def request(model: str, benchmark: str, revision: str | None, why: str) -> Verif
         raise SubmissionError("; ".join(map(fault, error.errors()))) from error
 
 
-def found_later(farm: FarmClient, asked: VerificationRequest, before: int | None, out: Console) -> list[str]:
+def found_later(farm: FarmClient, asked: VerificationRequest, before: str | None, out: Console) -> list[str]:
     """The claims of a model that the farm had to look at first, once it has; none, and `out` says why, else.
 
-    `before` is the last event before it was asked to.
+    `before` is the cursor of the last event before it was asked to.
     """
     give_up = time.monotonic() + LOOK_SECONDS
     wanted = ClaimFilter(model=asked.model, dataset=asked.dataset, task=asked.task, revision=asked.revision)

@@ -78,16 +78,18 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if as_json:
         print_json({"valid": True, "reason": None, "attestation": attestation})
     else:
-        _print_valid(attestation, jwks or farm, revocations_looked_at=place is not None)
+        _print_valid(attestation, jwks or farm, place)
     raise typer.Exit(OK)
 
 
-def _print_valid(found: Attestation, keys_of: str, *, revocations_looked_at: bool) -> None:
+def _print_valid(found: Attestation, keys_of: str, revocations: str | None) -> None:
     # Whose keys these are is for the reader to know: whoever hands out keys can sign in any name.
     signer = f"signed by a key of {keys_of}, in the name of {_as_ascii(found.iss)}"
     console().print(Text("valid: ", "green").append(shown(signer, MAX_FACT_CHARS)), soft_wrap=True)
     console().print(pairs((name, shown(fact, MAX_FACT_CHARS)) for name, fact in _facts(found)))
-    if not revocations_looked_at:
+    if revocations is not None:
+        console().print(pairs([("revoked", shown(f"no, by {revocations}", MAX_FACT_CHARS))]))
+    else:
         console().print("  whether it was revoked since was not looked at: --revocations", style="dim")
 
 

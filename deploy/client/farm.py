@@ -66,26 +66,26 @@ class FarmClient:
         asked = {"samples": None if samples is None else str(samples)}
         return self._farm.get(_at("claims", claim_id, "plan"), ClaimPlan, asked)
 
-    def timeline(self, claim_id: str, after: int | None = None) -> EventPage:
+    def timeline(self, claim_id: str, after: str | None = None) -> EventPage:
         """All that happened to a claim and to its reproduction after an event, oldest first."""
         return self._record(_at("claims", claim_id, "events"), {}, after)
 
-    def timeline_of_reproduction(self, reproduction_id: str, after: int | None = None) -> EventPage:
+    def timeline_of_reproduction(self, reproduction_id: str, after: str | None = None) -> EventPage:
         """All that happened to a reproduction after an event, oldest first."""
         return self._record("/v1/events", {"subject": "reproduction", "subject_id": reproduction_id}, after)
 
-    def timeline_of_model(self, model: str, after: int | None = None) -> EventPage:
+    def timeline_of_model(self, model: str, after: str | None = None) -> EventPage:
         """All that happened to a model, not to its claims, after an event, oldest first."""
         return self._record("/v1/events", {"subject": "model", "subject_id": model}, after)
 
-    def last_event_id(self) -> int | None:
-        """Of all events; None before the first."""
+    def last_event(self) -> str | None:
+        """The cursor of the latest of all events; None before the first."""
         (newest,) = self._farm.get("/v1/events", EventPage, {"order": "newest", "limit": "1"}).items or (None,)
-        return newest.id if newest is not None else None
+        return newest.cursor if newest is not None else None
 
-    def events(self, after: int | None = None) -> list[EventView]:
-        """What happened after the event of that id (from the beginning for None), oldest first; one page of it."""
-        return list(self._farm.get("/v1/events", Page[EventView], {"limit": str(MAX_PAGE), "after": _id(after)}).items)
+    def events(self, after: str | None = None) -> list[EventView]:
+        """What happened after the event of that cursor (from the beginning for None), oldest first; one page of it."""
+        return list(self._farm.get("/v1/events", Page[EventView], {"limit": str(MAX_PAGE), "after": after}).items)
 
     def noise(self, dataset: str | None = None, task: str | None = None) -> list[NoiseView]:
         """How much honest re-runs differ, by task; all tasks, in as many requests as that takes."""
@@ -136,10 +136,10 @@ class FarmClient:
         """Cancel or retry a reproduction."""
         return self._farm.post(_at("reproductions", reproduction_id, action), Done, {"why": why})
 
-    def _record(self, path: str, asked: dict[str, str | None], after: int | None) -> EventPage:
+    def _record(self, path: str, asked: dict[str, str | None], after: str | None) -> EventPage:
         """All parts of the record as one, with the `reset` of a restored farm that does not know the event `after`."""
         items: list[EventView] = []
-        cursor = _id(after)
+        cursor = after
         while True:
             page = self._farm.get(path, EventPage, {**asked, "limit": str(MAX_PAGE), "after": cursor})
             items += page.items
@@ -151,7 +151,3 @@ class FarmClient:
 def _at(*parts: str) -> str:
     """The path of a thing; what is no id leads to no other path."""
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def _id(number: int | None) -> str | None:
-    return None if number is None else str(number)

@@ -41,7 +41,7 @@ class Follower:
         self._client = client
         self._expected = expected
         self._claims: dict[str, ClaimView] = {}
-        self._last_event: int | None = None
+        self._last_event: str | None = None
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -98,7 +98,7 @@ class Follower:
 
     def _show_events(self) -> None:
         for event in self._client.events(self._last_event):
-            self._last_event = event.id
+            self._last_event = event.cursor
             line = Text.assemble(
                 (f"{event.at.astimezone():%H:%M:%S} ", "dim"),
                 shown(self._subject(event), 120),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scheduler.api.cursors import Cursor
 from scheduler.database.tables import Event
 from specs.api_v1.events import EventView
 
@@ -10,6 +11,7 @@ def event_view(row: Event) -> EventView:
     """As routes and listeners get it."""
     return EventView(
         id=row.event_id,
+        cursor=str(Cursor.behind(row)),
         at=row.at,
         actor=row.actor,
         subject=row.subject,

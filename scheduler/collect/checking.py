@@ -8,19 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler.admission.fixed import RunSettings
 from scheduler.collect import resuming
+from scheduler.collect.lost_store import has_lost_its_logs
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction
-from scheduler.judging.evidence import check_evidence
+from scheduler.judging.evidence import MissingEvidenceError, check_evidence
 from scheduler.state_machine import IN_FLIGHT
-from specs.errors import EvidenceError
+from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.decision import answered_after
 from specs.judging.stopping import Stopping
 from specs.measurement import Measurement
-from specs.messages import AttemptOutcome, Report
+from specs.messages import AttemptOutcome, AttemptRef, Report
 from specs.policy.rules import RunRules
+from specs.text import clean
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def check(database: Database, evidence_url: str, message: Report) -> Checked:
     if not awaited:
         # Gigabytes may be read for evidence, and not for whoever sends a report of what is not theirs.
         return Checked(message, stopping, None, None, awaited=False)
-    trouble = _trouble_with(evidence_url, message, stopping)
+    trouble = _trouble_with(database, evidence_url, message, stopping)
     answered = answered_after(stopping, measured) if stopping is not None and trouble is None else None
     return Checked(message, stopping, answered, trouble)
 
@@ -110,14 +113,30 @@ def _too_long(run: RunRules, measured: Measurement) -> str | None:
     return f"it says that it took {took:.0f} s" if took > 2 * run.deadline_seconds else None
 
 
-def _trouble_with(evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:
+def _trouble_with(database: Database, evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:
     if message.outcome is not AttemptOutcome.COMPLETED:
         return None
     try:
         check_evidence(evidence_url, message, stopping)
+    except MissingEvidenceError as error:
+        _blame_the_store(database, evidence_url, message.ref, error)
+        return str(error)
     except EvidenceError as error:
         return str(error)
     return None
+
+
+def _blame_the_store(database: Database, evidence_url: str, ref: AttemptRef, missing: MissingEvidenceError) -> None:
+    try:
+        lost = has_lost_its_logs(database, evidence_url, ref)
+    except SQLAlchemyError:
+        raise
+    except Exception as error:  # every remote store has errors of its own
+        raise EvidenceAway(f"the evidence store cannot be read: {clean(str(error), 300)}") from error
+    if lost:
+        raise EvidenceAway(
+            f"{missing}, and neither is any of before: that store lost what it held, or workers write elsewhere"
+        )
 
 
 def _settings_ordered(settings: RunSettings, measured: Measurement) -> list[tuple[str, object, object]]:

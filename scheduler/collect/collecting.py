@@ -29,7 +29,7 @@ from specs.text import clean
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 """Before evidence that could not be read is looked for again: a quarter of the time for which it was not, within these.
-Each time the whole report is a message once more, and stays in the outbox for a day."""
+Each time the whole report is a message once more."""
 
 UNREACHED = "its report is kept until its evidence can be read"
 

@@ -9,14 +9,14 @@ from sqlalchemy import ColumnElement, exists, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from scheduler.collect import kept_reports
 from scheduler.collect.ending import close, end_attempt, give_up, queue_again
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import ACTIVE, IN_FLIGHT, ClaimState, ReproductionState
-from specs.messages import CONTROL_QUEUE, REPORT, AttemptOutcome, Stage
+from specs.messages import AttemptOutcome, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.queues import own_queue, pool_queue
 
@@ -96,7 +96,7 @@ def _checked_again(session: Session, reproduction: Reproduction, run: RunRules) 
         return False
     attempt.report_checks += 1
     reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
-    outbox.put(session, queue=CONTROL_QUEUE, task=REPORT, body=attempt.report)
+    kept_reports.send_again(session, attempt)
     if attempt.report_checks == 1:
         # It was put off, as its evidence could not be read.
         return True

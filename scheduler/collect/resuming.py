@@ -15,6 +15,9 @@ from specs.messages import AttemptOutcome
 IN_A_ROW = 3
 """Attempts that were handed back one after the other without one more answer, before the next has to wait."""
 
+GONE_ON_FROM = 2
+"""Attempts that are to go on from one log and leave a shorter one, before theirs take its place."""
+
 
 def keep(session: Session, reproduction: Reproduction, partial: PartialLog | None) -> None:
     """Enter what the current attempt left."""
@@ -25,16 +28,27 @@ def keep(session: Session, reproduction: Reproduction, partial: PartialLog | Non
 
 
 def resume_of(reproduction: Reproduction) -> Evidence | None:
-    """What the next attempt goes on from: the log that was kept last, unless an attempt broke on it since."""
+    """What the next attempt goes on from: the log with most answers, unless an attempt broke on it since.
+
+    An attempt may leave fewer than it was to go on from: it was stopped while it took them over, or the store was away
+    and it started over. Where a second one does, that log may be of no use (lost, or of an engine of another version).
+    """
     if reproduction.attempt == 1:
         # Most are sent once, and there is nothing to look up.
         return None
-    for attempt in reversed(reproduction.attempts):
+    kept: list[Attempt] = []
+    for attempt in reproduction.attempts:
         if attempt.outcome == AttemptOutcome.WORKER_FAILED:
             # It may have been that log; starting over is always right.
-            return None
-        if attempt.partial_sha256 is not None and attempt.partial_bytes is not None:
-            return Evidence(sha256=attempt.partial_sha256, size_bytes=attempt.partial_bytes)
+            kept = []
+        elif attempt.partial_sha256 is not None:
+            kept.append(attempt)
+    while kept:
+        best = max(kept, key=lambda each: (each.partial_answers or 0, each.number))
+        later = [each for each in kept if each.number > best.number]
+        if len(later) < GONE_ON_FROM and best.partial_sha256 is not None and best.partial_bytes is not None:
+            return Evidence(sha256=best.partial_sha256, size_bytes=best.partial_bytes)
+        kept = later
     return None
 
 

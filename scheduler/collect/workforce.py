@@ -163,7 +163,7 @@ def find_lost(database: Database) -> int:
 
 
 def tidy(database: Database) -> None:
-    """Forget workers that have not been heard of for a day. What engines they loaded stays: a counter counts it."""
+    """Forget workers that have not been heard of for a day."""
     with database.transaction() as session:
         session.execute(delete(Worker).where(Worker.state == LOST, Worker.seen_at < now() - FORGOTTEN_AFTER))
 

@@ -130,7 +130,7 @@ class PageRoute(APIRoute):
 
         async def handle_page(request: Request) -> Response:
             # From before anything is read: a page follows the events behind what it shows, and misses none.
-            request.state.events_after = request.app.state.source.live.last_event_id
+            request.state.events_after = request.app.state.source.live.last
             if _asks_for_json(request):
                 return await handle(request)
             try:

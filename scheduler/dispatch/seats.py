@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
+from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.collect.workforce import READY
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.dispatch.batching import LATELY_SECONDS, Group, Seat, Waiting, free_in
@@ -39,7 +40,13 @@ class _Running:
 
 _OF_POOL = Reproduction.pool == bindparam("pool")
 _SENT = (_OF_POOL, Reproduction.state == ReproductionState.DISPATCHED)
-_HELD = (_OF_POOL, Reproduction.state == ReproductionState.RUNNING, Reproduction.worker.is_not(None))
+_HELD = (
+    _OF_POOL,
+    Reproduction.state == ReproductionState.RUNNING,
+    Reproduction.worker.is_not(None),
+    # Who has reported takes other work, however long it takes until the report can be checked.
+    ~IS_REPORTED,
+)
 
 
 def seats(session: Session, pool: PoolRules) -> list[Seat]:

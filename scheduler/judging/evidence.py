@@ -37,6 +37,10 @@ _IN_MEMORY_BYTES = 4 * 2**20
 _ROUNDING = 1e-9
 
 
+class MissingEvidenceError(EvidenceError):
+    """The store can be read, and does not have the log."""
+
+
 def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None) -> None:
     """Check that the log that a completed report names bears it out.
 
@@ -52,7 +56,7 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
     7. The report's score, standard error and means of further scorers follow from them.
 
     Raises:
-        EvidenceError: the first check that fails, in words.
+        EvidenceError: the first check that fails, in words; `MissingEvidenceError` where the log is not there.
         EvidenceAway: the store cannot be read now, so nothing can be said of the report.
     """
     evidence, measured = report.evidence, report.measurement
@@ -95,7 +99,7 @@ def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
             # A volume that is not mounted has no log of anybody's.
             if not files.exists(root):
                 raise EvidenceAway(f"there is no evidence store at {clean(root, 200)}") from error
-            raise EvidenceError(f"the log {evidence.sha256} is not in the evidence store") from error
+            raise MissingEvidenceError(f"the log {evidence.sha256} is not in the evidence store") from error
     except (EvidenceError, EvidenceAway):
         raise
     except Exception as error:  # every remote store has errors of its own

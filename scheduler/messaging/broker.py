@@ -99,11 +99,11 @@ def tell_to_fetch(app: Celery, worker: str, hint: FetchAhead) -> None:
     app.control.broadcast(FETCH_AHEAD, arguments={"hint": hint.encode()}, destination=[worker], reply=False)
 
 
-def tell_to_drop(app: Celery, worker: str, ref: AttemptRef) -> None:
+def tell_to_drop(app: Celery, worker: str, ref: AttemptRef, batch_id: str) -> None:
     """Tell a worker to stop an attempt that no longer counts. It hears it again at its next heartbeat, if not now."""
     app.control.broadcast(
         DROP_ATTEMPT,
-        arguments={"reproduction_id": ref.reproduction_id, "attempt": ref.attempt},
+        arguments={"reproduction_id": ref.reproduction_id, "attempt": ref.attempt, "batch_id": batch_id},
         destination=[worker],
         reply=False,
     )

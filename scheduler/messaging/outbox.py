@@ -38,6 +38,15 @@ def put(session: Session, *, queue: str, task: str, body: dict[str, Any], messag
     session.add(OutboxRow(message_id=message_id or new_id(), queue=queue, task=task, body=body))
 
 
+def put_again(session: Session, *, queue: str, task: str, body: dict[str, Any], message_id: str) -> None:
+    """Have a message sent once more, in the place of the one that went out under that id, if any is left."""
+    row = session.get(OutboxRow, message_id, with_for_update=True)
+    if row is None:
+        put(session, queue=queue, task=task, body=body, message_id=message_id)
+    else:
+        row.body, row.created_at, row.sent_at = body, now(), None
+
+
 def relay(database: Database, send: Send) -> int:
     """Send what is unsent, oldest first; returns how many went out.
 

@@ -68,11 +68,12 @@ def badges(session: Session, since: datetime | None, until: datetime | None) -> 
 def engine_loads(session: Session, since: datetime | None, until: datetime | None) -> Mapping[Key, float]:
     """Engine loads by pool."""
     rows = session.execute(
-        select(EngineLoad.pool, func.count())
+        select(EngineLoad.pool, func.sum(EngineLoad.loads))
         .where(_within(EngineLoad.noted_at, since, until))
         .group_by(EngineLoad.pool)
     )
-    return {(pool,): number for pool, number in rows}
+    # A sum of them is a decimal number on PostgreSQL.
+    return {(pool,): float(number) for pool, number in rows}
 
 
 def attempts(session: Session, since: datetime | None, until: datetime | None) -> Mapping[Key, float]:

@@ -47,17 +47,17 @@ class _Again:
 
 
 def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Write what is due, as long as it `goes_on`; what cannot be written is tried again later, and says why."""
+    """Write what is due, as long as it `goes_on`; what cannot be written is tried again later, and says why.
+
+    Where policy publishes nothing (any more), what is due waits for another policy. But a try that was interrupted may
+    have left a badge on the Hub that is revoked by now: that is taken back under every policy.
+    """
+    # By its state too, which the index begins with; nothing else is ever due.
+    query = select(Row.claim_id).where(Row.state == "pending", Row.due_at <= now()).order_by(Row.due_at)
     if farm.policy.publish.mode == "off":
-        return
+        query = query.join(Badge, Badge.claim_id == Row.claim_id).where(Badge.revoked_at.is_not(None))
     with farm.database.reading() as session:
-        due = session.scalars(
-            # By its state too, which the index begins with; nothing else is ever due.
-            select(Row.claim_id)
-            .where(Row.state == "pending", Row.due_at <= now())
-            .order_by(Row.due_at)
-            .limit(PUBLISHED_AT_ONCE)
-        ).all()
+        due = session.scalars(query.limit(PUBLISHED_AT_ONCE)).all()
     if not due:
         # Asking the Hub who we are is rationed.
         return
@@ -67,7 +67,7 @@ def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
         log.warning("nothing published this time: %s", error)
         return
     if author is None:
-        log.warning("policy wants verdicts published, but the farm has no Hub token")
+        log.warning("there are verdicts to publish, or to take back, but the farm has no Hub token")
         return
     for claim_id in due:
         if not goes_on():

@@ -114,7 +114,12 @@ def _stop(session: Session, reproduction: Reproduction, why: str, operator: str)
     done = [f"reproduction {reproduction.reproduction_id}, which was {was}, is cancelled"]
     # One that no worker took yet is dropped by its worker's first heartbeat.
     if worker is not None:
-        body = {"reproduction_id": reproduction.reproduction_id, "attempt": reproduction.attempt, "worker": worker}
+        body = {
+            "reproduction_id": reproduction.reproduction_id,
+            "attempt": reproduction.attempt,
+            "batch_id": reproduction.batch_id,
+            "worker": worker,
+        }
         outbox.put(session, queue=CONTROL_QUEUE, task=DROP, body=body)
         done.append(f"worker {worker} is told to stop it")
     return done

@@ -11,7 +11,10 @@ class EventView(View):
     """Who did what to which thing, when and why."""
 
     id: int
-    """Grows; later events have larger ids."""
+    """Grows; later events have larger ids. A farm that was restored from a backup gives those that it lost again."""
+
+    cursor: str
+    """What `after` and `Last-Event-ID` take, to go on behind this event; no other event ever has it."""
 
     at: datetime
     actor: str
@@ -30,6 +33,9 @@ class EventsLost(View):
 
     last_event_id: int
     """What follows comes after this one; read the lists anew."""
+
+    cursor: str
+    """The `cursor` of that event, to go on behind it."""
 
 
 class EventPage(Page[EventView]):

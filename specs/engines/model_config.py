@@ -138,7 +138,7 @@ def read_config(text: bytes) -> ModelConfig:
     hidden = _number(config, _HIDDEN, MAX_WIDTH)
     kv_heads = _kv_heads(config, heads)
     states = read_states(config, layers)
-    cache = _cache(config, layers - (states.layers if states is not None else 0), heads, kv_heads, hidden)
+    cache = _cache(config, layers - (states.instead_of_attention if states is not None else 0), heads, kv_heads, hidden)
     quantization, longest = read_quantization(config), _longest(config)
     context = _context(config, longest)
     return ModelConfig(

@@ -319,7 +319,15 @@ def test_a_token_is_checked_in_the_page(browser: Browser, farm: ShownFarm) -> No
         page.goto(farm.api.url + farm.pages["claim-verified"])
         page.get_by_role("link", name="Verify the token here").click()
         expect(page.get_by_text("The token is genuine")).to_be_visible()
+        expect(page.get_by_text("Not on this farm's list of revocations")).to_be_visible()
         expect(page.get_by_text(badge["payload"]["model"]).first).to_be_visible()
+        for fact in ("spec_sha256", "policy_sha256", "evidence_url", "model_revision", "jti"):
+            expect(page.locator("#result")).to_contain_text(badge["payload"][fact])
+
+        page.route("**/v1/revocations*", lambda route: route.fulfill(status=404))
+        verify(page, token)
+        expect(page.get_by_text("The token is signed by this farm, and may be revoked")).to_be_visible()
+        page.unroute("**/v1/revocations*")
 
         header, payload, signature = token.split(".")
         other = "A" if payload[40] != "A" else "B"
@@ -395,6 +403,8 @@ def test_a_token_by_keys_of_anybodys_is_held_to_its_own_figures_in_the_page(brow
             page.get_by_text("Use saved keys").click()
             verify(page, forged(key, kid, {**FACTS, **change}), keys)
             expect(page.get_by_text("It is signed, but")).to_be_visible()
+        verify(page, forged(key, kid, {**FACTS, "samples_used": 140, "failed": 10}), keys)
+        expect(page.get_by_text("140 of 150 (10 more failed and are left out), sequential, seed 7")).to_be_visible()
         verify(page, forged(key, kid, {**FACTS, "iss": "https://f\u0430rm.example", "model": "a/\u202eb"}), keys)
         expect(page.get_by_text("The token fits the keys that you pasted")).to_be_visible()
         expect(page.get_by_text(r"https://f\u{430}rm.example")).to_be_visible()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from specs.engines.model_config import CacheLayers
+from specs.engines.model_config import CacheLayers, read_config
 from tests.support.models import CONFIGS, HOLDINGS, config_of, size_of
 
 
@@ -73,6 +74,26 @@ def test_layers_that_are_not_alike_are_read_as_vllm_reads_each() -> None:
     layers = [type(theirs)(*each) for each in theirs.get_per_layer_hf_configs()]
     read = Counter((each.get_total_num_kv_heads(), 2 * each.get_head_size()) for each in layers)
     assert read == {(each.heads, each.numbers): each.layers for each in config_of(UNLIKE).cache}
+
+
+def test_a_state_beside_attention_is_as_large_as_vllm_lays_it_out() -> None:
+    import vllm.config  # noqa: F401, PLC0415
+    from transformers import FalconH1Config  # noqa: PLC0415
+    from vllm.model_executor.models.falcon_h1 import FalconH1ForCausalLM  # noqa: PLC0415
+
+    # Of a model of some 7 billion parameters.
+    sizes = {"mamba_d_ssm": 3072, "mamba_n_heads": 24, "mamba_d_head": 128, "mamba_n_groups": 1, "mamba_d_state": 256}
+    config = FalconH1Config(num_hidden_layers=44, hidden_size=3072, mamba_d_conv=4, mamba_chunk_size=128, **sizes)
+    one_gpu = SimpleNamespace(
+        model_config=SimpleNamespace(hf_config=config),
+        parallel_config=SimpleNamespace(tensor_parallel_size=1),
+        num_speculative_tokens=0,
+    )
+    shapes = FalconH1ForCausalLM.get_mamba_state_shape_from_config(one_gpu)
+    ours = read_config(config.to_json_string(use_diff=False).encode())
+    assert ours.states is not None
+    assert ours.states.numbers == sum(prod(shape) for shape in shapes)
+    assert (ours.states.layers, sum(each.layers for each in ours.cache)) == (44, 44)
 
 
 def test_a_state_is_as_large_as_vllm_lays_it_out() -> None:

@@ -28,9 +28,9 @@ class Heard:
     """The connection said its last."""
 
     @property
-    def last_id(self) -> int:
+    def last_id(self) -> str:
         """What a browser would send as `Last-Event-ID`."""
-        return int(next(message["id"] for message in reversed(self.messages) if "id" in message))
+        return next(message["id"] for message in reversed(self.messages) if "id" in message)
 
     def of(self, kind: str) -> list[Any]:  # whatever the messages hold
         """What messages of a kind said."""
@@ -39,12 +39,12 @@ class Heard:
     @property
     def ids(self) -> list[int]:
         """Of the events, in the order in which they came."""
-        return [int(message["id"]) for message in tuple(self.messages) if message.get("event") == "event"]
+        return [event["id"] for event in self.of("event")]
 
 
 @contextmanager
 def listening(
-    api: RunningApi, last: int | None = None, shown: Mapping[str, str] | None = None, **asked: str
+    api: RunningApi, last: int | str | None = None, shown: Mapping[str, str] | None = None, **asked: str
 ) -> Iterator[Heard]:
     """Follow until the block ends, then cut the connection; `shown` says who follows."""
     heard = Heard()

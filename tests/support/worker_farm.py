@@ -14,7 +14,7 @@ from celery import Celery
 
 from deploy.farm.processes import GRACE_SECONDS, Processes
 from deploy.farm.redis import start_redis
-from specs.messages import RUN_BATCH, AttemptsAlive, Order, Progress, Report, RunBatch, Stage, WorkerAlive
+from specs.messages import DROP_ATTEMPT, RUN_BATCH, AttemptsAlive, Order, Progress, Report, RunBatch, Stage, WorkerAlive
 from specs.queues import own_queue
 from tests.support.control_queue import taken
 from tests.support.small_repos import task_ref, write_dataset, write_model
@@ -50,6 +50,11 @@ class Farm:
         app = f"{worker_app(stand_in(*engine))}app.conf.broker_transport_options.update({dict(transport or {})!r})\n"
         worker = stand_in_worker(self.folder, self.broker, app, settings or {}, name=name, grace_seconds=grace_seconds)
         self.processes.start(worker)
+
+    def drop(self, reproduction_id: str) -> None:
+        """Tell the worker to drop the first attempt of a batch."""
+        dropped = {"reproduction_id": reproduction_id, "attempt": 1, "batch_id": f"batch-of-{reproduction_id}"}
+        self.celery.control.broadcast(DROP_ATTEMPT, arguments=dropped)
 
     def send(self, batch: RunBatch, queue: str = QUEUE) -> None:
         """Put a batch in a queue, the pool's unless told otherwise."""

@@ -309,11 +309,11 @@ class BatchRun:
         self._handing_back.check()
 
     def _check_not_dropped(self, ref: AttemptRef) -> None:
-        if self._bench.dropped.has(ref):
+        if self._bench.dropped.has(self._batch.batch_id, ref):
             raise Dropped(f"{ref.reproduction_id}, attempt {ref.attempt}")
 
     def _check_any_wanted(self) -> None:
         """A model or an engine that comes for one order serves the others too: given up only if none is wanted."""
-        if all(self._bench.dropped.has(ref) for ref in list(self._left)):
+        if all(self._bench.dropped.has(self._batch.batch_id, ref) for ref in list(self._left)):
             raise Dropped("every attempt that is left in the batch")
         self._handing_back.check()

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from scheduler.api.cursors import Cursor
 from scheduler.api.event_view import event_view
 from scheduler.api.live.live import Live, Message
 from scheduler.database.high_watermark import high_watermark, settled_after, young_since
@@ -56,7 +57,7 @@ class Follower:
         self._changes = Mark("", 0, 0)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._last: int | None = None
+        self._last: Cursor | None = None
         self._unsettled: tuple[int, ...] = ()
         self._runs: dict[str, ProgressView] = {}
         self._workers: tuple[Any, ...] = ()
@@ -69,7 +70,7 @@ class Follower:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to look; listeners are told in `loop`."""
 
-        def tell(messages: list[Message], last: int) -> None:
+        def tell(messages: list[Message], last: Cursor) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._live.tell, messages, last)
 
@@ -82,7 +83,7 @@ class Follower:
         if self._thread is not None:
             self._thread.join(10)
 
-    def _run(self, tell: Callable[[list[Message], int], None]) -> None:
+    def _run(self, tell: Callable[[list[Message], Cursor], None]) -> None:
         said = False
         while not self._stop.is_set():
             try:
@@ -99,7 +100,7 @@ class Follower:
                 self._changes = Mark("", self._changes.events + 1, self._changes.progress + 1)
             self._stop.wait(self._look_seconds)
 
-    def _look_until_stopped(self, connection: Connection, tell: Callable[[list[Message], int], None]) -> None:
+    def _look_until_stopped(self, connection: Connection, tell: Callable[[list[Message], Cursor], None]) -> None:
         while not self._stop.is_set():
             exact = _exact(connection, sqlite=self._database.is_sqlite)
             # Where nothing is new, what waited for a gap may have waited long enough.
@@ -109,11 +110,11 @@ class Follower:
             connection.rollback()
             self._stop.wait(self._look_seconds)
 
-    def _look(self, session: Session, exact: str, tell: Callable[[list[Message], int], None]) -> None:
+    def _look(self, session: Session, exact: str, tell: Callable[[list[Message], Cursor], None]) -> None:
         before = self._changes
         if self._last is None:
             # Listeners who came before this read by themselves what they missed up to here.
-            self._last = high_watermark(session)
+            self._last = Cursor.at(session, high_watermark(session))
             tell([], self._last)
         messages, last, unsettled = _events_after(session, self._last)
         runs = _running(session)
@@ -131,16 +132,16 @@ class Follower:
             tell([*messages, *progress], last)
 
 
-def _events_after(session: Session, last: int) -> tuple[list[Message], int, tuple[int, ...]]:
-    """What is settled behind `last`, up to which id that is, and the ids that wait for a gap to be filled."""
+def _events_after(session: Session, last: Cursor) -> tuple[list[Message], Cursor, tuple[int, ...]]:
+    """What is settled behind `last`, up to where that is, and the ids that wait for a gap to be filled."""
     messages: list[Message] = []
     young = young_since(session)
     while True:
-        query = select(Event).where(Event.event_id > last).order_by(Event.event_id).limit(EVENTS_AT_ONCE)
+        query = select(Event).where(Event.event_id > last.event_id).order_by(Event.event_id).limit(EVENTS_AT_ONCE)
         following = session.scalars(query).all()
-        fixed = settled_after(last, following, young)
+        fixed = settled_after(last.event_id, following, young)
         messages += [event_message(event) for event in fixed]
-        last = fixed[-1].event_id if fixed else last
+        last = Cursor.behind(fixed[-1]) if fixed else last
         if len(fixed) < EVENTS_AT_ONCE:
             return messages, last, tuple(event.event_id for event in following[len(fixed) :])
 
@@ -148,7 +149,7 @@ def _events_after(session: Session, last: int) -> tuple[list[Message], int, tupl
 def event_message(event: Event) -> Message:
     """An event as listeners get it."""
     about = frozenset({(event.subject, event.subject_id)})
-    return Message("event", event_view(event).model_dump_json(), about, event.event_id)
+    return Message("event", event_view(event).model_dump_json(), about, Cursor.behind(event))
 
 
 def progress_message(view: ProgressView) -> Message:

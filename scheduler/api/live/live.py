@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from scheduler.api.cursors import Cursor
+
 QUEUED = 1000
 """Messages that wait for one listener; who is further behind is let go, and resumes where it was."""
 
@@ -24,8 +26,8 @@ class Message:
     subjects: frozenset[tuple[str, str]]
     """Kind and id of what it is about."""
 
-    event_id: int | None = None
-    """None where it is not part of the record, and is not told again."""
+    cursor: Cursor | None = None
+    """Behind it; None where it is not part of the record, and is not told again."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Listener:
     who: str
     """As they are counted: a caller who is known, or an address."""
 
-    start: int
-    """Hears what comes after this event; unknown, and 0, until the record is looked at for the first time."""
+    start: Cursor
+    """Hears what comes behind it; unknown, and 0, until the record is looked at for the first time."""
 
     queue: asyncio.Queue[Message] = field(default_factory=lambda: asyncio.Queue(QUEUED))
     too_slow: bool = False
@@ -65,7 +67,7 @@ class Live:
         self._most = most
         self._listeners: set[Listener] = set()
         self._begun = asyncio.Event()
-        self.last_event_id = 0
+        self.last = Cursor(0)
 
     def full_for(self, who: str) -> bool:
         """They cannot join: as many follow as this process takes, or as it takes of one of them."""
@@ -75,7 +77,7 @@ class Live:
 
     def join(self, wanted: Wanted, who: str) -> Listener:
         """Hear what comes from now on."""
-        listener = Listener(wanted, who, self.last_event_id)
+        listener = Listener(wanted, who, self.last)
         self._listeners.add(listener)
         return listener
 
@@ -87,12 +89,12 @@ class Live:
         """Hear no more."""
         self._listeners.discard(listener)
 
-    def tell(self, messages: Iterable[Message], last_event_id: int) -> None:
-        """Tell everybody; the record is told up to `last_event_id` then."""
-        self.last_event_id = max(self.last_event_id, last_event_id)
+    def tell(self, messages: Iterable[Message], last: Cursor) -> None:
+        """Tell everybody; the record is told up to `last` then."""
+        self.last = last
         if not self._begun.is_set():
             for listener in self._listeners:
-                listener.start = self.last_event_id
+                listener.start = self.last
             self._begun.set()
         for message in messages:
             for listener in tuple(self._listeners):

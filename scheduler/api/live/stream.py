@@ -6,7 +6,6 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Sequence
 
 from fastapi import Request
@@ -15,6 +14,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from scheduler.api.cursors import Cursor
 from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import event_message
 from scheduler.api.live.live import Listener, Message, Wanted
@@ -57,15 +57,13 @@ def is_wanted(request: Request) -> bool:
     return MEDIA_TYPE in request.headers.get("accept", "")
 
 
-def resumed(last_event_id: str | None, after: int | None) -> int | None:
+def resumed(last_event_id: str | None, after: Cursor | None) -> Cursor | None:
     """Where to go on: behind the last message that somebody had, else where the address says. None is from now on."""
-    if last_event_id is not None and re.fullmatch(r"[0-9]{1,18}", last_event_id):
-        return int(last_event_id)
-    return after
+    return Cursor.parse(last_event_id or "") or after
 
 
-def follow(source: Source, wanted: Wanted, after: int | None, who: str) -> EventSourceResponse:
-    """The stream of what fits, from behind the event `after`; None is from now on. `who` is as they are counted.
+def follow(source: Source, wanted: Wanted, after: Cursor | None, who: str) -> EventSourceResponse:
+    """The stream of what fits, from behind `after`; None is from now on. `who` is as they are counted.
 
     Raises:
         Busy: as many follow as this process takes, of all or of them.
@@ -77,7 +75,7 @@ def follow(source: Source, wanted: Wanted, after: int | None, who: str) -> Event
     )
 
 
-async def _messages(source: Source, wanted: Wanted, after: int | None, who: str) -> AsyncIterator[ServerSentEvent]:
+async def _messages(source: Source, wanted: Wanted, after: Cursor | None, who: str) -> AsyncIterator[ServerSentEvent]:
     if source.live.full_for(who):
         # Others who asked at the same moment were quicker.
         return
@@ -86,25 +84,25 @@ async def _messages(source: Source, wanted: Wanted, after: int | None, who: str)
     try:
         # A process that has just started does not know yet what was before; who comes back would miss all of it.
         await source.live.begun()
-        # From now on is from behind this event, also for a browser whose connection breaks before it had any.
+        # From now on is from behind this, also for a browser whose connection breaks before it had any.
         begins = str(listener.start) if after is None else None
         yield ServerSentEvent(comment="events follow", retry=RETRY_MILLISECONDS, id=begins)
-        if after is not None and await run_in_threadpool(_is_ahead, source, after):
-            # Of a record that was longer, before the database was restored: all that comes would be passed over.
+        if after is not None and await run_in_threadpool(_is_lost, source, after):
+            # Of a record as it was before the database was restored: some of what came since would be passed over.
             yield _lost(listener)
             after = None
         elif after is not None:
-            async for missed in _missed(source, listener, after):
+            async for missed in _missed(source, listener, after.event_id):
                 yield missed
         ends_at = None if source.settings.public_reading else asyncio.get_running_loop().time() + ASKED_AGAIN_SECONDS
-        async for message in _coming(listener, after or 0, ends_at):
+        async for message in _coming(listener, after.event_id if after else 0, ends_at):
             yield message
     finally:
         source.live.leave(listener)
 
 
 async def _missed(source: Source, listener: Listener, after: int) -> AsyncIterator[ServerSentEvent]:
-    conditions = [Event.event_id <= listener.start, *conditions_of(listener.wanted)]
+    conditions = [Event.event_id <= listener.start.event_id, *conditions_of(listener.wanted)]
     if await run_in_threadpool(_too_many, source, conditions, after):
         yield _lost(listener)
         return
@@ -114,11 +112,12 @@ async def _missed(source: Source, listener: Listener, after: int) -> AsyncIterat
             yield _sent(message)
         if len(part) < READ_AT_ONCE:
             return
-        after = part[-1].event_id or after
+        last = part[-1].cursor
+        after = last.event_id if last else after
 
 
 def _lost(listener: Listener) -> ServerSentEvent:
-    lost = EventsLost(last_event_id=listener.start)
+    lost = events_lost(listener.start)
     return ServerSentEvent(event="reset", data=lost.model_dump_json(), id=str(listener.start))
 
 
@@ -131,13 +130,13 @@ async def _coming(listener: Listener, after: int, ends_at: float | None) -> Asyn
         except TimeoutError:
             return
         # Another process may have told it up to `after` already, and this one is a little behind.
-        if message.event_id is None or message.event_id > after:
+        if message.cursor is None or message.cursor.event_id > after:
             yield _sent(message)
 
 
 def _sent(message: Message) -> ServerSentEvent:
-    number = str(message.event_id) if message.event_id is not None else None
-    return ServerSentEvent(data=message.data, event=message.event, id=number)
+    behind = str(message.cursor) if message.cursor is not None else None
+    return ServerSentEvent(data=message.data, event=message.event, id=behind)
 
 
 def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -150,14 +149,14 @@ def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
     return found
 
 
-def is_ahead(session: Session, after: int) -> bool:
-    """Whether the record ends before an event that somebody had."""
-    return (session.scalar(select(func.max(Event.event_id))) or 0) < after
+def events_lost(start: Cursor) -> EventsLost:
+    """What somebody is told who cannot be told all that happened; they go on behind `start`."""
+    return EventsLost(last_event_id=start.event_id, cursor=str(start))
 
 
-def _is_ahead(source: Source, after: int) -> bool:
+def _is_lost(source: Source, after: Cursor) -> bool:
     with source.database.reading() as session:
-        return is_ahead(session, after)
+        return after.is_lost(session)
 
 
 def _too_many(source: Source, conditions: Sequence[ColumnElement[bool]], after: int) -> bool:

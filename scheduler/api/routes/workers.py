@@ -12,6 +12,7 @@ from scheduler.api import pages
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
 from scheduler.collect import workforce
+from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from specs.api_v1.views import Page
@@ -76,10 +77,13 @@ def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
 
 
 def _wanted(session: Session) -> dict[str, int]:
-    """Workers that each pool could keep busy: one for each batch that is out, and for each model that waits."""
+    """Workers that each pool could keep busy: one for each batch that is out, and for each model that waits.
+
+    What has its report keeps no worker busy: for hours of an evidence store that is away, GPUs would be idle for it.
+    """
     batches = (
         select(Reproduction.pool, func.count(distinct(Reproduction.batch_id)))
-        .where(Reproduction.state.in_(IN_FLIGHT))
+        .where(Reproduction.state.in_(IN_FLIGHT), ~IS_REPORTED)
         .group_by(Reproduction.pool)
     )
     models = (
@@ -109,6 +113,7 @@ def _running(session: Session, names: list[str]) -> dict[str, tuple[str, int]]:
             Reproduction.state == ReproductionState.RUNNING,
             Reproduction.worker.in_(names),
             Attempt.stage != Stage.WAITING,
+            Attempt.report.is_(None),
         )
     ).all()
     return {worker: (reproduction_id, attempt) for worker, reproduction_id, attempt in rows if worker is not None}

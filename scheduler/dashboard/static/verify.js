@@ -3,6 +3,8 @@ import { compactVerify, decodeProtectedHeader, importJWK } from "./vendor/jose.j
 import { percent, whole } from "./words.js";
 
 const CLOSE = 1e-12;
+const MOST_VERSIONS = 40;
+const MOST_CHARS = 2000;
 
 class Refused extends Error {}
 
@@ -93,26 +95,39 @@ async function allRevoked() {
 async function revocationOf(said) {
   try {
     const found = (await allRevoked()).get(said.jti);
-    return found ? { revoked: true, words: `Revoked on ${found.revoked_at.slice(0, 10)}: ${found.reason}` } : { revoked: false, words: "Not on this farm's list of revocations." };
+    return found ? { revoked: true, words: `Revoked on ${found.revoked_at.slice(0, 10)}: ${found.reason}` } : { revoked: false, looked: true, words: "Not on this farm's list of revocations." };
   } catch {
-    return { revoked: false, words: "The list of revocations could not be read; the signature alone was checked." };
+    return { revoked: false, looked: false, words: "The list of revocations could not be read; the signature alone was checked." };
   }
 }
 
 // Characters that act instead of showing, and letters of other scripts that look like those of another farm's name.
-const plain = (text) => String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
+const plain = (text) => String(text).slice(0, MOST_CHARS).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
 const inAscii = (url) => String(url).replace(/[^!-~]/gu, (each) => `\\u{${each.codePointAt(0).toString(16)}}`);
 
+const points = (proportion) => (100 * proportion).toFixed(2);
+const error = (said) => (typeof said.standard_error === "number" ? ` ± ${points(said.standard_error)} (standard error)` : "");
+const failed = (said) => (said.failed ? ` (${whole(said.failed)} more failed and are left out)` : "");
+const ofAll = ({ interval: { low, high }, alpha }) =>
+  low < high ? `would score ${percent(low)} to ${percent(high)}, with alpha ${alpha}` : "were asked";
+
+/** Those of `reprofarm verify-token`. */
 const FACTS = {
-  Model: (said) => `${said.model} at ${said.model_revision.slice(0, 12)}`,
-  Benchmark: (said) => `${said.dataset}${said.task ? ` · ${said.task}` : ""} at ${said.dataset_revision.slice(0, 12)}`,
-  Claimed: (said) => percent(said.claimed),
-  Reproduced: (said) => `${percent(said.reproduced)} (all samples: ${percent(said.interval.low)} to ${percent(said.interval.high)})`,
-  Tolerance: (said) => `±${(100 * said.tolerance).toFixed(2)} points`,
-  Samples: (said) => `${whole(said.samples_used)} of ${whole(said.population)}`,
-  Signed: (said, header) => `${new Date(1000 * said.iat).toISOString().slice(0, 16).replace("T", " ")} UTC by key ${header.kid}`,
+  Model: (said) => `${said.model} at ${said.model_revision}`,
+  Benchmark: (said) => `${said.dataset} at ${said.dataset_revision}`,
+  Task: (said) => said.task || "its only one",
+  "eval.yaml": (said) => `SHA-256 ${said.spec_sha256}`,
+  Claimed: (said) => `${percent(said.claimed)} (written ${said.claimed_value}, as a ${said.scale})`,
+  Reproduced: (said) => `${percent(said.reproduced)}${error(said)}`,
+  Difference: (said) => `${points(Math.abs(said.reproduced - said.claimed))} points, tolerance ${points(said.tolerance)} points`,
+  Samples: (said) => `${whole(said.samples_used)} of ${whole(said.population)}${failed(said)}, ${said.mode}, seed ${said.seed}`,
+  "All samples": ofAll,
+  Evidence: (said) => `${inAscii(said.evidence_url)}, SHA-256 ${said.evidence_sha256}`,
+  Policy: (said) => `SHA-256 ${said.policy_sha256}`,
+  Versions: (said) => Object.entries(said.versions ?? {}).sort().slice(0, MOST_VERSIONS).map((each) => each.join(" ")).join(", "),
+  Signed: (said, header) => `${new Date(1000 * said.iat).toISOString().slice(0, 19).replace("T", " ")} UTC by key ${header.kid}`,
   Issuer: (said) => inAscii(said.iss),
-  Evidence: (said) => `SHA-256 ${said.evidence_sha256}`,
+  Badge: (said) => said.jti,
 };
 
 function show(place, outcome, title, words, facts) {
@@ -120,7 +135,7 @@ function show(place, outcome, title, words, facts) {
   const callout = copy.querySelector(".callout");
   callout.classList.add(outcome);
   const use = callout.querySelector("use");
-  use.setAttribute("href", use.getAttribute("href").replace(/#.*/, outcome === "verified" ? "#shield-check" : "#x"));
+  use.setAttribute("href", use.getAttribute("href").replace(/#.*/, outcome === "mismatch" ? "#x" : "#shield-check"));
   callout.querySelector("strong").textContent = title;
   callout.querySelector("span").textContent = plain(words);
   const list = copy.querySelector("dl");
@@ -154,13 +169,14 @@ async function answer(form, place) {
   if (!token) return place.replaceChildren();
   try {
     const { said, header } = await check(token, await keysFor(form), form.dataset);
-    const { revoked, words } = await revocationOf(said);
+    const { revoked, looked, words } = await revocationOf(said);
     const facts = Object.entries(FACTS).map(([name, of]) => [name, of(said, header)]);
     if (revoked) show(place, "mismatch", "Revoked", `The signature is right, but it no longer counts. ${words}`, facts);
     else if (form.jwks.value.trim())
       // Whoever hands out keys can sign in any name.
       show(place, "verified", "The token fits the keys that you pasted", `Whose they are is for you to know. ${words}`, facts);
-    else show(place, "verified", "The token is genuine", words, facts);
+    else if (looked) show(place, "verified", "The token is genuine", words, facts);
+    else show(place, "blocked", "The token is signed by this farm, and may be revoked", `${words} Try again.`, facts);
   } catch (error) {
     const words = error instanceof Refused ? error.message : `It could not be checked: ${error.message}`;
     show(place, "mismatch", "Not a valid token", words, []);

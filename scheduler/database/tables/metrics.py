@@ -11,7 +11,7 @@ from scheduler.database.tables.base import Table, now
 
 
 class EngineLoad(Table):
-    """A worker loaded a model into a fresh engine, as it said when it had."""
+    """A worker loaded a model into a fresh engine, as it said when it had. Old ones are one row for each pool."""
 
     __tablename__ = "engine_load"
     __table_args__ = (Index("engine_load_by_age", "noted_at"),)
@@ -23,6 +23,8 @@ class EngineLoad(Table):
     pool: Mapped[str] = mapped_column(String(50))
     model_id: Mapped[str] = mapped_column(String(200))
     noted_at: Mapped[datetime] = mapped_column(default=now)
+    loads: Mapped[int] = mapped_column(BigInteger, default=1)
+    """1, and of a row for many: how many."""
 
 
 class HubLimit(Table):

@@ -15,12 +15,13 @@ def test_events_are_followed_by_the_id_of_the_last_one_seen(api: RunningApi) -> 
         api.rows.event("claim", "c1", what)
     page = api.json("/v1/events", limit=2)
     assert [event["what"] for event in page["items"]] == ["one", "two"]
-    assert page["next"] == str(page["items"][-1]["id"])
+    assert page["next"] == page["items"][-1]["cursor"]
     assert told(api, "/v1/events", after=page["next"]) == ["three"]
-    last = api.json("/v1/events", after=page["next"])["items"][-1]["id"]
-    assert told(api, "/v1/events", after=last) == []
+    last = api.json("/v1/events", after=page["next"])["items"][-1]
+    by = ("cursor", "id")
+    assert [told(api, "/v1/events", after=last[name]) for name in by] == [[], []]
     api.rows.event("claim", "c1", "four")
-    assert told(api, "/v1/events", after=last) == ["four"]
+    assert [told(api, "/v1/events", after=last[name]) for name in by] == [["four"], ["four"]]
 
 
 def test_who_had_more_events_than_a_restored_farm_is_told_where_to_go_on(api: RunningApi) -> None:
@@ -29,10 +30,32 @@ def test_who_had_more_events_than_a_restored_farm_is_told_where_to_go_on(api: Ru
     for path in ("/v1/events", f"/v1/claims/{claim_id}/events"):
         assert api.json(path)["reset"] is None
         assert api.json(path, after=1) == {"items": [], "next": None, "reset": None}, "up to date"
-        assert api.json(path, after=5000) == {"items": [], "next": None, "reset": {"last_event_id": 1}}
-        assert api.json(path, after=5000, subject="badge")["reset"] == {"last_event_id": 1}
+        reset = {"last_event_id": 1, "cursor": api.json(path)["items"][0]["cursor"]}
+        assert api.json(path, after=5000) == {"items": [], "next": None, "reset": reset}
+        assert api.json(path, after=5000, subject="badge")["reset"] == reset
     api.rows.event("claim", claim_id, "decided", "after the restore")
-    assert told(api, "/v1/events", after=1) == ["decided"]
+    assert told(api, "/v1/events", after=reset["cursor"]) == ["decided"]
+
+
+def test_a_restored_farm_does_not_take_its_events_for_those_that_had_their_numbers(api: RunningApi) -> None:
+    claim_id = api.rows.claim()
+    for what in ("submitted", "lost"):
+        api.rows.event("claim", claim_id, what)
+    path = f"/v1/claims/{claim_id}/events"
+    lost = api.json(path)["items"][-1]["cursor"]
+    with api.rows.database.transaction() as session:
+        session.execute(delete(Event).where(Event.what == "lost"))
+    for number in (2, 3):
+        api.rows.event("claim", claim_id, "since the restore", event_id=number)
+    for asked in ("/v1/events", path):
+        page = api.json(asked, after=lost)
+        assert (page["items"], page["reset"]["last_event_id"]) == ([], 3)
+        assert api.json(asked, after=page["reset"]["cursor"]) == {"items": [], "next": None, "reset": None}
+
+
+def test_what_is_no_cursor_is_refused(api: RunningApi) -> None:
+    for text in ("-1", "1-", "1-xyz", "x", "9" * 19, "1-" + "f" * 17):
+        assert api.get("/v1/events", after=text).status_code == 422
 
 
 def test_events_can_be_read_newest_first(api: RunningApi) -> None:

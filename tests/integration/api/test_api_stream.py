@@ -8,10 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from scheduler.access import tokens
+from scheduler.api.cursors import Cursor
 from scheduler.api.live import follower, stream
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.live import Listener, Live, Message, Wanted
@@ -60,7 +62,7 @@ def test_who_comes_before_the_first_look_misses_nothing(
         joined.set()
         return listener
 
-    def run_afterwards(self: Follower, tell: Callable[[list[Message], int], None]) -> None:
+    def run_afterwards(self: Follower, tell: Callable[[list[Message], Cursor], None]) -> None:
         assert joined.wait(PATIENCE_SECONDS)
         run(self, tell)
 
@@ -134,7 +136,7 @@ def test_who_missed_too_much_is_told_to_begin_anew(api: RunningApi, monkeypatch:
     monkeypatch.setattr(stream, "TOLD_AGAIN", 5)
     with listening(api, last=1) as heard:
         until(lambda: heard.of("reset"))
-        assert heard.of("reset") == [{"last_event_id": 7}]
+        assert [reset["last_event_id"] for reset in heard.of("reset")] == [7]
         api.rows.event("claim", "a" * 32, "decided")
         until(lambda: heard.ids)
         assert heard.ids == [8]
@@ -164,8 +166,28 @@ def test_who_had_more_than_there_is_starts_anew(api: RunningApi) -> None:
         until(lambda: heard.of("reset"))
         api.rows.event("claim", "a" * 32, "decided", "after the restore")
         until(lambda: heard.of("event"))
-    assert heard.of("reset") == [{"last_event_id": 1}]
+    assert [reset["last_event_id"] for reset in heard.of("reset")] == [1]
     assert [event["why"] for event in heard.of("event")] == ["after the restore"]
+
+
+def test_who_comes_back_late_to_a_restored_record_starts_anew(api: RunningApi, tmp_path: Path) -> None:
+    for why in ("in the backup", "lost", "lost, too"):
+        api.rows.event("claim", "a" * 32, "submitted", why)
+    with listening(api, last=0) as heard:
+        until(lambda: len(heard.ids) == 3)
+    with api.rows.database.transaction() as session:
+        session.execute(delete(Event).where(Event.why.startswith("lost")))
+    for number in (2, 3, 4):
+        api.rows.event("claim", "a" * 32, "submitted", "since the restore", event_id=number)
+    # By now the record is longer than it was, and of two events with the numbers of lost ones nothing was told.
+    with running_api(tmp_path / "restored", migrated=False, database_url=api.settings.database_url) as restored:
+        with listening(restored, last=heard.last_id) as heard:
+            until(lambda: heard.of("reset"))
+        assert heard.of("reset") == [{"last_event_id": 4, "cursor": heard.last_id}]
+        with listening(restored, last=heard.last_id) as heard:
+            api.rows.event("claim", "a" * 32, "decided", "after", event_id=5)
+            until(lambda: heard.of("event"))
+        assert (heard.of("reset"), heard.ids) == ([], [5])
 
 
 def test_a_connection_that_breaks_before_anything_happened_is_resumed_where_it_began(api: RunningApi) -> None:

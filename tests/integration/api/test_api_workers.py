@@ -7,7 +7,7 @@ from datetime import timedelta
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
-from scheduler.database.tables import now
+from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.state_machine import ReproductionState
 from tests.support.api import RunningApi
 
@@ -105,6 +105,21 @@ def test_a_pool_wants_a_worker_for_each_batch_that_is_out_and_each_model_that_wa
     api.rows.reproduction("done/model", state=ReproductionState.COMPLETED, batch_id="c" * 32)
     (cpu,) = api.json("/v1/pools")["items"]
     assert cpu["workers_wanted"] == 4
+
+
+def test_a_run_whose_report_waits_for_the_evidence_store_keeps_no_worker(api: RunningApi) -> None:
+    claim_id = api.rows.running()
+    run = api.rows.run_of(claim_id)
+    with api.rows.database.transaction() as session:
+        session.get_one(Reproduction, run).batch_id = "a" * 32
+    api.rows.worker("w1@host")
+    assert api.json("/v1/pools")["items"][0]["workers_wanted"] == 1
+    with api.rows.database.transaction() as session:
+        session.get_one(Attempt, (run, 2)).report = {"kept": "until it can be checked"}
+    (cpu,) = api.json("/v1/pools")["items"]
+    assert (cpu["running"], cpu["workers_wanted"]) == (1, 0)
+    (worker,) = api.json("/v1/workers")["items"]
+    assert worker["reproduction_id"] is None
 
 
 def test_a_pool_in_which_nothing_waits_has_no_oldest(api: RunningApi) -> None:

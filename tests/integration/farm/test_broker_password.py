@@ -39,8 +39,8 @@ WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, DROP, LOOK, HINT, announcin
 
 BODIES: tuple[Any, ...] = (
     *(None, [], {}, "x", 1, {"claim_id": None}, {"claim_id": "x" * 10_000}, {"claim_id": ["a"]}, {"claim_id": "a\0b"}),
-    {"reproduction_id": "x", "attempt": "many", "worker": "w"},
-    {"reproduction_id": "x" * 10_000, "attempt": -1, "worker": "\x1b[2J"},
+    {"reproduction_id": "x", "attempt": "many", "batch_id": "b", "worker": "w"},
+    {"reproduction_id": "x" * 10_000, "attempt": -1, "batch_id": "", "worker": "\x1b[2J"},
     {"version": 1, "worker": "w", "progress": [{"ref": {"reproduction_id": "x", "attempt": 1}, "stage": "running"}]},
 )
 
@@ -87,7 +87,7 @@ def test_no_message_to_the_control_queue_makes_a_badge(rows: Rows) -> None:
         rows.claim(state=ClaimState.WITHDRAWN, live=False),
     ]
     for claim_id in claims:
-        call(DROP, {"reproduction_id": claim_id, "attempt": 1, "worker": "w"})
+        call(DROP, {"reproduction_id": claim_id, "attempt": 1, "batch_id": "b", "worker": "w"})
     for task in sorted(WITH_A_BODY):
         for body in BODIES:
             call(task, body)

@@ -122,6 +122,20 @@ def test_the_next_attempt_is_told_what_to_go_on_from(farm: ControlPlane) -> None
     assert resumed_from(farm) == MORE.sha256, "an attempt that left nothing takes nothing away"
 
 
+def test_a_shorter_log_takes_the_place_of_a_longer_one_only_where_that_is_of_no_use(farm: ControlPlane) -> None:
+    first, second = (
+        PartialLog(sha256=name * 32, size_bytes=90, answers=count) for name, count in (("0a", 9), ("0b", 8))
+    )
+    goes_on_from = []
+    for partial in (MORE, first, second, KEPT, None):
+        order = handed_back(farm, partial)
+        goes_on_from.append(order.resume.sha256 if order.resume is not None else None)
+        with farm.database.transaction() as session:
+            session.execute(update(Reproduction).values(not_before=None))
+    # One that left a shorter log may have found the store away; where another does, nobody can go on from the longest.
+    assert goes_on_from == [None, MORE.sha256, MORE.sha256, first.sha256, KEPT.sha256]
+
+
 def test_after_an_attempt_that_broke_the_next_starts_over(farm: ControlPlane) -> None:
     handed_back(farm, KEPT)
     ended(farm, AttemptOutcome.WORKER_FAILED, "it broke")

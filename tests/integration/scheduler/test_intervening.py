@@ -78,7 +78,13 @@ def test_a_running_reproduction_is_cancelled_and_its_worker_told_by_the_same_tra
     with farm.database.reading() as session:
         told = session.scalars(select(OutboxRow).where(OutboxRow.task == DROP)).one()
         events = session.scalars(select(Event).where(Event.actor == OPERATOR)).all()
-    assert told.body == {"reproduction_id": run.reproduction_id, "attempt": 1, "worker": "w1"}
+    assert told.body == {
+        "reproduction_id": run.reproduction_id,
+        "attempt": 1,
+        "batch_id": run.batch_id,
+        "worker": "w1",
+    }
+    assert run.batch_id
     assert sorted((event.subject, event.what) for event in events) == [
         *[("claim", "blocked")] * 2,
         ("reproduction", "cancelled"),

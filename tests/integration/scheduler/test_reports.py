@@ -17,11 +17,24 @@ from scheduler.app import take_report
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.reaping import CHECKS, reap
-from scheduler.database.tables import Attempt, Badge, Event, OutboxRow, Publication, Reproduction, VerdictRow, now
+from scheduler.database.tables import (
+    Attempt,
+    Badge,
+    Event,
+    OutboxRow,
+    Publication,
+    Reproduction,
+    VerdictRow,
+    Worker,
+    now,
+)
+from scheduler.dispatch.seats import seats
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
+from scheduler.messaging.outbox import relay
 from scheduler.state_machine import ReproductionState
-from specs.messages import REPORT, AttemptOutcome, AttemptsAlive, Progress, Report, Stage
+from specs.logs.evidence import path_in_store
+from specs.messages import REPORT, AttemptOutcome, AttemptsAlive, Progress, Report, Stage, WorkerState
 from tests.support.databases import at_once
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
@@ -116,10 +129,15 @@ def attempt(farm: Farm) -> Attempt:
 
 
 def reported_again(farm: Farm) -> list[Report]:
-    """The reports that the farm has sent itself."""
-    with farm.database.reading() as session:
-        rows = session.scalars(select(OutboxRow).where(OutboxRow.task == REPORT).order_by(OutboxRow.created_at))
-        return [Report.decode(row.body) for row in rows]
+    """The reports that the farm sends itself now."""
+    sent: list[Report] = []
+
+    def send(*, task: str, queue: str, message_id: str, body: dict[str, Any]) -> None:
+        if task == REPORT:
+            sent.append(Report.decode(body))
+
+    relay(farm.database, send)
+    return sent
 
 
 def begun(world: World, farm: Farm) -> None:
@@ -148,11 +166,13 @@ def test_a_report_that_nobody_survives_is_checked_no_more_and_its_run_tried_agai
     world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(world, farm)
+    sent = 0
     for checks in range(1, CHECKS + 1):
         killed_over(farm, world.report, monkeypatch)
         assert attempt(farm).report_checks == checks
         assert reap(farm.database, farm.policy, lambda _queue: set()) == 1
-    assert len(reported_again(farm)) == CHECKS - 1
+        sent += len(reported_again(farm))
+    assert sent == CHECKS - 1
     assert reproduction(farm).state == ReproductionState.QUEUED
     assert "whoever checked its report was lost" in reproduction(farm).reason
     assert attempt(farm).outcome == AttemptOutcome.INTERRUPTED
@@ -231,6 +251,60 @@ def test_a_report_without_its_evidence_is_refused_and_run_again(world: World, fa
     assert attempt(farm).outcome == AttemptOutcome.WORKER_FAILED
 
 
+def earlier_run(farm: Farm, log: str) -> None:
+    """A run of long ago, whose log was stored."""
+    before, run = now() - timedelta(days=1), reproduction(farm)
+    columns = {column.name: getattr(run, column.name) for column in Reproduction.__table__.columns}
+    changes = {
+        "reproduction_id": "0" * 32,
+        "key": "another",
+        "weights_sha256": "0" * 64,
+        "state": "completed",
+        "evidence_sha256": log,
+    }
+    with farm.database.transaction() as session:
+        session.add(Reproduction(**{**columns, **changes}))
+        session.flush()
+        ended = {"ended_at": before, "outcome": AttemptOutcome.COMPLETED, "dispatched_at": before}
+        session.add(Attempt(reproduction_id="0" * 32, number=1, batch_id="b", **ended))
+
+
+def test_a_store_that_has_nothing_of_what_was_stored_there_is_away_and_blames_nobody(world: World, farm: Farm) -> None:
+    earlier_run(farm, "ab" * 32)
+    store = evidence_folder(farm)
+    kept = store.rename(store.with_name("unmounted"))
+    # As an empty volume is, in which another worker stores meanwhile.
+    (store / "cd").mkdir(parents=True)
+    (store / path_in_store("cd" * 32)).write_text("a log")
+    assert not take(farm, world.report)
+    with farm.database.reading() as session:
+        waiting = session.get_one(Reproduction, world.report.ref.reproduction_id)
+    assert (waiting.state, waiting.failures) == (ReproductionState.RUNNING, 0)
+    assert "that store lost what it held" in waiting.reason
+    shutil.rmtree(store)
+    kept.rename(store)
+    take(farm, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
+def test_of_a_new_farm_an_empty_store_is_away(world: World, farm: Farm) -> None:
+    shutil.rmtree(evidence_folder(farm))
+    evidence_folder(farm).mkdir()
+    assert not take(farm, world.report)
+    assert "workers write elsewhere" in reproduction(farm).reason
+
+
+def test_one_log_that_is_missing_beside_those_of_earlier_runs_is_its_workers_fault(world: World, farm: Farm) -> None:
+    earlier_run(farm, "ab" * 32)
+    shutil.rmtree(evidence_folder(farm))
+    (evidence_folder(farm) / "ab").mkdir(parents=True)
+    (evidence_folder(farm) / path_in_store("ab" * 32)).write_text("a log")
+    take(farm, world.report)
+    with farm.database.reading() as session:
+        attempts = session.scalars(select(Attempt).order_by(Attempt.dispatched_at)).all()
+    assert [each.outcome for each in attempts] == [AttemptOutcome.COMPLETED, AttemptOutcome.WORKER_FAILED]
+
+
 def after_the_pause(farm: Farm) -> int:
     """Have the reaper come when what was put off is due; how many reproductions it touched."""
     lease = reproduction(farm).lease_until
@@ -240,6 +314,17 @@ def after_the_pause(farm: Farm) -> int:
     with farm.database.transaction() as session:
         session.scalars(select(Reproduction)).one().lease_until = now() - timedelta(seconds=1)
     return reap(farm.database, farm.policy, lambda _queue: set())
+
+
+def is_idle(farm: Farm, worker: str) -> bool:
+    """Whether a worker that says that it does nothing is taken to do nothing."""
+    (pool,) = farm.policy.pools
+    with farm.database.transaction() as session:
+        later = now() + timedelta(hours=1)
+        session.add(Worker(name=worker, pool=pool.name, state=WorkerState.IDLE, due_at=later, hardware="", memory=[]))
+    with farm.database.reading() as session:
+        (seat,) = seats(session, pool)
+        return seat.idle
 
 
 @pytest.mark.parametrize("heard_of", [True, False])
@@ -252,18 +337,21 @@ def test_a_report_whose_evidence_store_is_away_is_kept_and_judged_once_it_is_bac
     gone = store.rename(store.with_name("unmounted"))
     report = world.report
     # More often than a report is checked that kills whoever checks it.
-    for times in range(1, CHECKS + 3):
+    for _ in range(CHECKS + 2):
         assert not take(farm, report)
         assert after_the_pause(farm) == 1
-        assert len(reported_again(farm)) == times
-        report = reported_again(farm)[-1]
+        (report,) = reported_again(farm)
     assert report == world.report
+    with farm.database.reading() as session:
+        kept = session.scalars(select(OutboxRow).where(OutboxRow.task == REPORT)).all()
+        assert len(kept) == 1, "hours of checks leave one message in the outbox"
     waiting = reproduction(farm)
     assert (waiting.state, waiting.failures) == (ReproductionState.RUNNING, 0)
     assert "its report is kept until its evidence can be read: there is no evidence store at" in waiting.reason
     assert outcomes(farm) == {}
     with farm.database.reading() as session:
         assert len(session.scalars(select(Event).where(Event.what == "report_put_off")).all()) == 1, "said once"
+    assert is_idle(farm, world.report.worker), "it takes other work meanwhile"
     gone.rename(store)
     take(farm, report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}

@@ -109,6 +109,34 @@ def test_a_badge_that_is_revoked_while_it_is_published_does_not_stay_on_the_hub(
         assert said[-1] == "it is not published any more; what is being written to the Hub just now is taken back"
 
 
+def test_a_badge_that_was_being_published_when_policy_began_to_publish_nothing_waits_and_is_taken_back_once_revoked(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publishing_farm(tmp_path, databases) as there:
+        complete(there.farm, 100)
+        claim_id = there.living()[50].claim_id
+        with monkeypatch.context() as patched:
+            # It has opened the discussion, and dies.
+            patched.setattr("scheduler.publish.writing._Desk._made", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                there.publish()
+        (tmp_path / "policy.yaml").write_text("publish: {mode: 'off'}")
+        there.farm = Farm(there.farm.settings)
+        there.publish()
+        reader = there.user("reader")
+        assert there.publications()[claim_id] == "pending"
+        assert reader.get_discussion_details("tiny/model", 2).status == "open", "it is true"
+        revoke(there.farm.database, claim_id, "made up", OPERATOR)
+        there.publish()
+        assert there.publications()[claim_id] == "withdrawn"
+        assert reader.get_discussion_details("tiny/model", 2).status == "closed"
+        there.farm.database.engine.dispose()
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_badge_that_was_being_signed_when_its_key_was_revoked_is_not_published(
     tmp_path: Path, databases: Databases
 ) -> None:

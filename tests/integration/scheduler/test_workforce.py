@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from scheduler.collect import workforce
 from scheduler.database.session import Database
 from scheduler.database.tables import EngineLoad, Event, Worker, now
-from scheduler.metrics import collector
+from scheduler.metrics import collector, old_loads
 from specs.errors import MessageError
 from specs.messages import WorkerAlive
 from specs.policy.budget import BudgetRules
@@ -208,15 +208,27 @@ def test_an_engine_counts_as_loaded_once_however_often_it_is_spoken_of(database:
     assert loads == 3
 
 
-def test_loads_are_counted_for_ever_so_that_no_restart_takes_some_away(database: Database) -> None:
-    long_ago = now() - timedelta(days=400)
-    with database.transaction() as session:
-        session.add(
-            EngineLoad(worker="a@host", started_at=long_ago, noted_at=long_ago, pool="cpu", model_id="tiny/model")
-        )
-    workforce.tidy(database)
-    loads = collector.registry(database, BudgetRules).get_sample_value("reprofarm_engine_loads_total", {"pool": "cpu"})
-    assert loads == 1
+def test_old_loads_are_one_row_and_counted_for_ever_so_that_no_restart_takes_some_away(database: Database) -> None:
+    long_ago = now() - timedelta(days=40)
+    engine = {"model": "tiny/model", "revision": "c" * 40, "tokens_per_second": None}
+    for worker, pool in (("a@host", "cpu"), ("b@host", "cpu"), ("c@host", "gpu-80")):
+        with database.transaction() as session:
+            for number in range(4):
+                at = long_ago + timedelta(minutes=number)
+                session.add(EngineLoad(worker=worker, started_at=at, noted_at=at, pool=pool, model_id="tiny/model"))
+    # This one is up since, and the worker speaks of it with each heartbeat.
+    up = {**engine, "started_at": (long_ago + timedelta(minutes=3)).isoformat()}
+    counted = collector.registry(database, BudgetRules)
+    for _ in range(3):
+        say(database, worker="a@host", engine=up)
+        old_loads.put_together(database)
+        for registry in (counted, collector.registry(database, BudgetRules)):
+            pools = ("cpu", "gpu-80")
+            loads = [registry.get_sample_value("reprofarm_engine_loads_total", {"pool": pool}) for pool in pools]
+            assert loads == [8, 4]
+    with database.reading() as session:
+        rows = session.scalars(select(EngineLoad).order_by(EngineLoad.loads)).all()
+        assert [(row.worker, row.loads) for row in rows] == [("a@host", 1), ("gpu-80", 4), ("cpu", 7)]
 
 
 def test_a_flood_of_words_fills_neither_the_record_nor_the_loads(

@@ -38,7 +38,7 @@ def test_a_worker_prepares_before_it_is_sent_anything(farm: Farm) -> None:
 def test_a_dropped_attempt_stops_and_the_rest_of_its_batch_goes_on(farm: Farm) -> None:
     farm.send(batch_of(farm.order("hanging-1", "[hang]"), farm.order("good-1", "Say: yes")))
     farm.wait(lambda: farm.running("hanging-1"))
-    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "hanging-1", "attempt": 1})
+    farm.drop("hanging-1")
     good = farm.wait(lambda: farm.reports().get("good-1"))
     assert good.outcome is AttemptOutcome.COMPLETED, good.detail
     assert good.measurement.score == 1.0
@@ -101,7 +101,7 @@ def test_a_worker_turns_to_its_own_queue_before_its_pools(farm: Farm) -> None:
     farm.send(batch_of(farm.order("pools", "Say: yes")))
     farm.send(batch_of(farm.order("own", "Say: yes")), own)
     assert (farm.waiting(), farm.waiting(own)) == (1, 1), "nothing is taken before its turn"
-    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "hanging-5", "attempt": 1})
+    farm.drop("hanging-5")
     farm.wait(lambda: farm.reports().get("pools"))
     assert [each for each in farm.reports() if each in ("own", "pools")] == ["own", "pools"]
 

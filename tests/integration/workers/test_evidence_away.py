@@ -86,7 +86,7 @@ def test_a_run_that_waits_for_its_store_can_be_dropped(tmp_path: Path) -> None:
     (tmp_path / "evidence").write_text("not a folder")
     with _working(tmp_path) as (workbench, batch):
         (ref,) = [each.ref for each in batch.orders]
-        assert _meanwhile(workbench, batch, lambda _: workbench.dropped.mark(ref)) is None
+        assert _meanwhile(workbench, batch, lambda _: workbench.dropped.mark(batch.batch_id, ref)) is None
 
 
 def test_a_worker_that_is_told_to_stop_waits_for_no_store(tmp_path: Path) -> None:

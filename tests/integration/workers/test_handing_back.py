@@ -268,15 +268,16 @@ def test_a_download_is_not_waited_for_by_what_is_wanted_no_more(tmp_path: Path, 
                 remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", snapshot)
                 shutil.rmtree(tmp_path / "model")
             only = order(task_ref(snapshot), "r1")
+            batch = batch_of(only)
 
             taken: list[object] = []
 
             def tell() -> None:
                 taken.append(hub.accept())
-                workbench.dropped.mark(only.ref) if told == "to drop it" else workbench.stop_mark.set()
+                workbench.dropped.mark(batch.batch_id, only.ref) if told == "to drop it" else workbench.stop_mark.set()
 
             threading.Thread(target=tell, daemon=True).start()
-            reports = run(workbench, batch_of(only)).reports
+            reports = run(workbench, batch).reports
     said = [(report.outcome, report.detail) for report in reports.values()]
     stopped = (AttemptOutcome.HANDED_BACK, "it was told to stop; no sample was begun")
     assert said == ([] if told == "to drop it" else [stopped])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from specs.messages import AttemptOutcome, AttemptRef, Order, Stage
+from specs.messages import AttemptOutcome, Order, Stage
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import Heard, batch_of, bench, engine_words, order, remember_snapshot, run, stand_in
@@ -101,9 +101,10 @@ def test_one_that_stalls_leaves_the_other_its_engine_and_the_next_gets_a_new_one
 
 
 def test_one_that_is_dropped_ends_by_itself(workbench: Workbench) -> None:
-    workbench.dropped.mark(AttemptRef(reproduction_id="gone", attempt=1))
     orders = [_order(workbench, "gone", ["[hang]"]), _order(workbench, "stays", ["Say: yes"])]
-    heard = run(workbench, batch_of(*orders, engine=RULES, side_by_side=2))
+    batch = batch_of(*orders, engine=RULES, side_by_side=2)
+    workbench.dropped.mark(batch.batch_id, orders[0].ref)
+    heard = run(workbench, batch)
     assert _outcomes(heard) == {"stays": AttemptOutcome.COMPLETED}
 
 

@@ -86,7 +86,7 @@ def test_a_worker_that_works_says_so_and_what_its_engine_does(farm: Farm) -> Non
     assert said.engine.model == "org/model"
     assert said.engine_key == engine_key(batch.model, batch.engine, batch.gpus)
     farm.wait(lambda: (busy := farm.said("busy")) and busy.engine and busy.engine.tokens_per_second is not None)
-    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "busy", "attempt": 1})
+    farm.drop("busy")
     # The engine stays warm.
     farm.wait(lambda: (idle := farm.said("idle")) and idle.engine)
 
@@ -124,7 +124,7 @@ def test_a_device_that_is_not_free_is_quarantined_until_it_is(farm: Farm) -> Non
     gpus(farm.folder, held(79))
     farm.wait(lambda: farm.mentioned("after"))
     farm.wait(lambda: farm.waiting(own) == 0)
-    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "after", "attempt": 1})
+    farm.drop("after")
     farm.wait(lambda: farm.said("idle"))
 
 
@@ -146,7 +146,7 @@ def test_a_gpu_that_is_not_well_keeps_work_away_until_it_is_and_heat_does_not(fa
     # A reset clears the count.
     gpus(farm.folder, [{**well, "uncorrected": 0}])
     farm.wait(lambda: farm.mentioned("kept-away"))
-    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "kept-away", "attempt": 1})
+    farm.drop("kept-away")
     gpus(farm.folder, held(79))
     farm.wait(lambda: farm.said("idle"))
 
@@ -170,7 +170,7 @@ def test_a_quarantined_worker_stays_out_when_redis_forgets_everything_and_comes_
     assert farm.waiting() == 1
     gpus(farm.folder, held(79))
     farm.wait(lambda: farm.mentioned("later"))
-    farm.celery.control.broadcast("drop_attempt", arguments={"reproduction_id": "later", "attempt": 1})
+    farm.drop("later")
     farm.wait(lambda: farm.said("idle"))
 
 

@@ -173,6 +173,13 @@ def test_without_a_list_it_says_that_none_was_looked_at(keys: str) -> None:
     assert "was not looked at" in run(TOKEN, "--jwks", keys).stdout
 
 
+def test_with_a_list_it_says_that_the_badge_is_not_on_it(keys: str, tmp_path: Path) -> None:
+    listed = tmp_path / "revocations.json"
+    listed.write_bytes(revocations("another"))
+    said = run(TOKEN, "--jwks", keys, "--revocations", str(listed)).stdout
+    assert f"no, by {listed}" in said.replace("\n", "")
+
+
 def test_keys_that_cannot_be_had_are_an_error_and_not_a_verdict(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "text.json").write_text("keys")

@@ -154,6 +154,26 @@ def test_layers_of_linear_attention_keep_a_state_and_no_keys(changes: dict[str, 
     assert sum(each.layers for each in found.cache) == 8 - with_state
 
 
+MAMBA = {
+    "model_type": "falcon_h1",
+    "num_hidden_layers": 8,
+    "mamba_n_heads": 4,
+    "mamba_d_head": 16,
+    "mamba_n_groups": 1,
+    "mamba_d_state": 32,
+    "mamba_d_conv": 4,
+    "mamba_d_ssm": 64,
+}
+
+
+def test_layers_with_a_state_beside_their_attention_keep_both() -> None:
+    found = shape(**MAMBA)
+    assert found.states is not None
+    assert (found.states.layers, found.states.numbers) == (8, (64 + 2 * 32) * 3 + 4 * 16 * 32)
+    assert sum(each.layers for each in found.cache) == 8
+    assert shape(**{**MAMBA, "mamba_n_heads": None}).states is None
+
+
 AWQ = {"quant_method": "awq", "group_size": 128, "bits": 4}
 BLOCKS = {"quant_method": "fp8", "weight_block_size": [128, 128]}
 

@@ -1,0 +1,180 @@
+"""A Hub, or one repo on it, that cannot be read holds up nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from deploy.localhub.commits import CommitText
+from deploy.localhub.names import RepoName
+from scheduler.database.tables import Model
+from scheduler.hub.answers import BenchmarkHead, ModelHead, TreeFile
+from scheduler.hub.hub_errors import Missing
+from scheduler.state_machine import ClaimState
+from specs.errors import HubAway
+from specs.hub import eval_results
+from specs.policy.rules import WatchRules
+from tests.support.databases import Databases
+from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = "acme/capitals"
+MODEL = "tiny/model"
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
+        yield plane
+
+
+@pytest.fixture
+def model(farm: ControlPlane) -> RepoName:
+    """Claims 79.5 on a benchmark, on its main branch."""
+    add_benchmark(farm.served.local, BENCHMARK)
+    claiming = add_model(farm.served.local, MODEL)
+    submit(farm.served.local, claiming, entry(BENCHMARK, 79.5))
+    return claiming
+
+
+def states(farm: ControlPlane) -> list[tuple[str, float | None, ClaimState]]:
+    return [(claim.ref, claim.value, ClaimState(claim.state)) for claim in farm.claims()]
+
+
+def test_one_unreadable_benchmark_does_not_stop_the_scan(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, "acme/huge", "# " + "x" * 300_000 + "\n" + EVAL_YAML)
+    add_benchmark(hub, BENCHMARK)
+    submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 79.5))
+    farm.scan()
+    assert len(farm.claims()) == 1
+
+
+def test_a_fault_of_ours_over_one_repo_does_not_stop_the_scan(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    for name in ("acme/aaa", BENCHMARK):
+        add_benchmark(hub, name)
+    for name in ("tiny/aaa", MODEL):
+        submit(hub, add_model(hub, name), entry(BENCHMARK, 79.5))
+    parse, card_of = eval_results.parse, farm.hub.dataset_card
+    looks = iter(range(10))
+
+    def stumble(text: bytes) -> eval_results.ResultFile:
+        if next(looks) == 0:
+            raise ValueError("a number of thousands of digits")
+        return parse(text)
+
+    def stumble_over_one(dataset_id: str, revision: str) -> object:
+        if dataset_id != BENCHMARK:
+            raise TypeError("a card of another shape")
+        return card_of(dataset_id, revision)
+
+    monkeypatch.setattr(eval_results, "parse", stumble)
+    monkeypatch.setattr(farm.hub, "dataset_card", stumble_over_one)
+    farm.scan()
+    assert len(farm.claims()) == 1
+    farm.scan(WatchRules(sweep_seconds=0.001))
+    assert len(farm.claims()) == 2, "what was stumbled over is looked at again"
+
+
+def test_a_benchmark_that_the_hub_fails_over_does_not_stop_the_scan(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = farm.hub.benchmark
+
+    def answer(dataset_id: str) -> BenchmarkHead:
+        if dataset_id != BENCHMARK:
+            raise HubAway(f"{dataset_id}: 451 Unavailable For Legal Reasons")
+        return ask(dataset_id)
+
+    monkeypatch.setattr(farm.hub, "benchmark", answer)
+    farm.scan(WatchRules(benchmarks=("acme/taken-down", BENCHMARK)))
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
+    with pytest.raises(HubAway):
+        farm.scan(WatchRules(benchmarks=("acme/taken-down",)))
+
+
+def test_a_pull_request_that_cannot_be_read_holds_up_nobody(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="honest.yaml")
+    many = {f"junk/{n}": b"x" for n in range(20)}
+    hub.commit(model, many, CommitText("Add junk", "mallory"), create_pr=True)
+    monkeypatch.setattr("scheduler.hub.hub.MAX_TREE_FILES", 15)
+    farm.scan()
+    assert states(farm) == [("refs/pr/1", 99.5, ClaimState.SUBMITTED)]
+    submit(hub, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    assert states(farm)[1:] == [("main", 79.5, ClaimState.SUBMITTED)]
+
+
+def test_a_model_that_cannot_be_read_keeps_no_other_from_its_turn(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_at() -> datetime | None:
+        with farm.database.reading() as session:
+            return session.get_one(Model, MODEL).looked_at
+
+    hub = farm.served.local
+    monkeypatch.setattr("scheduler.hub.hub.MAX_TREE_FILES", 15)
+    monkeypatch.setattr("scheduler.watch.scan.LOOKS_AT_ONCE", 1)
+    broken = add_model(hub, "mallory/model")
+    submit(hub, broken, entry(BENCHMARK, 99.5))
+    hub.commit(broken, {f"junk/{n}": b"x" for n in range(20)}, CommitText("Add junk", "mallory"))
+    farm.scan()
+    farm.scan()
+    before = looked_at()
+    for _ in range(2):
+        farm.scan(WatchRules(sweep_seconds=0.001))
+    after = looked_at()
+    assert before is not None
+    assert after is not None
+    assert after > before
+
+
+def test_a_model_for_which_the_hub_never_answers_keeps_no_other_from_its_turn(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    ask = farm.hub.model
+
+    def away_for_one(model_id: str) -> ModelHead:
+        looked_at.append(model_id)
+        if model_id == "mallory/model":
+            raise HubAway("the Hub answered 451")
+        return ask(model_id)
+
+    hub = farm.served.local
+    submit(hub, add_model(hub, "mallory/model"), entry(BENCHMARK, 99.5))
+    farm.scan()
+    monkeypatch.setattr("scheduler.watch.scan.LOOKS_AT_ONCE", 1)
+    monkeypatch.setattr(farm.hub, "model", away_for_one)
+    with farm.database.transaction() as session:
+        session.get_one(Model, "mallory/model").looked_at = None
+    for _ in range(3):
+        farm.scan(WatchRules(sweep_seconds=0.001))
+    assert looked_at[:2] == ["mallory/model", MODEL]
+    assert looked_at[2] == "mallory/model", "it stays due"
+
+
+def test_a_commit_that_is_gone_meanwhile_is_no_model_that_is_gone(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    farm.scan()
+    submit(hub, model, entry(BENCHMARK, 79.5) + entry("acme/other", 10))
+
+    def gone(*_: object) -> list[TreeFile]:
+        raise Missing("that commit was squashed away")
+
+    monkeypatch.setattr(farm.hub, "tree", gone)
+    farm.scan(WatchRules(models=(MODEL,)))
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
