@@ -2,10 +2,12 @@
 
 Real processes: Redis, control workers, beat, API, and a worker that reports at once (instant_worker.py). Claims are
 rows that were entered before, all true. The clock runs from when they are there to be planned until each has its
-verdict: planned, dispatched, reported, its log checked, judged. What goes on meanwhile counts too: badges are signed by
-the same control workers. The farm knows that the runs are short, by the dataset's card and by policy, so that those of
-one model travel together. A claim that joins a run costs no run, so the pace is measured for claims that each need
-their own, and for ten claims a run; the first is the pace of reproductions, the second that of a popular model.
+verdict: planned, dispatched, reported, its log checked, judged. Both sides are warm: before the clock starts the farm
+decides the claims of two other models and signs their badges, as the bare worker takes a task. What goes on meanwhile
+counts too: badges are signed by the same control workers. The farm knows that the runs are short, by the
+dataset's card and by policy, so that those of one model travel together. A claim that joins a run costs no run, so the
+pace is measured for claims that each need their own, and for ten claims a run; the first is the pace of reproductions,
+the second that of a popular model.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from sqlalchemy import func, select, update
 from deploy.bench import bare_tasks, instant_worker
 from deploy.bench.control_plane import ControlPlane, start_control_plane
 from deploy.bench.instant_log import GENERATION, SAMPLES
-from deploy.bench.load_rows import add_claims, load_policy
+from deploy.bench.load_rows import TASKS, add_claims, load_policy
 from deploy.bench.postgres import running_postgres
 from deploy.farm.control_plane import CONTROL_THREADS, QUIET, celery
 from deploy.farm.processes import Process, Processes
@@ -39,6 +41,9 @@ from workers.processes.guarded import clean_environment
 
 POOL = "small"
 TRUE_SCORE = 50.0
+WARMING_RUNS = 2 * TASKS
+"""Of two models: processes do most of what they do for the first time, which takes each a second or two."""
+
 PATIENCE_SECONDS = 900.0
 LOOK_SECONDS = 0.05
 SHORT = VerificationRules(generation=GenerationSettings(max_tokens=GENERATION.max_tokens))
@@ -76,7 +81,9 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, 
         folder = Path(name)
         database = Database(database_url or f"sqlite:///{folder / 'reprofarm.db'}")
         database.upgrade()
-        add_claims(database, claims, sharing=sharing, value=TRUE_SCORE)
+        warming = WARMING_RUNS * sharing
+        # Those of one model are entered one after another, so what warms up is of models by themselves.
+        add_claims(database, warming + claims, sharing=sharing, value=TRUE_SCORE)
         with database.transaction() as session:
             session.execute(update(Claim).values(state=ClaimState.BLOCKED))
             session.execute(update(Benchmark).values(sizes={DEFAULT_CONFIG: {"test": SAMPLES}}))
@@ -88,12 +95,15 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, 
             )
             per_second = _bare_pace(processes, plane, bare)
             _start_worker(processes, plane, template)
+            _let_in(database, warming)
+            processes.wait_until("what warms up", lambda: _count(database, Badge) == warming, PATIENCE_SECONDS)
             began = time.monotonic()
-            with database.transaction() as session:
-                session.execute(update(Claim).values(state=ClaimState.SUBMITTED))
-            processes.wait_until("every verdict", lambda: _count(database, VerdictRow) == claims, PATIENCE_SECONDS)
+            _let_in(database, claims)
+            every = warming + claims
+            processes.wait_until("every verdict", lambda: _count(database, VerdictRow) == every, PATIENCE_SECONDS)
             seconds = time.monotonic() - began
-            return Pace(claims, sharing, seconds, _verified(database), _count(database, Badge), per_second)
+            verified, badges = _verified(database) - warming, _count(database, Badge) - warming
+            return Pace(claims, sharing, seconds, verified, badges, per_second)
         finally:
             processes.stop()
             database.engine.dispose()
@@ -164,6 +174,18 @@ def _start_worker(processes: Processes, plane: ControlPlane, template: Path) -> 
     command = celery("deploy.bench.instant_worker", "worker", *solo)
     processes.start(Process("worker", command, environment))
     time.sleep(5)
+
+
+def _let_in(database: Database, count: int) -> None:
+    """Have the next claims planned, in the order in which they were entered."""
+    following = select(Claim.claim_id).where(Claim.state == ClaimState.BLOCKED).order_by(Claim.claim_id).limit(count)
+    with database.transaction() as session:
+        session.execute(
+            update(Claim)
+            .where(Claim.claim_id.in_(following))
+            .values(state=ClaimState.SUBMITTED)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _count(database: Database, table: type[VerdictRow] | type[Badge]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from scheduler.admission import budgets
 from scheduler.admission.admission import Blocked, Refused, Run, admit, foresee
@@ -11,7 +12,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import UNREADABLE, Claim, Model, now
 from scheduler.planning.freshness import is_shared
 from scheduler.planning.linking import LinkedLogs
-from scheduler.planning.planning_facts import PlanningFacts
+from scheduler.planning.planning_facts import Alike, PlanningFacts
 from scheduler.planning.task_history import KnownSamples
 from specs.engines.model_size import ModelSize
 from specs.errors import NoAccess
@@ -50,35 +51,49 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     said = _claim_facts(claim)
     try:
         benchmark = facts.benchmark(said.dataset_id, claim.dataset_revision)
-        found = _admit(facts, policy, claim, model, benchmark)
-        rules = found.rules if isinstance(found, Run) else None
-        foreseen = foresee(said, benchmark, policy, rules)
-        known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
-        cost = _cost(facts, claim, model, found, foreseen, known)
+        alike = facts.alike(
+            model, said, claim.dataset_revision, partial(_work_out, facts, policy, said, model, benchmark)
+        )
         # A log is not read for a claim that will not be run today.
-        held = _is_held(facts.database, policy, claim, found, cost)
-        reading = None if held else _linked_log(policy, claim, found, logs)
+        held = _is_held(facts.database, policy, claim, alike.found, alike.cost)
+        reading = None if held else _linked_log(policy, claim, said, alike.found, logs)
     except NoAccess as error:
         blocked = Blocked(f"{error}; the farm's operator must be given access")
         foreseen = foresee(said, benchmark, policy) if benchmark is not None else None
         return Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen, weights_sha256=model.weights_sha256)
     return Answer(
-        claim.claim_id, claim.model_id, found, benchmark, foreseen, known, cost, reading, held, model.weights_sha256
+        claim.claim_id,
+        claim.model_id,
+        alike.found,
+        benchmark,
+        alike.foreseen,
+        alike.known,
+        alike.cost,
+        reading,
+        held,
+        model.weights_sha256,
     )
 
 
+def _work_out(facts: PlanningFacts, policy: Policy, said: ClaimFacts, model: Model, benchmark: BenchmarkFacts) -> Alike:
+    found = _admit(facts, policy, said, model, benchmark)
+    foreseen = foresee(said, benchmark, policy, found.rules if isinstance(found, Run) else None)
+    known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
+    return Alike(found, foreseen, known, _cost(facts, said, model, found, foreseen, known))
+
+
 def _admit(
-    facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, benchmark: BenchmarkFacts
+    facts: PlanningFacts, policy: Policy, said: ClaimFacts, model: Model, benchmark: BenchmarkFacts
 ) -> Run | Blocked | Refused:
     if model.weights_sha256 is None or model.weights_sha256 == UNREADABLE:
         return Blocked("waits for a look at the model's files")
     of_model = ModelFacts(model.weights_sha256, _size(model), model.gated)
-    said, has_token = _claim_facts(claim), bool(facts.hub.api.token)
+    has_token = bool(facts.hub.api.token)
     answer = admit(said, benchmark, of_model, policy, has_token=has_token)
     if not isinstance(answer, Run):
         return answer
     if benchmark.revision is None or model.weights_bytes is None:
-        raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec or weights")
+        raise ValueError(f"a claim on {said.model_id} was admitted without a pinned spec or weights")
     # Only now it is known how and where it would run, and so which noise is its own.
     spread = facts.spread(said.dataset_id, benchmark.revision, answer, model.weights_bytes)
     if spread is None:
@@ -95,13 +110,12 @@ def _size(model: Model) -> ModelSize | None:
 
 
 def _linked_log(
-    policy: Policy, claim: Claim, answer: Run | Blocked | Refused, logs: LinkedLogs
+    policy: Policy, claim: Claim, said: ClaimFacts, answer: Run | Blocked | Refused, logs: LinkedLogs
 ) -> LinkedLogReading | None:
     """What the log says that a claim links to, if the claim is run and policy has such logs read."""
-    facts = _claim_facts(claim)
-    if not isinstance(answer, Run) or not policy.rules_for(facts.dataset_id, answer.task_id).linked_logs:
+    if not isinstance(answer, Run) or not policy.rules_for(said.dataset_id, answer.task_id).linked_logs:
         return None
-    return logs.read(claim, facts.value, answer.rules.scale)
+    return logs.read(claim, said.value, answer.rules.scale)
 
 
 def _claim_facts(claim: Claim) -> ClaimFacts:
@@ -119,7 +133,7 @@ def _claim_facts(claim: Claim) -> ClaimFacts:
 
 def _cost(
     facts: PlanningFacts,
-    claim: Claim,
+    said: ClaimFacts,
     model: Model,
     answer: Run | Blocked | Refused,
     foreseen: Foreseen | None,
@@ -129,8 +143,8 @@ def _cost(
     if not isinstance(answer, Run) or foreseen is None:
         return None
     if model.weights_bytes is None:
-        raise ValueError(f"claim {claim.claim_id} was admitted without weights")
-    earlier = facts.costs(_claim_facts(claim).dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
+        raise ValueError(f"a claim on {said.model_id} was admitted without weights")
+    earlier = facts.costs(said.dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
     work = Work(
         weights_bytes=model.weights_bytes,
         gpus=answer.placement.gpus,

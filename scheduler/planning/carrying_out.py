@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission import budgets
 from scheduler.admission.admission import Blocked, Refused, Run
 from scheduler.admission.facts import BenchmarkFacts
-from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.fixed import Rules
 from scheduler.admission.placement import Placement
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
@@ -29,7 +30,7 @@ from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.budget import BudgetRules
 from specs.policy.cost import Estimate
-from specs.policy.rules import Policy
+from specs.policy.rules import EngineRules, Policy
 from specs.text import clean
 
 
@@ -59,6 +60,9 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
             for answer in answers
             if (made := _carry_out(session, policy, claims[answer.claim_id], by_id[answer.model_id], answer, runs))
         ]
+        for reproduction, late in runs.late.items():
+            measurement = Measurement.model_validate(reproduction.measurement, strict=False)
+            judge_claims(session, late, reproduction, measurement, stopping_of(reproduction))
         if new:
             session.flush()
             _wake_alike(session, new)
@@ -70,6 +74,8 @@ class _Runs:
 
     shared: Shared
     begun: Sequence[Begun]
+    late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
+    """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
 
     def of_same_entry(self, claim: Claim, run: Run) -> Reproduction | None:
         """The one that was begun for a claim's entry before."""
@@ -134,8 +140,7 @@ def _join_or_make(
         words = f"{words}; {in_short(answer.foreseen, answer.known.samples)}"
     move_claim(session, claim, ClaimState.PLANNED, words)
     if reproduction.state == ReproductionState.COMPLETED:
-        measurement = Measurement.model_validate(reproduction.measurement, strict=False)
-        judge_claims(session, [claim], reproduction, measurement, stopping_of(reproduction))
+        runs.late.setdefault(reproduction, []).append(claim)
     return reproduction if joined is None else None
 
 
@@ -193,7 +198,7 @@ def _new(
         created_at=at,
         since=at,
         # The last word: what it follows from takes it away when it is set.
-        engine_key=_engine_key(claim.model_id, model.revision, run.settings),
+        engine_key=_engine_key(claim.model_id, model.revision, run.settings.engine, run.settings.gpus),
     )
     if claim.fresh_after is not None:
         stop_taking_claims(session, run.key, claim.fresh_after)
@@ -203,8 +208,10 @@ def _new(
     return reproduction
 
 
-def _engine_key(model_id: str, revision: str, settings: RunSettings) -> str:
-    return engine_key(ModelRef(model_id=model_id, revision=revision), settings.engine, settings.gpus)
+@lru_cache(maxsize=256)
+def _engine_key(model_id: str, revision: str, engine: EngineRules, gpus: int) -> str:
+    # A model's tasks share it.
+    return engine_key(ModelRef(model_id=model_id, revision=revision), engine, gpus)
 
 
 def _where(placement: Placement) -> str:

@@ -5,13 +5,14 @@ A round takes seconds, and each of these may as well have been asked before anot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from scheduler.admission.admission import Run
-from scheduler.admission.facts import BenchmarkFacts
+from scheduler.admission.admission import Blocked, Refused, Run
+from scheduler.admission.facts import BenchmarkFacts, ClaimFacts
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark
+from scheduler.database.tables import Benchmark, Model
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing
@@ -21,7 +22,18 @@ from scheduler.watch.benchmarks import spec_text
 from specs.hub import eval_yaml
 from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredSpread, model_class
-from specs.policy.cost import EarlierRun
+from specs.policy.cost import EarlierRun, Estimate
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What holds for all claims that say the same of one model."""
+
+    found: Run | Blocked | Refused
+    foreseen: Foreseen | None
+    known: KnownSamples | None
+    cost: Estimate | None
+    """Of a reproduction for one of them alone; None where it is not run."""
 
 
 @dataclass
@@ -35,6 +47,7 @@ class PlanningFacts:
     _spreads: dict[tuple[object, ...], MeasuredSpread | None] = field(default_factory=dict, init=False)
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
+    _alike: dict[tuple[Model, ClaimFacts, str | None], Alike] = field(default_factory=dict, init=False)
 
     def benchmark(self, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
         """What is known of a benchmark, at the revision that a claim pins, else at its head.
@@ -79,6 +92,16 @@ class PlanningFacts:
             with self.database.reading() as session:
                 self._costs[key] = earlier_costs(session, dataset_id, task_id, weights_bytes, pool)
         return self._costs[key]
+
+    def alike(self, model: Model, said: ClaimFacts, pinned: str | None, work_out: Callable[[], Alike]) -> Alike:
+        """What holds for a claim that says so at the revision that it pins, worked out for the first such.
+
+        Of one look at the model: the row that is read for the next slice may say something else.
+        """
+        key = (model, said, pinned)
+        if key not in self._alike:
+            self._alike[key] = work_out()
+        return self._alike[key]
 
     def _benchmark(self, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
         with self.database.reading() as session:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
+from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
-from scheduler.database.tables import Reproduction
+from scheduler.admission.admission import Blocked, Run
+from scheduler.database.tables import Claim, Model, Reproduction, VerdictRow, now
 from scheduler.planning import answering, carrying_out
+from scheduler.planning.linking import LinkedLogs
+from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.state_machine import ClaimState
 from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
+from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 
@@ -31,6 +37,11 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
 def pinned(revision: str, value: float) -> str:
     dataset = f"{{id: {BENCHMARK}, task_id: capitals, revision: '{revision}'}}"
     return f"- dataset: {dataset}\n  value: {value}\n  notes: at {value}\n"
+
+
+def put_off(farm: ControlPlane, claim_ids: list[str], until: datetime | None) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).where(Claim.claim_id.in_(claim_ids)).values(recheck_at=until))
 
 
 def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> None:
@@ -160,6 +171,65 @@ def test_nothing_is_planned_for_files_that_changed_while_a_claim_was_looked_at(
     farm.plan()
     (claim,) = farm.claims()
     assert claim.state == ClaimState.PLANNED
+
+
+def test_what_claims_on_a_completed_run_have_in_common_is_worked_out_once(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 50))
+    for fan, value in (("ada", 50), ("bob", 50), ("eve", 90)):
+        submit(hub, model, entry(BENCHMARK, value), author=fan, create_pr=True, name=f"{fan}.yaml")
+    farm.scan()
+    late = [claim.claim_id for claim in farm.claims() if claim.pull_request is not None]
+    put_off(farm, late, until=now() + timedelta(hours=1))
+    farm.plan()
+    complete(farm, 100)
+    put_off(farm, late, until=None)
+    calls = {"admit": 0, "judge_claims": 0}
+
+    def counted(where: ModuleType, what: str) -> None:
+        real = getattr(where, what)
+
+        def count(*arguments: Any, **more: Any) -> Any:
+            calls[what] += 1
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(where, what, count)
+
+    counted(answering, "admit")
+    counted(carrying_out, "judge_claims")
+    farm.plan()
+    with farm.database.reading() as session:
+        outcomes = {row.claim_id: row.outcome for row in session.scalars(select(VerdictRow))}
+    assert sorted((claim.value or 0.0, outcomes[claim.claim_id]) for claim in farm.claims()) == [
+        (50, "verified"),
+        (50, "verified"),
+        (50, "verified"),
+        (90, "mismatch"),
+    ]
+    assert len(farm.reproductions()) == 1
+    # The two that say the same are looked at once, and the run reads what it measured once for all three.
+    assert calls == {"admit": 2, "judge_claims": 1}
+
+
+def test_a_model_that_changes_within_a_round_is_seen_as_it_is_when_it_is_read_again(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    model = add_model(hub, MODEL)
+    submit(hub, model, entry(BENCHMARK, 50))
+    farm.scan()
+    facts = PlanningFacts(farm.database, farm.hub)
+    (claim,) = farm.claims()
+    with farm.database.transaction() as session:
+        row = session.get_one(Model, claim.model_id)
+    assert isinstance(answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.hub)).found, Run)
+    with farm.database.transaction() as session:
+        row = session.get_one(Model, claim.model_id)
+        row.weights_sha256 = None
+    assert isinstance(answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.hub)).found, Blocked)
 
 
 def test_many_made_up_revisions_cost_no_request_each(farm: ControlPlane) -> None:
