@@ -44,6 +44,9 @@ httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  
 for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:
     del os.environ[_name]
 
+# Most farms that tests bring up are gone before a worker of theirs has imported what its first batch needs.
+os.environ.setdefault("REPROFARM_WORKER_PREPARE", "false")
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 

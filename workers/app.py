@@ -166,8 +166,9 @@ def _prepare() -> None:
 
 @worker_process_init.connect
 def _child_begins(**_: object) -> None:
-    # Celery gives this process a few seconds to be there, and what a predecessor left may take longer to end.
-    threading.Thread(target=_prepare, name="prepare", daemon=True).start()
+    if worker_settings().prepare:
+        # Celery gives this process a few seconds to be there, and what a predecessor left may take longer to end.
+        threading.Thread(target=_prepare, name="prepare", daemon=True).start()
     # It is the main process that has the folder, and leaves it when it ends.
     while _main_locks:
         _main_locks.pop().close()

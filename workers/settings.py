@@ -84,6 +84,10 @@ class WorkerSettings(BaseSettings):
     alive_seconds: Annotated[float, Field(ge=1, le=120)] = 10.0
     """Between two words of this worker that it is there."""
 
+    prepare: bool = True
+    """Import what engines and runs are forked from as soon as the worker is started, which takes some 1.6 GB from then
+    on, instead of with its first batch."""
+
     log_format: LogFormat = "text"
     """`json` logs lines of JSON, with what each is about in fields of its own."""
 
