@@ -60,7 +60,7 @@ def fill(hub: LocalHub, shared_data: Path, small_model: Path) -> None:
     hub.create_repo(model)
     weights = {path.name: path for path in small_model.iterdir() if path.is_file()}
     hub.commit(model, weights, CommitText("Add the model", "tiny"))
-    inflated = entry(BENCHMARK, 62.82, task="mmlu_pro")
+    inflated = entry(BENCHMARK, 95.0, task="mmlu_pro")
     modest = entry(BENCHMARK, 10.5, task="mmlu_pro", more="  notes: zero-shot\n")
     submit(hub, model, inflated + modest)
 
@@ -91,7 +91,7 @@ def test_a_claim_on_mmlu_pro_is_judged_by_a_run_of_its_real_spec(
             (reproduction,) = {claim.reproduction.id for claim in claims if claim.reproduction is not None}
             run = client.reproduction(reproduction)
     by_value = {claim.value: claim for claim in claims}
-    inflated, modest = by_value[62.82].verdict, by_value[10.5].verdict
+    inflated, modest = by_value[95.0].verdict, by_value[10.5].verdict
     assert inflated is not None
     assert modest is not None
     assert inflated.outcome == "mismatch", inflated.reason

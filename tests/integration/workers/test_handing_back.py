@@ -99,7 +99,8 @@ class Story:
         """How often a worker's engine was asked for which sample and epoch of the long one."""
         bodies = [json.loads(line) for line in (self.folder / f"{worker}.asked").read_text().splitlines()]
         said = [(body["messages"][-1]["content"], body["seed"]) for body in bodies]
-        return Counter((int(text.rpartition(" ")[2]), seed - SEED + 1) for text, seed in said if "Say: yes" not in text)
+        numbered = [(int(text.rpartition(" ")[2]), seed) for text, seed in said if "Say: yes" not in text]
+        return Counter((number, seed - SEED - (number - 1) * EPOCHS + 1) for number, seed in numbered)
 
 
 @pytest.fixture(scope="module")
