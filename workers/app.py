@@ -166,15 +166,15 @@ def _prepare() -> None:
 
 @worker_process_init.connect
 def _child_begins(**_: object) -> None:
-    if worker_settings().prepare:
-        # Celery gives this process a few seconds to be there, and what a predecessor left may take longer to end.
-        threading.Thread(target=_prepare, name="prepare", daemon=True).start()
     # It is the main process that has the folder, and leaves it when it ends.
     while _main_locks:
         _main_locks.pop().close()
     # psutil remembers processes, each with a lock. A child that is forked while the main process's presence looks at
     # one would wait for that for ever.
     psutil.process_iter.cache_clear()
+    if worker_settings().prepare:
+        # Celery gives this process a few seconds to be there, and what a predecessor left may take longer to end.
+        threading.Thread(target=_prepare, name="prepare", daemon=True).start()
 
 
 @worker_process_shutdown.connect

@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from workers.processes.fork_server import PID, SOCKET, Errand, short_path
 from workers.processes.guarded import Guarded
-from workers.processes.orphans import Remains, marking, new_mark
+from workers.processes.orphans import Remains
 
 _LOOK_SECONDS = 0.05
 _SERVER_GRACE_SECONDS = 10.0
@@ -145,15 +144,10 @@ class ForkServer:
             NoServerError: the server does not come up.
         """
         connection = self._connect()
-        remains = Remains(new_mark(self._folder), tempfile.mkdtemp(prefix="reprofarm-") if own_temporary else "")
+        remains = Remains.of(self._folder, own_temporary=own_temporary)
         errand = Errand(
             arguments=tuple(arguments),
-            environment={
-                **self._environment,
-                **environment,
-                **({"TMPDIR": remains.temporary} if own_temporary else {}),
-                **marking(remains.mark),
-            },
+            environment={**self._environment, **environment, **remains.variables()},
             folder=str(folder),
             log=str(log),
             grace_seconds=grace_seconds,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.processes import guard
-from workers.processes.orphans import Remains, marking, new_mark
+from workers.processes.orphans import Remains
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LD_PRELOAD")
 _PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "KMP_", "TORCH_", "ROCR_", "HIP_")
@@ -46,18 +45,16 @@ class Guarded:
         go to a folder of their own, and with it.
         """
         self._grace_seconds = grace_seconds
-        # In the usual place: a socket's path may have 107 bytes, and a worker's own folders may be deep.
-        temporary = tempfile.mkdtemp(prefix="reprofarm-") if own_temporary else ""
-        self._remains = Remains(new_mark(folder), temporary)
+        self._remains = Remains.of(folder, own_temporary=own_temporary)
         self._remains_ended = False
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, str(grace_seconds), temporary, *command],
+                [sys.executable, "-I", guard.__file__, str(grace_seconds), self._remains.temporary, *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**environment, **({"TMPDIR": temporary} if own_temporary else {}), **marking(self._remains.mark)},
+                env={**environment, **self._remains.variables()},
                 # A signal for the worker's process group is not meant for this one: the guard decides.
                 start_new_session=True,
             )

@@ -10,9 +10,11 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from workers.processes.guard import TRACKER_SECONDS, is_tracker
 
@@ -20,11 +22,6 @@ MARK = "REPROFARM_GUARDED"
 """Environment variable of all that runs under a guard; the value begins with the folder that it was started in."""
 
 _PATIENCE_SECONDS = 20.0
-
-
-def new_mark(folder: Path) -> str:
-    """A mark for something that is started in a folder."""
-    return f"{folder}:{secrets.token_hex(8)}"
 
 
 def marking(mark: str) -> dict[str, str]:
@@ -75,6 +72,17 @@ class Remains:
     mark: str
     temporary: str
     """A folder; empty for none."""
+
+    @classmethod
+    def of(cls, folder: Path, *, own_temporary: bool) -> Self:
+        """Of something that is about to start in a folder."""
+        # In the usual place: a socket's path may have 107 bytes, and a worker's own folders may be deep.
+        temporary = tempfile.mkdtemp(prefix="reprofarm-") if own_temporary else ""
+        return cls(f"{folder}:{secrets.token_hex(8)}", temporary)
+
+    def variables(self) -> dict[str, str]:
+        """What it is told by its environment, for its remains to be found."""
+        return {**({"TMPDIR": self.temporary} if self.temporary else {}), **marking(self.mark)}
 
     def end(self) -> None:
         """Remove it."""
