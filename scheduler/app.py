@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
-from celery import Celery, signals
+from celery import Celery, Task, signals
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -75,7 +75,7 @@ from specs.processes.spans import Place
 log = logging.getLogger(__name__)
 
 ROUNDS = 10
-"""Of planning in one task: when thousands of claims appear at once, they do not wait for the clock."""
+"""Of planning in one task; where more waits, another follows at once, between which a worker can be shut down."""
 
 LOOKS = 10
 """At a model that somebody asked for, while the Hub is away or a scan goes on: with growing pauses, several hours."""
@@ -167,18 +167,25 @@ def scan_hub() -> None:
                 scan(farm().database, farm().hub, farm().policy.watch, mine.lasts)
             except HubAway as error:
                 log.warning("scan put off: %s", error)
+            _at_once(plan_claims)
 
 
 @app.task(name=PLAN)
 def plan_claims() -> None:
     """Give every new claim a reproduction, a verdict or a reason to wait."""
+    more = False
     with held(farm().database, PLAN, timedelta(minutes=10)) as mine:
         if mine:
             for _ in range(ROUNDS):
-                more = planning.plan(farm().database, farm().hub, farm().policy) == planning.PLANNED_AT_ONCE
-                _send_out()
+                planned = planning.plan(farm().database, farm().hub, farm().policy)
+                more = planned == planning.PLANNED_AT_ONCE
+                if planned:
+                    # By another thread: this one would also do what reports ask of it meanwhile, and plan nothing.
+                    _at_once(dispatch_batches)
                 if not more or not mine.lasts():
                     break
+    if more:
+        _at_once(plan_claims)
 
 
 @app.task(name=DISPATCH)
@@ -248,6 +255,7 @@ def look_at_repo(body: dict[str, Any]) -> None:
     with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
         if mine:
             announced.look(farm().database, farm().hub, farm().policy.watch, repo_type, repo_id)
+            _at_once(plan_claims)
         else:
             announced.put_off(farm().database, repo_type, repo_id)
 
@@ -341,6 +349,7 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
         with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
             if mine:
                 requesting.answer(farm().database, farm().hub, str(self.request.id), farm().policy.reverify)
+                _at_once(plan_claims)
                 return
         why = "another look at the Hub is under way"
     except HubAway as error:
@@ -372,6 +381,14 @@ def publish_verdicts() -> None:
             publish_due(farm(), mine.lasts)
 
 
+def _at_once(task: Task[[], None]) -> None:
+    """Have a periodic task follow now, by whichever thread is free first: what appeared does not wait for the clock."""
+    try:
+        task.apply_async(queue=CONTROL_QUEUE)
+    except (KombuError, RedisError, OSError) as error:
+        log.warning("%s comes with the clock: %s", task.name, error)
+
+
 def _take_back() -> None:
     taking_back.take_back(farm().database, _withdraw)
 
@@ -381,7 +398,11 @@ def _withdraw(queue: str, message_id: str) -> bool:
 
 
 def _fill_and_relay() -> None:
-    dispatching.dispatch(farm().database, farm().policy)
+    dispatching.dispatch(farm().database, farm().policy, _relay)
+    _relay()
+
+
+def _relay() -> None:
     outbox.relay(farm().database, lambda **message: send(app, **message))
 
 

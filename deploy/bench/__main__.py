@@ -36,17 +36,18 @@ class Size:
     changes: int
     database: tuple[int, ...]
     tasks: int
+    turns: int
 
 
-WHOLE = Size(600, 3000, 100, 1000, 10, (1000, 1_000_000), 4)
-SMALL = Size(40, 200, 4, 20, 2, (1000, 2000), 1)
+WHOLE = Size(600, 3000, 100, 1000, 10, (1000, 1_000_000), 4, 3)
+SMALL = Size(40, 200, 4, 20, 2, (1000, 2000), 1, 1)
 """Says whether it works, and nothing of how fast."""
 
 PARTS: dict[str, Callable[[Size], Iterator[Line]]] = {
     "verdicts": lambda size: of_verdicts(paces(size.runs, size.bare_tasks)),
     "poll": lambda size: of_poll(poll_cost(size.benchmarks, size.results, size.changes)),
     "growth": lambda size: of_growth(dict(growth(size.database))),
-    "engine": lambda size: of_engine(engine_figures(size.tasks)),
+    "engine": lambda size: of_engine(engine_figures(size.tasks, size.turns)),
 }
 
 

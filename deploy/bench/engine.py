@@ -81,7 +81,9 @@ class SideBySide:
 class EngineFigures:
     """What was measured."""
 
-    one: SideBySide
+    one: tuple[SideBySide, ...]
+    """One task, several times in turns: seconds of asking, of which one is not like the next."""
+
     every: SideBySide
     few: SideBySide
     """As many tasks of fewer questions."""
@@ -90,8 +92,8 @@ class EngineFigures:
     """One task of long answers."""
 
 
-def engine_figures(tasks: int) -> EngineFigures:
-    """Measure one task, and `tasks` of them."""
+def engine_figures(tasks: int, turns: int) -> EngineFigures:
+    """Measure one task, `turns` times, and `tasks` of them."""
     model = MODEL.resolve()
     ensure_model(model)
     with tempfile.TemporaryDirectory(prefix="reprofarm-bench-") as name:
@@ -103,9 +105,12 @@ def engine_figures(tasks: int) -> EngineFigures:
             plain = _plain(folder / f"plain-{what}", model, engine, of, client=client)
             return SideBySide(plain, _farm(folder / f"farm-{what}", model, engine, of))
 
-        every = both("every", TASKS[:tasks], client=True)
-        one = SideBySide(every.plain[:1], _farm(folder / "farm-one", model, engine, TASKS[:1]))
-        return EngineFigures(one, every, both("few", FEW[:tasks]), both("long", [LONG], client=True))
+        return EngineFigures(
+            one=tuple(both(f"one-{turn}", TASKS[:1], client=True) for turn in range(turns)),
+            every=both("every", TASKS[:tasks]),
+            few=both("few", FEW[:tasks]),
+            long=both("long", [LONG], client=True),
+        )
 
 
 def _serve_once(model: Path, engine_folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from deploy.bench.engine import EngineFigures, SideBySide
 from deploy.bench.growth import Step
@@ -28,20 +29,21 @@ class Line:
 
 def of_engine(found: EngineFigures) -> Iterator[Line]:
     """The farm beside plain runs, and beside vLLM's own client."""
-    (one,) = found.one.plain
-    alone = found.one.farm.seconds / one.seconds
+    farm = mean(each.farm.seconds for each in found.one)
+    plain = [run for each in found.one for run in each.plain]
+    beside, engine = mean(run.seconds for run in plain), mean(run.engine_seconds for run in plain)
     yield Line(
-        f"one task of {one.samples} samples, an engine's start on both sides",
-        f"{found.one.farm.seconds:.1f} s",
-        f"{one.seconds:.1f} s, {one.engine_seconds:.1f} s of them for the engine",
-        alone,
+        f"one task of {plain[0].samples} samples, an engine's start on both sides",
+        f"{farm:.1f} s",
+        f"{beside:.1f} s, {engine:.1f} s of them for the engine",
+        farm / beside,
         "≤ 1.05",
-        alone <= 1.05,
+        farm / beside <= 1.05,
     )
     yield _together(found.every)
     yield _together(found.few)
-    yield from _tokens(found.one)
-    yield from _tokens(found.long)
+    yield _tokens(found.one)
+    yield _tokens([found.long])
 
 
 def _together(found: SideBySide) -> Line:
@@ -58,16 +60,18 @@ def _together(found: SideBySide) -> Line:
     )
 
 
-def _tokens(found: SideBySide) -> Iterator[Line]:
-    (plain,) = found.plain
-    if plain.client is None:
-        return
-    farm = found.farm.output_tokens / max(found.farm.asking_seconds, 1e-9)
-    beside = float(plain.client["output_throughput"])
-    yield Line(
-        f"output tokens per second, answers of {plain.output_tokens / plain.samples:.0f} tokens",
+def _tokens(turns: Sequence[SideBySide]) -> Line:
+    """Of each side as many as in all its turns, by the seconds of all."""
+    plain = [run for each in turns for run in each.plain]
+    tokens = sum(run.output_tokens for run in plain)
+    farm = sum(each.farm.output_tokens for each in turns) / sum(each.farm.asking_seconds for each in turns)
+    said = [run.client for run in plain if run.client is not None]
+    beside = sum(each["total_output_tokens"] for each in said) / sum(each["duration"] for each in said)
+    inspect = tokens / sum(run.asking_seconds for run in plain)
+    return Line(
+        f"output tokens per second, answers of {tokens / sum(run.samples for run in plain):.0f} tokens",
         f"{farm:.1f}",
-        f"{beside:.1f} by vLLM's benchmark client ({plain.output_tokens / plain.asking_seconds:.1f} by plain Inspect)",
+        f"{beside:.1f} by vLLM's benchmark client ({inspect:.1f} by plain Inspect)",
         farm / beside,
         "≥ 0.95",
         farm / beside >= 0.95,

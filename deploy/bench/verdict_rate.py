@@ -32,9 +32,11 @@ from deploy.farm.control_plane import CONTROL_THREADS, QUIET, celery
 from deploy.farm.processes import Process, Processes
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, VerdictRow
+from scheduler.schedule import PLAN
 from scheduler.state_machine import ClaimState
 from specs.hub.dataset_card import DEFAULT_CONFIG
 from specs.judging.verdict import Outcome
+from specs.messages import CONTROL_QUEUE
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import VerificationRules
 from workers.processes.guarded import clean_environment
@@ -95,10 +97,10 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, 
             )
             per_second = _bare_pace(processes, plane, bare)
             _start_worker(processes, plane, template)
-            _let_in(database, warming)
+            _let_in(database, warming, plane)
             processes.wait_until("what warms up", lambda: _count(database, Badge) == warming, PATIENCE_SECONDS)
             began = time.monotonic()
-            _let_in(database, claims)
+            _let_in(database, claims, plane)
             every = warming + claims
             processes.wait_until("every verdict", lambda: _count(database, VerdictRow) == every, PATIENCE_SECONDS)
             seconds = time.monotonic() - began
@@ -176,8 +178,8 @@ def _start_worker(processes: Processes, plane: ControlPlane, template: Path) -> 
     time.sleep(5)
 
 
-def _let_in(database: Database, count: int) -> None:
-    """Have the next claims planned, in the order in which they were entered."""
+def _let_in(database: Database, count: int, plane: ControlPlane) -> None:
+    """Have the next claims planned, in the order in which they were entered; a look at the Hub ends in the same way."""
     following = select(Claim.claim_id).where(Claim.state == ClaimState.BLOCKED).order_by(Claim.claim_id).limit(count)
     with database.transaction() as session:
         session.execute(
@@ -186,6 +188,8 @@ def _let_in(database: Database, count: int) -> None:
             .values(state=ClaimState.SUBMITTED)
             .execution_options(synchronize_session=False)
         )
+    with Celery("hub", broker=plane.broker_url) as app:
+        app.send_task(PLAN, queue=CONTROL_QUEUE)
 
 
 def _count(database: Database, table: type[VerdictRow] | type[Badge]) -> int:

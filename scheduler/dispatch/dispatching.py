@@ -8,7 +8,7 @@ decided in scheduler/dispatch/batching.py, what travels along in scheduler/dispa
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -72,9 +72,12 @@ KEYED_AT_ONCE = 500
 """Reproductions whose engine one transaction looks up."""
 
 
-def dispatch(database: Database, policy: Policy) -> int:
-    """Fill the queues of every pool and of its workers; returns how many batches were put in the outbox."""
-    return sum(_fill_pool(database, policy, pool) for pool in _in_need(database, policy))
+def dispatch(database: Database, policy: Policy, relay: Callable[[], object] = lambda: None) -> int:
+    """Fill the queues of every pool and of its workers; returns how many batches were put in the outbox.
+
+    `relay` is called as soon as there are some, since workers may wait for the first of them.
+    """
+    return sum(_fill_pool(database, policy, pool, relay) for pool in _in_need(database, policy))
 
 
 def _in_need(database: Database, policy: Policy) -> list[PoolRules]:
@@ -90,12 +93,13 @@ _QUEUED = (
 )
 
 
-def _fill_pool(database: Database, policy: Policy, pool: PoolRules) -> int:
+def _fill_pool(database: Database, policy: Policy, pool: PoolRules, relay: Callable[[], object]) -> int:
     count = 0
     while found := _look(database, policy, pool):
         sent = 0
         for first in range(0, len(found.placements), SENT_TOGETHER):
             sent += _send_some(database, policy, pool, found, found.placements[first : first + SENT_TOGETHER])
+            relay()
         count += sent
         if not sent or found.fills(sent):
             break
