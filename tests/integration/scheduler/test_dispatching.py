@@ -61,6 +61,15 @@ def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:
     assert len(sent_batches(farm.database)) == COMMON_AHEAD + 1
 
 
+def test_the_first_batches_go_to_the_broker_before_the_last_are_put_together(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "SENT_TOGETHER", 1)
+    there: list[int] = []
+    dispatch(farm.database, farm.policy, lambda: there.append(len(sent_batches(farm.database))))
+    assert there == [1, 2], "committed by then, each"
+
+
 def test_where_batches_are_over_at_once_as_many_wait_and_are_sent_when_half_of_them_are_gone(
     farm: ControlPlane,
 ) -> None:
