@@ -192,12 +192,12 @@ class Hub:
     def leaderboard(self, dataset_id: str, etag: str | None) -> Leaderboard:
         """A benchmark's leaderboard, unless it is still the one with that ETag.
 
-        Asked for with every model: the default view hides those that declare a base model.
+        Asked for with every model: the default view (`base_model=true`) hides those that declare a base model.
         """
         url = f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/leaderboard"
         with told_apart(f"leaderboard of {dataset_id}"):
             with self._http.stream(
-                "GET", url, params={"base_model_only": "false"}, headers={"If-None-Match": etag} if etag else {}
+                "GET", url, params={"base_model": "false"}, headers={"If-None-Match": etag} if etag else {}
             ) as answer:
                 if answer.status_code == httpx.codes.NOT_MODIFIED:
                     return Leaderboard(None, etag)
