@@ -298,7 +298,7 @@ def _tree_file(item: RepoFile) -> TreeFile:
     path, blob_id, size = item.path, item.blob_id, item.size
     if not (isinstance(path, str) and isinstance(blob_id, str) and isinstance(size, int)):
         raise TypeError("a file without a path, an id or a size")
-    if len(path) > MAX_PATH_CHARS or not _COMMIT.fullmatch(blob_id) or not 0 <= size < 2**63:
+    if len(path) > MAX_PATH_CHARS or "\0" in path or not _COMMIT.fullmatch(blob_id) or not 0 <= size < 2**63:
         raise ValueError(f"a file that is none: {clean(path, 200)}")
     return TreeFile(path, blob_id, size)
 

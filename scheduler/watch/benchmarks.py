@@ -36,8 +36,9 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
             continue
         try:
             spec_text(database, hub, head.dataset_id, head.revision)
-            _look_at_content(database, hub, head)
-            sizes = sizes_of(hub.dataset_card(head.dataset_id, head.revision))
+            card = hub.dataset_card(head.dataset_id, head.revision)
+            _look_at_content(database, hub, head, card)
+            sizes = sizes_of(card)
         except (HubAway, NoAccess, SubmissionError) as error:
             # Left as it was, so that the next scan sees it as changed and reads it again.
             log.warning("benchmark %s not read: %s", head.dataset_id, error)
@@ -65,7 +66,7 @@ def spec_text(database: Database, hub: Hub, dataset_id: str, revision: str) -> b
     return text
 
 
-def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead) -> None:
+def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead, card: object) -> None:
     """Enter what tells whether two commits hold the same samples. Unknown where the dataset has very many files."""
     try:
         files = hub.tree(head.dataset_id, head.revision, "dataset")
@@ -73,7 +74,7 @@ def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead) -> None:
         log.warning("files of %s not compared with those of other commits: %s", head.dataset_id, error)
         return
     with database.transaction() as session:
-        session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files)
+        session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files, card)
 
 
 def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
