@@ -36,7 +36,7 @@ from scheduler.hub.hub_errors import raise_for_status, told_apart
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, SubmissionError
-from specs.hub.client_hooks import keeping_token, refuse_long_waits
+from specs.hub.client_hooks import keeping_token, refuse_long_waits, waiting
 from specs.ids import is_repo_id
 from specs.text import clean
 
@@ -276,7 +276,12 @@ class Hub:
         client = default_client_factory()
         hooks = client.event_hooks
         client.event_hooks = {
-            "request": [*hooks["request"], keeping_token(self.endpoint), bound_request(self._request_seconds)],
+            "request": [
+                *hooks["request"],
+                keeping_token(self.endpoint),
+                waiting(self._request_seconds),
+                bound_request,
+            ],
             "response": [*hooks["response"], self._hear, refuse_long_waits, bound_answer],
         }
         return client
