@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import httpx2
 from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
@@ -32,7 +31,7 @@ from scheduler.hub.answers import (
     TreeFile,
 )
 from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, bound_request, refuse_packed
-from scheduler.hub.hub_errors import raise_for_status, told_apart
+from scheduler.hub.hub_errors import Moved, is_of_the_hub, raise_for_status, told_apart
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, SubmissionError
@@ -97,9 +96,11 @@ class Hub:
 
         Raises:
             Missing: there is no such dataset.
+            Moved: it has another id.
         """
         with told_apart(dataset_id):
             info = self.api.dataset_info(dataset_id, expand=["sha", "gated"])
+            _check_id(info.id, dataset_id)
             return BenchmarkHead(dataset_id, _commit(info.sha), bool(info.gated))
 
     def own_commits(self, dataset_id: str) -> OwnCommits:
@@ -140,10 +141,12 @@ class Hub:
         """A model repo's main branch.
 
         Raises:
-            Missing: there is no such model.
+            Gone: there is no such model.
+            Moved: it has another id.
         """
         with told_apart(model_id):
             info = self.api.model_info(model_id, expand=["sha", "gated", "safetensors"])
+            _check_id(info.id, model_id)
             counted = info.safetensors.parameters if info.safetensors is not None else None
             return ModelHead(_commit(info.sha), bool(info.gated), read_counts(counted))
 
@@ -177,10 +180,15 @@ class Hub:
         with told_apart(f"pull requests of {model_id}"):
             opened = []
             for ref in sorted(refs):
-                with suppress(EntryNotFoundError, RepositoryNotFoundError):
+                try:
                     found = self.api.get_discussion_details(model_id, int(ref.rpartition("/")[2]))
-                    if found.status in ("open", "draft"):
-                        opened.append((int(found.num), clean(str(found.author), MAX_NAME_CHARS)))
+                except HfHubHTTPError as error:
+                    if is_of_the_hub(error.response) and error.response.status_code == httpx.codes.NOT_FOUND:
+                        # Deleted.
+                        continue
+                    raise
+                if found.status in ("open", "draft"):
+                    opened.append((int(found.num), clean(str(found.author), MAX_NAME_CHARS)))
             return self._heads(model_id, opened) if opened else []
 
     def _heads(self, model_id: str, opened: list[tuple[int, str]]) -> list[PullRequestHead]:
@@ -208,20 +216,23 @@ class Hub:
             return Leaderboard(json.loads(content), answer.headers.get("etag"))
 
     def read_file(self, repo_type: RepoType, repo_id: str, commit: str, path: str, max_bytes: int) -> bytes:
-        """A file of a repo at a commit.
+        """A file of a repo at a commit, or a ref.
 
         Raises:
             Missing: there is none.
             SubmissionError: it is larger than `max_bytes`; no more than that was read.
         """
         url = self._file_url(repo_type, repo_id, commit, path)
-        with told_apart(f"{path} of {repo_id}"):
-            content = self._read(url, max_bytes)
+        with told_apart(f"{path} of {repo_id}"), self._http.stream("GET", url) as answer:
+            raise_for_status(answer, url)
+            content = _body(answer, max_bytes)
+            if content is not None:
+                _check_is_at(answer, commit)
         if content is None:
             raise SubmissionError(f"{path} is larger than {max_bytes} bytes")
         return content
 
-    def _read(self, url: str, max_bytes: int, asked: dict[str, str] | None = None) -> bytes | None:
+    def _read(self, url: str, max_bytes: int, asked: dict[str, str]) -> bytes | None:
         """The body of an answer; None where it is larger, of which no more than that is read."""
         with self._http.stream("GET", url, params=asked) as answer:
             raise_for_status(answer, url)
@@ -292,11 +303,33 @@ class Hub:
             self.limits.hear(answer.headers)
 
 
+def _check_id(found: object, asked: str) -> None:
+    """Hold a repo's id against what it was asked for by: renamed repos, and ids in other case, are answered for too."""
+    if not isinstance(found, str) or not is_repo_id(found):
+        raise ValueError(f"no id of a repo: {clean(repr(found), 100)}")
+    if found != asked:
+        raise Moved(asked, found)
+
+
 def _commit(value: object) -> str:
     """A commit as the Hub names it, and not just anything in its place: it becomes part of addresses and of proofs."""
     if not isinstance(value, str) or not _COMMIT.fullmatch(value):
         raise ValueError(f"no commit: {clean(repr(value), 100)}")
     return value
+
+
+def _check_is_at(answer: httpx.Response, revision: str) -> None:
+    """Hold a file against where it was asked for: the Hub names the commit, and a page that stands in for it does not.
+
+    As huggingface_hub does, which downloads nothing without.
+
+    Raises:
+        HubAway: it is from elsewhere.
+    """
+    # Where the Hub leads to a store, it is the first answer that says so.
+    named = {each.headers["x-repo-commit"] for each in (*answer.history, answer) if "x-repo-commit" in each.headers}
+    if not named or (_COMMIT.fullmatch(revision) and revision not in named):
+        raise HubAway(f"the answer does not say that it is a file of the Hub at {revision}")
 
 
 def _tree_file(item: RepoFile) -> TreeFile:

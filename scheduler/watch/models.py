@@ -31,6 +31,8 @@ MAX_RESULT_FILES = 500
 """On one ref of one model; more are not read, and the reason stands with the model."""
 
 MAIN = "main"
+NOT_READ = ""
+"""Instead of the commit at which a ref was looked at."""
 
 
 def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:
@@ -40,7 +42,8 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
     changed weights.
 
     Raises:
-        Missing: the Hub has no such model.
+        Gone: the Hub has no such model.
+        Moved: it has it under another id.
         HubAway, NoAccess, SubmissionError: main, or who proposes what, could not be read.
     """
     known = _begun(database, model_id)
@@ -62,11 +65,22 @@ def _look(
         else _remembered(database, model_id, MAIN)
     )
     heads = {MAIN: head.revision}
-    for pull_request in _open_pull_requests(hub, model_id, own_name, looked_at):
+    try:
+        opened = _open_pull_requests(hub, model_id, own_name, looked_at)
+    except NoAccess as error:
+        # Its owner has turned discussions off. What stands on main counts all the same; what was read of pull requests
+        # earlier stays as it is.
+        log.warning("pull requests of %s not read: %s", model_id, error)
+        opened, heads = [], {**looked_at, **heads}
+    for pull_request in opened:
         heads[pull_request.ref] = pull_request.commit
         if looked_at.get(pull_request.ref) != pull_request.commit:
             try:
                 _look_at_pull_request(database, hub, model_id, pull_request, main_files)
+            except Missing as error:
+                # Pushed anew since, or not known to all of the Hub's machines yet: the next look reads it.
+                log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
+                heads[pull_request.ref] = looked_at.get(pull_request.ref, NOT_READ)
             except SubmissionError as error:
                 # Whoever opened it holds up nobody else. Its claims stand as they were last read.
                 log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
@@ -187,10 +201,16 @@ def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, s
 
 
 def _read(hub: Hub, place: Place, path: str) -> Reading:
+    """What a file holds.
+
+    Raises:
+        Missing: the Hub does not have what it lists.
+    """
     try:
         text = hub.read_file("model", place.model_id, place.commit, path, MAX_BYTES)
     except Missing:
-        return Reading((), ())
+        # It stands in the commit's tree: that commit is gone since, or this machine of the Hub does not know it yet.
+        raise
     except SubmissionError as error:
         return Reading((), (str(error),))
     parsed = eval_results.parse(text)
