@@ -150,6 +150,15 @@ class Hub:
             counted = info.safetensors.parameters if info.safetensors is not None else None
             return ModelHead(_commit(info.sha), bool(info.gated), read_counts(counted))
 
+    def eval_results(self, model_id: str) -> list[object]:
+        """What the Hub shows of a model's results, on main and on open pull requests, as it has read them itself."""
+        # Without huggingface_hub, which stumbles over an entry without a task and leaves out which file it is of.
+        url = f"{self.endpoint}/api/models/{quote(model_id, safe='/')}"
+        with told_apart(f"results of {model_id}"):
+            content = self._read(url, MAX_CARD_BYTES, {"expand": "evalResults"})
+            found = json.loads(content).get("evalResults") if content is not None else None
+            return found if isinstance(found, list) else []
+
     def tree(self, repo_id: str, commit: str, repo_type: RepoType = "model") -> list[TreeFile]:
         """All files of a repo at a commit, as far as `MAX_TREE_FILES`."""
         with told_apart(f"{repo_id} at {commit}"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import cache
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_results
+from specs.hub.leaderboard import parse_model_eval_results
 from specs.text import clean
 
 log = logging.getLogger(__name__)
@@ -191,17 +193,21 @@ def _look_at_pull_request(
 def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str]) -> None:
     """Read the files whose content is new and bring their claims up to date, each in a transaction of its own."""
     before = _remembered(database, place.model_id, place.ref)
+    # Asked for once, however many files may not be read.
+    shown = cache(lambda: hub.eval_results(place.model_id))
     for path in sorted(files.keys() | before.keys()):
         if files.get(path) == before.get(path):
             continue
-        reading = _read(hub, place, path) if path in files else Reading((), ())
+        reading = _read(hub, place, path, shown) if path in files else Reading((), ())
+        if reading is None:
+            continue
         with database.transaction() as session:
             reconcile(session, place, path, files.get(path, ""), reading)
             _remember(session, place, path, files.get(path))
 
 
-def _read(hub: Hub, place: Place, path: str) -> Reading:
-    """What a file holds.
+def _read(hub: Hub, place: Place, path: str, shown: Callable[[], list[object]]) -> Reading | None:
+    """What a file holds; None where that cannot be known today.
 
     Raises:
         Missing: the Hub does not have what it lists.
@@ -211,10 +217,28 @@ def _read(hub: Hub, place: Place, path: str) -> Reading:
     except Missing:
         # It stands in the commit's tree: that commit is gone since, or this machine of the Hub does not know it yet.
         raise
+    except NoAccess as error:
+        reading = _as_shown(shown(), place, path)
+        if reading is None:
+            log.warning("%s, and the Hub shows nothing of it", error)
+        return reading
     except SubmissionError as error:
         return Reading((), (str(error),))
     parsed = eval_results.parse(text)
     return Reading(parsed.entries, parsed.reasons)
+
+
+def _as_shown(shown: list[object], place: Place, path: str) -> Reading | None:
+    """What the Hub itself shows of a file that the farm may not read; None where that is nothing.
+
+    The results of a gated model are no secret. So a claim is known there too, and says whose move it is.
+    """
+    own = [
+        item
+        for item in shown
+        if isinstance(item, dict) and (item.get("filename"), item.get("pullRequest")) == (path, place.pull_request)
+    ]
+    return Reading(parse_model_eval_results(own), ()) if own else None
 
 
 def _result_files(files: list[TreeFile]) -> dict[str, str]:

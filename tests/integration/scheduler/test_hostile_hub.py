@@ -32,6 +32,7 @@ ANSWERS: Mapping[str, Callable[[Hub], object]] = {
     "model": lambda hub: hub.model(MODEL),
     "tree": lambda hub: hub.tree(MODEL, COMMIT),
     "pull_requests": lambda hub: hub.pull_requests(MODEL),
+    "eval_results": lambda hub: hub.eval_results(MODEL),
     "still_open": lambda hub: hub.still_open(MODEL, ["refs/pr/1"]),
     "leaderboard": lambda hub: hub.leaderboard("bench/one", None),
     "read_file": lambda hub: hub.read_file("model", MODEL, COMMIT, "README.md", 1000),
