@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
+from scheduler.app import scan_hub
 from scheduler.database.tables import Model, SpecFile
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
+from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing
 from scheduler.state_machine import ClaimState
 from specs.errors import HubAway, HubBusy, NoAccess
@@ -199,6 +202,17 @@ def test_a_hub_that_is_busy_is_not_asked_for_the_next_thing(
     assert len(asked) == 1
     farm.scan()
     assert len(farm.claims()) == 2, "all of them are still due"
+
+
+def test_a_token_that_the_hub_does_not_know_is_said_in_the_log_and_withdraws_nothing(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    farm.scan()
+    with_old_token = replace(farm, hub=Hub(farm.served.url, "hf_old", request_seconds=30))
+    monkeypatch.setattr("scheduler.app.farm", lambda: with_old_token)
+    scan_hub()
+    assert "scan put off: benchmark:official: the Hub refuses the farm's token" in caplog.text
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
 
 
 def test_a_model_whose_owner_has_turned_discussions_off_is_watched(
