@@ -54,7 +54,7 @@ from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
 from scheduler.webhooks import delivery
-from specs.errors import EvidenceAway, HubAway, MessageError
+from specs.errors import EvidenceAway, HubAway, MessageError, NoAccess
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -165,7 +165,7 @@ def scan_hub() -> None:
         if mine:
             try:
                 scan(farm().database, farm().hub, farm().policy.watch, mine.lasts)
-            except HubAway as error:
+            except (HubAway, NoAccess) as error:
                 log.warning("scan put off: %s", error)
             _at_once(plan_claims)
 

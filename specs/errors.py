@@ -56,6 +56,10 @@ class HubAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mi
         self.retry_after_seconds = retry_after_seconds
 
 
+class HubBusy(HubAway):
+    """The Hub has had too many requests from whoever asks (429): it answers no other one either, until then."""
+
+
 class NoAccess(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """The Hub refuses the repo: gated or private. Whoever holds the token must accept the terms."""
 

@@ -144,9 +144,12 @@ def serving(hub: PaperHub) -> Iterator[str]:
         wbufsize = 2**16
 
         def do_GET(self) -> None:
-            status, body, etag = hub.answer(urlsplit(self.path).path, self.headers.get("If-None-Match"))
+            path = urlsplit(self.path).path
+            status, body, etag = hub.answer(path, self.headers.get("If-None-Match"))
             content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-            self.answer(status, content, headers={"etag": etag} if etag else {})
+            # Of a file the Hub says at which commit it is.
+            at = path.partition("/resolve/")[2].partition("/")[0]
+            self.answer(status, content, headers={"etag": etag} if etag else {"x-repo-commit": at} if at else {})
 
     with answered_by(Handler) as url:
         yield url

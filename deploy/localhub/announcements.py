@@ -25,8 +25,8 @@ def repo_part(storage: Storage, repo: RepoName, endpoint: str) -> dict[str, Any]
 
 
 def repo_event(storage: Storage, repo: RepoName, endpoint: str, action: str) -> dict[str, Any]:
-    """A repo was created, deleted, or its settings changed."""
-    scope = "repo" if action in ("create", "delete") else "repo.config"
+    """A repo was created, deleted, moved, or its settings changed."""
+    scope = "repo" if action in ("create", "delete", "move") else "repo.config"
     return {"event": {"action": action, "scope": scope}, "repo": repo_part(storage, repo, endpoint)}
 
 
@@ -60,7 +60,8 @@ def discussion_event(
             part["changes"]["mergeCommitId"] = discussion.merge_commit
     payload: dict[str, Any] = {
         "event": {"action": action, "scope": "discussion.comment" if comment else "discussion"},
-        "repo": repo_part(storage, repo, endpoint),
+        # Without its head, which the Hub sends with changes of the repo itself alone.
+        "repo": {key: value for key, value in repo_part(storage, repo, endpoint).items() if key != "headSha"},
         "discussion": part,
     }
     if comment:

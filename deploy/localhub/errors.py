@@ -53,6 +53,15 @@ class RepoNotFoundError(HubError):
             self.status = 401
 
 
+class MovedError(HubError):
+    """The repo has another id; the answer leads to the same address with that one."""
+
+    status = 307
+
+    def __init__(self, location: str):
+        super().__init__("Temporary Redirect", {"Location": location})
+
+
 class RevisionNotFoundError(HubError):
     """No branch, tag, pull request or commit of that name."""
 

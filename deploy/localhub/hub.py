@@ -79,6 +79,19 @@ class LocalHub:
         forget_cached()
         self.webhooks.announce(repo, "repo", payload)
 
+    def move_repo(self, repo: RepoName, to: RepoName) -> None:
+        """Rename a repo, or hand it over. Requests for the id that it had are redirected.
+
+        Raises:
+            RepoNotFoundError: there is none.
+            ConflictError: there is one of the new id.
+        """
+        repo = self.storage.registry.find(repo).name
+        payload = announcements.repo_event(self.storage, repo, self.endpoint, "move")
+        self.storage.registry.move(repo, to)
+        forget_cached()
+        self.webhooks.announce(repo, "repo", payload | {"movedTo": {"name": to.id, "owner": {"id": to.namespace}}})
+
     def set_private(self, repo: RepoName, private: bool) -> None:
         """Show the repo to everybody, or to its owners only."""
         self.storage.registry.set_private(repo, private)

@@ -19,6 +19,9 @@ from deploy.localhub.safetensors_header import parameter_counts
 from deploy.localhub.storage import Storage, card_of
 
 MAX_CONFIG_BYTES = 1024 * 1024
+MAX_SIBLINGS = 100_000
+"""Files that info lists; more are left out, and nothing says so. The tree has them all. As huggingface.co."""
+
 _CONFIG_KEYS = ("architectures", "model_type", "quantization_config", "auto_map")
 
 
@@ -62,6 +65,10 @@ def sibling(entry: Entry, *, with_metadata: bool) -> dict[str, Any]:
     return found
 
 
+def _siblings(view: RepoView, *, with_metadata: bool) -> list[dict[str, Any]]:
+    return [sibling(entry, with_metadata=with_metadata) for entry in view.snapshot.files[:MAX_SIBLINGS]]
+
+
 def _config(view: RepoView) -> dict[str, Any] | None:
     entry = view.snapshot.find_file("config.json")
     if entry is None or entry.size > MAX_CONFIG_BYTES:
@@ -91,7 +98,7 @@ _COMMON: dict[str, Callable[[RepoView], Any]] = {
     "lastModified": lambda view: hub_time(view.snapshot.committed_at),
     "private": lambda view: view.settings.private,
     "sha": lambda view: view.snapshot.commit,
-    "siblings": lambda view: [sibling(entry, with_metadata=False) for entry in view.snapshot.files],
+    "siblings": lambda view: _siblings(view, with_metadata=False),
     "tags": lambda view: view.tags,
     "usedStorage": lambda view: sum(entry.size for entry in view.snapshot.files),
 }
@@ -164,7 +171,7 @@ def full_info(view: RepoView, *, files_metadata: bool) -> dict[str, Any]:
     """Everything usual about one repo."""
     answer = properties_of(view, _USUAL_OF_MODELS if view.is_model else _USUAL)
     if files_metadata:
-        answer["siblings"] = [sibling(entry, with_metadata=True) for entry in view.snapshot.files]
+        answer["siblings"] = _siblings(view, with_metadata=True)
     return answer
 
 

@@ -72,6 +72,7 @@ class Registry:
                 )
             except sqlite3.IntegrityError as error:
                 raise ConflictError(f"You already created this {repo.type} repo") from error
+            connection.execute("DELETE FROM moves WHERE type = ? AND id = ?", (repo.type.value, repo.id))
             first_commit(GitRepo.create(self.git(repo).path))
         return RepoSettings(repo, private, gated=None, is_benchmark=False, created_at=created_at)
 
@@ -85,6 +86,36 @@ class Registry:
                 connection.execute(f"DELETE FROM {table} WHERE type = ? AND id = ?", (repo.type.value, repo.id))  # noqa: S608 - names of the line above
             path.rename(grave)
         shutil.rmtree(grave)
+
+    def move(self, repo: RepoName, to: RepoName) -> None:
+        """Give a repo another id. The one that it had leads there, until another repo takes it.
+
+        Raises:
+            ConflictError: there is a repo of that id.
+        """
+        path, new_path = self.git(repo).path, self.git(to).path
+        with self._database.transaction() as connection:
+            try:
+                for table in ("repos", "grants", "discussions", "events"):
+                    connection.execute(
+                        f"UPDATE {table} SET id = ? WHERE type = ? AND id = ?",  # noqa: S608 - names of the line above
+                        (to.id, repo.type.value, repo.id),
+                    )
+            except sqlite3.IntegrityError as error:
+                raise ConflictError(f"There is a {to.label} already") from error
+            kind = repo.type.value
+            connection.execute("UPDATE moves SET now_at = ? WHERE type = ? AND now_at = ?", (to.id, kind, repo.id))
+            connection.execute("DELETE FROM moves WHERE type = ? AND id = ?", (kind, to.id))
+            if repo.id.lower() != to.id.lower():
+                connection.execute("INSERT OR REPLACE INTO moves VALUES (?, ?, ?)", (kind, repo.id, to.id))
+            new_path.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(new_path)
+
+    def moved(self, repo: RepoName) -> RepoSettings | None:
+        """The settings of a repo that had this id once; None where there is none, or another repo has taken the id."""
+        query = "SELECT repos.* FROM moves JOIN repos ON repos.type = moves.type AND repos.id = moves.now_at"
+        rows = self._database.read(f"{query} WHERE moves.type = ? AND moves.id = ?", repo.type.value, repo.id)
+        return _settings(rows[0]) if rows else None
 
     def set_private(self, repo: RepoName, private: bool) -> None:
         """Show the repo to everybody, or to its owners only."""

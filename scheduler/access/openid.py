@@ -25,6 +25,7 @@ from scheduler.access.identity import Identity, identity_of
 from scheduler.hub.bounded_answers import bound_answer, bound_request
 from scheduler.settings import Settings
 from specs.errors import HubAway, PolicyError, SignInError
+from specs.hub.client_hooks import waiting
 
 SCOPES = "openid profile"
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
@@ -132,7 +133,7 @@ class Provider:
     @property
     def _hooks(self) -> dict[str, list[Any]]:
         """For clients: no answer is without end, in time or in bytes."""
-        return {"request": [bound_request(self._seconds)], "response": [bound_answer]}
+        return {"request": [waiting(self._seconds), bound_request], "response": [bound_answer]}
 
     def _description(self) -> _Metadata:
         if self._metadata is not None and time.monotonic() < self._metadata[0] + METADATA_SECONDS:

@@ -1,14 +1,14 @@
 """What is asked of the Hub through huggingface_hub, held to a time, a size and a number of requests.
 
-The library (2.4) waits for an answer without end where nobody says how long, reads it as a whole, and follows a list
-from part to part for as long as there is a next one. These are hooks for its client. Answers are asked for as they are,
-not packed: what a megabyte unpacks to is bounded by nothing.
+The library (2.4) reads an answer as a whole, and follows a list from part to part for as long as there is a next one.
+These are hooks for its client. Answers are asked for as they are, not packed: what a megabyte unpacks to is bounded by
+nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -45,25 +45,18 @@ def one_question() -> Iterator[None]:
         _question.reset(before)
 
 
-def bound_request(seconds: float) -> Callable[[httpx2.Request], None]:
-    """A request hook; `seconds` is the patience with a Hub that says nothing.
+def bound_request(request: httpx2.Request) -> None:
+    """A request hook.
 
-    Raises (the hook):
+    Raises:
         HubAway: the question has no end.
     """
-
-    def bound(request: httpx2.Request) -> None:
-        request.headers["accept-encoding"] = "identity"
-        given: Mapping[str, float | None] = request.extensions.get("timeout") or {}
-        asked = {name: given.get(name) for name in ("connect", "read", "write", "pool")}
-        request.extensions["timeout"] = {name: seconds if value is None else value for name, value in asked.items()}
-        question = _question.get()
-        if question is not None:
-            question.requests += 1
-            if question.requests > MAX_REQUESTS or time.monotonic() > question.late:
-                raise HubAway(f"the Hub's answer does not end: {question.requests} requests")
-
-    return bound
+    request.headers["accept-encoding"] = "identity"
+    question = _question.get()
+    if question is not None:
+        question.requests += 1
+        if question.requests > MAX_REQUESTS or time.monotonic() > question.late:
+            raise HubAway(f"the Hub's answer does not end: {question.requests} requests")
 
 
 def bound_answer(answer: httpx2.Response) -> None:

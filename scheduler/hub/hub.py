@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import httpx2
 from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory
@@ -32,11 +31,11 @@ from scheduler.hub.answers import (
     TreeFile,
 )
 from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, bound_request, refuse_packed
-from scheduler.hub.hub_errors import raise_for_status, told_apart
+from scheduler.hub.hub_errors import Moved, is_of_the_hub, raise_for_status, told_apart
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, SubmissionError
-from specs.hub.client_hooks import keeping_token, refuse_long_waits
+from specs.hub.client_hooks import keeping_token, refuse_long_waits, waiting
 from specs.ids import is_repo_id
 from specs.text import clean
 
@@ -97,9 +96,11 @@ class Hub:
 
         Raises:
             Missing: there is no such dataset.
+            Moved: it has another id.
         """
         with told_apart(dataset_id):
             info = self.api.dataset_info(dataset_id, expand=["sha", "gated"])
+            _check_id(info.id, dataset_id)
             return BenchmarkHead(dataset_id, _commit(info.sha), bool(info.gated))
 
     def own_commits(self, dataset_id: str) -> OwnCommits:
@@ -140,12 +141,23 @@ class Hub:
         """A model repo's main branch.
 
         Raises:
-            Missing: there is no such model.
+            Gone: there is no such model.
+            Moved: it has another id.
         """
         with told_apart(model_id):
             info = self.api.model_info(model_id, expand=["sha", "gated", "safetensors"])
+            _check_id(info.id, model_id)
             counted = info.safetensors.parameters if info.safetensors is not None else None
             return ModelHead(_commit(info.sha), bool(info.gated), read_counts(counted))
+
+    def eval_results(self, model_id: str) -> list[object]:
+        """What the Hub shows of a model's results, on main and on open pull requests, as it has read them itself."""
+        # Without huggingface_hub, which stumbles over an entry without a task and leaves out which file it is of.
+        url = f"{self.endpoint}/api/models/{quote(model_id, safe='/')}"
+        with told_apart(f"results of {model_id}"):
+            content = self._read(url, MAX_CARD_BYTES, {"expand": "evalResults"})
+            found = json.loads(content).get("evalResults") if content is not None else None
+            return found if isinstance(found, list) else []
 
     def tree(self, repo_id: str, commit: str, repo_type: RepoType = "model") -> list[TreeFile]:
         """All files of a repo at a commit, as far as `MAX_TREE_FILES`."""
@@ -177,10 +189,15 @@ class Hub:
         with told_apart(f"pull requests of {model_id}"):
             opened = []
             for ref in sorted(refs):
-                with suppress(EntryNotFoundError, RepositoryNotFoundError):
+                try:
                     found = self.api.get_discussion_details(model_id, int(ref.rpartition("/")[2]))
-                    if found.status in ("open", "draft"):
-                        opened.append((int(found.num), clean(str(found.author), MAX_NAME_CHARS)))
+                except HfHubHTTPError as error:
+                    if is_of_the_hub(error.response) and error.response.status_code == httpx.codes.NOT_FOUND:
+                        # Deleted.
+                        continue
+                    raise
+                if found.status in ("open", "draft"):
+                    opened.append((int(found.num), clean(str(found.author), MAX_NAME_CHARS)))
             return self._heads(model_id, opened) if opened else []
 
     def _heads(self, model_id: str, opened: list[tuple[int, str]]) -> list[PullRequestHead]:
@@ -192,12 +209,12 @@ class Hub:
     def leaderboard(self, dataset_id: str, etag: str | None) -> Leaderboard:
         """A benchmark's leaderboard, unless it is still the one with that ETag.
 
-        Asked for with every model: the default view hides those that declare a base model.
+        Asked for with every model: the default view (`base_model=true`) hides those that declare a base model.
         """
         url = f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/leaderboard"
         with told_apart(f"leaderboard of {dataset_id}"):
             with self._http.stream(
-                "GET", url, params={"base_model_only": "false"}, headers={"If-None-Match": etag} if etag else {}
+                "GET", url, params={"base_model": "false"}, headers={"If-None-Match": etag} if etag else {}
             ) as answer:
                 if answer.status_code == httpx.codes.NOT_MODIFIED:
                     return Leaderboard(None, etag)
@@ -208,20 +225,23 @@ class Hub:
             return Leaderboard(json.loads(content), answer.headers.get("etag"))
 
     def read_file(self, repo_type: RepoType, repo_id: str, commit: str, path: str, max_bytes: int) -> bytes:
-        """A file of a repo at a commit.
+        """A file of a repo at a commit, or a ref.
 
         Raises:
             Missing: there is none.
             SubmissionError: it is larger than `max_bytes`; no more than that was read.
         """
         url = self._file_url(repo_type, repo_id, commit, path)
-        with told_apart(f"{path} of {repo_id}"):
-            content = self._read(url, max_bytes)
+        with told_apart(f"{path} of {repo_id}"), self._http.stream("GET", url) as answer:
+            raise_for_status(answer, url)
+            content = _body(answer, max_bytes)
+            if content is not None:
+                _check_is_at(answer, commit)
         if content is None:
             raise SubmissionError(f"{path} is larger than {max_bytes} bytes")
         return content
 
-    def _read(self, url: str, max_bytes: int, asked: dict[str, str] | None = None) -> bytes | None:
+    def _read(self, url: str, max_bytes: int, asked: dict[str, str]) -> bytes | None:
         """The body of an answer; None where it is larger, of which no more than that is read."""
         with self._http.stream("GET", url, params=asked) as answer:
             raise_for_status(answer, url)
@@ -276,7 +296,12 @@ class Hub:
         client = default_client_factory()
         hooks = client.event_hooks
         client.event_hooks = {
-            "request": [*hooks["request"], keeping_token(self.endpoint), bound_request(self._request_seconds)],
+            "request": [
+                *hooks["request"],
+                keeping_token(self.endpoint),
+                waiting(self._request_seconds),
+                bound_request,
+            ],
             "response": [*hooks["response"], self._hear, refuse_long_waits, bound_answer],
         }
         return client
@@ -287,6 +312,14 @@ class Hub:
             self.limits.hear(answer.headers)
 
 
+def _check_id(found: object, asked: str) -> None:
+    """Hold a repo's id against what it was asked for by: renamed repos, and ids in other case, are answered for too."""
+    if not isinstance(found, str) or not is_repo_id(found):
+        raise ValueError(f"no id of a repo: {clean(repr(found), 100)}")
+    if found != asked:
+        raise Moved(asked, found)
+
+
 def _commit(value: object) -> str:
     """A commit as the Hub names it, and not just anything in its place: it becomes part of addresses and of proofs."""
     if not isinstance(value, str) or not _COMMIT.fullmatch(value):
@@ -294,11 +327,25 @@ def _commit(value: object) -> str:
     return value
 
 
+def _check_is_at(answer: httpx.Response, revision: str) -> None:
+    """Hold a file against where it was asked for: the Hub names the commit, and a page that stands in for it does not.
+
+    As huggingface_hub does, which downloads nothing without.
+
+    Raises:
+        HubAway: it is from elsewhere.
+    """
+    # Where the Hub leads to a store, it is the first answer that says so.
+    named = {each.headers["x-repo-commit"] for each in (*answer.history, answer) if "x-repo-commit" in each.headers}
+    if not named or (_COMMIT.fullmatch(revision) and revision not in named):
+        raise HubAway(f"the answer does not say that it is a file of the Hub at {revision}")
+
+
 def _tree_file(item: RepoFile) -> TreeFile:
     path, blob_id, size = item.path, item.blob_id, item.size
     if not (isinstance(path, str) and isinstance(blob_id, str) and isinstance(size, int)):
         raise TypeError("a file without a path, an id or a size")
-    if len(path) > MAX_PATH_CHARS or not _COMMIT.fullmatch(blob_id) or not 0 <= size < 2**63:
+    if len(path) > MAX_PATH_CHARS or "\0" in path or not _COMMIT.fullmatch(blob_id) or not 0 <= size < 2**63:
         raise ValueError(f"a file that is none: {clean(path, 200)}")
     return TreeFile(path, blob_id, size)
 

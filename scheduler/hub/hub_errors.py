@@ -18,8 +18,8 @@ from huggingface_hub.errors import (
 )
 
 from scheduler.hub.bounded_answers import one_question
-from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.hub.client_hooks import seconds_asked
+from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
+from specs.hub.client_hooks import refuses_token, seconds_asked
 from specs.text import clean
 
 _NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -30,16 +30,30 @@ class Missing(SubmissionError):  # noqa: N818 - a condition, not a mistake
     """The Hub has no such repo, revision or file."""
 
 
+class Gone(Missing):
+    """The Hub has no such repo or revision, by its own error code: that says nothing of the file that was asked for."""
+
+
+class Moved(Missing):
+    """The Hub has that repo under another id: it was renamed or handed over, or the id was written in other case."""
+
+    def __init__(self, repo_id: str, now_at: str) -> None:
+        super().__init__(f"{repo_id} is {now_at} on the Hub")
+        self.now_at = now_at
+
+
 def raise_for_status(answer: httpx.Response, url: str) -> None:
     """Raise what an answer that is no success means, by who must act."""
     if answer.is_success:
         return
     code = answer.headers.get("x-error-code", "")
-    if answer.status_code == httpx.codes.NOT_FOUND:
+    if answer.status_code == httpx.codes.NOT_FOUND and code in ("RepoNotFound", "RevisionNotFound"):
+        raise Gone(f"the Hub has no {url}")
+    if answer.status_code == httpx.codes.NOT_FOUND and is_of_the_hub(answer):
         raise Missing(f"the Hub has no {url}")
     if code == "GatedRepo" or answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise NoAccess(f"the Hub refuses {url}", url)
-    raise HubAway(f"the Hub answered {answer.status_code} to {url}", _retry_after(answer))
+    raise _away(f"the Hub answered {answer.status_code} to {url}", answer)
 
 
 @contextmanager
@@ -50,21 +64,34 @@ def told_apart(what: str) -> Iterator[None]:
             yield
     except GatedRepoError as error:
         raise NoAccess(f"{what}: gated, and the farm's token has not accepted the terms", what) from error
-    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        if error.response is not None and refuses_token(error.response):
+            raise NoAccess(f"{what}: the Hub does not know the farm's token: {error}", what) from error
+        raise Gone(f"{what}: not on the Hub") from error
+    except (EntryNotFoundError, HFValidationError) as error:
         raise Missing(f"{what}: not on the Hub") from error
     except HfHubHTTPError as error:
         response = getattr(error, "response", None)
         status = getattr(response, "status_code", None)
-        if status == httpx.codes.NOT_FOUND:
+        if status == httpx.codes.NOT_FOUND and is_of_the_hub(response):
             raise Missing(f"{what}: not on the Hub") from error
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
-        raise HubAway(f"{what}: {error}", _retry_after(response)) from error
+        raise _away(f"{what}: {error}", response) from error
     except (httpx.HTTPError, httpx2.HTTPError, httpx.InvalidURL, httpx2.InvalidURL, *_NO_ANSWER) as error:
         # No answer, or one that is no JSON or lacks what the client expects: a proxy's error page, say.
         # huggingface_hub speaks through httpx2; `_http` is httpx, as in the rest of the farm.
         raise HubAway(f"{what}: {type(error).__name__}: {clean(str(error), 300)}") from error
 
 
-def _retry_after(answer: Any) -> float | None:  # httpx.Response, httpx2.Response, or None
-    return seconds_asked(answer.headers) if answer is not None else None
+def is_of_the_hub(answer: Any) -> bool:  # httpx.Response, httpx2.Response, or None
+    """Whether a 404 is the Hub's own: it has an error code, or is JSON. Pages are of what stands before the Hub."""
+    headers = answer.headers if answer is not None else {}
+    return "x-error-code" in headers or "json" in headers.get("content-type", "")
+
+
+def _away(message: str, answer: Any) -> HubAway:  # the same
+    if answer is None:
+        return HubAway(message)
+    kind = HubBusy if answer.status_code == httpx.codes.TOO_MANY_REQUESTS else HubAway
+    return kind(message, seconds_asked(answer.headers))

@@ -26,7 +26,7 @@ from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
 from scheduler.requests.locking import lock_all
 from scheduler.requests.reverifying import ask_for
-from specs.errors import HubAway, InterventionError, NoAccess
+from specs.errors import HubAway, HubBusy, InterventionError, NoAccess
 from specs.hub.comment_commands import asks_for_reverification
 from specs.text import clean
 
@@ -61,6 +61,9 @@ def take_commands(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> Non
             break
         try:
             look_at_thread(farm, model_id, number)
+        except HubBusy as error:
+            log.warning("comments are read later: %s", error)
+            break
         except (Missing, HubAway, NoAccess) as error:
             if not isinstance(error, Missing):
                 log.warning("comments on %s, discussion %d not read: %s", model_id, number, error)

@@ -17,7 +17,7 @@ from huggingface_hub import CommitOperationAdd, Discussion, DiscussionComment, D
 from huggingface_hub.errors import HfHubHTTPError
 
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing, told_apart
+from scheduler.hub.hub_errors import Gone, Missing, told_apart
 from scheduler.publish.result_file import NotEditable, Source, with_proof
 from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
 from scheduler.watch.contents import content_digest
@@ -308,6 +308,9 @@ class _Desk:
         claim = self.publication.claim
         try:
             text = self.hub.read_file("model", claim.model_id, revision, claim.path, MAX_BYTES)
+        except Gone as error:
+            # The revision was there a moment ago: not all of the Hub's machines know it yet.
+            raise HubAway(f"{claim.model_id} changed while it was looked at: {error}") from error
         except Missing as error:
             raise _ClaimGone(f"{claim.path} is gone") from error
         except SubmissionError as error:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing
+from scheduler.hub.hub_errors import Missing, Moved
 from scheduler.messaging import outbox
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.intervening import retry
@@ -115,6 +115,9 @@ def look_and_verify(
     """
     try:
         look_at_model(database, hub, request.model, hub.own_name())
+    except Moved as moved:
+        _say(database, request, actor, f"{moved}: ask for it by that id")
+        return
     except Missing:
         _say(database, request, actor, "the Hub has no such model, or does not show it to the farm")
         return

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing
+from scheduler.hub.hub_errors import Gone, Moved
 from scheduler.watch.announcing import RepoType
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
@@ -30,7 +30,10 @@ def look(database: Database, hub: Hub, watch: WatchRules, repo_type: RepoType, r
             look_at_model(database, hub, repo_id, hub.own_name())
         else:
             _look_at_benchmark(database, hub, watch, repo_id)
-    except Missing:
+    except Moved as moved:
+        if repo_type == "model":
+            withdraw_all(database, repo_id, moved.now_at)
+    except Gone:
         if repo_type == "model":
             withdraw_all(database, repo_id)
     except (HubAway, NoAccess, SubmissionError) as error:

@@ -10,13 +10,13 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, SpecFile, now
 from scheduler.hub.answers import BenchmarkHead
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing
+from scheduler.hub.hub_errors import Gone, Missing, Moved
 from scheduler.own_faults import OURS
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import stale_walks
 from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
-from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
 from specs.hub.dataset_card import Sizes, sizes_of
 from specs.policy.rules import WatchRules
 
@@ -26,7 +26,12 @@ SPEC_PATH = "eval.yaml"
 
 
 def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[str]:
-    """Bring the watched benchmarks up to date; returns the dataset ids of those that are there."""
+    """Bring the watched benchmarks up to date; returns the dataset ids of those that are there.
+
+    Raises:
+        HubAway: the Hub lists none, or is busy.
+        NoAccess: it does not list them to the farm's token.
+    """
     heads = hub.benchmarks() if watch.benchmarks == "official" else _named(hub, watch.benchmarks)
     for head in heads:
         with database.reading() as session:
@@ -36,8 +41,11 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
             continue
         try:
             spec_text(database, hub, head.dataset_id, head.revision)
-            _look_at_content(database, hub, head)
-            sizes = sizes_of(hub.dataset_card(head.dataset_id, head.revision))
+            card = hub.dataset_card(head.dataset_id, head.revision)
+            _look_at_content(database, hub, head, card)
+            sizes = sizes_of(card)
+        except HubBusy:
+            raise
         except (HubAway, NoAccess, SubmissionError) as error:
             # Left as it was, so that the next scan sees it as changed and reads it again.
             log.warning("benchmark %s not read: %s", head.dataset_id, error)
@@ -51,13 +59,21 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
 
 
 def spec_text(database: Database, hub: Hub, dataset_id: str, revision: str) -> bytes | None:
-    """The bytes of a dataset's eval.yaml at a commit; None where there is none. Read from the Hub once."""
+    """The bytes of a dataset's eval.yaml at a commit; None where there is none. Read from the Hub once.
+
+    Raises:
+        HubAway: the Hub does not hand it out, or does not know the commit (yet, or any more).
+        NoAccess: not to the farm.
+    """
     with database.reading() as session:
         known = session.get(SpecFile, (dataset_id, revision))
     if known is not None:
         return known.text
     try:
         text = hub.read_file("dataset", dataset_id, revision, SPEC_PATH, MAX_BYTES)
+    except Gone as error:
+        # Hidden for an hour, or known to one of the Hub's machines and not yet to another: nothing to be kept for good.
+        raise HubAway(f"{dataset_id} changed while it was looked at: {error}") from error
     except Missing:
         text = None
     with database.transaction() as session:
@@ -65,15 +81,17 @@ def spec_text(database: Database, hub: Hub, dataset_id: str, revision: str) -> b
     return text
 
 
-def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead) -> None:
+def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead, card: object) -> None:
     """Enter what tells whether two commits hold the same samples. Unknown where the dataset has very many files."""
     try:
         files = hub.tree(head.dataset_id, head.revision, "dataset")
+    except Missing:
+        raise
     except SubmissionError as error:
         log.warning("files of %s not compared with those of other commits: %s", head.dataset_id, error)
         return
     with database.transaction() as session:
-        session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files)
+        session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files, card)
 
 
 def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
@@ -81,9 +99,11 @@ def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
     away: HubAway | None = None
     for dataset_id in dataset_ids:
         try:
-            heads.append(hub.benchmark(dataset_id))
+            heads.append(_named_one(hub, dataset_id))
         except (Missing, NoAccess) as error:
             log.warning("benchmark %s of the allow-list not found: %s", dataset_id, error)
+        except HubBusy:
+            raise
         except HubAway as error:
             log.warning("benchmark %s of the allow-list not read: %s", dataset_id, error)
             away = error
@@ -91,6 +111,15 @@ def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
         # It is not about one of them.
         raise away
     return heads
+
+
+def _named_one(hub: Hub, dataset_id: str) -> BenchmarkHead:
+    try:
+        return hub.benchmark(dataset_id)
+    except Moved as moved:
+        # Claims name it by the id that it has now.
+        log.warning("benchmark %s of the allow-list is watched as %s, its id on the Hub", dataset_id, moved.now_at)
+        return hub.benchmark(moved.now_at)
 
 
 def _remember(session: Session, head: BenchmarkHead, sizes: Sizes) -> None:

@@ -17,6 +17,7 @@ from scheduler.database.tables import Claim, Model, ResultFile, now
 from scheduler.record import MAX_REASON_CHARS, add_event, move_claim
 from scheduler.state_machine import ClaimState
 from scheduler.watch import threads
+from scheduler.watch.due import mark_due
 from specs.hub.eval_results import ResultEntry, SubmittedResult
 from specs.hub.submission import SubmissionStatus
 from specs.text import clean
@@ -78,15 +79,18 @@ def withdraw_refs(session: Session, model_id: str, refs: Collection[str]) -> Non
     session.execute(delete(ResultFile).where(ResultFile.model_id == model_id, ResultFile.ref.in_(refs)))
 
 
-def withdraw_all(database: Database, model_id: str) -> None:
-    """Withdraw every claim of a model that is gone."""
+def withdraw_all(database: Database, model_id: str, now_at: str | None = None) -> None:
+    """Withdraw every claim of a model that is gone, or that has another id: there its claims are found anew."""
+    why = "the model repo is gone from the Hub" if now_at is None else f"the model repo is {now_at} on the Hub"
     with database.transaction() as session:
         for claim in _living(session, Claim.model_id == model_id):
-            move_claim(session, claim, ClaimState.WITHDRAWN, "the model repo is gone from the Hub")
+            move_claim(session, claim, ClaimState.WITHDRAWN, why)
         session.execute(delete(ResultFile).where(ResultFile.model_id == model_id))
         model = session.get(Model, model_id)
         if model is not None:
             model.revision, model.heads, model.looked_at = None, {}, now()
+        if now_at is not None:
+            mark_due(session, {now_at})
 
 
 def _living(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Claim]:

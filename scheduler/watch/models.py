@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import cache
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_results
+from specs.hub.leaderboard import parse_model_eval_results
 from specs.text import clean
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ MAX_RESULT_FILES = 500
 """On one ref of one model; more are not read, and the reason stands with the model."""
 
 MAIN = "main"
+NOT_READ = ""
+"""Instead of the commit at which a ref was looked at."""
 
 
 def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:
@@ -40,7 +44,8 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
     changed weights.
 
     Raises:
-        Missing: the Hub has no such model.
+        Gone: the Hub has no such model.
+        Moved: it has it under another id.
         HubAway, NoAccess, SubmissionError: main, or who proposes what, could not be read.
     """
     known = _begun(database, model_id)
@@ -62,11 +67,22 @@ def _look(
         else _remembered(database, model_id, MAIN)
     )
     heads = {MAIN: head.revision}
-    for pull_request in _open_pull_requests(hub, model_id, own_name, looked_at):
+    try:
+        opened = _open_pull_requests(hub, model_id, own_name, looked_at)
+    except NoAccess as error:
+        # Its owner has turned discussions off. What stands on main counts all the same; what was read of pull requests
+        # earlier stays as it is.
+        log.warning("pull requests of %s not read: %s", model_id, error)
+        opened, heads = [], {**looked_at, **heads}
+    for pull_request in opened:
         heads[pull_request.ref] = pull_request.commit
         if looked_at.get(pull_request.ref) != pull_request.commit:
             try:
                 _look_at_pull_request(database, hub, model_id, pull_request, main_files)
+            except Missing as error:
+                # Pushed anew since, or not known to all of the Hub's machines yet: the next look reads it.
+                log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
+                heads[pull_request.ref] = looked_at.get(pull_request.ref, NOT_READ)
             except SubmissionError as error:
                 # Whoever opened it holds up nobody else. Its claims stand as they were last read.
                 log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
@@ -177,24 +193,52 @@ def _look_at_pull_request(
 def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str]) -> None:
     """Read the files whose content is new and bring their claims up to date, each in a transaction of its own."""
     before = _remembered(database, place.model_id, place.ref)
+    # Asked for once, however many files may not be read.
+    shown = cache(lambda: hub.eval_results(place.model_id))
     for path in sorted(files.keys() | before.keys()):
         if files.get(path) == before.get(path):
             continue
-        reading = _read(hub, place, path) if path in files else Reading((), ())
+        reading = _read(hub, place, path, shown) if path in files else Reading((), ())
+        if reading is None:
+            continue
         with database.transaction() as session:
             reconcile(session, place, path, files.get(path, ""), reading)
             _remember(session, place, path, files.get(path))
 
 
-def _read(hub: Hub, place: Place, path: str) -> Reading:
+def _read(hub: Hub, place: Place, path: str, shown: Callable[[], list[object]]) -> Reading | None:
+    """What a file holds; None where that cannot be known today.
+
+    Raises:
+        Missing: the Hub does not have what it lists.
+    """
     try:
         text = hub.read_file("model", place.model_id, place.commit, path, MAX_BYTES)
     except Missing:
-        return Reading((), ())
+        # It stands in the commit's tree: that commit is gone since, or this machine of the Hub does not know it yet.
+        raise
+    except NoAccess as error:
+        reading = _as_shown(shown(), place, path)
+        if reading is None:
+            log.warning("%s, and the Hub shows nothing of it", error)
+        return reading
     except SubmissionError as error:
         return Reading((), (str(error),))
     parsed = eval_results.parse(text)
     return Reading(parsed.entries, parsed.reasons)
+
+
+def _as_shown(shown: list[object], place: Place, path: str) -> Reading | None:
+    """What the Hub itself shows of a file that the farm may not read; None where that is nothing.
+
+    The results of a gated model are no secret. So a claim is known there too, and says whose move it is.
+    """
+    own = [
+        item
+        for item in shown
+        if isinstance(item, dict) and (item.get("filename"), item.get("pullRequest")) == (path, place.pull_request)
+    ]
+    return Reading(parse_model_eval_results(own), ()) if own else None
 
 
 def _result_files(files: list[TreeFile]) -> dict[str, str]:

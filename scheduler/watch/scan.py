@@ -13,14 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, now
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing
+from scheduler.hub.hub_errors import Gone, Moved
 from scheduler.own_faults import OURS
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
 from scheduler.watch.due import mark_due
 from scheduler.watch.leaderboards import look_at_leaderboard
 from scheduler.watch.models import look_at_model
-from specs.errors import HubAway, NoAccess, SubmissionError
+from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
 from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
     What the Hub does not answer for is read by the next scan; a model that cannot be read waits for its turn.
 
     Raises:
-        HubAway: the Hub does not even list benchmarks; the next scan tries again.
+        HubAway: the Hub does not even list benchmarks, or is busy; the next scan tries again.
+        NoAccess: the Hub does not list them to the farm's token.
     """
     for dataset_id in look_at_benchmarks(database, hub, watch):
         if not goes_on():
@@ -51,7 +52,9 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
         with _by_itself(f"model {model_id}"):
             try:
                 look_at_model(database, hub, model_id, own_name)
-            except Missing:
+            except Moved as moved:
+                withdraw_all(database, model_id, moved.now_at)
+            except Gone:
                 withdraw_all(database, model_id)
             except (NoAccess, SubmissionError, *OURS):
                 _put_behind(database, model_id, timedelta(0))
@@ -75,9 +78,12 @@ def _put_behind(database: Database, model_id: str, age: timedelta) -> None:
 
 @contextmanager
 def _by_itself(what: str) -> Iterator[None]:
-    """Whatever comes of a look at one thing, the scan goes on to the next."""
+    """Whatever comes of a look at one thing, the scan goes on to the next, as long as the Hub still answers."""
     try:
         yield
+    except HubBusy:
+        # To ask for the next is to hear the same, and counts against the farm.
+        raise
     except (HubAway, NoAccess, SubmissionError) as error:
         log.warning("%s not read: %s", what, error)
     except IntegrityError:

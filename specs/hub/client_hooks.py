@@ -1,7 +1,8 @@
 """Hooks of a Hub client, against whatever the Hub answers: no long sleep, and no token for anybody else.
 
-huggingface_hub (2.4) sleeps for as long as a 429 asks for, years included, and sends the token to whatever address a
-list names as its next part. These are hooks for its HTTP client, and say nothing of which library that is.
+huggingface_hub (2.4) sleeps for as long as a 429 asks for, years included, sends the token to whatever address a list
+names as its next part, and waits without end for a Hub that says nothing. These are hooks for its HTTP client, and say
+nothing of which library that is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from specs.errors import HubAway
+from specs.errors import HubAway, HubBusy
 
 LONGEST_SECONDS = 86_400.0
 """Of patience that anybody gets: a day."""
@@ -19,7 +20,8 @@ LONGEST_SECONDS = 86_400.0
 SLEPT_SECONDS = 60.0
 """What the client may sleep through by itself; longer waits are for who can do something else meanwhile."""
 
-_BUSY = (429, 503)
+_UNAUTHORIZED, _TOO_MANY = 401, 429
+_BUSY = (_TOO_MANY, 503)
 # huggingface_hub's own reading of the header (`parse_ratelimit_headers`), as far as it is slept by.
 _RATE_LIMIT = re.compile(r"r\s*=\s*0+\s*;\s*t\s*=\s*([0-9]+)")
 _PORTS = {"https": 443, "http": 80}
@@ -32,6 +34,9 @@ class _Request(Protocol):
     @property
     def headers(self) -> MutableMapping[str, str]: ...
 
+    @property
+    def extensions(self) -> MutableMapping[str, Any]: ...
+
 
 class _Answer(Protocol):
     @property
@@ -39,6 +44,18 @@ class _Answer(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def request(self) -> Any: ...  # as above
+
+
+def refuses_token(answer: _Answer) -> bool:
+    """Whether the Hub refuses the token that it was shown, and so says nothing of what was asked for.
+
+    Of what is not there it says 404 to whoever is logged in, and 401 to others. huggingface_hub takes most 401s for a
+    repo that is not there (`hf_raise_for_status`, 2.4), which every repo would be once a token has run out.
+    """
+    return answer.status_code == _UNAUTHORIZED and "authorization" in answer.request.headers
 
 
 def seconds_asked(headers: Mapping[str, str]) -> float | None:
@@ -64,7 +81,19 @@ def refuse_long_waits(answer: _Answer) -> None:
     """
     asked = seconds_asked(answer.headers) if answer.status_code in _BUSY else None
     if asked is not None and asked > SLEPT_SECONDS:
-        raise HubAway(f"the Hub answered {answer.status_code} and asks to wait for {asked:.0f} s", asked)
+        kind = HubBusy if answer.status_code == _TOO_MANY else HubAway
+        raise kind(f"the Hub answered {answer.status_code} and asks to wait for {asked:.0f} s", asked)
+
+
+def waiting(seconds: float) -> Callable[[_Request], None]:
+    """A request hook: nobody waits for longer for a Hub that says nothing, where the client itself sets no limit."""
+
+    def limit(request: _Request) -> None:
+        given: Mapping[str, float | None] = request.extensions.get("timeout") or {}
+        asked = {name: given.get(name) for name in ("connect", "read", "write", "pool")}
+        request.extensions["timeout"] = {name: seconds if value is None else value for name, value in asked.items()}
+
+    return limit
 
 
 def keeping_token(endpoint: str) -> Callable[[_Request], None]:

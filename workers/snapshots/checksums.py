@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.hf_api import RepoFile
 
 _AT_ONCE = 4
 _PART_BYTES = 2**20
 _SHA1_CHARS = 40
 
 
-def wrong_file(snapshot: Path, files: Sequence[RepoSibling]) -> str | None:
+def wrong_file(snapshot: Path, files: Sequence[RepoFile]) -> str | None:
     """The name of a file that is not there, or not as the commit has it; None where all are.
 
     Of what is wrong nothing is left, so that it is fetched anew. Files of which the Hub names no hash are held to their
@@ -27,12 +27,12 @@ def wrong_file(snapshot: Path, files: Sequence[RepoSibling]) -> str | None:
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="arrived") as pool:
         for file, is_right in zip(files, pool.map(lambda each: _is_right(snapshot, each), files), strict=True):
             if not is_right:
-                return file.rfilename
+                return str(file.path)
     return None
 
 
-def _is_right(snapshot: Path, file: RepoSibling) -> bool:
-    found = snapshot / file.rfilename
+def _is_right(snapshot: Path, file: RepoFile) -> bool:
+    found = snapshot / file.path
     if not found.is_file() or (file.size is not None and found.stat().st_size != file.size):
         return False
     if file.lfs is not None:

@@ -22,13 +22,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
-from specs.hub.client_hooks import keeping_token, refuse_long_waits, seconds_asked
+from specs.hub.client_hooks import keeping_token, refuse_long_waits, refuses_token, seconds_asked, waiting
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
@@ -49,6 +49,11 @@ _MODEL_FILE = re.compile(
     r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
     r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
 )
+_LEADS_OUT = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")
+
+_HUB_SECONDS = 30.0
+"""The patience with a Hub that says nothing."""
+
 _GIB = 2**30
 KEPT_FREE_PART = 0.05
 """Of the cache folder's disk, or of what it may take: older snapshots give way before a download leaves less."""
@@ -56,7 +61,7 @@ KEPT_FREE_PART = 0.05
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth")
 
 _Kind: TypeAlias = Literal["model", "dataset"]
-_Choice: TypeAlias = Callable[[Sequence[RepoSibling]], list[RepoSibling]]
+_Choice: TypeAlias = Callable[[Sequence[RepoFile]], list[RepoFile]]
 """Which files of a repo are wanted."""
 
 
@@ -110,11 +115,9 @@ class Snapshots:
             DiskFull: it does not fit into the cache folder.
         """
 
-        def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
-            chosen = [
-                file for file in files if is_weights_file(file.rfilename) or _MODEL_FILE.fullmatch(file.rfilename)
-            ]
-            if not any(file.rfilename.endswith(".safetensors") for file in chosen):
+        def wanted(files: Sequence[RepoFile]) -> list[RepoFile]:
+            chosen = [file for file in files if is_weights_file(file.path) or _MODEL_FILE.fullmatch(file.path)]
+            if not any(file.path.endswith(".safetensors") for file in chosen):
                 raise ModelError(NO_SAFETENSORS)
             return chosen
 
@@ -131,8 +134,8 @@ class Snapshots:
             DiskFull: it does not fit into the cache folder.
         """
 
-        def wanted(files: Sequence[RepoSibling]) -> list[RepoSibling]:
-            chosen = [file for file in files if not file.rfilename.endswith(_CODE_SUFFIXES)]
+        def wanted(files: Sequence[RepoFile]) -> list[RepoFile]:
+            chosen = [file for file in files if not file.path.endswith(_CODE_SUFFIXES)]
             size = sum(file.size or 0 for file in chosen)
             if size > self.max_dataset_bytes:
                 raise SpecError(
@@ -155,9 +158,10 @@ class Snapshots:
             return self._fetched(kind, repo_id, revision, wanted, complete)
 
     def _fetched(self, kind: _Kind, repo_id: str, revision: str, wanted: _Choice, complete: Path) -> Path:
-        ask = self.api.model_info if kind == "model" else self.api.dataset_info
-        info = ask(repo_id, revision=revision, files_metadata=True, timeout=30)
-        files = wanted(info.siblings or [])
+        # Not the `siblings` of its info: of repos with many files the Hub leaves some out there, and says nothing of it
+        # (huggingface_hub's pull requests 3122 and 3565). A dataset without some of its questions is another one.
+        listed = self.api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=kind)
+        files = wanted([_sound(file) for file in listed if isinstance(file, RepoFile)])
         self._make_room(sum(file.size or 0 for file in files))
         snapshot = Path(
             self.api.snapshot_download(
@@ -165,7 +169,7 @@ class Snapshots:
                 repo_type=kind,
                 revision=revision,
                 cache_dir=self.folder / HUB,
-                allow_patterns=[glob.escape(file.rfilename) for file in files],
+                allow_patterns=[glob.escape(file.path) for file in files],
                 max_workers=4,
             )
         )
@@ -189,12 +193,24 @@ class Snapshots:
         _check_room(cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
 
 
+def _sound(file: RepoFile) -> RepoFile:
+    """What a Hub lists, as long as it can be a file of a repo: it has a path that stays there, and a size.
+
+    Raises:
+        HubAway: it cannot.
+    """
+    path, size = file.path, file.size
+    if not isinstance(path, str) or _LEADS_OUT.search(path) or not isinstance(size, int) or size < 0:
+        raise HubAway(f"the Hub lists a file that is none: {clean(repr((path, size)), 200)}")
+    return file
+
+
 def _client(endpoint: str) -> httpx2.Client:
     """huggingface_hub's client, one for the whole process."""
     client = default_client_factory()
     hooks = client.event_hooks
     client.event_hooks = {
-        "request": [*hooks["request"], keeping_token(endpoint)],
+        "request": [*hooks["request"], keeping_token(endpoint), waiting(_HUB_SECONDS)],
         "response": [*hooks["response"], refuse_long_waits],
     }
     return client
@@ -219,7 +235,9 @@ def _hub_faults(repo_id: str) -> Iterator[None]:
         raise NoAccess(
             f"{repo_id} is gated: the owner of this worker's token must accept its terms", repo_id
         ) from error
-    except (RepositoryNotFoundError, RevisionNotFoundError):
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        if error.response is not None and refuses_token(error.response):
+            raise NoAccess(f"{repo_id}: the Hub does not know this worker's token", repo_id) from error
         raise
     except HfHubHTTPError as error:
         raise _refused(repo_id, error) from error

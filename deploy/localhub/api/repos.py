@@ -39,6 +39,21 @@ def delete_repo(hub: Hub, caller: Caller, body: JsonBody) -> dict[str, bool]:
     return {"deleted": True}
 
 
+@router.post("/api/repos/move")
+def move_repo(hub: Hub, caller: Caller, body: JsonBody) -> Response:
+    """Rename a repo, or hand it over to an organisation that the caller is in."""
+    require_writer(caller)
+    repo_type = text_of(body, "type", default="model")
+    if repo_type not in list(RepoType):
+        raise BadRequestError(f"This Hub keeps models and datasets, no {repo_type[:40]}")
+    repo, to = (RepoName(RepoType(repo_type), text_of(body, key)) for key in ("fromRepo", "toRepo"))
+    require_owner(caller, hub.storage.registry.find(repo))
+    if not caller.belongs_to(to.namespace):
+        raise ForbiddenError(f'You don\'t have the rights to change anything under the namespace "{to.namespace}"')
+    hub.move_repo(repo, to)
+    return Response()
+
+
 def _named(body: dict[str, Any], caller: Visitor) -> RepoName:
     user = require_writer(caller)
     namespace = text_of(body, "organization", default=user)

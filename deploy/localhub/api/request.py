@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Request
 
-from deploy.localhub.errors import BadRequestError, NotFoundError, RepoNotFoundError, TooLargeError
+from deploy.localhub.errors import BadRequestError, MovedError, NotFoundError, RepoNotFoundError, TooLargeError
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.names import RepoName, RepoType
 from deploy.localhub.registry import RepoSettings
@@ -58,6 +58,7 @@ def visible_repo(request: Request) -> RepoSettings:
     """The repo that the address names, if the caller may know of it.
 
     Raises:
+        MovedError: it has another id.
         RepoNotFoundError: it is not there, or private and not the caller's.
     """
     kind = request.path_params.get("kind", "models")
@@ -65,13 +66,26 @@ def visible_repo(request: Request) -> RepoSettings:
         raise NotFoundError("Sorry, we can't find the page you are looking for.")
     visitor = the_visitor(request)
     wanted = f"{path_value(request, 'namespace')}/{path_value(request, 'name')}"
+    registry = the_hub(request).storage.registry
     try:
-        settings = the_hub(request).storage.registry.find(RepoName(_TYPES[kind], wanted))
+        repo = RepoName(_TYPES[kind], wanted)
+        moved = registry.moved(repo)
+        settings = moved or registry.find(repo)
     except RepoNotFoundError as error:
         raise RepoNotFoundError(wanted[:200], logged_in=visitor.logged_in) from error
     if settings.private and not visitor.owns(settings.name):
         raise RepoNotFoundError(wanted, logged_in=visitor.logged_in)
+    if moved is not None:
+        raise MovedError(_at(request, moved.name.id))
     return settings
+
+
+def _at(request: Request, repo_id: str) -> str:
+    """The address of a request, with another repo in it."""
+    asked = "/{namespace}/{name}".format_map(request.path_params)
+    query = request.url.query
+    path: str = request.scope["path"]
+    return path.replace(asked, f"/{repo_id}", 1) + (f"?{query}" if query else "")
 
 
 async def bounded_body(request: Request, max_bytes: int, sink: BinaryIO) -> None:

@@ -60,6 +60,15 @@ def test_files_metadata_gives_sizes_blob_ids_and_sha256(nobody: HfApi, model_rep
     assert weights.size == weights.lfs.size == len(safetensors_bytes())
 
 
+def test_of_very_many_files_info_leaves_some_out_and_the_tree_none(
+    nobody: HfApi, model_repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.localhub.info.MAX_SIBLINGS", 1)
+    assert len(nobody.model_info(model_repo, files_metadata=True).siblings or ()) == 1
+    assert len(nobody.model_info(model_repo, expand=["siblings"]).siblings or ()) == 1
+    assert len(nobody.list_repo_files(model_repo)) > 1
+
+
 def test_expand_gives_what_is_asked_for_and_nothing_else(nobody: HfApi, model_repo: str) -> None:
     info = nobody.model_info(model_repo, expand=["sha", "gated", "safetensors", "config", "baseModels"])
     assert info.sha is not None

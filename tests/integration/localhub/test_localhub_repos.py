@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
@@ -60,6 +61,52 @@ def test_a_deleted_repo_is_gone_and_its_name_free(alice: HfApi) -> None:
     alice.create_repo("acme/tiny")
     assert alice.list_repo_files("acme/tiny") == [".gitattributes"]
     assert list(alice.get_repo_discussions("acme/tiny")) == []
+
+
+def test_a_renamed_repo_is_found_under_the_id_that_it_had(alice: HfApi, nobody: HfApi, tmp_path: Path) -> None:
+    alice.create_repo("acme/tiny")
+    alice.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="acme/tiny")
+    alice.create_discussion("acme/tiny", title="About this one")
+    alice.move_repo("acme/tiny", "alice/small")
+    assert nobody.model_info("Acme/Tiny").id == "alice/small"
+    assert nobody.list_repo_files("acme/tiny") == [".gitattributes", "x.txt"]
+    assert [each.title for each in nobody.get_repo_discussions("acme/tiny")] == ["About this one"]
+    assert Path(nobody.hf_hub_download("acme/tiny", "x.txt", cache_dir=tmp_path)).read_bytes() == b"x"
+    alice.comment_discussion("acme/tiny", 1, "Still here")
+    alice.upload_file(path_or_fileobj=b"y", path_in_repo="y.txt", repo_id="acme/tiny")
+    alice.move_repo("alice/small", "alice/smaller")
+    assert "y.txt" in nobody.list_repo_files("acme/tiny")
+    alice.move_repo("alice/smaller", "acme/tiny")
+    assert nobody.model_info("alice/small").id == nobody.model_info("acme/tiny").id == "acme/tiny"
+
+
+def test_a_new_repo_takes_the_id_that_another_had(alice: HfApi) -> None:
+    alice.create_repo("acme/tiny")
+    alice.move_repo("acme/tiny", "acme/small")
+    alice.create_repo("acme/tiny")
+    assert alice.model_info("acme/tiny").id == "acme/tiny"
+    with pytest.raises(HfHubHTTPError, match="already"):
+        alice.move_repo("acme/small", "acme/tiny")
+    assert alice.model_info("acme/small").id == "acme/small"
+
+
+def test_a_name_may_change_in_case_alone(alice: HfApi) -> None:
+    alice.create_repo("acme/Tiny")
+    alice.move_repo("acme/Tiny", "acme/tiny")
+    assert alice.model_info("acme/Tiny").id == "acme/tiny"
+    assert alice.list_repo_files("acme/tiny") == [".gitattributes"]
+
+
+def test_only_owners_rename_and_only_into_what_is_theirs(alice: HfApi, eve: HfApi, nobody: HfApi) -> None:
+    alice.create_repo("acme/tiny", private=True)
+    for who, to in ((eve, "eve/tiny"), (alice, "eve/tiny")):
+        with pytest.raises(HfHubHTTPError) as caught:
+            who.move_repo("acme/tiny", to)
+        assert caught.value.response.status_code == 403
+    alice.move_repo("acme/tiny", "acme/hidden")
+    with pytest.raises(RepositoryNotFoundError) as unseen:
+        nobody.model_info("acme/tiny")
+    assert "hidden" not in str(unseen.value), "where a private repo went is nobody's business"
 
 
 def test_deleting_what_is_not_there_says_so(alice: HfApi) -> None:

@@ -81,7 +81,9 @@ def test_a_pull_request_is_announced_and_what_becomes_of_it(
     eve: HfApi, alice: HfApi, listener: Listener, watched: str
 ) -> None:
     eve.create_commit(watched, [CommitOperationAdd("x.txt", b"x")], commit_message="Add x", create_pr=True)
-    opened = WebhookPayload.model_validate(listener.next())
+    body = listener.next()
+    assert "headSha" not in body["repo"]
+    opened = WebhookPayload.model_validate(body)
     assert (opened.event.action, opened.event.scope) == ("create", "discussion")
     assert opened.discussion is not None
     assert (opened.discussion.num, opened.discussion.isPullRequest, opened.discussion.status) == (1, True, "open")
@@ -108,6 +110,14 @@ def test_new_deleted_and_changed_repos_are_announced(alice: HfApi, listener: Lis
         ("update", "repo.config"),
         ("delete", "repo"),
     ]
+
+
+def test_a_renamed_repo_is_announced_with_its_new_name(alice: HfApi, listener: Listener, watched: str) -> None:
+    alice.move_repo(watched, "alice/small")
+    payload = WebhookPayload.model_validate(listener.next())
+    assert (payload.event.action, payload.event.scope, payload.repo.name) == ("move", "repo", watched)
+    assert payload.movedTo is not None
+    assert (payload.movedTo.name, payload.movedTo.owner.id) == ("alice/small", "alice")
 
 
 def test_only_what_is_watched_is_announced(hub: RunningHub, alice: HfApi, listener: Listener) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from scheduler.database.tables import Claim, Event, HeardComment, now
 from scheduler.publish.comment_commands import take_commands
-from specs.errors import HubAway, NoAccess
+from specs.errors import HubAway, HubBusy, NoAccess
 from tests.support.databases import SQLITE
 from tests.support.deciding import complete
 from tests.support.interleaving import PATIENCE_SECONDS, begun_beside
@@ -159,6 +159,22 @@ def test_the_threads_that_were_read_longest_ago_come_first_and_no_more_than_a_fe
     assert len(asked(site)) == 1
     take_commands(site.farm)
     assert asked(site) == {50.0, 90.0}
+
+
+def test_a_hub_that_is_busy_is_not_asked_for_the_next_thread(site: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(site, "tiny", OURS)
+    threads: list[int] = []
+
+    def busy(model_id: str, number: int) -> DiscussionWithDetails:
+        threads.append(number)
+        raise HubBusy(f"the Hub answered 429 to {model_id}", 120.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(site.farm.hub.api, "get_discussion_details", busy)
+        take_commands(site.farm)
+    assert len(threads) == 1
+    take_commands(site.farm)
+    assert asked(site) == {50.0}
 
 
 @pytest.mark.parametrize("error", [HubAway("it fails"), NoAccess("comments are disabled", "tiny/model")])

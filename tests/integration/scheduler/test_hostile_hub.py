@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import httpx2
 import pytest
+from huggingface_hub.utils._http import hf_raise_for_status
 
 from deploy.serving import QuietHandler, answered_by
 from scheduler.hub import bounded_answers
 from scheduler.hub import hub as hub_module
 from scheduler.hub.hub import Hub
-from specs.errors import HubAway, ReprofarmError
+from scheduler.hub.hub_errors import Gone, Missing, told_apart
+from specs.errors import HubAway, HubBusy, NoAccess, ReprofarmError
 from specs.hub.client_hooks import LONGEST_SECONDS
 
 COMMIT = "0123456789" * 4
@@ -29,6 +32,7 @@ ANSWERS: Mapping[str, Callable[[Hub], object]] = {
     "model": lambda hub: hub.model(MODEL),
     "tree": lambda hub: hub.tree(MODEL, COMMIT),
     "pull_requests": lambda hub: hub.pull_requests(MODEL),
+    "eval_results": lambda hub: hub.eval_results(MODEL),
     "still_open": lambda hub: hub.still_open(MODEL, ["refs/pr/1"]),
     "leaderboard": lambda hub: hub.leaderboard("bench/one", None),
     "read_file": lambda hub: hub.read_file("model", MODEL, COMMIT, "README.md", 1000),
@@ -46,15 +50,18 @@ class _Handler(QuietHandler):
     def do_GET(self) -> None:
         self.seen.append((self.path, self.headers.get("authorization")))
         status, content, headers = type(self).says(self.path)
-        self.answer(status, content, headers=headers)
+        kind = headers.get("content-type", "application/json")
+        self.answer(status, content, kind, {name: value for name, value in headers.items() if name != "content-type"})
 
 
 @contextmanager
-def _hub(says: Callable[[str], tuple[int, bytes, Headers]]) -> Iterator[tuple[Hub, list[tuple[str, str | None]]]]:
+def _hub(
+    says: Callable[[str], tuple[int, bytes, Headers]], *, with_token: bool = True
+) -> Iterator[tuple[Hub, list[tuple[str, str | None]]]]:
     seen: list[tuple[str, str | None]] = []
     handler = type("Handler", (_Handler,), {"says": staticmethod(says), "seen": seen})
     with answered_by(handler) as url:
-        yield Hub(url, "hf_secret", 5.0), seen
+        yield Hub(url, "hf_secret" if with_token else None, 5.0), seen
 
 
 def _always(content: bytes, status: int = 200, **headers: str) -> Callable[[str], tuple[int, bytes, Headers]]:
@@ -100,6 +107,58 @@ def test_answers_of_other_shapes_are_errors_of_ours() -> None:
                 assert len(_refusal(ask, hub)) < 1000
 
 
+def test_a_token_that_ran_out_is_no_repo_that_is_gone() -> None:
+    refused = _always(b'{"error": "Invalid username or password."}', 401, X_Error_Code="RepoNotFound")
+    with _hub(refused) as (hub, _):
+        for ask in ANSWERS.values():
+            with pytest.raises(NoAccess):
+                ask(hub)
+    with _hub(refused, with_token=False) as (hub, _):
+        for asked in ("model", "benchmark"):
+            with pytest.raises(Gone):
+                ANSWERS[asked](hub)
+
+
+@pytest.mark.parametrize(("token", "meaning"), [("Bearer hf_secret", NoAccess), (None, Gone)])
+def test_a_401_of_huggingface_co_is_about_the_token_where_one_was_shown(
+    token: str | None, meaning: type[ReprofarmError]
+) -> None:
+    # huggingface_hub takes it for a repo that is not there, whatever was shown: by its address, which is of https.
+    headers = {"authorization": token} if token is not None else {}
+    asked = httpx2.Request("GET", "https://huggingface.co/api/models/org/model", headers=headers)
+    answer = httpx2.Response(401, headers={"X-Error-Message": "Invalid username or password."}, request=asked)
+    with pytest.raises(meaning), told_apart(MODEL):
+        hf_raise_for_status(answer)
+
+
+def test_a_404_of_what_stands_before_the_hub_is_no_repo_that_is_gone() -> None:
+    with _hub(lambda _: (404, b"<h1>no such route</h1>", {"content-type": "text/html"})) as (hub, _):
+        for ask in ANSWERS.values():
+            with pytest.raises(HubAway):
+                ask(hub)
+    with _hub(_always(b'{"error": "not found"}', 404)) as (hub, _):
+        for asked in ("model", "benchmark", "read_file", "leaderboard"):
+            with pytest.raises(Missing) as caught:
+                ANSWERS[asked](hub)
+            assert not isinstance(caught.value, Gone), "claims are withdrawn at the Hub's own error code alone"
+
+
+@pytest.mark.parametrize(
+    ("revision", "headers", "is_taken"),
+    [
+        (COMMIT, {"x-repo-commit": COMMIT}, True),
+        ("refs/pr/1", {"x-repo-commit": COMMIT}, True),
+        (COMMIT, {"x-repo-commit": "f" * 40}, False),
+        (COMMIT, {}, False),
+        ("refs/pr/1", {}, False),
+    ],
+)
+def test_a_page_that_stands_in_for_a_file_is_none(revision: str, headers: dict[str, str], *, is_taken: bool) -> None:
+    with _hub(lambda _: (200, b"<h1>Back in a moment</h1>", headers)) as (hub, _):
+        said = _refusal(lambda hub: hub.read_file("model", MODEL, revision, ".eval_results/x.yaml", 1000), hub)
+    assert ("does not say that it is a file of the Hub" in said) is not is_taken
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"Retry_After": "9" * 30}, {"RateLimit": '"api";r=0;t=999999999'}],
@@ -108,7 +167,7 @@ def test_answers_of_other_shapes_are_errors_of_ours() -> None:
 def test_nobody_sleeps_for_as_long_as_a_hub_says(headers: dict[str, str]) -> None:
     with _hub(_always(b"{}", 429, **headers)) as (hub, seen):
         for number, ask in enumerate(ANSWERS.values(), start=1):
-            with pytest.raises(HubAway) as caught:
+            with pytest.raises(HubBusy) as caught:
                 ask(hub)
             assert caught.value.retry_after_seconds == LONGEST_SECONDS
             assert len(seen) == number

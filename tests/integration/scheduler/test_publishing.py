@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from huggingface_hub import DiscussionComment, HfApi
 
+from deploy.localhub import names
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Gone
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import body_mark, title_mark
 from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, publish
@@ -354,6 +356,29 @@ def test_a_pull_request_that_never_was_is_a_claim_that_is_gone(site: Site) -> No
 def test_a_hub_that_is_away_is_tried_again_later(site: Site) -> None:
     with pytest.raises(HubAway):
         site.publish(publication(), Hub("http://127.0.0.1:9", "hf_x", 5))
+
+
+def test_a_commit_that_the_hub_does_not_know_everywhere_yet_is_tried_again_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lags(*_: object) -> bytes:
+        raise Gone("no such revision")
+
+    submit(site.served.local, site.model, CLAIM)
+    with monkeypatch.context() as patched:
+        patched.setattr(site.hub, "read_file", lags)
+        with pytest.raises(HubAway):
+            site.publish(publication())
+    assert site.publish(publication()).kind == "published"
+
+
+@pytest.mark.parametrize("mode", ["pull_request", "comment"])
+def test_nothing_is_written_under_the_id_that_a_model_had(site: Site, mode: str) -> None:
+    submit(site.served.local, site.model, CLAIM)
+    site.served.local.move_repo(site.model, names.model("smol/renamed"))
+    done = site.publish(publication(mode=mode))
+    assert (done.kind, done.reason) == ("withdrawn", f"{MODEL} is smol/renamed on the Hub")
+    assert site.threads() == []
 
 
 def test_a_token_that_may_not_write_is_the_operators_to_change(site: Site) -> None:

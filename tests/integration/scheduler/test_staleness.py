@@ -130,9 +130,15 @@ def test_documentation_makes_nothing_stale(farm: ControlPlane) -> None:
         assert [changed_since(session, claim) for claim in farm.claims()] == [None] * 3
 
 
-@pytest.mark.parametrize("file", ["eval.yaml", "test.jsonl"])
-def test_a_changed_benchmark_makes_those_stale_that_pin_no_revision(farm: ControlPlane, file: str) -> None:
-    text = EVAL_YAML.replace("includes", "match") if file == "eval.yaml" else '{"question": "q", "answer": "b"}\n'
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("eval.yaml", EVAL_YAML.replace("includes", "match")),
+        ("test.jsonl", '{"question": "q", "answer": "b"}\n'),
+        ("README.md", "---\nconfigs:\n- config_name: default\n  data_files: other.jsonl\n---\n# Other questions\n"),
+    ],
+)
+def test_a_changed_benchmark_makes_those_stale_that_pin_no_revision(farm: ControlPlane, file: str, text: str) -> None:
     commit(farm, BENCHMARK, {file: text.encode()})
     found = stale(farm)
     assert set(found) == {50.0, 90.0}

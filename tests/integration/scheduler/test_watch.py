@@ -73,6 +73,15 @@ def test_results_on_main_and_on_pull_requests_become_claims(farm: ControlPlane, 
     assert community.pull_request == 1
 
 
+def test_a_model_that_was_made_from_another_is_found_too(farm: ControlPlane, model: RepoName) -> None:
+    hub = farm.served.local
+    derived = add_model(hub, "tiny/derived")
+    hub.commit(derived, {"README.md": f"---\nbase_model: {MODEL}\n---\n".encode()}, CommitText("Say so", "tiny"))
+    submit(hub, derived, entry(BENCHMARK, 60))
+    farm.scan()
+    assert {claim.model_id for claim in farm.claims()} == {MODEL, "tiny/derived"}
+
+
 def test_a_pull_request_does_not_claim_what_main_claims_already(farm: ControlPlane, model: RepoName) -> None:
     both = entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n")
     submit(farm.served.local, model, both, author="somebody", create_pr=True)

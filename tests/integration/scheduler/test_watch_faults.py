@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
-from scheduler.database.tables import Model
-from scheduler.hub.answers import BenchmarkHead, ModelHead, TreeFile
-from scheduler.hub.hub_errors import Missing
+from scheduler.app import scan_hub
+from scheduler.database.tables import Model, SpecFile
+from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
+from scheduler.hub.hub import Hub
+from scheduler.hub.hub_errors import Gone, Missing
 from scheduler.state_machine import ClaimState
-from specs.errors import HubAway
+from specs.errors import HubAway, HubBusy, NoAccess
 from specs.hub import eval_results
 from specs.policy.rules import WatchRules
 from tests.support.databases import Databases
@@ -178,3 +182,113 @@ def test_a_commit_that_is_gone_meanwhile_is_no_model_that_is_gone(
     monkeypatch.setattr(farm.hub, "tree", gone)
     farm.scan(WatchRules(models=(MODEL,)))
     assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
+
+
+def test_a_hub_that_is_busy_is_not_asked_for_the_next_thing(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def busy(name: str) -> ModelHead:
+        asked.append(name)
+        raise HubBusy("the Hub answered 429", 120.0)
+
+    hub = farm.served.local
+    submit(hub, add_model(hub, "tiny/other"), entry(BENCHMARK, 60))
+    with monkeypatch.context() as patched:
+        patched.setattr(farm.hub, "model", busy)
+        with pytest.raises(HubAway):
+            farm.scan()
+    assert len(asked) == 1
+    farm.scan()
+    assert len(farm.claims()) == 2, "all of them are still due"
+
+
+def test_a_token_that_the_hub_does_not_know_is_said_in_the_log_and_withdraws_nothing(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    farm.scan()
+    with_old_token = replace(farm, hub=Hub(farm.served.url, "hf_old", request_seconds=30))
+    monkeypatch.setattr("scheduler.app.farm", lambda: with_old_token)
+    scan_hub()
+    assert "scan put off: benchmark:official: the Hub refuses the farm's token" in caplog.text
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
+
+
+def test_a_model_whose_owner_has_turned_discussions_off_is_watched(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(farm.served.local, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="community.yaml")
+    farm.scan()
+
+    def refused(model_id: str) -> list[PullRequestHead]:
+        raise NoAccess("403 Forbidden: Discussions are disabled for this repo.", model_id)
+
+    monkeypatch.setattr(farm.hub, "pull_requests", refused)
+    submit(farm.served.local, model, entry(BENCHMARK, 60))
+    farm.scan()
+    assert states(farm) == [
+        ("main", 79.5, ClaimState.WITHDRAWN),
+        ("refs/pr/1", 99.5, ClaimState.SUBMITTED),
+        ("main", 60.0, ClaimState.SUBMITTED),
+    ]
+    farm.served.requests.clear()
+    farm.scan(WatchRules(models=(MODEL,)))
+    assert not [each for each in farm.served.requests if "/tree/" in each], "what is known is not read again"
+
+
+def test_a_pull_request_that_was_deleted_keeps_nobody_from_reading_the_others(
+    farm: ControlPlane, model: RepoName
+) -> None:
+    farm.scan()
+    with farm.database.transaction() as session:
+        known = session.get_one(Model, MODEL)
+        known.heads = {**known.heads, "refs/pr/9": "0" * 40}
+    submit(farm.served.local, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="community.yaml")
+    farm.scan(WatchRules(models=(MODEL,)))
+    assert states(farm)[1:] == [("refs/pr/1", 99.5, ClaimState.SUBMITTED)]
+    with farm.database.reading() as session:
+        assert session.get_one(Model, MODEL).heads.keys() == {"main", "refs/pr/1"}
+
+
+def test_a_file_that_the_hub_lists_and_does_not_have_yet_is_read_by_the_next_look(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm.scan()
+    submit(farm.served.local, model, entry(BENCHMARK, 60))
+    submit(farm.served.local, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True, name="community.yaml")
+    read_file = farm.hub.read_file
+    behind = [".eval_results/community.yaml", ".eval_results/results.yaml"]
+
+    def lags(repo_type: RepoType, repo_id: str, commit: str, path: str, max_bytes: int) -> bytes:
+        if path in behind:
+            behind.remove(path)
+            raise Gone(f"no {path} at {commit}")
+        return read_file(repo_type, repo_id, commit, path, max_bytes)
+
+    monkeypatch.setattr(farm.hub, "read_file", lags)
+    farm.scan(WatchRules(models=(MODEL,)))
+    assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)], "nothing is withdrawn for it"
+    farm.scan(WatchRules(models=(MODEL,)))
+    farm.scan(WatchRules(models=(MODEL,)))
+    assert states(farm)[1:] == [("main", 60.0, ClaimState.SUBMITTED), ("refs/pr/1", 99.5, ClaimState.SUBMITTED)]
+
+
+def test_a_spec_whose_commit_the_hub_does_not_know_yet_is_read_by_the_next_scan(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_file = farm.hub.read_file
+    lag = ["once"]
+
+    def lags(repo_type: RepoType, repo_id: str, commit: str, path: str, max_bytes: int) -> bytes:
+        if path == "eval.yaml" and lag:
+            lag.clear()
+            raise Gone(f"no {path} at {commit}")
+        return read_file(repo_type, repo_id, commit, path, max_bytes)
+
+    monkeypatch.setattr(farm.hub, "read_file", lags)
+    farm.scan()
+    farm.scan()
+    with farm.database.reading() as session:
+        (spec,) = session.scalars(select(SpecFile)).all()
+    assert spec.text == EVAL_YAML.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from huggingface_hub import HfApi
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
+from deploy.serving import QuietHandler, answered_by
 from specs.errors import HubAway, NoAccess
 from specs.hub.client_hooks import LONGEST_SECONDS
 from specs.messages import ModelRef, TaskRef
@@ -103,6 +105,43 @@ def test_each_commit_of_a_dataset_has_a_folder_of_its_own(hub: RunningHub, tmp_p
     assert all(revision in folder.parts for revision, folder in zip((first, second), folders, strict=True))
 
 
+def test_a_dataset_is_fetched_whole_where_the_hub_lists_only_a_part_of_it(
+    hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = add_benchmark(hub.local, "bench/capitals")
+    files = {f"data/{n}.jsonl": b"{}" for n in range(5)}
+    hub.local.commit(repo, dict(files), CommitText("Add questions", "bench"))
+    # As huggingface.co does with many thousands.
+    monkeypatch.setattr("deploy.localhub.info.MAX_SIBLINGS", 2)
+    folder = _snapshots(hub.url, tmp_path).dataset(_task("bench/capitals", _head(hub, repo)))
+    assert {each.name for each in (folder / "data").iterdir()} == {f"{n}.jsonl" for n in range(5)}
+
+
+@pytest.mark.parametrize("name", ["../../../x", "/etc/passwd", "data/../../x", ""])
+def test_a_file_that_leads_out_of_its_repo_is_none(tmp_path: Path, name: str) -> None:
+    with hub_that_says(404, {"test.jsonl": 3, name: 3}) as url, pytest.raises(HubAway, match="a file that is none"):
+        _snapshots(url, tmp_path).dataset(_task("org/model", COMMIT))
+
+
+def test_a_hub_that_takes_a_request_and_says_nothing_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    class Silent(QuietHandler):
+        def do_GET(self) -> None:
+            over.wait(5)
+            self.answer(200, b"[]")
+
+    monkeypatch.setattr("workers.snapshots.fetch._HUB_SECONDS", 0.05)
+    # huggingface_hub tries again what timed out, each time a little later.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    with answered_by(Silent) as url:
+        try:
+            with pytest.raises(HubAway):
+                _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+        finally:
+            over.set()
+
+
 def test_a_dataset_that_is_too_large_is_refused_before_it_is_downloaded(hub: RunningHub, tmp_path: Path) -> None:
     repo = add_benchmark(hub.local, "bench/capitals")
     with pytest.raises(SpecError, match="this worker downloads up to"):
@@ -128,6 +167,15 @@ def test_a_full_disk_is_the_workers_failure(hub: RunningHub, tmp_path: Path, mon
     monkeypatch.setattr("workers.snapshots.cache_space.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DiskFull, match="may need"):
         _snapshots(hub.url, tmp_path).dataset(_task("bench/capitals", _head(hub, repo)))
+
+
+def test_a_token_that_ran_out_is_no_model_that_does_not_exist(tmp_path: Path) -> None:
+    ref = ModelRef(model_id="org/model", revision=COMMIT)
+    with hub_that_says(401, X_Error_Code="RepoNotFound") as url:
+        with pytest.raises(NoAccess, match="does not know this worker's token"):
+            Snapshots(tmp_path / "cache", HfApi(endpoint=url, token="hf_old"), 2**20).model(ref)
+        with pytest.raises(ModelError, match="no such model"):
+            _snapshots(url, tmp_path).model(ref)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])

@@ -1,0 +1,82 @@
+"""Claims of models whose files the farm may not read: the Hub shows them to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.localhub.names import RepoName
+from scheduler.state_machine import ClaimState
+from specs.policy.rules import WatchRules
+from tests.support.databases import Databases
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = "acme/capitals"
+MODEL = "tiny/model"
+AGAIN = WatchRules(sweep_seconds=0.001)
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
+        yield plane
+
+
+@pytest.fixture
+def model(farm: ControlPlane) -> RepoName:
+    """Gated; the farm was not let in."""
+    add_benchmark(farm.served.local, BENCHMARK)
+    gated = add_model(farm.served.local, MODEL)
+    farm.served.local.set_gated(gated, "manual")
+    return gated
+
+
+def test_claims_of_a_gated_model_are_known_and_say_whose_move_it_is(farm: ControlPlane, model: RepoName) -> None:
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n"))
+    submit(farm.served.local, model, entry(BENCHMARK, 99.5), author="eve", create_pr=True, name="community.yaml")
+    farm.scan()
+    farm.plan()
+    assert [(claim.ref, claim.entry, claim.value) for claim in farm.claims()] == [
+        ("main", 0, 79.5),
+        ("main", 1, 60.0),
+        ("refs/pr/1", 0, 99.5),
+    ]
+    for claim in farm.claims():
+        assert claim.state == ClaimState.BLOCKED
+        assert "must accept its terms" in claim.reason
+
+
+def test_it_is_asked_once_however_many_files_are_shut(farm: ControlPlane, model: RepoName) -> None:
+    for number in range(3):
+        submit(farm.served.local, model, entry(BENCHMARK, number, more=f"  notes: '{number}'\n"), name=f"{number}.yaml")
+    farm.served.requests.clear()
+    farm.scan()
+    assert len(farm.claims()) == 3
+    # Its head, and what is shown.
+    assert farm.served.requests.count(f"GET /api/models/{MODEL}") == 2
+
+
+def test_a_claim_stays_the_same_when_the_farm_is_let_in(farm: ControlPlane, model: RepoName) -> None:
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    (before,) = farm.claims()
+    farm.served.local.set_gated(model, None)
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n"))
+    farm.scan(AGAIN)
+    assert [claim.value for claim in farm.claims()] == [79.5, 60.0]
+    assert farm.claims()[0].claim_id == before.claim_id
+
+
+def test_a_file_that_the_hub_does_not_show_is_read_once_the_farm_is_let_in(farm: ControlPlane, model: RepoName) -> None:
+    # The Hub reads no other ending, and other files count all the same.
+    submit(farm.served.local, model, entry(BENCHMARK, 50), name="a.yml")
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5), name="b.yaml")
+    farm.scan()
+    assert [claim.value for claim in farm.claims()] == [79.5]
+    farm.served.local.set_gated(model, None)
+    submit(farm.served.local, model, entry(BENCHMARK, 60), name="c.yaml")
+    farm.scan(AGAIN)
+    assert sorted(claim.value or 0 for claim in farm.claims()) == [50.0, 60.0, 79.5]

@@ -1,0 +1,82 @@
+"""Repos that the Hub answers for under another id than they are asked for by: renamed, handed over, in other case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.localhub import names
+from deploy.localhub.names import RepoName
+from scheduler.database.tables import Benchmark
+from scheduler.hub.hub_errors import Moved
+from scheduler.state_machine import ClaimState
+from scheduler.watch import announced
+from specs.policy.rules import WatchRules
+from tests.support.databases import Databases
+from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.scheduler import ControlPlane, control_plane
+
+BENCHMARK = "acme/capitals"
+MODEL = "tiny/model"
+RENAMED = "big/renamed"
+
+
+@pytest.fixture
+def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path, databases) as plane:
+        yield plane
+
+
+@pytest.fixture
+def model(farm: ControlPlane) -> RepoName:
+    """Claims 79.5 on a benchmark, on its main branch, and was found."""
+    add_benchmark(farm.served.local, BENCHMARK)
+    claiming = add_model(farm.served.local, MODEL)
+    submit(farm.served.local, claiming, entry(BENCHMARK, 79.5))
+    farm.scan()
+    return claiming
+
+
+def states(farm: ControlPlane) -> list[tuple[str, ClaimState]]:
+    return [(claim.model_id, ClaimState(claim.state)) for claim in farm.claims()]
+
+
+def test_claims_go_with_a_model_that_is_renamed(farm: ControlPlane, model: RepoName) -> None:
+    farm.served.local.move_repo(model, names.model(RENAMED))
+    farm.scan()
+    farm.scan()
+    assert states(farm) == [(MODEL, ClaimState.WITHDRAWN), (RENAMED, ClaimState.SUBMITTED)]
+    assert farm.reasons(farm.claims()[0].claim_id)[-1] == f"the model repo is {RENAMED} on the Hub"
+
+
+def test_a_rename_that_the_hub_announces_is_followed(farm: ControlPlane, model: RepoName) -> None:
+    farm.served.local.move_repo(model, names.model(RENAMED))
+    announced.look(farm.database, farm.hub, WatchRules(), "model", MODEL)
+    assert states(farm) == [(MODEL, ClaimState.WITHDRAWN)]
+    farm.scan(WatchRules(benchmarks=()))
+    assert states(farm) == [(MODEL, ClaimState.WITHDRAWN), (RENAMED, ClaimState.SUBMITTED)]
+
+
+def test_an_id_in_other_case_is_no_other_model(farm: ControlPlane, model: RepoName) -> None:
+    farm.scan(WatchRules(models=("Tiny/Model",)))
+    assert states(farm) == [(MODEL, ClaimState.SUBMITTED)]
+
+
+def test_a_benchmark_of_the_allow_list_is_watched_under_the_id_that_it_has(farm: ControlPlane) -> None:
+    moved = add_benchmark(farm.served.local, BENCHMARK)
+    farm.served.local.move_repo(moved, names.dataset(RENAMED))
+    submit(farm.served.local, add_model(farm.served.local, MODEL), entry(RENAMED, 79.5))
+    farm.scan(WatchRules(benchmarks=(BENCHMARK,)))
+    assert states(farm) == [(MODEL, ClaimState.SUBMITTED)]
+    with farm.database.reading() as session:
+        assert session.get(Benchmark, BENCHMARK) is None
+        assert session.get(Benchmark, RENAMED) is not None
+
+
+def test_whoever_asks_for_one_is_told_its_id(farm: ControlPlane, model: RepoName) -> None:
+    farm.served.local.move_repo(model, names.model(RENAMED))
+    with pytest.raises(Moved, match=f"{MODEL} is {RENAMED} on the Hub") as caught:
+        farm.hub.model(MODEL)
+    assert caught.value.now_at == RENAMED
