@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, exists, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler.collect import kept_reports
-from scheduler.collect.ending import close, end_attempt, give_up, queue_again
+from scheduler.collect import kept_reports, workforce
+from scheduler.collect.ending import close, end_attempt, give_up, message_lost
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
@@ -143,7 +143,7 @@ def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) ->
             if reproduction.batch_id in unsent or reproduction.batch_id in waiting[_queue_of(reproduction)]:
                 _keep_waiting(session, policy, reproduction)
             else:
-                queue_again(session, reproduction, "its message is not in the broker any more, and no worker took it")
+                message_lost(session, policy, reproduction)
                 count += 1
     return count
 
