@@ -299,11 +299,15 @@ def take_report(body: dict[str, Any]) -> None:
     ):
         try:
             checked = collecting.check(farm().database, farm().policy, farm().settings.evidence_url, message)
+            more = _take_in(checked)
         except EvidenceAway as away:
             log.warning("a report is kept, and checked later: %s", away)
             collecting.put_off(farm().database, farm().policy, message, away)
             return
-        if _take_in(checked):
+        except collecting.FAULTS as error:
+            collecting.set_aside(farm().database, farm().policy, message, error)
+            more = True
+        if more:
             _send_out_if_possible()
 
 

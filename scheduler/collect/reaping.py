@@ -112,7 +112,8 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
     if attempt.stage == Stage.WAITING:
         return AttemptOutcome.INTERRUPTED, f"{silent}; this one waited behind others of its batch"
     if attempt.report is not None:
-        return AttemptOutcome.INTERRUPTED, f"whoever checked its report was lost, {CHECKS} times"
+        # That may be the report's doing, and the next would be alike: it uses up an attempt.
+        return AttemptOutcome.LOST, f"whoever checked its report was lost, {CHECKS} times"
     if attempt.stage == Stage.STORING:
         # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
         return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"
