@@ -190,6 +190,8 @@ def dispatch_batches() -> None:
 @app.task(name=REAP)
 def reap_lost() -> None:
     """Set right what got lost."""
+    # First of all: what a worker that was not heard took meanwhile is not to be taken from it.
+    reaping.grant_time(farm().database, farm().policy.run)
     workforce.find_lost(farm().database)
     _take_back()
     taking_back.pass_over(farm().database, farm().policy, _withdraw)

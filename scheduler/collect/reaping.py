@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, exists, select, true, update
+from sqlalchemy import ColumnElement, exists, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -36,7 +36,7 @@ QueuedIds = Callable[[str], set[str]]
 
 def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     """Set right what got lost; returns how many reproductions were touched."""
-    _grant_time(database, policy.run)
+    grant_time(database, policy.run)
     return (
         _lost_attempts(database, policy)
         + _lost_messages(database, policy, queued_ids)
@@ -45,12 +45,13 @@ def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     )
 
 
-def _grant_time(database: Database, run: RunRules) -> None:
+def grant_time(database: Database, run: RunRules) -> None:
     """Where nobody looked for a while, nobody listened either: give workers a lease's time to say that they work.
 
     Their heartbeats still lie in the queue, or were lost with the broker. To take them for dead would start every run
     of the farm over whenever the control plane, the broker or the database was away for longer than a lease. So it is
-    with what they took meanwhile, of which nobody has heard yet.
+    with what they took meanwhile, of which nobody has heard yet: also from their own queues, from which all is taken
+    back of a worker that is lost.
     """
     patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
     try:
@@ -64,11 +65,11 @@ def _grant_time(database: Database, run: RunRules) -> None:
                 sent_out = Reproduction.state.in_(IN_FLIGHT)
                 locked = select(Reproduction.reproduction_id).where(sent_out).order_by(Reproduction.reproduction_id)
                 session.execute(locked.with_for_update())
-                session.execute(
-                    update(Reproduction)
-                    .where(sent_out)
-                    .values(lease_until=now() + timedelta(seconds=run.lease_seconds))
-                )
+                until = now() + timedelta(seconds=run.lease_seconds)
+                # None is cut short: it may be of a batch whose worker was told to speak more seldom.
+                shorter = or_(Reproduction.lease_until.is_(None), Reproduction.lease_until < until)
+                session.execute(update(Reproduction).where(sent_out, shorter).values(lease_until=until))
+                workforce.grant_time(session, until)
             last.held_until = now()
     except IntegrityError:
         # Another reaper of a new farm was first.
