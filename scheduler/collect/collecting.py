@@ -301,7 +301,9 @@ def _is_current(current: Mapping[str, _Current], ref: AttemptRef, worker: str) -
 def _renew(session: Session, current: _Current, message: AttemptsAlive, progress: Progress, run: RunRules) -> None:
     reproduction, attempt = current
     _taken_by(session, current, message.worker)
-    reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
+    # Policy may ask for more heartbeats by now than when the batch was sent, and its worker goes on as it was told.
+    lease_seconds = max(run.lease_seconds, HEARTBEATS * (message.every_seconds or 0.0))
+    reproduction.lease_until = now() + timedelta(seconds=lease_seconds)
     attempt.alive_at = now()
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage = progress.stage

@@ -266,6 +266,25 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
     assert reap(farm.database, farm.policy, nothing_queued) == 4
 
 
+def test_a_worker_that_was_told_to_speak_more_seldom_is_not_lost_where_policy_wants_it_oftener_now(
+    farm: ControlPlane,
+) -> None:
+    dispatch(farm.database, farm.policy)
+    seldom = 2 * farm.policy.run.lease_seconds
+    for batch in sent_batches(farm.database):
+        word = heartbeat(batch, "w1").model_copy(update={"every_seconds": seldom})
+        assert alive(farm.database, farm.policy, word) == []
+    # The control plane is started anew to read another policy, and takes longer than a lease.
+    reap(farm.database, farm.policy, nothing_queued)
+    with farm.database.transaction() as session:
+        long_ago = now() - timedelta(hours=1)
+        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
+    reap(farm.database, farm.policy, nothing_queued)
+    assert all(
+        each.lease_until and each.lease_until > now() + timedelta(seconds=seldom) for each in farm.reproductions()
+    )
+
+
 def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_lost_before_they_say_so(
     farm: ControlPlane,
 ) -> None:
