@@ -356,6 +356,7 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
     # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
     if self.request.retries >= LOOKS:
         log.warning("gave up on a model that was asked for: %s", why)
+        requesting.give_up(farm().database, str(self.request.id), why)
         return
     raise self.retry(countdown=delay)
 
