@@ -23,7 +23,7 @@ from workers.batches.flow_control import FlowControl
 from workers.batches.handing_back import HandingBack
 from workers.batches.message_size import readable_report
 from workers.batches.messenger import Messenger
-from workers.batches.order_end import MAX_DETAIL_CHARS, Ended, failure
+from workers.batches.order_end import Ended, failure, report_of
 from workers.batches.shared_engine import SharedEngine
 from workers.batches.workbench import Workbench
 from workers.engines.engine import Engine
@@ -151,19 +151,7 @@ class BatchRun:
             # A node that goes down may take the engine before it takes the worker.
             ended = Ended(AttemptOutcome.HANDED_BACK, f"{_TOLD}nothing is kept: {ended.detail}")
         _log.info("%s, attempt %d: %s", order.ref.reproduction_id, order.ref.attempt, ended.outcome)
-        report = Report(
-            ref=order.ref,
-            worker=self._bench.name,
-            model=self._batch.model,
-            task=order.task,
-            outcome=ended.outcome,
-            detail=ended.detail[:MAX_DETAIL_CHARS],
-            measurement=ended.measurement,
-            evidence=ended.evidence,
-            partial=ended.partial,
-            retry_after_seconds=ended.retry_after_seconds,
-        )
-        self._messenger.report(readable_report(report))
+        self._messenger.report(readable_report(report_of(order, self._batch, self._bench.name, ended)))
 
     def _run_order(self, order: Order) -> Ended:
         began = time.monotonic()
