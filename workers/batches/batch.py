@@ -15,7 +15,7 @@ from pathlib import Path
 
 from specs.errors import EvidenceAway, EvidenceError
 from specs.measurement import Evidence, PartialLog
-from specs.messages import AWAITS_STORE, AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
+from specs.messages import AWAITS_STORE, AttemptOutcome, AttemptRef, Order, Progress, RunBatch, Stage
 from specs.processes.log_lines import about
 from workers.batches.evidence import fetch, patiently, store
 from workers.batches.fetching import fetched
@@ -155,13 +155,14 @@ class BatchRun:
 
     def _run_order(self, order: Order) -> Ended:
         began = time.monotonic()
+        until = began + order.deadline_seconds
         self._messenger.progress(Progress(ref=order.ref, stage=Stage.FETCHING))
         wanted = partial(self._check_wanted, order.ref)
-        dataset = fetched(partial(self._bench.snapshots.dataset, order.task), wanted)
+        dataset = fetched(partial(self._bench.snapshots.dataset, order.task), wanted, until)
         wanted()
         task = load_task(dataset, order.task, order.judges, allow_self_judge=order.allow_self_judge)
         starting = partial(self._starting, order.ref)
-        with self._engine.used(wanted, self._check_any_wanted, starting) as (snapshot, engine):
+        with self._engine.used(wanted, self._check_any_wanted, starting, until) as (snapshot, engine):
             wanted()
             process = self._new_run_process()
             try:

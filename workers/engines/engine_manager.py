@@ -132,7 +132,9 @@ class EngineManager:
             batch_invariant=wanted.batch_invariant,
             sleeps=wanted.sleeps,
         )
-        process = start_process(self._vllm, [*place, *wanted.arguments], variables, self._log, on_wait)
+        process = start_process(
+            self._vllm, [*place, *wanted.arguments], variables, self._log, rules.start_seconds, on_wait
+        )
         return Engine(process, port, wanted, self._log, weights_bytes)
 
     def close(self) -> None:
