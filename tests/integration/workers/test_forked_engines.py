@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +17,19 @@ import pytest
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
+from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT, write_model
 from tests.support.stand_in_worker import PROJECT
-from tests.support.waiting import until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
+from tests.support.worker_bench import stand_in
+from workers.batches.workbench import open_workbench
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager
 from workers.presence.presence import _is_there
 from workers.processes.forked import ForkServer
 from workers.processes.guarded import clean_environment
+from workers.processes.orphans import _prefix
+from workers.settings import WorkerSettings
 from workers.shared_state import SharedState
 
 RULES = EngineRules(start_seconds=600.0)
