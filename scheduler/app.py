@@ -197,6 +197,8 @@ def dispatch_batches() -> None:
 @app.task(name=REAP)
 def reap_lost() -> None:
     """Set right what got lost."""
+    # First of all: what a worker that was not heard took meanwhile is not to be taken from it.
+    reaping.grant_time(farm().database, farm().policy.run)
     workforce.find_lost(farm().database)
     _take_back()
     taking_back.pass_over(farm().database, farm().policy, _withdraw)
@@ -307,11 +309,15 @@ def take_report(body: dict[str, Any]) -> None:
     ):
         try:
             checked = collecting.check(farm().database, farm().policy, farm().settings.evidence_url, message)
+            more = _take_in(checked)
         except EvidenceAway as away:
             log.warning("a report is kept, and checked later: %s", away)
             collecting.put_off(farm().database, farm().policy, message, away)
             return
-        if _take_in(checked):
+        except collecting.FAULTS as error:
+            collecting.set_aside(farm().database, farm().policy, message, error)
+            more = True
+        if more:
             _send_out_if_possible()
 
 
@@ -359,6 +365,7 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
     # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
     if self.request.retries >= LOOKS:
         log.warning("gave up on a model that was asked for: %s", why)
+        requesting.give_up(farm().database, str(self.request.id), why)
         return
     raise self.retry(countdown=delay)
 

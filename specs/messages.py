@@ -206,6 +206,10 @@ class Progress(Contract):
     run's log cannot be stored, `AWAITS_STORE` and why."""
 
 
+LONGEST_HEARTBEAT_SECONDS = 600.0
+"""Between two heartbeats that anybody is believed to send no oftener."""
+
+
 class AttemptsAlive(Message):
     """A worker's heartbeat: renews the lease of every attempt it names."""
 
@@ -213,6 +217,9 @@ class AttemptsAlive(Message):
     batch_id: Name
     pool: Name
     progress: Annotated[tuple[Progress, ...], Field(min_length=1, max_length=MAX_ORDERS)]
+    every_seconds: Annotated[float, Field(gt=0, le=LONGEST_HEARTBEAT_SECONDS)] | None = None
+    """The next one follows after so long, or sooner: as policy was when the batch was sent. None where its worker does
+    not say."""
 
 
 class WorkerState(StrEnum):

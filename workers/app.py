@@ -44,6 +44,7 @@ from specs.processes.log_lines import HTTP, about, hush, write_json_lines
 from specs.processes.secrets import mask_logs
 from specs.processes.spans import Spans, open_spans
 from workers.batches.batch import BatchRun
+from workers.batches.handing_back import hand_back_whole
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench, dropped_attempts_of, open_workbench, stop_mark_of
 from workers.broker_clock import expiry
@@ -120,12 +121,17 @@ def run_batch(task: Task[..., None], message: object) -> None:
     except MessageError:
         _log.exception("a batch was refused")
         return
-    name = str(task.request.hostname)
-    bench = _workbench(name)
+    name, pool = str(task.request.hostname), worker_settings().pool
     with (
-        about(batch_id=batch.batch_id, worker=name, pool=bench.settings.pool),
-        Messenger(batch, name, bench.settings.pool, functools.partial(_send, batch), _spans()) as messenger,
+        about(batch_id=batch.batch_id, worker=name, pool=pool),
+        Messenger(batch, name, pool, functools.partial(_send, batch), _spans()) as messenger,
     ):
+        try:
+            bench = _workbench(name)
+        except Exception as error:  # noqa: BLE001 - a lock, a folder, a disk: whatever keeps it from working
+            _log.exception("a batch is handed back: this worker can begin nothing")
+            hand_back_whole(batch, name, messenger, error)
+            return
         BatchRun(batch, bench, messenger).run()
 
 
@@ -159,8 +165,8 @@ _names: list[str] = []
 def _prepare() -> None:
     try:
         _workbench(_names[0])
-    except ReprofarmError as error:
-        # The first batch meets it again, and reports it.
+    except (ReprofarmError, OSError) as error:
+        # The first batch meets it again, and is handed back with it.
         _log.error("this worker cannot prepare for batches: %s", error)
 
 
@@ -195,10 +201,10 @@ def _started(sender: object, **_: object) -> None:
     _names.append(str(getattr(sender, "hostname", "")))
     try:
         _main_locks.append(held(worker_settings().state_folder.absolute(), MAIN))
-    except PolicyError as error:
+        stop_mark_of(worker_settings()).clear()
+    except (PolicyError, OSError) as error:
         # Celery goes on after any other exception, and takes batches that it then could not run.
-        sys.exit(f"reprofarm: {error}")
-    stop_mark_of(worker_settings()).clear()
+        sys.exit(f"reprofarm: the state folder cannot be used: {error}")
 
 
 @worker_shutting_down.connect

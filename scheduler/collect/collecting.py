@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler.collect import checking, resuming
@@ -18,10 +20,11 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
+from scheduler.own_faults import OURS
 from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.record import MAX_ACTOR_CHARS, MAX_REASON_CHARS, SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
-from specs.errors import EvidenceAway
+from specs.errors import EvidenceAway, IllegalTransition
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy.rules import Policy, RunRules
@@ -31,7 +34,15 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 """Before evidence that could not be read is looked for again: a quarter of the time for which it was not, within these.
 Each time the whole report is a message once more."""
 
+HEARTBEATS = 3
+"""In a lease, at least: as policy has to have it (`RunRules`)."""
+
 UNREACHED = "its report is kept until its evidence can be read"
+
+FAULTS = (*OURS, IllegalTransition, IntegrityError)
+"""What one report raises that a bug of ours, or a row that this version cannot read, cannot cope with."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,10 +73,13 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
     """
     try:
         checked = check(database, policy, evidence_url, message)
+        (more,) = take_in(database, policy, [checked])
     except EvidenceAway as away:
         put_off(database, policy, message, away)
         return False
-    (more,) = take_in(database, policy, [checked])
+    except FAULTS as error:
+        set_aside(database, policy, message, error)
+        return True
     return more
 
 
@@ -106,6 +120,23 @@ def put_off(database: Database, policy: Policy, message: Report, away: EvidenceA
         reproduction.reason = clean(why, MAX_REASON_CHARS)
         attempt.report, attempt.report_checks = message.encode(), 0
         reproduction.lease_until = now() + min(max(waited / 4, FIRST_PAUSE), LONGEST_PAUSE)
+
+
+def set_aside(database: Database, policy: Policy, message: Report, error: Exception) -> None:
+    """End an attempt whose report met a fault of ours, for that reason: a failure, of which there are so many at most.
+
+    Were it dropped, it would count as a report that got lost, and its run be done again and again for a week.
+    """
+    log.error("a report cannot be taken in", exc_info=error)
+    words = f"its report could not be taken in: {type(error).__name__}, of which the control worker's log tells more"
+    if message.evidence is not None:
+        words += f". Its log is kept as evidence {message.evidence.sha256}"
+    with database.transaction() as session:
+        current = _current(session, [message.ref])
+        if _is_current(current, message.ref, message.worker):
+            _taken_by(session, current[message.ref.reproduction_id], message.worker)
+            reproduction = current[message.ref.reproduction_id].reproduction
+            end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, words)
 
 
 def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> list[bool]:
@@ -177,6 +208,8 @@ def _keep(database: Database, run: RunRules, message: Report) -> None:
             reproduction, attempt = current[message.ref.reproduction_id]
             # Its report may be the first that is heard of a run that was short.
             _taken_by(session, current[message.ref.reproduction_id], message.worker)
+            # The run has ended, and kills no worker any more.
+            attempt.stage = Stage.STORING
             reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
             if not attempt.report_checks:
                 attempt.report, attempt.report_checks = message.encode(), 1
@@ -268,7 +301,9 @@ def _is_current(current: Mapping[str, _Current], ref: AttemptRef, worker: str) -
 def _renew(session: Session, current: _Current, message: AttemptsAlive, progress: Progress, run: RunRules) -> None:
     reproduction, attempt = current
     _taken_by(session, current, message.worker)
-    reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
+    # Policy may ask for more heartbeats by now than when the batch was sent, and its worker goes on as it was told.
+    lease_seconds = max(run.lease_seconds, HEARTBEATS * (message.every_seconds or 0.0))
+    reproduction.lease_until = now() + timedelta(seconds=lease_seconds)
     attempt.alive_at = now()
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage = progress.stage

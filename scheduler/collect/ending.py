@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import takewhile
 
 from sqlalchemy.orm import Session
 
@@ -32,6 +31,9 @@ DEADLY = (Stage.STARTING_ENGINE, Stage.RUNNING)
 """What an attempt is at when a worker's death may be its doing."""
 
 OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
+
+PASSING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.WAIT)
+"""What uses up no attempt, and passes. Where one such thing follows another, none of them ends the wait."""
 
 
 def end_attempt(
@@ -83,13 +85,13 @@ def hand_back(session: Session, policy: Policy, reproduction: Reproduction, work
     attempt = close(session, reproduction, AttemptOutcome.HANDED_BACK, detail)
     attempt.worker = worker
     why = f"attempt {reproduction.attempt} was handed back by worker {worker}: {detail}"
-    idle = without_progress(reproduction)
-    if idle and now() - idle[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
-        ever = f"handed back {len(idle)} times in {policy.run.queue_seconds:.0f} s without an answer more: {detail}"
+    idle = without_progress(reproduction, PASSING)
+    if _for_too_long(idle, policy):
+        ever = f"handed back without an answer more, {_in_vain(idle, policy)}: {detail}"
         _end(session, reproduction, Consequence.GIVE_UP, why, ever)
         return
-    if len(idle) > IN_A_ROW:
-        _again(session, reproduction, why, retry_delay_seconds(len(idle) - IN_A_ROW))
+    if (often := _times(idle, AttemptOutcome.HANDED_BACK)) > IN_A_ROW:
+        _again(session, reproduction, why, retry_delay_seconds(often - IN_A_ROW))
         return
     move_reproduction(session, reproduction, ReproductionState.QUEUED, why, f"worker:{worker}")
     reproduction.not_before = None
@@ -99,6 +101,28 @@ def queue_again(session: Session, reproduction: Reproduction, why: str) -> None:
     """End the attempt at what was sent out and no worker took. No failure; the next dispatch gives it a new number."""
     close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
     move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
+
+
+def message_lost(session: Session, policy: Policy, reproduction: Reproduction) -> None:
+    """End the attempt at what was sent out, whose message is gone, and of which no worker has said a word.
+
+    A broker that lost it loses others too, so it is sent again at once. But a worker may have taken it that cannot read
+    it, being of another version, or that dies of it: where that goes on it is sent ever more seldom, and not for ever.
+    """
+    why = "its message is not in the broker any more, and no worker took it"
+    close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
+    idle = without_progress(reproduction, PASSING)
+    often = sum(each.outcome == AttemptOutcome.INTERRUPTED and each.worker is None for each in idle)
+    if _for_too_long(idle, policy):
+        ever = (
+            f"no worker of pool {reproduction.pool} began it, {_in_vain(idle, policy)}: {why}. One that cannot read it,"
+            " or dies of it, says so in its log; the farm's operator must act"
+        )
+        _end(session, reproduction, Consequence.GIVE_UP, ever, ever)
+    elif often > 1:
+        _again(session, reproduction, f"{why}; so for {often} attempts", retry_delay_seconds(often - 1))
+    else:
+        move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
 
 
 def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
@@ -128,15 +152,17 @@ def _wait(
     asked_seconds: float,
 ) -> None:
     """Try again, ever more seldom; but not for ever, as nothing in the farm goes on without a deadline."""
-    waits = _latest(reproduction, outcome)
+    # Whatever it was each time: two workers, of which one has no disk left and the other's device is busy, hand it to
+    # one another.
+    waits = without_progress(reproduction, PASSING)
     why = f"attempt {reproduction.attempt}: {outcome}: {said}"
-    if now() - waits[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds):
-        ever = f"{outcome}: so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts: {said}"
-        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
+    if _for_too_long(waits, policy):
+        _end(session, reproduction, Consequence.GIVE_UP, why, f"{outcome}: {_in_vain(waits, policy)}: {said}")
     else:
         # A worker says it, so it parks nothing for longer than an hour.
         asked_seconds = min(asked_seconds, LONGEST_RETRY_SECONDS)
-        _again(session, reproduction, f"after {why}", max(asked_seconds, retry_delay_seconds(len(waits))))
+        delay_seconds = max(asked_seconds, retry_delay_seconds(_times(waits, outcome)))
+        _again(session, reproduction, f"after {why}", delay_seconds)
 
 
 def _smaller(session: Session, policy: Policy, reproduction: Reproduction, detail: str) -> None:
@@ -178,9 +204,19 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
             give_verdict(session, claim, Verdict(outcome=outcome, reason=reason[:MAX_REASON_CHARS], comparison=None))
 
 
-def _latest(reproduction: Reproduction, outcome: AttemptOutcome) -> Sequence[Attempt]:
-    """The attempts that ended so since the last that did not, latest first."""
-    return tuple(takewhile(lambda each: each.outcome == outcome, reversed(reproduction.attempts)))
+def _for_too_long(waits: Sequence[Attempt], policy: Policy) -> bool:
+    """Whether attempts, latest first, came to nothing for longer than anything waits."""
+    return bool(waits) and now() - waits[-1].dispatched_at > timedelta(seconds=policy.run.queue_seconds)
+
+
+def _in_vain(waits: Sequence[Attempt], policy: Policy) -> str:
+    kinds = list(dict.fromkeys(str(each.outcome) for each in reversed(waits)))
+    found = f"so for {policy.run.queue_seconds:.0f} s and {len(waits)} attempts"
+    return found if len(kinds) == 1 else f"{found} ({', '.join(kinds)})"
+
+
+def _times(waits: Sequence[Attempt], outcome: AttemptOutcome) -> int:
+    return sum(each.outcome == outcome for each in waits)
 
 
 def _is_death(attempt: Attempt) -> bool:

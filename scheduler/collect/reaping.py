@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, exists, select, true, update
+from sqlalchemy import ColumnElement, exists, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler.collect import kept_reports
-from scheduler.collect.ending import close, end_attempt, give_up, queue_again
+from scheduler.collect import kept_reports, workforce
+from scheduler.collect.ending import close, end_attempt, give_up, message_lost
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
@@ -36,7 +36,7 @@ QueuedIds = Callable[[str], set[str]]
 
 def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     """Set right what got lost; returns how many reproductions were touched."""
-    _grant_time(database, policy.run)
+    grant_time(database, policy.run)
     return (
         _lost_attempts(database, policy)
         + _lost_messages(database, policy, queued_ids)
@@ -45,12 +45,13 @@ def reap(database: Database, policy: Policy, queued_ids: QueuedIds) -> int:
     )
 
 
-def _grant_time(database: Database, run: RunRules) -> None:
+def grant_time(database: Database, run: RunRules) -> None:
     """Where nobody looked for a while, nobody listened either: give workers a lease's time to say that they work.
 
     Their heartbeats still lie in the queue, or were lost with the broker. To take them for dead would start every run
     of the farm over whenever the control plane, the broker or the database was away for longer than a lease. So it is
-    with what they took meanwhile, of which nobody has heard yet.
+    with what they took meanwhile, of which nobody has heard yet: also from their own queues, from which all is taken
+    back of a worker that is lost.
     """
     patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
     try:
@@ -64,11 +65,11 @@ def _grant_time(database: Database, run: RunRules) -> None:
                 sent_out = Reproduction.state.in_(IN_FLIGHT)
                 locked = select(Reproduction.reproduction_id).where(sent_out).order_by(Reproduction.reproduction_id)
                 session.execute(locked.with_for_update())
-                session.execute(
-                    update(Reproduction)
-                    .where(sent_out)
-                    .values(lease_until=now() + timedelta(seconds=run.lease_seconds))
-                )
+                until = now() + timedelta(seconds=run.lease_seconds)
+                # None is cut short: it may be of a batch whose worker was told to speak more seldom.
+                shorter = or_(Reproduction.lease_until.is_(None), Reproduction.lease_until < until)
+                session.execute(update(Reproduction).where(sent_out, shorter).values(lease_until=until))
+                workforce.grant_time(session, until)
             last.held_until = now()
     except IntegrityError:
         # Another reaper of a new farm was first.
@@ -112,7 +113,8 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
     if attempt.stage == Stage.WAITING:
         return AttemptOutcome.INTERRUPTED, f"{silent}; this one waited behind others of its batch"
     if attempt.report is not None:
-        return AttemptOutcome.INTERRUPTED, f"whoever checked its report was lost, {CHECKS} times"
+        # That may be the report's doing, and the next would be alike: it uses up an attempt.
+        return AttemptOutcome.LOST, f"whoever checked its report was lost, {CHECKS} times"
     if attempt.stage == Stage.STORING:
         # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
         return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"
@@ -143,7 +145,7 @@ def _lost_messages(database: Database, policy: Policy, queued_ids: QueuedIds) ->
             if reproduction.batch_id in unsent or reproduction.batch_id in waiting[_queue_of(reproduction)]:
                 _keep_waiting(session, policy, reproduction)
             else:
-                queue_again(session, reproduction, "its message is not in the broker any more, and no worker took it")
+                message_lost(session, policy, reproduction)
                 count += 1
     return count
 

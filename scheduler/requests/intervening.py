@@ -54,8 +54,13 @@ def retry(database: Database, target: str, why: str, operator: str) -> list[str]
         found = _find(session, target)
         if isinstance(found, Claim):
             return _retry_claim(session, found, why, operator)
-        # Locked, or one could be withdrawn, or become another claim, meanwhile.
-        claims = select(Claim).where(Claim.reproduction_id == found.reproduction_id, Claim.live)
+        # Locked, or one could be withdrawn, or become another claim, meanwhile. Not those that are submitted: a planner
+        # may hold them, and wait for this reproduction.
+        claims = select(Claim).where(
+            Claim.reproduction_id == found.reproduction_id,
+            Claim.live,
+            Claim.state.in_((ClaimState.BLOCKED, ClaimState.DECIDED)),
+        )
         in_order = session.scalars(claims.order_by(Claim.claim_id).with_for_update())
         again = [claim for claim in in_order if _may_be_retried(claim)]
         if not again:

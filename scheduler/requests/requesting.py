@@ -105,6 +105,17 @@ def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules |
         session.execute(delete(OutboxRow).where(OutboxRow.message_id == message_id))
 
 
+def give_up(database: Database, message_id: str, why: str) -> None:
+    """Say on the record that what a message in the outbox asks for was tried for long enough; it is not tried again."""
+    with database.transaction() as session:
+        message = session.get(OutboxRow, message_id)
+        if message is not None and message.task == LOOK:
+            request = VerificationRequest.model_validate(message.body["request"])
+            said = f"asked by {message.body['actor']}: not looked at after several tries, as {why}; ask again"
+            add_event(session, SCHEDULER, "model", request.model, "looked_at", said)
+            session.delete(message)
+
+
 def look_and_verify(
     database: Database, hub: Hub, request: VerificationRequest, actor: str, rules: ReverifyRules | None = None
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from specs.errors import EvidenceAway, EvidenceError
 from specs.measurement import Evidence, PartialLog
-from specs.messages import AWAITS_STORE, AttemptOutcome, AttemptRef, Order, Progress, Report, RunBatch, Stage
+from specs.messages import AWAITS_STORE, AttemptOutcome, AttemptRef, Order, Progress, RunBatch, Stage
 from specs.processes.log_lines import about
 from workers.batches.evidence import fetch, patiently, store
 from workers.batches.fetching import fetched
@@ -23,7 +23,7 @@ from workers.batches.flow_control import FlowControl
 from workers.batches.handing_back import HandingBack
 from workers.batches.message_size import readable_report
 from workers.batches.messenger import Messenger
-from workers.batches.order_end import MAX_DETAIL_CHARS, Ended, failure
+from workers.batches.order_end import Ended, failure, report_of
 from workers.batches.shared_engine import SharedEngine
 from workers.batches.workbench import Workbench
 from workers.engines.engine import Engine
@@ -151,29 +151,18 @@ class BatchRun:
             # A node that goes down may take the engine before it takes the worker.
             ended = Ended(AttemptOutcome.HANDED_BACK, f"{_TOLD}nothing is kept: {ended.detail}")
         _log.info("%s, attempt %d: %s", order.ref.reproduction_id, order.ref.attempt, ended.outcome)
-        report = Report(
-            ref=order.ref,
-            worker=self._bench.name,
-            model=self._batch.model,
-            task=order.task,
-            outcome=ended.outcome,
-            detail=ended.detail[:MAX_DETAIL_CHARS],
-            measurement=ended.measurement,
-            evidence=ended.evidence,
-            partial=ended.partial,
-            retry_after_seconds=ended.retry_after_seconds,
-        )
-        self._messenger.report(readable_report(report))
+        self._messenger.report(readable_report(report_of(order, self._batch, self._bench.name, ended)))
 
     def _run_order(self, order: Order) -> Ended:
         began = time.monotonic()
+        until = began + order.deadline_seconds
         self._messenger.progress(Progress(ref=order.ref, stage=Stage.FETCHING))
         wanted = partial(self._check_wanted, order.ref)
-        dataset = fetched(partial(self._bench.snapshots.dataset, order.task), wanted)
+        dataset = fetched(partial(self._bench.snapshots.dataset, order.task), wanted, until)
         wanted()
         task = load_task(dataset, order.task, order.judges, allow_self_judge=order.allow_self_judge)
         starting = partial(self._starting, order.ref)
-        with self._engine.used(wanted, self._check_any_wanted, starting) as (snapshot, engine):
+        with self._engine.used(wanted, self._check_any_wanted, starting, until) as (snapshot, engine):
             wanted()
             process = self._new_run_process()
             try:

@@ -13,12 +13,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from specs.messages import AttemptOutcome, RunBatch
 from specs.processes.background_thread import background_thread
+from workers.batches.messenger import Messenger
+from workers.batches.order_end import Ended, failure, report_of
 from workers.errors import ToldToStop
 
 LOOK_SECONDS = 0.5
 _RUN_SHARE = 0.6
 """Of the grace time, for the run to end and close its log; the rest is for storing and reporting that."""
+
+
+def hand_back_whole(batch: RunBatch, worker: str, messenger: Messenger, error: Exception) -> None:
+    """Hand back a batch that this worker cannot even begin, and say why.
+
+    That is no failure of its orders, which another worker may run. Unsaid, they would wait until they are found lost,
+    and then most likely be taken by this worker again, which has nothing to do.
+    """
+    ended = Ended(AttemptOutcome.HANDED_BACK, f"it can begin nothing: {failure(error).detail}")
+    for order in batch.orders:
+        messenger.report(report_of(order, batch, worker, ended))
 
 
 class StopMark:

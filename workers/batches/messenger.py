@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from specs.messages import AttemptRef, AttemptsAlive, Progress, Report, RunBatch
+from specs.messages import LONGEST_HEARTBEAT_SECONDS, AttemptRef, AttemptsAlive, Progress, Report, RunBatch
 from specs.processes.spans import Spans
 from workers.batches.message_size import readable_heartbeat
 from workers.batches.stage_spans import StageSpans
@@ -121,5 +121,6 @@ class Messenger:
             batch_id=self._batch.batch_id,
             pool=self._pool,
             progress=tuple(self._progress.values()),
+            every_seconds=min(self._batch.heartbeat_seconds, LONGEST_HEARTBEAT_SECONDS),
         )
         return readable_heartbeat(beat)

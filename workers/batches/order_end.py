@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from specs.errors import EngineError, HubAway, NoAccess, ReprofarmError
 from specs.measurement import Evidence, Measurement, PartialLog
-from specs.messages import AttemptOutcome
+from specs.messages import AttemptOutcome, Order, Report, RunBatch
 from workers.errors import DeviceBusy, DiskFull, ModelError, OutOfMemory, SpecError
 from workers.snapshots.disk import is_full_disk
 
@@ -37,6 +37,22 @@ class Ended:
     evidence: Evidence | None = None
     partial: PartialLog | None = None
     retry_after_seconds: float | None = None
+
+
+def report_of(order: Order, batch: RunBatch, worker: str, ended: Ended) -> Report:
+    """The report on an order that ended so."""
+    return Report(
+        ref=order.ref,
+        worker=worker,
+        model=batch.model,
+        task=order.task,
+        outcome=ended.outcome,
+        detail=ended.detail[:MAX_DETAIL_CHARS],
+        measurement=ended.measurement,
+        evidence=ended.evidence,
+        partial=ended.partial,
+        retry_after_seconds=ended.retry_after_seconds,
+    )
 
 
 def failure(error: Exception) -> Ended:

@@ -30,18 +30,18 @@ class SharedEngine:
 
     @contextmanager
     def used(
-        self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None]
+        self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None], until: float
     ) -> Iterator[tuple[Path, Engine]]:
         """The model's snapshot and an engine for it, for as long as the block lasts.
 
         `wait` is called every half second while others have their turn, `fetching` while the model is fetched, and
         `starting` while the engine starts and once before. What they raise ends this use alone; what else goes wrong
-        goes wrong for the whole batch.
+        goes wrong for the whole batch, such as a model that is not fetched by `until` (by `time.monotonic`).
         """
         while not self._turn.acquire(timeout=LOOK_SECONDS):
             wait()
         try:
-            snapshot, engine = self._ready(wait, fetching, starting)
+            snapshot, engine = self._ready(wait, fetching, starting, until)
             self._count(1)
         finally:
             self._turn.release()
@@ -64,7 +64,7 @@ class SharedEngine:
             self._bench.engines.discard()
 
     def _ready(
-        self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None]
+        self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None], until: float
     ) -> tuple[Path, Engine]:
         if self._fault is not None:
             raise self._fault
@@ -74,7 +74,7 @@ class SharedEngine:
         self.close()
         batch = self._batch
         try:
-            snapshot = fetched(partial(self._bench.snapshots.model, batch.model), fetching)
+            snapshot = fetched(partial(self._bench.snapshots.model, batch.model), fetching, until)
             starting()
             engine = self._bench.engines.engine_for(batch.model, snapshot, batch.engine, batch.gpus, starting)
         except (Dropped, ToldToStop):

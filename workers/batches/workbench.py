@@ -15,7 +15,7 @@ from workers.batches.handing_back import StopMark
 from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_process import engine_server
 from workers.engines.gate import Gate
-from workers.processes.orphans import end_marked
+from workers.processes.orphans import end_marked, remove_temporary
 from workers.runs.forked_run import RunServer
 from workers.settings import WorkerSettings
 from workers.shared_state import SharedState
@@ -88,8 +88,10 @@ def open_workbench(
     run_folders.mkdir(parents=True, exist_ok=True)
     engine, server_of_engines, server_of_runs = (state / name for name in ("engine", "engine-server", "run-server"))
     lock = held(state, CHILD)
-    if (orphans := sum(end_marked(f"{folder}:") for folder in (engine, server_of_engines, server_of_runs))) > 0:
-        _log.warning("ended %d processes that an earlier worker left behind", orphans)
+    for folder in (engine, server_of_engines, server_of_runs):
+        if (orphans := end_marked(f"{folder}:")) > 0:
+            _log.warning("ended %d processes that an earlier worker left behind", orphans)
+        remove_temporary(folder)
     shared = shared_state_of(settings)
     shared.note_engine(None)
     shared.note_starting(None)

@@ -105,7 +105,7 @@ class Engine:
         if not self.alive():
             return False
         try:
-            return local_http.get(self.health_url, timeout=_HEALTH_SECONDS).is_success
+            return local_http().get(self.health_url, timeout=_HEALTH_SECONDS).is_success
         except httpx.TimeoutException:
             return True
         except httpx.HTTPError:

@@ -132,7 +132,9 @@ class EngineManager:
             batch_invariant=wanted.batch_invariant,
             sleeps=wanted.sleeps,
         )
-        process = start_process(self._vllm, [*place, *wanted.arguments], variables, self._log, on_wait)
+        process = start_process(
+            self._vllm, [*place, *wanted.arguments], variables, self._log, rules.start_seconds, on_wait
+        )
         return Engine(process, port, wanted, self._log, weights_bytes)
 
     def close(self) -> None:
@@ -189,7 +191,7 @@ def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], N
         if not engine.alive():
             raise engine.fault("the engine ended while it was starting")
         try:
-            if local_http.get(engine.health_url, timeout=5).status_code == httpx.codes.OK:
+            if local_http().get(engine.health_url, timeout=5).status_code == httpx.codes.OK:
                 _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)
                 return
         except httpx.TransportError:
@@ -202,7 +204,7 @@ def _context_tokens(engine: Engine, api_key: str) -> int | None:
     """Ask what is served, which also proves that it is our engine that got the port."""
     try:
         headers = {"Authorization": f"Bearer {api_key}"}
-        answer = local_http.get(f"{engine.base_url}/models", headers=headers, timeout=30)
+        answer = local_http().get(f"{engine.base_url}/models", headers=headers, timeout=30)
         served = {each["id"]: each.get("max_model_len") for each in answer.json()["data"]}
         length = served[engine.served_name]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -33,7 +33,7 @@ class EngineFigures:
 def engine_figures(base_url: str) -> EngineFigures | None:
     """The figures of the engine whose API that is; None where it does not answer."""
     try:
-        answer = local_http.get(f"{base_url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_SECONDS)
+        answer = local_http().get(f"{base_url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_SECONDS)
         if not answer.is_success or len(answer.content) > _MAX_BYTES:
             return None
         lines = [line for line in answer.text.splitlines() if line.startswith((_GENERATED, _RUNNING, _WAITING))]

@@ -26,6 +26,7 @@ def start_process(
     arguments: Sequence[str],
     variables: Mapping[str, str],
     log: Path,
+    patience_seconds: float,
     on_wait: Callable[[], None],
 ) -> Guarded | Forked:
     """Start it, in the folder of its log. `vllm` is what takes the arguments, a command or a server to fork it.
@@ -33,7 +34,7 @@ def start_process(
     `on_wait` is called while that server still imports; what it raises ends the start.
 
     Raises:
-        EngineError: the server does not come up.
+        EngineError: the server does not come up, or takes nothing for longer than the patience: then it is ended.
     """
     folder = log.parent
     if not isinstance(vllm, ForkServer):
@@ -50,9 +51,15 @@ def start_process(
         forked = vllm.fork(arguments, variables, folder, log, grace_seconds=_GRACE_SECONDS, own_temporary=True)
     except NoServerError as error:
         raise EngineError(str(error), log_tail(vllm.log)) from error
+    deadline = time.monotonic() + patience_seconds
     try:
         while forked.poll() is None and forked.pid is None:
             on_wait()
+            if time.monotonic() > deadline:
+                # As a driver may hang that libraries ask for its devices. The next engine gets another server.
+                vllm.stop()
+                took_none = f"took none for {patience_seconds:.0f} s, and was ended"
+                raise EngineError(f"the process that engines are forked from {took_none}", log_tail(vllm.log))
             time.sleep(_LOOK_SECONDS)
     except BaseException:
         forked.stop()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from functools import cache
 
 import httpx
 
-# Without authorities, whose loading takes 20 ms of CPU for each client that is made. Nothing here is asked by HTTPS.
-local_http = httpx.Client(
-    trust_env=False,
-    verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-    limits=httpx.Limits(max_keepalive_connections=0),
-)
+
+@cache
+def local_http() -> httpx.Client:
+    """The client of this process."""
+    return httpx.Client(
+        trust_env=False,
+        # Without authorities, whose loading takes 20 ms of CPU for each client. Nothing here is asked by HTTPS.
+        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
+
+
+# It has a lock, which a thread of a worker's main process may hold while that forks another child: there it would be
+# held for ever, and the child wait for it with its lease renewed.
+os.register_at_fork(after_in_child=local_http.cache_clear)

@@ -124,8 +124,8 @@ def _told(engine: Engine, what: str, *, asleep: bool) -> bool:
     """Have an engine sleep or wake; whether it says that it does."""
     root = engine.base_url.removesuffix("/v1")
     try:
-        local_http.post(f"{root}/{what}", timeout=_SLEEP_SECONDS).raise_for_status()
-        answer = local_http.get(f"{root}/is_sleeping", timeout=30).raise_for_status().json()
+        local_http().post(f"{root}/{what}", timeout=_SLEEP_SECONDS).raise_for_status()
+        answer = local_http().get(f"{root}/is_sleeping", timeout=30).raise_for_status().json()
         done = isinstance(answer, dict) and answer.get("is_sleeping") is asleep
     except (httpx.HTTPError, ValueError) as error:
         _log.warning("the engine for %s did not do %s: %s", engine.served_name, what, error)

@@ -19,6 +19,8 @@ from workers.processes.orphans import Remains
 
 _LOOK_SECONDS = 0.05
 _SERVER_GRACE_SECONDS = 10.0
+_LISTENS_SECONDS = 600.0
+"""A server listens before it imports what takes long."""
 
 
 class NoServerError(Exception):
@@ -158,13 +160,15 @@ class ForkServer:
         return Forked(connection, grace_seconds, remains)
 
     def stop(self) -> None:
-        """End the server with all that was forked from it, if there is one."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
+        """End the server with all that was forked from it, if there is one. Whoever wants a fork then gets another."""
+        with self._turn:
+            if self._process is not None:
+                self._process.stop()
+                self._process = None
 
     def _connect(self) -> socket.socket:
         self.begin()
+        deadline = time.monotonic() + _LISTENS_SECONDS
         while True:
             connection = socket.socket(socket.AF_UNIX)
             try:
@@ -172,11 +176,14 @@ class ForkServer:
                     connection.connect(path)
             except OSError as error:
                 connection.close()
-                if self._has_ended():
-                    if not (self._folder / SOCKET).exists():
-                        # Before it listened, and it would again.
-                        raise NoServerError(f"{self._module} does not come up") from error
-                    self.begin()
+                if self._has_ended() and not (self._folder / SOCKET).exists():
+                    # Before it listened, and it would again.
+                    raise NoServerError(f"{self._module} does not come up") from error
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise NoServerError(f"{self._module} does not listen after {_LISTENS_SECONDS:.0f} s") from error
+                # It has ended since it was begun, or was ended by another thread for which it was too slow.
+                self.begin()
                 time.sleep(_LOOK_SECONDS)
             else:
                 return connection

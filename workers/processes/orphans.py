@@ -6,6 +6,7 @@ What is left inherited its environment, mark included, wherever in the tree of p
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -65,6 +66,20 @@ def end_marked(start: str) -> int:
     return len(ended)
 
 
+def remove_temporary(folder: Path) -> None:
+    """Remove the temporary folders of all that was ever started in a folder, none of which may be there any more.
+
+    Who is to remove such a folder may be killed before that: a guard, or the machine.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_prefix(folder)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _prefix(folder: Path) -> str:
+    # Short: a socket's path may have 107 bytes.
+    return f"reprofarm-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}-"
+
+
 @dataclass(frozen=True)
 class Remains:
     """What is left where a guard was killed."""
@@ -77,7 +92,7 @@ class Remains:
     def of(cls, folder: Path, *, own_temporary: bool) -> Self:
         """Of something that is about to start in a folder."""
         # In the usual place: a socket's path may have 107 bytes, and a worker's own folders may be deep.
-        temporary = tempfile.mkdtemp(prefix="reprofarm-") if own_temporary else ""
+        temporary = tempfile.mkdtemp(prefix=_prefix(folder)) if own_temporary else ""
         return cls(f"{folder}:{secrets.token_hex(8)}", temporary)
 
     def variables(self) -> dict[str, str]:

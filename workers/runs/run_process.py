@@ -108,6 +108,11 @@ class RunProcess:
                 return _engine_died(engine)
             patience = order.stall_seconds + (_BEGIN_SECONDS if progress is None else 0)
             if time.monotonic() - last_news > patience:
+                if self._process.pid is None:
+                    # No run of this worker would begin, and it is not the engine that hangs.
+                    self._runs.stop()
+                    words = f"the process that runs are forked from took none for {patience:.0f} s, and was ended"
+                    return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{self._runs.log_tail()}")
                 words = f"no answer for {patience:.0f} s, {_so_far(progress)}; ended"
                 return RunOutcome(outcome=AttemptOutcome.STALLED, detail=f"{words}\n{engine.log_tail()}")
             if time.monotonic() - began > order.deadline_seconds:

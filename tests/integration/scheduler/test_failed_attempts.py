@@ -91,6 +91,25 @@ def test_a_full_disk_costs_no_attempt_is_tried_ever_more_seldom_and_names_the_op
     assert "disk_full: so for 604800 s and 5 attempts" in claims(farm)[TRUE_PERCENT].reason
 
 
+def test_two_workers_that_can_do_nothing_do_not_hand_it_to_one_another_for_ever(world: World, farm: Farm) -> None:
+    full = ended(world, AttemptOutcome.DISK_FULL, "No space left on device")
+    busy = ended(world, AttemptOutcome.DEVICE_BUSY, "the device of this worker is not free: in use by pid 7 (python)")
+    waits, report = [], full
+    for following in (busy, full, busy, full):
+        take(farm, report)
+        waiting = reproduction(farm)
+        assert waiting.not_before is not None
+        waits.append(round((waiting.not_before - waiting.since).total_seconds()))
+        report = again(farm, following)
+    assert waits == [10, 10, 20, 20]
+    with farm.database.transaction() as session:
+        first = session.get_one(Attempt, (report.ref.reproduction_id, 1))
+        first.dispatched_at -= timedelta(seconds=farm.policy.run.queue_seconds)
+    take(farm, report)
+    assert set(outcomes(farm).values()) == {"failed"}
+    assert "disk_full: so for 604800 s and 5 attempts (disk_full, device_busy): " in claims(farm)[TRUE_PERCENT].reason
+
+
 def test_an_engine_out_of_memory_is_tried_once_more_with_less(world: World, farm: Farm) -> None:
     before = sent_batches(farm.database)[-1].engine
     short = ended(world, AttemptOutcome.OUT_OF_MEMORY, "CUDA out of memory")

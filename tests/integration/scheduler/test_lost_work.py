@@ -98,6 +98,31 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm:
     assert ends(farm) == [AttemptOutcome.INTERRUPTED] * 4 + [None] * 4, "what nobody took has ended all the same"
 
 
+def test_what_a_worker_takes_and_says_nothing_of_is_sent_ever_more_seldom_and_not_for_ever(farm: ControlPlane) -> None:
+    def sent_in_vain() -> Reproduction:
+        # As one of another version takes it, which cannot read it.
+        let_back_off_pass(farm)
+        dispatch(farm.database, farm.policy)
+        outbox.relay(farm.database, lambda **_: None)
+        expire_leases(farm)
+        assert reap(farm.database, farm.policy, nothing_queued) == 4
+        return farm.reproductions()[0]
+
+    pauses = []
+    for _ in range(4):
+        row = sent_in_vain()
+        pauses.append(round((row.not_before - row.since).total_seconds()) if row.not_before else 0)
+        assert (row.state, row.failures) == (ReproductionState.QUEUED, 0)
+    assert pauses == [0, 10, 20, 40]
+    with farm.database.transaction() as session:
+        long_ago = now() - timedelta(seconds=farm.policy.run.queue_seconds + 1)
+        session.execute(update(Attempt).where(Attempt.number == 1).values(dispatched_at=long_ago))
+    assert sent_in_vain().state == ReproductionState.FAILED
+    reasons = {claim.reason for claim in farm.claims()}
+    assert len(reasons) == 1
+    assert "failed: no worker of pool cpu began it, so for 604800 s and 5 attempts" in reasons.pop()
+
+
 def test_a_message_that_still_waits_in_the_broker_is_left_alone(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     expire_leases(farm)
@@ -239,6 +264,25 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
     # Who says nothing in that time is lost after all.
     expire_leases(farm)
     assert reap(farm.database, farm.policy, nothing_queued) == 4
+
+
+def test_a_worker_that_was_told_to_speak_more_seldom_is_not_lost_where_policy_wants_it_oftener_now(
+    farm: ControlPlane,
+) -> None:
+    dispatch(farm.database, farm.policy)
+    seldom = 2 * farm.policy.run.lease_seconds
+    for batch in sent_batches(farm.database):
+        word = heartbeat(batch, "w1").model_copy(update={"every_seconds": seldom})
+        assert alive(farm.database, farm.policy, word) == []
+    # The control plane is started anew to read another policy, and takes longer than a lease.
+    reap(farm.database, farm.policy, nothing_queued)
+    with farm.database.transaction() as session:
+        long_ago = now() - timedelta(hours=1)
+        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
+    reap(farm.database, farm.policy, nothing_queued)
+    assert all(
+        each.lease_until and each.lease_until > now() + timedelta(seconds=seldom) for each in farm.reproductions()
+    )
 
 
 def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_lost_before_they_say_so(

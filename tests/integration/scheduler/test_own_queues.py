@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
+import scheduler.app
 from scheduler.collect.collecting import alive
 from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, OutboxRow, Reproduction, Worker, now
+from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, Worker, now
+from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.dispatch.taking_back import pass_over, rebalance, take_back
@@ -213,6 +216,31 @@ def test_a_worker_that_runs_its_batch_keeps_it_while_it_drains(farm: Plane) -> N
     begin(farm, batch, "w1")
     say(farm, "w1", state="draining")
     assert take_back(farm.database, lambda _queue, _id: True) == 0
+
+
+def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it_can_say_so(
+    farm: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour_ago = now() - timedelta(hours=1)
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    outbox.relay(farm.database, lambda **_: None)
+    (batch,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
+    with farm.database.transaction() as session:
+        session.add(Marker(name=REAPER_LOOKED, held_until=hour_ago))
+        session.execute(update(Worker).values(due_at=hour_ago))
+        session.execute(update(Reproduction).values(lease_until=hour_ago))
+    monkeypatch.setattr(scheduler.app, "farm", lambda: farm)
+    for name, nothing in (("withdraw", False), ("queued_ids", set()), ("count_refused", None)):
+        monkeypatch.setattr(scheduler.app, name, lambda *_, found=nothing: found)
+    task: Any = scheduler.app.reap_lost
+    task.run()
+    begin(farm, batch, "w1")
+    # Of a worker that says nothing in that time all is taken back.
+    say(farm, "w1", due_at=hour_ago)
+    task.run()
+    with farm.database.reading() as session:
+        assert session.get_one(Worker, "w1").state == "lost"
 
 
 def behind_another(farm: Plane) -> str:

@@ -16,10 +16,12 @@ from sqlalchemy.orm import undefer
 from scheduler.app import take_report
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
+from scheduler.collect.ending import DEADLY
 from scheduler.collect.reaping import CHECKS, reap
 from scheduler.database.tables import (
     Attempt,
     Badge,
+    Claim,
     Event,
     OutboxRow,
     Publication,
@@ -40,6 +42,8 @@ from tests.support.reported_farm import (
     INFLATED_PERCENT,
     TRUE_PERCENT,
     World,
+    again,
+    claims,
     count,
     ended,
     outcomes,
@@ -175,8 +179,38 @@ def test_a_report_that_nobody_survives_is_checked_no_more_and_its_run_tried_agai
     assert sent == CHECKS - 1
     assert reproduction(farm).state == ReproductionState.QUEUED
     assert "whoever checked its report was lost" in reproduction(farm).reason
-    assert attempt(farm).outcome == AttemptOutcome.INTERRUPTED
+    # The next report may be alike: it is no death of a worker's, and uses up an attempt all the same.
+    assert (attempt(farm).outcome, reproduction(farm).failures) == (AttemptOutcome.LOST, 1)
+    assert attempt(farm).stage not in DEADLY
     assert attempt(farm).report is None
+
+
+@pytest.mark.parametrize("by_message", [True, False])
+def test_a_report_that_meets_a_fault_of_ours_is_tried_as_often_as_other_failures_and_says_so(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch, *, by_message: bool
+) -> None:
+    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.app._send_out_if_possible", lambda: None)
+    with farm.database.transaction() as session:
+        # As a later version may have written it.
+        for claim in session.scalars(select(Claim)):
+            claim.rules = {**(claim.rules or {}), "unheard_of": 1}
+    report = world.report
+    task: Any = take_report
+    for tries in range(1, farm.policy.run.attempts + 1):
+        if by_message:
+            task.run(report.encode())
+        else:
+            take(farm, report)
+        assert (attempt(farm).outcome, attempt(farm).number) == (AttemptOutcome.WORKER_FAILED, tries)
+        assert reproduction(farm).failures == tries
+        if tries < farm.policy.run.attempts:
+            report = again(farm, report)
+    assert set(outcomes(farm).values()) == {"failed"}
+    assert world.report.evidence is not None
+    reason = claims(farm)[TRUE_PERCENT].reason
+    assert "its report could not be taken in: ValidationError" in reason
+    assert f"Its log is kept as evidence {world.report.evidence.sha256}" in reason
 
 
 def test_a_report_that_is_delivered_twice_changes_nothing(world: World, farm: Farm) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery.exceptions import Retry
 from sqlalchemy import select
 
-from scheduler.app import look_at_wanted
+from scheduler.app import LOOKS, look_at_wanted
 from scheduler.database.expiring_locks import held
 from scheduler.database.tables import Claim, Event, OutboxRow
 from scheduler.record import give_verdict
@@ -145,3 +146,25 @@ def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it(
     monkeypatch.setattr("scheduler.app.requesting.answer", lambda *_: pytest.fail("two looks at once"))
     with held(farm.database, SCAN, timedelta(minutes=30)), pytest.raises(Retry):
         look_at_wanted({})
+
+
+def test_a_model_that_could_not_be_looked_at_for_hours_leaves_a_line_in_the_record(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
+    request_verification(farm.database, wanted(), TIM, set())
+    with farm.database.reading() as session:
+        (message,) = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK)).all()
+    task: Any = look_at_wanted
+    task.push_request(id=message.message_id, retries=LOOKS)
+    try:
+        with held(farm.database, SCAN, timedelta(minutes=30)):
+            task.run({})
+    finally:
+        task.pop_request()
+    with farm.database.reading() as session:
+        said = session.scalars(select(Event.why).where(Event.what == "looked_at")).all()
+        assert session.get(OutboxRow, message.message_id) is None
+    assert said == [
+        "asked by hub:tim: not looked at after several tries, as another look at the Hub is under way; ask again"
+    ]

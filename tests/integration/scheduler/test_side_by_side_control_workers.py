@@ -25,7 +25,7 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.requests import intervening, resubmitting
-from scheduler.requests.intervening import cancel
+from scheduler.requests.intervening import cancel, retry
 from scheduler.requests.reverifying import reverify
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import claims
@@ -151,6 +151,21 @@ def test_a_claim_that_is_cancelled_while_it_is_planned_leaves_no_attempt_open(
     assert (claim(rows.database, cancelled).state, states(rows.database)) == ("blocked", {run: "cancelled"})
     with rows.database.reading() as session:
         assert session.scalars(select(Attempt).where(Attempt.ended_at.is_(None))).all() == []
+
+
+def test_whoever_has_a_run_tried_again_does_not_wait_for_a_planner_that_waits_for_that_run(rows: Rows) -> None:
+    run = rows.reproduction(state=ReproductionState.CANCELLED)
+    blocked, planned = (
+        rows.claim(f"tiny/{state}", state=state, reproduction_id=run)
+        for state in (ClaimState.BLOCKED, ClaimState.SUBMITTED)
+    )
+    with rows.database.transaction() as planner:
+        planner.get_one(Claim, planned, with_for_update=True)
+        other = begun_beside(rows.database, lambda: retry(rows.database, run, "the disk has room", "operator:ada"))
+        # The entry's earlier run, with which it may begin.
+        planner.get_one(Reproduction, run, with_for_update=True)
+    other.result()
+    assert claim(rows.database, blocked).state == ClaimState.SUBMITTED
 
 
 def test_an_entry_that_another_look_enters_while_a_scan_reads_it_stops_no_scan(

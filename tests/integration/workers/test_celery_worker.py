@@ -13,12 +13,13 @@ from celery import Celery
 
 from specs.messages import RUN_BATCH, AttemptOutcome
 from specs.processes.broker import celery_settings
-from specs.queues import REFUSED_COUNT
+from specs.queues import REFUSED_COUNT, own_queue
 from tests.support.rotten_messages import HARMLESS, rotten, rotten_commands, wrong_commands
 from tests.support.stand_in_worker import QUEUE, stand_in_worker, worker_app
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.worker_bench import batch_of, stand_in
 from tests.support.worker_farm import Farm, worker_farm
+from workers.state_folder import CHILD, held
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,31 @@ def test_a_second_worker_on_its_state_folder_takes_nothing_and_ends(farm: Farm) 
     assert "another worker uses" in ended.stderr
     farm.send(batch_of(farm.order("kept-1", "Say: yes")))
     assert farm.wait(lambda: farm.reports().get("kept-1")).outcome is AttemptOutcome.COMPLETED
+
+
+def test_a_worker_whose_state_folder_cannot_be_used_takes_nothing_and_ends(farm: Farm) -> None:
+    (farm.folder / "a-file").touch()
+    state = {"REPROFARM_WORKER_STATE_FOLDER": str(farm.folder / "a-file")}
+    lost = stand_in_worker(farm.folder, farm.broker, worker_app(stand_in()), state, name="lost")
+    ended = subprocess.run(lost.command, env=lost.environment, capture_output=True, text=True, check=False, timeout=600)
+    assert ended.returncode == 1
+    assert "the state folder cannot be used" in ended.stderr
+
+
+def test_a_worker_that_can_begin_nothing_hands_back_what_it_is_sent_and_says_why(farm: Farm) -> None:
+    # As the child before, that hangs in a driver and holds the folder.
+    predecessor = held(farm.folder / "state-waits", CHILD)
+    farm.start("waits")
+    own = own_queue("cpu", "waits@farm")
+    farm.send(batch_of(farm.order("early-1", "Say: yes"), farm.order("early-2", "Say: yes")), own)
+    for name in ("early-1", "early-2"):
+        report = farm.wait(lambda: farm.reports().get(name))  # noqa: B023
+        assert report.outcome is AttemptOutcome.HANDED_BACK
+        assert "it can begin nothing: another worker uses" in report.detail
+    predecessor.close()
+    farm.send(batch_of(farm.order("good-8", "Say: yes")), own)
+    assert farm.wait(lambda: farm.reports().get("good-8")).outcome is AttemptOutcome.COMPLETED
+    farm.processes.stop("waits")
 
 
 def _child(farm: Farm) -> psutil.Process:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +17,19 @@ import pytest
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
+from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT, write_model
 from tests.support.stand_in_worker import PROJECT
-from tests.support.waiting import until
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
+from tests.support.worker_bench import stand_in
+from workers.batches.workbench import open_workbench
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager
 from workers.presence.presence import _is_there
 from workers.processes.forked import ForkServer
 from workers.processes.guarded import clean_environment
+from workers.processes.orphans import _prefix
+from workers.settings import WorkerSettings
 from workers.shared_state import SharedState
 
 RULES = EngineRules(start_seconds=600.0)
@@ -37,21 +44,22 @@ class Rig:
     on_wait: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.server = ForkServer(self.module, self.folder / "server", clean_environment(PYTHONPATH=str(PROJECT)))
+        # Where a worker's is, in its state folder.
+        self.server = ForkServer(self.module, self.folder / "engine-server", clean_environment(PYTHONPATH=str(PROJECT)))
         self.shared = SharedState(self.folder / "board")
         self.manager = EngineManager(self.folder / "engine", self.server, shared=self.shared)
 
-    def up(self, name: str = "one") -> Engine:
+    def up(self, name: str = "one", rules: EngineRules = RULES) -> Engine:
         snapshot = self.folder / name
         if not snapshot.exists():
             write_model(snapshot)
         model = ModelRef(model_id=f"org/{name}", revision=COMMIT)
         folder = next(snapshot.rglob("*.safetensors")).parent
-        return self.manager.engine_for(model, folder, RULES, 0, self.on_wait)
+        return self.manager.engine_for(model, folder, rules, 0, self.on_wait)
 
     def server_process(self) -> psutil.Process:
         """The server itself, neither its guard nor what was forked from it."""
-        named = [sys.executable, "-m", self.module, str(self.folder / "server")]
+        named = [sys.executable, "-m", self.module, str(self.folder / "engine-server")]
         (found,) = [
             each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == named and _is_first(each)
         ]
@@ -143,6 +151,44 @@ def test_a_start_that_waits_for_a_busy_server_can_be_ended(rig: Rig) -> None:
         rig.up("two")
     rig.on_wait = lambda: None
     assert rig.up("two").is_well()
+
+
+def test_a_server_that_hangs_is_waited_for_as_long_as_an_engine_and_replaced(rig: Rig) -> None:
+    rig.up()
+    rig.manager.discard()
+    server = rig.server_process()
+    # For ever, as one does whose driver does not answer.
+    server.suspend()
+    with pytest.raises(EngineError, match="forked from took none for 2 s, and was ended"):
+        rig.up("two", RULES.model_copy(update={"start_seconds": 2.0}))
+    assert not server.is_running()
+    assert rig.up("two").is_well()
+
+
+WORKER = (
+    "import sys, time; from pathlib import Path; from tests.integration.workers.test_forked_engines import Rig;"
+    "rig = Rig(Path(sys.argv[1])); rig.up(); time.sleep(3600)"
+)
+
+
+def test_what_a_worker_that_is_killed_leaves_among_temporary_files_its_successor_removes(tmp_path: Path) -> None:
+    def left() -> list[Path]:
+        return [*Path(tempfile.gettempdir()).glob(f"{_prefix(tmp_path / 'engine-server')}*/socket")]
+
+    environment = clean_environment(PYTHONPATH=str(PROJECT))
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], env=environment)
+    try:
+        until(left, patience_seconds=PROCESS_PATIENCE_SECONDS)
+        family = psutil.Process(worker.pid).children(recursive=True)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert psutil.wait_procs(family, timeout=300)[1] == []
+    others = tempfile.mkdtemp(prefix=_prefix(tmp_path / "another's"))
+    settings = WorkerSettings(state_folder=tmp_path, cache_folder=tmp_path / "cache")
+    open_workbench("worker@test", settings, stand_in(), shared_runs()).lock.close()
+    assert left() == []
+    Path(others).rmdir()
 
 
 def test_a_server_that_cannot_import_is_said_to_be_the_reason(tmp_path: Path) -> None:

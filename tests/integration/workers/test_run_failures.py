@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,12 @@ from specs.messages import AttemptOutcome, Order, Report
 from specs.policy.rules import EngineRules, JudgeEndpoint
 from tests.support.refusing_hub import hub_that_says
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model, write_safetensors
+from tests.support.stand_in_worker import PROJECT
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.workbench import Workbench
 from workers.engines.engine_logs import logs
+from workers.runs import run_process
+from workers.runs.forked_run import RunServer
 
 SAY = {"question": "Say: yes", "answer": "yes"}
 
@@ -100,6 +104,58 @@ def test_a_run_in_which_nothing_happens_is_ended(workbench: Workbench) -> None:
     report = _run(workbench, order(task_ref(snapshot), stall_seconds=1.0))["r1"]
     assert report.outcome is AttemptOutcome.STALLED
     assert "0 of 1 samples done" in report.detail
+
+
+class _Hanging(RunServer):
+    """A server of runs whose import hangs."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, folder / "cache")
+        self._module = "tests.support.hanging_server"
+        self._environment["PYTHONPATH"] = str(PROJECT)
+
+
+def test_a_server_of_runs_that_hangs_is_ended_and_not_the_engine(
+    workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_process, "_BEGIN_SECONDS", 3.0)
+    snapshot, hanging = _dataset(workbench, [SAY]), _Hanging(tmp_path / "server")
+    report = _run(replace(workbench, runs=hanging), order(task_ref(snapshot), stall_seconds=1.0))["r1"]
+    assert report.outcome is AttemptOutcome.WORKER_FAILED, report.detail
+    assert "the process that runs are forked from took none for 4 s, and was ended" in report.detail
+    assert hanging._process is None
+    again = _run(workbench, order(task_ref(snapshot), "r2"))["r2"]
+    assert again.outcome is AttemptOutcome.COMPLETED, again.detail
+    assert len(logs(workbench.settings.state_folder / "engine")) == 1, "the same engine"
+
+
+@pytest.mark.parametrize("missing", ["model", "dataset"])
+def test_a_hub_that_trickles_has_the_time_of_a_run_and_no_more(
+    workbench: Workbench, tmp_path: Path, missing: str
+) -> None:
+    over = threading.Event()
+
+    class Trickles(QuietHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            # Sooner than anybody loses patience with a connection.
+            while not over.wait(1):
+                self.wfile.write(b" ")
+
+    task = task_ref(_dataset(workbench, [SAY]))
+    for each in (workbench.settings.cache_folder / "complete").glob(f"{missing}--*"):
+        each.unlink()
+    try:
+        with answered_by(Trickles) as url:
+            snapshots = replace(workbench.snapshots, api=HfApi(endpoint=url, token=False))
+            report = _run(replace(workbench, snapshots=snapshots), order(task, deadline_seconds=4.0))["r1"]
+            over.set()
+    finally:
+        over.set()
+    assert report.outcome is AttemptOutcome.HUB_AWAY, report.detail
+    assert "did not come from the Hub in all the time that a run may take" in report.detail
 
 
 def test_a_run_that_hangs_half_way_says_how_far_it_came(workbench: Workbench) -> None:

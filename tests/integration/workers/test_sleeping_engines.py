@@ -73,7 +73,7 @@ class Rig:
         message = {"role": "user", "content": words}
         with suppress(httpx.HTTPError):
             body = {"model": engine.served_name, "messages": [message]}
-            local_http.post(f"{engine.base_url}/chat/completions", headers=headers, json=body, timeout=60)
+            local_http().post(f"{engine.base_url}/chat/completions", headers=headers, json=body, timeout=60)
 
 
 @pytest.fixture
