@@ -68,7 +68,9 @@ def test_a_database_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     url = f"sqlite:///{folder / 'farm.db'}"
     monkeypatch.setenv("REPROFARM_DATABASE_URL", url)
     Path("farm.db").touch()
-    assert look("--for", "control")[1]["database"]["status"] == "warn"
+    empty = look("--for", "control")[1]["database"]
+    assert (empty["status"], "backup" in empty["remedy"]) == ("warn", False)
+    assert "is empty" in empty["found"]
     database = Database(url)
     database.upgrade()
     database.engine.dispose()
