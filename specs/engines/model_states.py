@@ -1,9 +1,9 @@
 """Layers that keep a state of one size for a sequence, however long it is, instead of keys and values of all of it.
 
 There are many kinds of them, and each has a state of its own: the gated delta net of Qwen3-Next and Qwen3.5, Mamba (of
-Jamba too), Mamba-2 (of Falcon-H1, Granite 4, Nemotron-H and Zamba2 too) and the short convolutions of LFM2, as vLLM 0.32
-lays them out (`MambaStateShapeCalculator` in vllm/model_executor/layers/mamba/mamba_utils.py, and whoever calls it in
-vllm/model_executor/models). Layers of other kinds are taken to keep keys and values, which is far more in a long
+Jamba too), Mamba-2 (of Falcon-H1, Granite 4, Nemotron-H and Zamba2 too) and the short convolutions of LFM2, as vLLM
+0.32 lays them out (`MambaStateShapeCalculator` in vllm/model_executor/layers/mamba/mamba_utils.py, and whoever calls it
+in vllm/model_executor/models). Layers of other kinds are taken to keep keys and values, which is far more in a long
 sequence. Falcon-H1's keep those and a state beside them, and so do some of Zamba2's.
 """
 
@@ -18,7 +18,7 @@ from specs.model import Contract
 
 MAX_SIDE = 2**20
 
-# By the keys of each, in its config: heads, their width, groups, state and convolution. In others they may mean nothing.
+# By the keys of each in its config: heads, their width, groups, state and convolution. In others they may mean nothing.
 _GRANITE = ("mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv")
 _MAMBA2 = {
     "mamba2": ("num_heads", "head_dim", "n_groups", "state_size", "conv_kernel"),
@@ -117,25 +117,27 @@ def _kinds(config: Mapping[str, Any], name: str, layers: int) -> tuple[int, int]
         return 0, layers
     if name == "falcon_h1":
         return layers, layers
-    if name == "jamba":
-        period = _side(config, "attn_layer_period") or 8
-        offset = config.get("attn_layer_offset", 4)
-        full = sum(index % period == offset for index in range(layers))
-        return full, layers - full
     # Nemotron-H's pattern is read where there is no list; others have one of the names.
     names = ("layers_block_type", "layer_types", "hybrid_override_pattern")
     listed = next((config[key] for key in names if isinstance(config.get(key), list | str)), None)
     if listed is not None:
         kinds = [kind for kind in listed[:layers] if isinstance(kind, str)]
         return sum(kind in _ATTENTION for kind in kinds), sum(kind in _STATE for kind in kinds)
+    full = _full_by_place(config, name, layers)
+    return full, layers - full
+
+
+def _full_by_place(config: Mapping[str, Any], name: str, layers: int) -> int:
+    """How many layers keep keys and values, where a config says by their places which do; all where it does not."""
     if name in _DELTA_NETS:
-        full = layers // (_side(config, "full_attention_interval") or _FULL_EVERY)
-        return full, layers - full
+        return layers // (_side(config, "full_attention_interval") or _FULL_EVERY)
+    if name == "jamba":
+        period, offset = _side(config, "attn_layer_period") or 8, config.get("attn_layer_offset", 4)
+        return sum(index % period == offset for index in range(layers))
     indices = config.get("full_attn_idxs")
     if name in _SHORT_CONVOLUTIONS and isinstance(indices, list):
-        full = len({index for index in indices if type(index) is int and 0 <= index < layers})
-        return full, layers - full
-    return layers, 0
+        return len({index for index in indices if type(index) is int and 0 <= index < layers})
+    return layers
 
 
 def _shape(config: Mapping[str, Any], name: str) -> tuple[int, int, int] | None:
@@ -143,13 +145,9 @@ def _shape(config: Mapping[str, Any], name: str) -> tuple[int, int, int] | None:
     if name in _DELTA_NETS:
         return _delta_net(config)
     if name in _SHORT_CONVOLUTIONS:
-        channels, kernel = _side(config, "conv_dim") or _side(config, "hidden_size"), _side(config, "conv_L_cache")
-        return (channels, channels, channels * (kernel - 1)) if channels and kernel > 1 else None
+        return _short_convolution(config)
     if name in _MAMBA:
-        inner_key, expand_key, *keys = _MAMBA[name]
-        state, kernel = (_side(config, key) for key in keys)
-        inner = _side(config, inner_key) or _side(config, expand_key) * _side(config, "hidden_size")
-        return (inner, inner, inner * (kernel - 1 + state)) if inner and state and kernel else None
+        return _mamba(config, name)
     return _mamba2(config, name) if name in _MAMBA2 else None
 
 
@@ -161,6 +159,18 @@ def _delta_net(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
         return None
     convolution = (2 * keys * key_width + values * value_width) * (kernel - 1)
     return values, keys, convolution + values * value_width * key_width
+
+
+def _short_convolution(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    channels, kernel = _side(config, "conv_dim") or _side(config, "hidden_size"), _side(config, "conv_L_cache")
+    return (channels, channels, channels * (kernel - 1)) if channels and kernel > 1 else None
+
+
+def _mamba(config: Mapping[str, Any], name: str) -> tuple[int, int, int] | None:
+    inner_key, expand_key, *keys = _MAMBA[name]
+    state, kernel = (_side(config, key) for key in keys)
+    inner = _side(config, inner_key) or _side(config, expand_key) * _side(config, "hidden_size")
+    return (inner, inner, inner * (kernel - 1 + state)) if inner and state and kernel else None
 
 
 def _mamba2(config: Mapping[str, Any], name: str) -> tuple[int, int, int] | None:

@@ -28,7 +28,10 @@ def test_a_secret_that_is_there_is_used_and_none_is_made() -> None:
     assert [each["metadata"]["name"] for each in manifests if each["kind"] == "Secret"] == []
     told = environment_of(one(manifests, "Deployment", "control"))
     assert (told["REPROFARM_DATABASE_URL"], told["REPROFARM_BROKER_URL"]) == ("farm-database/url", "farm-broker/url")
-    assert environment_of(one(manifests, "Deployment", "worker-gpu-80"))["REPROFARM_WORKER_BROKER_URL"] == "farm-broker/url"
+    assert (
+        environment_of(one(manifests, "Deployment", "worker-gpu-80"))["REPROFARM_WORKER_BROKER_URL"]
+        == "farm-broker/url"
+    )
     assert environment_of(one(manifests, "StatefulSet", "database"))["POSTGRES_PASSWORD"] == "farm-database/password"
     assert environment_of(one(manifests, "Deployment", "broker"))["PASSWORD"] == "farm-broker/password"
     made = {each["metadata"]["name"] for each in rendered() if each["kind"] == "Secret"}

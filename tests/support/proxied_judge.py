@@ -55,7 +55,7 @@ def proxied_judge(folder: Path) -> Iterator[ProxiedJudge]:
     reached: list[str] = []
 
     class Proxy(QuietHandler):
-        def do_CONNECT(self) -> None:
+        def do_CONNECT(self) -> None:  # noqa: N802 - the name that http.server calls
             wanted = base64.b64encode(f"farm:{PASSWORD}".encode()).decode()
             if self.headers.get("Proxy-Authorization") != f"Basic {wanted}":
                 self.answer(407)

@@ -74,11 +74,13 @@ def test_a_run_without_a_judge_is_told_of_no_proxy(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("past", "told"),
-    [({}, "127.0.0.1"), ({"NO_PROXY": ".svc"}, "127.0.0.1,.svc"), ({"NO_PROXY": ".a", "no_proxy": ".b"}, "127.0.0.1,.b")],
+    [
+        ({}, "127.0.0.1"),
+        ({"NO_PROXY": ".svc"}, "127.0.0.1,.svc"),
+        ({"NO_PROXY": ".a", "no_proxy": ".b"}, "127.0.0.1,.b"),
+    ],
 )
-def test_the_engine_is_asked_past_every_proxy(
-    past: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_engine_is_asked_past_every_proxy(past: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", NOWHERE)
     for name, value in past.items():
         monkeypatch.setenv(name, value)
