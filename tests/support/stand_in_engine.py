@@ -111,9 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "[hang]" in prompt:
             threading.Event().wait()
         if "[fail]" in prompt or self.options.refuses in body:
-            message = "the stand-in was told to fail"
-            kind = "Bad Request" if "[malformed]" in prompt else "BadRequestError"
-            self._answer(400, {"error": {"message": message, "type": kind, "param": None, "code": 400}})
+            begin = "1 validation error:\n  " if "[malformed]" in prompt else ""
+            self._answer(400, {"error": {"message": f"{begin}the stand-in was told to fail", "code": 400}})
             return
         if "[too long]" in prompt:
             message = "This model's maximum context length is 2048 tokens."

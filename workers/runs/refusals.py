@@ -26,8 +26,9 @@ from workers.runs.run_request import ENGINE_KEY_ENV, RunRequest
 _REFUSED = re.compile(r"BadRequestError\(\\*['\"]Error code: 400 - (.*?)\\*['\"]\)\\*['\"]?\)?\s*")
 """How Inspect ends an error of vLLM's about a request that it does not take; what was asked stands before that."""
 
-_OF_THE_FORM = re.compile(r"['\"]type['\"]: ['\"]Bad Request['\"]")
-"""vLLM's kind of error where a request has not the form of one, which is how Inspect or the farm wrote it."""
+_OF_THE_FORM = re.compile(r"\d+ validation errors?:")
+"""How vLLM begins where a request has not the form of one, as Inspect or the farm wrote it:
+`validation_exception_handler` in vllm/entrypoints/serve/exception_handling/handlers/validation.py."""
 
 _MAX_REFUSAL_CHARS = 600
 _PATIENCE_SECONDS = 120.0
@@ -63,7 +64,7 @@ def whose_fault(refused: EngineRefuses, request: RunRequest) -> ReprofarmError:
             )
     except httpx.HTTPError as error:
         return RunError(f"{refused}; and it could not be asked why: {type(error).__name__}: {error}")
-    if _OF_THE_FORM.search(refused.words):
+    if _OF_THE_FORM.match(refused.words):
         return RunError(f"the engine says that the farm's requests are malformed: {refused.words}")
     return SpecError(
         "the engine answers plain questions to this model, and refuses every one as the eval.yaml asks it:"
