@@ -27,8 +27,10 @@ def trouble_with_database(database: Database) -> str | None:
     wanted = _wanted_heads()
     if not set(found) <= _known_revisions():
         return f"is at a later version's migration {', '.join(found)}, this version needs {', '.join(wanted)}"
+    if not found:
+        return f"is empty: it has no tables of reprofarm's yet, this version needs migration {', '.join(wanted)}"
     if set(found) != set(wanted):
-        return f"is at migration {', '.join(found) or 'none'}, this version needs {', '.join(wanted)}"
+        return f"is at migration {', '.join(found)}, this version needs {', '.join(wanted)}"
     return None
 
 

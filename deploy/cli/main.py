@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import select
 import sys
@@ -27,6 +28,12 @@ MAX_LINE_CHARS = 4000
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a full disk: a thing to mend, and no fault of the command's."""
+
+NO_SUCH_PLACE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+)
+"""What it says of a file or folder that somebody named, and that is not there or not theirs."""
 
 
 @dataclass(frozen=True)
@@ -127,19 +134,31 @@ def _exit_codes() -> Iterator[None]:
         raise
     except (KeyboardInterrupt, typer.Abort) as error:
         raise typer.Exit(INTERRUPTED) from error
+    except SystemExit as error:
+        # Typer's own pages are printed by a console of Rich's, which ends so where nobody reads them any more.
+        raise typer.Exit(PIPE_CLOSED) from error
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            _say_no_more()
-            raise typer.Exit(PIPE_CLOSED) from error
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            _say_no_more()
-            _print_error(
-                ReprofarmError(f"{error.filename or 'what is to be said'} cannot be written: {error.strerror}")
-            )
-            raise typer.Exit(ERROR) from error
+        code = _exit_code_of(error) if isinstance(error, OSError) else None
+        if code is not None:
+            raise typer.Exit(code) from error
         # Python's own code for a crash is 1, which means "mismatch" here.
         print(_masking().mask(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201 - what a crash says
         raise typer.Exit(ERROR) from error
+
+
+def _exit_code_of(error: OSError) -> int | None:
+    """Where the system refuses what is no fault of the command's: the exit code, once it is said; else None."""
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        _say_no_more()
+        return PIPE_CLOSED
+    if error.errno in NO_ROOM:
+        _say_no_more()
+        _print_error(ReprofarmError(f"{error.filename or 'what is to be said'} cannot be written: {error.strerror}"))
+        return ERROR
+    if error.errno in NO_SUCH_PLACE and error.filename is not None:
+        _print_error(ReprofarmError(f"{error.filename}: {error.strerror}"))
+        return ERROR
+    return None
 
 
 @contextmanager
@@ -148,9 +167,15 @@ def _all_said() -> Iterator[None]:
     try:
         yield
     except typer.Exit:
-        sys.stdout.flush()
+        _flush()
         raise
-    sys.stdout.flush()
+    _flush()
+
+
+def _flush() -> None:
+    # Whoever starts a command may have closed it before.
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _say_no_more() -> None:
@@ -210,4 +235,8 @@ def reprofarm(
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another encoding has no dashes, and a name may hold bytes that are no text.
+            stream.reconfigure(errors="replace")
     app()

@@ -79,6 +79,8 @@ def database(settings: Settings) -> Finding:
 
 def _trouble_with_database(shown: str, trouble: str) -> Finding:
     found = f"{shown} {trouble}"
+    if trouble.startswith("is empty"):
+        return Finding("warn", found, "`reprofarm up` makes its tables; elsewhere do `reprofarm database upgrade`")
     if trouble.startswith("is at migration"):
         return Finding("warn", found, "`reprofarm up` migrates it; a backup first does no harm")
     if trouble.startswith("is at a later version"):

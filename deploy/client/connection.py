@@ -136,7 +136,11 @@ def _given(asked: Mapping[str, str | None]) -> dict[str, str]:
 def _explained(api: str) -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise ApiError("what is asked for has bytes in it that are no text, and names of the Hub are text") from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        if "too long" in str(error):
+            raise ApiError("what is asked for is longer than anything that a farm has") from error
         raise ApiError(
             f"{api!r} is not the URL of a farm, as http://127.0.0.1:8000 or https://farm.example is;"
             f" name one {BY_ADDRESS}"

@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from deploy.cli.machine_checks import engine_system
+from deploy.cli.options import VAR_ENV
 from deploy.cli.terminal import percent, shown
 from deploy.client import FarmClient
 from deploy.demo.claims import demo_claims
@@ -110,7 +111,7 @@ def _run(out: Console, processes: Processes, folder: Path, options: Options) -> 
         for sentence in wrong:
             out.print(shown(f"not as expected: {sentence}", 2000, style="bold red"), soft_wrap=True)
         if options.keep:
-            _keep(out, farm, processes)
+            _keep(out, farm, plan.folder, processes)
         return not wrong
 
 
@@ -151,12 +152,22 @@ def _print_proof(out: Console, proof: Proof, evidence_bytes: int) -> None:
         out.print("  ", shown(line, 1000), sep="", soft_wrap=True)
 
 
-def _keep(out: Console, farm: RunningFarm, processes: Processes) -> None:
+def ways_in(farm: RunningFarm, folder: Path) -> tuple[str, ...]:
+    """Lines that say how to reach a farm that stays up, whose folder is `folder`, from a browser and a terminal."""
+    # By its folder, which commands that act go by too; by its API they would need a token.
+    command = f"{VAR_ENV}={shlex.quote(str(folder.resolve()))} {shlex.quote(sys.argv[0])}"
+    return (
+        f"  pages {farm.api_url}",
+        f"  API   {farm.api_url}/v1/claims",
+        f"  Hub   {farm.hub_url}",
+        f"  try   {command} claims",
+    )
+
+
+def _keep(out: Console, farm: RunningFarm, folder: Path, processes: Processes) -> None:
     out.print("\nEverything stays up until Ctrl-C:", style="bold")
-    out.print(f"  pages {farm.api_url}", soft_wrap=True)
-    out.print(f"  API   {farm.api_url}/v1/claims", soft_wrap=True)
-    out.print(f"  Hub   {farm.hub_url}", soft_wrap=True)
-    out.print(f"  try   REPROFARM_API={farm.api_url} {shlex.quote(sys.argv[0])} claims", soft_wrap=True)
+    for line in ways_in(farm, folder):
+        out.print(line, soft_wrap=True)
     try:
         while True:
             processes.check()

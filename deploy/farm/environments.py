@@ -5,7 +5,6 @@ A worker runs models and specs of strangers, so it gets no database, no signing 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from specs.errors import PolicyError
 from specs.policy.pools import PoolRules
 from specs.processes.secrets import JUDGE_PREFIX
 from specs.validation_errors import faults_in_environment
-from workers.processes.guarded import clean_environment
+from workers.processes.guarded import clean_environment, network_environment
 from workers.processes.orphans import MARK
 from workers.settings import PREFIX as WORKER_PREFIX
 from workers.settings import WorkerSettings
@@ -30,8 +29,6 @@ _TRACES = "OTEL_"
 
 _STORES = ("AWS_", "AZURE_STORAGE_", "FSSPEC_", "GOOGLE_")
 """Beginnings of what the drivers of evidence stores read; workers write there. Engines and runs get none of it."""
-
-_NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
 @dataclass(frozen=True)
@@ -104,9 +101,8 @@ class Plan:
         return self._around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges, **seen})
 
     def _around(self, settings: Mapping[str, str]) -> dict[str, str]:
-        network = {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
         others = {name: value for name, value in self.operator.items() if name.startswith((_TRACES, *_STORES))}
-        return clean_environment(**network, **others, **settings)
+        return clean_environment(**network_environment(), **others, **settings)
 
     def _set_by_operator(self, prefix: str, names: Iterable[str]) -> dict[str, str]:
         found = {name.upper(): self.operator.get(prefix + name.upper()) for name in names}

@@ -44,8 +44,10 @@ def next_step(
     reproduction: ReproductionSummary | None,
     verdict: VerdictSummary | None,
     publication: PublicationView | None,
+    *,
+    publishes: bool,
 ) -> str:
-    """The next step for a claim in `state`."""
+    """The next step for a claim in `state`; `publishes` is whether policy has anything written on the Hub."""
     if state == "planned":
         return _of_a_run(reproduction)
     if state != "decided" or verdict is None:
@@ -53,13 +55,21 @@ def next_step(
     if verdict.outcome is not Outcome.VERIFIED or publication is None:
         return BY_OUTCOME[verdict.outcome]
     if publication.state == "pending":
-        return "The farm writes it to the Hub in its next round."
+        return _until_it_is_written(publication, publishes=publishes)
     if publication.state == "published":
         return (
             f"It is on the Hub: {publication.url or publication.number}."
             " If that is a pull request, the model's owner can merge it."
         )
     return "Nothing: the claim was gone or changed when the farm came to write on the Hub."
+
+
+def _until_it_is_written(publication: PublicationView, *, publishes: bool) -> str:
+    if not publishes:
+        return "It waits: the farm's policy has nothing written on the Hub now (publish.mode is off)."
+    if publication.reason:
+        return f"The farm tries to write it to the Hub again, by itself. The last time: {publication.reason}."
+    return "The farm writes it to the Hub in its next round."
 
 
 def _of_a_run(run: ReproductionSummary | None) -> str:

@@ -75,7 +75,7 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "created_at": claim.created_at,
             "next_step": superseded_step(claim.superseded_by)
             if claim.superseded_by
-            else next_step(claim.state, run, verdict, publication),
+            else next_step(claim.state, run, verdict, publication, publishes=source.policy.publish.mode != "off"),
             "gpu_seconds": claim.gpu_seconds,
             "reproduction": run,
             "verdict": verdict,

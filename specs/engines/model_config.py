@@ -17,7 +17,7 @@ from pydantic import Field
 
 from specs.engines.model_experts import Experts, read_experts
 from specs.engines.model_quantization import Quantization, read_quantization
-from specs.engines.model_states import States, read_states
+from specs.engines.model_states import States, read_layers
 from specs.errors import SubmissionError
 from specs.model import Contract
 from specs.text import clean
@@ -97,6 +97,8 @@ class ModelConfig(Contract):
 
     attention_heads: Annotated[int, Field(gt=0)]
     kv_heads: Annotated[int, Field(gt=0)]
+    """Both of the states, where no layer has attention."""
+
     intermediate: tuple[int, ...]
     """Widths of feed-forward layers, which GPUs share evenly."""
 
@@ -112,7 +114,7 @@ class ModelConfig(Contract):
 
     cache: tuple[CacheLayers, ...]
     states: States | None = None
-    """None where every layer keeps keys and values."""
+    """None where every layer keeps keys and values, and nothing else."""
 
     experts: Experts | None
     """None of a model in which every weight works for every token, or that says too little."""
@@ -133,12 +135,15 @@ def read_config(text: bytes) -> ModelConfig:
     if not isinstance(whole, dict):
         raise ModelConfigError("config.json is no JSON object")
     config = _of_the_text(whole)
-    heads = _number(config, _HEADS, MAX_HEADS)
     layers = _layers(config)
+    kept = read_layers(config, layers)
     hidden = _number(config, _HIDDEN, MAX_WIDTH)
-    kv_heads = _kv_heads(config, heads)
-    states = read_states(config, layers)
-    cache = _cache(config, layers - (states.instead_of_attention if states is not None else 0), heads, kv_heads, hidden)
+    if kept.attention or kept.states is None:
+        heads = _number(config, _HEADS, MAX_HEADS)
+        kv_heads = _kv_heads(config, heads)
+        cache = _cache(config, kept.attention, heads, kv_heads, hidden)
+    else:
+        heads, kv_heads, cache = kept.states.value_heads, kept.states.key_heads, ()
     quantization, longest = read_quantization(config), _longest(config)
     context = _context(config, longest)
     return ModelConfig(
@@ -152,7 +157,7 @@ def read_config(text: bytes) -> ModelConfig:
         context_tokens=context,
         longest_tokens=longest if longest != context else None,
         cache=cache,
-        states=states,
+        states=kept.states,
         experts=read_experts(config, layers, hidden),
     )
 
@@ -166,8 +171,11 @@ def _of_the_text(whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def _layers(config: Mapping[str, Any]) -> int:
-    """That have attention, as far as layers are alike."""
-    layers = _number(config, _LAYERS, MAX_LAYERS)
+    """All that there are."""
+    listed = config.get("layers_block_type")
+    # Newer configs of Nemotron-H name each layer, and not how many there are.
+    default = len(listed) if isinstance(listed, list) and 0 < len(listed) <= MAX_LAYERS else None
+    layers = _number(config, _LAYERS, MAX_LAYERS, default)
     # Of this kind a layer has two: `LongCatFlashModelArchConfigConvertor`.
     is_double = _name(config, "model_type") == "longcat_flash" and config.get("num_hidden_layers") is None
     return 2 * layers if is_double else layers

@@ -76,8 +76,9 @@ class ModelSize(Contract):
                 working = min(tokens, each.window - 1 + BATCHED_TOKENS)
                 kept = working + min(tokens, each.window) * (sequences - 1)
             held += each.layers * max(each.heads // gpus, 1) * each.numbers * kept
-        states = self.config.states.sequence_bytes * sequences // gpus if self.config.states is not None else 0
-        return held * self.served_bits(dtype) // 8 + states
+        served_bytes = self.served_bits(dtype) // 8
+        states = self.config.states.sequence_bytes(served_bytes) if self.config.states is not None else 0
+        return held * served_bytes + states * sequences // gpus
 
     def can_be_split(self, gpus: int) -> bool:
         """Whether tensor parallelism over so many GPUs is possible.

@@ -20,8 +20,8 @@ class PoolRules(Contract):
     gpus: Annotated[int, Field(ge=0)] = 1
     """GPUs of one worker, over as many of which as it needs a model is split. A CPU pool has 0, said or not."""
 
-    memory_gib: Annotated[float, Field(gt=0)] = 80.0
-    """Of one GPU, or of the machine for a CPU pool."""
+    memory_gib: Annotated[float, Field(gt=0)]
+    """Of one GPU, or of the machine for a CPU pool. Nobody guesses it: models go where this says that they fit."""
 
     compute_capability: Annotated[float, Field(ge=3, lt=100)] | None = None
     """Of its GPUs, 9.0 for an H100 say; None where the operator does not say."""

@@ -266,7 +266,7 @@ class Policy(Contract):
     """By model id, or `NAMESPACE/*`."""
 
     judges: JudgeRules = JudgeRules()
-    pools: Annotated[tuple[PoolRules, ...], Field(min_length=1)] = (PoolRules(name="cpu", device="cpu", gpus=0),)
+    pools: Annotated[tuple[PoolRules, ...], Field(min_length=1)] = (PoolRules(name="cpu", device="cpu", memory_gib=80),)
     run: RunRules = RunRules()
     budget: BudgetRules = BudgetRules()
     publish: PublishRules = PublishRules()

@@ -69,8 +69,10 @@ def rules() -> list[dict[str, Any]]:
     return found
 
 
-def firing(values: dict[str, str], folder: Path, other_farm: dict[str, str] | None = None) -> set[str]:
-    """The alerts that are firing after twelve hours, as promtool says."""
+def firing(
+    values: dict[str, str], folder: Path, other_farm: dict[str, str] | None = None, alerts: Path = ALERTS
+) -> set[str]:
+    """The alerts of a file that are firing after twelve hours, as promtool says."""
     if PROMTOOL is None:
         pytest.skip(NO_PROMTOOL)
     series = [
@@ -83,7 +85,7 @@ def firing(values: dict[str, str], folder: Path, other_farm: dict[str, str] | No
     expected = [{"eval_time": "12h", "alertname": rule["alert"], "exp_alerts": []} for rule in rules()]
     test = {"interval": "1m", "input_series": series, "alert_rule_test": expected}
     file = folder / "test.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": [test]}))
+    file.write_text(yaml.safe_dump({"rule_files": [str(alerts)], "evaluation_interval": "1m", "tests": [test]}))
     done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     names = {rule["alert"] for rule in rules()}

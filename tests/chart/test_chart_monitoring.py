@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.database.tables import EngineLoad, HubLimit, Marker, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from tests.chart.test_alert_rules import ALERTS
+from tests.chart.test_alert_rules import ALERTS, FINE, TROUBLE, firing, rules
 from tests.chart.test_chart_objects import MONITORED
 from tests.support.api import running_api
 from tests.support.chart import one, rendered
@@ -99,6 +99,18 @@ def test_alerts_lead_to_the_pages_that_an_operator_names_and_without_a_chart_to_
     (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
     as_they_are = [rule["annotations"]["runbook_url"] for rule in group["rules"]]
     assert as_they_are == [rule["annotations"]["runbook_url"] for rule in alerts()]
+
+
+def test_this_farm_is_missed_for_as_long_as_it_is_away_and_no_other_hides_that(tmp_path: Path) -> None:
+    file = tmp_path / "alerts.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "reprofarm", "rules": alerts()}]}))
+    gone = {**FINE, **TROUBLE["ReprofarmUnseen"], "reprofarm_database_up": "1+0x100"}
+    assert firing(gone, tmp_path, other_farm=FINE, alerts=file) == {"ReprofarmUnseen"}
+    assert firing(FINE, tmp_path, alerts=file) == set()
+    # By other labels than the ServiceMonitor's it may be there all the same.
+    (unseen,) = (each for each in alerts(serviceMonitor={"enabled": False}) if each["alert"] == "ReprofarmUnseen")
+    (as_it_is,) = (each for each in rules() if each["alert"] == "ReprofarmUnseen")
+    assert unseen == as_it_is
 
 
 def test_panels_show_the_farm_that_was_chosen_and_not_several_as_one() -> None:

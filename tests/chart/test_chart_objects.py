@@ -97,6 +97,16 @@ SITED = {
     },
     "pools": {"gpu-80": {"priorityClassName": "batch", "env": {"NO_PROXY": ".svc"}}},
 }
+GITOPS = {
+    "postgresql": {"existingSecret": "farm-database"},
+    "redis": {"existingSecret": "farm-broker"},
+    "podLabels": {"team": "evaluations", "app.kubernetes.io/component": "mine"},
+    "podAnnotations": {"sidecar.istio.io/inject": "false"},
+}
+OPENSHIFT = {
+    part: {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
+    for part in ("postgresql", "redis")
+}
 SHARED_FOLDER = {"evidence": {"url": "file:///evidence", "existingClaim": "evidence"}}
 BARE = {
     "networkPolicies": {"enabled": False},
@@ -116,6 +126,8 @@ MATRIX: dict[str, dict[str, Any]] = {
     "traced": TRACED,
     "sited": SITED,
     "shared folder": SHARED_FOLDER,
+    "gitops": GITOPS,
+    "openshift": OPENSHIFT,
     "bare": BARE,
     "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED, TRACED, SITED),
 }

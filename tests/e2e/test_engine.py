@@ -239,13 +239,21 @@ def test_a_model_without_a_chat_template_is_the_models_failure_at_once(small_mod
 
 
 def test_a_chat_template_that_refuses_every_question_is_the_models_failure(small_model: Path, tmp_path: Path) -> None:
+    model = _model_that_refuses("true", small_model, tmp_path)
+    dataset = write_dataset(tmp_path / "say", [{"question": "Say: yes", "answer": "yes"}] * 3)
+    with bench(tmp_path / "bench", model) as workbench:
+        remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
+        report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES)).reports["r1"]
+    assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
+    assert "even a plain one" in report.detail
+    assert "Not to be asked" in report.detail
+
+
+def test_a_chat_template_that_does_not_take_what_a_spec_asks_is_not_the_models_failure(
+    small_model: Path, tmp_path: Path
+) -> None:
     # As Gemma 2's does with a message from the system.
-    model = tmp_path / "model" / "snapshots" / COMMIT
-    shutil.copytree(small_model, model, copy_function=os.link)
-    template = (model / "chat_template.jinja").read_text()
-    (model / "chat_template.jinja").unlink()
-    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    (model / "chat_template.jinja").write_text(refusing + template)
+    model = _model_that_refuses("messages[0].role == 'system'", small_model, tmp_path)
     system = [{"name": "system_message", "args": {"template": "Be brief."}}, {"name": "generate"}]
     spec = {**SAY_SPEC, "tasks": [{**SAY_SPEC["tasks"][0], "solvers": system}]}
     with bench(tmp_path / "bench", model) as workbench:
@@ -256,5 +264,16 @@ def test_a_chat_template_that_refuses_every_question_is_the_models_failure(small
             one = order(task_ref(dataset, dataset_id=f"bench/{name}"), name, generation=GREEDY)
             reports[name] = run(workbench, batch_of(one, engine=RULES)).reports[name]
     assert reports["asking"].outcome is AttemptOutcome.COMPLETED, reports["asking"].detail
-    assert reports["ordering"].outcome is AttemptOutcome.MODEL_FAILED, reports["ordering"].detail
-    assert "System role not supported" in reports["ordering"].detail
+    assert reports["ordering"].outcome is AttemptOutcome.SPEC_FAILED, reports["ordering"].detail
+    assert "Not to be asked" in reports["ordering"].detail
+
+
+def _model_that_refuses(what: str, small_model: Path, folder: Path) -> Path:
+    """The small model with a chat template that raises an error where `what` holds of the messages."""
+    model = folder / "model" / "snapshots" / COMMIT
+    shutil.copytree(small_model, model, copy_function=os.link)
+    template = (model / "chat_template.jinja").read_text()
+    (model / "chat_template.jinja").unlink()
+    refusing = f"{{% if {what} %}}{{{{ raise_exception('Not to be asked') }}}}{{% endif %}}"
+    (model / "chat_template.jinja").write_text(refusing + template)
+    return model

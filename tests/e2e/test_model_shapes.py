@@ -66,7 +66,8 @@ def test_a_config_is_read_as_vllm_reads_it(name: str) -> None:
     if kinds["sliding_attention"]:
         assert windows[text.sliding_window] == kinds["sliding_attention"]
     kept = sum(vllm_keeps_a_token(each, latent=latent) for each in ours.cache)
-    assert size_of(name).cache_bytes(1, "auto") == kept + (ours.states.sequence_bytes if ours.states is not None else 0)
+    state = ours.states.sequence_bytes(2) if ours.states is not None else 0
+    assert size_of(name).cache_bytes(1, "auto") == kept + state
 
 
 def test_layers_that_are_not_alike_are_read_as_vllm_reads_each() -> None:
@@ -112,3 +113,49 @@ def test_a_state_is_as_large_as_vllm_lays_it_out() -> None:
     ours = config_of("Qwen3-Next-80B-A3B-Instruct").states
     assert ours is not None
     assert ours.numbers == sum(prod(shape) for shape in shapes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AI21-Jamba-1.5-Mini",
+        "LFM2-1.2B",
+        "Mamba-Codestral-7B-v0.1",
+        "Nemotron-H-8B-Base-8K",
+        "Zamba2-2.7B",
+        "falcon-mamba-7b",
+        "granite-4.0-h-small",
+    ],
+)
+def test_a_state_of_mamba_and_its_kin_is_as_large_as_vllm_lays_it_out(name: str) -> None:
+    text, theirs = vllm_reads(name)
+    import torch  # noqa: PLC0415
+    from vllm.config.cache import CacheConfig  # noqa: PLC0415
+    from vllm.model_executor.models.registry import ModelRegistry  # noqa: PLC0415
+
+    (architecture,) = json.loads((CONFIGS / f"{name}.json").read_bytes())["architectures"]
+    model = ModelRegistry._try_load_model_cls(architecture)
+    assert model is not None
+    served = SimpleNamespace(
+        model_config=SimpleNamespace(hf_config=text, dtype=torch.bfloat16),
+        cache_config=CacheConfig(),
+        parallel_config=SimpleNamespace(tensor_parallel_size=1),
+        num_speculative_tokens=0,
+    )
+    ours = config_of(name)
+    assert ours.states is not None
+    shapes = model.get_mamba_state_shape_from_config(served)
+    assert ours.states.numbers == sum(prod(shape) for shape in shapes)
+    kinds = Counter(getattr(text, "layer_types", None) or text.layers_block_type)
+    hybrid, full, conv = kinds["hybrid"], kinds["full_attention"], kinds["conv"]
+    assert ours.states.layers == kinds["linear_attention"] + hybrid + conv
+    assert sum(each.layers for each in ours.cache) == full + hybrid
+    if ours.cache:
+        (layers,) = ours.cache
+        assert (layers.heads, layers.numbers) == (theirs.get_total_num_kv_heads(), 2 * theirs.get_head_size())
+    if name == "Nemotron-H-8B-Base-8K":
+        # vLLM has the larger part of it in float32.
+        assert ours.states.number_bytes == 4
+    else:
+        assert ours.states.number_bytes is None
+        assert set(model.get_mamba_state_dtype_from_config(served)) == {torch.bfloat16}

@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 10
 def broken_tls(folder: Path) -> Iterator[tuple[str, ssl.SSLContext]]:
     """Its address, and what trusts its certificate."""
     certificate = folder / "certificate.pem"
-    certificate.write_bytes(_for_localhost())
+    certificate.write_bytes(certificate_of("localhost"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -51,14 +51,15 @@ def _answer(listener: socket.socket, context: ssl.SSLContext) -> None:
                         pass
 
 
-def _for_localhost() -> bytes:
+def certificate_of(host: str) -> bytes:
+    """A key and a certificate that it signed itself, for an hour."""
     key, at = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(at - timedelta(hours=1))
         .not_valid_after(at + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

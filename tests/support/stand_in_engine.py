@@ -3,11 +3,12 @@
 It answers with what follows the last `Say: ` in the prompt, and where that has ` || ` in it, with the parts in turn as
 the same question comes again, until it is told to forget (POST /forget). Words in the prompt make it misbehave:
 [empty], [long] (cut off), [slow] (--slow-seconds, once --slow-after others were answered, and not while the file
---held-by is there), [fail] (an error of the engine), [too long] (of the prompt, for the context), [hang], [die], [die
-slowly] (it listens no more, and is there for --lingers seconds yet), [out of memory]. Options have it answer so many at
-once (--at-once), write down how many run and wait whenever that changes (--in-flight), not sleep (--restless), fail to
-start (--last-words; --fits, with more sequences at once than that), or start processes of its own (--family); a model
-whose name has "slow-start" in it is up after --start-seconds. It stands for the engine alone: what asks it is real.
+--held-by is there), [fail] (a question that it refuses, with [malformed] for its form), [too long] (of the prompt, for
+the context), [hang], [die], [die slowly] (it listens no more, and is there for --lingers seconds yet), [out of memory].
+Options have it answer so many at once (--at-once), write down how many run and wait whenever that changes
+(--in-flight), not sleep (--restless), refuse what names a setting (--refuses), fail to start (--last-words; --fits,
+with more sequences at once than that), or start processes of its own (--family); a model whose name has "slow-start" in
+it is up after --start-seconds. It stands for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -109,8 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if "[hang]" in prompt:
             threading.Event().wait()
-        if "[fail]" in prompt:
-            self._answer(400, {"error": {"message": "the stand-in was told to fail", "code": 400}})
+        if "[fail]" in prompt or self.options.refuses in body:
+            begin = "1 validation error:\n  " if "[malformed]" in prompt else ""
+            self._answer(400, {"error": {"message": f"{begin}the stand-in was told to fail", "code": 400}})
             return
         if "[too long]" in prompt:
             message = "This model's maximum context length is 2048 tokens."
@@ -224,6 +226,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1000)
     parser.add_argument("--enable-sleep-mode", action="store_true")
     parser.add_argument("--restless", action="store_true")
+    parser.add_argument("--refuses")
     parser.add_argument("--last-words")
     parser.add_argument("--max-num-seqs", type=int, default=1)
     parser.add_argument("--fits", type=int)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from specs.errors import EvidenceAway, EvidenceError
 from specs.measurement import Evidence, PartialLog
 from specs.messages import AWAITS_STORE, AttemptOutcome, AttemptRef, Order, Progress, RunBatch, Stage
 from specs.processes.log_lines import about
+from specs.processes.secrets import Masking
 from workers.batches.evidence import fetch, patiently, store
 from workers.batches.fetching import fetched
 from workers.batches.flow_control import FlowControl
@@ -30,7 +31,7 @@ from workers.engines.engine import Engine
 from workers.errors import Dropped, ToldToStop
 from workers.runs.circumstances import chat_template_sha256, hardware
 from workers.runs.generation import generation_config, resolve
-from workers.runs.judges import judge_keys
+from workers.runs.judges import judge_environment
 from workers.runs.run_process import RunProcess
 from workers.runs.run_request import STARTED_OVER, EarlierLog, RunOutcome, RunProgress, RunRequest
 from workers.runs.spec_file import RunnableTask, load_task
@@ -68,6 +69,7 @@ class BatchRun:
         self._batch = batch
         self._bench = bench
         self._messenger = messenger
+        self._masking = Masking(bench.settings.secrets)
         self._left = {order.ref: order for order in batch.orders}
         self._handing_back = HandingBack(bench.stop_mark, bench.settings.hand_back_seconds)
         self._engine = SharedEngine(batch, bench)
@@ -151,6 +153,7 @@ class BatchRun:
             # A node that goes down may take the engine before it takes the worker.
             ended = Ended(AttemptOutcome.HANDED_BACK, f"{_TOLD}nothing is kept: {ended.detail}")
         _log.info("%s, attempt %d: %s", order.ref.reproduction_id, order.ref.attempt, ended.outcome)
+        ended = replace(ended, detail=self._masking.mask(ended.detail))
         self._messenger.report(readable_report(report_of(order, self._batch, self._bench.name, ended)))
 
     def _run_order(self, order: Order) -> Ended:
@@ -262,9 +265,9 @@ class BatchRun:
         return Ended(AttemptOutcome.HANDED_BACK, _TOLD + outcome.detail, partial=partial_log)
 
     def _new_run_process(self) -> RunProcess:
-        keys = judge_keys(judge for order in self._batch.orders for judge in order.judges.values())
+        judges = judge_environment(judge for order in self._batch.orders for judge in order.judges.values())
         bench = self._bench
-        return RunProcess(bench.run_folder(), bench.runs, bench.engines.api_key, keys)
+        return RunProcess(bench.run_folder(), bench.runs, bench.engines.api_key, judges)
 
     def _starting(self, ref: AttemptRef) -> None:
         self._check_any_wanted()

@@ -16,6 +16,7 @@ from workers.engines.local_http import local_http
 from workers.errors import OutOfMemory
 from workers.processes.forked import Forked
 from workers.processes.guarded import Guarded
+from workers.processes.ports import ENGINE_HOST
 from workers.processes.process_start import process_start
 from workers.shared_state import EngineNote
 
@@ -58,7 +59,7 @@ class Engine:
     @property
     def base_url(self) -> str:
         """Of its OpenAI-compatible API."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://{ENGINE_HOST}:{self._port}/v1"
 
     @property
     def health_url(self) -> str:

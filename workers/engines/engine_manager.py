@@ -27,7 +27,7 @@ from workers.engines.kernels import use_batch_invariant
 from workers.engines.local_http import local_http
 from workers.engines.sleepers import Sleepers
 from workers.processes.forked import ForkServer
-from workers.processes.ports import free_port
+from workers.processes.ports import ENGINE_HOST, free_port
 from workers.shared_state import SharedState
 from workers.snapshots.weights import check_weights, weights_in_memory
 
@@ -125,7 +125,7 @@ class EngineManager:
         weights_bytes = weights_in_memory(snapshot, rules.dtype)
         compiled.make_room(vllm_cache(self._folder))
         port = free_port()
-        place = ("--model", str(snapshot), "--host", "127.0.0.1", "--port", str(port))
+        place = ("--model", str(snapshot), "--host", ENGINE_HOST, "--port", str(port))
         variables = own_variables(
             self.api_key,
             kv_cache_gib=wanted.kv_cache_gib,

@@ -14,6 +14,10 @@ from workers.processes.orphans import Remains
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LD_PRELOAD")
 _PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "KMP_", "TORCH_", "ROCR_", "HIP_")
 
+_NETWORK = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
+)
+
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """What a started process gets to see: what it needs to run on this machine, and `extra`.
@@ -24,6 +28,14 @@ def clean_environment(**extra: str) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
     }
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1", **extra}
+
+
+def network_environment() -> dict[str, str]:
+    """By which proxies this process reaches others, and whose certificates it trusts.
+
+    No part of a clean environment: the address of a proxy may hold a password.
+    """
+    return {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
 
 
 class Guarded:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import socket
 
+ENGINE_HOST = "127.0.0.1"
+"""Engines answer to nobody elsewhere."""
+
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on, and that for a minute nobody is given who asks for any.

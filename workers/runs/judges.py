@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from specs.policy.rules import JudgeEndpoint
 from workers.errors import RunError
+from workers.processes.guarded import network_environment
+from workers.processes.ports import ENGINE_HOST
 
 
 def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
@@ -29,10 +31,17 @@ def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
     return models
 
 
-def judge_keys(endpoints: Iterable[JudgeEndpoint]) -> dict[str, str]:
-    """The part of this process's environment that a run with these judges needs."""
-    names = {endpoint.api_key_env for endpoint in endpoints if endpoint.api_key_env is not None}
-    return {name: value for name in sorted(names) if (value := os.environ.get(name))}
+def judge_environment(endpoints: Iterable[JudgeEndpoint]) -> dict[str, str]:
+    """The part of this process's environment that a run with these judges needs: their keys, and the way to them."""
+    asked = tuple(endpoints)
+    if not asked:
+        return {}
+    names = {endpoint.api_key_env for endpoint in asked if endpoint.api_key_env is not None}
+    keys = {name: value for name in sorted(names) if (value := os.environ.get(name))}
+    network = network_environment()
+    # The engine is asked by the same process, and no proxy reaches it. Where there are both, Python goes by the former.
+    direct = [network.pop(name) for name in ("no_proxy", "NO_PROXY") if name in network]
+    return {**keys, **network, "no_proxy": ",".join([ENGINE_HOST, *direct[:1]])}
 
 
 def who_judged(judges: Iterable[str | None], endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,16 +15,11 @@ from specs.logs.run_log import RunLog
 from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of, thoughts_scored
 from specs.logs.scoring import is_refused_prompt
 from specs.measurement import Circumstances, Measurement, Resumed
-from specs.text import clean
 from workers.errors import ModelError, RunError
+from workers.runs.refusals import EngineRefuses, refusal
 
 _NO_CHAT_TEMPLATE = "must provide a chat template"
 """What vLLM (0.32, vllm/renderers/hf.py) says where the model has none, and it has none for its kind."""
-
-_REFUSED = re.compile(r"BadRequestError\(\\*['\"]Error code: 400 - (.*?)\\*['\"]\)\\*['\"]?\)?\s*")
-"""How Inspect ends an error of vLLM's about a request that it does not take; what was asked stands before that."""
-
-_MAX_REFUSAL_CHARS = 600
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,8 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
 
     Raises:
         RunError: the log is not that of a successful run, or no question in it was answered.
-        ModelError: no question was answered, by the model's fault.
+        EngineRefuses: as the engine refused them all.
+        ModelError: as the model has no chat template.
     """
     try:
         with RunLog(log) as run_log:
@@ -124,20 +119,10 @@ def _nothing_answered(log: RunLog) -> RunError | ModelError:
             " question; a model that is not for chats needs a template too, in chat_template.jinja"
         )
     # Whoever asks again is refused again. An error with an answer beside it is a judge's.
-    refusals = [None if answer.output.choices else _refusal(message) for answer, message in failed]
-    if refusals and all(refusals):
-        return ModelError(
-            f"the engine refuses every question as one that this model cannot be asked: {refusals[0]}; where a chat"
-            " template says so, as of a message from the system, the eval.yaml asks what it is not made for"
-        )
+    refusals = [None if answer.output.choices else refusal(message) for answer, message in failed]
+    if refusals and refusals[0] is not None and all(refusals):
+        return EngineRefuses(refusals[0])
     return RunError(f"not one sample was scored: {said}")
-
-
-def _refusal(message: str) -> str | None:
-    """The engine's words, where it refused what it was asked."""
-    place = message.rfind("BadRequestError(")
-    found = _REFUSED.fullmatch(message, place) if place >= 0 else None
-    return clean(found[1].replace("\\'", "'"), _MAX_REFUSAL_CHARS) if found is not None else None
 
 
 def _scorers(header: EvalLog) -> list[str]:

@@ -36,8 +36,11 @@ _BEGIN_SECONDS = 600.0
 class RunProcess:
     """Started before its order is known: where the server of runs is young, it still imports lighteval."""
 
-    def __init__(self, folder: Path, runs: RunServer, engine_key: str, judge_keys: Mapping[str, str]) -> None:
-        """Start it, with `folder` to itself. It sees neither the worker's settings nor its tokens."""
+    def __init__(self, folder: Path, runs: RunServer, engine_key: str, judges: Mapping[str, str]) -> None:
+        """Start it, with `folder` to itself. It sees neither the worker's settings nor its tokens.
+
+        `judges` is what of the worker's environment it needs to ask them; empty for none.
+        """
         self.folder = folder
         self._log = folder / "run.log"
         self._runs = runs
@@ -45,7 +48,7 @@ class RunProcess:
             [str(folder / REQUEST_FILE), str(folder), "--wait"],
             {
                 ENGINE_KEY_ENV: engine_key,
-                **judge_keys,
+                **judges,
                 # Inspect's copy of the dataset. It is not written whole or not at all: shared, the half that a run left
                 # when it was killed would fail every later one.
                 "XDG_CACHE_HOME": str(folder / "xdg"),

@@ -46,6 +46,7 @@ from workers.runs.limits import follow_limit
 from workers.runs.log_compression import compress_without_threads
 from workers.runs.measure import Plan, measure, without_a_score
 from workers.runs.progress import ProgressFile, seed_each_answer, watch
+from workers.runs.refusals import EngineRefuses, whose_fault
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.runs.spec_file import load_task
@@ -129,7 +130,10 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     counted = prepared.sample_ids[: stop.counted if stop is not None else None]
     resumed = earlier.resumed if earlier is not None else None
     plan = Plan(counted, canonical.population, str(model), resumed)
-    measurement = measure(log.file, plan, prepared.circumstances)
+    try:
+        measurement = measure(log.file, plan, prepared.circumstances)
+    except EngineRefuses as refused:
+        raise whose_fault(refused, request) from refused
     unscored = without_a_score(log.file) if measurement.score is None else ""
     return RunOutcome(
         outcome=AttemptOutcome.COMPLETED,

@@ -25,6 +25,17 @@ app.kubernetes.io/name: {{ include "reprofarm.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Labels and annotations of a pod. Arguments: (dict "component" "api" "root" $), and further "labels" and "annotations". */}}
+{{- define "reprofarm.podMetadata" -}}
+{{- /* Selectors and the chart go by its own, so they win. */}}
+{{- $own := include "reprofarm.labels" .root | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/component" .component -}}
+labels: {{ merge $own (.labels | default dict) .root.Values.podLabels | toYaml | nindent 2 }}
+{{- with merge dict (.annotations | default dict) .root.Values.podAnnotations }}
+annotations: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* Arguments: (dict "image" .Values.images.control "root" $). */}}
 {{- define "reprofarm.image" -}}
 {{- if .image.digest -}}
@@ -64,19 +75,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "reprofarm.databaseSecret" -}}
 {{- if .Values.database.urlSecret -}}{{ .Values.database.urlSecret }}
-{{- else if .Values.postgresql.enabled -}}{{ include "reprofarm.fullname" . }}-database
+{{- else if .Values.postgresql.enabled -}}{{ default (printf "%s-database" (include "reprofarm.fullname" .)) .Values.postgresql.existingSecret }}
 {{- else -}}{{- fail "database.urlSecret is needed where postgresql.enabled is false" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "reprofarm.brokerSecret" -}}
 {{- if .Values.broker.urlSecret -}}{{ .Values.broker.urlSecret }}
-{{- else if .Values.redis.enabled -}}{{ include "reprofarm.fullname" . }}-broker
+{{- else if .Values.redis.enabled -}}{{ default (printf "%s-broker" (include "reprofarm.fullname" .)) .Values.redis.existingSecret }}
 {{- else -}}{{- fail "broker.urlSecret is needed where redis.enabled is false" -}}
 {{- end -}}
 {{- end -}}
 
-{{/* A bundled service's password: the one that the release has, else a new one. */}}
+{{/* A bundled service's password: the one that the release has, else a new one. Without a cluster to look at (`helm
+template`, Argo CD) it is a new one each time. */}}
 {{- define "reprofarm.keptPassword" -}}
 {{- $found := lookup "v1" "Secret" .root.Release.Namespace .secret -}}
 {{- if and $found $found.data (hasKey $found.data "password") -}}

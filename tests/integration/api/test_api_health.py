@@ -70,7 +70,7 @@ def test_a_database_that_is_not_migrated_is_named(tmp_path: Path, redis_url: str
         answer = api.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["checks"]["broker"] == "ok"
-    assert "is at migration none, this version needs" in answer.json()["checks"]["database"]
+    assert "is empty: it has no tables of reprofarm's yet" in answer.json()["checks"]["database"]
 
 
 def test_a_broker_url_that_is_none_is_a_broker_that_does_not_answer(tmp_path: Path) -> None:

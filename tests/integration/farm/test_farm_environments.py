@@ -18,7 +18,7 @@ from workers.engines.devices import GIB, Machine
 
 PROJECT = Path(__file__).parents[3]
 BROKER = "redis://:secret@127.0.0.1:1/0"
-POOL = PoolRules(name="small", device="cpu", gpus=0)
+POOL = PoolRules(name="small", device="cpu", gpus=0, memory_gib=80)
 
 OPERATOR = {
     "REPROFARM_DATABASE_URL": "postgresql+psycopg://farm@db/farm",

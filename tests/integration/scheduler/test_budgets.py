@@ -29,7 +29,7 @@ BENCHMARK = "acme/capitals"
 LARGE = 800 * 10**9
 """Bytes of a model of 400B parameters."""
 
-POOLS = (PoolRules(name="cpu", device="cpu", gpus=0), PoolRules(name="gpu", gpus=16, memory_gib=80))
+POOLS = (PoolRules(name="cpu", device="cpu", gpus=0, memory_gib=80), PoolRules(name="gpu", gpus=16, memory_gib=80))
 
 
 @pytest.fixture

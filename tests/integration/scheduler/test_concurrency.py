@@ -24,7 +24,7 @@ from tests.support.rows import Rows
 from tests.support.scheduler import ControlPlane, control_plane
 from tests.support.sent_batches import heartbeat, sent_batches
 
-POOLS = tuple(PoolRules(name=f"pool{n}", device="cpu", gpus=0) for n in range(24))
+POOLS = tuple(PoolRules(name=f"pool{n}", device="cpu", gpus=0, memory_gib=80) for n in range(24))
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_a_config_is_asked_for_once_for_as_long_as_the_weights_stay(farm: Contro
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (b"{}", "config.json has no num_attention_heads"),
+        (b"{}", "config.json has no num_hidden_layers"),
         (b"\xff\xfe no text", "config.json is no JSON"),
         (b"[" * 50_000, "config.json is no JSON"),
         (CONFIG.replace(b'"num_hidden_layers": 30', b'"num_hidden_layers": -1'), "num_hidden_layers is -1"),

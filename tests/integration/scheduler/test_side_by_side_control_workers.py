@@ -43,7 +43,7 @@ from tests.support.interleaving import begun_beside
 from tests.support.rows import Rows
 from tests.support.scheduler import control_plane
 
-POLICY = Policy(pools=(PoolRules(name="cpu", device="cpu", gpus=0),))
+POLICY = Policy(pools=(PoolRules(name="cpu", device="cpu", gpus=0, memory_gib=80),))
 MODEL = "tiny/model"
 
 # A farm on SQLite has one control worker.

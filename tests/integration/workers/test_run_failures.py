@@ -196,12 +196,24 @@ def test_a_port_that_another_process_took_is_no_fault_of_the_model(
     assert again.outcome is AttemptOutcome.COMPLETED, again.detail
 
 
-def test_a_run_in_which_every_question_is_refused_says_what_the_engine_said(workbench: Workbench) -> None:
-    snapshot = _dataset(workbench, [{"question": "[fail]", "answer": "x"}] * 3)
-    report = _run(workbench, order(task_ref(snapshot)))["r1"]
-    # The next worker's engine would refuse them too.
-    assert report.outcome is AttemptOutcome.MODEL_FAILED
-    assert "the engine refuses every question" in report.detail
+@pytest.mark.parametrize(
+    ("refuses", "question", "outcome", "said"),
+    [
+        # Every request has messages, a plain one too.
+        ("messages", "Say: yes", AttemptOutcome.MODEL_FAILED, "every question to this model, even a plain one"),
+        ("min_p", "Say: yes", AttemptOutcome.WORKER_FAILED, "no question with the farm's sampling settings"),
+        ("nothing", "[fail] [malformed]", AttemptOutcome.WORKER_FAILED, "the farm's requests are malformed"),
+        ("nothing", "[fail]", AttemptOutcome.SPEC_FAILED, "refuses every one as the eval.yaml asks it"),
+    ],
+)
+def test_a_run_in_which_every_question_is_refused_says_whose_fault_that_is(
+    tmp_path: Path, refuses: str, question: str, outcome: AttemptOutcome, said: str
+) -> None:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--refuses", refuses)) as workbench:
+        snapshot = _dataset(workbench, [{"question": question, "answer": "x"}] * 3)
+        report = _run(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is outcome, report.detail
+    assert said in report.detail
     assert "the stand-in was told to fail" in report.detail
 
 

@@ -68,7 +68,9 @@ def test_a_database_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     url = f"sqlite:///{folder / 'farm.db'}"
     monkeypatch.setenv("REPROFARM_DATABASE_URL", url)
     Path("farm.db").touch()
-    assert look("--for", "control")[1]["database"]["status"] == "warn"
+    empty = look("--for", "control")[1]["database"]
+    assert (empty["status"], "backup" in empty["remedy"]) == ("warn", False)
+    assert "is empty" in empty["found"]
     database = Database(url)
     database.upgrade()
     database.engine.dispose()
@@ -192,7 +194,7 @@ def test_a_cpu_pool_larger_than_the_machine_is_warned_of(folder: Path, memory_gi
 
 def test_a_gpu_pool_on_a_machine_without_gpus_is_missing_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_checks, "_listed_gpus", list)
-    (folder / "policy.yaml").write_text("pools: [{name: gpu-80, device: gpu}]\n")
+    (folder / "policy.yaml").write_text("pools: [{name: gpu-80, device: gpu, memory_gib: 79}]\n")
     code, found = look("--policy", "policy.yaml")
     assert (code, found["gpu"]["status"]) == (3, "missing")
 

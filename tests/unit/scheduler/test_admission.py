@@ -290,7 +290,10 @@ def test_an_engine_that_short_answers_need_less_context_of_is_started_with_less(
 
 def test_gpus_that_are_merely_held_make_no_other_reproduction() -> None:
     two, eight = (
-        ask(model=replace(MODEL, size=size_of("Meta-Llama-3-8B")), policy=Policy(pools=(PoolRules(name="p", gpus=n),)))
+        ask(
+            model=replace(MODEL, size=size_of("Meta-Llama-3-8B")),
+            policy=Policy(pools=(PoolRules(name="p", gpus=n, memory_gib=80),)),
+        )
         for n in (2, 8)
     )
     assert isinstance(two, Run)

@@ -27,22 +27,24 @@ def verdict(outcome: Outcome) -> VerdictSummary:
 
 @pytest.mark.parametrize("state", [state for state in ClaimState if state is not ClaimState.DECIDED])
 def test_every_state_has_a_next_step(state: ClaimState) -> None:
-    assert next_step(state, None, None, None)
+    assert next_step(state, None, None, None, publishes=True)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_a_next_step(outcome: Outcome) -> None:
-    assert next_step("decided", None, verdict(outcome), None) == BY_OUTCOME[outcome]
+    assert next_step("decided", None, verdict(outcome), None, publishes=True) == BY_OUTCOME[outcome]
 
 
 def test_what_stands_on_the_hub_decides_the_step_after_a_verified_verdict() -> None:
-    def step(state: str) -> str:
+    def step(state: str, reason: str = "", *, publishes: bool = True) -> str:
         publication = PublicationView.model_validate(
-            {"state": state, "number": 4, "url": None, "reason": ""},
+            {"state": state, "number": 4, "url": None, "reason": reason},
         )
-        return next_step("decided", None, verdict(Outcome.VERIFIED), publication)
+        return next_step("decided", None, verdict(Outcome.VERIFIED), publication, publishes=publishes)
 
     assert "next round" in step("pending")
+    assert "again, by itself. The last time: no right." in step("pending", "no right")
+    assert "publish.mode is off" in step("pending", publishes=False)
     assert "on the Hub: 4." in step("published")
     assert "gone or changed" in step("withdrawn")
 

@@ -27,7 +27,7 @@ def read(**changes: object) -> object:
         (b"", "no JSON"),
         (b"[1]", "no JSON object"),
         (b"[" * 100_000, "no JSON"),
-        (b"{}", "has no num_attention_heads"),
+        (b"{}", "has no num_hidden_layers"),
         (b" " * (MAX_CONFIG_BYTES + 1), "larger than"),
         (b'{"num_attention_heads": 1' + b"0" * 5000 + b"}", "no JSON"),
     ],
@@ -154,6 +154,32 @@ def test_layers_of_linear_attention_keep_a_state_and_no_keys(changes: dict[str, 
     assert sum(each.layers for each in found.cache) == 8 - with_state
 
 
+@pytest.mark.parametrize(
+    ("name", "with_keys", "with_state", "numbers"),
+    [
+        # Channels × (steps of the convolution and numbers of the state).
+        ("falcon-mamba-7b", 0, 64, 8192 * (3 + 16)),
+        ("AI21-Jamba-1.5-Mini", 4, 28, 8192 * (3 + 16)),
+        # (Channels + 2 × groups × state) × steps, and heads × width × state.
+        ("Mamba-Codestral-7B-v0.1", 0, 64, (8192 + 2 * 8 * 128) * 3 + 128 * 64 * 128),
+        # Every second layer is a feed-forward one, and keeps nothing.
+        ("Nemotron-H-8B-Base-8K", 4, 24, (8192 + 2 * 8 * 128) * 3 + 128 * 64 * 128),
+        ("granite-4.0-h-small", 4, 36, (8192 + 2 * 128) * 3 + 128 * 64 * 128),
+        # Nine layers have both.
+        ("Zamba2-2.7B", 9, 54, (5120 + 2 * 64) * 3 + 80 * 64 * 64),
+        ("LFM2-1.2B", 6, 10, 2048 * 2),
+    ],
+)
+def test_layers_of_mamba_and_its_kin_keep_a_state_and_no_keys(
+    name: str, with_keys: int, with_state: int, numbers: int
+) -> None:
+    found = config_of(name)
+    assert found.states is not None
+    assert (found.states.layers, found.states.numbers) == (with_state, numbers)
+    assert sum(each.layers for each in found.cache) == with_keys
+    assert found.states.kept == (2 if with_keys else 1)
+
+
 MAMBA = {
     "model_type": "falcon_h1",
     "num_hidden_layers": 8,
@@ -172,6 +198,32 @@ def test_layers_with_a_state_beside_their_attention_keep_both() -> None:
     assert (found.states.layers, found.states.numbers) == (8, (64 + 2 * 32) * 3 + 4 * 16 * 32)
     assert sum(each.layers for each in found.cache) == 8
     assert shape(**{**MAMBA, "mamba_n_heads": None}).states is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "granitemoehybrid", "layer_types": ["mamba"] * 4 + ["attention"] * 4},
+        {"model_type": "granitemoehybrid", "layer_types": "mamba", "mamba_d_head": "auto", "mamba_expand": 1},
+        {"model_type": "nemotron_h", "hybrid_override_pattern": 5},
+        {"model_type": "nemotron_h", "layers_block_type": [["M"]] * 8},
+        {"model_type": "jamba", "attn_layer_period": 0, "attn_layer_offset": []},
+        {"model_type": "lfm2", "full_attn_idxs": [[], -1, 10**30], "conv_L_cache": 3},
+        {"model_type": "zamba2", "layers_block_type": [None] * 9000},
+    ],
+)
+def test_whatever_stands_where_layers_are_told_apart_is_no_crash(changes: dict[str, object]) -> None:
+    found = shape(**{**MAMBA, **changes})
+    with_state = found.states.layers if found.states is not None else 0
+    assert 8 <= with_state + sum(each.layers for each in found.cache) <= 16
+
+
+def test_a_model_whose_layers_are_named_need_not_say_how_many_there_are() -> None:
+    published = json.loads((CONFIGS / "Nemotron-H-8B-Base-8K.json").read_bytes())
+    kinds = {"M": "mamba", "-": "mlp", "*": "attention"}
+    published["layers_block_type"] = [kinds[each] for each in published.pop("hybrid_override_pattern")]
+    del published["num_hidden_layers"]
+    assert read_config(json.dumps(published).encode()) == config_of("Nemotron-H-8B-Base-8K")
 
 
 AWQ = {"quant_method": "awq", "group_size": 128, "bits": 4}

@@ -91,6 +91,14 @@ def test_layers_with_a_state_take_the_same_for_every_length() -> None:
     assert size.cache_bytes(1000, "auto", gpus=2, sequences=3) == (12 * 2 * 256 * 4 * 3000 + state * 3) // 2
 
 
+def test_a_model_without_attention_keeps_one_state_of_the_numbers_that_are_served() -> None:
+    size = ModelSize(file_bytes=1, counts={}, config=config_of("Mamba-Codestral-7B-v0.1"), config_problem="")
+    state = 64 * ((8192 + 2 * 8 * 128) * 3 + 128 * 64 * 128)
+    assert size.cache_bytes(100_000, "auto", sequences=3) == 3 * state * 2
+    assert size.cache_bytes(10, "float32", gpus=2) == state * 4 // 2
+    assert [gpus for gpus in range(1, 17) if size.can_be_split(gpus)] == [1, 2, 4, 8, 16]
+
+
 def test_layers_that_look_at_everything_have_heads_of_their_own() -> None:
     size = size_of("gemma-4-31B-it")
     # 10 layers of 4 heads of 512, and 50 of 16 of 256.

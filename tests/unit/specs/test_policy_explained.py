@@ -19,7 +19,7 @@ POLICY = Policy(
         "tiny/*": ModelRules(pool="big", dtype="float32", deny="no licence"),
         "tiny/model": ModelRules(dtype="float16", deny=False),
     },
-    pools=(PoolRules(name="big"),),
+    pools=(PoolRules(name="big", memory_gib=80),),
 )
 
 

@@ -47,10 +47,12 @@ def test_what_is_no_yaml_and_numbers_that_no_badge_can_name_are_the_operators_to
         ("models: {a b: {}}", r"models\.a b\.\[key\]: must be a model id or NAMESPACE/\*\. "),
         ("models: 3", r"models: must be an object\. "),
         ("run: {lease_seconds: 3}", r"run: lease_seconds must be at least three heartbeats"),
-        ("pools: [{name: c, device: cpu, gpus: 1}]", r"pools\.0: pool c is a CPU pool, and has no gpus"),
+        ("pools: [{name: some}]", r"pools\.0\.memory_gib: is missing; "),
+        ("pools: [{name: c, device: cpu, gpus: 1, memory_gib: 8}]", r"pools\.0: pool c is a CPU pool, and has no gpus"),
         *(
             (
-                f"pools: [{{name: cpu, device: cpu}}, {{name: v100, compute_capability: 7.0}}]\n{text}",
+                "pools: [{name: cpu, device: cpu, memory_gib: 8}, {name: v100, memory_gib: 32, compute_capability: 7}]"
+                f"\n{text}",
                 r"models\.a/b: `batch_invariant: required` takes GPUs of compute capability 8\.0 or higher, which its"
                 rf" pool {pool} has not; give it another pool, or `batch_invariant` where_possible or off\. The farm's"
                 r" operator must change it$",
@@ -63,10 +65,11 @@ def test_what_is_no_yaml_and_numbers_that_no_badge_can_name_are_the_operators_to
             )
         ),
         (
-            "models: {a/*: {pool: cpu}}\npools: [{name: cpu, device: cpu}]\nengine: {batch_invariant: required}",
+            "models: {a/*: {pool: cpu}}\npools: [{name: cpu, device: cpu, memory_gib: 8}]\n"
+            "engine: {batch_invariant: required}",
             r"models\.a/\*: `batch_invariant: required` takes GPUs",
         ),
-        ("pools: [{name: g, gpus: 0}]", r"pools\.0: pool g is a GPU pool, and has one GPU at least"),
+        ("pools: [{name: g, gpus: 0, memory_gib: 80}]", r"pools\.0: pool g is a GPU pool, and has one GPU at least"),
     ],
 )
 def test_each_fault_is_said_by_the_path_of_its_key(tmp_path: Path, text: str, says: str) -> None:
@@ -79,7 +82,8 @@ def test_each_fault_is_said_by_the_path_of_its_key(tmp_path: Path, text: str, sa
 def test_what_requires_kernels_may_run_where_they_are_or_may_be(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(
-        "pools: [{name: cpu, device: cpu}, {name: h100, compute_capability: 9.0}, {name: some}]\n"
+        "pools: [{name: cpu, device: cpu, memory_gib: 8}, {name: h100, memory_gib: 79, compute_capability: 9.0},\n"
+        "  {name: some, memory_gib: 79}]\n"
         "engine: {batch_invariant: required}\n"
         "models: {a/b: {pool: h100}, a/c: {pool: some}, d/*: {pool: cpu, batch_invariant: where_possible}, d/e: {}}\n"
     )
@@ -93,5 +97,5 @@ def test_a_file_that_is_not_there_is_said_to_be_unreadable(tmp_path: Path) -> No
 
 def test_a_cpu_pool_has_no_gpus_and_need_not_say_so(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
-    file.write_text("pools: [{name: large, device: cpu, memory_gib: 256}, {name: h100}]")
+    file.write_text("pools: [{name: large, device: cpu, memory_gib: 256}, {name: h100, memory_gib: 79}]")
     assert [(pool.name, pool.gpus) for pool in read_policy(file).pools] == [("large", 0), ("h100", 1)]

@@ -1,0 +1,71 @@
+"""What commands do where nobody reads, the terminal has no such signs, or a named place is not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workers.processes.guarded import clean_environment
+
+COMMAND = [sys.executable, "-c", "from deploy.cli.main import main; main()"]
+
+
+def ran(*arguments: str | bytes, by_shell: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A command, or what a shell makes of it as `"$@"`."""
+    command = ["sh", "-c", by_shell, "sh", *COMMAND] if by_shell else COMMAND
+    told = clean_environment(PYTHONPATH=os.pathsep.join(sys.path), **environment)
+    return subprocess.run([*command, *arguments], capture_output=True, env=told, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["noise", "--help"], ["--version"], ["policy", "check", "/dev/null"]]
+)
+def test_whoever_reads_no_further_is_not_told_of_a_mismatch(arguments: list[str]) -> None:
+    # The pipe is closed before the command writes.
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        environment = clean_environment(PYTHONPATH=os.pathsep.join(sys.path))
+        done = subprocess.run([*COMMAND, *arguments], stdout=pipe, stderr=subprocess.PIPE, env=environment, check=False)
+    assert done.returncode == 141
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["policy", "check", "/dev/null"]])
+def test_a_closed_standard_output_is_no_error(arguments: list[str]) -> None:
+    done = ran(*arguments, by_shell='exec "$@" >&-')
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_terminal_without_such_signs_is_shown_others() -> None:
+    done = ran("policy", "check", "nowh\u00e9re\u2026", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (3, b"error: nowh?re? cannot be read: No such file or directory\n")
+
+
+@pytest.mark.parametrize("command", ["noise", "claims --model", "reproductions --model"])
+def test_bytes_that_are_no_text_are_refused_in_a_sentence(command: str) -> None:
+    done = ran(*command.split(), b"a/\xff", REPROFARM_API="http://127.0.0.1:1")
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    assert b"bytes in it that are no text" in done.stderr
+
+
+def test_what_is_too_long_to_be_asked_is_not_called_a_wrong_address() -> None:
+    done = ran("claims", "--model", "x" * 100_000, REPROFARM_API="http://127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (3, b"error: what is asked for is longer than anything that a farm has\n")
+
+
+def test_a_place_that_cannot_be_is_named_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for arguments, words in (
+        (("check", "x" * 300), b"File name too long"),
+        (("check", str(tmp_path / "none")), b"there is no such file or folder"),
+        (("up", "--api-port", "0", "--var", str(tmp_path / "file" / "var")), b"Not a directory"),
+    ):
+        done = ran(*arguments)
+        assert done.returncode == 3
+        assert words in done.stderr
+        assert b"Traceback" not in done.stderr
