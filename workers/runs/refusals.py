@@ -75,7 +75,7 @@ def whose_fault(refused: EngineRefuses, request: RunRequest) -> ReprofarmError:
 
 def _takes(request: RunRequest, settings: Mapping[str, Any]) -> bool:
     """Whether the engine answers a plain question with these settings."""
-    answer = local_http.post(
+    answer = local_http().post(
         f"{request.base_url}/chat/completions",
         headers={"Authorization": f"Bearer {os.environ[ENGINE_KEY_ENV]}"},
         json={
