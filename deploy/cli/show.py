@@ -180,7 +180,7 @@ def _compared(found: Comparison, measured: MeasurementView | None) -> Iterator[t
     if found.doubtful_beyond is not None:
         yield (
             "doubtful",
-            f"up to {points(found.doubtful_beyond)}: {found.population} samples are few for this tolerance",
+            f"up to {points(found.doubtful_beyond)}, which honest runs of {found.population} samples may differ by",
         )
     for what, count in (("truncated", found.truncated), ("unparsed", found.unparsed), ("failed", found.failed)):
         if count:

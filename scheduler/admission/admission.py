@@ -80,7 +80,7 @@ def admit(
     placement = _placement(claim.model_id, model, task, rules, policy)
     if isinstance(placement, Refused):
         return placement
-    judged = _judged_by(claim, benchmark, rules, policy)
+    judged = _judged_by(claim, benchmark, task, rules, policy)
     if isinstance(judged, Refused | Blocked):
         return judged
     settings = RunSettings(
@@ -117,7 +117,7 @@ def foresee(
     if isinstance(task, Refused) or task.definition is None or benchmark.revision is None:
         return None
     rules = policy.rules_for(claim.dataset_id, task.id)
-    judged = fixed or _judged_by(claim, benchmark, rules, policy)
+    judged = fixed or _judged_by(claim, benchmark, task, rules, policy)
     if isinstance(judged, Refused | Blocked):
         return None
     return Foreseen(
@@ -243,7 +243,7 @@ def _engine(model_id: str, placement: Placement, policy: Policy) -> EngineRules:
 
 
 def _judged_by(
-    claim: ClaimFacts, benchmark: BenchmarkFacts, rules: VerificationRules, policy: Policy
+    claim: ClaimFacts, benchmark: BenchmarkFacts, task: TaskSpec, rules: VerificationRules, policy: Policy
 ) -> Rules | Refused | Blocked:
     scale: Scale = rules.scale or ("percent" if benchmark.has_percent else "fraction")
     source: Literal["policy", "leaderboard"] = "policy" if rules.scale else "leaderboard"
@@ -257,7 +257,7 @@ def _judged_by(
         )
     if claimed is None:
         return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
-    measured = benchmark.spread
+    measured = _spread_of_claims(benchmark, task, rules)
     tolerance, tolerance_source = _tolerance(rules, measured)
     return Rules(
         scale=scale,
@@ -269,6 +269,15 @@ def _judged_by(
         spread_source=measured.source if measured else None,
         policy_sha256=policy.sha256,
     )
+
+
+def _spread_of_claims(benchmark: BenchmarkFacts, task: TaskSpec, rules: VerificationRules) -> MeasuredSpread | None:
+    """What was measured, where claims are like the runs that it was measured on.
+
+    Runs of more epochs than the benchmark asks for differ less from one another than a claim does from any of them.
+    """
+    own = task.definition.epochs if task.definition is not None else 1
+    return benchmark.spread if rules.epochs is None or rules.epochs <= own else None
 
 
 def _tolerance(

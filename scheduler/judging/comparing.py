@@ -30,7 +30,9 @@ def judge_claims(
 
     `measurement` and `stopping` are the reproduction's.
     """
-    mode = RunSettings.model_validate(reproduction.settings, strict=False).mode
+    # Policy's, but for a run that was to ask every sample all the same.
+    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    mode = settings.mode if stopping is not None else "full"
     run = CompletedRun(stopping, measurement, mode) if stopping is not None else None
     for claim in claims:
         judged, judged_with = judged_by(claim, reproduction, stopping)

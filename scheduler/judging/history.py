@@ -27,6 +27,7 @@ class EarlierRuns:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._found: dict[tuple[str, str, str | None], list[EarlierRun]] = {}
+        self._sent: dict[tuple[str, str], set[tuple[str, str]]] = {}
 
     def of(self, reproduction: Reproduction) -> list[EarlierRun]:
         """The latest of any model on the very same samples, newest first."""
@@ -35,6 +36,14 @@ class EarlierRuns:
             asked = dict(zip(("dataset_id", "dataset_revision", "task_id"), task, strict=True))
             self._found[task] = [EarlierRun(*row) for row in self._session.execute(_EARLIER, asked)]
         return self._found[task]
+
+    def one_was_sent(self, reproduction: Reproduction) -> bool:
+        """Whether another run of its key was sent out that may stop early, and was not lost by the farm or its model."""
+        of = (reproduction.weights_sha256, reproduction.dataset_id)
+        if of not in self._sent:
+            asked = dict(zip(("weights_sha256", "dataset_id"), of, strict=True))
+            self._sent[of] = {(key, name) for key, name in self._session.execute(_SENT, asked)}
+        return any(key == reproduction.key and name != reproduction.reproduction_id for key, name in self._sent[of])
 
 
 def predictors_for(
@@ -83,6 +92,16 @@ _EARLIER = (
     .limit(EARLIER_RUNS)
 )
 """Made once: every reproduction that is sent out asks it."""
+
+
+_SENT = select(Reproduction.key, Reproduction.reproduction_id).where(
+    Reproduction.weights_sha256 == bindparam("weights_sha256"),
+    Reproduction.dataset_id == bindparam("dataset_id"),
+    Reproduction.seed.is_not(None),
+    ~Reproduction.complete,
+    Reproduction.state != ReproductionState.FAILED,
+)
+"""A run that was cancelled is among them: whose claim it was may have seen how it went."""
 
 
 def _linked_log(claims: list[Claim], samples: int | None) -> LinkedLog | None:

@@ -21,7 +21,7 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
         return stopping_of(reproduction)
     reproduction.seed = secrets.randbelow(2**31)
     settings = RunSettings.model_validate(reproduction.settings, strict=False)
-    if takes_claims_to_the_end(settings):
+    if takes_claims_to_the_end(settings) or _is_the_last_try(earlier, reproduction, settings):
         return None
     reproduction.joinable = False
     waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
@@ -30,6 +30,17 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
     found = _stopping(earlier, reproduction, settings, waiting)
     reproduction.stopping = found.model_dump(mode="json")
     return found
+
+
+def _is_the_last_try(earlier: EarlierRuns, reproduction: Reproduction, settings: RunSettings) -> bool:
+    """Whether such a run was sent before, so that this one asks every sample and answers all later claims.
+
+    Each run is another draw of answers: whoever claims one value after another would have one that fits in the end. A
+    re-verification has a wait of its own, and a run with a limit never has every sample.
+    """
+    if reproduction.asked_anew or settings.sample_limit is not None:
+        return False
+    return earlier.one_was_sent(reproduction)
 
 
 def takes_claims_to_the_end(settings: RunSettings) -> bool:

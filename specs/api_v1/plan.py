@@ -68,11 +68,12 @@ class ClaimPlan(View):
     """The widest difference that counts as reproduced; null where it depends on a number of samples nobody knows."""
 
     noise: float | None
-    """By how much an honest full run differs from the claim by chance, in 95 of 100; null like `tolerance`."""
+    """By how much an honest claim and an honest full run differ by chance, in 99 of 100 at most; null like
+    `tolerance`."""
 
     doubtful_beyond: float | None
-    """A difference beyond the tolerance and up to this may be chance, and decides nothing. Null where the tolerance
-    covers chance, or the number of samples is not known."""
+    """A difference beyond the tolerance and up to this may be that of an honest claim, by chance and by how it was
+    rounded, and decides nothing. Null where the tolerance covers that, or the number of samples is not known."""
 
     cases: tuple[PlanCase, ...]
     """By how far the claim is off: 0, 2, 5, 10 and 20 points, less those whose true score would be below 0. Empty where

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from specs.epochs import MEAN
-from specs.judging.scale import points
+from specs.judging.scale import points, told_apart
 from specs.judging.sequential import Finding, SequentialDecider
 from specs.judging.stopping import (
     LEAST_SCORED,
@@ -21,10 +21,14 @@ from specs.judging.stopping import (
     why_none_proves,
 )
 from specs.judging.stopping_rule import StoppingRule
+from specs.judging.tolerance import rounding_of
 from specs.judging.verdict import Comparison, LinkedLogUse, Outcome, Verdict
 from specs.measurement import Measurement
 from specs.policy.rules import Mode
 from specs.text import clean
+
+NOTABLE_ROUNDING = 0.001
+"""A claim that was rounded by less needs no word about it."""
 
 
 def population_of(measurement: Measurement) -> Population:
@@ -99,7 +103,7 @@ class CompletedRun:
         obstacle = _obstacle(found, self.stopping) or _thoughts_scored(measurement, self.stopping)
         if obstacle is not None:
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
-        measured, tolerance = _measured(found), f"the tolerance of {points(found.tolerance)}"
+        measured, tolerance = _measured(found)
         if finding.decision == "verified":
             return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
         excuse = _left_out(found) or _cut_off_by_the_farm(found, measurement)
@@ -203,21 +207,26 @@ def _answers(measurement: Measurement) -> int:
     return len(measurement.sample_ids) * measurement.circumstances.epochs
 
 
-def _measured(found: Comparison) -> str:
+def _measured(found: Comparison) -> tuple[str, str]:
+    """What was measured, and the tolerance, in words."""
     if found.reproduced is None or found.interval is None:
         raise ValueError("nothing was measured")
-    difference = points(abs(found.reproduced - found.claimed))
+    difference, limit = told_apart(abs(found.reproduced - found.claimed), found.tolerance)
+    tolerance = f"the tolerance of {limit}"
     words = f"reproduced {found.reproduced:.2%}, {difference} from the claimed {found.claimed:.2%}"
     if found.samples_used + found.failed == found.population:
-        return words
-    return (
+        return words, tolerance
+    words = (
         f"{words}, after {found.samples_used + found.failed} of {found.population} samples; all samples would give "
         f"{found.interval.low:.2%} to {found.interval.high:.2%} (alpha {found.alpha})"
     )
+    return words, tolerance
 
 
 def _by_chance(claim: JudgedClaim, population: Population) -> str:
     noise = points(noise_of(claim, population))
-    words = f"an honest re-run of {population.samples} samples differs by up to {noise} by chance"
+    words = f"two honest runs of {population.samples} samples differ by up to {noise} by chance"
     measured = ", as was measured here" if claim.spread is not None else ""
-    return f"{words}{measured}; {what_would_decide(claim, population)}"
+    rounding = rounding_of(claim.claimed)
+    rounded = f", and the claim is rounded by up to {points(rounding)}" if rounding >= NOTABLE_ROUNDING else ""
+    return f"{words}{measured}{rounded}; {what_would_decide(claim, population)}"

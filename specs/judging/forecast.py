@@ -27,6 +27,7 @@ from specs.judging.stopping import (
     why_none_proves,
 )
 from specs.judging.stopping_rule import StoppingRule
+from specs.judging.tolerance import NORMAL_95, NORMAL_99
 from specs.judging.verdict import Outcome
 from specs.measurement import Proportion
 from specs.model import Contract
@@ -104,10 +105,11 @@ class Forecast:
     samples: int
     tolerance: float
     noise: float
-    """By how much an honest full run may differ by chance: `specs.judging.stopping.noise_of`."""
+    """By how much honest runs differ by chance: `specs.judging.stopping.noise_of`."""
 
     doubtful_beyond: float | None
-    """The difference up to which one beyond the tolerance may be chance; None where the tolerance covers chance."""
+    """The difference up to which one beyond the tolerance may be an honest claim's; None where the tolerance covers
+    those."""
 
     cases: tuple[Case, ...]
     """The first is a true claim. Those whose full run would score below 0 are left out."""
@@ -149,7 +151,7 @@ def in_short(foreseen: Foreseen, samples: int) -> str:
     claim, population = _judged(foreseen, samples)
     if (why := _why_undecidable(claim, samples, limit)) is not None:
         clauses.append(why)
-    elif doubtful_beyond(claim, population) is not None:
+    elif _is_too_small(claim, population):
         clauses.append(_too_small(claim, population))
     return "; ".join(clauses)
 
@@ -225,20 +227,28 @@ def _words(
     foreseen: Foreseen, claim: JudgedClaim, population: Population, true_case: Expected, limit: int | None
 ) -> tuple[str, ...]:
     part, words = true_case.mean_samples / population.samples, []
+    beyond = doubtful_beyond(claim, population) or tolerance_for(claim, population.samples)
     if foreseen.mode == "sequential" and part > SAVES_LITTLE:
         words.append(f"{population.samples} samples: early stopping saves little ({part:.0%} expected)")
     if limit is not None and limit < population.samples and true_case.undecided > 0:
         words.append(f"{true_case.undecided:.0%} of such runs of a true claim reach their limit of {limit} undecided")
     if (why := _why_undecidable(claim, population.samples, limit)) is not None:
         words.append(why)
-    elif doubtful_beyond(claim, population) is not None:
+    elif _is_too_small(claim, population):
         words.append(_too_small(claim, population))
     elif claim.tolerance is None and tolerance_for(claim, population.samples) > WIDE:
         words.append(
-            f"so small that a claim counts as reproduced up to {points(tolerance_for(claim, population.samples))} off:"
-            " an honest re-run differs by as much by chance"
+            f"so small that a claim counts as reproduced up to {points(tolerance_for(claim, population.samples))} off,"
+            f" and as a mismatch only beyond {points(beyond)}: honest runs differ by as much by chance"
         )
     return tuple(words)
+
+
+def _is_too_small(claim: JudgedClaim, population: Population) -> bool:
+    """Whether more than 5 in 100 honest claims may miss a tolerance that somebody set."""
+    if claim.tolerance is None:
+        return False
+    return claim.tolerance < noise_of(claim, population) * NORMAL_95 / NORMAL_99 - EDGE
 
 
 def _too_small(claim: JudgedClaim, population: Population) -> str:

@@ -14,3 +14,15 @@ def as_proportion(value: float, scale: Scale) -> float | None:
 def points(difference: float) -> str:
     """A difference of proportions, in percentage points."""
     return f"{100 * difference:.2f} points"
+
+
+MOST_DIGITS = 6
+
+
+def told_apart(difference: float, limit: float) -> tuple[str, str]:
+    """A difference and what it is held against, in points with as many digits as show which is more; two at least."""
+    for digits in range(2, MOST_DIGITS + 1):
+        one, other = (f"{100 * each:.{digits}f} points" for each in (difference, limit))
+        if one != other:
+            return one, other
+    return points(difference), points(limit)

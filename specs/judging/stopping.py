@@ -14,10 +14,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from specs.epochs import MEAN, answers_averaged, epochs_needed
+from specs.epochs import MEAN, answers_averaged
 from specs.judging.scale import points
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
-from specs.judging.tolerance import LEAST_TOLERANCE, NORMAL_95, chance_of_coins
+from specs.judging.tolerance import (
+    LEAST_TOLERANCE,
+    NORMAL_99,
+    chance_between_runs,
+    chance_of_coins,
+    rounding_of,
+)
 from specs.measurement import Proportion, Sha256
 from specs.model import Contract
 
@@ -90,24 +96,24 @@ def tolerance_for(claim: JudgedClaim, samples: int) -> float:
 
 
 def noise_of(claim: JudgedClaim, population: Population) -> float:
-    """By how much an honest full run may differ from the claim by chance, in 95 of 100: a half-width, as a proportion.
+    """By how much an honest claim and an honest full run differ by chance, in 99 of 100 at most: as a proportion.
 
     From the spread that was measured; else that of a coin as likely right as the claim says for each answer that is
-    averaged, the most that sampling of answers can do.
+    averaged, the most that sampling of answers can do. No claim says how many epochs it is the mean of: one is assumed.
     """
     if claim.spread is not None:
-        return NORMAL_95 * claim.spread
+        return NORMAL_99 * claim.spread
     averaged = answers_averaged(population.epochs, population.reducer)
-    return chance_of_coins(claim.claimed, population.samples * averaged)
+    return chance_between_runs(claim.claimed, population.samples, population.samples * averaged)
 
 
 def doubtful_beyond(claim: JudgedClaim, population: Population) -> float | None:
-    """The difference up to which one beyond the tolerance may be chance; None where the tolerance covers chance.
+    """The difference up to which one beyond the tolerance may be that of an honest claim; None where there is none.
 
-    A benchmark too small for its tolerance cannot tell such a difference from an honest re-run: docs/decisions/0009.
+    By chance, and by how the claim was rounded. No mismatch is told from less: docs/decisions/0033.
     """
-    tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
-    return min(1.0, tolerance + noise) if tolerance < noise else None
+    honest = min(1.0, noise_of(claim, population) + rounding_of(claim.claimed))
+    return honest if honest > tolerance_for(claim, population.samples) else None
 
 
 LEAST_SCORED = 2
@@ -122,16 +128,10 @@ def why_none_proves(claimed: float, tolerance: float) -> str | None:
 
 
 def what_would_decide(claim: JudgedClaim, population: Population) -> str:
-    """A tolerance, or a number of epochs, by which a difference in doubt could be told from chance."""
-    tolerance, noise = tolerance_for(claim, population.samples), noise_of(claim, population)
-    # Rounded up to what is shown: a hair less than the noise would not decide.
-    wide_enough = points(math.ceil(noise * 10_000) / 10_000)
-    averaged = answers_averaged(population.epochs, population.reducer)
-    # Where more epochs do not average more answers, they decide nothing.
-    if claim.spread is not None or answers_averaged(2 * population.epochs, population.reducer) == averaged:
-        return f"a tolerance of {wide_enough} would decide"
-    epochs = epochs_needed(population.reducer) * math.ceil(averaged * (noise / tolerance) ** 2)
-    return f"a tolerance of {wide_enough} or {epochs} epochs would decide"
+    """The tolerance by which a difference in doubt would match."""
+    width = doubtful_beyond(claim, population) or tolerance_for(claim, population.samples)
+    # Rounded up to what is shown: a hair less would not decide.
+    return f"a tolerance of {points(math.ceil(width * 10_000) / 10_000)} would decide"
 
 
 def stopping_rule(stopping: Stopping, population: Population) -> StoppingRule:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 LEAST_TOLERANCE = 0.01
-NORMAL_95 = 1.96
-"""Two-sided quantile of the normal distribution at 95 %."""
+NORMAL_95, NORMAL_99 = 1.96, 2.576
+"""Two-sided quantiles of the normal distribution at 95 % and 99 %."""
 
+COARSEST = 0.005
+"""Half of a whole percent: no claim is taken to be rounded further. YAML reads `0.70` as 0.7, and whoever writes `1`
+must not mean everything from a half on."""
 
 RULE_OF_THREE = 3.0
 """Over n: the share that may be missing from n answers in 95 of 100 although none was (Hanley and Lippman-Hand, "If
@@ -24,6 +27,24 @@ def chance_of_coins(score: float, answers: int) -> float:
     least = min(0.5, RULE_OF_THREE / answers)
     chance = min(max(score, least), 1 - least)
     return NORMAL_95 * math.sqrt(chance * (1 - chance) / answers)
+
+
+def chance_between_runs(score: float, claimed_on: int, answers: int) -> float:
+    """By how much two honest runs of so many answers differ at most in 99 of 100, as a proportion, by the same coins.
+
+    Each has chance of its own, so the variances add.
+    """
+    return NORMAL_99 / NORMAL_95 * math.hypot(chance_of_coins(score, claimed_on), chance_of_coins(score, answers))
+
+
+def rounding_of(claimed: float) -> float:
+    """By how much a claimed proportion may differ from the score that was rounded to it: half a unit of its last digit.
+
+    At most `COARSEST`.
+    """
+    # Twelve places: 71.3 as a percentage need not be 0.713 to the last bit.
+    digits = len(f"{claimed:.12f}".rstrip("0").partition(".")[2])
+    return min(COARSEST, 0.5 * 10.0**-digits)
 
 
 def measured_tolerance(spread: float) -> float:

@@ -73,8 +73,8 @@ class Comparison(Contract):
     tolerance: Annotated[float, Field(gt=0, le=1)]
     alpha: Annotated[float, Field(gt=0, lt=1)]
     doubtful_beyond: Annotated[float, Field(gt=0, le=1)] | None = None
-    """A difference beyond the tolerance and up to this may be chance: the benchmark is too small for its tolerance.
-    None where the tolerance covers what chance does."""
+    """A difference beyond the tolerance and up to this may be that of an honest claim, by chance and by how it was
+    rounded, and decides nothing. None where the tolerance covers that."""
 
     samples_used: Annotated[int, Field(ge=0)]
     """n: samples with a score, of those up to where this claim had its answer."""

@@ -77,14 +77,15 @@ def test_what_a_card_says_is_known_from_the_scan_on(farm: ControlPlane, api: Run
     plan = api.json(f"/v1/claims/{claim.claim_id}/plan")
     assert (plan["samples"], plan["samples_source"]) == (198, "dataset card")
     assert plan["claimed"] == 0.45
-    assert plan["tolerance"] == plan["noise"] == pytest.approx(0.0693, abs=1e-4)
+    assert plan["tolerance"] == pytest.approx(0.0693, abs=1e-4)
+    assert (plan["noise"], plan["doubtful_beyond"]) == pytest.approx((0.1288, 0.1338), abs=1e-4)
     assert [case["off_by"] for case in plan["cases"]] == [0.0, 0.02, 0.05, 0.1, 0.2]
-    assert [case["verdict"] for case in plan["cases"]] == ["verified"] * 3 + ["mismatch"] * 2
+    assert [case["verdict"] for case in plan["cases"]] == ["verified"] * 3 + ["inconclusive", "mismatch"]
     assert plan["cases"][0]["part"] == pytest.approx(0.82, abs=0.01)
     assert plan["words"] == [
         "198 samples: early stopping saves little (82% expected)",
-        "so small that a claim counts as reproduced up to 6.93 points off: an honest re-run differs by as much by"
-        " chance",
+        "so small that a claim counts as reproduced up to 6.93 points off, and as a mismatch only beyond 13.38 points:"
+        " honest runs differ by as much by chance",
     ]
 
 
@@ -111,11 +112,11 @@ def test_the_command_says_it_in_a_table(farm: ControlPlane, api: RunningApi) -> 
 def test_a_tolerance_that_is_too_small_is_said_before_the_run(farm: ControlPlane, api: RunningApi) -> None:
     farm.policy = Policy(verification=VerificationRules(tolerance=0.02))
     claim = planned(farm)
-    words = "too small for its tolerance of 2.00 points: differences up to 8.93 points may be chance"
+    words = "too small for its tolerance of 2.00 points: differences up to 13.38 points may be chance"
     assert words in claim.reason
-    assert "13 epochs would decide" in claim.reason
+    assert "a tolerance of 13.38 points would decide" in claim.reason
     result = command(api, claim.claim_id)
-    assert "up to 8.93 points" in result.output
+    assert "up to 13.38 points" in result.output
     assert "inconclusive (100 %)" in result.output
     assert words in " ".join(result.output.split())
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.ending import end_attempt
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
+from scheduler.record import move_reproduction
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
@@ -119,10 +120,47 @@ def test_a_claim_that_comes_after_the_run_was_sent_gets_a_run_of_its_own(farm: C
     assert run_of(farm, claim(farm, 61.0)).reproduction_id == run_of(farm, late).reproduction_id, "not sent yet"
     orders(farm)
     after = claim(farm, 62.0)
-    assert run_of(farm, after).reproduction_id not in {
-        run_of(farm, early).reproduction_id,
-        run_of(farm, late).reproduction_id,
-    }, "nobody may choose a claim that fits the samples of a run that stopped"
+    assert run_of(farm, after).reproduction_id == run_of(farm, late).reproduction_id, "it asks every sample"
+
+
+@pytest.mark.parametrize("how", ["it stopped early", "it is under way", "it was cancelled"])
+def test_whoever_claims_one_value_after_another_has_two_draws(farm: ControlPlane, how: str) -> None:
+    first = claim(farm, 90.0)
+    (order,) = orders(farm)
+    assert order.stopping is not None
+    if how == "it stopped early":
+        complete(farm, first, 30)
+    if how == "it was cancelled":
+        # By its author, who saw how it went.
+        with farm.database.transaction() as session:
+            row = session.get_one(Reproduction, order.ref.reproduction_id)
+            move_reproduction(session, row, ReproductionState.CANCELLED, "no claim needs it any more")
+            row.joinable = False
+    second = claim(farm, 89.9)
+    *_, order = orders(farm)
+    assert order.ref.reproduction_id == run_of(farm, second).reproduction_id
+    assert order.stopping is None, "it asks every sample"
+    complete(farm, second, N)
+    for percent in (89.8, 89.7, 89.6):
+        third = claim(farm, percent)
+        assert run_of(farm, third).reproduction_id == run_of(farm, second).reproduction_id, "and answers what follows"
+
+
+def test_what_is_no_further_try_may_stop_early(farm: ControlPlane) -> None:
+    first = claim(farm, 90.0)
+    orders(farm)
+    other = claim(farm, 90.0, "tiny/other")
+    *_, order = orders(farm)
+    assert order.ref.reproduction_id == run_of(farm, other).reproduction_id
+    assert order.stopping is not None, "of another model"
+    with farm.database.transaction() as session:
+        for row in session.scalars(select(Reproduction)):
+            end_attempt(session, farm.policy, row, AttemptOutcome.MODEL_FAILED, "the weights cannot be loaded")
+    assert run_of(farm, first).state == ReproductionState.FAILED
+    again = claim(farm, 89.0)
+    *_, order = orders(farm)
+    assert order.ref.reproduction_id == run_of(farm, again).reproduction_id
+    assert order.stopping is not None, "nothing was drawn where the farm failed"
 
 
 def test_a_run_of_every_sample_answers_later_claims_at_once(farm: ControlPlane) -> None:
