@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from specs.judging.decision import judging_rule, population_of
 from specs.judging.sequential import Decision, Finding, SequentialDecider
-from specs.judging.stopping import JudgedClaim, Stopping, tolerance_for
+from specs.judging.stopping import JudgedClaim, Population, Stopping, doubtful_beyond, tolerance_for
 from specs.measurement import Measurement
 
 MOST_POINTS = 200
@@ -42,23 +43,39 @@ def closing(claim: JudgedClaim, stopping: Stopping, measurement: Measurement) ->
     Raises:
         ValueError: `claim` is not among those of `stopping`.
     """
-    rule = judging_rule(stopping, population_of(measurement), len(measurement.sample_scores))
-    index = stopping.claims.index(claim)
+    population = population_of(measurement)
+    rule = judging_rule(stopping, population, len(measurement.sample_scores))
+    index, wider = stopping.claims.index(claim), _wider(claim, stopping, population)
     decider = SequentialDecider(rule)
     points: list[Point] = []
     for count in looks(len(measurement.sample_scores), MOST_SAMPLES_SUMMED // len(rule.claims)):
         decider.feed(measurement.sample_scores[decider.seen : count])
-        finding = decider.findings()[index]
-        points.append(Point(finding.samples, finding))
-        if finding.decision != "undecided" or decider.settled:
+        shown = _shown(decider.findings(), index, wider)
+        points.append(Point(shown.samples, shown))
+        if shown.decision != "undecided" or decider.settled:
             break
-    last = points[-1].finding if points else decider.findings()[index]
+    last = points[-1].finding if points else _shown(decider.findings(), index, wider)
+    if wider is not None and decider.findings()[index].decision == "mismatch" and last.decision == "verified":
+        # Inside the wider band alone.
+        last = last.model_copy(update={"decision": "undecided"})
     return Closing(
         tolerance=tolerance_for(claim, measurement.population),
         decision=last.decision,
         decided_after=last.samples,
         points=tuple(each for each in points if each.finding.estimate is not None),
     )
+
+
+def _shown(findings: Sequence[Finding], index: int, wider: int | None) -> Finding:
+    """What the claim is judged by: outside the tolerance it has its answer once it is known whether it is in doubt."""
+    found = findings[index]
+    return findings[wider] if wider is not None and found.decision == "mismatch" else found
+
+
+def _wider(claim: JudgedClaim, stopping: Stopping, population: Population) -> int | None:
+    """The place of the band of a claim's differences in doubt among those of the rule; None where it has none."""
+    doubtful = [each for each in stopping.claims if doubtful_beyond(each, population) is not None]
+    return len(stopping.claims) + doubtful.index(claim) if claim in doubtful else None
 
 
 def looks(samples: int, summed: int) -> tuple[int, ...]:

@@ -35,7 +35,8 @@ def measured(stopping: Stopping, population: int, truth: float) -> Measurement:
 
 
 @pytest.mark.parametrize(
-    ("truth", "outcome"), [(0.7, Outcome.VERIFIED), (0.5, Outcome.MISMATCH), (0.72, Outcome.VERIFIED)]
+    ("truth", "outcome"),
+    [(0.7, Outcome.VERIFIED), (0.5, Outcome.MISMATCH), (0.72, Outcome.VERIFIED), (0.643, Outcome.INCONCLUSIVE)],
 )
 def test_the_last_point_is_what_the_claim_was_judged_by(truth: float, outcome: Outcome) -> None:
     claim, stopping = judged()
@@ -45,7 +46,7 @@ def test_the_last_point_is_what_the_claim_was_judged_by(truth: float, outcome: O
     assert verdict.outcome is outcome
     assert verdict.comparison is not None
     last = told.points[-1]
-    assert told.decision == outcome.value
+    assert told.decision == ("undecided" if outcome is Outcome.INCONCLUSIVE else outcome.value)
     assert last.samples == told.decided_after == verdict.comparison.samples_used
     assert last.finding.interval == verdict.comparison.interval
     assert last.finding.estimate == verdict.comparison.reproduced
