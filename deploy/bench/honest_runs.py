@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from deploy.bench.betting_coverage import BY_CHANCE, at_least
 from deploy.cli.replay import read_results
 from deploy.cli.terminal import console, percent, points
 from specs.judging.band import EDGE, Floats
@@ -64,7 +65,7 @@ class Chances:
 
 
 def main() -> int:
-    """Print the tables; 1 if the early answer of a replayed run differed from that of all its samples."""
+    """Print the tables; 1 if early answers differed from those of all samples more often than alpha explains."""
     parser = argparse.ArgumentParser(description="What becomes of honest and of false claims.")
     parser.add_argument("results", type=Path)
     parser.add_argument("--seeds", type=int, default=20, help="runs of each model in each row of the last table")
@@ -117,7 +118,9 @@ def verified_by_chance(samples: int, score: float, beyond: float) -> float:
     return float(chance[within].sum())
 
 
-def replayed(answers: Floats, differing: float, off_by: float, rng: np.random.Generator) -> tuple[Decision, bool, float]:
+def replayed(
+    answers: Floats, differing: float, off_by: float, rng: np.random.Generator
+) -> tuple[Decision, bool, float]:
     """What a claim comes to that is above its author's score by so much, to a tenth of a point.
 
     `answers` (N,) are the author's, right or wrong, in the run's order. Returns the answer, whether all samples would
@@ -197,7 +200,9 @@ def _replayed(table: ResultTable, sizes: list[int] | tuple[int, ...], seeds: int
                     percent(float(np.mean([used for *_, used in runs])), digits=0),
                     str(other),
                 )
-    return shown, not others
+    runs_in_all = len(sizes) * len((0.0, *DIFFERING[1:])) * len(OFF_BY) * len(table.models) * seeds
+    # Of the tolerance and of the differences in doubt, each by the whole of alpha.
+    return shown, at_least(others, runs_in_all, 2 * VerificationRules().alpha) > BY_CHANCE
 
 
 def _drawn(scores: Floats, samples: int, rng: np.random.Generator) -> Floats:

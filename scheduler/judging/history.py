@@ -38,7 +38,7 @@ class EarlierRuns:
         return self._found[task]
 
     def one_was_sent(self, reproduction: Reproduction) -> bool:
-        """Whether another run of its key was sent out that may stop early, and was not lost by the farm or its model."""
+        """Whether another run of its key was sent out, did not fail, and has not every sample."""
         of = (reproduction.weights_sha256, reproduction.dataset_id)
         if of not in self._sent:
             asked = dict(zip(("weights_sha256", "dataset_id"), of, strict=True))

@@ -201,6 +201,15 @@ def test_the_tolerance_is_the_measured_one_where_policy_says_so_and_enough_is_kn
     assert (answer.rules.spread, answer.rules.spread_source) == (spread, measured and "5 pairs of runs")
 
 
+@pytest.mark.parametrize(("epochs", "known"), [(None, True), (1, True), (4, False)])
+def test_what_runs_of_more_epochs_differ_by_says_nothing_of_claims(epochs: int | None, known: bool) -> None:
+    policy = Policy(verification=VerificationRules(tolerance="measured", epochs=epochs))
+    answer = ask(benchmark=replace(BENCHMARK, spread=MeasuredSpread(0.02, "5 pairs of runs")), policy=policy)
+    assert isinstance(answer, Run)
+    assert (answer.rules.spread is not None) == known
+    assert answer.rules.tolerance_source == ("measured" if known else "chance")
+
+
 def test_claims_share_a_run_unless_something_that_matters_differs() -> None:
     def key(answer: Run | Blocked | Refused) -> str:
         assert isinstance(answer, Run)
