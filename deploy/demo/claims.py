@@ -11,8 +11,8 @@ from deploy.demo.models import BROKEN, GOOD
 PASSER_BY = "passer-by"
 """Opens a pull request on a model that is not theirs."""
 
-INFLATED_BY = 0.2
-"""Twenty points: several times the tolerance."""
+INFLATED_BY = 0.3
+"""Thirty points: several times what two honest runs of so few samples differ by."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def demo_claims() -> tuple[DemoClaim, ...]:
             "verified",
         ),
         DemoClaim(
-            "20 points too high, by a passer-by",
+            "30 points too high, by a passer-by",
             GOOD,
             "capitals-again.yaml",
             _entry(CAPITALS.dataset_id, CAPITALS.task_id, round(100 * (capitals + INFLATED_BY), 2)),
