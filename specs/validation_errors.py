@@ -79,6 +79,9 @@ def faults_in_environment(error: ValidationError, prefix: str) -> str:
 
 def _faults(error: ValidationError, named: Callable[[list[str]], str]) -> str:
     found = error.errors(include_url=False, include_input=False)
+    # An item that is wrong is one that pydantic misses in its list, too.
+    wrong = {each["loc"][:-1] for each in found} | {each["loc"][:-2] for each in found}
+    found = [each for each in found if each["type"] != "too_short" or each["loc"] not in wrong]
     return "; ".join(fault({**each, "loc": (named(list(map(str, each["loc"]))),)}) for each in found)
 
 

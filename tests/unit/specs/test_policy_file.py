@@ -47,7 +47,7 @@ def test_what_is_no_yaml_and_numbers_that_no_badge_can_name_are_the_operators_to
         ("models: {a b: {}}", r"models\.a b\.\[key\]: must be a model id or NAMESPACE/\*\. "),
         ("models: 3", r"models: must be an object\. "),
         ("run: {lease_seconds: 3}", r"run: lease_seconds must be at least three heartbeats"),
-        ("pools: [{name: some}]", r"pools\.0\.memory_gib: is missing; "),
+        ("pools: [{name: some}]", r"pools\.0\.memory_gib: is missing\. The farm"),
         ("pools: [{name: c, device: cpu, gpus: 1, memory_gib: 8}]", r"pools\.0: pool c is a CPU pool, and has no gpus"),
         *(
             (
