@@ -42,7 +42,8 @@ class QuietHandler(BaseHTTPRequestHandler):
 def answered_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Have requests handled on a free port of this machine until the block ends; yields the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, name="serving", daemon=True)
+    # How often it looks whether it is to end, in seconds; by default every half.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="serving", daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
