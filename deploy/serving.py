@@ -14,6 +14,9 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class QuietHandler(BaseHTTPRequestHandler):
     """A request; nothing is said of it."""
 
+    # The second packet of an answer would wait for the client to acknowledge the first: 40 ms.
+    disable_nagle_algorithm = True
+
     def body(self) -> bytes:
         """What came with it."""
         return self.rfile.read(int(self.headers.get("content-length", "0")))
@@ -42,7 +45,8 @@ class QuietHandler(BaseHTTPRequestHandler):
 def answered_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Have requests handled on a free port of this machine until the block ends; yields the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, name="serving", daemon=True)
+    # How often it looks whether it is to end, in seconds; by default every half.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="serving", daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

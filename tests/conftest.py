@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import httpx
+import httpx2
 import hypothesis
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
@@ -39,6 +40,7 @@ for _name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
 
 # A client reads all certificates of the machine when it is made, in 25 ms, and tests make thousands of them.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
+httpx2._transports.default.create_ssl_context = cache(httpx2.create_ssl_context)  # type: ignore[attr-defined]
 
 # All that tests ask is on this machine.
 for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:

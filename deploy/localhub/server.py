@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from deploy.localhub.api.app import create_app
 
@@ -32,17 +31,11 @@ def bind(host: str, port: int) -> tuple[socket.socket, str]:
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
-    """A server that is ready to run on a socket of `bind`: `server.run(sockets=[socket])`."""
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-    return uvicorn.Server(config)
-
-
 def serve(folder: Path | str, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> None:
     """Serve until interrupted. Prints one line with the URL once connections are accepted."""
     listener, url = bind(host, port)
-    server = make_server(create_app(folder, url))
+    config = uvicorn.Config(create_app(folder, url), log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     # Connections wait in the socket's queue from here on, so the line below is true before the loop runs.
     listener.listen(2048)
     print(f"The Hub in {folder} is served at {url}", flush=True)  # noqa: T201 - the one line that serve is asked for
-    server.run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])

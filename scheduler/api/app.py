@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.routing import BaseRoute
 
 from scheduler.access.openid import Provider
 from scheduler.api import problems
@@ -80,9 +82,6 @@ def create_app(settings: Settings) -> FastAPI:
         # Their pages load scripts from a foreign host.
         docs_url=None,
         redoc_url=None,
-        responses=problems.DESCRIBED,
-        dependencies=[Depends(problems.refuse_null_character)],
-        generate_unique_id_function=lambda route: route.name,
         lifespan=_lifespan,
     )
     app.state.source = source
@@ -91,8 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Asked in the reverse order of this: the last one first.
     app.add_middleware(ResponseCache, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
     app.add_middleware(SafeHeaders)
-    for part in PARTS:
-        app.include_router(part.router)
+    app.routes.extend(_routes())
     dashboard.install(app)
     app.state.provider = Provider(settings) if settings.hub_oauth_client_id is not None else None
     app.add_middleware(AnswersHead)
@@ -101,6 +99,19 @@ def create_app(settings: Settings) -> FastAPI:
     # Before the gate, whose refusals a page has to read too: else it sees a network error, and never when to come back.
     let_pages_read(app, settings.api_origins)
     return app
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """Of all parts and pages. They know of no farm, and to make them takes longer than all else of an app."""
+    found = APIRouter(
+        responses=problems.DESCRIBED,
+        dependencies=[Depends(problems.refuse_null_character)],
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for part in (*PARTS, *dashboard.PARTS):
+        found.include_router(part.router)
+    return tuple(found.routes)
 
 
 def create_app_from_environment() -> FastAPI:

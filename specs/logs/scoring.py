@@ -66,11 +66,6 @@ def answer_value(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> Sc
     return score.value if score is not None and isinstance(score.value, str) and as_number is not None else as_number
 
 
-def answer_score(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> float | None:
-    """`answer_value` as a proportion."""
-    return _as_proportion(answer_value(sample, scorer, of_vllm=of_vllm))
-
-
 def first_value(sample: EvalSample) -> ScoreValue | None:
     """`answer_value` by the sample's first scorer, which is the one that counts."""
     return answer_value(sample, next(iter(sample.scores or {}), ""))

@@ -18,7 +18,9 @@ PATIENCE = 1000 * PROCESS_PATIENCE_SECONDS
 def test_a_verification_is_asked_for_and_watched_to_its_verdict(browser: Browser, tmp_path: Path) -> None:
     with watched_farm(tmp_path) as farm:
         farm.start_worker(slow_seconds=0.75)
+        farm.hurry.touch()
         farm.wait(lambda: [each["state"] for each in farm.claims()] == ["decided"])
+        farm.hurry.unlink()
         first = str(farm.claims()[0]["id"])
         page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
         page.set_default_timeout(PATIENCE)
@@ -47,6 +49,7 @@ def test_a_verification_is_asked_for_and_watched_to_its_verdict(browser: Browser
         first_seen = page.evaluate(done)
         farm.wait(lambda: page.evaluate(done) > first_seen)
         expect(page.get_by_label("The score as heard", exact=False)).to_be_visible()
+        farm.hurry.touch()
 
         expect(page.locator(".top .pill.verified")).to_be_visible(timeout=PATIENCE)
         expect(page.get_by_text("100.00 %").first).to_be_visible()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import httpx
+
+from deploy.serving import QuietHandler
 
 NOT_PASSED_ON = (
     "transfer-encoding",
@@ -59,12 +61,12 @@ class SlowNetwork(ThreadingHTTPServer):
         self.let_go.set()
 
 
-class _Passing(BaseHTTPRequestHandler):
+class _Passing(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: SlowNetwork
 
     def _pass_on(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = self.body()
         headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
         try:
             answer = self.server.http.request(self.command, self.path, headers=headers, content=content)
@@ -91,9 +93,6 @@ class _Passing(BaseHTTPRequestHandler):
             self.wfile.write(answer.content)
 
     do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = _pass_on  # noqa: N815 - http.server's names
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from scheduler.judging.evidence import check_evidence
 from specs.logs.evidence import path_in_store
 from specs.logs.run_log import RunLog
 from specs.measurement import Evidence
-from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Report
+from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, ModelRef, Report
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import EngineRules
 from tests.support import inspect_run
@@ -50,6 +50,13 @@ def workbench(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> It
     """A bench with the real engine, kept warm between tests."""
     with bench(tmp_path_factory.mktemp("bench"), small_model) as opened:
         yield opened
+
+
+def _another_model(workbench: Workbench, model_id: str) -> tuple[ModelRef, Path]:
+    """One that the bench has too, and where its files are to be."""
+    folder = workbench.settings.cache_folder.parent / model_id / "snapshots" / COMMIT
+    remember_snapshot(workbench.settings.cache_folder, "model", model_id, folder)
+    return ModelRef(model_id=model_id, revision=COMMIT), folder
 
 
 def _engine_starts(workbench: Workbench) -> int:
@@ -224,56 +231,57 @@ def test_our_copy_of_vllms_sampling_defaults_is_still_right() -> None:
     assert {**theirs, "max_tokens": None} == VLLM_DEFAULTS
 
 
-def test_a_model_without_a_chat_template_is_the_models_failure_at_once(small_model: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "bare" / "snapshots" / COMMIT
+def test_a_model_without_a_chat_template_is_the_models_failure_at_once(
+    workbench: Workbench, small_model: Path, tmp_path: Path
+) -> None:
+    model, bare = _another_model(workbench, "org/bare")
     shutil.copytree(small_model, bare, ignore=shutil.ignore_patterns("chat_template*"))
     tokenizer = json.loads((bare / "tokenizer_config.json").read_bytes())
     tokenizer.pop("chat_template", None)
     (bare / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     dataset = write_dataset(tmp_path / "say", [{"question": "Say: yes", "answer": "yes"}] * 3)
-    with bench(tmp_path, bare) as workbench:
-        remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
-        report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES)).reports["r1"]
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
+    report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES, model=model)).reports["r1"]
     assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
     assert "no chat template" in report.detail
 
 
-def test_a_chat_template_that_refuses_every_question_is_the_models_failure(small_model: Path, tmp_path: Path) -> None:
-    model = _model_that_refuses("true", small_model, tmp_path)
+def test_a_chat_template_that_refuses_every_question_is_the_models_failure(
+    workbench: Workbench, small_model: Path, tmp_path: Path
+) -> None:
+    model = _model_that_refuses("true", workbench, "org/silent", small_model)
     dataset = write_dataset(tmp_path / "say", [{"question": "Say: yes", "answer": "yes"}] * 3)
-    with bench(tmp_path / "bench", model) as workbench:
-        remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
-        report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES)).reports["r1"]
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
+    report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES, model=model)).reports["r1"]
     assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
     assert "even a plain one" in report.detail
     assert "Not to be asked" in report.detail
 
 
 def test_a_chat_template_that_does_not_take_what_a_spec_asks_is_not_the_models_failure(
-    small_model: Path, tmp_path: Path
+    workbench: Workbench, small_model: Path, tmp_path: Path
 ) -> None:
     # As Gemma 2's does with a message from the system.
-    model = _model_that_refuses("messages[0].role == 'system'", small_model, tmp_path)
+    model = _model_that_refuses("messages[0].role == 'system'", workbench, "org/refusing", small_model)
     system = [{"name": "system_message", "args": {"template": "Be brief."}}, {"name": "generate"}]
     spec = {**SAY_SPEC, "tasks": [{**SAY_SPEC["tasks"][0], "solvers": system}]}
-    with bench(tmp_path / "bench", model) as workbench:
-        reports = {}
-        for name, each in (("asking", SAY_SPEC), ("ordering", spec)):
-            dataset = write_dataset(tmp_path / name, [{"question": "Say: yes", "answer": "yes"}] * 3, each)
-            remember_snapshot(workbench.settings.cache_folder, "dataset", f"bench/{name}", dataset)
-            one = order(task_ref(dataset, dataset_id=f"bench/{name}"), name, generation=GREEDY)
-            reports[name] = run(workbench, batch_of(one, engine=RULES)).reports[name]
+    reports = {}
+    for name, each in (("asking", SAY_SPEC), ("ordering", spec)):
+        dataset = write_dataset(tmp_path / name, [{"question": "Say: yes", "answer": "yes"}] * 3, each)
+        remember_snapshot(workbench.settings.cache_folder, "dataset", f"bench/{name}", dataset)
+        one = order(task_ref(dataset, dataset_id=f"bench/{name}"), name, generation=GREEDY)
+        reports[name] = run(workbench, batch_of(one, engine=RULES, model=model)).reports[name]
     assert reports["asking"].outcome is AttemptOutcome.COMPLETED, reports["asking"].detail
     assert reports["ordering"].outcome is AttemptOutcome.SPEC_FAILED, reports["ordering"].detail
     assert "Not to be asked" in reports["ordering"].detail
 
 
-def _model_that_refuses(what: str, small_model: Path, folder: Path) -> Path:
+def _model_that_refuses(what: str, workbench: Workbench, model_id: str, small_model: Path) -> ModelRef:
     """The small model with a chat template that raises an error where `what` holds of the messages."""
-    model = folder / "model" / "snapshots" / COMMIT
-    shutil.copytree(small_model, model, copy_function=os.link)
-    template = (model / "chat_template.jinja").read_text()
-    (model / "chat_template.jinja").unlink()
+    model, folder = _another_model(workbench, model_id)
+    shutil.copytree(small_model, folder, copy_function=os.link)
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
     refusing = f"{{% if {what} %}}{{{{ raise_exception('Not to be asked') }}}}{{% endif %}}"
-    (model / "chat_template.jinja").write_text(refusing + template)
+    (folder / "chat_template.jinja").write_text(refusing + template)
     return model

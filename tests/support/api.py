@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
+from deploy.serving import NO_HEADERS
 from scheduler.api.app import create_app
-from scheduler.api.callers import callers
-from scheduler.api.callers.callers import Caller
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from tests.support.databases import SQLITE, Databases
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
+from tests.support.served_app import served_app
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,13 @@ class RunningApi:
     url: str
     settings: Settings
     rows: Rows
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of each request, besides its own."""
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, /, **asked: object) -> httpx.Response:
+    def get(self, path: str, headers: Mapping[str, str] = NO_HEADERS, /, **asked: object) -> httpx.Response:
         """One request."""
         params = {name: str(value) for name, value in asked.items()} or None
-        return httpx.get(self.url + path, params=params, headers=headers, timeout=60)
+        return httpx.get(self.url + path, params=params, headers={**self.headers, **headers}, timeout=60)
 
     def json(self, path: str, **asked: object) -> Any:  # whatever the answer holds
         """The body of a request that must succeed."""
@@ -46,9 +45,9 @@ class RunningApi:
 
 @contextmanager
 def running_api(
-    folder: Path, databases: Databases = SQLITE, *, migrated: bool = True, caller: Caller | None = None, **settings: Any
+    folder: Path, databases: Databases = SQLITE, *, migrated: bool = True, **settings: Any
 ) -> Iterator[RunningApi]:
-    """Serve a fresh farm in `folder` until the block ends, to whoever asks as to `caller`, if one is given."""
+    """Serve a fresh farm in `folder` until the block ends."""
     database = migrated_database(folder, databases) if migrated else Database(databases.url(folder))
     found = Settings(
         **{
@@ -64,19 +63,10 @@ def running_api(
         }
     )
     app = create_app(found)
-    if caller is not None:
-        app.dependency_overrides[callers._the_caller] = lambda: caller
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=1)
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
-        thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            yield RunningApi(f"http://127.0.0.1:{listener.getsockname()[1]}", found, Rows(database))
+            with served_app(app, listener, grace_seconds=1):
+                yield RunningApi(url, found, Rows(database))
         finally:
-            server.should_exit = True
-            thread.join(60)
             database.engine.dispose()

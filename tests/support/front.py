@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Literal
 
 import httpx
+
+from deploy.serving import QuietHandler
 
 Fault = Literal["bad_gateway", "unavailable", "cut"]
 
@@ -32,14 +34,11 @@ class Front:
         """Take connections."""
         front = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 front._answer(self)
 
             do_POST = do_GET
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_port
@@ -52,25 +51,23 @@ class Front:
             self._server.server_close()
             self._server = None
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def _answer(self, request: QuietHandler) -> None:
         if self.faults:
             self._fail(request, self.faults.pop(0))
             return
-        body = request.rfile.read(int(request.headers.get("content-length", 0)))
+        body = request.body()
         kept = {name: request.headers[name] for name in ("authorization", "content-type") if name in request.headers}
         answer = httpx.request(request.command, self._api + request.path, content=body, headers=kept, timeout=60)
         self.passed += 1
         self._say(request, answer.status_code, answer.content, answer.headers.get("content-type", ""))
 
-    def _fail(self, request: BaseHTTPRequestHandler, fault: Fault) -> None:
+    def _fail(self, request: QuietHandler, fault: Fault) -> None:
         if fault == "cut":
             self._say(request, 200, b'{"items": [', "application/json", promised=1000)
         else:
             self._say(request, 502 if fault == "bad_gateway" else 503, b"<h1>a moment</h1>", "text/html")
 
-    def _say(
-        self, request: BaseHTTPRequestHandler, status: int, body: bytes, kind: str, promised: int | None = None
-    ) -> None:
+    def _say(self, request: QuietHandler, status: int, body: bytes, kind: str, promised: int | None = None) -> None:
         request.send_response(status)
         request.send_header("content-type", kind)
         request.send_header("content-length", str(len(body) if promised is None else promised))

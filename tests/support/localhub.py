@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from deploy.localhub.api.app import create_app
 from deploy.localhub.hub import LocalHub
-from deploy.localhub.server import bind, make_server
+from deploy.localhub.server import bind
+from tests.support.served_app import served_app
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,5 @@ def running_hub(folder: Path) -> Iterator[RunningHub]:
             requests.append(f"{scope['method']} {scope['path']}")
         await app(scope, receive, send)
 
-    server = make_server(counted)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="localhub", daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    try:
+    with served_app(counted, listener, grace_seconds=5):
         yield RunningHub(url, app.state.hub, requests)
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        listener.close()

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from sqlalchemy import inspect, select
 
 from scheduler.database.session import Database
@@ -104,4 +105,11 @@ def control_plane_like(other: Path, folder: Path, databases: Databases = SQLITE)
     shutil.copytree(other / "hub", folder / "hub")
     databases.copy(databases.url(other), folder)
     with control_plane(folder, databases) as plane:
+        yield plane
+
+
+@pytest.fixture
+def empty_farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """A control plane beside an empty Hub, for modules that say `farm = empty_farm`."""
+    with control_plane(tmp_path, databases) as plane:
         yield plane

@@ -86,12 +86,14 @@ def order(task: TaskRef, reproduction_id: str = "r1", **more: Any) -> Order:
     )
 
 
-def batch_of(*orders: Order, engine: EngineRules | None = None, side_by_side: int = 1) -> RunBatch:
-    """A batch for the bench's model."""
+def batch_of(
+    *orders: Order, engine: EngineRules | None = None, side_by_side: int = 1, model: ModelRef = MODEL
+) -> RunBatch:
+    """A batch for the bench's model, unless another is named."""
     rules = engine or EngineRules(start_seconds=600.0)
     return RunBatch(
         batch_id=f"batch-of-{orders[0].ref.reproduction_id}",
-        model=MODEL,
+        model=model,
         engine=rules,
         gpus=0,
         heartbeat_seconds=0.5,

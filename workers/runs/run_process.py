@@ -28,7 +28,6 @@ from workers.runs.run_request import (
 from workers.snapshots.disk import is_full
 
 _LOOK_SECONDS = 0.5
-_END_LOOK_SECONDS = 0.1
 _BEGIN_SECONDS = 600.0
 """Importing lighteval and reading the dataset may take so long, on top of what a stall is."""
 
@@ -85,9 +84,7 @@ class RunProcess:
         """Have the run close its log with the answers that it has, which takes Inspect a moment."""
         if (self.folder / PROGRESS_FILE).exists():
             (self.folder / STOP_FILE).touch()
-            while self._process.poll() is None and time.monotonic() < until:
-                time.sleep(_END_LOOK_SECONDS)
-            if self._process.poll() is not None:
+            if self._process.wait(until - time.monotonic()) is not None:
                 outcome = self._outcome(engine)
                 if outcome.outcome in (AttemptOutcome.COMPLETED, AttemptOutcome.HANDED_BACK):
                     return outcome
@@ -121,7 +118,7 @@ class RunProcess:
             if time.monotonic() - began > order.deadline_seconds:
                 words = f"not done after {order.deadline_seconds:.0f} s, {_so_far(progress)}; ended"
                 return RunOutcome(outcome=AttemptOutcome.TIMED_OUT, detail=words)
-            time.sleep(_LOOK_SECONDS)
+            self._process.wait(_LOOK_SECONDS)
         return self._outcome(engine)
 
     def _progress(self, read: int) -> tuple[int, RunProgress] | None:

@@ -1,28 +1,28 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import httpx
 import pytest
 
-from scheduler.api.callers.callers import Caller
 from scheduler.webhooks import delivery
-from tests.support.api import RunningApi, running_api
-from tests.support.databases import Databases
+from tests.support.api import RunningApi
+from tests.support.callers import token
 from tests.support.receiver import receiving
-
-OLGA = Caller("token", "token:olga", "olga", frozenset({"read", "request", "operate"}), None)
 
 
 @pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
-    with running_api(tmp_path, databases, caller=OLGA) as found:
-        yield found
+def farm(api: RunningApi) -> RunningApi:
+    """As an operator asks it."""
+    return replace(api, headers=token(api, "olga", "operate"))
 
 
 def post(api: RunningApi, path: str, body: object = None) -> httpx.Response:
-    return httpx.post(api.url + path, json=body, timeout=60)
+    return httpx.post(api.url + path, json=body, headers=api.headers, timeout=60)
+
+
+def delete(api: RunningApi, path: str) -> httpx.Response:
+    return httpx.delete(api.url + path, headers=api.headers, timeout=60)
 
 
 def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) -> None:
@@ -40,8 +40,8 @@ def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) ->
     assert (sent["status"], sent["event_id"], sent["tries"]) == (200, None, 1)
     (listed,) = farm.json("/v1/webhooks")["items"]
     assert "secret" not in listed
-    assert httpx.delete(farm.url + place, timeout=60).status_code == 204
-    assert httpx.delete(farm.url + place, timeout=60).status_code == 404
+    assert delete(farm, place).status_code == 204
+    assert delete(farm, place).status_code == 404
     assert farm.json("/v1/webhooks")["items"][0]["enabled"] is False
     recorded = [(event["actor"], event["what"]) for event in farm.json("/v1/events", subject="webhook")["items"]]
     assert recorded == [("token:olga", "added"), ("token:olga", "removed")]
@@ -70,6 +70,6 @@ def test_nobody_else_sees_or_changes_webhooks(api: RunningApi) -> None:
         api.get(f"{place}/deliveries"),
         post(api, "/v1/webhooks", {"url": "https://a.example/"}),
         post(api, f"{place}/test"),
-        httpx.delete(api.url + place, timeout=60),
+        delete(api, place),
     ]
     assert [answer.status_code for answer in answers] == [401] * 5

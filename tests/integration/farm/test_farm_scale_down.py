@@ -57,7 +57,7 @@ def test_what_waited_for_a_worker_that_is_drained_is_run_by_another_and_nothing_
         farm.wait(lambda: not sent_to(farm, "first@farm"))
         assert "worker first@farm, for which it waited, takes nothing more" in why(farm, waited)
         assert in_redis(farm, own) == 0
-        farm.start_worker("second")
+        farm.start_worker("second", slow_seconds=0)
         farm.wait(lambda: states(farm) == {ClaimState.DECIDED})
         with farm.database.reading() as session:
             runs = list(session.scalars(select(Reproduction)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.bench.postgres import PostgresServer
+from deploy.localhub.names import RepoName
 from scheduler.database.session import Database
 from scheduler.farm import Farm
 from tests.support.databases import SQLITE, Databases
@@ -16,7 +17,7 @@ from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.publishing_farm import Publishing, published_farm
 from tests.support.reported_farm import World, farm_of, reported_world
 from tests.support.rows import Rows
-from tests.support.scheduler import control_plane, migrated_database
+from tests.support.scheduler import ControlPlane, control_plane, migrated_database
 
 TASKS = """\
 evaluation_framework: inspect-ai
@@ -101,3 +102,12 @@ def farm(world: World, databases: Databases, tmp_path: Path) -> Iterator[Farm]:
     """The farm as it was when the report was on its way."""
     with farm_of(world, databases, tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def model(farm: ControlPlane) -> RepoName:
+    """One that claims 79.5 on a benchmark, on its main branch; of modules whose farm is beside a Hub."""
+    add_benchmark(farm.served.local, "acme/capitals")
+    claiming = add_model(farm.served.local, "tiny/model")
+    submit(farm.served.local, claiming, entry("acme/capitals", 79.5))
+    return claiming

@@ -20,7 +20,7 @@ from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 CARD = """\
@@ -34,11 +34,7 @@ dataset_info:
   dataset_size: 99000
 """
 
-
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path, databases) as plane:
-        yield plane
+farm = empty_farm
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import cycle
-from pathlib import Path
 
-import pytest
 from sqlalchemy import select, update
 
 from scheduler.collect.collecting import alive
@@ -18,19 +16,15 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy
-from tests.support.databases import Databases, at_once
+from tests.support.databases import at_once
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, empty_farm
 from tests.support.sent_batches import heartbeat, sent_batches
 
 POOLS = tuple(PoolRules(name=f"pool{n}", device="cpu", gpus=0, memory_gib=80) for n in range(24))
 
-
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path, databases) as plane:
-        yield plane
+farm = empty_farm
 
 
 def queued(farm: ControlPlane) -> None:

@@ -21,16 +21,12 @@ from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, measurement
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 CARD = "dataset_info:\n  splits:\n  - {name: test, num_bytes: 9000, num_examples: 198}\n"
 
-
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path, databases) as plane:
-        yield plane
+farm = empty_farm
 
 
 @pytest.fixture

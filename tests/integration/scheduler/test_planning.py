@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,18 +18,13 @@ from scheduler.planning.linking import LinkedLogs
 from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.state_machine import ClaimState
 from specs.policy.rules import WatchRules
-from tests.support.databases import Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 
-
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path, databases) as plane:
-        yield plane
+farm = empty_farm
 
 
 def pinned(revision: str, value: float) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import select
 
@@ -19,27 +16,13 @@ from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
 from specs.judging.staleness import Head, Ran, what_changed
 from specs.policy.rules import WatchRules
-from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 
-
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path, databases) as plane:
-        yield plane
-
-
-@pytest.fixture
-def model(farm: ControlPlane) -> RepoName:
-    """Claims 79.5 on a benchmark, on its main branch."""
-    add_benchmark(farm.served.local, BENCHMARK)
-    claiming = add_model(farm.served.local, MODEL)
-    submit(farm.served.local, claiming, entry(BENCHMARK, 79.5))
-    return claiming
+farm = empty_farm
 
 
 @pytest.fixture

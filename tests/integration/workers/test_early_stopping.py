@@ -16,7 +16,7 @@ from specs.judging.sample_order import seeded_order
 from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping import JudgedClaim, Stopping, stopping_rule
 from specs.logs.evidence import path_in_store
-from specs.logs.scoring import answer_score
+from specs.logs.scoring import first_score
 from specs.measurement import Measurement
 from specs.messages import AttemptOutcome, Report
 from specs.policy.rules import EngineRules
@@ -98,7 +98,7 @@ def test_an_engine_that_answers_easy_questions_first_does_not_shift_the_verdict(
     assert answers == ["mismatch"]
     assert found.sample_scores == tuple(ORDERED[:seen])
     by_completion = sorted(samples, key=lambda each: each.completed_at or "")
-    as_they_came = [answer_score(each, "exact") or 0.0 for each in by_completion]
+    as_they_came = [first_score(each) or 0.0 for each in by_completion]
     assert answers_of(rule, report, as_they_came)[1] == ["verified"], "counted as they came, they would have passed"
 
 

@@ -26,8 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
 
 
 def ended(run: Forked) -> int:
-    until(lambda: run.poll() is not None, patience_seconds=PROCESS_PATIENCE_SECONDS)
-    status = run.poll()
+    status = run.wait(PROCESS_PATIENCE_SECONDS)
     assert status is not None
     return status
 

@@ -15,7 +15,7 @@ from inspect_ai.model._model_output import as_stop_reason
 from inspect_ai.scorer import Score, Target, answer, choice, exact, f1, includes, match, math, pattern, value_to_float
 from inspect_ai.solver import TaskState
 
-from specs.logs.scoring import answer_score, answer_value, is_truncated, is_unparsed, proportion, reduced, reducer_of
+from specs.logs.scoring import answer_value, first_score, is_truncated, is_unparsed, proportion, reduced, reducer_of
 
 
 @pytest.mark.parametrize(
@@ -151,20 +151,20 @@ def _sample(stop_reason: Any, score: Score | None = None) -> EvalSample:
 def test_a_cut_off_answer_is_truncated_and_counts_as_the_scorer_says() -> None:
     sample = _sample("max_tokens", Score(value="I"))
     assert is_truncated(sample)
-    assert answer_score(sample, "s") == 0.0
+    assert first_score(sample) == 0.0
 
 
 def test_a_prompt_that_the_engine_refused_has_no_score() -> None:
-    assert answer_score(_sample("model_length", Score(value="I")), "s") is None
+    assert first_score(_sample("model_length", Score(value="I"))) is None
 
 
 def test_an_answer_that_vllm_broke_off_has_no_score_and_one_of_another_engine_has() -> None:
     assert as_stop_reason("abort") == "unknown", "what Inspect makes of vLLM's word"
-    assert answer_score(_sample("unknown", Score(value="I")), "s") is None
-    assert answer_score(_sample("unknown", Score(value="C")), "s", of_vllm=False) == 1.0
+    assert first_score(_sample("unknown", Score(value="I"))) is None
+    assert answer_value(_sample("unknown", Score(value="C")), "s", of_vllm=False) == "C"
 
 
 def test_a_sample_without_output_is_neither_truncated_nor_scored() -> None:
     sample = EvalSample(id=1, epoch=1, input="q", target="a")
     assert not is_truncated(sample)
-    assert answer_score(sample, "s") is None
+    assert first_score(sample) is None
