@@ -24,7 +24,7 @@ from scheduler.publish.writing import ClaimPlace, Measured, Publication, Publish
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import threads
 from specs.attestation import Attestation, verify
-from specs.errors import HubAway, NoAccess, TokenError
+from specs.errors import HubAway, HubBusy, NoAccess, TokenError
 from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Measurement
 from specs.processes.log_lines import about
@@ -37,6 +37,9 @@ PUBLISHED_AT_ONCE = 50
 
 MAX_REASON_CHARS = 1000
 
+REFUSED_SECONDS = 86400.0
+"""Between two tries where the Hub refuses: that is for the repo's owner to change, or for whoever holds the token."""
+
 
 @dataclass(frozen=True)
 class _Again:
@@ -44,6 +47,8 @@ class _Again:
 
     reason: str
     seconds: float
+    ends_round: bool = False
+    """Whether others would meet the same."""
 
 
 def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
@@ -76,7 +81,10 @@ def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
         # A try each: the time tells them apart.
         place = Place(claim_id, "publish", int(now().timestamp()))
         with about(claim_id=claim_id), farm.spans.live(place, Place.of_claim(claim_id)):
-            _conclude(farm, claim_id, _publish(farm, author, claim_id))
+            result = _publish(farm, author, claim_id)
+            _conclude(farm, claim_id, result)
+        if isinstance(result, _Again) and result.ends_round:
+            break
 
 
 def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
@@ -92,11 +100,11 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
             close_overtaken(farm.hub, author, publication.claim.model_id, number)
         return done
     except HubAway as error:
-        return _Again(str(error), error.retry_after_seconds or 0.0)
+        return _Again(str(error), error.retry_after_seconds or 0.0, isinstance(error, HubBusy))
     except TokenError as error:
         return _Again(f"the badge does not verify with the farm's own public keys: {error}", 0.0)
     except NoAccess as error:
-        return _Again(f"{error}; the farm's user needs the right to open discussions there", 0.0)
+        return _Again(f"{error}; the farm's user needs the right to open discussions there", REFUSED_SECONDS)
 
 
 def _overtaken(farm: Farm, claim_id: str) -> tuple[int, ...]:

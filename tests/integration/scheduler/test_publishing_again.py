@@ -1,0 +1,63 @@
+"""When the Hub does not let the farm write, it is asked again, and not oftener than helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from scheduler.badges.issuing import sign_missing
+from scheduler.badges.publications import want_mismatches
+from scheduler.database.tables import Publication, now
+from scheduler.publish.due import publish_due
+from specs.errors import HubBusy, NoAccess
+from tests.support.databases import SQLITE
+from tests.support.deciding import complete
+from tests.support.publishing_farm import Publishing, publishing_farm
+
+WANTS = {"mode": "comment", "verdicts": ["verified", "mismatch"]}
+
+
+@pytest.fixture
+def two_due(tmp_path: Path) -> Iterator[Publishing]:
+    """A badge and a mismatch are to be written."""
+    with publishing_farm(tmp_path, SQLITE, publish=WANTS) as found:
+        complete(found.farm, 100)
+        sign_missing(found.farm)
+        want_mismatches(found.farm.database, found.farm.policy.publish)
+        yield found
+
+
+def waits(farm: Publishing) -> list[Publication]:
+    with farm.farm.database.reading() as session:
+        return list(session.scalars(select(Publication).order_by(Publication.tries)))
+
+
+def test_a_hub_that_has_had_too_many_requests_gets_no_more_this_time(
+    two_due: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise HubBusy("the Hub answered 429", 120.0)
+
+    monkeypatch.setattr("scheduler.publish.due.publish", busy)
+    publish_due(two_due.farm)
+    other, tried = waits(two_due)
+    assert (other.tries, tried.tries) == (0, 1)
+    assert tried.due_at is not None
+    assert now() + timedelta(seconds=100) < tried.due_at < now() + timedelta(seconds=130)
+
+
+def test_a_hub_that_refuses_is_asked_once_a_day(two_due: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise NoAccess("the Hub refuses tiny/model", "tiny/model")
+
+    monkeypatch.setattr("scheduler.publish.due.publish", refused)
+    publish_due(two_due.farm)
+    for row in waits(two_due):
+        assert row.tries == 1, "one that is refused says nothing of others"
+        assert row.due_at is not None
+        assert row.due_at > now() + timedelta(hours=23)
+        assert "needs the right to open discussions" in (row.reason or "")
