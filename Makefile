@@ -34,9 +34,9 @@ demo: $(READY)  ## From submitted results to signed badges, on this machine. KEE
 
 test: $(READY)  ## Run the tests. What this machine lacks is skipped with a reason.
 	@echo "reprofarm: running the tests"
-	@# Three on two cores: farms of real processes wait as much as they compute. Where Python is kept from writing down what
+	@# Four on two cores: farms of real processes wait as much as they compute. Where Python is kept from writing down what
 	@# it compiled, as in many images of containers, each of them compiles all that the tests import, every time.
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(TESTS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --no-loadscope-reorder $(TESTS)
 
 BUDGET ?= 20
 fuzz: $(READY)  ## Throw made-up input at every parser, BUDGET seconds at each (some 20 of them). TESTS=FILE for a part.

@@ -257,7 +257,6 @@ def look_at_repo(body: dict[str, Any]) -> None:
     with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
         if mine:
             announced.look(farm().database, farm().hub, farm().policy.watch, repo_type, repo_id)
-            _at_once(plan_claims)
         else:
             announced.put_off(farm().database, repo_type, repo_id)
 
@@ -355,7 +354,6 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
         with held(farm().database, SCAN, timedelta(minutes=30)) as mine:
             if mine:
                 requesting.answer(farm().database, farm().hub, str(self.request.id), farm().policy.reverify)
-                _at_once(plan_claims)
                 return
         why = "another look at the Hub is under way"
     except HubAway as error:

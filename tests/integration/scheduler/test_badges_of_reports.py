@@ -37,10 +37,13 @@ def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: F
     sign_missing(farm)
     with farm.database.reading() as session:
         badge = session.scalars(select(Badge)).one()
+        found = session.get_one(VerdictRow, verified.claim_id).verdict["comparison"]
     facts = verify(badge.token, dict(public_jwks(farm.settings)))
     assert world.report.measurement is not None
     assert (facts.model, facts.claimed_value, facts.mode, facts.alpha) == (MODEL, TRUE_PERCENT, "sequential", 0.001)
-    assert (facts.samples_used, facts.population) == (len(world.report.measurement.sample_ids), 40)
+    assert (facts.samples_used, facts.population) == (found["samples_used"], 40)
+    # The run may have gone on for the claim that is false.
+    assert facts.samples_used <= len(world.report.measurement.sample_ids)
     assert facts.claimed - facts.tolerance <= facts.interval.low <= facts.reproduced <= facts.interval.high
     assert facts.evidence_url.startswith("https://farm.example/v1/evidence/")
 

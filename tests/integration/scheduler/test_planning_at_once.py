@@ -51,8 +51,6 @@ def test_what_a_look_at_the_hub_found_is_planned_at_once(
         monkeypatch.setattr(app, "farm", lambda: plane)
         app.scan_hub()
         assert followed == [PLAN]
-        app.look_at_repo({"repo_type": "model", "repo_id": "acme/none"})
-        assert followed == [PLAN, PLAN]
 
 
 def test_planning_does_not_fail_because_nobody_can_be_told_to_follow(
