@@ -75,7 +75,7 @@ schemas: $(READY)  ## Write the JSON Schemas of the public models.
 	@$(BIN)/python -m specs.schema_export
 
 RESULTS ?= ../shared/data/mmlu_pro/per_question_results.parquet
-bench: $(READY)  ## Measure the farm beside what it is held against, into docs/benchmarks.md (quarter of an hour). BENCH="--parts poll".
+bench: $(READY)  ## Measure the farm beside what it is held against, into docs/benchmarks.md (half an hour). BENCH="--parts poll".
 	@echo "reprofarm: measuring; leave the machine alone meanwhile"
 	@mkdir -p var && $(BIN)/python -m deploy.bench --json var/bench.json $(or $(BENCH),--page docs/benchmarks.md)
 

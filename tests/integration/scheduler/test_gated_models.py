@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from deploy.localhub.names import RepoName
 from scheduler.state_machine import ClaimState
 from specs.policy.rules import WatchRules
-from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 AGAIN = WatchRules(sweep_seconds=0.001)
 
-
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path, databases) as plane:
-        yield plane
+farm = empty_farm
 
 
 @pytest.fixture

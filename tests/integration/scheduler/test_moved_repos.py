@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from deploy.localhub import names
@@ -14,29 +11,21 @@ from scheduler.hub.hub_errors import Moved
 from scheduler.state_machine import ClaimState
 from scheduler.watch import announced
 from specs.policy.rules import WatchRules
-from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
-from tests.support.scheduler import ControlPlane, control_plane
+from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 RENAMED = "big/renamed"
 
-
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
-    with control_plane(tmp_path, databases) as plane:
-        yield plane
+farm = empty_farm
 
 
 @pytest.fixture
-def model(farm: ControlPlane) -> RepoName:
-    """Claims 79.5 on a benchmark, on its main branch, and was found."""
-    add_benchmark(farm.served.local, BENCHMARK)
-    claiming = add_model(farm.served.local, MODEL)
-    submit(farm.served.local, claiming, entry(BENCHMARK, 79.5))
+def model(farm: ControlPlane, model: RepoName) -> RepoName:
+    """The farm has found it."""
     farm.scan()
-    return claiming
+    return model
 
 
 def states(farm: ControlPlane) -> list[tuple[str, ClaimState]]:
