@@ -16,9 +16,15 @@ def render_item(kind: str, item: object, _context: object) -> str | Literal[Fals
 
 
 with context.config.attributes["engine"].connect() as connection:
-    # SQLite alters a table by copying it.
+    # SQLite alters a table by copying it. Its transactions may hold such statements once nobody else begins them, as
+    # `sqlite.engine` sees to; Alembic takes it that they may not, and would commit each migration by itself, so that
+    # two who migrate at once could both run the next.
     context.configure(
-        connection=connection, target_metadata=Table.metadata, render_as_batch=True, render_item=render_item
+        connection=connection,
+        target_metadata=Table.metadata,
+        render_as_batch=True,
+        render_item=render_item,
+        transactional_ddl=True,
     )
     with context.begin_transaction():
         # Before the migration that it is at is read: who waited finds that there is nothing left to do.

@@ -13,7 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select, text
+from sqlalchemy import event, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from deploy.bench.postgres import PostgresServer
@@ -80,6 +80,15 @@ def test_several_who_migrate_at_once_follow_one_another(tmp_path: Path, database
     code = f"from scheduler.database.session import Database; Database({url!r}).upgrade()"
     started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=120)[1] for process in started] == ["", "", ""]
+
+
+def test_all_migrations_are_one_transaction(tmp_path: Path, databases: Databases) -> None:
+    # Whoever migrates between two of them would run the second as well.
+    database = Database(databases.url(tmp_path))
+    ended: list[object] = []
+    event.listen(database.engine, "commit", ended.append)
+    database.upgrade()
+    assert len(ended) == 1
 
 
 def test_a_database_of_a_later_version_is_left_as_it_is_and_that_is_said(tmp_path: Path, databases: Databases) -> None:
