@@ -181,3 +181,14 @@ def stored_scores(stored: Mapping[str, Any]) -> Scores:
     It was checked when it came in; read by key, because a model of all of it takes longer to make than to use.
     """
     return dict(zip(stored["sample_ids"], stored["sample_scores"], strict=True))
+
+
+def stored_answers(stored: Mapping[str, Any]) -> int:
+    """How many answers an engine gave for it: every epoch of every sample that was asked."""
+    return int((len(stored["sample_ids"]) + stored["ignored"]) * stored["circumstances"]["epochs"])
+
+
+def stored_seconds(stored: Mapping[str, Any]) -> float:
+    """For how long its engine was busy with it alone. Of one that went on from an earlier attempt, the last part."""
+    start, end = (datetime.fromisoformat(stored[name]) for name in ("started_at", "ended_at"))
+    return float(stored.get("engine_share", 1.0) * max((end - start).total_seconds(), 0.0))

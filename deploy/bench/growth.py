@@ -20,7 +20,7 @@ from sqlalchemy import select, update
 
 from deploy.bench import api_rows
 from deploy.bench.control_plane import NO_HUB
-from deploy.bench.load_rows import add_claims, load_policy
+from deploy.bench.load_rows import BENCHMARK, COMMIT, add_claims, load_policy
 from deploy.bench.paper_hub import PaperHub, serving
 from deploy.bench.postgres import running_postgres
 from scheduler.api.app import create_app
@@ -83,6 +83,17 @@ def growth(sizes: tuple[int, ...]) -> dict[int, list[Step]]:
     return found
 
 
+_ON_A_POPULAR_TASK = (
+    update(Reproduction)
+    .where(Reproduction.dataset_id == "b/0")
+    .values(
+        {"dataset_id": BENCHMARK, "dataset_revision": COMMIT, "task_id": "task0", "pool": "small"}
+        | {"population": 300, "answers": 200, "engine_seconds": 60.0}
+    )
+)
+"""One claim of five that come in is on the task of a twentieth of all runs."""
+
+
 @contextmanager
 def _farm(size: int) -> Iterator[list[_Work]]:
     with running_postgres(lasting=True) as server:
@@ -91,6 +102,7 @@ def _farm(size: int) -> Iterator[list[_Work]]:
             database.upgrade()
             api_rows.fill(database, size, QUEUE)
             with database.transaction() as session:
+                session.execute(_ON_A_POPULAR_TASK)
                 # As in a farm that runs: looked at lately, and queued lately.
                 session.execute(update(Model).values(looked_at=now()))
                 queued = Reproduction.state == ReproductionState.QUEUED

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from scheduler.database import advisory_locks
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.state_machine import ReproductionState
+from specs.measurement import stored_seconds
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.cost import Estimate, gpu_seconds, start_gpu_seconds
 
@@ -98,10 +99,8 @@ def waiting_without_need(budget: BudgetRules) -> ColumnElement[bool]:
 def settle(reproduction: Reproduction) -> None:
     """Count a reproduction that came to its end as what it took, as far as that is known."""
     if reproduction.state == ReproductionState.COMPLETED and reproduction.measurement is not None:
-        start, end = (datetime.fromisoformat(reproduction.measurement[name]) for name in ("started_at", "ended_at"))
         # What ran beside it on the same engine is counted for by itself.
-        share = reproduction.measurement.get("engine_share", 1.0)
-        took, gpus = share * max((end - start).total_seconds(), 0.0), held_gpus(reproduction.settings)
+        took, gpus = stored_seconds(reproduction.measurement), held_gpus(reproduction.settings)
         if reproduction.measurement.get("resumed"):
             # Its times are those of the last part; the parts before it held the GPUs too.
             took += sum(_held_seconds(attempt) for attempt in reproduction.attempts if attempt.partial_sha256)

@@ -31,7 +31,7 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     found = forecast(foreseen, samples) if samples is not None else None
     sequential = foreseen.mode == "sequential"
     linked_log = sequential and (claim.linked_log or {}).get("log") is not None
-    earlier = min(earlier_runs(session, *place), EARLIER_RUNS) if sequential and foreseen.history else 0
+    earlier = earlier_runs(session, *place, EARLIER_RUNS) if sequential and foreseen.history else 0
     return ClaimPlan(
         claim_id=claim.claim_id,
         model=claim.model_id,

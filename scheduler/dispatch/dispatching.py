@@ -216,7 +216,7 @@ _CHOSEN = (
     select(Reproduction)
     .where(Reproduction.reproduction_id.in_(bindparam("names", expanding=True)))
     # What sending asks of each, in one question for the batch; of attempts, where there were any, one by one.
-    .options(selectinload(Reproduction.claims))
+    .options(selectinload(Reproduction.claims).load_only(*stopping.ASKED_OF_CLAIMS))
 )
 
 

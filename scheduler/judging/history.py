@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import String, bindparam, select
+from sqlalchemy import ColumnElement, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.fixed import RunSettings
@@ -34,7 +34,8 @@ class EarlierRuns:
         task = (reproduction.dataset_id, reproduction.dataset_revision, reproduction.task_id)
         if task not in self._found:
             asked = dict(zip(("dataset_id", "dataset_revision", "task_id"), task, strict=True))
-            self._found[task] = [EarlierRun(*row) for row in self._session.execute(_EARLIER, asked)]
+            earlier = _EARLIER if reproduction.task_id is not None else _EARLIER_OF_THE_ONLY_TASK
+            self._found[task] = [EarlierRun(*row) for row in self._session.execute(earlier, asked)]
         return self._found[task]
 
     def one_was_sent(self, reproduction: Reproduction) -> bool:
@@ -80,19 +81,24 @@ class EarlierRun(NamedTuple):
     measurement: dict[str, Any] | None
 
 
-_EARLIER = (
-    select(Reproduction.model_id, Reproduction.measurement)
-    .where(
-        Reproduction.dataset_id == bindparam("dataset_id"),
-        Reproduction.dataset_revision == bindparam("dataset_revision"),
-        Reproduction.task_id.is_not_distinct_from(bindparam("task_id", type_=String)),
-        Reproduction.state == ReproductionState.COMPLETED,
+def _earlier(task: ColumnElement[bool]) -> Select[tuple[str, dict[str, Any] | None]]:
+    """Made once: every reproduction that is sent out asks it."""
+    return (
+        select(Reproduction.model_id, Reproduction.measurement)
+        .where(
+            Reproduction.dataset_id == bindparam("dataset_id"),
+            Reproduction.dataset_revision == bindparam("dataset_revision"),
+            task,
+            Reproduction.state == ReproductionState.COMPLETED,
+        )
+        .order_by(Reproduction.since.desc())
+        .limit(EARLIER_RUNS)
     )
-    .order_by(Reproduction.since.desc())
-    .limit(EARLIER_RUNS)
-)
-"""Made once: every reproduction that is sent out asks it."""
 
+
+# PostgreSQL looks for "is not distinct from" in no index.
+_EARLIER = _earlier(Reproduction.task_id == bindparam("task_id"))
+_EARLIER_OF_THE_ONLY_TASK = _earlier(Reproduction.task_id.is_(None))
 
 _SENT = select(Reproduction.key, Reproduction.reproduction_id).where(
     Reproduction.weights_sha256 == bindparam("weights_sha256"),

@@ -11,6 +11,10 @@ from scheduler.state_machine import ClaimState
 from specs.judging.stopping import JudgedClaim, Stopping
 
 
+ASKED_OF_CLAIMS = (Claim.state, Claim.rules, Claim.linked_log, Claim.pull_request)
+"""What a run stops by depends on these alone: claims have much else, and many may wait for one run."""
+
+
 def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
     """Draw the seed, and fix what the run stops by, unless an earlier attempt did. Returns what that is.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, func, select
@@ -31,10 +30,9 @@ def known_samples(
     session: Session, dataset_id: str, revision: str, task_id: str | None, card_samples: int | None
 ) -> KnownSamples | None:
     """As a completed reproduction found, else as the dataset's card says; None where neither does."""
-    population = Reproduction.measurement["population"].as_integer()
     measured = session.scalar(
-        select(population)
-        .where(*_completed(dataset_id, revision, task_id), population.is_not(None))
+        select(Reproduction.population)
+        .where(*_completed(dataset_id, revision, task_id), Reproduction.population.is_not(None))
         .order_by(Reproduction.since.desc())
         .limit(1)
     )
@@ -43,17 +41,17 @@ def known_samples(
     return KnownSamples(card_samples, "dataset card") if card_samples is not None else None
 
 
-def earlier_runs(session: Session, dataset_id: str, revision: str, task_id: str | None) -> int:
-    """How many completed reproductions there are of the very same samples, of any model."""
-    query = select(func.count()).select_from(Reproduction).where(*_completed(dataset_id, revision, task_id))
-    return session.scalar(query) or 0
+def earlier_runs(session: Session, dataset_id: str, revision: str, task_id: str | None, at_most: int) -> int:
+    """How many completed reproductions there are of the very same samples, of any model; not counted any further."""
+    found = select(Reproduction.reproduction_id).where(*_completed(dataset_id, revision, task_id)).limit(at_most)
+    return session.scalar(select(func.count()).select_from(found.subquery())) or 0
 
 
 def _completed(dataset_id: str, revision: str, task_id: str | None) -> tuple[ColumnElement[bool], ...]:
     return (
         Reproduction.dataset_id == dataset_id,
         Reproduction.dataset_revision == revision,
-        Reproduction.task_id.is_not_distinct_from(task_id),
+        _of_task(task_id),
         Reproduction.state == ReproductionState.COMPLETED,
     )
 
@@ -62,41 +60,30 @@ def earlier_costs(
     session: Session, dataset_id: str, task_id: str | None, weights_bytes: int, pool: str
 ) -> list[EarlierRun]:
     """What the latest completed reproductions of a task took in a pool, of models of the same class."""
-    measured = Reproduction.measurement
     rows = session.execute(
         select(
             Reproduction.weights_bytes,
             func.coalesce(Reproduction.settings["held_gpus"].as_integer(), Reproduction.settings["gpus"].as_integer()),
-            measured["started_at"].as_string(),
-            measured["ended_at"].as_string(),
-            measured["engine_share"].as_float(),
-            func.json_array_length(measured["sample_ids"]),
-            measured["ignored"].as_integer(),
-            measured["circumstances"]["epochs"].as_integer(),
+            Reproduction.engine_seconds,
+            Reproduction.answers,
         )
         .where(
             Reproduction.dataset_id == dataset_id,
-            Reproduction.task_id.is_not_distinct_from(task_id),
+            _of_task(task_id),
             Reproduction.pool == pool,
             Reproduction.state == ReproductionState.COMPLETED,
-            measured.is_not(None),
-            # The times of one that went on from an earlier attempt are those of its last part alone.
-            measured["resumed"]["samples"].as_integer().is_(None),
+            Reproduction.engine_seconds.is_not(None),
         )
         .order_by(Reproduction.since.desc())
         .limit(COSTS_READ)
     ).all()
     return [
-        EarlierRun(
-            size,
-            gpus or 0,
-            _seconds_between(start, end) * (1.0 if share is None else share),
-            (counted + ignored) * epochs,
-        )
-        for size, gpus, start, end, share, counted, ignored, epochs in rows
+        EarlierRun(size, gpus or 0, seconds, answers)
+        for size, gpus, seconds, answers in rows
         if model_class(size) == model_class(weights_bytes)
     ][:COSTS_COUNTED]
 
 
-def _seconds_between(start: str, end: str) -> float:
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+def _of_task(task_id: str | None) -> ColumnElement[bool]:
+    # PostgreSQL looks for "is not distinct from" in no index.
+    return Reproduction.task_id == task_id if task_id is not None else Reproduction.task_id.is_(None)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from scheduler.database.tables.base import Table, new_id, now, partial_index
 from scheduler.state_machine import ReproductionState
+from specs.measurement import stored_answers, stored_seconds
 
 if TYPE_CHECKING:
     from scheduler.database.tables.claims import Claim
@@ -32,6 +33,9 @@ class Reproduction(Table):
             "reproduction_by_engine", "pool", "engine_key", "priority", "created_at", where="state = 'queued'"
         ),
         Index("reproduction_by_age", "created_at", "reproduction_id"),
+        partial_index(
+            "reproduction_by_cost", "dataset_id", "task_id", "pool", "since", where="engine_seconds IS NOT NULL"
+        ),
     )
 
     reproduction_id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
@@ -99,7 +103,18 @@ class Reproduction(Table):
     """For a dispatched one: when to look whether its message is still in the queue."""
 
     measurement: Mapped[dict[str, Any] | None]
-    """A `specs.measurement.Measurement`, once completed."""
+    """A `specs.measurement.Measurement`, once completed. It has every sample's score: what planning asks of many such
+    stands in the next columns too, or each question would read megabytes."""
+
+    population: Mapped[int | None]
+    """Samples of its task."""
+
+    answers: Mapped[int | None]
+    """It had its engine give: every epoch of every sample that it asked."""
+
+    engine_seconds: Mapped[float | None]
+    """For which it had its engine to itself, or its share of longer. None where it went on from an earlier attempt: its
+    times are those of the last part alone."""
 
     evidence_sha256: Mapped[str | None] = mapped_column(String(64))
     evidence_bytes: Mapped[int | None] = mapped_column(BigInteger)
@@ -124,6 +139,14 @@ class Reproduction(Table):
     def _needs_another_engine(self, _name: str, value: object) -> object:
         self.engine_key = None
         return value
+
+    @validates("measurement")
+    def _measured(self, _name: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
+        self.population = found["population"] if found is not None else None
+        self.answers = stored_answers(found) if found is not None else None
+        is_whole = found is not None and not found.get("resumed")
+        self.engine_seconds = stored_seconds(found) if found is not None and is_whole else None
+        return found
 
 
 class Attempt(Table):

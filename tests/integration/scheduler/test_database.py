@@ -20,12 +20,13 @@ from deploy.bench.postgres import PostgresServer
 from scheduler.database import postgres as of_postgres
 from scheduler.database.expiring_locks import held
 from scheduler.database.session import MIGRATIONS, Database
-from scheduler.database.tables import Claim, Event, Marker, Model, Table, now
+from scheduler.database.tables import Claim, Event, Marker, Model, Reproduction, Table, now
 from scheduler.readiness import trouble_with_database
 from scheduler.record import add_event
+from scheduler.state_machine import ReproductionState
 from specs.errors import PolicyError
 from tests.support.databases import Databases
-from tests.support.rows import Rows
+from tests.support.rows import Rows, measurement
 from tests.support.scheduler import migrated_database
 from tests.support.waiting import until
 
@@ -103,6 +104,25 @@ def test_a_database_of_a_later_version_is_left_as_it_is_and_that_is_said(tmp_pat
     trouble = trouble_with_database(database)
     assert trouble is not None
     assert trouble.startswith("is at a later version's migration 9999, this version needs ")
+
+
+def test_what_runs_took_is_found_in_their_measurements(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
+    rows, whole = Rows(database), measurement().model_dump(mode="json")
+    rows.reproduction()
+    for changed in ({}, {"engine_share": 0.25}, {"resumed": {"samples": 2}}, {"ended_at": whole["started_at"]}):
+        rows.reproduction(state=ReproductionState.COMPLETED, measurement={**whole, **changed})
+    took = select(Reproduction.reproduction_id, Reproduction.population, Reproduction.answers)
+    seconds = select(Reproduction.reproduction_id, Reproduction.engine_seconds)
+    with database.reading() as session:
+        before, lasted = session.execute(took).all(), dict(session.execute(seconds).all())
+    assert sorted(map(str, lasted.values())) == ["0.0", "300.0", "75.0", "None", "None"]
+    database.downgrade("0016")
+    database.upgrade()
+    with database.reading() as session:
+        assert session.execute(took).all() == before
+        found = dict(session.execute(seconds).all())
+    assert found == {name: pytest.approx(value, abs=0.001) for name, value in lasted.items()}
 
 
 def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: Path, databases: Databases) -> None:
