@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from scheduler.admission.fixed import RunSettings
 from scheduler.collect.resuming import IN_A_ROW, without_progress
 from scheduler.collect.retrying import (
     CONSEQUENCES,
@@ -23,6 +22,7 @@ from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
 from scheduler.state_machine import ReproductionState
+from scheduler.stored_values import settings_of
 from specs.judging.verdict import Outcome, Verdict
 from specs.messages import AttemptOutcome, Stage
 from specs.policy.rules import Policy
@@ -167,7 +167,7 @@ def _wait(
 
 def _smaller(session: Session, policy: Policy, reproduction: Reproduction, detail: str) -> None:
     """Try once more with an engine that needs less memory; what does not fit then does not fit this pool."""
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    settings = settings_of(reproduction)
     tried = engine_in_words(settings.engine)
     current = reproduction.attempts[-1]
     current.detail = f"with {tried}: {detail}"[:MAX_REASON_CHARS]
