@@ -156,6 +156,11 @@ def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused:
 
 def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
     spec = benchmark.spec
+    if benchmark.watched_as is not None:
+        return Refused(
+            f"{claim.dataset_id} is {benchmark.watched_as} on the Hub: the claim's author must write the id so, for it"
+            " to be a claim on that benchmark"
+        )
     if not benchmark.watched:
         return Refused(f"{claim.dataset_id} is not among the benchmarks that this farm watches")
     if benchmark.missing is not None:
