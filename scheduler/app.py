@@ -395,7 +395,7 @@ def _at_once(task: Task[[], None]) -> None:
 
 
 def _take_back() -> None:
-    taking_back.take_back(farm().database, _withdraw)
+    taking_back.take_back(farm().database, farm().policy, _withdraw)
 
 
 def _withdraw(queue: str, message_id: str) -> bool:
