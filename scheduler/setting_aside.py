@@ -13,7 +13,8 @@ from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event
 from scheduler.stored_values import OtherVersion
 from specs.text import clean
 
-SET_ASIDE = "waits for the farm's operator: "
+WAITS_FOR = "waits for "
+SET_ASIDE = f"{WAITS_FOR}the farm's operator: "
 """What the reason of such a one begins with."""
 
 LOOKED_AT_AGAIN = timedelta(minutes=10)
@@ -34,7 +35,8 @@ def set_aside(session: Session, reproduction: Reproduction, error: Exception) ->
     if isinstance(error, OtherVersion):
         why = f"{SET_ASIDE}{error}"
     else:
-        why = f"{SET_ASIDE}{type(error).__name__} while it was to be sent out, of which the control worker's log tells more"
+        words = "while it was to be sent out, of which the control worker's log tells more"
+        why = f"{SET_ASIDE}{type(error).__name__} {words}"
     if reproduction.reason != clean(why, MAX_REASON_CHARS):
         log.error("reproduction %s cannot be sent out", reproduction.reproduction_id, exc_info=error)
         add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "set_aside", why)
