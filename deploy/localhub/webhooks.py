@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -114,10 +115,12 @@ class WebhookSender:
 
 def _is_address(url: str) -> bool:
     try:
-        found = httpx.URL(url)
-    except httpx.InvalidURL:
+        httpx.URL(url)
+        # Which takes half of an IPv6 address for a name.
+        found = urlsplit(url)
+    except (httpx.InvalidURL, ValueError):
         return False
-    return found.scheme in ("http", "https") and bool(found.host)
+    return found.scheme in ("http", "https") and bool(found.hostname)
 
 
 class _Lane:

@@ -120,8 +120,8 @@ def put_off(database: Database, policy: Policy, message: Report, error: Evidence
             ever = f"{what} for {policy.run.queue_seconds:.0f} s: {error}"
             end_attempt(session, policy, reproduction, AttemptOutcome.INTERRUPTED, ever)
             return
-        what = "its evidence can be read" if isinstance(error, EvidenceAway) else "it can be held against what was ordered"
-        why = f"attempt {attempt.number} is done, and {KEPT} {what}: {error}"
+        until = "its evidence" if isinstance(error, EvidenceAway) else "what was ordered"
+        why = f"attempt {attempt.number} is done, and {KEPT} {until} can be read: {error}"
         if KEPT not in reproduction.reason:
             add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_put_off", why)
         reproduction.reason = clean(why, MAX_REASON_CHARS)

@@ -27,7 +27,6 @@ from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredSpread, model_class
 from specs.policy.cost import EarlierRun, Estimate
 
-
 IDS_LOOKED_UP = 20
 """Of benchmarks that are not watched, in a round: whoever submits claims can name thousands."""
 

@@ -1,8 +1,8 @@
-"""Hooks of a Hub client, against whatever the Hub answers: no long sleep, no token for anybody else, and no way off TLS.
+"""Hooks of a Hub client, against whatever the Hub answers: no long sleep, no token for anybody else, no way off TLS.
 
 huggingface_hub (2.4) sleeps for as long as a 429 asks for, years included, sends the token to whatever address a list
-names as its next part, follows redirects from https to http, and waits without end for a Hub that says nothing. These are hooks for its HTTP client, and say
-nothing of which library that is.
+names as its next part, follows redirects from https to http, and waits without end for a Hub that says nothing. These
+are hooks for its HTTP client, and say nothing of which library that is.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def waiting(seconds: float) -> Callable[[_Request], None]:
 
 
 def staying_on_tls(endpoint: str) -> Callable[[_Request], None]:
-    """A request hook: from a Hub that is reached over TLS nobody is led to what is not, where all can be read and changed.
+    """A request hook: from a Hub that is reached over TLS nobody is led to what is not, which others read and change.
 
     The hook raises:
         HubAway: a redirect, or the next part of a list, leads there.

@@ -111,7 +111,7 @@ class RunLog:
         return len(self._answer_names())
 
     def answers(self) -> Iterator[EvalSample]:
-        """Every sample and epoch once, in the file's order, with id, epoch, choices, target, scores, error and output alone."""
+        """Every sample and epoch once, in the file's order, with `_SAMPLE_FIELDS` alone."""
         for _, answer in self.whole_answers():
             yield answer
 

@@ -6,10 +6,13 @@ import os
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest.mock import patch
+
+import httpx
+import httpx2
 
 from tests.support.broken_tls import certificate_of
 
@@ -26,7 +29,12 @@ def answered_over_tls(handler: type[BaseHTTPRequestHandler], folder: Path) -> It
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="serving", daemon=True)
     thread.start()
     try:
-        with patch.dict(os.environ, {"SSL_CERT_FILE": str(certificate)}):
+        with ExitStack() as stack:
+            stack.enter_context(patch.dict(os.environ, {"SSL_CERT_FILE": str(certificate)}))
+            for library in (httpx, httpx2):
+                # Tests share what was made without it: tests/conftest.py.
+                default = f"{library.__name__}._transports.default.create_ssl_context"
+                stack.enter_context(patch(default, library.create_ssl_context))
             yield f"https://localhost:{server.server_port}"
     finally:
         server.shutdown()

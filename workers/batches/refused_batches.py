@@ -48,8 +48,6 @@ class RefusedBatches:
         _log.error("quarantined: %s", reason)
         until = datetime.now(UTC) + OUT_FOR
         shared = self._shared()
-        shared.quarantine(
-            Quarantine(reason=clean(reason, _MAX_REASON_CHARS), free_bytes=0, free_part=0.0, until=until)
-        )
+        shared.quarantine(Quarantine(reason=clean(reason, _MAX_REASON_CHARS), free_bytes=0, free_part=0.0, until=until))
         # Else it would take the next before the main process has looked.
         shared.wait_until_heeded(_HEED_SECONDS)

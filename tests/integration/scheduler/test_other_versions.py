@@ -21,7 +21,7 @@ from scheduler.metrics import collector
 from scheduler.setting_aside import SET_ASIDE
 from scheduler.state_machine import ReproductionState
 from scheduler.webhooks import delivery, registry
-from specs.api_v1.webhooks import NewWebhook
+from specs.api_v1.webhooks import NewWebhook, WebhookFilter
 from specs.messages import REPORT, Report
 from specs.policy.budget import BudgetRules
 from tests.support.databases import SQLITE, Databases
@@ -184,10 +184,11 @@ def test_a_verdict_that_cannot_be_read_keeps_no_other_from_being_published(tmp_p
 
 
 def test_a_webhook_whose_filter_cannot_be_read_keeps_no_other_from_being_told(rows: Rows) -> None:
+    of_claims = WebhookFilter(kinds=("claim.*",))
     with receiving() as receiver:
         for _ in range(2):
             with rows.database.transaction() as session:
-                registry.add(session, NewWebhook(url=receiver.url), "operator:olga")
+                registry.add(session, NewWebhook(url=receiver.url, filter=of_claims), "operator:olga")
         with rows.database.transaction() as session:
             first = session.scalars(select(Webhook).order_by(Webhook.webhook_id)).first()
             assert first is not None
@@ -199,5 +200,5 @@ def test_a_webhook_whose_filter_cannot_be_read_keeps_no_other_from_being_told(ro
         with rows.database.transaction() as session:
             first = session.scalars(select(Webhook).order_by(Webhook.webhook_id)).first()
             assert first is not None
-            first.filter = {}
+            first.filter = of_claims.model_dump(mode="json")
         assert delivery.write_messages(rows.database) == 1, "a version that can read it tells it what it missed"

@@ -204,8 +204,9 @@ def to_and_fro(farm: Plane, model_id: str) -> Reproduction:
     """Have a worker that nobody else stands beside say that it is free, get a run, and take nothing more."""
     say(farm, "w1", state="idle")
     with farm.database.transaction() as session:
-        only = Reproduction.model_id == model_id
-        session.execute(update(Reproduction).where(only).values(not_before=None, priority=1))
+        session.execute(update(Reproduction).values(not_before=None))
+        # What waits in the pool's queue is for whoever is idle, before a batch of its own.
+        session.execute(update(Reproduction).where(Reproduction.model_id != model_id).values(pool="another"))
     dispatch(farm.database, farm.policy)
     assert rows(farm)[model_id].sent_to == "w1"
     say(farm, "w1", state="quarantined")
