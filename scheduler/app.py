@@ -54,7 +54,7 @@ from scheduler.watch import announced, announcing
 from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
 from scheduler.webhooks import delivery
-from specs.errors import EvidenceAway, HubAway, MessageError, NoAccess
+from specs.errors import HubAway, MessageError, NoAccess
 from specs.messages import (
     ATTEMPTS_ALIVE,
     CONTROL_QUEUE,
@@ -309,9 +309,9 @@ def take_report(body: dict[str, Any]) -> None:
         try:
             checked = collecting.check(farm().database, farm().policy, farm().settings.evidence_url, message)
             more = _take_in(checked)
-        except EvidenceAway as away:
-            log.warning("a report is kept, and checked later: %s", away)
-            collecting.put_off(farm().database, farm().policy, message, away)
+        except collecting.LATER as error:
+            log.warning("a report is kept, and checked later: %s", error)
+            collecting.put_off(farm().database, farm().policy, message, error)
             return
         except collecting.FAULTS as error:
             collecting.set_aside(farm().database, farm().policy, message, error)
@@ -395,7 +395,7 @@ def _at_once(task: Task[[], None]) -> None:
 
 
 def _take_back() -> None:
-    taking_back.take_back(farm().database, _withdraw)
+    taking_back.take_back(farm().database, farm().policy, _withdraw)
 
 
 def _withdraw(queue: str, message_id: str) -> bool:

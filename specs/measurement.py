@@ -117,7 +117,7 @@ class Measurement(Contract):
     """N: samples that the task has."""
 
     targets_sha256: Sha256
-    """Of all the task's targets (`targets_sha256` in specs/judging): whether two runs are of the same samples."""
+    """Of all the task's targets in words (`targets_sha256` in specs/judging): are two runs of the same samples?"""
 
     sample_ids: tuple[SampleId, ...]
     """Dataset ids of the samples that count, in the seeded order: a run that stopped by itself counts those up to

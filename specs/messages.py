@@ -300,6 +300,10 @@ class AttemptOutcome(StrEnum):
     ENGINE_FAILED = "engine_failed"
     """The engine died or would not start, and not by the model's fault as far as can be told."""
 
+    REQUESTS_REFUSED = "requests_refused"
+    """The engine takes nothing that the farm asks it for this model: the operator's sampling settings, or the form of
+    its own requests. It would not another time."""
+
     HUB_AWAY = "hub_away"
     NO_ACCESS = "no_access"
     """The Hub refuses: gated or private."""

@@ -25,6 +25,10 @@ class RunError(ReprofarmError):
     """The run broke in a way that is our fault."""
 
 
+class RequestsRefused(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """The engine does not take what the farm itself asks for: that is our fault, and would be so another time."""
+
+
 class DiskFull(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A disk of this worker, or the evidence store, has no room; the operator must free some."""
 

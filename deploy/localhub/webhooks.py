@@ -14,13 +14,15 @@ import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from deploy.localhub.errors import MisconfiguredError
+from deploy.localhub.errors import BadRequestError, MisconfiguredError
 from deploy.localhub.listed import ListFile
 from deploy.localhub.names import RepoName
+from specs.text import clean
 
 RETRY_DELAYS_SECONDS = (1.0, 4.0, 15.0)
 TIMEOUT_SECONDS = 10.0
@@ -77,7 +79,13 @@ class WebhookSender:
         return self._file.read()
 
     def add(self, webhook: Webhook) -> None:
-        """Configure one more, or replace the one of the same id."""
+        """Configure one more, or replace the one of the same id.
+
+        Raises:
+            BadRequestError: nothing can be sent to its address.
+        """
+        if not _is_address(webhook.url):
+            raise BadRequestError(f"A webhook's address is http(s)://HOST/…, and not {clean(webhook.url, 100)!r}")
         self._file.write((*(known for known in self.configured() if known.id != webhook.id), webhook))
 
     def announce(self, repo: RepoName, domain: str, payload: dict[str, Any]) -> None:
@@ -103,6 +111,16 @@ class WebhookSender:
             lane.stop()
         for lane in lanes:
             lane.thread.join(max(deadline - time.monotonic(), 0.0))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        httpx.URL(url)
+        # Which takes half of an IPv6 address for a name.
+        found = urlsplit(url)
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return found.scheme in ("http", "https") and bool(found.hostname)
 
 
 class _Lane:

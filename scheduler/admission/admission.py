@@ -157,7 +157,7 @@ def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused:
 def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
     spec = benchmark.spec
     if not benchmark.watched:
-        return Refused(f"{claim.dataset_id} is not among the benchmarks that this farm watches")
+        return Refused(_why_unwatched(claim.dataset_id, benchmark.watched_as))
     if benchmark.missing is not None:
         return Refused(benchmark.missing)
     if spec is None:
@@ -167,6 +167,15 @@ def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
     if all(task.status is SpecStatus.UNSUPPORTED for task in spec.tasks):
         return Refused("; ".join(spec.reasons))
     return spec
+
+
+def _why_unwatched(dataset_id: str, watched_as: str | None) -> str:
+    if watched_as is None:
+        return f"{dataset_id} is not among the benchmarks that this farm watches"
+    return (
+        f"{dataset_id} is {watched_as} on the Hub: the claim's author must write the id so, for it to be a claim on"
+        " that benchmark"
+    )
 
 
 def _no_entry(

@@ -48,6 +48,9 @@ class BenchmarkFacts:
     sizes: Sizes = field(default_factory=dict)
     """What the dataset's card says at that revision; empty where it says nothing or was not read."""
 
+    watched_as: str | None = None
+    """The id by which it is watched, where that is another one; None where it is not."""
+
     missing: str | None = None
     """Why the revision is none of the benchmark's; None where it is."""
 

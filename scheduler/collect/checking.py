@@ -16,7 +16,9 @@ from scheduler.collect.lost_store import has_lost_its_logs
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction
 from scheduler.judging.evidence import MissingEvidenceError, check_evidence
+from scheduler.judging.stopping import read_stopping
 from scheduler.state_machine import IN_FLIGHT
+from scheduler.stored_values import settings_of
 from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.decision import answered_after
 from specs.judging.stopping import Stopping
@@ -49,6 +51,7 @@ def check(database: Database, evidence_url: str, message: Report) -> Checked:
 
     Raises:
         EvidenceAway: it cannot be read now.
+        OtherVersion: what was ordered cannot be read by this version.
     """
     measured = message.measurement
     if measured is None:
@@ -74,7 +77,7 @@ def not_as_ordered(reproduction: Reproduction, checked: Checked, run: RunRules) 
         ("spec", reproduction.spec_sha256, message.task.spec_sha256),
     ]
     if measured is not None:
-        settings = RunSettings.model_validate(reproduction.settings, strict=False)
+        settings = settings_of(reproduction)
         ordered += _settings_ordered(settings, measured)
         ordered.append(("seed", reproduction.seed, measured.circumstances.seed))
         due = _samples_due(settings, measured, checked.answered)
@@ -98,7 +101,7 @@ def _ordered(database: Database, message: Report) -> tuple[bool, Stopping | None
         return False, None
     stored, state, number, worker = found
     awaited = state in IN_FLIGHT and number == message.ref.attempt and worker in (None, message.worker)
-    return awaited, Stopping.model_validate(stored, strict=False) if stored is not None else None
+    return awaited, read_stopping(stored)
 
 
 _ORDERED = select(Reproduction.stopping, Reproduction.state, Reproduction.attempt, Reproduction.worker).where(

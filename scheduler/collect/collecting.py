@@ -24,6 +24,7 @@ from scheduler.own_faults import OURS
 from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.record import MAX_ACTOR_CHARS, MAX_REASON_CHARS, SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
+from scheduler.stored_values import OtherVersion
 from specs.errors import EvidenceAway, IllegalTransition
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
@@ -37,10 +38,13 @@ Each time the whole report is a message once more."""
 HEARTBEATS = 3
 """In a lease, at least: as policy has to have it (`RunRules`)."""
 
-UNREACHED = "its report is kept until its evidence can be read"
+KEPT = "its report is kept until"
+
+LATER = (EvidenceAway, OtherVersion)
+"""What of a report is nobody's failure, and passes: then it is to be `put_off`."""
 
 FAULTS = (*OURS, IllegalTransition, IntegrityError)
-"""What one report raises that a bug of ours, or a row that this version cannot read, cannot cope with."""
+"""What one report raises that a bug of ours cannot cope with."""
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +78,8 @@ def report(database: Database, policy: Policy, evidence_url: str, message: Repor
     try:
         checked = check(database, policy, evidence_url, message)
         (more,) = take_in(database, policy, [checked])
-    except EvidenceAway as away:
-        put_off(database, policy, message, away)
+    except LATER as error:
+        put_off(database, policy, message, error)
         return False
     except FAULTS as error:
         set_aside(database, policy, message, error)
@@ -91,13 +95,14 @@ def check(database: Database, policy: Policy, evidence_url: str, message: Report
 
     Raises:
         EvidenceAway: the evidence cannot be read now; then the report is to be `put_off`.
+        OtherVersion: what was ordered cannot be read by this version; likewise.
     """
     with renewing(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
         return checking.check(database, evidence_url, message)
 
 
-def put_off(database: Database, policy: Policy, message: Report, away: EvidenceAway) -> None:
-    """Keep a report whose evidence cannot be read now; once a pause is over, the reaper has it checked again.
+def put_off(database: Database, policy: Policy, message: Report, error: EvidenceAway | OtherVersion) -> None:
+    """Keep a report that cannot be taken in now; once a pause is over, the reaper has it checked again.
 
     For `queue_seconds`, like everything that waits for what passes. That is no attempt used up, and nobody's failure.
     """
@@ -111,11 +116,13 @@ def put_off(database: Database, policy: Policy, message: Report, away: EvidenceA
         attempt.alive_at = attempt.alive_at or now()
         waited = now() - attempt.alive_at
         if waited > timedelta(seconds=policy.run.queue_seconds):
-            ever = f"its evidence could not be read for {policy.run.queue_seconds:.0f} s: {away}"
+            what = "its evidence could not be read" if isinstance(error, EvidenceAway) else "it could not be taken in"
+            ever = f"{what} for {policy.run.queue_seconds:.0f} s: {error}"
             end_attempt(session, policy, reproduction, AttemptOutcome.INTERRUPTED, ever)
             return
-        why = f"attempt {attempt.number} is done, and {UNREACHED}: {away}"
-        if UNREACHED not in reproduction.reason:
+        until = "its evidence" if isinstance(error, EvidenceAway) else "what was ordered"
+        why = f"attempt {attempt.number} is done, and {KEPT} {until} can be read: {error}"
+        if KEPT not in reproduction.reason:
             add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_put_off", why)
         reproduction.reason = clean(why, MAX_REASON_CHARS)
         attempt.report, attempt.report_checks = message.encode(), 0

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from scheduler.admission.fixed import RunSettings
 from scheduler.collect.resuming import IN_A_ROW, without_progress
 from scheduler.collect.retrying import (
     CONSEQUENCES,
@@ -23,6 +22,7 @@ from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
 from scheduler.state_machine import ReproductionState
+from scheduler.stored_values import settings_of
 from specs.judging.verdict import Outcome, Verdict
 from specs.messages import AttemptOutcome, Stage
 from specs.policy.rules import Policy
@@ -97,10 +97,12 @@ def hand_back(session: Session, policy: Policy, reproduction: Reproduction, work
     reproduction.not_before = None
 
 
-def queue_again(session: Session, reproduction: Reproduction, why: str) -> None:
-    """End the attempt at what was sent out and no worker took. No failure; the next dispatch gives it a new number."""
-    close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
-    move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
+def queue_again(session: Session, policy: Policy, reproduction: Reproduction, why: str) -> None:
+    """End the attempt at what was sent to a worker that did not take it. No failure, and at once for another.
+
+    A worker that takes nothing may get it again and again: then it is sent ever more seldom, and not for ever.
+    """
+    _not_begun(session, policy, reproduction, why, at_once=IN_A_ROW, ever=f"{why}; the farm's operator must act")
 
 
 def message_lost(session: Session, policy: Policy, reproduction: Reproduction) -> None:
@@ -110,19 +112,8 @@ def message_lost(session: Session, policy: Policy, reproduction: Reproduction) -
     it, being of another version, or that dies of it: where that goes on it is sent ever more seldom, and not for ever.
     """
     why = "its message is not in the broker any more, and no worker took it"
-    close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
-    idle = without_progress(reproduction, PASSING)
-    often = sum(each.outcome == AttemptOutcome.INTERRUPTED and each.worker is None for each in idle)
-    if _for_too_long(idle, policy):
-        ever = (
-            f"no worker of pool {reproduction.pool} began it, {_in_vain(idle, policy)}: {why}. One that cannot read it,"
-            " or dies of it, says so in its log; the farm's operator must act"
-        )
-        _end(session, reproduction, Consequence.GIVE_UP, ever, ever)
-    elif often > 1:
-        _again(session, reproduction, f"{why}; so for {often} attempts", retry_delay_seconds(often - 1))
-    else:
-        move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
+    ever = f"{why}. One that cannot read it, or dies of it, says so in its log; the farm's operator must act"
+    _not_begun(session, policy, reproduction, why, at_once=1, ever=ever)
 
 
 def give_up(session: Session, reproduction: Reproduction, why: str) -> None:
@@ -141,6 +132,25 @@ def end(attempt: Attempt, outcome: AttemptOutcome, detail: str) -> None:
     """Enter how an attempt ended."""
     attempt.ended_at, attempt.outcome, attempt.detail = now(), outcome, detail
     attempt.report = None
+
+
+def _not_begun(
+    session: Session, policy: Policy, reproduction: Reproduction, why: str, *, at_once: int, ever: str
+) -> None:
+    """End an attempt that no worker began; the first few of them `at_once` again, and after `queue_seconds` for ever.
+
+    Each is a new attempt, which waits anew: no deadline of a single wait ends that.
+    """
+    close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
+    idle = without_progress(reproduction, PASSING)
+    often = sum(each.outcome == AttemptOutcome.INTERRUPTED and each.worker is None for each in idle)
+    if _for_too_long(idle, policy):
+        told = f"no worker of pool {reproduction.pool} began it, {_in_vain(idle, policy)}: {ever}"
+        _end(session, reproduction, Consequence.GIVE_UP, told, told)
+    elif often > at_once:
+        _again(session, reproduction, f"{why}; so for {often} attempts", retry_delay_seconds(often - at_once))
+    else:
+        move_reproduction(session, reproduction, ReproductionState.QUEUED, why)
 
 
 def _wait(
@@ -167,7 +177,7 @@ def _wait(
 
 def _smaller(session: Session, policy: Policy, reproduction: Reproduction, detail: str) -> None:
     """Try once more with an engine that needs less memory; what does not fit then does not fit this pool."""
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    settings = settings_of(reproduction)
     tried = engine_in_words(settings.engine)
     current = reproduction.attempts[-1]
     current.detail = f"with {tried}: {detail}"[:MAX_REASON_CHARS]

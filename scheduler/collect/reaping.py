@@ -15,6 +15,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.record import SCHEDULER, add_event, move_reproduction
+from scheduler.setting_aside import IS_SET_ASIDE
 from scheduler.state_machine import ACTIVE, IN_FLIGHT, ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, Stage
 from specs.policy.rules import Policy, RunRules
@@ -173,13 +174,16 @@ def _keep_waiting(session: Session, policy: Policy, reproduction: Reproduction) 
 
 
 def _never_taken(database: Database, policy: Policy) -> int:
-    """Give up on what has been queued for too long: its pool has no workers, too few, or left the policy."""
+    """Give up on what has been queued for too long: its pool has no workers, too few, or left the policy.
+
+    Not on what could not be sent to any: that waits for the operator.
+    """
     patience = timedelta(seconds=policy.run.queue_seconds)
     pools = {pool.name for pool in policy.pools}
     with database.transaction() as session:
         late = session.scalars(
             select(Reproduction)
-            .where(Reproduction.state == ReproductionState.QUEUED, Reproduction.since < now() - patience)
+            .where(Reproduction.state == ReproductionState.QUEUED, Reproduction.since < now() - patience, ~IS_SET_ASIDE)
             .order_by(Reproduction.since)
             .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)

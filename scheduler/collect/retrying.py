@@ -42,6 +42,8 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     # The same model with the same settings on the same pool needs the same memory.
     AttemptOutcome.OUT_OF_MEMORY: Consequence.SMALLER,
     AttemptOutcome.ENGINE_FAILED: Consequence.RETRY,
+    # The next attempt would load the engine to ask the same.
+    AttemptOutcome.REQUESTS_REFUSED: Consequence.GIVE_UP,
     AttemptOutcome.HUB_AWAY: Consequence.WAIT,
     AttemptOutcome.NO_ACCESS: Consequence.BLOCK,
     # Another worker may have room; this one has again once its operator made some.

@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session, selectinload
 
-from scheduler.admission.fixed import RunSettings
 from scheduler.collect.resuming import resume_of
 from scheduler.database import advisory_locks
 from scheduler.database.session import Database
@@ -37,14 +37,17 @@ from scheduler.dispatch.waiting import IS_READY
 from scheduler.judging import stopping
 from scheduler.judging.history import EarlierRuns
 from scheduler.messaging import outbox
+from scheduler.own_faults import OURS
 from scheduler.record import move_reproduction
+from scheduler.setting_aside import set_aside
 from scheduler.state_machine import ReproductionState
+from scheduler.stored_values import settings_of
 from specs.engine_key import engine_key
 from specs.judging.stopping import Stopping
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, ModelRef, Order, RunBatch, TaskRef
 from specs.policy.cost import asking_seconds
 from specs.policy.pools import PoolRules
-from specs.policy.rules import EngineRules, Policy
+from specs.policy.rules import Policy
 from specs.processes.envelopes import MAX_POOL_BYTES
 from specs.queues import own_queue
 
@@ -96,12 +99,14 @@ _QUEUED = (
 def _fill_pool(database: Database, policy: Policy, pool: PoolRules, relay: Callable[[], object]) -> int:
     count = 0
     while found := _look(database, policy, pool):
-        sent = 0
+        sent = aside = 0
         for first in range(0, len(found.placements), SENT_TOGETHER):
-            sent += _send_some(database, policy, pool, found, found.placements[first : first + SENT_TOGETHER])
+            for each in _send_some(database, policy, pool, found, found.placements[first : first + SENT_TOGETHER]):
+                sent, aside = sent + (each.message is not None), aside + each.set_aside
             relay()
         count += sent
-        if not sent or found.fills(sent):
+        # Where something was set aside, others may have its place.
+        if not aside and (not sent or found.fills(sent)):
             break
     return count
 
@@ -155,17 +160,30 @@ def _find_engines(database: Database, pool: PoolRules) -> bool:
             {"pool": pool.name, "at": now()},
         ).all()
         for row in found:
-            rules = EngineRules.model_validate(row.settings["engine"], strict=False)
-            model = ModelRef(model_id=row.model_id, revision=row.model_revision)
-            row.engine_key = engine_key(model, rules, row.settings["gpus"])
+            try:
+                settings = settings_of(row)
+                model = ModelRef(model_id=row.model_id, revision=row.model_revision)
+                row.engine_key = engine_key(model, settings.engine, settings.gpus)
+            except OURS as error:
+                set_aside(session, row, error)
         return bool(found)
+
+
+class _Sent(NamedTuple):
+    """What became of a placement."""
+
+    message: RunBatch | None
+    """None where nothing of it can be sent."""
+
+    set_aside: int
+    """Its reproductions that cannot be."""
 
 
 def _send_some(
     database: Database, policy: Policy, pool: PoolRules, look: _Look, placements: Sequence[Placement]
-) -> int:
-    """Send a few batches, each of another engine, in one transaction; returns how many."""
-    count = 0
+) -> list[_Sent]:
+    """Send a few batches, each of another engine, in one transaction."""
+    done: list[_Sent] = []
     # What is asked here is not about what is changed here, so that all changes are written at once.
     with database.transaction() as session, session.no_autoflush:
         # Each dispatcher would find the places free that the others are filling.
@@ -178,13 +196,13 @@ def _send_some(
             if before >= (look.common_room if placement.seat is None else OWN_AHEAD):
                 continue
             batch = _batch(session, policy, pool, placement)
-            if batch:
-                message = _send(session, policy, pool, batch, placement.seat, earlier)
+            sent = _send(session, policy, pool, batch, placement.seat, earlier)
+            done.append(sent)
+            if sent.message is not None:
                 if policy.run.fetch_ahead:
-                    hint(session, message, placement.seat, before, look.next_free)
+                    hint(session, sent.message, placement.seat, before, look.next_free)
                 waiting[placement.seat] = before + 1
-                count += 1
-    return count
+    return done
 
 
 def _batch(session: Session, policy: Policy, pool: PoolRules, placement: Placement) -> list[Reproduction]:
@@ -233,19 +251,26 @@ def _send(
     batch: Sequence[Reproduction],
     worker: str | None,
     earlier: EarlierRuns,
-) -> RunBatch:
+) -> _Sent:
     whom = f"a worker of pool {pool.name}" if worker is None else f"worker {worker}"
     batch_id = new_id()
     look_again = now() + timedelta(seconds=policy.run.lease_seconds)
+    sent: list[Reproduction] = []
     orders: list[Order] = []
-    size = 0
+    size = aside = 0
     for reproduction in batch:
-        stops_by = stopping.fix(earlier, reproduction)
-        size += len(json.dumps(reproduction.stopping))
-        if orders and size > STOPPING_BYTES:
-            # It stays in the queue, with what follows it, for the next batch.
-            break
-        reproduction.attempt += 1
+        try:
+            stops_by = stopping.fix(earlier, reproduction)
+            size += len(json.dumps(reproduction.stopping))
+            if orders and size > STOPPING_BYTES:
+                # It stays in the queue, with what follows it, for the next batch.
+                break
+            reproduction.attempt += 1
+            order = _order(reproduction, stops_by, policy)
+        except OURS as error:
+            set_aside(session, reproduction, error)
+            aside += 1
+            continue
         reproduction.batch_id, reproduction.sent_to = batch_id, worker
         session.add(
             Attempt(reproduction_id=reproduction.reproduction_id, number=reproduction.attempt, batch_id=batch_id)
@@ -253,11 +278,14 @@ def _send(
         why = f"attempt {reproduction.attempt} waits for {whom}"
         move_reproduction(session, reproduction, ReproductionState.DISPATCHED, why)
         reproduction.lease_until = look_again
-        orders.append(_order(reproduction, stops_by, policy))
-    settings = RunSettings.model_validate(batch[0].settings, strict=False)
+        sent.append(reproduction)
+        orders.append(order)
+    if not sent:
+        return _Sent(None, aside)
+    settings = settings_of(sent[0])
     message = RunBatch(
         batch_id=batch_id,
-        model=ModelRef(model_id=batch[0].model_id, revision=batch[0].model_revision),
+        model=ModelRef(model_id=sent[0].model_id, revision=sent[0].model_revision),
         engine=settings.engine,
         gpus=settings.gpus,
         side_by_side=policy.run.side_by_side,
@@ -266,11 +294,11 @@ def _send(
     )
     queue = pool.queue if worker is None else own_queue(pool.name, worker)
     outbox.put(session, queue=queue, task=RUN_BATCH, body=message.encode(), message_id=batch_id)
-    return message
+    return _Sent(message, aside)
 
 
 def _order(reproduction: Reproduction, stops_by: Stopping | None, policy: Policy) -> Order:
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    settings = settings_of(reproduction)
     if reproduction.seed is None:
         raise ValueError(f"reproduction {reproduction.reproduction_id} is sent out without a seed")
     return Order(

@@ -49,14 +49,14 @@ Withdraw = Callable[[str, str], bool]
 """Takes the message with an id out of a broker's queue (queue, id); whether it was there. Raises where none answers."""
 
 
-def take_back(database: Database, withdraw: Withdraw) -> int:
+def take_back(database: Database, policy: Policy, withdraw: Withdraw) -> int:
     """Queue again what waits for workers that take nothing more: lost, stopping, quarantined or forgotten ones."""
     with database.reading() as session:
         ready = select(Worker.name).where(Worker.state.in_(READY))
         left = _batches(session, Reproduction.sent_to.not_in(ready))
     for batch in left:
         # In this order: were the message gone first, and this process then too, only the reaper would find out.
-        _queue_again(database, batch, f"worker {batch.worker}, for which it waited, takes nothing more")
+        _queue_again(database, policy, batch, f"worker {batch.worker}, for which it waited, takes nothing more")
     for batch in left:
         # For tidiness alone: a worker that comes back would begin with what it must drop.
         withdraw(batch.queue, batch.batch_id)
@@ -76,7 +76,7 @@ def pass_over(database: Database, policy: Policy, withdraw: Withdraw) -> int:
     count = 0
     for batch in left:
         if withdraw(batch.queue, batch.batch_id):
-            _queue_again(database, batch, f"worker {batch.worker} is idle and does not take it")
+            _queue_again(database, policy, batch, f"worker {batch.worker} is idle and does not take it")
             with database.transaction() as session:
                 until = now() + PASSED_OVER * patience
                 session.execute(update(Worker).where(Worker.name == batch.worker).values(passed_over_until=until))
@@ -86,10 +86,10 @@ def pass_over(database: Database, policy: Policy, withdraw: Withdraw) -> int:
 
 def rebalance(database: Database, policy: Policy, withdraw: Withdraw) -> int:
     """Where workers of a pool have nothing to do, queue again what waits behind what others run."""
-    return sum(_rebalance(database, pool, withdraw) for pool in policy.pools)
+    return sum(_rebalance(database, policy, pool, withdraw) for pool in policy.pools)
 
 
-def _rebalance(database: Database, pool: PoolRules, withdraw: Withdraw) -> int:
+def _rebalance(database: Database, policy: Policy, pool: PoolRules, withdraw: Withdraw) -> int:
     with database.reading() as session:
         waiting = _batches(session, Reproduction.pool == pool.name)
         if not waiting or seats.common(session, pool.name) or seats.queue(session, pool).groups:
@@ -100,7 +100,7 @@ def _rebalance(database: Database, pool: PoolRules, withdraw: Withdraw) -> int:
     for batch in behind[: _with_nothing_to_do(found.values())]:
         # In this order: only what its worker has not taken may go to another.
         if withdraw(batch.queue, batch.batch_id):
-            _queue_again(database, batch, f"another worker is free, and worker {batch.worker} is not yet")
+            _queue_again(database, policy, batch, f"another worker is free, and worker {batch.worker} is not yet")
             count += 1
     return count
 
@@ -120,7 +120,7 @@ def _batches(session: Session, *conditions: ColumnElement[bool]) -> list[OwnBatc
     return list(dict.fromkeys(found))
 
 
-def _queue_again(database: Database, batch: OwnBatch, why: str) -> None:
+def _queue_again(database: Database, policy: Policy, batch: OwnBatch, why: str) -> None:
     with database.transaction() as session:
         rows = session.scalars(
             select(Reproduction)
@@ -129,5 +129,5 @@ def _queue_again(database: Database, batch: OwnBatch, why: str) -> None:
             .with_for_update()
         ).all()
         for row in rows:
-            queue_again(session, row, why)
+            queue_again(session, policy, row, why)
         session.execute(delete(OutboxRow).where(OutboxRow.message_id == batch.batch_id, OutboxRow.sent_at.is_(None)))

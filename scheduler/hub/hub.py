@@ -30,12 +30,13 @@ from scheduler.hub.answers import (
     RepoType,
     TreeFile,
 )
-from scheduler.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_answer, bound_request, refuse_packed
+from scheduler.hub.bounded_answers import bound_answer
 from scheduler.hub.hub_errors import Moved, is_of_the_hub, raise_for_status, told_apart
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, SubmissionError
-from specs.hub.client_hooks import keeping_token, refuse_long_waits, waiting
+from specs.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_request, refuse_packed
+from specs.hub.client_hooks import keeping_token, refuse_long_waits, staying_on_tls, waiting
 from specs.ids import is_repo_id
 from specs.text import clean
 
@@ -71,7 +72,7 @@ class Hub:
             headers={**build_hf_headers(token=token or False), "Accept-Encoding": "identity"},
             timeout=request_seconds,
             follow_redirects=True,
-            event_hooks={"response": [self._hear]},
+            event_hooks={"request": [staying_on_tls(self.endpoint)], "response": [self._hear]},
         )
 
     def own_name(self) -> str | None:
@@ -278,18 +279,14 @@ class Hub:
 
     @cached_property
     def _anybody(self) -> httpx.Client:
-        """A client without a token. Redirects are the Hub's, to where it stores files, and stay on TLS."""
+        """A client without a token. Redirects are the Hub's, to where it stores files."""
         return httpx.Client(
             headers={**build_hf_headers(token=False), "Accept-Encoding": "identity"},
             timeout=self._http.timeout,
             follow_redirects=True,
             max_redirects=MAX_REDIRECTS,
-            event_hooks={"request": [self._check_request]},
+            event_hooks={"request": [staying_on_tls(self.endpoint)]},
         )
-
-    def _check_request(self, request: httpx.Request) -> None:
-        if self.endpoint.startswith("https://") and request.url.scheme != "https":
-            raise httpx.UnsupportedProtocol(f"the Hub leads to {request.url.host} without TLS", request=request)
 
     def _client_of_the_library(self) -> httpx2.Client:
         """huggingface_hub's client, one for the whole process, which says what it hears of limits."""
@@ -298,6 +295,7 @@ class Hub:
         client.event_hooks = {
             "request": [
                 *hooks["request"],
+                staying_on_tls(self.endpoint),
                 keeping_token(self.endpoint),
                 waiting(self._request_seconds),
                 bound_request,

@@ -17,8 +17,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from scheduler.hub.bounded_answers import one_question
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
+from specs.hub.bounded_answers import one_question
 from specs.hub.client_hooks import refuses_token, seconds_asked
 from specs.text import clean
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import judged_by
 from scheduler.record import SCHEDULER, add_event, give_verdict
+from scheduler.stored_values import read, rules_of, settings_of
 from specs.judging.decision import CompletedRun
 from specs.judging.likely_reasons import Claimed, likely_reasons
 from specs.judging.stopping import JudgedClaim, Stopping
@@ -31,7 +31,7 @@ def judge_claims(
     `measurement` and `stopping` are the reproduction's.
     """
     # Policy's, but for a run that was to ask every sample all the same.
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    settings = settings_of(reproduction)
     mode = settings.mode if stopping is not None else "full"
     run = CompletedRun(stopping, measurement, mode) if stopping is not None else None
     for claim in claims:
@@ -58,7 +58,7 @@ def _explained(claim: Claim, reproduction: Reproduction, measurement: Measuremen
     if verdict.outcome is not Outcome.MISMATCH or verdict.comparison is None:
         return verdict
     claimed = Claimed(
-        scale=Rules.model_validate(claim.rules, strict=False).scale,
+        scale=rules_of(claim).scale,
         pinned=claim.dataset_revision is not None,
         dataset_revision=reproduction.dataset_revision,
     )
@@ -69,5 +69,5 @@ def linked_log_use(claim: Claim, stopping: Stopping, measurement: Measurement) -
     """What became of the log that the claim links to; None where it links to none."""
     if claim.linked_log is None:
         return None
-    reading = LinkedLogReading.model_validate(claim.linked_log, strict=False)
+    reading = read(LinkedLogReading, claim.linked_log, "what its linked log says")
     return held_against(reading, stopping, measurement)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.state_machine import ReproductionState
+from scheduler.stored_values import read
 from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import LinkedTo
@@ -118,7 +119,7 @@ def _linked_log(claims: list[Claim], samples: int | None) -> LinkedLog | None:
     for claim in sorted(claims, key=lambda each: (each.pull_request is not None, each.claim_id)):
         stored = (claim.linked_log or {}).get("log")
         if stored is not None:
-            log = LinkedLog.model_validate(stored, strict=False)
+            log = read(LinkedLog, stored, f"the log that claim {claim.claim_id} links to")
             if samples in (None, len(log.scores)):
                 return log
     return None

@@ -8,8 +8,8 @@ from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.history import EarlierRuns, predictors_for
 from scheduler.state_machine import ClaimState
+from scheduler.stored_values import read, rules_of, settings_of
 from specs.judging.stopping import JudgedClaim, Stopping
-
 
 ASKED_OF_CLAIMS = (Claim.state, Claim.rules, Claim.linked_log, Claim.pull_request)
 """What a run stops by depends on these alone: claims have much else, and many may wait for one run."""
@@ -23,8 +23,8 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
     """
     if reproduction.seed is not None:
         return stopping_of(reproduction)
+    settings = settings_of(reproduction)
     reproduction.seed = secrets.randbelow(2**31)
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
     if takes_claims_to_the_end(settings) or _is_the_last_try(earlier, reproduction, settings):
         return None
     reproduction.joinable = False
@@ -53,9 +53,17 @@ def takes_claims_to_the_end(settings: RunSettings) -> bool:
 
 
 def stopping_of(reproduction: Reproduction) -> Stopping | None:
-    """By what the run stops; None where it runs every sample up to its limit."""
-    stored = reproduction.stopping
-    return Stopping.model_validate(stored, strict=False) if stored is not None else None
+    """By what the run stops; None where it runs every sample up to its limit.
+
+    Raises:
+        OtherVersion: this version cannot read that.
+    """
+    return read_stopping(reproduction.stopping)
+
+
+def read_stopping(stored: object) -> Stopping | None:
+    """The same, of what the row has."""
+    return read(Stopping, stored, "what it is to stop by") if stored is not None else None
 
 
 def judged_by(claim: Claim, reproduction: Reproduction, stopping: Stopping | None) -> tuple[JudgedClaim, Stopping]:
@@ -66,7 +74,7 @@ def judged_by(claim: Claim, reproduction: Reproduction, stopping: Stopping | Non
             # Where another row of the same entry stood then, it said the same.
             if each.claim_id == claim.claim_id or _alike(each, alone):
                 return each, stopping
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
+    settings = settings_of(reproduction)
     return alone, Stopping(
         claims=(alone,),
         alpha=settings.alpha,
@@ -77,8 +85,7 @@ def judged_by(claim: Claim, reproduction: Reproduction, stopping: Stopping | Non
 
 def judged_claim(claim: Claim) -> JudgedClaim:
     """A planned claim, as its rules have it."""
-    rules = Rules.model_validate(claim.rules, strict=False)
-    return _judged(claim.claim_id, rules)
+    return _judged(claim.claim_id, rules_of(claim))
 
 
 def decides(stopping: Stopping, rules: Rules) -> bool:

@@ -39,7 +39,8 @@ from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.totals import GPU_SECONDS, Totals
-from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState
+from scheduler.setting_aside import IS_SET_ASIDE
+from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, AttemptOutcome, Stage
 from specs.policy.budget import BudgetRules
@@ -245,6 +246,12 @@ def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
         "reprofarm_runs_awaiting_store",
         "Runs that are done and wait for the evidence store: to take their log, or to give it back to be checked.",
         waiting or 0,
+    )
+    aside = select(func.count()).where(Reproduction.state == ReproductionState.QUEUED, IS_SET_ASIDE)
+    yield _one(
+        "reprofarm_reproductions_set_aside",
+        "Queued reproductions that cannot be sent out as they are, and wait for the operator.",
+        session.scalar(aside) or 0,
     )
     looked = session.get(Marker, REAPER_LOOKED)
     if looked is not None:

@@ -9,20 +9,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from sqlalchemy import func, select
+
 from scheduler.admission.admission import Blocked, Refused, Run
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Model
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing
+from scheduler.hub.hub_errors import Missing, Moved
 from scheduler.judging import noise
 from scheduler.planning.task_history import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text
+from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_yaml
 from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredSpread, model_class
 from specs.policy.cost import EarlierRun, Estimate
+
+IDS_LOOKED_UP = 20
+"""Of benchmarks that are not watched, in a round: whoever submits claims can name thousands."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class PlanningFacts:
     hub: Hub
     _benchmarks: dict[tuple[str, str | None], BenchmarkFacts] = field(default_factory=dict, init=False)
     _own_commits: dict[str, OwnCommits] = field(default_factory=dict, init=False)
+    _looked_up: int = field(default=0, init=False)
     _spreads: dict[tuple[object, ...], MeasuredSpread | None] = field(default_factory=dict, init=False)
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
@@ -107,7 +114,14 @@ class PlanningFacts:
         with self.database.reading() as session:
             row = session.get(Benchmark, dataset_id)
         if row is None or row.revision is None:
-            return BenchmarkFacts(watched=False, revision=None, spec=None, gated=False, has_percent=False)
+            return BenchmarkFacts(
+                watched=False,
+                revision=None,
+                spec=None,
+                gated=False,
+                has_percent=False,
+                watched_as=self._watched_as(dataset_id),
+            )
         revision, text, missing = pinned or row.revision, None, None
         try:
             if revision != row.revision:
@@ -124,6 +138,41 @@ class PlanningFacts:
             sizes=row.sizes if revision == row.revision else {},
             missing=missing,
         )
+
+    def _watched_as(self, dataset_id: str) -> str | None:
+        """The id of a watched benchmark that is meant: it was renamed since, or the id was written in other case.
+
+        None too where the Hub does not say: it is a hint for the claim's author, and worth no wait.
+        """
+        in_other_case = select(Benchmark.dataset_id).where(
+            func.lower(Benchmark.dataset_id) == dataset_id.lower(), Benchmark.revision.is_not(None)
+        )
+        with self.database.reading() as session:
+            found = session.scalar(in_other_case.limit(1))
+        if found is not None:
+            return found
+        now_at = self._now_at(dataset_id)
+        if now_at is None:
+            return None
+        with self.database.reading() as session:
+            row = session.get(Benchmark, now_at)
+        return now_at if row is not None and row.revision is not None else None
+
+    def _now_at(self, dataset_id: str) -> str | None:
+        """The other id that the Hub has a dataset under; None where there is none, or it was asked often enough."""
+        if self._looked_up >= IDS_LOOKED_UP:
+            return None
+        self._looked_up += 1
+        try:
+            self.hub.benchmark(dataset_id)
+        except Moved as moved:
+            return moved.now_at
+        except HubAway:
+            # Nor for any other one, this round.
+            self._looked_up = IDS_LOOKED_UP
+        except (NoAccess, SubmissionError):
+            pass
+        return None
 
     def _own_commit(self, dataset_id: str, revision: str) -> str:
         """The commit of the benchmark that a claim pins; of several claims on it the first asks.

@@ -14,11 +14,11 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.admission import Run
-from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import decides, stopping_of, takes_claims_to_the_end
 from scheduler.planning.freshness import Shared, was_repeated
 from scheduler.state_machine import ReproductionState
+from scheduler.stored_values import settings_of
 
 
 class Begun(NamedTuple):
@@ -72,5 +72,4 @@ def run_of_same_entry(shared: Shared, begun: Collection[Begun], claim: Claim, ru
 def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
     """Have a new run ask what a cancelled one was to ask, in its order: whoever had that cancelled gains nothing."""
     reproduction.seed, reproduction.stopping = before.seed, before.stopping
-    settings = RunSettings.model_validate(reproduction.settings, strict=False)
-    reproduction.joinable = takes_claims_to_the_end(settings)
+    reproduction.joinable = takes_claims_to_the_end(settings_of(reproduction))

@@ -17,6 +17,7 @@ from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
+from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
@@ -105,6 +106,10 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         return _Again(f"the badge does not verify with the farm's own public keys: {error}", 0.0)
     except NoAccess as error:
         return _Again(f"{error}; the farm's user needs the right to open discussions there", REFUSED_SECONDS)
+    except OURS as error:
+        # What another version of the farm wrote, say, and this one cannot read. Others are published all the same.
+        log.exception("a fault of ours")
+        return _Again(f"{type(error).__name__}, of which the control worker's log tells more", 0.0)
 
 
 def _overtaken(farm: Farm, claim_id: str) -> tuple[int, ...]:

@@ -30,7 +30,10 @@ from specs.text import clean
 log = logging.getLogger(__name__)
 
 MAX_RESULT_FILES = 500
-"""On one ref of one model; more are not read, and the reason stands with the model."""
+"""On one ref of one model, those that were read before first. More are not read, and a rejected claim says so."""
+
+LEFT_OUT = "left out: "
+"""With how many there are, instead of the blob of the first result file that is not read."""
 
 MAIN = "main"
 NOT_READ = ""
@@ -64,7 +67,7 @@ def _look(
     main_files = (
         _look_at_main(database, hub, model_id, head)
         if known is None or not (known.revision == head.revision == looked_at.get(MAIN)) or _lacks_size(known)
-        else _remembered(database, model_id, MAIN)
+        else _known_on_main(database, hub, model_id, head)
     )
     heads = {MAIN: head.revision}
     try:
@@ -193,12 +196,18 @@ def _look_at_pull_request(
 def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str]) -> None:
     """Read the files whose content is new and bring their claims up to date, each in a transaction of its own."""
     before = _remembered(database, place.model_id, place.ref)
+    files = _as_many_as_are_read(files, before)
     # Asked for once, however many files may not be read.
     shown = cache(lambda: hub.eval_results(place.model_id))
     for path in sorted(files.keys() | before.keys()):
         if files.get(path) == before.get(path):
             continue
-        reading = _read(hub, place, path, shown) if path in files else Reading((), ())
+        if path not in files:
+            reading: Reading | None = Reading((), ())
+        elif files[path].startswith(LEFT_OUT):
+            reading = Reading((), (_said_of_left_out(files[path]),))
+        else:
+            reading = _read(hub, place, path, shown)
         if reading is None:
             continue
         with database.transaction() as session:
@@ -243,8 +252,33 @@ def _as_shown(shown: list[object], place: Place, path: str) -> Reading | None:
 
 def _result_files(files: list[TreeFile]) -> dict[str, str]:
     """Blob id by path."""
-    found = {file.path: file.blob_id for file in files if eval_results.is_result_path(file.path)}
-    return dict(sorted(found.items())[:MAX_RESULT_FILES])
+    return {file.path: file.blob_id for file in files if eval_results.is_result_path(file.path)}
+
+
+def _as_many_as_are_read(files: dict[str, str], before: dict[str, str]) -> dict[str, str]:
+    """Those of a ref's files that are read, and the first of the others, which stands for all of them."""
+    known = {path for path, blob_id in before.items() if not blob_id.startswith(LEFT_OUT)}
+    # Else whoever adds files that come first in the alphabet would take away the claims of the last.
+    in_order = sorted(files, key=lambda path: (path not in known, path))
+    found = {path: files[path] for path in in_order[:MAX_RESULT_FILES]}
+    for path in in_order[MAX_RESULT_FILES : MAX_RESULT_FILES + 1]:
+        found[path] = f"{LEFT_OUT}{len(files) - MAX_RESULT_FILES}"
+    return found
+
+
+def _said_of_left_out(mark: str) -> str:
+    number = int(mark.removeprefix(LEFT_OUT))
+    which = "this file is" if number == 1 else f"this file and {number - 1} more are"
+    return f"{which} not read: of the result files of one branch or pull request, {MAX_RESULT_FILES} are"
+
+
+def _known_on_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
+    """The result files on main, where that was looked at before."""
+    files = _remembered(database, model_id, MAIN)
+    if any(blob_id.startswith(LEFT_OUT) for blob_id in files.values()):
+        # Those that are not read are main's all the same, and no pull request's that carries them.
+        return _result_files(hub.tree(model_id, head.revision))
+    return files
 
 
 def _remembered(database: Database, model_id: str, ref: str) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -15,6 +17,7 @@ from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook
 from scheduler.webhooks.messages import message
 from scheduler.webhooks.sending import Outcome, send
 from specs.api_v1.webhooks import WebhookFilter
+from specs.messages import said
 
 EVENTS_AT_ONCE = 500
 SENT_AT_ONCE = 64
@@ -28,6 +31,8 @@ DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 5 * 60, 30 * 60, 2 
 
 KEPT = timedelta(days=30)
 """Of the log."""
+
+log = logging.getLogger(__name__)
 
 
 def any_webhook(database: Database) -> bool:
@@ -49,7 +54,12 @@ def _write_for(database: Database, webhook_id: str) -> int:
         webhook = session.get(Webhook, webhook_id, with_for_update=True)
         if webhook is None or not webhook.enabled or _waiting(session, webhook_id) >= WAITING_AT_MOST:
             return 0
-        wanted = WebhookFilter.model_validate(webhook.filter)
+        try:
+            wanted = WebhookFilter.model_validate(webhook.filter)
+        except ValidationError as error:
+            # Of another version of the farm, which tells it what it missed; others are told meanwhile.
+            log.error("webhook %s is told nothing, as its filter cannot be read: %s", webhook_id, said(error))
+            return 0
         young = young_since(session)
         query = select(Event).where(Event.event_id > webhook.last_event_id)
         following = session.scalars(query.order_by(Event.event_id).limit(EVENTS_AT_ONCE)).all()

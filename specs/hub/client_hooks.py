@@ -1,8 +1,8 @@
-"""Hooks of a Hub client, against whatever the Hub answers: no long sleep, and no token for anybody else.
+"""Hooks of a Hub client, against whatever the Hub answers: no long sleep, no token for anybody else, no way off TLS.
 
 huggingface_hub (2.4) sleeps for as long as a 429 asks for, years included, sends the token to whatever address a list
-names as its next part, and waits without end for a Hub that says nothing. These are hooks for its HTTP client, and say
-nothing of which library that is.
+names as its next part, follows redirects from https to http, and waits without end for a Hub that says nothing. These
+are hooks for its HTTP client, and say nothing of which library that is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from specs.errors import HubAway, HubBusy
+from specs.text import clean
 
 LONGEST_SECONDS = 86_400.0
 """Of patience that anybody gets: a day."""
@@ -94,6 +95,22 @@ def waiting(seconds: float) -> Callable[[_Request], None]:
         request.extensions["timeout"] = {name: seconds if value is None else value for name, value in asked.items()}
 
     return limit
+
+
+def staying_on_tls(endpoint: str) -> Callable[[_Request], None]:
+    """A request hook: from a Hub that is reached over TLS nobody is led to what is not, which others read and change.
+
+    The hook raises:
+        HubAway: a redirect, or the next part of a list, leads there.
+    """
+    over_tls = _origin(endpoint)[0] == "https"
+
+    def stay(request: _Request) -> None:
+        scheme, host, _ = _origin(str(request.url))
+        if over_tls and scheme != "https":
+            raise HubAway(f"the Hub leads to {clean(str(host), 200)} without TLS")
+
+    return stay
 
 
 def keeping_token(endpoint: str) -> Callable[[_Request], None]:

@@ -37,7 +37,12 @@ class SubmittedResult(Contract):
     """ISO 8601."""
 
     source_url: str | None
+    """Where the score comes from; an Inspect log there may guide a run."""
+
     source_name: str | None
+    """What the Hub shows instead of the address, like the next two: whose word that is it does not check, so nothing
+    follows from it here. Kept for checks of what is written beside a proof."""
+
     source_user: str | None
     source_org: str | None
     notes: str | None

@@ -73,6 +73,7 @@ class LeaderboardRow(BaseModel):
     source_url: Annotated[_Address, Field(validation_alias=AliasPath("source", "url"))] = None
     author_name: Annotated[_Text, Field(validation_alias=AliasPath("author", "name"))] = None
     lower_is_better: _Flag = None
+    """How the Hub ranks. No verdict depends on it: a claim that is too low is off as much as one that is too high."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class LinkedTo(Contract):
 
     log_sha256: Sha256
     targets_sha256: Sha256
-    """Digest of the targets in it (`targets_sha256`)."""
+    """Digest of the targets in it, in words (`targets_sha256`, `target_in_words`)."""
 
 
 class Stopping(Contract):
@@ -82,6 +82,20 @@ def targets_sha256(targets: Iterable[str | Sequence[str]]) -> str:
     for target in targets:
         digest.update(json.dumps(target if isinstance(target, str) else list(target)).encode() + b"\n")
     return digest.hexdigest()
+
+
+def target_in_words(target: str | Sequence[str], choices: Sequence[str] | None) -> str | list[str]:
+    """A sample's target, the letters of a multiple-choice question as the choices that they stand for.
+
+    So it is the same in whichever order a run has shuffled the choices, of which its log has each sample's. What stands
+    for no choice is left as it is.
+    """
+    letters = [target] if isinstance(target, str) else list(target)
+    places = [ord(letter) - ord("A") if len(letter) == 1 else -1 for letter in letters]
+    if not choices or any(not 0 <= place < len(choices) for place in places):
+        return target if isinstance(target, str) else letters
+    words = [choices[place] for place in places]
+    return words[0] if isinstance(target, str) else sorted(words)
 
 
 def tolerance_for(claim: JudgedClaim, samples: int) -> float:

@@ -29,7 +29,7 @@ class LinkedLog(Contract):
     """Of every sample over its epochs, by position in the dataset."""
 
     targets_sha256: Sha256
-    """Of the samples' targets in that order (`specs.judging.stopping.targets_sha256`)."""
+    """Of the samples' targets in words, in that order (`targets_sha256` and `target_in_words` in specs/judging)."""
 
     greedy: bool
     """Whether it says that its answers were decoded greedily. Where it does not, another run would differ more."""

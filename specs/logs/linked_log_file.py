@@ -16,7 +16,7 @@ from inspect_ai.log import EvalLog, EvalSample
 
 from specs.errors import EvidenceError
 from specs.judging.scale import as_proportion
-from specs.judging.stopping import targets_sha256
+from specs.judging.stopping import target_in_words, targets_sha256
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.logs.run_log import MIB, LogLimits, RunLog
 from specs.logs.run_scores import mean_of, run_scores, scorer_names
@@ -149,12 +149,13 @@ def _counted(
         if (number, answer.epoch) in seen:
             raise _Unusable(f"it holds sample {number} twice for epoch {answer.epoch}")
         seen.add((number, answer.epoch))
+        target = target_in_words(answer.target, answer.choices)
         if number not in targets:
-            targets[number] = answer.target
-            characters += len(answer.target) if isinstance(answer.target, str) else sum(map(len, answer.target)) + 1
+            targets[number] = target
+            characters += len(target) if isinstance(target, str) else sum(map(len, target)) + 1
             if characters > MAX_TARGET_CHARS:
                 raise _Unusable(f"its targets are longer than the {MAX_TARGET_CHARS} characters that this farm reads")
-        elif targets[number] != answer.target:
+        elif targets[number] != target:
             raise _Unusable(f"sample {number} has not the same target in every epoch")
         answer.id = number
         yield answer

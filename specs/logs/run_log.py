@@ -40,7 +40,7 @@ MAX_UNPACKED_BYTES = 64 * 2**30
 # Some thousand times as much can come out of what goes into a decompressor at once.
 _PART_BYTES = 4096
 # What scores are made of; a sample's input and transcript are long, and nothing in them is measured.
-_SAMPLE_FIELDS = ("id", "epoch", "target", "scores", "error", "output")
+_SAMPLE_FIELDS = ("id", "epoch", "choices", "target", "scores", "error", "output")
 _SAMPLES, _JSON = "samples/", ".json"
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 # `zipfile` calls what it has no code for NotImplementedError: a later version of ZIP, say.
@@ -111,7 +111,7 @@ class RunLog:
         return len(self._answer_names())
 
     def answers(self) -> Iterator[EvalSample]:
-        """Every sample and epoch once, in the file's order, with id, epoch, target, scores, error and output alone."""
+        """Every sample and epoch once, in the file's order, with `_SAMPLE_FIELDS` alone."""
         for _, answer in self.whole_answers():
             yield answer
 

@@ -22,7 +22,7 @@ from inspect_ai.solver._solver import SolverSpec
 
 from specs.epochs import MEAN
 from specs.judging.sample_order import seeded_order
-from specs.judging.stopping import Population, targets_sha256
+from specs.judging.stopping import Population, target_in_words, targets_sha256
 from specs.messages import TaskRef
 from specs.text import clean
 from workers.errors import SpecError
@@ -115,7 +115,7 @@ def canonical_task(
         raise SpecError(f"the split {definition.split} has no samples")
     check_choices(definition, dataset.samples)
     _set_up(dataset, seed, shuffle_choices=bool(definition.shuffle_choices))
-    targets = targets_sha256(sample.target for sample in dataset.samples)
+    targets = targets_sha256(target_in_words(sample.target, sample.choices) for sample in dataset.samples)
     population = Population(samples=len(dataset.samples), epochs=count, reducer=reducer, targets_sha256=targets)
     order = seeded_order(range(1, population.samples + 1), seed)
     dataset.samples = [dataset.samples[each - 1] for each in order]

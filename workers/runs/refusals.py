@@ -19,7 +19,7 @@ import httpx
 from specs.errors import ReprofarmError
 from specs.text import clean
 from workers.engines.local_http import local_http
-from workers.errors import ModelError, RunError, SpecError
+from workers.errors import ModelError, RequestsRefused, RunError, SpecError
 from workers.runs.generation import request_arguments
 from workers.runs.run_request import ENGINE_KEY_ENV, RunRequest
 
@@ -58,14 +58,14 @@ def whose_fault(refused: EngineRefuses, request: RunRequest) -> ReprofarmError:
         if not _takes(request, {}):
             return ModelError(f"the engine refuses every question to this model, even a plain one: {refused.words}")
         if not _takes(request, {**settings, **body}):
-            return RunError(
+            return RequestsRefused(
                 "the engine takes no question with the farm's sampling settings, which the farm's operator has to"
                 f" change: {refused.words}"
             )
     except httpx.HTTPError as error:
         return RunError(f"{refused}; and it could not be asked why: {type(error).__name__}: {error}")
     if _OF_THE_FORM.match(refused.words):
-        return RunError(f"the engine says that the farm's requests are malformed: {refused.words}")
+        return RequestsRefused(f"the engine says that the farm's requests are malformed: {refused.words}")
     return SpecError(
         "the engine answers plain questions to this model, and refuses every one as the eval.yaml asks it:"
         f" {refused.words}; a chat template that takes no message from the system says so, or a model that sees no"

@@ -34,7 +34,7 @@ from specs.measurement import Circumstances
 from specs.messages import AttemptOutcome, Order
 from specs.processes.atomic_write import write_atomically
 from specs.text import clean
-from workers.errors import ModelError, RunError, SpecError
+from workers.errors import ModelError, RequestsRefused, RunError, SpecError
 from workers.runs.canonical import CanonicalTask, canonical_task
 from workers.runs.circumstances import versions
 from workers.runs.dataset_rows import LocalDataset
@@ -65,6 +65,7 @@ _STUCK_CPU_SECONDS = 60.0
 _OUTCOMES: tuple[tuple[type[ReprofarmError], AttemptOutcome], ...] = (
     (ModelError, AttemptOutcome.MODEL_FAILED),
     (SpecError, AttemptOutcome.SPEC_FAILED),
+    (RequestsRefused, AttemptOutcome.REQUESTS_REFUSED),
     (RunError, AttemptOutcome.WORKER_FAILED),
 )
 

@@ -23,12 +23,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
-from specs.hub.client_hooks import keeping_token, refuse_long_waits, refuses_token, seconds_asked, waiting
+from specs.hub.bounded_answers import one_question
+from specs.hub.client_hooks import refuses_token, seconds_asked
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
@@ -37,6 +37,7 @@ from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
 from workers.snapshots.cache_space import CacheSpace, cache_space
 from workers.snapshots.checksums import wrong_file
 from workers.snapshots.disk import is_full_disk
+from workers.snapshots.hub_client import hub_client
 from workers.snapshots.snapshot_uses import SnapshotUses
 from workers.snapshots.weights import NO_SAFETENSORS
 
@@ -50,9 +51,6 @@ _MODEL_FILE = re.compile(
     r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
 )
 _LEADS_OUT = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")
-
-_HUB_SECONDS = 30.0
-"""The patience with a Hub that says nothing."""
 
 _GIB = 2**30
 KEPT_FREE_PART = 0.05
@@ -82,8 +80,8 @@ class Snapshots:
     """What the cache may take; None is all of its disk."""
 
     def __post_init__(self) -> None:
-        """Have huggingface_hub use a client that waits for no one too long, and keeps the token to the Hub."""
-        set_client_factory(lambda: _client(self.api.endpoint))
+        """Have huggingface_hub use a worker's client."""
+        set_client_factory(lambda: hub_client(self.api.endpoint))
 
     @classmethod
     def of(cls, settings: WorkerSettings, left_free_bytes: int = 0) -> Self:
@@ -160,8 +158,9 @@ class Snapshots:
     def _fetched(self, kind: _Kind, repo_id: str, revision: str, wanted: _Choice, complete: Path) -> Path:
         # Not the `siblings` of its info: of repos with many files the Hub leaves some out there, and says nothing of it
         # (huggingface_hub's pull requests 3122 and 3565). A dataset without some of its questions is another one.
-        listed = self.api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=kind)
-        files = wanted([_sound(file) for file in listed if isinstance(file, RepoFile)])
+        with one_question():
+            listed = self.api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=kind)
+            files = wanted([_sound(file) for file in listed if isinstance(file, RepoFile)])
         self._make_room(sum(file.size or 0 for file in files))
         snapshot = Path(
             self.api.snapshot_download(
@@ -203,17 +202,6 @@ def _sound(file: RepoFile) -> RepoFile:
     if not isinstance(path, str) or _LEADS_OUT.search(path) or not isinstance(size, int) or size < 0:
         raise HubAway(f"the Hub lists a file that is none: {clean(repr((path, size)), 200)}")
     return file
-
-
-def _client(endpoint: str) -> httpx2.Client:
-    """huggingface_hub's client, one for the whole process."""
-    client = default_client_factory()
-    hooks = client.event_hooks
-    client.event_hooks = {
-        "request": [*hooks["request"], keeping_token(endpoint), waiting(_HUB_SECONDS)],
-        "response": [*hooks["response"], refuse_long_waits],
-    }
-    return client
 
 
 @contextmanager

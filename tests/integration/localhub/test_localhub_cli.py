@@ -127,6 +127,11 @@ def test_a_file_is_submitted_as_it_is_even_a_malformed_one(folder: Path, weights
         (("add-token", "{folder}", "not a name"), "Not a user name"),
         (("add-token", "{folder}", "bob", "--role", "king"), "'king' is not one of"),
         (("trust-keys", "{folder}", "/etc/hostname"), "is not JSON"),
+        (("add-webhook", "{folder}", "nonsense"), "http(s)://HOST/…, and not 'nonsense'"),
+        (("add-webhook", "{folder}", "farm.example/hub/webhook"), "and not 'farm.example/hub/webhook'"),
+        (("add-webhook", "{folder}", "http:///hub/webhook"), "and not 'http:///hub/webhook'"),
+        (("add-webhook", "{folder}", "ftp://farm.example/"), "and not 'ftp://farm.example/'"),
+        (("add-webhook", "{folder}", "http://[farm/"), "and not 'http://[farm/'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -36,6 +36,14 @@ def test_a_benchmark_that_cannot_be_run_makes_its_claims_unsupported(world: Worl
     assert set(outcomes(farm).values()) == {"unsupported"}
 
 
+def test_settings_that_the_engine_refuses_are_not_tried_again(world: World, farm: Farm) -> None:
+    why = "the engine takes no question with the farm's sampling settings, which the farm's operator has to change"
+    take(farm, ended(world, AttemptOutcome.REQUESTS_REFUSED, why))
+    assert (reproduction(farm).state, reproduction(farm).attempt) == (ReproductionState.FAILED, 1)
+    assert set(outcomes(farm).values()) == {"failed"}
+    assert claims(farm)[TRUE_PERCENT].reason == f"failed: requests_refused: {why}"
+
+
 def test_a_repo_that_the_hub_refuses_blocks_its_claims_until_somebody_acts(world: World, farm: Farm) -> None:
     take(farm, ended(world, AttemptOutcome.NO_ACCESS, "gated, and no token"))
     found = claims(farm)

@@ -8,18 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
 from huggingface_hub.utils._http import hf_raise_for_status
 
 from deploy.serving import QuietHandler, answered_by
-from scheduler.hub import bounded_answers
 from scheduler.hub import hub as hub_module
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing, told_apart
 from specs.errors import HubAway, HubBusy, NoAccess, ReprofarmError
+from specs.hub import bounded_answers
 from specs.hub.client_hooks import LONGEST_SECONDS
+from tests.support.tls_server import answered_over_tls
 
 COMMIT = "0123456789" * 4
 MODEL = "org/model"
@@ -212,6 +214,18 @@ def test_a_redirect_elsewhere_gets_no_token() -> None:
             assert "hf_secret" not in _refusal(ask, hub)
     assert len(seen) >= len(ANSWERS) - 1
     assert {token for _, token in seen} == {None}
+
+
+def test_nobody_is_led_from_tls_to_what_is_not(tmp_path: Path) -> None:
+    seen: list[tuple[str, str | None]] = []
+    with answered_by(_elsewhere(seen)) as elsewhere:
+        leads = type("Leads", (_Handler,), {"says": staticmethod(_always(b"", 302, location=elsewhere)), "seen": []})
+        with answered_over_tls(leads, tmp_path) as url:
+            hub = Hub(url, "hf_secret", 5.0)
+            for ask in ANSWERS.values():
+                with pytest.raises(HubAway, match=r"leads to 127\.0\.0\.1 without TLS"):
+                    ask(hub)
+    assert seen == []
 
 
 def test_what_is_packed_is_not_unpacked() -> None:

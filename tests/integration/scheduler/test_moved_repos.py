@@ -7,7 +7,8 @@ import pytest
 from deploy.localhub import names
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Benchmark
-from scheduler.hub.hub_errors import Moved
+from scheduler.hub.hub_errors import Missing, Moved
+from scheduler.planning.planning_facts import IDS_LOOKED_UP
 from scheduler.state_machine import ClaimState
 from scheduler.watch import announced
 from specs.policy.rules import WatchRules
@@ -62,6 +63,35 @@ def test_a_benchmark_of_the_allow_list_is_watched_under_the_id_that_it_has(farm:
     with farm.database.reading() as session:
         assert session.get(Benchmark, BENCHMARK) is None
         assert session.get(Benchmark, RENAMED) is not None
+
+
+@pytest.mark.parametrize("written", [BENCHMARK, RENAMED.upper()])
+def test_who_claims_something_on_a_benchmark_by_another_id_is_told_the_one_to_write(
+    farm: ControlPlane, written: str
+) -> None:
+    farm.served.local.move_repo(add_benchmark(farm.served.local, BENCHMARK), names.dataset(RENAMED))
+    submit(farm.served.local, add_model(farm.served.local, MODEL), entry(written, 79.5))
+    farm.scan(WatchRules(models=(MODEL,)))
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.DECIDED
+    assert claim.reason.startswith(f"unsupported: {written} is {RENAMED} on the Hub: the claim's author must write")
+
+
+def test_the_hub_is_asked_for_few_ids_in_a_round(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def benchmark(dataset_id: str) -> None:
+        asked.append(dataset_id)
+        raise Missing(f"{dataset_id}: not on the Hub")
+
+    monkeypatch.setattr(farm.hub, "benchmark", benchmark)
+    text = "".join(entry(f"nobody/b{n}", 50) for n in range(IDS_LOOKED_UP + 5))
+    submit(farm.served.local, add_model(farm.served.local, MODEL), text)
+    farm.scan(WatchRules(models=(MODEL,)))
+    farm.plan()
+    assert {claim.state for claim in farm.claims()} == {ClaimState.DECIDED}
+    assert len(asked) == IDS_LOOKED_UP
 
 
 def test_whoever_asks_for_one_is_told_its_id(farm: ControlPlane, model: RepoName) -> None:

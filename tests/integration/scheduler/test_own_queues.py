@@ -15,13 +15,13 @@ import scheduler.app
 from scheduler.collect.collecting import alive
 from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, Worker, now
+from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, Worker, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.dispatch.taking_back import pass_over, rebalance, take_back
 from scheduler.messaging import outbox
-from scheduler.state_machine import ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, FetchAhead, RunBatch
 from specs.policy.rules import Policy
@@ -181,7 +181,7 @@ def test_what_waits_for_a_worker_that_takes_nothing_more_goes_to_another(farm: P
     dispatch(farm.database, farm.policy)
     (mine,) = (model for model, (queue, _) in batches(farm).items() if queue == own_queue("cpu", "w1"))
     say(farm, "w1", state=state)
-    assert take_back(farm.database, broker.withdraw) == 1
+    assert take_back(farm.database, farm.policy, broker.withdraw) == 1
     assert broker.waiting(own_queue("cpu", "w1")) == set()
     assert (rows(farm)[mine].state, rows(farm)[mine].failures) == (ReproductionState.QUEUED, 0)
     why = "worker w1, for which it waited, takes nothing more"
@@ -197,7 +197,40 @@ def test_what_waits_for_a_worker_that_takes_nothing_more_goes_to_another(farm: P
     queue, again = batches(farm)[mine]
     assert queue == own_queue("cpu", "w2")
     assert again.orders[0].ref.attempt == 2, "a late start of the first is told to stop"
-    assert take_back(farm.database, broker.withdraw) == 0
+    assert take_back(farm.database, farm.policy, broker.withdraw) == 0
+
+
+def to_and_fro(farm: Plane, model_id: str) -> Reproduction:
+    """Have a worker that nobody else stands beside say that it is free, get a run, and take nothing more."""
+    say(farm, "w1", state="idle")
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(not_before=None))
+        # What waits in the pool's queue is for whoever is idle, before a batch of its own.
+        session.execute(update(Reproduction).where(Reproduction.model_id != model_id).values(pool="another"))
+    dispatch(farm.database, farm.policy)
+    assert rows(farm)[model_id].sent_to == "w1"
+    say(farm, "w1", state="quarantined")
+    take_back(farm.database, farm.policy, lambda _queue, _id: True)
+    return rows(farm)[model_id]
+
+
+def test_what_a_worker_gets_and_never_takes_is_sent_ever_more_seldom_and_not_for_ever(farm: Plane) -> None:
+    Rows(farm.database).worker("w1")
+    waits = []
+    for _ in range(6):
+        run = to_and_fro(farm, "tiny/one")
+        assert (run.state, run.failures) == (ReproductionState.QUEUED, 0)
+        waits.append(round((run.not_before - run.since).total_seconds()) if run.not_before else 0)
+    assert waits == [0, 0, 0, 10, 20, 40]
+    with farm.database.transaction() as session:
+        first = session.get_one(Attempt, (run.reproduction_id, 1))
+        first.dispatched_at = now() - timedelta(seconds=farm.policy.run.queue_seconds + 1)
+    ended = to_and_fro(farm, "tiny/one")
+    assert ended.state == ReproductionState.FAILED
+    assert ended.reason.startswith("no worker of pool cpu began it, so for 604800 s and 7 attempts: worker w1, for")
+    with farm.database.reading() as session:
+        (claim,) = session.scalars(select(Claim).where(Claim.reproduction_id == ended.reproduction_id))
+    assert claim.state == ClaimState.DECIDED
 
 
 def test_a_message_that_was_not_sent_yet_is_not_sent_when_its_batch_was_taken_back(farm: Plane) -> None:
@@ -205,7 +238,7 @@ def test_a_message_that_was_not_sent_yet_is_not_sent_when_its_batch_was_taken_ba
     dispatch(farm.database, farm.policy)
     say(farm, "w1", state="lost")
     before = len(sent(farm))
-    take_back(farm.database, lambda _queue, _id: False)
+    take_back(farm.database, farm.policy, lambda _queue, _id: False)
     assert len(sent(farm)) == before - 1
 
 
@@ -215,7 +248,7 @@ def test_a_worker_that_runs_its_batch_keeps_it_while_it_drains(farm: Plane) -> N
     (batch,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
     begin(farm, batch, "w1")
     say(farm, "w1", state="draining")
-    assert take_back(farm.database, lambda _queue, _id: True) == 0
+    assert take_back(farm.database, farm.policy, lambda _queue, _id: True) == 0
 
 
 def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it_can_say_so(

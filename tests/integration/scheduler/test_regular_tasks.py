@@ -106,7 +106,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
         "dispatch": [lambda: dispatch(database, POLICY), lambda: outbox.relay(database, lambda **_: None)],
         "reap": [
             lambda: workforce.find_lost(database),
-            lambda: taking_back.take_back(database, nowhere),
+            lambda: taking_back.take_back(database, POLICY, nowhere),
             lambda: taking_back.pass_over(database, POLICY, nowhere),
             lambda: taking_back.rebalance(database, POLICY, nowhere),
             lambda: reaping.reap(database, POLICY, lambda _queue: set()),

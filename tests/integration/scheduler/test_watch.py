@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import select
 
 from deploy.localhub import conversations
-from deploy.localhub.commits import CommitText
+from deploy.localhub.commits import Changes, CommitText
 from deploy.localhub.discussions import Discussion, Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub.answers import PullRequestHead
 from scheduler.state_machine import ClaimState
+from scheduler.watch import models
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
 from specs.judging.staleness import Head, Ran, what_changed
@@ -54,6 +55,43 @@ def test_results_on_main_and_on_pull_requests_become_claims(farm: ControlPlane, 
     assert (author.ref, author.value, author.submitter, author.pull_request) == ("main", 79.5, "tiny", None)
     assert (community.ref, community.value, community.submitter) == ("refs/pr/1", 99.5, "somebody")
     assert community.pull_request == 1
+
+
+def test_result_files_that_are_too_many_are_said_to_be_and_take_nothing_from_what_was_read(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "MAX_RESULT_FILES", 2)
+    hub = farm.served.local
+    submit(hub, model, entry(BENCHMARK, 60), name="z.yaml", author="somebody", create_pr=True)
+    farm.scan()
+    for name in ("a", "b", "c"):
+        submit(hub, model, entry(f"acme/{name}", 50), name=f"{name}.yaml")
+    look_again(farm)
+    living = {claim.path.rpartition("/")[2]: claim for claim in farm.claims() if claim.live}
+    assert {name: claim.state for name, claim in living.items()} == {
+        "results.yaml": ClaimState.SUBMITTED,
+        "a.yaml": ClaimState.SUBMITTED,
+        "b.yaml": ClaimState.REJECTED,
+        "z.yaml": ClaimState.SUBMITTED,
+    }
+    said = "this file and 1 more are not read: of the result files of one branch or pull request, 2 are"
+    assert living["b.yaml"].reason == said
+    # A pull request that carries what is not read of main claims nothing by that.
+    submit(hub, model, entry(BENCHMARK, 61), name="y.yaml", author="somebody", create_pr=True)
+    look_again(farm)
+    assert [claim.path for claim in farm.claims() if claim.ref == "refs/pr/2"] == [".eval_results/y.yaml"]
+    fewer = Changes(removed_files=[".eval_results/a.yaml", ".eval_results/c.yaml"])
+    hub.commit_changes(model, fewer, CommitText("Fewer", "tiny"), revision="main")
+    look_again(farm)
+    states = {claim.path.rpartition("/")[2]: claim.state for claim in farm.claims() if claim.live}
+    assert states["b.yaml"] == ClaimState.SUBMITTED
+    assert "a.yaml" not in states
+
+
+def look_again(farm: ControlPlane) -> None:
+    with farm.database.transaction() as session:
+        session.get_one(Model, MODEL).looked_at = None
+    farm.scan()
 
 
 def test_a_model_that_was_made_from_another_is_found_too(farm: ControlPlane, model: RepoName) -> None:

@@ -16,6 +16,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from deploy.serving import QuietHandler, answered_by
 from specs.errors import HubAway, NoAccess
+from specs.hub import bounded_answers
 from specs.hub.client_hooks import LONGEST_SECONDS
 from specs.messages import ModelRef, TaskRef
 from tests.support.breaking_network import breaking_network
@@ -23,6 +24,7 @@ from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.refusing_hub import hub_that_says, hub_without_its_xet_store
 from tests.support.small_repos import COMMIT
+from tests.support.tls_server import answered_over_tls
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.snapshots.fetch import Snapshots
 
@@ -131,7 +133,7 @@ def test_a_hub_that_takes_a_request_and_says_nothing_is_away(tmp_path: Path, mon
             over.wait(5)
             self.answer(200, b"[]")
 
-    monkeypatch.setattr("workers.snapshots.fetch._HUB_SECONDS", 0.05)
+    monkeypatch.setattr("workers.snapshots.hub_client.HUB_SECONDS", 0.05)
     # huggingface_hub tries again what timed out, each time a little later.
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     with answered_by(Silent) as url:
@@ -140,6 +142,55 @@ def test_a_hub_that_takes_a_request_and_says_nothing_is_away(tmp_path: Path, mon
                 _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
         finally:
             over.set()
+
+
+def test_a_hub_that_leads_from_tls_to_what_is_not_is_away(tmp_path: Path) -> None:
+    led: list[str] = []
+
+    class Elsewhere(QuietHandler):
+        def do_GET(self) -> None:
+            led.append(self.path)
+            self.answer(200, b"[]")
+
+        do_HEAD = do_GET
+
+    with answered_by(Elsewhere) as plain:
+
+        class Leads(QuietHandler):
+            def do_GET(self) -> None:
+                self.answer(302, headers={"location": f"{plain}{self.path}"})
+
+            do_HEAD = do_GET
+
+        with answered_over_tls(Leads, tmp_path) as url, pytest.raises(HubAway, match="without TLS"):
+            _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+    assert led == []
+
+
+def test_an_answer_of_the_api_that_has_no_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ModelRef(model_id="org/model", revision=COMMIT)
+    monkeypatch.setattr(bounded_answers, "MAX_ANSWER_BYTES", 10)
+    with hub_that_says(404, {"model.safetensors": 3}) as url, pytest.raises(HubAway, match="more than 10 bytes"):
+        _snapshots(url, tmp_path).model(model)
+    monkeypatch.undo()
+    monkeypatch.setattr(bounded_answers, "MAX_REQUESTS", 5)
+
+    class Endless(QuietHandler):
+        def do_GET(self) -> None:
+            again = f"http://{self.headers['host']}{self.path}"
+            self.answer(200, b"[]", headers={"link": f'<{again}>; rel="next"'})
+
+    with answered_by(Endless) as url, pytest.raises(HubAway, match="does not end"):
+        _snapshots(url, tmp_path).model(model)
+
+
+def test_files_may_be_larger_than_an_answer_of_the_api(
+    hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = add_model(hub.local, "org/model", b"x" * 100_000)
+    monkeypatch.setattr(bounded_answers, "MAX_ANSWER_BYTES", 50_000)
+    folder = _snapshots(hub.url, tmp_path).model(ModelRef(model_id="org/model", revision=_head(hub, repo)))
+    assert (folder / "model.safetensors").stat().st_size >= 100_000
 
 
 def test_a_dataset_that_is_too_large_is_refused_before_it_is_downloaded(hub: RunningHub, tmp_path: Path) -> None:

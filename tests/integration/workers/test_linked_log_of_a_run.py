@@ -59,3 +59,40 @@ def test_the_log_of_one_run_predicts_another(tmp_path: Path) -> None:
     assert len(guided.sample_ids) < 0.8 * len(alone.sample_ids)
     use = held_against(reading, stopping(reading), guided)
     assert (use.used, use.differing, use.suspicious) == (True, 0.0, False)
+
+
+SHUFFLED = {
+    **SAY_SPEC,
+    "tasks": [
+        {
+            **SAY_SPEC["tasks"][0],
+            "field_spec": {"input": "question", "target": "answer", "choices": "choices"},
+            "solvers": [{"name": "multiple_choice"}],
+            "scorers": [{"name": "choice"}],
+            "shuffle_choices": True,
+        }
+    ],
+}
+
+
+def test_a_log_of_a_run_that_shuffled_the_choices_otherwise_is_about_the_same_samples(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"{n}? Say: ANSWER: B", "answer": "A", "choices": [f"{each} of {n}" for each in "wxyz"]}
+        for n in range(1, 41)
+    ]
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in()) as workbench:
+        snapshot = write_dataset(tmp_path / "say", rows, SHUFFLED)
+        remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", snapshot)
+        orders = (order(task_ref(snapshot), f"seed-{seed}", seed=seed) for seed in (5, 6))
+        one, other = (run(workbench, batch_of(each)).reports[each.ref.reproduction_id] for each in orders)
+    assert one.measurement is not None, one.detail
+    assert other.measurement is not None, other.detail
+    assert one.measurement.sample_scores != other.measurement.sample_scores
+    assert one.evidence is not None
+    assert one.measurement.score is not None
+    log = tmp_path / "evidence" / path_in_store(one.evidence.sha256)
+    claimed = 100 * one.measurement.score
+    reading = read_linked_log(log, "https://hub.test/o/m/blob/main/l.eval", claimed, "percent", lambda: False)
+    assert reading.log is not None, reading.reason
+    assert reading.log.targets_sha256 == other.measurement.targets_sha256
+    assert held_against(reading, stopping(None), other.measurement).compared == 40

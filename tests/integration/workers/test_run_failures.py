@@ -201,8 +201,8 @@ def test_a_port_that_another_process_took_is_no_fault_of_the_model(
     [
         # Every request has messages, a plain one too.
         ("messages", "Say: yes", AttemptOutcome.MODEL_FAILED, "every question to this model, even a plain one"),
-        ("min_p", "Say: yes", AttemptOutcome.WORKER_FAILED, "no question with the farm's sampling settings"),
-        ("nothing", "[fail] [malformed]", AttemptOutcome.WORKER_FAILED, "the farm's requests are malformed"),
+        ("min_p", "Say: yes", AttemptOutcome.REQUESTS_REFUSED, "no question with the farm's sampling settings"),
+        ("nothing", "[fail] [malformed]", AttemptOutcome.REQUESTS_REFUSED, "the farm's requests are malformed"),
         ("nothing", "[fail]", AttemptOutcome.SPEC_FAILED, "refuses every one as the eval.yaml asks it"),
     ],
 )

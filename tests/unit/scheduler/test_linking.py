@@ -8,6 +8,7 @@ import pytest
 from scheduler.hub.answers import HubFile
 from scheduler.hub.hub import Hub
 from scheduler.planning.linking import NotFollowed, linked_file, links_to_a_log
+from specs.errors import HubAway
 
 HUB = "https://huggingface.co"
 
@@ -101,7 +102,7 @@ def test_most_sources_are_no_logs(url: str) -> None:
 
 
 def test_the_hub_may_not_lead_to_an_address_without_tls() -> None:
-    hub = Hub(HUB, None, request_seconds=1)
-    with pytest.raises(httpx.UnsupportedProtocol, match="without TLS"):
-        hub._check_request(httpx.Request("GET", "http://169.254.169.254/latest"))
-    hub._check_request(httpx.Request("GET", "https://cas-bridge.xethub.hf.co/x"))
+    (check,) = Hub(HUB, None, request_seconds=1)._anybody.event_hooks["request"]
+    with pytest.raises(HubAway, match=r"leads to 169\.254\.169\.254 without TLS"):
+        check(httpx.Request("GET", "http://169.254.169.254/latest"))
+    check(httpx.Request("GET", "https://cas-bridge.xethub.hf.co/x"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from specs.judging.stopping import targets_sha256
+from specs.judging.stopping import target_in_words, targets_sha256
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.logs.linked_log_file import read_linked_log, rounding_of
 from specs.logs.run_log import LogLimits
@@ -66,6 +66,37 @@ def test_a_log_that_was_sampled_or_does_not_say_is_not_called_greedy(log: Path, 
             header["eval"]["model_generate_config"]["temperature"] = stated
 
         assert not used(with_header(log, tmp_path / f"{stated}.eval", change)).greedy
+
+
+def test_targets_of_multiple_choice_are_told_by_what_they_choose_in_whatever_order(log: Path, tmp_path: Path) -> None:
+    def shuffled(name: str, by: int, first: str = "right") -> str:
+        def change(sample: dict[str, Any]) -> None:
+            choices = [f"{first} {sample['id']}", "wrong", "also wrong"]
+            sample["choices"] = [*choices[-by:], *choices[:-by]] if by else choices
+            sample["target"] = "ABC"[by]
+
+        return used(with_samples(log, tmp_path / f"{name}.eval", change)).targets_sha256
+
+    assert shuffled("as it is", 0) == shuffled("by one", 1) == shuffled("by two", 2)
+    assert shuffled("another", 0, "other") != shuffled("again", 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "choices", "words"),
+    [
+        ("B", ["x", "y"], "y"),
+        (["C", "A"], ["x", "y", "z"], ["x", "z"]),
+        ("C", ["x", "y"], "C"),
+        ("y", ["x", "y"], "y"),
+        ("", ["x", "y"], ""),
+        ("B", None, "B"),
+        (["B", "no letter"], ["x", "y"], ["B", "no letter"]),
+    ],
+)
+def test_a_target_that_stands_for_no_choice_is_left_as_it_is(
+    target: str | list[str], choices: list[str] | None, words: str | list[str]
+) -> None:
+    assert target_in_words(target, choices) == words
 
 
 def test_ids_may_be_numbers_as_text(log: Path, tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""What rows hold as JSON, read back. After a step back to an older version, that may be more than this one knows."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.database.tables import Claim, Reproduction
+from specs.messages import said
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class OtherVersion(ValueError):  # noqa: N818 - a condition, not a mistake
+    """Another version of the farm wrote it, and this one cannot read it: that is nobody's failure, and can wait."""
+
+
+def settings_of(reproduction: Reproduction) -> RunSettings:
+    """What a reproduction runs with.
+
+    Raises:
+        OtherVersion: this version cannot read that.
+    """
+    return read(RunSettings, reproduction.settings, "what it is to run with")
+
+
+def rules_of(claim: Claim) -> Rules:
+    """How a planned claim is judged.
+
+    Raises:
+        OtherVersion: this version cannot read that.
+    """
+    return read(Rules, claim.rules, f"how claim {claim.claim_id} is to be judged")
+
+
+def read(kind: type[T], stored: object, what: str) -> T:
+    """A value as a row has it.
+
+    Raises:
+        OtherVersion: this version cannot read that.
+    """
+    try:
+        return kind.model_validate(stored, strict=False)
+    except ValidationError as error:
+        words = f"this version of the farm cannot read {what} ({said(error)}); the one that wrote it can"
+        raise OtherVersion(words) from error
