@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from scheduler.badges import issuing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
-from scheduler.collect import collecting, reaping, workforce
+from scheduler.collect import collecting, workforce
 from scheduler.collect.checking import Checked
 from scheduler.collect.group_commit import GroupCommit
 from scheduler.collect.retrying import retry_delay_seconds
@@ -44,6 +44,7 @@ from scheduler.metrics import old_loads
 from scheduler.planning import planning
 from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
+from scheduler.reaping.reaper import reap
 from scheduler.requests import requesting
 from scheduler.requests.intervening import DROP
 from scheduler.requests.repeating import repeat_stale
@@ -197,13 +198,7 @@ def dispatch_batches() -> None:
 @app.task(name=REAP)
 def reap_lost() -> None:
     """Set right what got lost."""
-    # First of all: what a worker that was not heard took meanwhile is not to be taken from it.
-    reaping.grant_time(farm().database, farm().policy.run)
-    workforce.find_lost(farm().database)
-    _take_back()
-    taking_back.pass_over(farm().database, farm().policy, _withdraw)
-    taking_back.rebalance(farm().database, farm().policy, _withdraw)
-    reaping.reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue))
+    reap(farm().database, farm().policy, lambda queue: queued_ids(app, queue), _withdraw)
     count_refused(app, farm().database)
 
 
@@ -285,7 +280,7 @@ def take_presence(body: dict[str, Any]) -> None:
         workforce.take(farm().database, farm().policy, message)
         if message.state not in workforce.READY:
             # What waits for it is somebody else's from now on, and not only when the reaper comes round.
-            _take_back()
+            taking_back.take_back(farm().database, _withdraw)
 
 
 @app.task(
@@ -392,10 +387,6 @@ def _at_once(task: Task[[], None]) -> None:
         task.apply_async(queue=CONTROL_QUEUE)
     except (KombuError, RedisError, OSError) as error:
         log.warning("%s comes with the clock: %s", task.name, error)
-
-
-def _take_back() -> None:
-    taking_back.take_back(farm().database, _withdraw)
 
 
 def _withdraw(queue: str, message_id: str) -> bool:

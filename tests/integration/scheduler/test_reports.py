@@ -17,7 +17,6 @@ from scheduler.app import take_report
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.ending import DEADLY
-from scheduler.collect.reaping import CHECKS, reap
 from scheduler.database.tables import (
     Attempt,
     Badge,
@@ -34,10 +33,13 @@ from scheduler.dispatch.seats import seats
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
 from scheduler.messaging.outbox import relay
+from scheduler.reaping.reaper import reap
+from scheduler.reaping.silent_attempts import CHECKS
 from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from specs.messages import REPORT, AttemptOutcome, AttemptsAlive, Progress, Report, Stage, WorkerState
 from tests.support.databases import at_once
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
     TRUE_PERCENT,
@@ -94,7 +96,7 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
         with farm.database.transaction() as session:
             session.get_one(Reproduction, world.report.ref.reproduction_id).lease_until = now() - timedelta(seconds=1)
         until(lambda: (reproduction(farm).lease_until or now()) > now())
-        assert reap(farm.database, policy, lambda _queue: set()) == 0
+        assert reap(farm.database, policy, *EMPTY_QUEUES) == 0
         check_evidence(*asked)
 
     monkeypatch.setattr(checking, "check_evidence", slowly)
@@ -158,8 +160,8 @@ def test_a_control_worker_that_dies_over_a_report_has_nothing_run_again(
     if heard_of:
         begun(world, farm)
     killed_over(farm, world.report, monkeypatch)
-    assert reap(farm.database, farm.policy, lambda _queue: set()) == 1
-    assert reap(farm.database, farm.policy, lambda _queue: set()) == 0, "it is being checked"
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 1
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0, "it is being checked"
     assert reported_again(farm) == [world.report]
     take(farm, world.report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
@@ -174,7 +176,7 @@ def test_a_report_that_nobody_survives_is_checked_no_more_and_its_run_tried_agai
     for checks in range(1, CHECKS + 1):
         killed_over(farm, world.report, monkeypatch)
         assert attempt(farm).report_checks == checks
-        assert reap(farm.database, farm.policy, lambda _queue: set()) == 1
+        assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 1
         sent += len(reported_again(farm))
     assert sent == CHECKS - 1
     assert reproduction(farm).state == ReproductionState.QUEUED
@@ -344,10 +346,10 @@ def after_the_pause(farm: Farm) -> int:
     lease = reproduction(farm).lease_until
     assert lease is not None
     assert lease > now(), "nobody takes the attempt for lost while the report is kept"
-    assert reap(farm.database, farm.policy, lambda _queue: set()) == 0
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0
     with farm.database.transaction() as session:
         session.scalars(select(Reproduction)).one().lease_until = now() - timedelta(seconds=1)
-    return reap(farm.database, farm.policy, lambda _queue: set())
+    return reap(farm.database, farm.policy, *EMPTY_QUEUES)
 
 
 def is_idle(farm: Farm, worker: str) -> bool:
