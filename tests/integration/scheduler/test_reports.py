@@ -13,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import undefer
 
-from scheduler.app import take_report
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.collect.ending import DEADLY
+from scheduler.control_worker.worker_messages import take_report
 from scheduler.database.tables import (
     Attempt,
     Badge,
@@ -191,8 +191,8 @@ def test_a_report_that_nobody_survives_is_checked_no_more_and_its_run_tried_agai
 def test_a_report_that_meets_a_fault_of_ours_is_tried_as_often_as_other_failures_and_says_so(
     world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch, *, by_message: bool
 ) -> None:
-    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
-    monkeypatch.setattr("scheduler.app._send_out_if_possible", lambda: None)
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
     with farm.database.transaction() as session:
         # As a later version may have written it.
         for claim in session.scalars(select(Claim)):
@@ -397,7 +397,7 @@ def test_a_report_whose_evidence_store_is_away_is_kept_and_judged_once_it_is_bac
 def test_a_control_worker_whose_evidence_store_is_away_goes_on_to_the_next_message(
     world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
     evidence_folder(farm).rename(evidence_folder(farm).with_name("unmounted"))
     task: Any = take_report
     task.run(world.report.encode())
