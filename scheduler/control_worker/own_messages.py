@@ -13,6 +13,7 @@ from scheduler.control_worker import process
 from scheduler.control_worker.refusing import decoded
 from scheduler.database.expiring_locks import held
 from scheduler.dispatch.fetch_ahead_hints import HINT
+from scheduler.hub.answers import RepoType
 from scheduler.messaging.broker import tell_to_drop, tell_to_fetch
 from scheduler.requests import requesting
 from scheduler.requests.intervening import DROP
@@ -81,7 +82,7 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
 def look_at_repo(body: dict[str, Any]) -> None:
     """Look at one repo that the Hub says has changed."""
     try:
-        repo_type: announcing.RepoType = "model" if body["repo_type"] == "model" else "dataset"
+        repo_type: RepoType = "model" if body["repo_type"] == "model" else "dataset"
         repo_id = str(body["repo_id"])
     except (LookupError, TypeError) as error:
         log.error("message refused: %s", type(error).__name__)

@@ -41,7 +41,7 @@ MAX_CLAIMS = 100
 
 
 @dataclass
-class Outcome:
+class Requested:
     """What a request came to."""
 
     lines: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ def request_verification(
     may_retry: set[str],
     *,
     rules: ReverifyRules | None = None,
-) -> Outcome:
+) -> Requested:
     """Have what the farm knows of verified, and have a model that it does not know looked at first.
 
     Of claims that somebody cancelled, only `may_retry` are tried again. `rules` are policy's for verifying again; None
@@ -76,7 +76,7 @@ def request_verification(
         outbox.put(session, queue=CONTROL_QUEUE, task=LOOK_AT_WANTED, body=body)
         add_event(session, actor, "model", request.model, "requested", f"{_wanted(request)}: {request.why}")
     why = "has no such claim" if is_known else "is not known here as it is asked for"
-    return Outcome(
+    return Requested(
         [
             f"{request.model} {why}, so the farm looks at it on the Hub first",
             f"claims on {_wanted(request)} that it finds there are verified in its next rounds: follow"
@@ -176,8 +176,8 @@ class _Asking:
     rules: ReverifyRules | None
 
 
-def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Outcome:
-    done = Outcome()
+def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Requested:
+    done = Requested()
     for claim in claims:
         try:
             done.lines += _verify_one(database, claim, asking)

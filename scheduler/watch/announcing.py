@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import Literal
 
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import OutboxRow
+from scheduler.hub.answers import RepoType
 from scheduler.messaging import outbox
 from scheduler.record import add_event
 from scheduler.watch.due import mark_due
-from specs.queues import CONTROL_QUEUE
+from specs.messages import CONTROL_QUEUE
 
 LOOK_AT_REPO = "scheduler.look_at_repo"
 
@@ -21,8 +21,6 @@ ACTOR = "webhook:hub"
 ONCE_IN_SECONDS = 5
 """Announcements of one repo that come together are one look, and another by the next scan. One that is sent again later
 costs one look more, which finds nothing."""
-
-RepoType = Literal["model", "dataset"]
 
 
 def announce(session: Session, repo_type: RepoType, repo_id: str, what: str) -> bool:
