@@ -69,11 +69,6 @@ class SharedState:
         folder.mkdir(parents=True, exist_ok=True)
         self._heeded = folder / "heeded"
 
-    def clear(self) -> None:
-        """Nothing is so: for a worker that begins."""
-        for file in self._folder.iterdir():
-            file.unlink(missing_ok=True)
-
     def note_engine(self, engine: EngineNote | None) -> None:
         """Which engine is up; None is none."""
         self._write("engine.json", engine)

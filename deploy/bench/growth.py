@@ -26,7 +26,6 @@ from deploy.bench.postgres import running_postgres
 from scheduler.api.app import create_app
 from scheduler.badges import issuing
 from scheduler.badges.signing import Signer
-from scheduler.collect import reaping, workforce
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, StaleWalk, now
 from scheduler.dispatch.dispatching import dispatch
@@ -34,6 +33,7 @@ from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.planning.planning import plan
+from scheduler.reaping.reaper import reap
 from scheduler.settings import Settings
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch.scan import scan
@@ -132,7 +132,7 @@ def _works(farm: Farm, database: Database, size: int, paper: PaperHub, watched: 
         ),
         _Work("dispatch two batches", lambda: dispatch(database, policy), lambda: _free_the_queue(database)),
         _Work("relay messages", lambda: outbox.relay(database, lambda **_: None)),
-        _Work("look for what got lost", lambda: (workforce.find_lost(database), reaping.reap(database, policy, _none))),
+        _Work("look for what got lost", lambda: reap(database, policy, _none, _nowhere)),
         _Work("look for badges to sign", missing.sign),
         _Work("look for what is stale", lambda: mark_stale(database, policy.reverify)),
         _Work("GET /v1/claims/ID", lambda: client.get(claim).raise_for_status()),
@@ -176,6 +176,10 @@ def _look_at_all_once(database: Database, rules: ReverifyRules) -> None:
 
 def _none(_queue: str) -> set[str]:
     return set()
+
+
+def _nowhere(_queue: str, _message_id: str) -> bool:
+    return False
 
 
 def _free_the_queue(database: Database) -> None:

@@ -1,1 +1,1 @@
-"""What workers say is taken in: heartbeats, reports, and that they say nothing any more."""
+"""What workers say is taken in: heartbeats, reports, and that they are there."""

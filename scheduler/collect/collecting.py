@@ -91,7 +91,7 @@ def check(database: Database, policy: Policy, evidence_url: str, message: Report
     """Hold a report against its evidence, which may take long.
 
     Meanwhile the attempt's lease is renewed, and the report kept: should this process die, it is checked once more
-    (scheduler/collect/reaping.py) instead of hours of a GPU being run again.
+    (scheduler/reaping/silent_attempts.py) instead of hours of a GPU being run again.
 
     Raises:
         EvidenceAway: the evidence cannot be read now; then the report is to be `put_off`.

@@ -24,7 +24,7 @@ from specs.judging.verdict import Outcome
 from specs.messages import CONTROL_QUEUE, AttemptOutcome
 
 DROP = "scheduler.drop"
-"""Celery task of the control queue; body: {"reproduction_id", "attempt", "worker"}."""
+"""Celery task of the control queue; body: {"reproduction_id", "attempt", "batch_id", "worker"}."""
 
 
 def cancel(database: Database, target: str, why: str, operator: str) -> list[str]:

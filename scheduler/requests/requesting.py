@@ -31,7 +31,7 @@ from specs.messages import CONTROL_QUEUE
 from specs.policy.reverify import ReverifyRules
 from specs.text import clean
 
-LOOK = "scheduler.look"
+LOOK_AT_WANTED = "scheduler.look"
 """Celery task of the control queue; body: {"request": a `VerificationRequest`, "actor"}, read from the outbox alone."""
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ MAX_CLAIMS = 100
 
 
 @dataclass
-class Outcome:
+class Requested:
     """What a request came to."""
 
     lines: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ def request_verification(
     may_retry: set[str],
     *,
     rules: ReverifyRules | None = None,
-) -> Outcome:
+) -> Requested:
     """Have what the farm knows of verified, and have a model that it does not know looked at first.
 
     Of claims that somebody cancelled, only `may_retry` are tried again. `rules` are policy's for verifying again; None
@@ -73,10 +73,10 @@ def request_verification(
         return found
     with database.transaction() as session:
         body: dict[str, Any] = {"request": request.model_dump(mode="json"), "actor": actor}
-        outbox.put(session, queue=CONTROL_QUEUE, task=LOOK, body=body)
+        outbox.put(session, queue=CONTROL_QUEUE, task=LOOK_AT_WANTED, body=body)
         add_event(session, actor, "model", request.model, "requested", f"{_wanted(request)}: {request.why}")
     why = "has no such claim" if is_known else "is not known here as it is asked for"
-    return Outcome(
+    return Requested(
         [
             f"{request.model} {why}, so the farm looks at it on the Hub first",
             f"claims on {_wanted(request)} that it finds there are verified in its next rounds: follow"
@@ -96,7 +96,7 @@ def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules |
     """
     with database.reading() as session:
         message = session.get(OutboxRow, message_id)
-    if message is None or message.task != LOOK:
+    if message is None or message.task != LOOK_AT_WANTED:
         log.warning("a request that is not in the outbox, or was answered, is passed over: %s", clean(message_id, 100))
         return
     request = VerificationRequest.model_validate(message.body["request"])
@@ -109,7 +109,7 @@ def give_up(database: Database, message_id: str, why: str) -> None:
     """Say on the record that what a message in the outbox asks for was tried for long enough; it is not tried again."""
     with database.transaction() as session:
         message = session.get(OutboxRow, message_id)
-        if message is not None and message.task == LOOK:
+        if message is not None and message.task == LOOK_AT_WANTED:
             request = VerificationRequest.model_validate(message.body["request"])
             said = f"asked by {message.body['actor']}: not looked at after several tries, as {why}; ask again"
             add_event(session, SCHEDULER, "model", request.model, "looked_at", said)
@@ -176,8 +176,8 @@ class _Asking:
     rules: ReverifyRules | None
 
 
-def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Outcome:
-    done = Outcome()
+def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Requested:
+    done = Requested()
     for claim in claims:
         try:
             done.lines += _verify_one(database, claim, asking)

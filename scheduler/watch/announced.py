@@ -9,9 +9,9 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
+from scheduler.hub.answers import RepoType
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Moved
-from scheduler.watch.announcing import RepoType
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
 from scheduler.watch.due import mark_due

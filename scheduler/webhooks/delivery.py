@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ from scheduler.database.high_watermark import settled_after, young_since
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, now
 from scheduler.webhooks.messages import message
-from scheduler.webhooks.sending import Outcome, send
+from scheduler.webhooks.sending import Tried, send
 from specs.api_v1.webhooks import WebhookFilter
 from specs.messages import said
 
@@ -142,18 +142,18 @@ def _try(database: Database, delivery_id: str, *, private: bool) -> bool:
         return False
     delivery, webhook = found
     at = now()
-    outcome = send(webhook.url, webhook.secret, delivery_id, delivery.body, at, private=private)
+    tried = send(webhook.url, webhook.secret, delivery_id, delivery.body, at, private=private)
     with database.transaction() as session:
         row = session.get_one(WebhookDelivery, delivery_id, with_for_update=True)
-        row.tries, row.tried_at, row.status, row.detail = row.tries + 1, at, outcome.status, outcome.detail
-        row.delivered_at = at if outcome.taken else None
+        row.tries, row.tried_at, row.status, row.detail = row.tries + 1, at, tried.status, tried.detail
+        row.delivered_at = at if tried.taken else None
         # One that was removed meanwhile stays so.
-        row.due_at = _next(outcome, row.tries) if row.due_at is not None else None
-    return outcome.taken
+        row.due_at = _next(tried, row.tries) if row.due_at is not None else None
+    return tried.taken
 
 
-def _next(outcome: Outcome, tries: int) -> Any:  # a time, or None
-    if outcome.taken or outcome.for_ever or tries > len(DELAYS):
+def _next(tried: Tried, tries: int) -> datetime | None:
+    if tried.taken or tried.for_ever or tries > len(DELAYS):
         return None
     return now() + DELAYS[tries - 1]
 

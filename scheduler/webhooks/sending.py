@@ -22,7 +22,7 @@ ANSWER_BYTES = 2000
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Tried:
     """What came of a try."""
 
     taken: bool
@@ -32,13 +32,13 @@ class Outcome:
     """The receiver wants nothing more of it (410), or nothing can be sent there."""
 
 
-def send(url: str, secret: str, message_id: str, body: str, at: datetime, *, private: bool) -> Outcome:
+def send(url: str, secret: str, message_id: str, body: str, at: datetime, *, private: bool) -> Tried:
     """Hand a message over. Follows no redirect: it would lead past the check of the address."""
     try:
         target = split(url)
         address = resolve(target, private=private)
     except Unsendable as error:
-        return Outcome(False, None, clean(str(error), 500))
+        return Tried(False, None, clean(str(error), 500))
     headers = {
         "host": target.authority,
         "content-type": "application/json",
@@ -52,13 +52,13 @@ def send(url: str, secret: str, message_id: str, body: str, at: datetime, *, pri
     try:
         return asyncio.run(_exchange(pinned, target.host, headers, body))
     except TimeoutError:
-        return Outcome(False, None, f"no whole answer within {WHOLE_SECONDS:g} s")
+        return Tried(False, None, f"no whole answer within {WHOLE_SECONDS:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         # OSError too: what is wrong with TLS after its beginning comes as it is.
-        return Outcome(False, None, clean(f"{type(error).__name__}: {error}", 500))
+        return Tried(False, None, clean(f"{type(error).__name__}: {error}", 500))
 
 
-async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) -> Outcome:
+async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) -> Tried:
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     # No proxy and no .netrc of this machine's: they would know other ways. The certificate is that of the name.
     async with (
@@ -73,10 +73,10 @@ async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) 
             said += part
             if len(said) >= ANSWER_BYTES:
                 break
-        return _outcome(answer.status_code, said[:ANSWER_BYTES])
+        return _tried(answer.status_code, said[:ANSWER_BYTES])
 
 
-def _outcome(status: int, said: bytes) -> Outcome:
+def _tried(status: int, said: bytes) -> Tried:
     if 200 <= status < 300:
-        return Outcome(True, status, "")
-    return Outcome(False, status, clean(said.decode("utf-8", "replace"), 500), for_ever=status == 410)
+        return Tried(True, status, "")
+    return Tried(False, status, clean(said.decode("utf-8", "replace"), 500), for_ever=status == 410)

@@ -163,7 +163,7 @@ def _what_it_is(folder: Path) -> tuple[str, ...]:
 def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench, tmp_path: Path) -> None:
     found = engine_figures(workbench.engines.engine_for(MODEL, tmp_path, RULES, 0).base_url)
     assert found is not None
-    assert (found.running, found.waiting) == (0, 0)
+    assert found.waiting == 0
     assert found.generated is not None
     assert found.generated > 0
 

@@ -14,8 +14,6 @@ import pytest
 from sqlalchemy import event, func, select, update
 
 from deploy.bench.load_rows import add_claims, load_policy
-from scheduler.collect import reaping
-from scheduler.collect.reaping import REAPED_AT_ONCE, reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
 from scheduler.dispatch.batching import COMMON_AHEAD
@@ -24,9 +22,13 @@ from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.planning.planning import PLANNED_AT_ONCE, plan
+from scheduler.reaping import unneeded
+from scheduler.reaping.overdue import REAPED_AT_ONCE
+from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.policy.budget import BudgetLimits, BudgetRules
 from tests.support.databases import Databases
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.scheduler import migrated_database
 
 HUGE_BYTES = 810_000_000_000
@@ -103,13 +105,13 @@ def test_what_waits_goes_out_by_priority_and_the_broker_holds_little_of_it(datab
 
 
 def test_what_nobody_needs_any_more_is_cancelled_in_slices(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reaping, "REAPED_AT_ONCE", 15)
+    monkeypatch.setattr(unneeded, "REAPED_AT_ONCE", 15)
     add_claims(database, 40)
     policy = load_policy()
     plan(database, HUB, policy)
     with database.transaction() as session:
         session.execute(update(Claim).where(Claim.claim_id != f"{7:032x}").values(state=ClaimState.WITHDRAWN))
-    assert [reap(database, policy, lambda _: set()) for _ in range(4)] == [15, 15, 9, 0]
+    assert [reap(database, policy, *EMPTY_QUEUES) for _ in range(4)] == [15, 15, 9, 0]
     assert states(database, Reproduction) == {"queued": 1, "cancelled": 39}
 
 
@@ -151,7 +153,7 @@ def test_the_reaper_does_not_look_at_all_planned_claims_for_each_reproduction(tm
     database.upgrade()
     asked: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *called: asked.append(called[2]))
-    reap(database, load_policy(), lambda _queue: set())
+    reap(database, load_policy(), *EMPTY_QUEUES)
     (query,) = [each for each in asked if "NOT (EXISTS" in each]
     with database.reading() as session:
         raw = session.connection().connection.cursor()

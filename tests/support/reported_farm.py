@@ -10,20 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import SecretStr
 from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
 
 from scheduler.badges.signing import Signer
 from scheduler.collect import collecting
-from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, VerdictRow
+from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
+from scheduler.messaging.outbox import relay
 from scheduler.planning.planning import plan
 from scheduler.settings import Settings
 from scheduler.watch.scan import scan
-from specs.messages import AttemptOutcome, Report
+from specs.messages import REPORT, AttemptOutcome, AttemptsAlive, Progress, Report, Stage
 from tests.support.databases import Databases
 from tests.support.echo import add_echo
 from tests.support.hub_content import add_model, entry, submit
@@ -145,3 +148,29 @@ def again(farm: Farm, report: Report) -> Report:
     sent_again(farm)
     ref = {"reproduction_id": report.ref.reproduction_id, "attempt": reproduction(farm).attempt}
     return Report.decode({**report.encode(), "ref": ref})
+
+
+def latest_attempt(farm: Farm) -> Attempt:
+    """At any reproduction, with the report that is kept of it."""
+    with farm.database.reading() as session:
+        latest = select(Attempt).order_by(Attempt.number.desc()).limit(1).options(undefer(Attempt.report))
+        return session.scalars(latest).one()
+
+
+def reported_again(farm: Farm) -> list[Report]:
+    """The reports that the farm sends itself now."""
+    sent: list[Report] = []
+
+    def send(*, task: str, queue: str, message_id: str, body: dict[str, Any]) -> None:
+        if task == REPORT:
+            sent.append(Report.decode(body))
+
+    relay(farm.database, send)
+    return sent
+
+
+def begun(world: World, farm: Farm) -> None:
+    """Have the run's worker be heard of."""
+    progress = Progress(ref=world.report.ref, stage=Stage.STORING)
+    message = AttemptsAlive(worker=world.report.worker, pool="cpu", batch_id="b", progress=(progress,))
+    assert collecting.alive(farm.database, farm.policy, message) == []

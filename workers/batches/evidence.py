@@ -19,7 +19,7 @@ from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence
 from specs.text import clean
 from workers.errors import DiskFull
-from workers.snapshots.disk import is_full_disk
+from workers.full_disk import is_full_disk
 
 MAX_PARTIAL_BYTES = 4 * 2**30
 """Of a partial log that is fetched to go on from."""

@@ -4,8 +4,8 @@ The engine runs up to `engine.concurrency` sequences at once, if its KV cache ho
 waiting, or runs and throws away again. A few that wait are wanted: an answer's place is taken in the engine's next
 step, where a run that is told of the answer, scores it and asks the next question comes too late for that. Inspect's
 own controller of connections looks for refusals (429) that vLLM does not send. So the worker looks at what the engine
-says is running and waiting, and gives each run its share through the limits that Inspect lets be changed while it
-runs (workers/runs/limits.py).
+says is waiting, and gives each run its share through the limits that Inspect lets be changed while it runs
+(workers/runs/limits.py).
 """
 
 from __future__ import annotations

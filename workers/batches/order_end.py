@@ -9,7 +9,7 @@ from specs.errors import EngineError, HubAway, NoAccess, ReprofarmError
 from specs.measurement import Evidence, Measurement, PartialLog
 from specs.messages import AttemptOutcome, Order, Report, RunBatch
 from workers.errors import DeviceBusy, DiskFull, ModelError, OutOfMemory, SpecError
-from workers.snapshots.disk import is_full_disk
+from workers.full_disk import is_full_disk
 
 MAX_DETAIL_CHARS = 8000
 _log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from workers.engines.local_http import local_http
 _PATIENCE_SECONDS = 2.0
 _MAX_BYTES = 4_000_000
 _GENERATED = "vllm:generation_tokens"
-_RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
 
 
@@ -22,9 +21,6 @@ class EngineFigures:
 
     generated: float | None
     """Tokens put out since it is up."""
-
-    running: float | None
-    """Requests that are being answered."""
 
     waiting: float | None
     """Requests that it took and that do not fit yet."""
@@ -36,14 +32,13 @@ def engine_figures(base_url: str) -> EngineFigures | None:
         answer = local_http().get(f"{base_url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_SECONDS)
         if not answer.is_success or len(answer.content) > _MAX_BYTES:
             return None
-        lines = [line for line in answer.text.splitlines() if line.startswith((_GENERATED, _RUNNING, _WAITING))]
+        lines = [line for line in answer.text.splitlines() if line.startswith((_GENERATED, _WAITING))]
         families = text_string_to_metric_families("\n".join(lines) + "\n")
         samples = [(each.name, each.value) for family in families for each in family.samples]
     except (httpx.HTTPError, ValueError):
         return None
     return EngineFigures(
         generated=_total(samples, f"{_GENERATED}_total"),
-        running=_total(samples, _RUNNING),
         waiting=_total(samples, _WAITING),
     )
 

@@ -22,7 +22,9 @@ from workers.shared_state import EngineNote
 _SLEEP_SECONDS = 300.0
 """For copying hundreds of GiB from or to a GPU."""
 
-_WEIGHTS_OVERHEAD = 1.1
+_HELD_FOR_WEIGHTS = 1.1
+"""Bytes of the host's memory for each byte of them."""
+
 _KEPT_FREE_PART = 0.1
 _KEPT_FREE_BYTES = 4 * GIB
 """Of the host's memory, whichever is more: runs, datasets and the engine that is awake need it."""
@@ -117,7 +119,7 @@ def has_room(total_bytes: int, free_bytes: int, weights_bytes: int) -> bool:
 
 def _held_bytes(weights_bytes: int) -> int:
     """Of the host's memory, by an engine that sleeps."""
-    return int(_WEIGHTS_OVERHEAD * weights_bytes)
+    return int(_HELD_FOR_WEIGHTS * weights_bytes)
 
 
 def _told(engine: Engine, what: str, *, asleep: bool) -> bool:

@@ -14,6 +14,7 @@ from specs.processes.atomic_write import write_atomically
 from workers.engines.engine import Engine
 from workers.engines.engine_faults import log_tail
 from workers.errors import ToldToStop
+from workers.full_disk import is_full
 from workers.runs.forked_run import RunServer
 from workers.runs.interrupting import STOP_FILE
 from workers.runs.run_request import (
@@ -25,7 +26,6 @@ from workers.runs.run_request import (
     RunProgress,
     RunRequest,
 )
-from workers.snapshots.disk import is_full
 
 _LOOK_SECONDS = 0.5
 _BEGIN_SECONDS = 600.0

@@ -35,6 +35,7 @@ from specs.messages import AttemptOutcome, Order
 from specs.processes.atomic_write import write_atomically
 from specs.text import clean
 from workers.errors import ModelError, RequestsRefused, RunError, SpecError
+from workers.full_disk import is_full_disk
 from workers.runs.canonical import CanonicalTask, canonical_task
 from workers.runs.circumstances import versions
 from workers.runs.dataset_rows import LocalDataset
@@ -53,7 +54,6 @@ from workers.runs.spec_file import load_task
 from workers.runs.stopping import StopWhenSure
 from workers.runs.watchdog import Watchdog
 from workers.snapshots.completeness import check_complete
-from workers.snapshots.disk import is_full_disk
 
 _MAX_DETAIL_CHARS = 4000
 _REQUEST_RETRIES = 3

@@ -32,11 +32,11 @@ from specs.hub.client_hooks import refuses_token, seconds_asked
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
 from workers.errors import DiskFull, ModelError, SpecError
+from workers.full_disk import is_full_disk
 from workers.settings import WorkerSettings
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
 from workers.snapshots.cache_space import CacheSpace, cache_space
 from workers.snapshots.checksums import wrong_file
-from workers.snapshots.disk import is_full_disk
 from workers.snapshots.hub_client import hub_client
 from workers.snapshots.snapshot_uses import SnapshotUses
 from workers.snapshots.weights import NO_SAFETENSORS

@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 
 from scheduler.api.dependencies import Source, TheSource
-from scheduler.watch.announcing import RepoType, announce
+from scheduler.hub.answers import RepoType
+from scheduler.watch.announcing import announce
 from specs.api_v1.hub import Announced
 from specs.ids import is_repo_id
 from specs.text import clean

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Publication, now
 from scheduler.requests.intervening import cancel
-from scheduler.requests.requesting import LOOK
+from scheduler.requests.requesting import LOOK_AT_WANTED
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
@@ -160,7 +160,7 @@ def test_a_model_that_the_farm_does_not_know_is_looked_at_first(api: RunningApi,
     assert "looks at it on the Hub first" in done["lines"][0]
     assert "not among the benchmarks" in done["lines"][-1]
     with api.rows.database.reading() as session:
-        message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK)).one()
+        message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).one()
     assert (message.body["actor"], message.body["request"]["model"]) == ("hub:tim", "tiny/new")
     assert last_event(api, "tiny/new")[:2] == ("hub:tim", "requested")
 

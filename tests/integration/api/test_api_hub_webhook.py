@@ -15,7 +15,7 @@ from deploy.localhub.webhooks import Webhook
 from scheduler.database.tables import Claim, Model, OutboxRow
 from scheduler.hub.hub import Hub
 from scheduler.watch import announced
-from scheduler.watch.announcing import LOOK
+from scheduler.watch.announcing import LOOK_AT_REPO
 from scheduler.watch.scan import scan
 from specs.policy.rules import WatchRules
 from tests.support.api import RunningApi, running_api
@@ -42,7 +42,7 @@ def announce(api: RunningApi, secret: str | None = SECRET, body: Any = None, **r
 
 def looks(api: RunningApi) -> list[dict[str, Any]]:
     with api.rows.database.reading() as session:
-        return [row.body for row in session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK))]
+        return [row.body for row in session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_REPO))]
 
 
 def test_an_announcement_of_the_real_thing_makes_a_claim_without_a_scan(farm: RunningApi, tmp_path: Path) -> None:

@@ -12,17 +12,18 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import select
 
-import scheduler.app
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
 from scheduler.app import app
 from scheduler.badges.signing import Signer
+from scheduler.control_worker import own_messages, process, regular, worker_messages
 from scheduler.database.tables import Badge, Claim, VerdictRow
 from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.farm import Farm
+from scheduler.messaging import broker
 from scheduler.messaging.broker import queued_ids
 from scheduler.requests.intervening import DROP
-from scheduler.requests.requesting import LOOK
+from scheduler.requests.requesting import LOOK_AT_WANTED
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import Settings
 from scheduler.state_machine import ClaimState
@@ -35,7 +36,7 @@ from tests.support.rows import Rows, comparison, measurement
 from tests.support.scheduler import migrated_database
 
 PERIODIC = {SCAN, PLAN, DISPATCH, REAP, SIGN, PUBLISH, TELL, REVERIFY, COMMENTS, TIDY}
-WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, DROP, LOOK, HINT, announcing.LOOK}
+WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, DROP, LOOK_AT_WANTED, HINT, announcing.LOOK_AT_REPO}
 
 BODIES: tuple[Any, ...] = (
     *(None, [], {}, "x", 1, {"claim_id": None}, {"claim_id": "x" * 10_000}, {"claim_id": ["a"]}, {"claim_id": "a\0b"}),
@@ -59,9 +60,12 @@ def rows(tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) 
     )
     Signer.create(settings.signing_key)
     farm = Farm(settings)
-    monkeypatch.setattr(scheduler.app, "farm", lambda: farm)
-    monkeypatch.setattr(scheduler.app, "tell_to_drop", lambda *_: None)
-    monkeypatch.setattr(scheduler.app, "send", lambda *_, **__: None)
+    monkeypatch.setattr(process, "farm", lambda: farm)
+    # Else it would be the farm of the test before for which badges are looked for.
+    regular._missing_badges.cache_clear()
+    for told in (own_messages, worker_messages):
+        monkeypatch.setattr(told, "tell_to_drop", lambda *_: None)
+    monkeypatch.setattr(broker, "send", lambda *_, **__: None)
     yield Rows(migrated_database(tmp_path, databases))
     farm.database.engine.dispose()
 

@@ -10,14 +10,15 @@ from itertools import cycle
 from sqlalchemy import select, update
 
 from scheduler.collect.collecting import alive
-from scheduler.collect.reaping import reap
 from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
+from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy
 from tests.support.databases import at_once
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import Rows
 from tests.support.scheduler import ControlPlane, empty_farm
 from tests.support.sent_batches import heartbeat, sent_batches
@@ -53,7 +54,7 @@ def test_a_lost_attempt_is_taken_from_its_worker_once_however_many_reap(farm: Co
         assert alive(farm.database, farm.policy, heartbeat(batch, "gone")) == []
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
-    at_once(lambda: reap(farm.database, farm.policy, lambda _queue: set()))
+    at_once(lambda: reap(farm.database, farm.policy, *EMPTY_QUEUES))
     with farm.database.reading() as session:
         rows = session.scalars(select(Reproduction)).all()
         assert {(row.state, row.failures) for row in rows} == {(ReproductionState.QUEUED, 1)}

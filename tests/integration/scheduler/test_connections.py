@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
-from scheduler.app import take_report
+from scheduler.control_worker.worker_messages import take_report
 from scheduler.database import postgres
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim

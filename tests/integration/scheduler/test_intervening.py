@@ -13,9 +13,9 @@ from deploy.cli.control_plane import operator
 from deploy.cli.main import app
 from scheduler.collect.collecting import Stale, alive
 from scheduler.collect.ending import end_attempt
-from scheduler.collect.reaping import reap
 from scheduler.database.tables import Claim, Event, OutboxRow, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
+from scheduler.reaping.reaper import reap
 from scheduler.requests.intervening import DROP, cancel, retry
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
@@ -23,6 +23,7 @@ from specs.messages import AttemptOutcome, AttemptsAlive
 from specs.policy.rules import ModelRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
 from tests.support.sent_batches import heartbeat, sent_batches
 
@@ -106,7 +107,7 @@ def test_one_of_two_claims_is_cancelled_and_the_run_goes_on_for_the_other(farm: 
     assert the_run(farm).state == ReproductionState.QUEUED
     cancel(farm.database, other.claim_id, "that too", OPERATOR)
     assert the_run(farm).state == ReproductionState.CANCELLED
-    assert reap(farm.database, farm.policy, lambda _queue: set()) == 0
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0
 
 
 def test_what_was_cancelled_is_run_again_when_it_is_retried(farm: ControlPlane) -> None:

@@ -11,15 +11,16 @@ from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.collecting import Stale, alive
-from scheduler.collect.reaping import reap
 from scheduler.database.tables import Attempt, Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
+from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from tests.support.databases import Databases
 from tests.support.hub_content import entry, submit
+from tests.support.queues import EMPTY_QUEUES, nothing_withdrawn
 from tests.support.scheduler import ControlPlane, control_plane_like
 from tests.support.sent_batches import heartbeat, sent_batches
 
@@ -52,8 +53,10 @@ def let_back_off_pass(farm: ControlPlane) -> None:
         session.execute(update(Reproduction).values(not_before=None))
 
 
-def nothing_queued(_queue: str) -> set[str]:
-    return set()
+def reap_with_all_queued(farm: ControlPlane) -> None:
+    """Have the reaper come while every batch that was ever sent waits in the broker."""
+    waiting = {batch.batch_id for batch in sent_batches(farm.database)}
+    reap(farm.database, farm.policy, lambda _queue: waiting, nothing_withdrawn)
 
 
 def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlane) -> None:
@@ -76,7 +79,7 @@ def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: Co
     batch = sent_batches(farm.database)[0]
     alive(farm.database, farm.policy, heartbeat(batch, "gone"))
     expire_leases(farm)
-    reap(farm.database, farm.policy, lambda _queue: {b.batch_id for b in sent_batches(farm.database)})
+    reap_with_all_queued(farm)
     let_back_off_pass(farm)
     dispatch(farm.database, farm.policy)
     again = sent_batches(farm.database)[-1]
@@ -91,7 +94,7 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm:
     dispatch(farm.database, farm.policy)
     assert outbox.relay(farm.database, lambda **_: None) == 2
     expire_leases(farm)
-    assert reap(farm.database, farm.policy, nothing_queued) == 4
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 4
     dispatch(farm.database, farm.policy)
     assert len(sent_batches(farm.database)) == 4
     assert {(row.attempt, row.failures) for row in farm.reproductions()} == {(2, 0)}
@@ -105,7 +108,7 @@ def test_what_a_worker_takes_and_says_nothing_of_is_sent_ever_more_seldom_and_no
         dispatch(farm.database, farm.policy)
         outbox.relay(farm.database, lambda **_: None)
         expire_leases(farm)
-        assert reap(farm.database, farm.policy, nothing_queued) == 4
+        assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 4
         return farm.reproductions()[0]
 
     pauses = []
@@ -127,7 +130,7 @@ def test_a_message_that_still_waits_in_the_broker_is_left_alone(farm: ControlPla
     dispatch(farm.database, farm.policy)
     expire_leases(farm)
     waiting = {batch.batch_id for batch in sent_batches(farm.database)}
-    assert reap(farm.database, farm.policy, lambda _queue: waiting) == 0
+    assert reap(farm.database, farm.policy, lambda _queue: waiting, nothing_withdrawn) == 0
     assert {row.state for row in farm.reproductions()} == {ReproductionState.DISPATCHED}
 
 
@@ -143,7 +146,7 @@ def die_over(farm: ControlPlane, batch: RunBatch, worker: str, *stages: Stage) -
         AttemptsAlive(worker=worker, batch_id=batch.batch_id, pool="cpu", progress=progress),
     )
     expire_leases(farm)
-    reap(farm.database, farm.policy, lambda _queue: {each.batch_id for each in sent_batches(farm.database)})
+    reap_with_all_queued(farm)
     let_back_off_pass(farm)
     dispatch(farm.database, farm.policy)
 
@@ -192,13 +195,13 @@ def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(far
     with farm.database.transaction() as session:
         long_ago = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
         session.execute(update(Reproduction).values(lease_until=long_ago))
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {(row.state, row.failures) for row in farm.reproductions()} == {(ReproductionState.QUEUED, 0)}
     assert all("the control plane was away too" in row.reason for row in farm.reproductions())
 
 
 def test_what_ran_when_the_database_was_backed_up_is_no_death_once_that_is_restored(farm: ControlPlane) -> None:
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     dispatch(farm.database, farm.policy)
     for batch in sent_batches(farm.database):
         alive(farm.database, farm.policy, heartbeat(batch, "w1"))
@@ -207,10 +210,10 @@ def test_what_ran_when_the_database_was_backed_up_is_no_death_once_that_is_resto
         session.execute(update(Reproduction).values(lease_until=yesterday))
         session.execute(update(Attempt).values(alive_at=yesterday, stage=Stage.RUNNING))
         session.execute(update(Marker).values(held_until=yesterday))
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {row.state for row in farm.reproductions()} == {ReproductionState.RUNNING}, "its worker may still be there"
     expire_leases(farm)
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {(row.state, row.failures) for row in farm.reproductions()} == {(ReproductionState.QUEUED, 0)}
     said = f"worker w1 was last heard of at {yesterday:%Y-%m-%d %H:%M:%S} UTC, and then the farm was down"
     assert all(said in row.reason for row in farm.reproductions())
@@ -223,7 +226,7 @@ def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: Con
     hub = farm.served.local
     submit(hub, RepoName(RepoType.MODEL, "tiny/one"), entry("acme/bench", 50, task="task0"))
     farm.scan()
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     stale = alive(farm.database, farm.policy, heartbeat(batch, "w1"))
     assert len(stale) == 1
     cancelled = [row for row in farm.reproductions() if row.state == ReproductionState.CANCELLED]
@@ -237,7 +240,7 @@ def test_what_no_worker_took_in_time_fails_and_says_who_must_act(farm: ControlPl
     pool = "closed" if gone else "cpu"
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(since=long_ago, pool=pool))
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {row.state for row in farm.reproductions()} == {ReproductionState.FAILED}
     reasons = {claim.reason for claim in farm.claims()}
     left = ", which is not in the farm's policy any more," if gone else ""
@@ -245,7 +248,7 @@ def test_what_no_worker_took_in_time_fails_and_says_who_must_act(farm: ControlPl
 
 
 def test_what_waits_for_its_next_attempt_is_not_given_up(farm: ControlPlane) -> None:
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {row.state for row in farm.reproductions()} == {ReproductionState.QUEUED}
 
 
@@ -253,17 +256,17 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
     dispatch(farm.database, farm.policy)
     for batch in sent_batches(farm.database):
         alive(farm.database, farm.policy, heartbeat(batch, "worker-1"))
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     long_ago = now() - timedelta(hours=1)
     with farm.database.transaction() as session:
         session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
     expire_leases(farm)
-    assert reap(farm.database, farm.policy, nothing_queued) == 0
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0
     assert {each.state for each in farm.reproductions()} == {ReproductionState.RUNNING}
     assert all(each.lease_until is not None and each.lease_until > now() for each in farm.reproductions())
     # Who says nothing in that time is lost after all.
     expire_leases(farm)
-    assert reap(farm.database, farm.policy, nothing_queued) == 4
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 4
 
 
 def test_a_worker_that_was_told_to_speak_more_seldom_is_not_lost_where_policy_wants_it_oftener_now(
@@ -275,11 +278,11 @@ def test_a_worker_that_was_told_to_speak_more_seldom_is_not_lost_where_policy_wa
         word = heartbeat(batch, "w1").model_copy(update={"every_seconds": seldom})
         assert alive(farm.database, farm.policy, word) == []
     # The control plane is started anew to read another policy, and takes longer than a lease.
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     with farm.database.transaction() as session:
         long_ago = now() - timedelta(hours=1)
         session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert all(
         each.lease_until and each.lease_until > now() + timedelta(seconds=seldom) for each in farm.reproductions()
     )
@@ -288,7 +291,7 @@ def test_a_worker_that_was_told_to_speak_more_seldom_is_not_lost_where_policy_wa
 def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_lost_before_they_say_so(
     farm: ControlPlane,
 ) -> None:
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     dispatch(farm.database, farm.policy)
     outbox.relay(farm.database, lambda **_message: None)
     long_ago = now() - timedelta(hours=1)
@@ -296,7 +299,7 @@ def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_los
         session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
     expire_leases(farm)
     # The broker has no message any more, and the heartbeats came while the database was away.
-    reap(farm.database, farm.policy, nothing_queued)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     for batch in sent_batches(farm.database):
         assert alive(farm.database, farm.policy, heartbeat(batch, "worker-1")) == []
     assert {(each.state, each.attempt) for each in farm.reproductions()} == {(ReproductionState.RUNNING, 1)}

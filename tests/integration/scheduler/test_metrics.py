@@ -9,19 +9,20 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
 
-from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, HubLimit, Marker, VerdictRow, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.hub.hub import Hub
 from scheduler.metrics import collector, totals
 from scheduler.metrics.totals import Totals
+from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, Stage
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.rules import Policy
 from tests.support.localhub import running_hub
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import Rows, comparison
 
 
@@ -114,13 +115,13 @@ def test_runs_that_wait_for_the_evidence_store_show_and_no_others(rows: Rows) ->
 def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
     figures = scraped(rows.database)
     assert figures.get_sample_value("reprofarm_reaper_age_seconds") is None, "nobody has yet"
-    reap(rows.database, Policy(), lambda _queue: set())
+    reap(rows.database, Policy(), *EMPTY_QUEUES)
     with rows.database.transaction() as session:
         session.get_one(Marker, REAPER_LOOKED).held_until -= timedelta(minutes=10)
     age = figures.get_sample_value("reprofarm_reaper_age_seconds")
     assert age is not None
     assert 600 <= age < 1200
-    reap(rows.database, Policy(), lambda _queue: set())
+    reap(rows.database, Policy(), *EMPTY_QUEUES)
     age = figures.get_sample_value("reprofarm_reaper_age_seconds")
     assert age is not None
     assert age < 600

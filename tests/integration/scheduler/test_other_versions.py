@@ -12,12 +12,12 @@ from sqlalchemy import select
 
 from scheduler.badges.issuing import sign_missing
 from scheduler.badges.publications import want_mismatches
-from scheduler.collect.reaping import reap
 from scheduler.database.tables import Claim, Event, OutboxRow, Publication, Reproduction, VerdictRow, Webhook, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.messaging.outbox import relay
 from scheduler.metrics import collector
+from scheduler.reaping.reaper import reap
 from scheduler.setting_aside import SET_ASIDE
 from scheduler.state_machine import ReproductionState
 from scheduler.webhooks import delivery, registry
@@ -27,6 +27,7 @@ from specs.policy.budget import BudgetRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.publishing_farm import publishing_farm
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.receiver import receiving
 from tests.support.reported_farm import INFLATED_PERCENT, TRUE_PERCENT, World, outcomes, reproduction, take
 from tests.support.rows import Rows
@@ -94,7 +95,7 @@ def test_it_has_no_deadline_and_is_sent_by_a_version_that_can_read_it(planned: C
     run = unreadable(planned, keyed=True)
     for _ in range(2):
         dispatch(planned.database, planned.policy)
-        assert reap(planned.database, planned.policy, lambda _queue: set()) == 0, "nothing fails"
+        assert reap(planned.database, planned.policy, *EMPTY_QUEUES) == 0, "nothing fails"
         with planned.database.transaction() as session:
             session.get_one(Reproduction, run).not_before = now()
     assert planned.history(run).count("set_aside") == 1, "said once"
@@ -143,7 +144,7 @@ def test_a_report_is_kept_for_a_version_that_can_read_what_was_ordered(world: Wo
         assert "this version of the farm cannot read" in kept.reason
         with farm.database.transaction() as session:
             session.scalars(select(Reproduction)).one().lease_until = now() - timedelta(seconds=1)
-        assert reap(farm.database, farm.policy, lambda _queue: set()) == 1
+        assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 1
     assert outcomes(farm) == {}
     with farm.database.transaction() as session:
         assert len(session.scalars(select(Event).where(Event.what == "report_put_off")).all()) == 1, "said once"

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-import scheduler.app
 from scheduler.collect.collecting import alive
-from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, Worker, now
 from scheduler.database.tables.marker import REAPER_LOOKED
@@ -21,12 +18,14 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.dispatch.taking_back import pass_over, rebalance, take_back
 from scheduler.messaging import outbox
+from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, FetchAhead, RunBatch
 from specs.policy.rules import Policy
 from specs.queues import own_queue, pool_queue
 from tests.support.databases import Databases
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
 from tests.support.sent_batches import heartbeat
@@ -251,9 +250,7 @@ def test_a_worker_that_runs_its_batch_keeps_it_while_it_drains(farm: Plane) -> N
     assert take_back(farm.database, farm.policy, lambda _queue, _id: True) == 0
 
 
-def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it_can_say_so(
-    farm: Plane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it_can_say_so(farm: Plane) -> None:
     hour_ago = now() - timedelta(hours=1)
     Rows(farm.database).worker("w1")
     dispatch(farm.database, farm.policy)
@@ -263,15 +260,11 @@ def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it
         session.add(Marker(name=REAPER_LOOKED, held_until=hour_ago))
         session.execute(update(Worker).values(due_at=hour_ago))
         session.execute(update(Reproduction).values(lease_until=hour_ago))
-    monkeypatch.setattr(scheduler.app, "farm", lambda: farm)
-    for name, nothing in (("withdraw", False), ("queued_ids", set()), ("count_refused", None)):
-        monkeypatch.setattr(scheduler.app, name, lambda *_, found=nothing: found)
-    task: Any = scheduler.app.reap_lost
-    task.run()
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     begin(farm, batch, "w1")
     # Of a worker that says nothing in that time all is taken back.
     say(farm, "w1", due_at=hour_ago)
-    task.run()
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     with farm.database.reading() as session:
         assert session.get_one(Worker, "w1").state == "lost"
 
@@ -337,11 +330,11 @@ def test_the_reaper_looks_for_a_message_where_it_was_sent(farm: Plane) -> None:
     outbox.relay(farm.database, lambda **_: None)
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
-    assert reap(farm.database, farm.policy, broker.waiting) == 0
+    assert reap(farm.database, farm.policy, broker.waiting, broker.withdraw) == 0
     broker.gone.update(broker.waiting(own_queue("cpu", "w1")))
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
-    assert reap(farm.database, farm.policy, broker.waiting) == 1
+    assert reap(farm.database, farm.policy, broker.waiting, broker.withdraw) == 1
 
 
 def hints(farm: Plane) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from deploy.bench.load_rows import add_claims, load_policy
-from scheduler import app
+from scheduler.control_worker import process, regular
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim
 from scheduler.hub.hub import Hub
@@ -23,7 +23,7 @@ from tests.support.scheduler import control_plane
 def followed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tasks that were to follow at once, by name; none of them does."""
     found: list[str] = []
-    for task in (app.plan_claims, app.dispatch_batches):
+    for task in (regular.plan_claims, regular.dispatch_batches):
         monkeypatch.setattr(task, "apply_async", lambda name=task.name, **_: found.append(name))
     return found
 
@@ -32,15 +32,15 @@ def test_planning_goes_on_until_nothing_waits(
     database: Database, followed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     farm = SimpleNamespace(database=database, hub=Hub("http://127.0.0.1:9", None, 5), policy=load_policy())
-    monkeypatch.setattr(app, "farm", lambda: farm)
+    monkeypatch.setattr(process, "farm", lambda: farm)
     monkeypatch.setattr(planning, "PLANNED_AT_ONCE", 10)
-    monkeypatch.setattr(app, "ROUNDS", 2)
+    monkeypatch.setattr(regular, "ROUNDS", 2)
     add_claims(database, 25)
-    app.plan_claims()
+    regular.plan_claims()
     assert followed == [DISPATCH, DISPATCH, PLAN]
-    app.plan_claims()
+    regular.plan_claims()
     assert followed[3:] == [DISPATCH]
-    app.plan_claims()
+    regular.plan_claims()
     assert followed[4:] == [], "nothing was planned, so nothing has to be sent out"
 
 
@@ -48,8 +48,8 @@ def test_what_a_look_at_the_hub_found_is_planned_at_once(
     tmp_path: Path, followed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with control_plane(tmp_path) as plane:
-        monkeypatch.setattr(app, "farm", lambda: plane)
-        app.scan_hub()
+        monkeypatch.setattr(process, "farm", lambda: plane)
+        regular.scan_hub()
         assert followed == [PLAN]
 
 
@@ -57,13 +57,13 @@ def test_planning_does_not_fail_because_nobody_can_be_told_to_follow(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     farm = SimpleNamespace(database=database, hub=Hub("http://127.0.0.1:9", None, 5), policy=load_policy())
-    monkeypatch.setattr(app, "farm", lambda: farm)
+    monkeypatch.setattr(process, "farm", lambda: farm)
 
     def away(queue: str) -> None:
         raise ConnectionError(f"no broker for {queue}")
 
-    monkeypatch.setattr(app.dispatch_batches, "apply_async", away)
+    monkeypatch.setattr(regular.dispatch_batches, "apply_async", away)
     add_claims(database, 2)
-    app.plan_claims()
+    regular.plan_claims()
     with database.reading() as session:
         assert set(session.scalars(select(Claim.state))) == {ClaimState.PLANNED}

@@ -10,14 +10,15 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.collect.reaping import reap
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
+from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.sample_order import seeded_order
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, control_plane
 
@@ -89,7 +90,7 @@ def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, h
     run = begun(farm, 50)
     if how == "taken away":
         say(farm)
-        reap(farm.database, farm.policy, lambda _: set())
+        reap(farm.database, farm.policy, *EMPTY_QUEUES)
         again = say(farm, 50)
     else:
         (claim,) = farm.claims()

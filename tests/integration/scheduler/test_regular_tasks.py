@@ -23,9 +23,8 @@ from scheduler.badges import issuing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import Signer
-from scheduler.collect import reaping, workforce
+from scheduler.collect import workforce
 from scheduler.database.tables import Model, RevokedKey, Webhook, now
-from scheduler.dispatch import taking_back
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
@@ -34,6 +33,7 @@ from scheduler.metrics.collector import FarmCollector
 from scheduler.planning.planning import plan
 from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
+from scheduler.reaping.reaper import reap
 from scheduler.requests.repeating import repeat_stale
 from scheduler.settings import Settings
 from scheduler.watch import stale_walks, staleness
@@ -45,6 +45,7 @@ from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import PublishRules, WatchRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.plans import NO_SEQUENTIAL_SCANS, watching
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.scheduler import migrated_database
 
 GROWING = frozenset(
@@ -93,9 +94,6 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
     metrics = FarmCollector(database, lambda: POLICY.budget)
     follower = Follower(database, 1, Live(10))
 
-    def nowhere(_queue: str, _message_id: str) -> bool:
-        return False
-
     def look() -> None:
         with database.reading() as session:
             follower._look(session, "", lambda _messages, _last: None)
@@ -104,13 +102,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
         "scan": [lambda: scan(database, watched, WatchRules())],
         "plan": [lambda: plan(database, hub, POLICY)],
         "dispatch": [lambda: dispatch(database, POLICY), lambda: outbox.relay(database, lambda **_: None)],
-        "reap": [
-            lambda: workforce.find_lost(database),
-            lambda: taking_back.take_back(database, POLICY, nowhere),
-            lambda: taking_back.pass_over(database, POLICY, nowhere),
-            lambda: taking_back.rebalance(database, POLICY, nowhere),
-            lambda: reaping.reap(database, POLICY, lambda _queue: set()),
-        ],
+        "reap": [lambda: reap(database, POLICY, *EMPTY_QUEUES)],
         "publish": [
             missing.sign,
             lambda: revoke_left_over(database),

@@ -11,12 +11,13 @@ import pytest
 from celery.exceptions import Retry
 from sqlalchemy import select
 
-from scheduler.app import LOOKS, look_at_wanted
+from scheduler.control_worker.own_messages import LOOKS, look_at_wanted
 from scheduler.database.expiring_locks import held
 from scheduler.database.tables import Claim, Event, OutboxRow
 from scheduler.record import give_verdict
+from scheduler.requests import requesting
 from scheduler.requests.intervening import cancel
-from scheduler.requests.requesting import LOOK, answer, claims_meant, look_and_verify, request_verification
+from scheduler.requests.requesting import LOOK_AT_WANTED, answer, claims_meant, look_and_verify, request_verification
 from scheduler.schedule import SCAN
 from scheduler.state_machine import ClaimState
 from specs.api_v1.actions import VerificationRequest
@@ -52,7 +53,7 @@ def test_a_model_not_seen_yet_is_looked_at_and_its_claims_stay_within_the_budget
     found = request_verification(farm.database, wanted(), TIM, set())
     assert found.claim_ids == []
     with farm.database.reading() as session:
-        message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK)).one()
+        message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).one()
     for _ in range(2):  # A message may come twice.
         answer(farm.database, farm.hub, message.message_id)
     assert [(claim.ref, claim.state) for claim in farm.claims()] == [("main", "submitted"), ("refs/pr/1", "submitted")]
@@ -142,8 +143,8 @@ def test_a_model_that_the_hub_does_not_have_leaves_a_line_in_the_record(farm: Co
 def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
-    monkeypatch.setattr("scheduler.app.requesting.answer", lambda *_: pytest.fail("two looks at once"))
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
+    monkeypatch.setattr(requesting, "answer", lambda *_: pytest.fail("two looks at once"))
     with held(farm.database, SCAN, timedelta(minutes=30)), pytest.raises(Retry):
         look_at_wanted({})
 
@@ -151,10 +152,10 @@ def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it(
 def test_a_model_that_could_not_be_looked_at_for_hours_leaves_a_line_in_the_record(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.app.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
     request_verification(farm.database, wanted(), TIM, set())
     with farm.database.reading() as session:
-        (message,) = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK)).all()
+        (message,) = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).all()
     task: Any = look_at_wanted
     task.push_request(id=message.message_id, retries=LOOKS)
     try:

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, text
 
-from scheduler.collect import collecting, ending, reaping
+from scheduler.collect import collecting, ending
 from scheduler.collect.collecting import alive
 from scheduler.collect.ending import end_attempt
-from scheduler.collect.reaping import reap
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
@@ -24,6 +23,8 @@ from scheduler.dispatch.batching import COMMON_AHEAD
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
 from scheduler.planning import planning
+from scheduler.reaping import overdue
+from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening, resubmitting
 from scheduler.requests.intervening import cancel, retry
 from scheduler.requests.reverifying import reverify
@@ -40,6 +41,7 @@ from specs.queues import own_queue
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.interleaving import begun_beside
+from tests.support.queues import EMPTY_QUEUES, nothing_withdrawn
 from tests.support.rows import Rows
 from tests.support.scheduler import control_plane
 
@@ -103,7 +105,7 @@ def test_a_run_that_a_claim_joins_meanwhile_is_not_cancelled_as_one_that_nobody_
         planner.get_one(Reproduction, run, with_for_update=True)
         planner.get_one(Claim, joining).state, planner.get_one(Claim, joining).reproduction_id = ClaimState.PLANNED, run
         planner.execute(text("SELECT pg_advisory_xact_lock(7)"))
-        other = begun_beside(rows.database, lambda: reap(rows.database, POLICY, lambda _queue: set()))
+        other = begun_beside(rows.database, lambda: reap(rows.database, POLICY, *EMPTY_QUEUES))
     other.result()
     assert states(rows.database) == {run: ReproductionState.QUEUED}
 
@@ -265,7 +267,7 @@ def test_a_batch_that_is_not_sent_yet_is_not_sent_once_more(rows: Rows) -> None:
         outbox.relay(rows.database, lambda **message: broker.add(message["message_id"]))
         return found
 
-    reap(rows.database, POLICY, queued_ids)
+    reap(rows.database, POLICY, queued_ids, nothing_withdrawn)
     assert broker == {"a" * 32}
     assert states(rows.database) == {run: ReproductionState.DISPATCHED}
 
@@ -273,7 +275,9 @@ def test_a_batch_that_is_not_sent_yet_is_not_sent_once_more(rows: Rows) -> None:
 def test_of_two_reapers_none_takes_for_lost_what_waits_in_a_queue_that_it_did_not_look_into(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reaping, "REAPED_AT_ONCE", 1)
+    monkeypatch.setattr(overdue, "REAPED_AT_ONCE", 1)
+    for name in ("one@host", "two@host"):
+        rows.worker(name, state="busy")
     first, second = dispatched(rows, "a", "one@host"), dispatched(rows, "b", "two@host")
     with rows.database.sessions() as other:
 
@@ -282,7 +286,7 @@ def test_of_two_reapers_none_takes_for_lost_what_waits_in_a_queue_that_it_did_no
             other.get_one(Reproduction, first, with_for_update=True)
             return {"a" * 32} if queue == own_queue("cpu", "one@host") else {"b" * 32}
 
-        reap(rows.database, POLICY, queued_ids)
+        reap(rows.database, POLICY, queued_ids, nothing_withdrawn)
     assert states(rows.database) == {first: ReproductionState.DISPATCHED, second: ReproductionState.DISPATCHED}
 
 
@@ -299,7 +303,7 @@ def test_what_is_sent_once_more_while_the_broker_is_asked_is_not_taken_for_lost(
             row.batch_id, row.sent_to = "b" * 32, sent_to
         return set()
 
-    reap(rows.database, POLICY, queued_ids)
+    reap(rows.database, POLICY, queued_ids, nothing_withdrawn)
     assert states(rows.database) == {run: ReproductionState.DISPATCHED}
 
 
@@ -310,7 +314,7 @@ def test_runs_are_granted_time_while_heartbeats_of_them_come_in(rows: Rows, monk
     others: list[Future[object]] = []
 
     def grants() -> object:
-        return reap(rows.database, POLICY, lambda _queue: set())
+        return reap(rows.database, POLICY, *EMPTY_QUEUES)
 
     once(monkeypatch, collecting, "_renew", lambda: others.append(begun_beside(rows.database, grants)))
     progress = tuple(Progress(ref=AttemptRef(reproduction_id=run, attempt=2), stage=Stage.RUNNING) for run in runs)

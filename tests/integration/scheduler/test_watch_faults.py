@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
-from scheduler.app import scan_hub
+from scheduler.control_worker.regular import scan_hub
 from scheduler.database.tables import Model, SpecFile
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
 from scheduler.hub.hub import Hub
@@ -193,7 +193,7 @@ def test_a_token_that_the_hub_does_not_know_is_said_in_the_log_and_withdraws_not
 ) -> None:
     farm.scan()
     with_old_token = replace(farm, hub=Hub(farm.served.url, "hf_old", request_seconds=30))
-    monkeypatch.setattr("scheduler.app.farm", lambda: with_old_token)
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: with_old_token)
     scan_hub()
     assert "scan put off: benchmark:official: the Hub refuses the farm's token" in caplog.text
     assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]

@@ -1,0 +1,96 @@
+"""What the control worker does when the farm itself says so: the API or another task, by way of the outbox."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from scheduler.collect.retrying import retry_delay_seconds
+from scheduler.control_worker import process
+from scheduler.control_worker.refusing import decoded
+from scheduler.database.expiring_locks import held
+from scheduler.dispatch.fetch_ahead_hints import HINT
+from scheduler.hub.answers import RepoType
+from scheduler.messaging.broker import tell_to_drop, tell_to_fetch
+from scheduler.requests import requesting
+from scheduler.requests.intervening import DROP
+from scheduler.requests.requesting import LOOK_AT_WANTED
+from scheduler.schedule import SCAN
+from scheduler.watch import announced, announcing
+from specs.errors import HubAway
+from specs.messages import AttemptRef, FetchAhead
+
+log = logging.getLogger(__name__)
+
+LOOKS = 10
+"""At a model that somebody asked for, while the Hub is away or a scan goes on: with growing pauses, several hours."""
+
+
+@process.app.task(name=DROP)
+def drop_attempt(body: dict[str, Any]) -> None:
+    """Tell a worker to stop an attempt that an operator cancelled."""
+    try:
+        ref = AttemptRef(reproduction_id=str(body["reproduction_id"]), attempt=int(body["attempt"]))
+        worker, batch_id = str(body["worker"]), str(body["batch_id"])
+    except (LookupError, TypeError, ValueError) as error:
+        log.error("message refused: %s", type(error).__name__)
+        return
+    tell_to_drop(process.app, worker, ref, batch_id)
+
+
+@process.app.task(name=HINT)
+def pass_hint_on(body: dict[str, Any]) -> None:
+    """Tell a worker what it is likely to need next."""
+    try:
+        worker, hint = str(body["worker"]), body["hint"]
+    except (LookupError, TypeError) as error:
+        log.error("message refused: %s", type(error).__name__)
+        return
+    message = decoded(FetchAhead, hint)
+    if message is not None:
+        tell_to_fetch(process.app, worker, message)
+
+
+@process.app.task(name=LOOK_AT_WANTED, bind=True, max_retries=None)
+def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
+    """Look at a model that somebody asks to have verified, and have it verified."""
+    delay = retry_delay_seconds(self.request.retries + 1)
+    farm = process.farm()
+    try:
+        # Two looks at one model at once would both make its claims.
+        with held(farm.database, SCAN, timedelta(minutes=30)) as mine:
+            if mine:
+                requesting.answer(farm.database, farm.hub, str(self.request.id), farm.policy.reverify)
+                return
+        why = "another look at the Hub is under way"
+    except HubAway as error:
+        why, delay = str(error), max(error.retry_after_seconds or 0.0, delay)
+    except IntegrityError:
+        why = "its claims changed while it was looked at"
+    # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
+    if self.request.retries >= LOOKS:
+        log.warning("gave up on a model that was asked for: %s", why)
+        requesting.give_up(farm.database, str(self.request.id), why)
+        return
+    raise self.retry(countdown=delay)
+
+
+@process.app.task(name=announcing.LOOK_AT_REPO)
+def look_at_repo(body: dict[str, Any]) -> None:
+    """Look at one repo that the Hub says has changed."""
+    try:
+        repo_type: RepoType = "model" if body["repo_type"] == "model" else "dataset"
+        repo_id = str(body["repo_id"])
+    except (LookupError, TypeError) as error:
+        log.error("message refused: %s", type(error).__name__)
+        return
+    farm = process.farm()
+    # Two looks at one model at once would both make its claims.
+    with held(farm.database, SCAN, timedelta(minutes=30)) as mine:
+        if mine:
+            announced.look(farm.database, farm.hub, farm.policy.watch, repo_type, repo_id)
+        else:
+            announced.put_off(farm.database, repo_type, repo_id)

@@ -1,0 +1,87 @@
+"""What the control worker does when a worker says something: that it works, that it is there, how an attempt ended."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from scheduler.collect import collecting, workforce
+from scheduler.collect.checking import Checked
+from scheduler.collect.group_commit import GroupCommit
+from scheduler.control_worker import process, sending
+from scheduler.control_worker.refusing import decoded
+from scheduler.database.postgres import AWAY
+from scheduler.dispatch import taking_back
+from scheduler.messaging.broker import tell_to_drop
+from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptsAlive, Report, Stage, WorkerAlive
+from specs.processes.log_lines import about
+from specs.processes.spans import Place
+
+log = logging.getLogger(__name__)
+
+
+@process.app.task(name=ATTEMPTS_ALIVE)
+def take_heartbeat(body: dict[str, Any]) -> None:
+    """Renew leases, and tell a worker what to stop."""
+    message = decoded(AttemptsAlive, body)
+    if message is None:
+        return
+    farm = process.farm()
+    with about(batch_id=message.batch_id, worker=message.worker, pool=message.pool):
+        for stale in collecting.alive(farm.database, farm.policy, message):
+            tell_to_drop(process.app, stale.worker, stale.ref, message.batch_id)
+        if any(progress.stage is Stage.FETCHING for progress in message.progress):
+            # Where its batch has just left the queue, there is room for another.
+            sending.send_out_if_possible()
+
+
+@process.app.task(name=WORKER_ALIVE)
+def take_presence(body: dict[str, Any]) -> None:
+    """Note that a worker is there."""
+    message = decoded(WorkerAlive, body)
+    if message is None:
+        return
+    farm = process.farm()
+    with about(worker=message.worker, pool=message.pool):
+        workforce.take(farm.database, farm.policy, message)
+        if message.state not in workforce.READY:
+            # What waits for it is somebody else's from now on, and not only when the reaper comes round.
+            taking_back.take_back(farm.database, farm.policy, sending.withdraw)
+
+
+@process.app.task(
+    name=REPORT,
+    # Hours of work are in it, and nobody sends it again.
+    autoretry_for=AWAY,
+    max_retries=None,
+    retry_backoff=True,
+    retry_backoff_max=30,
+)
+def take_report(body: dict[str, Any]) -> None:
+    """End an attempt as its worker reports it."""
+    message = decoded(Report, body)
+    if message is None:
+        return
+    run, attempt = message.ref.reproduction_id, message.ref.attempt
+    farm = process.farm()
+    with (
+        about(reproduction_id=run, attempt=attempt, worker=message.worker),
+        farm.spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
+    ):
+        try:
+            checked = collecting.check(farm.database, farm.policy, farm.settings.evidence_url, message)
+            more = _take_in(checked)
+        except collecting.LATER as error:
+            log.warning("a report is kept, and checked later: %s", error)
+            collecting.put_off(farm.database, farm.policy, message, error)
+            return
+        except collecting.FAULTS as error:
+            collecting.set_aside(farm.database, farm.policy, message, error)
+            more = True
+        if more:
+            sending.send_out_if_possible()
+
+
+_take_in: GroupCommit[Checked, bool] = GroupCommit(
+    lambda reports: collecting.take_in(process.farm().database, process.farm().policy, reports)
+)

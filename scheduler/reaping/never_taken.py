@@ -1,0 +1,37 @@
+"""Runs that their pool did not take in time: it has no workers, too few, or left the policy."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from scheduler.collect.ending import give_up
+from scheduler.database.session import Database
+from scheduler.database.tables import Reproduction, now
+from scheduler.reaping.overdue import REAPED_AT_ONCE
+from scheduler.setting_aside import IS_SET_ASIDE
+from scheduler.state_machine import ReproductionState
+from specs.policy.rules import Policy
+
+
+def give_up_never_taken(database: Database, policy: Policy) -> int:
+    """Give up on what has been queued for longer than `queue_seconds`; returns how many.
+
+    Not on what could not be sent to any: that waits for the operator.
+    """
+    patience = timedelta(seconds=policy.run.queue_seconds)
+    pools = {pool.name for pool in policy.pools}
+    with database.transaction() as session:
+        late = session.scalars(
+            select(Reproduction)
+            .where(Reproduction.state == ReproductionState.QUEUED, Reproduction.since < now() - patience, ~IS_SET_ASIDE)
+            .order_by(Reproduction.since)
+            .limit(REAPED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for reproduction in late:
+            gone = "" if reproduction.pool in pools else ", which is not in the farm's policy any more,"
+            why = f"no worker of pool {reproduction.pool}{gone} took it within {policy.run.queue_seconds:.0f} s"
+            give_up(session, reproduction, f"{why}; the farm's operator must act")
+        return len(late)

@@ -1,0 +1,76 @@
+"""Attempts whose worker fell silent, and reports whose check did: how each ends, or is looked at once more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from scheduler.collect import kept_reports
+from scheduler.collect.ending import end_attempt
+from scheduler.database.session import Database
+from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.reaping.overdue import overdue
+from scheduler.record import SCHEDULER, add_event
+from scheduler.state_machine import ReproductionState
+from specs.messages import AttemptOutcome, Stage
+from specs.policy.rules import Policy, RunRules
+
+LONG_SILENCE = timedelta(hours=1)
+"""Of a worker, which no lease lasts: nobody listened meanwhile. The farm was down for longer than a machine that goes
+down with a run and starts again, or its database is one from a backup, which knows of nothing later."""
+
+CHECKS = 3
+"""Of one report, where whoever checks it is lost each time: it may be what they died of."""
+
+
+def end_silent_attempts(database: Database, policy: Policy) -> int:
+    """End those whose lease is over, or have their report checked once more; returns how many."""
+    with database.transaction() as session:
+        lost = overdue(session, ReproductionState.RUNNING)
+        for reproduction in lost:
+            if _checked_again(session, reproduction, policy.run):
+                continue
+            outcome, silent = _how_lost(session, reproduction, policy.run.lease_seconds)
+            end_attempt(session, policy, reproduction, outcome, silent)
+        return len(lost)
+
+
+def _checked_again(session: Session, reproduction: Reproduction, run: RunRules) -> bool:
+    """Whether it was not the worker that was lost: its report was put off, or whoever checked it was lost.
+
+    Then it is checked once more.
+    """
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    if attempt.report is None or attempt.report_checks >= CHECKS:
+        return False
+    attempt.report_checks += 1
+    reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
+    kept_reports.send_again(session, attempt)
+    if attempt.report_checks == 1:
+        # It was put off, as its evidence could not be read.
+        return True
+    why = f"whoever checked the report of attempt {attempt.number} was lost: check {attempt.report_checks} of {CHECKS}"
+    add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_checked_again", why)
+    return True
+
+
+def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float) -> tuple[AttemptOutcome, str]:
+    """Whether an attempt whose lease ran out may have had a part in that, and what is known."""
+    silent = f"worker {reproduction.worker} has not been heard of for {lease_seconds:.0f} s"
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    if attempt.stage == Stage.WAITING:
+        return AttemptOutcome.INTERRUPTED, f"{silent}; this one waited behind others of its batch"
+    if attempt.report is not None:
+        # That may be the report's doing, and the next would be alike: it uses up an attempt.
+        return AttemptOutcome.LOST, f"whoever checked its report was lost, {CHECKS} times"
+    if attempt.stage == Stage.STORING:
+        # The run had ended, so it killed nobody; and a broker that lost a report looks like this.
+        return AttemptOutcome.INTERRUPTED, f"{silent} since the run ended: its report got lost, or it died before that"
+    since = now() - max(LONG_SILENCE, timedelta(seconds=2 * lease_seconds))
+    if attempt.alive_at is not None and attempt.alive_at < since:
+        heard = f"worker {reproduction.worker} was last heard of at {attempt.alive_at:%Y-%m-%d %H:%M:%S} UTC"
+        return AttemptOutcome.INTERRUPTED, f"{heard}, and then the farm was down, or its database restored"
+    if reproduction.lease_until is not None and reproduction.lease_until < now() - timedelta(seconds=lease_seconds):
+        return AttemptOutcome.INTERRUPTED, f"{silent}, and nobody noticed in time: the control plane was away too"
+    return AttemptOutcome.LOST, silent

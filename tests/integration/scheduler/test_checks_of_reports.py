@@ -1,0 +1,138 @@
+"""Reports whose check takes long, is cut short, or meets a fault of ours: nothing is run again for that without end."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from scheduler.collect import checking, collecting
+from scheduler.collect.ending import DEADLY
+from scheduler.control_worker.worker_messages import take_report
+from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.farm import Farm
+from scheduler.judging.evidence import check_evidence
+from scheduler.reaping.reaper import reap
+from scheduler.reaping.silent_attempts import CHECKS
+from scheduler.state_machine import ReproductionState
+from specs.messages import AttemptOutcome, Report
+from tests.support.queues import EMPTY_QUEUES
+from tests.support.reported_farm import (
+    INFLATED_PERCENT,
+    TRUE_PERCENT,
+    World,
+    again,
+    begun,
+    claims,
+    latest_attempt,
+    outcomes,
+    reported_again,
+    reproduction,
+    take,
+)
+from tests.support.waiting import until
+
+
+def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_taken_for_lost(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = farm.policy.run.model_copy(update={"heartbeat_seconds": 0.01})
+    policy = farm.policy.model_copy(update={"run": run})
+
+    def slowly(*asked: Any) -> None:
+        with farm.database.transaction() as session:
+            session.get_one(Reproduction, world.report.ref.reproduction_id).lease_until = now() - timedelta(seconds=1)
+        until(lambda: (reproduction(farm).lease_until or now()) > now())
+        assert reap(farm.database, policy, *EMPTY_QUEUES) == 0
+        check_evidence(*asked)
+
+    monkeypatch.setattr(checking, "check_evidence", slowly)
+    collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
+class Killed(BaseException):
+    """A control worker's end, over the report that it checks."""
+
+
+def killed_over(farm: Farm, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a check of a report take long, and its process end before the check does; then the lease runs out."""
+    quick = farm.policy.model_copy(update={"run": farm.policy.run.model_copy(update={"heartbeat_seconds": 0.01})})
+
+    def killed(*_: Any) -> None:
+        until(lambda: latest_attempt(farm).report_checks > 0)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checking, "check_evidence", killed)
+        with pytest.raises(Killed):
+            collecting.report(farm.database, quick, farm.settings.evidence_url, report)
+    # Whoever renews leases has seen that there is none left.
+    until(lambda: all(thread.name != "leases" for thread in threading.enumerate()))
+    with farm.database.transaction() as session:
+        session.get_one(Reproduction, report.ref.reproduction_id).lease_until = now() - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("heard_of", [True, False])
+def test_a_control_worker_that_dies_over_a_report_has_nothing_run_again(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch, *, heard_of: bool
+) -> None:
+    if heard_of:
+        begun(world, farm)
+    killed_over(farm, world.report, monkeypatch)
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 1
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0, "it is being checked"
+    assert reported_again(farm) == [world.report]
+    take(farm, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+    assert (latest_attempt(farm).number, latest_attempt(farm).report) == (1, None)
+
+
+def test_a_report_that_nobody_survives_is_checked_no_more_and_its_run_tried_again(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(world, farm)
+    sent = 0
+    for checks in range(1, CHECKS + 1):
+        killed_over(farm, world.report, monkeypatch)
+        assert latest_attempt(farm).report_checks == checks
+        assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 1
+        sent += len(reported_again(farm))
+    assert sent == CHECKS - 1
+    assert reproduction(farm).state == ReproductionState.QUEUED
+    assert "whoever checked its report was lost" in reproduction(farm).reason
+    # The next report may be alike: it is no death of a worker's, and uses up an attempt all the same.
+    assert (latest_attempt(farm).outcome, reproduction(farm).failures) == (AttemptOutcome.LOST, 1)
+    assert latest_attempt(farm).stage not in DEADLY
+    assert latest_attempt(farm).report is None
+
+
+@pytest.mark.parametrize("by_message", [True, False])
+def test_a_report_that_meets_a_fault_of_ours_is_tried_as_often_as_other_failures_and_says_so(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch, *, by_message: bool
+) -> None:
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
+    with farm.database.transaction() as session:
+        # As a later version may have written it.
+        for claim in session.scalars(select(Claim)):
+            claim.rules = {**(claim.rules or {}), "unheard_of": 1}
+    report = world.report
+    task: Any = take_report
+    for tries in range(1, farm.policy.run.attempts + 1):
+        if by_message:
+            task.run(report.encode())
+        else:
+            take(farm, report)
+        assert (latest_attempt(farm).outcome, latest_attempt(farm).number) == (AttemptOutcome.WORKER_FAILED, tries)
+        assert reproduction(farm).failures == tries
+        if tries < farm.policy.run.attempts:
+            report = again(farm, report)
+    assert set(outcomes(farm).values()) == {"failed"}
+    assert world.report.evidence is not None
+    reason = claims(farm)[TRUE_PERCENT].reason
+    assert "its report could not be taken in: ValidationError" in reason
+    assert f"Its log is kept as evidence {world.report.evidence.sha256}" in reason

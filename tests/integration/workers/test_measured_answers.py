@@ -1,0 +1,58 @@
+"""What a measurement says of single answers: their seeds, and why some have no score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.judging.evidence import check_evidence
+from specs.errors import EvidenceError
+from specs.messages import AttemptOutcome
+from tests.support.saying_bench import SAY, reports_of, say_dataset, say_spec, saying_bench
+from tests.support.small_repos import task_ref
+from tests.support.worker_bench import order
+from workers.batches.workbench import Workbench
+
+workbench = saying_bench
+
+
+def test_prompts_that_are_all_too_long_leave_a_measurement_without_a_score(workbench: Workbench) -> None:
+    snapshot = say_dataset(workbench, [{"question": "[too long]", "answer": "x"}] * 2)
+    report = reports_of(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    assert report.measurement is not None
+    assert (report.measurement.score, report.measurement.failed) == (None, 2)
+    assert report.detail == "of 2 answers none has a score: 2 had a prompt too long for the engine's context"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "counted"), [({"name": "includes"}, 1), ({"name": "match"}, 0), ({"name": "exact"}, 1)]
+)
+def test_thoughts_that_a_scorer_may_have_taken_for_the_answer_are_counted(
+    workbench: Workbench, scorer: dict[str, Any], counted: int
+) -> None:
+    # The first as where the chat template opened <think>; of the second Inspect takes out what it marks itself.
+    rows = [
+        {"question": f"Say: {said}", "answer": "Rome"} for said in ("Rome?</think>Oslo", "<think>Rome?</think>Oslo")
+    ]
+    snapshot = say_dataset(workbench, rows, say_spec(scorers=[scorer]))
+    report = reports_of(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.measurement is not None, report.detail
+    assert report.measurement.thoughts == counted
+    assert report.measurement.score == (0.5 if scorer["name"] == "includes" else 0.0)
+    check_evidence(workbench.settings.evidence_url, report, None)
+    forged = report.measurement.model_copy(update={"thoughts": counted + 1})
+    with pytest.raises(EvidenceError, match=f"the log gives {counted} answers with thoughts before them"):
+        check_evidence(workbench.settings.evidence_url, report.model_copy(update={"measurement": forged}), None)
+
+
+def test_every_answer_has_a_seed_of_its_own(workbench: Workbench, tmp_path: Path) -> None:
+    snapshot = say_dataset(workbench, [SAY, {"question": "Say: no", "answer": "yes"}], say_spec(epochs=3))
+    report = reports_of(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.measurement is not None, report.detail
+    assert report.measurement.score == 0.5
+    assert report.measurement.circumstances.epochs == 3
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert sorted(line.partition('"seed": ')[2].partition(",")[0] for line in asked) == ["10", "5", "6", "7", "8", "9"]
