@@ -20,6 +20,7 @@ import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.compiled_once import compile_once
 from tests.support.waiting import PATIENCE_SECONDS
 
 # A slow or busy machine is no failure of a property. In CI the examples are the same each time: new ones are looked for
@@ -41,6 +42,8 @@ for _name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
 # A client reads all certificates of the machine when it is made, in 25 ms, and tests make thousands of them.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 httpx2._transports.default.create_ssl_context = cache(httpx2.create_ssl_context)  # type: ignore[attr-defined]
+
+compile_once()
 
 # All that tests ask is on this machine.
 for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:
