@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections import Counter
 from collections.abc import Generator
 from functools import cache
@@ -53,6 +54,17 @@ for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:
 os.environ.setdefault("REPROFARM_WORKER_PREPARE", "false")
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+IN_MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 2**33  # noqa: S108 - pytest makes a folder there that is its user's alone
+"""Where tests' folders are if there is so much room and programs may run there: on a disk, databases and git wait until
+it has written what is thrown away in a moment. What a test kills is a process, never the machine."""
+
+if (
+    IN_MEMORY.is_dir()
+    and shutil.disk_usage(IN_MEMORY).free > ENOUGH_BYTES
+    and not os.statvfs(IN_MEMORY).f_flag & os.ST_NOEXEC
+):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 @pytest.hookimpl(wrapper=True)
