@@ -66,6 +66,13 @@ if (
 ):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
+ENGINES = "tests/e2e/"
+LONGEST = "tests/e2e/test_engine.py"
+"""Takes as long as all other tests with real engines."""
+
+TOGETHER = (ENGINES, "tests/browser/")
+"""Folders whose files one process runs: those with real engines, and those that look at one farm with a browser."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
@@ -80,10 +87,12 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test an id of its own: of several with one id, a parallel run would run the first alone.
+    """Begin with what takes longest, and give each test an id of its own.
 
-    Schemathesis has the address that a test is about in its name, and leaves it out of its id.
+    Of several with one id, a parallel run would run the first alone. Schemathesis has the address that a test is about
+    in its name, and leaves it out of its id.
     """
+    items.sort(key=lambda item: not item.nodeid.startswith(ENGINES))
     for item in items:
         if item.parent is not None and not item.nodeid.endswith(f"::{item.name}"):
             # There is no public way; pytest makes it so where a test has nothing but its name.
@@ -93,25 +102,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"several tests have the same id: {', '.join(twice)}")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Have the garbage collector pass over what was imported, more than a million objects that stay until the end.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Have the garbage collector pass over what is imported, more than a million objects that stay until the end.
 
     To look through them again and again took a quarter of the tests' own time.
     """
-    gc.collect()
-    gc.freeze()
-    # Nor after every 700 objects: what a test made is let go of by itself but for a few circles.
-    gc.set_threshold(50_000, 20, 20)
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        # Nor after every 700 objects: what a test made is let go of by itself but for a few circles.
+        gc.set_threshold(50_000, 20, 20)
+        gc.enable()
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives each process of a parallel run whole files, and one of them all that start a real engine.
+    """Gives each process of a parallel run whole files, and all of a folder where they share what is dear to make.
 
-    Two engines at once would only fight over the cores.
+    Of real engines there are two at once: one after the other they would take longer than all other tests, and more
+    would only fight over the cores.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if file.startswith(folder) and file != LONGEST), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
