@@ -23,16 +23,16 @@ def compile_once() -> None:
     """Have all engines of a kind share what was compiled for one of them."""
     # They are part of the keys, and farms' are all made alike.
     DefaultDialect.__eq__ = _are_alike  # type: ignore[method-assign]
-    DefaultDialect.__hash__ = _kind  # type: ignore[method-assign]
-    for module in (sqlite, postgres):
-        module.engine = _sharing(module.engine)
+    DefaultDialect.__hash__ = _kind  # type: ignore[method-assign, assignment]
+    sqlite.engine = _sharing(sqlite.engine)  # type: ignore[assignment]
+    postgres.engine = _sharing(postgres.engine)  # type: ignore[assignment]
 
 
-def _are_alike(one: DefaultDialect, other: object) -> bool:
+def _are_alike(one: object, other: object) -> bool:
     return type(one) is type(other)
 
 
-def _kind(dialect: DefaultDialect) -> int:
+def _kind(dialect: object) -> int:
     return hash(type(dialect))
 
 
