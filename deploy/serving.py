@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
+from typing import Any
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -41,10 +43,17 @@ class QuietHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Show what is wrong with a handler; that who asked has gone meanwhile is not."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def answered_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Have requests handled on a free port of this machine until the block ends; yields the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     # How often it looks whether it is to end, in seconds; by default every half.
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="serving", daemon=True)
     thread.start()

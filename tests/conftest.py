@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections import Counter
 from collections.abc import Generator
 from functools import cache
@@ -20,6 +21,7 @@ import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.compiled_once import compile_once
 from tests.support.waiting import PATIENCE_SECONDS
 
 # A slow or busy machine is no failure of a property. In CI the examples are the same each time: new ones are looked for
@@ -42,6 +44,8 @@ for _name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 httpx2._transports.default.create_ssl_context = cache(httpx2.create_ssl_context)  # type: ignore[attr-defined]
 
+compile_once()
+
 # All that tests ask is on this machine.
 for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:
     del os.environ[_name]
@@ -50,6 +54,24 @@ for _name in [each for each in os.environ if each.lower().endswith("_proxy")]:
 os.environ.setdefault("REPROFARM_WORKER_PREPARE", "false")
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+IN_MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 2**33  # noqa: S108 - pytest makes a folder there that is its user's alone
+"""Where tests' folders are if there is so much room and programs may run there: on a disk, databases and git wait until
+it has written what is thrown away in a moment. What a test kills is a process, never the machine."""
+
+if (
+    IN_MEMORY.is_dir()
+    and shutil.disk_usage(IN_MEMORY).free > ENOUGH_BYTES
+    and not os.statvfs(IN_MEMORY).f_flag & os.ST_NOEXEC
+):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+ENGINES = "tests/e2e/"
+LONGEST = "tests/e2e/test_engine.py"
+"""Takes as long as all other tests with real engines."""
+
+TOGETHER = (ENGINES, "tests/browser/")
+"""Folders whose files one process runs: those with real engines, and those that look at one farm with a browser."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,10 +87,12 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test an id of its own: of several with one id, a parallel run would run the first alone.
+    """Begin with what takes longest, and give each test an id of its own.
 
-    Schemathesis has the address that a test is about in its name, and leaves it out of its id.
+    Of several with one id, a parallel run would run the first alone. Schemathesis has the address that a test is about
+    in its name, and leaves it out of its id.
     """
+    items.sort(key=lambda item: not item.nodeid.startswith(ENGINES))
     for item in items:
         if item.parent is not None and not item.nodeid.endswith(f"::{item.name}"):
             # There is no public way; pytest makes it so where a test has nothing but its name.
@@ -78,25 +102,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"several tests have the same id: {', '.join(twice)}")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Have the garbage collector pass over what was imported, more than a million objects that stay until the end.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Have the garbage collector pass over what is imported, more than a million objects that stay until the end.
 
     To look through them again and again took a quarter of the tests' own time.
     """
-    gc.collect()
-    gc.freeze()
-    # Nor after every 700 objects: what a test made is let go of by itself but for a few circles.
-    gc.set_threshold(50_000, 20, 20)
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        # Nor after every 700 objects: what a test made is let go of by itself but for a few circles.
+        gc.set_threshold(50_000, 20, 20)
+        gc.enable()
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives each process of a parallel run whole files, and one of them all that start a real engine.
+    """Gives each process of a parallel run whole files, and all of a folder where they share what is dear to make.
 
-    Two engines at once would only fight over the cores.
+    Of real engines there are two at once: one after the other they would take longer than all other tests, and more
+    would only fight over the cores.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if file.startswith(folder) and file != LONGEST), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:

@@ -58,7 +58,7 @@ def test_nothing_is_left_of_a_demo_that_is_killed_while_its_engine_starts(small_
         while not any("EngineCore" in name for name in names_in(tree)):
             assert demo.poll() is None, (tmp_path / "demo.log").read_text()
             assert time.monotonic() < deadline, "no engine was started"
-            time.sleep(0.2)
+            time.sleep(0.5)
         below = tree.children(recursive=True)
     finally:
         demo.kill()

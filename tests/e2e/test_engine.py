@@ -279,7 +279,7 @@ def test_a_chat_template_that_does_not_take_what_a_spec_asks_is_not_the_models_f
 def _model_that_refuses(what: str, workbench: Workbench, model_id: str, small_model: Path) -> ModelRef:
     """The small model with a chat template that raises an error where `what` holds of the messages."""
     model, folder = _another_model(workbench, model_id)
-    shutil.copytree(small_model, folder, copy_function=os.link)
+    shutil.copytree(small_model, folder, copy_function=os.symlink)
     template = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").unlink()
     refusing = f"{{% if {what} %}}{{{{ raise_exception('Not to be asked') }}}}{{% endif %}}"

@@ -54,7 +54,8 @@ def _chart() -> Chart:
 def _objects(texts: dict[str, str]) -> Iterator[Manifest]:
     for path, text in sorted(texts.items()):
         if not path.endswith("NOTES.txt"):
-            yield from (found for found in yaml.safe_load_all(text) if found)
+            # By libyaml, ten times as fast as PyYAML's own reader; tests render the chart hundreds of times.
+            yield from (found for found in yaml.load_all(text, yaml.CSafeLoader) if found)
 
 
 def one(manifests: list[Manifest], kind: str, name: str) -> Manifest:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -41,8 +40,9 @@ class Databases:
         if self.server is None:
             # A second process of one farm finds the database of the first.
             if not (folder / "farm.db").exists():
-                with closing(sqlite3.connect(str(make_url(url).database))) as before:
-                    before.execute("VACUUM INTO ?", (str(folder / "farm.db"),))
+                before = str(make_url(url).database)
+                assert not Path(f"{before}-wal").exists(), "somebody is connected, or was killed: its file is not all"
+                shutil.copyfile(before, folder / "farm.db")
         else:
             name = _name(folder)
             create(self.server, name, str(make_url(url).database))

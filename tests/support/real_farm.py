@@ -100,7 +100,8 @@ class RealFarm:
             self.processes.check()
             return is_so()
 
-        until(alive_and_so, lambda: log_ends(self.processes), PROCESS_PATIENCE_SECONDS)
+        # Most looks ask the farm's own processes, which need the cores for what is waited for.
+        until(alive_and_so, lambda: log_ends(self.processes), PROCESS_PATIENCE_SECONDS, look_seconds=0.25)
 
     def get(self, path: str) -> Any:
         """What the API answers."""

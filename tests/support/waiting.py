@@ -22,13 +22,15 @@ def until(
     is_so: Callable[[], T],
     said: Callable[[], str] = lambda: "it never came",
     patience_seconds: float = PATIENCE_SECONDS,
+    look_seconds: float = 0.05,
 ) -> T:
     """Return what is so as soon as it is.
 
     Args:
-        is_so: Looked at twenty times a second.
+        is_so: Looked at again and again.
         said: What to show where it never was.
         patience_seconds: How long it is waited for.
+        look_seconds: Between two looks.
 
     Raises:
         AssertionError: it was not in that time.
@@ -36,7 +38,7 @@ def until(
     deadline = time.monotonic() + patience_seconds
     while not (found := is_so()):
         assert time.monotonic() < deadline, said()
-        time.sleep(0.05)
+        time.sleep(look_seconds)
     return found
 
 

@@ -15,6 +15,9 @@ from tests.support.api import RunningApi
 from tests.support.rows import comparison
 from tests.support.waiting import PATIENCE_SECONDS
 
+# The routes have tests on both kinds of databases.
+pytestmark = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07 \x9b2J \u202egnp.exe [bold]markup[/bold] :boom:"
 
 

@@ -8,6 +8,9 @@ from typer.testing import CliRunner, Result
 from deploy.cli.main import app
 from tests.support.api import RunningApi
 
+# The routes have tests on both kinds of databases.
+pytestmark = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+
 
 def run(api: RunningApi, *arguments: str, columns: int = 120) -> Result:
     return CliRunner().invoke(app, ["noise", *arguments, "--api", api.url], env={"COLUMNS": str(columns)})

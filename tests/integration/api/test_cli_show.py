@@ -11,6 +11,9 @@ from specs.judging.verdict import LinkedLogUse, Outcome
 from tests.support.api import RunningApi
 from tests.support.rows import comparison
 
+# The routes have tests on both kinds of databases.
+pytestmark = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+
 
 def run(api: RunningApi, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["show", *arguments], env={"COLUMNS": "120", "REPROFARM_API": api.url})
