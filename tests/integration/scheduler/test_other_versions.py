@@ -35,6 +35,7 @@ from tests.support.scheduler import ControlPlane, control_plane_like
 from tests.support.sent_batches import sent_batches
 
 NEWER = {"of_a_later_version": True}
+FIRST_CLAIM = select(Claim).order_by(Claim.claim_id).limit(1)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_claim_whose_rules_cannot_be_read_keeps_only_its_own_run_waiting(plann
 def changed(farm: Farm, what: str) -> Any:
     """Have a later version have written part of what a run was ordered by; what was there before."""
     with farm.database.transaction() as session:
-        run, claim = session.scalars(select(Reproduction)).one(), session.scalars(select(Claim)).first()
+        run, claim = session.scalars(select(Reproduction)).one(), session.scalars(FIRST_CLAIM).first()
         assert claim is not None
         row: Any = claim if what == "rules" else run
         before = getattr(row, what)
@@ -148,7 +149,7 @@ def test_a_report_is_kept_for_a_version_that_can_read_what_was_ordered(world: Wo
     assert outcomes(farm) == {}
     with farm.database.transaction() as session:
         assert len(session.scalars(select(Event).where(Event.what == "report_put_off")).all()) == 1, "said once"
-        run, claim = session.scalars(select(Reproduction)).one(), session.scalars(select(Claim)).first()
+        run, claim = session.scalars(select(Reproduction)).one(), session.scalars(FIRST_CLAIM).first()
         setattr(claim if what == "rules" else run, what, before)
     (again,) = reported_again(farm)
     take(farm, again)

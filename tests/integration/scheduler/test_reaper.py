@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from scheduler.database.tables import Reproduction, Worker, now
+from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ReproductionState
 from specs.policy.rules import Policy
@@ -22,6 +22,8 @@ def waits_for(rows: Rows, worker: str) -> str:
     sent: dict[str, Any] = {"state": ReproductionState.DISPATCHED, "attempt": 1, "batch_id": "a" * 32}
     run = rows.run_of(rows.sendable(sent_to=worker, lease_until=over, since=over, **sent))
     rows.attempt(run, 1)
+    with rows.database.transaction() as session:
+        session.get_one(Attempt, (run, 1)).dispatched_at = over
     return run
 
 
