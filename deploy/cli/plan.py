@@ -85,7 +85,12 @@ def _facts(found: ClaimPlan) -> Iterator[tuple[str, Text | str]]:
         yield "cost", shown(f"about {found.gpu_seconds:,.0f} GPU-seconds ({found.gpu_seconds_basis})", 1000)
     if found.doubtful_beyond is not None:
         yield "in doubt", f"up to {points(found.doubtful_beyond)}"
-    how = f"stops when it is sure (alpha {found.alpha:g})" if found.mode == "sequential" else "runs every sample"
+    if found.mode == "full":
+        how = "runs every sample"
+    elif found.every_sample:
+        how = "stops when it is sure, but for this run, which asks every sample"
+    else:
+        how = f"stops when it is sure (alpha {found.alpha:g})"
     yield "mode", f"{found.mode}: {how}"
     if found.sample_limit is not None:
         yield "limit", f"{found.sample_limit} samples"

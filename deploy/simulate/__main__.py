@@ -11,19 +11,32 @@ from pathlib import Path
 
 from deploy.bench.page import put_into
 from deploy.simulate.arrivals import Day
+from deploy.simulate.claims import FALSE
 from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import FLEET, Pool, smaller
-from deploy.simulate.report import EXPLODED, AtRate, Figures, conditions_table, figures, knee, rates_table, ways_table
+from deploy.simulate.report import (
+    EXPLODED,
+    AtRate,
+    Figures,
+    claims_table,
+    conditions_table,
+    false_table,
+    figures,
+    knee,
+    rates_table,
+    ways_table,
+)
 from deploy.simulate.run import simulate
 
 CLAIMS = 20_000.0
 """A day at × 1: what the fleet bears with room to spare."""
 
-RATES = (0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 3.0)
+RATES = (0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5)
 COMPARED_AT = 2.0
 
 ALONE = Conditions(affinity=False, alone=True)
-WAYS = {"the farm's way": Conditions(), "batches, but no affinity": Conditions(affinity=False), "each by itself": ALONE}
+FARMS = "the farm's way"
+WAYS = {FARMS: Conditions(), "batches, but no affinity": Conditions(affinity=False), "each by itself": ALONE}
 
 LOST_A_DAY = 1.0
 """Of each worker: many more than of machines of one's own, as of spot machines at a busy time; assumed."""
@@ -37,6 +50,26 @@ BESIDES = {
     "each worker is lost once a day": Conditions(losses_a_day=LOST_A_DAY),
     "all of these": Conditions(sleep=True, downloads=True, shared_disks=True, losses_a_day=LOST_A_DAY),
 }
+
+
+MORE_FALSE = 0.3
+
+BEFORE = Conditions(honest_runs_differ=False)
+"""Decision 33."""
+
+
+def by_what_is_false(fleet: tuple[Pool, ...], claims: float, seed: int, usual: Figures) -> dict[str, Figures]:
+    """The day by how much of what is claimed is false, and under the rules of before decision 33."""
+
+    def of(false: float, conditions: Conditions) -> Figures:
+        return figures(simulate(fleet, Day(seed, claims, false).submissions(), conditions))
+
+    return {
+        "none": of(0.0, Conditions()),
+        f"{FALSE:.0%}, as elsewhere here": usual,
+        f"{MORE_FALSE:.0%}": of(MORE_FALSE, Conditions()),
+        f"{FALSE:.0%}, by the rules before decision 33": of(FALSE, BEFORE),
+    }
 
 
 def rising(fleet: tuple[Pool, ...], claims: float, rates: tuple[float, ...], seed: int) -> list[AtRate]:
@@ -68,6 +101,7 @@ def main(arguments: list[str]) -> None:
     fleet, claims = smaller(FLEET, asked.part), CLAIMS * asked.part
     ways = under(WAYS, fleet, Day(asked.seed, claims * COMPARED_AT))
     besides = under(BESIDES, fleet, Day(asked.seed, claims * COMPARED_AT))
+    false = by_what_is_false(fleet, claims * COMPARED_AT, asked.seed, ways[FARMS])
     found = rising(fleet, claims, RATES, asked.seed)
     past = knee(found)
     gpus = sum(pool.gpus for pool in fleet)
@@ -80,6 +114,8 @@ def main(arguments: list[str]) -> None:
         f"{gpus:,} GPUs in {len(fleet)} pools; × 1 is {claims:,.0f} claims a day, and releases beside them; seed"
         f" {asked.seed}.\n\nOne day at × {COMPARED_AT:g}, sent out in three ways:\n\n{ways_table(ways)}\n"
         f"The same day in the farm's way, and what else may happen:\n\n{conditions_table(besides)}\n"
+        f"What became of that day's claims:\n\n{claims_table(ways[FARMS])}\n"
+        f"The same day, by how much of what is claimed is false:\n\n{false_table(false)}\n"
         f"Rising arrivals, the farm's way and each by itself:\n\n{rates_table(found)}\n{ends}\n"
     )
     sys.stdout.write(text)
@@ -88,6 +124,7 @@ def main(arguments: list[str]) -> None:
             "gpus": gpus,
             "ways": {name: asdict(each) for name, each in ways.items()},
             "besides": {name: asdict(each) for name, each in besides.items()},
+            "false": {name: asdict(each) for name, each in false.items()},
             "rates": [asdict(each) for each in found],
             "knee": past,
         }

@@ -8,7 +8,9 @@ What is taken from where:
   exponent is assumed.
 - Releases: now and then a family of new models appears at once, each with results on many tasks, and others submit
   results for it in the hours after. Rates and sizes are assumed.
-- Who submits, and what is asked for with priority: assumed.
+- Who submits, and what is asked for with priority: assumed. What is asked for, and what the farm repeats by itself, is
+  a re-verification, which a fresh run decides.
+- What is claimed, and how much of it is false: deploy/simulate/claims.py.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from deploy.simulate.claims import FALSE, false, honest
 from deploy.simulate.sizes import FAMILIES, TASKS, Family, SimulatedTask
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 
@@ -35,8 +38,8 @@ ZIPF = 0.9
 RESULTS_RATE = 0.8
 """Of the results of a file beyond its first: exponentially distributed, rounded down; assumed."""
 
-SCORES = 20
-"""Different scores that are claimed: what a run takes is reckoned once for each."""
+SCORES = 10
+"""Different scores that models have: what a run takes is reckoned once for each, and for each claim on it."""
 
 RELEASES = 6 / 20_000
 """Of model families, for each claim that comes in otherwise."""
@@ -73,6 +76,15 @@ class Submission:
     task: SimulatedTask
     priority: int
     claimed: float
+    score: float
+    """What all samples give: a proportion, as what is claimed."""
+
+    is_false: bool = False
+
+    @property
+    def anew(self) -> bool:
+        """Whether it asks for a fresh run."""
+        return self.priority in (REQUESTED_PRIORITY, PERIODIC_PRIORITY)
 
 
 @dataclass
@@ -82,6 +94,9 @@ class Day:
     seed: int
     claims: float
     """Submitted on it, on average, without those of releases."""
+
+    false: float = FALSE
+    """Part of them that are false."""
 
     _dice: random.Random = field(init=False)
 
@@ -132,7 +147,16 @@ class Day:
         if priority is None:
             priority = self._dice.choices([each for each, _ in SHARES], [share for _, share in SHARES])[0]
         for task in tasks:
-            yield Submission(at, model, task, priority, round(SCORES * self._dice.betavariate(2, 2)) / SCORES)
+            yield self._submission(at, model, task, priority)
+
+    def _submission(self, at: float, model: SimulatedModel, task: SimulatedTask, priority: int) -> Submission:
+        # Of a dice each: what is false, and how much, changes nothing else about the day.
+        of_task = random.Random(f"{self.seed} {model.name} {task.name}")  # noqa: S311 - the same again
+        of_claim = random.Random(f"{self.seed} {model.name} {task.name} {at}")  # noqa: S311
+        score = round(SCORES * of_task.betavariate(2, 2)) / SCORES
+        is_false = of_claim.random() < self.false
+        claimed = false(score, of_claim) if is_false else honest(score, task.samples, of_claim)
+        return Submission(at, model, task, priority, claimed, score, is_false)
 
     def _model(self, name: str) -> SimulatedModel:
         (family,) = self._dice.choices(FAMILIES, [each.share for each in FAMILIES])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
-from deploy.simulate.arrivals import Submission
+from deploy.simulate.arrivals import SCORES, Submission
+from deploy.simulate.judged import VERIFICATION
 from deploy.simulate.sizes import Family, SimulatedTask
 from scheduler.admission.placement import NoRoom, TaskNeed, place
 from specs.judging.forecast import Foreseen, samples_if_true
 from specs.policy.cost import Work, asking_seconds, estimate, start_seconds
 from specs.policy.pools import PoolRules
-from specs.policy.rules import EngineRules, VerificationRules
+from specs.policy.rules import EngineRules
 
 PROMPT_TOKENS = 2048
 
@@ -40,7 +41,6 @@ FLEET = (
 """1,000 GPUs."""
 
 ENGINE = EngineRules(concurrency=64)
-VERIFICATION = VerificationRules()
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Need:
     """Of asking, by itself."""
 
     answers: float
-    """That it waits for."""
+    """That it is taken to wait for."""
 
     @property
     def answer_seconds(self) -> float:
@@ -69,18 +69,23 @@ def smaller(fleet: tuple[Pool, ...], part: float) -> tuple[Pool, ...]:
     return tuple(replace(pool, workers=max(round(pool.workers * part), 1)) for pool in fleet)
 
 
-def need_of(submission: Submission) -> Need | None:
-    """Where it runs and how long; None where it fits nowhere."""
-    return _need(submission.model.family, submission.task, submission.claimed)
+def need_of(submission: Submission, *, every_sample: bool = False) -> Need | None:
+    """Where it runs, and what the farm takes its run to need for this claim alone; None where it fits nowhere.
+
+    That is what a true claim needs, since the farm does not know better, or `every_sample`.
+    """
+    # Reckoned once for scores that are hardly apart.
+    claimed = round(SCORES * submission.claimed) / SCORES
+    return _need(submission.model.family, submission.task, claimed, every_sample)
 
 
 @cache
-def _need(family: Family, task: SimulatedTask, claimed: float) -> Need | None:
+def _need(family: Family, task: SimulatedTask, claimed: float, every_sample: bool) -> Need | None:
     placed = place(family.size, ENGINE, TaskNeed(PROMPT_TOKENS, task.max_tokens), [pool.rules for pool in FLEET])
     if isinstance(placed, NoRoom):
         return None
     weights = family.size.file_bytes
-    samples = _samples(task, claimed)
+    samples = task.samples if every_sample else _samples(task, claimed)
     work = Work(
         weights_bytes=weights,
         gpus=placed.gpus,

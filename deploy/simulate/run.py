@@ -2,18 +2,20 @@
 
 Which batch goes to which worker is `scheduler.dispatch.batching.place`, and what travels along
 `scheduler.dispatch.filling.fill`, as in the farm; where a model fits is `scheduler.admission.placement.place`; how long
-it takes is `specs.policy.cost` on the samples of `specs.judging.forecast`, times a random factor; how runs share an
-engine is deploy/simulate/sharing.py. A claim on a task of a model that waits in the queue shares its run. What became
-of a worker that is gone is found out after `run.lease_seconds`, and its attempts are made again as
-scheduler/collect/retrying.py has it, each beside no other, from the first sample. Left out: failures of engines and of
-the Hub, runs that are handed back, batches that are taken back from the queue of a worker that goes on.
+it is taken to need is `specs.policy.cost` on the samples of `specs.judging.forecast`, and what it really takes that on
+the samples after which the rule of `specs.judging.stopping` has an answer, times a random factor; how runs share an
+engine is deploy/simulate/sharing.py. A claim on a task of a model that waits in the queue shares its run; the second
+run of one asks every sample, and answers what is claimed from then on (docs/decisions/0033). In the morning nothing was
+run before. What became of a worker that is gone is found out after `run.lease_seconds`, and its attempts are made again
+as scheduler/collect/retrying.py has it, each beside no other, from the first sample. Left out: failures of engines and
+of the Hub, runs that are handed back, batches that are taken back from the queue of a worker that goes on.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, TypeAlias
@@ -27,13 +29,14 @@ from deploy.simulate.pools import PoolState
 from deploy.simulate.work import Batch, Run
 from deploy.simulate.worker import Doing, Worker
 from scheduler.collect.retrying import next_try_seconds
+from specs.judging.verdict import Outcome
 from specs.messages import AttemptOutcome
 
 Process: TypeAlias = Generator[simpy.Event, Any, None]
 
 
 @dataclass
-class Outcome:
+class DayOutcome:
     """What a day came to."""
 
     pools: list[PoolState]
@@ -41,14 +44,28 @@ class Outcome:
     """By priority: seconds of each claim until the run that judges it began; those that wait still are counted too."""
 
     took: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """By priority: seconds of each claim until its verdict, of those that have one."""
+    """By priority: seconds of each claim until its verdict, of those that waited for one."""
 
-    verdicts: int = 0
+    decided: list[Decided] = field(default_factory=list)
+    answered_at_once: int = 0
+    """Claims that a run of every sample answers, which had ended before they came."""
+
+    runs: list[Run] = field(default_factory=list)
+    """That ended."""
+
     failed: int = 0
     """Claims whose run was lost too often."""
 
     refused: int = 0
     """Claims for models that fit nowhere."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A claim that has its verdict."""
+
+    claim: Submission
+    outcome: Outcome
 
 
 class Simulation:
@@ -60,9 +77,10 @@ class Simulation:
         self._rules = conditions.rules
         self._pools = {pool.rules.name: PoolState(pool, conditions) for pool in fleet}
         self._open: dict[Run, None] = {}
-        self._outcome = Outcome(list(self._pools.values()))
+        self._runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
+        self._outcome = DayOutcome(list(self._pools.values()))
 
-    def day(self, submissions: list[Submission]) -> Outcome:
+    def day(self, submissions: list[Submission]) -> DayOutcome:
         """Let it go by."""
         self._clock.process(self._arrivals(submissions))
         for state in self._pools.values():
@@ -83,20 +101,31 @@ class Simulation:
                 self._dispatch(state)
 
     def _plan(self, submission: Submission) -> PoolState | None:
-        """Plan a claim; the pool that its run waits for, if it fits any."""
-        need = need_of(submission)
+        """Plan a claim; the pool that its run waits for, if it fits any and has to be run."""
+        runs = self._runs[submission.model.name, submission.task.name]
+        need = need_of(submission, every_sample=self._is_last(runs, submission.anew))
         if need is None:
             self._outcome.refused += 1
             return None
-        state, engine, at = self._pools[need.pool], submission.model.name, self._clock.now
-        run = state.queued[engine].get(submission.task.name)
+        run = _answering(runs, submission)
+        if run is not None and run.is_complete:
+            self._outcome.answered_at_once += 1
+            self._decide(run, submission)
+            return None
+        state = self._pools[need.pool]
         if run is None:
-            run = Run(engine, submission.task.name, submission.priority, at, need, [])
+            engine, at = submission.model.name, self._clock.now
+            run = Run(engine, submission.task, submission.priority, at, need, len(runs), submission.anew)
+            runs.append(run)
             self._open[run] = None
             state.queue(run)
         run.priority = min(run.priority, submission.priority)
-        run.waits.append((submission.priority, at))
+        run.claims.append(submission)
         return state
+
+    def _is_last(self, earlier: Sequence[Run], anew: bool) -> bool:
+        """Whether a run asks every sample, after those of its task and model; scheduler/judging/stopping.py."""
+        return self._conditions.honest_runs_differ and not anew and any(each.is_a_draw for each in earlier)
 
     def _dispatch(self, state: PoolState) -> None:
         """Fill the queues of a pool, as the farm does."""
@@ -105,6 +134,11 @@ class Simulation:
                 self._send(state, batch, worker)
 
     def _send(self, state: PoolState, batch: Batch, worker: Worker | None) -> None:
+        for run in batch.runs:
+            if run.samples is None:
+                others = [each for each in self._runs[run.engine, run.task.name] if each is not run]
+                every = self._is_last(others, run.anew)
+                run.send(every_sample=every, doubt=self._conditions.honest_runs_differ)
         taker = worker if worker is not None else next(iter(state.idle.values()), None)
         if taker is None:
             state.common.append(batch)
@@ -171,15 +205,21 @@ class Simulation:
         run.ended = True
         del self._open[run]
         self._note_waits(run, self._clock.now)
-        for priority, since in run.waits:
-            self._outcome.took[priority].append(self._clock.now - since)
-        self._outcome.verdicts += len(run.waits)
+        self._outcome.runs.append(run)
+        for claim in run.claims:
+            self._outcome.took[claim.priority].append(self._clock.now - claim.at)
+            self._decide(run, claim)
+
+    def _decide(self, run: Run, claim: Submission) -> None:
+        outcome = run.outcome(claim, doubt=self._conditions.honest_runs_differ)
+        self._outcome.decided.append(Decided(claim, outcome))
 
     def _note_waits(self, run: Run, at: float) -> None:
         """Claims waited until their run began; for one that did not by now, they have waited until now."""
         until = at if run.began is None else min(run.began, at)
-        for priority, since in run.waits:
-            self._outcome.waited[priority].append(until - since)
+        for claim in run.claims:
+            # It may have come while the run was under way.
+            self._outcome.waited[claim.priority].append(max(until - claim.at, 0.0))
 
     def _lose(self, worker: Worker, process: simpy.Process) -> Process:
         dice = random.Random(worker.name)  # noqa: S311 - it has to come out the same again
@@ -207,7 +247,8 @@ class Simulation:
         for run in lost:
             pause = next_try_seconds(AttemptOutcome.LOST, run.failures, run.deaths, self._rules)
             if pause is None:
-                self._outcome.failed += len(run.waits)
+                self._outcome.failed += len(run.claims)
+                run.came_to_nothing = True
                 del self._open[run]
                 self._note_waits(run, at)
             else:
@@ -220,6 +261,18 @@ class Simulation:
         self._dispatch(state)
 
 
-def simulate(fleet: tuple[Pool, ...], submissions: list[Submission], conditions: Conditions) -> Outcome:
+def _answering(runs: Sequence[Run], claim: Submission) -> Run | None:
+    """The run of a task of a model that answers one more claim, if any; scheduler/planning/freshness.py."""
+    found = []
+    for run in reversed(runs):
+        if run.takes_claims and not (claim.anew and run.samples is not None):
+            found.append(run)
+        if run.anew and not run.came_to_nothing:
+            # What was run before answers no more.
+            break
+    return max(found, key=lambda run: run.is_complete, default=None)
+
+
+def simulate(fleet: tuple[Pool, ...], submissions: list[Submission], conditions: Conditions) -> DayOutcome:
     """A day."""
     return Simulation(fleet, conditions).day(submissions)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from deploy.simulate.arrivals import Submission
 from deploy.simulate.fleet import ENGINE, Need
+from deploy.simulate.judged import RUNS, judged
 from deploy.simulate.sharing import Load, Span, spans
+from deploy.simulate.sizes import SimulatedTask
 from scheduler.dispatch.batching import Turn, Waiting
 from scheduler.dispatch.filling import Queued
+from scheduler.planning.freshness import MOST_CLAIMS
+from specs.judging.verdict import Outcome
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 0.3
@@ -27,12 +32,24 @@ class Run:
     """A reproduction."""
 
     engine: str
-    task: str
+    task: SimulatedTask
     priority: int
     since: float
     need: Need
-    waits: list[tuple[int, float]]
-    """Priority and arrival of each claim that it judges."""
+    number: int = 0
+    """Among those of its task and model."""
+
+    anew: bool = False
+    """Whether a claim caused it that no earlier run may answer."""
+
+    claims: list[Submission] = field(default_factory=list)
+    """That it judges."""
+
+    samples: float | None = None
+    """That it takes, once it was sent out: from then on that is fixed."""
+
+    every_sample: bool = False
+    """Whether it asks all of them, whatever it finds."""
 
     began: float | None = None
     """On a loaded engine, at its latest attempt."""
@@ -42,15 +59,47 @@ class Run:
     deaths: int = 0
     """Of workers, while the engine was started or worked for it."""
 
+    came_to_nothing: bool = False
+
     @property
-    def joinable(self) -> bool:
-        """Whether more claims may share it: it was never sent out."""
-        return not self.failures
+    def takes_claims(self) -> bool:
+        """Whether more claims may share it, as scheduler/planning/freshness.py has it."""
+        is_open = (self.samples is None or self.every_sample) and not self.ended and not self.came_to_nothing
+        return self.is_complete or (is_open and len(self.claims) < MOST_CLAIMS)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has every sample."""
+        return self.ended and self.samples == self.task.samples
+
+    @property
+    def is_a_draw(self) -> bool:
+        """Whether it lets whoever claims once more have a second and last one (scheduler/judging/history.py)."""
+        return self.samples is not None and not self.is_complete and not self.came_to_nothing
+
+    def send(self, *, every_sample: bool, doubt: bool) -> None:
+        """Fix what it takes: until its last claim has its answer."""
+        draw, self.every_sample = self._draw, every_sample
+        longest = max(judged(self.task, each.claimed, each.score, doubt).samples[draw] for each in self.claims)
+        self.samples = self.task.samples if every_sample else longest
+
+    def outcome(self, claim: Submission, *, doubt: bool) -> Outcome:
+        """What it says of one of its claims, now that it has ended."""
+        found = judged(self.task, claim.claimed, claim.score, doubt)
+        return found.by_all if self.is_complete else found.outcomes[self._draw]
+
+    @property
+    def _draw(self) -> int:
+        return self._dice("answers").randrange(RUNS)
+
+    def _dice(self, of: str) -> random.Random:
+        # The same whenever and beside whomever it runs.
+        return random.Random(f"{self.engine} {self.task.name} {self.since} {of}")  # noqa: S311
 
     @property
     def name(self) -> str:
-        """Its own among those of its engine that are queued."""
-        return self.task if self.joinable else f"{self.task}, of {self.since}"
+        """Its own among those of its engine."""
+        return f"{self.task.name}, {self.number}"
 
     @property
     def alone(self) -> bool:
@@ -64,9 +113,9 @@ class Run:
 
     @property
     def load(self) -> Load:
-        """What it really asks of its engine: the same whenever and beside whomever it runs."""
-        dice = random.Random(f"{self.engine} {self.task} {self.since}")  # noqa: S311 - it has to come out the same again
-        return Load(self.need.answers, self.need.answer_seconds * dice.lognormvariate(0, SPREAD))
+        """What it really asks of its engine."""
+        answers = self.need.answers if self.samples is None else self.samples * self.task.epochs
+        return Load(answers, self.need.answer_seconds * self._dice("pace").lognormvariate(0, SPREAD))
 
 
 @dataclass(frozen=True)

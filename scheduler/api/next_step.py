@@ -22,7 +22,10 @@ BY_OUTCOME = {
         "Compare the settings of the run with those of the claim. A corrected entry becomes a new claim, which the farm"
         " runs by itself. If the model's owner doubts the verdict, they can have the claim verified again."
     ),
-    Outcome.INCONCLUSIVE: "The reason says what was missing; the farm's operator can allow more samples or epochs.",
+    Outcome.INCONCLUSIVE: (
+        "Nobody is called wrong. The reason says what was missing; where a limit or a tolerance of policy is in the"
+        " way, the farm's operator can change that, and have the claim verified again."
+    ),
     Outcome.UNSUPPORTED: (
         "Nothing, as long as the reason holds. A corrected entry becomes a new claim. If the reason no longer holds,"
         " the claim can be verified again."

@@ -6,7 +6,8 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.problems import Unforeseeable
 from scheduler.database.tables import Claim
-from scheduler.judging.history import EARLIER_RUNS
+from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
+from scheduler.judging.stopping import asks_every_sample
 from scheduler.planning.task_history import earlier_runs, known_samples
 from scheduler.state_machine import ClaimState
 from specs.api_v1.plan import ClaimPlan, PlanCase, SamplesSource
@@ -21,7 +22,7 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     """
     if claim.foreseen is None or claim.dataset_id is None:
         raise Unforeseeable(_why_not(claim))
-    foreseen = Foreseen.model_validate(claim.foreseen, strict=False)
+    foreseen = _foreseen(session, claim)
     place = (claim.dataset_id, foreseen.dataset_revision, foreseen.task_id)
     known = known_samples(session, *place, foreseen.card_samples)
     samples: int | None = known.samples if known else None
@@ -29,7 +30,7 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     if given is not None:
         samples, source = given, "given"
     found = forecast(foreseen, samples) if samples is not None else None
-    sequential = foreseen.mode == "sequential"
+    sequential = foreseen.mode == "sequential" and not foreseen.every_sample
     linked_log = sequential and (claim.linked_log or {}).get("log") is not None
     earlier = earlier_runs(session, *place, EARLIER_RUNS) if sequential and foreseen.history else 0
     return ClaimPlan(
@@ -46,6 +47,7 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
         minimum_samples=foreseen.minimum_samples,
         sample_limit=foreseen.sample_limit,
         epochs=foreseen.epochs,
+        every_sample=foreseen.every_sample or (foreseen.mode == "full" and foreseen.sample_limit is None),
         tolerance=found.tolerance if found else foreseen.tolerance,
         noise=found.noise if found else None,
         doubtful_beyond=found.doubtful_beyond if found else None,
@@ -56,6 +58,17 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
         earlier_runs=earlier,
         words=(*(found.words if found else (_nobody_knows(claim, foreseen),)), *_guides(linked_log, earlier)),
     )
+
+
+def _foreseen(session: Session, claim: Claim) -> Foreseen:
+    """As it was when the claim was planned; whether its run asks every sample may be another matter since."""
+    found = Foreseen.model_validate(claim.foreseen, strict=False)
+    run = claim.reproduction
+    if run is None:
+        return found
+    every = asks_every_sample(run, one_was_sent=EarlierRuns(session).one_was_sent(run))
+    # One that was complete already asked nothing for this claim.
+    return found.model_copy(update={"every_sample": every or (run.complete and found.every_sample)})
 
 
 def _cases(found: Forecast) -> tuple[PlanCase, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.fixed import RunSettings
@@ -40,7 +40,7 @@ class EarlierRuns:
         return self._found[task]
 
     def one_was_sent(self, reproduction: Reproduction) -> bool:
-        """Whether another run of its key was sent out, did not fail, and has not every sample."""
+        """Whether another run of its key was sent out, as `was_sent` has it."""
         of = (reproduction.weights_sha256, reproduction.dataset_id)
         if of not in self._sent:
             asked = dict(zip(("weights_sha256", "dataset_id"), of, strict=True))
@@ -101,14 +101,20 @@ def _earlier(task: ColumnElement[bool]) -> Select[tuple[str, dict[str, Any] | No
 _EARLIER = _earlier(Reproduction.task_id == bindparam("task_id"))
 _EARLIER_OF_THE_ONLY_TASK = _earlier(Reproduction.task_id.is_(None))
 
+
+def was_sent() -> ColumnElement[bool]:
+    """Whether a run was sent out, did not fail, and has not every sample.
+
+    A run that was cancelled is among them: whose claim it was may have seen how it went.
+    """
+    return and_(Reproduction.seed.is_not(None), ~Reproduction.complete, Reproduction.state != ReproductionState.FAILED)
+
+
 _SENT = select(Reproduction.key, Reproduction.reproduction_id).where(
     Reproduction.weights_sha256 == bindparam("weights_sha256"),
     Reproduction.dataset_id == bindparam("dataset_id"),
-    Reproduction.seed.is_not(None),
-    ~Reproduction.complete,
-    Reproduction.state != ReproductionState.FAILED,
+    was_sent(),
 )
-"""A run that was cancelled is among them: whose claim it was may have seen how it went."""
 
 
 def _linked_log(claims: list[Claim], samples: int | None) -> LinkedLog | None:

@@ -25,7 +25,9 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
         return stopping_of(reproduction)
     settings = settings_of(reproduction)
     reproduction.seed = secrets.randbelow(2**31)
-    if takes_claims_to_the_end(settings) or _is_the_last_try(earlier, reproduction, settings):
+    if takes_claims_to_the_end(settings):
+        return None
+    if _may_be_the_last_try(reproduction, settings) and earlier.one_was_sent(reproduction):
         return None
     reproduction.joinable = False
     waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
@@ -36,15 +38,23 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
     return found
 
 
-def _is_the_last_try(earlier: EarlierRuns, reproduction: Reproduction, settings: RunSettings) -> bool:
-    """Whether such a run was sent before, so that this one asks every sample and answers all later claims.
+def _may_be_the_last_try(reproduction: Reproduction, settings: RunSettings) -> bool:
+    """Whether it asks every sample and answers all later claims, if such a run was sent before.
 
     Each run is another draw of answers: whoever claims one value after another would have one that fits in the end. A
     re-verification has a wait of its own, and a run with a limit never has every sample.
     """
-    if reproduction.asked_anew or settings.sample_limit is not None:
-        return False
-    return earlier.one_was_sent(reproduction)
+    return not reproduction.asked_anew and settings.sample_limit is None
+
+
+def asks_every_sample(reproduction: Reproduction, *, one_was_sent: bool) -> bool:
+    """Whether a run asks every sample, or will unless what was sent before it fails: `one_was_sent` says if any was."""
+    settings = settings_of(reproduction)
+    if takes_claims_to_the_end(settings):
+        return True
+    if reproduction.seed is not None:
+        return settings.sample_limit is None and reproduction.stopping is None
+    return _may_be_the_last_try(reproduction, settings) and one_was_sent
 
 
 def takes_claims_to_the_end(settings: RunSettings) -> bool:

@@ -51,9 +51,9 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     said = _claim_facts(claim)
     try:
         benchmark = facts.benchmark(said.dataset_id, claim.dataset_revision)
-        alike = facts.alike(
-            model, said, claim.dataset_revision, partial(_work_out, facts, policy, said, model, benchmark)
-        )
+        asked_anew = claim.fresh_after is not None
+        work_out = partial(_work_out, facts, policy, said, model, benchmark, asked_anew)
+        alike = facts.alike(model, said, claim.dataset_revision, asked_anew, work_out)
         # A log is not read for a claim that will not be run today.
         held = _is_held(facts.database, policy, claim, alike.found, alike.cost)
         reading = None if held else _linked_log(policy, claim, said, alike.found, logs)
@@ -75,9 +75,19 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     )
 
 
-def _work_out(facts: PlanningFacts, policy: Policy, said: ClaimFacts, model: Model, benchmark: BenchmarkFacts) -> Alike:
+def _work_out(
+    facts: PlanningFacts,
+    policy: Policy,
+    said: ClaimFacts,
+    model: Model,
+    benchmark: BenchmarkFacts,
+    asked_anew: bool,
+) -> Alike:
     found = _admit(facts, policy, said, model, benchmark)
     foreseen = foresee(said, benchmark, policy, found.rules if isinstance(found, Run) else None)
+    if foreseen is not None and isinstance(found, Run):
+        last = not asked_anew and foreseen.sample_limit is None and facts.one_was_sent(found.key)
+        foreseen = foreseen.model_copy(update={"every_sample": last})
     known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
     return Alike(found, foreseen, known, _cost(facts, said, model, found, foreseen, known))
 

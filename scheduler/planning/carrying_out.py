@@ -17,7 +17,7 @@ from scheduler.admission.placement import Placement
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
-from scheduler.judging.stopping import stopping_of
+from scheduler.judging.stopping import asks_every_sample, stopping_of
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
 from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_entry
@@ -136,8 +136,15 @@ def _join_or_make(
     claim.reproduction_id = reproduction.reproduction_id
     runs.shared.count(reproduction)
     words = _how_judged(run.rules, reproduction)
-    if answer.foreseen is not None and answer.known is not None:
-        words = f"{words}; {in_short(answer.foreseen, answer.known.samples)}"
+    if answer.foreseen is not None:
+        foreseen = answer.foreseen
+        every = reproduction.complete or asks_every_sample(reproduction, one_was_sent=foreseen.every_sample)
+        if every != foreseen.every_sample:
+            # The run that it joined is another than one for it alone would be.
+            foreseen = foreseen.model_copy(update={"every_sample": every})
+            claim.foreseen = foreseen.model_dump(mode="json")
+        if answer.known is not None:
+            words = f"{words}; {in_short(foreseen, answer.known.samples)}"
     move_claim(session, claim, ClaimState.PLANNED, words)
     if reproduction.state == ReproductionState.COMPLETED:
         runs.late.setdefault(reproduction, []).append(claim)

@@ -57,7 +57,9 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
     away = count = 0
     for claim_ids in _slices(waiting, policy):
         answers: list[Answer] = []
-        for claim, model in _rows(database, claim_ids):
+        rows = _rows(database, claim_ids)
+        facts.look_at_runs_of({model.weights_sha256 for _, model in rows if model.weights_sha256 is not None})
+        for claim, model in rows:
             count += 1
             away = 0 if _looked_at(facts, policy, claim, model, logs, answers) else away + 1
             if away == AWAY_IN_A_ROW:

@@ -5,20 +5,21 @@ A round takes seconds, and each of these may as well have been asked before anot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from scheduler.admission.admission import Blocked, Refused, Run
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Model
+from scheduler.database.tables import Benchmark, Model, Reproduction
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing, Moved
 from scheduler.judging import noise
+from scheduler.judging.history import was_sent
 from scheduler.planning.task_history import KnownSamples, earlier_costs, known_samples
 from scheduler.watch.benchmarks import spec_text
 from specs.errors import HubAway, NoAccess, SubmissionError
@@ -54,7 +55,8 @@ class PlanningFacts:
     _spreads: dict[tuple[object, ...], MeasuredSpread | None] = field(default_factory=dict, init=False)
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
-    _alike: dict[tuple[Model, ClaimFacts, str | None], Alike] = field(default_factory=dict, init=False)
+    _sent: set[str] = field(default_factory=set, init=False)
+    _alike: dict[tuple[Model, ClaimFacts, str | None, bool], Alike] = field(default_factory=dict, init=False)
 
     def benchmark(self, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
         """What is known of a benchmark, at the revision that a claim pins, else at its head.
@@ -100,12 +102,23 @@ class PlanningFacts:
                 self._costs[key] = earlier_costs(session, dataset_id, task_id, weights_bytes, pool)
         return self._costs[key]
 
-    def alike(self, model: Model, said: ClaimFacts, pinned: str | None, work_out: Callable[[], Alike]) -> Alike:
+    def look_at_runs_of(self, weights: Collection[str]) -> None:
+        """Read which runs of models with these weights were sent: one question for the claims of a slice."""
+        with self.database.reading() as session:
+            self._sent.update(session.scalars(_SENT, {"weights": list(weights)}))
+
+    def one_was_sent(self, key: str) -> bool:
+        """Whether a run of that key was, of the models that were looked at."""
+        return key in self._sent
+
+    def alike(
+        self, model: Model, said: ClaimFacts, pinned: str | None, asked_anew: bool, work_out: Callable[[], Alike]
+    ) -> Alike:
         """What holds for a claim that says so at the revision that it pins, worked out for the first such.
 
         Of one look at the model: the row that is read for the next slice may say something else.
         """
-        key = (model, said, pinned)
+        key = (model, said, pinned, asked_anew)
         if key not in self._alike:
             self._alike[key] = work_out()
         return self._alike[key]
@@ -189,6 +202,11 @@ class PlanningFacts:
                 " on a pull request is not the benchmark"
             )
         return found
+
+
+_SENT = select(Reproduction.key).where(
+    Reproduction.weights_sha256.in_(bindparam("weights", expanding=True)), was_sent()
+)
 
 
 @lru_cache(maxsize=64)

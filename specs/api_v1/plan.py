@@ -64,6 +64,10 @@ class ClaimPlan(View):
     """The run takes so many at most; null where it may take all."""
 
     epochs: int
+    every_sample: bool
+    """Whether the run asks every sample whatever it finds: policy says so, or such a run of the model on the benchmark
+    was sent before."""
+
     tolerance: float | None
     """The widest difference that counts as reproduced; null where it depends on a number of samples nobody knows."""
 

@@ -85,6 +85,9 @@ class Foreseen(Contract):
     card_samples: Annotated[int, Field(ge=1)] | None
     """As the dataset's card says; None where it does not."""
 
+    every_sample: bool = False
+    """Whether a run of every sample answers it whatever `mode` says: one was sent before (docs/decisions/0033)."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -124,7 +127,7 @@ def forecast(foreseen: Foreseen, samples: int) -> Forecast:
     off_by = tuple(off for off in OFF_BY if off <= foreseen.claimed + EDGE)
     true_scores = tuple(max(0.0, foreseen.claimed - off) for off in off_by)
     limit = foreseen.sample_limit if foreseen.sample_limit is None else min(foreseen.sample_limit, samples)
-    found = _expected(_rule(foreseen, claim, population), true_scores, foreseen.mode, limit, RUNS, LOOKS_APART)
+    found = _expected(_rule(foreseen, claim, population), true_scores, _mode(foreseen), limit, RUNS, LOOKS_APART)
     if _why_undecidable(claim, samples, limit) is not None:
         found = tuple(replace(each, verified=0.0, mismatch=0.0) for each in found)
     cases = tuple(Case(off, each, _likeliest(each)) for off, each in zip(off_by, found, strict=True))
@@ -142,7 +145,7 @@ def in_short(foreseen: Foreseen, samples: int) -> str:
     """A clause on what a true claim will cost, and why it may not be decided: quick, and roughly right."""
     limit = foreseen.sample_limit
     found = _roughly(foreseen, samples)
-    if foreseen.mode == "full" or samples <= foreseen.minimum_samples:
+    if _mode(foreseen) == "full" or samples <= foreseen.minimum_samples:
         clauses = [f"all {samples} samples" if limit is None or limit >= samples else f"{limit} of {samples} samples"]
     else:
         clauses = [f"about {found.mean_samples / samples:.0%} of {samples} samples if true"]
@@ -168,7 +171,11 @@ def _roughly(foreseen: Foreseen, samples: int) -> Expected:
     near, population = _judged(foreseen.model_copy(update={"claimed": claimed}), samples)
     limit = foreseen.sample_limit if foreseen.sample_limit is None else min(foreseen.sample_limit, samples)
     rule = _rule(foreseen, near, population)
-    return _expected(rule, (claimed,), foreseen.mode, limit, ROUGH_RUNS, ROUGH_LOOKS_APART)[0]
+    return _expected(rule, (claimed,), _mode(foreseen), limit, ROUGH_RUNS, ROUGH_LOOKS_APART)[0]
+
+
+def _mode(foreseen: Foreseen) -> Mode:
+    return "full" if foreseen.every_sample else foreseen.mode
 
 
 @lru_cache(maxsize=1024)
@@ -228,7 +235,9 @@ def _words(
 ) -> tuple[str, ...]:
     part, words = true_case.mean_samples / population.samples, []
     beyond = doubtful_beyond(claim, population) or tolerance_for(claim, population.samples)
-    if foreseen.mode == "sequential" and part > SAVES_LITTLE:
+    if foreseen.every_sample and foreseen.mode == "sequential":
+        words.append("a run of this model on this benchmark was sent before, so one of every sample answers this claim")
+    elif foreseen.mode == "sequential" and part > SAVES_LITTLE:
         words.append(f"{population.samples} samples: early stopping saves little ({part:.0%} expected)")
     if limit is not None and limit < population.samples and true_case.undecided > 0:
         words.append(f"{true_case.undecided:.0%} of such runs of a true claim reach their limit of {limit} undecided")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from specs.judging import band
 from specs.judging.band import Floats, hypotheses
@@ -14,6 +15,8 @@ from specs.judging.betting import Places
 from specs.judging.counting import stopping_bounds
 from specs.judging.sequential import SHOWN, full_run_decision
 from specs.judging.stopping_rule import StoppingRule
+
+Truths = NDArray[np.bool_]
 
 RUNS = 2000
 LOOKS_APART = 1.01
@@ -38,6 +41,26 @@ class Expected:
         return max(0.0, 1 - self.verified - self.mismatch)
 
 
+@dataclass(frozen=True)
+class SimulatedRuns:
+    """What each of some runs on one population took and came to."""
+
+    samples: Floats
+    """Until all the rule's claims had their answers, or the run reached its limit."""
+
+    verified: Truths
+    """Whether the rule's first claim is verified."""
+
+    mismatch: Truths
+    """Whether all the rule's claims are a mismatch."""
+
+    def expected(self, true_score: float) -> Expected:
+        """On average."""
+        return Expected(
+            true_score, float(self.samples.mean()), float(self.verified.mean()), float(self.mismatch.mean())
+        )
+
+
 def expected_samples(rule: StoppingRule, true_score: float) -> Expected:
     """Mean number of samples until all the rule's claims have their answers: see `simulated`."""
     return simulated(rule, (true_score,))[0]
@@ -47,17 +70,24 @@ def simulated(
     rule: StoppingRule,
     true_scores: Sequence[float],
     *,
-    explained: float = 0.0,
     limit: int | None = None,
     runs: int = RUNS,
     looks_apart: float = LOOKS_APART,
 ) -> tuple[Expected, ...]:
-    """What runs by the rule come to, by seeded simulation of right and wrong, for each of some true scores.
+    """What runs by the rule come to on average: see `simulated_runs`."""
+    found = simulated_runs(rule, true_scores, limit=limit, runs=runs, looks_apart=looks_apart)
+    return tuple(each.expected(score) for each, score in zip(found, true_scores, strict=True))
+
+
+def simulated_runs(
+    rule: StoppingRule, true_scores: Sequence[float], *, limit: int | None = None, runs: int, looks_apart: float
+) -> tuple[SimulatedRuns, ...]:
+    """What runs by the rule take and come to, by seeded simulation of right and wrong, for each of some true scores.
 
     The rule's claims are bands around one score, the claim's own first, wider ones of differences in doubt after it
-    (`specs.judging.stopping.stopping_rule`). `explained` is the part of the scores' variance that predictors account
-    for; it shortens the run as if the variance were so much smaller (the samples that have the same information, seen
-    from the population that is left). A run takes `limit` samples at most, and is undecided where that is too few.
+    (`specs.judging.stopping.stopping_rule`). A run takes `limit` samples at most, and is undecided where that is too
+    few. The runs of one true score on one population draw the same answers in the same order by whichever rule. By how
+    much predictors shorten a run is not foreseen: that depends on the answers.
     """
     population = rule.population
     last = population if limit is None else min(limit, population)
@@ -82,18 +112,8 @@ def simulated(
             np.where(whole, decision == "mismatch", mismatch_at < verified_at)
             for decision, (verified_at, mismatch_at) in zip(full, answers, strict=True)
         ]
-        odds = samples / np.maximum(population - samples, 1e-9) * (1 - explained)
-        shortened = np.maximum(population * odds / (1 + odds), min(rule.minimum_samples, population))
-        # Half a sample absorbs what the ratios above round.
-        in_time = shortened < last + 0.5
-        found.append(
-            Expected(
-                true_score,
-                float(np.minimum(shortened, last).mean()),
-                float((verified & in_time).mean()),
-                float((np.all(off, axis=0) & in_time).mean()),
-            )
-        )
+        in_time = samples <= last
+        found.append(SimulatedRuns(np.minimum(samples, last), verified & in_time, np.all(off, axis=0) & in_time))
     return tuple(found)
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
 from deploy.localhub.commits import CommitText
-from scheduler.database.tables import Benchmark, Claim, Reproduction
+from deploy.localhub.names import RepoName, RepoType
+from scheduler.admission.priorities import REQUESTED_PRIORITY
+from scheduler.database.tables import Benchmark, Claim, Reproduction, now
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.policy.rules import Policy, TaskRules, VerificationRules
@@ -206,6 +210,76 @@ def test_a_linked_log_is_named_as_a_guide(farm: ControlPlane, api: RunningApi) -
     unread = LinkedLogReading(url="https://hub.test/log.eval", log=None, reason="it is of another model")
     change(farm, claim, linked_log=unread.model_dump(mode="json"))
     assert api.json(f"/v1/claims/{claim.claim_id}/plan")["linked_log"] is False
+
+
+def claimed_again(farm: ControlPlane, value: float, **more: Any) -> Claim:
+    """A further claim on the model, by somebody else, that was found and planned."""
+    repo = RepoName(RepoType.MODEL, MODEL)
+    submit(farm.served.local, repo, entry(BENCHMARK, value), author="fan", create_pr=True, name=f"{value}.yaml")
+    farm.scan()
+    (found,) = [claim for claim in farm.claims() if claim.value == value]
+    if more:
+        change(farm, found, **more)
+    farm.plan()
+    (found,) = [claim for claim in farm.claims() if claim.value == value]
+    return found
+
+
+def test_a_second_run_of_a_model_is_said_to_ask_every_sample_beforehand(farm: ControlPlane, api: RunningApi) -> None:
+    first = planned(farm)
+    assert not api.json(f"/v1/claims/{first.claim_id}/plan")["every_sample"]
+    dispatch(farm.database, farm.policy)
+    second = claimed_again(farm, 46.0)
+    assert second.reason.endswith("; all 198 samples")
+    assert second.gpu_seconds is not None
+    assert first.gpu_seconds is not None
+    # 82 % of the samples, and the start of an engine.
+    assert second.gpu_seconds > first.gpu_seconds
+    assert second.gpu_seconds_basis is not None
+    assert second.gpu_seconds_basis.startswith("198 samples")
+    plan = api.json(f"/v1/claims/{second.claim_id}/plan")
+    assert plan["every_sample"]
+    assert {case["samples"] for case in plan["cases"]} == {198}
+    assert [case["verdict"] for case in plan["cases"]] == ["verified"] * 3 + ["inconclusive", "mismatch"]
+    words = "a run of this model on this benchmark was sent before, so one of every sample answers this claim"
+    assert plan["words"][0] == words
+    assert not any("fewer with" in each or "early stopping" in each for each in plan["words"])
+    result = command(api, second.claim_id)
+    assert "but for this run, which asks every sample" in " ".join(result.output.split())
+    # The first one goes on as it was to.
+    assert not api.json(f"/v1/claims/{first.claim_id}/plan")["every_sample"]
+    dispatch(farm.database, farm.policy)
+    assert api.json(f"/v1/claims/{second.claim_id}/plan")["every_sample"]
+    third = claimed_again(farm, 47.0)
+    assert third.reproduction_id == second.reproduction_id
+    assert third.reason.endswith("; all 198 samples")
+
+
+def test_a_run_after_one_that_failed_or_for_a_re_verification_may_stop_early(
+    farm: ControlPlane, api: RunningApi
+) -> None:
+    first = planned(farm)
+    dispatch(farm.database, farm.policy)
+    anew = claimed_again(farm, 46.0, fresh_after=now(), asked_priority=REQUESTED_PRIORITY)
+    assert anew.reproduction_id != first.reproduction_id
+    assert "% of 198 samples if true" in anew.reason
+    assert not api.json(f"/v1/claims/{anew.claim_id}/plan")["every_sample"]
+    with farm.database.transaction() as session:
+        for row in session.scalars(select(Reproduction)):
+            row.state, row.joinable = ReproductionState.FAILED, False
+    again = claimed_again(farm, 44.0)
+    assert "% of 198 samples if true" in again.reason
+    assert not api.json(f"/v1/claims/{again.claim_id}/plan")["every_sample"]
+
+
+def test_a_second_run_with_a_limit_still_takes_what_it_is_limited_to(farm: ControlPlane, api: RunningApi) -> None:
+    farm.policy = Policy(verification=VerificationRules(sample_limit=50))
+    planned(farm)
+    dispatch(farm.database, farm.policy)
+    second = claimed_again(farm, 46.0)
+    plan = api.json(f"/v1/claims/{second.claim_id}/plan")
+    assert not plan["every_sample"]
+    assert {case["samples"] for case in plan["cases"]} == {50}
 
 
 def test_policy_decides_epochs_mode_and_limit(farm: ControlPlane, api: RunningApi) -> None:

@@ -27,7 +27,7 @@ def test_the_fleet_has_a_thousand_gpus() -> None:
 def test_every_size_of_model_has_its_place_by_the_farms_own_reckoning() -> None:
     def pool_of(name: str) -> str | None:
         family = next(each for each in FAMILIES if each.name == name)
-        need = need_of(Submission(0.0, SimulatedModel("m", family), TASKS[0], AUTHOR_PRIORITY, 0.5))
+        need = need_of(Submission(0.0, SimulatedModel("m", family), TASKS[0], AUTHOR_PRIORITY, 0.5, 0.5))
         return need.pool if need is not None else None
 
     assert pool_of("HuggingFaceTB/SmolLM2-135M-Instruct") == "gpu-24"
@@ -53,10 +53,11 @@ def test_about_as_many_claims_come_as_were_asked_for_and_more_by_day_than_by_nig
 def test_every_claim_is_counted_once_whether_or_not_the_day_was_long_enough(conditions: Conditions) -> None:
     submissions = Day(1, CLAIMS).submissions()
     outcome = simulate(SMALL, submissions, conditions)
-    assert sum(map(len, outcome.waited.values())) == len(submissions)
+    assert sum(map(len, outcome.waited.values())) + outcome.answered_at_once == len(submissions)
     assert all(0 <= seconds <= DAY for each in outcome.waited.values() for seconds in each)
-    assert 0.9 * len(submissions) < outcome.verdicts + outcome.failed <= len(submissions)
-    assert sum(map(len, outcome.took.values())) == outcome.verdicts
+    assert 0.9 * len(submissions) < len(outcome.decided) + outcome.failed <= len(submissions)
+    assert len({id(each.claim) for each in outcome.decided}) == len(outcome.decided)
+    assert sum(map(len, outcome.took.values())) + outcome.answered_at_once == len(outcome.decided)
     for state in outcome.pools:
         assert all(seconds >= 0 for seconds in state.held.values())
         assert sum(state.held.values()) <= state.pool.workers * DAY

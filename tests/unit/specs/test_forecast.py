@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from specs.judging.decision import CompletedRun
-from specs.judging.forecast import Forecast, Foreseen, forecast, in_short
+from specs.judging.forecast import Forecast, Foreseen, forecast, in_short, samples_if_true
 from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping import JudgedClaim, Population, Stopping, stopping_rule
 from specs.judging.verdict import Outcome
@@ -200,6 +200,17 @@ def test_a_full_run_takes_all_samples_whatever_the_truth() -> None:
     limited = forecast(foreseen(mode="full", tolerance=0.02, sample_limit=100), 1319)
     assert {case.expected.mean_samples for case in limited.cases} == {100}
     assert "100% of such runs of a true claim reach their limit of 100 undecided" in limited.words
+
+
+def test_a_run_that_is_not_the_first_takes_all_samples_and_stops_early_no_more_than_a_full_one() -> None:
+    second, full = forecast(foreseen(every_sample=True), 198), forecast(foreseen(mode="full"), 198)
+    assert second.cases == full.cases
+    assert second.words == (
+        "a run of this model on this benchmark was sent before, so one of every sample answers this claim",
+        *full.words,
+    )
+    assert in_short(foreseen(every_sample=True), 1319) == "all 1319 samples"
+    assert samples_if_true(foreseen(every_sample=True), 1319) == 1319 > samples_if_true(foreseen(), 1319)
 
 
 def test_a_limit_beyond_the_samples_limits_nothing() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from specs.judging.power import expected_samples, simulated
+from specs.judging.power import SimulatedRuns, expected_samples, simulated_runs
 from tests.support.stopping import finding, right_or_wrong, rule
 
 N = 1319
@@ -31,11 +31,15 @@ def test_what_becomes_of_the_claim_is_forecast_too() -> None:
     assert expected_samples(stopping, 0.5).verified < 0.01
 
 
-def test_predictions_shorten_the_forecast() -> None:
-    stopping = rule(0.6, population=N, tolerance=0.04)
-    plain = expected_samples(stopping, 0.6).mean_samples
-    assert simulated(stopping, (0.6,), explained=0.5)[0].mean_samples < 0.8 * plain
-    assert simulated(stopping, (0.6,), explained=1.0)[0].mean_samples == stopping.minimum_samples
+def test_a_run_for_several_claims_takes_what_the_longest_of_them_takes() -> None:
+    def runs(*claimed: float) -> SimulatedRuns:
+        stopping = rule(*claimed, population=N, tolerance=0.04)
+        return simulated_runs(stopping, (0.6,), runs=400, looks_apart=1.02)[0]
+
+    # By other draws for each, the longest of them would be longer.
+    below, above = runs(0.59), runs(0.62)
+    assert np.array_equal(runs(0.59, 0.62).samples, np.maximum(below.samples, above.samples))
+    assert (below.samples > above.samples).any()
 
 
 def test_a_benchmark_smaller_than_the_minimum_is_run_whole() -> None:

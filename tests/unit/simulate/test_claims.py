@@ -1,0 +1,131 @@
+"""What is claimed on a simulated day, what becomes of it, and that a second run of a task of a model is the last."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deploy.simulate.arrivals import DAY, Day, SimulatedModel, Submission
+from deploy.simulate.claims import OFF_BY
+from deploy.simulate.conditions import Conditions
+from deploy.simulate.fleet import FLEET, need_of, smaller
+from deploy.simulate.judged import judged
+from deploy.simulate.report import FALSE, HONEST, figures
+from deploy.simulate.run import DayOutcome, simulate
+from deploy.simulate.sizes import FAMILIES, TASKS
+from scheduler.admission.priorities import AUTHOR_PRIORITY, PERIODIC_PRIORITY
+from specs.judging.verdict import Outcome
+
+GSM8K = TASKS[0]
+SMALLEST = next(each for each in FAMILIES if "135M" in each.name)
+BEFORE = Conditions(honest_runs_differ=False)
+
+
+def claim(at: float, claimed: float, priority: int = AUTHOR_PRIORITY) -> Submission:
+    return Submission(at, SimulatedModel("org/model", SMALLEST), GSM8K, priority, claimed, 0.5)
+
+
+def day(*submissions: Submission, conditions: Conditions | None = None) -> DayOutcome:
+    return simulate(smaller(FLEET, 0.01), list(submissions), conditions or Conditions())
+
+
+def test_about_a_tenth_of_the_claims_is_false_and_the_day_is_the_same_but_for_them() -> None:
+    some, none = Day(1, 5000).submissions(), Day(1, 5000, false=0.0).submissions()
+    assert sum(each.is_false for each in some) == pytest.approx(0.1 * len(some), rel=0.15)
+    assert not any(each.is_false for each in none)
+    for one, other in zip(some, none, strict=True):
+        assert (one.at, one.model, one.task, one.priority, one.score) == (
+            other.at,
+            other.model,
+            other.task,
+            other.priority,
+            other.score,
+        )
+        assert one.is_false or one.claimed == other.claimed
+    off = [each.claimed - each.score for each in some if each.is_false]
+    assert all(0 <= each <= max(OFF_BY) + 0.001 for each in off)
+
+
+def test_honest_claims_differ_from_what_all_samples_give_by_less_the_more_there_are() -> None:
+    by_task = {
+        task.samples: np.std(
+            [each.claimed - each.score for each in Day(1, 5000, false=0.0).submissions() if each.task is task]
+        )
+        for task in TASKS
+    }
+    assert sorted(by_task.values(), reverse=True) == [by_task[samples] for samples in sorted(by_task)]
+    # As much as a tenth of the answers turned: 2.2 points of 198, less what five quantiles and the ends cut off.
+    assert by_task[198] == pytest.approx(0.0225, rel=0.25)
+
+
+def test_the_second_run_asks_every_sample_and_answers_what_comes_after_it() -> None:
+    claims = [claim(DAY / 10 * n, claimed) for n, claimed in enumerate((0.5, 0.502, 0.499, 0.8))]
+    found = day(*claims)
+    first, second = found.runs
+    assert first.samples is not None
+    assert (first.samples < GSM8K.samples, second.samples) == (True, GSM8K.samples)
+    assert found.answered_at_once == 2
+    assert [each.outcome for each in found.decided] == [Outcome.VERIFIED] * 3 + [Outcome.MISMATCH]
+    before = day(*claims, conditions=BEFORE)
+    assert len(before.runs) == 4
+    assert all(run.samples is not None and run.samples < GSM8K.samples for run in before.runs)
+
+
+def test_the_farm_knows_beforehand_that_a_second_run_takes_longer() -> None:
+    first, second = (need_of(claim(0.0, 0.5), every_sample=every) for every in (False, True))
+    assert first is not None
+    assert second is not None
+    assert second.answers == GSM8K.samples > first.answers
+    assert second.run_seconds > first.run_seconds
+    assert second.answer_seconds == pytest.approx(first.answer_seconds)
+
+
+def test_claims_join_a_second_run_while_it_is_under_way_and_a_first_one_only_before_it_is_sent() -> None:
+    gap = 1.0
+    found = day(*(claim(gap * n, 0.5) for n in range(5)))
+    assert [len(run.claims) for run in found.runs] == [1, 4]
+    assert all(seconds >= 0 for each in found.waited.values() for seconds in each)
+
+
+def test_what_is_asked_for_anew_gets_a_run_of_its_own_that_may_stop_early() -> None:
+    times = (DAY / 10 * n for n in range(5))
+    found = day(
+        claim(next(times), 0.5),
+        claim(next(times), 0.5),
+        claim(next(times), 0.5, PERIODIC_PRIORITY),
+        claim(next(times), 0.5),
+        claim(next(times), 0.5),
+    )
+    # What was run before answers no more, and another run after it is the second once more.
+    assert [run.every_sample for run in found.runs] == [False, True, False, True]
+    assert found.answered_at_once == 1
+
+
+def test_a_run_goes_on_until_its_last_claim_has_its_answer() -> None:
+    near, far = claim(0.0, 0.54), claim(0.0, 0.9)
+    alone = [day(each).runs[0].samples for each in (near, far)]
+    (together,) = day(near, far).runs
+    assert together.samples == max(each for each in alone if each is not None)
+
+
+def test_decision_33_spares_honest_claims_and_costs_samples_where_claims_are_false() -> None:
+    # 4.2 points off on 1,319 questions: beyond the tolerance, and two honest runs may differ by as much.
+    doubtful = {doubt: judged(GSM8K, 0.542, 0.5, doubt) for doubt in (True, False)}
+    assert {each.by_all for each in doubtful.values()} == {Outcome.INCONCLUSIVE, Outcome.MISMATCH}
+    assert doubtful[True].by_all is Outcome.INCONCLUSIVE
+    far = {doubt: np.mean(judged(GSM8K, 0.6, 0.5, doubt).samples) for doubt in (True, False)}
+    assert far[False] < far[True] < 0.7 * GSM8K.samples
+    true = {doubt: judged(GSM8K, 0.5, 0.5, doubt) for doubt in (True, False)}
+    assert true[True].samples == true[False].samples
+
+
+def test_the_report_counts_what_became_of_honest_and_of_false_claims() -> None:
+    found = figures(simulate(smaller(FLEET, 0.02), Day(1, 400).submissions(), Conditions()))
+    honest, false = found.became[HONEST], found.became[FALSE]
+    assert honest.claims + false.claims == found.verdicts
+    assert sum(honest.verdicts.values()) == honest.claims
+    assert honest.part(Outcome.MISMATCH) < 0.01
+    assert honest.part(Outcome.VERIFIED) > 0.9
+    assert false.part(Outcome.MISMATCH) > 0.3
+    assert 0 < found.asked < 1
+    assert 0 < found.every_sample < found.runs
