@@ -67,9 +67,6 @@ if (
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 ENGINES = "tests/e2e/"
-LONGEST = "tests/e2e/test_engine.py"
-"""Takes as long as all other tests with real engines."""
-
 TOGETHER = (ENGINES, "tests/browser/")
 """Folders whose files one process runs: those with real engines, and those that look at one farm with a browser."""
 
@@ -87,7 +84,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, and give each test an id of its own.
+    """Begin with the longest chain, the tests with real engines, and give each test an id of its own.
 
     Of several with one id, a parallel run would run the first alone. Schemathesis has the address that a test is about
     in its name, and leaves it out of its id.
@@ -122,13 +119,12 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives each process of a parallel run whole files, and all of a folder where they share what is dear to make.
 
-    Of real engines there are two at once: one after the other they would take longer than all other tests, and more
-    would only fight over the cores.
+    Two real engines at once would only fight over the cores.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return next((folder for folder in TOGETHER if file.startswith(folder) and file != LONGEST), file)
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from scheduler.database.tables import Claim
+from scheduler.database.tables import Claim, Reproduction
+from scheduler.setting_aside import IS_SET_ASIDE
+from scheduler.state_machine import ReproductionState
 
 KEPT = timedelta(minutes=1)
 
@@ -25,6 +27,12 @@ class CachedCounts:
         if self._found is None or at - self._found[0] >= KEPT:
             self._found = at, self._count(session)
         return self._found[1]
+
+
+def set_aside(session: Session) -> Mapping[str, int]:
+    """Queued reproductions that were set aside, as `set_aside`: their reason is in no index."""
+    found = select(func.count()).where(Reproduction.state == ReproductionState.QUEUED, IS_SET_ASIDE)
+    return {"set_aside": session.scalar(found) or 0}
 
 
 def claims(session: Session) -> Mapping[str, int]:

@@ -39,8 +39,7 @@ from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.totals import GPU_SECONDS, Totals
-from scheduler.setting_aside import IS_SET_ASIDE
-from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState, ReproductionState
+from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, AttemptOutcome, Stage
 from specs.policy.budget import BudgetRules
@@ -77,6 +76,7 @@ class FarmCollector(Collector):
         self._attempts = Totals(totals.attempts)
         self._engine_loads = Totals(totals.engine_loads)
         self._claims = CachedCounts(cached_counts.claims)
+        self._aside = CachedCounts(cached_counts.set_aside)
         self._badges = Totals(totals.badges)
 
     def describe(self) -> Iterable[Metric]:
@@ -115,6 +115,11 @@ class FarmCollector(Collector):
         yield from _workers(session, at)
         yield from _outbox(session, at)
         yield from _left_undone(session, at)
+        yield _one(
+            "reprofarm_reproductions_set_aside",
+            "Queued reproductions that cannot be sent out as they are, and wait for the operator.",
+            self._aside.read(session, at)["set_aside"],
+        )
         yield _counter(
             "reprofarm_refused_messages",
             "Messages that were taken from the broker and refused, as none of this farm's, by what their queue is for.",
@@ -246,12 +251,6 @@ def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
         "reprofarm_runs_awaiting_store",
         "Runs that are done and wait for the evidence store: to take their log, or to give it back to be checked.",
         waiting or 0,
-    )
-    aside = select(func.count()).where(Reproduction.state == ReproductionState.QUEUED, IS_SET_ASIDE)
-    yield _one(
-        "reprofarm_reproductions_set_aside",
-        "Queued reproductions that cannot be sent out as they are, and wait for the operator.",
-        session.scalar(aside) or 0,
     )
     looked = session.get(Marker, REAPER_LOOKED)
     if looked is not None:
