@@ -66,8 +66,7 @@ if (
 ):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
-ENGINES = "tests/e2e/"
-TOGETHER = (ENGINES, "tests/browser/")
+TOGETHER = ("tests/e2e/", "tests/browser/")
 """Folders whose files one process runs: those with real engines, and those that look at one farm with a browser."""
 
 
@@ -84,12 +83,10 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest chain, the tests with real engines, and give each test an id of its own.
+    """Give each test an id of its own: of several with one id, a parallel run would run the first alone.
 
-    Of several with one id, a parallel run would run the first alone. Schemathesis has the address that a test is about
-    in its name, and leaves it out of its id.
+    Schemathesis has the address that a test is about in its name, and leaves it out of its id.
     """
-    items.sort(key=lambda item: not item.nodeid.startswith(ENGINES))
     for item in items:
         if item.parent is not None and not item.nodeid.endswith(f"::{item.name}"):
             # There is no public way; pytest makes it so where a test has nothing but its name.
