@@ -7,12 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from scheduler.collect import checking, collecting
 from scheduler.collect.ending import DEADLY
 from scheduler.control_worker.worker_messages import take_report
-from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.database.tables import Reproduction, now
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
 from scheduler.reaping.reaper import reap
@@ -116,10 +115,11 @@ def test_a_report_that_meets_a_fault_of_ours_is_tried_as_often_as_other_failures
 ) -> None:
     monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
     monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
-    with farm.database.transaction() as session:
-        # As a later version may have written it.
-        for claim in session.scalars(select(Claim)):
-            claim.rules = {**(claim.rules or {}), "unheard_of": 1}
+
+    def with_a_bug(*_args: object) -> None:
+        raise KeyError("what is always there")
+
+    monkeypatch.setattr("scheduler.collect.collecting.judge_claims", with_a_bug)
     report = world.report
     task: Any = take_report
     for tries in range(1, farm.policy.run.attempts + 1):
@@ -134,5 +134,5 @@ def test_a_report_that_meets_a_fault_of_ours_is_tried_as_often_as_other_failures
     assert set(outcomes(farm).values()) == {"failed"}
     assert world.report.evidence is not None
     reason = claims(farm)[TRUE_PERCENT].reason
-    assert "its report could not be taken in: ValidationError" in reason
+    assert "its report could not be taken in: KeyError" in reason
     assert f"Its log is kept as evidence {world.report.evidence.sha256}" in reason
