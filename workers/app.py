@@ -46,7 +46,7 @@ from specs.processes.spans import Spans, open_spans
 from workers.batches.batch import BatchRun
 from workers.batches.handing_back import hand_back_whole
 from workers.batches.messenger import Messenger
-from workers.batches.refused_batches import RefusedBatches
+from workers.batches.refused_batches import RefusedBatches, is_a_batch
 from workers.batches.workbench import (
     Workbench,
     dropped_attempts_of,
@@ -133,7 +133,8 @@ def run_batch(task: Task[..., None], message: object) -> None:
         batch = RunBatch.decode(message)
     except MessageError as error:
         _log.exception("a batch was refused")
-        _refused_batches().one_was_refused(error)
+        if is_a_batch(message):
+            _refused_batches().one_was_refused(error)
         return
     _refused_batches().one_was_read()
     name, pool = str(task.request.hostname), worker_settings().pool

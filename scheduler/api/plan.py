@@ -10,6 +10,7 @@ from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
 from scheduler.judging.stopping import asks_every_sample
 from scheduler.planning.task_history import earlier_runs, known_samples
 from scheduler.state_machine import ClaimState
+from scheduler.stored_values import OtherVersion
 from specs.api_v1.plan import ClaimPlan, PlanCase, SamplesSource
 from specs.judging.forecast import Forecast, Foreseen, forecast
 
@@ -66,7 +67,10 @@ def _foreseen(session: Session, claim: Claim) -> Foreseen:
     run = claim.reproduction
     if run is None:
         return found
-    every = asks_every_sample(run, one_was_sent=EarlierRuns(session).one_was_sent(run))
+    try:
+        every = asks_every_sample(run, one_was_sent=EarlierRuns(session).one_was_sent(run))
+    except OtherVersion:
+        return found
     # One that was complete already asked nothing for this claim.
     return found.model_copy(update={"every_sample": every or (run.complete and found.every_sample)})
 

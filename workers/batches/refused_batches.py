@@ -25,6 +25,11 @@ _MAX_REASON_CHARS = 1000
 _log = logging.getLogger(__name__)
 
 
+def is_a_batch(message: object) -> bool:
+    """Whether it has what batches of every version have; else it is rubbish, which takes no worker out."""
+    return isinstance(message, dict) and {"batch_id", "orders"} <= message.keys()
+
+
 class RefusedBatches:
     """How many there were since the last one that could be read."""
 

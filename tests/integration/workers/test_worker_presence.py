@@ -134,7 +134,7 @@ def test_a_device_that_is_not_free_is_quarantined_until_it_is(farm: Farm) -> Non
 def test_a_worker_that_can_read_nothing_takes_no_more_and_looks_again_after_a_while(farm: Farm) -> None:
     own = farm.own_queue()
     for _ in range(IN_A_ROW):
-        farm.celery.send_task(RUN_BATCH, args=[{"version": 99}], queue=own)
+        farm.celery.send_task(RUN_BATCH, args=[{"version": 99, "batch_id": "b" * 32, "orders": []}], queue=own)
     said = farm.wait(lambda: farm.said("quarantined"))
     assert f"it could not read the last {IN_A_ROW} batches that it took" in said.reason
     assert "RunBatch of version 99; this farm speaks 1" in said.reason
