@@ -10,11 +10,13 @@ from scheduler.database.tables import Attempt, Reproduction
 from scheduler.state_machine import ReproductionState
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+WHAT_IT_ASKED: dict[str, Any] = {"population": 10, "sample_ids": [1], "ignored": 0, "circumstances": {"epochs": 1}}
 
 
 def settled(resumed: dict[str, Any] | None, settings: dict[str, Any] | None = None, **measured: float) -> float:
     """GPU-seconds of a run whose last part took 100 s, on two GPUs unless `settings` have others."""
     measurement = {
+        **WHAT_IT_ASKED,
         "started_at": NOON.isoformat(),
         "ended_at": (NOON + timedelta(seconds=100)).isoformat(),
         "resumed": resumed,
