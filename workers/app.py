@@ -46,14 +46,7 @@ from specs.processes.spans import Spans, open_spans
 from workers.batches.batch import BatchRun
 from workers.batches.handing_back import hand_back_whole
 from workers.batches.messenger import Messenger
-from workers.batches.refused_batches import RefusedBatches, is_a_batch
-from workers.batches.workbench import (
-    Workbench,
-    dropped_attempts_of,
-    open_workbench,
-    shared_state_of,
-    stop_mark_of,
-)
+from workers.batches.workbench import Workbench, dropped_attempts_of, open_workbench, stop_mark_of
 from workers.broker_clock import expiry
 from workers.presence.attendance import attend
 from workers.settings import WorkerSettings, read_settings
@@ -120,23 +113,14 @@ def _spans() -> Spans:
     return open_spans("reprofarm-worker")
 
 
-@functools.cache
-def _refused_batches() -> RefusedBatches:
-    """Of the child."""
-    return RefusedBatches(lambda: shared_state_of(worker_settings()))
-
-
 @app.task(name=RUN_BATCH, bind=True)
 def run_batch(task: Task[..., None], message: object) -> None:
     """Run an encoded `RunBatch`."""
     try:
         batch = RunBatch.decode(message)
-    except MessageError as error:
+    except MessageError:
         _log.exception("a batch was refused")
-        if is_a_batch(message):
-            _refused_batches().one_was_refused(error)
         return
-    _refused_batches().one_was_read()
     name, pool = str(task.request.hostname), worker_settings().pool
     with (
         about(batch_id=batch.batch_id, worker=name, pool=pool),

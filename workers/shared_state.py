@@ -44,7 +44,7 @@ class AsleepNote(Contract):
 
 
 class Quarantine(Contract):
-    """Nothing is run until the device is free and well, and `until` is over."""
+    """Nothing is run until the device is free and well."""
 
     reason: str
     """In a whole sentence."""
@@ -54,8 +54,6 @@ class Quarantine(Contract):
     """Of each device: a `workers.engines.devices.Need`, like the next."""
 
     free_part: float
-    until: datetime | None = None
-    """Where something else than the device stands against it; None where it is the device."""
 
 
 N = TypeVar("N", AsleepNote, EngineNote, Quarantine)

@@ -138,7 +138,7 @@ def _tell(session: Session, row: Worker, before: str | None) -> None:
     if row.state == WorkerState.QUARANTINED:
         add_event(session, actor, "worker", row.name, "quarantined", row.reason)
     else:
-        add_event(session, actor, "worker", row.name, "free", "it takes work again")
+        add_event(session, actor, "worker", row.name, "free", "its device is free and well again")
 
 
 def find_lost(database: Database) -> int:

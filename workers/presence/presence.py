@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 import psutil
@@ -153,10 +152,10 @@ class Presence:
             _log.error("quarantined: its device is not well: %s", ill)
             found = Quarantine(reason=f"its device is not well: {ill}", free_bytes=0, free_part=0.0)
             self._shared.quarantine(found)
-        elif found is not None and ill is None and (found.until is None or datetime.now(UTC) >= found.until):
+        elif found is not None and ill is None:
             need = Need(free_bytes=found.free_bytes, free_part=found.free_part)
             if need.missing(devices) is None:
-                _log.warning("taking work again, as the device is free and well")
+                _log.warning("the device is free and well again; taking work")
                 self._shared.quarantine(None)
                 return None
         return found

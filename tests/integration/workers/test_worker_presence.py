@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from tests.support.stand_in_worker import PROJECT
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.worker_bench import batch_of
 from tests.support.worker_farm import Farm, worker_farm
-from workers.batches.refused_batches import IN_A_ROW
-from workers.shared_state import SharedState
 
 GIB = 2**30
 FAKE_NVML = PROJECT / "tests" / "support" / "fake_nvml"
@@ -128,27 +125,6 @@ def test_a_device_that_is_not_free_is_quarantined_until_it_is(farm: Farm) -> Non
     farm.wait(lambda: farm.mentioned("after"))
     farm.wait(lambda: farm.waiting(own) == 0)
     farm.drop("after")
-    farm.wait(lambda: farm.said("idle"))
-
-
-def test_a_worker_that_can_read_nothing_takes_no_more_and_looks_again_after_a_while(farm: Farm) -> None:
-    own = farm.own_queue()
-    for _ in range(IN_A_ROW):
-        farm.celery.send_task(RUN_BATCH, args=[{"version": 99, "batch_id": "b" * 32, "orders": []}], queue=own)
-    said = farm.wait(lambda: farm.said("quarantined"))
-    assert f"it could not read the last {IN_A_ROW} batches that it took" in said.reason
-    assert "RunBatch of version 99; this farm speaks 1" in said.reason
-    farm.wait(farm.takes_nothing)
-    farm.send(on_gpu(batch_of(farm.order("readable", "[hang]"))))
-    heard = len(farm.presence)
-    farm.wait(lambda: len(farm.presence) > heard + 3)
-    assert farm.waiting() == 1, "its device is free all the time"
-    board = SharedState(farm.folder / "state-worker" / "board")
-    note = board.quarantined()
-    assert note is not None
-    board.quarantine(note.model_copy(update={"until": datetime.now(UTC)}))
-    farm.wait(lambda: farm.running("readable"))
-    farm.drop("readable")
     farm.wait(lambda: farm.said("idle"))
 
 
