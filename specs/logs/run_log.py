@@ -1,9 +1,11 @@
 """Inspect's `.eval` logs, read within limits and each sample once.
 
 The format is a ZIP of JSON files (inspect_ai 0.3.285, `inspect_ai/log/_recorders/eval.py`): `header.json`, and
-`samples/<id>_epoch_<n>.json` for each answer, compressed with zstandard. Inspect's own `read_eval_log_samples` reads
-the ZIP's directory anew for every sample, and the sample's whole transcript: 19 ms a sample where there are 6,000,
-which take a fifth of a millisecond each here.
+`samples/<id>_epoch_<n>.json` for each answer, compressed with zstandard. Of files of one name the last counts, as for
+all of Inspect's readers and Python's `zipfile`.
+
+Inspect's own `read_eval_log_samples` reads the ZIP's directory anew for every sample, and the sample's whole
+transcript: 19 ms a sample where there are 6,000, which take a fifth of a millisecond each here.
 """
 
 from __future__ import annotations
@@ -78,16 +80,15 @@ class RunLog:
         try:
             _check_directory(self._file, self._limits.directory)
             self._zip = zipfile.ZipFile(self._file)
-            names = self._zip.namelist()
+            # A name that is there again replaces what it stood for before: a log that is broken off while it writes
+            # ends so, and one whose samples were run again.
+            self._names = list(dict.fromkeys(self._zip.namelist()))
         except _ANY_FAULT as error:
             self._file.close()
             raise EvidenceError(f"the log is not a ZIP of Inspect's: {_said(error)}") from error
         except BaseException:
             self._file.close()
             raise
-        if len(set(names)) != len(names):
-            self._file.close()
-            raise EvidenceError("the log holds two files of the same name")
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +99,7 @@ class RunLog:
 
     def header(self) -> EvalLog:
         """All but the samples. Only a log that was finished has it."""
-        if "header.json" not in self._zip.namelist():
+        if "header.json" not in self._names:
             raise EvidenceError("the log was not finished: it has no header")
         _, data = self._object("header.json")
         try:
@@ -127,7 +128,7 @@ class RunLog:
 
     def summaries(self) -> list[Any]:
         """What the log says of its answers in short, as the JSON values that it has."""
-        if "summaries.json" not in self._zip.namelist():
+        if "summaries.json" not in self._names:
             raise EvidenceError("the log was not finished: it has no summaries")
         _, found = self._loaded("summaries.json")
         if not isinstance(found, list):
@@ -143,7 +144,7 @@ class RunLog:
             raise EvidenceError(f"{clean(name, 100)} of the log is not a sample of Inspect's") from error
 
     def _answer_names(self) -> list[str]:
-        return [name for name in self._zip.namelist() if name.startswith(_SAMPLES) and name.endswith(_JSON)]
+        return [name for name in self._names if name.startswith(_SAMPLES) and name.endswith(_JSON)]
 
     def _loaded(self, name: str) -> tuple[bytes, Any]:
         """A file of the ZIP, and the JSON value in it."""

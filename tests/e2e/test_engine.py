@@ -161,6 +161,11 @@ def _what_it_is(folder: Path) -> tuple[str, ...]:
 
 
 def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench, tmp_path: Path) -> None:
+    dataset = capitals_dataset(tmp_path / "asked")
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/asked", dataset)
+    one = order(task_ref(dataset, "capitals", "bench/asked"), "r7", generation=GREEDY, sample_limit=1)
+    report = run(workbench, batch_of(one, engine=RULES)).reports["r7"]
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
     found = engine_figures(workbench.engines.engine_for(MODEL, tmp_path, RULES, 0).base_url)
     assert found is not None
     assert found.waiting == 0

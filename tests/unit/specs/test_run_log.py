@@ -7,11 +7,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.log._recorders.eval import EvalRecorder
 
 from specs.errors import EvidenceError
 from specs.logs.run_log import LogLimits, RunLog
 from specs.logs.run_scores import mean_of, run_scores, standard_error_of
+from specs.logs.scoring import first_value
 
 HEADER = {
     "version": 2,
@@ -134,12 +138,41 @@ def test_damaged_content_is_noticed(tmp_path: Path) -> None:
         answers_of(path)
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    files: list[tuple[str, object]] = [("samples/1_epoch_1.json", answer()), ("samples/1_epoch_1.json", answer())]
+def test_of_two_files_of_one_name_the_last_counts(tmp_path: Path) -> None:
+    name = "samples/1_epoch_1.json"
     with pytest.warns(UserWarning, match="Duplicate name"):
-        path = write(tmp_path / "log.eval", files)
-    with pytest.raises(EvidenceError, match="two files of the same name"):
-        RunLog(path)
+        path = write(tmp_path / "log.eval", [(name, answer(value="I")), (name, answer(value="C"))])
+    with RunLog(path) as log:
+        (only,) = log.answers()
+        assert first_value(only) == "C"
+        assert log.answer_count() == 1
+
+
+def test_a_log_that_inspect_was_stopped_in_the_middle_of_writing_has_each_answer_once(tmp_path: Path) -> None:
+    path = tmp_path / "log.eval"
+    begun = EvalLog.model_validate({**HEADER, "status": "started"})
+
+    async def stopped() -> None:
+        recorder = EvalRecorder(str(tmp_path))
+        await recorder.log_init(begun.eval, str(path))
+        await recorder.log_start(begun.eval, begun.plan)
+        for number in range(3):
+            await recorder.log_sample(begun.eval, EvalSample.model_validate(answer(number, events=[])))
+        (writing,) = recorder.data.values()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(recorder.flush, begun.eval)
+            # Behind the first answer, which it then writes again.
+            while writing._zip is None or "samples/0_epoch_1.json" not in writing._zip.namelist():
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        await recorder.log_finish(begun.eval, "cancelled", begun.stats, None, None)
+
+    anyio.run(stopped)
+    with zipfile.ZipFile(path) as archive:
+        assert len(archive.namelist()) > len(set(archive.namelist())), "Inspect writes no name again any more"
+    assert answers_of(path) == [(0, 1), (1, 1), (2, 1)]
+    with RunLog(path) as log:
+        assert [each["id"] for each in log.summaries()] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, 93])
