@@ -32,7 +32,7 @@ CLAIMS = 20_000.0
 """A day at × 1: what the fleet bears with room to spare."""
 
 RATES = (0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5)
-COMPARED_AT = 2.0
+COMPARED_AT = 2.5
 
 ALONE = Conditions(affinity=False, alone=True)
 FARMS = "the farm's way"
