@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,3 +30,9 @@ def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     yield found
     # Several hundred of them would fill more than a machine's memory.
     found.drop_copies()
+
+
+@pytest.fixture
+def impatient_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub's client tries again as often as ever, and at once: in earnest it waits 23 seconds in all."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))

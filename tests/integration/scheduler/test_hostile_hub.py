@@ -265,15 +265,14 @@ def _dripping(over: threading.Event) -> type[QuietHandler]:
     return Dripping
 
 
-def test_a_hub_that_takes_a_request_and_says_nothing_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("impatient_client")
+def test_a_hub_that_takes_a_request_and_says_nothing_is_away() -> None:
     over = threading.Event()
 
     class Silent(QuietHandler):
         def do_GET(self) -> None:
             over.wait()
 
-    # huggingface_hub tries again what timed out, each time a little later.
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     with answered_by(Silent) as url:
         hub = Hub(url, "hf_secret", 0.05)
         try:

@@ -28,6 +28,8 @@ from tests.support.tls_server import answered_over_tls
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.snapshots.fetch import Snapshots
 
+pytestmark = pytest.mark.usefixtures("impatient_client")
+
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[RunningHub]:
@@ -134,8 +136,6 @@ def test_a_hub_that_takes_a_request_and_says_nothing_is_away(tmp_path: Path, mon
             self.answer(200, b"[]")
 
     monkeypatch.setattr("workers.snapshots.hub_client.HUB_SECONDS", 0.05)
-    # huggingface_hub tries again what timed out, each time a little later.
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     with answered_by(Silent) as url:
         try:
             with pytest.raises(HubAway):
@@ -241,11 +241,7 @@ def test_a_hub_that_asks_for_patience_says_for_how_long(tmp_path: Path) -> None:
     assert caught.value.retry_after_seconds == 77
 
 
-def test_a_hub_that_asks_for_patience_over_a_file_says_for_how_long_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The client itself tries a file several times, each after the pause that is asked for.
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+def test_a_hub_that_asks_for_patience_over_a_file_says_for_how_long_too(tmp_path: Path) -> None:
     with hub_that_says(429, files={"model.safetensors": 8}, Retry_After="1") as url, pytest.raises(HubAway) as caught:
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
     assert caught.value.retry_after_seconds == 1

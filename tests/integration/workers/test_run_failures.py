@@ -221,6 +221,7 @@ def test_an_engine_that_never_comes_up_is_given_up(tmp_path: Path) -> None:
     assert "not up after 1 s" in report.detail
 
 
+@pytest.mark.usefixtures("impatient_client")
 def test_a_hub_that_is_away_is_nobodys_fault(tmp_path: Path) -> None:
     with bench(tmp_path, write_model(tmp_path / "model"), stand_in()) as workbench:
         snapshot = write_dataset(tmp_path / "unfetched", [SAY])
