@@ -4,4 +4,15 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DataError
 
-OURS = (ArithmeticError, AttributeError, DataError, LookupError, RecursionError, TypeError, ValueError)
+from specs.errors import IllegalTransition
+
+OURS = (
+    ArithmeticError,
+    AttributeError,
+    DataError,
+    IllegalTransition,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
@@ -155,13 +156,15 @@ class _Arrivals:
         with database.transaction() as session:
             submitted = Claim.state == ClaimState.SUBMITTED
             self._to_come = list(session.scalars(select(Claim.claim_id).where(submitted).order_by(Claim.claim_id)))
-            session.execute(update(Claim).where(submitted).values(state=ClaimState.WITHDRAWN))
+            session.execute(update(Claim).where(submitted).values(recheck_at=now() + timedelta(days=1)))
+            # Their models are not on the Hub that is polled.
+            session.execute(update(Model).where(Model.looked_at.is_(None)).values(looked_at=now()))
 
     def come(self) -> None:
         """Enter the next ones."""
         come, self._to_come = self._to_come[:NEW_CLAIMS], self._to_come[NEW_CLAIMS:]
         with self._database.transaction() as session:
-            session.execute(update(Claim).where(Claim.claim_id.in_(come)).values(state=ClaimState.SUBMITTED))
+            session.execute(update(Claim).where(Claim.claim_id.in_(come)).values(recheck_at=None))
 
 
 def _look_at_all_once(database: Database, rules: ReverifyRules) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from scheduler.api.problems import Unforeseeable
+from scheduler.api.shown import shown
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
 from scheduler.judging.stopping import asks_every_sample
@@ -63,7 +64,7 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
 
 def _foreseen(session: Session, claim: Claim) -> Foreseen:
     """As it was when the claim was planned; whether its run asks every sample may be another matter since."""
-    found = Foreseen.model_validate(claim.foreseen, strict=False)
+    found = shown(Foreseen, claim.foreseen)
     run = claim.reproduction
     if run is None:
         return found

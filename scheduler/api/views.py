@@ -7,6 +7,7 @@ from typing import Any
 
 from scheduler.api.dependencies import Source
 from scheduler.api.next_step import next_step, superseded_step
+from scheduler.api.shown import shown
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.public_urls import evidence_url
 from scheduler.setting_aside import SET_ASIDE, WAITS_FOR
@@ -159,7 +160,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
 
 def measurement_view(stored: dict[str, Any]) -> MeasurementView:
     """What was measured, less the score of each sample."""
-    found = Measurement.model_validate(stored, strict=False)
+    found = shown(Measurement, stored)
     return MeasurementView(
         scorer=found.scorer,
         score=found.score,
@@ -196,7 +197,7 @@ def command_to_repeat(row: Reproduction, circumstances: Circumstances) -> str:
 
 def verdict_summary(row: VerdictRow) -> VerdictSummary:
     """What became of a claim."""
-    verdict = Verdict.model_validate(row.verdict, strict=False)
+    verdict = shown(Verdict, row.verdict)
     return VerdictSummary(
         outcome=verdict.outcome,
         reason=verdict.reason,

@@ -25,7 +25,7 @@ from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.record import MAX_ACTOR_CHARS, MAX_REASON_CHARS, SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from scheduler.stored_values import OtherVersion
-from specs.errors import EvidenceAway, IllegalTransition
+from specs.errors import EvidenceAway
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
 from specs.policy.rules import Policy, RunRules
@@ -43,7 +43,7 @@ KEPT = "its report is kept until"
 LATER = (EvidenceAway, OtherVersion)
 """What of a report is nobody's failure, and passes: then it is to be `put_off`."""
 
-FAULTS = (*OURS, IllegalTransition, IntegrityError)
+FAULTS = (*OURS, IntegrityError)
 """What one report raises that a bug of ours cannot cope with."""
 
 log = logging.getLogger(__name__)

@@ -51,17 +51,22 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
             break
         with _by_itself(f"model {model_id}"):
             try:
-                look_at_model(database, hub, model_id, own_name)
-            except Moved as moved:
-                withdraw_all(database, model_id, moved.now_at)
-            except Gone:
-                withdraw_all(database, model_id)
+                _look(database, hub, model_id, own_name)
             except (NoAccess, SubmissionError, *OURS):
                 _put_behind(database, model_id, timedelta(0))
                 raise
             except HubAway:
                 _put_behind(database, model_id, timedelta(seconds=watch.sweep_seconds))
                 raise
+
+
+def _look(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:
+    try:
+        look_at_model(database, hub, model_id, own_name)
+    except Moved as moved:
+        withdraw_all(database, model_id, moved.now_at)
+    except Gone:
+        withdraw_all(database, model_id)
 
 
 def _put_behind(database: Database, model_id: str, age: timedelta) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from scheduler.api import pages
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
+from scheduler.api.shown import shown
 from scheduler.collect import workforce
 from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
@@ -146,7 +147,7 @@ def _view(row: Worker, running: tuple[str, int] | None) -> WorkerView:
             "since": row.since,
             "seen_at": row.seen_at,
             "hardware": row.hardware,
-            "memory": [_memory(DeviceMemory.model_validate(each, strict=False)) for each in row.memory],
+            "memory": [_memory(shown(DeviceMemory, each)) for each in row.memory],
             "engine": row.engine,
             "reproduction_id": running[0] if running else None,
             "attempt": running[1] if running else None,

@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.control_worker.regular import scan_hub
-from scheduler.database.tables import Model, SpecFile
+from scheduler.database.tables import Claim, Model, SpecFile
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing
@@ -68,6 +68,20 @@ def test_a_fault_of_ours_over_one_repo_does_not_stop_the_scan(
     assert len(farm.claims()) == 1
     farm.scan(WatchRules(sweep_seconds=0.001))
     assert len(farm.claims()) == 2, "what was stumbled over is looked at again"
+
+
+def test_a_claim_that_is_not_as_it_can_be_does_not_stop_the_scan(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    gone, there = add_model(hub, "tiny/aaa"), add_model(hub, MODEL)
+    submit(hub, gone, entry(BENCHMARK, 79.5))
+    farm.scan()
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).values(state=ClaimState.WITHDRAWN))
+    hub.delete_repo(gone)
+    submit(hub, there, entry(BENCHMARK, 80.5))
+    farm.scan(WatchRules(sweep_seconds=0.001))
+    assert [claim.value for claim in farm.claims() if claim.model_id == MODEL] == [80.5]
 
 
 def test_a_benchmark_that_the_hub_fails_over_does_not_stop_the_scan(
