@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi.testclient import TestClient
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from deploy.bench import api_rows
 from deploy.bench.control_plane import NO_HUB
@@ -108,6 +108,8 @@ def _farm(size: int) -> Iterator[list[_Work]]:
                 session.execute(update(Model).values(looked_at=now()))
                 queued = Reproduction.state == ReproductionState.QUEUED
                 session.execute(update(Reproduction).where(queued).values(since=now()))
+                # What is in a table that grew by itself is known to PostgreSQL, which looks every minute.
+                session.execute(text("ANALYZE"))
             Signer.create(server.folder / "signing.pem")
             farm = Farm(Settings(database_url=server.url(), signing_key=server.folder / "signing.pem"))
             paper = PaperHub(10, 20)
