@@ -36,7 +36,7 @@ from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, SubmissionError
 from specs.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_request, refuse_packed
-from specs.hub.client_hooks import keeping_token, refuse_long_waits, staying_on_tls, waiting
+from specs.hub.client_hooks import keeping_token, leave_open, refuse_long_waits, staying_on_tls, waiting
 from specs.ids import is_repo_id
 from specs.text import clean
 
@@ -302,6 +302,7 @@ class Hub:
             ],
             "response": [*hooks["response"], self._hear, refuse_long_waits, bound_answer],
         }
+        leave_open(client)
         return client
 
     def _hear(self, answer: httpx.Response | httpx2.Response) -> None:

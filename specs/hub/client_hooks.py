@@ -3,6 +3,9 @@
 huggingface_hub (2.4) sleeps for as long as a 429 asks for, years included, sends the token to whatever address a list
 names as its next part, follows redirects from https to http, and waits without end for a Hub that says nothing. These
 are hooks for its HTTP client, and say nothing of which library that is.
+
+It has one client for a process, and closes that where one request could not connect (`http_backoff`), or another client
+is to be made: under the others that are in the middle of their answers, in whatever thread.
 """
 
 from __future__ import annotations
@@ -122,6 +125,15 @@ def keeping_token(endpoint: str) -> Callable[[_Request], None]:
             request.headers.pop("authorization", None)
 
     return keep
+
+
+def leave_open(client: object) -> None:
+    """Have nobody close a client under those who use it: its connections go with the last of them."""
+    vars(client)["close"] = _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

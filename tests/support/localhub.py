@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 from starlette.types import Receive, Scope, Send
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from deploy.localhub.api.app import create_app
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.server import bind
+from specs.hub.client_hooks import leave_open
 from tests.support.served_app import served_app
 
 
@@ -31,7 +33,7 @@ class RunningHub:
 def running_hub(folder: Path) -> Iterator[RunningHub]:
     """Serve the folder on a free port, in a thread, until the block ends."""
     # A farm's client keeps its process to the farm's Hub, and sends no token elsewhere. That was an earlier test's.
-    set_client_factory(default_client_factory)
+    set_client_factory(_client)
     listener, url = bind("127.0.0.1", 0)
     app = create_app(folder, url)
     requests: list[str] = []
@@ -43,3 +45,10 @@ def running_hub(folder: Path) -> Iterator[RunningHub]:
 
     with served_app(counted, listener, grace_seconds=5):
         yield RunningHub(url, app.state.hub, requests)
+
+
+def _client() -> httpx2.Client:
+    client = default_client_factory()
+    # What an earlier test left in the middle of its tries would have it closed.
+    leave_open(client)
+    return client

@@ -12,7 +12,7 @@ import httpx2
 from huggingface_hub.utils._http import default_client_factory
 
 from specs.hub.bounded_answers import bound_request, bounded, refuse_packed
-from specs.hub.client_hooks import keeping_token, refuse_long_waits, staying_on_tls, waiting
+from specs.hub.client_hooks import keeping_token, leave_open, refuse_long_waits, staying_on_tls, waiting
 
 HUB_SECONDS = 30.0
 """The patience with a Hub that says nothing."""
@@ -43,6 +43,7 @@ def hub_client(endpoint: str) -> httpx2.Client:
         ],
         "response": [*hooks["response"], refuse_long_waits, bound],
     }
+    leave_open(client)
     return client
 
 

@@ -6,11 +6,12 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, close_session, get_session
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
@@ -233,6 +234,29 @@ def test_a_token_that_ran_out_is_no_model_that_does_not_exist(tmp_path: Path) ->
 def test_a_hub_that_stumbles_is_away(tmp_path: Path, status: int) -> None:
     with hub_that_says(status) as url, pytest.raises(HubAway, match=str(status)):
         _snapshots(url, tmp_path).model(ModelRef(model_id="org/model", revision=COMMIT))
+
+
+def test_no_answer_is_cut_short_where_another_request_has_the_client_closed(tmp_path: Path) -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    class Slow(QuietHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"ha")
+            begun.set()
+            closed.wait(60)
+            self.wfile.write(b"lf")
+
+    with answered_by(Slow) as url, ThreadPoolExecutor(1) as other:
+        _snapshots(url, tmp_path)
+        answer = other.submit(lambda: get_session().get(f"{url}/some.bin"))
+        assert begun.wait(60)
+        # As huggingface_hub does where it could not connect.
+        close_session()
+        closed.set()
+        assert answer.result(60).content == b"half"
 
 
 def test_a_hub_that_asks_for_patience_says_for_how_long(tmp_path: Path) -> None:
