@@ -137,7 +137,11 @@ def _works(farm: Farm, database: Database, size: int, paper: PaperHub, watched: 
         _Work("relay messages", lambda: outbox.relay(database, lambda **_: None)),
         _Work("look for what got lost", lambda: reap(database, policy, _none, _nowhere)),
         _Work("look for badges to sign", missing.sign),
-        _Work("look for what is stale", lambda: mark_stale(database, policy.reverify)),
+        _Work(
+            "look for what is stale",
+            lambda: mark_stale(database, policy.reverify),
+            lambda: _look_from(database, size // 2),
+        ),
         _Work("GET /v1/claims/ID", lambda: client.get(claim).raise_for_status()),
         _Work("GET /metrics", lambda: client.get("/metrics").raise_for_status()),
         # The last, since what it plans is queued.
@@ -177,6 +181,20 @@ def _look_at_all_once(database: Database, rules: ReverifyRules) -> None:
         with database.reading() as session:
             if session.scalar(through) is not None:
                 return
+
+
+def _look_from(database: Database, number: int) -> None:
+    """Have the walk over all claims go on after one: what it looks at next is decided as often at each size.
+
+    Of few claims it would soon come to those that are new, which take it no time.
+    """
+    with database.transaction() as session:
+        reached = session.get_one(Claim, api_rows.claim_id(number))
+        session.execute(
+            update(StaleWalk)
+            .where(StaleWalk.subject == ALL)
+            .values(reached_at=reached.created_at, reached_id=reached.claim_id)
+        )
 
 
 def _none(_queue: str) -> set[str]:
