@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from deploy.cli.terminal import ERROR, INTERRUPTED, PIPE_CLOSED, console, shown
 from specs.errors import ReprofarmError
+from specs.processes.garbage import collect_rarely
 from specs.processes.secrets import Masking, secrets_in
 
 MAX_ERROR_LINES = 60
@@ -235,6 +236,7 @@ def reprofarm(
 
 def main() -> None:
     """The console script."""
+    collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another encoding has no dashes, and a name may hold bytes that are no text.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
-from scheduler.api.app import create_app
 from scheduler.settings import read_settings
+from specs.processes.garbage import collect_rarely
 from specs.processes.log_lines import json_lines
 from specs.processes.secrets import mask_logs
 
@@ -15,6 +15,9 @@ STOP_SECONDS = 5
 
 def main() -> None:
     """Serve until told to stop."""
+    collect_rarely()
+    from scheduler.api.app import create_app  # noqa: PLC0415 - most of what is imported
+
     settings = read_settings()
     mask_logs(settings.secrets)
     uvicorn.run(

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -33,6 +34,7 @@ from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_wor
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
+from workers.engines.engine_environment import vllm_cache
 from workers.engines.engine_logs import logs
 from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_metrics import engine_figures
@@ -145,6 +147,12 @@ def test_a_forked_engine_is_the_one_that_the_command_would_be(workbench: Workben
     )
     assert forked == command
     assert "enforce_eager=True" in command[1]
+    # The one by vLLM itself, in a process of its own.
+    looked_at, by_vllm = (
+        _what_its_class_is(folder) for folder in (workbench.settings.state_folder / "engine", tmp_path / "command")
+    )
+    assert looked_at == by_vllm
+    assert by_vllm["vllm-model_executor-models-llama-LlamaForCausalLM.json"]["modelinfo"]["is_text_generation_model"]
 
 
 def _what_it_is(folder: Path) -> tuple[str, ...]:
@@ -158,6 +166,11 @@ def _what_it_is(folder: Path) -> tuple[str, ...]:
     return tuple(
         re.sub(r"'port': \d+", "", each.group(1)).replace(str(folder), "") for each in found if each is not None
     )
+
+
+def _what_its_class_is(folder: Path) -> dict[str, Any]:
+    """What vLLM found of the classes of models in the cache of a folder's engines."""
+    return {each.name: json.loads(each.read_bytes()) for each in (vllm_cache(folder) / "modelinfos").iterdir()}
 
 
 def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench, tmp_path: Path) -> None:

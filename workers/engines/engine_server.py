@@ -2,7 +2,7 @@
 
 It has imported vLLM's API server, which takes a third of a small model's start. The engine's other processes vLLM
 starts anew, by Python's spawn, as where it is a command: they meet no device that was in use before a fork. Each of
-them imports this module too, which is why nothing is imported here until it is wanted.
+them imports this module too, under another name, which is why nothing is imported here until it is wanted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+
+from specs.processes.garbage import collect_rarely
 
 _IMPORTED = (
     "vllm.entrypoints.launchers.api_server.entry",
@@ -25,9 +27,16 @@ def main(arguments: list[str]) -> None:
     """Be an engine with these arguments, those of `vllm serve`."""
     from vllm.entrypoints.launchers.api_server.entry import main as serve_api  # noqa: PLC0415
 
+    from workers.engines.model_inspection import inspect_in_a_fork  # noqa: PLC0415
+
+    inspect_in_a_fork()
     sys.argv = ["vllm", *arguments]
     serve_api()
 
+
+# Here and in what vLLM starts, each of which imports as much.
+if __name__ in ("__main__", "__mp_main__"):
+    collect_rarely()
 
 if __name__ == "__main__":
     from workers.processes.fork_server import listen, serve

@@ -88,7 +88,6 @@ def serve(listener: socket.socket, main: Callable[[list[str]], int | None]) -> N
     # Guards are not waited for: whoever sent an errand is told of its end by the guard.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # What was imported is never collected, and so stays shared: https://docs.python.org/3/library/gc.html#gc.freeze
-    gc.collect()
     gc.freeze()
     while True:
         connection, _ = listener.accept()

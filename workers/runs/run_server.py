@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from specs.processes.garbage import collect_rarely
+
+    collect_rarely()
     from workers.processes.fork_server import listen, serve
 
     # Before the import, so that whoever asks meanwhile waits in line.
