@@ -38,6 +38,7 @@ from workers.engines.engine_environment import vllm_cache
 from workers.engines.engine_logs import logs
 from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_metrics import engine_figures
+from workers.engines.model_inspection import NOT_FORKED
 from workers.runs.generation import VLLM_DEFAULTS
 from workers.snapshots.fetch import Snapshots
 
@@ -152,6 +153,7 @@ def test_a_forked_engine_is_the_one_that_the_command_would_be(workbench: Workben
         _what_its_class_is(folder) for folder in (workbench.settings.state_folder / "engine", tmp_path / "command")
     )
     assert looked_at == by_vllm
+    assert NOT_FORKED not in engine_words(workbench)
     assert by_vllm["vllm-model_executor-models-llama-LlamaForCausalLM.json"]["modelinfo"]["is_text_generation_model"]
 
 

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+NOT_FORKED = "reprofarm: the model's class is looked at in a process of its own"
+"""In the engine's log, where it comes up later for that."""
+
 
 def inspect_in_a_fork() -> None:
     """Have vLLM (0.32) import a model's module in a fork of this process, which has imported the rest of it.
@@ -22,30 +25,35 @@ def inspect_in_a_fork() -> None:
 
     def by_fork(function: Callable[[], Any]) -> Any:
         # A thread that is not in the fork may hold a lock there for ever.
-        return _forked(function) if len(list(Path("/proc/self/task").iterdir())) == 1 else by_command(function)
+        if len(list(Path("/proc/self/task").iterdir())) == 1 and (found := _forked(function)):
+            return pickle.loads(found)  # noqa: S301 - from a fork of this process
+        # It also says best what is wrong with a model.
+        sys.stderr.write(f"{NOT_FORKED}\n")
+        return by_command(function)
 
     registry._run_in_subprocess = by_fork
 
 
-def _forked(function: Callable[[], Any]) -> Any:
-    """What a function returns in a fork of this process; RuntimeError, as vLLM's own, where it does not return."""
+def _forked(function: Callable[[], Any]) -> bytes | None:
+    """What a function returns in a fork of this process, pickled; None where it returns nothing that can be."""
     reader, writer = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        return None
     if child == 0:
         status = 1
         try:
-            os.close(reader)
             with os.fdopen(writer, "wb") as out:
                 pickle.dump(function(), out)
             status = 0
-        except BaseException as error:  # noqa: BLE001 - nothing of it is to go on in the fork
-            sys.stderr.write(f"the model's class cannot be looked at: {type(error).__name__}: {error}\n")
         finally:
+            # Nothing of this process is to go on in the fork.
             os._exit(status)
     os.close(writer)
-    with os.fdopen(reader, "rb") as found:
-        said = found.read()
+    with os.fdopen(reader, "rb") as pipe:
+        found = pipe.read()
     _, status = os.waitpid(child, 0)
-    if status:
-        raise RuntimeError("Error raised in a fork that looks at the model's class; it is in this log.")
-    return pickle.loads(said)  # noqa: S301 - from a fork of this process
+    return found if status == 0 else None
