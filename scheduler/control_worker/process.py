@@ -19,9 +19,6 @@ from specs.processes.secrets import mask_logs
 
 log = logging.getLogger(__name__)
 
-COLLECTED_AFTER_OBJECTS = 10_000
-"""Python's own is 700."""
-
 app = Celery("scheduler")
 
 
@@ -61,12 +58,11 @@ def _log_as_set(logger: logging.Logger, **_: object) -> None:
 
 
 @signals.worker_ready.connect
-def _look_for_garbage_less_often(**_: object) -> None:
-    # What was imported stays, and to walk all of it takes a twelfth of a second, during which no thread goes on. A
-    # report makes thousands of objects: https://docs.python.org/3/library/gc.html#gc.freeze
+def _pass_over_what_was_imported(**_: object) -> None:
+    # It stays, and to walk all of it takes a twelfth of a second, during which no thread goes on:
+    # https://docs.python.org/3/library/gc.html#gc.freeze
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECTED_AFTER_OBJECTS)
 
 
 @signals.worker_shutdown.connect

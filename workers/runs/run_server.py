@@ -5,13 +5,9 @@ Importing lighteval takes many seconds of a core, which is longer than many a ru
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
-
-COLLECTED_AFTER_OBJECTS = 10_000
-"""Python's own is 700."""
 
 _NICENESS = 5
 
@@ -22,8 +18,6 @@ def main(arguments: list[str]) -> int:
 
     # What waits for an engine gives way to the engine, where they share cores.
     os.nice(_NICENESS)
-    # An answer makes thousands of objects, and to look for garbage among them so often is a twelfth of a run's CPU.
-    gc.set_threshold(COLLECTED_AFTER_OBJECTS)
     return runner.main(arguments)
 
 
