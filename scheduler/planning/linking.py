@@ -13,6 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from sqlalchemy import update
+
+from scheduler.database.session import Database
 from scheduler.database.tables import Claim, now
 from scheduler.hub.answers import HubFile, RepoType
 from scheduler.hub.hub import Hub
@@ -36,6 +39,9 @@ ROUND_SECONDS = 30.0
 HUB_PATIENCE = timedelta(hours=1)
 """A claim whose log the Hub does not hand out for so long is run without it."""
 
+READINGS = 3
+"""Of one log, where whoever reads it is lost each time: it may be what they died of."""
+
 # Between repo and revision in an address: the page of a file, the file, and the file unless it is a large one.
 _WAYS = frozenset({"blob", "resolve", "raw"})
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/\-]{0,199}")
@@ -55,6 +61,7 @@ class NotNow(Exception):  # noqa: N818 - a condition, not a mistake
 class LinkedLogs:
     """Reads the logs that claims link to, in one round of planning."""
 
+    database: Database
     hub: Hub
     _seconds_left: float = field(default_factory=lambda: ROUND_SECONDS, init=False)
 
@@ -76,11 +83,13 @@ class LinkedLogs:
             linked = linked_file(url, self.hub.endpoint)
         except NotFollowed as error:
             return _refused(url, str(error))
+        if claim.log_readings >= READINGS:
+            return _refused(url, f"whoever read it was lost, {READINGS} times; the farm's operator must look")
         if self._seconds_left <= 0:
             raise NotNow
         start = time.monotonic()
         try:
-            return self._read(linked, url, value, scale)
+            return self._read(claim, linked, url, value, scale)
         except HubAway as error:
             if now() - claim.since < HUB_PATIENCE:
                 raise
@@ -90,7 +99,7 @@ class LinkedLogs:
         finally:
             self._seconds_left -= time.monotonic() - start
 
-    def _read(self, linked: HubFile, url: str, value: float, scale: Scale) -> LinkedLogReading:
+    def _read(self, claim: Claim, linked: HubFile, url: str, value: float, scale: Scale) -> LinkedLogReading:
         end = time.monotonic() + LOG_SECONDS
 
         def is_late() -> bool:
@@ -107,7 +116,15 @@ class LinkedLogs:
             except SubmissionError as error:
                 limits = f"{MAX_FILE_BYTES // MIB} MiB and {LOG_SECONDS:.0f} seconds are what this farm gives it"
                 return _refused(url, f"{error}; {limits}")
-            return read_linked_log(copy, url, value, scale, is_late)
+            self._note(claim, claim.log_readings + 1)
+            reading = read_linked_log(copy, url, value, scale, is_late)
+            self._note(claim, 0)
+            return reading
+
+    def _note(self, claim: Claim, readings: int) -> None:
+        """How often its log was begun to be read, for whoever comes after a process that ends meanwhile."""
+        with self.database.transaction() as session:
+            session.execute(update(Claim).where(Claim.claim_id == claim.claim_id).values(log_readings=readings))
 
 
 def links_to_a_log(url: str) -> bool:

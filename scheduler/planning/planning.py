@@ -53,7 +53,7 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
             .order_by(_may_link_to_a_log(), _priority(), Claim.created_at)
             .limit(PLANNED_AT_ONCE)
         ).all()
-    facts, logs = PlanningFacts(database, hub), LinkedLogs(hub)
+    facts, logs = PlanningFacts(database, hub), LinkedLogs(database, hub)
     away = count = 0
     for claim_ids in _slices(waiting, policy):
         answers: list[Answer] = []

@@ -31,7 +31,7 @@ MAX_ANSWERS = 200_000
 MAX_TARGET_CHARS = 16 * MIB
 """Of all targets together, which are held in memory."""
 
-LIMITS = LogLimits(directory=32 * MIB, file=8 * MIB, unpacked=4096 * MIB)
+LIMITS = LogLimits(directory=16 * MIB, file=8 * MIB, unpacked=4096 * MIB)
 """Tighter than for a worker's log: planning waits for this one, and JSON of empty lists takes 27 times its bytes."""
 
 MAX_REASON_CHARS = 2000

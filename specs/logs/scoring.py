@@ -34,6 +34,9 @@ one."""
 _LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 # And the words, in small letters: a judge's, where the spec's `grade_pattern` looks for those.
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+_NUMBER_CHARS = 64
+"""Of a number in words, which are kept as they are: more than any that is meant has."""
+
 _UNPARSED_REASONS = frozenset({"invalid_response_format", "no_response"})
 
 
@@ -47,7 +50,9 @@ def _as_proportion(value: object) -> float | None:
         return float(value)
     if isinstance(value, str):
         known = _LETTERS.get(value, _WORDS.get(value.lower()))
-        return known if known is not None else _as_proportion(float(value)) if is_finite_number(value) else None
+        if known is not None or len(value) > _NUMBER_CHARS or not is_finite_number(value):
+            return known
+        return _as_proportion(float(value))
     if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1:
         return float(value)
     return None

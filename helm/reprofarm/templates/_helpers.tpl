@@ -209,11 +209,8 @@ envFrom:
 
 {{- define "reprofarm.retiredKeysVolume" -}}
 - name: retired-keys
-  {{- if .Values.signing.retiredKeysConfigMap }}
-  configMap: {name: {{ .Values.signing.retiredKeysConfigMap }}}
-  {{- else }}
-  emptyDir: {}
-  {{- end }}
+  # There is none before the first rotation; one that comes later is seen by pods that run.
+  configMap: {name: {{ .Values.signing.retiredKeysConfigMap }}, optional: true}
 {{- end -}}
 
 {{- define "reprofarm.evidenceVolume" -}}

@@ -102,6 +102,9 @@ class Claim(Table):
     """What became of the Inspect log that it links to: a `LinkedLogReading` of specs/logs/linked_log.py. None where it
     links to none, or policy reads none."""
 
+    log_readings: Mapped[int] = mapped_column(default=0)
+    """How often that log was begun to be read since it last was to its end."""
+
     gpu_seconds: Mapped[float | None]
     """What a reproduction for it alone was taken to cost when last planned: specs/policy/cost.py. None before."""
 

@@ -22,7 +22,7 @@ from scheduler.hub.hub import Hub
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.history import EarlierRuns, predictors_for
 from scheduler.judging.stopping import stopping_of
-from scheduler.planning.linking import HUB_PATIENCE
+from scheduler.planning.linking import HUB_PATIENCE, READINGS
 from scheduler.record import move_reproduction
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch.scan import scan
@@ -377,3 +377,28 @@ def test_a_log_that_was_read_is_not_read_again(farm: ControlPlane, honest: Path)
     assert len(farm.served.requests) == 1
     (again,) = farm.claims()
     assert again.linked_log == claim.linked_log
+    assert again.log_readings == 0
+
+
+def test_a_log_whose_readers_are_lost_is_not_read_for_ever(
+    farm: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """As if the process were."""
+
+    def killed(*_: object) -> LinkedLogReading:
+        raise Killed
+
+    add_model(farm.served.local, MODEL)
+    url = add_log(farm, honest)
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.planning.linking.read_linked_log", killed)
+        for _ in range(READINGS):
+            with pytest.raises(Killed):
+                claim_with(farm, url)
+        (claim,) = farm.claims()
+        assert (claim.state, claim.log_readings) == (ClaimState.SUBMITTED, READINGS)
+        farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.PLANNED
+    assert refused(claim) == f"whoever read it was lost, {READINGS} times; the farm's operator must look"

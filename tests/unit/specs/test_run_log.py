@@ -197,6 +197,24 @@ def test_commas_and_brackets_in_texts_are_no_values(tmp_path: Path) -> None:
     assert answers_of(write(tmp_path / "log.eval", [("samples/1.json", answer(1, input=text))])) == [(1, 1)]
 
 
+def test_a_text_that_never_ends_takes_no_longer_than_one_that_does(tmp_path: Path) -> None:
+    # Tried anew from each of its quotes it would take a day.
+    text = "," * 2_000_001 + '"' + '\\"' * 3_000_000
+    path = write(tmp_path / "log.eval", [("samples/1.json", text)])
+    assert path.stat().st_size < 20_000
+    with pytest.raises(EvidenceError, match="cannot be read|more values"):
+        answers_of(path)
+
+
+def test_ids_and_scores_that_would_fill_the_memory_are_none(tmp_path: Path) -> None:
+    long = write(tmp_path / "id.eval", [("samples/1.json", answer("1" * 10_000))])
+    with pytest.raises(EvidenceError, match="an id of more than 1000 characters"):
+        answers_of(long)
+    number = write(tmp_path / "number.eval", [("samples/1.json", answer(value="0." + "0" * 10_000))])
+    with RunLog(number) as log:
+        assert [first_value(each) for each in log.answers()] == [None]
+
+
 def test_many_small_bombs_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("specs.logs.run_log.MAX_UNPACKED_BYTES", 2**20)
     files: list[tuple[str, object]] = [(f"samples/{n}.json", answer(n, input=" " * 2**17)) for n in range(9)]
