@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from specs.epochs import MAX_EPOCHS
 from specs.model import Contract
 from specs.policy.generation import EffectiveGeneration
+from specs.text import is_clean
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CommitId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
@@ -19,6 +20,9 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 """Of whatever: what every database and every reader of JSON has as a whole number."""
 
 SampleId = int | str
+MAX_ID_CHARS = 1000
+"""Of a sample's id in words: all of a run's are held in memory."""
+
 Scores = Mapping[SampleId, float | None]
 """Of one run: score by sample id, a proportion; absent or None where it has none."""
 
@@ -34,6 +38,16 @@ def _of_these_times(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_of_these_times)]
 """By a worker's clock, which may be wrong, though not by centuries."""
+
+
+def _without_controls(text: str) -> str:
+    if not is_clean(text.strip()):
+        raise ValueError("text with characters that act instead of showing")
+    return text
+
+
+Said = Annotated[str, Field(max_length=500), AfterValidator(_without_controls)]
+"""By a worker, of itself or of what it ran: it is signed, shown, and looked into by databases."""
 
 MAX_POPULATION = 4_000_000
 """Samples of a task. To check a report, all of them are put in order, so a forged one must not name any number."""
@@ -71,13 +85,15 @@ class Resumed(Contract):
 class Circumstances(Contract):
     """Everything besides the model and the spec that a re-run would have to repeat."""
 
-    versions: dict[str, str]
+    versions: Annotated[dict[Said, Said], Field(max_length=100)]
     """Package to version: vllm, torch, lighteval, inspect_ai, transformers, python, reprofarm."""
 
-    hardware: str
+    hardware: Said
     """One line, such as `2 × NVIDIA H100 80GB HBM3` or `CPU x86_64, 2 cores`."""
 
-    engine_arguments: tuple[str, ...]
+    engine_arguments: Annotated[
+        tuple[Annotated[str, Field(max_length=4000), AfterValidator(_without_controls)], ...], Field(max_length=200)
+    ]
     """As the engine was started, less its key, host and port."""
 
     batch_invariant: bool = False
@@ -94,7 +110,7 @@ class Circumstances(Contract):
     epoch_reducer: Annotated[str, Field(pattern=r"^[a-z_0-9]{1,40}$")] | None = None
     """Inspect's name of what made one score of several epochs; None where the worker's version does not say yet."""
 
-    judges: dict[str, str]
+    judges: Annotated[dict[Said, Said], Field(max_length=100)]
     """Who judged, by the name in the spec (`self` for the evaluated model); empty where no model judged."""
 
 
@@ -104,7 +120,7 @@ class Measurement(Contract):
     Scores are proportions. Samples stand in the run's seeded random order, so a prefix is a random sample of them.
     """
 
-    scorer: str
+    scorer: Said
     """The scorer whose value is compared: the spec's first."""
 
     score: Proportion | None
@@ -119,7 +135,8 @@ class Measurement(Contract):
     targets_sha256: Sha256
     """Of all the task's targets in words (`targets_sha256` in specs/judging): are two runs of the same samples?"""
 
-    sample_ids: tuple[SampleId, ...]
+    # PostgreSQL looks into no JSON that holds a zero character.
+    sample_ids: tuple[int | Annotated[str, Field(max_length=MAX_ID_CHARS, pattern=r"^[^\x00]*$")], ...]
     """Dataset ids of the samples that count, in the seeded order: a run that stopped by itself counts those up to
     where its last claim had its answer."""
 
@@ -139,7 +156,7 @@ class Measurement(Contract):
     ignored: Count
     """Samples that were in flight when the run stopped by itself. They are in the log and count for nothing."""
 
-    other_scorers: dict[str, Proportion | None]
+    other_scorers: Annotated[dict[Said, Proportion | None], Field(max_length=100)]
     """Means by the spec's further scorers, by name."""
 
     input_tokens: Count

@@ -314,6 +314,8 @@ def _renew(session: Session, current: _Current, message: AttemptsAlive, progress
     attempt.alive_at = now()
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage = progress.stage
+    if progress.stage is not Stage.WAITING:
+        attempt.begun_at = attempt.begun_at or attempt.alive_at
     # A worker that stores a log has the samples behind it, and says nothing of them.
     if progress.stage is not Stage.STORING:
         attempt.samples_done, attempt.samples_total = progress.samples_done, progress.samples_total

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from scheduler.collect.resuming import IN_A_ROW, without_progress
+from scheduler.collect.resuming import HANDED_BACK, IN_A_ROW, without_progress
 from scheduler.collect.retrying import (
     CONSEQUENCES,
     LONGEST_RETRY_SECONDS,
@@ -81,17 +81,24 @@ def hand_back(session: Session, policy: Policy, reproduction: Reproduction, work
     """End the current attempt, which its worker gives back as it was told to stop: again at once, and nobody's failure.
 
     One that comes back again and again and gets nowhere has to wait ever longer, and ends after `queue_seconds`.
+    So does one that comes back very often: how far it got is no more than its worker's word.
     """
     attempt = close(session, reproduction, AttemptOutcome.HANDED_BACK, detail)
     attempt.worker = worker
     why = f"attempt {reproduction.attempt} was handed back by worker {worker}: {detail}"
     idle = without_progress(reproduction, PASSING)
+    handed_back = [each for each in reversed(reproduction.attempts) if each.outcome == AttemptOutcome.HANDED_BACK]
+    if len(handed_back) > HANDED_BACK and _for_too_long(handed_back, policy):
+        ever = f"handed back, {_in_vain(handed_back, policy)}: {detail}"
+        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
+        return
     if _for_too_long(idle, policy):
         ever = f"handed back without an answer more, {_in_vain(idle, policy)}: {detail}"
         _end(session, reproduction, Consequence.GIVE_UP, why, ever)
         return
-    if (often := _times(idle, AttemptOutcome.HANDED_BACK)) > IN_A_ROW:
-        _again(session, reproduction, why, retry_delay_seconds(often - IN_A_ROW))
+    often = max(_times(idle, AttemptOutcome.HANDED_BACK) - IN_A_ROW, len(handed_back) - HANDED_BACK)
+    if often > 0:
+        _again(session, reproduction, why, retry_delay_seconds(often))
         return
     move_reproduction(session, reproduction, ReproductionState.QUEUED, why, f"worker:{worker}")
     reproduction.not_before = None

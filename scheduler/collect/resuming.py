@@ -17,6 +17,9 @@ from specs.messages import AttemptOutcome
 IN_A_ROW = 3
 """Attempts that were handed back one after the other without one more answer, before the next has to wait."""
 
+HANDED_BACK = 100
+"""Times that one reproduction is handed back, whatever is said to be kept of it, before the next has to wait."""
+
 GONE_ON_FROM = 2
 """Attempts that are to go on from one log and leave a shorter one, before theirs take its place."""
 

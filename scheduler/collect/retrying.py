@@ -97,4 +97,4 @@ def is_deadly(outcome: AttemptOutcome, deaths: int, run: RunRules) -> bool:
 
 def retry_delay_seconds(failures: int) -> float:
     """Seconds until the next attempt after so many failures: doubles from 10 s, an hour at most."""
-    return min(FIRST_RETRY_SECONDS * 2.0 ** max(failures - 1, 0), LONGEST_RETRY_SECONDS)
+    return min(FIRST_RETRY_SECONDS * 2.0 ** min(max(failures - 1, 0), 60), LONGEST_RETRY_SECONDS)

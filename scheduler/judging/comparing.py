@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from sqlalchemy.orm import Session
 
 from scheduler.badges.revoking import revoke_earlier
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Claim, Model, Reproduction
 from scheduler.judging.stopping import judged_by
 from scheduler.record import SCHEDULER, add_event, give_verdict
 from scheduler.stored_values import read, rules_of, settings_of
+from specs.engines.model_size import ModelSize
 from specs.judging.decision import CompletedRun
 from specs.judging.likely_reasons import Claimed, likely_reasons
 from specs.judging.stopping import JudgedClaim, Stopping
@@ -33,10 +34,11 @@ def judge_claims(
     # Policy's, but for a run that was to ask every sample all the same.
     settings = settings_of(reproduction)
     mode = settings.mode if stopping is not None else "full"
-    run = CompletedRun(stopping, measurement, mode) if stopping is not None else None
+    held = _held_context(session, reproduction, settings.engine.max_model_len) if measurement.truncated else None
+    run = CompletedRun(stopping, measurement, mode, held) if stopping is not None else None
     for claim in claims:
         judged, judged_with = judged_by(claim, reproduction, stopping)
-        own = run if run is not None and judged_with is stopping else CompletedRun(judged_with, measurement, mode)
+        own = run if run is not None and judged_with is stopping else CompletedRun(judged_with, measurement, mode, held)
         _judge(session, claim, reproduction, own, judged)
 
 
@@ -46,14 +48,28 @@ def _judge(session: Session, claim: Claim, reproduction: Reproduction, run: Comp
         # Said, and no more: the verdict rests on our own answers.
         why = f"the linked log {linked_log.url} {linked_log.reason}"
         add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
-    verdict = _explained(claim, reproduction, run.measurement, run.decide(judged, linked_log))
+    verdict = _explained(claim, reproduction, run, run.decide(judged, linked_log))
     give_verdict(session, claim, verdict)
     # The badge of a verified one is missing now, by which it is found: scheduler/badges/issuing.py.
     if verdict.outcome is Outcome.MISMATCH:
         revoke_earlier(session, claim)
 
 
-def _explained(claim: Claim, reproduction: Reproduction, measurement: Measurement, verdict: Verdict) -> Verdict:
+def _held_context(session: Session, reproduction: Reproduction, max_model_len: int | None) -> int | None:
+    """Tokens of the engine's context, where policy or the pool's memory gave it fewer than the model has.
+
+    Whatever of a model is not known is no reason to say that it has no more.
+    """
+    if max_model_len is None:
+        return None
+    model = session.get(Model, reproduction.model_id)
+    if model is None or model.size is None or model.weights_sha256 != reproduction.weights_sha256:
+        return max_model_len
+    config = read(ModelSize, model.size, f"how large {model.model_id} is").config
+    return max_model_len if config is None or max_model_len < config.context_tokens else None
+
+
+def _explained(claim: Claim, reproduction: Reproduction, run: CompletedRun, verdict: Verdict) -> Verdict:
     """A mismatch with what in its run may explain it."""
     if verdict.outcome is not Outcome.MISMATCH or verdict.comparison is None:
         return verdict
@@ -61,8 +77,9 @@ def _explained(claim: Claim, reproduction: Reproduction, measurement: Measuremen
         scale=rules_of(claim).scale,
         pinned=claim.dataset_revision is not None,
         dataset_revision=reproduction.dataset_revision,
+        held_context=run.held_context,
     )
-    return verdict.model_copy(update={"likely_reasons": likely_reasons(verdict.comparison, measurement, claimed)})
+    return verdict.model_copy(update={"likely_reasons": likely_reasons(verdict.comparison, run.measurement, claimed)})
 
 
 def linked_log_use(claim: Claim, stopping: Stopping, measurement: Measurement) -> LinkedLogUse | None:

@@ -80,11 +80,9 @@ class LinkedLogs:
             if before.log is not None and before.url == url:
                 return before
         try:
-            linked = linked_file(url, self.hub.endpoint)
+            linked = self._followed(claim, url)
         except NotFollowed as error:
             return _refused(url, str(error))
-        if claim.log_readings >= READINGS:
-            return _refused(url, f"whoever read it was lost, {READINGS} times; the farm's operator must look")
         if self._seconds_left <= 0:
             raise NotNow
         start = time.monotonic()
@@ -98,6 +96,11 @@ class LinkedLogs:
             return _refused(url, f"this farm could not keep it: {type(error).__name__}; its operator must act")
         finally:
             self._seconds_left -= time.monotonic() - start
+
+    def _followed(self, claim: Claim, url: str) -> HubFile:
+        if claim.log_readings >= READINGS:
+            raise NotFollowed(f"whoever read it was lost, {READINGS} times; the farm's operator must look")
+        return linked_file(url, self.hub.endpoint)
 
     def _read(self, claim: Claim, linked: HubFile, url: str, value: float, scale: Scale) -> LinkedLogReading:
         end = time.monotonic() + LOG_SECONDS

@@ -7,6 +7,7 @@ from scheduler.database.session import Database
 from scheduler.dispatch import taking_back
 from scheduler.dispatch.taking_back import Withdraw
 from scheduler.reaping.absence import grant_time
+from scheduler.reaping.endless_attempts import end_endless_attempts
 from scheduler.reaping.lost_messages import QueuedIds, send_lost_messages_again
 from scheduler.reaping.never_taken import give_up_never_taken
 from scheduler.reaping.silent_attempts import end_silent_attempts
@@ -31,6 +32,7 @@ def reap(database: Database, policy: Policy, queued_ids: QueuedIds, withdraw: Wi
         + taking_back.pass_over(database, policy, withdraw)
         + taking_back.rebalance(database, policy, withdraw)
         + end_silent_attempts(database, policy)
+        + end_endless_attempts(database, policy)
         + send_lost_messages_again(database, policy, queued_ids)
         + give_up_never_taken(database, policy)
         + cancel_unneeded(database)

@@ -63,6 +63,8 @@ class CompletedRun:
     stopping: Stopping
     measurement: Measurement
     mode: Mode
+    held_context: int | None = None
+    """Tokens of the engine's context, where the farm gave it fewer than the model has."""
 
     def decide(self, claim: JudgedClaim, linked_log: LinkedLogUse | None = None) -> Verdict:
         """Judge one of the claims, by what the run was to stop by.
@@ -71,7 +73,7 @@ class CompletedRun:
         which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
         differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
         decides nothing (`doubtful_beyond`), nor one that is there for want of samples without a score, or of
-        answers that policy's limit cut off.
+        answers that a limit of the farm's cut off.
 
         Raises:
             ValueError: `claim` is not among those of `stopping`.
@@ -106,7 +108,7 @@ class CompletedRun:
         measured, tolerance = _measured(found)
         if finding.decision == "verified":
             return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
-        excuse = _left_out(found) or _cut_off_by_the_farm(found, measurement)
+        excuse = _left_out(found) or _cut_off_by_the_farm(found, measurement, self.held_context)
         if finding.decision == "mismatch" and excuse is not None:
             reason = f"{measured}, outside {tolerance}; {excuse}"
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
@@ -168,7 +170,7 @@ def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
 def _thoughts_scored(measurement: Measurement, stopping: Stopping) -> str | None:
     """Why a score that may be one of thoughts decides nothing; None where it is one of answers."""
     found, answers = measurement.thoughts or 0, _answers(measurement)
-    if found <= stopping.maximum_failed_fraction * answers:
+    if _share_of_score(found, measurement) <= stopping.maximum_failed_fraction:
         return None
     return (
         f"{found} of {answers} answers begin with the model's thoughts, up to a </think> that its chat template opened,"
@@ -189,18 +191,32 @@ def _left_out(found: Comparison) -> str | None:
     return f"{found.failed} of {attempted} samples failed and have no score, and with theirs it could be inside"
 
 
-def _cut_off_by_the_farm(found: Comparison, measurement: Measurement) -> str | None:
-    """Why a score that is too low may be policy's doing and not the model's; None where it is not."""
-    generation, answers = measurement.circumstances.generation, _answers(measurement)
-    if found.reproduced is None or generation.sources.get("max_tokens") != "policy" or generation.max_tokens is None:
+def _cut_off_by_the_farm(found: Comparison, measurement: Measurement, held_context: int | None) -> str | None:
+    """Why a score that is too low may be the farm's doing and not the model's; None where it is not."""
+    generation = measurement.circumstances.generation
+    if generation.max_tokens is None:
+        limit = f"at the {held_context} tokens of context that the farm gave the model" if held_context else None
+    else:
+        from_policy = generation.sources.get("max_tokens") == "policy"
+        limit = f"at the max_tokens {generation.max_tokens} of the farm's policy" if from_policy else None
+    if limit is None or found.reproduced is None or found.reproduced > found.claimed:
         return None
-    share = found.truncated / answers
-    if found.reproduced > found.claimed or found.reproduced + share < found.claimed - found.tolerance:
+    if found.reproduced + _share_of_score(found.truncated, measurement) < found.claimed - found.tolerance:
         return None
     return (
-        f"{found.truncated} of {answers} answers were cut off at the max_tokens {generation.max_tokens} of the farm's"
-        " policy, and were all of those right it would be inside: a higher limit would decide"
+        f"{found.truncated} of {_answers(measurement)} answers were cut off {limit}, and were all of those right it"
+        " would be inside: a higher limit would decide"
     )
+
+
+def _share_of_score(answers: int, measurement: Measurement) -> float:
+    """By how much so many answers can move the score: by their share where epochs are averaged, else by a sample each.
+
+    One answer of several can be what `max` or `mode` takes.
+    """
+    averaged = (measurement.circumstances.epoch_reducer or MEAN) == MEAN
+    whole = _answers(measurement) if averaged else len(measurement.sample_ids)
+    return min(1.0, answers / whole) if whole else 0.0
 
 
 def _answers(measurement: Measurement) -> int:

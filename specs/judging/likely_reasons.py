@@ -30,7 +30,7 @@ SOURCES: dict[SamplingSource, str] = {
 
 @dataclass(frozen=True)
 class Claimed:
-    """What of a claim may explain a mismatch."""
+    """What of a claim, and of how it was run, may explain a mismatch."""
 
     scale: Scale
     """How its value was read."""
@@ -41,6 +41,9 @@ class Claimed:
     dataset_revision: str
     """At which the benchmark was run."""
 
+    held_context: int | None = None
+    """Tokens of the engine's context, where the farm gave it fewer than the model has."""
+
 
 def likely_reasons(found: Comparison, measured: Measurement, claim: Claimed) -> tuple[str, ...]:
     """Sentences, the likeliest reason first; none where nothing stands out."""
@@ -48,7 +51,7 @@ def likely_reasons(found: Comparison, measured: Measurement, claim: Claimed) -> 
         return ()
     weighed = [
         *_other_scale(found.claimed, found.reproduced, claim.scale),
-        *_lost_answers(found, found.reproduced, measured),
+        *_lost_answers(found, found.reproduced, measured, claim.held_context),
         *_prompting(measured),
         *_sampling(measured.circumstances.generation),
         *_other_samples(found, measured, claim),
@@ -72,18 +75,19 @@ def _other_scale(claimed: float, reproduced: float, scale: Scale) -> Weighed:
             )
 
 
-def _lost_answers(found: Comparison, reproduced: float, measured: Measurement) -> Weighed:
+def _lost_answers(found: Comparison, reproduced: float, measured: Measurement, held_context: int | None) -> Weighed:
     """Answers that count as wrong because of how they ended or look; no reason for a score that came out higher."""
     gap = found.claimed - reproduced
     answers = (len(measured.sample_ids) + measured.ignored) * measured.circumstances.epochs
     if gap <= 0 or answers == 0:
         return
     generation = measured.circumstances.generation
-    limit = (
-        f"at max_tokens {generation.max_tokens}, from {_source(generation, 'max_tokens')}"
-        if generation.max_tokens is not None
-        else "at the end of the model's context"
-    )
+    if generation.max_tokens is not None:
+        limit = f"at max_tokens {generation.max_tokens}, from {_source(generation, 'max_tokens')}"
+    elif held_context is not None:
+        limit = f"at the {held_context} tokens of context that the farm gave the model"
+    else:
+        limit = "at the end of the model's context"
     for count, what in (
         (measured.truncated, f"were cut off {limit}; with more tokens they may come to their end"),
         (

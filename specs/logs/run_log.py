@@ -23,6 +23,7 @@ from typing import IO, Any, Self
 from inspect_ai.log import EvalLog, EvalSample
 
 from specs.errors import EvidenceError
+from specs.measurement import MAX_ID_CHARS
 from specs.text import clean
 
 MIB = 2**20
@@ -38,9 +39,6 @@ MAX_VALUES = 2_000_000
 
 MAX_UNPACKED_BYTES = 64 * 2**30
 """Of all files that are read."""
-
-MAX_ID_CHARS = 1000
-"""Of a sample's id in words: all are held in memory."""
 
 # Some thousand times as much can come out of what goes into a decompressor at once.
 _PART_BYTES = 4096

@@ -163,6 +163,9 @@ class Attempt(Table):
     started_at: Mapped[datetime | None]
     """First word from a worker."""
 
+    begun_at: Mapped[datetime | None]
+    """First word that it does more than wait behind others of its batch."""
+
     alive_at: Mapped[datetime | None]
     """Last word from it."""
 

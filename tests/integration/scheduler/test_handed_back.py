@@ -169,6 +169,25 @@ def test_one_that_comes_back_and_gets_nowhere_waits_ever_longer_and_ends(farm: C
     assert "without an answer more" in farm.claims()[0].reason
 
 
+def test_one_that_comes_back_very_often_ends_whatever_it_says_is_kept(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.collect.ending.HANDED_BACK", 3)
+    logs = [KEPT.model_copy(update={"answers": 10 * number}) for number in range(1, 6)]
+    for log in logs[:3]:
+        handed_back(farm, log)
+        assert reproduction(farm).not_before is None
+    handed_back(farm, logs[3])
+    assert reproduction(farm).not_before is not None
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(not_before=None))
+        long_ago = now() - timedelta(seconds=2 * farm.policy.run.queue_seconds)
+        session.execute(update(Attempt).values(dispatched_at=long_ago))
+    handed_back(farm, logs[4])
+    assert reproduction(farm).state == ReproductionState.FAILED
+    assert "5 attempts" in farm.claims()[0].reason
+
+
 @pytest.mark.parametrize(
     ("said", "refused"),
     [

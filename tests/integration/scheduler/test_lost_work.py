@@ -15,6 +15,7 @@ from scheduler.database.tables import Attempt, Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
+from scheduler.reaping.endless_attempts import longest_seconds
 from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
@@ -57,6 +58,39 @@ def reap_with_all_queued(farm: ControlPlane) -> None:
     """Have the reaper come while every batch that was ever sent waits in the broker."""
     waiting = {batch.batch_id for batch in sent_batches(farm.database)}
     reap(farm.database, farm.policy, lambda _queue: waiting, nothing_withdrawn)
+
+
+def test_what_a_worker_says_it_works_at_for_ever_is_taken_from_it_with_what_waits_behind(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = sent_batches(farm.database)[0]
+    first, *behind = (order.ref for order in batch.orders)
+
+    def say() -> list[Stale]:
+        progress = [
+            Progress(ref=first, stage=Stage.FETCHING),
+            *(Progress(ref=each, stage=Stage.WAITING) for each in behind),
+        ]
+        return alive(
+            farm.database,
+            farm.policy,
+            AttemptsAlive(worker="hangs", batch_id=batch.batch_id, pool="cpu", progress=tuple(progress)),
+        )
+
+    assert say() == []
+    reap_with_all_queued(farm)
+    with farm.database.transaction() as session:
+        attempt = session.get_one(Attempt, (first.reproduction_id, 1))
+        assert attempt.begun_at is not None
+        attempt.begun_at -= timedelta(seconds=longest_seconds(farm.policy.run))
+        assert all(session.get_one(Attempt, (each.reproduction_id, 1)).begun_at is None for each in behind)
+    assert say() == []
+    reap_with_all_queued(farm)
+    with farm.database.reading() as session:
+        found = {each: session.get_one(Attempt, (each.reproduction_id, 1)) for each in (first, *behind)}
+    assert found[first].outcome == AttemptOutcome.TIMED_OUT
+    assert "worker hangs says that it is at it for more than 172800 s, and hangs" in str(found[first].detail)
+    assert {found[each].outcome for each in behind} == {AttemptOutcome.INTERRUPTED}
+    assert {each.ref for each in say()} == {first, *behind}, "the worker is told to drop them"
 
 
 def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlane) -> None:

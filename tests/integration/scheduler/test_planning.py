@@ -218,11 +218,15 @@ def test_a_model_that_changes_within_a_round_is_seen_as_it_is_when_it_is_read_ag
     (claim,) = farm.claims()
     with farm.database.transaction() as session:
         row = session.get_one(Model, claim.model_id)
-    assert isinstance(answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Run)
+    assert isinstance(
+        answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Run
+    )
     with farm.database.transaction() as session:
         row = session.get_one(Model, claim.model_id)
         row.weights_sha256 = None
-    assert isinstance(answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Blocked)
+    assert isinstance(
+        answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Blocked
+    )
 
 
 def test_many_made_up_revisions_cost_no_request_each(farm: ControlPlane) -> None:

@@ -29,13 +29,17 @@ N = 2000
 
 
 def judged(
-    claimed: float, tolerance: float | None, run: Measurement, predictors: tuple[Predictor, ...] = ()
+    claimed: float,
+    tolerance: float | None,
+    run: Measurement,
+    predictors: tuple[Predictor, ...] = (),
+    held_context: int | None = None,
 ) -> Verdict:
     claim = JudgedClaim(claim_id="c", claimed=claimed, tolerance=tolerance)
     stopping = Stopping(
         claims=(claim,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02, predictors=predictors
     )
-    return CompletedRun(stopping, run, "sequential").decide(claim)
+    return CompletedRun(stopping, run, "sequential", held_context).decide(claim)
 
 
 def population(samples: int = N, epochs: int = 1) -> Population:
@@ -223,6 +227,24 @@ def test_a_mismatch_stays_one_where_the_cut_cannot_be_why() -> None:
     for source in ("spec", "generation_config", "vllm_default"):
         assert judged(0.7, 0.05, cut_off(run, 300, source)).outcome is Outcome.MISMATCH, "a limit of others"
     assert judged(0.4, 0.05, cut_off(run, 300)).outcome is Outcome.VERIFIED
+
+
+def test_what_a_context_shorter_than_the_models_cut_off_makes_no_mismatch() -> None:
+    run = cut_off(measured([*right_or_wrong(1000, 400)], 1000), 300, "vllm_default")
+    generation = run.circumstances.generation.model_copy(update={"max_tokens": None})
+    run = run.model_copy(update={"circumstances": run.circumstances.model_copy(update={"generation": generation})})
+    assert judged(0.7, 0.05, run).outcome is Outcome.MISMATCH, "the model has no more"
+    verdict = judged(0.7, 0.05, run, held_context=16_384)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "300 of 1000 answers were cut off at the 16384 tokens of context that the farm gave" in verdict.reason
+
+
+@pytest.mark.parametrize(("reducer", "outcome"), [("mean", Outcome.MISMATCH), ("max", Outcome.INCONCLUSIVE)])
+def test_one_answer_that_was_cut_off_can_be_the_one_that_counts(reducer: str, outcome: Outcome) -> None:
+    # One of five in each sample; with `max` it alone could have every sample right.
+    run = cut_off(measured([*right_or_wrong(1000, 0)], 1000), 1000)
+    ran = run.circumstances.model_copy(update={"epochs": 5, "epoch_reducer": reducer})
+    assert judged(0.9, 0.05, run.model_copy(update={"circumstances": ran})).outcome is outcome
 
 
 def test_a_run_without_any_score_is_inconclusive() -> None:

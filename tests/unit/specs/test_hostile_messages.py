@@ -63,9 +63,14 @@ def test_the_report_that_the_others_are_made_of_is_one() -> None:
         {"ended_at": "9999-12-31T23:59:59-14:00"},
         {"ended_at": "2026-03-01T12:00:00"},
         {"circumstances": {**measurement().circumstances.model_dump(mode="json"), "epochs": 10**12}},
+        {"circumstances": {**measurement().circumstances.model_dump(mode="json"), "versions": {"vllm": "0.9\0"}}},
+        {"circumstances": {**measurement().circumstances.model_dump(mode="json"), "hardware": "x" * 501}},
+        {"scorer": "\x1b[31m"},
+        {"sample_ids": [f"{n}\0" for n in measurement().sample_ids]},
+        {"sample_ids": [f"{n:01001}" for n in range(len(measurement().sample_ids))]},
         {"more": "keys"},
     ],
-    ids=str,
+    ids=lambda figures: str(figures)[:100],
 )
 def test_a_report_with_impossible_figures_is_refused(figures: dict[str, object]) -> None:
     with pytest.raises(MessageError, match="not a Report") as caught:

@@ -1,4 +1,4 @@
-"""A linked log whose readers were lost is not read for ever."""
+"""A linked log whose readers were lost is not read for ever, and no attempt goes on for ever."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ depends_on = None
 def upgrade() -> None:
     """Apply it."""
     op.add_column("claim", sa.Column("log_readings", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("attempt", sa.Column("begun_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
     """Take it back."""
+    op.drop_column("attempt", "begun_at")
     op.drop_column("claim", "log_readings")
