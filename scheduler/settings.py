@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
+from specs.logs.evidence import EvidenceUrl
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
 from specs.validation_errors import faults_in_environment
@@ -54,7 +55,7 @@ class Settings(BaseSettings):
     hub_token: Secret = None
     """Needed to publish and to read gated repos; without it the farm reads what is public."""
 
-    evidence_url: str = "file://var/evidence"
+    evidence_url: EvidenceUrl = "file://var/evidence"
     """An fsspec URL of a folder that workers write and the control plane reads."""
 
     signing_key: Path = Path("var/keys/signing.pem")

@@ -10,6 +10,7 @@ from pydantic import ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from specs.errors import PolicyError
+from specs.logs.evidence import EvidenceUrl
 from specs.measurement import MAX_POPULATION
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
@@ -39,7 +40,7 @@ class WorkerSettings(BaseSettings):
     hub_token: SecretStr | None = None
     """For gated and private repos; reading is enough. Never passed on to what runs a model or a spec."""
 
-    evidence_url: str = "file:///var/lib/reprofarm/evidence"
+    evidence_url: EvidenceUrl = "file:///var/lib/reprofarm/evidence"
     """Where logs are stored: any URL that fsspec knows, such as `s3://bucket/evidence`."""
 
     cache_folder: Path = Path("/var/lib/reprofarm/cache")

@@ -36,6 +36,7 @@ from scheduler.database.tables import (
     now,
 )
 from scheduler.database.tables.marker import REAPER_LOOKED
+from scheduler.dispatch.workers_wanted import workers_wanted
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.totals import GPU_SECONDS, Totals
@@ -190,8 +191,17 @@ def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
                 if state in WAITING and PRIORITIES.get(priority, "other") == name
             ]
             age.add_metric((pool, name), _age(min(waiting, default=None), at))
+    wants = GaugeMetricFamily(
+        "reprofarm_workers_wanted",
+        "Workers that a pool could keep busy now: what KEDA scales it by.",
+        labels=("pool",),
+    )
+    wanted = workers_wanted(session)
+    for pool in sorted(pools):
+        wants.add_metric((pool,), wanted.get(pool, 0))
     yield count
     yield age
+    yield wants
 
 
 def _workers(session: Session, at: datetime) -> Iterator[Metric]:

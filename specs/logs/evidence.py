@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from typing import Annotated
+
+from fsspec.registry import known_implementations
+from fsspec.utils import get_protocol
+from pydantic import AfterValidator
+
 SUFFIX = ".eval"
+
+
+def _readable(url: str) -> str:
+    protocol = get_protocol(url)
+    known = known_implementations.get(protocol)
+    if known is None:
+        raise ValueError("no store that fsspec knows: s3://BUCKET/FOLDER, say, or file:///FOLDER")
+    if find_spec(known["class"].partition(".")[0]) is None:
+        # Else each run would wait for hours for a store that is taken to be away.
+        raise ValueError(f"a store for which a package has to be installed. {known.get('err', '')}".rstrip())
+    return url
+
+
+EvidenceUrl = Annotated[str, AfterValidator(_readable)]
+"""Of a store that this process has the package for."""
 
 
 def path_in_store(sha256: str) -> str:

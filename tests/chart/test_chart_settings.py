@@ -13,6 +13,8 @@ from helm_python.errors import HelmError
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
+from scheduler.badges.key_rotation import announce, rotate
+from scheduler.badges.signing import public_jwks
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
 from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
@@ -47,7 +49,7 @@ def test_a_pool_takes_what_it_leaves_out_from_the_defaults_and_no_pool_comes_una
         "gpu-80x8": {"gpus": 8, "replicas": 0, "tolerations": []},
         "cpu": {"device": "cpu", "memoryGib": 64},
     }
-    manifests = rendered({"pools": pools, "poolDefaults": {"cacheSize": "50Gi"}})
+    manifests = rendered({"pools": pools, "poolDefaults": {"cacheSize": "1Ti"}})
     assert {(pool.name, pool.gpus, pool.memory_gib) for pool in policy_in(manifests, tmp_path).pools} == {
         ("gpu-24", 1, 24),
         ("gpu-80x8", 8, 79),
@@ -65,7 +67,7 @@ def test_a_pool_takes_what_it_leaves_out_from_the_defaults_and_no_pool_comes_una
         (cache,) = (volume for volume in pod_of(worker)["volumes"] if volume["name"] == "cache")
         # A pod above a volume's limit is evicted within the second: the worker keeps to it by itself.
         assert cache == {"name": "cache", "emptyDir": {}}
-        assert environment_of(worker)["REPROFARM_WORKER_CACHE_SIZE"] == "50GiB"
+        assert environment_of(worker)["REPROFARM_WORKER_CACHE_SIZE"] == "1TiB"
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
@@ -112,15 +114,62 @@ def test_only_the_control_worker_sees_the_private_key_and_the_token_that_writes(
         if each["kind"] in ("Deployment", "Job") and "hub/token" in environment_of_any(each)
     ]
     assert holders == ["farm-reprofarm-control"]
-    key = [
-        (each["metadata"]["name"], volume["secret"].get("items"))
+    whole = [
+        each["metadata"]["name"]
         for each in manifests
         if each["kind"] in ("Deployment", "Job")
         for volume in pod_of(each)["volumes"]
         if volume.get("secret", {}).get("secretName") == "signing"
     ]
-    public = [{"key": "signing.jwk.json", "path": "signing.jwk.json"}]
-    assert sorted(key, key=str) == [("farm-reprofarm-api", public), ("farm-reprofarm-control", None)]
+    assert whole == ["farm-reprofarm-control"]
+
+
+def test_the_api_lists_announced_and_retired_keys_and_sees_no_private_one(tmp_path: Path) -> None:
+    settings = Settings(signing_key=tmp_path / "keys" / "signing.pem", retired_keys=tmp_path / "keys" / "retired")
+    rotate(settings, at_once=True)
+    rotate(settings, at_once=True)
+    announce(settings)
+    secret = {each.name: each.read_bytes() for each in (tmp_path / "keys").iterdir() if each.is_file()}
+    retired = {each.name: each.read_bytes() for each in settings.retired_keys.iterdir()}
+    seen = tmp_path / "seen"
+    api = one(rendered(), "Deployment", "api")
+    mounts = mounted(api, {"signing": secret, "retired-keys": retired})
+    for path, content in mounts.items():
+        (seen / path).parent.mkdir(parents=True, exist_ok=True)
+        (seen / path).write_bytes(content)
+    told = environment_of(api)
+    places = {name: seen / told[f"REPROFARM_{name}"].lstrip("/") for name in ("SIGNING_KEY", "RETIRED_KEYS")}
+    listed = public_jwks(Settings(signing_key=places["SIGNING_KEY"], retired_keys=places["RETIRED_KEYS"]))
+    assert listed == public_jwks(settings)
+    assert len(listed["keys"]) == 3
+    assert not list(seen.rglob("*.pem"))
+
+
+def mounted(manifest: Manifest, contents: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+    """Files of a pod's volumes from these secrets and ConfigMaps, by path, as Kubernetes projects them."""
+    (container,) = pod_of(manifest)["containers"]
+    found: dict[str, bytes] = {}
+    for mount in container["volumeMounts"]:
+        (volume,) = (each for each in pod_of(manifest)["volumes"] if each["name"] == mount["name"])
+        sources = volume["projected"]["sources"] if "projected" in volume else [volume]
+        for source in sources:
+            ((kind, taken),) = ((kind, each) for kind, each in source.items() if kind != "name")
+            if kind not in ("secret", "configMap"):
+                continue
+            content = contents.get(taken.get("secretName") or taken["name"], {})
+            for item in taken.get("items", [{"key": key, "path": key} for key in content]):
+                if item["key"] in content or not taken.get("optional"):
+                    found[f"{mount['mountPath'].lstrip('/')}/{item['path']}"] = content[item["key"]]
+    return found
+
+
+def test_a_pool_whose_cache_holds_none_of_its_larger_models_is_refused() -> None:
+    large = {"gpus": 8, "memoryGib": 79}
+    with pytest.raises(HelmError, match="models of up to 632 GiB are sent to it, and its cacheSize of 200Gi"):
+        rendered({"pools": {"gpu-80x8": large}})
+    for enough in ({"cacheSize": "1Ti"}, {"cacheSize": "700G"}, {"cacheClaim": "models"}):
+        rendered({"pools": {"gpu-80x8": {**large, **enough}}})
+    rendered({"pools": {"cpu": {"device": "cpu", "memoryGib": 512}}})
 
 
 def environment_of_any(manifest: Manifest) -> list[str]:
@@ -334,7 +383,8 @@ def test_gpus_are_asked_for_by_their_resource_whatever_else_a_pool_asks_for(name
 
 
 @pytest.mark.parametrize(
-    ("size", "number"), [("200Gi", 200 * 2**30), ("1.5T", 1_500_000_000_000), ("900k", 900_000), ("4096", 4096)]
+    ("size", "number"),
+    [("200Gi", 200 * 2**30), ("1.5T", 1_500_000_000_000), ("90000000k", 90_000_000_000), ("100000000000", 10**11)],
 )
 def test_a_worker_understands_the_size_of_its_cache(size: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     told = environment_of(one(rendered({"pools": {"gpu-80": {"cacheSize": size}}}), "Deployment", "worker-gpu-80"))

@@ -7,6 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+OTHERS_FREE_PART = 0.2
+"""Of a disk that others use too, which a cache leaves free: Kubernetes ends pods, without asking, where less than 15 %
+of a node's disk are."""
+
 
 @dataclass(frozen=True)
 class CacheSpace:
@@ -21,7 +25,8 @@ def cache_space(folder: Path, size_bytes: int | None) -> CacheSpace:
     disk = shutil.disk_usage(folder)
     if size_bytes is None:
         return CacheSpace(disk.total, disk.free)
-    return CacheSpace(min(size_bytes, disk.total), max(0, min(size_bytes - _taken(folder), disk.free)))
+    left = disk.free - int(OTHERS_FREE_PART * disk.total)
+    return CacheSpace(min(size_bytes, disk.total), max(0, min(size_bytes - _taken(folder), left)))
 
 
 def _taken(folder: Path) -> int:

@@ -233,3 +233,10 @@ envFrom:
 imagePullSecrets: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{- /* A quantity of Kubernetes', in GiB. */ -}}
+{{- define "reprofarm.gibibytes" -}}
+{{- $unit := regexFind "[A-Za-z]*$" . }}
+{{- $bytes := get (dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976) $unit }}
+{{- divf (mulf (trimSuffix $unit . | float64) (float64 $bytes)) 1073741824 }}
+{{- end -}}

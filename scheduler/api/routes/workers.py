@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from sqlalchemy import ColumnElement, and_, distinct, func, or_, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
@@ -13,9 +13,9 @@ from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
 from scheduler.api.shown import shown
 from scheduler.collect import workforce
-from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
-from scheduler.state_machine import IN_FLIGHT, ReproductionState
+from scheduler.dispatch.workers_wanted import workers_wanted
+from scheduler.state_machine import ReproductionState
 from specs.api_v1.views import Page
 from specs.api_v1.workers import DeviceMemoryView, GpuHealthView, PoolView, WorkerStateName, WorkerView
 from specs.messages import DeviceMemory, Stage
@@ -55,7 +55,7 @@ def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
     loads = {load.pool: load for load in pool_loads(session, now())}
     names = [*rules, *(pool for pool in loads if pool not in rules)]
     crews = workforce.crews(session, names)
-    wanted = _wanted(session)
+    wanted = workers_wanted(session)
     views = []
     for name in names:
         rule, load = rules.get(name), loads.get(name)
@@ -75,31 +75,6 @@ def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
             )
         )
     return Page[PoolView](items=tuple(views), next=None)
-
-
-def _wanted(session: Session) -> dict[str, int]:
-    """Workers that each pool could keep busy: one for each batch that is out, and for each model that waits.
-
-    What has its report keeps no worker busy: for hours of an evidence store that is away, GPUs would be idle for it.
-    """
-    batches = (
-        select(Reproduction.pool, func.count(distinct(Reproduction.batch_id)))
-        .where(Reproduction.state.in_(IN_FLIGHT), ~IS_REPORTED)
-        .group_by(Reproduction.pool)
-    )
-    models = (
-        select(Reproduction.pool, func.count(distinct(Reproduction.model_id)))
-        .where(
-            Reproduction.state == ReproductionState.QUEUED,
-            or_(Reproduction.not_before.is_(None), Reproduction.not_before <= now()),
-        )
-        .group_by(Reproduction.pool)
-    )
-    found: dict[str, int] = {}
-    for query in (batches, models):
-        for pool, number in session.execute(query):
-            found[pool] = found.get(pool, 0) + number
-    return found
 
 
 def _running(session: Session, names: list[str]) -> dict[str, tuple[str, int]]:

@@ -19,6 +19,7 @@ from tests.support.hub_content import add_model
 from tests.support.localhub import RunningHub, running_hub
 from workers.errors import DiskFull
 from workers.snapshots.cache_room import PREPARED, make_room, snapshot_name
+from workers.snapshots.cache_space import cache_space
 from workers.snapshots.fetch import Snapshots
 from workers.snapshots.snapshot_uses import SnapshotUses
 
@@ -66,17 +67,17 @@ def test_a_cache_takes_no_more_than_it_may_of_a_disk_that_is_not_its_own(
     hub: RunningHub, refs: list[ModelRef], tmp_path: Path
 ) -> None:
     first, second, third = refs
-    cache = tmp_path / "cache"
-    mine = replace(snapshots(hub, cache), size_bytes=2900 * 1024)
-    one, two = mine.model(first), mine.model(second)
-    assert mine.model(first) == one
-    three = mine.model(third)
-    assert (one.is_dir(), two.is_dir(), three.is_dir()) == (True, False, True)
-    with mine.uses.held():
+    with small_disk(tmp_path / "cache", 20 * 1024, free_kib=20 * 1024) as cache:
+        mine = replace(snapshots(hub, cache), size_bytes=2900 * 1024)
+        one, two = mine.model(first), mine.model(second)
         assert mine.model(first) == one
-        assert mine.model(third) == three
-        with pytest.raises(DiskFull, match=r"0\.0 GiB left"):
-            mine.model(second)
+        three = mine.model(third)
+        assert (one.is_dir(), two.is_dir(), three.is_dir()) == (True, False, True)
+        with mine.uses.held():
+            assert mine.model(first) == one
+            assert mine.model(third) == three
+            with pytest.raises(DiskFull, match=r"0\.0 GiB left"):
+                mine.model(second)
 
 
 def test_what_any_worker_of_the_cache_uses_stays(hub: RunningHub, refs: list[ModelRef], tmp_path: Path) -> None:
@@ -201,3 +202,11 @@ def test_there_is_no_room_to_be_made_in_an_empty_cache(tmp_path: Path) -> None:
     cached(tmp_path, "org/model", A, used=10)
     shutil.rmtree(tmp_path / "hub" / "models--org--model")
     assert not make_room(tmp_path, uses, 1)
+
+
+def test_of_a_disk_that_others_use_too_a_part_stays_free(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 10 * 1024, free_kib=3 * 1024) as disk:
+        cache = disk / "cache"
+        cache.mkdir()
+        assert cache_space(cache, None).free > 2.5 * MIB
+        assert 0.5 * MIB < cache_space(cache, 9 * MIB).free < 1.5 * MIB

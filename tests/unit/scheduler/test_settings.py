@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.settings import PREFIX, read_settings
+from specs.errors import PolicyError
 
 OPTIONAL = (
     *("hub_token", "hub_webhook_secret", "hub_oauth_client_id", "hub_oauth_client_secret"),
@@ -21,3 +22,20 @@ def test_what_is_set_to_nothing_is_not_set(name: str, monkeypatch: pytest.Monkey
 def test_no_origins_are_not_all_origins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + "API_ORIGINS", "")
     assert not read_settings().api_origins
+
+
+@pytest.mark.parametrize(
+    ("url", "why"), [("gs://bucket/evidence", "Please install gcsfs"), ("s4://bucket/evidence", "no store that fsspec")]
+)
+def test_a_store_that_this_process_cannot_read_is_no_setting(
+    url: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + "EVIDENCE_URL", url)
+    with pytest.raises(PolicyError, match=f"(?i)REPROFARM_EVIDENCE_URL.*{why}"):
+        read_settings()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/evidence", "hf://datasets/o/d", "file:///evidence", "var/evidence"])
+def test_a_store_that_this_process_can_read_is_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "EVIDENCE_URL", url)
+    assert read_settings().evidence_url == url
