@@ -85,7 +85,8 @@ def _for_control(found: Settings, folder: Path) -> dict[str, Finding]:
         "signing key": service_checks.signing_key(found),
         "hub": service_checks.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
         "hub token": service_checks.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
-        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"]),
+        # Workers write there.
+        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"], writes=False),
         "disk": machine_checks.disk(folder),
     }
 
@@ -97,7 +98,7 @@ def _for_worker(found: WorkerSettings) -> dict[str, Finding]:
         "redis": service_checks.broker(found.broker_url.get_secret_value(), named["BROKER_URL"]),
         "hub": service_checks.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
         "hub token": service_checks.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
-        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"]),
+        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"], writes=True),
         "disk": machine_checks.disk(found.cache_folder),
     }
 

@@ -32,7 +32,9 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     """List reproductions, newest first. With --json: a list, as the API gives them."""
     wanted = ReproductionFilter(model, dataset, task, state, pool)
     with farm_at(api) as farm:
-        found = farm.reproductions(wanted, limit)
+        # One more, to see whether there are.
+        more = farm.reproductions(wanted, limit + 1)
+    found = more[:limit]
     if as_json:
         print_json(found)
         return
@@ -41,6 +43,8 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         out.print("no such reproduction" if wanted != ReproductionFilter() else "no reproductions yet")
         return
     out.print(_table(found, out.width))
+    if len(more) > limit:
+        out.print("there are more: --limit")
 
 
 def _table(found: list[ReproductionSummary], width: int) -> Table:

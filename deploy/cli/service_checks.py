@@ -123,19 +123,23 @@ def hub_token(found: SecretStr | None, endpoint: str, variable: str) -> Finding:
     return Finding("ok", f"{masked}, of {name}")
 
 
-def evidence(url: str, variable: str) -> Finding:
-    """Where logs are kept; tried by writing, if it is there."""
+def evidence(url: str, variable: str, *, writes: bool) -> Finding:
+    """Where logs are kept, if it is there; tried by listing it, and by writing and reading for whoever `writes`."""
     try:
         files, folder = url_to_fs(url)
         if isinstance(files, LocalFileSystem) and not Path(folder).exists():
             return _makeable(Path(folder), variable)
         probe = f"{folder.rstrip('/')}/.doctor-{secrets.token_hex(8)}"
-        files.pipe_file(probe, b"")
-        files.rm_file(probe)
+        if writes:
+            files.pipe_file(probe, b"probe")
+            files.cat_file(probe)
+            files.rm_file(probe)
+        else:
+            files.ls(folder)
     except Exception as error:  # noqa: BLE001 - every remote store has errors of its own
         return Finding(
             "missing",
-            f"{masked_url(url)} cannot be written ({type(error).__name__})",
+            f"{masked_url(url)} cannot be {'written' if writes else 'read'} ({type(error).__name__})",
             f"correct {variable} or its permissions; s3:// and the like need their fsspec package",
         )
     return Finding("ok", masked_url(url))

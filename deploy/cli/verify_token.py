@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
+import jwt
 import typer
 from rich.text import Text
 
@@ -66,9 +67,10 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     attestation: Attestation | None = None
     try:
         attestation = verify(text.strip(), keys, Expected(model, dataset, task, value))
-        revoked = revocation_list.revocation_of(attestation.jti, place) if place else None
+        key_id = str(jwt.get_unverified_header(text.strip())["kid"])
+        revoked = revocation_list.revocation_of(attestation.jti, key_id, place) if place else None
         if revoked is not None:
-            raise TokenError(f"revoked at {revoked.revoked_at:%Y-%m-%d %H:%M} UTC: {revoked.reason}")
+            raise TokenError(revoked)
     except TokenError as error:
         if as_json:
             print_json({"valid": False, "reason": str(error), "attestation": attestation})

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
 from deploy.client.patience import Patience
-from specs.api_v1.views import Page, Problem, View
+from specs.api_v1.views import NO_TYPE, Page, Problem, View
 from specs.validation_errors import fault
 
 REQUEST_SECONDS = 30.0
@@ -42,7 +42,9 @@ class Connection:
         """
         self._patience = patience
         self.api = api.rstrip("/")
-        headers = {"accept": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+        # Whoever has just changed something wants to see it.
+        headers = {"accept": "application/json", "cache-control": "no-cache"}
+        headers |= {"authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(timeout=REQUEST_SECONDS, headers=headers)
         except (UnicodeEncodeError, ValueError) as error:
@@ -104,8 +106,8 @@ class Connection:
         except ValidationError:
             return self._no_farm(answer)
         said = "; ".join((problem.detail, *problem.errors))
-        if problem.detail == HTTPStatus(answer.status_code).phrase and answer.status_code in UNKNOWN_ADDRESS:
-            # The framework's own words, for an address that this farm does not have: no thing is missing there.
+        if problem.type == NO_TYPE and answer.status_code in UNKNOWN_ADDRESS:
+            # No thing is missing there: this farm does not have the address.
             return ApiError(
                 f"the farm at {self.api} has nothing at {answer.url.path}: too much stands behind the host in its"
                 " address, or its operator runs a version that is older than this command"

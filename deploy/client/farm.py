@@ -109,7 +109,7 @@ class FarmClient:
         return self._farm.get(_at("reproductions", reproduction_id), ReproductionView)
 
     def workers(self) -> list[WorkerView]:
-        """The farm's workers, by pool and name."""
+        """The farm's workers, by name."""
         return list(self._farm.items("/v1/workers", Page[WorkerView], {}))
 
     def pools(self) -> list[PoolView]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from scheduler.api.problems import Unforeseeable
+from scheduler.api.problems import NothingToRun, NotPlannedYet
 from scheduler.api.shown import shown
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
@@ -20,10 +20,11 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     """The plan of a claim, on a number of samples that was `given`, else on what the farm knows of them.
 
     Raises:
-        Unforeseeable: the claim was not looked at yet, or will never be run.
+        NotPlannedYet: the claim was not looked at yet.
+        NothingToRun: it will never be run.
     """
     if claim.foreseen is None or claim.dataset_id is None:
-        raise Unforeseeable(_why_not(claim))
+        raise _why_not(claim)
     foreseen = _foreseen(session, claim)
     place = (claim.dataset_id, foreseen.dataset_revision, foreseen.task_id)
     known = known_samples(session, *place, foreseen.card_samples)
@@ -107,7 +108,8 @@ def _nobody_knows(claim: Claim, foreseen: Foreseen) -> str:
     )
 
 
-def _why_not(claim: Claim) -> str:
+def _why_not(claim: Claim) -> NotPlannedYet | NothingToRun:
     if claim.state == ClaimState.SUBMITTED:
-        return f"claim {claim.claim_id} was not looked at yet: the farm plans it in its next round"
-    return f"there is nothing to run for claim {claim.claim_id}: it is {claim.state}, because {claim.reason}"
+        return NotPlannedYet(f"claim {claim.claim_id} was not looked at yet: the farm plans it in its next round")
+    why = f"it is {claim.state}, because {claim.reason}"
+    return NothingToRun(f"there is nothing to run for claim {claim.claim_id}: {why}")

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from scheduler.webhooks.addresses import Unsendable
 from scheduler.webhooks.registry import TooMany
-from specs.api_v1.views import Problem
+from specs.api_v1.views import NO_TYPE, PROBLEM_TYPE, Problem
 from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.text import clean
 from specs.validation_errors import fault
@@ -43,8 +43,12 @@ class Ambiguous(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """The start of an id fits several things."""
 
 
-class Unforeseeable(ReprofarmError):  # noqa: N818 - a condition, not a mistake
-    """Nothing can be said, or not yet, of what a claim will cost."""
+class NotPlannedYet(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """Nothing can be said yet of what a claim will cost."""
+
+
+class NothingToRun(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """Nothing will be run for a claim."""
 
 
 class BadCursor(ReprofarmError):  # noqa: N818 - a condition, not a mistake
@@ -63,31 +67,42 @@ class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """The evidence store does not hold what it should, or does not answer."""
 
 
-STATUS: dict[type[ReprofarmError], HTTPStatus] = {
-    NotFound: HTTPStatus.NOT_FOUND,
-    Ambiguous: HTTPStatus.CONFLICT,
-    Unforeseeable: HTTPStatus.CONFLICT,
-    BadCursor: HTTPStatus.BAD_REQUEST,
-    NullCharacter: HTTPStatus.BAD_REQUEST,
-    TooMany: HTTPStatus.CONFLICT,
-    Unsendable: HTTPStatus.UNPROCESSABLE_ENTITY,
-    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
-    EvidenceAway: HTTPStatus.BAD_GATEWAY,
-    InterventionError: HTTPStatus.CONFLICT,
-    ApprovalError: HTTPStatus.CONFLICT,
-    AccessError: HTTPStatus.CONFLICT,
-    SignInError: HTTPStatus.BAD_REQUEST,
-    HubAway: HTTPStatus.BAD_GATEWAY,
+KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
+    NotFound: (HTTPStatus.NOT_FOUND, "not-found"),
+    Ambiguous: (HTTPStatus.CONFLICT, "ambiguous-id"),
+    NotPlannedYet: (HTTPStatus.CONFLICT, "not-planned-yet"),
+    NothingToRun: (HTTPStatus.CONFLICT, "nothing-to-run"),
+    BadCursor: (HTTPStatus.BAD_REQUEST, "bad-cursor"),
+    NullCharacter: (HTTPStatus.BAD_REQUEST, "null-character"),
+    TooMany: (HTTPStatus.CONFLICT, "too-many-webhooks"),
+    Unsendable: (HTTPStatus.UNPROCESSABLE_ENTITY, "webhook-address"),
+    Busy: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-streams"),
+    EvidenceAway: (HTTPStatus.BAD_GATEWAY, "evidence-away"),
+    InterventionError: (HTTPStatus.CONFLICT, "not-as-it-stands"),
+    ApprovalError: (HTTPStatus.CONFLICT, "not-to-be-approved"),
+    AccessError: (HTTPStatus.CONFLICT, "no-such-access"),
+    SignInError: (HTTPStatus.BAD_REQUEST, "sign-in"),
+    HubAway: (HTTPStatus.BAD_GATEWAY, "hub-away"),
 }
-"""Exceptions of a request that was understood; all others are our fault."""
+"""Status and name of exceptions of a request that was understood; all others are our fault."""
+
+INVALID, DATABASE_AWAY = "invalid-request", "database-away"
 
 
 def problem(
-    status: int, detail: str, errors: tuple[str, ...] = (), headers: Mapping[str, str] | None = None
+    status: int,
+    detail: str,
+    errors: tuple[str, ...] = (),
+    headers: Mapping[str, str] | None = None,
+    kind: str | None = None,
 ) -> JSONResponse:
-    """An error's answer."""
+    """An error's answer; of no `kind` is what its status says."""
     body = Problem(
-        title=HTTPStatus(status).phrase, status=status, detail=clean(detail, MAX_DETAIL_CHARS), errors=errors
+        type=f"{PROBLEM_TYPE}{kind}" if kind else NO_TYPE,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=clean(detail, MAX_DETAIL_CHARS),
+        errors=errors,
     )
     return JSONResponse(body.model_dump(mode="json"), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
@@ -112,10 +127,13 @@ def install(app: FastAPI) -> None:
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
-    status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)  # type: ignore[arg-type]  # looked up by class
-    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+    found = KINDS.get(type(error))  # type: ignore[arg-type]  # looked up by class
+    if found is None:
         return await _unexpected(request, error)
-    return problem(status, str(error))
+    status, kind = found
+    if isinstance(error, EvidenceAway) and error.__cause__ is not None:
+        log.error("%s", error, exc_info=error.__cause__)
+    return problem(status, str(error), headers={"retry-after": "5"} if isinstance(error, Busy) else None, kind=kind)
 
 
 async def http_problem(_request: Request, error: Exception) -> JSONResponse:
@@ -131,12 +149,12 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     # Without the input: what came in is not echoed.
     errors = tuple(clean(fault(found), MAX_DETAIL_CHARS) for found in error.errors())
     detail = "the request is invalid, so whoever sends it must change it"
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors, kind=INVALID)
 
 
 async def _database(_request: Request, error: Exception) -> JSONResponse:
     away = database_away(error)
-    return problem(away.status_code, away.detail, headers=away.headers)
+    return problem(away.status_code, away.detail, headers=away.headers, kind=DATABASE_AWAY)
 
 
 def database_away(error: Exception) -> HTTPException:

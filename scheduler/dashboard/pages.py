@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from scheduler.access import sign_in
-from scheduler.api.problems import STATUS
+from scheduler.api.problems import KINDS
 from scheduler.dashboard import words
 from scheduler.dashboard.visitor import visitor_of
 from specs.errors import ReprofarmError
@@ -136,9 +136,9 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except ReprofarmError as error:
-                if type(error) not in STATUS:
+                if type(error) not in KINDS:
                     raise
-                return self._error_page(request, STATUS[type(error)], str(error))
+                return self._error_page(request, KINDS[type(error)][0], str(error))
             except RequestValidationError as error:
                 wrong = "; ".join(map(fault, error.errors()))
                 return self._error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from specs.api_v1.views import View
+from specs.api_v1.views import Page, View
 from specs.attestation import Attestation
 
 BadgeState = Literal[
@@ -40,6 +40,14 @@ class Revocation(View):
     claim_id: str
     revoked_at: datetime
     reason: str
+
+
+class Revocations(Page[Revocation]):
+    """A part of the list of badges that no longer count, and all keys that do not."""
+
+    revoked_keys: tuple[str, ...] = ()
+    """Ids (`kid`) of signing keys that were revoked: nothing that they sign counts, in this list or not. In every part
+    of the list."""
 
 
 class BadgeView(BadgeSummary):

@@ -18,6 +18,9 @@ ID_CHARS = 32
 
 MIN_ID_PREFIX = 6
 
+NO_TYPE, PROBLEM_TYPE = "about:blank", "urn:problem-type:reprofarm:"
+"""Of a problem: none but its status (RFC 9457), and what the farm's own begin with."""
+
 
 class View(BaseModel):
     """The base of all answers. A client ignores fields that it does not know, so that the farm can add some."""
@@ -39,7 +42,10 @@ class Page(View, Generic[Item]):
 class Problem(View):
     """An error (RFC 9457, `application/problem+json`)."""
 
-    type: str = "about:blank"
+    type: str = NO_TYPE
+    """Which error it is, for programs: `urn:problem-type:reprofarm:` and a name. Where there is none, what the status
+    says."""
+
     title: str
     status: int
     detail: str

@@ -69,11 +69,15 @@ class Live:
         self._begun = asyncio.Event()
         self.last = Cursor(0)
 
-    def full_for(self, who: str) -> bool:
-        """They cannot join: as many follow as this process takes, or as it takes of one of them."""
+    def full_for(self, who: str) -> str | None:
+        """Why they cannot join: as many follow as this process takes, or as it takes of one of them."""
+        if len(self._listeners) >= self._most:
+            return f"{self._most} follow the events here, which is all that this process takes"
+        share = max(1, self._most // SHARE_OF_ONE)
         # At most as many as `most` are looked at, and only when somebody joins.
-        of_one = sum(listener.who == who for listener in self._listeners)
-        return len(self._listeners) >= self._most or of_one >= max(1, self._most // SHARE_OF_ONE)
+        if sum(listener.who == who for listener in self._listeners) >= share:
+            return f"{share} of you follow the events here, which is all that one caller, or address, may"
+        return None
 
     def join(self, wanted: Wanted, who: str) -> Listener:
         """Hear what comes from now on."""

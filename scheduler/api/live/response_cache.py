@@ -64,7 +64,7 @@ class _Request:
     send: Send
     etags: bytes | None
     afresh: bool
-    """The caller wants no remembered answer, or shows who they are, which the routes check."""
+    """The caller wants no remembered answer."""
 
     stream: bool
 
@@ -74,7 +74,7 @@ class _Request:
         for name, value in scope["headers"]:
             if name == b"if-none-match":
                 etags = value
-            elif name == b"authorization" or (name == b"cache-control" and b"no-cache" in value):
+            elif name == b"cache-control" and b"no-cache" in value:
                 afresh = True
             elif name == b"accept" and b"text/event-stream" in value:
                 stream = True

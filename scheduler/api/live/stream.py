@@ -68,15 +68,15 @@ def follow(source: Source, wanted: Wanted, after: Cursor | None, who: str) -> Ev
     Raises:
         Busy: as many follow as this process takes, of all or of them.
     """
-    if source.live.full_for(who):
-        raise Busy("as many follow the events here as this process takes; ask for the list instead, or come back")
+    if (full := source.live.full_for(who)) is not None:
+        raise Busy(f"{full}; ask for the list instead, or come back")
     return EventSourceResponse(
         _messages(source, wanted, after, who), headers=HEADERS, ping=HEARTBEAT_SECONDS, send_timeout=SEND_SECONDS
     )
 
 
 async def _messages(source: Source, wanted: Wanted, after: Cursor | None, who: str) -> AsyncIterator[ServerSentEvent]:
-    if source.live.full_for(who):
+    if source.live.full_for(who) is not None:
         # Others who asked at the same moment were quicker.
         return
     # Joined before anything is read, so that nothing falls between what was and what comes.

@@ -13,9 +13,9 @@ from scheduler.api import pages
 from scheduler.api.dependencies import Reading
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.problems import NotFound
+from scheduler.badges.revoking import revoked_keys
 from scheduler.database.tables import Badge, Claim, VerdictRow
-from specs.api_v1.badges import BadgeView, Revocation
-from specs.api_v1.views import Page
+from specs.api_v1.badges import BadgeView, Revocation, Revocations
 from specs.attestation import Attestation
 
 router = APIRouter(prefix="/v1", tags=["badges"])
@@ -41,8 +41,8 @@ def badge_of_claim(session: Reading, claim_id: IdOrStart) -> BadgeView:
 
 
 @router.get("/revocations")
-def list_revocations(session: Reading, cursor: pages.Cursor = None, limit: pages.Limit = 200) -> Page[Revocation]:
-    """Badges that no longer count, newest revocation first."""
+def list_revocations(session: Reading, cursor: pages.Cursor = None, limit: pages.Limit = 200) -> Revocations:
+    """Badges that no longer count, newest revocation first, and the keys that do not."""
     conditions: list[ColumnElement[bool]] = [Badge.revoked_at.is_not(None)]
     if cursor is not None:
         conditions.append(pages.after(cursor, Badge.revoked_at, Badge.badge_id))
@@ -50,13 +50,15 @@ def list_revocations(session: Reading, cursor: pages.Cursor = None, limit: pages
         select(Badge).where(*conditions).order_by(Badge.revoked_at.desc(), Badge.badge_id.desc()).limit(limit + 1)
     ).all()
     found = [revocation for row in rows if (revocation := _revocation(row)) is not None]
-    return pages.page(
-        Page[Revocation],
+    part = pages.page(
+        Revocations,
         found,
         limit,
         lambda revocation: revocation,
         lambda revocation: pages.encode(revocation.revoked_at, revocation.badge_id),
     )
+    keys = tuple(row.key_id for row in revoked_keys(session))
+    return Revocations(items=part.items, next=part.next, revoked_keys=keys)
 
 
 def _view(session: Session, badge: Badge) -> BadgeView:

@@ -32,9 +32,13 @@ After = Annotated[
 Subject = Literal["claim", "reproduction", "benchmark", "model", "badge", "key", "worker", "webhook", "token", "user"]
 
 
+Next = Annotated[str | None, Query(pattern=FORM, description="The `next` of the part before.")]
+
+
 class Part(BaseModel):
     """Which part of the record is asked for; what is not given is any."""
 
+    cursor: Next = None
     after: After = None
     before: EventId = None
     order: Literal["oldest", "newest"] = "oldest"
@@ -45,7 +49,13 @@ class Part(BaseModel):
     @property
     def behind(self) -> Cursor | None:
         """From where on; None is from the beginning, or for a stream from now on."""
-        return Cursor.parse(self.after or "")
+        return Cursor.parse((None if self.newest_first else self.cursor) or self.after or "")
+
+    @property
+    def ends_before(self) -> int | None:
+        """The event before which it ends; None is at the latest."""
+        found = Cursor.parse(self.cursor or "") if self.newest_first else None
+        return found.event_id if found is not None else self.before
 
     @property
     def newest_first(self) -> bool:
@@ -63,7 +73,7 @@ async def list_events(
     """Events by id: oldest first, or newest first.
 
     To follow along, ask with `after` set to the `cursor` of the last event that you have; none is missed. `next` is the
-    `after` (the `before`, newest first) of the following part, and null at the end. `reset` is there where a restored
+    `cursor` of the following part, and null at the end. `reset` is there where a restored
     farm does not know the event `after`: read the lists anew, and go on after its `cursor`. With an `id` as `after`,
     such a farm is not told apart once it has as many events again.
 
@@ -83,20 +93,22 @@ async def list_events(
 
 def _listed(source: Source, wanted: Wanted, part: Part) -> EventPage:
     conditions = stream.conditions_of(wanted)
-    if part.before is not None:
-        conditions.append(Event.event_id < part.before)
+    if part.ends_before is not None:
+        conditions.append(Event.event_id < part.ends_before)
     with source.database.reading() as session:
         return _page(session, conditions, part.behind, part.limit, newest_first=part.newest_first)
 
 
 @router.get("/claims/{claim_id}/events")
-def events_of_claim(session: Reading, claim_id: IdOrStart, after: After = None, limit: pages.Limit = 200) -> EventPage:
+def events_of_claim(
+    session: Reading, claim_id: IdOrStart, cursor: Next = None, after: After = None, limit: pages.Limit = 200
+) -> EventPage:
     """All that happened to a claim, its reproduction and its badge, oldest first.
 
     `next` and `reset` are as in `/v1/events`.
     """
     found = session.get_one(Claim, whole_id(session, Claim.claim_id, claim_id, "claim"))
-    return _page(session, [_about(session, found)], Cursor.parse(after or ""), limit, newest_first=False)
+    return _page(session, [_about(session, found)], Cursor.parse(cursor or after or ""), limit, newest_first=False)
 
 
 def latest_of_claim(session: Session, claim_id: str, limit: int) -> EventPage:

@@ -99,7 +99,9 @@ def _open(evidence_url: str, sha256: str, size: int) -> Any:  # a file of fsspec
     except FileNotFoundError as error:
         raise EvidenceAway("the evidence store has lost this file; the farm's operator must look") from error
     except Exception as error:  # every remote store has errors of its own
-        raise EvidenceAway("the evidence store does not answer") from error
+        raise EvidenceAway(
+            "the evidence store does not answer; the farm's operator must look, and its log has why"
+        ) from error
     if found != size:
         log.close()
         raise EvidenceAway("the evidence store holds another file under this name; the farm's operator must look")

@@ -9,11 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.api.dependencies import Reading
-from scheduler.api.ids import IdOrStart, whole_id
+from scheduler.api.ids import START, IdOrStart, whole_id
 from scheduler.api.problems import NotFound
 from scheduler.database.tables import Claim, Reproduction
 from specs.api_v1.trace import TracePoint, TraceView
-from specs.api_v1.views import ID_CHARS
 
 router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])
 
@@ -29,7 +28,8 @@ def trace_of_reproduction(
     claim: Annotated[
         str | None,
         Query(
-            pattern=rf"^[0-9a-f]{{{ID_CHARS}}}$", description="One of those that it judges; the first, if not given."
+            pattern=START.pattern,
+            description="One of those that it judges, or the start of its id; the first, if not given.",
         ),
     ] = None,
 ) -> TraceView:
@@ -40,7 +40,7 @@ def trace_of_reproduction(
     found = whole_id(session, Reproduction.reproduction_id, reproduction_id, "reproduction")
     judged = select(Claim).where(Claim.reproduction_id == found, Claim.rules.is_not(None))
     if claim is not None:
-        judged = judged.where(Claim.claim_id == claim)
+        judged = judged.where(Claim.claim_id == whole_id(session, Claim.claim_id, claim, "claim"))
     row = session.scalars(judged.order_by(Claim.created_at, Claim.claim_id).limit(1)).first()
     if row is None:
         raise NotFound(f"reproduction {found} judges no such claim")

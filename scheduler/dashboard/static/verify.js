@@ -79,22 +79,26 @@ export async function check(token, jwks, rules) {
 }
 
 async function allRevoked() {
-  const found = new Map();
+  const badges = new Map();
+  const keys = new Set();
   let next = null;
   do {
     const asked = next ? `?cursor=${encodeURIComponent(next)}` : "";
     const answer = await fetch(`/v1/revocations${asked}`);
     if (!answer.ok) throw new Error("away");
     const page = await answer.json();
-    for (const each of page.items) found.set(each.badge_id, each);
+    for (const each of page.items) badges.set(each.badge_id, each);
+    for (const each of page.revoked_keys) keys.add(each);
     ({ next } = page);
   } while (next);
-  return found;
+  return { badges, keys };
 }
 
-async function revocationOf(said) {
+async function revocationOf(said, header) {
   try {
-    const found = (await allRevoked()).get(said.jti);
+    const { badges, keys } = await allRevoked();
+    if (keys.has(header.kid)) return { revoked: true, words: "The key that signed it was revoked." };
+    const found = badges.get(said.jti);
     return found ? { revoked: true, words: `Revoked on ${found.revoked_at.slice(0, 10)}: ${found.reason}` } : { revoked: false, looked: true, words: "Not on this farm's list of revocations." };
   } catch {
     return { revoked: false, looked: false, words: "The list of revocations could not be read; the signature alone was checked." };
@@ -169,7 +173,7 @@ async function answer(form, place) {
   if (!token) return place.replaceChildren();
   try {
     const { said, header } = await check(token, await keysFor(form), form.dataset);
-    const { revoked, looked, words } = await revocationOf(said);
+    const { revoked, looked, words } = await revocationOf(said, header);
     const facts = Object.entries(FACTS).map(([name, of]) => [name, of(said, header)]);
     if (revoked) show(place, "mismatch", "Revoked", `The signature is right, but it no longer counts. ${words}`, facts);
     else if (form.jwks.value.trim())

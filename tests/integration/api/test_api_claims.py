@@ -196,7 +196,7 @@ def test_a_claim_that_does_not_exist_is_a_problem_that_says_so(api: RunningApi) 
     assert refused.status_code == 404
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.json() == {
-        "type": "about:blank",
+        "type": "urn:problem-type:reprofarm:not-found",
         "title": "Not Found",
         "status": 404,
         "detail": "there is no claim 0123456789",

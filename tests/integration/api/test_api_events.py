@@ -66,6 +66,19 @@ def test_events_can_be_read_newest_first(api: RunningApi) -> None:
     assert told(api, "/v1/events", order="newest", before=page["next"]) == ["one"]
 
 
+def test_events_are_paged_as_every_other_list_is(api: RunningApi) -> None:
+    claim_id = api.rows.claim()
+    for what in ("one", "two", "three"):
+        api.rows.event("claim", claim_id, what)
+    for path, order in (("/v1/events", "oldest"), ("/v1/events", "newest"), (f"/v1/claims/{claim_id}/events", None)):
+        asked = {"limit": 2, **({"order": order} if order else {})}
+        first = api.json(path, **asked)
+        rest = api.json(path, cursor=first["next"], **asked)
+        found = [event["what"] for event in (*first["items"], *rest["items"])]
+        assert found == (["three", "two", "one"] if order == "newest" else ["one", "two", "three"])
+        assert rest["next"] is None
+
+
 def test_events_can_be_those_of_one_thing(api: RunningApi) -> None:
     api.rows.event("claim", "same", "of the claim")
     api.rows.event("reproduction", "same", "of the reproduction")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from scheduler.badges.revoking import revoke_key
 from scheduler.badges.signing import Signer, public_path
 from specs.attestation import verify
 from specs.errors import TokenError
@@ -52,6 +53,15 @@ def test_a_retired_key_stays_listed(api: RunningApi) -> None:
     ids = [key["kid"] for key in api.json("/.well-known/jwks.json")["keys"]]
     assert len(ids) == 2
     assert api.rows.signer.key_id in ids
+
+
+def test_revoked_keys_are_in_every_part_of_the_list_of_revocations(api: RunningApi) -> None:
+    for model in ("tiny/model", "second/model"):
+        api.rows.verified(model)
+    revoke_key(api.rows.database, api.rows.signer.key_id, "it was on a stolen disk", "operator:olga")
+    page = api.json("/v1/revocations", limit=1)
+    rest = api.json("/v1/revocations", limit=1, cursor=page["next"])
+    assert [each["revoked_keys"] for each in (page, rest)] == [[api.rows.signer.key_id]] * 2
 
 
 def test_a_broken_key_file_is_the_operators_problem_and_shows_no_path(api: RunningApi) -> None:

@@ -356,3 +356,18 @@ def test_an_operator_says_which_origins(tmp_path: Path) -> None:
             assert answer.headers.get("access-control-allow-origin") == allowed
             if allowed:
                 assert answer.headers["vary"] == "Origin"
+
+
+def test_callers_with_a_token_share_the_answers_of_others(api: RunningApi) -> None:
+    token = tokens.make(api.rows.database, NewToken(name="reader"), "operator:olga").secret
+    claim_id = api.rows.verified()
+    path = f"/v1/claims/{claim_id}"
+    etag = api.get(path).headers["etag"]
+    with counting(api) as said:
+        answer = conditional(api, path, etag, authorization=f"Bearer {token}")
+    assert answer.status_code == 304
+    # Whose token it is.
+    assert not [each for each in said if "FROM claim" in each], said
+    with counting(api) as said:
+        conditional(api, path, etag, authorization=f"Bearer {token}", **{"cache-control": "no-cache"})
+    assert [each for each in said if "FROM claim" in each]

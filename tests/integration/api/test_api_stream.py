@@ -145,7 +145,8 @@ def test_who_missed_too_much_is_told_to_begin_anew(api: RunningApi, monkeypatch:
 def test_only_so_many_follow_at_once(tmp_path: Path, databases: Databases) -> None:
     with running_api(tmp_path, databases, api_event_clients=1) as api, listening(api):
         refused = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=60)
-        assert refused.status_code == 503
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert "1 follow the events here, which is all that this process takes" in refused.json()["detail"]
         assert api.get("/v1/events").status_code == 200
 
 
@@ -153,6 +154,7 @@ def test_nobody_takes_the_places_of_all_others(tmp_path: Path, databases: Databa
     with running_api(tmp_path, databases, api_event_clients=4, proxies=1) as api, listening(api):
         mine = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=60)
         assert mine.status_code == 503
+        assert "1 of you follow the events here" in mine.json()["detail"]
         elsewhere = {**STREAM, "x-forwarded-for": "192.0.2.7"}
         with httpx.stream("GET", api.url + "/v1/events", headers=elsewhere, timeout=60) as another:
             assert another.status_code == 200

@@ -52,3 +52,11 @@ def test_a_limit_beyond_a_page_is_served_from_several(api: RunningApi) -> None:
     for _ in range(205):
         api.rows.reproduction()
     assert len({each["id"] for each in json.loads(run(api, "--limit", "203", "--json").output)}) == 203
+
+
+def test_a_list_that_is_cut_says_so(api: RunningApi) -> None:
+    for name in ("first/model", "second/model"):
+        api.rows.planned(name)
+    assert "there are more: --limit" in run(api, "--limit", "1").output
+    assert "there are more" not in run(api, "--limit", "2").output
+    assert len(json.loads(run(api, "--limit", "1", "--json").output)) == 1

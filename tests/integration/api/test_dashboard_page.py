@@ -9,6 +9,7 @@ from string import Template
 
 import pytest
 
+from scheduler.api.problems import DATABASE_AWAY, INVALID, KINDS
 from scheduler.badges import revoking
 from scheduler.badges.signing import Signer
 from specs.logs.evidence import path_in_store
@@ -116,3 +117,10 @@ def test_every_field_that_the_page_explains_is_one(shared_api: RunningApi, model
     }[model]
     assert wanted <= explained
     assert wanted <= set(fields)
+
+
+def test_every_name_of_a_problem_is_on_the_page_with_its_status() -> None:
+    rows = [line for line in PAGE.splitlines() if re.match(r"\| \d{3}", line)]
+    said = {(name, row[2:5]) for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[2])}
+    ours = {(name, str(int(status))) for status, name in KINDS.values()}
+    assert said == ours | {(INVALID, "422"), (DATABASE_AWAY, "503")}

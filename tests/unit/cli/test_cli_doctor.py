@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import text
 from typer.testing import CliRunner
 
@@ -127,6 +128,17 @@ def test_a_store_that_cannot_be_written_is_missing(folder: Path, monkeypatch: py
     monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", "file://evidence")
     assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
     monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", "nothing-known://evidence")
+    refused = CliRunner().invoke(app, ["doctor", "--for", "worker"])
+    assert refused.exit_code == 3
+    assert "no store that fsspec knows" in refused.stderr
+
+
+def test_a_control_plane_that_may_only_read_the_store_is_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("evidence").mkdir()
+    monkeypatch.setenv("REPROFARM_EVIDENCE_URL", "file://evidence")
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", None)
+    assert look("--for", "control")[1]["evidence store"]["status"] == "ok"
+    monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", "file://evidence")
     assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jwt
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -34,7 +35,7 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
     return runner.invoke(app, list(arguments), input=stdin)
 
 
-def revocations(*badges: str, following: str | None = None) -> bytes:
+def revocations(*badges: str, following: str | None = None, keys: tuple[str, ...] = ()) -> bytes:
     items = [
         {
             "badge_id": badge,
@@ -44,7 +45,7 @@ def revocations(*badges: str, following: str | None = None) -> bytes:
         }
         for badge in badges
     ]
-    return json.dumps({"items": items, "next": following}).encode()
+    return json.dumps({"items": items, "next": following, "revoked_keys": keys}).encode()
 
 
 @contextmanager
@@ -146,6 +147,14 @@ def test_a_revoked_badge_is_not_valid_however_good_its_signature(tmp_path: Path,
     assert (told["valid"], told["attestation"]["jti"]) == (False, attestation().jti)
     listed.write_bytes(revocations("another"))
     assert run(TOKEN, "--jwks", keys, "--revocations", str(listed)).exit_code == 0
+
+
+def test_what_a_stolen_key_signed_is_not_valid_though_no_list_has_the_badge(tmp_path: Path, keys: str) -> None:
+    listed = tmp_path / "revocations.json"
+    key_id = str(jwt.get_unverified_header(TOKEN)["kid"])
+    listed.write_bytes(revocations("another", keys=(key_id,)))
+    result = run(TOKEN, "--jwks", keys, "--revocations", str(listed))
+    assert (result.exit_code, result.stdout) == (1, f"not valid: signed by the key {key_id}, which is revoked\n")
 
 
 def test_the_farms_list_of_revocations_is_read_to_its_end() -> None:
