@@ -8,14 +8,19 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Query
+from fastapi import Path, Query
 from sqlalchemy import ColumnElement, literal, tuple_
 
 from scheduler.api.problems import BadCursor
 from specs.api_v1.views import MAX_PAGE, Page, View
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="So many items at most.")]
-Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")]
+PageCursor = Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")]
+Filter = Annotated[str | None, Query(max_length=200)]
+"""What is asked for alone; None is any."""
+
+NamePart = Annotated[str, Path(min_length=1, max_length=100)]
+"""Of a repo's id, before or behind its slash."""
 
 Row = TypeVar("Row")
 Item = TypeVar("Item", bound=View)

@@ -37,19 +37,19 @@ class Action:
     says: str
 
 
-Wanted = Annotated[str, Query(max_length=200)]
+Filter = Annotated[str, Query(max_length=200)]
 
 
 class Search(BaseModel):
     """What the page's form asks for; an empty field is any."""
 
     q: Annotated[str, Query(max_length=claims.MAX_PART_CHARS)] = ""
-    dataset: Wanted = ""
-    task: Wanted = ""
-    submitter: Wanted = ""
+    dataset: Filter = ""
+    task: Filter = ""
+    submitter: Filter = ""
     state: ClaimStateName | Literal[""] = ""
     outcome: Outcome | Literal[""] = ""
-    cursor: pages.Cursor = None
+    cursor: pages.PageCursor = None
 
     def wanted(self) -> claims.WantedClaims:
         """The same as the API has it."""

@@ -23,7 +23,7 @@ RepoName = Annotated[str, Path(max_length=100)]
 
 
 @router.get("/benchmarks")
-def benchmarks_page(request: Request, session: Reading, cursor: pages.Cursor = None) -> Response:
+def benchmarks_page(request: Request, session: Reading, cursor: pages.PageCursor = None) -> Response:
     """Benchmarks that are watched."""
     found = benchmarks.list_benchmarks(session, cursor=cursor)
     return render(request, "benchmarks.html", benchmarks=found.items, next=found.next)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from anybadge import Badge as Drawn
 from fastapi import APIRouter, Depends, Path, Response
 
+from scheduler.api import pages
 from scheduler.api.badge_states import Said, said_of
 from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.public_urls import claim_url
@@ -33,7 +34,6 @@ SVG = "image/svg+xml"
 # What comes from a model's page acts nowhere: neither in a picture that is opened by itself, nor in a frame.
 SANDBOXED = {**CACHED, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-popups"}
 
-Part = Annotated[str, Path(min_length=1, max_length=100)]
 TaskPart = Annotated[str, Path(min_length=1, max_length=200)]
 OF_TASK = "/{model_namespace}/{model_name}/{dataset_namespace}/{dataset_name}/{task:path}"
 OF_BENCHMARK = "/{model_namespace}/{model_name}/{dataset_namespace}/{dataset_name}"
@@ -45,7 +45,12 @@ class _Pair:
     dataset: str
 
 
-def _pair(model_namespace: Part, model_name: Part, dataset_namespace: Part, dataset_name: Part) -> _Pair:
+def _pair(
+    model_namespace: pages.NamePart,
+    model_name: pages.NamePart,
+    dataset_namespace: pages.NamePart,
+    dataset_name: pages.NamePart,
+) -> _Pair:
     return _Pair(_id(model_namespace, model_name), _id(dataset_namespace, dataset_name))
 
 

@@ -41,7 +41,7 @@ def badge_of_claim(session: Reading, claim_id: IdOrStart) -> BadgeView:
 
 
 @router.get("/revocations")
-def list_revocations(session: Reading, cursor: pages.Cursor = None, limit: pages.Limit = 200) -> Revocations:
+def list_revocations(session: Reading, cursor: pages.PageCursor = None, limit: pages.Limit = 200) -> Revocations:
     """Badges that no longer count, newest revocation first, and the keys that do not."""
     conditions: list[ColumnElement[bool]] = [Badge.revoked_at.is_not(None)]
     if cursor is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlalchemy import func, select
 
 from scheduler.api import pages
@@ -21,7 +20,7 @@ router = APIRouter(prefix="/v1/benchmarks", tags=["benchmarks"])
 @router.get("")
 def list_benchmarks(
     session: Reading,
-    cursor: Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")] = None,
+    cursor: pages.PageCursor = None,
     limit: pages.Limit = 50,
 ) -> Page[BenchmarkView]:
     """Benchmarks, by their id."""

@@ -30,7 +30,6 @@ router = APIRouter(prefix="/v1/claims", tags=["claims"])
 
 NEWEST_FIRST = (Claim.created_at.desc(), Claim.claim_id.desc())
 
-Wanted = Annotated[str | None, Query(max_length=200)]
 
 MAX_PART_CHARS = 100
 """Of an id, that is searched for."""
@@ -49,16 +48,16 @@ def _written_out(value: object) -> object:
 class WantedClaims(BaseModel):
     """Which claims; what is not given is any."""
 
-    model: Wanted = None
-    dataset: Wanted = None
-    task: Wanted = None
+    model: pages.Filter = None
+    dataset: pages.Filter = None
+    task: pages.Filter = None
     revision: Annotated[
         Revision | None,
         Query(description="Of the model's repo: `main`, `refs/pr/3`, a commit or its start; with `model`."),
     ] = None
     state: ClaimStateName | None = None
     outcome: Outcome | None = None
-    submitter: Wanted = None
+    submitter: pages.Filter = None
     since: Annotated[
         datetime | None,
         BeforeValidator(_written_out),
@@ -68,7 +67,7 @@ class WantedClaims(BaseModel):
         str | None,
         Query(min_length=2, max_length=MAX_PART_CHARS, description="A part of the id of the model or benchmark."),
     ] = None
-    cursor: pages.Cursor = None
+    cursor: pages.PageCursor = None
     limit: pages.Limit = 50
 
     @model_validator(mode="after")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from feedgenerator import Atom1Feed
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
+from scheduler.api import pages
 from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.problems import NotFound
 from scheduler.database.tables import Benchmark, Claim, Model, VerdictRow
@@ -26,8 +26,6 @@ ATOM = "application/atom+xml"
 ATOM_TEXT: dict[int | str, dict[str, object]] = {200: {"content": {ATOM: {}}}}
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
-Part = Annotated[str, Path(min_length=1, max_length=100)]
-
 
 class _Feed(Atom1Feed):  # type: ignore[misc]  # has no types
     """Whose time is that of its newest entry; of an empty one, always the same, so that it stays one thing."""
@@ -38,31 +36,31 @@ class _Feed(Atom1Feed):  # type: ignore[misc]  # has no types
 
 
 @router.get("/models/{namespace}/{name}.atom", response_class=Response, responses=ATOM_TEXT)
-def feed_of_model(source: TheSource, session: Reading, namespace: Part, name: Part) -> Response:
+def feed_of_model(source: TheSource, session: Reading, namespace: pages.NamePart, name: pages.NamePart) -> Response:
     """Verdicts on a model's claims."""
     return _of_model(source, session, f"{namespace}/{name}")
 
 
 @router.get("/models/{name}.atom", response_class=Response, responses=ATOM_TEXT)
-def feed_of_model_without_namespace(source: TheSource, session: Reading, name: Part) -> Response:
+def feed_of_model_without_namespace(source: TheSource, session: Reading, name: pages.NamePart) -> Response:
     """Verdicts on the claims of a model whose id has no namespace."""
     return _of_model(source, session, name)
 
 
 @router.get("/benchmarks/{namespace}/{name}.atom", response_class=Response, responses=ATOM_TEXT)
-def feed_of_benchmark(source: TheSource, session: Reading, namespace: Part, name: Part) -> Response:
+def feed_of_benchmark(source: TheSource, session: Reading, namespace: pages.NamePart, name: pages.NamePart) -> Response:
     """Verdicts on claims on a benchmark."""
     return _of_benchmark(source, session, f"{namespace}/{name}")
 
 
 @router.get("/benchmarks/{name}.atom", response_class=Response, responses=ATOM_TEXT)
-def feed_of_benchmark_without_namespace(source: TheSource, session: Reading, name: Part) -> Response:
+def feed_of_benchmark_without_namespace(source: TheSource, session: Reading, name: pages.NamePart) -> Response:
     """Verdicts on claims on a benchmark whose id has no namespace."""
     return _of_benchmark(source, session, name)
 
 
 @router.get("/namespaces/{namespace}.atom", response_class=Response, responses=ATOM_TEXT)
-def feed_of_namespace(source: TheSource, session: Reading, namespace: Part) -> Response:
+def feed_of_namespace(source: TheSource, session: Reading, namespace: pages.NamePart) -> Response:
     """Verdicts on claims of a user's or an organisation's models, whether or not it has any."""
     # Ids have no character between `/` and `0`; a range uses the index, LIKE may not.
     mine = and_(Claim.model_id > f"{namespace}/", Claim.model_id < f"{namespace}0")

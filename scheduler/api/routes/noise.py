@@ -21,7 +21,6 @@ from specs.judging.tolerance import measured_tolerance
 
 router = APIRouter(prefix="/v1/noise", tags=["noise"])
 
-Wanted = Annotated[str | None, Query(max_length=200)]
 
 # A null would stand outside of every order.
 TASK = func.coalesce(NoisePair.task_id, "")
@@ -30,8 +29,8 @@ TASK = func.coalesce(NoisePair.task_id, "")
 @router.get("")
 def list_noise(
     session: Reading,
-    dataset: Wanted = None,
-    task: Wanted = None,
+    dataset: pages.Filter = None,
+    task: pages.Filter = None,
     cursor: Annotated[str | None, Query(max_length=401, description="The `next` of the part before.")] = None,
     limit: pages.Limit = 50,
 ) -> Page[NoiseView]:

@@ -20,18 +20,16 @@ router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])
 
 NEWEST_FIRST = (Reproduction.created_at.desc(), Reproduction.reproduction_id.desc())
 
-Wanted = Annotated[str | None, Query(max_length=200)]
-
 
 class WantedReproductions(BaseModel):
     """Which reproductions; what is not given is any."""
 
-    model: Wanted = None
-    dataset: Wanted = None
-    task: Wanted = None
+    model: pages.Filter = None
+    dataset: pages.Filter = None
+    task: pages.Filter = None
     state: ReproductionStateName | None = None
-    pool: Wanted = None
-    cursor: pages.Cursor = None
+    pool: pages.Filter = None
+    cursor: pages.PageCursor = None
     limit: pages.Limit = 50
 
     def conditions(self) -> list[ColumnElement[bool]]:

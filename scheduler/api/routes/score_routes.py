@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -19,17 +18,14 @@ from specs.api_v1.views import Page
 
 router = APIRouter(prefix="/v1", tags=["scores"])
 
-Part = Annotated[str, Path(min_length=1, max_length=100)]
-Wanted = Annotated[str | None, Query(max_length=200)]
-
 
 @router.get("/points")
 def list_points(
     session: Reading,
-    model: Wanted = None,
-    dataset: Wanted = None,
-    task: Wanted = None,
-    cursor: pages.Cursor = None,
+    model: pages.Filter = None,
+    dataset: pages.Filter = None,
+    task: pages.Filter = None,
+    cursor: pages.PageCursor = None,
     limit: pages.Limit = 50,
 ) -> Page[ScorePoint]:
     """Claimed scores beside reproduced ones, of measured claims that were not withdrawn, those submitted last first."""
@@ -38,25 +34,27 @@ def list_points(
 
 
 @router.get("/models/{namespace}/{name}")
-def show_model(source: TheSource, session: Reading, namespace: Part, name: Part) -> ModelDetail:
+def show_model(source: TheSource, session: Reading, namespace: pages.NamePart, name: pages.NamePart) -> ModelDetail:
     """One model: its weights, and how its claims came out."""
     return _model(source, session, f"{namespace}/{name}")
 
 
 @router.get("/models/{name}")
-def show_model_without_namespace(source: TheSource, session: Reading, name: Part) -> ModelDetail:
+def show_model_without_namespace(source: TheSource, session: Reading, name: pages.NamePart) -> ModelDetail:
     """One model whose id has no namespace."""
     return _model(source, session, name)
 
 
 @router.get("/benchmarks/{namespace}/{name}")
-def show_benchmark(source: TheSource, session: Reading, namespace: Part, name: Part) -> BenchmarkDetail:
+def show_benchmark(
+    source: TheSource, session: Reading, namespace: pages.NamePart, name: pages.NamePart
+) -> BenchmarkDetail:
     """One benchmark: its spec, and how the claims on it came out."""
     return _benchmark(source, session, f"{namespace}/{name}")
 
 
 @router.get("/benchmarks/{name}")
-def show_benchmark_without_namespace(source: TheSource, session: Reading, name: Part) -> BenchmarkDetail:
+def show_benchmark_without_namespace(source: TheSource, session: Reading, name: pages.NamePart) -> BenchmarkDetail:
     """One benchmark whose id has no namespace."""
     return _benchmark(source, session, name)
 

@@ -20,17 +20,15 @@ router = APIRouter(prefix="/v1/verdicts", tags=["verdicts"])
 
 NEWEST_FIRST = (VerdictRow.decided_at.desc(), VerdictRow.claim_id.desc())
 
-Wanted = Annotated[str | None, Query(max_length=200)]
-
 
 class WantedVerdicts(BaseModel):
     """Which verdicts; what is not given is any."""
 
-    model: Wanted = None
-    dataset: Wanted = None
-    task: Wanted = None
+    model: pages.Filter = None
+    dataset: pages.Filter = None
+    task: pages.Filter = None
     outcome: Outcome | None = None
-    cursor: pages.Cursor = None
+    cursor: pages.PageCursor = None
     limit: pages.Limit = 50
 
     def conditions(self) -> list[ColumnElement[bool]]:

@@ -25,7 +25,7 @@ WebhookId = Annotated[str, Path(pattern=rf"^[0-9a-f]{{{ID_CHARS}}}$")]
 def list_webhooks(
     session: Reading,
     _operator: Operator,
-    cursor: pages.Cursor = None,
+    cursor: pages.PageCursor = None,
     limit: pages.Limit = 50,
 ) -> Page[WebhookView]:
     """Who is told, newest first; those that were removed too."""
@@ -68,7 +68,7 @@ def list_deliveries(
     session: Reading,
     _operator: Operator,
     webhook_id: WebhookId,
-    cursor: pages.Cursor = None,
+    cursor: pages.PageCursor = None,
     limit: pages.Limit = 50,
 ) -> Page[DeliveryView]:
     """What somebody was told, newest first, and whether they took it."""

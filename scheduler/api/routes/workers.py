@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
@@ -22,15 +20,13 @@ from specs.messages import DeviceMemory, Stage
 
 router = APIRouter(prefix="/v1", tags=["workers"])
 
-Wanted = Annotated[str | None, Query(max_length=200)]
-
 
 @router.get("/workers")
 def list_workers(
     session: Reading,
-    pool: Wanted = None,
+    pool: pages.Filter = None,
     state: WorkerStateName | None = None,
-    cursor: Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")] = None,
+    cursor: pages.PageCursor = None,
     limit: pages.Limit = 50,
 ) -> Page[WorkerView]:
     """Workers by name, those too that were lost within the last day."""
