@@ -65,8 +65,8 @@ def end_attempt(
         if pause is not None:
             _again(session, reproduction, f"after {why}", pause)
         elif is_deadly(outcome, len(deaths), policy.run):
-            quarantined = _quarantined(deaths)
-            _end(session, reproduction, Consequence.GIVE_UP, quarantined, quarantined)
+            deadly = _given_up(deaths)
+            _end(session, reproduction, Consequence.GIVE_UP, deadly, deadly)
         else:
             _end(session, reproduction, consequence, why, f"{outcome}: {said}")
     elif consequence is Consequence.WAIT:
@@ -241,11 +241,11 @@ def _is_death(attempt: Attempt) -> bool:
     return attempt.outcome == AttemptOutcome.LOST and attempt.stage in DEADLY
 
 
-def _quarantined(deaths: Sequence[Attempt]) -> str:
+def _given_up(deaths: Sequence[Attempt]) -> str:
     died = "a worker" if len(deaths) == 1 else f"{len(deaths)} workers"
     who = ", ".join(f"attempt {each.number} on {each.worker}" for each in deaths)
     last = next((each.detail for each in reversed(deaths) if each.detail), "")
-    return f"quarantined: it was running when {died} died ({who}); the farm's operator must look into it. {last}"
+    return f"given up: it was running when {died} died ({who}); the farm's operator must look into it. {last}"
 
 
 def _with_last_lines(session: Session, reproduction: Reproduction, detail: str) -> str:

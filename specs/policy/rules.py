@@ -221,7 +221,7 @@ class RunRules(Contract):
     """Tries before our own failures make a reproduction failed."""
 
     worker_deaths: Annotated[int, Field(ge=1)] = 2
-    """Workers that may die over a reproduction before it is quarantined: ended as failed, and not tried again."""
+    """Workers that may die over a reproduction before it is given up: ended as failed, and not tried again."""
 
     batch: Annotated[int, Field(ge=1)] = 16
     """Reproductions of one model that travel together at most. How long they take bounds it too."""

@@ -200,7 +200,7 @@ def test_what_killed_two_workers_is_quarantined_and_what_waited_behind_it_is_not
     assert (rows[innocent].state, rows[innocent].failures) == (ReproductionState.DISPATCHED, 0)
     (claim,) = [claim for claim in farm.claims() if claim.reproduction_id == killer]
     assert claim.state == ClaimState.DECIDED
-    assert "failed: quarantined: it was running when 2 workers died (attempt 1 on w1, attempt 2 on w2)" in claim.reason
+    assert "failed: given up: it was running when 2 workers died (attempt 1 on w1, attempt 2 on w2)" in claim.reason
     assert "last words on w2" in claim.reason
     assert [order.ref.reproduction_id for order in last_batch_of(farm, "tiny/one").orders] == [innocent]
 
