@@ -77,6 +77,7 @@ def move_reproduction(
     """
     reproduction.state = next_state(REPRODUCTION_TRANSITIONS, ReproductionState(reproduction.state), state)
     reproduction.reason, reproduction.since = clean(reason, MAX_REASON_CHARS), now()
+    reproduction.set_aside = False
     settle(reproduction)
     if reproduction.state in CAME_TO_NOTHING:
         reproduction.joinable = False

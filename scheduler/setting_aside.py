@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Reproduction, now
@@ -15,12 +14,9 @@ from specs.text import clean
 
 WAITS_FOR = "waits for "
 SET_ASIDE = f"{WAITS_FOR}the farm's operator: "
-"""What the reason of such a one begins with."""
+"""What the reason of such a one begins with, for people."""
 
 LOOKED_AT_AGAIN = timedelta(minutes=10)
-
-IS_SET_ASIDE: ColumnElement[bool] = Reproduction.reason.startswith(SET_ASIDE, autoescape=True)
-"""Of a queued reproduction."""
 
 log = logging.getLogger(__name__)
 
@@ -41,4 +37,5 @@ def set_aside(session: Session, reproduction: Reproduction, error: Exception) ->
         log.error("reproduction %s cannot be sent out", reproduction.reproduction_id, exc_info=error)
         add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "set_aside", why)
         reproduction.reason = clean(why, MAX_REASON_CHARS)
+    reproduction.set_aside = True
     reproduction.not_before = now() + LOOKED_AT_AGAIN

@@ -50,7 +50,7 @@ PARTS = (
         RUN,
         "reproduction_id",
         "model_id model_revision dataset_id dataset_revision task_id spec_sha256 seed pool priority state reason since"
-        " created_at not_before attempt worker evidence_sha256",
+        " created_at not_before set_aside attempt worker evidence_sha256",
     ),
     _Part(ATTEMPT, "reproduction_id", "stage samples_done samples_total score"),
     _Part(VERDICT, "claim_id", "verdict decided_at"),

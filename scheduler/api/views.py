@@ -10,7 +10,7 @@ from scheduler.api.next_step import next_step, superseded_step
 from scheduler.api.shown import shown
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.public_urls import evidence_url
-from scheduler.setting_aside import SET_ASIDE, WAITS_FOR
+from scheduler.setting_aside import WAITS_FOR
 from specs.api_v1.badges import BadgeSummary
 from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
 from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionSummary
@@ -132,7 +132,7 @@ def _waits_for(run: Run) -> str | None:
     row = run.reproduction
     if run.queue_position is None:
         return None
-    if row.reason.startswith(SET_ASIDE):
+    if row.set_aside:
         return row.reason.removeprefix(WAITS_FOR)
     if row.not_before is not None and row.not_before > now():
         return f"its next attempt, not before {row.not_before:%Y-%m-%d %H:%M:%S} UTC"

@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 
 from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.database.tables import Reproduction, now
-from scheduler.setting_aside import IS_SET_ASIDE
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
 
 
@@ -27,7 +26,7 @@ def workers_wanted(session: Session) -> dict[str, int]:
         .where(
             Reproduction.state == ReproductionState.QUEUED,
             or_(Reproduction.not_before.is_(None), Reproduction.not_before <= now()),
-            ~IS_SET_ASIDE,
+            ~Reproduction.set_aside,
         )
         .group_by(Reproduction.pool)
     )

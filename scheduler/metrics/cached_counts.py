@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.setting_aside import IS_SET_ASIDE
 from scheduler.state_machine import ReproductionState
 
 KEPT = timedelta(minutes=1)
@@ -31,7 +30,7 @@ class CachedCounts:
 
 def set_aside(session: Session) -> Mapping[str, int]:
     """Queued reproductions that were set aside, as `set_aside`: their reason is in no index."""
-    found = select(func.count()).where(Reproduction.state == ReproductionState.QUEUED, IS_SET_ASIDE)
+    found = select(func.count()).where(Reproduction.state == ReproductionState.QUEUED, Reproduction.set_aside)
     return {"set_aside": session.scalar(found) or 0}
 
 

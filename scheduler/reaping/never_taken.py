@@ -10,7 +10,6 @@ from scheduler.collect.ending import give_up
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction, now
 from scheduler.reaping.overdue import REAPED_AT_ONCE
-from scheduler.setting_aside import IS_SET_ASIDE
 from scheduler.state_machine import ReproductionState
 from specs.policy.rules import Policy
 
@@ -25,7 +24,11 @@ def give_up_never_taken(database: Database, policy: Policy) -> int:
     with database.transaction() as session:
         late = session.scalars(
             select(Reproduction)
-            .where(Reproduction.state == ReproductionState.QUEUED, Reproduction.since < now() - patience, ~IS_SET_ASIDE)
+            .where(
+                Reproduction.state == ReproductionState.QUEUED,
+                Reproduction.since < now() - patience,
+                ~Reproduction.set_aside,
+            )
             .order_by(Reproduction.since)
             .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)

@@ -205,5 +205,5 @@ def test_a_claim_that_does_not_exist_is_a_problem_that_says_so(api: RunningApi) 
 
 
 def test_a_claim_whose_run_is_set_aside_says_whom_it_waits_for(api: RunningApi) -> None:
-    claim_id = api.rows.planned(run={"reason": "waits for the farm's operator: it cannot be read"})
+    claim_id = api.rows.planned(run={"reason": "waits for the farm's operator: it cannot be read", "set_aside": True})
     assert api.json(f"/v1/claims/{claim_id}")["next_step"] == "Waits for the farm's operator: it cannot be read."

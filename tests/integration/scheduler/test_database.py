@@ -23,6 +23,7 @@ from scheduler.database.session import MIGRATIONS, Database
 from scheduler.database.tables import Claim, Event, Marker, Model, Reproduction, Table, now
 from scheduler.readiness import trouble_with_database
 from scheduler.record import add_event
+from scheduler.setting_aside import SET_ASIDE
 from scheduler.state_machine import ReproductionState
 from specs.errors import PolicyError
 from tests.support.databases import Databases
@@ -123,6 +124,20 @@ def test_what_runs_took_is_found_in_their_measurements(tmp_path: Path, databases
         assert session.execute(took).all() == before
         found = dict(session.execute(seconds).all())
     assert found == {name: pytest.approx(value, abs=0.001) for name, value in lasted.items()}
+
+
+def test_what_waits_for_the_operator_is_told_by_what_earlier_versions_said(
+    tmp_path: Path, databases: Databases
+) -> None:
+    database = migrated_database(tmp_path, databases)
+    rows = Rows(database)
+    waits = rows.reproduction(reason=f"{SET_ASIDE}it cannot be read")
+    rows.reproduction(reason="planned for cpu")
+    database.downgrade("0017")
+    database.upgrade()
+    with database.reading() as session:
+        aside = select(Reproduction.reproduction_id).where(Reproduction.set_aside)
+        assert session.scalars(aside).all() == [waits]
 
 
 def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: Path, databases: Databases) -> None:

@@ -78,6 +78,7 @@ def test_a_run_that_this_version_cannot_read_keeps_no_other_from_being_sent(
     assert "of_a_later_version" in waiting.reason
     assert (waiting.state, waiting.attempt, waiting.failures, waiting.seed) == (ReproductionState.QUEUED, 0, 0, None)
     assert waiting.joinable
+    assert waiting.set_aside
     assert set_aside(planned) == 1
 
 
@@ -108,6 +109,7 @@ def test_it_has_no_deadline_and_is_sent_by_a_version_that_can_read_it(planned: C
             sent.state = ReproductionState.RUNNING
     assert dispatch(planned.database, planned.policy) == 1
     assert of(planned, run).state == ReproductionState.DISPATCHED
+    assert not of(planned, run).set_aside
     assert set_aside(planned) == 0
 
 
