@@ -19,6 +19,7 @@ from deploy.cli.terminal import percent, shown
 from deploy.client import FarmClient
 from deploy.demo.claims import demo_claims
 from deploy.demo.content import fill_hub
+from deploy.demo.cpu_dtype import cpu_dtype
 from deploy.demo.follow import Follower, find_claim
 from deploy.demo.models import ensure_model, is_made
 from deploy.demo.proof import Proof, check_evidence, fetch_published, prove
@@ -39,7 +40,13 @@ POLICY = {
     "version": 1,
     "watch": {"scan_seconds": 3.0, "sweep_seconds": 30.0},
     # Up sooner, and enough for questions of one line.
-    "engine": {"enforce_eager": True, "max_model_len": 2048, "kv_cache_gib": 1, "start_seconds": 900.0},
+    "engine": {
+        "enforce_eager": True,
+        "max_model_len": 2048,
+        "kv_cache_gib": 1,
+        "start_seconds": 900.0,
+        "dtype": cpu_dtype(),
+    },
     "pools": [{"name": "cpu", "device": "cpu", "gpus": 0, "memory_gib": 4.0}],
     "run": {"heartbeat_seconds": 1.0, "lease_seconds": 30.0},
     "publish": {"mode": "pull_request"},

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from huggingface_hub import HfApi
 
+from deploy.demo.cpu_dtype import cpu_dtype
 from deploy.localhub.folders import add_folder
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.judging.evidence import check_evidence
@@ -45,7 +46,7 @@ from workers.snapshots.fetch import Snapshots
 pytestmark = pytest.mark.e2e
 
 GREEDY = GenerationSettings(temperature=0.0, max_tokens=12)
-RULES = EngineRules(enforce_eager=True, max_model_len=2048, kv_cache_gib=1, start_seconds=600.0)
+RULES = EngineRules(enforce_eager=True, max_model_len=2048, kv_cache_gib=1, start_seconds=600.0, dtype=cpu_dtype())
 
 
 @pytest.fixture(scope="module")
