@@ -14,8 +14,8 @@ HALF_PRECISION = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 def cpu_dtype(cpu_info: Path = CPU_INFO) -> EngineDtype:
     """`auto`, which is as the model is published, but `float32` on a CPU that has to imitate 16 bits.
 
-    There that takes a third of the time: 22.8 s of an AVX2 machine's cores instead of 75.8 s for 20 answers of 48 tokens
-    of the demo's model.
+    There that takes a third of the time: 22.8 s of an AVX2 machine's cores instead of 75.8 s, for 20 answers of 48
+    tokens of the demo's model.
     """
     try:
         lines = cpu_info.read_text().splitlines()
