@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deploy.client import ClaimFilter, FarmClient
-from deploy.demo.cpu_dtype import cpu_dtype
+from deploy.demo.run import POLICY as DEMO
 from deploy.farm.environments import Plan
 from deploy.farm.farm import running_farm
 from deploy.farm.processes import Processes
@@ -31,13 +31,7 @@ PATIENCE_SECONDS = 1000
 POLICY = {
     "version": 1,
     "watch": {"scan_seconds": 3.0},
-    "engine": {
-        "enforce_eager": True,
-        "max_model_len": 2048,
-        "kv_cache_gib": 1,
-        "start_seconds": 900.0,
-        "dtype": cpu_dtype(),
-    },
+    "engine": DEMO["engine"],
     "pools": [{"name": "cpu", "device": "cpu", "gpus": 0, "memory_gib": 4.0}],
     "benchmarks": {BENCHMARK: {"sample_limit": SAMPLES, "generation": {"temperature": 0.0, "max_tokens": 32}}},
 }
