@@ -88,13 +88,12 @@ def hand_back(session: Session, policy: Policy, reproduction: Reproduction, work
     why = f"attempt {reproduction.attempt} was handed back by worker {worker}: {detail}"
     idle = without_progress(reproduction, PASSING)
     handed_back = [each for each in reversed(reproduction.attempts) if each.outcome == AttemptOutcome.HANDED_BACK]
-    if len(handed_back) > HANDED_BACK and _for_too_long(handed_back, policy):
-        ever = f"handed back, {_in_vain(handed_back, policy)}: {detail}"
-        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
-        return
-    if _for_too_long(idle, policy):
-        ever = f"handed back without an answer more, {_in_vain(idle, policy)}: {detail}"
-        _end(session, reproduction, Consequence.GIVE_UP, why, ever)
+    if len(handed_back) > HANDED_BACK:
+        vain, told = handed_back, "handed back"
+    else:
+        vain, told = idle, "handed back without an answer more"
+    if _for_too_long(vain, policy):
+        _end(session, reproduction, Consequence.GIVE_UP, why, f"{told}, {_in_vain(vain, policy)}: {detail}")
         return
     often = max(_times(idle, AttemptOutcome.HANDED_BACK) - IN_A_ROW, len(handed_back) - HANDED_BACK)
     if often > 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from helm_python.errors import HelmError
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
-from scheduler.badges.key_rotation import announce, rotate
-from scheduler.badges.signing import public_jwks
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
 from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
@@ -106,63 +103,6 @@ def test_a_worker_reads_its_settings_and_is_told_nothing_else(
         assert float(told["REPROFARM_WORKER_HAND_BACK_SECONDS"]) + 15 <= grace
 
 
-def test_only_the_control_worker_sees_the_private_key_and_the_token_that_writes() -> None:
-    manifests = rendered(EXTERNAL)
-    holders = [
-        each["metadata"]["name"]
-        for each in manifests
-        if each["kind"] in ("Deployment", "Job") and "hub/token" in environment_of_any(each)
-    ]
-    assert holders == ["farm-reprofarm-control"]
-    whole = [
-        each["metadata"]["name"]
-        for each in manifests
-        if each["kind"] in ("Deployment", "Job")
-        for volume in pod_of(each)["volumes"]
-        if volume.get("secret", {}).get("secretName") == "signing"
-    ]
-    assert whole == ["farm-reprofarm-control"]
-
-
-def test_the_api_lists_announced_and_retired_keys_and_sees_no_private_one(tmp_path: Path) -> None:
-    settings = Settings(signing_key=tmp_path / "keys" / "signing.pem", retired_keys=tmp_path / "keys" / "retired")
-    rotate(settings, at_once=True)
-    rotate(settings, at_once=True)
-    announce(settings)
-    secret = {each.name: each.read_bytes() for each in (tmp_path / "keys").iterdir() if each.is_file()}
-    retired = {each.name: each.read_bytes() for each in settings.retired_keys.iterdir()}
-    seen = tmp_path / "seen"
-    api = one(rendered(), "Deployment", "api")
-    mounts = mounted(api, {"signing": secret, "retired-keys": retired})
-    for path, content in mounts.items():
-        (seen / path).parent.mkdir(parents=True, exist_ok=True)
-        (seen / path).write_bytes(content)
-    told = environment_of(api)
-    places = {name: seen / told[f"REPROFARM_{name}"].lstrip("/") for name in ("SIGNING_KEY", "RETIRED_KEYS")}
-    listed = public_jwks(Settings(signing_key=places["SIGNING_KEY"], retired_keys=places["RETIRED_KEYS"]))
-    assert listed == public_jwks(settings)
-    assert len(listed["keys"]) == 3
-    assert not list(seen.rglob("*.pem"))
-
-
-def mounted(manifest: Manifest, contents: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
-    """Files of a pod's volumes from these secrets and ConfigMaps, by path, as Kubernetes projects them."""
-    (container,) = pod_of(manifest)["containers"]
-    found: dict[str, bytes] = {}
-    for mount in container["volumeMounts"]:
-        (volume,) = (each for each in pod_of(manifest)["volumes"] if each["name"] == mount["name"])
-        sources = volume["projected"]["sources"] if "projected" in volume else [volume]
-        for source in sources:
-            ((kind, taken),) = ((kind, each) for kind, each in source.items() if kind != "name")
-            if kind not in ("secret", "configMap"):
-                continue
-            content = contents.get(taken.get("secretName") or taken["name"], {})
-            for item in taken.get("items", [{"key": key, "path": key} for key in content]):
-                if item["key"] in content or not taken.get("optional"):
-                    found[f"{mount['mountPath'].lstrip('/')}/{item['path']}"] = content[item["key"]]
-    return found
-
-
 def test_a_pool_whose_cache_holds_none_of_its_larger_models_is_refused() -> None:
     large = {"gpus": 8, "memoryGib": 79}
     with pytest.raises(HelmError, match="models of up to 632 GiB are sent to it, and its cacheSize of 200Gi"):
@@ -170,11 +110,6 @@ def test_a_pool_whose_cache_holds_none_of_its_larger_models_is_refused() -> None
     for enough in ({"cacheSize": "1Ti"}, {"cacheSize": "700G"}, {"cacheClaim": "models"}):
         rendered({"pools": {"gpu-80x8": {**large, **enough}}})
     rendered({"pools": {"cpu": {"device": "cpu", "memoryGib": 512}}})
-
-
-def environment_of_any(manifest: Manifest) -> list[str]:
-    (container,) = pod_of(manifest)["containers"]
-    return list(environment_of(manifest).values()) if container.get("env") else []
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
@@ -210,54 +145,6 @@ def test_a_changed_policy_rolls_every_process_that_reads_it() -> None:
 
     assert len(checksums({"version": 1})) == 1
     assert checksums({"version": 1}).isdisjoint(checksums({"version": 1, "publish": {"mode": "comment"}}))
-
-
-def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> None:
-    manifests = rendered()
-    egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
-    ports = sorted(port["port"] for rule in egress for port in rule["ports"])
-    assert ports == [53, 53, 443, 5353, 5353, 6379]
-    blocks = [peer["ipBlock"] for rule in egress for peer in rule["to"] if "ipBlock" in peer]
-    open_to = {block["cidr"]: block["except"] for block in blocks if "except" in block}
-    private = ("10.1.2.3", "100.100.100.200", "169.254.169.254", "fd00:ec2::254", "fe80::1")
-    for address in map(ip_address, private):
-        (around,) = [excepts for cidr, excepts in open_to.items() if address in ip_network(cidr)]
-        assert any(address in ip_network(each) for each in around)
-    # Of one family each, within its block: else the policy is refused.
-    for cidr, excepts in open_to.items():
-        assert all(ip_network(each).version == ip_network(cidr).version for each in excepts)
-    database = one(manifests, "NetworkPolicy", "database")["spec"]["ingress"][0]["from"][0]["podSelector"]
-    (expression,) = database["matchExpressions"]
-    assert "worker" not in expression["values"]
-    assert one(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
-
-
-def test_workers_ask_the_clusters_dns_a_cache_on_their_node_and_whatever_else_answers() -> None:
-    def asked(values: dict[str, Any]) -> list[Any]:
-        egress = one(rendered(values), "NetworkPolicy", "worker")["spec"]["egress"]
-        (rule,) = (each for each in egress if each["ports"][0]["port"] == 53)
-        found: list[Any] = rule["to"]
-        return found
-
-    cluster, cache = asked({})
-    assert cluster["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
-    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}
-    elsewhere = [{"ipBlock": {"cidr": "169.254.169.254/32"}}]
-    assert asked({"networkPolicies": {"workerDnsTo": elsewhere}}) == elsewhere
-
-
-def test_workers_reach_a_broker_of_the_operators_own() -> None:
-    def rules(**given: Any) -> list[dict[str, Any]]:
-        manifests = rendered({**EXTERNAL, "networkPolicies": given})
-        egress = one(manifests, "NetworkPolicy", "worker")["spec"]["egress"]
-        return [each for each in egress if each["ports"][0]["port"] not in (53, 443)]
-
-    # Nothing of the release is a broker then, and its address is in a secret.
-    assert rules() == [{"ports": [{"protocol": "TCP", "port": 6379}]}]
-    peers = [{"ipBlock": {"cidr": "10.1.2.3/32"}}]
-    assert rules(workerBrokerTo=peers, workerBrokerPort=6380) == [
-        {"to": peers, "ports": [{"protocol": "TCP", "port": 6380}]}
-    ]
 
 
 @pytest.mark.parametrize(
@@ -393,22 +280,6 @@ def test_a_worker_understands_the_size_of_its_cache(size: str, number: int, monk
     # A shared volume is a disk of its own.
     shared = environment_of(one(rendered(POOLS), "Deployment", "worker-gpu-80"))
     assert "REPROFARM_WORKER_CACHE_SIZE" not in shared
-
-
-def test_callers_behind_an_ingress_are_told_apart_and_an_operator_says_otherwise() -> None:
-    def proxies(values: dict[str, Any]) -> str | None:
-        return environment_of(one(rendered(values), "Deployment", "api")).get("REPROFARM_PROXIES")
-
-    ingress = {"api": {"ingress": {"enabled": True, "host": "farm.example"}}}
-    assert proxies({}) is None
-    assert proxies(ingress) == "1"
-    assert proxies({**ingress, "settings": {"REPROFARM_PROXIES": 2}}) == "2"
-
-
-def test_the_api_listens_where_pods_have_ipv6_alone_if_told_so() -> None:
-    values = {"settings": {"REPROFARM_API_HOST": "::"}}
-    assert environment_of(one(rendered(values), "Deployment", "api"))["REPROFARM_API_HOST"] == "::"
-    assert environment_of(one(rendered(), "Deployment", "api"))["REPROFARM_API_HOST"] == "0.0.0.0"  # noqa: S104
 
 
 def test_the_api_reads_evidence_and_writes_none() -> None:
