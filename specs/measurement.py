@@ -146,6 +146,10 @@ class Measurement(Contract):
     truncated: Count
     """Answers cut off at the token limit. They are scored as the scorer says."""
 
+    cut_by_context: Count | None = None
+    """Of those, answers that had not reached `max_tokens`: the engine's context had no room for more. None where the
+    worker's version does not say yet."""
+
     unparsed: Count
     """Answers in which the scorer found none of the form it looks for. They are scored as the scorer says."""
 

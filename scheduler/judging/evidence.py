@@ -52,7 +52,8 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
        ordered, `stopping`: so anyone can judge it again.
     5. The samples that count are the first of all in the order that the seed gives.
     6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers, of
-       those with thoughts before them and of samples that do not count, are those of the report.
+       those that the context cut off or that have thoughts before them, and of samples that do not count, are those of
+       the report.
     7. The report's score, standard error and means of further scorers follow from them.
 
     Raises:
@@ -74,11 +75,14 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
                 log.answers(), scorers, measured.sample_ids, measured.circumstances.epochs, _reducer(header)
             )
     _check_scores(found, scorers, measured)
-    thoughts = thoughts_scored(header, found)
-    if measured.thoughts not in (None, thoughts):
-        raise EvidenceError(
-            f"the log gives {thoughts} answers with thoughts before them; the report says {measured.thoughts}"
-        )
+    by_context = found.cut_by_context(measured.circumstances.generation.max_tokens)
+    # A worker of an earlier version does not say these.
+    for what, in_log, in_report in (
+        ("answers with thoughts before them", thoughts_scored(header, found), measured.thoughts),
+        ("answers cut off by the context", by_context, measured.cut_by_context),
+    ):
+        if in_report not in (None, in_log):
+            raise EvidenceError(f"the log gives {in_log} {what}; the report says {in_report}")
 
 
 def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specs.judging.decision import judging_rule, population_of
+from specs.judging.decision import judging_rule, known_of, population_of
 from specs.judging.sequential import Decision, Finding, SequentialDecider
 from specs.judging.stopping import JudgedClaim, Population, Stopping, doubtful_beyond, tolerance_for
 from specs.measurement import Measurement
@@ -52,12 +52,9 @@ def closing(claim: JudgedClaim, stopping: Stopping, measurement: Measurement) ->
         decider.feed(measurement.sample_scores[decider.seen : count])
         shown = _shown(decider.findings(), index, wider)
         points.append(Point(shown.samples, shown))
-        if shown.decision != "undecided" or decider.settled:
+        if _is_answered(decider.findings(), index, wider) or decider.settled:
             break
     last = points[-1].finding if points else _shown(decider.findings(), index, wider)
-    if wider is not None and decider.findings()[index].decision == "mismatch" and last.decision == "verified":
-        # Inside the wider band alone.
-        last = last.model_copy(update={"decision": "undecided"})
     return Closing(
         tolerance=tolerance_for(claim, measurement.population),
         decision=last.decision,
@@ -67,9 +64,13 @@ def closing(claim: JudgedClaim, stopping: Stopping, measurement: Measurement) ->
 
 
 def _shown(findings: Sequence[Finding], index: int, wider: int | None) -> Finding:
-    """What the claim is judged by: outside the tolerance it has its answer once it is known whether it is in doubt."""
-    found = findings[index]
-    return findings[wider] if wider is not None and found.decision == "mismatch" else found
+    return known_of(findings[index], findings[wider] if wider is not None else None)
+
+
+def _is_answered(findings: Sequence[Finding], index: int, wider: int | None) -> bool:
+    """Whether the claim has its answer: outside the tolerance, once it is known whether it is in doubt."""
+    found = findings[index].decision
+    return found == "verified" or (found == "mismatch" and (wider is None or findings[wider].decision != "undecided"))
 
 
 def _wider(claim: JudgedClaim, stopping: Stopping, population: Population) -> int | None:

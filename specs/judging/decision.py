@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from specs.epochs import MEAN
+from specs.epochs import MEAN, answers_averaged
 from specs.judging.scale import points, told_apart
 from specs.judging.sequential import Finding, SequentialDecider
 from specs.judging.stopping import (
@@ -22,7 +22,7 @@ from specs.judging.stopping import (
 )
 from specs.judging.stopping_rule import StoppingRule
 from specs.judging.tolerance import rounding_of
-from specs.judging.verdict import Comparison, LinkedLogUse, Outcome, Verdict
+from specs.judging.verdict import Comparison, Interval, LinkedLogUse, Outcome, Verdict
 from specs.measurement import Measurement
 from specs.policy.rules import Mode
 from specs.text import clean
@@ -82,8 +82,7 @@ class CompletedRun:
             raise ValueError(f"claim {claim.claim_id} is not among those of the run")
         finding, in_doubt = self._findings[claim]
         measurement, population = self.measurement, self._population
-        # A mismatch has to be one beyond doubt, so that is what is shown of it.
-        shown = in_doubt if in_doubt is not None and finding.decision == "mismatch" else finding
+        shown = known_of(finding, in_doubt)
         attempted = measurement.sample_scores[: shown.samples]
         scored = sum(score is not None for score in attempted)
         found = Comparison(
@@ -136,6 +135,28 @@ class CompletedRun:
         }
 
 
+def known_of(finding: Finding, in_doubt: Finding | None) -> Finding:
+    """What a run says of a claim, by its tolerance band and the wider one of differences in doubt, where there is one.
+
+    A mismatch has to be one beyond doubt. What is outside the one and inside the other is undecided, and told as it was
+    known when the later of the two was.
+    """
+    if in_doubt is None or finding.decision != "mismatch":
+        return finding
+    if in_doubt.decision != "verified":
+        return in_doubt
+    later = max(finding, in_doubt, key=lambda each: each.samples)
+    low = max(finding.interval.low, in_doubt.interval.low)
+    high = min(finding.interval.high, in_doubt.interval.high)
+    if low > high:
+        # At most with probability alpha.
+        low, high = later.interval.low, later.interval.high
+    estimate = None if later.estimate is None else min(max(later.estimate, low), high)
+    return later.model_copy(
+        update={"decision": "undecided", "interval": Interval(low=low, high=high), "estimate": estimate}
+    )
+
+
 @dataclass(frozen=True)
 class _Ended:
     seen: int
@@ -186,36 +207,53 @@ def _left_out(found: Comparison) -> str | None:
     attempted = found.samples_used + found.failed
     share = found.failed / attempted
     lowest = found.reproduced * (1 - share)
-    if not lowest - found.tolerance <= found.claimed <= lowest + share + found.tolerance:
+    where = _within(found, lowest, lowest + share)
+    if where is None:
         return None
-    return f"{found.failed} of {attempted} samples failed and have no score, and with theirs it could be inside"
+    return f"{found.failed} of {attempted} samples failed and have no score, and with theirs it could be {where}"
 
 
 def _cut_off_by_the_farm(found: Comparison, measurement: Measurement, held_context: int | None) -> str | None:
     """Why a score that is too low may be the farm's doing and not the model's; None where it is not."""
-    generation = measurement.circumstances.generation
-    if generation.max_tokens is None:
-        limit = f"at the {held_context} tokens of context that the farm gave the model" if held_context else None
-    else:
-        from_policy = generation.sources.get("max_tokens") == "policy"
-        limit = f"at the max_tokens {generation.max_tokens} of the farm's policy" if from_policy else None
+    cut, limit = _cut_by(measurement, held_context)
     if limit is None or found.reproduced is None or found.reproduced > found.claimed:
         return None
-    if found.reproduced + _share_of_score(found.truncated, measurement) < found.claimed - found.tolerance:
+    where = _within(found, found.reproduced, found.reproduced + _share_of_score(cut, measurement))
+    if where is None:
         return None
     return (
-        f"{found.truncated} of {_answers(measurement)} answers were cut off {limit}, and were all of those right it"
-        " would be inside: a higher limit would decide"
+        f"{cut} of {_answers(measurement)} answers were cut off {limit}, and were all of those right it would be"
+        f" {where}: a higher limit would decide"
     )
 
 
-def _share_of_score(answers: int, measurement: Measurement) -> float:
-    """By how much so many answers can move the score: by their share where epochs are averaged, else by a sample each.
+def _cut_by(measurement: Measurement, held_context: int | None) -> tuple[int, str | None]:
+    """How many answers a limit of the farm's own cut off, and which it is; None where it is none of the farm's."""
+    generation = measurement.circumstances.generation
+    if generation.max_tokens is not None and generation.sources.get("max_tokens") == "policy":
+        return measurement.truncated, f"at the max_tokens {generation.max_tokens} of the farm's policy"
+    if held_context is None:
+        return 0, None
+    by_context = measurement.truncated if generation.max_tokens is None else measurement.cut_by_context or 0
+    return by_context, f"at the {held_context} tokens of context that the farm gave the model"
 
-    One answer of several can be what `max` or `mode` takes.
+
+def _within(found: Comparison, low: float, high: float) -> str | None:
+    """Where a score between `low` and `high` could be; None where it would be a mismatch in any case."""
+    for width, where in ((found.tolerance, "inside"), (found.doubtful_beyond, "in doubt")):
+        if width is not None and low - width <= found.claimed <= high + width:
+            return where
+    return None
+
+
+def _share_of_score(answers: int, measurement: Measurement) -> float:
+    """By how much so many answers can move the score, at most.
+
+    By their share where epochs are averaged, else by a sample each: one answer of several can be what `max` or `mode`
+    takes.
     """
-    averaged = (measurement.circumstances.epoch_reducer or MEAN) == MEAN
-    whole = _answers(measurement) if averaged else len(measurement.sample_ids)
+    ran = measurement.circumstances
+    whole = len(measurement.sample_ids) * answers_averaged(ran.epochs, ran.epoch_reducer or MEAN)
     return min(1.0, answers / whole) if whole else 0.0
 
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from inspect_ai.log import EvalLog, EvalSample
 
-from specs.logs.scoring import ScoreValue, answer_value, holds_thoughts, is_truncated, is_unparsed, reduced
+from specs.logs.scoring import (
+    ScoreValue,
+    answer_value,
+    holds_thoughts,
+    is_truncated,
+    is_unparsed,
+    reduced,
+)
 
 _READ_THE_END = frozenset({"choice", "math"})
 """Scorers of Inspect (0.3.285) that take the last of what they look for, as `match` does at the end."""
@@ -26,6 +33,9 @@ class RunScores:
     truncated: int
     """Answers cut off at the token limit."""
 
+    cut_off_after: tuple[int, ...]
+    """Tokens of each of those; 0 where the log does not say."""
+
     unparsed: int
     """Answers in which the first scorer found nothing of the form it looks for."""
 
@@ -34,6 +44,10 @@ class RunScores:
 
     ignored: int
     """Other samples in the log: what is said above is not about them."""
+
+    def cut_by_context(self, max_tokens: int | None) -> int:
+        """Answers cut off that had not reached `max_tokens`: vLLM lets none have more than its context holds."""
+        return sum(max_tokens is None or 0 < tokens < max_tokens for tokens in self.cut_off_after)
 
 
 def scorer_names(header: EvalLog) -> list[str]:
@@ -76,21 +90,23 @@ def run_scores(
     """
     found: dict[str, dict[int | str, dict[int, ScoreValue | None]]] = {name: defaultdict(dict) for name in scorers}
     wanted, ignored = set(sample_ids), set()
-    truncated = unparsed = thoughts = 0
+    cut_off_after: list[int] = []
+    unparsed = thoughts = 0
     for answer in answers:
         if answer.id not in wanted:
             ignored.add(answer.id)
             continue
         for name in scorers:
             found[name][answer.id][answer.epoch] = answer_value(answer, name, of_vllm=of_vllm)
-        truncated += is_truncated(answer)
+        if is_truncated(answer):
+            cut_off_after.append(answer.output.usage.output_tokens if answer.output.usage else 0)
         unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))
         thoughts += holds_thoughts(answer)
     by_scorer = {
         name: tuple(over_epochs(by_sample.get(each, {}), epochs, reducer) for each in sample_ids)
         for name, by_sample in found.items()
     }
-    return RunScores(by_scorer, truncated, unparsed, thoughts, len(ignored))
+    return RunScores(by_scorer, len(cut_off_after), tuple(cut_off_after), unparsed, thoughts, len(ignored))
 
 
 def over_epochs(values: Mapping[int, ScoreValue | None], epochs: int, reducer: str) -> float | None:

@@ -73,6 +73,7 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
         sample_ids=plan.sample_ids,
         sample_scores=sample_scores,
         truncated=found.truncated,
+        cut_by_context=found.cut_by_context(circumstances.generation.max_tokens),
         unparsed=found.unparsed,
         thoughts=thoughts_scored(header, found),
         ignored=found.ignored,

@@ -138,6 +138,7 @@ def test_a_score_that_the_log_does_not_give_is_refused(store: Store) -> None:
         ({"standard_error": 0.0001}, "gives a standard error of"),
         ({"standard_error": None}, "gives a standard error of"),
         ({"truncated": 0}, "number of truncated answers of 1; the report says 0"),
+        ({"cut_by_context": 2}, "1 answers cut off by the context; the report says 2"),
         ({"unparsed": 7}, "number of unparsed answers of 0; the report says 7"),
         ({"population": 11}, "number of samples in the dataset is 10; the report says 11"),
         ({"scorer": "match"}, "first scorer"),

@@ -220,6 +220,20 @@ def test_samples_without_a_score_make_no_mismatch(right: int, claimed: float, ou
     assert (words in verdict.reason) == (outcome is Outcome.INCONCLUSIVE)
 
 
+def test_what_could_bring_a_score_into_doubt_makes_no_mismatch_either() -> None:
+    # By the default tolerance of 198 questions, 7 points, differences up to 12.9 points are in doubt.
+    failed = measured([*right_or_wrong(195, 71), *[None] * 3], 198)
+    assert judged(0.5, None, measured([*right_or_wrong(198, 71)], 198)).outcome is Outcome.MISMATCH
+    verdict = judged(0.5, None, failed)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "with theirs it could be in doubt" in verdict.reason
+    short = measured([*right_or_wrong(1319, 702)], 1319)
+    assert judged(0.6, None, short).outcome is Outcome.MISMATCH
+    verdict = judged(0.6, None, cut_off(short, 52))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "were all of those right it would be in doubt" in verdict.reason
+
+
 def test_a_mismatch_stays_one_where_the_cut_cannot_be_why() -> None:
     run = measured([*right_or_wrong(1000, 400)], 1000)
     assert judged(0.7, 0.05, cut_off(run, 200)).outcome is Outcome.MISMATCH, "too few to close the gap"
@@ -239,7 +253,42 @@ def test_what_a_context_shorter_than_the_models_cut_off_makes_no_mismatch() -> N
     assert "300 of 1000 answers were cut off at the 16384 tokens of context that the farm gave" in verdict.reason
 
 
-@pytest.mark.parametrize(("reducer", "outcome"), [("mean", Outcome.MISMATCH), ("max", Outcome.INCONCLUSIVE)])
+def test_a_context_that_ends_before_the_limit_of_tokens_makes_no_mismatch() -> None:
+    run = cut_off(measured([*right_or_wrong(1319, 500)], 1319), 400, "spec")
+    assert judged(0.6, None, run, held_context=16_384).outcome is Outcome.MISMATCH, "cut off by the spec's own limit"
+    by_context = run.model_copy(update={"cut_by_context": 400})
+    verdict = judged(0.6, None, by_context, held_context=16_384)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "400 of 1319 answers were cut off at the 16384 tokens of context that the farm gave" in verdict.reason
+    assert judged(0.6, None, by_context).outcome is Outcome.MISMATCH, "the model has no more"
+
+
+def test_of_a_difference_in_doubt_it_is_said_what_was_known_when_both_were() -> None:
+    claim = JudgedClaim(claim_id="c", claimed=0.45, tolerance=0.01)
+    stopping = Stopping(claims=(claim,), alpha=0.001, minimum_samples=20, maximum_failed_fraction=0.02)
+    of_both = stopping_rule(stopping, population(12_032))
+    stopped_early = 0
+    for seed in range(10):
+        scores = right_or_wrong(12_032, round(0.4375 * 12_032), seed)
+        seen = fed(of_both, scores).seen
+        verdict = CompletedRun(stopping, measured(list(scores[:seen]), 12_032), "sequential").decide(claim)
+        found = verdict.comparison
+        assert verdict.outcome is Outcome.INCONCLUSIVE
+        assert found is not None
+        assert found.interval is not None
+        if seen < 12_032:
+            stopped_early += 1
+            assert found.samples_used == seen
+            # Outside the tolerance, as is said, and inside of what honest runs differ by.
+            assert 0.45 - (found.doubtful_beyond or 0) <= found.interval.low
+            assert found.interval.high <= 0.44
+    assert stopped_early > 3
+
+
+@pytest.mark.parametrize(
+    ("reducer", "outcome"),
+    [("mean", Outcome.MISMATCH), ("pass_at_1", Outcome.MISMATCH), ("max", Outcome.INCONCLUSIVE)],
+)
 def test_one_answer_that_was_cut_off_can_be_the_one_that_counts(reducer: str, outcome: Outcome) -> None:
     # One of five in each sample; with `max` it alone could have every sample right.
     run = cut_off(measured([*right_or_wrong(1000, 0)], 1000), 1000)

@@ -255,6 +255,21 @@ def test_of_equally_frequent_scores_the_first_epochs_counts(tmp_path: Path) -> N
         assert run_scores(log.answers(), ["match"], [1], 2, "mode").by_scorer == {"match": (0.0,)}
 
 
+def test_answers_that_the_context_cut_off_are_told_from_those_at_the_limit(tmp_path: Path) -> None:
+    def ended(why: str, tokens: int) -> dict[str, Any]:
+        usage = {"input_tokens": 9, "output_tokens": tokens, "total_tokens": 9 + tokens}
+        message = {"role": "assistant", "content": "x"}
+        return {"model": "m", "choices": [{"message": message, "stop_reason": why}], "usage": usage}
+
+    outputs = [ended("max_tokens", 64), ended("max_tokens", 40), ended("stop", 10)]
+    files: list[tuple[str, object]] = [
+        (f"samples/{number}_epoch_1.json", answer(number, output=output)) for number, output in enumerate(outputs)
+    ]
+    with RunLog(write(tmp_path / "log.eval", files)) as log:
+        found = run_scores(log.answers(), ["match"], [0, 1, 2], 1, "mean")
+    assert (found.truncated, found.cut_by_context(64), found.cut_by_context(None)) == (2, 1, 2)
+
+
 def test_missing_scores_are_no_numbers() -> None:
     assert mean_of([1.0, None, 0.5]) == 0.75
     assert mean_of([None]) is None
