@@ -18,7 +18,6 @@ from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.hub.task_spec import answering_arguments
 from specs.judging.forecast import Foreseen
-from specs.judging.noise import MeasuredSpread
 from specs.judging.scale import as_proportion
 from specs.judging.tolerance import measured_tolerance
 from specs.policy.pools import PoolRules
@@ -42,6 +41,9 @@ class Run:
     priority: int
     max_tokens: int | None
     """Of an answer, by the spec or else by policy; None where neither sets a limit."""
+
+    epochs: int
+    """By policy, else by the spec."""
 
     @property
     def pool(self) -> PoolRules:
@@ -106,6 +108,7 @@ def admit(
         placement=placement,
         priority=claim.priority,
         max_tokens=_max_tokens(task, rules),
+        epochs=rules.epochs or _own_epochs(task),
     )
 
 
@@ -133,6 +136,7 @@ def foresee(
         sample_limit=rules.sample_limit,
         epochs=rules.epochs or task.definition.epochs,
         reducer=task.definition.epoch_reducer or MEAN,
+        one_seed="seed" in answering_arguments(task.definition),
         history=rules.history,
         card_samples=samples_of(benchmark.sizes, task.definition.config, task.definition.split),
     )
@@ -266,36 +270,43 @@ def _judged_by(
         )
     if claimed is None:
         return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
-    measured = _spread_of_claims(benchmark, task, rules)
-    tolerance, tolerance_source = _tolerance(rules, measured)
+    spread = _spread_of_claims(claimed, benchmark, task, rules)
+    tolerance, tolerance_source = _tolerance(rules, spread)
     return Rules(
         scale=scale,
         scale_source=source,
         claimed=claimed,
         tolerance=tolerance,
         tolerance_source=tolerance_source,
-        spread=measured.spread if measured else None,
-        spread_source=measured.source if measured else None,
+        spread=spread,
+        spread_source=benchmark.noise.source if benchmark.noise and spread is not None else None,
         policy_sha256=policy.sha256,
     )
 
 
-def _spread_of_claims(benchmark: BenchmarkFacts, task: TaskSpec, rules: VerificationRules) -> MeasuredSpread | None:
+def _spread_of_claims(
+    claimed: float, benchmark: BenchmarkFacts, task: TaskSpec, rules: VerificationRules
+) -> float | None:
     """What was measured, where claims are like the runs that it was measured on.
 
     Runs of more epochs than the benchmark asks for differ less from one another than a claim does from any of them.
     """
-    own = task.definition.epochs if task.definition is not None else 1
-    return benchmark.spread if rules.epochs is None or rules.epochs <= own else None
+    if benchmark.noise is None or (rules.epochs is not None and rules.epochs > _own_epochs(task)):
+        return None
+    return benchmark.noise.spread(claimed)
+
+
+def _own_epochs(task: TaskSpec) -> int:
+    return task.definition.epochs if task.definition is not None else 1
 
 
 def _tolerance(
-    rules: VerificationRules, measured: MeasuredSpread | None
+    rules: VerificationRules, spread: float | None
 ) -> tuple[float | None, Literal["policy", "measured", "chance"]]:
     if isinstance(rules.tolerance, float):
         return rules.tolerance, "policy"
-    if rules.tolerance == "measured" and measured is not None:
-        return measured_tolerance(measured.spread), "measured"
+    if rules.tolerance == "measured" and spread is not None:
+        return measured_tolerance(spread), "measured"
     return None, "chance"
 
 

@@ -8,7 +8,7 @@ from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY
 from specs.engines.model_size import ModelSize
 from specs.hub.dataset_card import Sizes
 from specs.hub.eval_yaml import Spec
-from specs.judging.noise import MeasuredSpread
+from specs.judging.noise import MeasuredNoise
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class BenchmarkFacts:
 
     gated: bool
     has_percent: bool
-    spread: MeasuredSpread | None = None
+    noise: MeasuredNoise | None = None
     """What the noise ledger says of two honest full runs; None where it holds too little."""
 
     sizes: Sizes = field(default_factory=dict)

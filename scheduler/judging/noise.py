@@ -4,7 +4,8 @@ Two reproductions are a pair where the weights, the dataset revision, the task a
 are the same, and the seeds are not. Which hardware, which version of the engine, how many GPUs and how many requests at
 once may differ between them: whoever makes a claim had others too, so that is part of the noise. Runs of one seed are
 no pair: every request of theirs carries that seed, so that sampling repeats and they look less noisy than re-runs are.
-Nor are runs that were greedy because the model's own configuration says so, where others under the same policy sample.
+Nor are runs that were greedy because the model's own configuration says so, where others under the same policy sample,
+nor those whose spec gives every answer one seed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.state_machine import ReproductionState
-from specs.judging.noise import Difference, MeasuredSpread, Noise, Pair, difference, model_class, noise_in
+from specs.judging.noise import Difference, MeasuredNoise, Noise, Pair, difference, model_class, noise_in
 from specs.measurement import stored_scores
 from specs.policy.generation import SamplingSource
 from specs.text import clean
@@ -46,6 +47,10 @@ CHANGE_NO_ANSWER = frozenset(
 CHANGE_NO_ANSWER_OF_ENGINE = frozenset({"enforce_eager", "concurrency", "start_seconds", "kv_cache_gib"})
 
 BY_THE_MODEL: SamplingSource = "generation_config"
+BY_THE_SPEC: SamplingSource = "spec"
+
+NEARLY_GREEDY = 0.05
+"""A temperature at which a token that is a tenth as likely is taken once in 10²⁰."""
 
 UNKNOWN = "unknown"
 MAX_HARDWARE_CHARS = 500
@@ -80,8 +85,8 @@ class Planned:
     dataset_revision: str
     task_id: str | None
     settings: Mapping[str, Any]
+    epochs: int
     weights_bytes: int
-    pool: str
 
 
 def settings_sha256(settings: Mapping[str, Any]) -> str:
@@ -120,25 +125,22 @@ def record(session: Session, reproduction: Reproduction) -> None:
         paired += 1
 
 
-def spread_for(session: Session, planned: Planned) -> MeasuredSpread | None:
+def noise_for(session: Session, planned: Planned) -> MeasuredNoise | None:
     """By how much two honest full runs like a planned one differ; None where too little is known.
 
-    From the pairs on its task under its settings, those most like it: of its class of models, and of the version of the
-    engine and the hardware that its pool was last seen with; else on any hardware; else on any version of the engine;
-    else of models of any size.
+    From the pairs on its task under its settings, of models of its class, else of any size. On whatever hardware and
+    version of the engine: who made a claim had others than this farm.
     """
-    settings = settings_sha256(planned.settings)
-    rows = latest_pairs(session, planned.dataset_id, planned.task_id, settings)
+    latest = latest_pairs(session, planned.dataset_id, planned.task_id, settings_sha256(planned.settings))
+    rows = [row for row in latest if row.epochs == planned.epochs]
     if not rows:
         return None
-    size = model_class(planned.weights_bytes)
-    by_group = grouped(rows)
     population = next((row for row in rows if row.dataset_revision == planned.dataset_revision), rows[0]).population
-    for group in _narrow_to_wide(size, next((row for row in rows if row.pool == planned.pool), None)):
+    by_group = grouped(rows)
+    for group in (Group(model_class(planned.weights_bytes), None, None), Group(None, None, None)):
         noise = noise_of_rows(by_group.get(group, ()))
-        spread = noise.spread(population) if noise else None
-        if noise is not None and spread is not None:
-            return MeasuredSpread(spread=spread, source=f"{noise.pairs} pairs of runs ({group})")
+        if noise is not None and noise.spread(population) is not None:
+            return MeasuredNoise(noise, population, f"{noise.pairs} pairs of runs ({group})")
     return None
 
 
@@ -174,19 +176,14 @@ def noise_of_rows(rows: Iterable[NoisePair]) -> Noise | None:
     taken: Counter[str] = Counter()
     pairs = []
     for row in rows:
+        # One that a control worker of an earlier version entered, while this one came up, has no mean score.
+        if row.mean_score is None:
+            continue
         taken[row.weights_sha256] += 1
         if taken[row.weights_sha256] <= PAIRS_OF_ONE_MODEL:
-            found = Difference(row.samples, row.mean_difference, row.mean_square)
-            pairs.append(Pair(row.reproduction_id, row.earlier_id, found))
+            found = Difference(row.samples, row.mean_difference, row.mean_square, row.mean_score)
+            pairs.append(Pair(row.reproduction_id, row.earlier_id, row.weights_sha256, found))
     return noise_in(pairs) if pairs else None
-
-
-def _narrow_to_wide(size: str, of_pool: NoisePair | None) -> tuple[Group, ...]:
-    wide = (Group(size, None, None), Group(None, None, None))
-    if of_pool is None:
-        return wide
-    engines = (of_pool.engine,)
-    return (Group(size, engines, (of_pool.hardware,)), Group(size, engines, None), *wide)
 
 
 _EARLIER = (
@@ -216,8 +213,12 @@ def _may_count(run: Reproduction) -> bool:
     measured = run.measurement or {}
     scores, generation = measured["sample_scores"], measured["circumstances"]["generation"]
     failed = sum(score is None for score in scores)
-    greedy_by_itself = generation["temperature"] == 0 and generation["sources"].get("temperature") == BY_THE_MODEL
-    return bool(failed <= run.settings["maximum_failed_fraction"] * len(scores)) and not greedy_by_itself
+    if failed > run.settings["maximum_failed_fraction"] * len(scores):
+        return False
+    sources = generation["sources"]
+    greedy = {"temperature": generation["temperature"] <= NEARLY_GREEDY, "top_k": generation["top_k"] == 1}
+    greedy_by_itself = any(is_so and sources.get(name) == BY_THE_MODEL for name, is_so in greedy.items())
+    return not greedy_by_itself and sources.get("seed") != BY_THE_SPEC
 
 
 def _row(later: Reproduction, earlier: Reproduction, settings: str, found: Difference) -> NoisePair:
@@ -243,6 +244,7 @@ def _row(later: Reproduction, earlier: Reproduction, settings: str, found: Diffe
         samples=found.samples,
         mean_difference=found.mean,
         mean_square=found.mean_square,
+        mean_score=found.score,
     )
 
 

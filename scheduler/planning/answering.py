@@ -105,10 +105,10 @@ def _admit(
     if benchmark.revision is None or model.weights_bytes is None:
         raise ValueError(f"a claim on {said.model_id} was admitted without a pinned spec or weights")
     # Only now it is known how and where it would run, and so which noise is its own.
-    spread = facts.spread(said.dataset_id, benchmark.revision, answer, model.weights_bytes)
-    if spread is None:
+    noise = facts.measured_noise(said.dataset_id, benchmark.revision, answer, model.weights_bytes)
+    if noise is None:
         return answer
-    return admit(said, replace(benchmark, spread=spread), of_model, policy, has_token=has_token)
+    return admit(said, replace(benchmark, noise=noise), of_model, policy, has_token=has_token)
 
 
 def _size(model: Model) -> ModelSize | None:

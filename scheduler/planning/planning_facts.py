@@ -25,7 +25,7 @@ from scheduler.watch.benchmarks import spec_text
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_yaml
 from specs.judging.forecast import Foreseen
-from specs.judging.noise import MeasuredSpread, model_class
+from specs.judging.noise import MeasuredNoise, model_class
 from specs.policy.cost import EarlierRun, Estimate
 
 IDS_LOOKED_UP = 20
@@ -52,7 +52,7 @@ class PlanningFacts:
     _benchmarks: dict[tuple[str, str | None], BenchmarkFacts] = field(default_factory=dict, init=False)
     _own_commits: dict[str, OwnCommits] = field(default_factory=dict, init=False)
     _looked_up: int = field(default=0, init=False)
-    _spreads: dict[tuple[object, ...], MeasuredSpread | None] = field(default_factory=dict, init=False)
+    _noises: dict[tuple[object, ...], MeasuredNoise | None] = field(default_factory=dict, init=False)
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
     _sent: set[str] = field(default_factory=set, init=False)
@@ -69,22 +69,22 @@ class PlanningFacts:
             self._benchmarks[key] = self._benchmark(dataset_id, pinned)
         return self._benchmarks[key]
 
-    def spread(self, dataset_id: str, revision: str, run: Run, weights_bytes: int) -> MeasuredSpread | None:
+    def measured_noise(self, dataset_id: str, revision: str, run: Run, weights_bytes: int) -> MeasuredNoise | None:
         """What the noise ledger says of such a run, by weights of that size."""
         settings = run.settings.model_dump_json()
-        key = (dataset_id, revision, run.task_id, settings, model_class(weights_bytes), run.pool.name)
-        if key not in self._spreads:
+        key = (dataset_id, revision, run.task_id, settings, run.epochs, model_class(weights_bytes))
+        if key not in self._noises:
             planned = noise.Planned(
                 dataset_id=dataset_id,
                 dataset_revision=revision,
                 task_id=run.task_id,
                 settings=run.settings.model_dump(mode="json"),
+                epochs=run.epochs,
                 weights_bytes=weights_bytes,
-                pool=run.pool.name,
             )
             with self.database.reading() as session:
-                self._spreads[key] = noise.spread_for(session, planned)
-        return self._spreads[key]
+                self._noises[key] = noise.noise_for(session, planned)
+        return self._noises[key]
 
     def samples(self, dataset_id: str, foreseen: Foreseen) -> KnownSamples | None:
         """How many samples a task has."""

@@ -25,6 +25,9 @@ class NoiseGroup(View):
     comparisons: int
     """Pairs that are independent of one another: runs less models."""
 
+    models: int
+    """By their weights. Fewer than three have no spread."""
+
     samples: int
     """In common, summed over the pairs."""
 
@@ -38,8 +41,8 @@ class NoiseGroup(View):
     """Standard deviation of what moves all samples of a run at once; 0 where nothing of it was seen."""
 
     spread: float | None
-    """Standard deviation of the difference between two full runs' scores, erring on the wide side; null where too
-    little is known."""
+    """Standard deviation of the difference between two full runs' scores, erring on the wide side, of models that score
+    as these did; null where too little is known."""
 
     tolerance: float | None
     """What policy's `tolerance: measured` makes of it; null where too little is known."""
@@ -54,5 +57,5 @@ class NoiseView(View):
     """Samples that the task has, for which `spread` is given."""
 
     groups: tuple[NoiseGroup, ...]
-    """From any circumstances to the narrowest. A claim is planned with the narrowest that holds its run and has a
-    spread."""
+    """From any circumstances to the narrowest. A claim is planned with that of models of its class on any engine and
+    hardware, else of models of any size, in proportion to what chance would do at the score that it claims."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from specs.hub.task_spec import SpecStatus, TaskSpec
+from specs.hub.task_spec import SpecStatus, TaskSpec, answering_arguments
 from specs.text import clean
 
 # A judge that says which it is: a dated snapshot (o3-mini-2025-01-31, claude-3-5-sonnet-20241022), a commit, a tag.
@@ -39,7 +39,11 @@ def warnings_for(task: TaskSpec, *, description: str | None = None, is_gated: bo
     if not any(_RANDOMNESS_SETTINGS & step.args.keys() for step in definition.solvers if step.name == "generate"):
         warnings.append(
             "no sampling settings, so each run takes those of its engine or model; "
-            "give generate's args (temperature, seed), or say in the description which ones count"
+            "give generate's args (temperature, top_p), or say in the description which ones count"
+        )
+    if definition.epochs > 1 and "seed" in answering_arguments(definition):
+        warnings.append(
+            f"one seed for all {definition.epochs} epochs: each samples what the others do; leave the seed out"
         )
     if is_gated:
         warnings.append("the dataset is gated: who re-runs this needs a token that accepted its terms")

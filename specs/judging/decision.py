@@ -37,6 +37,7 @@ def population_of(measurement: Measurement) -> Population:
         samples=measurement.population,
         epochs=measurement.circumstances.epochs,
         reducer=measurement.circumstances.epoch_reducer or MEAN,
+        one_seed=measurement.circumstances.generation.sources.get("seed") == "spec",
         targets_sha256=measurement.targets_sha256,
     )
 

@@ -79,6 +79,9 @@ class Foreseen(Contract):
     reducer: str = MEAN
     """Inspect's name of what makes one score of several epochs."""
 
+    one_seed: bool = False
+    """Whether the spec gives every answer the same seed."""
+
     history: bool
     """Whether earlier runs may predict answers."""
 
@@ -199,7 +202,11 @@ def _of_all_samples(rule: StoppingRule, true_score: float) -> Expected:
 def _judged(foreseen: Foreseen, samples: int) -> tuple[JudgedClaim, Population]:
     claim = JudgedClaim(claim_id="", claimed=foreseen.claimed, tolerance=foreseen.tolerance, spread=foreseen.spread)
     return claim, Population(
-        samples=samples, epochs=foreseen.epochs, reducer=foreseen.reducer, targets_sha256=_NOT_READ
+        samples=samples,
+        epochs=foreseen.epochs,
+        reducer=foreseen.reducer,
+        one_seed=foreseen.one_seed,
+        targets_sha256=_NOT_READ,
     )
 
 

@@ -5,6 +5,9 @@ two runs' scores. Where both runs are honest d has mean 0 for every sample, and 
 one another, the variance of that mean is the mean of d² divided by N: the variance of a mean. Nothing is assumed about
 which samples are noisy, and a random part of the samples estimates the mean of d² as well as all of them.
 
+What runs of one score differ by says little of another score: a model that gets 3 % right cannot differ much. So it is
+carried over in parts of what coins would do, which are as often right: 2·m(1−m) of runs whose mean score is m.
+
 Samples are not independent where something moves them all at once, as other kernels or another template would. Then
 the scores of the pairs differ by more than their samples explain; `Noise.shift_variance` has the excess. The choices
 made here, and what they cost: docs/decisions/0011-the-noise-ledger.md.
@@ -16,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from specs.judging.tolerance import variance_of_coin
 from specs.measurement import Scores
 
 LEAST_OVERLAP = 20
@@ -27,6 +31,9 @@ LEAST_COMPARISONS = 3
 LEAST_SAMPLES = 200
 """Fewer samples in common, in all pairs together, say nothing: where one sample in twenty differs, from here on the
 upper bound makes the spread at most 1.3 times too wide."""
+
+LEAST_MODELS = 3
+"""Fewer say nothing of others: some models answer alike whenever they are asked."""
 
 ONE_SIDED_95 = 1.645
 ONE_SIDED_99 = 2.326
@@ -41,17 +48,6 @@ LARGEST_CLASS = "64B and more"
 
 
 @dataclass(frozen=True)
-class MeasuredSpread:
-    """What the noise ledger says for a claim: of two honest full runs."""
-
-    spread: float
-    """Standard deviation of the difference between their scores, a proportion."""
-
-    source: str
-    """What it was measured on, in words."""
-
-
-@dataclass(frozen=True)
 class Difference:
     """Two runs compared, on the samples that both have scored. Scores are proportions."""
 
@@ -60,14 +56,17 @@ class Difference:
     """Of the later score less the earlier."""
 
     mean_square: float
+    score: float
+    """Mean of both runs' scores."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs, by their ids, and how they differ."""
+    """Two runs, by their ids, of which weights they are, and how they differ."""
 
     later: str
     earlier: str
+    weights_sha256: str
     difference: Difference
 
 
@@ -79,6 +78,9 @@ class Noise:
     comparisons: int
     """Pairs that are independent of one another: runs, less the models (or settings) that they are runs of."""
 
+    models: int
+    """By their weights."""
+
     samples: int
     """In common, summed over the pairs."""
 
@@ -89,17 +91,40 @@ class Noise:
     mean_square_bound: float
     """An upper bound on it, right in 95 of 100: the fewer samples in common, the further above."""
 
+    coins_mean_square: float
+    """What `mean_square` were of coins that are right as often as those runs."""
+
     shift_variance: float
     """Of what moves all samples of a run at once; 0 where the samples explain how the scores differ."""
 
-    def spread(self, population: int) -> float | None:
+    def spread(self, population: int, score: float | None = None) -> float | None:
         """Standard deviation, as a proportion, of the difference between two full runs' scores of so many samples.
 
-        √(upper bound on mean d² / N + variance of shifts). None where there is too little to say.
+        √(upper bound on mean d² / N + variance of shifts), for models that score as those of the pairs did; else with
+        the bound in proportion to what coins of that score would do. None where there is too little to say.
         """
-        if self.comparisons < LEAST_COMPARISONS or self.samples < LEAST_SAMPLES:
+        if self.models < LEAST_MODELS or self.comparisons < LEAST_COMPARISONS or self.samples < LEAST_SAMPLES:
             return None
-        return min(1.0, math.sqrt(self.mean_square_bound / population + self.shift_variance))
+        bound = self.mean_square_bound
+        if score is not None:
+            bound *= 2 * variance_of_coin(score, population) / self.coins_mean_square
+        return min(1.0, math.sqrt(bound / population + self.shift_variance))
+
+
+@dataclass(frozen=True)
+class MeasuredNoise:
+    """What the noise ledger says for claims on a task: of two honest full runs."""
+
+    noise: Noise
+    population: int
+    """Samples that the task has."""
+
+    source: str
+    """What it was measured on, in words."""
+
+    def spread(self, claimed: float) -> float | None:
+        """Standard deviation of the difference between their scores, for a model of about that score: proportions."""
+        return self.noise.spread(self.population, claimed)
 
 
 def difference(later: Scores, earlier: Scores) -> Difference | None:
@@ -107,17 +132,18 @@ def difference(later: Scores, earlier: Scores) -> Difference | None:
 
     Each may have scored any part of the samples, as long as which part was not chosen by the scores.
     """
-    found = [
-        score - before
+    both = [
+        (score, before)
         for sample, score in later.items()
         if score is not None and (before := earlier.get(sample)) is not None
     ]
-    if len(found) < LEAST_OVERLAP:
+    if len(both) < LEAST_OVERLAP:
         return None
     return Difference(
-        samples=len(found),
-        mean=math.fsum(found) / len(found),
-        mean_square=math.fsum(each * each for each in found) / len(found),
+        samples=len(both),
+        mean=math.fsum(score - before for score, before in both) / len(both),
+        mean_square=math.fsum((score - before) ** 2 for score, before in both) / len(both),
+        score=math.fsum(map(math.fsum, both)) / (2 * len(both)),
     )
 
 
@@ -138,10 +164,13 @@ def noise_in(pairs: Sequence[Pair]) -> Noise:
     return Noise(
         pairs=len(pairs),
         comparisons=comparisons,
+        models=len({pair.weights_sha256 for pair in pairs}),
         samples=samples,
         mean_difference=math.fsum(each.samples * each.mean for each in found) / samples,
         mean_square=mean_square,
         mean_square_bound=_upper_bound(mean_square, samples * independent),
+        coins_mean_square=math.fsum(2 * each.samples * variance_of_coin(each.score, each.samples) for each in found)
+        / samples,
         shift_variance=_shift_variance(pairs, samples, mean_square, independent),
     )
 

@@ -73,6 +73,9 @@ class Population(Contract):
     reducer: str = MEAN
     """Inspect's name of what makes one score of several epochs."""
 
+    one_seed: bool = False
+    """Whether the spec gives every answer the same seed, so that one epoch samples what the others do."""
+
     targets_sha256: Sha256
 
 
@@ -117,7 +120,7 @@ def noise_of(claim: JudgedClaim, population: Population) -> float:
     """
     if claim.spread is not None:
         return NORMAL_99 * claim.spread
-    averaged = answers_averaged(population.epochs, population.reducer)
+    averaged = 1 if population.one_seed else answers_averaged(population.epochs, population.reducer)
     return chance_between_runs(claim.claimed, population.samples, population.samples * averaged)
 
 

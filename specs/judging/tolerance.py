@@ -20,13 +20,20 @@ nothing goes wrong, is everything all right?", 1983)."""
 def chance_of_coins(score: float, answers: int) -> float:
     """Half-width of the normal 95 % interval of a score of so many answers, as a proportion: 1.96·√(c(1−c)/n).
 
-    Each answer is taken for the toss of a coin that is right as often as the score says, and no surer than so many
-    answers can show: c is not taken to be nearer to 0 or 1 than 3/n. The formula would have it that a model which got
-    all of 30 questions right gets them all right again.
+    Each answer is taken for the toss of a coin that is right as often as the score says (`variance_of_coin`).
+    """
+    return NORMAL_95 * math.sqrt(variance_of_coin(score, answers) / answers)
+
+
+def variance_of_coin(score: float, answers: int) -> float:
+    """Variance c(1−c) of the toss of a coin that is right as often as a score of so many answers says.
+
+    It is no surer than so many answers can show: c is not taken to be nearer to 0 or 1 than 3/n. The formula would have
+    it that a model which got all of 30 questions right gets them all right again.
     """
     least = min(0.5, RULE_OF_THREE / answers)
     chance = min(max(score, least), 1 - least)
-    return NORMAL_95 * math.sqrt(chance * (1 - chance) / answers)
+    return chance * (1 - chance)
 
 
 def chance_between_runs(score: float, claimed_on: int, answers: int) -> float:

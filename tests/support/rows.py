@@ -220,8 +220,9 @@ class Rows:
 
     def noise_pair(self, **fields: Any) -> None:
         """A pair of reproductions of a model of its own, each of whose 300 samples they both scored."""
-        later, earlier = self.reproduction(), self.reproduction()
         row: dict[str, Any] = {
+            "reproduction_id": fields.pop("reproduction_id", None) or self.reproduction(),
+            "earlier_id": fields.pop("earlier_id", None) or self.reproduction(),
             "dataset_id": "acme/capitals",
             "dataset_revision": commit_id(),
             "task_id": "europe",
@@ -238,9 +239,10 @@ class Rows:
             "samples": 300,
             "mean_difference": 0.0,
             "mean_square": 0.1,
+            "mean_score": 0.5,
             "recorded_at": self._next_time(),
         }
-        self.add(NoisePair(reproduction_id=later, earlier_id=earlier, **{**row, **fields}))
+        self.add(NoisePair(**{**row, **fields}))
 
     def attempt(self, reproduction_id: str, number: int, **fields: Any) -> None:
         """A try at a reproduction."""

@@ -21,6 +21,7 @@ from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
 
 from specs.epochs import MEAN
+from specs.hub.task_spec import answering_arguments
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Population, target_in_words, targets_sha256
 from specs.messages import TaskRef
@@ -116,7 +117,13 @@ def canonical_task(
     check_choices(definition, dataset.samples)
     _set_up(dataset, seed, shuffle_choices=bool(definition.shuffle_choices))
     targets = targets_sha256(target_in_words(sample.target, sample.choices) for sample in dataset.samples)
-    population = Population(samples=len(dataset.samples), epochs=count, reducer=reducer, targets_sha256=targets)
+    population = Population(
+        samples=len(dataset.samples),
+        epochs=count,
+        reducer=reducer,
+        one_seed="seed" in answering_arguments(definition),
+        targets_sha256=targets,
+    )
     order = seeded_order(range(1, population.samples + 1), seed)
     dataset.samples = [dataset.samples[each - 1] for each in order]
     return CanonicalTask(task, tuple(order), population)

@@ -58,16 +58,16 @@ def list_noise(
 
 def _view(session: Session, dataset_id: str, task_id: str | None) -> NoiseView:
     rows = noise.latest_pairs(session, dataset_id, task_id)
-    by_settings: dict[str, list[NoisePair]] = defaultdict(list)
+    by_settings: dict[tuple[str, int], list[NoisePair]] = defaultdict(list)
     for row in rows:
-        by_settings[row.settings_sha256].append(row)
+        by_settings[row.settings_sha256, row.epochs].append(row)
     population = rows[0].population
     groups = [group for same in by_settings.values() for group in _groups(same, population)]
     return NoiseView(dataset=dataset_id, task=task_id, population=population, groups=tuple(groups))
 
 
 def _groups(rows: list[NoisePair], population: int) -> Iterator[NoiseGroup]:
-    """Those of one digest of settings."""
+    """Those of one digest of settings, and of as many epochs."""
     by_group = noise.grouped(rows)
     for group in sorted(by_group, key=_wide_to_narrow):
         found = noise.noise_of_rows(by_group[group])
@@ -82,6 +82,7 @@ def _groups(rows: list[NoisePair], population: int) -> Iterator[NoiseGroup]:
             hardware=group.hardware,
             pairs=found.pairs,
             comparisons=found.comparisons,
+            models=found.models,
             samples=found.samples,
             mean_difference=found.mean_difference,
             mean_square=found.mean_square,

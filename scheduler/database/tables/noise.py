@@ -50,4 +50,7 @@ class NoisePair(Table):
     """Of the later score less the earlier; proportions."""
 
     mean_square: Mapped[float]
+    mean_score: Mapped[float | None]
+    """Of both runs. None only for what a control worker of an earlier version entered during an upgrade."""
+
     recorded_at: Mapped[datetime] = mapped_column(default=now)

@@ -20,7 +20,7 @@ from deploy.bench.postgres import PostgresServer
 from scheduler.database import postgres as of_postgres
 from scheduler.database.expiring_locks import held
 from scheduler.database.session import MIGRATIONS, Database
-from scheduler.database.tables import Claim, Event, Marker, Model, Reproduction, Table, now
+from scheduler.database.tables import Claim, Event, Marker, Model, NoisePair, Reproduction, Table, now
 from scheduler.readiness import trouble_with_database
 from scheduler.record import add_event
 from scheduler.setting_aside import SET_ASIDE
@@ -124,6 +124,20 @@ def test_what_runs_took_is_found_in_their_measurements(tmp_path: Path, databases
         assert session.execute(took).all() == before
         found = dict(session.execute(seconds).all())
     assert found == {name: pytest.approx(value, abs=0.001) for name, value in lasted.items()}
+
+
+def test_pairs_of_the_noise_ledger_get_the_scores_of_their_runs(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
+    rows, whole = Rows(database), measurement().model_dump(mode="json")
+    runs = [
+        rows.reproduction(state=ReproductionState.COMPLETED, measurement={**whole, "score": score})
+        for score in (0.25, 0.75)
+    ]
+    rows.noise_pair(reproduction_id=runs[0], earlier_id=runs[1], mean_score=None)
+    database.downgrade("0018")
+    database.upgrade()
+    with database.reading() as session:
+        assert session.scalars(select(NoisePair.mean_score)).all() == [0.5]
 
 
 def test_what_waits_for_the_operator_is_told_by_what_earlier_versions_said(

@@ -47,6 +47,7 @@ class Runs:
         hardware: str = "1 × H100",
         vllm: str = "0.32.0",
         decoding: tuple[float, str] = (0.0, "policy"),
+        also: tuple[str, int, str] | None = None,
         **fields: Any,
     ) -> str:
         """A run that scores samples in the order of its seed, a part of them otherwise than the other runs do."""
@@ -58,8 +59,9 @@ class Runs:
         found: list[float | None] = [None] * failed + [float(scores[each - 1]) for each in ids[failed:]]
         plain = measurement().model_dump(mode="json")
         ran_on = {**plain["circumstances"], "seed": seed, "hardware": hardware, "versions": {"vllm": vllm}}
-        temperature, source = decoding
-        ran_on["generation"] |= {"temperature": temperature, "sources": {"temperature": source}}
+        for name, value, source in (("temperature", *decoding), *((also,) if also else ())):
+            ran_on["generation"] = {**ran_on["generation"], name: value}
+            ran_on["generation"]["sources"] = {**ran_on["generation"]["sources"], name: source}
         ran = {"population": SAMPLES, "sample_ids": ids, "sample_scores": found, "circumstances": ran_on}
         run = self.rows.reproduction(
             **{
@@ -157,13 +159,25 @@ def test_settings_that_change_no_answer_make_no_difference(runs: Runs, settings:
     assert len(runs.pairs()) == 1
 
 
-@pytest.mark.parametrize(("decoding", "pairs"), [((0.0, "generation_config"), 0), ((0.7, "generation_config"), 1)])
+@pytest.mark.parametrize(
+    ("decoding", "pairs"),
+    [((0.0, "generation_config"), 0), ((0.01, "generation_config"), 0), ((0.7, "generation_config"), 1)],
+)
 def test_a_model_that_is_greedy_by_itself_does_not_speak_for_those_that_sample(
     runs: Runs, decoding: tuple[float, str], pairs: int
 ) -> None:
     runs.complete(decoding=decoding)
     runs.complete(decoding=decoding)
     assert len(runs.pairs()) == pairs
+
+
+@pytest.mark.parametrize(("name", "value", "source"), [("top_k", 1, "generation_config"), ("seed", 42, "spec")])
+def test_runs_that_repeat_their_answers_for_another_reason_are_no_pair(
+    runs: Runs, name: str, value: int, source: str
+) -> None:
+    for _ in range(2):
+        runs.complete(decoding=(0.7, "policy"), also=(name, value, source))
+    assert runs.pairs() == []
 
 
 def test_a_run_is_compared_with_a_few_of_the_latest_only(runs: Runs) -> None:
@@ -178,49 +192,60 @@ def planned(runs: Runs, **fields: Any) -> noise.Planned:
         "dataset_revision": runs.same["dataset_revision"],
         "task_id": "europe",
         "settings": SETTINGS.model_dump(mode="json"),
+        "epochs": 1,
         "weights_bytes": 16_000_000_000,
-        "pool": "cpu",
         **fields,
     }
     return noise.Planned(**facts)
 
 
-def spread_of(runs: Runs, **fields: Any) -> str:
+def measured_on(runs: Runs, **fields: Any) -> str:
     with runs.rows.database.reading() as session:
-        found = noise.spread_for(session, planned(runs, **fields))
+        found = noise.noise_for(session, planned(runs, **fields))
     return found.source if found else "nothing"
 
 
-def test_the_narrowest_circumstances_that_hold_enough_are_taken(runs: Runs) -> None:
+def test_models_of_a_class_speak_for_it_on_whatever_they_ran_and_else_models_of_any_size(runs: Runs) -> None:
     digest = {"settings_sha256": noise.settings_sha256(SETTINGS.model_dump(mode="json")), "model_class": "4B to 16B"}
     for _ in range(2):
         runs.rows.noise_pair(**digest)
-    assert spread_of(runs) == "nothing"
+    assert measured_on(runs) == "nothing"
     runs.rows.noise_pair(**{**digest, "model_class": "below 1B"})
-    assert spread_of(runs) == "3 pairs of runs (models of any size)"
-    runs.rows.noise_pair(**{**digest, "earlier_engine": "0.31.0"})
-    assert spread_of(runs) == "3 pairs of runs (models 4B to 16B)"
-    runs.rows.noise_pair(**{**digest, "earlier_hardware": "1 × A100"})
-    assert spread_of(runs) == "3 pairs of runs (models 4B to 16B, vLLM 0.32.0)"
-    runs.rows.noise_pair(**digest)
-    assert spread_of(runs) == "3 pairs of runs (models 4B to 16B, vLLM 0.32.0, 1 × H100)"
-    assert spread_of(runs, pool="other") == "5 pairs of runs (models 4B to 16B)"
-    assert spread_of(runs, weights_bytes=10**12) == "6 pairs of runs (models of any size)"
-    assert spread_of(runs, task_id="asia") == "nothing"
-    assert spread_of(runs, settings=SETTINGS.model_copy(update={"epochs": 4}).model_dump(mode="json")) == "nothing"
+    assert measured_on(runs) == "3 pairs of runs (models of any size)"
+    runs.rows.noise_pair(**{**digest, "earlier_engine": "0.31.0", "earlier_hardware": "1 × A100"})
+    assert measured_on(runs) == "3 pairs of runs (models 4B to 16B)"
+    assert measured_on(runs, weights_bytes=10**12) == "4 pairs of runs (models of any size)"
+    assert measured_on(runs, task_id="asia") == "nothing"
+    assert measured_on(runs, epochs=4) == "nothing"
+    assert measured_on(runs, settings=SETTINGS.model_copy(update={"epochs": 4}).model_dump(mode="json")) == "nothing"
+
+
+def test_one_model_that_repeats_its_answers_says_nothing_of_others(runs: Runs) -> None:
+    for _ in range(5):
+        runs.complete()
+    assert len(runs.pairs()) == 10
+    assert measured_on(runs) == "nothing"
+
+
+def test_a_pair_whose_score_is_not_known_is_left_out(runs: Runs) -> None:
+    digest = {"settings_sha256": noise.settings_sha256(SETTINGS.model_dump(mode="json"))}
+    for score in (None, 0.5, 0.5, 0.5):
+        runs.rows.noise_pair(**digest, mean_score=score)
+    assert measured_on(runs) == "3 pairs of runs (models of any size)"
 
 
 def test_the_spread_is_that_of_as_many_samples_as_the_task_has(runs: Runs) -> None:
-    for _ in range(5):
-        runs.complete(differing=0.1, asked=300)
+    for model in "abc":
+        for _ in range(3):
+            runs.complete(differing=0.1, asked=300, weights_sha256=model * 64)
     with runs.rows.database.reading() as session:
-        found = noise.spread_for(session, planned(runs))
+        found = noise.noise_for(session, planned(runs))
         kept = noise.noise_of_rows(noise.latest_pairs(session, "acme/capitals", "europe"))
     assert found is not None
     assert kept is not None
-    assert found.spread == kept.spread(SAMPLES)
+    assert found.spread(0.6) == kept.spread(SAMPLES, 0.6)
     # Two scores of a sample differ where one of two runs, or neither alone, took it otherwise: 2 · 0.1 · 0.9.
-    assert found.spread == pytest.approx((0.18 / SAMPLES) ** 0.5, rel=0.15)
+    assert kept.spread(SAMPLES) == pytest.approx((0.18 / SAMPLES) ** 0.5, rel=0.15)
 
 
 def test_a_model_that_is_run_again_and_again_does_not_speak_for_all_others(runs: Runs) -> None:
@@ -276,9 +301,9 @@ def test_a_claim_is_planned_with_the_measured_tolerance_and_says_so(farm: Contro
     assert after.spread is not None
     assert after.tolerance is not None
     assert after.tolerance == pytest.approx(1.96 * after.spread)
-    # √(0.1 / 300) = 0.0183; the bound on 1,500 samples is an eighth of 0.1 higher.
+    # √(0.1 / 300) = 0.0183, for a claim of the pairs' score; the bound on 1,500 samples is an eighth of 0.1 higher.
     assert after.spread == pytest.approx(0.0194, abs=0.0003)
-    words = f"tolerance {100 * after.tolerance:.2f} points, measured on 5 pairs of runs (models below 1B, vLLM 0.32.0"
+    words = f"tolerance {100 * after.tolerance:.2f} points, measured on 5 pairs of runs (models below 1B)"
     assert words in claim.reason
     assert Rules.model_validate(claim_of(farm, MODEL).rules, strict=False) == before, "what was fixed stays"
 

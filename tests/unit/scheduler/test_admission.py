@@ -12,7 +12,7 @@ from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.admission.placement import GIB
 from specs.engines.model_size import ModelSize
 from specs.hub import eval_yaml
-from specs.judging.noise import MeasuredSpread
+from specs.judging.noise import MeasuredNoise, Noise
 from specs.policy.generation import GenerationSettings
 from specs.policy.pools import PoolRules
 from specs.policy.rules import (
@@ -179,6 +179,22 @@ def test_the_scale_is_the_benchmarks_never_the_claims() -> None:
     assert (by_policy.rules.claimed, by_policy.rules.scale_source) == (0.795, "policy")
 
 
+def of_spread(spread: float) -> MeasuredNoise:
+    """Of runs that are moved as a whole, and so by as much whatever they score."""
+    noise = Noise(
+        pairs=5,
+        comparisons=5,
+        models=5,
+        samples=5000,
+        mean_difference=0.0,
+        mean_square=0.0,
+        mean_square_bound=0.0,
+        coins_mean_square=0.5,
+        shift_variance=spread**2,
+    )
+    return MeasuredNoise(noise, 1000, "5 pairs of runs")
+
+
 @pytest.mark.parametrize(
     ("tolerance", "spread", "expected"),
     [
@@ -194,17 +210,17 @@ def test_the_tolerance_is_the_measured_one_where_policy_says_so_and_enough_is_kn
     tolerance: float | Literal["measured"] | None, spread: float | None, expected: object
 ) -> None:
     policy = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(tolerance=tolerance)}})
-    measured = MeasuredSpread(spread, "5 pairs of runs") if spread is not None else None
-    answer = ask(benchmark=replace(BENCHMARK, spread=measured), policy=policy)
+    answer = ask(benchmark=replace(BENCHMARK, noise=of_spread(spread) if spread is not None else None), policy=policy)
     assert isinstance(answer, Run)
     assert (answer.rules.tolerance, answer.rules.tolerance_source) == expected
-    assert (answer.rules.spread, answer.rules.spread_source) == (spread, measured and "5 pairs of runs")
+    source = "5 pairs of runs" if spread is not None else None
+    assert (answer.rules.spread, answer.rules.spread_source) == (spread, source)
 
 
 @pytest.mark.parametrize(("epochs", "known"), [(None, True), (1, True), (4, False)])
 def test_what_runs_of_more_epochs_differ_by_says_nothing_of_claims(epochs: int | None, known: bool) -> None:
     policy = Policy(verification=VerificationRules(tolerance="measured", epochs=epochs))
-    answer = ask(benchmark=replace(BENCHMARK, spread=MeasuredSpread(0.02, "5 pairs of runs")), policy=policy)
+    answer = ask(benchmark=replace(BENCHMARK, noise=of_spread(0.02)), policy=policy)
     assert isinstance(answer, Run)
     assert (answer.rules.spread is not None) == known
     assert answer.rules.tolerance_source == ("measured" if known else "chance")

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from specs.judging.noise import LEAST_OVERLAP, Difference, Noise, Pair, difference, model_class, noise_in
+from specs.judging.noise import LEAST_MODELS, LEAST_OVERLAP, Difference, Noise, Pair, difference, model_class, noise_in
 from specs.measurement import Scores
 
 POPULATION = 2000
@@ -28,11 +28,12 @@ def honest_runs(
 
 
 def all_pairs(runs: list[Scores], name: str = "run") -> list[Pair]:
-    found = []
+    found: list[Pair] = []
     for one, other in combinations(range(len(runs)), 2):
         between = difference(runs[other], runs[one])
         if between is not None:
-            found.append(Pair(f"{name}{other}", f"{name}{one}", between))
+            # Of as many models as are needed: the tests are about runs.
+            found.append(Pair(f"{name}{other}", f"{name}{one}", str(len(found) % LEAST_MODELS), between))
     return found
 
 
@@ -44,8 +45,10 @@ def spread_between_full_runs(shift: float = 0.0) -> float:
     return float(np.std(np.array(scores[::2]) - np.array(scores[1::2])))
 
 
-def pair(samples: int, mean: float, mean_square: float, later: str = "b", earlier: str = "a") -> Pair:
-    return Pair(later, earlier, Difference(samples, mean, mean_square))
+def pair(
+    samples: int, mean: float, mean_square: float, later: str = "b", earlier: str = "a", score: float = 0.5
+) -> Pair:
+    return Pair(later, earlier, f"weights of {later}", Difference(samples, mean, mean_square, score))
 
 
 def test_full_runs_recover_the_spread_between_full_runs() -> None:
@@ -72,6 +75,8 @@ def test_only_samples_that_both_runs_scored_count() -> None:
     assert found is not None
     assert (found.samples, found.mean) == (24, -2.5 / 24)
     assert found.mean_square == pytest.approx(1.25 / 24)
+    # Of 24, the later run has 19 right and 10 halves less one that it shares none of.
+    assert found.score == pytest.approx((24 + 24 - 2.5) / 48)
     few: Scores = dict.fromkeys(range(LEAST_OVERLAP - 1), 1.0)
     assert difference(few, first) is None
 
@@ -110,6 +115,31 @@ def test_too_few_pairs_or_samples_say_nothing() -> None:
     assert noise_in(triangle).spread(100) is None
     with pytest.raises(ValueError, match="no pairs"):
         noise_in([])
+
+
+def test_two_models_say_nothing_of_others_however_often_they_were_run() -> None:
+    def of(models: int) -> float | None:
+        pairs = [Pair(f"later{n}", f"earlier{n}", str(n % models), Difference(500, 0.0, 0.0, 0.5)) for n in range(12)]
+        return noise_in(pairs).spread(200)
+
+    assert of(2) is None
+    assert of(3) is not None
+
+
+def test_what_was_measured_at_one_score_is_carried_over_to_another() -> None:
+    # Models that toss a coin for each answer, and have 3 % right: their scores hardly can differ.
+    weak = noise_in([pair(2000, 0.0, 2 * 0.03 * 0.97, f"later{n}", f"earlier{n}", 0.03) for n in range(4)])
+    coins = math.sqrt(2 * 0.5 * 0.5 / 198)
+    own, at_half = weak.spread(198), weak.spread(198, 0.5)
+    assert own is not None
+    assert at_half is not None
+    assert own < 0.4 * coins
+    assert coins < at_half < 1.1 * coins
+    # Models that turn a tenth of the answers that coins would turn do so at any score.
+    sure = noise_in([pair(2000, 0.0, 0.1 * 2 * 0.8 * 0.2, f"later{n}", f"earlier{n}", 0.8) for n in range(4)])
+    at_half = sure.spread(198, 0.5)
+    assert at_half is not None
+    assert at_half == pytest.approx(math.sqrt(0.1) * coins, rel=0.1)
 
 
 def test_runs_that_never_differed_have_a_spread_all_the_same() -> None:

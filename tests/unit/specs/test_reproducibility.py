@@ -31,6 +31,7 @@ def test_a_spec_that_says_everything_is_not_warned_of() -> None:
         (judged_by(None), "judges itself"),
         (judged_by("openai/o3-mini"), "o3-mini can change"),
         (task(solvers=[{"name": "generate", "args": {"max_tokens": 5}}]), "no sampling settings"),
+        (task(epochs=4, solvers=[{"name": "generate", "args": {"seed": 1}}]), "one seed for all 4 epochs"),
         (task(scorers=[{"name": "match"}, {"name": "f1"}]), "several scorers (match, f1)"),
     ],
 )

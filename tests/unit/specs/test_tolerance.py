@@ -132,6 +132,12 @@ def test_all_right_is_no_surer_than_so_many_questions_can_show() -> None:
     assert tolerance_for(claim(1.0), 1319) == 0.01
 
 
+def test_epochs_that_the_spec_has_sample_by_one_seed_take_nothing_from_chance() -> None:
+    seeded = population(198, epochs=16).model_copy(update={"one_seed": True})
+    assert noise_of(claim(0.5), seeded) == noise_of(claim(0.5), population(198))
+    assert noise_of(claim(0.5), seeded) > 1.3 * noise_of(claim(0.5), population(198, epochs=16))
+
+
 @pytest.mark.parametrize(
     "reducer", ["mean", "pass_at_1", "pass_at_2", "pass_at_4", "at_least_1", "at_least_2", "mode", "median", "max"]
 )
