@@ -155,6 +155,12 @@ def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused:
         return Refused("; ".join(task.reasons))
     if task.status is SpecStatus.INVALID or task.definition is None:
         return Refused(f"the eval.yaml of {claim.dataset_id} cannot be run: {'; '.join(task.reasons)}")
+    if claim.with_tools:
+        # No task that this farm runs has any.
+        return Refused(
+            "the claim's notes say that the model had tools, and the benchmark's eval.yaml is run without: the two"
+            " scores are not of one thing. A score without tools is verified as a claim of its own"
+        )
     return task
 
 

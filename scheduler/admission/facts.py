@@ -20,6 +20,9 @@ class ClaimFacts:
     task_id: str | None
     value: float
     community: bool
+    with_tools: bool = False
+    """By its notes."""
+
     asked_priority: int | None = None
     """Of a re-verification; None is by who submitted the claim."""
 

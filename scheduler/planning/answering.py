@@ -16,6 +16,7 @@ from scheduler.planning.planning_facts import Alike, PlanningFacts
 from scheduler.planning.task_history import KnownSamples
 from specs.engines.model_size import ModelSize
 from specs.errors import NoAccess
+from specs.hub.notes import names_tools
 from specs.judging.forecast import Foreseen, samples_if_true
 from specs.logs.linked_log import LinkedLogReading
 from specs.policy.budget import BudgetRules
@@ -132,12 +133,13 @@ def _claim_facts(claim: Claim) -> ClaimFacts:
     if claim.dataset_id is None or claim.value is None:
         raise ValueError(f"claim {claim.claim_id} is {claim.state} without a dataset or a value")
     return ClaimFacts(
-        claim.model_id,
-        claim.dataset_id,
-        claim.task_id,
-        claim.value,
-        claim.pull_request is not None,
-        claim.asked_priority,
+        model_id=claim.model_id,
+        dataset_id=claim.dataset_id,
+        task_id=claim.task_id,
+        value=claim.value,
+        community=claim.pull_request is not None,
+        with_tools=names_tools(claim.notes),
+        asked_priority=claim.asked_priority,
     )
 
 

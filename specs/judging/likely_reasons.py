@@ -44,6 +44,9 @@ class Claimed:
     held_context: int | None = None
     """Tokens of the engine's context, where the farm gave it fewer than the model has."""
 
+    names_a_setup: bool = False
+    """Whether its notes say how it was scored."""
+
 
 def likely_reasons(found: Comparison, measured: Measurement, claim: Claimed) -> tuple[str, ...]:
     """Sentences, the likeliest reason first; none where nothing stands out."""
@@ -140,6 +143,8 @@ def _other_samples(found: Comparison, measured: Measurement, claim: Claimed) -> 
             f"another dataset revision: the claim names none, and the run used {claim.dataset_revision[:12]}; a score"
             " on an older one may differ",
         )
+    if claim.names_a_setup:
+        yield 42, "another setup: the claim's notes say how it was scored; the run went by the benchmark's eval.yaml"
     if measured.failed:
         yield 15, f"{measured.failed} of {len(measured.sample_ids)} samples failed and have no score"
 

@@ -27,7 +27,7 @@ def model(farm: ControlPlane) -> RepoName:
 
 
 def test_claims_of_a_gated_model_are_known_and_say_whose_move_it_is(farm: ControlPlane, model: RepoName) -> None:
-    submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n"))
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: 8-shot\n"))
     submit(farm.served.local, model, entry(BENCHMARK, 99.5), author="eve", create_pr=True, name="community.yaml")
     farm.scan()
     farm.plan()
@@ -56,7 +56,7 @@ def test_a_claim_stays_the_same_when_the_farm_is_let_in(farm: ControlPlane, mode
     farm.scan()
     (before,) = farm.claims()
     farm.served.local.set_gated(model, None)
-    submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n"))
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: 8-shot\n"))
     farm.scan(AGAIN)
     assert [claim.value for claim in farm.claims()] == [79.5, 60.0]
     assert farm.claims()[0].claim_id == before.claim_id

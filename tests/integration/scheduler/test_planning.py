@@ -53,6 +53,18 @@ def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> N
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
 
 
+def test_of_two_scores_with_and_without_tools_the_one_without_is_run(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK)
+    entries = [entry(BENCHMARK, 22.1, more="  notes: No tools\n"), entry(BENCHMARK, 44.9, more="  notes: With tools\n")]
+    submit(hub, add_model(hub, MODEL), "".join(entries))
+    farm.scan()
+    farm.plan()
+    without, with_tools = farm.claims()
+    assert (without.state, with_tools.state) == (ClaimState.PLANNED, ClaimState.DECIDED)
+    assert "say that the model had tools" in with_tools.reason
+
+
 @pytest.mark.parametrize(("where", "what"), [(answering, "admit"), (carrying_out, "_carry_out")])
 def test_a_claim_that_planning_breaks_over_holds_up_nobody(
     farm: ControlPlane, where: ModuleType, what: str, monkeypatch: pytest.MonkeyPatch

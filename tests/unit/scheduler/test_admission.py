@@ -226,6 +226,12 @@ def test_what_runs_of_more_epochs_differ_by_says_nothing_of_claims(epochs: int |
     assert answer.rules.tolerance_source == ("measured" if known else "chance")
 
 
+def test_a_score_with_tools_is_not_held_against_a_run_without() -> None:
+    answer = ask(claim=replace(CLAIM, with_tools=True))
+    assert isinstance(answer, Refused)
+    assert "the claim's notes say that the model had tools" in answer.reason
+
+
 def test_claims_share_a_run_unless_something_that_matters_differs() -> None:
     def key(answer: Run | Blocked | Refused) -> str:
         assert isinstance(answer, Run)

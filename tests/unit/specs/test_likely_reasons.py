@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -67,6 +68,11 @@ def test_what_the_run_saw_is_named(measured: Measurement, said: str) -> None:
 def test_a_claim_that_pins_no_revision_may_be_about_another_one() -> None:
     (reason,) = reasons(ran(), claim=Claimed(scale="percent", pinned=False, dataset_revision="b" * 40))
     assert "another dataset revision: the claim names none, and the run used bbbbbbbbbbbb;" in reason
+
+
+def test_a_claim_whose_notes_say_how_it_was_scored_may_be_of_another_setup() -> None:
+    (reason,) = reasons(ran(), claim=dataclasses.replace(PINNED, names_a_setup=True))
+    assert "another setup: the claim's notes say how it was scored" in reason
 
 
 @pytest.mark.parametrize(("claimed", "reproduced", "said"), [(0.0041, 0.41, "a fraction"), (0.41, 0.0041, "a percent")])
