@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 from scheduler.api.__main__ import STOP_SECONDS
-from tests.chart.test_chart_objects import POOLS, SCALED
 from tests.support.chart import Manifest, merged, one, pod_of, rendered
+from tests.support.chart_values import POOLS, SCALED
 from workers.presence.probe import PATIENCE_SECONDS
 
 

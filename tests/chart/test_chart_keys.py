@@ -7,8 +7,8 @@ from pathlib import Path
 from scheduler.badges.key_rotation import announce, rotate
 from scheduler.badges.signing import public_jwks
 from scheduler.settings import Settings
-from tests.chart.test_chart_objects import EXTERNAL
 from tests.support.chart import Manifest, environment_of, one, pod_of, rendered
+from tests.support.chart_values import EXTERNAL
 
 
 def test_only_the_control_worker_sees_the_private_key_and_the_token_that_writes() -> None:

@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from scheduler.database.tables import EngineLoad, HubLimit, Marker, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from tests.chart.test_alert_rules import ALERTS, FINE, TROUBLE, firing, rules
-from tests.chart.test_chart_objects import MONITORED
 from tests.support.api import running_api
 from tests.support.chart import one, rendered
+from tests.support.chart_values import MONITORED
 
 DOCS = Path(__file__).parents[2] / "docs"
 GIVEN_BY_PROMETHEUS = {"namespace", "job"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from tests.chart.test_chart_objects import EXTERNAL
 from tests.support.chart import environment_of, one, rendered
+from tests.support.chart_values import EXTERNAL
 
 
 def test_workers_reach_the_broker_and_the_outside_and_no_private_address() -> None:

@@ -2,135 +2,26 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import kubernetes_validate
 import pytest
-from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
-from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 from helm_python import lint
 from helm_python.errors import HelmError
 
 from tests.support.chart import CHART, NEEDED, Manifest, merged, rendered
+from tests.support.chart_values import CLOSED, MATRIX, SCALED
 
 KUBERNETES = ("1.29", "1.37")
 
 CUSTOM = {
-    "ScaledObject": ScaledObject,
-    "TriggerAuthentication": TriggerAuthentication,
-    "ServiceMonitor": ServiceMonitor,
-    "PrometheusRule": PrometheusRule,
+    "ScaledObject": "keda.v1alpha1",
+    "TriggerAuthentication": "keda.v1alpha1",
+    "ServiceMonitor": "prometheus_operator.v1",
+    "PrometheusRule": "prometheus_operator.v1",
 }
-
-MONITORED = {
-    "monitoring": {
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-        "prometheusRule": {"enabled": True},
-        "dashboards": {"enabled": True},
-    }
-}
-CLOSED = {
-    "settings": {"REPROFARM_PUBLIC_READING": "false", "REPROFARM_PUBLIC_METRICS": "false"},
-    "autoscaling": {"enabled": True, "tokenSecret": "reader"},
-    "monitoring": {"serviceMonitor": {"enabled": True, "tokenSecret": "reader"}},
-}
-SCALED = {"autoscaling": {"enabled": True}, "api": {"autoscaling": {"enabled": True}}}
-POOLS = {
-    "pools": {
-        "cpu": {
-            "device": "cpu",
-            "gpus": 0,
-            "memoryGib": 64,
-            "replicas": 2,
-            "minReplicas": 0,
-            "maxReplicas": 9,
-            "resources": {"requests": {"cpu": "8"}, "limits": {"memory": "64Gi"}},
-            "sharedMemory": "1Gi",
-            "cacheSize": "50Gi",
-        },
-        "gpu-80": {
-            "gpus": 8,
-            "runtimeClassName": "nvidia",
-            "nodeSelector": {"gpu": "h100"},
-            "cacheClaim": "models",
-            "podLabels": {"kueue.x-k8s.io/queue-name": "evaluations"},
-            "env": {"VLLM_BATCH_INVARIANT": "1"},
-        },
-    }
-}
-EXTERNAL = {
-    "database": {"urlSecret": "postgres"},
-    "broker": {"urlSecret": "redis"},
-    "postgresql": {"enabled": False},
-    "redis": {"enabled": False},
-    "hub": {"tokenSecret": "hub", "workerTokenSecret": "hub-reader"},
-    "evidence": {"credentialsSecret": "s3"},
-    "signing": {"retiredKeysConfigMap": "retired"},
-    "images": {"control": {"digest": "sha256:" + "a" * 64}, "pullSecrets": [{"name": "registry"}]},
-    "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/farm"}},
-}
-EXPOSED = {
-    "api": {
-        "ingress": {"enabled": True, "host": "farm.example", "className": "nginx", "tlsSecret": "tls"},
-        "secretEnv": [{"name": "REPROFARM_HUB_OAUTH_CLIENT_SECRET", "secret": "oauth", "key": "secret"}],
-    },
-    "workers": {"secretEnv": [{"name": "REPROFARM_JUDGE_KEY", "secret": "judges", "key": "openai"}]},
-    "networkPolicies": {"apiFrom": [{"namespaceSelector": {}}], "workerEgressCidrs": ["203.0.113.0/24"]},
-}
-TRACED = {
-    "tracing": {
-        "endpoint": "http://collector.monitoring.svc:4318",
-        "headersSecret": "collector",
-        "env": {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": 0.1},
-        "workerEgressTo": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
-    }
-}
-SITED = {
-    "env": {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": ".svc,10.0.0.0/8"},
-    "trustedCaConfigMap": "authorities",
-    "images": {"pullSecrets": [{"name": "registry"}]},
-    "scheduling": {
-        "nodeSelector": {"node": "plain"},
-        "tolerations": [{"key": "plain", "operator": "Exists"}],
-        "affinity": {"podAntiAffinity": {}},
-        "priorityClassName": "important",
-    },
-    "pools": {"gpu-80": {"priorityClassName": "batch", "env": {"NO_PROXY": ".svc"}}},
-}
-GITOPS = {
-    "postgresql": {"existingSecret": "farm-database"},
-    "redis": {"existingSecret": "farm-broker"},
-    "podLabels": {"team": "evaluations", "app.kubernetes.io/component": "mine"},
-    "podAnnotations": {"sidecar.istio.io/inject": "false"},
-}
-OPENSHIFT = {
-    part: {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
-    for part in ("postgresql", "redis")
-}
-SHARED_FOLDER = {"evidence": {"url": "file:///evidence", "existingClaim": "evidence"}}
-BARE = {
-    "networkPolicies": {"enabled": False},
-    "podDisruptionBudgets": {"enabled": False},
-    "control": {"replicas": 1},
-    "fullnameOverride": "farm-reprofarm",
-}
-
-MATRIX: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "monitored": MONITORED,
-    "scaled": SCALED,
-    "closed": CLOSED,
-    "pools": POOLS,
-    "external": EXTERNAL,
-    "exposed": EXPOSED,
-    "traced": TRACED,
-    "sited": SITED,
-    "shared folder": SHARED_FOLDER,
-    "gitops": GITOPS,
-    "openshift": OPENSHIFT,
-    "bare": BARE,
-    "everything": merged(MONITORED, SCALED, POOLS, EXTERNAL, EXPOSED, TRACED, SITED),
-}
+"""In which module of cloudcoil each schema is: thousands of classes, which every process of the tests would import."""
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
@@ -149,7 +40,8 @@ def test_every_object_is_one_that_kubernetes_takes(values: dict[str, Any]) -> No
 
 def _check_custom(manifest: Manifest) -> None:
     """Its own schema takes it, and knows every field of it: one that it does not know is dropped on the way."""
-    model = CUSTOM[manifest["kind"]].model_validate(manifest)
+    kind = manifest["kind"]
+    model = getattr(import_module(f"cloudcoil.models.{CUSTOM[kind]}"), kind).model_validate(manifest)
     assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == manifest
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.chart.test_chart_objects import GITOPS, OPENSHIFT
 from tests.support.chart import PREFIX, Manifest, environment_of, one, pod_of, rendered
+from tests.support.chart_values import GITOPS, OPENSHIFT
 
 WITH_PODS = ("Deployment", "StatefulSet", "Job")
 

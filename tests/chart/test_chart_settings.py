@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
-from tests.chart.test_chart_objects import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
 from tests.support.chart import Manifest, environment_of, merged, notes, one, pod_of, rendered
+from tests.support.chart_values import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
 from workers.settings import WorkerSettings
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.test_chart_objects import SITED
 from tests.support.broken_tls import broken_tls
 from tests.support.chart import Manifest, environment_of, one, pod_of, rendered
+from tests.support.chart_values import SITED
 
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 OF_OTHERS = ("farm-reprofarm-database", "farm-reprofarm-broker")
