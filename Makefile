@@ -114,7 +114,7 @@ plots: $(READY)  ## Draw the pictures in docs/images.
 vendor:  ## Fetch what the dashboard's pages load (npm, pinned by package-lock.json) into scheduler/dashboard/static/vendor.
 	@cd scheduler/dashboard/assets && npm ci --silent --ignore-scripts && node vendor.mjs
 
-screenshots: $(READY)  ## Picture every page of the dashboard in docs/images/dashboard (minutes; wants chromium). PAGES="overview audit".
+screenshots: $(READY)  ## Picture every page of the dashboard in var/pictures, and in docs what is shown there (minutes; wants chromium). PAGES="overview audit".
 	@$(BIN)/python -m tests.browser.pictures $(PAGES)
 
 lock: $(READY)  ## Resolve constraints.txt anew.
