@@ -28,10 +28,6 @@ class PolicyError(ReprofarmError):
     """The policy or a setting is wrong; the operator must act."""
 
 
-class ApprovalError(ReprofarmError):
-    """What an operator approves is not there, or needs no approval."""
-
-
 class MessageError(ReprofarmError):
     """A queue message is of another version or shape; refused."""
 

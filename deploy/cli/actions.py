@@ -13,8 +13,7 @@ from deploy.cli.options import farm_at
 from deploy.client import ApiError, FarmClient
 from scheduler.badges import revoking
 from scheduler.database.session import Database
-from scheduler.requests import intervening, requesting, reverifying
-from scheduler.requests.approving import approve
+from scheduler.requests import approving, intervening, requesting, reverifying
 from specs.api_v1.actions import Done, VerificationRequest
 from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import read_policy
@@ -115,9 +114,7 @@ class DatabaseActions:
 
     def approve(self, claim_id: str, why: str, *, over_budget: bool) -> Done:
         """Let a claim run that a budget holds back."""
-        found = approve(self._database, claim_id, operator(), over_budget=over_budget, why=why)
-        limits = "" if found.over_budget else "; the limits of a day still hold for it (--over-budget lifts them)"
-        return _done([f"approved: claim {found.claim_id}, about {found.gpu_seconds:,.0f} GPU-seconds{limits}"])
+        return _done(approving.approve(self._database, claim_id, operator(), over_budget=over_budget, why=why))
 
     def verify(self, asked: VerificationRequest) -> Done:
         """Have what a model claims on a benchmark verified, or verified again."""

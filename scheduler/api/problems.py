@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from scheduler.webhooks.addresses import Unsendable
 from scheduler.webhooks.registry import TooMany
 from specs.api_v1.views import NO_TYPE, PROBLEM_TYPE, Problem
-from specs.errors import AccessError, ApprovalError, HubAway, InterventionError, ReprofarmError, SignInError
+from specs.errors import AccessError, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.text import clean
 from specs.validation_errors import fault
 
@@ -79,7 +79,6 @@ KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
     Busy: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-streams"),
     EvidenceAway: (HTTPStatus.BAD_GATEWAY, "evidence-away"),
     InterventionError: (HTTPStatus.CONFLICT, "not-as-it-stands"),
-    ApprovalError: (HTTPStatus.CONFLICT, "not-to-be-approved"),
     AccessError: (HTTPStatus.CONFLICT, "no-such-access"),
     SignInError: (HTTPStatus.BAD_REQUEST, "sign-in"),
     HubAway: (HTTPStatus.BAD_GATEWAY, "hub-away"),

@@ -8,11 +8,28 @@ from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
+from scheduler.database.id_prefixes import begins
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.state_machine import ClaimState
+from specs.api_v1.views import MIN_ID_PREFIX
+from specs.errors import InterventionError
 
 ANEW = {"populate_existing": True}
 """What a session knows of a row may be from before it waited for that."""
+
+
+def find_claim(session: Session, start: str) -> Claim:
+    """The claim whose id begins so, locked.
+
+    Raises:
+        InterventionError: no claim's id does, or several do.
+    """
+    if len(start) < MIN_ID_PREFIX:
+        raise InterventionError(f"{start!r}: give at least {MIN_ID_PREFIX} characters of the claim's id")
+    found = session.scalars(select(Claim.claim_id).where(begins(Claim.claim_id, start)).limit(2)).all()
+    if len(found) != 1:
+        raise InterventionError(f"{'several claims have' if found else 'no claim has'} an id like {start}")
+    return lock(session, found[0])
 
 
 def lock(session: Session, claim_id: str) -> Claim:

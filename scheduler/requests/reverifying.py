@@ -13,16 +13,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
-from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, now
 from scheduler.record import SCHEDULER, add_event
-from scheduler.requests.locking import lock
+from scheduler.requests.locking import find_claim
 from scheduler.requests.resubmitting import submit_again
 from scheduler.state_machine import ACTIVE, ClaimState
 from scheduler.watch.staleness import changed_since
 from specs.api_v1.actions import MAX_WHY_CHARS
-from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
 from specs.policy.reverify import ReverifyRules
 from specs.text import clean
@@ -57,7 +55,7 @@ def reverify(
         InterventionError: there is no such claim, or it cannot be verified again now; says why.
     """
     with database.transaction() as session:
-        claim = _find(session, target)
+        claim = find_claim(session, target)
         return ask_for(session, claim, clean(why, MAX_WHY_CHARS), actor, priority, rules=rules or ReverifyRules())
 
 
@@ -91,16 +89,6 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
             f"the same entry is now claim {anew.claim_id}, which a fresh run decides",
         ),
     )
-
-
-def _find(session: Session, target: str) -> Claim:
-    """The claim whose id begins so, locked."""
-    if len(target) < MIN_ID_PREFIX:
-        raise InterventionError(f"{target!r}: give at least {MIN_ID_PREFIX} characters of the claim's id")
-    found = session.scalars(select(Claim.claim_id).where(begins(Claim.claim_id, target)).limit(2)).all()
-    if len(found) != 1:
-        raise InterventionError(f"{'several claims have' if found else 'no claim has'} an id like {target}")
-    return lock(session, found[0])
 
 
 def _join(session: Session, claim: Claim, why: str, actor: str, priority: int) -> Asked:

@@ -84,11 +84,9 @@ def approve_claim(source: TheSource, caller: Operator, claim_id: IdOrStart, aske
     """Approve what a claim is taken to cost, so that it is planned in the farm's next round."""
     with source.database.reading() as session:
         claim = _claim(session, claim_id)
-    found = approving.approve(
+    lines = approving.approve(
         source.database, claim.claim_id, caller.actor, over_budget=asked.over_budget, why=asked.why
     )
-    limits = "" if found.over_budget else "; the limits of a day still hold for it"
-    lines = [f"claim {found.claim_id} is approved at about {found.gpu_seconds:,.0f} GPU-seconds{limits}"]
     return _done(source.database, lines, [claim])
 
 

@@ -16,7 +16,7 @@ from scheduler.record import move_reproduction
 from scheduler.requests.approving import approve
 from scheduler.requests.intervening import cancel
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.errors import ApprovalError
+from specs.errors import InterventionError
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy
@@ -217,8 +217,10 @@ def test_above_the_threshold_a_claim_waits_for_an_operator(farm: ControlPlane) -
     assert claim.state == ClaimState.PLANNED
     with farm.database.reading() as session:
         assert session.scalars(select(Event.actor).where(Event.what == "approved")).all() == ["operator:ann"]
-    with pytest.raises(ApprovalError, match="needs no approval: it is planned"):
+    with pytest.raises(InterventionError, match="needs no approval: it is planned"):
         approve(farm.database, claim.claim_id, "operator:ann")
+    with pytest.raises(InterventionError, match="give at least 6 characters of the claim's id"):
+        approve(farm.database, claim.claim_id[:5], "operator:ann")
 
 
 def test_a_higher_threshold_releases_what_waited(farm: ControlPlane) -> None:

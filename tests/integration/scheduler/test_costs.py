@@ -119,6 +119,7 @@ def test_the_command_approves_as_the_systems_user(farm: ControlPlane, monkeypatc
     done = CliRunner().invoke(app, ["approve", claim_id[:8]])
     assert done.exit_code == 0, done.stderr
     assert f"approved: claim {claim_id}, about " in done.output
+    assert "; the limits of a day still hold for it" in " ".join(done.output.split())
     farm.plan()
     with farm.database.reading() as session:
         assert session.get_one(Claim, claim_id).state == ClaimState.PLANNED
@@ -127,7 +128,9 @@ def test_the_command_approves_as_the_systems_user(farm: ControlPlane, monkeypatc
     assert actor != "operator:somebody-else"
 
 
-@pytest.mark.parametrize(("claim_id", "why"), [("abc", "the first 6 or more"), ("abcdef", "there is no claim abcdef")])
+@pytest.mark.parametrize(
+    ("claim_id", "why"), [("abc", "the first 6 or more"), ("abcdef", "no claim has an id like abcdef")]
+)
 def test_what_cannot_be_approved_is_an_error(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch, claim_id: str, why: str
 ) -> None:
