@@ -41,7 +41,7 @@ class EvidenceError(ReprofarmError):
 
 
 class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mistake
-    """The evidence store cannot be reached; wait and try again. It says nothing of any log."""
+    """The evidence store cannot be reached, or lacks what it held; wait and try again. It says nothing of any log."""
 
 
 class HubAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mistake

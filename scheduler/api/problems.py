@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from scheduler.webhooks.addresses import Unsendable
 from scheduler.webhooks.registry import TooMany
 from specs.api_v1.views import NO_TYPE, PROBLEM_TYPE, Problem
-from specs.errors import AccessError, HubAway, InterventionError, ReprofarmError, SignInError
+from specs.errors import AccessError, EvidenceAway, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.text import clean
 from specs.validation_errors import fault
 
@@ -61,10 +61,6 @@ class NullCharacter(ReprofarmError):  # noqa: N818 - a condition, not a mistake
 
 class Busy(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """As many are served that way as this process takes."""
-
-
-class EvidenceAway(ReprofarmError):  # noqa: N818 - a condition, not a mistake
-    """The evidence store does not hold what it should, or does not answer."""
 
 
 KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.head_requests import is_head
-from scheduler.api.problems import EvidenceAway, NotFound
+from scheduler.api.problems import NotFound
 from scheduler.database.tables import Reproduction
+from specs.errors import EvidenceAway
 from specs.logs.evidence import SUFFIX, path_in_store
 
 router = APIRouter(prefix="/v1/evidence", tags=["evidence"])
