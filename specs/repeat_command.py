@@ -23,14 +23,14 @@ class Repeated:
     dataset_id: str
     dataset_revision: str
     task_id: str | None
-    sample_limit: int | None
-    """None where all samples may be run. Which were drawn is the farm's seed; Inspect takes the first."""
-
     circumstances: Circumstances
 
 
 def repeat_command(run: Repeated) -> str:
-    """One line for a POSIX shell. Repeats all samples, where the farm may have stopped early."""
+    """One line for a POSIX shell. Repeats all samples, where the farm may have stopped early or drawn some.
+
+    Inspect's `--limit` would take the first, not those that were drawn.
+    """
     return shlex.join(_words(run))
 
 
@@ -64,8 +64,6 @@ def _arguments(run: Repeated) -> Iterator[str]:
     body = {name: getattr(generation, name) for name in ("top_k", "min_p", "repetition_penalty")}
     yield from ("--extra-body", json.dumps(body))
     yield f"--epochs={run.circumstances.epochs}"
-    if run.sample_limit is not None:
-        yield f"--limit={run.sample_limit}"
 
 
 def _engine(arguments: tuple[str, ...]) -> Iterator[tuple[str, str]]:

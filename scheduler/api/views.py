@@ -189,7 +189,6 @@ def command_to_repeat(row: Reproduction, circumstances: Circumstances) -> str:
             dataset_id=row.dataset_id,
             dataset_revision=row.dataset_revision,
             task_id=row.task_id,
-            sample_limit=None,
             circumstances=circumstances,
         )
     )

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from scheduler.admission.fixed import RunSettings
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.keyring import listed_keys
 from scheduler.badges.publications import overtaken_by, revoked_of
@@ -20,14 +19,14 @@ from scheduler.farm import Farm
 from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
-from scheduler.publish.text import Mismatch, Run, body, mismatch_body, title
+from scheduler.publish.text import Mismatch, body, mismatch_body, title
 from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, close_overtaken, publish, take_back
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import threads
 from specs.attestation import Attestation, verify
 from specs.errors import HubAway, HubBusy, NoAccess, TokenError
 from specs.judging.verdict import Outcome, Verdict
-from specs.measurement import Measurement
+from specs.measurement import Circumstances, Measurement
 from specs.processes.log_lines import about
 from specs.processes.spans import Place
 from specs.text import clean
@@ -127,10 +126,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             return None
         if claim.dataset_id is None or claim.value is None:
             return None
-        ran = Run(
-            circumstances=Measurement.model_validate(run.measurement, strict=False).circumstances,
-            sample_limit=RunSettings.model_validate(run.settings, strict=False).sample_limit,
-        )
+        ran = Measurement.model_validate(run.measurement, strict=False).circumstances
         place = _place(claim, claim.dataset_id, claim.value)
         if verdict.outcome == Outcome.MISMATCH:
             facts = facts_of(farm.settings.public_url, claim_id, verdict.decided_at, claim, run, verdict)
@@ -165,7 +161,9 @@ def _revoked(farm: Farm, claim_id: str) -> ClaimPlace | None:
         return _place(claim, claim.dataset_id, claim.value)
 
 
-def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Run, why: Mismatch, claim_id: str) -> Publication:
+def _of_a_mismatch(
+    place: ClaimPlace, facts: Attestation, ran: Circumstances, why: Mismatch, claim_id: str
+) -> Publication:
     return Publication(
         verdict_id=claim_id,
         claim=place,

@@ -32,15 +32,6 @@ ASK_AGAIN = "The model's owner can comment `/reverify`, on a line of its own, to
 
 
 @dataclass(frozen=True)
-class Run:
-    """How the score came about, besides what an attestation states."""
-
-    circumstances: Circumstances
-    sample_limit: int | None
-    """By policy; None where there is none."""
-
-
-@dataclass(frozen=True)
 class Mismatch:
     """What is said besides where a score was not reproduced."""
 
@@ -70,7 +61,7 @@ def title(found: Attestation, verdict_id: str, *, reproduced: bool = True) -> st
     return f"{found.claimed_value:g} on {benchmark} {became} {title_mark(verdict_id)}"
 
 
-def body(found: Attestation, ran: Run, token: str, verdict_id: str) -> str:
+def body(found: Attestation, ran: Circumstances, token: str, verdict_id: str) -> str:
     """What is said of a verified claim: the facts, the proof and how to check it."""
     jwks = f"{found.iss.rstrip('/')}/.well-known/jwks.json"
     lines = [
@@ -94,7 +85,7 @@ def body(found: Attestation, ran: Run, token: str, verdict_id: str) -> str:
     return "\n".join(lines)
 
 
-def mismatch_body(found: Attestation, ran: Run, why: Mismatch, verdict_id: str) -> str:
+def mismatch_body(found: Attestation, ran: Circumstances, why: Mismatch, verdict_id: str) -> str:
     """What is said of a claim that was not reproduced: likely reasons first, then the facts and what can be done."""
     lines = [
         f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and did not reproduce the score"
@@ -158,11 +149,11 @@ def _page(found: Attestation, verdict_id: str) -> str:
     return f"The claim's page, with each answer and the history: {link(claim_url(found.iss, verdict_id))}."
 
 
-def _how_it_ran(found: Attestation, ran: Run) -> Iterator[str]:
+def _how_it_ran(found: Attestation, ran: Circumstances) -> Iterator[str]:
     yield "How it ran:"
     yield ""
     yield from _pins(found)
-    yield from _circumstances(ran.circumstances)
+    yield from _circumstances(ran)
     yield ""
     yield f"Evidence: the complete log of the run, {link(found.evidence_url)}, SHA-256 {code(found.evidence_sha256)}."
     yield ""
@@ -173,7 +164,7 @@ def _how_it_ran(found: Attestation, ran: Run) -> Iterator[str]:
     yield "```"
 
 
-def _command(found: Attestation, ran: Run) -> str:
+def _command(found: Attestation, ran: Circumstances) -> str:
     return repeat_command(
         Repeated(
             model_id=found.model,
@@ -181,8 +172,7 @@ def _command(found: Attestation, ran: Run) -> str:
             dataset_id=found.dataset,
             dataset_revision=found.dataset_revision,
             task_id=found.task,
-            sample_limit=ran.sample_limit,
-            circumstances=ran.circumstances,
+            circumstances=ran,
         )
     )
 

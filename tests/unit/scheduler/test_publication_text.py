@@ -13,7 +13,6 @@ from markdown_it import MarkdownIt
 from deploy.bench.greedy import GREEDY
 from scheduler.publish.text import (
     Mismatch,
-    Run,
     answer_body,
     body,
     body_mark,
@@ -50,7 +49,7 @@ def written(**changes: Any) -> str:
     ran = circumstances(
         **{key: changes.pop(key) for key in ("hardware", "judges", "engine_arguments") if key in changes}
     )
-    return body(attestation(**changes), Run(ran, None), TOKEN, VERDICT)
+    return body(attestation(**changes), ran, TOKEN, VERDICT)
 
 
 def test_the_text_says_how_many_samples_are_left_out_of_the_score() -> None:
@@ -110,7 +109,7 @@ REASONS = ("12 of 200 answers (6 %) were cut off at max_tokens 512, from the far
 
 def of_a_mismatch(**changes: Any) -> str:
     facts = {"reproduced": 0.2, "interval": {"low": 0.2, "high": 0.2}, **changes}
-    return mismatch_body(attestation(**facts), Run(circumstances(), 100), Mismatch(REASONS, ("b7e6a1",), True), VERDICT)
+    return mismatch_body(attestation(**facts), circumstances(), Mismatch(REASONS, ("b7e6a1",), True), VERDICT)
 
 
 def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again() -> None:
@@ -129,6 +128,7 @@ def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again
         "inspect eval",
     ]
     assert sorted(order, key=text.index) == order
+    assert "--limit" not in text, "Inspect would take the first samples, not those that were drawn"
     assert "comment `/reverify`, on a line of its own" in text
     assert f"<{attestation().iss}/claims/{VERDICT}>" in text
     assert text.endswith(body_mark(VERDICT))

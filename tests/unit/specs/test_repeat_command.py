@@ -23,7 +23,7 @@ ENGINE = (
 )
 
 
-def repeated(task_id: str | None = "capitals", limit: int | None = None, **generation: Any) -> Repeated:
+def repeated(task_id: str | None = "capitals", **generation: Any) -> Repeated:
     ran: Circumstances = measurement().circumstances
     changed = ran.generation.model_copy(update=generation)
     return Repeated(
@@ -32,7 +32,6 @@ def repeated(task_id: str | None = "capitals", limit: int | None = None, **gener
         dataset_id="acme/bench",
         dataset_revision="b" * 40,
         task_id=task_id,
-        sample_limit=limit,
         circumstances=ran.model_copy(update={"generation": changed, "engine_arguments": ENGINE, "epochs": 4}),
     )
 
@@ -45,7 +44,7 @@ def parsed(run: Repeated) -> dict[str, Any]:
 
 
 def test_inspect_takes_it_for_the_same_run() -> None:
-    found = parsed(repeated(limit=100, presence_penalty=-0.5, max_tokens=512, temperature=0.7))
+    found = parsed(repeated(presence_penalty=-0.5, max_tokens=512, temperature=0.7))
     (task,) = found["tasks"]
     spec, revision = split_spec(task.removeprefix("hf/"))
     assert (parse_task_spec(spec), revision) == (("acme/bench", "capitals"), "b" * 40)
@@ -60,12 +59,12 @@ def test_inspect_takes_it_for_the_same_run() -> None:
         "enforce_eager": True,
     }
     assert (found["temperature"], found["presence_penalty"], found["max_tokens"]) == (0.7, -0.5, 512)
-    assert (found["epochs"], found["limit"], found["seed"]) == (4, "100", None)
+    assert (found["epochs"], found["limit"], found["seed"]) == (4, None, None)
     assert json.loads(found["extra_body"]) == {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
 def test_the_folded_command_is_the_same_to_a_shell() -> None:
-    run = repeated(limit=100, presence_penalty=-0.5)
+    run = repeated(presence_penalty=-0.5)
     folded = folded_command(run)
     assert shlex.split(folded.replace("\\\n", " ")) == shlex.split(repeat_command(run))
     assert all(line.startswith(("inspect eval hf/", "  -")) for line in folded.splitlines())
