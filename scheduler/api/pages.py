@@ -59,6 +59,11 @@ def after(cursor: str, at: Any, row_id: Any) -> ColumnElement[bool]:  # two mapp
     return tuple_(at, row_id) < tuple_(literal(then, at.type), literal(last_id, row_id.type))
 
 
+def fitting(*equal: tuple[Any, str | None]) -> list[ColumnElement[bool]]:  # mapped columns, of whichever table
+    """The conditions for what is asked for: columns with what they are to hold. None is any."""
+    return [column == wanted for column, wanted in equal if wanted is not None]
+
+
 def page(
     form: type[Page[Item]],
     rows: Sequence[Row],

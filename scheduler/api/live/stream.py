@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from scheduler.api import pages
 from scheduler.api.cursors import Cursor
 from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import event_message
@@ -141,12 +142,7 @@ def _sent(message: Message) -> ServerSentEvent:
 
 def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
     """Of events that somebody wants."""
-    found: list[ColumnElement[bool]] = []
-    if wanted.subject is not None:
-        found.append(Event.subject == wanted.subject)
-    if wanted.subject_id is not None:
-        found.append(Event.subject_id == wanted.subject_id)
-    return found
+    return pages.fitting((Event.subject, wanted.subject), (Event.subject_id, wanted.subject_id))
 
 
 def events_lost(start: Cursor) -> EventsLost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, BeforeValidator, model_validator
@@ -78,15 +78,14 @@ class WantedClaims(BaseModel):
 
     def conditions(self, session: Session) -> list[ColumnElement[bool]]:
         """What holds for their rows, with the verdict's."""
-        equal: list[tuple[Any, str | None]] = [
+        found = pages.fitting(
             (Claim.model_id, self.model),
             (Claim.dataset_id, self.dataset),
             (Claim.task_id, self.task),
             (Claim.state, self.state),
             (VerdictRow.outcome, self.outcome),
             (Claim.submitter, self.submitter),
-        ]
-        found: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+        )
         if self.model is not None and self.revision is not None:
             found.append(at_revision(self.model, self.revision))
         if self.since is not None:

@@ -37,11 +37,8 @@ def list_noise(
     """Tasks of which at least two honest runs were seen, by benchmark and task."""
     # Grouped instead of distinct, which PostgreSQL would not order by an expression.
     each_once = (NoisePair.dataset_id, NoisePair.task_id)
-    query = select(*each_once).group_by(*each_once).order_by(NoisePair.dataset_id, TASK)
-    if dataset is not None:
-        query = query.where(NoisePair.dataset_id == dataset)
-    if task is not None:
-        query = query.where(NoisePair.task_id == task)
+    about = pages.fitting((NoisePair.dataset_id, dataset), (NoisePair.task_id, task))
+    query = select(*each_once).where(*about).group_by(*each_once).order_by(NoisePair.dataset_id, TASK)
     if cursor is not None:
         # Ids of datasets have no spaces.
         last_dataset, _, last_task = cursor.partition(" ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -34,14 +34,13 @@ class WantedReproductions(BaseModel):
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """What holds for their rows."""
-        equal: list[tuple[Any, str | None]] = [
+        found = pages.fitting(
             (Reproduction.model_id, self.model),
             (Reproduction.dataset_id, self.dataset),
             (Reproduction.task_id, self.task),
             (Reproduction.state, self.state),
             (Reproduction.pool, self.pool),
-        ]
-        found: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+        )
         if self.cursor is not None:
             found.append(pages.after(self.cursor, Reproduction.created_at, Reproduction.reproduction_id))
         return found

@@ -29,8 +29,8 @@ def list_points(
     limit: pages.Limit = 50,
 ) -> Page[ScorePoint]:
     """Claimed scores beside reproduced ones, of measured claims that were not withdrawn, those submitted last first."""
-    equal = [(Claim.model_id, model), (Claim.dataset_id, dataset), (Claim.task_id, task)]
-    return scores.points(session, [column == wanted for column, wanted in equal if wanted is not None], cursor, limit)
+    about = pages.fitting((Claim.model_id, model), (Claim.dataset_id, dataset), (Claim.task_id, task))
+    return scores.points(session, about, cursor, limit)
 
 
 @router.get("/models/{namespace}/{name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -33,13 +33,12 @@ class WantedVerdicts(BaseModel):
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """What holds for their rows, with the claim's."""
-        equal: list[tuple[Any, str | None]] = [
+        found = pages.fitting(
             (Claim.model_id, self.model),
             (Claim.dataset_id, self.dataset),
             (Claim.task_id, self.task),
             (VerdictRow.outcome, self.outcome),
-        ]
-        found: list[ColumnElement[bool]] = [column == wanted for column, wanted in equal if wanted is not None]
+        )
         if self.cursor is not None:
             found.append(pages.after(self.cursor, VerdictRow.decided_at, VerdictRow.claim_id))
         return found

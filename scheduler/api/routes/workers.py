@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
@@ -30,11 +30,7 @@ def list_workers(
     limit: pages.Limit = 50,
 ) -> Page[WorkerView]:
     """Workers by name, those too that were lost within the last day."""
-    conditions: list[ColumnElement[bool]] = []
-    if pool is not None:
-        conditions.append(Worker.pool == pool)
-    if state is not None:
-        conditions.append(Worker.state == state)
+    conditions = pages.fitting((Worker.pool, pool), (Worker.state, state))
     if cursor is not None:
         conditions.append(Worker.name > cursor)
     rows = session.scalars(select(Worker).where(*conditions).order_by(Worker.name).limit(limit + 1)).all()
