@@ -48,20 +48,21 @@ def sqlite_file(settings: Settings) -> Path | None:
 
 
 @contextmanager
-def opened_database(settings: Settings) -> Iterator[Database]:
-    """The farm's database.
+def opened_database(settings: Settings, *, may_make: bool = False, ready: bool = True) -> Iterator[Database]:
+    """The farm's database; one that is not there is made where it `may_make` it.
 
     Raises:
-        PolicyError: it is not there, has not the tables that this version needs, or cannot be used.
+        PolicyError: it is not there, cannot be used, or has not the tables that this version needs where it is to be
+            `ready`.
     """
     file = sqlite_file(settings)
     # Opening it would make the file.
-    if file is not None and not file.is_file():
-        raise PolicyError(f"there is no farm's database at {file}; say with --var where the farm is, or with --api")
+    if file is not None and not may_make and not file.is_file():
+        where = "say with --var where the farm is, or with --api where the command takes that"
+        raise PolicyError(f"there is no farm's database at {file}; {where}")
     database = Database(settings.database_url)
     try:
-        trouble = trouble_with_database(database)
-        if trouble:
+        if ready and (trouble := trouble_with_database(database)):
             raise PolicyError(f"the farm's database {trouble}; run this where the control plane runs")
         yield database
     except SQLAlchemyError as error:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.cli.control_plane import settings_of, sqlite_file
+from deploy.cli.control_plane import opened_database, settings_of
 from deploy.cli.options import DEFAULT_VAR, Var
 from deploy.cli.terminal import console, shown
-from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_database
 from specs.errors import PolicyError
 
@@ -28,7 +24,7 @@ def upgrade(
     var: Var = DEFAULT_VAR,
 ) -> None:
     """Migrate the database to this version's tables. Does nothing if it has them."""
-    with _database(var, is_made=True) as database:
+    with opened_database(settings_of(var), may_make=True, ready=False) as database:
         database.upgrade(revision)
         trouble = trouble_with_database(database) or "has the tables that this version needs"
     console().print(shown(f"the database {trouble}"), soft_wrap=True)
@@ -43,7 +39,7 @@ def downgrade(
 
     What only newer tables and columns hold is lost.
     """
-    with _database(var) as database:
+    with opened_database(settings_of(var), ready=False) as database:
         database.downgrade(revision)
     console().print(shown(f"the database is at migration {revision}"), soft_wrap=True)
 
@@ -54,7 +50,7 @@ def backup(
     var: Var = DEFAULT_VAR,
 ) -> None:
     """Write a consistent copy of a SQLite database while the farm runs. For PostgreSQL: pg_dump."""
-    with _database(var) as database:
+    with opened_database(settings_of(var), ready=False) as database:
         if not database.is_sqlite:
             raise PolicyError("the farm's database is PostgreSQL's: back it up with pg_dump (docs/operations.md)")
         if file.exists():
@@ -63,20 +59,3 @@ def backup(
         file.touch(mode=0o600)
         database.copy_to(file)
     console().print(shown(f"the database is copied to {file}"), soft_wrap=True)
-
-
-@contextmanager
-def _database(var: Path, *, is_made: bool = False) -> Iterator[Database]:
-    """The farm's database; `is_made` where it may be made."""
-    settings = settings_of(var)
-    file = sqlite_file(settings)
-    if file is not None and not is_made and not file.is_file():
-        raise PolicyError(f"there is no farm's database at {file}; say with --var where the farm is")
-    database = Database(settings.database_url)
-    try:
-        yield database
-    except SQLAlchemyError as error:
-        # The driver's own words can hold the address and the user's name.
-        raise PolicyError(f"the farm's database cannot be used ({type(error).__name__})") from error
-    finally:
-        database.engine.dispose()
