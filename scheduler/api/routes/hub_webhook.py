@@ -23,9 +23,6 @@ from specs.text import clean
 
 router = APIRouter(tags=["webhooks"])
 
-MAX_BYTES = 256 * 1024
-"""The Hub's are a few kilobytes, but for a long comment."""
-
 
 class _Event(BaseModel):
     model_config = ConfigDict(extra="ignore")
@@ -66,22 +63,13 @@ async def hub_webhook(
     shown = (x_webhook_secret or "").encode("latin-1")
     if not hmac.compare_digest(shown, secret.get_secret_value().encode()):
         raise HTTPException(401, "X-Webhook-Secret is not the one that was agreed", {"www-authenticate": "Webhook"})
-    found = _read(await _bounded_body(request))
+    found = _read(await request.body())
     if found.repo.type not in ("model", "dataset") or not is_repo_id(found.repo.name):
         return Announced(looked_at=None, why="neither a model nor a dataset")
     repo_type: Literal["model", "dataset"] = "model" if found.repo.type == "model" else "dataset"
     what = clean(f"{found.event.scope} {found.event.action}", 100)
     new = await run_in_threadpool(_put, source, repo_type, found.repo.name, what)
     return Announced(looked_at=found.repo.name, why="soon" if new else "announced a moment ago already")
-
-
-async def _bounded_body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BYTES:
-            raise HTTPException(413, f"more than {MAX_BYTES} bytes")
-    return body
 
 
 def _read(body: bytes) -> _Announcement:

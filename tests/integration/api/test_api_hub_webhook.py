@@ -123,7 +123,7 @@ def test_an_empty_secret_is_none(tmp_path: Path, databases: Databases, secret: s
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [([1], 422), ({"event": {}}, 422), ({"x": "y" * 300_000}, 413), ({"event": 1, "repo": {"type": "model"}}, 422)],
+    [([1], 422), ({"event": {}}, 422), ({"x": "y" * 1_100_000}, 413), ({"event": 1, "repo": {"type": "model"}}, 422)],
 )
 def test_what_is_no_announcement_is_refused(farm: RunningApi, body: object, status: int) -> None:
     assert announce(farm, body=body).status_code == status
