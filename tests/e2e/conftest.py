@@ -8,8 +8,8 @@ import pytest
 from filelock import FileLock
 
 from deploy.cli.machine_checks import engine_system
+from deploy.demo.model_wheel import gguf_file
 from deploy.demo.models import ensure_model
-from deploy.demo.small_model import gguf_file
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
