@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from deploy.localhub.errors import MisconfiguredError
-from deploy.localhub.files import write_atomically
+from specs.processes.atomic_write import write_atomically
 
 T = TypeVar("T", bound=BaseModel)
 

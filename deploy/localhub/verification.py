@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.localhub.errors import MisconfiguredError
-from deploy.localhub.files import write_atomically
 from deploy.localhub.results import ResultEntry
 from specs.attestation import Expected, verify
 from specs.errors import TokenError
+from specs.processes.atomic_write import write_atomically
 
 
 class TrustedKeys:

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from deploy.localhub.errors import BadRequestError, UnauthorizedError
-from deploy.localhub.files import write_atomically
 from deploy.localhub.oauth.members import Members, OrgRole
 from deploy.localhub.tokens import TokenFile
+from specs.processes.atomic_write import write_atomically
 
 CODE_SECONDS = 60
 TOKEN_SECONDS = 3600
