@@ -56,9 +56,6 @@ class Pace:
     """What was measured on one database."""
 
     claims: int
-    sharing: int
-    """Claims of one reproduction."""
-
     seconds: float
     verified: int
     badges: int
@@ -78,7 +75,10 @@ class Pace:
 
 
 def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, control_workers: int = 1) -> Pace:
-    """Measure it, on SQLite where no database is named; only PostgreSQL takes several control workers."""
+    """Measure it, on SQLite where no database is named; only PostgreSQL takes several control workers.
+
+    `sharing` is the number of claims of one reproduction.
+    """
     with tempfile.TemporaryDirectory(prefix="reprofarm-bench-") as name:
         folder = Path(name)
         database = Database(database_url or f"sqlite:///{folder / 'reprofarm.db'}")
@@ -105,7 +105,7 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, 
             processes.wait_until("every verdict", lambda: _count(database, VerdictRow) == every, PATIENCE_SECONDS)
             seconds = time.monotonic() - began
             verified, badges = _verified(database) - warming, _count(database, Badge) - warming
-            return Pace(claims, sharing, seconds, verified, badges, per_second)
+            return Pace(claims, seconds, verified, badges, per_second)
         finally:
             processes.stop()
             database.engine.dispose()
