@@ -11,11 +11,10 @@ from typing import Any
 
 from celery import Celery, signals
 
-from scheduler.settings import read_settings
+from scheduler.settings import CLOCKS_DIFFER_SECONDS, read_settings
 from specs.messages import CONTROL_QUEUE
 from specs.policy.rules import Policy, read_policy
 from specs.processes.broker import celery_settings
-from specs.processes.clocks import CLOCKS_DIFFER_SECONDS
 from specs.processes.log_lines import write_json_lines
 from specs.processes.secrets import mask_logs
 

@@ -17,6 +17,9 @@ from specs.validation_errors import faults_in_environment
 
 PREFIX = "REPROFARM_"
 
+CLOCKS_DIFFER_SECONDS = 10.0
+"""How far the clocks of a farm's machines may be apart: what one dates and another looks at has so much more time."""
+
 
 def _split(value: object) -> object:
     return [name for part in value.split(",") if (name := part.strip())] if isinstance(value, str) else value

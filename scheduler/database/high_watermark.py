@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Event, now
-from specs.processes.clocks import CLOCKS_DIFFER_SECONDS
+from scheduler.settings import CLOCKS_DIFFER_SECONDS
 
 SETTLING = timedelta(seconds=CLOCKS_DIFFER_SECONDS)
 """By how much clocks of the farm's machines may differ, and how long before its id an event may have got its time."""

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from specs.messages import AttemptOutcome, RunBatch
-from specs.processes.background_thread import background_thread
 from workers.batches.messenger import Messenger
 from workers.batches.order_end import Ended, failure, report_of
 from workers.errors import ToldToStop
+from workers.processes.background_thread import background_thread
 
 LOOK_SECONDS = 0.5
 _RUN_SHARE = 0.6

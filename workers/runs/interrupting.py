@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from specs.processes.background_thread import background_thread
+from workers.processes.background_thread import background_thread
 
 STOP_FILE = "stop"
 """In the run's folder."""

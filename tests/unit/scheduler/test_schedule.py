@@ -12,8 +12,8 @@ from celery.beat import Scheduler
 from celery.worker.request import Request
 
 from scheduler.schedule import entries, periods
+from scheduler.settings import CLOCKS_DIFFER_SECONDS
 from specs.policy.rules import Policy
-from specs.processes.clocks import CLOCKS_DIFFER_SECONDS
 
 APART = timedelta(seconds=CLOCKS_DIFFER_SECONDS)
 
