@@ -85,15 +85,15 @@ simulate: $(READY)  ## Simulate a day of a farm with 1,000 GPUs, into docs/bench
 
 bench-samples: $(READY)  ## What verdicts cost on real results, against the least possible (minutes). RESULTS=FILE.
 	@echo "reprofarm: replaying verification, a few minutes on one core"
-	@nice -n 10 $(BIN)/python -m deploy.bench.samples $(RESULTS)
+	@nice -n 10 $(BIN)/python -m deploy.studies.samples $(RESULTS)
 
 bench-betting: $(READY)  ## Wrong answers from bets at the band's edges (minutes). BENCH="--samples 12032" for the largest: an hour.
 	@echo "reprofarm: feeding random orders to the betting test, a quarter of an hour on one core"
-	@nice -n 19 $(BIN)/python -m deploy.bench.betting_coverage $(BENCH)
+	@nice -n 19 $(BIN)/python -m deploy.studies.betting_coverage $(BENCH)
 
 bench-honest: $(READY)  ## What becomes of honest and of false claims (minutes). RESULTS=FILE, BENCH="--samples 12032" for the largest.
 	@echo "reprofarm: judging honest and false claims, a few minutes on one core"
-	@nice -n 10 $(BIN)/python -m deploy.bench.honest_runs $(RESULTS) $(BENCH)
+	@nice -n 10 $(BIN)/python -m deploy.studies.honest_runs $(RESULTS) $(BENCH)
 
 bench-load: $(READY)  ## Have 10,000 claims appear at once (minutes). BENCH="--claims 1000" or "--database URL" for another.
 	@echo "reprofarm: planning thousands of claims, and asking for their status meanwhile"
@@ -109,7 +109,7 @@ schemathesis: $(READY)  ## Throw made-up requests at every address of a live API
 
 plots: $(READY)  ## Draw the pictures in docs/images.
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
-	@$(BIN)/python -m deploy.bench.plots
+	@$(BIN)/python -m deploy.studies.plots
 
 vendor:  ## Fetch what the dashboard's pages load (npm, pinned by package-lock.json) into scheduler/dashboard/static/vendor.
 	@cd scheduler/dashboard/assets && npm ci --silent --ignore-scripts && node vendor.mjs

@@ -1,1 +1,1 @@
-"""Figures and pictures that the documents show, each made by a command."""
+"""What the farm takes beside what it is held against, measured; each by a command."""

@@ -73,7 +73,6 @@ COMMANDS = {
     "verify-token": Place(
         "deploy.cli.verify_token", "verify_token", "Check a badge offline, with the public keys alone."
     ),
-    "replay": Place("deploy.cli.replay", "replay", "Replay verification on known results, to see what it costs."),
     "database": Place("deploy.cli.database", "app", "Migrate the farm's database, or back it up."),
     "hub": Place("deploy.localhub.cli", "app", "Serve a Hub from a folder, and add models and results to it."),
     "doctor": Place("deploy.cli.doctor", "doctor", "Say what this machine lacks to run a farm, and how to get it."),

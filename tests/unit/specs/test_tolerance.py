@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.bench.honest_runs import chances
+from deploy.studies.honest_runs import chances
 from specs.epochs import answers_averaged
 from specs.judging.band import EDGE
 from specs.judging.stopping import (

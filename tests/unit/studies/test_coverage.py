@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy.bench.coverage import EDGES, Edge, edge_total, wrong_answers
+from deploy.studies.coverage import EDGES, Edge, edge_total, wrong_answers
 from specs.judging.sequential import full_run_decision
 from tests.support.stopping import finding, right_or_wrong, rule
 

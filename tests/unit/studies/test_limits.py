@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy.bench.coverage import edge_total
-from deploy.bench.limits import fewest_paired_samples, fewest_samples
+from deploy.studies.coverage import edge_total
+from deploy.studies.limits import fewest_paired_samples, fewest_samples
 from specs.judging.stopping_rule import Predictor
 from tests.support.stopping import finding, right_or_wrong, rule
 

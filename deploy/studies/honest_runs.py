@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from deploy.bench.betting_coverage import BY_CHANCE, at_least
-from deploy.cli.replay import read_results
 from deploy.cli.terminal import console, percent, points
+from deploy.studies.betting_coverage import BY_CHANCE, at_least
+from deploy.studies.replay import ResultTable, read_results
 from specs.judging.band import EDGE, Floats
-from specs.judging.replay import ResultTable
 from specs.judging.sequential import Decision, SequentialDecider, full_run_decision
 from specs.judging.stopping import (
     JudgedClaim,

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from rich.table import Table
 
-from deploy.bench.coverage import COVERED, EDGES, Edge, edge_total
 from deploy.cli.terminal import console
+from deploy.studies.coverage import COVERED, EDGES, Edge, edge_total
 from specs.judging.band import Floats
 from specs.judging.betting import Places
 from specs.judging.sequential import Decision, SequentialDecider, full_run_decision

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy.bench.honest_runs import chances, replayed, verified_by_chance
+from deploy.studies.honest_runs import chances, replayed, verified_by_chance
 from specs.judging.decision import CompletedRun
 from specs.judging.stopping import JudgedClaim, Stopping
 from specs.judging.verdict import Outcome

@@ -1,28 +1,19 @@
+"""Verification is replayed on known results as the farm would have judged them."""
+
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from typer.testing import CliRunner
 
-from deploy.cli.main import app
+from deploy.studies.replay import Replayed, Settings, read_results, replay
+from specs.errors import SubmissionError
 
 N = 3000
-FIELDS = [
-    "mode",
-    "shift",
-    "replays",
-    "mean_fraction",
-    "p95_fraction",
-    "verified",
-    "mismatch",
-    "inconclusive",
-    "disagreements",
-]
 
 
 def write(path: Path, **columns: list[object]) -> Path:
@@ -37,45 +28,42 @@ def answers(seed: int) -> list[object]:
     return [int(each) for each in right]
 
 
-def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["replay", *map(str, arguments)])
-    assert result.exit_code == code, result.output
-    return result.stdout if code < 3 else result.output
+def replayed(results: Path, **settings: Any) -> list[Replayed]:
+    history = settings.pop("history", None)
+    table = read_results(history) if history else None
+    given = {"tolerance": 0.04, "alpha": 0.001, "shifts": (0.0,), **settings}
+    return list(replay(read_results(results), Settings(**given, history=table)))
 
 
-def test_it_prints_a_line_for_each_mode_and_shift(tmp_path: Path) -> None:
+def test_there_is_a_line_for_each_mode_and_shift(tmp_path: Path) -> None:
     table = write(tmp_path / "results.parquet", question=list(range(N)), one=answers(1), two=answers(2))
     history = write(tmp_path / "others.parquet", question=list(range(N)), **{f"m{i}": answers(i) for i in range(5, 10)})
-    options = ("--tolerance", 0.04, "--alpha", 0.01, "--shift", 0, "--shift", 0.2, "--shift", -0.2, "--seeds", 2)
-    rows = json.loads(run(table, *options, "--history", history, "--paired-noise", 0.03, "--json"))
-    assert [(row["mode"], row["shift"]) for row in rows] == [
+    rows = replayed(table, alpha=0.01, shifts=(0.0, 0.2, -0.2), seeds=2, history=history, paired_noise=0.03)
+    assert [(row.mode, row.shift) for row in rows] == [
         (mode, shift) for mode in ("plain", "history", "paired") for shift in (0.0, 0.2, -0.2)
     ]
-    assert all(list(row) == FIELDS for row in rows)
-    assert all(row["replays"] == 4 and not row["disagreements"] and not row["inconclusive"] for row in rows)
-    assert [row["verified"] for row in rows] == [4, 0, 0] * 3
-    plain, history_row, paired = (row["mean_fraction"] for row in rows[::3])
+    assert all(row.replays == 4 and not row.disagreements and not row.inconclusive for row in rows)
+    assert [row.verified for row in rows] == [4, 0, 0] * 3
+    plain, history_row, paired = (row.mean_fraction for row in rows[::3])
     assert plain > history_row > paired
-    assert all(0 < row["mean_fraction"] <= row["p95_fraction"] <= 1 for row in rows)
+    assert all(0 < row.mean_fraction <= row.p95_fraction <= 1 for row in rows)
 
 
 def test_without_history_and_noise_only_plain_verification_is_replayed(tmp_path: Path) -> None:
     table = write(tmp_path / "results.parquet", question=list(range(N)), one=answers(1))
-    output = run(table, "--tolerance", 0.04, "--shift", 0.3, "--seeds", 1)
-    assert "plain" in output
-    assert "paired" not in output
+    assert [row.mode for row in replayed(table, shifts=(0.3,), seeds=1)] == ["plain"]
 
 
 def test_a_model_does_not_learn_from_its_own_column(tmp_path: Path) -> None:
     table = write(tmp_path / "results.parquet", question=list(range(N)), one=answers(1))
-    rows = json.loads(run(table, "--tolerance", 0.04, "--history", table, "--seeds", 2, "--json"))
-    assert rows[0]["mean_fraction"] == rows[1]["mean_fraction"]
+    rows = replayed(table, history=table, seeds=2)
+    assert rows[0].mean_fraction == rows[1].mean_fraction
 
 
 def test_a_claim_stays_between_none_and_all(tmp_path: Path) -> None:
     table = write(tmp_path / "results.parquet", question=list(range(N)), one=[1] * N)
-    rows = json.loads(run(table, "--tolerance", 0.04, "--shift", 0.5, "--seeds", 1, "--json"))
-    assert rows[0]["verified"] == 1
+    rows = replayed(table, shifts=(0.5,), seeds=1)
+    assert rows[0].verified == 1
 
 
 def test_missing_answers_are_unscored_and_too_many_decide_nothing(tmp_path: Path) -> None:
@@ -83,8 +71,8 @@ def test_missing_answers_are_unscored_and_too_many_decide_nothing(tmp_path: Path
     few[::200] = [None] * len(few[::200])
     many[::20] = [None] * len(many[::20])
     table = write(tmp_path / "results.parquet", question=list(range(N)), few=few, many=many)
-    rows = json.loads(run(table, "--tolerance", 0.04, "--seeds", 1, "--paired-noise", 0.03, "--json"))
-    assert [(row["verified"], row["inconclusive"], row["disagreements"]) for row in rows] == [(1, 1, 0)] * 2
+    rows = replayed(table, seeds=1, paired_noise=0.03)
+    assert [(row.verified, row.inconclusive, row.disagreements) for row in rows] == [(1, 1, 0)] * 2
 
 
 @pytest.mark.parametrize(
@@ -101,20 +89,21 @@ def test_a_table_of_another_kind_is_refused_with_the_reason(
     tmp_path: Path, columns: dict[str, list[object]], reason: str
 ) -> None:
     table = write(tmp_path / "results.parquet", **columns)
-    assert reason in run(table, "--tolerance", 0.04, code=3)
+    with pytest.raises(SubmissionError, match=reason):
+        read_results(table)
 
 
 def test_a_file_that_is_no_table_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "results.parquet"
     path.write_text("not a table")
-    assert "not readable as Parquet" in run(path, "--tolerance", 0.04, code=3)
-    assert "not readable as Parquet" in run(tmp_path / "none.parquet", "--tolerance", 0.04, code=3)
+    for file in (path, tmp_path / "none.parquet"):
+        with pytest.raises(SubmissionError, match="not readable as Parquet"):
+            read_results(file)
 
 
 def test_real_results_are_judged_as_the_full_run_would(shared_data: Path) -> None:
     results = shared_data / "mmlu_pro" / "per_question_results.parquet"
-    options = ("--tolerance", 0.02, "--shift", 0, "--shift", 0.1, "--seeds", 1)
-    rows = json.loads(run(results, *options, "--history", results, "--paired-noise", 0.03, "--json"))
-    assert all(row["replays"] == 12 and not row["disagreements"] for row in rows)
-    true = {row["mode"]: row["mean_fraction"] for row in rows if not row["shift"]}
+    rows = replayed(results, tolerance=0.02, shifts=(0.0, 0.1), seeds=1, history=results, paired_noise=0.03)
+    assert all(row.replays == 12 and not row.disagreements for row in rows)
+    true = {row.mode: row.mean_fraction for row in rows if not row.shift}
     assert true["plain"] > true["history"] > true["paired"]

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from deploy.bench.coverage import COVERED, EDGES, edge_total, wrong_answers
-from deploy.bench.limits import fewest_paired_samples, fewest_samples
-from deploy.cli.replay import read_results
 from deploy.cli.terminal import console, percent, points
+from deploy.studies.coverage import COVERED, EDGES, edge_total, wrong_answers
+from deploy.studies.limits import fewest_paired_samples, fewest_samples
+from deploy.studies.replay import Mode, Replayed, ResultTable, Settings, read_results, replay
 from specs.judging.band import Floats
-from specs.judging.replay import Mode, Replayed, ResultTable, Settings, replay
 from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping_rule import ClaimedScore, StoppingRule
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 from pydantic import Field
 
+from specs.errors import SubmissionError
 from specs.judging.band import Floats
 from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sequential import Decision, SequentialDecider, full_run_decision
@@ -79,6 +83,25 @@ class Settings:
         if self.paired_noise is not None:
             found.append("paired")
         return tuple(found)
+
+
+def read_results(path: Path) -> ResultTable:
+    """A table of per-question results.
+
+    Raises:
+        SubmissionError: not such a table.
+    """
+    try:
+        columns: dict[str, list[Any]] = pyarrow.parquet.read_table(path).to_pydict()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise SubmissionError(f"{path}: not readable as Parquet: {error}") from error
+    names = list(columns)
+    questions = tuple(columns[names[0]]) if names else ()
+    if len(names) < 2 or not questions:
+        raise SubmissionError(f"{path}: expected a column of question ids, a column for each model, and rows")
+    if len(set(questions)) != len(questions) or not all(isinstance(each, int | str) for each in questions):
+        raise SubmissionError(f"{path}: the first column, {names[0]!r}, must hold unique question ids")
+    return ResultTable(questions=questions, models={name: _scores(path, name, columns[name]) for name in names[1:]})
 
 
 def replay(table: ResultTable, settings: Settings) -> Iterator[Replayed]:
@@ -153,6 +176,17 @@ class _Run:
         for places, count, becomes in ((right, turned + max(0, -excess), 0.0), (wrong, turned + max(0, excess), 1.0)):
             log[self._rng.choice(places, min(count, len(places)), replace=False)] = becomes
         return [float(score) for score in log]
+
+
+def _scores(path: Path, name: str, values: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        scores = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SubmissionError(f"{path}: column {name!r} does not hold scores: {error}") from error
+    scored = scores[~np.isnan(scores)]
+    if not len(scored) or not np.isin(scored, (0.0, 1.0)).all():
+        raise SubmissionError(f"{path}: column {name!r} must hold 0, 1 or nothing, and not nothing alone")
+    return scores
 
 
 def _missing_is_none(scores: Floats) -> list[float | None]:

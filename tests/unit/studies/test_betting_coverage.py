@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from deploy.bench import betting_coverage
-from deploy.bench.betting_coverage import TOLD, Told, at_least, wrong_answers
-from deploy.bench.coverage import EDGES
+from deploy.studies import betting_coverage
+from deploy.studies.betting_coverage import TOLD, Told, at_least, wrong_answers
+from deploy.studies.coverage import EDGES
 
 
 @pytest.mark.parametrize("told", TOLD)

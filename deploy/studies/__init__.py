@@ -1,0 +1,1 @@
+"""What the rules of verdicts cost and how often they err, computed, drawn and replayed; no farm runs."""
