@@ -36,9 +36,9 @@ def farm_samples(wanted: dict[str, Any]) -> list[dict[str, Any]]:
     """By the farm's way through lighteval, back in the dataset's own order."""
     from specs.messages import TaskRef  # noqa: PLC0415 - only one of the two is needed
     from specs.policy.rules import JudgeEndpoint  # noqa: PLC0415
-    from workers.runs.canonical import canonical_task  # noqa: PLC0415
-    from workers.runs.dataset_rows import LocalDataset  # noqa: PLC0415
-    from workers.runs.spec_file import load_task  # noqa: PLC0415
+    from workers.benchmarks.canonical import canonical_task  # noqa: PLC0415
+    from workers.benchmarks.dataset_rows import LocalDataset  # noqa: PLC0415
+    from workers.benchmarks.spec_file import load_task  # noqa: PLC0415
 
     keys = ("dataset_id", "task_id", "revision", "spec_sha256")
     ref = TaskRef(**{key: wanted[key] for key in keys})

@@ -27,6 +27,7 @@ from workers.batches.messenger import Messenger
 from workers.batches.order_end import Ended, failure, report_of
 from workers.batches.shared_engine import SharedEngine
 from workers.batches.workbench import Workbench
+from workers.benchmarks.spec_file import RunnableTask, load_task
 from workers.engines.engine import Engine
 from workers.errors import Dropped, ToldToStop
 from workers.runs.circumstances import chat_template_sha256, hardware
@@ -34,7 +35,6 @@ from workers.runs.generation import generation_config, resolve
 from workers.runs.judges import judge_environment
 from workers.runs.run_process import RunProcess
 from workers.runs.run_request import STARTED_OVER, EarlierLog, RunOutcome, RunProgress, RunRequest
-from workers.runs.spec_file import RunnableTask, load_task
 
 _MAX_TAIL_CHARS = 2000
 _OURS = (AttemptOutcome.ENGINE_FAILED, AttemptOutcome.WORKER_FAILED)

@@ -34,11 +34,12 @@ from specs.measurement import Circumstances
 from specs.messages import AttemptOutcome, Order
 from specs.processes.atomic_write import write_atomically
 from specs.text import clean
+from workers.benchmarks.canonical import CanonicalTask, canonical_task
+from workers.benchmarks.dataset_rows import LocalDataset
+from workers.benchmarks.spec_file import load_task
 from workers.errors import ModelError, RequestsRefused, RunError, SpecError
 from workers.full_disk import is_full_disk
-from workers.runs.canonical import CanonicalTask, canonical_task
 from workers.runs.circumstances import versions
-from workers.runs.dataset_rows import LocalDataset
 from workers.runs.epochs_together import ask_epochs_together
 from workers.runs.generation import request_arguments, sendable
 from workers.runs.interrupting import interruptible
@@ -50,7 +51,6 @@ from workers.runs.progress import ProgressFile, seed_each_answer, watch
 from workers.runs.refusals import EngineRefuses, whose_fault
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
-from workers.runs.spec_file import load_task
 from workers.runs.stopping import StopWhenSure
 from workers.runs.watchdog import Watchdog
 from workers.snapshots.completeness import check_complete

@@ -7,8 +7,8 @@ import pytest
 from inspect_ai._eval.task.hf import HFTask
 from inspect_ai.dataset import Sample
 
+from workers.benchmarks.choices import check_choices
 from workers.errors import SpecError
-from workers.runs.choices import check_choices
 
 GOOD = Sample(input="?", choices=["x", "y"], target="B")
 

@@ -12,8 +12,8 @@ import pytest
 from inspect_ai._eval.task.hf import HFTask
 
 from tests.support.small_repos import COMMIT
+from workers.benchmarks.dataset_rows import LocalDataset, check_record, check_split
 from workers.errors import SpecError
-from workers.runs.dataset_rows import LocalDataset, check_record, check_split
 
 IMAGE_TASK = {"input": "q", "target": "a", "input_image": "image"}
 
@@ -146,7 +146,7 @@ def test_data_files_that_are_found_outside_the_repo_are_not_read(
     # Whatever a card says that its check does not know of.
     secret = tmp_path / "secret.jsonl"
     secret.write_text(_rows({"q": "?", "a": "of another's"}))
-    monkeypatch.setattr("workers.runs.dataset_rows.check_card", lambda _: None)
+    monkeypatch.setattr("workers.benchmarks.dataset_rows.check_card", lambda _: None)
     with pytest.raises(SpecError, match="its data files lie outside the repo"):
         check_split(_local(tmp_path, {"README.md": _card(str(secret))}), _task())
 

@@ -7,8 +7,8 @@ import datasets
 import pytest
 from inspect_ai._eval.task.hf import HFTask
 
+from workers.benchmarks.targets import check_targets
 from workers.errors import SpecError
-from workers.runs.targets import check_targets
 
 
 def _task(scorer: str, **field_spec: Any) -> HFTask:

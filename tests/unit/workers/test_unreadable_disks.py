@@ -10,9 +10,9 @@ import pytest
 from specs.messages import AttemptOutcome, TaskRef
 from tests.support.small_repos import COMMIT
 from workers.batches.order_end import failure
+from workers.benchmarks.spec_file import load_task
 from workers.runs.circumstances import chat_template_sha256
 from workers.runs.generation import generation_config
-from workers.runs.spec_file import load_task
 from workers.snapshots.completeness import check_complete
 from workers.snapshots.weights import check_weights
 

@@ -16,11 +16,11 @@ from inspect_ai._util.url import is_data_uri
 from inspect_ai.dataset import Sample
 
 from specs.text import clean
+from workers.benchmarks.dataset_card import check_card
+from workers.benchmarks.media_columns import named_files
+from workers.benchmarks.parquet_sizes import check_parquet
+from workers.benchmarks.targets import check_targets
 from workers.errors import SpecError
-from workers.runs.dataset_card import check_card
-from workers.runs.media_columns import named_files
-from workers.runs.parquet_sizes import check_parquet
-from workers.runs.targets import check_targets
 
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """Of data files, by the names of their modules in `datasets`. Others there (5.2) read further files that a data file

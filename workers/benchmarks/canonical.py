@@ -26,10 +26,10 @@ from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Population, target_in_words, targets_sha256
 from specs.messages import TaskRef
 from specs.text import clean
+from workers.benchmarks.choices import check_choices
+from workers.benchmarks.dataset_rows import LocalDataset, check_messages, check_record, check_split
+from workers.benchmarks.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 from workers.errors import SpecError
-from workers.runs.choices import check_choices
-from workers.runs.dataset_rows import LocalDataset, check_messages, check_record, check_split
-from workers.runs.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 
 # Answers from a cache would be a replay, not a reproduction.
 _NEVER_PASSED_ON = frozenset({"cache"})
