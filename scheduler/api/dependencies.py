@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.live.count_cache import Count, CountCache
 from scheduler.api.live.follower import Follower
-from scheduler.api.live.live import Live
+from scheduler.api.live.listeners import Live
 from scheduler.database.session import Database
 from scheduler.settings import Settings
 from scheduler.telemetry.spans import trace_changes

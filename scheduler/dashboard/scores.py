@@ -11,7 +11,7 @@ from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.routes import benchmarks
 from scheduler.api.routes.claims import WantedClaims, list_claims
 from scheduler.api.routes.noise import list_noise
-from scheduler.api.routes.score_routes import show_benchmark, show_model
+from scheduler.api.routes.scores import show_benchmark, show_model
 from scheduler.dashboard.pages import PageRoute, render
 from specs.api_v1.scores import ScorePoint, TaskScores
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.cursors import Cursor
 from scheduler.api.event_view import event_view
-from scheduler.api.live.live import Live, Message
+from scheduler.api.live.listeners import Live, Message
 from scheduler.database.high_watermark import high_watermark, settled_after, young_since
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, Worker

@@ -18,7 +18,7 @@ from scheduler.api import pages
 from scheduler.api.cursors import Cursor
 from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import event_message
-from scheduler.api.live.live import Listener, Message, Wanted
+from scheduler.api.live.listeners import Listener, Message, Wanted
 from scheduler.api.problems import Busy
 from scheduler.database.tables import Event
 from specs.api_v1.events import EventsLost

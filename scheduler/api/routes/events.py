@@ -18,7 +18,7 @@ from scheduler.api.event_view import event_view
 from scheduler.api.head_requests import is_head
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.api.live import stream
-from scheduler.api.live.live import Wanted
+from scheduler.api.live.listeners import Wanted
 from scheduler.database.high_watermark import high_watermark
 from scheduler.database.tables import Badge, Claim, Event
 from specs.api_v1.events import EventPage

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scheduler.access import tokens
 from scheduler.api.live import answer_memory, count_cache, response_cache
 from scheduler.api.live.follower import Follower
-from scheduler.api.live.live import Live
+from scheduler.api.live.listeners import Live
 from scheduler.database.tables import Attempt, Claim, now
 from specs.api_v1.access import NewToken
 from specs.judging.verdict import Outcome

@@ -16,7 +16,7 @@ from scheduler.access import tokens
 from scheduler.api.cursors import Cursor
 from scheduler.api.live import follower, stream
 from scheduler.api.live.follower import Follower
-from scheduler.api.live.live import Listener, Live, Message, Wanted
+from scheduler.api.live.listeners import Listener, Live, Message, Wanted
 from scheduler.database.tables import Attempt, Event, now
 from specs.api_v1.live import ProgressView
 from tests.support.api import RunningApi, running_api

@@ -18,7 +18,7 @@ from deploy.bench.paper_hub import PaperHub, serving
 from scheduler.api.app import create_app
 from scheduler.api.dependencies import Source
 from scheduler.api.live.follower import Follower
-from scheduler.api.live.live import Live
+from scheduler.api.live.listeners import Live
 from scheduler.badges import issuing
 from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
