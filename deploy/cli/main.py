@@ -75,7 +75,9 @@ COMMANDS = {
     ),
     "database": Place("deploy.cli.database", "app", "Migrate the farm's database, or back it up."),
     "hub": Place("deploy.localhub.cli", "app", "Serve a Hub from a folder, and add models and results to it."),
-    "doctor": Place("deploy.cli.doctor", "doctor", "Say what this machine lacks to run a farm, and how to get it."),
+    "doctor": Place(
+        "deploy.cli.doctor.command", "doctor", "Say what this machine lacks to run a farm, and how to get it."
+    ),
 }
 
 

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from deploy.cli.doctor.services import settings
 from deploy.cli.options import DEFAULT_VAR, VAR_ENV, HubUrl, PolicyFile
-from deploy.cli.service_checks import settings
 from deploy.cli.terminal import console, shown
 from deploy.client.farm import DEFAULT_API
 from deploy.farm.environments import Plan

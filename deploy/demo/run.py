@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from deploy.cli.machine_checks import engine_system
+from deploy.cli.doctor.machine import engine_system
 from deploy.cli.options import VAR_ENV
 from deploy.cli.terminal import percent, shown
 from deploy.client import FarmClient

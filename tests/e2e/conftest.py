@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from deploy.cli.machine_checks import engine_system
+from deploy.cli.doctor.machine import engine_system
 from deploy.demo.model_wheel import gguf_file
 from deploy.demo.models import ensure_model
 

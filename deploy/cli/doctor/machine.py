@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from deploy.cli.finding import Finding, Status
+from deploy.cli.doctor.finding import Finding, Status
 from deploy.demo.model_wheel import PACKAGE, gguf_file
 
 OLDEST, NEWEST = (3, 11), (3, 13)

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from deploy.cli.finding import Finding
+from deploy.cli.doctor.finding import Finding
 from deploy.farm.environments import is_no_setting, known_settings
 from deploy.farm.errors import FarmError
 from deploy.farm.redis import find_server
