@@ -19,7 +19,8 @@ from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_refs
 from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
-from specs.engines.model_config import MAX_CONFIG_BYTES, read_config
+from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfig, read_config
+from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
 from specs.errors import HubAway, NoAccess, SubmissionError
@@ -44,7 +45,7 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
     """Bring the claims of one model up to date.
 
     Costs two requests where nothing changed, one more for each result file that did, and one for a config.json beside
-    changed weights.
+    changed weights, or two where another file says how those are packed.
 
     Raises:
         Gone: the Hub has no such model.
@@ -175,12 +176,23 @@ def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> Mo
         return None
     config, problem = None, ""
     try:
-        config = read_config(hub.read_file("model", model_id, head.revision, "config.json", MAX_CONFIG_BYTES))
+        config = _config(hub, model_id, head.revision, files)
     except Missing:
         problem = "it has no config.json"
     except (SubmissionError, NoAccess) as error:
         problem = clean(str(error), 300)
     return ModelSize(file_bytes=file_bytes, counts=head.counts, config=config, config_problem=problem)
+
+
+def _config(hub: Hub, model_id: str, revision: str, files: list[TreeFile]) -> ModelConfig:
+    def read(path: str) -> bytes:
+        return hub.read_file("model", model_id, revision, path, MAX_CONFIG_BYTES)
+
+    text = read("config.json")
+    config = read_config(text)
+    if config.quantization is None and any(file.path == QUANTIZATION_FILE for file in files):
+        return read_config(text, read(QUANTIZATION_FILE))
+    return config
 
 
 def _look_at_pull_request(

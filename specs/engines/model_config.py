@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from specs.engines.model_experts import Experts, read_experts
-from specs.engines.model_quantization import Quantization, read_quantization
+from specs.engines.model_quantization import QUANTIZATION_FILE, Quantization, read_quantization
 from specs.engines.model_states import States, read_layers
 from specs.errors import SubmissionError
 from specs.model import Contract
@@ -120,21 +120,15 @@ class ModelConfig(Contract):
     """None of a model in which every weight works for every token, or that says too little."""
 
 
-def read_config(text: bytes) -> ModelConfig:
-    """What a config.json says.
+def read_config(text: bytes, quantization_text: bytes | None = None) -> ModelConfig:
+    """What a config.json says, and an hf_quant_config.json beside one that names no quantisation.
 
     Raises:
-        ModelConfigError: it is no JSON object, or lacks what decides the size, or has an absurd number there.
+        ModelConfigError: one is no JSON object, or lacks what decides the size, or has an absurd number there.
     """
-    if len(text) > MAX_CONFIG_BYTES:
-        raise ModelConfigError(f"config.json is larger than {MAX_CONFIG_BYTES} bytes")
-    try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelConfigError(f"config.json is no JSON: {clean(str(error), 200)}") from error
-    if not isinstance(whole, dict):
-        raise ModelConfigError("config.json is no JSON object")
-    config = _of_the_text(whole)
+    config = _of_the_text(_read_object("config.json", text))
+    if quantization_text is not None:
+        config["quantization_config"] = _read_object(QUANTIZATION_FILE, quantization_text)
     layers = _layers(config)
     kept = read_layers(config, layers)
     hidden = _number(config, _HIDDEN, MAX_WIDTH)
@@ -160,6 +154,18 @@ def read_config(text: bytes) -> ModelConfig:
         states=kept.states,
         experts=read_experts(config, layers, hidden),
     )
+
+
+def _read_object(name: str, text: bytes) -> dict[str, Any]:
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ModelConfigError(f"{name} is larger than {MAX_CONFIG_BYTES} bytes")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelConfigError(f"{name} is no JSON: {clean(str(error), 200)}") from error
+    if not isinstance(found, dict):
+        raise ModelConfigError(f"{name} is no JSON object")
+    return found
 
 
 def _of_the_text(whole: dict[str, Any]) -> dict[str, Any]:

@@ -17,15 +17,26 @@ from specs.engines.quantization_methods import UNNAMED, normal_name
 from specs.model import Contract
 from specs.text import clean
 
+QUANTIZATION_FILE = "hf_quant_config.json"
+"""Where NVIDIA's ModelOpt, up to 0.29, says what its config.json does not (`get_config` in vLLM 0.32's
+transformers_utils/config.py)."""
+
 MAX_GROUP = 2**20
 _BY_GROUPS = ("awq", "awq_marlin", "gptq", "gptq_marlin")
+# `_normalize_quantization_config` in transformers_utils/model_arch_config_convertor.py.
+_MODELOPT = {
+    "FP8": "modelopt",
+    "FP8_PER_CHANNEL_PER_TOKEN": "modelopt",
+    "FP8_PB_WO": "modelopt",
+    "NVFP4": "modelopt_fp4",
+}
 
 
 class Quantization(Contract):
     """The quantisation that a config names."""
 
     method: str
-    """As in `quantization_config.quant_method`."""
+    """As in `quantization_config.quant_method`; of ModelOpt's own file, what vLLM makes of its `quant_algo`."""
 
     group: Annotated[int, Field(gt=0)] | None
     """Numbers beside each other in a row that have one scale, of methods that split no such group; None where there are
@@ -40,7 +51,7 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     found = config.get("quantization_config") or config.get("compression_config")
     if not isinstance(found, dict):
         return None
-    said = found.get("quant_method")
+    said = _of_modelopt(found) or found.get("quant_method")
     method = clean(said, 60) if isinstance(said, str) and said else UNNAMED
     normal = normal_name(method)
     if normal in _BY_GROUPS:
@@ -56,6 +67,13 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
         sides = [side for each in blocks if isinstance(each, list) for side in each]
         return Quantization(method=method, group=_largest([*sizes, *sides]), blocks=bool(sides))
     return Quantization(method=method, group=None, blocks=False)
+
+
+def _of_modelopt(found: Mapping[str, Any]) -> str | None:
+    """The method of what ModelOpt wrote in a form of its own; None of anything else."""
+    own = found.get("quantization")
+    algorithm = own.get("quant_algo") if isinstance(own, dict) else None
+    return _MODELOPT.get(algorithm.upper()) if isinstance(algorithm, str) else None
 
 
 def _compressed(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

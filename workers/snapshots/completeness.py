@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.text import clean
 from workers.errors import ModelError
 from workers.snapshots.weights import stored_parameters
@@ -39,7 +40,8 @@ def check_complete(folder: Path) -> None:
         raise ModelError(f"config.json cannot be read: {clean(str(error), 300)}") from error
     if not isinstance(config, dict):
         raise ModelError("config.json is not a JSON object")
-    if "quantization_config" in config:
+    if "quantization_config" in config or (folder / QUANTIZATION_FILE).is_file():
+        # Of what is packed, one stored number is several of the model's.
         return
     expected = architecture_parameters(folder)
     stored = stored_parameters(folder)

@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 # What vLLM needs beside safetensors, of a model that brings no code. Weights in pickles and Python files stay behind.
 _MODEL_FILE = re.compile(
     r"model\.safetensors\.index\.json"
-    r"|(?:config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
+    r"|(?:config|hf_quant_config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
     r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
     r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
 )

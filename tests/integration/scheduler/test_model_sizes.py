@@ -128,6 +128,37 @@ def test_a_config_that_cannot_be_read_leaves_the_files_to_go_by(farm: ControlPla
     assert words in said
 
 
+def test_a_file_of_modelopt_says_how_the_weights_are_packed(farm: ControlPlane) -> None:
+    repo = upload(farm, config_json=CONFIG)
+    packed = b'{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}}'
+    farm.served.local.commit(repo, {"hf_quant_config.json": packed}, CommitText("Pack", repo.namespace))
+    farm.scan()
+    found = size(farm)
+    assert found is not None
+    assert found.config is not None
+    assert found.config.quantization == "modelopt_fp4"
+    own = CONFIG.replace(
+        b'"num_hidden_layers": 30', b'"num_hidden_layers": 30, "quantization_config": {"quant_method": "fp8"}'
+    )
+    change(farm, repo, config_json=own)
+    farm.scan(NOW)
+    found = size(farm)
+    assert found is not None
+    assert found.config is not None
+    assert found.config.quantization == "fp8"
+
+
+def test_a_file_of_modelopt_that_cannot_be_read_leaves_the_files_to_go_by(farm: ControlPlane) -> None:
+    repo = upload(farm, config_json=CONFIG)
+    broken = {"hf_quant_config.json": b"[" * 50_000}
+    farm.served.local.commit(repo, broken, CommitText("Pack", repo.namespace))
+    farm.scan()
+    found = size(farm)
+    assert found is not None
+    assert found.config is None
+    assert "hf_quant_config.json is no JSON" in found.config_problem
+
+
 def test_weights_below_the_top_level_are_none(farm: ControlPlane) -> None:
     repo = upload(farm, original__model_safetensors=b"x" * 100, consolidated_safetensors=b"x" * 100)
     farm.scan()

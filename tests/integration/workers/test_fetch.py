@@ -73,12 +73,15 @@ def _task(dataset_id: str, revision: str) -> TaskRef:
 def test_a_model_comes_without_its_code_and_only_once(hub: RunningHub, tmp_path: Path) -> None:
     repo = add_model(hub.local, "org/model")
     extra = {"modeling.py": b"import os", "pytorch_model.bin": b"pickle", "original/x.safetensors": b"x"}
-    hub.local.commit(repo, {**extra, "tokenizer.json": b"{}"}, CommitText("Add files", "org"))
+    hub.local.commit(
+        repo, {**extra, "tokenizer.json": b"{}", "hf_quant_config.json": b"{}"}, CommitText("Add files", "org")
+    )
     ref = ModelRef(model_id="org/model", revision=_head(hub, repo))
     snapshots = _snapshots(hub.url, tmp_path)
     folder = snapshots.model(ref)
     assert ref.revision in folder.parts
-    assert {each.name for each in folder.rglob("*")} == {"config.json", "model.safetensors", "tokenizer.json"}
+    wanted = {"config.json", "model.safetensors", "tokenizer.json", "hf_quant_config.json"}
+    assert {each.name for each in folder.rglob("*")} == wanted
     asked = len(hub.requests)
     assert snapshots.model(ref) == folder
     assert len(hub.requests) == asked, "what is there is not asked for again"

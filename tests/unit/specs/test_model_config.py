@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfig, ModelConfigError, read_config
 from specs.engines.model_size import ModelSize
+from specs.engines.quantization_methods import UNNAMED
 from tests.support.models import CONFIGS, config_of
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 512}
@@ -259,6 +260,29 @@ def test_gpus_share_whole_groups_of_what_is_quantised(quantization: object, numb
     wide = {"hidden_size": 5120, "num_attention_heads": 40, "num_key_value_heads": 8, "intermediate_size": 13824}
     size = ModelSize(file_bytes=1, counts={}, config=shape(**wide, quantization_config=quantization), config_problem="")
     assert [gpus for gpus in range(1, 9) if size.can_be_split(gpus)] == numbers
+
+
+@pytest.mark.parametrize(
+    ("said", "method"),
+    [
+        ({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}, "modelopt"),
+        ({"quantization": {"quant_algo": "nvfp4", "modelopt_quant_config": {}}}, "modelopt_fp4"),
+        # What is not known is left to the engine.
+        ({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "W3A5"}}, UNNAMED),
+        ({"quantization": {"quant_algo": ["FP8"]}}, UNNAMED),
+        ({"quantization": 3}, UNNAMED),
+    ],
+)
+def test_a_file_of_modelopt_says_what_a_config_does_not(said: object, method: str) -> None:
+    assert read_config(json.dumps(SMALL).encode(), json.dumps(said).encode()).quantization == method
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"7", b"[" * 200_000, b" " * (2**20 + 1)], ids=["nothing", "7", "nested", "long"]
+)
+def test_a_file_of_modelopt_that_is_none_is_a_reason(said: bytes) -> None:
+    with pytest.raises(ModelConfigError, match=r"^hf_quant_config\.json is "):
+        read_config(json.dumps(SMALL).encode(), said)
 
 
 def test_a_block_that_is_left_over_is_shared_by_nobody() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from specs.engines.model_quantization import _MODELOPT, read_quantization
 from specs.engines.quantization_methods import LOADED_ON, UNNAMED, is_loaded_on
 
 
@@ -21,6 +24,22 @@ def test_the_methods_are_those_of_the_engine() -> None:
     layers = pytest.importorskip("vllm.model_executor.layers.quantization", reason="the engine is not installed")
     refused = set(layers.DEPRECATED_QUANTIZATION_METHODS)
     assert set(LOADED_ON) == set(layers.QUANTIZATION_METHODS) - refused | {"auto-round"}
+
+
+@pytest.mark.parametrize("algorithm", sorted(_MODELOPT))
+def test_algorithms_of_modelopt_are_called_what_the_engine_calls_them(algorithm: str) -> None:
+    # By itself the module cannot be the first of vLLM's: it needs one that needs it.
+    pytest.importorskip("vllm.config", reason="the engine is not installed")
+    from vllm.transformers_utils.model_arch_config_convertor import (  # noqa: PLC0415 - only where it is installed
+        ModelArchConfigConvertorBase,
+    )
+
+    said = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": algorithm}}
+    found = read_quantization({"quantization_config": said})
+    assert found is not None
+    config = SimpleNamespace(quantization_config=said)
+    normalised = ModelArchConfigConvertorBase._normalize_quantization_config(None, config)
+    assert found.method == normalised["quant_method"]
 
 
 def test_what_only_gpus_load_has_no_kernel_of_a_cpu() -> None:

@@ -53,6 +53,13 @@ def test_a_quantized_checkpoint_is_left_to_the_engine(tmp_path: Path) -> None:
     check_complete(tmp_path)
 
 
+def test_a_checkpoint_that_a_file_of_modelopt_says_is_quantized_is_left_to_the_engine(tmp_path: Path) -> None:
+    small_llama(tmp_path, tied=True)
+    (tmp_path / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "NVFP4"}}')
+    save_file({}, tmp_path / "model.safetensors")
+    check_complete(tmp_path)
+
+
 def test_an_architecture_that_transformers_does_not_know_is_left_to_the_engine(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "from-another-world"}))
     save_file({}, tmp_path / "model.safetensors")
