@@ -20,7 +20,7 @@ from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Stopping
 from specs.logs.evidence import path_in_store
 from specs.logs.run_log import RunLog
-from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of, thoughts_scored
+from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
 from specs.logs.scoring import reducer_of
 from specs.measurement import Evidence, Measurement, Resumed
 from specs.messages import Report
@@ -72,13 +72,18 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
             scorers = _check_header(header, report, measured, stopping)
             _check_order(measured)
             found = run_scores(
-                log.answers(), scorers, measured.sample_ids, measured.circumstances.epochs, _reducer(header)
+                log.answers(),
+                scorers,
+                measured.sample_ids,
+                measured.circumstances.epochs,
+                _reducer(header),
+                own=header,
             )
     _check_scores(found, scorers, measured)
     by_context = found.cut_by_context(measured.circumstances.generation.max_tokens)
     # A worker of an earlier version does not say these.
     for what, in_log, in_report in (
-        ("answers with thoughts before them", thoughts_scored(header, found), measured.thoughts),
+        ("answers with thoughts before them", found.thoughts, measured.thoughts),
         ("answers cut off by the context", by_context, measured.cut_by_context),
     ):
         if in_report not in (None, in_log):

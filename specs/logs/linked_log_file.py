@@ -85,7 +85,7 @@ def _read(path: Path, value: float, scale: Scale, is_late: Callable[[], bool]) -
         scorer, samples, epochs = _check_header(header, log.answer_count())
         targets: dict[int, str | list[str]] = {}
         answers = _counted(log.answers(), samples, epochs, targets, is_late)
-        found = run_scores(answers, [scorer], range(1, samples + 1), epochs, _reducer(header, epochs), of_vllm=False)
+        found = run_scores(answers, [scorer], range(1, samples + 1), epochs, _reducer(header, epochs), own=None)
     scores = found.by_scorer[scorer]
     whole = tuple(score for score in scores if score is not None)
     if len(whole) < samples:

@@ -10,17 +10,8 @@ from dataclasses import dataclass
 
 from inspect_ai.log import EvalLog, EvalSample
 
-from specs.logs.scoring import (
-    ScoreValue,
-    answer_value,
-    holds_thoughts,
-    is_truncated,
-    is_unparsed,
-    reduced,
-)
-
-_READ_THE_END = frozenset({"choice", "math"})
-"""Scorers of Inspect (0.3.285) that take the last of what they look for, as `match` does at the end."""
+from specs.logs.scoring import ScoreValue, answer_value, is_truncated, is_unparsed, reduced
+from specs.logs.thoughts import thoughts_reader
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class RunScores:
     """Answers in which the first scorer found nothing of the form it looks for."""
 
     thoughts: int
-    """Answers that are the model's thoughts as well, with nothing that marks where those begin."""
+    """Answers whose thoughts the first scorer may have taken for the answer, as nothing marks where those begin."""
 
     ignored: int
     """Other samples in the log: what is said above is not about them."""
@@ -56,19 +47,6 @@ def scorer_names(header: EvalLog) -> list[str]:
     return list(dict.fromkeys(score.name for score in scores))
 
 
-def thoughts_scored(header: EvalLog, found: RunScores) -> int:
-    """Answers whose thoughts the first scorer may have taken for the answer.
-
-    Of the last words of a text, thoughts before them change nothing.
-    """
-    first = next(iter(header.eval.scorers or []), None)
-    if first is not None and (
-        first.name in _READ_THE_END or (first.name == "match" and (first.options or {}).get("location", "end") == "end")
-    ):
-        return 0
-    return found.thoughts
-
-
 def run_scores(
     answers: Iterable[EvalSample],
     scorers: Sequence[str],
@@ -76,7 +54,7 @@ def run_scores(
     epochs: int,
     reducer: str,
     *,
-    of_vllm: bool = True,
+    own: EvalLog | None,
 ) -> RunScores:
     """The scores of `sample_ids`, in their order, and counts of their answers. One without all its epochs has no score.
 
@@ -86,10 +64,11 @@ def run_scores(
         sample_ids: the samples that count; whatever else is in the log was in flight when the run stopped.
         epochs: how often each was to be answered.
         reducer: Inspect's name of what makes one score of several epochs.
-        of_vllm: the answers are vLLM's, as those of every run of a farm are.
+        own: the log's header, of a run of a farm's: its answers are vLLM's. None of a log of somebody else's.
     """
     found: dict[str, dict[int | str, dict[int, ScoreValue | None]]] = {name: defaultdict(dict) for name in scorers}
     wanted, ignored = set(sample_ids), set()
+    has_thoughts = thoughts_reader(own)
     cut_off_after: list[int] = []
     unparsed = thoughts = 0
     for answer in answers:
@@ -97,11 +76,11 @@ def run_scores(
             ignored.add(answer.id)
             continue
         for name in scorers:
-            found[name][answer.id][answer.epoch] = answer_value(answer, name, of_vllm=of_vllm)
+            found[name][answer.id][answer.epoch] = answer_value(answer, name, of_vllm=own is not None)
         if is_truncated(answer):
             cut_off_after.append(answer.output.usage.output_tokens if answer.output.usage else 0)
         unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))
-        thoughts += holds_thoughts(answer)
+        thoughts += has_thoughts(answer)
     by_scorer = {
         name: tuple(over_epochs(by_sample.get(each, {}), epochs, reducer) for each in sample_ids)
         for name, by_sample in found.items()

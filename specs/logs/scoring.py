@@ -97,14 +97,6 @@ def is_truncated(sample: EvalSample) -> bool:
     return _stop_reason(sample) == "max_tokens"
 
 
-def holds_thoughts(sample: EvalSample) -> bool:
-    """Whether the answer's text is the model's thoughts as well, up to a `</think>` whose opening is not in it.
-
-    A chat template that opens `<think>` itself has that come about: Inspect takes out what stands between both marks.
-    """
-    return "</think>" in sample.output.completion
-
-
 def _stop_reason(sample: EvalSample) -> str | None:
     return sample.output.stop_reason if sample.output.choices else None
 

@@ -57,8 +57,9 @@ def _write(log: Path, other: Path, value: bytes | tuple[str, Any]) -> Path:
 def test_run_logs(log: Path, tmp_path: Path) -> None:
     def check(value: bytes | tuple[str, Any]) -> None:
         with contextlib.suppress(EvidenceError), RunLog(_write(log, tmp_path / "other.eval", value)) as found:
-            scorers = scorer_names(found.header()) or ["exact"]
-            scores = run_scores(found.answers(), scorers, [1, 2, 3, 4], 1, "mean").by_scorer[scorers[0]]
+            header = found.header()
+            scorers = scorer_names(header) or ["exact"]
+            scores = run_scores(found.answers(), scorers, [1, 2, 3, 4], 1, "mean", own=header).by_scorer[scorers[0]]
             assert all(score is None or 0 <= score <= 1 for score in scores)
             mean_of(scores)
             standard_error_of(scores)

@@ -12,7 +12,7 @@ from inspect_ai.log import EvalLog, EvalSample
 from specs.errors import EvidenceError
 from specs.judging.stopping import Population
 from specs.logs.run_log import RunLog
-from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of, thoughts_scored
+from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
 from specs.logs.scoring import is_refused_prompt
 from specs.measurement import Circumstances, Measurement, Resumed
 from workers.errors import ModelError, RunError
@@ -53,7 +53,12 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
                 # Where every sample failed, Inspect names none.
                 raise _nothing_answered(run_log)
             found = run_scores(
-                run_log.answers(), scorers, plan.sample_ids, plan.population.epochs, plan.population.reducer
+                run_log.answers(),
+                scorers,
+                plan.sample_ids,
+                plan.population.epochs,
+                plan.population.reducer,
+                own=header,
             )
             # Answers without a score are what the run measured: a judge that gives no grade, or prompts too long for
             # the context, do so again however often it is tried.
@@ -75,7 +80,7 @@ def measure(log: Path, plan: Plan, circumstances: Circumstances) -> Measurement:
         truncated=found.truncated,
         cut_by_context=found.cut_by_context(circumstances.generation.max_tokens),
         unparsed=found.unparsed,
-        thoughts=thoughts_scored(header, found),
+        thoughts=found.thoughts,
         ignored=found.ignored,
         other_scorers={name: mean_of(found.by_scorer[name]) for name in scorers[1:]},
         input_tokens=usage.input_tokens if usage else 0,

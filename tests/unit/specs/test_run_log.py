@@ -244,7 +244,7 @@ def test_scores_are_those_of_each_sample_over_its_epochs(tmp_path: Path) -> None
         for (sample_id, epoch), value in values.items()
     ]
     with RunLog(write(tmp_path / "log.eval", files)) as log:
-        found = run_scores(log.answers(), ["match"], [4, 3, 2, 1, 9], 2, "mean")
+        found = run_scores(log.answers(), ["match"], [4, 3, 2, 1, 9], 2, "mean", own=None)
     # One epoch is missing of 3, one has no score of 4, and 9 never ran: no score, which is not 0.
     assert found.by_scorer == {"match": (None, None, 1.0, 0.5, None)}
 
@@ -252,7 +252,7 @@ def test_scores_are_those_of_each_sample_over_its_epochs(tmp_path: Path) -> None
 def test_of_equally_frequent_scores_the_first_epochs_counts(tmp_path: Path) -> None:
     files: list[tuple[str, object]] = [("samples/b.json", answer(1, 2, "C")), ("samples/a.json", answer(1, 1, "I"))]
     with RunLog(write(tmp_path / "log.eval", files)) as log:
-        assert run_scores(log.answers(), ["match"], [1], 2, "mode").by_scorer == {"match": (0.0,)}
+        assert run_scores(log.answers(), ["match"], [1], 2, "mode", own=None).by_scorer == {"match": (0.0,)}
 
 
 def test_answers_that_the_context_cut_off_are_told_from_those_at_the_limit(tmp_path: Path) -> None:
