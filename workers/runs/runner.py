@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import inspect_ai
 from inspect_ai import Task, task_with
 from inspect_ai._eval.task.task import PreviousTask
-from inspect_ai.model import Model, get_model
+from inspect_ai.model import GenerateConfig, Model, get_model
 
 from specs.errors import EvidenceError, ReprofarmError
 from specs.judging.stopping import stopping_rule
@@ -57,7 +57,8 @@ from workers.snapshots.completeness import check_complete
 
 _MAX_DETAIL_CHARS = 4000
 _REQUEST_RETRIES = 3
-"""Of one request, for what passes by itself. Inspect's provider sees when nobody listens and does not retry that."""
+"""Of one request to the engine, for what passes by itself. Inspect's provider sees when nobody listens and does not
+retry that."""
 
 _STUCK_CPU_SECONDS = 60.0
 """A scorer that computes so long on one answer does not end; less where a stall is less than ten times that."""
@@ -116,6 +117,8 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
         seed_each_answer(order.seed, epochs)
     model = get_model(
         f"vllm/{request.model.model_id}",
+        # Of this model alone: what a whole run is given, judges inherit, and those are away for longer at times.
+        config=GenerateConfig(max_retries=_REQUEST_RETRIES),
         base_url=request.base_url,
         memoize=False,
         client_timeout=order.stall_seconds,
@@ -220,7 +223,6 @@ def _evaluate(task: Task | PreviousTask, model: Model, prepared: _Prepared, fold
     request = prepared.request
     arguments = request_arguments(request.defaults)
     arguments["max_connections"] = request.concurrency
-    arguments["max_retries"] = _REQUEST_RETRIES
     arguments["cache"] = False
     interrupted = True
     with suppress(KeyboardInterrupt), interruptible(folder):

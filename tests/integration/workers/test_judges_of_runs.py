@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import read_eval_log
 
 from specs.messages import AttemptOutcome
 from specs.policy.rules import EngineRules, JudgeEndpoint
@@ -74,5 +76,10 @@ def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
     assert report.measurement is not None
     assert report.measurement.score == 1.0
     assert report.measurement.circumstances.judges == {"openai/o3-mini": f"judge-2026 at {engine.base_url}"}
+    (log,) = (tmp_path / "evidence").rglob("*.eval")
+    (sample,) = read_eval_log(str(log)).samples or []
+    retries = {event.model: event.config.max_retries for event in sample.events if isinstance(event, ModelEvent)}
+    # The engine's alone: a judge that is busy for a minute must not cost answers.
+    assert sorted(retries.values(), key=str) == [3, None], retries
     assert '"model": "judge-2026"' in asked.read_text()
     assert "judge-2026" not in (tmp_path / "asked").read_text()
