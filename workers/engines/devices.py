@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ _UNKNOWN_TO_NVML = (Path("/dev/kfd"), Path("/etc/nv_tegra_release"))
 """On a machine with GPUs of AMD, or of a Tegra: that NVML shows none says nothing there."""
 
 _log = logging.getLogger(__name__)
+
+_nvml_lock = threading.Lock()
+# A child that is forked while another thread asks NVML would have NVML's own locks held for ever.
+os.register_at_fork(before=_nvml_lock.acquire, after_in_parent=_nvml_lock.release, after_in_child=_nvml_lock.release)
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,10 @@ class Gpus:
         """One device for each GPU, those too that should be there and are not; empty where nothing can be found out."""
         if self._nvml is None:
             return ()
+        with _nvml_lock:
+            return self._look()
+
+    def _look(self) -> tuple[Device, ...]:
         # Opened anew each time: a driver that was reset or came late is found, and a fork inherits nothing open.
         try:
             self._nvml.nvmlInit()

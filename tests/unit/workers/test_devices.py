@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +89,43 @@ def test_a_driver_that_is_away_is_found_when_it_comes(nvml: ModuleType, tmp_path
     assert gpus.look() == ()
     file.write_text(there)
     assert len(gpus.look()) == 1
+
+
+class SlowNvml:
+    """NVML with a lock of its own, as its library has: held for as long as it is asked."""
+
+    NVMLError = pynvml.NVMLError
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.asked = threading.Event()
+
+    def nvmlInit(self) -> None:  # noqa: N802 - NVML's own name
+        self.lock.acquire()
+        self.asked.set()
+        time.sleep(0.5)
+
+    def nvmlShutdown(self) -> None:  # noqa: N802 - NVML's own name
+        self.lock.release()
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 - NVML's own name
+        return 0
+
+
+def test_a_child_that_is_forked_while_nvml_is_asked_can_ask_it_too() -> None:
+    nvml = SlowNvml()
+    gpus = Gpus(None, None, nvml)
+    looking = threading.Thread(target=gpus.look)
+    looking.start()
+    nvml.asked.wait()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        gpus.look()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    looking.join()
 
 
 @pytest.mark.parametrize(
