@@ -12,6 +12,7 @@ from typing import IO
 
 from workers.batches.dropped_attempts import DroppedAttempts
 from workers.batches.handing_back import StopMark
+from workers.engines.devices import devices_for, sickness
 from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_process import engine_server
 from workers.engines.gate import Gate
@@ -44,7 +45,9 @@ class Workbench:
 
     def begin(self) -> None:
         """Have imported what engines and runs are forked from, before they are wanted."""
-        self.engines.begin()
+        # vLLM looks for its platform once, and engines are forked with what it found: none, before the driver came.
+        if sickness(devices_for(self.settings.gpus).look()) is None:
+            self.engines.begin()
         self.runs.begin()
 
     @property

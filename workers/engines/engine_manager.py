@@ -36,6 +36,9 @@ VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.
 
 _LOOK_SECONDS = 0.1
 
+_FOUND_NO_DEVICE = "Failed to infer device type"
+"""What vLLM (0.32) says whose `current_platform`, which a process looks for once, is none."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -108,8 +111,11 @@ class EngineManager:
             _wait_until_up(engine, rules.start_seconds, on_wait)
             engine.context_tokens = _context_tokens(engine, self.api_key)
             self._use(engine, wanted)
-        except BaseException:
+        except BaseException as error:
             engine.stop()
+            if _FOUND_NO_DEVICE in str(error) and isinstance(self._vllm, ForkServer):
+                # It keeps what it found when it was started, which may be before the driver came.
+                self._vllm.stop()
             raise
         finally:
             self._note_starting(None)

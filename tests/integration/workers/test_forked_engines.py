@@ -17,15 +17,19 @@ import pytest
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
+from tests.support.fake_nvml import pynvml
 from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT, write_model
+from tests.support.stand_in_server import DRIVER
 from tests.support.stand_in_worker import PROJECT
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.worker_bench import stand_in
 from workers.batches.workbench import open_workbench
+from workers.engines import devices
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager
 from workers.presence.presence import _is_there
+from workers.processes.fork_server import SOCKET
 from workers.processes.forked import ForkServer
 from workers.processes.guarded import clean_environment
 from workers.processes.orphans import _prefix
@@ -42,10 +46,12 @@ class Rig:
     folder: Path
     module: str = "tests.support.stand_in_server"
     on_wait: Callable[[], None] = lambda: None
+    driver: str = "/"
 
     def __post_init__(self) -> None:
         # Where a worker's is, in its state folder.
-        self.server = ForkServer(self.module, self.folder / "engine-server", clean_environment(PYTHONPATH=str(PROJECT)))
+        environment = clean_environment(PYTHONPATH=str(PROJECT), **{DRIVER: self.driver})
+        self.server = ForkServer(self.module, self.folder / "engine-server", environment)
         self.shared = SharedState(self.folder / "board")
         self.manager = EngineManager(self.folder / "engine", self.server, shared=self.shared)
 
@@ -163,6 +169,35 @@ def test_a_server_that_hangs_is_waited_for_as_long_as_an_engine_and_replaced(rig
         rig.up("two", RULES.model_copy(update={"start_seconds": 2.0}))
     assert not server.is_running()
     assert rig.up("two").is_well()
+
+
+def test_a_driver_that_comes_after_the_server_counts_from_the_second_engine_on(tmp_path: Path) -> None:
+    driver = tmp_path / "driver"
+    rig = Rig(tmp_path, driver=str(driver))
+    rig.manager.begin()
+    until((tmp_path / "engine-server" / SOCKET).exists, patience_seconds=PROCESS_PATIENCE_SECONDS)
+    driver.touch()
+    try:
+        with pytest.raises(EngineError, match="Failed to infer device type"):
+            rig.up()
+        assert rig.up().is_well()
+    finally:
+        rig.manager.close()
+
+
+def test_nothing_is_forked_from_what_was_begun_while_the_device_was_ill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_library", lambda: pynvml)
+    monkeypatch.setenv("CUDA_FAKE_NVML", str(tmp_path / "nvml.json"))
+    settings = WorkerSettings(state_folder=tmp_path / "state", cache_folder=tmp_path / "cache", gpus=1)
+    bench = open_workbench("worker@test", settings, runs=shared_runs())
+    try:
+        bench.begin()
+        assert not (tmp_path / "state" / "engine-server").exists()
+    finally:
+        bench.engines.close()
+        bench.lock.close()
 
 
 WORKER = (
