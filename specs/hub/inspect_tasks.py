@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from specs.epochs import MAX_EPOCHS, epochs_needed
 from specs.hub.inspect_args import check_arguments
 from specs.hub.task_hints import sentence
-from specs.hub.task_spec import SpecStatus, TaskSpec, read_id
+from specs.hub.task_spec import JUDGING, JUDGING_SCORERS, SpecStatus, TaskSpec, read_id
 from specs.hub.templates import check_template
 from specs.text import clean
 
@@ -26,7 +26,6 @@ _KNOWN_NAMES = {
 # What Inspect's record mapping for eval.yaml reads (`_record_to_sample_hf`); it ignores the rest of FieldSpec.
 _FIELD_SPEC_KEYS = frozenset({"input", "input_image", "target", "choices", "metadata", "description"})
 _ANSWERING_SOLVERS = frozenset({"generate", "multiple_choice", "self_critique"})
-_JUDGING_SCORERS = frozenset({"model_graded_qa", "model_graded_fact"})
 _JUDGE_TEMPLATE = frozenset({"question", "answer", "criterion", "instructions"})
 # The placeholders of each template argument, beside the columns in field_spec.metadata. Inspect fills the first four
 # leniently, and those arguments of theirs that it does not know are placeholders too; the others with str.format.
@@ -209,6 +208,8 @@ def _check_epochs(where: str, task: HFTask, found: _Findings) -> None:
 
 def _find_judges(where: str, task: HFTask, found: _Findings) -> None:
     for place, _, step in _steps(where, task):
+        if step.name not in JUDGING:
+            continue
         model = step.args.get("model")
         named = [each for each in (model if isinstance(model, list) else [model]) if isinstance(each, str)]
         if model == [] or "" in named:
@@ -216,9 +217,9 @@ def _find_judges(where: str, task: HFTask, found: _Findings) -> None:
         elif step.name == "self_critique" and named:
             found.judge_reasons.append(f"{place}: self_critique asks another model, {clean(', '.join(named), 200)}")
             found.judges += named
-        elif step.name in _JUDGING_SCORERS and named:
+        elif step.name in JUDGING_SCORERS and named:
             found.judge_reasons.append(f"{place}: {step.name} needs the judge {clean(', '.join(named), 200)}")
             found.judges += named
-        elif step.name in _JUDGING_SCORERS:
+        elif step.name in JUDGING_SCORERS:
             found.judge_reasons.append(f"{place}: {step.name} names no judge, so the evaluated model judges itself")
             found.judges.append(None)

@@ -52,6 +52,10 @@ class TaskSpec:
 
 ANSWERING = frozenset({"generate", "multiple_choice"})
 
+JUDGING_SCORERS = frozenset({"model_graded_qa", "model_graded_fact"})
+JUDGING = JUDGING_SCORERS | {"self_critique"}
+"""Solvers and scorers whose argument `model` is a judge. Of a template's step it is one more thing to fill in."""
+
 
 def answering_arguments(task: HFTask) -> dict[str, Any]:
     """What a task's solvers say of how to answer: it goes before all other settings, and the last has the last word."""

@@ -64,7 +64,7 @@ def _appoint(judge: str) -> None:
     def appointed(item: Any) -> HFTask:
         task: Any = read(item)
         for step in (*task.solvers, *task.scorers):
-            if "model" in step.args:
+            if "model" in step.args and (step.name == "self_critique" or step.name.startswith("model_graded_")):
                 step.args["model"] = judge
         return task  # type: ignore[no-any-return]
 

@@ -21,7 +21,7 @@ from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
 
 from specs.epochs import MEAN
-from specs.hub.task_spec import answering_arguments
+from specs.hub.task_spec import ANSWERING, JUDGING, answering_arguments
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Population, target_in_words, targets_sha256
 from specs.messages import TaskRef
@@ -30,9 +30,6 @@ from workers.benchmarks.choices import check_choices
 from workers.benchmarks.dataset_rows import LocalDataset, check_messages, check_record, check_split
 from workers.benchmarks.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 from workers.errors import SpecError
-
-# Answers from a cache would be a replay, not a reproduction.
-_NEVER_PASSED_ON = frozenset({"cache"})
 
 
 @dataclass(frozen=True)
@@ -71,10 +68,10 @@ def lighteval_config(
         solver=[
             solver_from_spec(SolverSpec(solver=each.name, args=args, args_passed=args))
             for each in definition.solvers
-            for args in [_arguments(each.args, judges)]
+            for args in [_arguments(each.name, each.args, judges)]
         ],
         scorer=[
-            scorer_from_spec(ScorerSpec(scorer=each.name), task_path=None, **_arguments(each.args, judges))
+            scorer_from_spec(ScorerSpec(scorer=each.name), task_path=None, **_arguments(each.name, each.args, judges))
             for each in definition.scorers
         ],
         sample_fields=sample_fields,
@@ -140,9 +137,12 @@ def _set_up(dataset: MemoryDataset, seed: int, *, shuffle_choices: bool) -> None
             raise SpecError(f"choices cannot be shuffled: a target is not one of them ({error})") from error
 
 
-def _arguments(args: Mapping[str, Any], judges: Mapping[str, str]) -> dict[str, Any]:
-    kept = {key: value for key, value in args.items() if key not in _NEVER_PASSED_ON}
-    model = kept.get("model")
+def _arguments(step: str, args: Mapping[str, Any], judges: Mapping[str, str]) -> dict[str, Any]:
+    kept = dict(args)
+    if step in ANSWERING:
+        # Answers from a cache would be a replay, not a reproduction.
+        kept.pop("cache", None)
+    model = kept.get("model") if step in JUDGING else None
     if isinstance(model, str):
         kept["model"] = judges[model]
     elif isinstance(model, list):

@@ -66,6 +66,11 @@ def _made(scorer: str, *solvers: str | tuple[str, Mapping[str, Any]], **more: An
 
 _MADE = {
     "system": _made("includes", ("system_message", {"template": "Be brief, {name}. ñ", "name": "you"}), "generate"),
+    "filled-in": _made(
+        "includes",
+        ("system_message", {"template": "{model}, {cache}.", "model": "Ada", "cache": "be brief"}),
+        "generate",
+    ),
     "thought": _made("match", "chain_of_thought", "generate", args={"location": "any", "ignore_case": False}),
     "asked-twice": _made(
         "answer", "generate", ("user_message", {"template": "Sure?"}), "generate", args={"pattern": "letter"}

@@ -252,6 +252,13 @@ def test_judges_are_listed_as_the_file_names_them(args: dict[str, object], judge
     assert found.tasks[0].definition is not None
 
 
+@pytest.mark.parametrize("model", ["Ada", "", []])
+def test_what_a_template_calls_model_is_no_judge(model: object) -> None:
+    said = {"name": "system_message", "args": {"template": "You are {model}.", "model": model}}
+    found = with_task(solvers=[said, {"name": "generate"}])
+    assert (found.status, found.tasks[0].judges) == (SpecStatus.RUNNABLE, ())
+
+
 def test_a_critic_of_another_name_is_a_judge_too() -> None:
     found = with_task(solvers=[{"name": "generate"}, {"name": "self_critique", "args": {"model": "openai/o3"}}])
     assert (found.status, found.tasks[0].judges) == (SpecStatus.NEEDS_JUDGE, ("openai/o3",))
