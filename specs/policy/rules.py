@@ -31,6 +31,8 @@ BatchInvariant = Literal["off", "where_possible", "required"]
 
 ReasoningParser = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")]
 
+AttentionBackend = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,60}$")]
+
 Proof = Literal["verify_token", "source"]
 
 Mode = Literal["full", "sequential"]
@@ -139,6 +141,10 @@ class EngineRules(Contract):
     """What parts a model's thoughts from its answer, by vLLM's name for it (`--reasoning-parser`). None leaves them to
     Inspect, which knows `<think>` where the model itself writes it."""
 
+    attention_backend: AttentionBackend | None = None
+    """What computes attention, by vLLM's name for it (`--attention-backend`). None leaves it to vLLM, which may choose
+    FlashInfer where there is no CUDA toolkit to compile it with."""
+
     concurrency: Annotated[int, Field(ge=1)] = 32
     """Requests in flight at once."""
 
@@ -171,12 +177,16 @@ class ModelRules(Contract):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     batch_invariant: BatchInvariant | None = None
     reasoning_parser: ReasoningParser | None = None
+    attention_backend: AttentionBackend | None = None
     deny: Denial | None = None
     """Why this farm does not run it, for whoever claims a score of it; `false` lets it run although its namespace is
     denied."""
 
 
-MODEL_ENGINE_RULES = ("dtype", "max_model_len", "enforce_eager", "concurrency", "batch_invariant", "reasoning_parser")
+MODEL_ENGINE_RULES = (
+    *("dtype", "max_model_len", "enforce_eager", "concurrency", "batch_invariant", "reasoning_parser"),
+    "attention_backend",
+)
 """Of `ModelRules`, those that stand for the engine's own."""
 
 

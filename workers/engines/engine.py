@@ -142,6 +142,8 @@ def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[st
         arguments += ["--enforce-eager"]
     if rules.reasoning_parser is not None:
         arguments += ["--reasoning-parser", rules.reasoning_parser]
+    if rules.attention_backend is not None:
+        arguments += ["--attention-backend", rules.attention_backend]
     if can_sleep(rules, gpus):
         arguments += ["--enable-sleep-mode"]
     if gpus > 1:

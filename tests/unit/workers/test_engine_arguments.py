@@ -39,7 +39,28 @@ def test_what_is_no_name_of_a_parser_is_refused(tmp_path: Path, name: str) -> No
 
 def test_runs_from_before_there_was_such_a_setting_are_alike() -> None:
     now = EngineRules().model_dump(mode="json")
-    before = {name: value for name, value in now.items() if name not in {"reasoning_parser", "batch_invariant"}}
+    added = {"reasoning_parser", "batch_invariant", "attention_backend"}
+    before = {name: value for name, value in now.items() if name not in added}
     assert settings_sha256({"engine": now}) == settings_sha256({"engine": before})
     thinking = now | {"reasoning_parser": "deepseek_r1"}
     assert settings_sha256({"engine": thinking}) != settings_sha256({"engine": now})
+    on_triton = now | {"attention_backend": "TRITON_ATTN"}
+    assert settings_sha256({"engine": on_triton}) != settings_sha256({"engine": now})
+
+
+def test_an_attention_backend_is_the_models_own(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("models: {tiny/thinker: {attention_backend: TRITON_ATTN}}")
+    policy = read_policy(file)
+    own, other = (engine_arguments(MODEL, policy.engine_for(name), gpus=1) for name in (MODEL.model_id, "tiny/model"))
+    assert own[own.index("--attention-backend") + 1] == "TRITON_ATTN"
+    assert "--attention-backend" not in other
+    file.write_text("models: {tiny/thinker: {attention_backend: --load-format}}")
+    with pytest.raises(PolicyError, match="attention_backend"):
+        read_policy(file)
+
+
+@pytest.mark.parametrize("name", ["TRITON_ATTN", "FLASH_ATTN", "FLASHINFER"])
+def test_the_backends_that_the_pages_name_are_known_to_the_engine(name: str) -> None:
+    registry = pytest.importorskip("vllm.v1.attention.backends.registry", reason="the engine is not installed")
+    assert name in registry.AttentionBackendEnum.__members__
