@@ -128,7 +128,9 @@ def _join_or_make(
     before = runs.of_same_entry(claim, run)
     joined = before
     if before is None or _came_to_nothing(before):
-        joined = _joined(session, claim, run, runs.shared)
+        joined = runs.shared.find(run.key, claim.fresh_after)
+    if joined is not None:
+        _bring_forward(session, joined, claim, run)
     reproduction = joined or _new(session, claim, model, answer.benchmark, run, runs.shared)
     if joined is None and before is not None:
         begin_as(reproduction, before)
@@ -162,14 +164,12 @@ def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
     return f"{words}; tolerance {100 * rules.tolerance:.2f} points, measured on {rules.spread_source}"
 
 
-def _joined(session: Session, claim: Claim, run: Run, shared: Shared) -> Reproduction | None:
-    """The reproduction that answers for this claim too, if any: it takes further claims, or ran every sample."""
-    found = shared.find(run.key, claim.fresh_after)
-    if found is not None and run.priority < found.priority:
-        found.priority = run.priority
+def _bring_forward(session: Session, joined: Reproduction, claim: Claim, run: Run) -> None:
+    """Have a reproduction run as soon as a claim that joins it would have one of its own run."""
+    if run.priority < joined.priority:
+        joined.priority = run.priority
         why = f"claim {claim.claim_id} needs it sooner"
-        add_event(session, SCHEDULER, "reproduction", found.reproduction_id, "priority", why)
-    return found
+        add_event(session, SCHEDULER, "reproduction", joined.reproduction_id, "priority", why)
 
 
 def _new(

@@ -40,6 +40,24 @@ class Shared:
         """One of the further runs."""
         return self._begun.get(reproduction_id)
 
+    def begun_again(self, cancelled: Reproduction) -> Reproduction | None:
+        """The one that was begun again in place of a cancelled one, locked as it is; its seed tells."""
+        # Asked only now that the cancelled one is locked: nobody else can be making another in its place.
+        return self._session.scalar(
+            select(Reproduction)
+            .where(
+                # The first two follow from the key, and have an index.
+                Reproduction.weights_sha256 == cancelled.weights_sha256,
+                Reproduction.dataset_id == cancelled.dataset_id,
+                Reproduction.key == cancelled.key,
+                Reproduction.seed == cancelled.seed,
+                Reproduction.state.not_in(CAME_TO_NOTHING),
+            )
+            .order_by(Reproduction.created_at.desc())
+            .limit(1)
+            .with_for_update()
+        )
+
     def _hold(self, keys: Collection[str], begun: Collection[str]) -> Sequence[Reproduction]:
         if not keys:
             return ()

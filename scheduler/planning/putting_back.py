@@ -53,7 +53,10 @@ _BEGUN = (
 
 
 def run_of_same_entry(shared: Shared, begun: Collection[Begun], claim: Claim, run: Run) -> Reproduction | None:
-    """The latest that was to decide a claim, while its entry said the same; None where it failed, or is too old."""
+    """The latest that was to decide a claim, while its entry said the same; None where it failed, or is too old.
+
+    Where it was cancelled, and begun again for another claim that shared it, that one: one run answers both again.
+    """
     said = (claim.slot, claim.value, claim.dataset_revision)
     held = [shared.begun(each.reproduction_id) for each in begun if each[:3] == said]
     found = max(
@@ -66,7 +69,9 @@ def run_of_same_entry(shared: Shared, begun: Collection[Begun], claim: Claim, ru
     if claim.fresh_after is not None and found.created_at < claim.fresh_after:
         return None
     stopping = stopping_of(found)
-    return found if stopping is None or decides(stopping, run.rules) else None
+    if stopping is not None and not decides(stopping, run.rules):
+        return None
+    return (shared.begun_again(found) if found.state == ReproductionState.CANCELLED else None) or found
 
 
 def begin_as(reproduction: Reproduction, before: Reproduction) -> None:

@@ -116,3 +116,24 @@ def test_a_run_decides_no_more_claims_than_it_can(farm: ControlPlane, monkeypatc
     with farm.database.reading() as session:
         runs = session.scalars(select(Claim.reproduction_id).where(Claim.live)).all()
     assert sorted(runs.count(run) for run in set(runs)) == [2, 3]
+
+
+@pytest.mark.parametrize("first_back", [(), (51,), (51, 52)])
+def test_claims_whose_shared_run_was_cancelled_share_one_run_again(farm: ControlPlane, first_back: list[float]) -> None:
+    entries = (51, 52, 53)
+    run = run_of(farm, say(farm, *entries))
+    dispatch(farm.database, farm.policy)
+    say(farm)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
+    if first_back:
+        say(farm, *first_back)
+    say(farm, *entries)
+    with farm.database.reading() as session:
+        before = session.get_one(Reproduction, run.reproduction_id)
+        living = select(Claim.reproduction_id).where(Claim.live, Claim.state == ClaimState.PLANNED)
+        runs = session.scalars(living).all()
+        assert len(runs) == len(entries)
+        (anew,) = {session.get_one(Reproduction, each) for each in runs}
+        assert session.scalars(select(Reproduction)).all() in ([before, anew], [anew, before])
+    assert before.state == ReproductionState.CANCELLED
+    assert (anew.seed, anew.stopping, anew.joinable) == (before.seed, before.stopping, False)
