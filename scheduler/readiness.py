@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from functools import cache
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler.database.session import MIGRATIONS, Database
+from scheduler.database.tables import Table
 
 BROKER_SECONDS = 2.0
 """A probe has to answer before whoever asks gives up."""
 
+NUMBERED = re.compile(r"[0-9]{4}")
+"""How this project names its migrations."""
 
-def trouble_with_database(database: Database) -> str | None:
-    """It does not answer, or has not the tables that this version needs."""
+
+def trouble_with_database(database: Database, *, newer_is_fine: bool = False) -> str | None:
+    """It does not answer, or has not the tables that this version needs.
+
+    Where newer is fine, it has them too if a later version migrated it: migrations only add.
+    """
     try:
         # The driver's own words can hold the address and the user's name.
         with database.engine.connect().execution_options(reading=True) as connection:
             found = MigrationContext.configure(connection).get_current_heads()
+            if newer_is_fine and _is_of_later_version(connection, found):
+                return None
     except SQLAlchemyError as error:
         return f"does not answer ({type(error).__name__})"
     wanted = _wanted_heads()
@@ -32,6 +44,14 @@ def trouble_with_database(database: Database) -> str | None:
     if set(found) != set(wanted):
         return f"is at migration {', '.join(found)}, this version needs {', '.join(wanted)}"
     return None
+
+
+def _is_of_later_version(connection: Connection, found: Collection[str]) -> bool:
+    """Whether it is at migrations with higher numbers than this version's, and has its tables."""
+    if not found or not all(NUMBERED.fullmatch(each) and each > max(_wanted_heads()) for each in found):
+        return False
+    # Another program may number its own migrations so too.
+    return set(Table.metadata.tables) <= set(inspect(connection).get_table_names())
 
 
 @cache

@@ -62,7 +62,7 @@ def opened_database(settings: Settings, *, may_make: bool = False, ready: bool =
         raise PolicyError(f"there is no farm's database at {file}; {where}")
     database = Database(settings.database_url)
     try:
-        if ready and (trouble := trouble_with_database(database)):
+        if ready and (trouble := trouble_with_database(database, newer_is_fine=True)):
             raise PolicyError(f"the farm's database {trouble}; run this where the control plane runs")
         yield database
     except SQLAlchemyError as error:

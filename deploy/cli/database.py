@@ -22,10 +22,20 @@ def upgrade(
         str, typer.Argument(metavar="REVISION", help="A migration, or `head` for the newest.")
     ] = "head",
     var: Var = DEFAULT_VAR,
+    newer_is_fine: Annotated[
+        bool,
+        typer.Option(
+            "--newer-is-fine", help="Leave tables that a later version migrated as they are: this one can use them."
+        ),
+    ] = False,
 ) -> None:
     """Migrate the database to this version's tables. Does nothing if it has them."""
     with opened_database(settings_of(var), may_make=True, ready=False) as database:
-        database.upgrade(revision)
+        try:
+            database.upgrade(revision)
+        except PolicyError:
+            if not newer_is_fine or trouble_with_database(database, newer_is_fine=True):
+                raise
         trouble = trouble_with_database(database) or "has the tables that this version needs"
     console().print(shown(f"the database {trouble}"), soft_wrap=True)
 

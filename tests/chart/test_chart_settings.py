@@ -186,6 +186,8 @@ def test_tables_are_made_by_a_hook_with_a_command_that_exists(values: dict[str, 
     program, *command = container["args"]
     assert program == "reprofarm"
     assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0
+    # Else no release could go back to the version before.
+    assert command[-1] == "--newer-is-fine"
 
 
 def test_the_values_file_shows_every_value_once_with_its_default() -> None:

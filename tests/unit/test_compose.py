@@ -30,6 +30,10 @@ def test_every_setting_is_one_that_its_program_knows() -> None:
     assert set(SERVICES["worker"]["environment"]) - TRACES <= worker
 
 
+def test_an_older_version_starts_on_tables_of_a_newer_one() -> None:
+    assert SERVICES["migrate"]["command"] == ["reprofarm", "database", "upgrade", "--newer-is-fine"]
+
+
 def test_the_policy_has_the_pool_that_the_worker_is_of() -> None:
     pools = {pool.name for pool in read_policy(FOLDER / "policy.yaml").pools}
     assert SERVICES["worker"]["environment"]["REPROFARM_WORKER_POOL"] in pools

@@ -21,9 +21,9 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Something is missing."}})
 def readyz(source: TheSource, response: Response) -> Readiness:
-    """Database and broker answer, and the database has the tables that this version needs."""
+    """Database and broker answer, and the database has the tables that this version needs, or a later one's."""
     found = {
-        "database": trouble_with_database(source.database),
+        "database": trouble_with_database(source.database, newer_is_fine=True),
         "broker": trouble_with_broker(source.settings.broker_url.get_secret_value()),
     }
     ready = not any(found.values())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import httpx
+from sqlalchemy import text
 
 from scheduler.api.app import create_app
 from scheduler.database.tables import HubLimit, now
@@ -71,6 +72,13 @@ def test_a_database_that_is_not_migrated_is_named(tmp_path: Path, redis_url: str
     assert answer.status_code == 503
     assert answer.json()["checks"]["broker"] == "ok"
     assert "is empty: it has no tables of reprofarm's yet" in answer.json()["checks"]["database"]
+
+
+def test_a_farm_whose_database_a_later_version_migrated_is_ready(tmp_path: Path, redis_url: str) -> None:
+    with running_api(tmp_path, broker_url=redis_url) as api:
+        with api.rows.database.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        assert api.json("/readyz") == {"status": "ready", "checks": {"database": "ok", "broker": "ok"}}
 
 
 def test_a_broker_url_that_is_none_is_a_broker_that_does_not_answer(tmp_path: Path) -> None:

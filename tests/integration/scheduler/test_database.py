@@ -107,6 +107,24 @@ def test_a_database_of_a_later_version_is_left_as_it_is_and_that_is_said(tmp_pat
     assert trouble.startswith("is at a later version's migration 9999, this version needs ")
 
 
+def test_tables_of_a_later_version_will_do_for_who_only_works_with_them(tmp_path: Path, databases: Databases) -> None:
+    database = migrated_database(tmp_path, databases)
+    for revision, will_do in (("9999", True), ("0000", False), ("1975ea83b712", False), ("999999999999", False)):
+        with database.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :at"), {"at": revision})
+        assert (trouble_with_database(database, newer_is_fine=True) is None) == will_do, revision
+
+
+def test_a_database_of_another_program_that_numbers_its_migrations_will_not_do(
+    tmp_path: Path, databases: Databases
+) -> None:
+    database = Database(databases.url(tmp_path))
+    with database.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('9999')"))
+    assert trouble_with_database(database, newer_is_fine=True) is not None
+
+
 def test_what_runs_took_is_found_in_their_measurements(tmp_path: Path, databases: Databases) -> None:
     database = migrated_database(tmp_path, databases)
     rows, whole = Rows(database), measurement().model_dump(mode="json")
