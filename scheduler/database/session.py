@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Engine, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-from scheduler.database import postgres, sqlite
+from scheduler.database import migrating, postgres, sqlite
 from scheduler.database.tables import Event, VerdictRow
 from specs.errors import PolicyError
 
@@ -109,11 +108,13 @@ class Database:
     def upgrade(self, revision: str = "head") -> None:
         """Bring the schema to a revision of the migrations; of several who do so at once, each waits for the others.
 
+        On PostgreSQL the farm may work meanwhile: a migration gives way to it, and one that was done stays done.
+
         Raises:
             PolicyError: this version has no such migration, or not the one that the database is at.
         """
         with _known_migrations():
-            command.upgrade(self._alembic(), revision)
+            migrating.upgrade(self._alembic(), self.engine, revision)
 
     def downgrade(self, revision: str) -> None:
         """Take the schema back to a revision; `base` is empty.
@@ -122,7 +123,7 @@ class Database:
             PolicyError: as above.
         """
         with _known_migrations():
-            command.downgrade(self._alembic(), revision)
+            migrating.downgrade(self._alembic(), revision)
 
     def copy_to(self, file: Path) -> None:
         """Write a SQLite database to a file, empty or not there, as it is at one moment. Others may write meanwhile."""

@@ -7,6 +7,7 @@ from typing import Literal
 from alembic import context
 
 from scheduler.database.advisory_locks import acquire
+from scheduler.database.migrating import wait_briefly_for_locks
 from scheduler.database.tables import Table, UtcDateTime
 
 
@@ -29,5 +30,6 @@ with context.config.attributes["engine"].connect() as connection:
     with context.begin_transaction():
         # Before the migration that it is at is read: who waited finds that there is nothing left to do.
         acquire(connection, "migrate")
+        wait_briefly_for_locks(connection)
         context.run_migrations()
     connection.commit()

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, inspect, select, text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from deploy.bench.postgres import PostgresServer
+from scheduler.database import migrating
 from scheduler.database import postgres as of_postgres
 from scheduler.database.expiring_locks import held
 from scheduler.database.session import MIGRATIONS, Database
@@ -29,7 +34,7 @@ from specs.errors import PolicyError
 from tests.support.databases import Databases
 from tests.support.rows import Rows, measurement
 from tests.support.scheduler import migrated_database
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 
 def claim(slot: str, *, live: bool = True) -> Claim:
@@ -84,13 +89,81 @@ def test_several_who_migrate_at_once_follow_one_another(tmp_path: Path, database
     assert [process.communicate(timeout=120)[1] for process in started] == ["", "", ""]
 
 
-def test_all_migrations_are_one_transaction(tmp_path: Path, databases: Databases) -> None:
-    # Whoever migrates between two of them would run the second as well.
+def test_each_migration_is_a_transaction_and_all_are_one_where_nobody_can_work_meanwhile(
+    tmp_path: Path, databases: Databases
+) -> None:
     database = Database(databases.url(tmp_path))
     ended: list[object] = []
     event.listen(database.engine, "commit", ended.append)
     database.upgrade()
+    assert len(ended) == (1 if database.is_sqlite else len(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())))
+    ended.clear()
+    database.upgrade()
     assert len(ended) == 1
+
+
+def test_a_migration_that_dies_half_way_is_taken_up_again(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = migrated_database(tmp_path, databases)
+    database.downgrade("0016")
+    monkeypatch.setattr(Operations, "create_index", raises)
+    with pytest.raises(RuntimeError, match="died"):
+        database.upgrade()
+    monkeypatch.undo()
+    database.upgrade()
+    assert trouble_with_database(database) is None
+
+
+def raises(*_told: object, **_named: object) -> None:
+    raise RuntimeError("died")
+
+
+@pytest.mark.parametrize(("first", "second"), [("claim", "reproduction"), ("attempt", "claim")])
+def test_a_migration_gives_way_to_a_farm_that_works_meanwhile(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, first: str, second: str
+) -> None:
+    database = migrated_database(tmp_path, Databases(postgres))
+    database.downgrade("0016")
+    gave_way = threading.Event()
+    monkeypatch.setattr(migrating, "time", SimpleNamespace(sleep=lambda _: gave_way.set()))
+    read = "SELECT count(*) FROM {}"
+    with ThreadPoolExecutor() as pool:
+        with database.engine.connect() as pod:
+            pod.execute(text(read.format(first)))
+            migrated = pool.submit(database.upgrade)
+            until(lambda: is_waited_for(database, first))
+            # Its migration has more tables than that one, and must not keep them.
+            pod.execute(text(read.format(second)))
+            assert gave_way.wait(PATIENCE_SECONDS)
+            assert not migrated.done()
+        migrated.result(timeout=PATIENCE_SECONDS)
+    assert trouble_with_database(database) is None
+
+
+def test_a_migration_that_others_never_let_in_changes_nothing_and_fails(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = migrated_database(tmp_path, Databases(postgres))
+    database.downgrade("0017")
+    monkeypatch.setattr(migrating, "ATTEMPTS", 2)
+    monkeypatch.setattr(migrating, "PAUSE_SECONDS", 0.0)
+    with database.engine.connect() as pod:
+        pod.execute(text("SELECT count(*) FROM attempt"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            database.upgrade()
+    with database.engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_heads() == ("0017",)
+    database.upgrade()
+    database.upgrade("0016")
+    assert trouble_with_database(database) is None, "what it has passed already is no error"
+
+
+def is_waited_for(database: Database, table: str) -> bool:
+    """Whether somebody waits to have a table alone."""
+    asked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = to_regclass(:table)"
+    with database.looking() as session:
+        return bool(session.execute(text(asked), {"table": table}).scalar_one())
 
 
 def test_a_database_of_a_later_version_is_left_as_it_is_and_that_is_said(tmp_path: Path, databases: Databases) -> None:

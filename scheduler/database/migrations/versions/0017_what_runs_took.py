@@ -24,25 +24,37 @@ _SQLITE = """
     WHERE state = 'completed' AND json_type(measurement) = 'object'
 """
 
-_POSTGRESQL = """
-    UPDATE reproduction SET
-        population = (measurement ->> 'population')::int,
-        answers = (json_array_length(measurement -> 'sample_ids') + (measurement ->> 'ignored')::int)
-            * (measurement #>> '{circumstances,epochs}')::int,
-        engine_seconds = CASE WHEN measurement #>> '{resumed,samples}' IS NULL THEN
+_READ_ON_POSTGRESQL = """
+    CREATE TEMPORARY TABLE taken ON COMMIT DROP AS
+    SELECT reproduction_id,
+        (measurement ->> 'population')::int AS population,
+        (json_array_length(measurement -> 'sample_ids') + (measurement ->> 'ignored')::int)
+            * (measurement #>> '{circumstances,epochs}')::int AS answers,
+        CASE WHEN measurement #>> '{resumed,samples}' IS NULL THEN
             greatest(0.0, extract(epoch FROM (measurement ->> 'ended_at')::timestamptz
                 - (measurement ->> 'started_at')::timestamptz)::float8)
-            * coalesce((measurement ->> 'engine_share')::float8, 1.0) END
+            * coalesce((measurement ->> 'engine_share')::float8, 1.0) END AS engine_seconds
+    FROM reproduction
     WHERE state = 'completed' AND json_typeof(measurement) = 'object'
+"""
+
+_POSTGRESQL = """
+    UPDATE reproduction AS run
+    SET population = taken.population, answers = taken.answers, engine_seconds = taken.engine_seconds
+    FROM taken WHERE taken.reproduction_id = run.reproduction_id
 """
 
 
 def upgrade() -> None:
     """Apply it."""
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    if not on_sqlite:
+        # It takes long, and nobody may use a table from when it is altered until the end.
+        op.execute(_READ_ON_POSTGRESQL)
     op.add_column("reproduction", sa.Column("population", sa.Integer(), nullable=True))
     op.add_column("reproduction", sa.Column("answers", sa.Integer(), nullable=True))
     op.add_column("reproduction", sa.Column("engine_seconds", sa.Double(), nullable=True))
-    op.execute(_SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL)
+    op.execute(_SQLITE if on_sqlite else _POSTGRESQL)
     op.create_index(
         "reproduction_by_cost",
         "reproduction",
