@@ -20,7 +20,16 @@ from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, body, mismatch_body, title
-from scheduler.publish.writing import ClaimPlace, Measured, Publication, Published, close_overtaken, publish, take_back
+from scheduler.publish.writing import (
+    ClaimPlace,
+    Measured,
+    Publication,
+    Published,
+    close_overtaken,
+    publish,
+    take_back,
+    written_earlier,
+)
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import threads
 from specs.attestation import Attestation, verify
@@ -91,10 +100,7 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
     try:
         publication = _publication(farm, claim_id)
         if publication is None:
-            place = _revoked(farm, claim_id)
-            if place is not None:
-                take_back(farm.hub, author, place, claim_id)
-            return Published("withdrawn", "the claim was withdrawn, or its badge revoked, before it was published")
+            return _no_more(farm, author, claim_id)
         done = publish(farm.hub, author, publication)
         for number in _overtaken(farm, claim_id):
             close_overtaken(farm.hub, author, publication.claim.model_id, number)
@@ -109,6 +115,25 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         # What another version of the farm wrote, say, and this one cannot read. Others are published all the same.
         log.exception("a fault of ours")
         return _Again(f"{type(error).__name__}, of which the control worker's log tells more", 0.0)
+
+
+def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
+    """A try that was interrupted may have written what may not be written any more.
+
+    A badge that is revoked by now is taken back. Any other stands, and is entered: else nobody would close it, or say
+    on the Hub that it does not count, if it is revoked later.
+    """
+    withdrawn = Published("withdrawn", "the claim was withdrawn, or its badge revoked, before it was published")
+    with farm.database.reading() as session:
+        claim, badge = session.get_one(Claim, claim_id), session.get(Badge, claim_id)
+        if claim.dataset_id is None or claim.value is None:
+            return withdrawn
+        place = _place(claim, claim.dataset_id, claim.value)
+        is_revoked = badge is not None and badge.revoked_at is not None
+    if is_revoked:
+        take_back(farm.hub, author, place, claim_id)
+        return withdrawn
+    return written_earlier(farm.hub, author, place, claim_id) or withdrawn
 
 
 def _overtaken(farm: Farm, claim_id: str) -> tuple[int, ...]:
@@ -150,15 +175,6 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             body=body(facts, ran, badge.token, claim_id),
             measured=Measured(run.model_revision, run.weights_sha256),
         )
-
-
-def _revoked(farm: Farm, claim_id: str) -> ClaimPlace | None:
-    """Where a try that was interrupted may have written a badge that is revoked by now; None of any other verdict."""
-    with farm.database.reading() as session:
-        claim, badge = session.get_one(Claim, claim_id), session.get(Badge, claim_id)
-        if badge is None or badge.revoked_at is None or claim.dataset_id is None or claim.value is None:
-            return None
-        return _place(claim, claim.dataset_id, claim.value)
 
 
 def _of_a_mismatch(

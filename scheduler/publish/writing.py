@@ -119,7 +119,19 @@ def publish(hub: Hub, author: str, publication: Publication) -> Published:
                 return desk.discuss()
             return desk.propose()
     except (_ClaimGone, SubmissionError) as gone:
-        return Published("withdrawn", str(gone))
+        found = written_earlier(hub, author, publication.claim, publication.verdict_id)
+        return found or Published("withdrawn", str(gone))
+
+
+def written_earlier(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> Published | None:
+    """What a try wrote about a verdict whose end nobody entered, as the answer was lost, say; None if nothing.
+
+    Raises:
+        HubAway, NoAccess: as above.
+    """
+    with suppress(Missing), told_apart(f"what was published on {claim.model_id}"):
+        return _desk(hub, author, claim, verdict_id).written_earlier()
+    return None
 
 
 def close_overtaken(hub: Hub, author: str, model_id: str, number: int) -> None:
@@ -140,7 +152,7 @@ def take_back(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> None
     Raises:
         HubAway, NoAccess: as above.
     """
-    desk = _Desk(hub, author, Publication(verdict_id, claim, "comment", None, None, "", ""))
+    desk = _desk(hub, author, claim, verdict_id)
     with suppress(Missing), told_apart(f"taking back what was published on {claim.model_id}"):
         if claim.pull_request is not None:
             desk.hide_comments(claim.pull_request)
@@ -204,8 +216,9 @@ class _Desk:
         """Comment on the pull request that makes the claim."""
         model_id = self.publication.claim.model_id
         found = self.hub.api.get_discussion_details(model_id, number)
-        if self._own_comments(found):
-            return Published("already", "commented earlier", number, self._url(number))
+        earlier = self._commented(found)
+        if earlier is not None:
+            return earlier
         if found.status == "merged":
             raise _ClaimGone(f"pull request {number} was merged; the claim stands on main now and is judged there")
         if found.status == "closed":
@@ -221,6 +234,14 @@ class _Desk:
             return Published("already", "another publisher was quicker", number, self._url(number))
         return Published("published", "commented", number, self._url(number))
 
+    def written_earlier(self) -> Published | None:
+        """What stands about this verdict, in whatever way it was written; None if nothing does."""
+        claim = self.publication.claim
+        if claim.pull_request is not None:
+            return self._commented(self.hub.api.get_discussion_details(claim.model_id, claim.pull_request))
+        proposed = self._settle(self._opened(pull_requests=True))
+        return proposed or self._settle(self._opened(pull_requests=False))
+
     def close_opened(self) -> None:
         """Close the pull requests and discussions that were opened about this verdict."""
         for pull_requests in (True, False):
@@ -233,6 +254,11 @@ class _Desk:
         model_id = self.publication.claim.model_id
         for comment_id in self._own_comments(self.hub.api.get_discussion_details(model_id, number)):
             self.hub.api.hide_discussion_comment(model_id, number, comment_id)
+
+    def _commented(self, found: DiscussionWithDetails) -> Published | None:
+        if not self._own_comments(found):
+            return None
+        return Published("already", "commented earlier", found.num, self._url(found.num))
 
     def _made(self, number: int, *, pull_requests: bool) -> Published:
         """Look whether another publisher opened the same at the same time; the lower number stands."""
@@ -331,6 +357,11 @@ class _Desk:
 
     def _url(self, number: int) -> str:
         return f"{self.hub.endpoint}/{self.publication.claim.model_id}/discussions/{number}"
+
+
+def _desk(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> _Desk:
+    """For a look at what was written about a verdict; it writes nothing new."""
+    return _Desk(hub, author, Publication(verdict_id, claim, "comment", None, None, "", ""))
 
 
 def _is_of_others(token: str | None) -> bool:
