@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from specs.processes.connections import CONNECT_SECONDS, IDLE_SECONDS, PROBE_SECONDS, PROBES, SENT_SECONDS
 
-AWAY = (OperationalError, InterfaceError, InternalError)
-"""What is raised where the database is away for a moment, or gave up on a transaction of a process that was frozen."""
+AWAY = (OperationalError, InterfaceError, InternalError, NoConnectionFree)
+"""What is raised where the database is away for a moment, or gave up on a transaction of a process that was frozen; the
+last where it stalls, and holds up everybody who has one of this process's connections."""
 
 CONNECTIONS = 15
 """Of one process, at most; whoever needs another waits for one."""

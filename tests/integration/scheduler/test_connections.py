@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
@@ -105,3 +107,19 @@ def test_connections_to_the_broker_notice_that_it_is_gone(tmp_path: Path, monkey
             assert options_of(redis.connection_pool.get_connection()._sock) == KEEPALIVE
     finally:
         processes.stop()
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_report_for_which_no_connection_is_free_is_tried_again(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = migrated_database(tmp_path, databases)
+    monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
+    with ExitStack() as held:
+        for _ in range(postgres.CONNECTIONS):
+            held.enter_context(database.engine.connect())
+        with pytest.raises(NoConnectionFree) as none_free:
+            database.engine.connect()
+    task: Any = take_report
+    assert isinstance(none_free.value, task.autoretry_for)
+    database.engine.dispose()
