@@ -199,6 +199,22 @@ def test_the_log_is_forgotten_after_a_while_but_nothing_that_waits(rows: Rows, r
     assert [row.status for row in deliveries(rows)] == [500]
 
 
+def test_all_that_is_old_enough_is_forgotten_however_much_it_is(
+    rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "FORGOTTEN_AT_ONCE", 2)
+    added(rows, receiver.url)
+    for _ in range(5):
+        rows.event("claim", rows.claim(), "decided")
+    one_round(rows)
+    with rows.database.transaction() as session:
+        for row in session.scalars(select(WebhookDelivery)):
+            row.created_at = now() - delivery.KEPT * 2
+    assert len(deliveries(rows)) == 5
+    delivery.forget_old(rows.database)
+    assert deliveries(rows) == []
+
+
 def test_a_receiver_that_drips_holds_up_nobody_for_long(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "WHOLE_SECONDS", 0.3)
     over = threading.Event()
