@@ -266,7 +266,7 @@ def test_answers_that_the_context_cut_off_are_told_from_those_at_the_limit(tmp_p
         (f"samples/{number}_epoch_1.json", answer(number, output=output)) for number, output in enumerate(outputs)
     ]
     with RunLog(write(tmp_path / "log.eval", files)) as log:
-        found = run_scores(log.answers(), ["match"], [0, 1, 2], 1, "mean")
+        found = run_scores(log.answers(), ["match"], [0, 1, 2], 1, "mean", own=None)
     assert (found.truncated, found.cut_by_context(64), found.cut_by_context(None)) == (2, 1, 2)
 
 
