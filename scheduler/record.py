@@ -53,8 +53,8 @@ def move_claim(session: Session, claim: Claim, state: ClaimState, reason: str, a
 
 
 def block_claim(session: Session, claim: Claim, reason: str) -> None:
-    """Have a claim wait for somebody; it is planned again after a while, in case the obstacle is gone."""
-    move_claim(session, claim, ClaimState.BLOCKED, reason)
+    """Have a claim wait for somebody; it is looked at again after a while, in case the obstacle is gone."""
+    _block(session, claim, reason)
     claim.recheck_at = now() + RECHECK
 
 
@@ -63,8 +63,22 @@ def hold_claim(session: Session, claim: Claim, reason: str, until: datetime | No
 
     `run_key` is of the reproduction that it needs: where another claim has that run, it waits no longer.
     """
-    move_claim(session, claim, ClaimState.BLOCKED, reason)
+    _block(session, claim, reason)
     claim.recheck_at, claim.awaits_approval, claim.run_key = until, until is None, run_key
+
+
+def unblock_claim(session: Session, claim: Claim) -> None:
+    """Have a claim planned like a new one, as what it waited for may have changed."""
+    move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
+
+
+def _block(session: Session, claim: Claim, reason: str) -> None:
+    if claim.state == ClaimState.BLOCKED:
+        if claim.reason == clean(reason, MAX_REASON_CHARS):
+            # It waits for the same since then. An event for each look would be hundreds a day, of each such claim.
+            return
+        unblock_claim(session, claim)
+    move_claim(session, claim, ClaimState.BLOCKED, reason)
 
 
 def move_reproduction(

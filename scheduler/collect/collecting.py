@@ -154,9 +154,9 @@ def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> l
     """
     with database.transaction() as session:
         current = _current(session, [each.message.ref for each in reports])
-        measured = [each.message for each in reports if each.message.measurement is not None]
-        ids = [each.ref.reproduction_id for each in measured if _is_current(current, each.ref, each.worker)]
-        # Looked up before anything is changed, so that all changes are written at once.
+        said = [each.message for each in reports]
+        ids = [each.ref.reproduction_id for each in said if _is_current(current, each.ref, each.worker)]
+        # Looked up before anything is changed, so that all changes are written at once; and locked in their order.
         waiting = waiting_for_each(session, ids)
         ended = [_take_in(session, policy, each, current, waiting) for each in reports]
     # After the commit: of the last two of a batch that end at once, the later one sees the other's end.

@@ -21,7 +21,16 @@ from scheduler.judging.stopping import asks_every_sample, stopping_of
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
 from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_entry
-from scheduler.record import MAX_REASON_CHARS, SCHEDULER, add_event, block_claim, give_verdict, hold_claim, move_claim
+from scheduler.record import (
+    MAX_REASON_CHARS,
+    SCHEDULER,
+    add_event,
+    block_claim,
+    give_verdict,
+    hold_claim,
+    move_claim,
+    unblock_claim,
+)
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.engine_key import engine_key
 from specs.judging.forecast import in_short
@@ -45,7 +54,7 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         in_order = sorted(answer.claim_id for answer in answers)
         rows = select(Claim).where(Claim.claim_id.in_(in_order)).order_by(Claim.claim_id).with_for_update()
         # Another planner, or a withdrawal, may have come first.
-        claims = {row.claim_id: row for row in session.scalars(rows) if row.state == ClaimState.SUBMITTED}
+        claims = {row.claim_id: row for row in session.scalars(rows) if _is_due(row)}
         answers = [answer for answer in answers if answer.claim_id in claims]
         # Reads them at once; each is then at hand.
         models = session.scalars(select(Model).where(Model.model_id.in_({each.model_id for each in answers}))).all()
@@ -98,13 +107,23 @@ def _carry_out(
             return None
     if answer.reading is not None:
         claim.linked_log = answer.reading.model_dump(mode="json")
-    if isinstance(found, Refused):
-        give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=found.reason, comparison=None))
-        return None
     if isinstance(found, Blocked):
         block_claim(session, claim, found.reason)
         return None
+    if claim.state == ClaimState.BLOCKED:
+        unblock_claim(session, claim)
+    if isinstance(found, Refused):
+        give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=found.reason, comparison=None))
+        return None
     return _join_or_make(session, claim, model, answer, found, runs)
+
+
+def _is_due(claim: Claim) -> bool:
+    """Whether it is to be planned: new, or blocked by what may be gone."""
+    is_blocked = claim.state == ClaimState.BLOCKED
+    return claim.state == ClaimState.SUBMITTED or (
+        is_blocked and claim.recheck_at is not None and claim.recheck_at <= now()
+    )
 
 
 def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, runs: _Runs) -> budgets.Held | None:

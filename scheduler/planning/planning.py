@@ -19,7 +19,7 @@ from scheduler.planning.answering import Answer, answer_to
 from scheduler.planning.carrying_out import carry_out
 from scheduler.planning.linking import SUFFIX, LinkedLogs, NotNow
 from scheduler.planning.planning_facts import PlanningFacts
-from scheduler.record import MAX_REASON_CHARS, give_verdict, move_claim
+from scheduler.record import MAX_REASON_CHARS, RECHECK, give_verdict, unblock_claim
 from scheduler.state_machine import ClaimState
 from specs.errors import HubAway
 from specs.judging.verdict import Outcome, Verdict
@@ -45,14 +45,7 @@ HUB_RETRY = timedelta(seconds=30)
 def plan(database: Database, hub: Hub, policy: Policy) -> int:
     """Give every claim that needs one a reproduction, a verdict or a reason to wait; returns how many were planned."""
     unblock(database, policy)
-    with database.reading() as session:
-        waiting = session.execute(
-            select(Claim.claim_id, Claim.source_url)
-            .where(Claim.state == ClaimState.SUBMITTED, or_(Claim.recheck_at.is_(None), Claim.recheck_at <= now()))
-            # Logs take long to read: nobody waits behind them but those who link to one.
-            .order_by(_may_link_to_a_log(), _priority(), Claim.created_at)
-            .limit(PLANNED_AT_ONCE)
-        ).all()
+    waiting = _waiting(database)
     facts, logs = PlanningFacts(database, hub), LinkedLogs(database, hub)
     away = count = 0
     for claim_ids in _slices(waiting, policy):
@@ -69,6 +62,22 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
             # Each may have taken all the patience that there is for one request.
             break
     return count
+
+
+def _waiting(database: Database) -> list[Row[str, str | None]]:
+    """The claims whose turn it is, new ones first: their ids, and what they name as their source."""
+    claims = select(Claim.claim_id, Claim.source_url)
+    is_new = (Claim.state == ClaimState.SUBMITTED, or_(Claim.recheck_at.is_(None), Claim.recheck_at <= now()))
+    # Two questions, each with an index of its own: with one for both, all that is blocked would be looked at.
+    with database.reading() as session:
+        # Logs take long to read: nobody waits behind them but those who link to one.
+        by_turn = claims.where(*is_new).order_by(_may_link_to_a_log(), _priority(), Claim.created_at)
+        new = session.execute(by_turn.limit(PLANNED_AT_ONCE)).all()
+        is_blocked = (Claim.state == ClaimState.BLOCKED, Claim.recheck_at <= now())
+        # Some have their turn however many are new.
+        room = max(TOGETHER, PLANNED_AT_ONCE - len(new))
+        again = session.execute(claims.where(*is_blocked).order_by(Claim.recheck_at).limit(room)).all()
+    return [*new, *again]
 
 
 def _looked_at(
@@ -128,18 +137,13 @@ def _priority() -> ColumnElement[int]:
 
 
 def unblock(database: Database, policy: Policy) -> None:
-    """Have blocked claims planned again when it is time to look, or policy asks for no approval any more."""
+    """Have blocked claims planned of which policy asks for no approval any more."""
     # What somebody else is changing is looked at in the next round, if it is blocked still.
     blocked = select(Claim).where(Claim.state == ClaimState.BLOCKED).limit(PLANNED_AT_ONCE)
     blocked = blocked.with_for_update(skip_locked=True)
     with database.transaction() as session:
-        # Two questions, each with an index of its own: with one for both, all that is blocked would be looked at.
-        for query in (
-            blocked.where(Claim.recheck_at <= now()).order_by(Claim.recheck_at),
-            blocked.where(budgets.waiting_without_need(policy.budget)).order_by(Claim.since),
-        ):
-            for claim in session.scalars(query):
-                move_claim(session, claim, ClaimState.SUBMITTED, f"looks again whether it still {claim.reason}")
+        for claim in session.scalars(blocked.where(budgets.waiting_without_need(policy.budget)).order_by(Claim.since)):
+            unblock_claim(session, claim)
 
 
 def _carry_out_all(database: Database, policy: Policy, answers: Sequence[Answer]) -> None:
@@ -170,6 +174,9 @@ def _put_off(database: Database, policy: Policy, claim_id: str, whom: str) -> No
     """Say whom a submitted claim waits for; and no longer than a reproduction would wait for a worker."""
     with database.transaction() as session:
         claim = session.get_one(Claim, claim_id, with_for_update=True)
+        if claim.state == ClaimState.BLOCKED and claim.recheck_at is not None:
+            # It waits for what it waited for.
+            claim.recheck_at = now() + RECHECK
         if claim.state != ClaimState.SUBMITTED:
             return
         # No change of state, and so no event: it would be one for each claim and half minute.

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from scheduler.collect.ending import give_up
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction, now
+from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.reaping.overdue import REAPED_AT_ONCE
 from scheduler.state_machine import ReproductionState
 from specs.policy.rules import Policy
@@ -33,6 +34,8 @@ def give_up_never_taken(database: Database, policy: Policy) -> int:
             .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
+        # All at once and in their order: a scan of their model may lock some of them too.
+        waiting_for_each(session, [reproduction.reproduction_id for reproduction in late])
         for reproduction in late:
             gone = "" if reproduction.pool in pools else ", which is not in the farm's policy any more,"
             why = f"no worker of pool {reproduction.pool}{gone} took it within {policy.run.queue_seconds:.0f} s"

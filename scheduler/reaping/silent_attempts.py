@@ -10,6 +10,7 @@ from scheduler.collect import kept_reports
 from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.reaping.overdue import overdue
 from scheduler.record import SCHEDULER, add_event
 from scheduler.state_machine import ReproductionState
@@ -28,6 +29,8 @@ def end_silent_attempts(database: Database, policy: Policy) -> int:
     """End those whose lease is over, or have their report checked once more; returns how many."""
     with database.transaction() as session:
         lost = overdue(session, ReproductionState.RUNNING)
+        # All at once and in their order: a scan of their model may lock some of them too.
+        waiting_for_each(session, [reproduction.reproduction_id for reproduction in lost])
         for reproduction in lost:
             if _checked_again(session, reproduction, policy.run):
                 continue

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Model, now
@@ -24,6 +24,9 @@ from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
 from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
+
+DEADLOCK = "40P01"
+"""PostgreSQL's, of a transaction that it ended so that another can go on."""
 
 LOOKS_AT_ONCE = 200
 """Models looked at in one scan, those that changed first; the rest waits for the next one."""
@@ -94,6 +97,10 @@ def _by_itself(what: str) -> Iterator[None]:
     except IntegrityError:
         # Another look at the same model entered the same claim, say.
         log.warning("%s changed here too while it was read; read again", what)
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != DEADLOCK:
+            raise
+        log.warning("%s not read: others changed it in another order; read again", what)
     except OURS:
         log.exception("%s: a fault of ours", what)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import func, select, update
 
 from deploy.localhub.names import RepoName
+from scheduler.database.tables import Claim, Event, now
 from scheduler.state_machine import ClaimState
 from specs.policy.rules import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
@@ -39,6 +41,33 @@ def test_claims_of_a_gated_model_are_known_and_say_whose_move_it_is(farm: Contro
     for claim in farm.claims():
         assert claim.state == ClaimState.BLOCKED
         assert "must accept its terms" in claim.reason
+
+
+def test_a_claim_that_waits_on_says_so_once_and_since_when(farm: ControlPlane, model: RepoName) -> None:
+    submit(farm.served.local, model, entry(BENCHMARK, 79.5))
+    farm.scan()
+    farm.plan()
+    (first,) = farm.claims()
+    with farm.database.reading() as session:
+        events = session.scalar(select(func.count()).select_from(Event))
+
+    def look_again() -> Claim:
+        with farm.database.transaction() as session:
+            session.execute(update(Claim).values(recheck_at=now()))
+        farm.plan()
+        (claim,) = farm.claims()
+        return claim
+
+    for _ in range(3):
+        claim = look_again()
+        assert (claim.state, claim.since, claim.reason) == (ClaimState.BLOCKED, first.since, first.reason)
+        assert claim.recheck_at is not None
+        assert claim.recheck_at > now()
+    with farm.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Event)) == events
+    farm.served.local.set_gated(model, None)
+    farm.scan(AGAIN)
+    assert look_again().state == ClaimState.PLANNED
 
 
 def test_it_is_asked_once_however_many_files_are_shut(farm: ControlPlane, model: RepoName) -> None:
