@@ -94,7 +94,7 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in settings.items() if name not in CHANGE_NO_ANSWER}
     engine = kept.get("engine", {}).items()
     kept["engine"] = {name: value for name, value in engine if name not in CHANGE_NO_ANSWER_OF_ENGINE}
-    for name, unset in (("batch_invariant", "off"), ("reasoning_parser", None), ("attention_backend", None)):
+    for name, unset in (("batch_invariant", "off"), ("reasoning_parser", None)):
         if kept["engine"].get(name) == unset:
             # Runs from before there was such a setting are alike.
             kept["engine"].pop(name, None)

@@ -79,7 +79,8 @@ class Foreseen(Contract):
     reducer: str = MEAN
     """Inspect's name of what makes one score of several epochs."""
 
-    one_seed: bool = False
+    # Left out where it is not so: control workers of the version before read it too.
+    one_seed: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
     """Whether the spec gives every answer the same seed."""
 
     history: bool

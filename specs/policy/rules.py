@@ -141,7 +141,8 @@ class EngineRules(Contract):
     """What parts a model's thoughts from its answer, by vLLM's name for it (`--reasoning-parser`). None leaves them to
     Inspect, which knows `<think>` where the model itself writes it."""
 
-    attention_backend: AttentionBackend | None = None
+    # Left out where it is not set: workers and keys of runs of earlier versions know of none.
+    attention_backend: Annotated[AttentionBackend | None, Field(exclude_if=lambda value: value is None)] = None
     """What computes attention, by vLLM's name for it (`--attention-backend`). None leaves it to vLLM, which may choose
     FlashInfer where there is no CUDA toolkit to compile it with."""
 
@@ -184,7 +185,12 @@ class ModelRules(Contract):
 
 
 MODEL_ENGINE_RULES = (
-    *("dtype", "max_model_len", "enforce_eager", "concurrency", "batch_invariant", "reasoning_parser"),
+    "dtype",
+    "max_model_len",
+    "enforce_eager",
+    "concurrency",
+    "batch_invariant",
+    "reasoning_parser",
     "attention_backend",
 )
 """Of `ModelRules`, those that stand for the engine's own."""

@@ -39,11 +39,13 @@ def test_what_is_no_name_of_a_parser_is_refused(tmp_path: Path, name: str) -> No
 
 def test_runs_from_before_there_was_such_a_setting_are_alike() -> None:
     now = EngineRules().model_dump(mode="json")
-    added = {"reasoning_parser", "batch_invariant", "attention_backend"}
+    added = {"reasoning_parser", "batch_invariant"}
     before = {name: value for name, value in now.items() if name not in added}
     assert settings_sha256({"engine": now}) == settings_sha256({"engine": before})
     thinking = now | {"reasoning_parser": "deepseek_r1"}
     assert settings_sha256({"engine": thinking}) != settings_sha256({"engine": now})
+    # Workers of earlier versions take no field that they do not know.
+    assert "attention_backend" not in now
     on_triton = now | {"attention_backend": "TRITON_ATTN"}
     assert settings_sha256({"engine": on_triton}) != settings_sha256({"engine": now})
 
