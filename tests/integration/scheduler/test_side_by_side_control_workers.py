@@ -110,12 +110,12 @@ def test_a_run_that_a_claim_joins_meanwhile_is_not_cancelled_as_one_that_nobody_
     assert states(rows.database) == {run: ReproductionState.QUEUED}
 
 
-def test_a_claim_that_is_withdrawn_while_it_is_looked_at_again_stays_withdrawn(
+def test_a_claim_that_is_withdrawn_while_it_needs_no_approval_any_more_stays_withdrawn(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocked = rows.claim(state=ClaimState.BLOCKED, recheck_at=now() - timedelta(seconds=1))
+    blocked = rows.claim(state=ClaimState.BLOCKED, awaits_approval=True)
     others: list[Future[object]] = []
-    once(monkeypatch, planning, "move_claim", lambda: others.append(begun_beside(rows.database, withdrawal(rows))))
+    once(monkeypatch, planning, "unblock_claim", lambda: others.append(begun_beside(rows.database, withdrawal(rows))))
     planning.unblock(rows.database, POLICY)
     others[0].result()
     assert (claim(rows.database, blocked).state, claim(rows.database, blocked).live) == (ClaimState.WITHDRAWN, False)
