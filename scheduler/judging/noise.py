@@ -136,9 +136,9 @@ def noise_for(session: Session, planned: Planned) -> MeasuredNoise | None:
     if not rows:
         return None
     population = next((row for row in rows if row.dataset_revision == planned.dataset_revision), rows[0]).population
-    by_group = grouped(rows)
-    for group in (Group(model_class(planned.weights_bytes), None, None), Group(None, None, None)):
-        noise = noise_of_rows(by_group.get(group, ()))
+    size = model_class(planned.weights_bytes)
+    for group in (Group(size, None, None), Group(None, None, None)):
+        noise = noise_of_rows(row for row in rows if group.model_class in (None, row.model_class))
         if noise is not None and noise.spread(population) is not None:
             return MeasuredNoise(noise, population, f"{noise.pairs} pairs of runs ({group})")
     return None

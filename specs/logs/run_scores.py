@@ -21,11 +21,8 @@ class RunScores:
     by_scorer: dict[str, tuple[float | None, ...]]
     """For each scorer, in the spec's order, the score of each sample over its epochs; None where it has none."""
 
-    truncated: int
-    """Answers cut off at the token limit."""
-
     cut_off_after: tuple[int, ...]
-    """Tokens of each of those; 0 where the log does not say."""
+    """Tokens of each answer that was cut off at the token limit; 0 where the log does not say."""
 
     unparsed: int
     """Answers in which the first scorer found nothing of the form it looks for."""
@@ -36,8 +33,13 @@ class RunScores:
     ignored: int
     """Other samples in the log: what is said above is not about them."""
 
+    @property
+    def truncated(self) -> int:
+        """Answers cut off at the token limit."""
+        return len(self.cut_off_after)
+
     def cut_by_context(self, max_tokens: int | None) -> int:
-        """Answers cut off that had not reached `max_tokens`: vLLM lets none have more than its context holds."""
+        """Those of them that had not reached `max_tokens`: vLLM lets none have more than its context holds."""
         return sum(max_tokens is None or 0 < tokens < max_tokens for tokens in self.cut_off_after)
 
 
@@ -85,7 +87,7 @@ def run_scores(
         name: tuple(over_epochs(by_sample.get(each, {}), epochs, reducer) for each in sample_ids)
         for name, by_sample in found.items()
     }
-    return RunScores(by_scorer, len(cut_off_after), tuple(cut_off_after), unparsed, thoughts, len(ignored))
+    return RunScores(by_scorer, tuple(cut_off_after), unparsed, thoughts, len(ignored))
 
 
 def over_epochs(values: Mapping[int, ScoreValue | None], epochs: int, reducer: str) -> float | None:

@@ -26,6 +26,9 @@ from tests.support.scheduler import ControlPlane, control_plane, migrated_databa
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 SAMPLES = 400
+Sampling = tuple[tuple[str, float, str], ...]
+"""Settings by name, their values, and where they come from."""
+
 SETTINGS = RUN_SETTINGS.model_copy(update={"gpus": 1})
 
 
@@ -46,8 +49,7 @@ class Runs:
         settings: RunSettings = SETTINGS,
         hardware: str = "1 × H100",
         vllm: str = "0.32.0",
-        decoding: tuple[float, str] = (0.0, "policy"),
-        also: tuple[str, int, str] | None = None,
+        sampling: Sampling = (("temperature", 0.0, "policy"),),
         **fields: Any,
     ) -> str:
         """A run that scores samples in the order of its seed, a part of them otherwise than the other runs do."""
@@ -59,7 +61,7 @@ class Runs:
         found: list[float | None] = [None] * failed + [float(scores[each - 1]) for each in ids[failed:]]
         plain = measurement().model_dump(mode="json")
         ran_on = {**plain["circumstances"], "seed": seed, "hardware": hardware, "versions": {"vllm": vllm}}
-        for name, value, source in (("temperature", *decoding), *((also,) if also else ())):
+        for name, value, source in sampling:
             ran_on["generation"] = {**ran_on["generation"], name: value}
             ran_on["generation"]["sources"] = {**ran_on["generation"]["sources"], name: source}
         ran = {"population": SAMPLES, "sample_ids": ids, "sample_scores": found, "circumstances": ran_on}
@@ -159,15 +161,12 @@ def test_settings_that_change_no_answer_make_no_difference(runs: Runs, settings:
     assert len(runs.pairs()) == 1
 
 
-@pytest.mark.parametrize(
-    ("decoding", "pairs"),
-    [((0.0, "generation_config"), 0), ((0.01, "generation_config"), 0), ((0.7, "generation_config"), 1)],
-)
+@pytest.mark.parametrize(("temperature", "pairs"), [(0.0, 0), (0.01, 0), (0.7, 1)])
 def test_a_model_that_is_greedy_by_itself_does_not_speak_for_those_that_sample(
-    runs: Runs, decoding: tuple[float, str], pairs: int
+    runs: Runs, temperature: float, pairs: int
 ) -> None:
-    runs.complete(decoding=decoding)
-    runs.complete(decoding=decoding)
+    for _ in range(2):
+        runs.complete(sampling=(("temperature", temperature, "generation_config"),))
     assert len(runs.pairs()) == pairs
 
 
@@ -176,7 +175,7 @@ def test_runs_that_repeat_their_answers_for_another_reason_are_no_pair(
     runs: Runs, name: str, value: int, source: str
 ) -> None:
     for _ in range(2):
-        runs.complete(decoding=(0.7, "policy"), also=(name, value, source))
+        runs.complete(sampling=(("temperature", 0.7, "policy"), (name, value, source)))
     assert runs.pairs() == []
 
 
