@@ -59,16 +59,26 @@ def begin_below_guard() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS)
 
 
+def all_processes() -> list[int]:
+    """Every process that can be seen. None elsewhere than on Linux. Any of them may be gone by the time it is asked."""
+    # Not by a pattern for files below: to match one, pathlib looks whether each is there, and a process that ends at
+    # that moment raises what pathlib does not expect (ESRCH).
+    try:
+        return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
+    except OSError:
+        return []
+
+
 def _descendants() -> list[int]:
     """Every process below this one. Orphans among them are ours too: this process is their subreaper."""
     children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for pid in all_processes():
         try:
             # The name in parentheses may hold anything; what follows the last one is: state, parent, …
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+        children.setdefault(int(fields[1]), []).append(pid)
     found: list[int] = []
     todo = [os.getpid()]
     while todo:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from workers.processes.guard import TRACKER_SECONDS, is_tracker
+from workers.processes.guard import TRACKER_SECONDS, all_processes, is_tracker
 
 MARK = "REPROFARM_GUARDED"
 """Environment variable of all that runs under a guard; the value begins with the folder that it was started in."""
@@ -38,13 +38,13 @@ def marked(start: str) -> list[int]:
     """The processes of this user whose mark begins with `start`. None elsewhere than on Linux."""
     wanted = f"{MARK}={start}".encode()
     found = []
-    for file in Path("/proc").glob("[0-9]*/environ"):
+    for pid in all_processes():
         try:
-            variables = file.read_bytes().split(b"\0")
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             continue  # It ended, or is another user's.
         if any(each.startswith(wanted) for each in variables):
-            found.append(int(file.parent.name))
+            found.append(pid)
     return [pid for pid in found if pid != os.getpid()]
 
 
