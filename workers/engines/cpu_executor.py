@@ -1,0 +1,33 @@
+"""Where an engine on a CPU computes: in the process of its core, as one GPU's does, instead of in one more.
+
+On CPUs vLLM (0.32, vllm/platforms/cpu.py) gives the model a process of its own, so that it can bind OpenMP's threads
+to the cores of one memory node. That process imports vLLM once more, and the core waits for it without sleeping: as
+much of a core as what is computed takes. Where there is one memory node, there is nothing to bind to.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+_NODES = Path("/sys/devices/system/node")
+
+
+def cpu_variables(nodes: Path = _NODES) -> dict[str, str]:
+    """What an engine on this machine's CPU is told by its environment."""
+    if len(list(nodes.glob("node[0-9]*"))) > 1:
+        return {}
+    return {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_threads()),
+    }
+
+
+def _threads() -> int:
+    """One for each core that it may use but one, which is for whoever asks it; as many as vLLM would bind."""
+    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return max(cores - 1, 1)
