@@ -1,7 +1,7 @@
 """A task run without a farm: start vLLM, have Inspect run the benchmark, stop: `plain_run.py ORDER.json`.
 
 As somebody would by hand, with the engine's arguments, the sampling settings and the concurrency that the farm uses.
-Prints a JSON object. With `client`, vLLM's own benchmark client asks the same questions of the same engine afterwards;
+Prints a JSON object. With `questions`, vLLM's own benchmark client asks them of an engine like the farm's afterwards;
 that is not part of what is timed.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 from deploy.bench.asking import asking_seconds
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
+from workers.engines.cpu_executor import AS_VLLM_DOES
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager
 from workers.processes.guarded import clean_environment
@@ -90,6 +91,7 @@ def start(order: PlainOrder) -> PlainRun:
         DO_NOT_TRACK="1",
         # As the farm's engines do: workers/engines/engine_environment.py.
         VLLM_USE_FLASHINFER_SAMPLER="0",
+        **AS_VLLM_DOES,
     )
     ended = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if ended.returncode:
@@ -107,7 +109,13 @@ def _run(order: PlainOrder, began: float) -> PlainRun:
         os.environ["VLLM_API_KEY"] = manager.api_key
         log = _evaluate(order, engine.base_url, rules.concurrency)
         seconds = time.monotonic() - began
-        client = _client(order, engine, rules.concurrency, manager.api_key) if order.questions else None
+        client = None
+        if order.questions:
+            manager.stop()
+            for name in AS_VLLM_DOES:
+                del os.environ[name]
+            engine = manager.engine_for(ref, Path(order.model_folder), rules, 0)
+            client = _client(order, engine, rules.concurrency, manager.api_key)
     finally:
         manager.stop()
     usage = next(iter(log.stats.model_usage.values()))
