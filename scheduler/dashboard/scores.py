@@ -9,9 +9,10 @@ from fastapi import APIRouter, Path, Request, Response
 from scheduler.api import pages
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.routes import benchmarks
+from scheduler.api.routes.benchmarks import show_benchmark
 from scheduler.api.routes.claims import WantedClaims, list_claims
+from scheduler.api.routes.models import show_model
 from scheduler.api.routes.noise import list_noise
-from scheduler.api.routes.scores import show_benchmark, show_model
 from scheduler.dashboard.pages import PageRoute, render
 from specs.api_v1.scores import ScorePoint, TaskScores
 
