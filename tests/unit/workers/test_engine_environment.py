@@ -51,11 +51,16 @@ def test_the_routes_that_ask_for_no_key_are_there_for_engines_that_sleep_alone(t
 def test_an_engine_on_a_cpu_computes_in_its_cores_process_where_there_is_one_memory_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     (tmp_path / "node0").mkdir()
     (tmp_path / "has_memory").touch()
     found = cpu_variables(tmp_path)
     assert found["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
     assert 1 <= int(found["OMP_NUM_THREADS"]) <= (os.cpu_count() or 1)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert cpu_variables(tmp_path)["OMP_NUM_THREADS"] == "1", "a container may have less than its machine"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert cpu_variables(tmp_path)["OMP_NUM_THREADS"] == "3"
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     assert cpu_variables(tmp_path) == {}, "it is left to vLLM where somebody asks for that"
     monkeypatch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING")
