@@ -47,11 +47,13 @@ class Place:
     module: str
     attribute: str
     summary: str
+    extra: str = ""
+    """Of the package: without it the command cannot run."""
 
 
 COMMANDS = {
     "up": Place("deploy.cli.up", "up", "Start the farm on this machine and keep it running."),
-    "demo": Place("deploy.cli.demo", "demo", "Run the whole process on made-up claims, up to signed badges."),
+    "demo": Place("deploy.cli.demo", "demo", "Run the whole process on made-up claims, up to signed badges.", "demo"),
     "verify": Place("deploy.cli.verify", "verify", "Ask for a model's scores on a benchmark to be verified."),
     "claims": Place("deploy.cli.claims", "claims", "List claims, newest first."),
     "show": Place("deploy.cli.show", "show", "Show one claim: its verdict or what it waits for, and its history."),
@@ -74,7 +76,9 @@ COMMANDS = {
         "deploy.cli.verify_token", "verify_token", "Check a badge offline, with the public keys alone."
     ),
     "database": Place("deploy.cli.database", "app", "Migrate the farm's database, or back it up."),
-    "hub": Place("deploy.localhub.cli", "app", "Serve a Hub from a folder, and add models and results to it."),
+    "hub": Place(
+        "deploy.localhub.cli", "app", "Serve a Hub from a folder, and add models and results to it.", "localhub"
+    ),
     "doctor": Place(
         "deploy.cli.doctor.command", "doctor", "Say what this machine lacks to run a farm, and how to get it."
     ),
@@ -107,7 +111,13 @@ class Commands(TyperGroup):
 
 def _load(name: str) -> Any:
     place = COMMANDS[name]
-    found = getattr(importlib.import_module(place.module), place.attribute)
+    try:
+        found = getattr(importlib.import_module(place.module), place.attribute)
+    except ModuleNotFoundError as error:
+        if not place.extra:
+            raise
+        needed = f"reprofarm {name} needs {error.name}: install reprofarm with its extra `{place.extra}`"
+        raise ReprofarmError(needed) from error
     around = typer.Typer(add_completion=False)
     # With a callback it is a group, from which a single command can be taken under its name.
     around.callback()(lambda: None)

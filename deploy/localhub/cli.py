@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import pygit2
 import typer
 
 from deploy.cli.terminal import ERROR
 from deploy.localhub import folders, server
 from deploy.localhub.errors import HubError
-from deploy.localhub.git import GitError
 from deploy.localhub.hub import CommitResult, LocalHub
 from deploy.localhub.names import check_user, dataset, model
 from deploy.localhub.oauth.members import OrgRole
@@ -41,7 +41,7 @@ def _opened(folder: Path) -> Iterator[LocalHub]:
             yield hub
         finally:
             hub.close()
-    except (HubError, GitError, OSError) as error:
+    except (HubError, pygit2.GitError, OSError) as error:
         typer.echo(f"reprofarm hub: {error}", err=True)
         raise typer.Exit(ERROR) from error
 

@@ -74,7 +74,7 @@ def merge(hub: LocalHub, discussion: Discussion, author: str, text: str = "") ->
         ours = resolve_commit(git, DEFAULT_REVISION)
         theirs = resolve_commit(git, discussion.ref)
         merged = git.merge(ours, theirs)
-        if merged.conflicts:
+        if merged.tree is None:
             raise ConflictError(f"Conflicts with {DEFAULT_REVISION} in {', '.join(merged.conflicts[:20])}")
         title = CommitText(f"{discussion.title} (#{discussion.num})", author)
         commit = git.commit_tree(merged.tree, (ours, theirs), title.signature())

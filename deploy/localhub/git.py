@@ -1,31 +1,34 @@
-"""A bare git repository, read and written with git's own plumbing.
+"""A bare git repository, read and written with libgit2: no process is started for what a request asks.
 
-Refs are read from their files, without a process; everything else is one git process a call. Commits are immutable,
-so what is read from one may be cached under its id for ever.
+Refs are read from their files, which is a tenth of the price of opening a repository. Commits are immutable, so what is
+read from one may be cached under its id for ever.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from uuid import uuid4
 
-NO_COMMIT = "0" * 40
+import pygit2
+from pygit2.enums import ConfigLevel, FileMode, ObjectType, SortMode
+
 MAX_DIFF_BYTES = 1_000_000
-_GIT_SECONDS = 600
+
+# Nothing of the machine's or the user's git configuration may act on these repos. Whose the folder is does not matter:
+# git, too, asks nothing about that where it is told which repository to use.
+for _level in (ConfigLevel.PROGRAMDATA, ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+    pygit2.settings.search_path[_level] = ""
+pygit2.settings.owner_validation = False
+# What was answered with success is on the disk.
+pygit2.settings.enable_fsync_gitdir(True)
 
 
-class GitError(RuntimeError):
-    """Git refused, with its own words."""
-
-
-class MovedError(GitError):
+class MovedError(RuntimeError):
     """A ref was not where the caller thought it was; nothing was changed."""
 
 
@@ -59,33 +62,21 @@ class Signature:
     at: datetime
 
     @property
-    def stamp(self) -> str:
-        """Who and when, as git writes it."""
-        return f"{self.author} <{self.author}@localhub> {int(self.at.timestamp())} +0000"
+    def who(self) -> pygit2.Signature:
+        """Who and when, as libgit2 takes it."""
+        return pygit2.Signature(self.author, f"{self.author}@localhub", int(self.at.timestamp()), 0)
 
 
 @dataclass(frozen=True)
 class Merge:
-    """The outcome of merging two commits: a tree, or the files that are in each other's way."""
+    """The outcome of merging two commits: a tree, or None and the files that are in each other's way."""
 
-    tree: str
+    tree: str | None
     conflicts: tuple[str, ...]
 
 
-def _clean_environment() -> dict[str, str]:
-    # Nothing of the machine's or the user's git configuration (hooks, signing, filters) may act on these repos.
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LC_ALL": "C.UTF-8",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_OPTIONAL_LOCKS": "0",
-    }
-
-
 class GitRepo:
-    """One bare repository at `path`."""
+    """One bare repository at `path`. Errors of libgit2 itself are `pygit2.GitError`."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -94,12 +85,12 @@ class GitRepo:
     def create(cls, path: Path) -> GitRepo:
         """Make an empty bare repository whose default branch is `main`."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Without the template's examples of hooks, which would be copied and never run.
-        _git(["init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
+        pygit2.init_repository(path, bare=True, initial_head="main")
         return cls(path)
 
-    def _run(self, *arguments: str, data: bytes | None = None) -> bytes:
-        return _git([f"--git-dir={self.path}", *arguments], data)
+    def _open(self) -> pygit2.Repository:
+        # One for each call: libgit2's are not for several threads at once.
+        return pygit2.Repository(self.path)
 
     def refs(self) -> dict[str, str]:
         """Every ref with the commit (or annotated tag) it points to."""
@@ -125,58 +116,58 @@ class GitRepo:
     def find_commit(self, expression: str) -> str | None:
         """The full id of a commit given as a checked hexadecimal id or full ref; None if this repo lacks it."""
         try:
-            return self._run("rev-parse", "--verify", "--quiet", f"{expression}^{{commit}}").decode().strip()
-        except GitError:
+            return str(self._open().revparse_single(f"{expression}^{{commit}}").id)
+        except (KeyError, ValueError, pygit2.GitError):  # not there, of several objects, no commit
             return None
 
     def listing(self, commit: str) -> tuple[TreeEntry, ...]:
-        """Every file and folder of a commit, in git's order."""
-        entries = []
-        for line in self._run("ls-tree", "-r", "-t", "-l", "-z", commit).split(b"\0")[:-1]:
-            head, _, path = line.partition(b"\t")
-            _mode, kind, oid, size = head.split()
-            is_folder = kind != b"blob"
-            entries.append(TreeEntry(path.decode(), oid.decode(), 0 if is_folder else int(size), is_folder))
-        return tuple(entries)
+        """Every file and folder of a commit, in git's order: a folder, then what is in it."""
+        repo = self._open()
+
+        def walk(tree: pygit2.Tree, prefix: str) -> Iterator[TreeEntry]:
+            for each in tree:
+                path, oid = prefix + str(each.name), str(each.id)
+                if each.type == ObjectType.BLOB:
+                    _kind, size = repo.odb.read_header(each.id)
+                    yield TreeEntry(path, oid, size, is_folder=False)
+                else:
+                    yield TreeEntry(path, oid, 0, is_folder=True)
+                if isinstance(each, pygit2.Tree):
+                    yield from walk(each, f"{path}/")
+
+        return tuple(walk(_tree(repo, commit), ""))
 
     def blobs(self, oids: Iterable[str]) -> dict[str, bytes]:
-        """The contents of blobs, by id, in one process."""
-        wanted = list(dict.fromkeys(oids))
+        """The contents of blobs, by id.
+
+        Raises:
+            KeyError: git has no such object.
+        """
+        wanted = dict.fromkeys(oids)
         if not wanted:
             return {}
-        output = memoryview(self._run("cat-file", "--batch", data="".join(f"{oid}\n" for oid in wanted).encode()))
-        found, at = {}, 0
-        for oid in wanted:
-            end = at + bytes(output[at : at + 200]).index(b"\n")
-            header = bytes(output[at:end]).split()
-            if len(header) != 3:
-                raise GitError(f"git has no object {oid}")
-            size = int(header[2])
-            found[oid] = bytes(output[end + 1 : end + 1 + size])
-            at = end + 1 + size + 1
-        return found
+        objects = self._open().odb
+        return {oid: objects.read(oid)[1] for oid in wanted}
 
     def log(self, commit: str, *, skip: int, limit: int) -> list[CommitRecord]:
         """Commits that led to this one, newest first."""
-        layout = "--format=%H%x00%an%x00%at%x00%s%x00%b"
-        output = self._run("log", "-z", layout, f"--skip={skip}", f"--max-count={limit}", commit).decode()
-        fields = output.removesuffix("\0").split("\0") if output else []
-        return [
-            CommitRecord(oid, author, datetime.fromtimestamp(int(at), UTC), title, body.strip())
-            for oid, author, at, title, body in zip(*[iter(fields)] * 5, strict=True)
-        ]
+        # The order of git itself: by time, and no commit before one that it led to.
+        walk = self._open().walk(pygit2.Oid(hex=commit), SortMode.NONE)
+        return [_record(each) for each in islice(walk, skip, skip + limit)]
 
     def commit_of_each_path(self, commit: str) -> dict[str, CommitRecord]:
         """The newest commit that touched each file or folder."""
-        layout = "--format=%x01%H%x00%an%x00%at%x00%s%x00%b%x01"
-        output = self._run("log", "-z", "--name-only", "-m", "--first-parent", "--root", layout, commit).decode()
+        repo = self._open()
+        walk = repo.walk(pygit2.Oid(hex=commit), SortMode.NONE)
+        walk.simplify_first_parent()
         found: dict[str, CommitRecord] = {}
-        parts = output.split("\x01")[1:]
-        for head, names in zip(parts[::2], parts[1::2], strict=True):
-            oid, author, at, title, body = head.split("\0")
-            record = CommitRecord(oid, author, datetime.fromtimestamp(int(at), UTC), title, body.strip())
-            for name in filter(None, (part.strip("\n") for part in names.split("\0"))):
-                path = name
+        for each in walk:
+            record = _record(each)
+            # From its first parent to it; a first commit from nothing.
+            before = each.parent_ids[0] if each.parent_ids else None
+            changed = repo.diff(before, each.id) if before else each.tree.diff_to_tree(swap=True)
+            for delta in changed.deltas:
+                path = delta.new_file.path
                 while path:
                     found.setdefault(path, record)
                     path = path.rpartition("/")[0]
@@ -189,22 +180,15 @@ class GitRepo:
 
         It is not reachable yet: call `move_ref` soon.
         """
-        incoming = f"refs/incoming/{uuid4().hex}"
-        stamp = signature.stamp
-        message = signature.message.encode()
-        stream = [f"commit {incoming}\nmark :1\nauthor {stamp}\ncommitter {stamp}\ndata {len(message)}\n".encode()]
-        stream.append(message + b"\n")
+        repo = self._open()
+        index = pygit2.Index()
         if parent:
-            stream.append(f"from {parent}\n".encode())
-        stream.extend(b"D " + _quoted(path) + b"\n" for path in removed)
+            index.read_tree(_tree(repo, parent))
+        for path in removed:
+            index.remove(path)
         for path, content in files.items():
-            stream.append(b"M 100644 inline " + _quoted(path) + f"\ndata {len(content)}\n".encode())
-            stream.extend((content, b"\n"))
-        stream.append(b"get-mark :1\ndone\n")
-        oid = self._run("fast-import", "--quiet", "--done", "--date-format=raw", data=b"".join(stream)).decode().strip()
-        # Ours alone, and a file of its own: no process is needed to be rid of it.
-        (self.path / incoming).unlink()
-        return oid
+            index.add(pygit2.IndexEntry(path, repo.create_blob(content), FileMode.BLOB))
+        return self.commit_tree(str(index.write_tree(repo)), [parent] if parent else [], signature)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -220,67 +204,62 @@ class GitRepo:
         """Point a ref to a commit if it still points to `old` (None: does not exist yet).
 
         Raises:
-            MovedError: it points elsewhere.
+            MovedError: it points elsewhere, or another ref's name is in its way.
         """
+        repo = self._open()
         try:
-            self._run("update-ref", ref, new, old or NO_COMMIT)
-        except GitError as error:
+            if old is None:
+                repo.references.create(ref, new)
+            else:
+                reference = repo.references[ref]
+                if str(reference.target) != old:
+                    raise MovedError(f"{ref} is at {reference.target}, not at {old}")
+                # Fails if somebody moved it since it was read.
+                reference.set_target(new)
+        except (KeyError, ValueError, OSError, pygit2.GitError) as error:  # each kind of hindrance has its own
             raise MovedError(str(error)) from error
 
     def delete_ref(self, ref: str) -> None:
         """Remove a ref; what it pointed to stays in the repository."""
-        self._run("update-ref", "-d", ref)
+        self._open().references.delete(ref)
 
     def write_tag(self, name: str, commit: str, signature: Signature) -> str:
         """Store a tag object with a message; return its id. It is not reachable before a ref points to it."""
-        head = f"object {commit}\ntype commit\ntag {name}\ntagger {signature.stamp}\n\n{signature.message}\n"
-        return self._run("mktag", data=head.encode()).decode().strip()
+        who = f"{signature.who.name} <{signature.who.email}> {signature.who.time} +0000"
+        head = f"object {commit}\ntype commit\ntag {name}\ntagger {who}\n\n{signature.message}\n"
+        return str(self._open().odb.write(ObjectType.TAG, head.encode()))
 
     def merge(self, ours: str, theirs: str) -> Merge:
-        """Merge two commits in memory; no ref moves. `git merge-tree --write-tree` exits with 1 on conflicts."""
-        command = ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs]
-        done = subprocess.run(
-            ["git", f"--git-dir={self.path}", *command],
-            capture_output=True,
-            env=_clean_environment(),
-            timeout=_GIT_SECONDS,
-            check=False,
-        )
-        if done.returncode not in (0, 1):
-            raise GitError(done.stderr.decode(errors="replace").strip())
-        tree, *conflicts = done.stdout.decode().removesuffix("\0").split("\0")
-        return Merge(tree, tuple(conflicts))
+        """Merge two commits in memory; no ref moves."""
+        repo = self._open()
+        index = repo.merge_commits(pygit2.Oid(hex=ours), pygit2.Oid(hex=theirs))
+        if index.conflicts is not None:
+            sides = (next(side for side in conflict if side) for conflict in index.conflicts)
+            return Merge(None, tuple(dict.fromkeys(side.path for side in sides)))
+        return Merge(str(index.write_tree(repo)), ())
 
     def commit_tree(self, tree: str, parents: Iterable[str], signature: Signature) -> str:
         """Store a commit of an existing tree; return its id."""
-        identity = [f"-c user.name={signature.author}", f"-c user.email={signature.author}@localhub"]
-        options = [word for pair in identity for word in pair.split(" ", 1)]
-        parent_options = [word for parent in parents for word in ("-p", parent)]
-        return (
-            self._run(*options, "commit-tree", tree, *parent_options, "-F", "-", data=signature.message.encode())
-            .decode()
-            .strip()
+        return str(
+            self._open().create_commit(
+                None, signature.who, signature.who, signature.message, pygit2.Oid(hex=tree), list(parents)
+            )
         )
 
     def diff(self, base: str, head: str) -> str:
         """What `head` changes since it left `base`, as a unified diff, cut at MAX_DIFF_BYTES."""
-        return self._run("diff", "--no-ext-diff", f"{base}...{head}")[:MAX_DIFF_BYTES].decode(errors="replace")
+        repo = self._open()
+        ours, theirs = repo.revparse_single(base).id, repo.revparse_single(head).id
+        patch = repo.diff(repo.merge_base(ours, theirs) or ours, theirs).patch or ""
+        return patch.encode()[:MAX_DIFF_BYTES].decode(errors="replace")
 
 
-def _quoted(path: str) -> bytes:
-    # The path syntax of git fast-import; control characters never get here (see names.check_path).
-    return b'"' + path.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+def _tree(repo: pygit2.Repository, commit: str) -> pygit2.Tree:
+    return repo[commit].peel(pygit2.Tree)
 
 
-def _git(arguments: list[str], data: bytes | None = None) -> bytes:
-    done = subprocess.run(
-        ["git", *arguments],
-        input=data if data is not None else b"",
-        capture_output=True,
-        env=_clean_environment(),
-        timeout=_GIT_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise GitError(done.stderr.decode(errors="replace").strip() or f"git ended with {done.returncode}")
-    return done.stdout
+def _record(commit: pygit2.Commit) -> CommitRecord:
+    # git's own notion of a title: the lines before the first empty one, as one.
+    title, _, body = commit.message.strip("\n").partition("\n\n")
+    at = datetime.fromtimestamp(commit.author.time, UTC)
+    return CommitRecord(str(commit.id), commit.author.name, at, " ".join(title.split("\n")), body.strip())

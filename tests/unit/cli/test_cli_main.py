@@ -53,6 +53,14 @@ def test_every_command_of_the_table_is_there_and_explains_itself(name: str) -> N
     assert f"{name} " in result.output
 
 
+def test_a_command_whose_extra_is_not_installed_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygit2", None)
+    monkeypatch.delitem(sys.modules, "deploy.localhub.cli", raising=False)
+    result = CliRunner().invoke(app, ["hub", "--help"])
+    assert result.exit_code == 3
+    assert "needs pygit2: install reprofarm with its extra `localhub`" in result.stderr.replace("\n", " ")
+
+
 def commands_below(command: Any) -> list[Any]:
     """The command, or all that a group of them has."""
     below = getattr(command, "commands", None)
