@@ -124,15 +124,16 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
 
 
 def test_no_regular_task_goes_through_a_table_that_grows(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Small beside the table, as a page is in a farm of some size.
-    monkeypatch.setattr(stale_walks, "PAGE", 5)
-    monkeypatch.setattr(staleness, "SWEPT_AT_ONCE", 5)
     with serving(PaperHub(2, 3)) as address:
         tasks = rounds(farm, address)
         # A process that begins may look at everything once.
         for steps in tasks.values():
             for step in steps:
                 step()
+        # Small beside the table, as a page is in a farm of some size.
+        monkeypatch.setattr(stale_walks, "PAGE", 5)
+        monkeypatch.setattr(staleness, "SWEPT_AT_ONCE", 5)
+        monkeypatch.setattr(staleness, "LOOKED_AT_ONCE", 50)
         found = {}
         for name, steps in tasks.items():
             with watching(farm.database, GROWING) as scans:
