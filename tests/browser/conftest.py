@@ -45,5 +45,5 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShownFarm]:
     log = inspect_log(folder / "log", ["Canberra", "Abuja"], [["Canberra"], ["Lagos"]])
     with running_api(folder) as api:
         api.rows.signer = Signer.create(api.settings.signing_key)
-        claims = LivelyFarm(api.rows, folder / "evidence", log).fill()
+        claims = LivelyFarm(api.rows, folder / "evidence", log).fill(days=4)
         yield ShownFarm(api, pages_of(claims), claims)

@@ -74,13 +74,13 @@ class LivelyFarm:
         self.random = random.Random(5)  # noqa: S311 - made-up data, the same each time
         self.at = now()
 
-    def fill(self) -> dict[str, str]:
-        """Claims by what a picture wants of them."""
+    def fill(self, days: int = 13) -> dict[str, str]:
+        """Claims by what a picture wants of them; others were decided on each of so many days."""
         self.publish_benchmarks()
         found: dict[str, str] = {}
-        for days in range(13, 0, -1):
+        for ago in range(days, 0, -1):
             for _ in range(self.random.choice((2, 4, 5, 7, 3, 9))):
-                self.decided(self._any_story(days * 1440 - self.random.randrange(1200)))
+                self.decided(self._any_story(ago * 1440 - self.random.randrange(1200)))
         self._failures()
         for minutes in (420, 300, 250, 190, 140, 95):
             self.decided(self._any_story(minutes))
