@@ -1,15 +1,25 @@
-"""What end-to-end tests share: the real small model, made once and kept under var/."""
+"""What end-to-end tests share: the real small model, made once and kept under var/, and an engine that serves it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from deploy.cli.doctor.machine import engine_system
+from deploy.demo.cpu_dtype import cpu_dtype
 from deploy.demo.model_wheel import gguf_file
 from deploy.demo.models import ensure_model
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import EngineRules
+from tests.support.worker_bench import bench, engine_words
+from workers.batches.workbench import Workbench
+
+GREEDY = GenerationSettings(temperature=0.0, max_tokens=12)
+RULES = EngineRules(enforce_eager=True, max_model_len=2048, kv_cache_gib=1, start_seconds=600.0, dtype=cpu_dtype())
+"""Of the engine that the tests share."""
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -27,3 +37,15 @@ def small_model() -> Path:
     with FileLock(folder.with_suffix(".lock")):
         ensure_model(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def workbench(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Iterator[Workbench]:
+    """A bench with the real engine, kept warm between tests."""
+    with bench(tmp_path_factory.mktemp("bench"), small_model) as opened:
+        yield opened
+
+
+def engine_starts(workbench: Workbench) -> int:
+    """How many engines were started on it so far."""
+    return engine_words(workbench).count("Starting vLLM server")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from deploy.demo.claims import demo_claims
@@ -46,31 +43,3 @@ def test_every_claim_ends_as_expected_and_the_badges_hold(small_model: Path, tmp
     assert table.count("a copy with a better score is refused") == 2
     assert "all as expected" in table
     assert "Traceback" not in demo.stderr
-
-
-def test_nothing_is_left_of_a_demo_that_is_killed_while_its_engine_starts(small_model: Path, tmp_path: Path) -> None:
-    options = ["demo", "--var", str(tmp_path / "demo"), "--model", str(small_model)]
-    with (tmp_path / "demo.log").open("wb") as log:
-        demo = subprocess.Popen([*COMMAND, *options], stdout=log, stderr=log)
-    try:
-        tree = psutil.Process(demo.pid)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not any("EngineCore" in name for name in names_in(tree)):
-            assert demo.poll() is None, (tmp_path / "demo.log").read_text()
-            assert time.monotonic() < deadline, "no engine was started"
-            time.sleep(0.5)
-        below = tree.children(recursive=True)
-    finally:
-        demo.kill()
-        demo.wait()
-    _, left = psutil.wait_procs(below, timeout=120)
-    assert left == []
-
-
-def names_in(tree: psutil.Process) -> list[str]:
-    found = []
-    for process in tree.children(recursive=True):
-        # It may end between being listed and being asked.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.append(" ".join(process.cmdline()))
-    return found

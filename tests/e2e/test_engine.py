@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from huggingface_hub import HfApi
 
-from deploy.demo.cpu_dtype import cpu_dtype
-from deploy.localhub.folders import add_folder
-from deploy.localhub.names import RepoName, RepoType
 from scheduler.judging.evidence import check_evidence
 from specs.logs.evidence import path_in_store
 from specs.logs.run_log import RunLog
 from specs.measurement import Evidence
-from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, ModelRef, Report
+from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Report
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules
-from tests.support import inspect_run
+from tests.e2e.conftest import GREEDY, RULES, engine_starts
 from tests.support.capitals import CAPITALS, capitals_dataset
-from tests.support.localhub import running_hub
-from tests.support.small_repos import COMMIT, SAY_SPEC, task_ref, write_dataset
-from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_words, order, remember_snapshot, run
+from tests.support.small_repos import task_ref, write_dataset
+from tests.support.worker_bench import MODEL, Heard, batch_of, engine_words, order, remember_snapshot, run
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
@@ -41,30 +29,8 @@ from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_metrics import engine_figures
 from workers.engines.model_inspection import NOT_FORKED
 from workers.runs.generation import VLLM_DEFAULTS
-from workers.snapshots.fetch import Snapshots
 
 pytestmark = pytest.mark.e2e
-
-GREEDY = GenerationSettings(temperature=0.0, max_tokens=12)
-RULES = EngineRules(enforce_eager=True, max_model_len=2048, kv_cache_gib=1, start_seconds=600.0, dtype=cpu_dtype())
-
-
-@pytest.fixture(scope="module")
-def workbench(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Iterator[Workbench]:
-    """A bench with the real engine, kept warm between tests."""
-    with bench(tmp_path_factory.mktemp("bench"), small_model) as opened:
-        yield opened
-
-
-def _another_model(workbench: Workbench, model_id: str) -> tuple[ModelRef, Path]:
-    """One that the bench has too, and where its files are to be."""
-    folder = workbench.settings.cache_folder.parent / model_id / "snapshots" / COMMIT
-    remember_snapshot(workbench.settings.cache_folder, "model", model_id, folder)
-    return ModelRef(model_id=model_id, revision=COMMIT), folder
-
-
-def _engine_starts(workbench: Workbench) -> int:
-    return engine_words(workbench).count("Starting vLLM server")
 
 
 def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Workbench, tmp_path: Path) -> None:
@@ -76,7 +42,7 @@ def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Wo
     first, second = (reports.reports[name] for name in ("r1", "r2"))
     assert first.outcome is AttemptOutcome.COMPLETED, first.detail
     assert second.outcome is AttemptOutcome.COMPLETED, second.detail
-    assert _engine_starts(workbench) == 1, "both used the same engine"
+    assert engine_starts(workbench) == 1, "both used the same engine"
     assert first.measurement is not None
     assert second.measurement is not None
     assert first.measurement.score is not None
@@ -189,60 +155,6 @@ def test_what_a_worker_asks_of_the_engines_metrics_is_there(workbench: Workbench
     assert found.generated > 0
 
 
-def test_an_engine_whose_core_has_just_died_is_not_used_again(workbench: Workbench, tmp_path: Path) -> None:
-    engine = workbench.engines.engine_for(MODEL, tmp_path, RULES, 0)
-    below = psutil.Process(engine.note().guard_pid).children(recursive=True)
-    (core,) = [each for each in below if each.name().startswith("VLLM::EngineCor")]
-    starts = _engine_starts(workbench)
-    core.kill()
-    core.wait(60)
-    dataset = capitals_dataset(tmp_path / "again")
-    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/again", dataset)
-    one = order(task_ref(dataset, "capitals", "bench/again"), "r5", generation=GREEDY, sample_limit=5)
-    report = run(workbench, batch_of(one, engine=RULES)).reports["r5"]
-    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
-    assert _engine_starts(workbench) == starts + 1
-
-
-def test_the_farm_scores_as_inspect_alone_does(workbench: Workbench, tmp_path: Path) -> None:
-    rules = RULES.model_copy(update={"concurrency": 1})
-    with running_hub(tmp_path / "hub") as hub:
-        repo = RepoName(RepoType.DATASET, "bench/parity")
-        add_folder(hub.local, repo, capitals_dataset(tmp_path / "capitals"), "bench")
-        revision = str(HfApi(endpoint=hub.url, token=False).dataset_info(repo.id).sha)
-        task = task_ref(tmp_path / "capitals" / "snapshots" / COMMIT, "capitals", repo.id)
-        task = task.model_copy(update={"revision": revision})
-        snapshots = Snapshots(workbench.snapshots.folder, HfApi(endpoint=hub.url, token=False), 2**30)
-        snapshots.dataset(task)
-        report = run(workbench, batch_of(order(task, "r3", generation=GREEDY), engine=rules)).reports["r3"]
-        assert report.outcome is AttemptOutcome.COMPLETED, report.detail
-        assert report.measurement is not None
-        starts = _engine_starts(workbench)
-        engine = workbench.engines.engine_for(MODEL, tmp_path, rules, 0)
-        ended = subprocess.run(
-            [
-                *(sys.executable, str(inspect_run.__file__), MODEL.model_id, engine.base_url),
-                *(str(tmp_path / "logs"), f"hf/{repo.id}@{revision}"),
-            ],
-            env={
-                **os.environ,
-                "HF_ENDPOINT": hub.url,
-                "HF_HOME": str(tmp_path / "hf"),
-                "XDG_CACHE_HOME": str(tmp_path / "xdg"),
-                "VLLM_API_KEY": workbench.engines.api_key,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert _engine_starts(workbench) == starts, "both asked the same engine"
-    (alone,) = json.loads(ended.stdout.splitlines()[-1])
-    assert alone["status"] == "success"
-    ours = dict(zip(map(str, report.measurement.sample_ids), report.measurement.sample_scores, strict=True))
-    assert ours == {str(each["id"]): {"C": 1.0, "I": 0.0}[each["score"]] for each in alone["scores"]}
-
-
 def test_our_copy_of_vllms_sampling_defaults_is_still_right() -> None:
     from vllm.entrypoints.openai.chat_completion.protocol import (  # noqa: PLC0415 - takes 20 s
         ChatCompletionRequest,
@@ -250,59 +162,3 @@ def test_our_copy_of_vllms_sampling_defaults_is_still_right() -> None:
 
     theirs = ChatCompletionRequest._DEFAULT_SAMPLING_PARAMS.default
     assert {**theirs, "max_tokens": None} == VLLM_DEFAULTS
-
-
-def test_a_model_without_a_chat_template_is_the_models_failure_at_once(
-    workbench: Workbench, small_model: Path, tmp_path: Path
-) -> None:
-    model, bare = _another_model(workbench, "org/bare")
-    shutil.copytree(small_model, bare, ignore=shutil.ignore_patterns("chat_template*"))
-    tokenizer = json.loads((bare / "tokenizer_config.json").read_bytes())
-    tokenizer.pop("chat_template", None)
-    (bare / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    dataset = write_dataset(tmp_path / "say", [{"question": "Say: yes", "answer": "yes"}] * 3)
-    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
-    report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES, model=model)).reports["r1"]
-    assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
-    assert "no chat template" in report.detail
-
-
-def test_a_chat_template_that_refuses_every_question_is_the_models_failure(
-    workbench: Workbench, small_model: Path, tmp_path: Path
-) -> None:
-    model = _model_that_refuses("true", workbench, "org/silent", small_model)
-    dataset = write_dataset(tmp_path / "say", [{"question": "Say: yes", "answer": "yes"}] * 3)
-    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/say", dataset)
-    report = run(workbench, batch_of(order(task_ref(dataset)), engine=RULES, model=model)).reports["r1"]
-    assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
-    assert "even a plain one" in report.detail
-    assert "Not to be asked" in report.detail
-
-
-def test_a_chat_template_that_does_not_take_what_a_spec_asks_is_not_the_models_failure(
-    workbench: Workbench, small_model: Path, tmp_path: Path
-) -> None:
-    # As Gemma 2's does with a message from the system.
-    model = _model_that_refuses("messages[0].role == 'system'", workbench, "org/refusing", small_model)
-    system = [{"name": "system_message", "args": {"template": "Be brief."}}, {"name": "generate"}]
-    spec = {**SAY_SPEC, "tasks": [{**SAY_SPEC["tasks"][0], "solvers": system}]}
-    reports = {}
-    for name, each in (("asking", SAY_SPEC), ("ordering", spec)):
-        dataset = write_dataset(tmp_path / name, [{"question": "Say: yes", "answer": "yes"}] * 3, each)
-        remember_snapshot(workbench.settings.cache_folder, "dataset", f"bench/{name}", dataset)
-        one = order(task_ref(dataset, dataset_id=f"bench/{name}"), name, generation=GREEDY)
-        reports[name] = run(workbench, batch_of(one, engine=RULES, model=model)).reports[name]
-    assert reports["asking"].outcome is AttemptOutcome.COMPLETED, reports["asking"].detail
-    assert reports["ordering"].outcome is AttemptOutcome.SPEC_FAILED, reports["ordering"].detail
-    assert "Not to be asked" in reports["ordering"].detail
-
-
-def _model_that_refuses(what: str, workbench: Workbench, model_id: str, small_model: Path) -> ModelRef:
-    """The small model with a chat template that raises an error where `what` holds of the messages."""
-    model, folder = _another_model(workbench, model_id)
-    shutil.copytree(small_model, folder, copy_function=os.symlink)
-    template = (folder / "chat_template.jinja").read_text()
-    (folder / "chat_template.jinja").unlink()
-    refusing = f"{{% if {what} %}}{{{{ raise_exception('Not to be asked') }}}}{{% endif %}}"
-    (folder / "chat_template.jinja").write_text(refusing + template)
-    return model

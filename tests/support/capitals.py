@@ -50,7 +50,8 @@ SPEC = {
 }
 
 
-def capitals_dataset(folder: Path) -> Path:
-    """Its snapshot."""
-    rows = [{"question": f"What is the capital of {c}?", "answer": capital} for c, capital in CAPITALS.items()]
+def capitals_dataset(folder: Path, count: int | None = None) -> Path:
+    """Its snapshot, of the first so many countries."""
+    asked = list(CAPITALS.items())[:count]
+    rows = [{"question": f"What is the capital of {country}?", "answer": capital} for country, capital in asked]
     return write_dataset(folder, rows, SPEC)
