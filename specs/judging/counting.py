@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from specs.judging.band import Floats, Hypotheses, certainties, log_mixture
@@ -25,8 +27,9 @@ class Counts:
     def __init__(self, tests: Hypotheses, population: int) -> None:
         self._tests = tests
         self._population = float(population)
+        self._factorials = _log_factorials(population)
         self._whole_edges = self._log_orders(tests.edges, 0.0, 0.0)
-        whole = self._log_orders(tests.alternatives, 0.0, 0.0)
+        whole = self._log_whole_orders(0.0, 0.0)
         self._whole_alternatives = np.where(np.isfinite(whole), whole + tests.log_weights, -np.inf)
 
     def log_wealth(self, right: Floats, wrong: Floats) -> Floats:
@@ -35,7 +38,7 @@ class Counts:
         Meaningless where arithmetic has already settled a test: see `band.certainties`.
         """
         edges = self._log_orders(self._tests.edges, right, wrong)
-        alternatives = self._log_orders(self._tests.alternatives, right[..., None], wrong[..., None])
+        alternatives = self._log_whole_orders(right[..., None], wrong[..., None])
         open_ = np.isfinite(edges)
         hypothesis = np.where(open_, self._whole_edges, 0.0) - np.where(open_, edges, 0.0)
         return np.asarray(self._whole_alternatives - alternatives - hypothesis[:, :, None])
@@ -51,6 +54,15 @@ class Counts:
         What was drawn has a probability in inverse proportion to it, so only its growth from the start matters.
         """
         return _log_factorial(totals - right) + _log_factorial(self._population - totals - wrong)
+
+    def _log_whole_orders(self, right: Floats | float, wrong: Floats | float) -> Floats:
+        """The same of the alternatives, which are whole: there are many of them, and their factorials are looked up."""
+        totals = self._tests.alternatives
+        return self._looked_up(totals - right) + self._looked_up(self._population - totals - wrong)
+
+    def _looked_up(self, x: Floats) -> Floats:
+        # What is beyond the population is of an alternative that has less than none of the other kind: +inf in all.
+        return self._factorials.take((x + 1).astype(np.intp), mode="clip")
 
 
 def stopping_bounds(tests: Hypotheses, population: int, drawn: Floats) -> Floats:
@@ -70,6 +82,12 @@ def stopping_bounds(tests: Hypotheses, population: int, drawn: Floats) -> Floats
         refutes = counts.log_evidence(right, drawn[:, None] - right) >= tests.thresholds
         low, high = np.where(refutes, middle, low), np.where(refutes, high, middle - 1)
     return np.where(upward, low, drawn[:, None] - low)
+
+
+@lru_cache(maxsize=16)
+def _log_factorials(largest: int) -> Floats:
+    """Of −1 and each whole number up to the largest, −1 at place 0."""
+    return _log_factorial(np.arange(-1.0, largest + 1, dtype=np.float64))
 
 
 def _log_factorial(x: Floats) -> Floats:

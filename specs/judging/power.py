@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specs.judging import band
-from specs.judging.band import Floats, hypotheses
+from specs.judging.band import Floats, hypotheses, stack
 from specs.judging.betting import Places
 from specs.judging.counting import stopping_bounds
 from specs.judging.sequential import SHOWN, full_run_decision
@@ -96,7 +96,7 @@ def simulated_runs(
         looks = np.unique(np.append(looks, last))
     halfway = np.append(looks[:1], (looks[:-1] + looks[1:] + 1) / 2)
     tests = [hypotheses(each.claimed, each.tolerance, population, rule.alpha * (1 - SHOWN)) for each in rule.claims]
-    bounds = [stopping_bounds(each, population, looks) for each in tests]
+    bounds = np.split(stopping_bounds(stack(tests), population, looks), len(tests), axis=1)
     found = []
     for true_score in true_scores:
         total = _whole(rule, true_score)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.simulate.arrivals import DAY, Day, SimulatedModel, Submission
+from deploy.simulate.arrivals import DAY, SimulatedModel, Submission
 from deploy.simulate.conditions import REPLACED_SECONDS, Conditions, copy_seconds, download_seconds
 from deploy.simulate.fleet import FLEET, Need, need_of, smaller
 from deploy.simulate.pools import PoolState
-from deploy.simulate.report import figures
 from deploy.simulate.run import DayOutcome, simulate
 from deploy.simulate.sizes import FAMILIES, TASKS
 from deploy.simulate.work import Batch, Run
@@ -17,7 +16,6 @@ from scheduler.admission.priorities import AUTHOR_PRIORITY
 from scheduler.collect.retrying import FIRST_RETRY_SECONDS
 from specs.policy.rules import RunRules
 
-FLEET_OF_TEN = smaller(FLEET, 0.1)
 GB = 10**9
 SMALLEST = next(each for each in FAMILIES if "135M" in each.name)
 SLEEPING, DOWNLOADING = Conditions(sleep=True), Conditions(downloads=True)
@@ -77,7 +75,7 @@ def test_a_hint_that_comes_while_another_is_followed_is_forgotten() -> None:
 
 
 def test_the_planner_sees_the_engine_of_the_batch_that_a_worker_begins() -> None:
-    state = PoolState(FLEET_OF_TEN[1], Conditions())
+    state = PoolState(smaller(FLEET, 0.1)[1], Conditions())
     one = next(iter(state.workers.values()))
     one.loaded = "before", GB
     state.note_engines(one)
@@ -126,23 +124,6 @@ def test_a_run_of_which_an_attempt_was_lost_runs_beside_no_other() -> None:
     runs[1].failures = 1
     after = Batch(tuple(runs)).spans(2)
     assert after[1].began == after[0].ended
-
-
-def test_sleeping_engines_spare_loads_and_fetching_ahead_or_a_disk_for_all_spares_waiting_for_weights() -> None:
-    submissions = Day(1, 3000).submissions()
-
-    def of(conditions: Conditions) -> dict[str, float]:
-        found = figures(simulate(FLEET_OF_TEN, submissions, conditions))
-        return {**found.held_per_verdict, "loads": found.loads_per_verdict, "wakes": found.wakes_per_verdict}
-
-    nothing, asleep = of(Conditions()), of(SLEEPING)
-    assert asleep["loads"] < nothing["loads"]
-    assert (nothing["wakes"], nothing[Doing.FETCHING]) == (0, 0)
-    assert asleep["wakes"] > 0
-    late, ahead = of(Conditions(downloads=True, fetch_ahead=False)), of(DOWNLOADING)
-    assert 0 < ahead[Doing.FETCHING] < late[Doing.FETCHING]
-    shared = of(Conditions(downloads=True, shared_disks=True))
-    assert 0 < shared[Doing.FETCHING] < ahead[Doing.FETCHING]
 
 
 def test_copying_takes_as_long_for_each_gpu_as_its_part() -> None:
