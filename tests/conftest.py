@@ -83,14 +83,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test an id of its own: of several with one id, a parallel run would run the first alone.
-
-    Schemathesis has the address that a test is about in its name, and leaves it out of its id.
-    """
-    for item in items:
-        if item.parent is not None and not item.nodeid.endswith(f"::{item.name}"):
-            # There is no public way; pytest makes it so where a test has nothing but its name.
-            item._id = item.parent.id.child(item.name)
+    """See that each test has an id of its own: of several with one id, a parallel run would run the first alone."""
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"several tests have the same id: {', '.join(twice)}")
