@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.database.tables import EngineLoad, HubLimit, Marker, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from tests.chart.test_alert_rules import ALERTS, FINE, TROUBLE, firing, rules
+from tests.chart.test_alert_rules import ALERTS, FARM, FINE, TROUBLE, firing, firing_on_farms, rules
 from tests.support.api import running_api
 from tests.support.chart import one, rendered
 from tests.support.chart_values import MONITORED
@@ -105,7 +105,8 @@ def test_this_farm_is_missed_for_as_long_as_it_is_away_and_no_other_hides_that(t
     file = tmp_path / "alerts.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "reprofarm", "rules": alerts()}]}))
     gone = {**FINE, **TROUBLE["ReprofarmUnseen"], "reprofarm_database_up": "1+0x100"}
-    assert firing(gone, tmp_path, other_farm=FINE, alerts=file) == {"ReprofarmUnseen"}
+    found = firing_on_farms({FARM: gone, "staging": FINE}, tmp_path, alerts=file)
+    assert set().union(*found.values()) == {"ReprofarmUnseen"}
     assert firing(FINE, tmp_path, alerts=file) == set()
     # By other labels than the ServiceMonitor's it may be there all the same.
     (unseen,) = (each for each in alerts(serviceMonitor={"enabled": False}) if each["alert"] == "ReprofarmUnseen")

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,8 @@ class Farm:
     api: RunningApi
     headers: dict[str, Headers]
     client: httpx.Client
+    read: dict[str, str] = field(default_factory=dict)
+    """Paths with ids filled in that are only read: everybody may be answered about the same things."""
 
     def status(self, route: str, kind: str) -> int:
         """What a caller is answered, about things that belong to tiny/model."""
@@ -150,7 +152,10 @@ class Farm:
         body = None if method in SAFE else BODIES.get(route, {"why": "asked"})
         if route == "POST /v1/tokens":
             body = {"name": f"made-{secrets.token_hex(4)}"}
-        answer = self.client.request(method, self._filled(path), headers=headers, json=body)
+        if method in SAFE and path not in self.read:
+            self.read[path] = self._filled(path)
+        filled = self.read[path] if method in SAFE else self._filled(path)
+        answer = self.client.request(method, filled, headers=headers, json=body)
         # 502 and 503 where the Hub or Redis is wanted, of which there is none here.
         assert answer.status_code != 500, answer.text
         if route == "POST /auth/logout":

@@ -16,7 +16,7 @@ from specs.judging.verdict import Outcome
 from tests.support.rows import measurement
 from tests.support.stopping import right_or_wrong
 
-RUNS = 60
+RUNS = 40
 
 
 def foreseen(**fields: Any) -> Foreseen:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specs.judging.sequential import SequentialDecider, full_run_decision
@@ -45,6 +45,7 @@ def test_the_farther_off_a_claim_is_the_sooner_it_is_refuted(claimed: float) -> 
 
 
 @given(kind=scores_of_any_kind, seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, 600), max_size=8))
+@settings(max_examples=50)
 def test_how_scores_arrive_changes_nothing(kind: str, seed: int, cuts: list[int]) -> None:
     scores, predictors = run_of(kind, seed)
     stopping = rule(0.5, 0.65, population=600, tolerance=0.07, predictors=predictors)
@@ -98,6 +99,7 @@ def test_claims_that_share_a_run_stop_it_when_each_has_its_answer() -> None:
 
 
 @given(kind=scores_of_any_kind, seed=st.integers(0, 20))
+@settings(max_examples=50)
 def test_claims_that_say_the_same_have_the_same_answer_as_one(kind: str, seed: int) -> None:
     scores, predictors = run_of(kind, seed)
     twice = fed(rule(0.5, 0.75, 0.5, 0.75, population=600, predictors=predictors), scores)
