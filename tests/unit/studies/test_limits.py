@@ -16,7 +16,7 @@ def test_a_true_claim_costs_more_than_the_limit_but_not_much_more() -> None:
     others = [edge_total(right / N, TOLERANCE, N, edge) for edge in ("just above", "just below")]
     limit = fewest_samples(N, right, others, ALPHA)
     stopping = rule(right / N, population=N, tolerance=TOLERANCE, alpha=ALPHA)
-    used = [finding(stopping, right_or_wrong(N, right, seed)).samples for seed in range(300)]
+    used = [finding(stopping, right_or_wrong(N, right, seed)).samples for seed in range(150)]
     error = float(np.std(used)) / np.sqrt(len(used))
     assert limit < np.mean(used) + 3 * error < 1.15 * limit + 6 * error
 
