@@ -43,6 +43,8 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HUB": served.url,
             "PORT": str(free_port()),
+            # Nothing is run here: what engines and runs are forked from would import for a minute of a core.
+            "REPROFARM_WORKER_PREPARE": "false",
         }
         with (folder / "said").open("wb") as said_to:
             process = subprocess.Popen(
