@@ -1,4 +1,7 @@
-"""A claim's way through a farm of real processes, as a collector of traces and whoever reads the logs see it."""
+"""Runs on a farm of real processes, of which only the engine is a stand-in: one goes its way, others are cancelled.
+
+The first is followed as a collector of traces and whoever reads the logs see it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,68 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from deploy.cli.main import app
+from scheduler.database.tables import Claim
+from scheduler.state_machine import ClaimState
 from specs.processes.log_lines import FIELDS
 from tests.support.collector import Collector, Told, collecting
-from tests.support.real_farm import SAMPLES, watched_farm
+from tests.support.echo import add_echo
+from tests.support.hub_content import add_model, entry, submit
+from tests.support.real_farm import BENCHMARK, SAMPLES, WATCHED, RealFarm, real_farm
+
+pytest.importorskip("psutil", reason="workers need the extra `run`")
 
 SECRET = "s3cret-of-the-collector"
+
+POLICY = {**WATCHED, "run": {"heartbeat_seconds": 600.0, "lease_seconds": 1800.0, "side_by_side": 1}}
+"""A worker that is told to stop only when it says something next would be told too late for the tests' patience."""
+
+HANGS, QUICK = "acme/hangs", "acme/quick"
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A batch of two of another model: one whose engine never answers, and behind it one that is quick."""
+
+    first: str
+    """The reproduction that hung."""
+
+    again: str
+    """The one after `retry`."""
+
+    quick: Claim
+    held: Claim
+    """The other, once its run was cancelled."""
+
+
+def cancelled_and_tried_again(farm: RealFarm) -> Cancelled:
+    add_echo(farm.hub.local, HANGS, [(f"{number} [hang]", "yes") for number in range(5)])
+    add_echo(farm.hub.local, QUICK, [(f"{number} Say: yes", "yes") for number in range(5)])
+    claims = "".join(entry(name, 100, task="echo") for name in (HANGS, QUICK))
+    submit(farm.hub.local, add_model(farm.hub.local, "tiny/second"), claims)
+    farm.wait(lambda: farm.stage(HANGS) == "running")
+    first = farm.claim(HANGS).reproduction_id
+    assert first is not None
+    reprofarm(farm, "cancel", first, "--why", "it hangs")
+    # The engine never answers the first, and no heartbeat is due: the second runs because the worker was told.
+    farm.wait(lambda: farm.claim(QUICK).state == ClaimState.DECIDED)
+    quick, held = farm.claim(QUICK), farm.claim(HANGS)
+    reprofarm(farm, "retry", held.claim_id)
+    # Not until a certain stage: with a warm engine they follow so closely that the last to be heard may be another.
+    farm.wait(lambda: farm.stage(HANGS) is not None)
+    again = farm.claim(HANGS).reproduction_id
+    assert again is not None
+    reprofarm(farm, "cancel", held.claim_id, "--why", "it still hangs")
+    log = farm.folder / "logs" / "worker.log"
+    farm.wait(lambda: f"dropped {again}, attempt 1" in log.read_text())
+    return Cancelled(first, again, quick, held)
+
+
+def reprofarm(farm: RealFarm, *arguments: str) -> None:
+    done = CliRunner().invoke(app, arguments, env=farm.control)
+    assert done.exit_code == 0, done.output
 
 
 @dataclass(frozen=True)
@@ -28,6 +87,8 @@ class Seen:
 
     said: str
     """All that any process said."""
+
+    cancelled: Cancelled
 
     @property
     def claims(self) -> dict[str, Told]:
@@ -49,21 +110,28 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     }
     with (
         collecting() as collector,
-        watched_farm(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **told}) as farm,
+        real_farm(
+            folder,
+            POLICY,
+            {BENCHMARK: [f"{number} Say: yes" for number in range(SAMPLES)]},
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **told},
+        ) as farm,
     ):
-        farm.start_worker(slow_seconds=0)
+        farm.start_api()
+        farm.start_worker()
         farm.wait(lambda: any(claim["state"] == "decided" for claim in farm.claims()))
         (claim,) = farm.claims()
         claim_id, run = str(claim["id"]), str(farm.get(f"/v1/claims/{claim['id']}")["reproduction"]["id"])
         farm.wait(lambda: {"claim", "sign"} <= set(collector.trace(claim_id)))
         farm.wait(lambda: {"reproduction", "judge", "store"} <= set(collector.trace(run)))
+        cancelled = cancelled_and_tried_again(farm)
         farm.processes.stop()
         texts = {log.name: log.path.read_text() for log in farm.processes.logs if log.name != "redis"}
     # Celery warns root before it logs anything, and says past its log that it was told to stop.
     logs = {
         name: [json.loads(line) for line in text.splitlines() if line.startswith("{")] for name, text in texts.items()
     }
-    return Seen(collector, claim_id, run, logs, "".join(texts.values()))
+    return Seen(collector, claim_id, run, logs, "".join(texts.values()), cancelled)
 
 
 def test_a_claims_trace_goes_from_the_hub_to_the_badge(seen: Seen) -> None:
@@ -128,3 +196,13 @@ def test_the_control_workers_log_follows_a_claim_and_its_run(seen: Seen) -> None
 
 def test_no_process_says_what_opens_the_collector(seen: Seen) -> None:
     assert SECRET not in seen.said
+
+
+def test_a_cancelled_run_frees_the_engine_for_the_next_of_its_batch_and_can_be_tried_again(seen: Seen) -> None:
+    cancelled = seen.cancelled
+    assert cancelled.quick.reason.startswith("verified")
+    assert (cancelled.held.state, "it hangs" in cancelled.held.reason) == (ClaimState.BLOCKED, True)
+    assert cancelled.again != cancelled.first
+    said = [line["message"] for line in seen.logs["worker"]]
+    assert len([line for line in said if f"dropped {cancelled.first}, attempt 1" in line]) == 1
+    assert len([line for line in said if "engine for tiny/second up" in line]) == 1, "the same engine served both"
