@@ -1,4 +1,7 @@
-"""Runs are forked from a server that has imported what they need; with real processes."""
+"""Runs are forked from a server that has imported what they need; with real processes.
+
+Where it is the server that dies, its errands only wait: it has imported nothing, which a run's takes many seconds for.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.shared_runs import BorrowedRuns
+from tests.support.shared_runs import BorrowedRuns, shared_runs
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
+from tests.support.waiting_errands import server_of_waiting
 from workers.processes.forked import Forked
 from workers.runs.forked_run import RunServer
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunServer]:
-    found = RunServer(tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("cache"))
-    yield found
-    found.stop()
+@pytest.fixture
+def server() -> RunServer:
+    return shared_runs()
 
 
 def ended(run: Forked) -> int:
@@ -70,20 +71,21 @@ def test_a_run_that_is_killed_says_so(server: RunServer, tmp_path: Path) -> None
     assert ended(run) == 128 + signal.SIGKILL
 
 
-def test_a_server_that_dies_takes_its_runs_along_and_the_next_run_gets_another(
-    server: RunServer, tmp_path: Path
-) -> None:
-    run = waiting_run(server, tmp_path)
-    until(lambda: len(processes_in(tmp_path)) == 2)
-    family = processes_in(tmp_path)
+def test_a_server_that_dies_takes_its_errands_along_and_the_next_errand_gets_another(tmp_path: Path) -> None:
+    server, folder = server_of_waiting(tmp_path / "server"), tmp_path / "errand"
+    folder.mkdir()
+    errand = server.fork([], {}, folder, folder / "log", grace_seconds=10)
+    until(lambda: len(processes_in(folder)) == 2)
+    family = processes_in(folder)
     guard = min(family, key=lambda each: each.create_time())
     parent = guard.parent()
     assert parent is not None
     parent.kill()
-    assert ended(run) == 128 + signal.SIGKILL
+    assert ended(errand) == 128 + signal.SIGKILL
     assert psutil.wait_procs(family, timeout=300)[1] == []
-    again = server.start([str(tmp_path / "no-order.json"), str(tmp_path)], {}, tmp_path, tmp_path / "again.log")
-    assert ended(again) == 1
+    again = server.fork(["7"], {}, folder, folder / "log", grace_seconds=10)
+    assert ended(again) == 7
+    server.stop()
 
 
 FORKS_NOT_AT_FIRST = """
@@ -110,11 +112,11 @@ def test_a_run_that_cannot_be_forked_does_not_end_those_that_go_on(tmp_path: Pat
         server.wait()
 
 
-def test_a_worker_that_is_killed_leaves_neither_server_nor_run(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_leaves_neither_server_nor_errand(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from workers.runs.forked_run import RunServer;"
-        "folder = Path(sys.argv[1]); server = RunServer(folder / 'server', folder / 'cache');"
-        "run = server.start([str(folder / 'order.json'), str(folder), '--wait'], {}, folder, folder / 'run.log');"
+        "import sys, time; from pathlib import Path; from tests.support.waiting_errands import server_of_waiting;"
+        "folder = Path(sys.argv[1]); server = server_of_waiting(folder / 'server');"
+        "errand = server.fork([], {}, folder, folder / 'log', grace_seconds=10);"
         "time.sleep(3600)"
     )
     worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
