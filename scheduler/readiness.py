@@ -1,4 +1,4 @@
-"""Whether the database and the broker can be worked with; None, or what is wrong, without words that hold secrets."""
+"""Whether the database can be worked with; None, or what is wrong, without words that hold secrets."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from functools import cache
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler.database.session import MIGRATIONS, Database
 from scheduler.database.tables import Table
-
-BROKER_SECONDS = 2.0
-"""A probe has to answer before whoever asks gives up."""
 
 NUMBERED = re.compile(r"[0-9]{4}")
 """How this project names its migrations."""
@@ -62,13 +57,3 @@ def _wanted_heads() -> tuple[str, ...]:
 @cache
 def _known_revisions() -> frozenset[str]:
     return frozenset(each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
-
-
-def trouble_with_broker(url: str) -> str | None:
-    """It does not answer."""
-    try:
-        with Redis.from_url(url, socket_connect_timeout=BROKER_SECONDS, socket_timeout=BROKER_SECONDS) as redis:
-            redis.ping()
-    except (RedisError, OSError, ValueError) as error:
-        return f"does not answer ({type(error).__name__})"
-    return None

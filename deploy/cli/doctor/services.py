@@ -20,8 +20,9 @@ from deploy.farm.environments import is_no_setting, known_settings
 from deploy.farm.errors import FarmError
 from deploy.farm.redis import find_server
 from scheduler.badges.signing import KeyFileError, Signer
+from scheduler.broker_readiness import trouble_with_broker
 from scheduler.database.session import Database
-from scheduler.readiness import trouble_with_broker, trouble_with_database
+from scheduler.readiness import trouble_with_database
 from scheduler.settings import Settings
 from specs.errors import PolicyError
 from specs.policy.rules import read_policy

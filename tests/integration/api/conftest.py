@@ -9,7 +9,7 @@ import pytest
 from deploy.cli import follow, logs
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
-from scheduler import readiness
+from scheduler import broker_readiness
 from scheduler.api.callers import allowance
 from scheduler.api.live import count_cache
 from tests.support.api import RunningApi, running_api
@@ -23,7 +23,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     # Tests write and read at once: a count that was dear would be old for a while.
     monkeypatch.setattr(count_cache, "CHEAP_SECONDS", math.inf)
     monkeypatch.setattr(allowance, "REDIS_SECONDS", PATIENCE_SECONDS)
-    monkeypatch.setattr(readiness, "BROKER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(broker_readiness, "BROKER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture(autouse=True)
