@@ -40,8 +40,8 @@ WATCHED = {
 }
 """Policy. Every sample is asked, two at a time, so that there is something to watch."""
 
-SOON = {"scan_seconds": 1.0}
-"""The first scan comes so long after the start; by default a minute."""
+SOON = {"scan_seconds": 3.0}
+"""The first scan comes so long after the start, which a control worker takes to be there; by default a minute."""
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """A pool that is scaled down under its work loses none of it.
 
 Real processes, and a scaler that does what KEDA and Kubernetes do: it asks `/v1/pools` how many workers are wanted,
-starts them up to a maximum, and ends one that is too many with SIGTERM, whatever that one does.
+starts them up to a maximum, and ends one that is too many with SIGTERM, whatever that one does. Batches run, wait for
+the worker that has their model, and wait for any.
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
+import redis
 from sqlalchemy import select
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Attempt, Badge, Event, Reproduction, VerdictRow
+from scheduler.database.tables import Attempt, Badge, Event, Reproduction, VerdictRow, Worker
 from scheduler.state_machine import ReproductionState
-from specs.messages import AttemptOutcome
-from tests.support.hub_content import add_model, entry, submit
-from tests.support.real_farm import BENCHMARK, MODEL, SAMPLES, RealFarm, watched_farm
+from specs.messages import AttemptOutcome, WorkerState
+from specs.queues import own_queue
+from tests.support.real_farm import SAMPLES, WATCHED, RealFarm, real_farm
 
-MODELS = (MODEL, "tiny/second", "tiny/third")
+BENCHMARKS = tuple(f"acme/bench{number}" for number in range(6))
+ALONE = {"batch": 1, "side_by_side": 1, "fetch_ahead": False}
+POLICY = {**WATCHED, "run": {"heartbeat_seconds": 1.0, "lease_seconds": 120.0, **ALONE}}
+"""One reproduction a batch: two are run, one waits for each of their workers, which have the model, and two for any."""
+
 SECONDS = (5.0, 2.0, 0.02)
 """For an answer, of the first worker's engine, the second's and the third's, until all are told to hurry: the first is
 far from done when it is told to stop, and the others make up for it."""
 
-T = TypeVar("T", Attempt, Badge, Event, Reproduction, VerdictRow)
+T = TypeVar("T", Attempt, Badge, Event, Reproduction, VerdictRow, Worker)
 
 
 @dataclass
@@ -43,7 +49,7 @@ class Scaler:
     def look(self) -> dict[str, Any]:
         """One round; returns the pool."""
         (pool,) = self.farm.get("/v1/pools")["items"]
-        # Each batch is one reproduction here: each has a model of its own.
+        # Each batch is one reproduction here.
         if pool["workers_wanted"] < pool["running"]:
             self.too_few_wanted.append(pool)
         desired = min(pool["workers_wanted"], self.maximum)
@@ -71,6 +77,12 @@ class Story:
     waiting: int
     """Reproductions that nobody had taken when the first worker was told to stop."""
 
+    waited_for_it: str
+    """What waited for the first worker alone."""
+
+    in_its_queue: int
+    """Messages in that worker's own queue, after it was ended and what waited there was to go to others."""
+
     undecided: int
     """Claims without a verdict when no worker was wanted any more."""
 
@@ -84,21 +96,38 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("scaled")
-    with watched_farm(folder) as farm:
-        for model in MODELS[1:]:
-            submit(farm.hub.local, add_model(farm.hub.local, model), entry(BENCHMARK, 100, task="echo"))
-        farm.wait(lambda: len([each for each in farm.claims() if each["state"] == "planned"]) == len(MODELS))
+    questions = [f"{number} [slow] Say: yes" for number in range(SAMPLES)]
+    with real_farm(folder, POLICY, dict.fromkeys(BENCHMARKS, questions)) as farm:
+        farm.start_api()
+        farm.wait(lambda: len([each for each in farm.claims() if each["state"] == "planned"]) == len(BENCHMARKS))
         scaler = Scaler(farm, maximum=2)
         farm.wait(lambda: bool(scaler.look()) and under_way(farm) == 2)
+        farm.wait(lambda: in_redis(farm, "w1") == 1)
+        (waited,) = sent_to(farm, "w1")
         scaler.maximum = 1
         pool = scaler.look()
+        farm.wait(lambda: not sent_to(farm, "w1"))
+        in_its_queue = in_redis(farm, "w1")
         scaler.maximum = 2
         farm.wait(lambda: scaler.look() and len(scaler.started) == 3)
         farm.hurry.touch()
         farm.wait(lambda: scaler.look()["workers_wanted"] == 0)
         undecided = len([each for each in farm.claims() if each["state"] != "decided"])
         farm.wait(lambda: all(each["badge"] for each in farm.claims()))
-        yield Story(scaler, pool["queued"] + pool["dispatched"], undecided, farm.database)
+        yield Story(scaler, pool["queued"] + pool["dispatched"], waited, in_its_queue, undecided, farm.database)
+
+
+def sent_to(farm: RealFarm, worker: str) -> list[str]:
+    """What waits for one worker."""
+    with farm.database.reading() as session:
+        waits = Reproduction.state == ReproductionState.DISPATCHED, Reproduction.sent_to == f"{worker}@farm"
+        return list(session.scalars(select(Reproduction.reproduction_id).where(*waits)))
+
+
+def in_redis(farm: RealFarm, worker: str) -> int:
+    """Messages in its own queue."""
+    with redis.Redis.from_url(farm.broker) as client:
+        return int(client.llen(own_queue("cpu", f"{worker}@farm")))
 
 
 def under_way(farm: RealFarm) -> int:
@@ -122,21 +151,32 @@ def test_workers_were_ended_while_batches_ran_and_waited(story: Story) -> None:
     assert "w1" in {by(each) for each in handed_back(story)}
 
 
+def test_what_waited_for_a_worker_that_is_ended_is_run_by_another(story: Story) -> None:
+    why = [each.why for each in story.all(Event) if each.subject_id == story.waited_for_it]
+    assert "worker w1@farm, for which it waited, takes nothing more" in why
+    assert story.in_its_queue == 0
+    assert "w1" not in {by(each) for each in story.all(Attempt) if each.reproduction_id == story.waited_for_it}
+    # Whoever may be sent something is here no more.
+    assert {each.state for each in story.all(Worker)} == {WorkerState.DRAINING}
+
+
 def test_every_claim_has_one_verdict_and_one_badge(story: Story) -> None:
     verdicts = story.all(VerdictRow)
-    assert [each.outcome for each in verdicts] == ["verified"] * len(MODELS)
-    assert len(story.all(Badge)) == len(MODELS)
+    assert [each.outcome for each in verdicts] == ["verified"] * len(BENCHMARKS)
+    assert len(story.all(Badge)) == len(BENCHMARKS)
     decided = [each for each in story.all(Event) if (each.subject, each.what) == ("claim", "decided")]
-    assert len(decided) == len(MODELS)
+    assert len(decided) == len(BENCHMARKS)
 
 
 def test_nothing_failed_or_was_lost_and_no_report_came_too_late(story: Story) -> None:
     runs = story.all(Reproduction)
     assert {(run.state, run.failures) for run in runs} == {(ReproductionState.COMPLETED, 0)}
-    assert len(runs) == len(MODELS)
-    outcomes = Counter(each.outcome for each in story.all(Attempt))
-    assert outcomes[AttemptOutcome.COMPLETED] == len(MODELS)
+    assert len(runs) == len(BENCHMARKS)
+    outcomes = Counter(each.outcome for each in story.all(Attempt) if each.worker is not None)
+    assert outcomes[AttemptOutcome.COMPLETED] == len(BENCHMARKS)
     assert set(outcomes) == {AttemptOutcome.COMPLETED, AttemptOutcome.HANDED_BACK}
+    not_begun = {each.outcome for each in story.all(Attempt) if each.worker is None}
+    assert not_begun == {AttemptOutcome.INTERRUPTED}, "what waited for a worker that was ended"
     assert not [each for each in story.all(Event) if each.what == "late_report"]
 
 
