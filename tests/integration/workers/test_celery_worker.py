@@ -1,16 +1,23 @@
-"""A real worker process on a real Redis: batches in, heartbeats and reports out, attempts dropped on the way."""
+"""A real worker process on a real Redis: batches in, heartbeats and reports out, attempts dropped on the way.
+
+Its liveness probe tells it from a broker that is away.
+"""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 import redis
 from celery import Celery
+from celery.signals import worker_init
 
+import workers.app  # noqa: F401 - connects what ends a worker
+from deploy.farm.redis import NAME
 from specs.messages import RUN_BATCH, AttemptOutcome
 from specs.processes.broker import celery_settings
 from specs.queues import REFUSED_COUNT, own_queue
@@ -19,6 +26,8 @@ from tests.support.stand_in_worker import QUEUE, stand_in_worker, worker_app
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.worker_bench import batch_of, stand_in
 from tests.support.worker_farm import Farm, worker_farm
+from workers.presence.probe import answers
+from workers.settings import WorkerSettings
 from workers.state_folder import CHILD, held
 
 
@@ -30,10 +39,10 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
 
 
 def test_a_worker_prepares_before_it_is_sent_anything(farm: Farm) -> None:
-    farm.start("early")
     # What is opened first of all that batches need.
-    until((farm.folder / "state-early" / "runs").exists, patience_seconds=PROCESS_PATIENCE_SECONDS)
-    farm.processes.stop("early")
+    until((farm.folder / "state-worker" / "runs").exists, patience_seconds=PROCESS_PATIENCE_SECONDS)
+    farm.listen()
+    assert not farm.beats, "this is the first of these tests, before all that send something"
 
 
 def test_a_dropped_attempt_stops_and_the_rest_of_its_batch_goes_on(farm: Farm) -> None:
@@ -135,13 +144,14 @@ def test_a_second_worker_on_its_state_folder_takes_nothing_and_ends(farm: Farm) 
     assert farm.wait(lambda: farm.reports().get("kept-1")).outcome is AttemptOutcome.COMPLETED
 
 
-def test_a_worker_whose_state_folder_cannot_be_used_takes_nothing_and_ends(farm: Farm) -> None:
-    (farm.folder / "a-file").touch()
-    state = {"REPROFARM_WORKER_STATE_FOLDER": str(farm.folder / "a-file")}
-    lost = stand_in_worker(farm.folder, farm.broker, worker_app(stand_in()), state, name="lost")
-    ended = subprocess.run(lost.command, env=lost.environment, capture_output=True, text=True, check=False, timeout=600)
-    assert ended.returncode == 1
-    assert "the state folder cannot be used" in ended.stderr
+def test_a_worker_whose_state_folder_cannot_be_used_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a-file").touch()
+    settings = WorkerSettings(state_folder=tmp_path / "a-file")
+    monkeypatch.setattr("workers.app.worker_settings", lambda: settings)
+    monkeypatch.setattr("workers.app._names", [])
+    # As Celery says before a worker takes anything; what a process ends by that passes.
+    with pytest.raises(SystemExit, match="the state folder cannot be used"):
+        worker_init.send(sender=None)
 
 
 def test_a_worker_that_can_begin_nothing_hands_back_what_it_is_sent_and_says_why(farm: Farm) -> None:
@@ -158,6 +168,22 @@ def test_a_worker_that_can_begin_nothing_hands_back_what_it_is_sent_and_says_why
     farm.send(batch_of(farm.order("good-8", "Say: yes")), own)
     assert farm.wait(lambda: farm.reports().get("good-8")).outcome is AttemptOutcome.COMPLETED
     farm.processes.stop("waits")
+
+
+def test_a_probe_of_one_that_is_stuck_fails_and_where_the_broker_is_away_it_does_not(farm: Farm) -> None:
+    # The last of these tests: the broker does not come back.
+    worker = "worker@farm"
+    until(lambda: answers(farm.broker, worker))
+    (main,) = psutil.Process(farm.processes.pids["worker"]).children()
+    main.send_signal(signal.SIGSTOP)
+    try:
+        assert answers(farm.broker, worker, 3) is False
+    finally:
+        main.send_signal(signal.SIGCONT)
+    # An answer that comes late is nobody else's.
+    assert answers(farm.broker, "worker@elsewhere", 2) is False
+    farm.processes.stop(NAME)
+    assert answers(farm.broker, worker, 3) is None
 
 
 def _child(farm: Farm) -> psutil.Process:

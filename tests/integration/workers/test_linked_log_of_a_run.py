@@ -14,7 +14,7 @@ from specs.messages import AttemptOutcome, Report
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 
-N = 300
+N = 160
 SCORES = [float(number % 4 > 0) for number in range(1, N + 1)]
 ROWS = [
     {"question": f"{number}? Say: {number}", "answer": str(number) if score else "no"}
@@ -27,7 +27,7 @@ def stopping(reading: LinkedLogReading | None) -> Stopping:
     log = reading.log if reading is not None else None
     values = tuple(log.scores[sample - 1] for sample in seeded_order(range(1, N + 1), 5)) if log else ()
     return Stopping(
-        claims=(JudgedClaim(claim_id="c", claimed=0.75, tolerance=0.1),),
+        claims=(JudgedClaim(claim_id="c", claimed=0.75, tolerance=0.15),),
         alpha=0.001,
         minimum_samples=20,
         maximum_failed_fraction=0.02,
