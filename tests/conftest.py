@@ -22,6 +22,7 @@ from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.compiled_once import compile_once
+from tests.support.shared_runs import keep_runs_for_others
 from tests.support.waiting import PATIENCE_SECONDS
 
 # A slow or busy machine is no failure of a property. In CI the examples are the same each time: new ones are looked for
@@ -68,6 +69,12 @@ if (
 
 TOGETHER = ("tests/e2e/", "tests/browser/")
 """Folders whose files one process runs: those with real engines, and those that look at one farm with a browser."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep a server of runs for the processes of a parallel run."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        keep_runs_for_others()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,8 +1,9 @@
-"""One server of runs for all workers of a test process: each of its own would import lighteval again."""
+"""One server of runs for all workers of all test processes: each of its own would import lighteval again."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import socket
 import tempfile
@@ -12,6 +13,10 @@ from pathlib import Path
 
 from workers.processes.fork_server import short_path
 from workers.runs.forked_run import RunServer
+
+PROJECT = Path(__file__).resolve().parents[2]
+KEPT = "RUNS_OF_TESTS"
+"""The folder of the server that another test process keeps."""
 
 
 class BorrowedRuns(RunServer):
@@ -40,12 +45,31 @@ class BorrowedRuns(RunServer):
         """Leave it to its keeper."""
 
 
+class _OnDemand(RunServer):
+    """One that imports what runs need once somebody wants a run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, folder / "cache")
+        self._module = "tests.support.run_server_on_demand"
+        self._environment |= {"PYTHONPATH": str(PROJECT)}
+
+
 @cache
 def shared_runs() -> BorrowedRuns:
-    """The server of this test process, for as long as that lives."""
+    """The server of all test processes."""
+    return BorrowedRuns(Path(os.environ.get(KEPT) or _kept()))
+
+
+def keep_runs_for_others() -> None:
+    """Keep the server of test processes that this one starts."""
+    os.environ[KEPT] = str(_kept())
+
+
+def _kept() -> Path:
+    """The folder of a server that is there for as long as this process lives."""
     folder = Path(tempfile.mkdtemp(prefix="reprofarm-runs-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    kept = RunServer(folder, folder / "cache")
+    kept = _OnDemand(folder)
     kept.begin()
     atexit.register(kept.stop)
-    return BorrowedRuns(folder)
+    return folder
