@@ -13,11 +13,12 @@ from workers.runs.late_imports import import_what_comes_late
 import inspect_ai
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import get_model
+from inspect_ai.model import _model_info, get_model
 from inspect_ai.scorer import includes
 from inspect_ai.solver import generate
 
 import_what_comes_late()
+assert _model_info._model_info_cache, "what is known of models was read"
 before = set(sys.modules)
 # Nobody listens there: the request is made, and fails.
 model = get_model("vllm/nobody/there", base_url="http://127.0.0.1:9/v1", api_key="none")
