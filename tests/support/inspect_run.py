@@ -1,8 +1,8 @@
 """Runs of `hf/OWNER/NAME@REV` by Inspect alone: `inspect_run.py MODEL BASE_URL LOGS SPEC...`, greedy, one by one.
 
-Prints a JSON list with the status, scores and result of every task of every spec. The engine's key is in VLLM_API_KEY,
-the Hub in HF_ENDPOINT. Inspect does not seed the shuffling of choices; here it is. With JUDGE, the name of an Inspect
-model, that one plays every judge that a spec names.
+Prints a JSON list with the status, scores, result and log of every task of every spec. The engine's key is in
+VLLM_API_KEY, the Hub in HF_ENDPOINT. Inspect does not seed the shuffling of choices; here it is. With JUDGE, the name
+of an Inspect model, that one plays every judge that a spec names.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def _said(log: EvalLog) -> dict[str, Any]:
         {"scorer": score.name, **{name: metric.value for name, metric in score.metrics.items()}} for score in results
     ]
     error = log.error.message if log.error is not None else None
-    return {"task": log.eval.task, "status": log.status, "error": error, "scores": scores, "metrics": metrics}
+    found = {"task": log.eval.task, "status": log.status, "error": error, "scores": scores, "metrics": metrics}
+    return {**found, "log": log.location}
 
 
 def _seed_shuffling() -> None:

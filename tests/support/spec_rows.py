@@ -56,13 +56,13 @@ def _row(task: HFTask, number: int) -> dict[str, Any]:
     return row
 
 
-def data_files(tasks: Iterable[HFTask]) -> dict[str, bytes]:
-    """The files of a dataset repo with made rows for all of these tasks, and the card that says which is which."""
+def data_files(tasks: Iterable[HFTask], count: int = len(_WORDS)) -> dict[str, bytes]:
+    """The files of a dataset repo with made rows for each of these tasks, and the card that says which is which."""
     files: dict[str, bytes] = {}
     configs: dict[str, list[dict[str, str]]] = {}
     for task in tasks:
         path = f"{task.config}/{task.split}.jsonl".replace(":", "_")
-        files[path] = "".join(json.dumps(row) + "\n" for row in made_rows(task)).encode()
+        files[path] = "".join(json.dumps(row) + "\n" for row in made_rows(task, count)).encode()
         configs.setdefault(task.config, []).append({"split": task.split, "path": path})
     card = {"configs": [{"config_name": name, "data_files": splits} for name, splits in configs.items()]}
     files["README.md"] = f"---\n{yaml.safe_dump(card)}---\n".encode()

@@ -1,6 +1,6 @@
 """A run asks, scores and sums up as `inspect eval hf/OWNER/NAME@REV` does: every file that can be run, and made ones.
 
-Both ask the same stand-in engine, which writes down what it is asked.
+The samples are the same, of real questions too. Both ask the same stand-in engine, which writes down what it is asked.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 from huggingface_hub import HfApi
+from inspect_ai.log import read_eval_log
 from inspect_ai.scorer import value_to_float
+from pyarrow import json as pa_json
+from pyarrow import parquet
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from specs.hub.eval_yaml import SpecStatus, parse
+from specs.logs.evidence import path_in_store
 from specs.messages import AttemptOutcome, Order, Report, TaskRef
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import EngineRules, JudgeEndpoint
@@ -46,8 +51,14 @@ _VLLM_DEFAULTS = {
 }
 """What the farm sends in so many words and Inspect leaves to vLLM."""
 
-_ROWS = 10
-"""Of every task."""
+_ROWS, _FEW = 10, 5
+"""Of every task that is made for this: all that an engine may say. Of one that has several epochs, or is a file's."""
+
+_REAL = {"mmlu_pro": ("mmlu_pro/test.parquet", "default"), "gsm8k": ("gsm8k/test.jsonl", "main")}
+"""Where the questions of a benchmark are, and in which config; all in the split `test`."""
+
+_REAL_ROWS = 14
+"""Of each, from all of its subjects."""
 
 _RULES = EngineRules(start_seconds=600.0, concurrency=1)
 """One question at a time: a stand-in's answers come in turn."""
@@ -104,10 +115,10 @@ _MADE = {
         ("multiple_choice", {"max_tokens": 5}),
         shuffle_choices=True,
     ),
-    **{
-        reducer: _made("choice", "multiple_choice", epochs=4, epoch_reducer=reducer)
-        for reducer in ("mean", "mode", "at_least_2", "pass_at_2")
-    },
+}
+_REDUCED = {
+    reducer: _made("choice", "multiple_choice", epochs=4, epoch_reducer=reducer)
+    for reducer in ("mean", "mode", "at_least_2", "pass_at_2")
 }
 
 
@@ -118,6 +129,8 @@ class _Run:
     epochs: int
     report: Report
     alone: dict[str, Any]
+    farm_samples: list[dict[str, Any]]
+    inspect_samples: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -127,24 +140,58 @@ class _Runs:
     inspect_asked: list[dict[str, Any]]
 
 
-def _made_spec() -> bytes:
-    tasks = [{"id": name, "config": name, **task} for name, task in _MADE.items()]
+def _spec(made: Mapping[str, Any]) -> bytes:
+    tasks = [{"id": name, "config": name, **task} for name, task in made.items()]
     return json.dumps({"name": "Made", "evaluation_framework": "inspect-ai", "tasks": tasks}).encode()
 
 
-def _specs(shared: Path) -> Iterator[tuple[str, bytes]]:
-    yield "made", _made_spec()
+def _specs(shared: Path) -> Iterator[tuple[str, bytes, dict[str, bytes]]]:
+    """The name, the text and the data of each benchmark."""
+    yield "made", _spec(_MADE), _made_data(_spec(_MADE), _ROWS)
+    yield "reduced", _spec(_REDUCED), _made_data(_spec(_REDUCED))
     for file in sorted((shared / "eval_yaml").glob("*.yaml")):
-        if parse(file.read_bytes()).status in {SpecStatus.RUNNABLE, SpecStatus.NEEDS_JUDGE}:
-            yield file.stem.replace("__", "-"), file.read_bytes()
+        text = file.read_bytes()
+        if parse(text).status in {SpecStatus.RUNNABLE, SpecStatus.NEEDS_JUDGE}:
+            yield file.stem.replace("__", "-"), text, _made_data(text)
+    for name, (source, config) in _REAL.items():
+        yield f"real-{name}", (shared / "eval_yaml" / f"{name}.yaml").read_bytes(), _real_data(shared / source, config)
 
 
-def _publish(hub: RunningHub, name: str, text: bytes) -> str:
-    definitions = [task.definition for task in parse(text).tasks if task.definition is not None]
+def _made_data(text: bytes, rows: int = _FEW) -> dict[str, bytes]:
+    return data_files([task.definition for task in parse(text).tasks if task.definition is not None], rows)
+
+
+def _real_data(source: Path, config: str) -> dict[str, bytes]:
+    whole = parquet.read_table(source) if source.suffix == ".parquet" else pa_json.read_json(source)
+    rows = whole.take(pa.array(range(0, len(whole), len(whole) // _REAL_ROWS))).slice(0, _REAL_ROWS)
+    parquet.write_table(rows, file := pa.BufferOutputStream())
+    card = f"---\nconfigs:\n- config_name: {config}\n  data_files:\n  - split: test\n    path: test.parquet\n---\n"
+    return {"test.parquet": file.getvalue().to_pybytes(), "README.md": card.encode()}
+
+
+def _publish(hub: RunningHub, name: str, text: bytes, data: Mapping[str, bytes]) -> str:
     repo = RepoName(RepoType.DATASET, f"bench/{name}")
     hub.local.create_repo(repo)
-    hub.local.commit(repo, {**data_files(definitions), "eval.yaml": text}, CommitText("Add the benchmark", "bench"))
+    hub.local.commit(repo, {**data, "eval.yaml": text}, CommitText("Add the benchmark", "bench"))
     return str(HfApi(endpoint=hub.url, token=False).dataset_info(repo.id).sha)
+
+
+def _samples(log: Path | str) -> list[dict[str, Any]]:
+    """Those of a log, in the dataset's order."""
+    found = [
+        {
+            "id": int(sample.id),
+            "input": sample.input
+            if isinstance(sample.input, str)
+            else [message.model_dump(mode="json", exclude={"id"}) for message in sample.input],
+            "choices": sample.choices,
+            "target": sample.target,
+            "metadata": sample.metadata,
+        }
+        for sample in read_eval_log(str(log), resolve_attachments=True).samples or []
+        if sample.epoch == 1
+    ]
+    return sorted(found, key=lambda sample: int(sample["id"]))
 
 
 def _asked(record: Path, since: int = 0) -> list[dict[str, Any]]:
@@ -168,8 +215,8 @@ def runs(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> _Runs:
         snapshots = Snapshots(workbench.snapshots.folder, HfApi(endpoint=hub.url, token=False), 2**30)
         orders: dict[str, Order] = {}
         wanted, details = [], {}
-        for name, text in _specs(shared_data):
-            spec, revision = parse(text), _publish(hub, name, text)
+        for name, text, data in _specs(shared_data):
+            spec, revision = parse(text), _publish(hub, name, text, data)
             assert spec.status in {SpecStatus.RUNNABLE, SpecStatus.NEEDS_JUDGE}, (
                 spec.reasons,
                 [t.reasons for t in spec.tasks],
@@ -192,7 +239,9 @@ def runs(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> _Runs:
     for (key, ordered), theirs in zip(orders.items(), alone, strict=True):
         definition = details[key]
         report = reports[ordered.ref.reproduction_id]
-        found[key] = _Run(definition.epochs, report, theirs)
+        assert report.evidence is not None, (key, report.detail)
+        evidence = folder / "evidence" / path_in_store(report.evidence.sha256)
+        found[key] = _Run(definition.epochs, report, theirs, _samples(evidence), _samples(theirs["log"]))
     return _Runs(found, farm_asked, inspect_asked)
 
 
@@ -224,6 +273,19 @@ def _plain(body: Mapping[str, Any]) -> str:
     return json.dumps(said, sort_keys=True)
 
 
+def test_every_sample_is_the_same(runs: _Runs) -> None:
+    assert len(runs.runs) >= 40
+    for name, each in runs.runs.items():
+        rows = {"real": _REAL_ROWS, "made": _ROWS}.get(name.partition("/")[0].partition("-")[0], _FEW)
+        assert len(each.inspect_samples) == rows, name
+        assert each.farm_samples == each.inspect_samples, name
+
+
+def test_choices_that_the_spec_shuffles_are_shuffled(runs: _Runs) -> None:
+    diamond = runs.runs["gpqa/diamond"].farm_samples
+    assert len({str(sample["target"]) for sample in diamond}) > 1, "unshuffled, every target would be D"
+
+
 def test_both_ask_for_the_same(runs: _Runs) -> None:
     ours, theirs = Counter(map(_plain, runs.farm_asked)), Counter(map(_plain, runs.inspect_asked))
     assert sum(ours.values()) > 300
@@ -234,7 +296,8 @@ def test_both_ask_for_the_same(runs: _Runs) -> None:
 def test_every_answer_has_a_seed_of_its_own_unless_the_spec_gives_one(runs: _Runs) -> None:
     seeds = Counter(body.get("seed") for body in runs.inspect_asked)
     ours = Counter(body.get("seed") for body in runs.farm_asked)
-    assert set(ours) - {3, None} == set(range(5, 5 + 4 * _ROWS)), "of four epochs; a judge gets none"
+    most = max(each.epochs * len(each.farm_samples) for each in runs.runs.values())
+    assert set(ours) - {3, None} == set(range(5, 5 + most)), "of each epoch; a judge gets none"
     assert ours[3] == seeds[3] == _ROWS, "as the task `sampled` says"
 
 
@@ -246,7 +309,8 @@ def test_both_score_the_same(runs: _Runs) -> None:
         assert found is not None
         first, *others = each.alone["metrics"]
         assert found.scorer == first["scorer"], name
-        assert found.score == pytest.approx(_main(first)), name
+        # None, where no answer of a benchmark has a score.
+        assert found.score == pytest.approx(_number(_main(first))), name
         assert found.other_scorers == pytest.approx({other["scorer"]: _main(other) for other in others}), name
         if each.epochs == 1:
             theirs = {str(sample["id"]): _number(sample["score"]) for sample in each.alone["scores"]}
