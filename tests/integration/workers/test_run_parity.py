@@ -1,6 +1,6 @@
 """A run asks, scores and sums up as `inspect eval hf/OWNER/NAME@REV` does: every file that can be run, and made ones.
 
-The samples are the same, of real questions too. Both ask the same stand-in engine, which writes down what it is asked.
+The samples are the same. Both ask the same stand-in engine, which writes down what it is asked.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pyarrow as pa
 import pytest
 from huggingface_hub import HfApi
 from inspect_ai.log import read_eval_log
 from inspect_ai.scorer import value_to_float
-from pyarrow import json as pa_json
-from pyarrow import parquet
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
@@ -53,12 +50,6 @@ _VLLM_DEFAULTS = {
 
 _ROWS, _FEW = 10, 5
 """Of every task that is made for this: all that an engine may say. Of one that has several epochs, or is a file's."""
-
-_REAL = {"mmlu_pro": ("mmlu_pro/test.parquet", "default"), "gsm8k": ("gsm8k/test.jsonl", "main")}
-"""Where the questions of a benchmark are, and in which config; all in the split `test`."""
-
-_REAL_ROWS = 14
-"""Of each, from all of its subjects."""
 
 _RULES = EngineRules(start_seconds=600.0, concurrency=1)
 """One question at a time: a stand-in's answers come in turn."""
@@ -153,20 +144,10 @@ def _specs(shared: Path) -> Iterator[tuple[str, bytes, dict[str, bytes]]]:
         text = file.read_bytes()
         if parse(text).status in {SpecStatus.RUNNABLE, SpecStatus.NEEDS_JUDGE}:
             yield file.stem.replace("__", "-"), text, _made_data(text)
-    for name, (source, config) in _REAL.items():
-        yield f"real-{name}", (shared / "eval_yaml" / f"{name}.yaml").read_bytes(), _real_data(shared / source, config)
 
 
 def _made_data(text: bytes, rows: int = _FEW) -> dict[str, bytes]:
     return data_files([task.definition for task in parse(text).tasks if task.definition is not None], rows)
-
-
-def _real_data(source: Path, config: str) -> dict[str, bytes]:
-    whole = parquet.read_table(source) if source.suffix == ".parquet" else pa_json.read_json(source)
-    rows = whole.take(pa.array(range(0, len(whole), len(whole) // _REAL_ROWS))).slice(0, _REAL_ROWS)
-    parquet.write_table(rows, file := pa.BufferOutputStream())
-    card = f"---\nconfigs:\n- config_name: {config}\n  data_files:\n  - split: test\n    path: test.parquet\n---\n"
-    return {"test.parquet": file.getvalue().to_pybytes(), "README.md": card.encode()}
 
 
 def _publish(hub: RunningHub, name: str, text: bytes, data: Mapping[str, bytes]) -> str:
@@ -276,7 +257,7 @@ def _plain(body: Mapping[str, Any]) -> str:
 def test_every_sample_is_the_same(runs: _Runs) -> None:
     assert len(runs.runs) >= 40
     for name, each in runs.runs.items():
-        rows = {"real": _REAL_ROWS, "made": _ROWS}.get(name.partition("/")[0].partition("-")[0], _FEW)
+        rows = _ROWS if name.startswith("made/") else _FEW
         assert len(each.inspect_samples) == rows, name
         assert each.farm_samples == each.inspect_samples, name
 
