@@ -40,7 +40,9 @@ def farm_in(folder: Path, hub_url: str, *more: str) -> Iterator[tuple[subprocess
     """A farm that is up, with what its farm.json says."""
     options = ["up", "--var", str(folder), "--hub", hub_url, "--api-port", "0", *more]
     with (folder.parent / "up.log").open("ab") as log:
-        farm = subprocess.Popen([*COMMAND, *options], env=clean_environment(), stdout=log, stderr=log)
+        # Nothing is run here, and what engines and runs are forked from imports for half a minute of a core.
+        environment = clean_environment(REPROFARM_WORKER_PREPARE="false")
+        farm = subprocess.Popen([*COMMAND, *options], env=environment, stdout=log, stderr=log)
     try:
         wait_for((folder / "farm.json").exists, farm)
         yield farm, json.loads((folder / "farm.json").read_text())
