@@ -188,7 +188,7 @@ class GitRepo:
             index.remove(path)
         for path, content in files.items():
             index.add(pygit2.IndexEntry(path, repo.create_blob(content), FileMode.BLOB))
-        return self.commit_tree(str(index.write_tree(repo)), [parent] if parent else [], signature)
+        return _committed(repo, index.write_tree(repo), [parent] if parent else [], signature)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -225,8 +225,9 @@ class GitRepo:
 
     def write_tag(self, name: str, commit: str, signature: Signature) -> str:
         """Store a tag object with a message; return its id. It is not reachable before a ref points to it."""
-        who = f"{signature.who.name} <{signature.who.email}> {signature.who.time} +0000"
-        head = f"object {commit}\ntype commit\ntag {name}\ntagger {who}\n\n{signature.message}\n"
+        who = signature.who
+        tagger = f"{who.name} <{who.email}> {who.time} +0000"
+        head = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n{signature.message}\n"
         return str(self._open().odb.write(ObjectType.TAG, head.encode()))
 
     def merge(self, ours: str, theirs: str) -> Merge:
@@ -240,11 +241,7 @@ class GitRepo:
 
     def commit_tree(self, tree: str, parents: Iterable[str], signature: Signature) -> str:
         """Store a commit of an existing tree; return its id."""
-        return str(
-            self._open().create_commit(
-                None, signature.who, signature.who, signature.message, pygit2.Oid(hex=tree), list(parents)
-            )
-        )
+        return _committed(self._open(), pygit2.Oid(hex=tree), parents, signature)
 
     def diff(self, base: str, head: str) -> str:
         """What `head` changes since it left `base`, as a unified diff, cut at MAX_DIFF_BYTES."""
@@ -256,6 +253,11 @@ class GitRepo:
 
 def _tree(repo: pygit2.Repository, commit: str) -> pygit2.Tree:
     return repo[commit].peel(pygit2.Tree)
+
+
+def _committed(repo: pygit2.Repository, tree: pygit2.Oid, parents: Iterable[str], signature: Signature) -> str:
+    who = signature.who
+    return str(repo.create_commit(None, who, who, signature.message, tree, list(parents)))
 
 
 def _record(commit: pygit2.Commit) -> CommitRecord:

@@ -97,7 +97,7 @@ from specs.policy.rules import EngineRules
 from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_process import engine_server
 engines, server = (Path(sys.argv[2]) / each for each in ("engine", "engine-server"))
-rules = EngineRules(enforce_eager=True, max_model_len=2048, kv_cache_gib=1, start_seconds=600.0)
+rules = EngineRules.model_validate_json(sys.argv[3])
 model = ModelRef(model_id="org/model", revision="0" * 40)
 EngineManager(engines, engine_server(server, engines)).engine_for(model, Path(sys.argv[1]), rules, 0)
 """
@@ -105,7 +105,7 @@ EngineManager(engines, engine_server(server, engines)).engine_for(model, Path(sy
 
 def test_nothing_is_left_of_a_worker_that_is_killed_while_its_engine_starts(small_model: Path, tmp_path: Path) -> None:
     with (tmp_path / "worker.log").open("wb") as log:
-        command = [sys.executable, "-c", STARTING, str(small_model), str(tmp_path)]
+        command = [sys.executable, "-c", STARTING, str(small_model), str(tmp_path), RULES.model_dump_json()]
         worker = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         tree = psutil.Process(worker.pid)

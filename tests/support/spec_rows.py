@@ -28,7 +28,7 @@ nothing at all."""
 _PIXEL = base64.b64encode(b"GIF89a\x01\x00\x01\x00\x80\x00\x00").decode()
 
 
-def made_rows(task: HFTask, count: int = len(_WORDS)) -> list[dict[str, Any]]:
+def made_rows(task: HFTask, count: int) -> list[dict[str, Any]]:
     """Rows that the task can read; some are awkward on purpose."""
     return [_row(task, number) for number in range(count)]
 
@@ -56,7 +56,7 @@ def _row(task: HFTask, number: int) -> dict[str, Any]:
     return row
 
 
-def data_files(tasks: Iterable[HFTask], count: int = len(_WORDS)) -> dict[str, bytes]:
+def data_files(tasks: Iterable[HFTask], count: int) -> dict[str, bytes]:
     """The files of a dataset repo with made rows for each of these tasks, and the card that says which is which."""
     files: dict[str, bytes] = {}
     configs: dict[str, list[dict[str, str]]] = {}
