@@ -76,12 +76,13 @@ TheSource = Annotated[Source, Depends(_source)]
 
 
 # Likewise: a session connects when it is first asked, in the thread that asks. Closing it waits for nobody, since it
-# leaves no transaction behind.
+# leaves no transaction behind. It is closed before the answer is sent: whoever takes long to read a log, or never reads
+# it to its end, would keep others from the database.
 async def _reading(request: Request, source: TheSource) -> AsyncIterator[Session]:
     with source.database.looking() as session:
         session.info.update({REQUEST: request, MARK: source.follower.mark})
         yield session
 
 
-Reading = Annotated[Session, Depends(_reading)]
-"""A session for one request; nothing that it changes is kept."""
+Reading = Annotated[Session, Depends(_reading, scope="function")]
+"""A session for one request, until its answer is known; nothing that it changes is kept."""

@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,9 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scheduler.api.dependencies import KEEP_UNTIL
 from scheduler.api.live.answer_memory import Answer, AnswerMemory, Headers, Said
 from scheduler.api.live.follower import Follower
-
-MAX_ANSWER_BYTES = 4 * 2**20
-"""Larger ones get no ETag; no list comes near it."""
 
 LIVE = ("claims", "reproductions", "overview", "workers", "pools", "benchmarks", "models")
 """Below `/v1`: what shows how far runs are, or which workers live."""
@@ -131,21 +127,12 @@ class ResponseCache:
             await self._app(scope, receive, send)
             return
         if not kind.remembered or request.afresh or not self._remembers:
-            await self._work_out(request, lambda _said: None)
-            return
-        key = request.key
-        said = self._known(key) or await self._of_others(key)
-        if said is not None:
-            await request.answer(said)
-            return
-        mine = _UnderWay()
-        self._under_way.setdefault(key, mine)
-        try:
-            await self._remember(key, kind, request, mine)
-        finally:
-            if self._under_way.get(key) is mine:
-                del self._under_way[key]
-            mine.done.set()
+            said = await self._work_out(request)
+        else:
+            key = request.key
+            said = self._known(key) or await self._of_others(key) or await self._remember(key, kind, request)
+        # Last, when nobody waits for this answer and it holds no connection: who asked may take long to read it.
+        await request.answer(said)
 
     async def _of_others(self, key: bytes) -> Said | None:
         """What comes of others asking the same: many who poll it come together when it changes, or when it is gone.
@@ -166,44 +153,35 @@ class ResponseCache:
     def _known(self, key: bytes) -> Said | None:
         return self._memory.known(key, self._follower.mark)
 
-    async def _remember(self, key: bytes, kind: _Kind, request: _Request, mine: _UnderWay) -> None:
+    async def _remember(self, key: bytes, kind: _Kind, request: _Request) -> Said:
+        mine = _UnderWay()
+        self._under_way.setdefault(key, mine)
         # From before the answer is worked out: what changes meanwhile may or may not be in it.
         mark, state = self._follower.mark, request.scope.setdefault("state", {})
-
-        def keep(said: Said) -> None:
-            mine.said = said
+        try:
+            said = mine.said = await self._work_out(request)
             if mark is not None and said.etag is not None:
                 until = state.get(KEEP_UNTIL, math.inf)
                 self._memory.put(key, Answer(mark, time.monotonic(), kind.live, said, until))
+            return said
+        finally:
+            if self._under_way.get(key) is mine:
+                del self._under_way[key]
+            mine.done.set()
 
-        await self._work_out(request, keep)
-
-    async def _work_out(self, request: _Request, keep: Callable[[Said], None]) -> None:
-        start: Message | None = None
+    async def _work_out(self, request: _Request) -> Said:
+        start: Message = {}
         parts: list[bytes] = []
-        size = 0
 
         async def take(message: Message) -> None:
-            nonlocal start, size
+            nonlocal start
             if message["type"] == "http.response.start":
                 start = message
-                return
-            if start is None:
-                await request.send(message)
-                return
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            more = message.get("more_body", False)
-            if size > MAX_ANSWER_BYTES:
-                await request.send(start)
-                await request.send({"type": "http.response.body", "body": b"".join(parts), "more_body": more})
-                start = None
-            elif not more:
-                said = _said(start, b"".join(parts))
-                keep(said)
-                await request.answer(said)
+            else:
+                parts.append(message.get("body", b""))
 
         await self._app(request.scope, request.receive, take)
+        return _said(start, b"".join(parts))
 
 
 def _said(start: Message, body: bytes) -> Said:

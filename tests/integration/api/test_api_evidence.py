@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
+from scheduler.database.postgres import CONNECTIONS
 from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi
 
 LOG = b"PK\x03\x04 an Inspect log" * 40_000
+MANY_BYTES = 32 * 2**20
 
 
 def keep(api: RunningApi, content: bytes = LOG) -> str:
@@ -20,9 +24,9 @@ def keep(api: RunningApi, content: bytes = LOG) -> str:
     return sha256
 
 
-def complete(api: RunningApi, sha256: str) -> None:
+def complete(api: RunningApi, sha256: str, size: int = len(LOG)) -> None:
     api.rows.reproduction("other/model")
-    api.rows.reproduction(state=ReproductionState.COMPLETED, evidence_sha256=sha256, evidence_bytes=len(LOG))
+    api.rows.reproduction(state=ReproductionState.COMPLETED, evidence_sha256=sha256, evidence_bytes=size)
 
 
 def test_the_log_of_a_reproduction_can_be_fetched_and_cached_for_ever(api: RunningApi) -> None:
@@ -36,6 +40,18 @@ def test_the_log_of_a_reproduction_can_be_fetched_and_cached_for_ever(api: Runni
     # A browser must not run what a model wrote.
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_who_never_reads_a_log_to_its_end_keeps_nobody_from_the_database(api: RunningApi) -> None:
+    # More than the system takes from the API before somebody reads.
+    sha256 = keep(api, bytes(MANY_BYTES))
+    complete(api, sha256, MANY_BYTES)
+    with ExitStack() as unread:
+        for _ in range(CONNECTIONS + 1):
+            asked = unread.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(api.url).port or 0)))
+            asked.sendall(f"GET /v1/evidence/{sha256} HTTP/1.1\r\nHost: farm\r\n\r\n".encode())
+            assert asked.recv(12) == b"HTTP/1.1 200"
+        assert api.get("/v1/claims").status_code == 200
 
 
 def test_head_tells_what_get_would_and_sends_nothing(api: RunningApi) -> None:

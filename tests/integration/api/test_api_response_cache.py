@@ -288,23 +288,55 @@ def test_who_waited_for_an_answer_that_never_came_looks_without_waiting_for_othe
     assert most == 48
 
 
+def test_who_does_not_read_an_answer_keeps_it_from_nobody_else(api: RunningApi) -> None:
+    async def missing(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b"gone"})
+
+    async def told() -> list[bytes]:
+        cache, read = cache_of(api, missing), asyncio.Event()
+
+        async def stalled(_message: Message) -> None:
+            await read.wait()
+
+        first = asyncio.create_task(_ask(cache, stalled))
+        await asyncio.sleep(0)
+        answers = [await _told(cache), await _told(cache)]
+        read.set()
+        await first
+        return answers
+
+    async def soon() -> list[bytes]:
+        return await asyncio.wait_for(told(), PATIENCE_SECONDS)
+
+    assert asyncio.run(soon()) == [b"gone"] * 2
+
+
+def cache_of(api: RunningApi, app: ASGIApp) -> response_cache.ResponseCache:
+    follower = Follower(api.rows.database, 1.0, Live(1))
+    return response_cache.ResponseCache(app, follower=follower, memory_bytes=5000)
+
+
+async def _ask(cache: response_cache.ResponseCache, send: Send) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/v1/models/a/b", "raw_path": b"/v1/models/a/b"}
+    await cache({**scope, "query_string": b"", "headers": []}, _nothing, send)
+
+
+async def _told(cache: response_cache.ResponseCache) -> bytes:
+    messages: list[Message] = []
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    await _ask(cache, send)
+    assert messages[0]["status"] == 404
+    return bytes(messages[1]["body"])
+
+
 async def _asked_at_once(api: RunningApi, app: ASGIApp, times: int) -> list[bytes | BaseException]:
     """What so many are told who ask the cache before an app for the same."""
-    follower = Follower(api.rows.database, 1.0, Live(1))
-    cache = response_cache.ResponseCache(app, follower=follower, memory_bytes=5000)
-
-    async def ask() -> bytes:
-        told: list[Message] = []
-
-        async def send(message: Message) -> None:
-            told.append(message)
-
-        scope = {"type": "http", "method": "GET", "path": "/v1/models/a/b", "raw_path": b"/v1/models/a/b"}
-        await cache({**scope, "query_string": b"", "headers": []}, _nothing, send)
-        assert told[0]["status"] == 404
-        return bytes(told[1]["body"])
-
-    asking = (ask() for _ in range(times))
+    cache = cache_of(api, app)
+    asking = (_told(cache) for _ in range(times))
     return list(await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), PATIENCE_SECONDS))
 
 
