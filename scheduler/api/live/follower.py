@@ -29,7 +29,8 @@ EVENTS_AT_ONCE = 1000
 RUNS_LOOKED_AT = 2000
 """More than run at once in any farm; further ones have no live progress."""
 
-CLAIMS_OF_A_RUN = 20
+CLAIMS_SHOWN = 20
+"""Of a run that judges more."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ class Mark:
     """Counts up with heartbeats."""
 
 
+@dataclass(frozen=True)
+class Running:
+    """How far a run is, and all claims that it judges."""
+
+    view: ProgressView
+    claims: list[str]
+
+
 class Follower:
     """Looks by itself, in a thread of its own."""
 
@@ -59,7 +68,7 @@ class Follower:
         self._thread: threading.Thread | None = None
         self._last: Cursor | None = None
         self._unsettled: tuple[int, ...] = ()
-        self._runs: dict[str, ProgressView] = {}
+        self._runs: dict[str, Running] = {}
         self._workers: tuple[Any, ...] = ()
 
     @property
@@ -118,7 +127,7 @@ class Follower:
             tell([], self._last)
         messages, last, unsettled = _events_after(session, self._last)
         runs = _running(session)
-        progress = [progress_message(view) for run, view in runs.items() if self._runs.get(run) != view]
+        progress = [progress_message(run) for run_id, run in runs.items() if self._runs.get(run_id) != run]
         # Workers come, go and report without an event.
         workers = tuple(session.execute(select(func.count(), func.max(Worker.seen_at))).one())
         events_changed = bool(messages) or unsettled != self._unsettled
@@ -152,10 +161,10 @@ def event_message(event: Event) -> Message:
     return Message("event", event_view(event).model_dump_json(), about, Cursor.behind(event))
 
 
-def progress_message(view: ProgressView) -> Message:
+def progress_message(run: Running) -> Message:
     """Progress as listeners get it."""
-    about = {("reproduction", view.reproduction_id), *(("claim", claim_id) for claim_id in view.claims)}
-    return Message("progress", view.model_dump_json(), frozenset(about))
+    about = {("reproduction", run.view.reproduction_id), *(("claim", claim_id) for claim_id in run.claims)}
+    return Message("progress", run.view.model_dump_json(), frozenset(about))
 
 
 def _exact(connection: Connection, *, sqlite: bool) -> str:
@@ -169,7 +178,7 @@ def _exact(connection: Connection, *, sqlite: bool) -> str:
     return str(connection.execute(text(query)).scalar_one())
 
 
-def _running(session: Session) -> dict[str, ProgressView]:
+def _running(session: Session) -> dict[str, Running]:
     query = (
         select(Attempt)
         .join(
@@ -186,15 +195,21 @@ def _running(session: Session) -> dict[str, ProgressView]:
         for reproduction_id, claim_id in session.execute(found.order_by(Claim.claim_id)):
             claims[str(reproduction_id)].append(claim_id)
     return {
-        attempt.reproduction_id: ProgressView(
-            reproduction_id=attempt.reproduction_id,
-            attempt=attempt.number,
-            claims=tuple(claims[attempt.reproduction_id][:CLAIMS_OF_A_RUN]),
-            stage=attempt.stage,
-            samples_done=attempt.samples_done,
-            samples_total=attempt.samples_total,
-            score=attempt.score,
-            score_interval=interval_so_far(attempt.score, attempt.samples_done),
+        attempt.reproduction_id: Running(
+            _view(attempt, claims[attempt.reproduction_id]), claims[attempt.reproduction_id]
         )
         for attempt in attempts
     }
+
+
+def _view(attempt: Attempt, claims: list[str]) -> ProgressView:
+    return ProgressView(
+        reproduction_id=attempt.reproduction_id,
+        attempt=attempt.number,
+        claims=tuple(claims[:CLAIMS_SHOWN]),
+        stage=attempt.stage,
+        samples_done=attempt.samples_done,
+        samples_total=attempt.samples_total,
+        score=attempt.score,
+        score_interval=interval_so_far(attempt.score, attempt.samples_done),
+    )
