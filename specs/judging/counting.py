@@ -10,6 +10,10 @@ from specs.judging.band import Floats, Hypotheses, certainties, log_mixture
 
 HALF_LOG_TWO_PI = 0.5 * np.log(2 * np.pi)
 
+MAX_TABLE = 100_000
+"""Factorials that are kept for a population: 0.8 MB. Of a larger one, which a dataset's card or whoever asks for a plan
+may make up, each is worked out when it is needed."""
+
 
 class Counts:
     """Tests a claim on 0/1 scores drawn without replacement in random order.
@@ -27,7 +31,7 @@ class Counts:
     def __init__(self, tests: Hypotheses, population: int) -> None:
         self._tests = tests
         self._population = float(population)
-        self._factorials = _log_factorials(population)
+        self._factorials = _log_factorials(population) if population <= MAX_TABLE else None
         self._whole_edges = self._log_orders(tests.edges, 0.0, 0.0)
         whole = self._log_whole_orders(0.0, 0.0)
         self._whole_alternatives = np.where(np.isfinite(whole), whole + tests.log_weights, -np.inf)
@@ -61,6 +65,8 @@ class Counts:
         return self._looked_up(totals - right) + self._looked_up(self._population - totals - wrong)
 
     def _looked_up(self, x: Floats) -> Floats:
+        if self._factorials is None:
+            return _log_factorial(x)
         # What is beyond the population is of an alternative that has less than none of the other kind: +inf in all.
         return self._factorials.take((x + 1).astype(np.intp), mode="clip")
 

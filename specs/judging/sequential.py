@@ -45,7 +45,8 @@ class Finding(Contract):
     section 7.3). None where no sample is scored."""
 
     standard_error: Annotated[float, Field(ge=0)] | None
-    """Of that mean; None for fewer than two scored samples."""
+    """Of the mean so far, as the field reports it: by how much it would vary with other samples of the kind. What was
+    predicted does not make it less. None for fewer than two scored samples."""
 
 
 class SequentialDecider:
@@ -227,14 +228,13 @@ def full_run_decision(score: float, claimed: float, tolerance: float) -> Decisio
 def _told(
     decision: Decision, samples: int, interval: Interval, scores: Floats, predictions: Floats, places: Places
 ) -> Finding:
-    residuals = scores - predictions[places]
-    estimate = float(residuals.mean() + predictions.mean()) if len(scores) else None
+    estimate = float((scores - predictions[places]).mean() + predictions.mean()) if len(scores) else None
     return Finding(
         decision=decision,
         samples=samples,
         interval=interval,
         estimate=None if estimate is None else min(max(estimate, interval.low), interval.high),
-        standard_error=float(residuals.std(ddof=1) / np.sqrt(len(residuals))) if len(residuals) > 1 else None,
+        standard_error=float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else None,
     )
 
 

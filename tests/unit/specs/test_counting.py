@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specs.judging import counting
 from specs.judging.band import hypotheses
 from specs.judging.counting import Counts, stopping_bounds
 
@@ -30,6 +31,14 @@ def test_evidence_is_the_ratio_of_the_chances_of_what_was_drawn(right: int, wron
         mixed = sum(chance * math.exp(weight) for chance, weight in zip(chances, tests.log_weights[test], strict=True))
         expected = math.log(mixed / (math.comb(edge, right) * math.comb(population - edge, wrong)))
         assert found[test] == pytest.approx(expected, abs=1e-6)
+
+
+def test_of_a_population_without_a_table_the_evidence_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tests, drawn = hypotheses(0.5, 0.1, 300, 0.01), column(0, 20, 150)
+    with_table = Counts(tests, 300).log_wealth(drawn, 150 - drawn)
+    monkeypatch.setattr(counting, "MAX_TABLE", 299)
+    monkeypatch.setattr(counting, "_log_factorials", None)
+    assert np.array_equal(Counts(tests, 300).log_wealth(drawn, 150 - drawn), with_table)
 
 
 @given(size=st.integers(4, 11), right=st.integers(0, 11), claimed=st.floats(0, 1), tolerance=st.floats(0.05, 0.5))

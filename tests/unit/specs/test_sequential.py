@@ -57,6 +57,16 @@ def test_how_scores_arrive_changes_nothing(kind: str, seed: int, cuts: list[int]
     assert in_parts.findings() == at_once.findings()
 
 
+def test_the_standard_error_is_that_of_the_samples_whatever_predicted_them() -> None:
+    # A log that agrees with the run on all of them leaves nothing over, and is no better a benchmark for it.
+    scores = right_or_wrong(600, 300)
+    predictors = (Predictor(values=tuple(scores), slope=1.0),)
+    found = finding(rule(0.5, population=600, predictors=predictors), scores)
+    seen = np.array(scores[: found.samples])
+    assert 1 < found.samples < 600
+    assert found.standard_error == pytest.approx(seen.std(ddof=1) / np.sqrt(len(seen)))
+
+
 @given(kind=scores_of_any_kind, seed=st.integers(0, 10_000), claimed=st.floats(0, 1))
 def test_a_run_of_all_samples_ends_with_the_direct_comparison(kind: str, seed: int, claimed: float) -> None:
     scores, predictors = run_of(kind, seed, size=310)
