@@ -38,8 +38,12 @@ _COMPACT_JWS = re.compile(rf"{_BASE64URL}\.{_BASE64URL}\.{_BASE64URL}")
 _ED25519_X = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 
 
-class Attestation(Contract):
-    """The facts of a badge. Scores are proportions."""
+class Attestation(Contract, extra="ignore"):
+    """The facts of a badge. Scores are proportions.
+
+    Whoever checks a badge may know fewer facts than its farm states: the others are passed over, as those of any JWT
+    are (RFC 7519, section 4). A change after which the known ones no longer mean the same makes a new version.
+    """
 
     iss: Annotated[str, Field(min_length=1)]
     """The farm, as a URL."""

@@ -41,10 +41,10 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         float | None, typer.Option(help="The score that it must be about, as the claim writes it.")
     ] = None,
     revocations: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="The farm's list of revocations: a file, or a URL. Default: that of the farm at --api, and none where"
-            " --jwks is given."
+            help="The farm's list of revocations: a URL, or a file, once for each of its parts, in order. Default: that"
+            " of the farm at --api, and none where --jwks is given."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -54,21 +54,21 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     """Check a badge with the public keys alone: who signed it, and what it states.
 
     A badge can be revoked later, which its signature does not tell: without --jwks the farm's list of revocations is
-    looked at too. With a file for --jwks nothing is asked of the network; name a file with the farm's /v1/revocations
+    looked at too. With a file for --jwks nothing is asked of the network; name files with the farm's /v1/revocations
     to have that looked at as well.
 
     Exit codes: 0 valid, 1 not (with the reason), 3 the keys or the revocations cannot be had. With --json: {"valid",
     "reason", "attestation"}, of which the last two are null where there is none.
     """
     farm = api.rstrip("/")
-    place = revocations or (None if jwks else farm + revocation_list.PATH)
+    places = revocations or ([] if jwks else [farm + revocation_list.PATH])
     keys = _keys(jwks or f"{farm}{JWKS_PATH}")
     text = token if token != STDIN else sys.stdin.read(MAX_TOKEN_CHARS + 1)
     attestation: Attestation | None = None
     try:
         attestation = verify(text.strip(), keys, Expected(model, dataset, task, value))
         key_id = str(jwt.get_unverified_header(text.strip())["kid"])
-        revoked = revocation_list.revocation_of(attestation.jti, key_id, place) if place else None
+        revoked = revocation_list.revocation_of(attestation.jti, key_id, places) if places else None
         if revoked is not None:
             raise TokenError(revoked)
     except TokenError as error:
@@ -80,17 +80,17 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if as_json:
         print_json({"valid": True, "reason": None, "attestation": attestation})
     else:
-        _print_valid(attestation, jwks or farm, place)
+        _print_valid(attestation, jwks or farm, places)
     raise typer.Exit(OK)
 
 
-def _print_valid(found: Attestation, keys_of: str, revocations: str | None) -> None:
+def _print_valid(found: Attestation, keys_of: str, revocations: list[str]) -> None:
     # Whose keys these are is for the reader to know: whoever hands out keys can sign in any name.
     signer = f"signed by a key of {keys_of}, in the name of {_as_ascii(found.iss)}"
     console().print(Text("valid: ", "green").append(shown(signer, MAX_FACT_CHARS)), soft_wrap=True)
     console().print(pairs((name, shown(fact, MAX_FACT_CHARS)) for name, fact in _facts(found)))
-    if revocations is not None:
-        console().print(pairs([("revoked", shown(f"no, by {revocations}", MAX_FACT_CHARS))]))
+    if revocations:
+        console().print(pairs([("revoked", shown(f"no, by {', '.join(revocations)}", MAX_FACT_CHARS))]))
     else:
         console().print("  whether it was revoked since was not looked at: --revocations", style="dim")
 

@@ -165,6 +165,18 @@ def test_the_farms_list_of_revocations_is_read_to_its_end() -> None:
         assert run(TOKEN, "--api", farm).exit_code == 0
 
 
+def test_a_list_in_files_is_read_to_its_end(tmp_path: Path, keys: str) -> None:
+    parts = [tmp_path / name for name in ("1.json", "2.json", "3.json")]
+    for part, badge in zip(parts, ("a", "b", attestation().jti), strict=True):
+        part.write_bytes(revocations(badge, following=None if part is parts[-1] else "x"))
+    named = [word for part in parts for word in ("--revocations", str(part))]
+    assert run(TOKEN, "--jwks", keys, *named).exit_code == 1
+    parts[-1].write_bytes(revocations("c"))
+    assert run(TOKEN, "--jwks", keys, *named).exit_code == 0
+    # The last one is not there: the badge may be in it.
+    assert isinstance(run(TOKEN, "--jwks", keys, *named[:4]).exception, ApiError)
+
+
 def test_a_list_that_cannot_be_had_or_is_not_whole_is_an_error_and_not_a_verdict(tmp_path: Path, keys: str) -> None:
     listed = tmp_path / "revocations.json"
     for content, reason in (
