@@ -74,16 +74,20 @@ def fetch(evidence: Evidence, url: str, target: Path) -> None:
     digest, size = hashlib.sha256(), 0
     try:
         files, root = url_to_fs(url)
-        with (
-            files.open(f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}", "rb") as source,
-            target.open("wb") as to,
-        ):
+        try:
+            source = files.open(f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}", "rb")
+        except FileNotFoundError as error:
+            # A volume that is not mounted has no log of anybody's.
+            if not files.exists(root):
+                raise EvidenceAway(f"there is no evidence store at {clean(root, 200)}") from error
+            raise EvidenceError("it is not in this worker's evidence store") from error
+        with source, target.open("wb") as to:
             while size <= evidence.size_bytes and (part := source.read(_PART_BYTES)):
                 size += len(part)
                 digest.update(part)
                 to.write(part)
-    except FileNotFoundError as error:
-        raise EvidenceError("it is not in this worker's evidence store") from error
+    except (EvidenceError, EvidenceAway):
+        raise
     except Exception as error:  # every remote store has errors of its own
         if is_full_disk(error):
             raise DiskFull(f"there is no room for the log to go on from: {clean(str(error), 200)}") from error

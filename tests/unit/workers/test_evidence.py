@@ -35,25 +35,32 @@ def test_a_file_that_was_cut_off_is_stored_anew(tmp_path: Path) -> None:
     assert stored.read_bytes() == b"the log"
 
 
-def test_a_log_to_go_on_from_is_waited_for_while_its_store_is_away_and_no_longer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("in_its_place", "why"),
+    [("a file", "the evidence store cannot be read"), ("nothing", "there is no evidence store at")],
+)
+def test_a_log_to_go_on_from_is_waited_for_while_its_store_is_away_and_no_longer(
+    tmp_path: Path, in_its_place: str, why: str
+) -> None:
     log, target, folder = tmp_path / "log.eval", tmp_path / "fetched.eval", tmp_path / "evidence"
     log.write_bytes(b"the log")
     evidence = store(log, f"file://{folder}")
     kept = folder.rename(tmp_path / "kept")
-    folder.write_text("not a folder")
+    if in_its_place == "a file":
+        folder.write_text("not a folder")
     heard: list[str] = []
 
-    def back(why: str) -> None:
-        heard.append(why)
-        folder.unlink()
+    def back(said: str) -> None:
+        heard.append(said)
+        folder.unlink(missing_ok=True)
         kept.rename(folder)
 
     def fetch_it() -> None:
         fetch(evidence, f"file://{folder}", target)
 
-    patiently(fetch_it, 60.0, lambda why: None if heard else back(why))
+    patiently(fetch_it, 60.0, lambda said: None if heard else back(said))
     assert target.read_bytes() == b"the log"
-    assert "the evidence store cannot be read" in heard[0]
+    assert why in heard[0]
     next(folder.rglob("*.eval")).unlink()
     with pytest.raises(EvidenceError, match="not in this worker's evidence store"):
         patiently(fetch_it, 60.0, pytest.fail)
