@@ -239,6 +239,8 @@ def _placement(
             "the model repo holds no safetensors weights at its top level, or an adapter (LoRA, adapter_config.json):"
             " this farm loads whole models from safetensors and nothing else; merge an adapter, and leave its files out"
         )
+    if model.size.elsewhere:
+        return Refused(model.size.elsewhere)
     need, engine = TaskNeed(rules.prompt_tokens, _max_tokens(task, rules)), policy.engine_for(model_id)
     named = policy.model_rules(model_id).pool
     if named is not None:

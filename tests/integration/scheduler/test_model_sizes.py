@@ -189,6 +189,20 @@ def test_an_adapter_is_not_run_as_the_model_beside_it(farm: ControlPlane, name: 
     assert size(farm) is not None
 
 
+def test_a_model_that_has_another_one_loaded_is_not_run_under_its_name(farm: ControlPlane) -> None:
+    helper = {"speculators_config": {"verifier": {"name_or_path": "/cache/hub/models--big/snapshots/abc"}}}
+    repo = upload(farm, config_json=json.dumps(helper).encode())
+    farm.scan()
+    claim, reproduction, _ = planned(farm)
+    assert reproduction is None
+    assert claim.reason.startswith("unsupported: config.json has speculators_config: an engine would load the model")
+    change(farm, repo, config_json=CONFIG)
+    farm.scan(NOW)
+    found = size(farm)
+    assert found is not None
+    assert found.elsewhere == ""
+
+
 def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> None:
     upload(farm, config_json=(CONFIGS / "DeepSeek-V3.json").read_bytes())
     farm.scan()

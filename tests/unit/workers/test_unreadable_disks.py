@@ -14,6 +14,7 @@ from workers.benchmarks.spec_file import load_task
 from workers.runs.circumstances import chat_template_sha256
 from workers.runs.generation import generation_config
 from workers.snapshots.completeness import check_complete
+from workers.snapshots.references import check_references
 from workers.snapshots.weights import check_weights
 
 TASK = TaskRef(dataset_id="bench/say", revision=COMMIT, task_id="say", spec_sha256="a" * 64)
@@ -24,6 +25,7 @@ TASK = TaskRef(dataset_id="bench/say", revision=COMMIT, task_id="say", spec_sha2
     [
         ("model.safetensors", check_weights),
         ("config.json", check_complete),
+        ("config.json", lambda folder: check_references(folder, folder)),
         ("generation_config.json", generation_config),
         ("tokenizer_config.json", chat_template_sha256),
         ("eval.yaml", lambda folder: load_task(folder, TASK, {}, allow_self_judge=True)),
