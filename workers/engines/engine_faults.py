@@ -46,12 +46,12 @@ _ABOUT_THE_MODEL = re.compile(
 # Policy asks for more context than the model has: nothing is wrong with the model.
 _ABOUT_POLICY = re.compile(r"max_model_len")
 # A GPU, its driver, what joins GPUs, or a disk fails under whatever runs at that moment, the reading of weights too. A
-# package that is not installed is missing here.
+# package that is not installed is missing here. What cannot be inspected is vLLM's own module, in a child that fails.
 _ABOUT_THIS_MACHINE = re.compile(
     r"CUDA error|CUDA driver|NVIDIA driver|No CUDA GPUs are available|NCCL error|NVML|CUDNN_STATUS|CUBLAS_STATUS"
     r"|Failed to infer device type|Cannot find a working triton|Failed to find C compiler"
     r"|No space left on device|Disk quota exceeded|Input/output error|Stale file handle|Read-only file system"
-    r"|Too many open files|Permission denied"
+    r"|Too many open files|Permission denied|failed to be inspected"
     r"|\A(?:ImportError|ModuleNotFoundError)\b"
 )
 
@@ -134,11 +134,11 @@ def _places(lines: list[str]) -> str:
 
 def _continued(first: str, following: list[str]) -> str:
     """The rest of a message with several lines: pydantic indents them, transformers leaves the first one empty."""
+    plain = [_PREFIX.sub("", line, count=1) for line in following]
     if first.rstrip().endswith(":"):
-        plain = (_PREFIX.sub("", line, count=1).strip() for line in following)
-        return next((f" {line}" for line in plain if line), "")
+        return next((f" {line.strip()}" for line in plain if line.strip()), "")
     rest = []
-    for line in following:
+    for line in plain:
         if not line.startswith("  ") or "For further information" in line:
             break
         rest.append(" " + line.strip())

@@ -60,6 +60,27 @@ def test_a_context_that_policy_makes_too_long_is_not_the_models_fault(tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("failed to be inspected. Please check the logs for more details.", EngineError),
+        ("are not supported for now. Supported architectures: dict_keys(['LlamaForCausalLM'])", ModelError),
+    ],
+)
+def test_an_architecture_that_is_there_and_cannot_be_inspected_is_not_the_models_fault(
+    tmp_path: Path, words: str, fault: type[Exception]
+) -> None:
+    log = tmp_path / "log"
+    lines = (
+        "Traceback (most recent call last):",
+        '  File "vllm/engine/arg_utils.py", line 1, in create_model_config',
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
+        f"  Value error, Model architectures ['LlamaForCausalLM'] {words} [type=value_error, input_value=ArgsKwargs()]",
+    )
+    log.write_text("".join(f"(APIServer pid=7) {line}\n" for line in lines))
+    assert type(startup_fault("it ended", log)) is fault
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered",
