@@ -1,4 +1,4 @@
-"""Whether a failure is a full disk: told apart, because no model, spec or engine is to blame for it."""
+"""Whether a failure is a disk's, full or broken: told apart, because no model, spec or engine is to blame for it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ _CODES = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Libraries that are not written in Python hand the system's words on in a plain RuntimeError, without its number. Other
 # errors may repeat what a model's or a dataset's author wrote.
 _WORDS = tuple(os.strerror(code) for code in sorted(_CODES))
+_BROKEN = frozenset(
+    {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EACCES}
+)  # fmt: skip
 _FULL_BYTES = 2**20
 """With less than this left, a process cannot even write down what became of it."""
 
@@ -19,6 +22,11 @@ _FULL_BYTES = 2**20
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error, or one that it came from, says that a disk is full or a quota used up."""
     return any(_says_full(each) for each in _chain(error))
+
+
+def disk_fault(error: BaseException) -> OSError | None:
+    """What this machine's disk or its limits would not do, of an error and those that it came from; None if nothing."""
+    return next((each for each in _chain(error) if isinstance(each, OSError) and each.errno in _BROKEN), None)
 
 
 def is_full(folder: Path) -> bool:

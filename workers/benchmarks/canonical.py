@@ -30,6 +30,7 @@ from workers.benchmarks.choices import check_choices
 from workers.benchmarks.dataset_rows import LocalDataset, check_messages, check_record, check_split
 from workers.benchmarks.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
 from workers.errors import SpecError
+from workers.full_disk import disk_fault
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def canonical_task(
 
     Raises:
         SpecError: the dataset does not have what the spec names, or Inspect refuses the task; says why.
+        OSError: this machine cannot read the dataset.
     """
     check_split(local, definition)
     count = definition.epochs if epochs is None else epochs
@@ -106,6 +108,8 @@ def canonical_task(
     except (SpecError, MemoryError):
         raise
     except Exception as error:
+        if (fault := disk_fault(error)) is not None:
+            raise fault from None
         # Whatever else a stranger's spec and data provoke is theirs, and has a reason.
         raise SpecError(f"Inspect cannot make the task: {type(error).__name__}: {clean(str(error), 1000)}") from error
     dataset = task.dataset

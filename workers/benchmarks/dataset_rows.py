@@ -21,6 +21,7 @@ from workers.benchmarks.media_columns import named_files
 from workers.benchmarks.parquet_sizes import check_parquet
 from workers.benchmarks.targets import check_targets
 from workers.errors import SpecError
+from workers.full_disk import disk_fault
 
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """Of data files, by the names of their modules in `datasets`. Others there (5.2) read further files that a data file
@@ -44,6 +45,7 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
 
     Raises:
         SpecError: there is no such config, split or column, or there are too many rows.
+        OSError: this machine cannot read it, which its author cannot help.
     """
     check_card(local.folder)
     check_parquet(local.folder, _columns(definition.field_spec), local.max_rows, local.max_cell_bytes)
@@ -54,6 +56,8 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
     except (SpecError, MemoryError):
         raise
     except Exception as error:
+        if (fault := disk_fault(error)) is not None:
+            raise fault from None
         # Any other failure to read a stranger's files is theirs, and has a reason.
         raise SpecError(
             f"the split {clean(definition.split, 100)} of config {clean(definition.config, 100)} cannot be read: "

@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from specs.text import clean
 from workers.errors import SpecError
+from workers.full_disk import disk_fault
 
 ROWS_BESIDE = 50
 """`datasets` unpacks the other splits of a config too, such as one to train on: so many times what may be run."""
@@ -24,12 +25,15 @@ def check_parquet(folder: Path, columns: Collection[str], max_rows: int, max_cel
 
     Raises:
         SpecError: there are far too many rows, or a cell of one of the columns must be too large.
+        OSError: this machine cannot read one of them.
     """
     rows = 0
     for file in sorted(folder.rglob("*.parquet")):
         try:
             footer = pyarrow.parquet.read_metadata(file)
-        except (pyarrow.ArrowException, OSError):
+        except (pyarrow.ArrowException, OSError) as error:
+            if disk_fault(error) is not None:
+                raise
             # Not Parquet, or broken: `datasets` says so, if the split needs it.
             continue
         rows += footer.num_rows
