@@ -53,6 +53,9 @@ class Engine:
         self._started_at = datetime.now(UTC)
         self.wanted = wanted
         self.weights_bytes = weights_bytes
+        self.has_slept = False
+        """It holds memory of the host's since, awake too."""
+
         self.context_tokens: int | None = None
         """Of prompt and answer together; None where the engine does not say."""
 

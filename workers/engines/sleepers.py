@@ -22,8 +22,9 @@ from workers.shared_state import EngineNote
 _SLEEP_SECONDS = 300.0
 """For copying hundreds of GiB from or to a GPU."""
 
-_HELD_FOR_WEIGHTS = 1.1
-"""Bytes of the host's memory for each byte of them."""
+_HELD_FOR_WEIGHTS = 2.0
+"""Bytes of the host's memory for each byte of them, at most: vLLM copies each allocation into pinned memory
+(`CuMemAllocator.sleep`), of which torch (2.13, ATen/core/CachingHostAllocator.h) takes the next power of two."""
 
 _KEPT_FREE_PART = 0.1
 _KEPT_FREE_BYTES = 4 * GIB
@@ -54,14 +55,17 @@ class Sleepers:
         `sparing` is about to be woken: to end that one for room would be a load for nothing.
         """
         self._forget_dead()
-        while not self._has_room(engine.weights_bytes):
+        # What it took when it slept before, torch keeps for it.
+        asked = 0 if engine.has_slept else engine.weights_bytes
+        while not self._has_room(asked):
             # Where even the end of all of them would not make room, none ends.
             all_of_them = sum(_held_bytes(each.weights_bytes) for each in self._engines if each.wanted != sparing)
-            if not self._has_room(engine.weights_bytes, given_up=all_of_them) or not self.end_oldest(sparing):
+            if not self._has_room(asked, given_up=all_of_them) or not self.end_oldest(sparing):
                 _log.info("no room in the host's memory for %s to sleep", engine.served_name)
                 return False
         if not _told(engine, "sleep?level=1", asleep=True):
             return False
+        engine.has_slept = True
         self._engines.append(engine)
         self._changed()
         return True

@@ -140,7 +140,7 @@ def test_nothing_sleeps_unless_policy_says_so_or_on_a_cpu(rig: Rig) -> None:
 def test_what_does_not_fit_into_the_hosts_memory_ends_the_one_that_was_not_used_for_longest(rig: Rig) -> None:
     one = rig.up("one")
     # Beside the tenth that is kept free, so much that two and a half fit.
-    rig.host.free_gib = lambda: 10.0 + 1.1 * (2.5 - len(rig.shared.asleep())) * one.weights_bytes / GIB
+    rig.host.free_gib = lambda: 10.0 + 2.0 * (2.5 - len(rig.shared.asleep())) * one.weights_bytes / GIB
     two, three = rig.up("two"), rig.up("three")
     rig.up("four")
     assert (one.alive(), two.alive(), three.alive()) == (False, True, True)
@@ -159,6 +159,16 @@ def test_the_one_that_is_to_be_woken_does_not_make_room_for_the_one_that_gives_w
     rig.host.free_gib = lambda: 100.0 if not rig.shared.asleep() else 1.0
     one, two = rig.up("one"), rig.up("two")
     assert (rig.up("one"), two.alive(), rig.asleep()) == (one, False, [])
+
+
+def test_one_that_has_slept_sleeps_again_in_the_memory_that_it_kept(rig: Rig) -> None:
+    one = rig.up("one")
+    rig.up("two")
+    # Of what is taken now, a part is its own.
+    rig.host.free_gib = lambda: 10.0
+    assert (rig.up("one"), rig.asleep()) == (one, [])
+    rig.up("three")
+    assert (one.alive(), rig.asleep()) == (True, ["org/one"])
 
 
 def test_where_the_host_has_no_room_an_engine_just_ends(rig: Rig) -> None:
