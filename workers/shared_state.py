@@ -44,7 +44,7 @@ class AsleepNote(Contract):
 
 
 class Quarantine(Contract):
-    """Nothing is run until the device is free and well."""
+    """Nothing is run until the device is free and well, and engines may be tried on it again."""
 
     reason: str
     """In a whole sentence."""
@@ -54,6 +54,12 @@ class Quarantine(Contract):
     """Of each device: a `workers.engines.devices.Need`, like the next."""
 
     free_part: float
+    until: datetime | None = None
+    """Not before then, however free and well the device looks; None is as soon as it is."""
+
+    def is_early(self) -> bool:
+        """Whether it lasts, whatever the device looks like."""
+        return self.until is not None and datetime.now(UTC) < self.until
 
 
 N = TypeVar("N", AsleepNote, EngineNote, Quarantine)

@@ -26,6 +26,7 @@ from workers.engines.gate import Gate
 from workers.engines.kernels import use_batch_invariant
 from workers.engines.local_http import local_http
 from workers.engines.sleepers import Sleepers
+from workers.errors import OutOfMemory
 from workers.processes.forked import ForkServer
 from workers.processes.ports import ENGINE_HOST, free_port
 from workers.shared_state import SharedState
@@ -88,7 +89,7 @@ class EngineManager:
             ModelError: it would not start, by the model's fault.
             OutOfMemory: it would not start for want of memory.
             EngineError: it would not start otherwise, or the hardware lacks kernels that policy requires.
-            DeviceBusy: somebody else holds the device's memory.
+            DeviceBusy: somebody else holds the device's memory, or engines do not start on it.
         """
         batch_invariant = use_batch_invariant(rules, gpus, self._devices)
         arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
@@ -107,6 +108,18 @@ class EngineManager:
             while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
                 self._sleepers.end_oldest()
             self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
+        try:
+            engine = self._started(wanted, snapshot, rules, on_wait)
+        except EngineError as error:
+            if self._gate is not None and not isinstance(error, OutOfMemory):
+                self._gate.note_failure(model.model_id, error)
+            raise
+        if self._gate is not None:
+            self._gate.note_start()
+        return engine
+
+    def _started(self, wanted: Wanted, snapshot: Path, rules: EngineRules, on_wait: Callable[[], None]) -> Engine:
+        """A new engine, in use."""
         engine = self._start(wanted, snapshot, rules, on_wait)
         try:
             self._note_starting(engine)

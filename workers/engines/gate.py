@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 from specs.engines.model_size import WEIGHTS_OVERHEAD
+from specs.errors import EngineError
 from specs.policy.rules import EngineRules
 from workers.engines.devices import GIB, Device, Devices, Need, devices_for, sickness
 from workers.errors import DeviceBusy, OutOfMemory
@@ -27,11 +30,18 @@ _LOOKS = 4
 _HEED_SECONDS = 30.0
 """A main process that is there heeds within one; on a machine that hardly moves it may take longer."""
 
+_FAILED_STARTS = 3
+"""In a row, of two models at least: then it is not the models. A GPU that its driver calls well may be of no use to
+CUDA, and as such a worker is free again soonest, it would be sent everything that waits."""
+
+_TRIED_AGAIN_SECONDS = 1200.0
+"""After these, one start at a time. Longer than the alert about quarantined workers waits, or it would never come."""
+
 _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Lets an engine start on a free device only."""
+    """Lets an engine start on a free device only, and none for a while where engines do not come up."""
 
     def __init__(
         self, settings: WorkerSettings, shared: SharedState, devices: Callable[[int | None], Devices] = devices_for
@@ -39,6 +49,23 @@ class Gate:
         self._settings = settings
         self._shared = shared
         self._devices = devices
+        self._failed: Counter[str] = Counter()
+        """Starts of each model's engines that failed, since one did not."""
+
+    def note_start(self) -> None:
+        """An engine is up, and so the device of use."""
+        self._failed.clear()
+
+    def note_failure(self, model_id: str, error: EngineError) -> None:
+        """An engine did not start, and its model was not to blame.
+
+        Raises:
+            DeviceBusy: nor did others before, and none since. The worker takes nothing more for a while.
+        """
+        self._failed[model_id] += 1
+        if self._failed.total() >= _FAILED_STARTS and len(self._failed) > 1:
+            until = datetime.now(UTC) + timedelta(seconds=_TRIED_AGAIN_SECONDS)
+            self._refuse(f"starts no engine, whichever the model; the last one: {error}", Need(), until)
 
     def wait_until_free(self, snapshot: Path, rules: EngineRules, gpus: int, on_wait: Callable[[], None]) -> None:
         """Return once the device is free for an engine; memory of one that just ended takes a moment to come back.
@@ -48,6 +75,10 @@ class Gate:
                 until it is free and well.
             OutOfMemory: the machine of a CPU worker has not as much, however free it is.
         """
+        found = self._shared.quarantined()
+        if found is not None and found.is_early():
+            # A batch that was taken before the worker stopped to take any.
+            raise DeviceBusy(found.reason)
         need = self._need(snapshot, rules, gpus)
         devices = self._devices(gpus)
         if gpus == 0:
@@ -64,9 +95,11 @@ class Gate:
                 self._refuse(f"is not free: {missing}", need)
             time.sleep(_LOOK_SECONDS)
 
-    def _refuse(self, why: str, need: Need) -> NoReturn:
+    def _refuse(self, why: str, need: Need, until: datetime | None = None) -> NoReturn:
         _log.error("quarantined: its device %s", why)
-        quarantine = Quarantine(reason=f"its device {why}", free_bytes=need.free_bytes, free_part=need.free_part)
+        quarantine = Quarantine(
+            reason=f"its device {why}", free_bytes=need.free_bytes, free_part=need.free_part, until=until
+        )
         self._shared.quarantine(quarantine)
         # So that the next batch is not taken by a worker that can do nothing with it.
         self._shared.wait_until_heeded(_HEED_SECONDS)

@@ -154,7 +154,7 @@ class Presence:
             self._shared.quarantine(found)
         elif found is not None and ill is None:
             need = Need(free_bytes=found.free_bytes, free_part=found.free_part)
-            if need.missing(devices) is None:
+            if need.missing(devices) is None and not found.is_early():
                 _log.warning("the device is free and well again; taking work")
                 self._shared.quarantine(None)
                 return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -10,9 +12,13 @@ import pytest
 
 from specs.engines.gpu_health import GpuHealth
 from specs.engines.model_weights import EngineDtype
+from specs.errors import EngineError
+from specs.messages import AttemptOutcome, ModelRef
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import write_large_weights
+from workers.batches.order_end import failure
 from workers.engines.devices import GIB, Device
+from workers.engines.engine_manager import EngineManager
 from workers.engines.gate import Gate
 from workers.errors import DeviceBusy, OutOfMemory
 from workers.settings import WorkerSettings
@@ -111,3 +117,56 @@ def test_no_engine_is_started_on_a_gpu_that_is_not_well(tmp_path: Path) -> None:
     noted = shared.quarantined()
     assert noted is not None
     assert "its device is not well" in noted.reason
+
+
+def starts_none(
+    tmp_path: Path, end: str = "sys.exit('CUDA error: no kernel image')"
+) -> tuple[EngineManager, SharedState]:
+    """Of a worker whose engines end as they start."""
+    found, shared = gate(tmp_path)
+    return EngineManager(tmp_path / "engine", [sys.executable, "-c", f"import sys; {end}"], found), shared
+
+
+def start(manager: EngineManager, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir(exist_ok=True)
+    model_ref = ModelRef(model_id=f"org/{name}", revision="a" * 40)
+    manager.engine_for(model_ref, model(folder, 1000), EngineRules(kv_cache_gib=1), 0)
+
+
+def test_a_worker_on_which_engines_of_no_model_start_takes_itself_out(tmp_path: Path) -> None:
+    manager, shared = starts_none(tmp_path)
+    for name in ("one", "one", "one"):
+        with pytest.raises(EngineError, match="the engine ended while it was starting"):
+            start(manager, tmp_path, name)
+        assert shared.quarantined() is None, "it may be that model"
+    for _ in range(2):
+        with pytest.raises(
+            DeviceBusy, match="the device of this worker starts no engine, whichever the model"
+        ) as fault:
+            start(manager, tmp_path, "two")
+        assert failure(fault.value).outcome is AttemptOutcome.DEVICE_BUSY, "which uses up no attempt"
+        noted = shared.quarantined()
+        assert noted is not None
+        assert noted.until is not None
+        # What was taken meanwhile is not tried.
+        with pytest.raises(DeviceBusy, match="its device starts no engine"):
+            start(manager, tmp_path, "three")
+        assert shared.quarantined() == noted
+        # It is time for one try, of whichever model.
+        shared.quarantine(noted.model_copy(update={"until": datetime.now(UTC)}))
+        shared.heed()
+
+
+def test_what_starts_between_or_lacks_memory_is_no_sign_of_a_device_of_no_use(tmp_path: Path) -> None:
+    found, shared = gate(tmp_path)
+    for name in ("one", "two"):
+        found.note_failure(name, EngineError("it ended"))
+    found.note_start()
+    for name in ("one", "two"):
+        found.note_failure(name, EngineError("it ended"))
+    manager, _ = starts_none(tmp_path, "sys.exit('torch.OutOfMemoryError: CUDA out of memory')")
+    for name in ("one", "two", "three", "four"):
+        with pytest.raises(OutOfMemory):
+            start(manager, tmp_path, name)
+    assert shared.quarantined() is None

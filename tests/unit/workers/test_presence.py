@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from specs.messages import ModelRef, WorkerAlive
+from specs.messages import ModelRef, WorkerAlive, WorkerState
 from workers.engines.devices import Device
+from workers.presence import presence as presence_module
 from workers.presence.presence import Presence, Self
-from workers.shared_state import EngineNote, SharedState
+from workers.shared_state import EngineNote, Quarantine, SharedState
 
 
 class Memory:
@@ -67,3 +68,19 @@ def test_each_word_has_a_greater_number_though_the_clock_is_set_back_and_the_wor
     assert None not in numbers
     assert len(set(numbers)) == 3
     assert sorted(numbers, key=lambda each: each or 0) == numbers
+
+
+def test_a_worker_that_starts_no_engines_is_out_until_one_is_to_be_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_module, "DEVICE_LOOK_SECONDS", 0.0)
+    said: list[WorkerAlive] = []
+    found, shared = presence(tmp_path, said), SharedState(tmp_path)
+    note = Quarantine(reason="its device starts no engine", free_bytes=0, free_part=0.0)
+    for until in (datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC)):
+        shared.quarantine(note.model_copy(update={"until": until}))
+        found.look()
+    assert [(word.state, word.reason) for word in said] == [
+        (WorkerState.QUARANTINED, "its device starts no engine"),
+        (WorkerState.IDLE, ""),
+    ]
