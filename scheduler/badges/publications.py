@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, select, true
+from sqlalchemy import ColumnElement, exists, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
+from scheduler.badges.revoking import is_outdone_by
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.state_machine import ClaimState
@@ -33,7 +34,10 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
         .join(Badge, Badge.claim_id == Claim.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
         .where(
-            _same_entry(Claim, claim),
+            # By its slot: beside another entry, or on another pull request, no proof would stand.
+            Claim.slot == claim.slot,
+            Claim.value == claim.value,
+            Claim.claim_id != claim.claim_id,
             Publication.state == "published",
             Badge.revoked_at.is_(None),
             # The very same thing was measured: a second proof tells its reader nothing.
@@ -75,11 +79,11 @@ def want_mismatches(database: Database, rules: PublishRules) -> int:
 
 
 def revoked_of(session: Session, claim: Claim) -> tuple[str, ...]:
-    """Ids of the badges that the claim's entry was given before, and that were revoked; oldest first."""
+    """Ids of the badges that the score of a mismatch was given before, and that were revoked; oldest first."""
     found = session.scalars(
         select(Badge.badge_id)
         .join(Claim, Claim.claim_id == Badge.claim_id)
-        .where(_same_entry(Claim, claim), Badge.revoked_at.is_not(None))
+        .where(is_outdone_by(Claim, claim), Badge.revoked_at.is_not(None))
         .order_by(Badge.signed_at)
     )
     return tuple(found)
@@ -91,26 +95,17 @@ def overtaken_by(session: Session, claim: Claim) -> tuple[int, ...]:
         select(Publication.number)
         .join(Claim, Claim.claim_id == Publication.claim_id)
         .join(Badge, Badge.claim_id == Claim.claim_id)
-        .where(_same_entry(Claim, claim), Badge.revoked_at.is_not(None), Publication.number.is_not(None))
+        .where(is_outdone_by(Claim, claim), Badge.revoked_at.is_not(None), Publication.number.is_not(None))
         .order_by(Publication.number)
     )
     return tuple(number for number in found if number is not None)
-
-
-def _same_entry(earlier: type[Claim], claim: Claim | type[Claim]) -> ColumnElement[bool]:
-    """By its slot, not the chain of claims: an entry that was taken away and put back is the same one."""
-    return and_(
-        earlier.slot == claim.slot,
-        earlier.value == claim.value,
-        earlier.claim_id != claim.claim_id,
-    )
 
 
 def _revokes_what_was_published() -> ColumnElement[bool]:
     # Aliases: the query around this one has tables of the same names.
     earlier, badge, written = aliased(Claim), aliased(Badge), aliased(Publication)
     return exists().where(
-        _same_entry(earlier, Claim),
+        is_outdone_by(earlier, Claim),
         badge.claim_id == earlier.claim_id,
         badge.revoked_at.is_not(None),
         written.claim_id == earlier.claim_id,

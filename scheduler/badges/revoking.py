@@ -6,14 +6,14 @@ or at its public keys where a key is revoked, sees that it does not count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, literal, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, Publication, RevokedKey, now
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, now
 from scheduler.record import SCHEDULER, add_event
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
@@ -55,28 +55,48 @@ def revoke_badge(session: Session, badge: Badge, why: str, actor: str) -> None:
         add_event(session, actor, "badge", badge.badge_id, "revoked", why)
 
 
-def revoke_earlier(session: Session, claim: Claim) -> None:
-    """Revoke what the entry of a claim that came out as a mismatch was given before (docs/decisions/0018).
-
-    By its slot, not the chain of claims: an entry that was taken away and put back is the same one.
-    """
-    earlier = session.scalars(
-        select(Badge)
+def revoke_earlier(session: Session, claims: Collection[Claim], run: Reproduction) -> None:
+    """Revoke what the scores of claims that a run found to be a mismatch were given before (docs/decisions/0018)."""
+    if not claims:
+        return
+    mismatch = aliased(Claim)
+    earlier = session.execute(
+        select(Badge, mismatch.claim_id)
         .join(Claim, Claim.claim_id == Badge.claim_id)
+        .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
+        .join(mismatch, is_outdone_by(Claim, mismatch))
         .where(
-            Claim.slot == claim.slot,
-            Claim.claim_id != claim.claim_id,
-            Claim.value == claim.value,
-            Claim.dataset_revision.is_not_distinct_from(claim.dataset_revision),
+            mismatch.claim_id.in_([claim.claim_id for claim in claims]),
+            or_(
+                Claim.dataset_revision.is_not_distinct_from(mismatch.dataset_revision),
+                Reproduction.dataset_revision == run.dataset_revision,
+            ),
+            # Of another entry's badge an older run says nothing new, nor does the very run that it came from.
+            or_(Claim.slot == mismatch.slot, Reproduction.created_at < run.created_at),
             Badge.revoked_at.is_(None),
         )
-        # In one order, as everybody who locks several rows.
-        .order_by(Badge.claim_id)
+        # In one order, as everybody who locks several rows; and the reason is the same whoever asks.
+        .order_by(Badge.claim_id, mismatch.claim_id)
         .with_for_update(of=Badge)
     ).all()
-    for badge in earlier:
-        why = f"the same entry was run again and not reproduced: claim {claim.claim_id}"
-        revoke_badge(session, badge, why, SCHEDULER)
+    for badge, claim_id in earlier:
+        revoke_badge(session, badge, f"the same score was run again and not reproduced: claim {claim_id}", SCHEDULER)
+
+
+def is_outdone_by(earlier: type[Claim], mismatch: Claim | type[Claim]) -> ColumnElement[bool]:
+    """Whether a mismatch concerns what the badge of another claim states: a score of a model on a task.
+
+    Not by the slot, whose notes, file and pull request no token states. But what anybody claims on a pull request says
+    nothing against a badge from elsewhere: whoever wants that revoked would claim it until a run comes out so.
+    """
+    return and_(
+        earlier.model_id == mismatch.model_id,
+        earlier.dataset_id == mismatch.dataset_id,
+        earlier.task_id.is_not_distinct_from(mismatch.task_id),
+        earlier.value == mismatch.value,
+        or_(literal("main") == mismatch.ref, earlier.ref == mismatch.ref),
+        earlier.claim_id != mismatch.claim_id,
+    )
 
 
 def revoke_key(database: Database, key_id: str, why: str, actor: str) -> list[str]:

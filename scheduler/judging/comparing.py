@@ -37,13 +37,19 @@ def judge_claims(
     mode = settings.mode if stopping is not None else "full"
     held = _held_context(session, reproduction, settings.engine.max_model_len) if measurement.truncated else None
     run = CompletedRun(stopping, measurement, mode, held) if stopping is not None else None
+    mismatches = []
     for claim in claims:
         judged, judged_with = judged_by(claim, reproduction, stopping)
         own = run if run is not None and judged_with is stopping else CompletedRun(judged_with, measurement, mode, held)
-        _judge(session, claim, reproduction, own, judged)
+        # The badge of a verified one is missing now, by which it is found: scheduler/badges/issuing.py.
+        if _judge(session, claim, reproduction, own, judged) is Outcome.MISMATCH:
+            mismatches.append(claim)
+    revoke_earlier(session, mismatches, reproduction)
 
 
-def _judge(session: Session, claim: Claim, reproduction: Reproduction, run: CompletedRun, judged: JudgedClaim) -> None:
+def _judge(
+    session: Session, claim: Claim, reproduction: Reproduction, run: CompletedRun, judged: JudgedClaim
+) -> Outcome:
     linked_log = linked_log_use(claim, run.stopping, run.measurement)
     if linked_log is not None and linked_log.suspicious:
         # Said, and no more: the verdict rests on our own answers.
@@ -51,9 +57,7 @@ def _judge(session: Session, claim: Claim, reproduction: Reproduction, run: Comp
         add_event(session, SCHEDULER, "claim", claim.claim_id, "suspicious_log", why)
     verdict = _explained(claim, reproduction, run, run.decide(judged, linked_log))
     give_verdict(session, claim, verdict)
-    # The badge of a verified one is missing now, by which it is found: scheduler/badges/issuing.py.
-    if verdict.outcome is Outcome.MISMATCH:
-        revoke_earlier(session, claim)
+    return verdict.outcome
 
 
 def _held_context(session: Session, reproduction: Reproduction, max_model_len: int | None) -> int | None:

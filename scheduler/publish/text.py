@@ -37,7 +37,7 @@ class Mismatch:
 
     likely_reasons: tuple[str, ...]
     revoked_badges: tuple[str, ...]
-    """Ids of badges that the same entry was given earlier, and that do not count any more."""
+    """Ids of badges that the same score was given earlier, and that do not count any more."""
 
     takes_comments: bool
     """Whether the farm reads `/reverify`."""

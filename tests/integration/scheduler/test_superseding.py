@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -11,13 +12,15 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges import issuing
-from scheduler.badges.publications import LOOK_BACK, want_mismatches
-from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow, now
+from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
+from scheduler.badges.revoking import revoke_earlier
+from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.requests.reverifying import reverify
 from specs.policy.reverify import ReverifyRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
+from tests.support.hub_content import entry, submit
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
 ADA = "hub:ada"
@@ -26,8 +29,13 @@ MODEL = RepoName(RepoType.MODEL, "tiny/model")
 
 def again(site: Publishing, value: float, right: int) -> str:
     """Verify the claim of that value again; the new claim's id."""
+    return run_again(site, site.living()[value].claim_id, right)
+
+
+def run_again(site: Publishing, claim_id: str, right: int) -> str:
+    """The same by the claim's id."""
     rules = ReverifyRules(cooldown_seconds=0)
-    asked = reverify(site.farm.database, site.living()[value].claim_id, "new drivers", ADA, rules=rules)
+    asked = reverify(site.farm.database, claim_id, "new drivers", ADA, rules=rules)
     site.plan()
     complete(site.farm, right)
     site.publish()
@@ -79,7 +87,7 @@ def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_
     site = either
     old = site.living()[50.0].claim_id
     new = again(site, 50.0, 20)
-    assert badges(site) == {old: f"the same entry was run again and not reproduced: claim {new}"}
+    assert badges(site) == {old: f"the same score was run again and not reproduced: claim {new}"}
     site.publish()
     assert site.publications() == {old: "published", new: "published"}
     *_, (number, author, title) = site.threads()
@@ -92,6 +100,63 @@ def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_
     assert "1. " in said
     assert list(events) == ["revoked"]
     assert len(site.threads()) == 3
+
+
+def say(site: Publishing, value: float, name: str = "results.yaml", **more: Any) -> str:
+    """Have one more entry claim that value, and publish what comes of it; the claim's id."""
+    before = {claim.claim_id for claim in claims(site)}
+    submit(site.served.local, MODEL, entry("acme/bench", value, more=f"  notes: {name}\n"), name=name, **more)
+    site.scan()
+    site.plan()
+    site.publish()
+    (new,) = (claim.claim_id for claim in claims(site) if claim.claim_id not in before)
+    return new
+
+
+def claims(site: Publishing) -> Sequence[Claim]:
+    with site.farm.database.reading() as session:
+        return session.scalars(select(Claim)).all()
+
+
+@pytest.mark.parametrize("entry_now", ["other notes", "another file", "merged"])
+def test_a_score_that_is_not_reproduced_loses_the_badges_of_every_entry_that_claimed_it(
+    either: Publishing, entry_now: str
+) -> None:
+    site = either
+    old = site.living()[50.0].claim_id
+    if entry_now == "other notes":
+        now_is = say(site, 50)
+    elif entry_now == "another file":
+        now_is = say(site, 50, "moved.yaml")
+    else:
+        old, now_is = say(site, 50, "proposed.yaml", author="fan", create_pr=True), old
+    assert (badges(site)[old], badges(site)[now_is]) == (None, None)
+    mismatch = run_again(site, now_is, 20)
+    why = f"the same score was run again and not reproduced: claim {mismatch}"
+    assert set(badges(site).values()) == {why}
+    with site.farm.database.reading() as session:
+        assert set(revoked_of(session, session.get_one(Claim, mismatch))) == set(
+            session.scalars(select(Badge.badge_id))
+        )
+
+
+def test_what_a_passer_by_claims_takes_no_badge_from_the_author(site: Publishing) -> None:
+    old = site.living()[50.0].claim_id
+    proposed = say(site, 50, "proposed.yaml", author="fan", create_pr=True)
+    mismatch = run_again(site, proposed, 20)
+    why = f"the same score was run again and not reproduced: claim {mismatch}"
+    assert badges(site) == {old: None, proposed: why}
+
+
+def test_an_older_run_takes_no_badge_from_another_entry(site: Publishing) -> None:
+    old = site.living()[50.0].claim_id
+    other = say(site, 50, "other.yaml")
+    with site.farm.database.transaction() as session:
+        claim = session.get_one(Claim, other)
+        # As by a policy that came later, say: of the very run that the badge is of.
+        assert claim.reproduction is not None
+        revoke_earlier(session, [claim], claim.reproduction)
+    assert badges(site) == {old: None, other: None}
 
 
 def test_a_pull_request_with_a_revoked_badge_is_closed_if_nobody_merged_it(tmp_path: Path) -> None:
