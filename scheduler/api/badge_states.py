@@ -69,14 +69,14 @@ def said_of(session: Session, model_id: str, dataset_id: str, task_id: str | Non
         Claim.model_id == model_id,
         Claim.dataset_id == dataset_id,
         Claim.task_id.is_(None) if task_id is None else Claim.task_id == task_id,
-        Claim.live.is_(True),
     )
+    living = (*of_task, Claim.live.is_(True))
     # Each by itself: however many others propose, they do not push the author's own claims aside.
-    rows = _living(session, *of_task, Claim.pull_request.is_(None)) or _living(session, *of_task)
-    return _first([*(_said(*row) for row in rows), *_before(session, model_id, rows)])
+    rows = _found(session, *living, Claim.pull_request.is_(None)) or _found(session, *living)
+    return _first([*(_said(*row) for row in rows), *_before(session, model_id, rows, *of_task)])
 
 
-def _living(session: Session, *conditions: ColumnElement[bool]) -> Sequence[_Row]:
+def _found(session: Session, *conditions: ColumnElement[bool]) -> Sequence[_Row]:
     """Claims with what became of them; however many there are, those that say most are among them."""
     says_most = case((VerdictRow.outcome == Outcome.MISMATCH, 0), (VerdictRow.outcome == Outcome.VERIFIED, 1), else_=2)
     return session.execute(
@@ -95,11 +95,12 @@ def _first(found: Sequence[Said]) -> Said:
     return min(found, key=lambda said: IN_ORDER.index(said.state), default=NOT_SUBMITTED)
 
 
-def _before(session: Session, model_id: str, rows: Sequence[_Row]) -> Iterator[Said]:
-    """What was said of entries that have no answer of their own yet: that holds until there is something newer.
+def _before(session: Session, model_id: str, rows: Sequence[_Row], *of_task: ColumnElement[bool]) -> Iterator[Said]:
+    """What was said of scores that have no answer of their own yet: that holds until there is something newer.
 
-    Else a mismatch could be hidden by asking for another run, or by taking the entry away and putting it back, and
-    then cancelling that run.
+    Else a mismatch could be hidden by asking for another run, or by taking the entry away and putting it back, with
+    other notes or in another file, and then cancelling that run. On main counts what stood there, and on a pull request
+    what stood on that one: nobody else's claims speak for a score.
     """
     unanswered = [claim for claim, _, verdict, _ in rows if verdict is None or verdict.outcome not in ANSWERS]
     if not unanswered:
@@ -110,16 +111,24 @@ def _before(session: Session, model_id: str, rows: Sequence[_Row]) -> Iterator[S
         .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
         .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
-        .where(Claim.slot.in_({claim.slot for claim in unanswered}), ~Claim.live, VerdictRow.outcome.in_(ANSWERS))
+        .where(
+            *of_task,
+            Claim.ref.in_({claim.ref for claim in unanswered}),
+            Claim.value.in_({claim.value for claim in unanswered}),
+            VerdictRow.outcome.in_(ANSWERS),
+        )
         .order_by(VerdictRow.decided_at.desc())
         .limit(LOOKED_AT)
         .options(*WITHOUT_BULK)
     ).all()
     for claim in unanswered:
-        of_entry = (row for row in earlier if (row[0].slot, row[0].value) == (claim.slot, claim.value))
-        row = next(of_entry, None)
+        of_score = (row for row in earlier if (row[0].ref, row[0].value) == (claim.ref, claim.value))
+        row = next(of_score, None)
+        if row is None or row[0].live:
+            # Another entry has the newest answer, and says it itself.
+            continue
         # Of other weights no more is said than that they had a badge, and that says itself if it is stale.
-        if row is not None and (row[1].weights_sha256 == weights or (row[3] is not None and claim.supersedes)):
+        if row[1].weights_sha256 == weights or (row[3] is not None and claim.supersedes):
             since = "checking again" if claim.state != ClaimState.DECIDED else "checked again without an answer"
             said = _said(*row)
             yield replace(said, message=f"{said.message}, {since}")

@@ -20,7 +20,7 @@ from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import asks_every_sample, stopping_of
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
-from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_entry
+from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_score
 from scheduler.record import (
     MAX_REASON_CHARS,
     SCHEDULER,
@@ -62,7 +62,8 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         # What was found holds for the files that were there then, and a linked log takes minutes to read.
         answers = [each for each in answers if by_id[each.model_id].weights_sha256 == each.weights_sha256]
         keys = {each.found.key for each in answers if isinstance(each.found, Run)}
-        begun = begun_for(session, [claims[each.claim_id] for each in answers], keys)
+        weights = {each.weights_sha256 for each in answers if each.weights_sha256 is not None}
+        begun = begun_for(session, [claims[each.claim_id] for each in answers], weights, keys)
         runs = _Runs(Shared(session, keys, {each.reproduction_id for each in begun}), begun)
         new = [
             made
@@ -86,9 +87,9 @@ class _Runs:
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
     """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
 
-    def of_same_entry(self, claim: Claim, run: Run) -> Reproduction | None:
-        """The one that was begun for a claim's entry before."""
-        return run_of_same_entry(self.shared, self.begun, claim, run)
+    def of_same_score(self, claim: Claim, run: Run) -> Reproduction | None:
+        """The one that was begun for a claim's score before."""
+        return run_of_same_score(self.shared, self.begun, claim, run)
 
 
 def _carry_out(
@@ -128,7 +129,7 @@ def _is_due(claim: Claim) -> bool:
 
 def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, runs: _Runs) -> budgets.Held | None:
     """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
-    shared, before = runs.shared, runs.of_same_entry(claim, run)
+    shared, before = runs.shared, runs.of_same_score(claim, run)
     if before is not None and not _came_to_nothing(before):
         return None
     if policy.budget == BudgetRules() or shared.find(run.key, claim.fresh_after) is not None:
@@ -144,7 +145,7 @@ def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estima
 def _join_or_make(
     session: Session, claim: Claim, model: Model, answer: Answer, run: Run, runs: _Runs
 ) -> Reproduction | None:
-    before = runs.of_same_entry(claim, run)
+    before = runs.of_same_score(claim, run)
     joined = before
     if before is None or _came_to_nothing(before):
         joined = runs.shared.find(run.key, claim.fresh_after)

@@ -1,8 +1,9 @@
-"""An entry that was taken away and put back is the same one, and so is the run that was to decide it.
+"""A score that was taken away and put back is the same one, and so is the run that was to decide it.
 
 Else its author could watch a run, take the entry back where it goes badly, and have it run with other luck until it
-pleases: docs/decisions/0018. The claim was fixed before the run's seed was drawn, whichever row it stands in now, so
-what is said of its error holds as it did.
+pleases: docs/decisions/0018. With other notes, in another file or on a pull request it is run as it was, and so the
+same. The score was fixed before the run's seed was drawn, whichever row it stands in now, so what is said of its error
+holds as it did.
 """
 
 from __future__ import annotations
@@ -22,28 +23,38 @@ from scheduler.stored_values import settings_of
 
 
 class Begun(NamedTuple):
-    """A run that was sent out for an entry, and what that said then."""
+    """A run that was sent out for a score."""
 
-    slot: str
+    key: str
     value: float | None
-    dataset_revision: str | None
     reproduction_id: str
 
 
-def begun_for(session: Session, claims: Collection[Claim], keys: Collection[str]) -> list[Begun]:
-    """The runs of some keys that were sent out for the entries of some claims; nothing is locked."""
+def begun_for(
+    session: Session, claims: Collection[Claim], weights: Collection[str], keys: Collection[str]
+) -> list[Begun]:
+    """The runs of some keys, of some `weights`, that were sent out for the scores of some claims; nothing is locked."""
     if not keys:
         return []
-    rows = session.execute(_BEGUN, {"slots": [claim.slot for claim in claims], "keys": list(keys)})
-    return [Begun(*row) for row in rows]
+    asked = {
+        "weights": list(weights),
+        "datasets": list({claim.dataset_id for claim in claims}),
+        "keys": list(keys),
+        "values": list({claim.value for claim in claims}),
+    }
+    return [Begun(*row) for row in session.execute(_BEGUN, asked)]
 
 
 _BEGUN = (
-    select(Claim.slot, Claim.value, Claim.dataset_revision, Reproduction.reproduction_id)
-    .join(Reproduction, Claim.reproduction_id == Reproduction.reproduction_id)
+    select(Reproduction.key, Claim.value, Reproduction.reproduction_id)
+    .distinct()
+    .join(Claim, Claim.reproduction_id == Reproduction.reproduction_id)
     .where(
-        Claim.slot.in_(bindparam("slots", expanding=True)),
+        # The first two follow from the key, and have an index.
+        Reproduction.weights_sha256.in_(bindparam("weights", expanding=True)),
+        Reproduction.dataset_id.in_(bindparam("datasets", expanding=True)),
         Reproduction.key.in_(bindparam("keys", expanding=True)),
+        Claim.value.in_(bindparam("values", expanding=True)),
         # Before it is sent out nothing of its result is fixed.
         Reproduction.seed.is_not(None),
         ~was_repeated(),
@@ -52,18 +63,14 @@ _BEGUN = (
 """Made once: what it says of later runs takes longer to put together than to answer."""
 
 
-def run_of_same_entry(shared: Shared, begun: Collection[Begun], claim: Claim, run: Run) -> Reproduction | None:
-    """The latest that was to decide a claim, while its entry said the same; None where it failed, or is too old.
+def run_of_same_score(shared: Shared, begun: Collection[Begun], claim: Claim, run: Run) -> Reproduction | None:
+    """The latest that was to decide a claim, or another of the same score; None where it failed, or is too old.
 
     Where it was cancelled, and begun again for another claim that shared it, that one: one run answers both again.
     """
-    said = (claim.slot, claim.value, claim.dataset_revision)
-    held = [shared.begun(each.reproduction_id) for each in begun if each[:3] == said]
-    found = max(
-        (each for each in held if each is not None and each.key == run.key),
-        key=lambda each: each.created_at,
-        default=None,
-    )
+    said = (run.key, claim.value)
+    held = [shared.begun(each.reproduction_id) for each in begun if each[:2] == said]
+    found = max((each for each in held if each is not None), key=lambda each: each.created_at, default=None)
     if found is None or found.state == ReproductionState.FAILED:
         return None
     if claim.fresh_after is not None and found.created_at < claim.fresh_after:

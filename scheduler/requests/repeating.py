@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, exists, false, func, select, true
@@ -9,11 +10,12 @@ from sqlalchemy.orm import aliased
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, now
+from scheduler.database.tables import Badge, Claim, Reproduction, now
 from scheduler.record import SCHEDULER
 from scheduler.requests.locking import lock
-from scheduler.requests.reverifying import ask_for
+from scheduler.requests.reverifying import ask_for, asked_of_same_score
 from scheduler.state_machine import ClaimState
+from specs.errors import InterventionError
 from specs.policy.reverify import ReverifyRules
 
 OPEN = (ClaimState.SUBMITTED, ClaimState.PLANNED, ClaimState.BLOCKED)
@@ -27,15 +29,17 @@ def repeat_stale(database: Database, rules: ReverifyRules) -> int:
             claim = lock(session, claim_id)
             # An author's change, or somebody's request, may have come first.
             if claim.state == ClaimState.DECIDED and claim.stale_reason is not None:
-                ask_for(session, claim, claim.stale_reason, SCHEDULER, PERIODIC_PRIORITY, rules=rules)
-                count += 1
+                # The score may have been run again for another entry.
+                with suppress(InterventionError):
+                    ask_for(session, claim, claim.stale_reason, SCHEDULER, PERIODIC_PRIORITY, rules=rules)
+                    count += 1
     return count
 
 
 def _due(database: Database, rules: ReverifyRules) -> list[str]:
     if not rules.on_change and rules.after_days is None:
         return []
-    again = aliased(Claim)
+    again, its_run = aliased(Claim), aliased(Reproduction)
     lately = now() - timedelta(seconds=rules.cooldown_seconds)
     with database.reading() as session:
         under_way = session.scalar(
@@ -48,11 +52,17 @@ def _due(database: Database, rules: ReverifyRules) -> list[str]:
             session.scalars(
                 select(Claim.claim_id)
                 .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
+                .outerjoin(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
                 .where(
                     Claim.state == ClaimState.DECIDED,
                     Claim.stale_since.is_not(None),
                     _wanted(rules),
                     ~exists().where(again.slot == Claim.slot, again.fresh_after > lately),
+                    ~exists().where(
+                        again.reproduction_id == its_run.reproduction_id,
+                        again.fresh_after > lately,
+                        asked_of_same_score(again, its_run, Claim, Reproduction),
+                    ),
                 )
                 .order_by(Claim.stale_since, Claim.claim_id)
                 .limit(room)

@@ -4,6 +4,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from sqlalchemy import update
 
 from scheduler.api.badge_states import GREEN, LOOKED_AT, Said
 from scheduler.api.routes.badge_images import picture
@@ -139,7 +140,11 @@ def test_what_others_propose_does_not_push_the_authors_claim_aside(api: RunningA
     assert state(api) == "verified"
 
 
-@pytest.mark.parametrize("supersedes", [True, False], ids=["asked again", "taken away and put back"])
+@pytest.mark.parametrize(
+    ("slot", "supersedes"),
+    [("5" * 64, True), ("5" * 64, False), ("6" * 64, False)],
+    ids=["asked again", "taken away and put back", "with other notes"],
+)
 @pytest.mark.parametrize(
     ("now_is", "message"),
     [
@@ -149,7 +154,7 @@ def test_what_others_propose_does_not_push_the_authors_claim_aside(api: RunningA
     ],
 )
 def test_a_mismatch_is_not_hidden_behind_a_run_that_has_no_answer(
-    api: RunningApi, now_is: ClaimState, message: str, *, supersedes: bool
+    api: RunningApi, now_is: ClaimState, message: str, *, slot: str, supersedes: bool
 ) -> None:
     before = api.rows.decided(
         Outcome.MISMATCH, found=comparison(0.2), slot="5" * 64, live=False, state=ClaimState.WITHDRAWN
@@ -158,7 +163,7 @@ def test_a_mismatch_is_not_hidden_behind_a_run_that_has_no_answer(
         run = session.get_one(Reproduction, session.get_one(Claim, before).reproduction_id)
         model = session.get_one(Model, "tiny/model")
         model.weights_sha256 = run.weights_sha256
-    again: dict[str, Any] = {"slot": "5" * 64, "supersedes": before if supersedes else None}
+    again: dict[str, Any] = {"slot": slot, "supersedes": before if supersedes else None}
     if now_is == ClaimState.DECIDED:
         api.rows.decided(Outcome.FAILED, **again)
     else:
@@ -171,3 +176,13 @@ def test_a_mismatch_is_not_hidden_behind_a_run_that_has_no_answer(
     with api.rows.database.transaction() as session:
         session.get_one(Model, "tiny/model").weights_sha256 = "6" * 64
     assert state(api) != "mismatch", "that was of other weights"
+
+
+def test_an_older_mismatch_is_not_held_against_an_entry_beside_one_that_was_verified_since(api: RunningApi) -> None:
+    api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), live=False, state=ClaimState.WITHDRAWN)
+    api.rows.verified()
+    api.rows.claim(state=ClaimState.BLOCKED)
+    with api.rows.database.transaction() as session:
+        session.execute(update(Reproduction).values(weights_sha256="5" * 64))
+        session.get_one(Model, "tiny/model").weights_sha256 = "5" * 64
+    assert state(api) == "verified"

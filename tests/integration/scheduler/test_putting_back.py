@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +40,14 @@ def say(farm: ControlPlane, *values: float) -> Claim | None:
     repo = RepoName(RepoType.MODEL, MODEL)
     text = "".join(entry(BENCHMARK, value, more=f"  notes: number {n}\n") for n, value in enumerate(values))
     submit(farm.served.local, repo, text or entry("acme/other", 1))
+    return look(farm, *values[:1])
+
+
+def look(farm: ControlPlane, *values: float) -> Claim | None:
+    """Have what was said found and planned; the claim of one of these values."""
     farm.scan()
     farm.plan()
-    living = [claim for claim in farm.claims() if claim.live and claim.value in values[:1]]
+    living = [claim for claim in farm.claims() if claim.live and claim.value in values]
     return living[0] if living else None
 
 
@@ -67,7 +73,8 @@ def test_a_run_that_is_under_way_goes_on_for_the_entry_that_is_put_back(farm: Co
     assert run_of(farm, again).reproduction_id == run.reproduction_id
 
 
-def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm: ControlPlane) -> None:
+@pytest.mark.parametrize("put_back", ["as it was", "with other notes", "in another file", "on a pull request"])
+def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm: ControlPlane, put_back: str) -> None:
     run = begun(farm, 20)
     assert run.seed is not None
     ids = seeded_order(range(1, len(SCORES) + 1), run.seed)[:100]
@@ -76,7 +83,15 @@ def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm:
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(state=ReproductionState.COMPLETED, measurement=done))
     say(farm)
-    again = say(farm, 20)
+    if put_back != "as it was":
+        changed: dict[str, dict[str, Any]] = {
+            "with other notes": {},
+            "in another file": {"name": "moved.yaml"},
+            "on a pull request": {"author": "fan", "create_pr": True},
+        }
+        text = entry(BENCHMARK, 20, more="  notes: an edit\n")
+        submit(farm.served.local, RepoName(RepoType.MODEL, MODEL), text, **changed[put_back])
+    again = say(farm, 20) if put_back == "as it was" else look(farm, 20)
     assert again is not None
     assert again.reason.startswith("mismatch: ")
     assert run_of(farm, again).reproduction_id == run.reproduction_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -18,6 +19,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.requests.intervening import cancel, retry
+from scheduler.requests.repeating import repeat_stale
 from scheduler.requests.reverifying import reverify
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
@@ -144,22 +146,22 @@ def test_once_it_was_repeated_the_earlier_run_answers_nobody_unless_that_came_to
     farm.plan()
     dispatch(farm.database, farm.policy)
     with farm.database.transaction() as session:
-        session.add(_copy(session.get_one(Claim, old.claim_id), "elsewhere"))
+        session.add(_copy(session.get_one(Claim, old.claim_id), "elsewhere", value=51))
     farm.plan()
     assert len(farm.reproductions()) == 3, "the run that ran every sample is no answer any more"
     for run in farm.reproductions()[1:]:
         cancel(farm.database, run.reproduction_id, "not needed", ADA)
     with farm.database.transaction() as session:
-        session.add(_copy(session.get_one(Claim, old.claim_id), "a third"))
+        session.add(_copy(session.get_one(Claim, old.claim_id), "a third", value=52))
     farm.plan()
     first, *repeated = farm.reproductions()
     assert len(repeated) == 2
     assert first.reproduction_id in {claim.reproduction_id for claim in farm.claims() if claim.live}
 
 
-def _copy(claim: Claim, slot: str) -> Claim:
+def _copy(claim: Claim, slot: str, **more: Any) -> Claim:
     names = ("model_id", "ref", "path", "entry", "commit", "submitter", "dataset_id", "task_id", "value")
-    return Claim(slot=slot, **{name: getattr(claim, name) for name in names})
+    return Claim(slot=slot, **({name: getattr(claim, name) for name in names} | more))
 
 
 def test_a_request_for_what_is_under_way_joins_it_and_brings_it_forward(farm: ControlPlane) -> None:
@@ -183,6 +185,42 @@ def test_nobody_runs_it_again_until_it_pleases(farm: ControlPlane) -> None:
     with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
         reverify(farm.database, asked.claim_id, "once more", ADA)
     assert reverify(farm.database, asked.claim_id, "once more", ADA, rules=AT_ONCE).claim_id != asked.claim_id
+
+
+@pytest.mark.parametrize("first", ["main", "refs/pr/7"])
+@pytest.mark.parametrize("then", ["main", "refs/pr/8"])
+def test_a_score_waits_as_an_entry_does_but_the_authors_for_no_passer_by(
+    farm: ControlPlane, first: str, then: str
+) -> None:
+    asked = put(farm, living(farm)[50.0], first)
+    asked = reverify(farm.database, asked, "?", ADA).claim_id
+    farm.plan()
+    complete(farm, 20)
+    with farm.database.reading() as session:
+        other = put(farm, session.get_one(Claim, asked), then)
+    assert outcome_of(farm, other) == "mismatch", "by the run that there is"
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).where(Claim.claim_id == other).values(stale_since=now(), stale_reason="engine"))
+    if (first, then) == ("refs/pr/7", "main"):
+        assert reverify(farm.database, other, "once more", ADA).claim_id != other
+        return
+    with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
+        reverify(farm.database, other, "once more", ADA)
+    assert repeat_stale(farm.database, ReverifyRules(on_change=True)) == 0
+    assert repeat_stale(farm.database, ReverifyRules(on_change=True, cooldown_seconds=0)) == 1
+    assert len(farm.reproductions()) == 2
+
+
+def put(farm: ControlPlane, claim: Claim, ref: str) -> str:
+    """Have another entry say what a claim says; its id, once it is planned."""
+    number = None if ref == "main" else int(ref[-1])
+    with farm.database.transaction() as session:
+        other = _copy(claim, f"after {claim.claim_id}", ref=ref, pull_request=number)
+        session.add(other)
+        session.flush()
+        claim_id = other.claim_id
+    farm.plan()
+    return claim_id
 
 
 def test_the_command_asks_under_the_users_name_by_policys_rules(
