@@ -26,7 +26,7 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
     if rules.mode == "off" or "verified" not in rules.verdicts:
         return False
     run = claim.reproduction
-    if claim.supersedes is None or run is None:
+    if run is None:
         return True
     earlier = session.scalar(
         select(Claim.claim_id)

@@ -17,6 +17,7 @@ from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.requests.reverifying import reverify
+from scheduler.watch.claims import withdraw_all
 from specs.policy.reverify import ReverifyRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
@@ -52,6 +53,20 @@ def test_a_score_that_is_reproduced_again_has_two_badges_that_count_and_is_publi
     site = either
     old = site.living()[50.0].claim_id
     new = again(site, 50.0, 101)
+    assert badges(site) == {old: None, new: None}
+    assert site.publications() == {old: "published"}
+    assert [author for _, author, _ in site.threads()] == ["fan", OWN]
+
+
+def test_an_entry_that_was_gone_and_is_back_is_published_once(either: Publishing) -> None:
+    site = either
+    old = site.living()[50.0].claim_id
+    # As where the repo is private for an hour.
+    withdraw_all(site.farm.database, MODEL.id)
+    site.scan()
+    site.plan()
+    site.publish()
+    new = site.living()[50.0].claim_id
     assert badges(site) == {old: None, new: None}
     assert site.publications() == {old: "published"}
     assert [author for _, author, _ in site.threads()] == ["fan", OWN]
