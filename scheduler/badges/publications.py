@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, exists, select, true
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -53,6 +53,10 @@ def want_mismatches(database: Database, rules: PublishRules) -> int:
     """Enter which mismatches are to be written; once for each, whoever looks and how often. Returns how many."""
     if rules.mode == "off":
         return 0
+    # One that is withdrawn by now is not written; what was published with the badges that it revoked is closed.
+    wanted = _revokes_what_was_published()
+    if "mismatch" in rules.verdicts:
+        wanted = or_(Claim.state == ClaimState.DECIDED, wanted)
     with database.reading() as session:
         missing = session.scalars(
             select(Claim.claim_id)
@@ -61,9 +65,8 @@ def want_mismatches(database: Database, rules: PublishRules) -> int:
             .where(
                 VerdictRow.outcome == Outcome.MISMATCH,
                 VerdictRow.decided_at > now() - LOOK_BACK,
-                Claim.state == ClaimState.DECIDED,
                 Publication.claim_id.is_(None),
-                true() if "mismatch" in rules.verdicts else _revokes_what_was_published(),
+                wanted,
             )
             .order_by(VerdictRow.decided_at)
             .limit(WANTED_AT_ONCE)

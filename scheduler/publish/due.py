@@ -99,11 +99,11 @@ def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
 def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
     try:
         publication = _publication(farm, claim_id)
-        if publication is None:
-            return _no_more(farm, author, claim_id)
-        done = publish(farm.hub, author, publication)
-        for number in _overtaken(farm, claim_id):
-            close_overtaken(farm.hub, author, publication.claim.model_id, number)
+        done = _no_more(farm, author, claim_id) if publication is None else publish(farm.hub, author, publication)
+        # Also where a mismatch is withdrawn by now: the badges that it revoked stay so.
+        model_id, numbers = _overtaken(farm, claim_id)
+        for number in numbers:
+            close_overtaken(farm.hub, author, model_id, number)
         return done
     except HubAway as error:
         return _Again(str(error), error.retry_after_seconds or 0.0, isinstance(error, HubBusy))
@@ -136,9 +136,11 @@ def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
     return written_earlier(farm.hub, author, place, claim_id) or withdrawn
 
 
-def _overtaken(farm: Farm, claim_id: str) -> tuple[int, ...]:
+def _overtaken(farm: Farm, claim_id: str) -> tuple[str, tuple[int, ...]]:
+    """The model of a claim, and the numbers of what was published there with badges that are revoked by now."""
     with farm.database.reading() as session:
-        return overtaken_by(session, session.get_one(Claim, claim_id))
+        claim = session.get_one(Claim, claim_id)
+        return claim.model_id, overtaken_by(session, claim)
 
 
 def _publication(farm: Farm, claim_id: str) -> Publication | None:

@@ -174,13 +174,21 @@ def test_an_older_run_takes_no_badge_from_another_entry(site: Publishing) -> Non
     assert badges(site) == {old: None, other: None}
 
 
-def test_a_pull_request_with_a_revoked_badge_is_closed_if_nobody_merged_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mismatch_is", ["decided", "gone before it is written", "gone before it is entered"])
+def test_a_pull_request_with_a_revoked_badge_is_closed_if_nobody_merged_it(tmp_path: Path, mismatch_is: str) -> None:
     with publishing_farm(tmp_path, SQLITE, publish={"mode": "pull_request"}) as site:
         complete(site.farm, 100)
         site.publish()
         found = site.user("reader").get_discussion_details("tiny/model", 2)
         assert (found.is_pull_request, found.author, found.status) == (True, OWN, "open")
-        again(site, 50.0, 20)
+        reverify(site.farm.database, site.living()[50.0].claim_id, "new drivers", ADA)
+        site.plan()
+        complete(site.farm, 20)
+        if mismatch_is == "gone before it is written":
+            want_mismatches(site.farm.database, site.farm.policy.publish)
+        if mismatch_is != "decided":
+            submit(site.served.local, MODEL, entry("acme/bench", 60))
+            site.scan()
         site.publish()
         assert site.user("reader").get_discussion_details("tiny/model", 2).status == "closed"
         assert ["revoked" in text for text in site.said(2)][1:] == [True]
