@@ -2,7 +2,8 @@
 
 What counts on a day (UTC) is what was planned on it: the estimate of each reproduction, and what it took once it is
 complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it
-cost nothing. One that failed counts as its estimate, and one that was cancelled before it was ever sent counts nothing.
+cost nothing. One that failed counts as its estimate. One that was cancelled before it was ever sent counts nothing, nor
+does one that a repo was closed to before it had an engine.
 """
 
 from __future__ import annotations

@@ -30,6 +30,9 @@ from specs.policy.rules import Policy
 DEADLY = (Stage.STARTING_ENGINE, Stage.RUNNING)
 """What an attempt is at when a worker's death may be its doing."""
 
+AT_THE_ENGINE = (*DEADLY, Stage.STORING)
+"""What it is at once it has held an engine, or begun to."""
+
 OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
 
 PASSING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.WAIT)
@@ -212,6 +215,9 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
     """End a reproduction, and tell the claims that wait for it that it will not judge them, and for what reason."""
     ended = ReproductionState.CANCELLED if consequence is Consequence.NOTHING else ReproductionState.FAILED
     move_reproduction(session, reproduction, ended, why)
+    if consequence is Consequence.BLOCK and not any(each.stage in AT_THE_ENGINE for each in reproduction.attempts):
+        # It took no GPU's time, and is planned again whenever the claim is looked at: each would count for the day.
+        reproduction.gpu_seconds = None
     outcome = OUTCOMES.get(consequence, Outcome.FAILED)
     for claim in waiting_for(session, reproduction.reproduction_id):
         if consequence is Consequence.BLOCK:

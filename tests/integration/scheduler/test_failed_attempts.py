@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
-from scheduler.database.tables import Attempt
+from scheduler.database.tables import Attempt, Reproduction
 from scheduler.farm import Farm
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.messages import AttemptOutcome, Report
+from specs.messages import AttemptOutcome, Report, Stage
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
     TRUE_PERCENT,
@@ -44,11 +45,20 @@ def test_settings_that_the_engine_refuses_are_not_tried_again(world: World, farm
     assert claims(farm)[TRUE_PERCENT].reason == f"failed: requests_refused: {why}"
 
 
-def test_a_repo_that_the_hub_refuses_blocks_its_claims_until_somebody_acts(world: World, farm: Farm) -> None:
+@pytest.mark.parametrize(
+    ("reached", "is_charged"), [(None, False), (Stage.FETCHING, False), (Stage.RUNNING, True), (Stage.STORING, True)]
+)
+def test_a_repo_that_the_hub_refuses_blocks_its_claims_until_somebody_acts(
+    world: World, farm: Farm, reached: Stage | None, *, is_charged: bool
+) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(gpu_seconds=60.0))
+        session.execute(update(Attempt).values(stage=reached))
     take(farm, ended(world, AttemptOutcome.NO_ACCESS, "gated, and no token"))
     found = claims(farm)
     assert {claim.state for claim in found.values()} == {ClaimState.BLOCKED}
     assert all("gated" in claim.reason and claim.recheck_at is not None for claim in found.values())
+    assert (reproduction(farm).gpu_seconds is not None) == is_charged
 
 
 def test_a_hub_that_is_away_costs_no_attempt_and_is_given_the_time_it_asks_for(world: World, farm: Farm) -> None:
