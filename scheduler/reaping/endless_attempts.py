@@ -14,9 +14,13 @@ from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, Stage
 from specs.policy.rules import Policy, RunRules
 
+STORING_SECONDS = 86_400.0
+"""For a log, once its run has ended. No policy's deadline bounds that: while the evidence store is away a worker waits,
+for six hours unless its operator says otherwise."""
+
 
 def longest_seconds(run: RunRules) -> float:
-    """What an attempt may take that has begun: a worker ends it after `deadline_seconds`, and then stores its log."""
+    """What an attempt may take that has begun, until it stores its log: a worker ends it after `deadline_seconds`."""
     return 2 * run.deadline_seconds
 
 
@@ -40,19 +44,22 @@ def _alive(lease_seconds: float) -> Select[Reproduction]:
 def end_endless_attempts(database: Database, policy: Policy) -> int:
     """End them, which uses up an attempt, and what waits behind them in their batches; returns how many.
 
-    A driver that does not answer, or a disk, holds up a worker's work and not its heartbeats.
+    A driver that does not answer, or a disk, holds up a worker's work and not its heartbeats. Another worker may do it:
+    one that does not hang ends by itself what takes too long.
     """
     longest = longest_seconds(policy.run)
+    late, late_to_store = (now() - timedelta(seconds=each) for each in (longest, longest + STORING_SECONDS))
     with database.transaction() as session:
         endless = session.scalars(
             _alive(policy.run.lease_seconds)
             .where(
                 or_(
-                    Attempt.begun_at < now() - timedelta(seconds=longest),
+                    and_(Attempt.begun_at < late, Attempt.stage != Stage.STORING),
+                    Attempt.begun_at < late_to_store,
                     # All others of its batch may go before it.
                     and_(
                         Attempt.begun_at.is_(None),
-                        Attempt.started_at < now() - timedelta(seconds=longest * policy.run.batch),
+                        Attempt.started_at < now() - timedelta(seconds=(longest + STORING_SECONDS) * policy.run.batch),
                     ),
                 )
             )
@@ -72,7 +79,7 @@ def end_endless_attempts(database: Database, policy: Policy) -> int:
         ).all()
         for reproduction in endless:
             words = f"worker {reproduction.worker} says that it is at it for more than {longest:.0f} s, and hangs"
-            end_attempt(session, policy, reproduction, AttemptOutcome.TIMED_OUT, words)
+            end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, words)
         for reproduction in behind:
             words = f"worker {reproduction.worker} hangs; this one waited behind others of its batch"
             end_attempt(session, policy, reproduction, AttemptOutcome.INTERRUPTED, words)
