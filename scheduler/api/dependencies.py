@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, Self, TypeVar
 
 from fastapi import Depends, Request
@@ -34,6 +33,8 @@ class Source:
     """What the API has of the farm: no Hub, no private key."""
 
     settings: Settings
+    policy: Policy
+    """The operator's rules, read once, as the control worker does: a changed file counts from the next start."""
     database: Database
     live: Live
     follower: Follower
@@ -41,17 +42,17 @@ class Source:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The source of the farm that `settings` describe."""
+        """The source of the farm that `settings` describe.
+
+        Raises:
+            PolicyError: its policy cannot be read.
+        """
+        policy = read_policy(settings.policy)
         database = Database(settings.database_url)
         # Operators' actions end runs too.
         trace_changes(database, open_spans("reprofarm-api"))
         live = Live(settings.api_event_clients)
-        return cls(settings, database, live, Follower(database, settings.api_look_seconds, live))
-
-    @cached_property
-    def policy(self) -> Policy:
-        """The operator's rules, read once, as the control worker does."""
-        return read_policy(self.settings.policy)
+        return cls(settings, policy, database, live, Follower(database, settings.api_look_seconds, live))
 
     def count(self, session: Session, key: tuple[str, ...], count: Callable[[], Value]) -> Count[Value]:
         """What `count` finds with `session`, or found lately (scheduler/api/live/count_cache.py).

@@ -27,7 +27,10 @@ def farm() -> Farm:
     """This process's farm; made on first use, so that importing reads no setting."""
     settings = read_settings()
     mask_logs(settings.secrets)
-    return Farm(settings)
+    found = Farm(settings)
+    # Before a message is taken: a policy that cannot be read would have each report end in an error, taken and lost.
+    _ = found.policy
+    return found
 
 
 @app.add_defaults

@@ -34,6 +34,14 @@ def test_a_pool_rolls_without_a_spare_gpu_and_in_parts() -> None:
     assert spec["minReadySeconds"] >= 10
 
 
+def test_a_control_worker_that_ends_as_it_starts_replaces_none_that_works() -> None:
+    spec = one(rendered(), "Deployment", "control")["spec"]
+    # It has no readiness: without this it counts as available as soon as its container runs.
+    assert spec["minReadySeconds"] >= 10
+    # The default: none of two goes before another is there.
+    assert "strategy" not in spec
+
+
 def scaling_down(autoscaling: dict[str, Any]) -> Manifest:
     manifests = rendered(merged(SCALED, {"autoscaling": autoscaling}))
     scaled = one(manifests, "ScaledObject", "worker-gpu-80")["spec"]

@@ -18,6 +18,9 @@ from tests.support.chart import Manifest, environment_of, merged, notes, one, po
 from tests.support.chart_values import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
 from workers.settings import WorkerSettings
 
+WRONG = 3
+"""What `reprofarm policy check` ends with where a file is no policy."""
+
 
 def policy_in(manifests: list[Manifest], tmp_path: Path) -> Policy:
     file = tmp_path / "policy.yaml"
@@ -188,6 +191,38 @@ def test_tables_are_made_by_a_hook_with_a_command_that_exists(values: dict[str, 
     assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0
     # Else no release could go back to the version before.
     assert command[-1] == "--newer-is-fine"
+
+
+@pytest.mark.parametrize("values", [{}, EXTERNAL])
+@pytest.mark.parametrize("rules", [{"version": 1, "publish": {"mode": "comment"}}, {"version": 1, "wach": {}}])
+def test_a_policy_is_checked_as_it_is_to_be_before_anything_of_the_release_is_replaced(
+    values: dict[str, Any], rules: dict[str, Any], tmp_path: Path
+) -> None:
+    manifests = rendered(merged(values, {"policy": rules}))
+    job, given = one(manifests, "Job", "migrate"), one(manifests, "ConfigMap", "policy-check")
+    # The release's own is still the old one then.
+    for name in ("helm.sh/hook", "helm.sh/hook-delete-policy"):
+        assert given["metadata"]["annotations"][name] == job["metadata"]["annotations"][name]
+    weights = [int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in (given, job)]
+    assert weights[0] < weights[1]
+    assert given["data"] == one(manifests, "ConfigMap", "policy")["data"]
+    pod = pod_of(job)
+    (check,) = pod["initContainers"]
+    (mount,) = (each for each in check["volumeMounts"] if each["name"] == "policy")
+    (volume,) = (each for each in pod["volumes"] if each["name"] == "policy")
+    assert volume["configMap"]["name"] == given["metadata"]["name"]
+    program, *command, file = check["args"]
+    assert (program, file) == ("reprofarm", f"{mount['mountPath']}/policy.yaml")
+    (tmp_path / "policy.yaml").write_text(given["data"]["policy.yaml"])
+    done = CliRunner().invoke(app, [*command, str(tmp_path / "policy.yaml")])
+    assert done.exit_code == (WRONG if "wach" in rules else 0)
+    # To be told what is wrong takes no half hour of tries.
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert rule == {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": check["name"], "operator": "In", "values": [WRONG]},
+    }
+    assert pod["restartPolicy"] == "Never"
 
 
 def test_the_values_file_shows_every_value_once_with_its_default() -> None:

@@ -25,13 +25,23 @@ VARIABLE = re.compile(r"\$\{([A-Z_]+)")
 def test_every_setting_is_one_that_its_program_knows() -> None:
     control = {f"REPROFARM_{name.upper()}" for name in Settings.model_fields}
     worker = {f"REPROFARM_WORKER_{name.upper()}" for name in WorkerSettings.model_fields}
-    for name in ("api", "control", "beat", "migrate", "keys"):
+    for name in ("api", "control", "beat", "migrate", "policy", "keys"):
         assert set(SERVICES[name]["environment"]) - TRACES <= control
     assert set(SERVICES["worker"]["environment"]) - TRACES <= worker
 
 
 def test_an_older_version_starts_on_tables_of_a_newer_one() -> None:
     assert SERVICES["migrate"]["command"] == ["reprofarm", "database", "upgrade", "--newer-is-fine"]
+
+
+def test_the_policy_is_checked_before_the_tables_are_changed_and_anything_starts() -> None:
+    check = SERVICES["policy"]
+    assert check["command"] == ["reprofarm", "policy", "check", check["environment"]["REPROFARM_POLICY"]]
+    done = {"condition": "service_completed_successfully"}
+    assert SERVICES["migrate"]["depends_on"]["policy"] == done
+    for name in ("api", "control", "beat"):
+        assert SERVICES[name]["depends_on"]["migrate"] == done
+        assert set(check["volumes"]) <= set(SERVICES[name]["volumes"])
 
 
 def test_the_policy_has_the_pool_that_the_worker_is_of() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from scheduler.api.app import create_app_from_environment
+from scheduler.control_worker.process import farm
 from scheduler.settings import PREFIX, read_settings
 from specs.errors import PolicyError
 
@@ -17,6 +22,18 @@ OPTIONAL = (
 def test_what_is_set_to_nothing_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + name.upper(), "")
     assert getattr(read_settings(), name) is None
+
+
+@pytest.mark.parametrize("start", [create_app_from_environment, farm.__wrapped__])
+def test_a_process_with_a_policy_that_is_none_ends_as_it_starts(
+    start: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("version: 1\nwach: {}\n")
+    for name, value in (("POLICY", str(file)), ("DATABASE_URL", "sqlite://")):
+        monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(PolicyError, match=f"{file}: wach"):
+        start()
 
 
 def test_no_origins_are_not_all_origins(monkeypatch: pytest.MonkeyPatch) -> None:
