@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -48,6 +49,10 @@ from specs.policy.budget import BudgetRules
 LATELY = timedelta(days=1)
 """Verdicts that are looked through for one without a badge; there are more of them every day."""
 
+ANSWER_SECONDS = 7.0
+"""In which the database answers a scrape, else it is called away: Prometheus waits for ten. Where the network swallows
+what is sent, it takes longer than that to connect, and longer still to find that a connection is dead."""
+
 PRIORITIES = {
     REQUESTED_PRIORITY: "requested",
     AUTHOR_PRIORITY: "author",
@@ -73,6 +78,7 @@ class FarmCollector(Collector):
         self._database = database
         self._budget = budget
         self._turn = threading.Lock()
+        self._question: Future[list[Metric]] | None = None
         self._verdicts = Totals(totals.verdicts)
         self._attempts = Totals(totals.attempts)
         self._engine_loads = Totals(totals.engine_loads)
@@ -85,15 +91,34 @@ class FarmCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """The figures; where the database does not answer, only that it does not."""
+        """The figures; where the database does not answer in time, only that it does not."""
         try:
-            # Scrapes that meet would each count the same.
-            with self._turn, self._database.reading() as session:
-                families = list(self._families(session, now()))
-        except SQLAlchemyError:
+            families = self._asked().result(ANSWER_SECONDS)
+        except (SQLAlchemyError, TimeoutError):
             families = []
         yield _one("reprofarm_database_up", "Whether the database answered this scrape.", float(bool(families)))
         yield from families
+
+    def _asked(self) -> Future[list[Metric]]:
+        """What is asked for this scrape: scrapes that meet would each count the same, so there is one question at once.
+
+        One that nobody waits for any more goes on: what it counts the next need not, and no second one waits beside it.
+        """
+        with self._turn:
+            if self._question is None or self._question.done():
+                self._question = Future()
+                # No end of the process waits for it.
+                threading.Thread(target=self._ask, args=(self._question,), name="metrics", daemon=True).start()
+            return self._question
+
+    def _ask(self, question: Future[list[Metric]]) -> None:
+        try:
+            with self._database.reading() as session:
+                families = list(self._families(session, now()))
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+            question.set_exception(error)
+        else:
+            question.set_result(families)
 
     def _families(self, session: Session, at: datetime) -> Iterator[Metric]:
         claims, signed = self._claims.read(session, at), self._badges.read(session, at)[()]

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import socket
 import threading
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import httpx
+import pytest
 from sqlalchemy import text
 
 from scheduler.api.app import create_app
 from scheduler.database.tables import HubLimit, now
+from scheduler.metrics import collector
 from scheduler.settings import Settings
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
@@ -28,8 +31,8 @@ def test_a_process_is_alive_whatever_it_depends_on(tmp_path: Path) -> None:
         assert api.json("/healthz") == {"status": "ok"}
 
 
-async def _status_while_every_thread_waits() -> int:
-    over, status = threading.Event(), 0
+async def _answer_while_every_thread_waits(path: str, settings: Settings) -> httpx.Response:
+    over = threading.Event()
 
     def wait() -> None:
         over.wait()
@@ -38,18 +41,30 @@ async def _status_while_every_thread_waits() -> int:
         for _ in range(int(anyio.to_thread.current_default_thread_limiter().total_tokens)):
             waiting.start_soon(anyio.to_thread.run_sync, wait)
         await anyio.wait_all_tasks_blocked()
-        transport = httpx.ASGITransport(create_app(Settings(database_url="sqlite://")))
+        transport = httpx.ASGITransport(create_app(settings))
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://farm") as client:
                 with anyio.fail_after(PATIENCE_SECONDS):
-                    status = (await client.get("/healthz")).status_code
+                    answer = await client.get(path)
         finally:
             over.set()
-    return status
+    return answer
 
 
 def test_a_process_is_alive_while_all_its_threads_wait_for_a_slow_database() -> None:
-    assert anyio.run(_status_while_every_thread_waits) == 200
+    settings = Settings(database_url="sqlite://")
+    assert anyio.run(_answer_while_every_thread_waits, "/healthz", settings).status_code == 200
+
+
+def test_prometheus_hears_that_the_database_is_away_while_all_wait_for_one_that_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collector, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"postgresql+psycopg://farm@127.0.0.1:{silent.getsockname()[1]}/farm"
+        settings = Settings(database_url=address)
+        answer = anyio.run(_answer_while_every_thread_waits, "/metrics", settings)
+    assert "reprofarm_database_up 0.0" in answer.text.splitlines()
 
 
 def test_a_farm_whose_database_and_broker_answer_is_ready(tmp_path: Path, redis_url: str) -> None:

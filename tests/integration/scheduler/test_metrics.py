@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
 
@@ -24,6 +27,7 @@ from specs.policy.rules import Policy
 from tests.support.localhub import running_hub
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import Rows, comparison
+from tests.support.waiting import until
 
 
 def failed(rows: Rows, minutes_ago: float) -> None:
@@ -63,6 +67,32 @@ def test_a_scrape_reads_nothing_that_an_earlier_one_has_settled(rows: Rows) -> N
 
 def scraped(database: Database) -> CollectorRegistry:
     return collector.registry(database, BudgetRules)
+
+
+def test_a_database_that_says_nothing_is_away_before_prometheus_gives_up_and_is_asked_once_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert collector.ANSWER_SECONDS <= 8, "Prometheus waits for ten"
+    monkeypatch.setattr(collector, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # Without TLS, for which libpq would connect a second time.
+        address = f"127.0.0.1:{silent.getsockname()[1]}/farm?sslmode=disable"
+        figures = scraped(Database(f"postgresql+psycopg://farm@{address}"))
+        assert [figures.get_sample_value("reprofarm_database_up") for _ in range(3)] == [0, 0, 0]
+        asked, _ = silent.accept()
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        asked.close()
+
+        def asked_anew() -> bool:
+            assert figures.get_sample_value("reprofarm_database_up") == 0
+            with suppress(BlockingIOError):
+                silent.accept()[0].close()
+                return True
+            return False
+
+        until(asked_anew)
 
 
 def test_the_same_farm_gives_every_process_the_same_figures(rows: Rows) -> None:
