@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.source = source
-    app.state.metrics = collector.registry(source.database, lambda: source.policy.budget)
+    app.state.metrics = collector.registry(source.database, source.policy)
     problems.install(app)
     # Asked in the reverse order of this: the last one first.
     app.add_middleware(ResponseCache, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)

@@ -49,6 +49,19 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
     return earlier is None
 
 
+def is_due(rules: PublishRules) -> ColumnElement[bool]:
+    """Of publications: whether it is to be written now.
+
+    Where policy publishes nothing (any more), what is due waits for another policy. But a try that was interrupted may
+    have left a badge on the Hub that is revoked by now: that is taken back under every policy.
+    """
+    # By its state too, which the index begins with; nothing else is ever due.
+    found = and_(Publication.state == "pending", Publication.due_at <= now())
+    if rules.mode != "off":
+        return found
+    return and_(found, exists().where(Badge.claim_id == Publication.claim_id, Badge.revoked_at.is_not(None)))
+
+
 def want_mismatches(database: Database, rules: PublishRules) -> int:
     """Enter which mismatches are to be written; once for each, whoever looks and how often. Returns how many."""
     if rules.mode == "off":

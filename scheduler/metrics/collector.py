@@ -8,7 +8,7 @@ nobody reaches them (the chart's network policy), and what is worth knowing of t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 
@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.admission import budgets
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
+from scheduler.badges.publications import is_due
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
 from scheduler.database.tables import (
@@ -30,13 +31,14 @@ from scheduler.database.tables import (
     HubLimit,
     Marker,
     OutboxRow,
+    Publication,
     Refused,
     Reproduction,
     VerdictRow,
     Worker,
     now,
 )
-from scheduler.database.tables.marker import REAPER_LOOKED
+from scheduler.database.tables.marker import AWAITED, HUB_SCANNED, REAPER_LOOKED
 from scheduler.dispatch.workers_wanted import workers_wanted
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
@@ -45,6 +47,7 @@ from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, AttemptOutcome, Stage
 from specs.policy.budget import BudgetRules
+from specs.policy.rules import Policy, PublishRules
 
 LATELY = timedelta(days=1)
 """Verdicts that are looked through for one without a badge; there are more of them every day."""
@@ -61,22 +64,22 @@ PRIORITIES = {
 }
 
 
-def registry(database: Database, budget: Callable[[], BudgetRules]) -> CollectorRegistry:
-    """The farm's figures and the process's own. `budget` is the policy's."""
+def registry(database: Database, policy: Policy) -> CollectorRegistry:
+    """The farm's figures and the process's own."""
     found = CollectorRegistry()
     ProcessCollector(registry=found)
     PlatformCollector(registry=found)
     GCCollector(registry=found)
-    found.register(FarmCollector(database, budget))
+    found.register(FarmCollector(database, policy))
     return found
 
 
 class FarmCollector(Collector):
     """Counts in the database at every scrape: what is under way, and what came since the scrape before."""
 
-    def __init__(self, database: Database, budget: Callable[[], BudgetRules]) -> None:
+    def __init__(self, database: Database, policy: Policy) -> None:
         self._database = database
-        self._budget = budget
+        self._policy = policy
         self._turn = threading.Lock()
         self._question: Future[list[Metric]] | None = None
         self._verdicts = Totals(totals.verdicts)
@@ -153,7 +156,13 @@ class FarmCollector(Collector):
             {(row.queue,): row.number for row in session.scalars(select(Refused).order_by(Refused.queue))},
         )
         yield from _hub_limits(session, at)
-        yield from _budget(session, self._budget(), at)
+        yield from _hub(session, self._policy.publish, at)
+        yield _one(
+            "reprofarm_scan_interval_seconds",
+            "How often the Hub is scanned, as policy has it.",
+            self._policy.watch.scan_seconds,
+        )
+        yield from _budget(session, self._policy.budget, at)
 
 
 def _attempts(found: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
@@ -294,6 +303,21 @@ def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
             "How long ago a control worker did what beat has it do every few seconds: looked for what got lost.",
             _age(looked.held_until, at),
         )
+
+
+def _hub(session: Session, rules: PublishRules, at: datetime) -> Iterator[Metric]:
+    scanned = session.get(Marker, HUB_SCANNED) or session.get(Marker, AWAITED)
+    if scanned is not None:
+        yield _one(
+            "reprofarm_scan_age_seconds",
+            "How long ago a scan read the Hub to its end; on a farm of which none has, since when one is awaited.",
+            _age(scanned.held_until, at),
+        )
+    yield _one(
+        "reprofarm_publication_age_seconds",
+        "How long the oldest publication that is to be written on the Hub now has been due.",
+        _age(session.scalar(select(func.min(Publication.due_at)).where(is_due(rules))), at),
+    )
 
 
 def _budget(session: Session, budget: BudgetRules, at: datetime) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.keyring import listed_keys
-from scheduler.badges.publications import overtaken_by, revoked_of
+from scheduler.badges.publications import is_due, overtaken_by, revoked_of
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
@@ -61,15 +61,8 @@ class _Again:
 
 
 def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Write what is due, as long as it `goes_on`; what cannot be written is tried again later, and says why.
-
-    Where policy publishes nothing (any more), what is due waits for another policy. But a try that was interrupted may
-    have left a badge on the Hub that is revoked by now: that is taken back under every policy.
-    """
-    # By its state too, which the index begins with; nothing else is ever due.
-    query = select(Row.claim_id).where(Row.state == "pending", Row.due_at <= now()).order_by(Row.due_at)
-    if farm.policy.publish.mode == "off":
-        query = query.join(Badge, Badge.claim_id == Row.claim_id).where(Badge.revoked_at.is_not(None))
+    """Write what is due, as long as it `goes_on`; what cannot be written is tried again later, and says why."""
+    query = select(Row.claim_id).where(is_due(farm.policy.publish)).order_by(Row.due_at)
     with farm.database.reading() as session:
         due = session.scalars(query.limit(PUBLISHED_AT_ONCE)).all()
     if not due:

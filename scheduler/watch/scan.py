@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Model, now
+from scheduler.database.tables import Marker, Model, now
+from scheduler.database.tables.marker import HUB_SCANNED
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Moved
 from scheduler.own_faults import OURS
@@ -51,7 +52,7 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
     own_name = hub.own_name()
     for model_id in _due(database, watch):
         if not goes_on():
-            break
+            return
         with _by_itself(f"model {model_id}"):
             try:
                 _look(database, hub, model_id, own_name)
@@ -61,6 +62,8 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
             except HubAway:
                 _put_behind(database, model_id, timedelta(seconds=watch.sweep_seconds))
                 raise
+    with database.transaction() as session:
+        session.merge(Marker(name=HUB_SCANNED, held_until=now()))
 
 
 def _look(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:

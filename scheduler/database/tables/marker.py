@@ -12,6 +12,12 @@ from scheduler.database.tables.base import Table
 REAPER_LOOKED = "scheduler.reap.looked"
 """A marker that nobody holds: its time is when anybody last looked for lost attempts."""
 
+HUB_SCANNED = "scheduler.scan.got_through"
+"""Likewise: when a scan last read the Hub to its end."""
+
+AWAITED = "scheduler.awaited"
+"""Likewise: since when such markers are awaited, for a farm on which nobody ever made them. Set by a migration."""
+
 
 class Marker(Table):
     """A named lock that runs out by itself, for work that must not run twice at once."""

@@ -6,15 +6,15 @@ import socket
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, HubLimit, Marker, VerdictRow, now
-from scheduler.database.tables.marker import REAPER_LOOKED
+from scheduler.database.tables import Badge, Claim, HubLimit, Marker, VerdictRow, now
+from scheduler.database.tables.marker import AWAITED, REAPER_LOOKED
 from scheduler.hub.hub import Hub
 from scheduler.metrics import collector, totals
 from scheduler.metrics.totals import Totals
@@ -23,7 +23,7 @@ from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, Stage
 from specs.policy.budget import BudgetLimits, BudgetRules
-from specs.policy.rules import Policy
+from specs.policy.rules import Policy, PublishRules
 from tests.support.localhub import running_hub
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import Rows, comparison
@@ -66,7 +66,7 @@ def test_a_scrape_reads_nothing_that_an_earlier_one_has_settled(rows: Rows) -> N
 
 
 def scraped(database: Database) -> CollectorRegistry:
-    return collector.registry(database, BudgetRules)
+    return collector.registry(database, Policy())
 
 
 def test_a_database_that_says_nothing_is_away_before_prometheus_gives_up_and_is_asked_once_at_a_time(
@@ -142,6 +142,33 @@ def test_runs_that_wait_for_the_evidence_store_show_and_no_others(rows: Rows) ->
     assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 2
 
 
+def test_a_publication_that_is_due_and_not_written_shows_where_policy_wants_it(rows: Rows) -> None:
+    def age(mode: Literal["off", "comment"]) -> float | None:
+        figures = collector.registry(rows.database, Policy(publish=PublishRules(mode=mode)))
+        return figures.get_sample_value("reprofarm_publication_age_seconds")
+
+    claim_id, ago = rows.verified(), now() - timedelta(hours=2)
+    rows.publication(rows.verified(), due_at=now() + timedelta(hours=1))
+    rows.publication(rows.verified(), state="published", due_at=None)
+    assert age("comment") == 0
+    rows.publication(claim_id, due_at=ago)
+    found = age("comment")
+    assert found is not None
+    assert 7200 <= found < 9000
+    assert age("off") == 0, "it waits for another policy"
+    with rows.database.transaction() as session:
+        session.get_one(Badge, claim_id).revoked_at = now()
+    assert age("off") != 0, "a badge that is revoked is taken back whatever policy says"
+
+
+def test_a_farm_of_which_no_scan_ever_got_through_shows_since_when_one_is_awaited(rows: Rows) -> None:
+    with rows.database.transaction() as session:
+        session.get_one(Marker, AWAITED).held_until -= timedelta(hours=1)
+    age = scraped(rows.database).get_sample_value("reprofarm_scan_age_seconds")
+    assert age is not None
+    assert age >= 3600
+
+
 def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
     figures = scraped(rows.database)
     assert figures.get_sample_value("reprofarm_reaper_age_seconds") is None, "nobody has yet"
@@ -162,7 +189,7 @@ def test_what_is_left_of_a_budget_counts_what_was_planned_today_and_by_whom(rows
     rows.reproduction(gpu_seconds=150.0, created_at=now(), community=True)
     rows.reproduction(gpu_seconds=900.0)
     budget = BudgetRules(gpu_seconds_per_day=1000, community=BudgetLimits(gpu_seconds_per_day=100))
-    found = collector.registry(rows.database, lambda: budget)
+    found = collector.registry(rows.database, Policy(budget=budget))
     left = "reprofarm_budget_left_gpu_seconds"
     assert found.get_sample_value(left, {"scope": "farm"}) == 550
     assert found.get_sample_value(left, {"scope": "community"}) == -50

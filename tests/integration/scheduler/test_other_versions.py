@@ -23,7 +23,7 @@ from scheduler.state_machine import ReproductionState
 from scheduler.webhooks import delivery, registry
 from specs.api_v1.webhooks import NewWebhook, WebhookFilter
 from specs.messages import REPORT, Report
-from specs.policy.budget import BudgetRules
+from specs.policy.rules import Policy
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.publishing_farm import publishing_farm
@@ -62,7 +62,7 @@ def of(planned: ControlPlane, run: str) -> Reproduction:
 
 
 def set_aside(planned: ControlPlane) -> float | None:
-    return collector.registry(planned.database, BudgetRules).get_sample_value("reprofarm_reproductions_set_aside")
+    return collector.registry(planned.database, Policy()).get_sample_value("reprofarm_reproductions_set_aside")
 
 
 @pytest.mark.parametrize("keyed", [True, False])

@@ -91,7 +91,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
     """One round of each task, by its name in scheduler/schedule.py or its place."""
     database, hub, watched = farm.database, Hub(NO_HUB, None, 1), Hub(address, None, 10)
     missing = issuing.Missing(farm)
-    metrics = FarmCollector(database, lambda: POLICY.budget)
+    metrics = FarmCollector(database, POLICY)
     follower = Follower(database, 1, Live(10))
 
     def look() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -11,14 +11,16 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.control_worker.regular import scan_hub
-from scheduler.database.tables import Claim, Model, SpecFile
+from scheduler.database.tables import Claim, Marker, Model, SpecFile
+from scheduler.database.tables.marker import HUB_SCANNED
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing
+from scheduler.metrics import collector
 from scheduler.state_machine import ClaimState
 from specs.errors import HubAway, HubBusy, NoAccess
 from specs.hub import eval_results
-from specs.policy.rules import WatchRules
+from specs.policy.rules import Policy, WatchRules
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 
@@ -206,9 +208,21 @@ def test_a_token_that_the_hub_does_not_know_is_said_in_the_log_and_withdraws_not
     farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     farm.scan()
+    figures = collector.registry(farm.database, Policy())
+    with farm.database.transaction() as session:
+        session.get_one(Marker, HUB_SCANNED).held_until -= timedelta(minutes=40)
     with_old_token = replace(farm, hub=Hub(farm.served.url, "hf_old", request_seconds=30))
     monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: with_old_token)
     scan_hub()
+    age = figures.get_sample_value("reprofarm_scan_age_seconds")
+    assert age is not None
+    assert age >= 2400, "no scan got through"
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.control_worker.process.farm", lambda: farm)
+        scan_hub()
+    age = figures.get_sample_value("reprofarm_scan_age_seconds")
+    assert age is not None
+    assert age < 2400
     assert "scan put off: benchmark:official: the Hub refuses the farm's token" in caplog.text
     assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
 

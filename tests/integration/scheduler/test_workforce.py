@@ -15,7 +15,6 @@ from scheduler.database.tables import EngineLoad, Event, Worker, now
 from scheduler.metrics import collector, old_loads
 from specs.errors import MessageError
 from specs.messages import WorkerAlive
-from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
 from tests.support.databases import at_once
 
@@ -188,7 +187,7 @@ def test_metrics_count_workers_by_pool_and_state(database: Database) -> None:
     say(database, worker="b@host", state="quarantined", reason="held")
     with database.transaction() as session:
         session.execute(update(Worker).where(Worker.name == "cpu@host").values(seen_at=now() - timedelta(seconds=50)))
-    shown = generate_latest(collector.registry(database, BudgetRules)).decode()
+    shown = generate_latest(collector.registry(database, Policy())).decode()
     assert 'reprofarm_workers{pool="cpu",state="idle"} 1.0' in shown
     assert 'reprofarm_workers{pool="cpu",state="quarantined"} 1.0' in shown
     assert 'reprofarm_workers{pool="cpu",state="lost"} 0.0' in shown
@@ -204,7 +203,7 @@ def test_an_engine_counts_as_loaded_once_however_often_it_is_spoken_of(database:
         say(database, engine=loaded(at))
     say(database)
     say(database, worker="b@host", engine=loaded("2026-03-01T12:00:00Z"))
-    loads = collector.registry(database, BudgetRules).get_sample_value("reprofarm_engine_loads_total", {"pool": "cpu"})
+    loads = collector.registry(database, Policy()).get_sample_value("reprofarm_engine_loads_total", {"pool": "cpu"})
     assert loads == 3
 
 
@@ -218,11 +217,11 @@ def test_old_loads_are_one_row_and_counted_for_ever_so_that_no_restart_takes_som
                 session.add(EngineLoad(worker=worker, started_at=at, noted_at=at, pool=pool, model_id="tiny/model"))
     # This one is up since, and the worker speaks of it with each heartbeat.
     up = {**engine, "started_at": (long_ago + timedelta(minutes=3)).isoformat()}
-    counted = collector.registry(database, BudgetRules)
+    counted = collector.registry(database, Policy())
     for _ in range(3):
         say(database, worker="a@host", engine=up)
         old_loads.put_together(database)
-        for registry in (counted, collector.registry(database, BudgetRules)):
+        for registry in (counted, collector.registry(database, Policy())):
             pools = ("cpu", "gpu-80")
             loads = [registry.get_sample_value("reprofarm_engine_loads_total", {"pool": pool}) for pool in pools]
             assert loads == [8, 4]
