@@ -15,7 +15,7 @@ from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
 from tests.support.chart import Manifest, environment_of, merged, notes, one, pod_of, rendered
-from tests.support.chart_values import EXTERNAL, MATRIX, POOLS, SHARED_FOLDER, TRACED
+from tests.support.chart_values import EXTERNAL, MATRIX, MONITORED, POOLS, SHARED_FOLDER, TRACED
 from workers.settings import WorkerSettings
 
 WRONG = 3
@@ -255,6 +255,14 @@ def test_the_notes_name_commands_and_workloads_that_exist_and_what_is_left_to_do
     limited = {"policy": {"budget": {"gpu_seconds_per_day": 1}}, "monitoring": {"prometheusRule": {"enabled": True}}}
     assert "sets no limit" not in notes(limited)
     assert "No alerts" not in notes(limited)
+
+
+def test_the_notes_say_by_which_labels_prometheus_has_to_look() -> None:
+    assert "serviceMonitorSelector" not in notes()
+    said = notes(MONITORED)
+    assert "{.spec.serviceMonitorSelector}{.spec.ruleSelector}" in said
+    assert 'monitoring.serviceMonitor.labels: {"release":"prometheus"}' in said
+    assert "monitoring.prometheusRule.labels: {}" in said
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)

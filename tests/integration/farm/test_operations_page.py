@@ -97,6 +97,17 @@ def test_every_value_that_helm_is_given_is_one_of_the_charts() -> None:
         assert name in names, f"{kind} {name}"
 
 
+def test_prometheus_finds_figures_and_alerts_of_the_installation() -> None:
+    (text,) = (content for info, content in BLOCKS if info == "yaml")
+    # kube-prometheus-stack looks for its own release, by that label alone.
+    released = [
+        each["metadata"]["labels"]["release"]
+        for each in rendered(yaml.safe_load(text))
+        if each["kind"] in ("ServiceMonitor", "PrometheusRule")
+    ]
+    assert released == ["kube-prometheus-stack"] * 2
+
+
 def test_an_upgrade_loses_no_value_of_the_installation() -> None:
     # Helm forgets what --set gave before as soon as an upgrade names a file.
     installing = [line for line in ONLY_READ.splitlines() if line.startswith("helm ")]
