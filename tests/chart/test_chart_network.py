@@ -57,6 +57,19 @@ def test_workers_reach_a_broker_of_the_operators_own() -> None:
     ]
 
 
+def test_workers_reach_a_store_in_the_cluster_by_its_pods() -> None:
+    def rules(**given: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = one(rendered({"networkPolicies": given}), "NetworkPolicy", "worker")["spec"][
+            "egress"
+        ]
+        return found
+
+    # Cilium applies a range to no pod of the cluster.
+    peers = [{"namespaceSelector": {"matchLabels": {"name": "minio"}}, "podSelector": {}}]
+    added = [each for each in rules(workerEgressTo=peers, workerEgressToPorts=[9000, 9443]) if each not in rules()]
+    assert added == [{"to": peers, "ports": [{"protocol": "TCP", "port": port} for port in (9000, 9443)]}]
+
+
 def test_callers_behind_an_ingress_are_told_apart_and_an_operator_says_otherwise() -> None:
     def proxies(values: dict[str, Any]) -> str | None:
         return environment_of(one(rendered(values), "Deployment", "api")).get("REPROFARM_PROXIES")

@@ -59,7 +59,12 @@ EXPOSED = {
         "secretEnv": [{"name": "REPROFARM_HUB_OAUTH_CLIENT_SECRET", "secret": "oauth", "key": "secret"}],
     },
     "workers": {"secretEnv": [{"name": "REPROFARM_JUDGE_KEY", "secret": "judges", "key": "openai"}]},
-    "networkPolicies": {"apiFrom": [{"namespaceSelector": {}}], "workerEgressCidrs": ["203.0.113.0/24"]},
+    "networkPolicies": {
+        "apiFrom": [{"namespaceSelector": {}}],
+        "workerEgressCidrs": ["203.0.113.0/24"],
+        "workerEgressTo": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "minio"}}}],
+        "workerEgressToPorts": [9000],
+    },
 }
 TRACED = {
     "tracing": {
