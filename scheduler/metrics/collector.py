@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -198,8 +198,15 @@ def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
     )
     age = GaugeMetricFamily(
         "reprofarm_queue_age_seconds",
-        "How long the oldest waiting reproduction has waited, by pool and by whose it is.",
+        "How long that reproduction has waited which has waited for longest of those that could be run, by pool and by"
+        " whose it is.",
         labels=("pool", "priority"),
+    )
+    # Not what waits for its next try, or for the operator.
+    waits = and_(
+        Reproduction.state.in_(WAITING),
+        or_(Reproduction.not_before.is_(None), Reproduction.not_before <= at),
+        ~Reproduction.set_aside,
     )
     rows = session.execute(
         select(
@@ -207,7 +214,8 @@ def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
             Reproduction.priority,
             Reproduction.state,
             func.count(),
-            func.min(Reproduction.created_at),
+            # Not by its age: one that was handed back after hours of work waits from then on.
+            func.min(case((waits, Reproduction.since))),
         )
         .where(Reproduction.state.in_(ACTIVE))
         .group_by(Reproduction.pool, Reproduction.priority, Reproduction.state)
@@ -221,8 +229,8 @@ def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
         for name in (*PRIORITIES.values(), "other"):
             waiting = [
                 oldest
-                for _, priority, state, _, oldest in mine
-                if state in WAITING and PRIORITIES.get(priority, "other") == name
+                for _, priority, _, _, oldest in mine
+                if oldest is not None and PRIORITIES.get(priority, "other") == name
             ]
             age.add_metric((pool, name), _age(min(waiting, default=None), at))
     wants = GaugeMetricFamily(

@@ -24,6 +24,7 @@ FINE = {
     "reprofarm_reproductions_set_aside": "0+0x800",
     'reprofarm_refused_messages_total{queue="control"}': "5+0x800",
     'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "600+0x800",
+    'reprofarm_queue_age_seconds{pool="h100",priority="periodic"}': "90000+60x800",
     'reprofarm_reproductions{pool="h100",state="queued"}': "3+0x800",
     'reprofarm_workers_wanted{pool="h100"}': "3+0x800",
     'reprofarm_workers{pool="h100",state="busy"}': "2+0x800",

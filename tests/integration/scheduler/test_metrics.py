@@ -169,6 +169,24 @@ def test_a_farm_of_which_no_scan_ever_got_through_shows_since_when_one_is_awaite
     assert age >= 3600
 
 
+def test_what_waits_is_as_old_as_its_wait_and_what_is_meant_to_wait_does_not_count(rows: Rows) -> None:
+    def waited(**fields: Any) -> float | None:
+        rows.reproduction(**{"pool": "h100", "created_at": ago, **fields})
+        figures = scraped(rows.database)
+        return figures.get_sample_value("reprofarm_queue_age_seconds", {"pool": "h100", "priority": "author"})
+
+    ago, lately = now() - timedelta(hours=9), now() - timedelta(minutes=10)
+    assert waited(since=ago, state=ReproductionState.RUNNING) == 0
+    assert waited(since=ago, set_aside=True) == 0
+    assert waited(since=ago, not_before=now() + timedelta(hours=1)) == 0
+    handed_back = waited(since=lately, not_before=lately)
+    assert handed_back is not None
+    assert 600 <= handed_back < 3600
+    longest = waited(since=ago, state=ReproductionState.DISPATCHED)
+    assert longest is not None
+    assert longest >= 9 * 3600
+
+
 def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
     figures = scraped(rows.database)
     assert figures.get_sample_value("reprofarm_reaper_age_seconds") is None, "nobody has yet"
