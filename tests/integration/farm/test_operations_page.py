@@ -14,7 +14,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from tests.support.chart import PREFIX, rendered
+from tests.support.chart import PREFIX, merged, pod_of, rendered
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS
@@ -111,8 +111,29 @@ def test_prometheus_finds_figures_and_alerts_of_the_installation() -> None:
 def test_an_upgrade_loses_no_value_of_the_installation() -> None:
     # Helm forgets what --set gave before as soon as an upgrade names a file.
     installing = [line for line in ONLY_READ.splitlines() if line.startswith("helm ")]
-    said = {line.split("#")[0].replace("--force-conflicts", "").strip().split(" ", 2)[2] for line in installing}
+    # Beside a file it only adds to that.
+    plain = [re.sub(r"#.*|--force-conflicts|--set \S+", "", line).strip() for line in installing]
+    said = {line.split(" ", 2)[2] for line in plain}
     assert said == {"farm helm/reprofarm --values values.yaml"}
+
+
+def test_an_upgrade_replaces_the_control_plane_before_the_workers() -> None:
+    (text,) = (content for info, content in BLOCKS if info == "yaml")
+    first, then = re.findall(r"^helm upgrade farm .*values\.yaml(?: --set (\S+))?$", ONLY_READ, re.MULTILINE)
+    kept = [each.partition("=") for each in first.split(",")]
+    images: dict[str, dict[str, str]] = {}
+    for name, _, value in kept:
+        part, kind, key = name.split(".")
+        assert part == "images"
+        images[kind] = {key: value}
+    assert then == ""
+    pools = {"pools": {"cpu": {"device": "cpu"}, "gpu-24": {"memoryGib": 22}}}
+    old = {
+        each["metadata"]["name"]
+        for each in rendered(merged(yaml.safe_load(text), pools, {"images": images}))
+        if each["kind"] in ("Deployment", "Job") and pod_of(each)["containers"][0]["image"].endswith(":OLD")
+    }
+    assert old == {f"{PREFIX}-worker-{pool}" for pool in ("cpu", "gpu-24", "gpu-80", "gpu-80x8")}
 
 
 def test_a_restore_on_a_cluster_waits_for_the_pods_that_write_to_the_database() -> None:
