@@ -304,11 +304,12 @@ def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
         "Runs that are done and wait for the evidence store: to take their log, or to give it back to be checked.",
         waiting or 0,
     )
-    looked = session.get(Marker, REAPER_LOOKED)
+    looked = session.get(Marker, REAPER_LOOKED) or session.get(Marker, AWAITED)
     if looked is not None:
         yield _one(
             "reprofarm_reaper_age_seconds",
-            "How long ago a control worker did what beat has it do every few seconds: looked for what got lost.",
+            "How long ago a control worker did what beat has it do every few seconds: looked for what got lost; on a"
+            " farm of which none has, since when one is awaited.",
             _age(looked.held_until, at),
         )
 
