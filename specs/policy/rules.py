@@ -225,7 +225,7 @@ class RunRules(Contract):
     """An attempt that did not renew for so long is taken from its worker."""
 
     stall_seconds: Annotated[float, Field(gt=0)] = 900.0
-    """A run in which no sample finished for so long is ended."""
+    """A run in which no sample finished for so long is ended, unless the engine generates for it."""
 
     deadline_seconds: Annotated[float, Field(gt=0)] = 86_400.0
     """One attempt takes no longer."""

@@ -3,8 +3,9 @@
 It answers with what follows the last `Say: ` in the prompt, and where that has ` || ` in it, with the parts in turn as
 the same question comes again, until it is told to forget (POST /forget). Words in the prompt make it misbehave:
 [empty], [long] (cut off), [slow] (--slow-seconds, once --slow-after others were answered, and not while the file
---held-by is there), [fail] (a question that it refuses, with [malformed] for its form), [too long] (of the prompt, for
-the context), [hang], [die], [die slowly] (it listens no more, and is there for --lingers seconds yet), [out of memory].
+--held-by is there; with [token by token] its count of tokens grows meanwhile), [fail] (a question that it refuses, with
+[malformed] for its form), [too long] (of the prompt, for the context), [hang], [die], [die slowly] (it listens no more,
+and is there for --lingers seconds yet), [out of memory].
 Options have it answer so many at once (--at-once), write down how many run and wait whenever that changes
 (--in-flight), not sleep (--restless), refuse what names a setting (--refuses), fail to start (--last-words; --fits,
 with more sequences at once than that), or start processes of its own (--family); a model whose name has "slow-start" in
@@ -128,6 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             until = time.monotonic() + self.options.slow_seconds
             while (left := until - time.monotonic()) > 0 and not _is_there(self.options.hurried_by):
                 time.sleep(min(left, 0.05))
+                type(self).generated += "[token by token]" in prompt
             while _is_there(self.options.held_by):
                 time.sleep(0.05)
         turns = prompt.rpartition("Say: ")[2].partition("\n")[0].split(" || ")

@@ -10,6 +10,8 @@ from workers.errors import RunError
 from workers.processes.guarded import network_environment
 from workers.processes.ports import ENGINE_HOST
 
+_MODELS = "openai-api/judge"
+
 
 def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
     """Names of judges to names of Inspect models (its provider for OpenAI-compatible services).
@@ -27,8 +29,13 @@ def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
             raise RunError(f"the judge {name} needs {endpoint.api_key_env} in the worker's environment")
         os.environ[f"JUDGE{index}_BASE_URL"] = endpoint.base_url
         os.environ[f"JUDGE{index}_API_KEY"] = key
-        models[name] = f"openai-api/judge{index}/{endpoint.model}"
+        models[name] = f"{_MODELS}{index}/{endpoint.model}"
     return models
+
+
+def is_judge(model: str) -> bool:
+    """Whether that is a name by `judge_models`."""
+    return model.startswith(_MODELS)
 
 
 def judge_environment(endpoints: Iterable[JudgeEndpoint]) -> dict[str, str]:

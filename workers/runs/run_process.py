@@ -13,6 +13,7 @@ from specs.messages import AttemptOutcome
 from specs.processes.atomic_write import write_atomically
 from workers.engines.engine import Engine
 from workers.engines.engine_faults import log_tail
+from workers.engines.engine_metrics import engine_figures
 from workers.errors import ToldToStop
 from workers.full_disk import is_full
 from workers.runs.forked_run import RunServer
@@ -22,14 +23,19 @@ from workers.runs.run_request import (
     OUTCOME_FILE,
     PROGRESS_FILE,
     REQUEST_FILE,
+    WAITS_FILE,
     RunOutcome,
     RunProgress,
     RunRequest,
+    RunWaits,
 )
 
 _LOOK_SECONDS = 0.5
 _BEGIN_SECONDS = 600.0
 """Importing lighteval and reading the dataset may take so long, on top of what a stall is."""
+
+_LOOKS = 10
+"""At the engine of a run that has no other news, in the time that makes a stall."""
 
 
 class RunProcess:
@@ -99,9 +105,13 @@ class RunProcess:
     ) -> RunOutcome:
         order = request.order
         read, progress, last_news = 0, None, time.monotonic()
+        generating = _Generating(engine, order.stall_seconds / _LOOKS)
         while self._process.poll() is None:
             if (found := self._progress(read)) is not None:
                 read, progress = found
+                last_news = time.monotonic()
+            elif self._waits().engine and generating.looked(since=last_news):
+                # An answer may take longer than a stall does; it is the deadline that bounds it.
                 last_news = time.monotonic()
             on_progress(progress)
             if not engine.alive():
@@ -133,6 +143,12 @@ class RunProcess:
         last = whole.rpartition(b"\n")[2]
         return (read + len(whole) + 1, RunProgress.model_validate_json(last)) if whole else None
 
+    def _waits(self) -> RunWaits:
+        try:
+            return RunWaits.model_validate_json((self.folder / WAITS_FILE).read_bytes())
+        except FileNotFoundError:
+            return RunWaits(engine=False, judges=False)
+
     def _outcome(self, engine: Engine) -> RunOutcome:
         try:
             outcome = RunOutcome.model_validate_json((self.folder / OUTCOME_FILE).read_bytes())
@@ -153,6 +169,31 @@ class RunProcess:
         if not unharmed and outcome.outcome is not AttemptOutcome.SPEC_FAILED and not engine.is_well():
             return _engine_died(engine)
         return outcome
+
+
+class _Generating:
+    """Looks now and then whether an engine generates, by its own count of tokens, which is over all of its runs."""
+
+    def __init__(self, engine: Engine, every_seconds: float) -> None:
+        self._engine = engine
+        self._every_seconds = every_seconds
+        self._looked_at = 0.0
+        self._generated: float | None = None
+
+    def looked(self, since: float) -> bool:
+        """Whether a look was due, as the last one and the time `since` are long enough ago, and found that it does.
+
+        An engine that is away, or does not say, does not.
+        """
+        now = time.monotonic()
+        if now - max(since, self._looked_at) < self._every_seconds:
+            return False
+        self._looked_at = now
+        figures = engine_figures(self._engine.base_url)
+        if figures is None or figures.generated is None:
+            return False
+        before, self._generated = self._generated, figures.generated
+        return before is not None and figures.generated > before
 
 
 def _so_far(progress: RunProgress | None) -> str:

@@ -15,6 +15,9 @@ REQUEST_FILE = "order.json"
 PROGRESS_FILE = "progress.jsonl"
 """One `RunProgress` a line, appended whenever an answer is scored or has failed."""
 
+WAITS_FILE = "waits.json"
+"""A `RunWaits`, written anew whenever it changes."""
+
 OUTCOME_FILE = "outcome.json"
 """Written last, in one piece. Where it is missing, the run broke."""
 
@@ -84,6 +87,13 @@ class RunProgress(Contract):
 
     score: Proportion | None
     """Mean of the scored answers so far, by the spec's first scorer."""
+
+
+class RunWaits(Contract):
+    """Whom a run has asked something that is not answered yet; while it backs off before it asks again, too."""
+
+    engine: bool
+    judges: bool
 
 
 class RunOutcome(Contract):

@@ -52,6 +52,7 @@ from workers.runs.refusals import EngineRefuses, whose_fault
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.runs.stopping import StopWhenSure
+from workers.runs.waits import telling_waits
 from workers.runs.watchdog import Watchdog
 from workers.snapshots.completeness import check_complete
 
@@ -127,7 +128,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     follow_limit(folder, str(model))
     ask_epochs_together()
     watchdog = Watchdog(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
-    with watchdog.watching():
+    with watchdog.watching(), telling_waits(folder, str(model)):
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
     if log is None or log.status == "cancelled":
         return _stopped(log, prepared, folder)

@@ -153,6 +153,14 @@ def test_an_engine_that_answers_ever_slower_has_its_time_and_no_more(tmp_path: P
     assert "not done after 15 s" in report.detail
 
 
+def test_an_answer_without_end_is_no_stall_and_has_the_time_of_a_run(tmp_path: Path) -> None:
+    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--slow-seconds", "600")) as workbench:
+        snapshot = say_dataset(workbench, [{"question": "[slow] [token by token]", "answer": "x"}])
+        report = reports_of(workbench, order(task_ref(snapshot), stall_seconds=2.0, deadline_seconds=12.0))["r1"]
+    assert report.outcome is AttemptOutcome.TIMED_OUT, report.detail
+    assert "0 of 1 samples done" in report.detail
+
+
 class _SomebodyElse(QuietHandler):
     def do_GET(self) -> None:
         self.answer(200 if self.path == "/health" else 404)
