@@ -171,7 +171,7 @@ class BatchRun:
             try:
                 with self._flow.joined(process.folder) as share:
                     ready = _Ready(task, dataset, snapshot, engine)
-                    request = self._request(order, ready, process.folder, share)
+                    request = self._request(order, ready, process.folder, share, until)
                     outcome = process.run(request, engine, began, partial(self._running, order.ref, process, engine))
                     engine_share = self._flow.engine_share(process.folder)
                 if outcome.outcome is AttemptOutcome.STALLED:
@@ -183,7 +183,7 @@ class BatchRun:
                 process.stop()
                 shutil.rmtree(process.folder, ignore_errors=True)
 
-    def _request(self, order: Order, ready: _Ready, folder: Path, share: int) -> RunRequest:
+    def _request(self, order: Order, ready: _Ready, folder: Path, share: int, until: float) -> RunRequest:
         engine, definition = ready.engine, ready.task.definition
         wishes, context = generation_config(ready.model), engine.context_tokens
         earlier, started_over = self._earlier(order, folder)
@@ -191,6 +191,7 @@ class BatchRun:
             order=order,
             model=self._batch.model,
             base_url=engine.base_url,
+            seconds_left=max(1.0, until - time.monotonic()),
             concurrency=share,
             dataset_folder=str(ready.dataset),
             model_folder=str(ready.model),

@@ -44,6 +44,9 @@ class RunRequest(Contract):
     base_url: str
     """Of the engine's OpenAI-compatible API."""
 
+    seconds_left: Annotated[float, Field(gt=0)]
+    """Of the order's deadline, as this is written."""
+
     concurrency: Annotated[int, Field(ge=1)]
     """Requests in flight at once, at first: workers/runs/limit_file.py."""
 

@@ -122,7 +122,8 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
         config=GenerateConfig(max_retries=_REQUEST_RETRIES),
         base_url=request.base_url,
         memoize=False,
-        client_timeout=order.stall_seconds,
+        # An answer comes in one piece, however long it takes; whether the engine hangs is for the worker to see.
+        client_timeout=request.seconds_left,
     )
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))

@@ -54,6 +54,7 @@ def test_a_dataset_that_does_not_fit_as_it_is_read_is_not_its_authors_fault(
         order=order(task_ref(dataset)),
         model=MODEL,
         base_url="http://127.0.0.1:9/v1",
+        seconds_left=3600.0,
         concurrency=1,
         dataset_folder=str(dataset),
         model_folder=str(write_model(tmp_path / "model")),

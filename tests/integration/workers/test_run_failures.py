@@ -153,12 +153,16 @@ def test_an_engine_that_answers_ever_slower_has_its_time_and_no_more(tmp_path: P
     assert "not done after 15 s" in report.detail
 
 
-def test_an_answer_without_end_is_no_stall_and_has_the_time_of_a_run(tmp_path: Path) -> None:
-    with bench(tmp_path, write_model(tmp_path / "model"), stand_in("--slow-seconds", "600")) as workbench:
-        snapshot = say_dataset(workbench, [{"question": "[slow] [token by token]", "answer": "x"}])
-        report = reports_of(workbench, order(task_ref(snapshot), stall_seconds=2.0, deadline_seconds=12.0))["r1"]
-    assert report.outcome is AttemptOutcome.TIMED_OUT, report.detail
-    assert "0 of 1 samples done" in report.detail
+def test_an_answer_that_takes_longer_than_a_stall_is_asked_for_once_and_counts(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    engine = stand_in("--slow-seconds", "6", "--record", str(asked))
+    with bench(tmp_path, write_model(tmp_path / "model"), engine) as workbench:
+        snapshot = say_dataset(workbench, [{"question": "[slow] [token by token] Say: yes", "answer": "yes"}])
+        report = reports_of(workbench, order(task_ref(snapshot), stall_seconds=2.0))["r1"]
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    assert report.measurement is not None
+    assert report.measurement.score == 1.0
+    assert len(asked.read_text().splitlines()) == 1
 
 
 class _SomebodyElse(QuietHandler):

@@ -100,7 +100,7 @@ def test_one_that_stalls_leaves_the_other_its_engine_and_the_next_gets_a_new_one
         "works": AttemptOutcome.COMPLETED,
         "after": AttemptOutcome.COMPLETED,
     }
-    assert list(heard.reports)[0] == "stalls"
+    assert next(iter(heard.reports)) == "stalls"
 
 
 def test_one_that_is_dropped_ends_by_itself(workbench: Workbench) -> None:
