@@ -308,6 +308,12 @@ class AttemptOutcome(StrEnum):
     NO_ACCESS = "no_access"
     """The Hub refuses: gated or private."""
 
+    JUDGE_AWAY = "judge_away"
+    """A model that grades answers does not answer, or asks for patience; what the run finished before may be kept."""
+
+    JUDGE_REFUSES = "judge_refuses"
+    """It does not take the worker's key, or does not know the model that policy names; nothing was run."""
+
     DISK_FULL = "disk_full"
     """No room on a disk of the worker, or in the evidence store."""
 
@@ -348,8 +354,8 @@ class Report(Message):
 
     evidence: Evidence | None
     partial: PartialLog | None = None
-    """The answers that a run had when it was handed back, for the next attempt to go on from. None where there are
-    none, or they could not be stored in time."""
+    """The answers that a run had when it was handed back, or its judge went away, for the next attempt to go on from.
+    None where there are none, or they could not be stored in time."""
 
     retry_after_seconds: Annotated[float, Field(ge=0)] | None = None
 
@@ -358,6 +364,6 @@ class Report(Message):
         completed = self.outcome is AttemptOutcome.COMPLETED
         if completed != (self.measurement is not None) or (completed and self.evidence is None):
             raise ValueError("a measurement with its evidence exactly where the attempt completed")
-        if self.partial is not None and self.outcome is not AttemptOutcome.HANDED_BACK:
-            raise ValueError("a partial log only where the attempt was handed back")
+        if self.partial is not None and self.outcome not in (AttemptOutcome.HANDED_BACK, AttemptOutcome.JUDGE_AWAY):
+            raise ValueError("a partial log only where the attempt was handed back, or its judge went away")
         return self

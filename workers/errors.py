@@ -29,6 +29,18 @@ class RequestsRefused(ReprofarmError):  # noqa: N818 - a condition, not a mistak
     """The engine does not take what the farm itself asks for: that is our fault, and would be so another time."""
 
 
+class JudgeAway(ReprofarmError):  # noqa: N818 - a condition that passes, not a mistake
+    """A model that grades answers does not answer, or asks for patience; wait and try again."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class JudgeRefuses(ReprofarmError):  # noqa: N818 - a condition, not a mistake
+    """A model that grades answers does not take what policy and the worker's environment say; the operator must act."""
+
+
 class DiskFull(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """A disk of this worker, or the evidence store, has no room; the operator must free some."""
 

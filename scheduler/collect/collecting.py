@@ -197,6 +197,7 @@ def _take_in(
         resuming.keep(session, reproduction, message.partial)
         hand_back(session, policy, reproduction, message.worker, _shown(message.detail))
     else:
+        resuming.keep(session, reproduction, message.partial)
         end_attempt(
             session,
             policy,

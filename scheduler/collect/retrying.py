@@ -46,6 +46,8 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.REQUESTS_REFUSED: Consequence.GIVE_UP,
     AttemptOutcome.HUB_AWAY: Consequence.WAIT,
     AttemptOutcome.NO_ACCESS: Consequence.BLOCK,
+    AttemptOutcome.JUDGE_AWAY: Consequence.WAIT,
+    AttemptOutcome.JUDGE_REFUSES: Consequence.BLOCK,
     # Another worker may have room; this one has again once its operator made some.
     AttemptOutcome.DISK_FULL: Consequence.WAIT,
     # Another worker may have a free device; this one takes no more until its own is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import threading
 import time
@@ -32,7 +33,7 @@ from workers.engines.engine import Engine
 from workers.errors import Dropped, ToldToStop
 from workers.runs.circumstances import chat_template_sha256, hardware
 from workers.runs.generation import generation_config, resolve
-from workers.runs.judges import judge_environment
+from workers.runs.judges import check_judges, judge_environment
 from workers.runs.run_process import RunProcess
 from workers.runs.run_request import STARTED_OVER, EarlierLog, RunOutcome, RunProgress, RunRequest
 
@@ -43,6 +44,9 @@ _WAITED = "this one waited behind others of its batch"
 _NONE_BEGUN = "no sample was begun"
 _EARLIER_PATIENCE_SECONDS = 600.0
 """For a store that has the log to go on from, and is away; then the run starts over."""
+
+_KEEP_PATIENCE_SECONDS = 600.0
+"""For a store that is away when a run ends whose judge is."""
 
 _REPORT_SECONDS = 2.0
 """Of the time to hand back, for reporting what is not stored by then."""
@@ -164,6 +168,8 @@ class BatchRun:
         dataset = fetched(partial(self._bench.snapshots.dataset, order.task), wanted, until)
         wanted()
         task = load_task(dataset, order.task, order.judges, allow_self_judge=order.allow_self_judge)
+        asked = {name: order.judges[name] for name in task.judges if name is not None}
+        fetched(partial(check_judges, asked), wanted, math.inf)
         starting = partial(self._starting, order.ref)
         with self._engine.used(wanted, self._check_any_wanted, starting, until) as (snapshot, engine):
             wanted()
@@ -176,7 +182,7 @@ class BatchRun:
                     engine_share = self._flow.engine_share(process.folder)
                 if outcome.outcome is AttemptOutcome.STALLED:
                     self._engine.suspect()
-                if outcome.outcome is AttemptOutcome.HANDED_BACK:
+                if outcome.outcome in (AttemptOutcome.HANDED_BACK, AttemptOutcome.JUDGE_AWAY):
                     return self._kept(order, outcome, process.folder)
                 return self._ended(order, outcome, process.folder, engine_share)
             finally:
@@ -254,16 +260,22 @@ class BatchRun:
         return EarlierLog(file=str(file), sha256=resume.sha256), ""
 
     def _kept(self, order: Order, outcome: RunOutcome, folder: Path) -> Ended:
-        """What is handed back of a run that was told to stop."""
+        """What is left of a run that was told to stop, or whose judge is away."""
+        kind, words, patience = outcome.outcome, outcome.detail, self._handing_back.seconds_left - _REPORT_SECONDS
+        if kind is AttemptOutcome.HANDED_BACK:
+            words = _TOLD + words
+        else:
+            patience = min(patience, _KEEP_PATIENCE_SECONDS)
         if outcome.log is None:
-            return Ended(AttemptOutcome.HANDED_BACK, _TOLD + outcome.detail)
+            return Ended(kind, words)
         try:
-            log = self._store(order, folder / outcome.log, self._handing_back.seconds_left - _REPORT_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever keeps the log from being stored, the order is handed back
+            log = self._store(order, folder / outcome.log, patience)
+        except Exception as error:  # noqa: BLE001 - whatever keeps the log from being stored, the run may be done again
             _log.warning("a partial log was not stored", exc_info=error)
-            return Ended(AttemptOutcome.HANDED_BACK, f"{_TOLD}nothing is kept: the log was not stored: {error}")
+            told = _TOLD if kind is AttemptOutcome.HANDED_BACK else f"{outcome.detail}; but "
+            return Ended(kind, f"{told}nothing is kept: the log was not stored: {error}")
         partial_log = PartialLog(sha256=log.sha256, size_bytes=log.size_bytes, answers=outcome.kept_answers)
-        return Ended(AttemptOutcome.HANDED_BACK, _TOLD + outcome.detail, partial=partial_log)
+        return Ended(kind, words, partial=partial_log)
 
     def _new_run_process(self) -> RunProcess:
         judges = judge_environment(judge for order in self._batch.orders for judge in order.judges.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from specs.errors import EngineError, HubAway, NoAccess, ReprofarmError
 from specs.measurement import Evidence, Measurement, PartialLog
 from specs.messages import AttemptOutcome, Order, Report, RunBatch
-from workers.errors import DeviceBusy, DiskFull, ModelError, OutOfMemory, SpecError
+from workers.errors import DeviceBusy, DiskFull, JudgeAway, JudgeRefuses, ModelError, OutOfMemory, SpecError
 from workers.full_disk import is_full_disk
 
 MAX_DETAIL_CHARS = 8000
@@ -22,6 +22,8 @@ _OUTCOMES: tuple[tuple[type[Exception], AttemptOutcome], ...] = (
     (SpecError, AttemptOutcome.SPEC_FAILED),
     (HubAway, AttemptOutcome.HUB_AWAY),
     (NoAccess, AttemptOutcome.NO_ACCESS),
+    (JudgeAway, AttemptOutcome.JUDGE_AWAY),
+    (JudgeRefuses, AttemptOutcome.JUDGE_REFUSES),
     (DiskFull, AttemptOutcome.DISK_FULL),
     (DeviceBusy, AttemptOutcome.DEVICE_BUSY),
 )

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 
+import httpx
+
+from specs.hub.client_hooks import seconds_asked
 from specs.policy.rules import JudgeEndpoint
-from workers.errors import RunError
+from specs.text import clean
+from workers.errors import JudgeAway, JudgeRefuses, RunError
 from workers.processes.guarded import network_environment
 from workers.processes.ports import ENGINE_HOST
 
 _MODELS = "openai-api/judge"
+_PAUSES_SECONDS = (2.0, 5.0)
+"""Before a judge that stumbles is asked again, in `check_judges`."""
+
+_PATIENCE = httpx.Timeout(120.0, connect=20.0)
+"""With a judge that has a queue."""
+
+_REFUSALS: dict[int, str] = {
+    httpx.codes.UNAUTHORIZED: "does not take its key",
+    httpx.codes.PAYMENT_REQUIRED: "wants to be paid",
+    httpx.codes.FORBIDDEN: "does not let its key use the model",
+    httpx.codes.NOT_FOUND: "does not know the model, or the address is wrong",
+}
 
 
 def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
@@ -31,6 +48,47 @@ def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
         os.environ[f"JUDGE{index}_API_KEY"] = key
         models[name] = f"{_MODELS}{index}/{endpoint.model}"
     return models
+
+
+def check_judges(endpoints: Mapping[str, JudgeEndpoint]) -> None:
+    """Ask each judge, by its name, one short question, with the key and the model that a run will use.
+
+    Whatever else it says to that, it is there: it may not like the question's form.
+
+    Raises:
+        JudgeAway: it cannot be reached, or is not well or busy several times in a row.
+        JudgeRefuses: it does not take the key or the model, or the key is not in this process's environment.
+    """
+    for name, endpoint in sorted(endpoints.items()):
+        for pause in _PAUSES_SECONDS:
+            try:
+                _ask(name, endpoint)
+                break
+            except JudgeAway:
+                time.sleep(pause)
+        else:
+            _ask(name, endpoint)
+
+
+def _ask(name: str, endpoint: JudgeEndpoint) -> None:
+    key = "none" if endpoint.api_key_env is None else os.environ.get(endpoint.api_key_env)
+    if not key:
+        words = f"the farm's operator must set {endpoint.api_key_env} for the workers: the key of the judge {name}"
+        raise JudgeRefuses(words)
+    who = f"the judge {name}, {endpoint.model} at {endpoint.base_url},"
+    url = httpx.URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
+    body = {"model": endpoint.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
+    try:
+        # By the ways that `judge_environment` leaves to a run.
+        with httpx.Client(timeout=_PATIENCE, trust_env=url.host != ENGINE_HOST) as client:
+            answer = client.post(url, headers={"Authorization": f"Bearer {key}"}, json=body)
+    except httpx.HTTPError as error:
+        raise JudgeAway(clean(f"{who} cannot be reached: {type(error).__name__}: {error}", 500)) from error
+    if (why := _REFUSALS.get(answer.status_code)) is not None:
+        where = "policy" if endpoint.api_key_env is None else f"{endpoint.api_key_env}, or at policy"
+        raise JudgeRefuses(f"the farm's operator must look at {where}: {who} {why} ({answer.status_code})")
+    if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        raise JudgeAway(f"{who} answers {answer.status_code}", seconds_asked(answer.headers))
 
 
 def is_judge(model: str) -> bool:

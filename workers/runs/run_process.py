@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from specs.messages import AttemptOutcome
+from specs.messages import AttemptOutcome, Order
 from specs.processes.atomic_write import write_atomically
 from workers.engines.engine import Engine
 from workers.engines.engine_faults import log_tail
@@ -36,6 +36,10 @@ _BEGIN_SECONDS = 600.0
 
 _LOOKS = 10
 """At the engine of a run that has no other news, in the time that makes a stall."""
+
+
+_CLOSE_SECONDS = 120.0
+"""For a run whose judge is away, to close its log."""
 
 
 class RunProcess:
@@ -100,6 +104,14 @@ class RunProcess:
             words = "no sample was begun"
         return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words)
 
+    def _judge_is_away(self, engine: Engine, order: Order, so_far: str) -> RunOutcome:
+        """End a run that waits for its judge alone: the engine did what it was asked, and its answers may be kept."""
+        ended = self._end_gently(engine, time.monotonic() + _CLOSE_SECONDS)
+        if ended.outcome is AttemptOutcome.COMPLETED:
+            return ended
+        words = f"the judge ({', '.join(sorted(order.judges))}) does not answer, {so_far}; {ended.detail}"
+        return ended.model_copy(update={"outcome": AttemptOutcome.JUDGE_AWAY, "detail": words})
+
     def _watch(
         self, request: RunRequest, engine: Engine, began: float, on_progress: Callable[[RunProgress | None], None]
     ) -> RunOutcome:
@@ -123,6 +135,9 @@ class RunProcess:
                     self._runs.stop()
                     words = f"the process that runs are forked from took none for {patience:.0f} s, and was ended"
                     return RunOutcome(outcome=AttemptOutcome.WORKER_FAILED, detail=f"{words}\n{self._runs.log_tail()}")
+                waits = self._waits()
+                if waits.judges and not waits.engine:
+                    return self._judge_is_away(engine, order, f"for {patience:.0f} s, {_so_far(progress)}")
                 words = f"no answer for {patience:.0f} s, {_so_far(progress)}; ended"
                 return RunOutcome(outcome=AttemptOutcome.STALLED, detail=f"{words}\n{engine.log_tail()}")
             if time.monotonic() - began > order.deadline_seconds:

@@ -109,4 +109,4 @@ class RunOutcome(Contract):
     """Name of the Inspect log in the run's folder; present with a measurement, and where answers are kept."""
 
     kept_answers: Annotated[int, Field(ge=0)] = 0
-    """Of a run that was told to stop: answers that are finished in its log."""
+    """Of a run that was told to stop, or whose judge is away: answers that are finished in its log."""

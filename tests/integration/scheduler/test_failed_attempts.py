@@ -46,18 +46,25 @@ def test_settings_that_the_engine_refuses_are_not_tried_again(world: World, farm
 
 
 @pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (AttemptOutcome.NO_ACCESS, "gated, and no token"),
+        (AttemptOutcome.JUDGE_REFUSES, "the farm's operator must look at REPROFARM_JUDGE_KEY"),
+    ],
+)
+@pytest.mark.parametrize(
     ("reached", "is_charged"), [(None, False), (Stage.FETCHING, False), (Stage.RUNNING, True), (Stage.STORING, True)]
 )
-def test_a_repo_that_the_hub_refuses_blocks_its_claims_until_somebody_acts(
-    world: World, farm: Farm, reached: Stage | None, *, is_charged: bool
+def test_whoever_refuses_blocks_the_claims_until_somebody_acts(
+    world: World, farm: Farm, outcome: AttemptOutcome, why: str, reached: Stage | None, *, is_charged: bool
 ) -> None:
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(gpu_seconds=60.0))
         session.execute(update(Attempt).values(stage=reached))
-    take(farm, ended(world, AttemptOutcome.NO_ACCESS, "gated, and no token"))
+    take(farm, ended(world, outcome, why))
     found = claims(farm)
     assert {claim.state for claim in found.values()} == {ClaimState.BLOCKED}
-    assert all("gated" in claim.reason and claim.recheck_at is not None for claim in found.values())
+    assert all(why in claim.reason and claim.recheck_at is not None for claim in found.values())
     assert (reproduction(farm).gpu_seconds is not None) == is_charged
 
 

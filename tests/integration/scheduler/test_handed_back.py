@@ -100,6 +100,17 @@ def resumed_from(farm: ControlPlane) -> str | None:
     return order.resume.sha256 if order.resume is not None else None
 
 
+def test_what_a_run_had_when_its_judge_went_away_is_gone_on_from_and_it_costs_no_attempt(farm: ControlPlane) -> None:
+    ended(farm, AttemptOutcome.JUDGE_AWAY, "the judge (openai/o3-mini) does not answer", KEPT)
+    found = reproduction(farm)
+    assert (found.state, found.failures) == (ReproductionState.QUEUED, 0)
+    assert found.not_before is not None
+    assert (found.not_before - found.since).total_seconds() == 10
+    with farm.database.transaction() as session:
+        session.get_one(Reproduction, found.reproduction_id).not_before = None
+    assert resumed_from(farm) == KEPT.sha256
+
+
 def test_it_is_queued_again_at_once_uses_up_nothing_and_says_why(farm: ControlPlane) -> None:
     handed_back(farm, KEPT)
     found = reproduction(farm)

@@ -62,6 +62,7 @@ def test_what_a_report_says_shows_no_secret_of_the_workers(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://farm:stand-in@127.0.0.1:9")
+    monkeypatch.setattr("workers.batches.batch.check_judges", lambda _: None)
     snapshot = _judged(workbench, "[fail]")
     report = run(workbench, batch_of(order(task_ref(snapshot), judges={JUDGE: SOMEWHERE}))).reports["r1"]
     assert "the *** was told to fail" in report.detail
