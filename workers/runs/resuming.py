@@ -18,8 +18,9 @@ from typing import Any
 
 from inspect_ai import Task
 from inspect_ai._eval.task.task import PreviousTask
+from inspect_ai._util.json import to_json_safe
 from inspect_ai._util.zipfile import zipfile_compress_kwargs
-from inspect_ai.log import EvalLog, EvalLogInfo, EvalSample
+from inspect_ai.log import EvalLog, EvalLogInfo, EvalSample, EvalSampleSummary
 
 from specs.errors import EvidenceError
 from specs.logs.run_log import RunLog
@@ -29,6 +30,9 @@ from specs.text import clean
 
 RESUMED = "resumed"
 """In a log's metadata: the partial log that its run went on from."""
+
+_NOT_IN_SHORT: Mapping[str, Any] = {"events": [], "attachments": {}, "store": {}}
+"""Of an answer, what its summary says nothing of, and most of what there is."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def earlier_attempt(log: Path, sha256: str, wanted: Wanted, kept: Path) -> Earli
         EvidenceError: it is not, or cannot be read; says why.
     """
     answered: Counter[int | str] = Counter()
-    keys = set()
+    summaries: list[EvalSampleSummary] = []
     with RunLog(log) as run_log, zipfile.ZipFile(kept, "w", **zipfile_compress_kwargs) as copy:
         header = run_log.header()
         if header.status != "cancelled" or header.invalidated:
@@ -106,10 +110,12 @@ def earlier_attempt(log: Path, sha256: str, wanted: Wanted, kept: Path) -> Earli
                 # By the name that Inspect looks for, whatever it was called.
                 copy.writestr(f"samples/{answer.id}_epoch_{answer.epoch}.json", content)
                 answered[answer.id] += 1
-                keys.add((answer.id, answer.epoch))
-        copy.writestr("summaries.json", json.dumps(_summaries_of(run_log, keys)))
+                summaries.append(_summary(content))
+        if not summaries:
+            raise EvidenceError("no answer in it is finished")
+        copy.writestr("summaries.json", to_json_safe(summaries, indent=None))
     samples = sum(count == wanted.epochs for count in answered.values())
-    return Earlier(kept, header, Resumed(sha256=sha256, answers=len(keys), samples=samples))
+    return Earlier(kept, header, Resumed(sha256=sha256, answers=len(summaries), samples=samples))
 
 
 def finished(log: Path) -> Counter[int | str]:
@@ -126,19 +132,16 @@ def _is_finished(answer: EvalSample) -> bool:
     return answer.error is None and not is_broken_off(answer)
 
 
-def _summaries_of(log: RunLog, keys: set[tuple[int | str, int]]) -> list[dict[str, Any]]:
-    """What the log says in short of the answers that are taken over; Inspect takes over those that have a summary."""
-    kept = {
-        (each["id"], each["epoch"]): each
-        for each in log.summaries()
-        if isinstance(each, dict)
-        and isinstance(each.get("id"), int | str)
-        and isinstance(each.get("epoch"), int)
-        and (each["id"], each["epoch"]) in keys
-    }
-    if not keys or len(kept) != len(keys):
-        raise EvidenceError("no answer in it is finished" if not keys else "its summaries lack answers that it holds")
-    return list(kept.values())
+def _summary(content: bytes) -> EvalSampleSummary:
+    """What Inspect says in short of an answer; it takes over those that have a summary.
+
+    The log's own summaries are one file of all answers: of a large task more than is read of one file.
+    """
+    try:
+        whole = EvalSample.model_validate({**json.loads(content), **_NOT_IN_SHORT})
+        return whole.summary()
+    except Exception as error:  # beside pydantic's, whatever Inspect's own validators stumble over
+        raise EvidenceError(f"an answer in it is not a sample of Inspect's: {clean(str(error), 200)}") from error
 
 
 def _check_same(header: EvalLog, wanted: Wanted) -> None:
