@@ -18,7 +18,7 @@ from specs.epochs import MEAN
 from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Stopping
-from specs.logs.evidence import path_in_store
+from specs.logs.evidence import MAX_LOG_BYTES, path_in_store
 from specs.logs.run_log import RunLog
 from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
 from specs.logs.scoring import reducer_of
@@ -26,7 +26,6 @@ from specs.measurement import Evidence, Measurement, Resumed
 from specs.messages import Report
 from specs.text import clean
 
-MAX_LOG_BYTES = 4 * 2**30
 READS = 3
 """Tries at a store that stumbles, a second and two apart."""
 

@@ -11,6 +11,9 @@ from pydantic import AfterValidator
 
 SUFFIX = ".eval"
 
+MAX_LOG_BYTES = 4 * 2**30
+"""Of one log: what the control plane reads, and a worker that is to go on from it."""
+
 
 def _readable(url: str) -> str:
     protocol = get_protocol(url)

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from specs.errors import EvidenceAway, EvidenceError
+from specs.logs.evidence import MAX_LOG_BYTES
 from specs.measurement import Evidence, PartialLog
 from specs.messages import AWAITS_STORE, AttemptOutcome, AttemptRef, Order, Progress, RunBatch, Stage
 from specs.processes.log_lines import about
@@ -30,7 +31,7 @@ from workers.batches.shared_engine import SharedEngine
 from workers.batches.workbench import Workbench
 from workers.benchmarks.spec_file import RunnableTask, load_task
 from workers.engines.engine import Engine
-from workers.errors import Dropped, ToldToStop
+from workers.errors import Dropped, SpecError, ToldToStop
 from workers.runs.circumstances import chat_template_sha256, hardware
 from workers.runs.generation import generation_config, resolve
 from workers.runs.judges import check_judges, judge_environment
@@ -231,8 +232,14 @@ class BatchRun:
         """Store a log, and where the store is away say so with every heartbeat, and wait for it.
 
         Raises:
+            SpecError: it is larger than anybody would read; it would be so another time.
             ToldToStop: this worker was told to stop, and the store did not come back in time.
         """
+        if (size := log.stat().st_size) > MAX_LOG_BYTES:
+            raise SpecError(
+                f"the log of the run has {size} bytes, and this farm reads {MAX_LOG_BYTES} at most: the task has more"
+                " samples, or longer answers, than it can take in. Its operator can set a sample_limit for it."
+            )
         progress = Progress(ref=order.ref, stage=Stage.STORING)
         self._messenger.progress(progress)
 

@@ -15,14 +15,11 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from specs.errors import EvidenceAway, EvidenceError
-from specs.logs.evidence import path_in_store
+from specs.logs.evidence import MAX_LOG_BYTES, path_in_store
 from specs.measurement import Evidence
 from specs.text import clean
 from workers.errors import DiskFull
 from workers.full_disk import is_full_disk
-
-MAX_PARTIAL_BYTES = 4 * 2**30
-"""Of a partial log that is fetched to go on from."""
 
 _PART_BYTES = 2**20
 _LOOK_SECONDS = 0.5
@@ -69,8 +66,8 @@ def fetch(evidence: Evidence, url: str, target: Path) -> None:
         EvidenceAway: the store cannot be read.
         DiskFull: there is no room for it here.
     """
-    if evidence.size_bytes > MAX_PARTIAL_BYTES:
-        raise EvidenceError(f"it has {evidence.size_bytes} bytes; a worker reads {MAX_PARTIAL_BYTES} at most")
+    if evidence.size_bytes > MAX_LOG_BYTES:
+        raise EvidenceError(f"it has {evidence.size_bytes} bytes; a worker reads {MAX_LOG_BYTES} at most")
     digest, size = hashlib.sha256(), 0
     try:
         files, root = url_to_fs(url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from specs.messages import AttemptOutcome
@@ -84,3 +86,14 @@ def test_fewer_epochs_than_the_specs_reducer_needs_are_refused(workbench: Workbe
     report = reports_of(workbench, order(task_ref(snapshot), epochs=1))["r1"]
     assert report.outcome is AttemptOutcome.SPEC_FAILED
     assert "requires 2 epochs however evaluation has only 1" in report.detail
+
+
+def test_a_log_that_the_control_plane_would_not_read_ends_its_run_once_and_is_not_stored(
+    workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.batches.batch.MAX_LOG_BYTES", 100)
+    report = reports_of(workbench, order(task_ref(say_dataset(workbench, [SAY]))))["r1"]
+    assert report.outcome is AttemptOutcome.SPEC_FAILED, report.detail
+    assert "bytes, and this farm reads 100 at most" in report.detail
+    assert "Its operator can set a sample_limit" in report.detail
+    assert list((tmp_path / "evidence").rglob("*.eval")) == []
