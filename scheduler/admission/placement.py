@@ -175,6 +175,8 @@ def _whole_context(config: ModelConfig, engine: EngineRules) -> tuple[int, int |
     """Tokens that an engine has room for if nothing is cut, and to what policy's wish is cut, as vLLM refuses more."""
     if engine.max_model_len is None:
         return config.context_tokens, None
+    if not config.names_length:
+        return engine.max_model_len, None
     longest = config.context_tokens if config.longest_tokens is None else config.longest_tokens
     return min(engine.max_model_len, longest), longest if engine.max_model_len > longest else None
 

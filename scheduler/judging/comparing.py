@@ -65,13 +65,16 @@ def _held_context(session: Session, reproduction: Reproduction, max_model_len: i
 
     Whatever of a model is not known is no reason to say that it has no more.
     """
-    if max_model_len is None:
-        return None
     model = session.get(Model, reproduction.model_id)
     if model is None or model.size is None or model.weights_sha256 != reproduction.weights_sha256:
         return max_model_len
     config = read(ModelSize, model.size, f"how large {model.model_id} is").config
-    return max_model_len if config is None or max_model_len < config.context_tokens else None
+    if config is None:
+        return max_model_len
+    if not config.names_length:
+        # What the engine took is its own guess, where policy has no wish either.
+        return max_model_len or config.context_tokens
+    return max_model_len if max_model_len is not None and max_model_len < config.context_tokens else None
 
 
 def _explained(claim: Claim, reproduction: Reproduction, run: CompletedRun, verdict: Verdict) -> Verdict:

@@ -19,7 +19,7 @@ from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, Reading, reconcile, withdraw_refs
 from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
-from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfig, read_config
+from specs.engines.model_config import DEFAULT_CONTEXT_TOKENS, MAX_CONFIG_BYTES, ModelConfig, read_config
 from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
@@ -164,10 +164,16 @@ def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None
 
 
 def _lacks_size(model: Model) -> bool:
-    """Whether its weights are known from a time when nothing else was kept, or before the farm had access."""
+    """Whether its weights are known from a time when nothing else was kept, or before the farm had access.
+
+    Or when 2048 tokens were taken for the length of whatever config.json leaves that out.
+    """
     if model.size is None:
         return model.weights_bytes is not None
-    return model.gated and model.size["config"] is None
+    config = model.size["config"]
+    if config is None:
+        return model.gated
+    return config["context_tokens"] == DEFAULT_CONTEXT_TOKENS and "names_length" not in config
 
 
 def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> ModelSize | None:

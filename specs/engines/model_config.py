@@ -2,8 +2,9 @@
 
 Names of keys are those of transformers' configurations; which of them counts, and what is meant where one is absent, is
 as vLLM 0.32 reads them (`ModelArchConfigConvertorBase` in vllm/transformers_utils/model_arch_config_convertor.py,
-`_get_and_verify_max_len` and `_get_and_verify_dtype` in vllm/config/model.py). The file is somebody's upload: every
-number in it is bounded, and one that is none is a reason, not a crash.
+`_get_and_verify_max_len` and `_get_and_verify_dtype` in vllm/config/model.py), with the defaults of the classes in
+transformers (specs/engines/model_defaults.py). The file is somebody's upload: every number in it is bounded, and one
+that is none is a reason, not a crash.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from specs.engines.model_defaults import defaults_of
 from specs.engines.model_experts import Experts, read_experts
 from specs.engines.model_quantization import QUANTIZATION_FILE, Quantization, read_quantization
 from specs.engines.model_states import States, read_layers
@@ -32,7 +34,7 @@ MAX_CONTEXT_TOKENS = 2**30
 MAX_LISTED = 10_000
 
 DEFAULT_CONTEXT_TOKENS = 2048
-"""What vLLM takes where a config names no length."""
+"""What vLLM takes where neither a config nor its class names a length, and nobody asks for another."""
 
 _CONTEXT_KEYS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length", "max_target_positions",
@@ -112,6 +114,10 @@ class ModelConfig(Contract):
     longest_tokens: Annotated[int, Field(gt=0)] | None = None
     """Of prompt and answer together at most, whoever asks for more; None is `context_tokens`."""
 
+    names_length: bool = True
+    """Whether the model has a length of its own. Where it names none, vLLM takes what it is asked for, and
+    `context_tokens` where it is not asked; `longest_tokens` says nothing then."""
+
     cache: tuple[CacheLayers, ...]
     states: States | None = None
     """None where every layer keeps keys and values, and nothing else."""
@@ -150,6 +156,7 @@ def read_config(text: bytes, quantization_text: bytes | None = None) -> ModelCon
         groups=_groups(config, quantization, heads, kv_heads, hidden),
         context_tokens=context,
         longest_tokens=longest if longest != context else None,
+        names_length=bool(_named_lengths(config)),
         cache=cache,
         states=kept.states,
         experts=read_experts(config, layers, hidden),
@@ -169,11 +176,14 @@ def _read_object(name: str, text: bytes) -> dict[str, Any]:
 
 
 def _of_the_text(whole: dict[str, Any]) -> dict[str, Any]:
-    """The part about the language model, where others stand beside it; it may leave to the whole what it lacks."""
-    inner = next((whole[key] for key in _NESTED if isinstance(whole.get(key), dict)), None)
-    if inner is None:
-        return whole
-    return {**whole, **{key: value for key, value in inner.items() if value is not None}}
+    """The part about the language model, where others stand beside it; it may leave to the whole what it lacks.
+
+    What both leave out is as in its class. What is null is not left out: the class works it out.
+    """
+    inner: dict[str, Any] = next((whole[key] for key in _NESTED if isinstance(whole.get(key), dict)), {})
+    found = {**whole, **{key: value for key, value in inner.items() if value is not None}}
+    defaults = defaults_of(found.get("model_type"))
+    return {**{key: value for key, value in defaults.items() if key not in inner}, **found}
 
 
 def _layers(config: Mapping[str, Any]) -> int:
@@ -274,8 +284,7 @@ def _sliding(config: Mapping[str, Any], layers: int) -> tuple[int | None, int]:
 
 def _longest(config: Mapping[str, Any]) -> int:
     """Tokens that vLLM serves at most."""
-    named = [_number(config, (key,), MAX_CONTEXT_TOKENS) for key in _CONTEXT_KEYS if config.get(key) is not None]
-    tokens = min(named, default=DEFAULT_CONTEXT_TOKENS)
+    tokens = min(_named_lengths(config), default=DEFAULT_CONTEXT_TOKENS)
     # Command-R's own goes before all others.
     tokens = _number(config, ("model_max_length",), MAX_CONTEXT_TOKENS, tokens)
     rope = _rope(config)
@@ -285,6 +294,10 @@ def _longest(config: Mapping[str, Any]) -> int:
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= MAX_CONTEXT_TOKENS / tokens:
         raise ModelConfigError("config.json: the factor of its rope scaling is no sensible number")
     return max(int(tokens * factor), 1)
+
+
+def _named_lengths(config: Mapping[str, Any]) -> list[int]:
+    return [_number(config, (key,), MAX_CONTEXT_TOKENS) for key in _CONTEXT_KEYS if config.get(key) is not None]
 
 
 def _context(config: Mapping[str, Any], longest: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import fields
 from math import prod
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from specs.engines.model_config import CacheLayers, read_config
+from specs.engines.model_defaults import CLASS_DEFAULTS, DEFAULT_KEYS
 from tests.support.models import CONFIGS, HOLDINGS, config_of, size_of
 
 
@@ -58,6 +60,7 @@ def test_a_config_is_read_as_vllm_reads_it(name: str) -> None:
     assert ours.kv_heads == (1 if latent else theirs.get_total_num_kv_heads())
     assert {each.numbers for each in ours.cache} == {theirs.get_head_size() * (1 if latent else 2)}
     assert (ours.longest_tokens or ours.context_tokens) == theirs.derive_max_model_len_and_key()[0]
+    assert ours.names_length
     kind = "sliding_attention" if getattr(text, "sliding_window", None) else "full_attention"
     kinds = Counter(getattr(text, "layer_types", None) or [kind] * text.num_hidden_layers)
     windows = {each.window: each.layers for each in ours.cache}
@@ -68,6 +71,31 @@ def test_a_config_is_read_as_vllm_reads_it(name: str) -> None:
     kept = sum(vllm_keeps_a_token(each, latent=latent) for each in ours.cache)
     state = ours.states.sequence_bytes(2) if ours.states is not None else 0
     assert size_of(name).cache_bytes(1, "auto") == kept + state
+
+
+def test_what_a_config_may_leave_out_is_as_in_the_class_that_reads_it() -> None:
+    import vllm.config  # noqa: F401, PLC0415
+    from transformers.models.auto import modeling_auto  # noqa: PLC0415
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415
+    from vllm.model_executor.models.registry import ModelRegistry  # noqa: PLC0415
+    from vllm.transformers_utils.config import _CONFIG_REGISTRY  # noqa: PLC0415
+
+    served = ModelRegistry.get_supported_archs()
+    kinds = set()
+    for head in ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM"):
+        for kind, named in getattr(modeling_auto, f"MODEL_FOR_{head}_MAPPING_NAMES").items():
+            if kind in CONFIG_MAPPING and served & {named, *(named if isinstance(named, tuple) else ())}:
+                text = CONFIG_MAPPING[kind].sub_configs.get("text_config")
+                kinds |= {kind, getattr(text, "model_type", kind)}
+    # vLLM has classes of its own of some.
+    classes = {kind: CONFIG_MAPPING[kind] for kind in kinds & CONFIG_MAPPING.keys() - _CONFIG_REGISTRY.keys()}
+    installed = {}
+    for kind, each in classes.items():
+        default = {field.name: field.default for field in fields(each) if field.name not in each.attribute_map}
+        if type(default.get("max_position_embeddings")) is int:
+            of_keys = (default.get(key) for key in DEFAULT_KEYS)
+            installed[kind] = tuple((value or None) if type(value) is int else None for value in of_keys)
+    assert installed == CLASS_DEFAULTS
 
 
 def test_layers_that_are_not_alike_are_read_as_vllm_reads_each() -> None:

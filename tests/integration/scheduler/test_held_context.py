@@ -23,10 +23,18 @@ ITS_OWN = 8192
 
 
 @pytest.mark.parametrize(
-    ("given", "outcome"), [(2048, Outcome.INCONCLUSIVE), (ITS_OWN, Outcome.MISMATCH), (None, Outcome.MISMATCH)]
+    ("given", "names_length", "held"),
+    [
+        (2048, True, 2048),
+        (ITS_OWN, True, None),
+        (None, True, None),
+        # Nobody knows how long it is, so what the engine takes then is not the model's.
+        (ITS_OWN, False, ITS_OWN),
+        (None, False, ITS_OWN),
+    ],
 )
 def test_whose_context_ended_the_answers_is_told(
-    tmp_path: Path, databases: Databases, given: int | None, outcome: Outcome
+    tmp_path: Path, databases: Databases, given: int | None, names_length: bool, held: int | None
 ) -> None:
     policy = Policy.model_validate({"version": 1, "engine": {"max_model_len": given}})
     generation = measurement().circumstances.generation.model_copy(update={"max_tokens": None})
@@ -37,7 +45,8 @@ def test_whose_context_ended_the_answers_is_told(
         farm.scan()
         size = size_of("SmolLM2-135M-Instruct")
         assert size.config is not None
-        config = size.config.model_copy(update={"context_tokens": ITS_OWN, "longest_tokens": None})
+        own = {"context_tokens": ITS_OWN, "longest_tokens": None, "names_length": names_length}
+        config = size.config.model_copy(update=own)
         with farm.database.transaction() as session:
             model = session.scalars(select(Model)).one()
             model.size = size.model_copy(update={"config": config}).model_dump(mode="json")
@@ -45,6 +54,6 @@ def test_whose_context_ended_the_answers_is_told(
         complete(farm, 60, truncated=150, circumstances={"generation": generation})
         with farm.database.reading() as session:
             verdict = session.scalars(select(VerdictRow)).one()
-    assert verdict.outcome == outcome
-    held = "were cut off at the 2048 tokens of context that the farm gave the model"
-    assert (held in verdict.verdict["reason"]) == (outcome is Outcome.INCONCLUSIVE)
+    assert verdict.outcome == (Outcome.MISMATCH if held is None else Outcome.INCONCLUSIVE)
+    said = f"were cut off at the {held} tokens of context that the farm gave the model"
+    assert (said in verdict.verdict["reason"]) == (held is not None)

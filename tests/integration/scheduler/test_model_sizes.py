@@ -216,6 +216,22 @@ def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> 
     assert "pool big gives 294 GiB (92 % of 4 × 80 GiB)" in claim.reason
 
 
+def test_a_model_whose_length_was_guessed_before_is_looked_at_again(farm: ControlPlane) -> None:
+    upload(farm, config_json=(CONFIGS / "gemma-3-27b-it.json").read_bytes())
+    farm.scan()
+    with farm.database.transaction() as session:
+        model = session.get_one(Model, MODEL)
+        assert model.size is not None
+        config = {**model.size["config"], "context_tokens": 2048}
+        del config["names_length"]
+        model.size = {**model.size, "config": config}
+    farm.scan(NOW)
+    found = size(farm)
+    assert found is not None
+    assert found.config is not None
+    assert found.config.context_tokens == 131_072
+
+
 def test_a_model_from_before_sizes_were_kept_is_placed_by_its_files_and_looked_at_again(farm: ControlPlane) -> None:
     upload(farm, config_json=CONFIG)
     farm.scan()

@@ -114,6 +114,18 @@ def test_policy_asks_no_model_for_more_context_than_it_has() -> None:
     assert placed("Meta-Llama-3-8B", max_model_len=8192).max_model_len is None
 
 
+def test_policy_has_its_wish_of_a_model_whose_length_its_config_leaves_out() -> None:
+    assert placed("gemma-3-27b-it", max_model_len=32_768).max_model_len is None
+    size = size_of("Meta-Llama-3-8B")
+    assert size.config is not None
+    unknown = size.config.model_copy(update={"context_tokens": 2048, "names_length": False})
+    size = size.model_copy(update={"config": unknown})
+    answer = place(size, ENGINE.model_copy(update={"max_model_len": 32_768}), OPEN_END, (ONE,))
+    assert isinstance(answer, Placement)
+    assert answer.max_model_len is None
+    assert "KV cache of 32768 tokens" in answer.words
+
+
 def test_what_a_model_has_beyond_its_own_context_takes_room_where_policy_asks_for_it() -> None:
     # Of 131072 tokens vLLM serves 4096 unless it is told otherwise: `original_max_position_embeddings`.
     assert "KV cache of 4096 tokens" in placed("Phi-3.5-mini-instruct", OPEN_END).words

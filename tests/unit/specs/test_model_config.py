@@ -88,6 +88,24 @@ def shape(**changes: object) -> ModelConfig:
     return read_config(json.dumps({**SMALL, **changes}).encode())
 
 
+def test_what_a_config_leaves_out_is_as_in_its_class() -> None:
+    # gemma-3-4b-it, of which this is all that is published of the size of its language model.
+    text = {"hidden_size": 2560, "intermediate_size": 10_240, "model_type": "gemma3_text", "num_hidden_layers": 34}
+    text |= {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024}
+    found = read_config(json.dumps({"model_type": "gemma3", "text_config": text}).encode())
+    assert (found.attention_heads, found.kv_heads, {each.numbers for each in found.cache}) == (8, 4, {2 * 256})
+    assert (found.context_tokens, found.longest_tokens, found.names_length) == (131_072, None, True)
+    # Null is no default: the class works it out.
+    worked_out = shape(model_type="gemma2", head_dim=None, num_key_value_heads=None)
+    assert (worked_out.kv_heads, worked_out.cache[0].numbers) == (4, 2 * 16)
+
+
+def test_a_length_that_nobody_names_is_not_known() -> None:
+    unknown = shape(max_position_embeddings=None, model_type="of-somebodys-own")
+    assert (unknown.context_tokens, unknown.names_length) == (2048, False)
+    assert shape().names_length
+
+
 def test_layers_that_were_left_without_attention_keep_nothing() -> None:
     # Llama-3.3-Nemotron-Super: number_key_value_heads is null, and each block says its own.
     def block(**attention: object) -> dict[str, object]:
