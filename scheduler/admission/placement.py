@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_config import ModelConfig
-from specs.engines.model_size import WEIGHTS_OVERHEAD, ModelSize
+from specs.engines.model_size import WEIGHTS_OVERHEAD, ModelSize, tokens_in_flight
 from specs.engines.quantization_methods import is_loaded_on
 from specs.policy.pools import PoolRules
 from specs.policy.rules import EngineRules
@@ -146,8 +147,9 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         return _fit_on_a_machine(size, engine, pool, needed, whole, capped)
     weights = size.weights_bytes(engine.dtype)
     share = -(-weights // gpus) + GPU_OVERHEAD_BYTES
-    one, whole_one = (size.cache_bytes(tokens, engine.dtype, gpus) for tokens in (needed, whole))
-    at_once = size.cache_bytes(needed, engine.dtype, gpus, engine.concurrency)
+    cache = partial(size.cache_bytes, dtype=engine.dtype, gpus=gpus, in_flight=tokens_in_flight(pool.memory_gib))
+    one, two, at_once = (cache(needed, sequences=count) for count in (1, 2, engine.concurrency))
+    whole_one = cache(whole)
     limit = int(pool.memory_gib * GIB * GPU_PART)
     parts = (
         f"{_gib(weights)} for weights, and {_gib(one)} for the KV cache of {needed} tokens and"
@@ -166,7 +168,7 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         parts=parts,
         max_model_len=capped if share + whole_one <= limit else needed,
         is_cut=share + whole_one > limit,
-        sequences=_sequences(size, engine, needed, gpus, limit - share),
+        sequences=_sequences(one, two, engine, limit - share),
         is_roomy=share + max(whole_one, at_once) <= limit,
     )
 
@@ -186,7 +188,7 @@ def _fit_on_a_machine(
 ) -> _Fit:
     """On a CPU pool, where policy says how much the cache takes."""
     weights, cache = size.weights_bytes(engine.dtype), engine.kv_cache_gib * GIB
-    one = size.cache_bytes(needed, engine.dtype)
+    one, two = (size.cache_bytes(needed, engine.dtype, sequences=count) for count in (1, 2))
     held = int(weights * WEIGHTS_OVERHEAD) + cache
     parts = f"{_gib(weights)} for weights, {_gib(cache)} for the KV cache"
     shortfall = None
@@ -208,7 +210,7 @@ def _fit_on_a_machine(
         parts=parts,
         max_model_len=capped if fits_whole else needed,
         is_cut=not fits_whole,
-        sequences=_sequences(size, engine, needed, 1, cache),
+        sequences=_sequences(one, two, engine, cache),
     )
 
 
@@ -223,9 +225,8 @@ def _fit_of_files(size: ModelSize, engine: EngineRules, pool: PoolRules, gpus: i
     return _Fit(gpus=gpus, shortfall=shortfall, parts=parts)
 
 
-def _sequences(size: ModelSize, engine: EngineRules, tokens: int, gpus: int, free_bytes: int) -> int:
-    """For how many sequences of so many tokens there is room, up to as many as are asked at once."""
-    one, two = (size.cache_bytes(tokens, engine.dtype, gpus, count) for count in (1, 2))
+def _sequences(one: int, two: int, engine: EngineRules, free_bytes: int) -> int:
+    """For how many sequences there is room, by what one and two of them take, up to as many as are asked at once."""
     return max(min(1 + (free_bytes - one) // max(two - one, 1), engine.concurrency), 0)
 
 

@@ -3,7 +3,7 @@
 The cache is reckoned as vLLM 0.32 does (`page_size_bytes` and `max_memory_usage_bytes` in
 vllm/v1/kv_cache_interface.py): for each token, layer and head that keys are kept for, a key and a value in the dtype
 that is served; of several GPUs each holds its heads, one at least. A layer that looks back through a window holds the
-window and the tokens that are being worked on, however long the sequence.
+window and the tokens that are being worked on, of two batches on a GPU, however long the sequence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,23 @@ WEIGHTS_OVERHEAD = 1.2
 
 BATCHED_TOKENS = 8192
 """Tokens that vLLM works on in one step at most: `max_num_batched_tokens` of a server on the GPUs that most pools have
-(`get_batch_defaults` in vllm/engine/arg_utils.py). A window's layers hold so many beyond the window."""
+(`get_batch_defaults` in vllm/engine/arg_utils.py). Smaller ones and CPUs have fewer, for which this errs upwards."""
+
+LARGE_GPU_GIB = 160
+LARGE_BATCHED_TOKENS = 16384
+"""The same on GPUs of so much memory."""
+
+BATCHES = 2
+"""Steps that are under way at once on GPUs: the next is scheduled while one is computed (`max_concurrent_batches` in
+vllm/config/vllm.py)."""
+
+
+def tokens_in_flight(gpu_gib: float) -> int:
+    """Tokens that vLLM works on at once at most, on GPUs of so much memory.
+
+    The layers of a window hold so many beyond it: `max_in_flight_tokens` in vllm/config/vllm.py.
+    """
+    return BATCHES * (LARGE_BATCHED_TOKENS if gpu_gib >= LARGE_GPU_GIB else BATCHED_TOKENS)
 
 
 class ModelSize(Contract):
@@ -64,8 +80,10 @@ class ModelSize(Contract):
             return self.file_bytes
         return bytes_in_memory(self.file_bytes, self.counts, self.served_bits(dtype))
 
-    def cache_bytes(self, tokens: int, dtype: EngineDtype, gpus: int = 1, sequences: int = 1) -> int:
-        """On each of so many GPUs, for sequences of so many tokens.
+    def cache_bytes(
+        self, tokens: int, dtype: EngineDtype, gpus: int = 1, sequences: int = 1, in_flight: int = BATCHED_TOKENS
+    ) -> int:
+        """On each of so many GPUs, for sequences of so many tokens, of which so many are worked on at once.
 
         Raises:
             ValueError: there is no config to tell.
@@ -76,7 +94,7 @@ class ModelSize(Contract):
         for each in self.config.cache:
             kept = tokens * sequences
             if each.window is not None:
-                working = min(tokens, each.window - 1 + BATCHED_TOKENS)
+                working = min(tokens, each.window - 1 + in_flight)
                 kept = working + min(tokens, each.window) * (sequences - 1)
             held += each.layers * max(each.heads // gpus, 1) * each.numbers * kept
         served_bytes = self.served_bits(dtype) // 8

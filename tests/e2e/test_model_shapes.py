@@ -13,6 +13,7 @@ import pytest
 
 from specs.engines.model_config import CacheLayers, read_config
 from specs.engines.model_defaults import CLASS_DEFAULTS, DEFAULT_KEYS
+from specs.engines.model_size import tokens_in_flight
 from tests.support.models import CONFIGS, HOLDINGS, config_of, size_of
 
 
@@ -103,6 +104,51 @@ def test_layers_that_are_not_alike_are_read_as_vllm_reads_each() -> None:
     layers = [type(theirs)(*each) for each in theirs.get_per_layer_hf_configs()]
     read = Counter((each.get_total_num_kv_heads(), 2 * each.get_head_size()) for each in layers)
     assert read == {(each.heads, each.numbers): each.layers for each in config_of(UNLIKE).cache}
+
+
+@pytest.mark.parametrize("gpu_gib", [80, 141, 180])
+def test_a_window_takes_what_vllm_sets_aside_for_it(gpu_gib: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch  # noqa: PLC0415
+    from vllm.config import VllmConfig  # noqa: PLC0415
+    from vllm.engine import arg_utils  # noqa: PLC0415
+    from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415
+    from vllm.v1.kv_cache_interface import SlidingWindowSpec  # noqa: PLC0415
+
+    platform = SimpleNamespace(
+        get_device_total_memory=lambda: gpu_gib * 2**30,
+        get_device_name=lambda: "NVIDIA H100",
+        is_tpu=lambda: False,
+        is_cpu=lambda: False,
+    )
+    monkeypatch.setattr(arg_utils, "current_platform", platform)
+    batched, _ = arg_utils.EngineArgs.get_batch_defaults(1)
+    served: Any = SimpleNamespace(
+        scheduler_config=SimpleNamespace(
+            async_scheduling=True, max_num_batched_tokens=batched[UsageContext.OPENAI_API_SERVER]
+        ),
+        parallel_config=SimpleNamespace(pipeline_parallel_size=1, decode_context_parallel_size=1),
+        use_v2_model_runner=False,
+        model_config=SimpleNamespace(max_model_len=100_000),
+    )
+    for name in ("max_concurrent_batches", "max_in_flight_tokens"):
+        setattr(served, name, getattr(VllmConfig, name).fget(served))
+    window = next(each for each in config_of("gemma-3-27b-it").cache if each.window is not None)
+    assert window.window is not None
+    theirs = SlidingWindowSpec(
+        block_size=16,
+        num_kv_heads=window.heads,
+        head_size=window.numbers // 2,
+        dtype=torch.bfloat16,
+        sliding_window=window.window,
+    )
+    size = size_of("gemma-3-27b-it")
+    assert size.config is not None
+    alone = size.model_copy(update={"config": size.config.model_copy(update={"cache": (window,)})})
+    ours = alone.cache_bytes(100_000, "auto", in_flight=tokens_in_flight(gpu_gib))
+    # But for two blocks at the ends, which are not filled.
+    assert (
+        0 <= window.layers * theirs.max_memory_usage_bytes(served) - ours < window.layers * 2 * theirs.page_size_bytes
+    )
 
 
 def test_a_state_beside_attention_is_as_large_as_vllm_lays_it_out() -> None:

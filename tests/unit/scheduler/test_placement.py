@@ -114,6 +114,13 @@ def test_policy_asks_no_model_for_more_context_than_it_has() -> None:
     assert placed("Meta-Llama-3-8B", max_model_len=8192).max_model_len is None
 
 
+def test_larger_gpus_work_on_more_tokens_which_layers_with_a_window_hold() -> None:
+    held = {gib: placed("gemma-3-27b-it", OPEN_END, (PoolRules(name="gpu", memory_gib=gib),)) for gib in (96, 180)}
+    # 10 GiB of ten layers without a window, and of 52 with one two batches of 8192 or of 16384 tokens.
+    assert "17 GiB for the KV cache of 131072 tokens" in held[96].words
+    assert "23 GiB for the KV cache of 131072 tokens" in held[180].words
+
+
 def test_policy_has_its_wish_of_a_model_whose_length_its_config_leaves_out() -> None:
     assert placed("gemma-3-27b-it", max_model_len=32_768).max_model_len is None
     size = size_of("Meta-Llama-3-8B")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from specs.engines.model_config import read_config
-from specs.engines.model_size import BATCHED_TOKENS, ModelSize
+from specs.engines.model_size import ModelSize, tokens_in_flight
 from specs.engines.model_weights import EngineDtype
 from tests.support.models import CONFIGS, GB, HOLDINGS, config_of, size_of
 
@@ -70,16 +70,19 @@ def test_a_token_takes_the_keys_and_values_of_every_layer(name: str, bytes_per_t
     ("name", "layers_with_window", "window"),
     [("gpt-oss-120b", 18, 128), ("gemma-2-9b", 21, 4096), ("gemma-3-27b-it", 52, 1024)],
 )
+@pytest.mark.parametrize(("gpu_gib", "in_flight"), [(80, 2 * 8192), (141, 2 * 8192), (180, 2 * 16384)])
 def test_layers_with_a_window_hold_no_more_than_it_and_what_is_worked_on(
-    name: str, layers_with_window: int, window: int
+    name: str, layers_with_window: int, window: int, gpu_gib: float, in_flight: int
 ) -> None:
     size = size_of(name)
     tokens = 100_000
+    assert tokens_in_flight(gpu_gib) == in_flight
     a_layer = size.cache_bytes(1, "auto") / sum(each.layers for each in config_of(name).cache)
     whole = a_layer * tokens * (sum(each.layers for each in config_of(name).cache) - layers_with_window)
-    assert size.cache_bytes(tokens, "auto") == whole + a_layer * layers_with_window * (window - 1 + BATCHED_TOKENS)
+    one, two = (size.cache_bytes(tokens, "auto", sequences=count, in_flight=in_flight) for count in (1, 2))
+    assert one == whole + a_layer * layers_with_window * (window - 1 + in_flight)
     # Another sequence shares what is worked on.
-    more = size.cache_bytes(tokens, "auto", sequences=2) - size.cache_bytes(tokens, "auto")
+    more = two - one
     assert more == whole + a_layer * layers_with_window * window
 
 
