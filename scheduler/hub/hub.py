@@ -46,7 +46,11 @@ MAX_CARD_BYTES = 8 * 2**20
 MAX_TREE_FILES = 20_000
 MAX_REDIRECTS = 5
 MAX_COMMITS = 5000
-"""Of a dataset's main branch, newest first, among which one that a claim pins is looked for."""
+"""Of a dataset's main branch, newest first, among which one that a claim pins is looked for; and of a model's, among
+which that is looked for where a pull request branched off."""
+
+COMMITS_PER_PAGE = 1000
+"""The most that the Hub lists at once; it lists 50 if it is asked for no number."""
 
 MAX_PULL_REQUESTS = 200
 """Open pull requests of one model that are looked at, newest first."""
@@ -108,19 +112,27 @@ class Hub:
         """The commits of a dataset's main branch, as far as `MAX_COMMITS` back, and of its other branches and tags."""
         with told_apart(f"history of {dataset_id}"):
             refs = self.api.list_repo_refs(dataset_id, repo_type="dataset")
-            history = paginate(
-                f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/commits/main",
-                params={},
-                headers=build_hf_headers(token=self.api.token),
-            )
             return OwnCommits(
                 {
                     name: _commit(ref.target_commit)
                     for ref in (*refs.tags, *refs.branches)
                     for name in (ref.ref, ref.name)
                 },
-                tuple(_commit(commit["id"]) for commit in islice(history, MAX_COMMITS)),
+                self._history("datasets", dataset_id, "main", MAX_COMMITS),
             )
+
+    def commits(self, model_id: str, ref: str, most: int) -> tuple[str, ...]:
+        """The commits of a ref of a model repo with all that they go back to, newest first, as far as `most`."""
+        with told_apart(f"history of {ref} of {model_id}"):
+            return self._history("models", model_id, ref, most)
+
+    def _history(self, kind: str, repo_id: str, ref: str, most: int) -> tuple[str, ...]:
+        listed = paginate(
+            f"{self.endpoint}/api/{kind}/{quote(repo_id, safe='/')}/commits/{quote(ref, safe='')}",
+            params={"limit": min(most, COMMITS_PER_PAGE)},
+            headers=build_hf_headers(token=self.api.token),
+        )
+        return tuple(_commit(commit["id"]) for commit in islice(listed, most))
 
     def dataset_card(self, dataset_id: str, revision: str) -> object:
         """The metadata of a dataset's README at a commit, whatever its author wrote there.

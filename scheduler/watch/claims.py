@@ -47,13 +47,21 @@ class Reading:
     reasons: tuple[str, ...]
 
 
-def reconcile(session: Session, place: Place, path: str, blob_id: str, reading: Reading) -> None:
+def reconcile(
+    session: Session,
+    place: Place,
+    path: str,
+    blob_id: str,
+    reading: Reading,
+    carried: Collection[ResultEntry] = (),
+) -> None:
     """Bring the claims of one file up to date with what it holds now.
 
     An entry is the claim it was before while it says the same; a changed value is a new claim, and the old one is
-    withdrawn: a verdict on it says nothing about the new one.
+    withdrawn: a verdict on it says nothing about the new one. `carried` are entries that stood in it where its pull
+    request branched off.
     """
-    found = _without_inherited(session, place, path, _found(place, path, blob_id, reading))
+    found = _without_inherited(session, place, path, _found(place, path, blob_id, reading), carried)
     for claim in _living(session, Claim.model_id == place.model_id, Claim.ref == place.ref, Claim.path == path):
         slot, same = claim.slot, found.get(claim.slot)
         if same is not None and _says_the_same(claim, same):
@@ -122,9 +130,9 @@ def _found(place: Place, path: str, blob_id: str, reading: Reading) -> dict[str,
 
 
 def _without_inherited(
-    session: Session, place: Place, path: str, found: dict[str, ResultEntry]
+    session: Session, place: Place, path: str, found: dict[str, ResultEntry], carried: Collection[ResultEntry]
 ) -> dict[str, ResultEntry]:
-    """Drop what a pull request only carries over from main, where it is a claim already."""
+    """Drop what a pull request only carries over from main, where it is a claim already, or was one."""
     if place.pull_request is None:
         return found
     on_main = session.scalars(
@@ -132,18 +140,15 @@ def _without_inherited(
             Claim.model_id == place.model_id, Claim.pull_request.is_(None), Claim.path == path, Claim.live
         )
     )
-    inherited = {_facts_key(claim.dataset_id, claim.task_id, claim.notes, claim.value) for claim in on_main}
+    inherited = {_facts_key(claim) for claim in on_main}
+    inherited |= {_facts_key(entry.claim) for entry in carried if entry.claim is not None}
     return {
-        slot: entry
-        for slot, entry in found.items()
-        if entry.claim is None
-        or _facts_key(entry.claim.dataset_id, entry.claim.task_id, entry.claim.notes, entry.claim.value)
-        not in inherited
+        slot: entry for slot, entry in found.items() if entry.claim is None or _facts_key(entry.claim) not in inherited
     }
 
 
-def _facts_key(*facts: object) -> str:
-    return json.dumps(facts)
+def _facts_key(said: Claim | SubmittedResult) -> str:
+    return json.dumps([said.dataset_id, said.task_id, said.notes, said.value])
 
 
 def _slot(place: Place, path: str, blob_id: str, entry: ResultEntry) -> str:

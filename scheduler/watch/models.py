@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import select
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
 from scheduler.hub.answers import ModelHead, PullRequestHead, TreeFile
-from scheduler.hub.hub import Hub
+from scheduler.hub.hub import MAX_COMMITS, Hub
 from scheduler.hub.hub_errors import Missing
 from scheduler.own_faults import OURS
 from scheduler.watch import stale_walks
@@ -26,6 +27,7 @@ from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_w
 from specs.engines.redirects import leads_elsewhere
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_results
+from specs.hub.eval_results import ResultEntry
 from specs.hub.leaderboard import parse_model_eval_results
 from specs.text import clean
 
@@ -37,6 +39,9 @@ MAX_RESULT_FILES = 500
 LEFT_OUT = "left out: "
 """With how many there are, instead of the blob of the first result file that is not read."""
 
+FEW_COMMITS = 50
+"""Of a pull request, newest first, among which main's head is looked for before anything else is asked."""
+
 MAIN = "main"
 NOT_READ = ""
 """Instead of the commit at which a ref was looked at."""
@@ -46,7 +51,8 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
     """Bring the claims of one model up to date.
 
     Costs two requests where nothing changed, one more for each result file that did, and one for a config.json beside
-    changed weights, or two where another file says how those are packed.
+    changed weights, or two where another file says how those are packed. A pull request that changed and has results of
+    its own costs one more, and a few where main went on since it branched off (`_branched_off`).
 
     Raises:
         Gone: the Hub has no such model.
@@ -79,11 +85,14 @@ def _look(
         # earlier stays as it is.
         log.warning("pull requests of %s not read: %s", model_id, error)
         opened, heads = [], {**looked_at, **heads}
+    # Asked for once, however many pull requests are behind.
+    on_main = cache(lambda: hub.commits(model_id, MAIN, MAX_COMMITS))
+    main = _Main(head.revision, main_files, on_main)
     for pull_request in opened:
         heads[pull_request.ref] = pull_request.commit
         if looked_at.get(pull_request.ref) != pull_request.commit:
             try:
-                _look_at_pull_request(database, hub, model_id, pull_request, main_files)
+                _look_at_pull_request(database, hub, model_id, pull_request, main)
             except Missing as error:
                 # Pushed anew since, or not known to all of the Hub's machines yet: the next look reads it.
                 log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
@@ -206,17 +215,70 @@ def _config_file(hub: Hub, model_id: str, revision: str, path: str) -> bytes:
     return hub.read_file("model", model_id, revision, path, MAX_CONFIG_BYTES)
 
 
+@dataclass(frozen=True)
+class _Main:
+    """A model's main branch, as pull requests are held against it."""
+
+    revision: str
+    files: dict[str, str]
+    """Blob ids of its result files by path."""
+
+    commits: Callable[[], tuple[str, ...]]
+    """Newest first; asks the Hub."""
+
+
+@dataclass(frozen=True)
+class _Base:
+    """Where a pull request branched off, if main has gone on since."""
+
+    commit: str
+    files: dict[str, str]
+    """Blob ids of its result files by path."""
+
+
 def _look_at_pull_request(
-    database: Database, hub: Hub, model_id: str, pull_request: PullRequestHead, main_files: dict[str, str]
+    database: Database, hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main
 ) -> None:
     results = _result_files(hub.tree(model_id, pull_request.commit))
     # A pull request carries main's files too; only what it adds or changes is its own.
-    own = {path: blob for path, blob in results.items() if main_files.get(path) != blob}
+    own = {path: blob for path, blob in results.items() if main.files.get(path) != blob}
+    # Those of main as it was: the Hub moves no pull request along with main.
+    base = _branched_off(hub, model_id, pull_request, main) if own else None
+    if base is not None:
+        own = {path: blob for path, blob in own.items() if base.files.get(path) != blob}
     place = Place(model_id, pull_request.ref, pull_request.number, pull_request.commit, pull_request.author)
-    _read_changed(database, hub, place, own)
+    _read_changed(database, hub, place, own, base)
 
 
-def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str]) -> None:
+def _branched_off(hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main) -> _Base | None:
+    """The newest commit of main that a pull request goes back to; None where that is main's head, or there is none.
+
+    Costs one request where that is main's head; else one more for main's history, which all pull requests share, and
+    one for the files; and one for each thousand commits that either has.
+
+    Raises:
+        SubmissionError: it lies too far back.
+    """
+    try:
+        newest = hub.commits(model_id, pull_request.ref, FEW_COMMITS)
+        if main.revision in newest:
+            return None
+        on_main = set(main.commits())
+        if on_main.isdisjoint(newest) and len(newest) == FEW_COMMITS:
+            newest = hub.commits(model_id, pull_request.ref, MAX_COMMITS)
+    except NoAccess as error:
+        log.warning("history of %s of %s not read: %s", pull_request.ref, model_id, error)
+        return None
+    commit = next((each for each in newest if each in on_main), None)
+    if commit is not None:
+        return _Base(commit, _result_files(hub.tree(model_id, commit)))
+    if max(len(newest), len(on_main)) >= MAX_COMMITS:
+        raise SubmissionError(f"it is not known where it branched off: that is more than {MAX_COMMITS} commits ago")
+    # Of another history altogether.
+    return None
+
+
+def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str], base: _Base | None = None) -> None:
     """Read the files whose content is new and bring their claims up to date, each in a transaction of its own."""
     before = _remembered(database, place.model_id, place.ref)
     files = _as_many_as_are_read(files, before)
@@ -225,17 +287,34 @@ def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, s
     for path in sorted(files.keys() | before.keys()):
         if files.get(path) == before.get(path):
             continue
+        carried: tuple[ResultEntry, ...] = ()
         if path not in files:
             reading: Reading | None = Reading((), ())
         elif files[path].startswith(LEFT_OUT):
             reading = Reading((), (_said_of_left_out(files[path]),))
         else:
             reading = _read(hub, place, path, shown)
+            if reading is not None and base is not None and path in base.files:
+                carried = _entries_at(hub, place.model_id, base.commit, path)
         if reading is None:
             continue
         with database.transaction() as session:
-            reconcile(session, place, path, files.get(path, ""), reading)
+            reconcile(session, place, path, files.get(path, ""), reading, carried)
             _remember(session, place, path, files.get(path))
+
+
+def _entries_at(hub: Hub, model_id: str, commit: str, path: str) -> tuple[ResultEntry, ...]:
+    """What a file said at a commit; nothing where it cannot be read.
+
+    Raises:
+        Missing: the Hub does not have what it lists.
+    """
+    try:
+        return eval_results.parse(hub.read_file("model", model_id, commit, path, MAX_BYTES)).entries
+    except Missing:
+        raise
+    except (SubmissionError, NoAccess):
+        return ()
 
 
 def _read(hub: Hub, place: Place, path: str, shown: Callable[[], list[object]]) -> Reading | None:

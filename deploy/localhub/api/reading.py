@@ -28,6 +28,9 @@ from deploy.localhub.registry import RepoSettings
 router = APIRouter()
 MAX_PATHS = 1000
 COMMITS_PER_PAGE = 50
+"""Where nobody asks for another number."""
+
+MAX_COMMITS_PER_PAGE = 1000
 _SORTS = {"lastModified", "createdAt", "downloads", "likes", "trendingScore"}
 
 
@@ -185,7 +188,8 @@ def commits(request: Request, hub: Hub, repo: Repo) -> Response:
     """The history of a revision, the newest commit first."""
     snapshot = hub.storage.snapshot(repo.name, path_value(request, "revision"))
     start = number_of(request, "cursor", 0)
-    history = snapshot.git.log(snapshot.commit, skip=start, limit=COMMITS_PER_PAGE + 1)
+    size = min(max(number_of(request, "limit", COMMITS_PER_PAGE), 1), MAX_COMMITS_PER_PAGE)
+    history = snapshot.git.log(snapshot.commit, skip=start, limit=size + 1)
     formatted = "formatted" in (*request.query_params.getlist("expand"), *request.query_params.getlist("expand[]"))
 
     def render(commit: CommitRecord) -> dict[str, Any]:
@@ -200,9 +204,8 @@ def commits(request: Request, hub: Hub, repo: Repo) -> Response:
             item["formatted"] = {"title": commit.title, "message": commit.message}
         return item
 
-    more = len(history) > COMMITS_PER_PAGE
-    headers = link_to_next(request, start + COMMITS_PER_PAGE) if more else {}
-    return json_with_etag(request, [render(commit) for commit in history[:COMMITS_PER_PAGE]], headers)
+    headers = link_to_next(request, start + size) if len(history) > size else {}
+    return json_with_etag(request, [render(commit) for commit in history[:size]], headers)
 
 
 @router.get("/api/{kind}/{namespace}/{name}/auth-check")

@@ -30,6 +30,7 @@ ANSWERS: Mapping[str, Callable[[Hub], object]] = {
     "benchmarks": lambda hub: hub.benchmarks(),
     "benchmark": lambda hub: hub.benchmark("bench/one"),
     "own_commits": lambda hub: hub.own_commits("bench/one"),
+    "commits": lambda hub: hub.commits(MODEL, "refs/pr/1", 5000),
     "dataset_card": lambda hub: hub.dataset_card("bench/one", COMMIT),
     "model": lambda hub: hub.model(MODEL),
     "tree": lambda hub: hub.tree(MODEL, COMMIT),
@@ -175,7 +176,7 @@ def test_nobody_sleeps_for_as_long_as_a_hub_says(headers: dict[str, str]) -> Non
             assert len(seen) == number
 
 
-@pytest.mark.parametrize("asked", ["benchmarks", "own_commits", "tree", "pull_requests"])
+@pytest.mark.parametrize("asked", ["benchmarks", "own_commits", "commits", "tree", "pull_requests"])
 def test_a_list_without_end_ends(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_answers, "MAX_REQUESTS", 20)
 

@@ -110,6 +110,65 @@ def test_a_pull_request_does_not_claim_what_main_claims_already(farm: ControlPla
     assert [(claim.ref, claim.value) for claim in farm.claims()] == [("main", 79.5), ("refs/pr/1", 60.0)]
 
 
+@pytest.mark.parametrize("page", [1, 1000])
+def test_a_pull_request_that_is_behind_main_does_not_claim_what_stood_there(
+    farm: ControlPlane, model: RepoName, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However few commits the Hub lists at once.
+    monkeypatch.setattr("scheduler.hub.hub.COMMITS_PER_PAGE", page)
+    hub = farm.served.local
+    hub.commit(model, {"README.md": b"Better"}, CommitText("Improve", "somebody"), create_pr=True)
+    also = entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n")
+    submit(hub, model, also, author="somebody", create_pr=True)
+    for value in (60.5, 61.5):
+        submit(hub, model, entry(BENCHMARK, value))
+    farm.scan()
+    assert [(claim.ref, claim.value) for claim in farm.claims()] == [("main", 61.5), ("refs/pr/2", 60.0)]
+
+
+def test_a_pull_request_branched_off_where_main_was_last_merged_into_it(farm: ControlPlane, model: RepoName) -> None:
+    hub = farm.served.local
+    hub.commit(model, {"README.md": b"Better"}, CommitText("Improve", "somebody"), create_pr=True)
+    submit(hub, model, entry(BENCHMARK, 60.5))
+    git = hub.storage.git(model)
+    ours, theirs = git.read_ref("refs/pr/1"), git.read_ref("refs/heads/main")
+    assert ours is not None
+    assert theirs is not None
+    tree = git.merge(ours, theirs).tree
+    assert tree is not None
+    merged = git.commit_tree(tree, (ours, theirs), CommitText("Merge main", "somebody").signature())
+    git.move_ref("refs/pr/1", merged, ours)
+    submit(hub, model, entry(BENCHMARK, 61.5))
+    farm.scan()
+    assert [(claim.ref, claim.value) for claim in farm.claims()] == [("main", 61.5)]
+
+
+def test_what_a_pull_request_says_of_its_own_is_its_claim_however_far_it_is_behind(
+    farm: ControlPlane, model: RepoName
+) -> None:
+    hub = farm.served.local
+    submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
+    submit(hub, model, entry(BENCHMARK, 50), author="somebody", create_pr=True, name="more.yaml")
+    submit(hub, model, entry(BENCHMARK, 60.5))
+    del farm.served.requests[:]
+    farm.scan()
+    assert {claim.ref: claim.value for claim in farm.claims()} == {"main": 60.5, "refs/pr/1": 99.5, "refs/pr/2": 50}
+    # Of each pull request its own commits, and main's once.
+    assert len([each for each in farm.served.requests if "/commits/" in each]) == 3
+
+
+def test_where_a_pull_request_branched_off_too_long_ago_nothing_of_it_is_read(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "MAX_COMMITS", 2)
+    hub = farm.served.local
+    submit(hub, model, entry(BENCHMARK, 99.5), author="somebody", create_pr=True)
+    for value in (60.5, 61.5, 62.5):
+        submit(hub, model, entry(BENCHMARK, value))
+    farm.scan()
+    assert states(farm) == [("main", 62.5, ClaimState.SUBMITTED)]
+
+
 def test_a_malformed_file_is_one_rejected_claim_with_a_reason(farm: ControlPlane, model: RepoName) -> None:
     submit(farm.served.local, model, "- dataset: {id: acme/capitals\n  value: 3", name="broken.yaml")
     farm.scan()
