@@ -17,7 +17,7 @@ from huggingface_hub import DiscussionComment, DiscussionWithDetails
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from scheduler.admission.priorities import REQUESTED_PRIORITY
+from scheduler.admission.priorities import COMMUNITY_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, HeardComment, Publication, Thread, now
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
@@ -172,6 +172,8 @@ def _take(session: Session, farm: Farm, model_id: str, number: int, asked: _Requ
     if session.get(HeardComment, asked.comment_id) is not None:
         return
     actor = f"hub:{asked.author}"
+    # Anybody may open a pull request and ask there: that must not bring its claims before what authors submitted.
+    priority = REQUESTED_PRIORITY if asked.may_for_model else COMMUNITY_PRIORITY
     lines = []
     for claim in lock_all(session, _claims_of(session, model_id, number)):
         claim_id = claim.claim_id
@@ -181,7 +183,7 @@ def _take(session: Session, farm: Farm, model_id: str, number: int, asked: _Requ
             continue
         try:
             why = f"asked for in discussion {number}"
-            done = ask_for(session, claim, why, actor, REQUESTED_PRIORITY, rules=farm.policy.reverify)
+            done = ask_for(session, claim, why, actor, priority, rules=farm.policy.reverify)
             lines += done.lines
         except InterventionError as error:
             add_event(session, actor, "claim", claim_id, "refused", str(error))

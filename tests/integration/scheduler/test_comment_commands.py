@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import DiscussionWithDetails
 from sqlalchemy import func, select, update
 
+from scheduler.admission.priorities import COMMUNITY_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, Event, HeardComment, now
 from scheduler.publish.comment_commands import take_commands
 from specs.errors import HubAway, HubBusy, NoAccess
@@ -96,6 +97,20 @@ def test_whoever_opened_a_pull_request_asks_for_its_claim_and_for_no_other(site:
     say(site, "fan", FANS)
     take_commands(site.farm)
     assert asked(site) == {90.0}
+
+
+def test_whoever_opened_a_pull_request_comes_before_no_author_and_whoever_speaks_for_the_model_does(
+    site: Publishing,
+) -> None:
+    # All but the first request join what is under way.
+    for name, priority in (("fan", COMMUNITY_PRIORITY), ("fan", COMMUNITY_PRIORITY), ("tiny", REQUESTED_PRIORITY)):
+        say(site, name, FANS)
+        take_commands(site.farm)
+        site.plan()
+        with site.farm.database.reading() as session:
+            claim = session.scalars(select(Claim).where(Claim.live, Claim.supersedes.is_not(None))).one()
+            assert claim.reproduction is not None
+            assert (claim.value, claim.asked_priority, claim.reproduction.priority) == (90.0, priority, priority)
 
 
 def test_a_refusal_says_why_once(site: Publishing) -> None:
