@@ -14,7 +14,7 @@ from deploy.simulate.sharing import Load, Span, spans
 from deploy.simulate.sizes import SimulatedTask
 from scheduler.dispatch.batching import Turn, Waiting
 from scheduler.dispatch.filling import Queued
-from scheduler.planning.freshness import MOST_CLAIMS
+from scheduler.judging.stopping import MOST_CLAIMS
 from specs.judging.verdict import Outcome
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -65,7 +65,7 @@ class Run:
     def takes_claims(self) -> bool:
         """Whether more claims may share it, as scheduler/planning/freshness.py has it."""
         is_open = (self.samples is None or self.every_sample) and not self.ended and not self.came_to_nothing
-        return self.is_complete or (is_open and len(self.claims) < MOST_CLAIMS)
+        return self.is_complete or is_open
 
     @property
     def is_complete(self) -> bool:
@@ -79,7 +79,8 @@ class Run:
 
     def send(self, *, every_sample: bool, doubt: bool) -> None:
         """Fix what it takes: until its last claim has its answer."""
-        draw, self.every_sample = self._draw, every_sample
+        draw = self._draw
+        self.every_sample = every_sample = every_sample or len({each.claimed for each in self.claims}) > MOST_CLAIMS
         longest = max(judged(self.task, each.claimed, each.score, doubt).samples[draw] for each in self.claims)
         self.samples = self.task.samples if every_sample else longest
 

@@ -9,6 +9,7 @@ from scheduler.api.shown import shown
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
 from scheduler.judging.stopping import asks_every_sample
+from scheduler.planning.freshness import waiting_apart
 from scheduler.planning.task_history import earlier_runs, known_samples
 from scheduler.state_machine import ClaimState
 from scheduler.stored_values import OtherVersion
@@ -70,7 +71,8 @@ def _foreseen(session: Session, claim: Claim) -> Foreseen:
     if run is None:
         return found
     try:
-        every = asks_every_sample(run, one_was_sent=EarlierRuns(session).one_was_sent(run))
+        sent, claims = EarlierRuns(session).one_was_sent(run), waiting_apart(session, run)
+        every = asks_every_sample(run, one_was_sent=sent, claims=claims)
     except OtherVersion:
         return found
     # One that was complete already asked nothing for this claim.

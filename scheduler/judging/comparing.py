@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Claim, Model, Reproduction
-from scheduler.judging.stopping import judged_by
+from scheduler.judging.stopping import judged_by, tested
 from scheduler.record import SCHEDULER, add_event, give_verdict
 from scheduler.stored_values import read, rules_of, settings_of
 from specs.engines.model_size import ModelSize
@@ -38,9 +38,15 @@ def judge_claims(
     held = _held_context(session, reproduction, settings.engine.max_model_len) if measurement.truncated else None
     run = CompletedRun(stopping, measurement, mode, held) if stopping is not None else None
     mismatches = []
+    # Thousands of claims may say the same of a run of every sample.
+    alike: dict[tuple[object, ...], tuple[JudgedClaim, CompletedRun]] = {}
     for claim in claims:
         judged, judged_with = judged_by(claim, reproduction, stopping)
-        own = run if run is not None and judged_with is stopping else CompletedRun(judged_with, measurement, mode, held)
+        if run is not None and judged_with is stopping:
+            own = run
+        else:
+            alone = CompletedRun(judged_with, measurement, mode, held)
+            judged, own = alike.setdefault(tested(judged), (judged, alone))
         # The badge of a verified one is missing now, by which it is found: scheduler/badges/issuing.py.
         if _judge(session, claim, reproduction, own, judged) is Outcome.MISMATCH:
             mismatches.append(claim)

@@ -156,11 +156,13 @@ def _join_or_make(
         begin_as(reproduction, before)
     claim.rules = run.rules.model_dump(mode="json")
     claim.reproduction_id = reproduction.reproduction_id
-    runs.shared.count(reproduction)
+    claims = runs.shared.count(reproduction, run.rules)
     words = _how_judged(run.rules, reproduction)
     if answer.foreseen is not None:
         foreseen = answer.foreseen
-        every = reproduction.complete or asks_every_sample(reproduction, one_was_sent=foreseen.every_sample)
+        every = reproduction.complete or asks_every_sample(
+            reproduction, one_was_sent=foreseen.every_sample, claims=claims
+        )
         if every != foreseen.every_sample:
             # The run that it joined is another than one for it alone would be.
             foreseen = foreseen.model_copy(update={"every_sample": every})

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from scheduler.admission.fixed import Rules
 from scheduler.database.tables import Claim, Reproduction
+from scheduler.judging.stopping import MOST_CLAIMS, tested
 from scheduler.state_machine import CAME_TO_NOTHING, ClaimState
-
-MOST_CLAIMS = 50
-"""That one run decides as it goes. Each has tests of its own, fed with every sample: those of 200 claims take 14 s and
-260 MB on 2,000 samples, and a pull request may hold thousands."""
 
 
 class Shared:
@@ -27,7 +26,7 @@ class Shared:
         """`begun` are ids of further runs of these keys, which answer some claims alone: `putting_back`."""
         self._session = session
         self._found: dict[str, list[Reproduction]] = {key: [] for key in keys}
-        self._claims: Counter[str] = Counter()
+        self._tested: defaultdict[str, set[object]] = defaultdict(set)
         self._begun = {row.reproduction_id: row for row in self._hold(keys, begun) if row.reproduction_id in begun}
 
     def look_again(self, keys: Collection[str]) -> None:
@@ -64,9 +63,10 @@ class Shared:
         rows = self._session.scalars(_HELD, {"keys": list(keys), "begun": list(begun)}).all()
         for row in rows:
             self._found[row.key].append(row)
-        names = [row.reproduction_id for row in rows if row.joinable]
-        for name, count in self._session.execute(_CLAIMS, {"names": names}) if names else ():
-            self._claims[str(name)] = count
+        for name, *what in map(
+            tuple, _waiting(self._session, [row.reproduction_id for row in rows if row.seed is None])
+        ):
+            self._tested[name].add(tuple(what))
         return rows
 
     def add(self, reproduction: Reproduction) -> None:
@@ -74,11 +74,17 @@ class Shared:
         others = [] if reproduction.asked_anew else self._found[reproduction.key]
         self._found[reproduction.key] = [*others, reproduction]
 
-    def count(self, reproduction: Reproduction) -> None:
-        """One more claim waits for it; one that may stop early takes no more of them than it can decide."""
-        self._claims[reproduction.reproduction_id] += 1
-        if self._claims[reproduction.reproduction_id] >= MOST_CLAIMS and reproduction.settings["mode"] == "sequential":
+    def count(self, reproduction: Reproduction, rules: Rules) -> int:
+        """One more claim waits for it, to be judged by these rules. Returns how many do that differ.
+
+        One that never has every sample takes no more of them than it can decide as it goes.
+        """
+        found = self._tested[reproduction.reproduction_id]
+        found.add(tested(rules))
+        settings = reproduction.settings
+        if len(found) >= MOST_CLAIMS and settings["mode"] == "sequential" and settings["sample_limit"] is not None:
             reproduction.joinable = False
+        return len(found)
 
     def find(self, key: str, fresh_after: datetime | None) -> Reproduction | None:
         """The reproduction of that key that answers one more claim, if any."""
@@ -95,6 +101,11 @@ def _best(found: Sequence[Reproduction], fresh_after: datetime | None) -> Reprod
     # A claim of the same transaction may have closed one since the look.
     fit = [row for row in fit if row.joinable or row.complete]
     return max(fit, key=lambda row: (row.complete, row.since), default=None)
+
+
+def waiting_apart(session: Session, reproduction: Reproduction) -> int:
+    """How many claims that differ wait for a run that was not sent out yet."""
+    return len(_waiting(session, [reproduction.reproduction_id])) if reproduction.seed is None else 0
 
 
 def stop_taking_claims(session: Session, key: str, fresh_after: datetime) -> None:
@@ -145,9 +156,13 @@ _HELD = (
     .with_for_update(of=Reproduction)
 )
 
-_CLAIMS = (
-    select(Claim.reproduction_id, func.count())
+_WAITING = (
+    select(Claim.reproduction_id, *(Claim.rules[name].as_float() for name in ("claimed", "tolerance", "spread")))
     .where(Claim.reproduction_id.in_(bindparam("names", expanding=True)), Claim.state == ClaimState.PLANNED)
-    .group_by(Claim.reproduction_id)
+    .distinct()
 )
-"""How many claims wait for each of some runs."""
+"""What differs (`tested`) among the claims that wait for each of some runs."""
+
+
+def _waiting(session: Session, names: Sequence[str]) -> Sequence[Row[Any]]:
+    return session.execute(_WAITING, {"names": list(names)}).all() if names else ()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.deterministic_ids import claim_id_of
@@ -21,6 +21,9 @@ from scheduler.watch.due import mark_due
 from specs.hub.eval_results import ResultEntry, SubmittedResult
 from specs.hub.submission import SubmissionStatus
 from specs.text import clean
+
+MAX_CLAIMS = 2000
+"""On one ref of one model, those that were found before first; more are not taken, and a rejected claim says so."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,21 @@ def reconcile(
     blob_id: str,
     reading: Reading,
     carried: Collection[ResultEntry] = (),
-) -> None:
-    """Bring the claims of one file up to date with what it holds now.
+) -> bool:
+    """Bring the claims of one file up to date with what it holds now; returns whether it was read to its end.
 
     An entry is the claim it was before while it says the same; a changed value is a new claim, and the old one is
     withdrawn: a verdict on it says nothing about the new one. `carried` are entries that stood in it where its pull
     request branched off.
     """
     found = _without_inherited(session, place, path, _found(place, path, blob_id, reading), carried)
-    for claim in _living(session, Claim.model_id == place.model_id, Claim.ref == place.ref, Claim.path == path):
+    living = _living(session, Claim.model_id == place.model_id, Claim.ref == place.ref, Claim.path == path)
+    known = {claim.slot for claim in living}
+    # What is said of a whole file is one claim.
+    left_out = [] if reading.reasons else _take_out_what_is_too_much(session, place, path, found, known)
+    if left_out:
+        found[_digest(place, path, "left out", blob_id, len(left_out))] = _said_of_left_out(left_out)
+    for claim in living:
         slot, same = claim.slot, found.get(claim.slot)
         if same is not None and _says_the_same(claim, same):
             claim.entry, claim.commit = same.index, place.commit
@@ -77,6 +86,7 @@ def reconcile(
     session.flush()
     for slot, entry in found.items():
         _add(session, place, path, slot, entry)
+    return not left_out
 
 
 def withdraw_refs(session: Session, model_id: str, refs: Collection[str]) -> None:
@@ -145,6 +155,28 @@ def _without_inherited(
     return {
         slot: entry for slot, entry in found.items() if entry.claim is None or _facts_key(entry.claim) not in inherited
     }
+
+
+def _take_out_what_is_too_much(
+    session: Session, place: Place, path: str, found: dict[str, ResultEntry], known: Collection[str]
+) -> list[ResultEntry]:
+    """Leave in `found` as many as there may be on a ref; returns the others."""
+    others = session.scalar(
+        select(func.count()).where(
+            Claim.model_id == place.model_id, Claim.ref == place.ref, Claim.path != path, Claim.live
+        )
+    )
+    # None of those that are claims already makes room for another.
+    new = [slot for slot in found if slot not in known]
+    room = max(0, MAX_CLAIMS - (others or 0) - (len(found) - len(new)))
+    return [found.pop(slot) for slot in new[room:]]
+
+
+def _said_of_left_out(entries: Sequence[ResultEntry]) -> ResultEntry:
+    number = len(entries)
+    which = "this entry is" if number == 1 else f"this entry and {number - 1} more of this file are"
+    reason = f"{which} not read: of the claims of one branch or pull request, {MAX_CLAIMS} are"
+    return ResultEntry(entries[0].index, SubmissionStatus.REJECTED, (reason,), (), None)
 
 
 def _facts_key(said: Claim | SubmittedResult) -> str:

@@ -42,6 +42,10 @@ LEFT_OUT = "left out: "
 FEW_COMMITS = 50
 """Of a pull request, newest first, among which main's head is looked for before anything else is asked."""
 
+IN_PART = "in part"
+"""Instead of the blob of a file of which not all entries were taken: it is read anew when its ref changes, as there may
+be room for them."""
+
 MAIN = "main"
 NOT_READ = ""
 """Instead of the commit at which a ref was looked at."""
@@ -299,8 +303,8 @@ def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, s
         if reading is None:
             continue
         with database.transaction() as session:
-            reconcile(session, place, path, files.get(path, ""), reading, carried)
-            _remember(session, place, path, files.get(path))
+            whole = reconcile(session, place, path, files.get(path, ""), reading, carried)
+            _remember(session, place, path, files.get(path) if whole else IN_PART)
 
 
 def _entries_at(hub: Hub, model_id: str, commit: str, path: str) -> tuple[ResultEntry, ...]:
@@ -377,8 +381,8 @@ def _said_of_left_out(mark: str) -> str:
 def _known_on_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
     """The result files on main, where that was looked at before."""
     files = _remembered(database, model_id, MAIN)
-    if any(blob_id.startswith(LEFT_OUT) for blob_id in files.values()):
-        # Those that are not read are main's all the same, and no pull request's that carries them.
+    if any(blob_id.startswith((LEFT_OUT, IN_PART)) for blob_id in files.values()):
+        # Those that are not read, or in part, are main's all the same, and no pull request's that carries them.
         return _result_files(hub.tree(model_id, head.revision))
     return files
 

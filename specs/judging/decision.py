@@ -85,7 +85,7 @@ class CompletedRun:
         measurement, population = self.measurement, self._population
         shown = known_of(finding, in_doubt)
         attempted = measurement.sample_scores[: shown.samples]
-        scored = sum(score is not None for score in attempted)
+        scored = len(attempted) - attempted.count(None)
         found = Comparison(
             claimed=claim.claimed,
             mode=self.mode,

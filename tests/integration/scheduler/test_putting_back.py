@@ -124,15 +124,6 @@ def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, h
     assert run_of(farm, changed).seed is None, "another claim is not one that was there before that order was drawn"
 
 
-def test_a_run_decides_no_more_claims_than_it_can(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.planning.freshness.MOST_CLAIMS", 3)
-    say(farm, 51, 52, 53, 54)
-    say(farm, 51, 52, 53, 54, 55)
-    with farm.database.reading() as session:
-        runs = session.scalars(select(Claim.reproduction_id).where(Claim.live)).all()
-    assert sorted(runs.count(run) for run in set(runs)) == [2, 3]
-
-
 @pytest.mark.parametrize("first_back", [(), (51,), (51, 52)])
 def test_claims_whose_shared_run_was_cancelled_share_one_run_again(farm: ControlPlane, first_back: list[float]) -> None:
     entries = (51, 52, 53)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.api.plan import plan_view
 from scheduler.collect.ending import end_attempt
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
@@ -144,6 +145,53 @@ def test_whoever_claims_one_value_after_another_has_two_draws(farm: ControlPlane
     for percent in (89.8, 89.7, 89.6):
         third = claim(farm, percent)
         assert run_of(farm, third).reproduction_id == run_of(farm, second).reproduction_id, "and answers what follows"
+
+
+def claims_at_once(farm: ControlPlane, *percents: float) -> list[str | None]:
+    """Submit claims on one task, each with notes of its own; the runs that they have, of the claims in that order."""
+    repo = add_model(farm.served.local, "tiny/model")
+    text = "".join(entry(BENCHMARK, each, more=f"  notes: number {n}\n") for n, each in enumerate(percents))
+    submit(farm.served.local, repo, text)
+    farm.scan()
+    farm.plan()
+    return [each.reproduction_id for each in sorted(farm.claims(), key=lambda each: each.entry)]
+
+
+@pytest.fixture
+def few_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("judging.stopping", "planning.freshness"):
+        monkeypatch.setattr(f"scheduler.{module}.MOST_CLAIMS", 3)
+
+
+@pytest.mark.usefixtures("few_at_most")
+@pytest.mark.parametrize("said", ["the same", "as many as a run decides", "more"])
+def test_however_many_claims_come_at_once_they_have_one_draw(farm: ControlPlane, said: str) -> None:
+    percents = {
+        "the same": [50.0] * 8,
+        "as many as a run decides": [50.0, 51.0, 52.0, 50.0],
+        "more": [50.0, 51, 52, 53],
+    }
+    runs = claims_at_once(farm, *percents[said])
+    assert len(set(runs)) == 1
+    with farm.database.reading() as session:
+        waiting = session.scalars(select(Claim)).all()
+        plans = {plan_view(session, each, given=N).every_sample for each in waiting}
+    assert plans == {said == "more"}
+    (order,) = orders(farm)
+    if said == "more":
+        assert order.stopping is None, "it asks every sample, which needs no tests"
+        late = claim(farm, 54.0)
+        assert run_of(farm, late).reproduction_id == runs[0], "and answers what follows"
+    else:
+        assert order.stopping is not None
+        assert sorted(each.claimed for each in order.stopping.claims) == sorted({each / 100 for each in percents[said]})
+
+
+@pytest.mark.usefixtures("few_at_most")
+def test_a_run_that_never_has_every_sample_decides_no_more_claims_than_it_can(farm: ControlPlane) -> None:
+    farm.policy = Policy(verification=VerificationRules(sample_limit=100))
+    runs = claims_at_once(farm, 50.0, 50.0, 51.0, 52.0, 53.0)
+    assert sorted(runs.count(run) for run in set(runs)) == [1, 4]
 
 
 def test_what_is_no_further_try_may_stop_early(farm: ControlPlane) -> None:

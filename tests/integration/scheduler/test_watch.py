@@ -12,7 +12,7 @@ from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub.answers import PullRequestHead
 from scheduler.state_machine import ClaimState
-from scheduler.watch import models
+from scheduler.watch import claims, models
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
 from specs.judging.staleness import Head, Ran, what_changed
@@ -86,6 +86,48 @@ def test_result_files_that_are_too_many_are_said_to_be_and_take_nothing_from_wha
     states = {claim.path.rpartition("/")[2]: claim.state for claim in farm.claims() if claim.live}
     assert states["b.yaml"] == ClaimState.SUBMITTED
     assert "a.yaml" not in states
+
+
+def test_claims_that_are_too_many_are_said_to_be_and_take_nothing_from_what_was_read(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "MAX_CLAIMS", 4)
+    hub = farm.served.local
+
+    def noted(*notes: int) -> str:
+        return "".join(entry(BENCHMARK, 50, more=f"  notes: number {n}\n") for n in notes)
+
+    def living(ref: str) -> list[tuple[str | None, str]]:
+        found = [claim for claim in farm.claims() if claim.live and claim.ref == ref]
+        return sorted(
+            (claim.notes or "", claim.reason if claim.state == ClaimState.REJECTED else "") for claim in found
+        )
+
+    def said(number: int) -> tuple[str, str]:
+        which = "this entry is" if number == 1 else f"this entry and {number - 1} more of this file are"
+        return "", f"{which} not read: of the claims of one branch or pull request, 4 are"
+
+    submit(hub, model, noted(1, 2), name="a.yaml")
+    submit(hub, model, noted(7, 8), name="b.yaml", author="somebody", create_pr=True)
+    farm.scan()
+    # Besides the one of results.yaml there is room for one more, wherever it stands in its file.
+    submit(hub, model, noted(3, 4, 1, 2, 5), name="a.yaml")
+    look_again(farm)
+    assert living("main") == sorted([("", ""), ("number 1", ""), ("number 2", ""), ("number 3", ""), said(2)])
+    assert living("refs/pr/1") == [("number 7", ""), ("number 8", "")], "others have room of their own"
+    # A file that is not read to its end is main's all the same, and is read again when main changes.
+    submit(hub, model, noted(9), name="d.yaml", author="somebody", create_pr=True)
+    look_again(farm)
+    assert living("refs/pr/2") == [("number 9", "")]
+    fewer = Changes(removed_files=[".eval_results/results.yaml"])
+    hub.commit_changes(model, fewer, CommitText("Fewer", "tiny"), revision="main")
+    look_again(farm)
+    # That one comes after this file in the alphabet: its room is taken at the next change.
+    submit(hub, model, "not: a list", name="c.yaml")
+    look_again(farm)
+    found = living("main")
+    assert said(1) in found
+    assert [notes for notes, _ in found] == ["", "", "number 1", "number 2", "number 3", "number 4"]
 
 
 def look_again(farm: ControlPlane) -> None:
