@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.errors import PolicyError
@@ -35,8 +36,19 @@ Secret = Annotated[SecretStr | None, BeforeValidator(_unset)]
 File = Annotated[Path | None, BeforeValidator(_unset)]
 """Settings that need not be set; an empty value is none."""
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""Names with commas between them."""
+BY_ID = "id:"
+"""Before an id of the Hub's, which anybody could take for a user name: none has a colon."""
+
+
+def _with_marked_ids(names: tuple[str, ...]) -> tuple[str, ...]:
+    if any(re.fullmatch(r"[0-9a-fA-F]{24}", name) for name in names):
+        # As the name that it would be, it is free for whoever registers it.
+        raise ValueError(f"has what looks like an id of the Hub's and is not marked as one: write {BY_ID} before it")
+    return names
+
+
+People = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_with_marked_ids)]
+"""Names, and ids after `id:`, with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -108,12 +120,12 @@ class Settings(BaseSettings):
     hub_oauth_client_secret: Secret = None
     """Of the same; None where the Hub gave none (a public application)."""
 
-    operators: Names = ()
-    """Users of the Hub, by name or by the Hub's id, who operate the farm when they are signed in."""
+    operators: People = ()
+    """Users of the Hub, by name or as `id:` and the Hub's id, who operate the farm when they are signed in."""
 
-    readers: Names = ()
-    """Users and organisations of the Hub whose people may read, once signed in, where reading is not public; `*` is
-    everybody."""
+    readers: People = ()
+    """Users, named in the same way, and organisations of the Hub whose people may read, once signed in, where reading
+    is not public; `*` is everybody."""
 
     session_hours: float = Field(default=12.0, gt=0, le=24 * 30)
     """How long a sign-in holds; what somebody administers is looked up when they sign in."""

@@ -27,6 +27,7 @@ from scheduler.api.callers.callers import Caller, Forbidden, Unauthorized, anony
 from scheduler.api.callers.cookies import SessionCookie
 from scheduler.api.dependencies import Source
 from scheduler.database.tables import ApiToken, SignedIn
+from scheduler.settings import BY_ID
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
@@ -160,7 +161,7 @@ class Gate:
 
     def _by_session(self, row: SignedIn) -> Caller:
         settings = self._settings
-        people = {row.user, row.subject}
+        people = {row.user, f"{BY_ID}{row.subject}"}
         operates = bool(people & set(settings.operators))
         reads = settings.public_reading or bool({"*", *people, *row.organisations} & set(settings.readers))
         scopes = with_included({"operate"} if operates else {"request"} if reads else ())

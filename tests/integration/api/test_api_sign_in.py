@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select, text, update
 
+from deploy.localhub.oauth.provider import subject_of
 from scheduler.access import sign_in
 from scheduler.access.sessions import close_all_of
 from scheduler.database.tables import Event, SignedIn, SignIn, now
@@ -215,6 +216,23 @@ def test_a_person_who_comes_to_a_closed_farm_is_sent_to_sign_in(tmp_path: Path) 
         outsider.sign_in(site.hub.local.add_token("bob"))
         assert outsider.get("/v1/claims").status_code == 403
         assert outsider.me()["scopes"] == []
+
+
+def test_an_operators_id_is_no_name_that_anybody_can_register(tmp_path: Path) -> None:
+    ids = {name: subject_of(name) for name in ("alice", "bob")}
+    with running_site(
+        tmp_path, public_reading=False, operators=(f"id:{ids['alice']}",), readers=(f"id:{ids['bob']}",)
+    ) as site:
+        scopes = {}
+        for name in ("alice", "bob", *ids.values()):
+            browser = Browser(site)
+            browser.sign_in(site.hub.local.add_token(name))
+            scopes[name] = browser.me()["scopes"]
+    assert scopes == {
+        "alice": ["read", "request", "operate"],
+        "bob": ["read", "request"],
+        **{name: [] for name in ids.values()},
+    }
 
 
 def test_a_farm_without_an_application_on_the_hub_offers_no_sign_in(tmp_path: Path) -> None:

@@ -41,6 +41,15 @@ def test_no_origins_are_not_all_origins(monkeypatch: pytest.MonkeyPatch) -> None
     assert not read_settings().api_origins
 
 
+@pytest.mark.parametrize("name", ["OPERATORS", "READERS"])
+def test_an_id_is_no_name_that_anybody_can_register(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + name, "ada, 63f9c2d7a1b2c3d4e5f60718")
+    with pytest.raises(PolicyError, match=f"{PREFIX}{name}: has what looks like an id .* write id: before it"):
+        read_settings()
+    monkeypatch.setenv(PREFIX + name, "ada, id:63f9c2d7a1b2c3d4e5f60718")
+    assert getattr(read_settings(), name.lower()) == ("ada", "id:63f9c2d7a1b2c3d4e5f60718")
+
+
 @pytest.mark.parametrize(
     ("url", "why"), [("gs://bucket/evidence", "Please install gcsfs"), ("s4://bucket/evidence", "no store that fsspec")]
 )
