@@ -63,6 +63,10 @@ class Busy(ReprofarmError):  # noqa: N818 - a condition, not a mistake
     """As many are served that way as this process takes."""
 
 
+class TooManyTraces(Busy):
+    """Others are told how their run closed in on a claim."""
+
+
 KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
     NotFound: (HTTPStatus.NOT_FOUND, "not-found"),
     Ambiguous: (HTTPStatus.CONFLICT, "ambiguous-id"),
@@ -73,6 +77,7 @@ KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
     TooMany: (HTTPStatus.CONFLICT, "too-many-webhooks"),
     Unsendable: (HTTPStatus.UNPROCESSABLE_ENTITY, "webhook-address"),
     Busy: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-streams"),
+    TooManyTraces: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-traces"),
     EvidenceAway: (HTTPStatus.BAD_GATEWAY, "evidence-away"),
     InterventionError: (HTTPStatus.CONFLICT, "not-as-it-stands"),
     AccessError: (HTTPStatus.CONFLICT, "no-such-access"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore, Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,15 +14,21 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.dependencies import Reading
 from scheduler.api.ids import START, IdOrStart, whole_id
-from scheduler.api.problems import NotFound
+from scheduler.api.problems import NotFound, TooManyTraces
 from scheduler.database.tables import Claim, Reproduction
 from specs.api_v1.trace import TracePoint, TraceView
 
 router = APIRouter(prefix="/v1/reproductions", tags=["reproductions"])
 
 MANY_TRACES = 256
-_told: dict[tuple[str, str], TraceView] = {}
-"""Measurements of completed runs never change, and telling one takes a while."""
+_told: OrderedDict[tuple[str, str], TraceView] = OrderedDict()
+"""Those that were asked for last: measurements of completed runs never change, and telling one takes half a second."""
+
+WAITING = 4
+WAIT_SECONDS = 3.0
+"""So many wait for their turn, and no longer: each keeps a thread and a connection to the database."""
+
+_told_lock, _turn, _places = Lock(), Lock(), BoundedSemaphore(1 + WAITING)
 
 
 @router.get("/{reproduction_id}/trace")
@@ -33,7 +43,7 @@ def trace_of_reproduction(
         ),
     ] = None,
 ) -> TraceView:
-    """How a run's score closed on a claim's tolerance band; 404 until the run is complete.
+    """How a run's score closed on a claim's tolerance band; 404 until the run is complete, 503 while too many ask.
 
     For a run that goes on, draw `samples_done` and `score` of `/v1/reproductions/{id}` as they come.
     """
@@ -44,13 +54,52 @@ def trace_of_reproduction(
     row = session.scalars(judged.order_by(Claim.created_at, Claim.claim_id).limit(1)).first()
     if row is None:
         raise NotFound(f"reproduction {found} judges no such claim")
-    told = _told.get((found, row.claim_id))
+    key = (found, row.claim_id)
+    told = _remembered(key)
     if told is None:
-        told = _tell(session, found, row)
-        if len(_told) >= MANY_TRACES:
-            _told.clear()
-        _told[found, row.claim_id] = told
+        with _one_at_a_time():
+            # Whoever had the turn before may have asked for the same.
+            told = _remembered(key) or _tell(session, found, row)
+            _remember(key, told)
     return told
+
+
+def _remembered(key: tuple[str, str]) -> TraceView | None:
+    with _told_lock:
+        if key in _told:
+            _told.move_to_end(key)
+        return _told.get(key)
+
+
+def _remember(key: tuple[str, str], told: TraceView) -> None:
+    with _told_lock:
+        _told[key] = told
+        if len(_told) > MANY_TRACES:
+            _told.popitem(last=False)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Whoever asks for one after another keeps a core at most from everybody else.
+
+    Raises:
+        TooManyTraces: its turn does not come soon.
+    """
+    if not _places.acquire(blocking=False):
+        raise _too_many()
+    try:
+        if not _turn.acquire(timeout=WAIT_SECONDS):
+            raise _too_many()
+        try:
+            yield
+        finally:
+            _turn.release()
+    finally:
+        _places.release()
+
+
+def _too_many() -> TooManyTraces:
+    return TooManyTraces("others are told how their runs closed in on a claim, one at a time; come back")
 
 
 def _tell(session: Session, reproduction_id: str, claim: Claim) -> TraceView:

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from scheduler.api.routes import trace
+from scheduler.database.tables import Claim, Reproduction
+from specs.api_v1.trace import TraceView
 from specs.judging.verdict import Outcome
 from specs.logs.evidence import path_in_store
-from tests.support.api import RunningApi
+from tests.support.api import RunningApi, running_api
+from tests.support.interleaving import PATIENCE_SECONDS
 from tests.support.lively_farm import CAPITALS, LivelyFarm
 from tests.support.lively_runs import Story
 from tests.support.rows import comparison
@@ -21,15 +28,65 @@ def test_a_trace_ends_where_the_verdict_was_given(api: RunningApi, tmp_path: Pat
     claim_id = farm.decided(Story("acme/model", CAPITALS, "capitals", 0.7, 0.7, 400, 5))
     claim = api.json(f"/v1/claims/{claim_id}")
     run, found = claim["reproduction"]["id"], claim["verdict"]["comparison"]
-    trace = api.json(f"/v1/reproductions/{run}/trace", claim=claim_id)
-    assert trace == api.json(f"/v1/reproductions/{run[:8]}/trace")
-    assert (trace["claimed"], trace["tolerance"], trace["population"]) == (0.7, found["tolerance"], 400)
-    assert trace["points"][-1] == {
+    told = api.json(f"/v1/reproductions/{run}/trace", claim=claim_id)
+    assert told == api.json(f"/v1/reproductions/{run[:8]}/trace")
+    assert (told["claimed"], told["tolerance"], told["population"]) == (0.7, found["tolerance"], 400)
+    assert told["points"][-1] == {
         "samples": found["samples_used"],
         "score": found["reproduced"],
         "low": found["interval"]["low"],
         "high": found["interval"]["high"],
     }
+
+
+def traces(api: RunningApi, folder: Path, number: int) -> list[str]:
+    """Addresses of so many."""
+    farm = LivelyFarm(api.rows, folder / "evidence")
+    farm.publish_benchmarks()
+    decided = [farm.decided(Story(f"acme/{n}", CAPITALS, "capitals", 0.7, 0.7, 400, 5)) for n in range(number)]
+    return [f"/v1/reproductions/{api.rows.run_of(each)}/trace" for each in decided]
+
+
+def test_one_trace_is_told_at_a_time_and_whoever_would_wait_for_long_is_to_come_back(
+    api: RunningApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = traces(api, tmp_path, 2)
+    begun, go_on, tell = Event(), Event(), trace.trace_view
+
+    def slowly(reproduction: Reproduction, claim: Claim) -> TraceView:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return tell(reproduction, claim)
+
+    monkeypatch.setattr(trace, "trace_view", slowly)
+    monkeypatch.setattr(trace, "WAIT_SECONDS", 0.05)
+    with ThreadPoolExecutor() as threads:
+        telling = threads.submit(api.get, one)
+        assert begun.wait(PATIENCE_SECONDS)
+        busy = api.get(other)
+        go_on.set()
+        assert telling.result().status_code == 200
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
+    assert busy.json()["type"].endswith(":too-many-traces")
+    assert api.get(other).status_code == 200
+
+
+def test_the_traces_that_are_asked_for_most_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    tell = trace.trace_view
+
+    def noted(reproduction: Reproduction, claim: Claim) -> TraceView:
+        told.append(reproduction.reproduction_id)
+        return tell(reproduction, claim)
+
+    monkeypatch.setattr(trace, "MANY_TRACES", 2)
+    monkeypatch.setattr(trace, "_told", OrderedDict())
+    monkeypatch.setattr(trace, "trace_view", noted)
+    with running_api(tmp_path, api_memory_mib=0) as api:
+        first, second, third = traces(api, tmp_path, 3)
+        for each in (first, second, first, third, first, second):
+            assert api.json(each)["reproduction_id"] in each
+    assert [f"/v1/reproductions/{each}/trace" for each in told] == [first, second, third, second]
 
 
 def test_a_run_that_goes_on_has_no_trace_and_neither_has_anothers_claim(api: RunningApi) -> None:
