@@ -18,7 +18,6 @@ from scheduler.api.live import follower, stream
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.listeners import Listener, Live, Message, Wanted
 from scheduler.database.tables import Attempt, Event, now
-from specs.api_v1.live import ProgressView
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import token
 from tests.support.databases import Databases
@@ -81,7 +80,7 @@ def test_a_look_that_fails_half_way_loses_nothing(api: RunningApi, monkeypatch: 
     look = follower._running
     failed = threading.Event()
 
-    def fail_once(session: Session) -> dict[str, ProgressView]:
+    def fail_once(session: Session) -> dict[str, follower.Running]:
         if not failed.is_set():
             failed.set()
             raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
