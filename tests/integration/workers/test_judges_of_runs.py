@@ -152,13 +152,13 @@ def test_a_judge_that_goes_away_is_not_taken_for_an_engine_that_hangs(
     monkeypatch.setattr("workers.batches.shared_engine.SharedEngine.suspect", suspected.append)
     with answered_by(Tires) as url:
         try:
-            report = reports_of(workbench, _judged(workbench, f"{url}/v1", rows=5, stall_seconds=4.0))["r1"]
+            report = reports_of(workbench, _judged(workbench, f"{url}/v1", rows=5, stall_seconds=8.0))["r1"]
         finally:
             over.set()
     assert report.outcome is AttemptOutcome.JUDGE_AWAY, report.detail
     assert suspected == []
     assert report.detail == (
-        f"the judge ({JUDGE}) does not answer, for 4 s, 2 of 5 samples done; 2 of 5 samples are kept"
+        f"the judge ({JUDGE}) does not answer, for 8 s, 2 of 5 samples done; 2 of 5 samples are kept"
     )
     assert report.partial is not None
     assert report.partial.answers == 2

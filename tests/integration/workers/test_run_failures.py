@@ -155,10 +155,10 @@ def test_an_engine_that_answers_ever_slower_has_its_time_and_no_more(tmp_path: P
 
 def test_an_answer_that_takes_longer_than_a_stall_is_asked_for_once_and_counts(tmp_path: Path) -> None:
     asked = tmp_path / "asked"
-    engine = stand_in("--slow-seconds", "6", "--record", str(asked))
+    engine = stand_in("--slow-seconds", "14", "--record", str(asked))
     with bench(tmp_path, write_model(tmp_path / "model"), engine) as workbench:
         snapshot = say_dataset(workbench, [{"question": "[slow] [token by token] Say: yes", "answer": "yes"}])
-        report = reports_of(workbench, order(task_ref(snapshot), stall_seconds=2.0))["r1"]
+        report = reports_of(workbench, order(task_ref(snapshot), stall_seconds=6.0))["r1"]
     assert report.outcome is AttemptOutcome.COMPLETED, report.detail
     assert report.measurement is not None
     assert report.measurement.score == 1.0
