@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Model, ResultFile, now
+from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Claim, Model, ResultFile, now
 from scheduler.hub.answers import ModelHead, PullRequestHead, TreeFile
 from scheduler.hub.hub import MAX_COMMITS, Hub
 from scheduler.hub.hub_errors import Missing
@@ -38,6 +39,10 @@ MAX_RESULT_FILES = 500
 
 LEFT_OUT = "left out: "
 """With how many there are, instead of the blob of the first result file that is not read."""
+
+MAX_ASKED = 50
+"""Of the pull requests that are behind the list of the newest, in one look: whoever opens hundreds has the others of
+them asked after another time, and keeps the farm from no other model."""
 
 FEW_COMMITS = 50
 """Of a pull request, newest first, among which main's head is looked for before anything else is asked."""
@@ -83,7 +88,8 @@ def _look(
     )
     heads = {MAIN: head.revision}
     try:
-        opened = _open_pull_requests(hub, model_id, own_name, looked_at)
+        opened, left = _open_pull_requests(database, hub, model_id, own_name, looked_at)
+        heads |= {ref: looked_at[ref] for ref in left}
     except NoAccess as error:
         # Its owner has turned discussions off. What stands on main counts all the same; what was read of pull requests
         # earlier stays as it is.
@@ -117,13 +123,22 @@ def _look(
 
 
 def _open_pull_requests(
-    hub: Hub, model_id: str, own_name: str | None, looked_at: Collection[str]
-) -> list[PullRequestHead]:
-    """Those that make claims. What the farm itself proposes, a verifyToken on an entry, is no claim of anybody's."""
+    database: Database, hub: Hub, model_id: str, own_name: str | None, looked_at: Collection[str]
+) -> tuple[list[PullRequestHead], set[str]]:
+    """Those that make claims, and those of which it was not asked whether they still do.
+
+    What the farm itself proposes, a verifyToken on an entry, is no claim of anybody's.
+    """
     listed = [pr for pr in hub.pull_requests(model_id) if pr.author != own_name]
-    # The list ends somewhere, so one that is not on it may be open all the same.
+    # The list ends somewhere, so one that is not on it may be open all the same. What makes no claim need not be known.
     missing = set(looked_at) - {MAIN} - {pr.ref for pr in listed}
-    return [*listed, *(hub.still_open(model_id, missing) if missing else ())]
+    if not missing:
+        return listed, set()
+    living = select(Claim.ref).where(Claim.model_id == model_id, Claim.live).distinct()
+    with database.reading() as session:
+        missing &= set(session.scalars(living))
+    asked = set(random.sample(sorted(missing), min(MAX_ASKED, len(missing))))
+    return [*listed, *(hub.still_open(model_id, asked) if asked else ())], missing - asked
 
 
 def _begun(database: Database, model_id: str) -> Model | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 from sqlalchemy import select
 
@@ -11,6 +13,7 @@ from deploy.localhub.discussions import Discussion, Status
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub.answers import PullRequestHead
+from scheduler.hub.hub import Hub
 from scheduler.state_machine import ClaimState
 from scheduler.watch import claims, models
 from scheduler.watch.announced import put_off
@@ -19,6 +22,7 @@ from specs.judging.staleness import Head, Ran, what_changed
 from specs.policy.rules import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
+from tests.support.waiting import until
 
 BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
@@ -382,6 +386,38 @@ def test_many_pull_requests_do_not_withdraw_those_behind_them(
     conversations.change_status(hub, proposed, "tiny", Status.CLOSED)
     farm.scan(WatchRules(models=(MODEL,)))
     assert states(farm)[0] == ("refs/pr/1", 99.5, ClaimState.WITHDRAWN)
+
+
+def test_many_pull_requests_are_asked_after_a_few_at_a_time_and_none_that_claims_nothing(
+    farm: ControlPlane, proposed: Discussion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = farm.served.local
+    asked: list[set[str]] = []
+    for number in (2, 3):
+        submit(hub, proposed.repo, entry(BENCHMARK, number), author="mallory", create_pr=True, name=f"{number}.yaml")
+    hub.commit(proposed.repo, {"README.md": b"better"}, CommitText("No results", "mallory"), create_pr=True)
+    farm.scan()
+    # Another comes before all of these, of which one is closed.
+    monkeypatch.setattr("scheduler.hub.hub.MAX_PULL_REQUESTS", 1)
+    monkeypatch.setattr("scheduler.watch.models.MAX_ASKED", 1)
+    submit(hub, proposed.repo, entry(BENCHMARK, 5), author="mallory", create_pr=True, name="5.yaml")
+    conversations.change_status(hub, proposed, "tiny", Status.CLOSED)
+    still_open = Hub.still_open
+
+    def noted(self: Hub, model_id: str, refs: Collection[str]) -> list[PullRequestHead]:
+        asked.append(set(refs))
+        return still_open(self, model_id, refs)
+
+    monkeypatch.setattr(Hub, "still_open", noted)
+
+    def scanned() -> bool:
+        farm.scan(WatchRules(models=(MODEL,)))
+        return ("refs/pr/1", 99.5, ClaimState.WITHDRAWN) in states(farm)
+
+    until(scanned)
+    assert [state for _, _, state in states(farm)].count(ClaimState.SUBMITTED) == 3
+    assert {len(refs) for refs in asked} == {1}
+    assert "refs/pr/4" not in {ref for refs in asked for ref in refs}
 
 
 def test_one_row_does_not_turn_the_scores_of_all_others_into_percentages(farm: ControlPlane) -> None:
