@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from deploy.cli.listing import Column, listing
+from deploy.cli.listing import Column, Reason, print_listing
 from deploy.cli.options import Api, AsJson, farm_at
-from deploy.cli.terminal import ago, console, percent, print_json, shown
+from deploy.cli.terminal import MAX_REASON_CHARS, ago, console, percent, print_json, shown
 from deploy.client import ClaimFilter
 from specs.api_v1.claims import ClaimView
 
@@ -70,7 +70,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if not page.items:
         out.print("no such claim" if wanted != ClaimFilter() else NONE_YET)
         return
-    out.print(_table(page.items, out.width))
+    _print_table(out, page.items)
     if page.next:
         out.print(f"there are more: --limit, or --cursor {page.next}")
 
@@ -111,8 +111,9 @@ def benchmark_of(dataset: str | None, task: str | None) -> str:
     return "/".join(part for part in (dataset, task) if part)
 
 
-def _table(found: Sequence[ClaimView], width: int) -> Table:
-    return listing(
+def _print_table(out: Console, found: Sequence[ClaimView]) -> None:
+    print_listing(
+        out,
         [
             Column("claim", [Text(claim.id[:SHOWN_ID_CHARS]) for claim in found]),
             Column("model", [shown(claim.model) for claim in found], breaks=True),
@@ -124,8 +125,7 @@ def _table(found: Sequence[ClaimView], width: int) -> Table:
             Column("status", [status_of(claim) for claim in found]),
             Column("for", [Text(ago(claim.since)) for claim in found], number=True, spare=True),
         ],
-        [shown(_reason(claim)) for claim in found],
-        width,
+        [Reason(shown(_reason(claim), MAX_REASON_CHARS), whole=claim.state == "blocked") for claim in found],
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from deploy.cli.claims import SHOWN_ID_CHARS, STYLES, benchmark_of
-from deploy.cli.listing import Column, listing
+from deploy.cli.listing import Column, Reason, print_listing
 from deploy.cli.options import Api, AsJson, farm_at
-from deploy.cli.terminal import ago, console, percent, print_json, shown
+from deploy.cli.terminal import MAX_REASON_CHARS, ago, console, percent, print_json, shown
 from deploy.client import ReproductionFilter
 from specs.api_v1.reproductions import ReproductionSummary
 
@@ -42,24 +43,24 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     if not found:
         out.print("no such reproduction" if wanted != ReproductionFilter() else "no reproductions yet")
         return
-    out.print(_table(found, out.width))
+    _print_table(out, found)
     if len(more) > limit:
         out.print("there are more: --limit")
 
 
-def _table(found: list[ReproductionSummary], width: int) -> Table:
-    return listing(
+def _print_table(out: Console, found: Sequence[ReproductionSummary]) -> None:
+    print_listing(
+        out,
         [
             Column("id", [Text(run.id[:SHOWN_ID_CHARS]) for run in found]),
             Column("model", [shown(run.model) for run in found], breaks=True),
             Column("benchmark", [shown(benchmark_of(run.dataset, run.task)) for run in found], breaks=True),
             Column("pool", [shown(run.pool) for run in found]),
             Column("state", [Text(run.state, style=STYLES.get(run.state, "")) for run in found]),
-            Column("for", [Text(ago(run.since)) for run in found], number=True),
+            Column("for", [Text(ago(run.since)) for run in found], number=True, spare=True),
             Column("how far", [Text(how_far(run)) for run in found], number=True),
         ],
-        [shown(run.reason) for run in found],
-        width,
+        [Reason(shown(run.reason, MAX_REASON_CHARS)) for run in found],
     )
 
 

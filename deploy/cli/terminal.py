@@ -15,6 +15,9 @@ from rich.text import Text
 from specs.text import clean
 
 MAX_LINE_CHARS = 2000
+MAX_REASON_CHARS = 8000
+"""As many as the record keeps of one; some have the last lines of an engine's log."""
+
 PIPE_COLUMNS = 160
 """Width where nobody can say how wide it is: a log, a file."""
 
@@ -39,9 +42,14 @@ class _Console(Console):
 def console(*, stderr: bool = False) -> Console:
     """A console that neither cuts tables short in a pipe nor reads markup or emoji codes in what it prints."""
     found = _Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
-    if not found.is_terminal and "COLUMNS" not in os.environ:
+    if is_endless(found):
         found.width = PIPE_COLUMNS
     return found
+
+
+def is_endless(out: Console) -> bool:
+    """Whether nobody can say how wide it is, so that a line may be as long as it is."""
+    return not out.is_terminal and "COLUMNS" not in os.environ
 
 
 def shown(text: str | None, max_chars: int = 300, style: str = "") -> Text:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,10 @@ pytestmark = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07 \x9b2J \u202egnp.exe [bold]markup[/bold] :boom:"
 
 
-def run(api: RunningApi, *arguments: str, columns: int = 200) -> Result:
-    return CliRunner().invoke(app, [*arguments, "--api", api.url], env={"COLUMNS": str(columns)})
+def run(api: RunningApi, *arguments: str, columns: int | None = 200) -> Result:
+    """What a command says on so many columns, or in a pipe, where nobody knows how many."""
+    width = None if columns is None else str(columns)
+    return CliRunner().invoke(app, [*arguments, "--api", api.url], env={"COLUMNS": width})
 
 
 def assert_harmless(text: str) -> None:
@@ -49,6 +52,33 @@ def test_a_list_fits_the_terminal_and_loses_no_number(api: RunningApi, columns: 
     output = run(api, "claims", columns=columns).output
     assert max(map(len, output.splitlines())) <= columns
     assert "41.50" in output
+
+
+GATED = "the dataset acme/capitals is gated: accept its terms with the farm's account; looked at every ten minutes"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 110, 160, None])
+def test_what_waits_for_somebody_says_for_how_long_and_why_wherever_it_is_listed(
+    api: RunningApi, columns: int | None
+) -> None:
+    model = "some-organisation/and-a-model-with-a-long-name-of-its-own-Instruct"
+    api.rows.claim(model, state=ClaimState.BLOCKED, reason=GATED)
+    output = run(api, "claims", "--state", "blocked", columns=columns).output
+    assert GATED in " ".join(output.split())
+    assert re.search(r"\bfor\b.* \d+ d\b", output, re.DOTALL)
+    if columns is None:
+        assert model in output
+        assert len(output.splitlines()) == 2
+    else:
+        assert max(map(len, output.splitlines())) <= columns
+
+
+def test_what_waits_for_nobody_has_its_reason_on_a_line_at_most(api: RunningApi) -> None:
+    api.rows.claim(state=ClaimState.REJECTED, reason="no number: " + 100 * "long ")
+    *_, row, reason = run(api, "claims", columns=80).output.splitlines()
+    assert "rejected" in row
+    assert re.fullmatch(r"  no number: (long )+.*…", reason)
+    assert run(api, "claims", columns=None).output.count("long") == 100
 
 
 def test_filters_reach_the_farm(api: RunningApi) -> None:
