@@ -136,7 +136,7 @@ def _done(lines: Sequence[str]) -> Done:
 def actions_at(api: str | None, var: Path) -> Iterator[Actions]:
     """At the farm with that API, or where that is None, at the one whose control plane is here."""
     if api is not None:
-        with farm_at(api) as farm:
+        with farm_at(api, var) as farm:
             yield ApiActions(farm)
     else:
         settings = settings_of(var)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy.cli.listing import Column, Reason, print_listing
-from deploy.cli.options import Api, AsJson, farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, farm_at
 from deploy.cli.terminal import MAX_REASON_CHARS, ago, console, percent, print_json, shown
 from deploy.client import ClaimFilter
 from specs.api_v1.claims import ClaimView
@@ -52,8 +52,8 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list; its `next`.")] = None,
     as_json: AsJson = False,
-    *,
-    api: Api,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
 ) -> None:
     """List claims, newest first.
 
@@ -61,7 +61,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     """
     came = since.replace(tzinfo=UTC).isoformat() if since is not None else None
     wanted = ClaimFilter(model, dataset, task, state, outcome, submitter, came, search)
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         page = farm.claims(wanted, limit, cursor)
     if as_json:
         print_json(page)

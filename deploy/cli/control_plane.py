@@ -58,7 +58,7 @@ def opened_database(settings: Settings, *, may_make: bool = False, ready: bool =
     file = sqlite_file(settings)
     # Opening it would make the file.
     if file is not None and not may_make and not file.is_file():
-        where = "say with --var where the farm is, or with --api where the command takes that"
+        where = "say with --var or REPROFARM_VAR where the farm is, or with --api where the command takes that"
         raise PolicyError(f"there is no farm's database at {file}; {where}")
     database = Database(settings.database_url)
     try:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deploy.cli.follow import OPEN
 from deploy.cli.ids import claim_or_reproduction
-from deploy.cli.options import Api, Target, farm_at, followed_farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, Target, VarOfApi, farm_at, followed_farm_at
 from deploy.cli.terminal import console, percent, shown
 from deploy.client import FarmClient
 from specs.api_v1.events import EventPage, EventView
@@ -29,8 +29,8 @@ def logs(
     target: Target,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it is decided.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON, one a line.")] = False,
-    *,
-    api: Api,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
 ) -> None:
     """Print what happened to a claim, or to a reproduction: who did what, when and why.
 
@@ -38,7 +38,7 @@ def logs(
     farm that is away for up to five minutes is waited for. One that comes back restored from a backup is said to be so,
     on stderr.
     """
-    with followed_farm_at(api) if follow else farm_at(api) as farm:
+    with followed_farm_at(api, var) if follow else farm_at(api, var) as farm:
         Tail(farm, target, as_json=as_json).print(follow=follow)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.claims import SHOWN_ID_CHARS, benchmark_of
-from deploy.cli.options import Api, AsJson, farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, farm_at
 from deploy.cli.terminal import console, points, print_json, shown
 from specs.api_v1.noise import NoiseGroup, NoiseView
 
@@ -21,15 +21,15 @@ def noise(
     ] = None,
     task: Annotated[str | None, typer.Option(help="Of this task of a benchmark.")] = None,
     as_json: AsJson = False,
-    *,
-    api: Api,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
 ) -> None:
     """Show how much honest re-runs of a benchmark differ, as this farm measured it.
 
     The tolerance is what `tolerance: measured` in policy makes of it; where there is none, too few runs were seen. With
     --json: a list of tasks, as the API gives them.
     """
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         tasks = farm.noise(dataset, task)
     if as_json:
         print_json(tasks)

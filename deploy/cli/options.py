@@ -27,11 +27,6 @@ DEFAULT_VAR = Path("var")
 TOKEN_ENV = "REPROFARM_TOKEN"  # noqa: S105 - the name of the variable that holds it
 
 
-def default_api() -> str:
-    """The API of the farm that runs in this machine's folder; else where one usually is."""
-    return api_in(Path(os.environ.get(VAR_ENV) or DEFAULT_VAR))
-
-
 def api_in(var: Path) -> str:
     """The API of the farm that runs in a folder; else where one usually is."""
     try:
@@ -41,32 +36,30 @@ def api_in(var: Path) -> str:
     return found if isinstance(found, str) else DEFAULT_API
 
 
-def farm_at(api: str) -> FarmClient:
-    """A client of the farm there, with the caller's token.
+def farm_at(api: str | None, var: Path) -> FarmClient:
+    """A client of the farm with that API, where that is None of the one that runs in `var`, with the caller's token.
 
     The token comes from the environment alone: what is on the command line is seen by everybody on the machine.
     """
-    return FarmClient(api, os.environ.get(TOKEN_ENV))
+    return FarmClient(api or api_in(var), os.environ.get(TOKEN_ENV))
 
 
-def followed_farm_at(api: str) -> FarmClient:
+def followed_farm_at(api: str | None, var: Path) -> FarmClient:
     """The same for who follows it: while it is away for a moment, which is said once, it is asked again."""
     err = console(stderr=True)
     return FarmClient(
-        api,
+        api or api_in(var),
         os.environ.get(TOKEN_ENV),
         Patience(lambda line: err.print(shown(line, MAX_LINE_CHARS), soft_wrap=True)),
     )
 
 
 Api = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--api",
         envvar="REPROFARM_API",
-        default_factory=default_api,
-        show_default="the farm that runs in var, or in REPROFARM_VAR",
-        help=f"Base URL of the farm's API. A token goes into {TOKEN_ENV}.",
+        help=f"Base URL of the farm's API, with a token in {TOKEN_ENV}. Else: the farm that runs in --var.",
     ),
 ]
 
@@ -82,6 +75,11 @@ OtherApi = Annotated[
 Var = Annotated[
     Path,
     typer.Option(envvar=VAR_ENV, help="The farm's folder, as `up` has it; REPROFARM_DATABASE_URL wins over it."),
+]
+
+VarOfApi = Annotated[
+    Path,
+    typer.Option("--var", envvar=VAR_ENV, help="The farm's folder, as `up` has it, which says where its API is."),
 ]
 
 PolicyFile = Annotated[

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.claims import STYLES, benchmark_of
-from deploy.cli.options import Api, AsJson, ClaimId, farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, ClaimId, VarOfApi, farm_at
 from deploy.cli.terminal import ERROR, console, pairs, percent, points, print_json, shown
 from specs.api_v1.plan import ClaimPlan
 from specs.hub.dataset_card import MAX_SAMPLES
@@ -30,15 +30,15 @@ def plan(
         int | None, typer.Option(min=1, max=MAX_SAMPLES, help="How many the task has, where the farm does not know.")
     ] = None,
     as_json: AsJson = False,
-    *,
-    api: Api,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
 ) -> None:
     """Predict what judging a claim will cost, by how far it is from the truth, before it is run.
 
     Counts are means of simulated runs. Exit code: 0, or 3 where nothing can be said. With --json: the plan as the API
     gives it.
     """
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         found = farm.plan(claim_id, samples)
     if as_json:
         print_json(found)

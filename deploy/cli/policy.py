@@ -10,7 +10,7 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.options import Api, AsJson, ClaimId, farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, ClaimId, VarOfApi, farm_at
 from deploy.cli.terminal import console, pairs, percent, points, print_json, say, shown
 from specs.api_v1.claims import ClaimView
 from specs.errors import PolicyError
@@ -21,9 +21,9 @@ app = typer.Typer(help="Show or check the policy, or explain which rules apply t
 
 
 @app.command()
-def show(as_json: AsJson = False, *, api: Api) -> None:
+def show(as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = None) -> None:
     """Show the policy that the farm judges by, as a policy file that could be given to another farm."""
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         found = farm.policy()
     if as_json:
         print_json(found)
@@ -54,12 +54,12 @@ def check(
 
 
 @app.command()
-def explain(claim_id: ClaimId, as_json: AsJson = False, *, api: Api) -> None:
+def explain(claim_id: ClaimId, as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = None) -> None:
     """Say which rules apply to a claim, and where each comes from.
 
     With --json: {"claim", "tolerance", "scale", "rules": [{"name", "value", "source"}]}.
     """
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         claim, policy = farm.claim(claim_id), farm.policy().policy
     if claim.dataset is None:
         raise PolicyError(f"claim {claim.id} names no benchmark that could be read, so no rule is about it")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deploy.cli.claims import SHOWN_ID_CHARS, STYLES, benchmark_of
 from deploy.cli.listing import Column, Reason, print_listing
-from deploy.cli.options import Api, AsJson, farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, farm_at
 from deploy.cli.terminal import MAX_REASON_CHARS, ago, console, percent, print_json, shown
 from deploy.client import ReproductionFilter
 from specs.api_v1.reproductions import ReproductionSummary
@@ -27,12 +27,12 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     pool: Annotated[str | None, typer.Option(help="In this pool.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
     as_json: AsJson = False,
-    *,
-    api: Api,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
 ) -> None:
     """List reproductions, newest first. With --json: a list, as the API gives them."""
     wanted = ReproductionFilter(model, dataset, task, state, pool)
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         # One more, to see whether there are.
         more = farm.reproductions(wanted, limit + 1)
     found = more[:limit]

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.claims import benchmark_of, status_of, written
-from deploy.cli.options import Api, AsJson, ClaimId, farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, ClaimId, VarOfApi, farm_at
 from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, pairs, percent, points, print_json, shown
 from specs.api_v1.badges import BadgeView
 from specs.api_v1.claims import ClaimView
@@ -29,8 +29,8 @@ MAX_EVENTS = 40
 def show(
     claim_id: ClaimId,
     as_json: AsJson = False,
-    *,
-    api: Api,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
 ) -> None:
     """Show one claim: its verdict or what it waits for, and its history.
 
@@ -38,7 +38,7 @@ def show(
     that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null, "reproduction": … or
     null}.
     """
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         claim = farm.claim(claim_id)
         events = farm.timeline(claim.id).items
         badge = farm.badge_of(claim.id) if claim.badge else None

@@ -13,7 +13,7 @@ from rich.console import Console
 from deploy.cli.actions import actions_at
 from deploy.cli.follow import follow
 from deploy.cli.intervene import tell
-from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, api_in, followed_farm_at
+from deploy.cli.options import DEFAULT_VAR, AsJson, OtherApi, Var, Why, followed_farm_at
 from deploy.cli.show import exit_code
 from deploy.cli.terminal import MAX_LINE_CHARS, MISMATCH, OK, UNDECIDED, console, print_json, shown
 from deploy.client import ClaimFilter, FarmClient
@@ -56,7 +56,7 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
             tell(farm.verify(asked), as_json=as_json)
         return
     out = console(stderr=as_json)
-    with followed_farm_at(api or api_in(var)) as reading:
+    with followed_farm_at(api, var) as reading:
         before = reading.last_event()
         with actions_at(api, var) as farm:
             done = farm.verify(asked)

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from deploy.cli import revocations as revocation_list
-from deploy.cli.options import Api, AsJson
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, api_in
 from deploy.cli.public_files import read_json
 from deploy.cli.terminal import MISMATCH, OK, console, pairs, percent, print_json, shown
 from deploy.client import ApiError
@@ -48,8 +48,8 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         ),
     ] = None,
     as_json: AsJson = False,
-    *,
-    api: Api,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
 ) -> None:
     """Check a badge with the public keys alone: who signed it, and what it states.
 
@@ -60,7 +60,7 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     Exit codes: 0 valid, 1 not (with the reason), 3 the keys or the revocations cannot be had. With --json: {"valid",
     "reason", "attestation"}, of which the last two are null where there is none.
     """
-    farm = api.rstrip("/")
+    farm = (api or api_in(var)).rstrip("/")
     places = revocations or ([] if jwks else [farm + revocation_list.PATH])
     keys = _keys(jwks or f"{farm}{JWKS_PATH}")
     text = token if token != STDIN else sys.stdin.read(MAX_TOKEN_CHARS + 1)

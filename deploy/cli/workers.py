@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.options import Api, AsJson, farm_at
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, farm_at
 from deploy.cli.terminal import MAX_LINE_CHARS, ago, console, print_json, shown
 from specs.api_v1.workers import DeviceMemoryView, LoadedEngineView, PoolView, WorkerView
 
@@ -15,9 +15,9 @@ GIB = 1024**3
 STYLES = {"busy": "green", "quarantined": "red", "lost": "red", "draining": "yellow"}
 
 
-def workers(as_json: AsJson = False, *, api: Api) -> None:
+def workers(as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = None) -> None:
     """List the workers and what they run. With --json: a list, as the API gives them."""
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         found = farm.workers()
     if as_json:
         print_json(found)
@@ -33,9 +33,9 @@ def workers(as_json: AsJson = False, *, api: Api) -> None:
             out.print(shown(f"{worker.name} is {worker.state}: {worker.reason}", MAX_LINE_CHARS), soft_wrap=True)
 
 
-def pools(as_json: AsJson = False, *, api: Api) -> None:
+def pools(as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = None) -> None:
     """List the pools and what waits and runs in each. With --json: a list, as the API gives them."""
-    with farm_at(api) as farm:
+    with farm_at(api, var) as farm:
         found = farm.pools()
     if as_json:
         print_json(found)

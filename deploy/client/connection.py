@@ -151,6 +151,7 @@ def _explained(api: str) -> Iterator[None]:
         raise ApiError(f"the farm at {api} did not answer within {REQUEST_SECONDS:g} s", passes=True) from error
     except httpx.HTTPError as error:
         raise ApiError(
-            f"no farm answers at {api} ({error}). Start one with `reprofarm up`, or name another {BY_ADDRESS}",
+            f"no farm answers at {api} ({error}). Start one with `reprofarm up`, name the folder of one that runs with"
+            f" --var or REPROFARM_VAR, or another {BY_ADDRESS}",
             passes=True,
         ) from error

@@ -152,7 +152,8 @@ def test_an_address_that_is_none_is_shown_beside_one(url: str) -> None:
 
 def test_where_no_farm_answers_the_message_says_how_to_start_one() -> None:
     found = said("show", ID, "--api", f"http://127.0.0.1:{free_port()}")
-    assert "Start one with `reprofarm up`, or name another with --api or REPROFARM_API" in found
+    assert "Start one with `reprofarm up`, name the folder of one that runs with --var or REPROFARM_VAR" in found
+    assert found.endswith("or another with --api or REPROFARM_API")
 
 
 @pytest.mark.parametrize("path", ["/v1", "/claims"])

@@ -186,5 +186,5 @@ def test_a_command_without_a_farm_makes_none(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("REPROFARM_DATABASE_URL", raising=False)
     told = CliRunner().invoke(app, ["cancel", "123456", "--why", "?", "--var", str(tmp_path / "var")])
     assert told.exit_code == 3
-    assert "say with --var where the farm is" in told.output
+    assert "say with --var or REPROFARM_VAR where the farm is" in told.output
     assert not (tmp_path / "var").exists()

@@ -23,7 +23,7 @@ def test_where_no_farm_is_nothing_is_backed_up_or_taken_back(
     monkeypatch.chdir(tmp_path)
     result = run(*command)
     assert result.exit_code == 3
-    assert f"there is no farm's database at {tmp_path}/var/reprofarm.db; say with --var where" in result.stderr
+    assert f"there is no farm's database at {tmp_path}/var/reprofarm.db; say with --var or" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
