@@ -56,7 +56,7 @@ COMMANDS = {
     "demo": Place("deploy.cli.demo", "demo", "Run the whole process on made-up claims, up to signed badges.", "demo"),
     "verify": Place("deploy.cli.verify", "verify", "Ask for a model's scores on a benchmark to be verified."),
     "claims": Place("deploy.cli.claims", "claims", "List claims, newest first."),
-    "show": Place("deploy.cli.show", "show", "Show one claim: its verdict or what it waits for, and its history."),
+    "show": Place("deploy.cli.show", "show", "Show one claim or reproduction: how it stands, why, and its history."),
     "logs": Place("deploy.cli.logs", "logs", "Print the events of a claim or a reproduction, and follow them."),
     "reproductions": Place("deploy.cli.reproductions", "reproductions", "List reproductions, newest first."),
     "plan": Place("deploy.cli.plan", "plan", "Predict what judging a claim will cost, before it is run."),

@@ -1,4 +1,4 @@
-"""`reprofarm show`: one claim, with all that happened to it."""
+"""`reprofarm show`: one claim or reproduction, with all that happened to it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,27 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.claims import benchmark_of, status_of, written
-from deploy.cli.options import DEFAULT_VAR, Api, AsJson, ClaimId, VarOfApi, farm_at
-from deploy.cli.terminal import MISMATCH, OK, UNDECIDED, ago, console, pairs, percent, points, print_json, shown
+from deploy.cli.claims import STYLES, benchmark_of, status_of, written
+from deploy.cli.ids import claim_or_reproduction
+from deploy.cli.options import DEFAULT_VAR, Api, AsJson, Target, VarOfApi, farm_at
+from deploy.cli.terminal import (
+    MAX_REASON_CHARS,
+    MISMATCH,
+    OK,
+    UNDECIDED,
+    ago,
+    console,
+    pairs,
+    percent,
+    points,
+    print_json,
+    shown,
+)
+from deploy.client import FarmClient
 from specs.api_v1.badges import BadgeView
 from specs.api_v1.claims import ClaimView
 from specs.api_v1.events import EventView
-from specs.api_v1.reproductions import MeasurementView, ReproductionView
+from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionView
 from specs.judging.samples_in_words import why_fewer_decided
 from specs.judging.verdict import Comparison, Outcome
 from specs.policy.generation import EffectiveGeneration
@@ -27,34 +41,40 @@ MAX_EVENTS = 40
 
 
 def show(
-    claim_id: ClaimId,
+    target: Target,
     as_json: AsJson = False,
     var: VarOfApi = DEFAULT_VAR,
     api: Api = None,
 ) -> None:
-    """Show one claim: its verdict or what it waits for, and its history.
+    """Show one claim or reproduction: how it stands and why, how it ran, and its history.
 
-    Exit code: 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported, failed or rejected, and also a claim
-    that is still open), 3 error. With --json: {"claim": …, "events": […], "badge": … or null, "reproduction": … or
-    null}.
+    Exit code of a claim: 0 verified, 1 mismatch, 2 not decided (inconclusive, unsupported, failed or rejected, and also
+    a claim that is still open); of a reproduction: 0 completed, 2 not; 3 error. With --json: {"claim": …, "events": …,
+    "badge": … or null, "reproduction": … or null}; of a reproduction, "claim" and "badge" are null.
     """
     with farm_at(api, var) as farm:
-        claim = farm.claim(claim_id)
-        events = farm.timeline(claim.id).items
-        badge = farm.badge_of(claim.id) if claim.badge else None
-        run = farm.reproduction(claim.reproduction.id) if claim.reproduction else None
-    if as_json:
-        print_json(
-            {
-                "claim": claim,
-                "events": events,
-                "badge": badge,
-                "reproduction": run,
-            }
+        claim: ClaimView | None
+        run: ReproductionView | None
+        claim, run = claim_or_reproduction(
+            target, lambda: (farm.claim(target), None), lambda: (None, farm.reproduction(target))
         )
-    else:
+        if claim is not None and claim.reproduction:
+            run = farm.reproduction(claim.reproduction.id)
+        badge = farm.badge_of(claim.id) if claim is not None and claim.badge else None
+        events = farm.timeline(claim.id).items if claim is not None else _history(farm, run)
+    if as_json:
+        print_json({"claim": claim, "events": events, "badge": badge, "reproduction": run})
+    elif claim is not None:
         _print(console(), claim, run, events, badge)
-    raise typer.Exit(exit_code(claim))
+    elif run is not None:
+        _print_alone(console(), run, events)
+    if claim is not None:
+        raise typer.Exit(exit_code(claim))
+    raise typer.Exit(OK if run is not None and run.state == "completed" else UNDECIDED)
+
+
+def _history(farm: FarmClient, run: ReproductionView | None) -> tuple[EventView, ...]:
+    return farm.timeline_of_reproduction(run.id).items if run is not None else ()
 
 
 def exit_code(claim: ClaimView) -> int:
@@ -88,20 +108,58 @@ def _print(
     if claim.verdict and claim.verdict.likely_reasons:
         out.print("\nLikely reasons", style="bold")
         out.print(pairs([(f"{n}.", shown(why, 1000)) for n, why in enumerate(claim.verdict.likely_reasons, start=1)]))
-    if run and run.measurement:
-        out.print("\nHow it ran", style="bold")
-        out.print(pairs(_how_it_ran(run.measurement)))
-    if run and run.repeat_command:
-        out.print("\nRepeat this run, on all samples", style="bold")
-        # Unbroken, like the token: it is there to be copied.
-        for line in run.repeat_command.splitlines():
-            out.print("    " if line.startswith(" ") else "  ", shown(line, 4000), sep="", soft_wrap=True)
+    if run:
+        _print_how_it_ran(out, run)
     if badge:
         _print_badge(out, badge)
     if events:
         _print_timeline(out, events)
     out.print("\nNext", style="bold")
     out.print(Padding(shown(claim.next_step, 2000), (0, 0, 0, 2)))
+
+
+def _print_alone(out: Console, run: ReproductionView, events: Sequence[EventView]) -> None:
+    """A run by itself, whatever claims it judges."""
+    state, benchmark = Text(run.state, STYLES.get(run.state, "cyan")), shown(benchmark_of(run.dataset, run.task))
+    out.print(Text.assemble(state, "  ", shown(run.model, style="bold"), "  ", benchmark))
+    _print_run(out, run, ("judges", "\n".join(f"claim {claim}" for claim in run.claims) or "no claim any more"))
+    if run.attempts:
+        out.print("\nAttempts", style="bold")
+        out.print(pairs((f"{attempt.number}", _attempted(attempt)) for attempt in run.attempts))
+    if run.measurement:
+        out.print("\nMeasured", style="bold")
+        out.print(pairs(_measured(run.measurement)))
+    _print_how_it_ran(out, run)
+    if events:
+        _print_timeline(out, events)
+
+
+def _attempted(attempt: AttemptView) -> Text:
+    doing = attempt.outcome or attempt.stage or "sent to a worker"
+    where = f", on {attempt.worker}" if attempt.worker else ""
+    done = "" if attempt.samples_total is None else f", {attempt.samples_done} of {attempt.samples_total} samples"
+    why = f": {attempt.detail}" if attempt.detail else ""
+    return shown(f"{doing.replace('_', ' ')}{where}{done}{why}", MAX_REASON_CHARS)
+
+
+def _measured(found: MeasurementView) -> Iterator[tuple[str, Text | str]]:
+    error = "" if found.standard_error is None else f" ± {100 * found.standard_error:.2f} (standard error)"
+    yield "score", percent(found.score) + error
+    yield "samples", f"{found.samples_used} of {found.population}"
+    for what, count in (("truncated", found.truncated), ("unparsed", found.unparsed), ("failed", found.failed)):
+        if count:
+            yield what, str(count)
+
+
+def _print_how_it_ran(out: Console, run: ReproductionView) -> None:
+    if run.measurement:
+        out.print("\nHow it ran", style="bold")
+        out.print(pairs(_how_it_ran(run.measurement)))
+    if run.repeat_command:
+        out.print("\nRepeat this run, on all samples", style="bold")
+        # Unbroken, like the token: it is there to be copied.
+        for line in run.repeat_command.splitlines():
+            out.print("    " if line.startswith(" ") else "  ", shown(line, 4000), sep="", soft_wrap=True)
 
 
 def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
@@ -119,7 +177,7 @@ def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
     for warning in claim.warnings:
         yield "warning", shown(warning, 1000, style="yellow")
     yield "state", Text.assemble(claim.state, f" for {ago(claim.since)}")
-    yield "because", shown(claim.verdict.reason if claim.verdict else claim.reason, 8000)
+    yield "because", shown(claim.verdict.reason if claim.verdict else claim.reason, MAX_REASON_CHARS)
     if claim.stale_reason:
         yield "stale", shown(claim.stale_reason, 1000, style="yellow")
     for name, other in (("supersedes", claim.supersedes), ("superseded by", claim.superseded_by)):
@@ -130,9 +188,9 @@ def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:
         yield "on the Hub", shown(published, 1600)
 
 
-def _print_run(out: Console, run: ReproductionView) -> None:
+def _print_run(out: Console, run: ReproductionView, *more: tuple[str, Text | str]) -> None:
     out.print("\nReproduction", style="bold")
-    out.print(pairs(_run_facts(run)))
+    out.print(pairs([*_run_facts(run), *more]))
     if run.state == "running" and run.samples_total:
         bar = ProgressBar(total=run.samples_total, completed=run.samples_done, width=40)
         line = Table.grid(padding=(0, 1))
@@ -143,9 +201,10 @@ def _print_run(out: Console, run: ReproductionView) -> None:
 def _run_facts(run: ReproductionView) -> Iterator[tuple[str, Text | str]]:
     yield "id", run.id
     yield "state", f"{run.state} for {ago(run.since)}"
-    yield "because", shown(run.reason, 8000)
+    yield "because", shown(run.reason, MAX_REASON_CHARS)
     if run.waits_for is not None:
         yield "waits for", shown(run.waits_for, 600)
+    yield "pool", shown(run.pool)
     if run.attempt:
         stage = f": {run.stage}" if run.stage and run.state == "running" else ""
         yield "attempt", shown(f"{run.attempt}{stage}" + (f", on {run.worker}" if run.worker else ""))

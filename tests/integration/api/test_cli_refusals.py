@@ -51,12 +51,12 @@ def holding(headers: Headers) -> str:
 @pytest.mark.parametrize(
     ("command", "listed"),
     [
-        ("show", "`reprofarm claims` lists them"),
         ("plan", "`reprofarm claims` lists them"),
         ("policy explain", "`reprofarm claims` lists them"),
         ("reverify --why x", "`reprofarm claims` lists them"),
         ("approve", "`reprofarm claims` lists them"),
         ("revoke --why x", "`reprofarm claims` lists them"),
+        ("show", "`reprofarm claims` and `reprofarm reproductions` list them"),
         ("logs", "`reprofarm claims` and `reprofarm reproductions` list them"),
         ("cancel --why x", "`reprofarm claims` and `reprofarm reproductions` list them"),
         ("retry", "`reprofarm claims` and `reprofarm reproductions` list them"),
@@ -99,10 +99,10 @@ def test_what_is_not_there_is_named_as_whatever_it_could_have_been(api: RunningA
     def over_api(*arguments: str) -> str:
         return said(*arguments, "--api", api.url, REPROFARM_TOKEN=token_of)
 
-    assert over_api("show", ID) == f"there is no claim {ID}"
     for command in ("cancel", "retry"):
         assert over_api(command, ID, "--why", "x") == f"there is no claim and no reproduction {ID}"
-    assert over_api("logs", ID) == f"there is no claim and no reproduction {ID}"
+    for command in ("show", "logs"):
+        assert over_api(command, ID) == f"there is no claim and no reproduction {ID}"
     assert over_api("revoke", ID, "--why", "x") == f"there is no claim {ID}, and no badge has that id"
     assert f"claim {rejected} has no badge: only a verified claim gets one" in over_api(
         "revoke", rejected, "--why", "x"

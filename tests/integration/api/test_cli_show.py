@@ -125,7 +125,31 @@ def test_json_has_the_claim_its_events_and_its_badge(api: RunningApi) -> None:
 
 def test_an_id_that_fits_nothing_is_an_error(api: RunningApi) -> None:
     result = run(api, "0123456789")
-    assert (result.exit_code, result.stderr) == (3, "error: there is no claim 0123456789\n")
+    assert (result.exit_code, result.stderr) == (3, "error: there is no claim and no reproduction 0123456789\n")
+
+
+def test_a_run_is_shown_by_its_id_with_its_attempts_and_the_claims_that_it_judges(api: RunningApi) -> None:
+    claim_id = api.rows.running("busy/model")
+    run_id = api.rows.run_of(claim_id)
+    api.rows.event("reproduction", run_id, "running", "attempt 2 by w1")
+    result = run(api, run_id[:8])
+    assert result.exit_code == 2, result.output
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    assert lines[0] == "running busy/model acme/capitals/europe"
+    assert {f"id {run_id}", "because attempt 2 by w1", "pool cpu", f"judges claim {claim_id}"} <= {*lines}
+    assert "1 engine failed, on w0@host: the engine died" in lines
+    assert "2 running, on w1@host, 120 of 300 samples" in lines
+    assert "2026" in lines[-1]
+
+
+def test_a_run_that_is_complete_is_shown_with_what_it_measured(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    result = run(api, api.rows.run_of(claim_id))
+    assert result.exit_code == 0, result.output
+    for text in ("66.67 % ± 33.33", "http://farm.test/v1/evidence/", "vllm 0.32.0", "\n  inspect eval hf/acme"):
+        assert text in result.output
+    listed = json.loads(run(api, api.rows.run_of(claim_id), "--json").output)
+    assert (listed["claim"], listed["badge"], listed["reproduction"]["claims"]) == (None, None, [claim_id])
 
 
 def test_fewer_samples_than_the_run_scored_are_explained(api: RunningApi) -> None:
