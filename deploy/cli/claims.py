@@ -35,6 +35,9 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     model: Annotated[str | None, typer.Option(help="Of this model, OWNER/NAME.")] = None,
     dataset: Annotated[str | None, typer.Option(help="On this benchmark, OWNER/NAME.")] = None,
     task: Annotated[str | None, typer.Option(help="On this task of a benchmark.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="At this revision of --model's repo: main, refs/pr/3, or a commit.")
+    ] = None,
     state: Annotated[
         str | None, typer.Option(help="submitted, planned, blocked, decided, rejected or withdrawn.")
     ] = None,
@@ -60,7 +63,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     With --json: {"items": […], "next": cursor or null}, claims as the API gives them.
     """
     came = since.replace(tzinfo=UTC).isoformat() if since is not None else None
-    wanted = ClaimFilter(model, dataset, task, state, outcome, submitter, came, search)
+    wanted = ClaimFilter(model, dataset, task, state, outcome, submitter, came, search, revision)
     with farm_at(api, var) as farm:
         page = farm.claims(wanted, limit, cursor)
     if as_json:
@@ -72,7 +75,7 @@ def claims(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         return
     _print_table(out, page.items)
     if page.next:
-        out.print(f"there are more: --limit, or --cursor {page.next}")
+        out.print(f"there are more: --limit, or --cursor {page.next}", soft_wrap=True)
 
 
 def status_of(claim: ClaimView) -> Text:

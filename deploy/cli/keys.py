@@ -13,7 +13,7 @@ from rich.table import Table
 from deploy.cli.control_plane import opened_database, operator, settings_of
 from deploy.cli.options import DEFAULT_VAR, AsJson, Var
 from deploy.cli.reasons import reason
-from deploy.cli.terminal import console, print_json, say, shown
+from deploy.cli.terminal import console, print_json_list, say, shown
 from deploy.farm.lock import only_one_in
 from scheduler.badges import key_rotation
 from scheduler.badges.keyring import KeyState, KnownKey, known_keys, record, whole_key_id
@@ -33,13 +33,13 @@ app = typer.Typer(
 def show(var: Var = DEFAULT_VAR, as_json: AsJson = False) -> None:
     """List all keys: which signs, which is announced, which are retired or revoked, and how many badges each signed.
 
-    With --json: a list of {"key_id", "state", "since", "badges", "revoked_badges", "reason"}.
+    With --json: {"items": […], "next": null}, of {"key_id", "state", "since", "badges", "revoked_badges", "reason"}.
     """
     settings = settings_of(var)
     with opened_database(settings) as database:
         keys = known_keys(settings, database)
     if as_json:
-        print_json([{**asdict(key), "since": key.since.isoformat() if key.since else None} for key in keys])
+        print_json_list([{**asdict(key), "since": key.since.isoformat() if key.since else None} for key in keys])
     else:
         console().print(_table(keys))
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deploy.cli.claims import SHOWN_ID_CHARS, benchmark_of
 from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, farm_at
-from deploy.cli.terminal import console, points, print_json, shown
+from deploy.cli.terminal import console, points, print_json_list, shown
 from specs.api_v1.noise import NoiseGroup, NoiseView
 
 
@@ -27,12 +27,12 @@ def noise(
     """Show how much honest re-runs of a benchmark differ, as this farm measured it.
 
     The tolerance is what `tolerance: measured` in policy makes of it; where there is none, too few runs were seen. With
-    --json: a list of tasks, as the API gives them.
+    --json: {"items": […], "next": null}, tasks as the API gives them.
     """
     with farm_at(api, var) as farm:
         tasks = farm.noise(dataset, task)
     if as_json:
-        print_json(tasks)
+        print_json_list(tasks)
         return
     out = console()
     if not tasks:

@@ -26,26 +26,28 @@ def reproductions(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     ] = None,
     pool: Annotated[str | None, typer.Option(help="In this pool.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on after an earlier list; its `next`.")] = None,
     as_json: AsJson = False,
     var: VarOfApi = DEFAULT_VAR,
     api: Api = None,
 ) -> None:
-    """List reproductions, newest first. With --json: a list, as the API gives them."""
+    """List reproductions, newest first.
+
+    With --json: {"items": […], "next": cursor or null}, reproductions as the API gives them.
+    """
     wanted = ReproductionFilter(model, dataset, task, state, pool)
     with farm_at(api, var) as farm:
-        # One more, to see whether there are.
-        more = farm.reproductions(wanted, limit + 1)
-    found = more[:limit]
+        page = farm.reproductions(wanted, limit, cursor)
     if as_json:
-        print_json(found)
+        print_json(page)
         return
     out = console()
-    if not found:
+    if not page.items:
         out.print("no such reproduction" if wanted != ReproductionFilter() else "no reproductions yet")
         return
-    _print_table(out, found)
-    if len(more) > limit:
-        out.print("there are more: --limit")
+    _print_table(out, page.items)
+    if page.next:
+        out.print(f"there are more: --limit, or --cursor {page.next}", soft_wrap=True)
 
 
 def _print_table(out: Console, found: Sequence[ReproductionSummary]) -> None:

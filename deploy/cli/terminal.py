@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic_core import to_jsonable_python
@@ -80,6 +80,11 @@ def print_json(value: object) -> None:
     """
     data = to_jsonable_python(value, by_alias=False)
     print(json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False))  # noqa: T201 - output for scripts
+
+
+def print_json_list(items: Sequence[object]) -> None:
+    """A whole list in the form of the API's pages, of which nothing follows."""
+    print_json({"items": items, "next": None})
 
 
 def percent(proportion: float | None, digits: int = 2) -> str:

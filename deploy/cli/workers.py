@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, farm_at
-from deploy.cli.terminal import MAX_LINE_CHARS, ago, console, print_json, shown
+from deploy.cli.terminal import MAX_LINE_CHARS, ago, console, print_json_list, shown
 from specs.api_v1.workers import DeviceMemoryView, LoadedEngineView, PoolView, WorkerView
 
 GIB = 1024**3
 STYLES = {"busy": "green", "quarantined": "red", "lost": "red", "draining": "yellow"}
 
 
-def workers(as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = None) -> None:
-    """List the workers and what they run. With --json: a list, as the API gives them."""
+def workers(
+    pool: Annotated[str | None, typer.Option(help="Of this pool.")] = None,
+    state: Annotated[str | None, typer.Option(help="idle, busy, draining, quarantined or lost.")] = None,
+    as_json: AsJson = False,
+    var: VarOfApi = DEFAULT_VAR,
+    api: Api = None,
+) -> None:
+    """List the workers and what they run. With --json: {"items": […], "next": null}, workers as the API gives them."""
     with farm_at(api, var) as farm:
-        found = farm.workers()
+        found = farm.workers(pool, state)
     if as_json:
-        print_json(found)
+        print_json_list(found)
         return
     out = console()
     if not found:
-        out.print("no worker has spoken to this farm yet")
+        out.print("no such worker" if pool or state else "no worker has spoken to this farm yet")
         return
     out.print(_table_of_workers(found))
     # Below, and whole: what an operator has to know has no room in a line.
@@ -34,11 +42,14 @@ def workers(as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = Non
 
 
 def pools(as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = None) -> None:
-    """List the pools and what waits and runs in each. With --json: a list, as the API gives them."""
+    """List the pools and what waits and runs in each.
+
+    With --json: {"items": […], "next": null}, pools as the API gives them.
+    """
     with farm_at(api, var) as farm:
         found = farm.pools()
     if as_json:
-        print_json(found)
+        print_json_list(found)
         return
     console().print(_table_of_pools(found))
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
 from deploy.client.patience import Patience
-from specs.api_v1.views import NO_TYPE, Page, Problem, View
+from specs.api_v1.views import MAX_PAGE, NO_TYPE, Page, Problem, View
 from specs.validation_errors import fault
 
 REQUEST_SECONDS = 30.0
@@ -80,6 +80,18 @@ class Connection:
             if page.next is None:
                 return
             cursor = page.next
+
+    def page(
+        self, path: str, form: type[Page[Item]], asked: Mapping[str, str | None], limit: int, cursor: str | None
+    ) -> Page[Item]:
+        """At most `limit` of a list after a cursor, in as many requests as that takes."""
+        items: list[Item] = []
+        while True:
+            page = self.get(path, form, {**asked, "limit": str(min(limit - len(items), MAX_PAGE)), "cursor": cursor})
+            items += page.items
+            cursor = page.next
+            if cursor is None or len(items) >= limit:
+                return form(items=tuple(items), next=cursor)
 
     def _ask(self, method: str, path: str, **options: object) -> httpx.Response:
         with _explained(self.api):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from itertools import islice
 from typing import Self
 from urllib.parse import quote
 
@@ -48,14 +47,7 @@ class FarmClient:
 
     def claims(self, wanted: ClaimFilter, limit: int, cursor: str | None = None) -> Page[ClaimView]:
         """Claims, newest first: at most `limit`, in as many requests as that takes."""
-        items: list[ClaimView] = []
-        while True:
-            asked = {**asdict(wanted), "limit": str(min(limit - len(items), MAX_PAGE)), "cursor": cursor}
-            page = self._farm.get("/v1/claims", Page[ClaimView], asked)
-            items += page.items
-            cursor = page.next
-            if cursor is None or len(items) >= limit:
-                return Page[ClaimView](items=tuple(items), next=cursor)
+        return self._farm.page("/v1/claims", Page[ClaimView], asdict(wanted), limit, cursor)
 
     def claim(self, claim_id: str) -> ClaimView:
         """One claim, by its id or the start of it."""
@@ -99,18 +91,19 @@ class FarmClient:
         """The badge of a verified claim."""
         return self._farm.get(_at("claims", claim_id, "badge"), BadgeView)
 
-    def reproductions(self, wanted: ReproductionFilter, limit: int) -> list[ReproductionSummary]:
+    def reproductions(
+        self, wanted: ReproductionFilter, limit: int, cursor: str | None = None
+    ) -> Page[ReproductionSummary]:
         """Reproductions, newest first: at most `limit`, in as many requests as that takes."""
-        asked = {**asdict(wanted), "limit": str(min(limit, MAX_PAGE))}
-        return list(islice(self._farm.items("/v1/reproductions", Page[ReproductionSummary], asked), limit))
+        return self._farm.page("/v1/reproductions", Page[ReproductionSummary], asdict(wanted), limit, cursor)
 
     def reproduction(self, reproduction_id: str) -> ReproductionView:
         """One reproduction, by its id or the start of it."""
         return self._farm.get(_at("reproductions", reproduction_id), ReproductionView)
 
-    def workers(self) -> list[WorkerView]:
-        """The farm's workers, by name."""
-        return list(self._farm.items("/v1/workers", Page[WorkerView], {}))
+    def workers(self, pool: str | None = None, state: str | None = None) -> list[WorkerView]:
+        """The farm's workers, of a pool or in a state where that is given, by name."""
+        return list(self._farm.items("/v1/workers", Page[WorkerView], {"pool": pool, "state": state}))
 
     def pools(self) -> list[PoolView]:
         """The farm's pools, and what waits and runs in each."""

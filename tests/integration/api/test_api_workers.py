@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 from typer.testing import CliRunner
@@ -78,6 +79,16 @@ def test_workers_are_listed_by_name_in_parts_and_by_pool_and_state(api: RunningA
     (held,) = api.json("/v1/workers", state="quarantined", pool="cpu")["items"]
     assert (held["name"], held["reason"]) == ("w3@host", "held by pid 7")
     assert api.json("/v1/workers", pool="other")["items"] == []
+
+
+def test_the_command_lists_the_workers_of_a_pool_and_in_a_state(api: RunningApi) -> None:
+    api.rows.worker("w1@host")
+    api.rows.worker("w2@host", state="quarantined")
+    api.rows.worker("w3@host", state="quarantined", pool="other")
+    asked = ["workers", "--pool", "cpu", "--state", "quarantined", "--api", api.url]
+    listed = json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)
+    assert [each["name"] for each in listed["items"]] == ["w2@host"]
+    assert CliRunner().invoke(app, [*asked[:-4], "--state", "lost", *asked[-2:]]).output == "no such worker\n"
 
 
 def test_pools_tell_what_waits_and_who_is_there(api: RunningApi) -> None:

@@ -82,15 +82,29 @@ def test_what_waits_for_nobody_has_its_reason_on_a_line_at_most(api: RunningApi)
 
 
 def test_filters_reach_the_farm(api: RunningApi) -> None:
-    wanted = api.rows.decided(Outcome.MISMATCH, "find/me", comparison(0.2))
+    wanted = api.rows.decided(Outcome.MISMATCH, "find/me", comparison(0.2), ref="refs/pr/9")
     api.rows.verified()
     api.rows.claim(state=ClaimState.BLOCKED)
     since = api.json(f"/v1/claims/{wanted}")["since"]
     assert json.loads(run(api, "claims", "--since", "2126-01-01", "--json").output)["items"] == []
     assert wanted in run(api, "claims", "--since", since[:10], "--json").output
-    for option, value in (("--outcome", "mismatch"), ("--model", "find/me"), ("--search", "ind/m")):
-        listed = json.loads(run(api, "claims", option, value, "--json").output)["items"]
+    for options in ("--outcome mismatch", "--model find/me", "--search ind/m", "--model find/me --revision refs/pr/9"):
+        listed = json.loads(run(api, "claims", *options.split(), "--json").output)["items"]
         assert [claim["id"] for claim in listed] == [wanted]
+    assert run(api, "claims", "--model", "find/me", "--revision", "main").output == "no such claim\n"
+
+
+@pytest.mark.parametrize("command", ["claims", "reproductions", "workers", "pools", "noise"])
+def test_every_list_has_the_form_of_the_apis_own(api: RunningApi, command: str) -> None:
+    api.rows.running()
+    api.rows.worker("w1@host")
+    api.rows.noise_pair()
+    listed = json.loads(run(api, command, "--json").output)
+    assert listed.keys() == {"items", "next"}
+    answered = api.json(f"/v1/{command}")
+    # What was seen just now or waits is a moment older by the second look.
+    assert [each.keys() for each in listed["items"]] == [each.keys() for each in answered["items"]]
+    assert listed["items"]
 
 
 def test_a_limit_beyond_a_page_is_served_from_several(api: RunningApi) -> None:

@@ -41,23 +41,27 @@ def test_a_long_reason_takes_no_room_from_what_it_is_about(api: RunningApi, colu
     assert max(map(len, (line, *more))) == columns
 
 
-def test_filters_reach_the_farm_and_json_is_a_list(api: RunningApi) -> None:
+def test_filters_reach_the_farm(api: RunningApi) -> None:
     api.rows.planned()
     running = api.rows.running()
     listed = json.loads(run(api, "--state", "running", "--json").output)
-    assert [each["id"] for each in listed] == [api.rows.run_of(running)]
+    assert [each["id"] for each in listed["items"]] == [api.rows.run_of(running)]
     assert run(api, "--pool", "elsewhere").output == "no such reproduction\n"
 
 
 def test_a_limit_beyond_a_page_is_served_from_several(api: RunningApi) -> None:
     for _ in range(205):
         api.rows.reproduction()
-    assert len({each["id"] for each in json.loads(run(api, "--limit", "203", "--json").output)}) == 203
+    listed = json.loads(run(api, "--limit", "203", "--json").output)
+    assert len({each["id"] for each in listed["items"]}) == 203
+    rest = json.loads(run(api, "--cursor", listed["next"], "--json").output)
+    assert (len(rest["items"]), rest["next"]) == (2, None)
 
 
-def test_a_list_that_is_cut_says_so(api: RunningApi) -> None:
+def test_a_list_that_is_cut_says_so_and_how_to_go_on(api: RunningApi) -> None:
     for name in ("first/model", "second/model"):
         api.rows.planned(name)
-    assert "there are more: --limit" in run(api, "--limit", "1").output
+    said = run(api, "--limit", "1").output.splitlines()[-1]
+    assert said.startswith("there are more: --limit, or --cursor ")
+    assert "first/model" in run(api, "--cursor", said.split()[-1]).output
     assert "there are more" not in run(api, "--limit", "2").output
-    assert len(json.loads(run(api, "--limit", "1", "--json").output)) == 1

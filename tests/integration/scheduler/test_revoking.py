@@ -231,7 +231,7 @@ def run(*arguments: str) -> Result:
 
 def keys() -> dict[str, str]:
     """Each key's state, as the command shows it."""
-    return {key["key_id"]: key["state"] for key in json.loads(run("keys", "show", "--json").stdout)}
+    return {key["key_id"]: key["state"] for key in json.loads(run("keys", "show", "--json").stdout)["items"]}
 
 
 def test_keys_are_made_rotated_and_revoked_by_commands_while_the_farm_runs(farm: RunningApi) -> None:
