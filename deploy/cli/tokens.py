@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ from deploy.cli.terminal import MAX_LINE_CHARS, ago, console, print_json, say, s
 from scheduler.access import sessions, tokens
 from scheduler.api.routes.access import token_view
 from scheduler.database.tables import ApiToken, now
-from specs.api_v1.access import DEFAULT_DAYS, NewToken, Scope, TokenMade, TokenView
+from specs.api_v1.access import DEFAULT_DAYS, NewToken, TokenMade, TokenView
 from specs.api_v1.views import Page
 from specs.errors import AccessError
 from specs.validation_errors import fault
@@ -52,8 +52,7 @@ def new(
             }
         )
     except ValidationError as error:
-        wrong = "; ".join(map(fault, error.errors()))
-        raise AccessError(f"{wrong} (scopes are {', '.join(get_args(Scope))})") from None
+        raise AccessError("; ".join(map(fault, error.errors()))) from None
     with opened_database(settings_of(var)) as database:
         made = tokens.make(database, wanted, operator())
     if as_json:

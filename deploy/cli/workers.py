@@ -83,17 +83,14 @@ def _free(memory: tuple[DeviceMemoryView, ...]) -> str:
 
 def _health(memory: tuple[DeviceMemoryView, ...]) -> Text:
     """Temperatures, and what is wrong with whom."""
-    said = Text("–")
     told = [(each.device, each.health) for each in memory if each.health is not None]
-    if told:
-        degrees = [health.temperature_celsius for _, health in told if health.temperature_celsius is not None]
-        said = Text(", ".join(f"{each} °C" for each in degrees) or "no fault known")
+    degrees = [health.temperature_celsius for _, health in told if health.temperature_celsius is not None]
+    said = [Text(", ".join(f"{each} °C" for each in degrees))] if degrees else []
     for device, health in told:
         for words, style in ((health.sickness, "red"), ("; ".join(health.worries) or None, "yellow")):
             if words is not None:
-                said.append_text(Text("; ")).append_text(shown(f"{device}: {words}", 300))
-                said.stylize(style)
-    return said
+                said.append(shown(f"{device}: {words}", 300, style))
+    return Text("; ").join(said) if said else Text("no fault known" if told else "–")
 
 
 def _engine(engine: LoadedEngineView | None) -> Text:

@@ -80,7 +80,7 @@ def request_verification(
         [
             f"{request.model} {why}, so the farm looks at it on the Hub first",
             f"claims on {_wanted(request)} that it finds there are verified in its next rounds: follow"
-            f" /v1/claims?model={request.model}",
+            f" them with `reprofarm claims --model {request.model}`, or at /v1/claims?model={request.model}",
             *unwatched,
         ]
     )

@@ -49,7 +49,8 @@ def test_a_gpu_says_how_it_is_to_the_api_the_dashboard_and_the_command(api: Runn
     assert "its driver does not reach it (GPU is lost)" in page
     listed = CliRunner().invoke(app, ["workers", "--api", api.url], env={"COLUMNS": "400"}).output
     assert "91 °C; GPU 0: its clocks are held back: heat" in listed
-    assert "GPU 0: its driver does not reach it (GPU is lost)" in listed
+    assert "  GPU 0: its driver does not reach it (GPU is lost)" in listed
+    assert "no fault known" not in listed
 
 
 def test_why_a_worker_is_quarantined_is_listed_whole_on_a_narrow_terminal(api: RunningApi) -> None:

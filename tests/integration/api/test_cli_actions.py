@@ -109,6 +109,7 @@ def test_a_model_that_the_farm_does_not_know_is_looked_at_first(hand: Hand) -> N
     done = hand.run("verify", "new/model", "acme/capitals")
     assert done.exit_code == 0, done.output
     assert "looks at it on the Hub first" in done.output
+    assert "`reprofarm claims --model " in done.output
     with hand.api.rows.database.reading() as session:
         assert session.scalars(select(OutboxRow.task)).all() == ["scheduler.look"]
 

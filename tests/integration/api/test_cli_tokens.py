@@ -52,7 +52,9 @@ def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path, monkeypatch: pyte
     assert nowhere.exit_code == 3
     with running_api(tmp_path) as api:
         monkeypatch.setenv("REPROFARM_DATABASE_URL", api.settings.database_url)
-        for words in (("new", "No Name"), ("new", "x", "--scope", "all"), ("new", "x", "--days", "0"), ("revoke", "x")):
+        assert run("new", "x", "--days", "0").stderr == "error: days: must be 1 or more\n"
+        assert "must be 'read', 'request' or 'operate'" in run("new", "x", "--scope", "all").stderr
+        for words in (("new", "No Name"), ("new", "x", "--scope", "all"), ("revoke", "x")):
             answer = run(*words)
             assert answer.exit_code == 3, words
             assert "Traceback" not in answer.output
