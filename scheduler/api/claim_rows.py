@@ -54,7 +54,7 @@ PARTS = (
     ),
     _Part(ATTEMPT, "reproduction_id", "stage samples_done samples_total score"),
     _Part(VERDICT, "claim_id", "verdict decided_at"),
-    _Part(BADGE, "claim_id", "badge_id signed_at revoked_at"),
+    _Part(BADGE, "claim_id", "badge_id signed_at revoked_at revoked_reason"),
     _Part(PUBLICATION, "claim_id", "state number url reason"),
 )
 

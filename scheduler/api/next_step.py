@@ -49,14 +49,25 @@ def next_step(
     publication: PublicationView | None,
     *,
     publishes: bool,
+    revoked: str | None = None,
 ) -> str:
-    """The next step for a claim in `state`; `publishes` is whether policy has anything written on the Hub."""
+    """The next step for a claim in `state`.
+
+    `publishes` is whether policy has anything written on the Hub, and `revoked` why its badge does not count; None
+    where it does, or there is none.
+    """
     if state == "planned":
         return _of_a_run(reproduction)
     if state != "decided" or verdict is None:
         return BY_STATE.get(state, "")
+    if revoked is not None:
+        return f"Its badge is revoked and does not count: {revoked.rstrip('.')}. {_without_the_badge(publication)}"
     if verdict.outcome is not Outcome.VERIFIED or publication is None:
         return BY_OUTCOME[verdict.outcome]
+    return _of_a_publication(publication, publishes=publishes)
+
+
+def _of_a_publication(publication: PublicationView, *, publishes: bool) -> str:
     if publication.state == "pending":
         return _until_it_is_written(publication, publishes=publishes)
     if publication.state == "published":
@@ -65,6 +76,17 @@ def next_step(
             " If that is a pull request, the model's owner can merge it."
         )
     return "Nothing: the claim was gone or changed when the farm came to write on the Hub."
+
+
+def _without_the_badge(publication: PublicationView | None) -> str:
+    if publication is not None and publication.state == "published":
+        return (
+            f"It still stands on the Hub: {publication.url or publication.number}. If that is the farm's pull request,"
+            " the model's owner has to close it, or to remove the token from the entry if it is merged."
+        )
+    if publication is not None and publication.state == "pending":
+        return "The farm does not publish it, and takes back by itself what it was writing on the Hub."
+    return "If its token was added to the entry, the model's owner has to remove it."
 
 
 def _until_it_is_written(publication: PublicationView, *, publishes: bool) -> str:

@@ -77,7 +77,14 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "created_at": claim.created_at,
             "next_step": superseded_step(claim.superseded_by)
             if claim.superseded_by
-            else next_step(claim.state, run, verdict, publication, publishes=source.policy.publish.mode != "off"),
+            else next_step(
+                claim.state,
+                run,
+                verdict,
+                publication,
+                publishes=source.policy.publish.mode != "off",
+                revoked=(row.badge.revoked_reason or "") if row.badge and row.badge.revoked_at else None,
+            ),
             "gpu_seconds": claim.gpu_seconds,
             "reproduction": run,
             "verdict": verdict,

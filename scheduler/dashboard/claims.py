@@ -130,7 +130,8 @@ def actions(claim: ClaimView, visitor: Visitor, *, awaits_approval: bool, publis
     elif claim.state == "decided":
         says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
         offer("reverify", "Verify again", says)
-    if publishes and outcome is Outcome.VERIFIED and claim.publication is None:
+    counts = claim.badge is None or not claim.badge.revoked
+    if publishes and outcome is Outcome.VERIFIED and counts and claim.publication is None:
         offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
     if visitor.may_operate and awaits_approval and claim.state == "blocked":
         offer("approve", "Approve", "Lets it run although it is taken to cost more than policy allows.")

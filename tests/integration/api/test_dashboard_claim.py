@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from scheduler.api.callers.callers import Caller, anonymous
+from scheduler.badges import revoking
 from scheduler.dashboard import claims
 from scheduler.dashboard.claims import actions
 from scheduler.dashboard.visitor import Visitor
@@ -107,6 +108,17 @@ def test_only_a_farm_that_publishes_offers_to(api: RunningApi) -> None:
     claim_id = api.rows.verified()
     assert offered(api, claim_id) == ["Verify again"]
     assert offered(api, claim_id, publishes=True) == ["Verify again", "Publish"]
+
+
+def test_a_revoked_badge_is_neither_offered_nor_shown_as_good(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    assert "badge revoked" not in api.get("/claims").text
+    revoking.revoke(api.rows.database, claim_id, "its log was made up", "operator:test")
+    assert offered(api, claim_id, publishes=True) == ["Verify again"]
+    shown = page(api, claim_id)
+    assert 'class="callout revoked"' in shown
+    assert "<strong>Next:</strong> Its badge is revoked and does not count: its log was made up." in shown
+    assert all("badge revoked" in api.get(address).text for address in ("/claims", "/models/tiny/model"))
 
 
 def test_a_page_reads_what_its_claim_waits_for(tmp_path: Path) -> None:

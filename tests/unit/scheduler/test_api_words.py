@@ -49,6 +49,26 @@ def test_what_stands_on_the_hub_decides_the_step_after_a_verified_verdict() -> N
     assert "gone or changed" in step("withdrawn")
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, "the model's owner has to remove it"),
+        ("pending", "takes back by itself"),
+        ("published", "on the Hub: 4. If that is the farm's pull request, the model's owner has to close it"),
+        ("withdrawn", "the model's owner has to remove it"),
+    ],
+)
+def test_nobody_is_told_to_use_a_revoked_badge(state: str | None, expected: str) -> None:
+    publication = state and PublicationView.model_validate({"state": state, "number": 4, "url": None, "reason": ""})
+    said = next_step(
+        "decided", None, verdict(Outcome.VERIFIED), publication or None, publishes=True, revoked="its log was made up."
+    )
+    assert said.startswith("Its badge is revoked and does not count: its log was made up. ")
+    assert expected in said
+    assert "can merge" not in said
+    assert "can add" not in said
+
+
 def test_a_cursor_reads_back_to_the_microsecond() -> None:
     assert pages.decode(pages.encode(AT, "abc123")) == (AT, "abc123")
 
