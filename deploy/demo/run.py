@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -29,6 +30,7 @@ from deploy.farm.errors import FarmError
 from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.hub import start_hub
 from deploy.farm.lock import only_one_in
+from deploy.farm.own_policy import gpu_pool
 from deploy.farm.processes import Processes
 from specs.api_v1.claims import ClaimView
 from specs.errors import ReprofarmError
@@ -104,7 +106,7 @@ def _run(out: Console, processes: Processes, folder: Path, options: Options) -> 
     token = fill_hub(folder / "hub", options.model.resolve(), folder / "scratch")
     hub_url = start_hub(processes, folder / "hub")
     policy = folder / "policy.yaml"
-    policy.write_text(yaml.safe_dump(POLICY, sort_keys=False))
+    policy.write_text(yaml.safe_dump(_policy(), sort_keys=False))
     # Nothing from the operator's environment: a demo must not meet the real farm's database.
     plan = Plan(folder / "farm", free_port(), hub_endpoint=hub_url, hub_token=token, policy=policy)
     out.print("starting the farm: Redis, SQLite, API, control worker with beat, one worker with vLLM")
@@ -120,6 +122,14 @@ def _run(out: Console, processes: Processes, folder: Path, options: Options) -> 
         if options.keep:
             _keep(out, farm, plan.folder, processes)
         return not wrong
+
+
+def _policy() -> dict[str, Any]:
+    """On one GPU where the engine is built for them: its build has no use for a CPU."""
+    gpus = gpu_pool()
+    if gpus is None:
+        return POLICY
+    return {**POLICY, "pools": [gpus.model_copy(update={"gpus": 1}).model_dump(exclude_none=True)]}
 
 
 def _check_badges(out: Console, client: FarmClient, hub_url: str, claims: list[ClaimView], folder: Path) -> list[str]:

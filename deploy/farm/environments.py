@@ -82,7 +82,8 @@ class Plan:
     ) -> dict[str, str]:
         """For a worker of a pool, beside a control plane with that environment.
 
-        `gpus` are those that it is to see, as CUDA_VISIBLE_DEVICES; None is those that this process sees.
+        `gpus` are those that it is to see, as CUDA_VISIBLE_DEVICES; None is those that this process sees. A CPU pool's
+        worker sees none: vLLM's GPU build would take them, and the record would say that a CPU had computed.
         """
         folder = self.folder.resolve()
         found = {
@@ -97,7 +98,7 @@ class Plan:
             "GPUS": str(pool.gpus if pool.device == "gpu" else 0),
         }
         judges = {name: value for name, value in self.operator.items() if name.startswith(JUDGE_PREFIX)}
-        seen = _if_set(CUDA_VISIBLE_DEVICES=gpus)
+        seen = _if_set(CUDA_VISIBLE_DEVICES="" if pool.device == "cpu" else gpus)
         return self._around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges, **seen})
 
     def _around(self, settings: Mapping[str, str]) -> dict[str, str]:

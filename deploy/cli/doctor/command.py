@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,7 @@ from deploy.cli.options import DEFAULT_VAR, AsJson, HubUrl, PolicyFile, Var
 from deploy.cli.terminal import ERROR, OK, console, print_json, shown
 from deploy.farm.environments import Plan, settings_in
 from scheduler.settings import PREFIX, Settings
+from specs.policy.pools import PoolRules
 from workers.settings import PREFIX as WORKER_PREFIX
 from workers.settings import WorkerSettings, read_settings
 
@@ -50,19 +52,20 @@ def doctor(
     findings = {"python": machine.python(), "settings": services.settings(os.environ)}
     if role is Role.WORKER:
         findings |= _for_worker(read_settings())
-        pools = []
+        gpu_pools = None
     else:
         plan = Plan(folder=var, api_port=0, hub_endpoint=hub, policy=policy, operator=dict(os.environ))
         told = plan.environment_of_control("", writes_to_hub=True)
         # `up` says where its API listens; processes that are started otherwise read it.
         told |= {name: os.environ[name] for name in (f"{PREFIX}API_PORT",) if name in os.environ}
         settings = settings_in(told)
-        findings |= _for_control(settings, var)
+        pools = services.pools(settings, of_up=role is Role.ALL)
+        findings |= _for_control(settings, var, pools)
         if role is Role.ALL:
-            findings["memory"] = services.memory(settings)
-        pools = services.gpu_pools(settings)
+            findings["memory"] = services.memory(settings, pools)
+        gpu_pools = None if pools is None else [pool.name for pool in pools if pool.device == "gpu"]
     if role is not Role.CONTROL:
-        findings |= _to_run_models(pools)
+        findings |= _to_run_models(gpu_pools)
     if role is Role.ALL:
         findings["demo model"] = machine.demo_weights()
     if as_json:
@@ -73,14 +76,14 @@ def doctor(
     raise typer.Exit(ERROR if missing else OK)
 
 
-def _for_control(found: Settings, folder: Path) -> dict[str, Finding]:
+def _for_control(found: Settings, folder: Path, pools: Sequence[PoolRules] | None) -> dict[str, Finding]:
     """Of the control plane, whose `folder` is on this machine."""
     named = {name: PREFIX + name for name in ("BROKER_URL", "HUB_ENDPOINT", "HUB_TOKEN", "EVIDENCE_URL")}
     broker_url = found.broker_url.get_secret_value()
     return {
         "redis": services.broker(broker_url, named["BROKER_URL"]) if broker_url else services.own_broker(),
         "database": services.database(found),
-        "policy": services.policy(found),
+        "policy": services.policy(found, pools),
         "judges": services.judges(found, os.environ),
         "signing key": services.signing_key(found),
         "hub": services.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
@@ -103,7 +106,7 @@ def _for_worker(found: WorkerSettings) -> dict[str, Finding]:
     }
 
 
-def _to_run_models(gpu_pools: list[str]) -> dict[str, Finding]:
+def _to_run_models(gpu_pools: list[str] | None) -> dict[str, Finding]:
     return {
         "engine": machine.engine(),
         "system": machine.engine_system(),

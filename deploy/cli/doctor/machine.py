@@ -70,15 +70,19 @@ def lighteval() -> Finding:
     return _package("lighteval")
 
 
-def gpu(pools: Sequence[str] = ()) -> Finding:
-    """NVIDIA GPUs and their driver. `pools` are those of the policy whose workers would need them here."""
+def gpu(pools: Sequence[str] | None = None) -> Finding:
+    """NVIDIA GPUs and their driver.
+
+    `pools` are those of the policy whose workers would need them here; None where that is not known.
+    """
     devices = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
     listed = _listed_gpus()
     needed = _version("vllm") is not None
     if listed:
         if needed and any(_driver(each) < NEEDED_DRIVER for each in listed):
             return Finding("missing", "; ".join(listed), f"install NVIDIA's driver {NEEDED_DRIVER} or a newer one")
-        return Finding("ok", "; ".join(listed))
+        idle = pools is not None and not pools
+        return _unused(listed, needed=needed) if idle else Finding("ok", "; ".join(listed))
     status: Status = "missing" if needed else "warn"
     if devices:
         return Finding(status, f"{', '.join(devices)}, but nvidia-smi does not answer", "install the NVIDIA driver")
@@ -88,6 +92,12 @@ def gpu(pools: Sequence[str] = ()) -> Finding:
         found = f"none, and the policy has GPU pools: {', '.join(pools)}"
         return Finding("missing", found, "give those pools `device: cpu`, or run on a machine with NVIDIA GPUs")
     return Finding(status, "none; the CPU build runs small models", "larger models need an NVIDIA GPU")
+
+
+def _unused(listed: Sequence[str], *, needed: bool) -> Finding:
+    found = f"{'; '.join(listed)}; no model runs there: the policy has no GPU pool"
+    remedy = "give the policy a pool with `device: gpu`, its `gpus` and their `memory_gib`"
+    return Finding("warn", found, remedy if needed else f"run `make setup ENGINE=gpu`, and {remedy}")
 
 
 def disk(folder: Path) -> Finding:

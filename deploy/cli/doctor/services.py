@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from deploy.cli.doctor.finding import Finding
 from deploy.farm.environments import is_no_setting, known_settings
 from deploy.farm.errors import FarmError
+from deploy.farm.own_policy import own_pools
 from deploy.farm.redis import find_server
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.broker_readiness import trouble_with_broker
@@ -25,6 +26,7 @@ from scheduler.database.session import Database
 from scheduler.readiness import trouble_with_database
 from scheduler.settings import Settings
 from specs.errors import PolicyError
+from specs.policy.pools import PoolRules
 from specs.policy.rules import read_policy
 from specs.processes.secrets import masked_url
 from workers.engines.devices import GIB, Machine
@@ -165,34 +167,36 @@ def signing_key(settings: Settings) -> Finding:
     return Finding("ok", f"{path}, key {signer.key_id}")
 
 
-def policy(settings: Settings) -> Finding:
-    """The operator's rules."""
+def policy(settings: Settings, pools: Sequence[PoolRules] | None) -> Finding:
+    """The operator's rules, with the pools that `pools` found."""
     try:
         found = read_policy(settings.policy)
     except PolicyError as error:
         return Finding("missing", str(error), "correct the file; deploy/policy.example.yaml explains every key")
     name = str(settings.policy) if settings.policy else "the built-in policy"
-    pools = ", ".join(pool.name for pool in found.pools)
-    return Finding("ok", f"{name}; pools: {pools}; publishing: {found.publish.mode}")
+    names = ", ".join(pool.name for pool in pools or found.pools)
+    return Finding("ok", f"{name}; pools: {names}; publishing: {found.publish.mode}")
 
 
-def gpu_pools(settings: Settings) -> list[str]:
-    """Pools of the policy whose workers need GPUs; none where it cannot be read, which `policy` says."""
+def pools(settings: Settings, *, of_up: bool) -> Sequence[PoolRules] | None:
+    """Those of the policy; None where it cannot be read, which `policy` says.
+
+    `of_up` is whether `reprofarm up` is to start the farm, which writes a policy where there is none.
+    """
     try:
-        return [pool.name for pool in read_policy(settings.policy).pools if pool.device == "gpu"]
+        found = read_policy(settings.policy).pools
     except PolicyError:
-        return []
+        return None
+    return own_pools() if of_up and settings.policy is None else found
 
 
-def memory(settings: Settings) -> Finding:
+def memory(settings: Settings, pools: Sequence[PoolRules] | None) -> Finding:
     """This machine's, against what a policy says of the CPU pools that `up` would start on it."""
     (machine,) = Machine().look()
     has_gib = machine.total_bytes / GIB
-    try:
-        pools = read_policy(settings.policy).pools
-    except PolicyError:
+    if pools is None:
         return Finding("warn", f"{has_gib:.1f} GiB; what the pools want is not known without a policy")
-    if settings.policy is None:
+    if settings.policy is None and any(pool.device == "cpu" for pool in pools):
         return Finding("ok", f"{has_gib:.1f} GiB, which `reprofarm up` writes into the policy that it makes")
     too_large = [pool for pool in pools if pool.device == "cpu" and pool.memory_gib > has_gib]
     if not too_large:

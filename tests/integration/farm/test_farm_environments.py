@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from deploy.farm import own_policy
 from deploy.farm.environments import Plan, hand_back_seconds, settings_in, shared_out
-from deploy.farm.own_policy import write_policy
+from deploy.farm.own_policy import own_pools, write_policy
 from specs.errors import PolicyError
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy, read_policy
+from tests.support.fake_nvml import pynvml
+from workers.engines import devices
 from workers.engines.devices import GIB, Machine
 
 PROJECT = Path(__file__).parents[3]
@@ -73,8 +76,10 @@ def test_a_worker_is_shown_the_gpus_that_are_its_own(tmp_path: Path, monkeypatch
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     farm = plan(tmp_path)
     control = farm.environment_of_control(BROKER)
-    assert farm.environment_of_worker(POOL, control, "2")["CUDA_VISIBLE_DEVICES"] == "2"
-    assert farm.environment_of_worker(POOL, control)["CUDA_VISIBLE_DEVICES"] == "0,1,2"
+    gpus = PoolRules(name="one", memory_gib=80)
+    assert farm.environment_of_worker(gpus, control, "2")["CUDA_VISIBLE_DEVICES"] == "2"
+    assert farm.environment_of_worker(gpus, control)["CUDA_VISIBLE_DEVICES"] == "0,1,2"
+    assert farm.environment_of_worker(POOL, control)["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_who_writes_and_reads_logs_has_the_keys_of_the_evidence_store(tmp_path: Path) -> None:
@@ -169,6 +174,33 @@ def test_a_farm_without_a_policy_gets_one_with_the_memory_of_its_machine(tmp_pat
     (pool,) = read_policy(written).pools
     assert machine.total_bytes / GIB - 0.1 < pool.memory_gib <= machine.total_bytes / GIB
     assert read_policy(written).model_copy(update={"pools": Policy().pools}) == Policy()
+
+
+@pytest.mark.parametrize(
+    ("of_second", "expected"),
+    [
+        ({"capability": [9, 0]}, PoolRules(name="gpu", gpus=2, memory_gib=47.9, compute_capability=8.9)),
+        ({}, PoolRules(name="gpu", gpus=2, memory_gib=47.9)),
+        ({"lost": True}, PoolRules(name="gpu", gpus=1, memory_gib=47.9, compute_capability=8.9)),
+    ],
+)
+def test_a_machine_with_gpus_gets_a_pool_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_second: dict[str, object], expected: PoolRules
+) -> None:
+    gpus = [
+        {"name": "L40S", "uuid": "GPU-0", "total": int(47.99 * GIB), "free": 1, "processes": {}, "capability": [8, 9]},
+        {"name": "H100", "uuid": "GPU-1", "total": 79 * GIB, "free": 1, "processes": {}, **of_second},
+    ]
+    (tmp_path / "nvml.json").write_text(json.dumps(gpus))
+    monkeypatch.setenv("CUDA_FAKE_NVML", str(tmp_path / "nvml.json"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "_library", lambda: pynvml)
+    monkeypatch.setattr(own_policy, "CPU_BUILD", "a-build-that-is-not-installed")
+    write_policy(tmp_path)
+    assert read_policy(tmp_path / "policy.yaml").pools == (expected,)
+    # The CPU build cannot use them.
+    monkeypatch.setattr(own_policy, "CPU_BUILD", "pytest")
+    assert [pool.device for pool in own_pools()] == ["cpu"]
 
 
 def test_a_policy_that_is_named_wins_over_the_one_in_the_folder(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from deploy.cli.doctor import machine
+from deploy.cli.doctor import machine, services
 from deploy.cli.main import app
 from deploy.farm.own_policy import write_policy
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
+from specs.policy.pools import PoolRules
 from workers.processes.ports import free_port
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
@@ -209,6 +210,26 @@ def test_a_gpu_pool_on_a_machine_without_gpus_is_missing_them(folder: Path, monk
     (folder / "policy.yaml").write_text("pools: [{name: gpu-80, device: gpu, memory_gib: 79}]\n")
     code, found = look("--policy", "policy.yaml")
     assert (code, found["gpu"]["status"]) == (3, "missing")
+
+
+def test_gpus_that_no_pool_uses_are_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_listed_gpus", lambda: ["NVIDIA H100 80GB HBM3, 81559 MiB, 580.65.06"])
+    (folder / "policy.yaml").write_text("pools: [{name: cpu, device: cpu, memory_gib: 8}]\n")
+    gpu = look("--policy", "policy.yaml")[1]["gpu"]
+    assert (gpu["status"], "no GPU pool" in gpu["found"]) == ("warn", True)
+    (folder / "policy.yaml").write_text("pools: [{name: gpu-80, memory_gib: 79}]\n")
+    assert look("--policy", "policy.yaml")[1]["gpu"]["status"] == "ok"
+    assert look("--for", "worker")[1]["gpu"]["status"] == "ok"
+
+
+def test_a_farm_without_a_policy_is_looked_at_with_the_pools_that_up_would_make(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_listed_gpus", lambda: ["NVIDIA H100 80GB HBM3, 81559 MiB, 580.65.06"])
+    monkeypatch.setattr(services, "own_pools", lambda: (PoolRules(name="gpu", memory_gib=79),))
+    found = look()[1]
+    assert (found["gpu"]["status"], "pools: gpu;" in found["policy"]["found"]) == ("ok", True)
+    assert "`reprofarm up` writes" not in found["memory"]["found"]
 
 
 def test_a_setting_that_nothing_reads_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
