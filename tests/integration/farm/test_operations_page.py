@@ -162,8 +162,18 @@ def test_the_values_and_times_of_the_text_are_the_charts() -> None:
 
 def test_every_service_that_compose_is_asked_for_exists() -> None:
     services = yaml.safe_load((PROJECT / "deploy" / "compose" / "compose.yaml").read_text())["services"]
-    for name in re.findall(r"docker compose (?:run --rm|stop) (\w+)", PAGE):
+    for name in re.findall(r"docker compose (?:run --rm(?: --no-deps)?|exec(?: -T)?|stop) (\w+)", PAGE):
         assert name in services
+
+
+def test_commands_that_write_keys_run_by_compose_where_keys_can_be_written() -> None:
+    services = yaml.safe_load((PROJECT / "deploy" / "compose" / "compose.yaml").read_text())["services"]
+    asked = re.findall(
+        r"^docker compose (?:run --rm --no-deps|exec) (\w+) reprofarm keys (\w+)", ONLY_READ, re.MULTILINE
+    )
+    assert {"new", "rotate", "show"} == {command for _, command in asked}
+    for name, command in asked:
+        assert ("keys:/keys" in services[name]["volumes"]) is (command != "show"), command
 
 
 def test_the_drill_uses_the_pages_commands() -> None:
