@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from specs.api_v1.views import Page, View
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "claim": (
+        *("submitted", "planned", "blocked", "decided", "rejected", "withdrawn"),
+        *("badge", "publication_asked", "published", "stale", "current", "suspicious_log"),
+        *("requested", "approved", "refused"),
+    ),
+    "reproduction": (
+        *("queued", "dispatched", "running", "completed", "failed", "cancelled"),
+        *("priority", "set_aside", "late_report", "report_put_off", "report_checked_again"),
+    ),
+    "benchmark": ("announced", "revision"),
+    "model": ("announced", "requested", "looked_at"),
+    "badge": ("revoked",),
+    "key": ("announced", "current", "retired", "revoked"),
+    "worker": ("registered", "returned", "quarantined", "free", "left", "lost"),
+    "webhook": ("added", "removed"),
+    "token": ("created", "revoked"),
+    "user": ("signed_in", "signed_out"),
+}
+"""Every kind of event: what happens to each subject. A new one belongs here and in docs/dashboard.md."""
 
 
 class EventView(View):
@@ -22,8 +47,14 @@ class EventView(View):
     """claim, reproduction, benchmark, model, badge, key, worker, webhook, token or user."""
 
     subject_id: str
-    what: str
-    """For a change of state, the new state."""
+    what: Annotated[
+        str,
+        Field(
+            description="What happened: for a change of state, the new state. Of a "
+            + "; of a ".join(f"{subject}: {', '.join(whats)}" for subject, whats in KINDS.items())
+            + ". Later versions may add to these."
+        ),
+    ]
 
     why: str
 

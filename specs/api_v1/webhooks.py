@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from specs.api_v1.access import Asked
+from specs.api_v1.events import KINDS
 from specs.api_v1.views import View
 
 Kind = Annotated[str, Field(pattern=r"^[a-z_]{1,20}\.(\*|[a-z_]{1,50})$")]
+"""As it is stored: another version of the farm may know more of them."""
+
+KNOWN_KINDS = tuple(f"{subject}.{what}" for subject, whats in KINDS.items() for what in ("*", *whats))
+
+
+def _known(kind: str) -> str:
+    if kind not in KNOWN_KINDS:
+        meant = difflib.get_close_matches(kind, KNOWN_KINDS, n=1)
+        hint = f"; perhaps {meant[0]} is meant" if meant else ""
+        raise ValueError(f"no event is of this kind{hint} (docs/dashboard.md lists all)")
+    return kind
+
+
+KnownKind = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KNOWN_KINDS)})]
 RepoId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -31,13 +47,20 @@ class WebhookFilter(Asked):
         return not self.kinds or kind in self.kinds or f"{kind.partition('.')[0]}.*" in self.kinds
 
 
+class WantedFilter(WebhookFilter):
+    """The filter of a new webhook: of kinds that there are, or nobody would ever be told."""
+
+    kinds: Annotated[tuple[KnownKind, ...], Field(max_length=50)] = ()
+    """Subject and what happened to it, `claim.decided` say; `claim.*` is all of a subject. Empty is everything."""
+
+
 class NewWebhook(Asked):
     """Somebody who is to be told."""
 
     url: Annotated[str, Field(min_length=10, max_length=2000)]
     """`https://…`, or `http://…`. Not to this machine or a private network, unless the farm's operator allows that."""
 
-    filter: WebhookFilter = WebhookFilter()
+    filter: WantedFilter = WantedFilter()
 
 
 class WebhookView(View):

@@ -15,13 +15,13 @@ from scheduler.database.session import write_events
 from scheduler.database.tables import Event, WebhookDelivery, now
 from scheduler.record import add_event
 from scheduler.webhooks import delivery, registry
-from specs.api_v1.webhooks import NewWebhook, WebhookFilter
+from specs.api_v1.webhooks import NewWebhook, WantedFilter
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.following import listening
 from tests.support.waiting import until
 
-OF_CLAIMS = WebhookFilter(kinds=("claim.*",))
+OF_CLAIMS = WantedFilter(kinds=("claim.*",))
 
 
 @pytest.fixture

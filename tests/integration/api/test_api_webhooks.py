@@ -53,6 +53,7 @@ def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) ->
         {"url": "ftp://a.example/hook"},
         {"url": "https://user:pass@a.example/"},
         {"url": "https://a.example/", "filter": {"kinds": ["everything"]}},
+        {"url": "https://a.example/", "filter": {"kinds": ["claim.decide"]}},
         {"url": "https://a.example/", "secret": "mine"},
         {},
     ],

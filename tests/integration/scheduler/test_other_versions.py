@@ -21,7 +21,7 @@ from scheduler.reaping.reaper import reap
 from scheduler.setting_aside import SET_ASIDE
 from scheduler.state_machine import ReproductionState
 from scheduler.webhooks import delivery, registry
-from specs.api_v1.webhooks import NewWebhook, WebhookFilter
+from specs.api_v1.webhooks import NewWebhook, WantedFilter
 from specs.messages import REPORT, Report
 from specs.policy.rules import Policy
 from tests.support.databases import SQLITE, Databases
@@ -188,7 +188,7 @@ def test_a_verdict_that_cannot_be_read_keeps_no_other_from_being_published(tmp_p
 
 
 def test_a_webhook_whose_filter_cannot_be_read_keeps_no_other_from_being_told(rows: Rows) -> None:
-    of_claims = WebhookFilter(kinds=("claim.*",))
+    of_claims = WantedFilter(kinds=("claim.*",))
     with receiving() as receiver:
         for _ in range(2):
             with rows.database.transaction() as session:

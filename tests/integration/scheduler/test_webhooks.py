@@ -17,7 +17,7 @@ from standardwebhooks import WebhookVerificationError
 from deploy.serving import QuietHandler, answered_by
 from scheduler.database.tables import Webhook, WebhookDelivery, now
 from scheduler.webhooks import delivery, registry, sending
-from specs.api_v1.webhooks import NewWebhook, WebhookFilter
+from specs.api_v1.webhooks import NewWebhook, WantedFilter
 from tests.support.broken_tls import broken_tls
 from tests.support.databases import at_once
 from tests.support.receiver import Receiver, receiving
@@ -31,7 +31,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def added(rows: Rows, url: str, **chosen: Any) -> Webhook:
-    wanted = NewWebhook(url=url, filter=WebhookFilter.model_validate(chosen))
+    wanted = NewWebhook(url=url, filter=WantedFilter.model_validate(chosen))
     with rows.database.transaction() as session:
         return registry.add(session, wanted, "operator:olga")
 
