@@ -25,7 +25,9 @@ from specs.api_v1.events import EventPage
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
-EventId = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+EventId = Annotated[
+    int | None, Query(ge=0, le=2**63 - 1, description="The `id` of an event: what came before it. Of a list alone.")
+]
 After = Annotated[
     str | None, Query(pattern=FORM, description="The `cursor` of an event, or its `id`: what follows it.")
 ]
@@ -41,9 +43,13 @@ class Part(BaseModel):
     cursor: Next = None
     after: After = None
     before: EventId = None
-    order: Literal["oldest", "newest"] = "oldest"
-    subject: Subject | None = None
-    subject_id: Annotated[str | None, Query(max_length=200)] = None
+    order: Annotated[Literal["oldest", "newest"], Query(description="Which events come first. Of a list alone.")] = (
+        "oldest"
+    )
+    subject: Annotated[Subject | None, Query(description="Events of such things alone.")] = None
+    subject_id: Annotated[str | None, Query(max_length=200, description="Events of the thing with that id alone.")] = (
+        None
+    )
     limit: pages.Limit = 50
 
     @property
@@ -68,7 +74,10 @@ async def list_events(
     request: Request,
     source: TheSource,
     part: Annotated[Part, Query()],
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[
+        str | None,
+        Header(description="Of a stream: the `cursor` of the last event that you have, to go on behind it."),
+    ] = None,
 ) -> Response | EventPage:
     """Events by id: oldest first, or newest first.
 

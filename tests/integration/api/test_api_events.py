@@ -24,6 +24,12 @@ def test_events_are_followed_by_the_id_of_the_last_one_seen(api: RunningApi) -> 
     assert [told(api, "/v1/events", after=last[name]) for name in by] == [["four"], ["four"]]
 
 
+def test_each_parameter_of_events_is_described(shared_api: RunningApi) -> None:
+    parameters = shared_api.json("/openapi.json")["paths"]["/v1/events"]["get"]["parameters"]
+    assert {"before", "order", "subject", "last-event-id"} <= {each["name"] for each in parameters}
+    assert [each["name"] for each in parameters if not each.get("description")] == []
+
+
 def test_who_had_more_events_than_a_restored_farm_is_told_where_to_go_on(api: RunningApi) -> None:
     claim_id = api.rows.claim()
     api.rows.event("claim", claim_id, "submitted", "in the backup")
