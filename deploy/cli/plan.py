@@ -18,7 +18,7 @@ from specs.api_v1.plan import ClaimPlan
 from specs.hub.dataset_card import MAX_SAMPLES
 
 SOURCES = {
-    "measured": "as an earlier run found",
+    "measured": "as a run has found by now",
     "dataset card": "as the dataset's card says",
     "given": "as you say",
 }
@@ -82,7 +82,8 @@ def _facts(found: ClaimPlan) -> Iterator[tuple[str, Text | str]]:
     yield "tolerance", points(found.tolerance)
     yield "chance", f"honest runs differ by up to {points(found.noise)}"
     if found.gpu_seconds is not None:
-        yield "cost", shown(f"about {found.gpu_seconds:,.0f} GPU-seconds ({found.gpu_seconds_basis})", 1000)
+        cost = f"about {found.gpu_seconds:,.0f} GPU-seconds, when it was planned ({found.gpu_seconds_basis})"
+        yield "cost", shown(cost, 1000)
     if found.doubtful_beyond is not None:
         yield "in doubt", f"up to {points(found.doubtful_beyond)}"
     if found.mode == "full":

@@ -36,7 +36,8 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     found = forecast(foreseen, samples) if samples is not None else None
     sequential = foreseen.mode == "sequential" and not foreseen.every_sample
     linked_log = sequential and (claim.linked_log or {}).get("log") is not None
-    earlier = earlier_runs(session, *place, EARLIER_RUNS) if sequential and foreseen.history else 0
+    by_history = sequential and foreseen.history
+    earlier = earlier_runs(session, *place, claim.reproduction_id, EARLIER_RUNS) if by_history else 0
     return ClaimPlan(
         claim_id=claim.claim_id,
         model=claim.model_id,
@@ -99,7 +100,8 @@ def _guides(linked_log: bool, earlier: int) -> tuple[str, ...]:
     """Who predicts answers. By how much that shortens a run depends on the answers, so nobody can say before it."""
     guides = ["the log that the claim links to"] if linked_log else []
     if earlier:
-        guides.append(f"{earlier} earlier run{'s' if earlier > 1 else ''}")
+        # Its cost was reckoned with those that there were when it was planned.
+        guides.append(f"{earlier} other run{'s' if earlier > 1 else ''} completed by now")
     return (f"fewer with the predictions of {' and of '.join(guides)}",) if guides else ()
 
 

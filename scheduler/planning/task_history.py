@@ -41,9 +41,18 @@ def known_samples(
     return KnownSamples(card_samples, "dataset card") if card_samples is not None else None
 
 
-def earlier_runs(session: Session, dataset_id: str, revision: str, task_id: str | None, at_most: int) -> int:
-    """How many completed reproductions there are of the very same samples, of any model; not counted any further."""
-    found = select(Reproduction.reproduction_id).where(*_completed(dataset_id, revision, task_id)).limit(at_most)
+def earlier_runs(
+    session: Session, dataset_id: str, revision: str, task_id: str | None, own: str | None, at_most: int
+) -> int:
+    """How many completed reproductions there are of the very same samples, of any model; not counted any further.
+
+    `own` is the run that they are to predict answers of, which is none of them.
+    """
+    found = (
+        select(Reproduction.reproduction_id)
+        .where(*_completed(dataset_id, revision, task_id), Reproduction.reproduction_id != (own or ""))
+        .limit(at_most)
+    )
     return session.scalar(select(func.count()).select_from(found.subquery())) or 0
 
 

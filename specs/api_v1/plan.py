@@ -88,13 +88,13 @@ class ClaimPlan(View):
     pool seconds of one worker. Null where it is not known in which pool it would run."""
 
     gpu_seconds_basis: str | None
-    """What that rests on: earlier runs or assumptions. Null like it."""
+    """What that rests on, as of when the claim was planned: earlier runs or assumptions. Null like it."""
 
     linked_log: bool
     """Whether the log that the claim links to predicts answers."""
 
     earlier_runs: int
-    """So many earlier runs predict answers."""
+    """So many other runs can predict answers by now; the claim's own is none of them."""
 
     words: tuple[str, ...]
     """What somebody should know before the run."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
@@ -196,7 +197,22 @@ def test_what_a_run_measured_counts_for_more_than_the_card(farm: ControlPlane, a
     api.rows.reproduction("other/model", dataset_revision=run.dataset_revision, **done)
     plan = api.json(f"/v1/claims/{claim.claim_id}/plan")
     assert (plan["samples"], plan["samples_source"], plan["earlier_runs"]) == (300, "measured", 1)
-    assert plan["words"][-1] == "fewer with the predictions of 1 earlier run"
+    assert plan["words"][-1] == "fewer with the predictions of 1 other run completed by now"
+    printed = " ".join(command(api, claim.claim_id).output.split())
+    assert "300, as a run has found by now" in printed
+    assert re.search(r"about [\d,]+ GPU-seconds, when it was planned \(.*no earlier run", printed)
+
+
+def test_a_claims_own_run_is_no_earlier_one(farm: ControlPlane, api: RunningApi) -> None:
+    claim = planned(farm)
+    done = {"state": ReproductionState.COMPLETED, "population": 300}
+    with farm.database.transaction() as session:
+        session.execute(
+            update(Reproduction).where(Reproduction.reproduction_id == claim.reproduction_id).values(**done)
+        )
+    plan = api.json(f"/v1/claims/{claim.claim_id}/plan")
+    assert (plan["samples"], plan["earlier_runs"]) == (300, 0)
+    assert not any("predictions" in each for each in plan["words"])
 
 
 def test_a_linked_log_is_named_as_a_guide(farm: ControlPlane, api: RunningApi) -> None:
