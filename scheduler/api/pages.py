@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Path, Query
+from pydantic import BeforeValidator
 from sqlalchemy import ColumnElement, literal, tuple_
 
 from scheduler.api.problems import BadCursor
@@ -18,6 +19,9 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="So many items at mo
 PageCursor = Annotated[str | None, Query(max_length=200, description="The `next` of the part before.")]
 Filter = Annotated[str | None, Query(max_length=200)]
 """What is asked for alone; None is any."""
+
+EmptyIsAny = BeforeValidator(lambda value: None if value == "" else value)
+"""For a filter as a form sends it. A second kind that is allowed would make two faults of what is wrong."""
 
 NamePart = Annotated[str, Path(min_length=1, max_length=100)]
 """Of a repo's id, before or behind its slash."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
@@ -47,8 +47,8 @@ class Search(BaseModel):
     dataset: Filter = ""
     task: Filter = ""
     submitter: Filter = ""
-    state: ClaimStateName | Literal[""] = ""
-    outcome: Outcome | Literal[""] = ""
+    state: Annotated[ClaimStateName | None, pages.EmptyIsAny] = None
+    outcome: Annotated[Outcome | None, pages.EmptyIsAny] = None
     cursor: pages.PageCursor = None
 
     def wanted(self) -> claims.WantedClaims:
@@ -58,8 +58,8 @@ class Search(BaseModel):
             dataset=self.dataset.strip() or None,
             task=self.task.strip() or None,
             submitter=self.submitter.strip() or None,
-            state=self.state or None,
-            outcome=self.outcome or None,
+            state=self.state,
+            outcome=self.outcome,
             cursor=self.cursor,
             limit=SHOWN_CLAIMS,
         )

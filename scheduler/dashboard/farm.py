@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from scheduler.api import pages
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.routes import events
 from scheduler.api.routes.overview import show_overview
@@ -55,7 +56,7 @@ def workers_page(request: Request, source: TheSource, session: Reading) -> Respo
 async def audit_page(
     request: Request,
     source: TheSource,
-    subject: Annotated[events.Subject | Literal[""], Query()] = "",
+    subject: Annotated[events.Subject | None, pages.EmptyIsAny, Query()] = None,
     subject_id: Annotated[str, Query(max_length=200)] = "",
     before: events.EventId = None,
 ) -> Response:
@@ -63,7 +64,7 @@ async def audit_page(
     part = events.Part(
         before=before,
         order="newest",
-        subject=subject or None,
+        subject=subject,
         subject_id=subject_id.strip() or None,
         limit=SHOWN_EVENTS,
     )

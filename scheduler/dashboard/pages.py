@@ -67,9 +67,11 @@ NAVIGATION = (
 EXPLAINED = {
     404: "Nothing is here. The address may be mistyped, or its claim may belong to another farm.",
     409: "Several ids begin like this; give more characters.",
-    422: "This page does not know one of the filters in the address.",
+    422: "One of the filters in the address has a value that this page does not take.",
     503: "The farm's database does not answer, or is not migrated. Try again in a moment.",
 }
+
+NO_SUCH_ADDRESS = "Nothing can have this address. It may be mistyped, or a part of it may be missing."
 
 PASSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
 """Of which the same address may answer in a moment."""
@@ -140,8 +142,10 @@ class PageRoute(APIRoute):
                     raise
                 return self._error_page(request, KINDS[type(error)][0], str(error))
             except RequestValidationError as error:
-                wrong = "; ".join(map(fault, error.errors()))
-                return self._error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong)
+                found = error.errors()
+                explained = NO_SUCH_ADDRESS if any(each["loc"][0] == "path" for each in found) else None
+                wrong = "; ".join(map(fault, found))
+                return self._error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, explained)
             except HTTPException as error:
                 return self._error_page(request, HTTPStatus(error.status_code), str(error.detail))
             except DBAPIError as error:
@@ -150,8 +154,8 @@ class PageRoute(APIRoute):
 
         return handle_page
 
-    def _error_page(self, request: Request, status: HTTPStatus, detail: str) -> Response:
-        return error_page(request, status, detail, self.explained.get(status, ""))
+    def _error_page(self, request: Request, status: HTTPStatus, detail: str, explained: str | None = None) -> Response:
+        return error_page(request, status, detail, explained or self.explained.get(status, ""))
 
 
 def error_page(request: Request, status: HTTPStatus, detail: str, explained: str) -> HTMLResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 
 from scheduler.dashboard import pages
@@ -25,14 +27,27 @@ def test_an_empty_farm_has_every_page_and_each_says_why_it_is_empty(shared_api: 
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
-    [("/claims/abcdef", 404), ("/claims/xyz", 422), ("/models/no/such", 404), ("/benchmarks/no/such", 404),
-     ("/claims?state=odd", 422), (f"/claims?q={'x' * 101}", 422), ("/claims?cursor=odd", 400),
-     ("/audit?before=-1", 422)],
+    ("path", "status", "said"),
+    [("/claims/abcdef", 404, "there is no claim abcdef"), ("/claims/xyz", 422, "path claim_id: not an id: "),
+     ("/models/no/such", 404, ""), ("/benchmarks/no/such", 404, ""),
+     ("/claims?state=odd", 422, "query state: must be 'submitted', 'planned',"),
+     ("/claims?outcome=foo", 422, "query outcome: must be 'verified', 'mismatch',"),
+     ("/audit?subject=odd", 422, "query subject: must be 'claim', "),
+     (f"/claims?q={'x' * 101}", 422, "query q: "), ("/claims?cursor=odd", 400, ""), ("/audit?before=-1", 422, "")],
 )  # fmt: skip
-def test_what_is_wrong_is_said_on_a_page(shared_api: RunningApi, path: str, status: int) -> None:
+def test_what_is_wrong_is_said_on_a_page(shared_api: RunningApi, path: str, status: int, said: str) -> None:
     answer = shared_api.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    text = html.unescape(answer.text)
+    assert said in text
+    assert "str-enum" not in text
+    assert "must be ''" not in text
+    assert ("One of the filters" in text) is (status == 422 and "?" in path)
+
+
+@pytest.mark.parametrize("path", ["/claims?state=&outcome=&q=", "/audit?subject=", "/claims?outcome=verified"])
+def test_an_empty_field_of_a_form_is_any(shared_api: RunningApi, path: str) -> None:
+    assert shared_api.get(path).status_code == 200
 
 
 @pytest.mark.parametrize(
