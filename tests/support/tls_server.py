@@ -18,6 +18,17 @@ from tests.support.broken_tls import certificate_of
 
 
 @contextmanager
+def certificates_read_anew() -> Iterator[None]:
+    """Have clients look at `SSL_CERT_FILE` until the block ends, where tests share what was made before it was set."""
+    with ExitStack() as stack:
+        for library in (httpx, httpx2):
+            # As it is shared by tests/conftest.py.
+            default = f"{library.__name__}._transports.default.create_ssl_context"
+            stack.enter_context(patch(default, library.create_ssl_context))
+        yield
+
+
+@contextmanager
 def answered_over_tls(handler: type[BaseHTTPRequestHandler], folder: Path) -> Iterator[str]:
     """Have requests handled on a free port of this machine until the block ends; yields the address."""
     certificate = folder / "certificate.pem"
@@ -29,12 +40,7 @@ def answered_over_tls(handler: type[BaseHTTPRequestHandler], folder: Path) -> It
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="serving", daemon=True)
     thread.start()
     try:
-        with ExitStack() as stack:
-            stack.enter_context(patch.dict(os.environ, {"SSL_CERT_FILE": str(certificate)}))
-            for library in (httpx, httpx2):
-                # Tests share what was made without it: tests/conftest.py.
-                default = f"{library.__name__}._transports.default.create_ssl_context"
-                stack.enter_context(patch(default, library.create_ssl_context))
+        with patch.dict(os.environ, {"SSL_CERT_FILE": str(certificate)}), certificates_read_anew():
             yield f"https://localhost:{server.server_port}"
     finally:
         server.shutdown()

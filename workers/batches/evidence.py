@@ -74,8 +74,8 @@ def fetch(evidence: Evidence, url: str, target: Path) -> None:
         try:
             source = files.open(f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}", "rb")
         except FileNotFoundError as error:
-            # A volume that is not mounted has no log of anybody's.
-            if not files.exists(root):
+            # A volume that is not mounted has no log of anybody's. A bucket without any is there all the same.
+            if _is_file_system(files) and not files.exists(root):
                 raise EvidenceAway(f"there is no evidence store at {clean(root, 200)}") from error
             raise EvidenceError("it is not in this worker's evidence store") from error
         with source, target.open("wb") as to:
@@ -118,7 +118,7 @@ def store(log: Path, url: str) -> Evidence:
 
 def _put(files: AbstractFileSystem, log: Path, target: str) -> None:
     # Object stores show a file when it is whole; a file system does so by a rename.
-    if "file" not in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)):
+    if not _is_file_system(files):
         files.put_file(str(log), target)
         return
     unfinished = f"{target}.{secrets.token_hex(8)}.unfinished"
@@ -131,3 +131,7 @@ def _put(files: AbstractFileSystem, log: Path, target: str) -> None:
         with suppress(FileNotFoundError):
             files.rm_file(unfinished)
         raise
+
+
+def _is_file_system(files: AbstractFileSystem) -> bool:
+    return "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))

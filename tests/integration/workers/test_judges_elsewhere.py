@@ -13,6 +13,7 @@ from specs.messages import AttemptOutcome
 from specs.policy.rules import JudgeEndpoint
 from tests.support.proxied_judge import HOST, PASSWORD, proxied_judge
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
+from tests.support.tls_server import certificates_read_anew
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.workbench import Workbench
 from workers.runs.judges import judge_environment
@@ -42,7 +43,7 @@ def test_a_judge_is_asked_by_the_proxy_and_trusted_by_the_authorities_of_the_clu
     workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = _judged(workbench)
-    with proxied_judge(tmp_path) as judge:
+    with proxied_judge(tmp_path) as judge, certificates_read_anew():
         monkeypatch.setenv("HTTPS_PROXY", judge.proxy)
         # By this one the engine would not be reached.
         monkeypatch.setenv("HTTP_PROXY", NOWHERE)
