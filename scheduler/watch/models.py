@@ -9,36 +9,26 @@ from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Claim, Model, ResultFile, now
+from scheduler.database.tables import BEING_LOOKED_AT, UNREADABLE, Claim, Model, now
 from scheduler.hub.answers import ModelHead, PullRequestHead, TreeFile
 from scheduler.hub.hub import MAX_COMMITS, Hub
 from scheduler.hub.hub_errors import Missing
 from scheduler.own_faults import OURS
 from scheduler.watch import stale_walks
-from scheduler.watch.claims import Place, Reading, reconcile, withdraw_refs
+from scheduler.watch.claims import Place, withdraw_refs
 from scheduler.watch.contents import content_digest
-from specs.bounded_yaml import MAX_BYTES
+from scheduler.watch.result_files import Base, known_files, read_changed, result_files
 from specs.engines.model_config import DEFAULT_CONTEXT_TOKENS, MAX_CONFIG_BYTES, ModelConfig, read_config
 from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
 from specs.engines.redirects import leads_elsewhere
 from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.hub import eval_results
-from specs.hub.eval_results import ResultEntry
-from specs.hub.leaderboard import parse_model_eval_results
 from specs.text import clean
 
 log = logging.getLogger(__name__)
-
-MAX_RESULT_FILES = 500
-"""On one ref of one model, those that were read before first. More are not read, and a rejected claim says so."""
-
-LEFT_OUT = "left out: "
-"""With how many there are, instead of the blob of the first result file that is not read."""
 
 MAX_ASKED = 50
 """Of the pull requests that are behind the list of the newest, in one look: whoever opens hundreds has the others of
@@ -46,10 +36,6 @@ them asked after another time, and keeps the farm from no other model."""
 
 FEW_COMMITS = 50
 """Of a pull request, newest first, among which main's head is looked for before anything else is asked."""
-
-IN_PART = "in part"
-"""Instead of the blob of a file of which not all entries were taken: it is read anew when its ref changes, as there may
-be room for them."""
 
 MAIN = "main"
 NOT_READ = ""
@@ -84,7 +70,7 @@ def _look(
     main_files = (
         _look_at_main(database, hub, model_id, head)
         if known is None or not (known.revision == head.revision == looked_at.get(MAIN)) or _lacks_size(known)
-        else _known_on_main(database, hub, model_id, head)
+        else known_files(database, hub, model_id, MAIN, head.revision)
     )
     heads = {MAIN: head.revision}
     try:
@@ -175,9 +161,9 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
         model.revision, model.weights_sha256 = head.revision, digest
         model.size = size
         model.weights_bytes = size["file_bytes"] if size is not None else None
-    results = _result_files(files)
+    results = result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
-    _read_changed(database, hub, place, results)
+    read_changed(database, hub, place, results)
     return results
 
 
@@ -246,19 +232,10 @@ class _Main:
     """Newest first; asks the Hub."""
 
 
-@dataclass(frozen=True)
-class _Base:
-    """Where a pull request branched off, if main has gone on since."""
-
-    commit: str
-    files: dict[str, str]
-    """Blob ids of its result files by path."""
-
-
 def _look_at_pull_request(
     database: Database, hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main
 ) -> None:
-    results = _result_files(hub.tree(model_id, pull_request.commit))
+    results = result_files(hub.tree(model_id, pull_request.commit))
     # A pull request carries main's files too; only what it adds or changes is its own.
     own = {path: blob for path, blob in results.items() if main.files.get(path) != blob}
     # Those of main as it was: the Hub moves no pull request along with main.
@@ -266,10 +243,10 @@ def _look_at_pull_request(
     if base is not None:
         own = {path: blob for path, blob in own.items() if base.files.get(path) != blob}
     place = Place(model_id, pull_request.ref, pull_request.number, pull_request.commit, pull_request.author)
-    _read_changed(database, hub, place, own, base)
+    read_changed(database, hub, place, own, base)
 
 
-def _branched_off(hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main) -> _Base | None:
+def _branched_off(hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main) -> Base | None:
     """The newest commit of main that a pull request goes back to; None where that is main's head, or there is none.
 
     Costs one request where that is main's head; else one more for main's history, which all pull requests share, and
@@ -290,128 +267,8 @@ def _branched_off(hub: Hub, model_id: str, pull_request: PullRequestHead, main: 
         return None
     commit = next((each for each in newest if each in on_main), None)
     if commit is not None:
-        return _Base(commit, _result_files(hub.tree(model_id, commit)))
+        return Base(commit, result_files(hub.tree(model_id, commit)))
     if max(len(newest), len(on_main)) >= MAX_COMMITS:
         raise SubmissionError(f"it is not known where it branched off: that is more than {MAX_COMMITS} commits ago")
     # Of another history altogether.
     return None
-
-
-def _read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str], base: _Base | None = None) -> None:
-    """Read the files whose content is new and bring their claims up to date, each in a transaction of its own."""
-    before = _remembered(database, place.model_id, place.ref)
-    files = _as_many_as_are_read(files, before)
-    # Asked for once, however many files may not be read.
-    shown = cache(lambda: hub.eval_results(place.model_id))
-    for path in sorted(files.keys() | before.keys()):
-        if files.get(path) == before.get(path):
-            continue
-        carried: tuple[ResultEntry, ...] = ()
-        if path not in files:
-            reading: Reading | None = Reading((), ())
-        elif files[path].startswith(LEFT_OUT):
-            reading = Reading((), (_said_of_left_out(files[path]),))
-        else:
-            reading = _read(hub, place, path, shown)
-            if reading is not None and base is not None and path in base.files:
-                carried = _entries_at(hub, place.model_id, base.commit, path)
-        if reading is None:
-            continue
-        with database.transaction() as session:
-            whole = reconcile(session, place, path, files.get(path, ""), reading, carried)
-            _remember(session, place, path, files.get(path) if whole else IN_PART)
-
-
-def _entries_at(hub: Hub, model_id: str, commit: str, path: str) -> tuple[ResultEntry, ...]:
-    """What a file said at a commit; nothing where it cannot be read.
-
-    Raises:
-        Missing: the Hub does not have what it lists.
-    """
-    try:
-        return eval_results.parse(hub.read_file("model", model_id, commit, path, MAX_BYTES)).entries
-    except Missing:
-        raise
-    except (SubmissionError, NoAccess):
-        return ()
-
-
-def _read(hub: Hub, place: Place, path: str, shown: Callable[[], list[object]]) -> Reading | None:
-    """What a file holds; None where that cannot be known today.
-
-    Raises:
-        Missing: the Hub does not have what it lists.
-    """
-    try:
-        text = hub.read_file("model", place.model_id, place.commit, path, MAX_BYTES)
-    except Missing:
-        # It stands in the commit's tree: that commit is gone since, or this machine of the Hub does not know it yet.
-        raise
-    except NoAccess as error:
-        reading = _as_shown(shown(), place, path)
-        if reading is None:
-            log.warning("%s, and the Hub shows nothing of it", error)
-        return reading
-    except SubmissionError as error:
-        return Reading((), (str(error),))
-    parsed = eval_results.parse(text)
-    return Reading(parsed.entries, parsed.reasons)
-
-
-def _as_shown(shown: list[object], place: Place, path: str) -> Reading | None:
-    """What the Hub itself shows of a file that the farm may not read; None where that is nothing.
-
-    The results of a gated model are no secret. So a claim is known there too, and says whose move it is.
-    """
-    own = [
-        item
-        for item in shown
-        if isinstance(item, dict) and (item.get("filename"), item.get("pullRequest")) == (path, place.pull_request)
-    ]
-    return Reading(parse_model_eval_results(own), ()) if own else None
-
-
-def _result_files(files: list[TreeFile]) -> dict[str, str]:
-    """Blob id by path."""
-    return {file.path: file.blob_id for file in files if eval_results.is_result_path(file.path)}
-
-
-def _as_many_as_are_read(files: dict[str, str], before: dict[str, str]) -> dict[str, str]:
-    """Those of a ref's files that are read, and the first of the others, which stands for all of them."""
-    known = {path for path, blob_id in before.items() if not blob_id.startswith(LEFT_OUT)}
-    # Else whoever adds files that come first in the alphabet would take away the claims of the last.
-    in_order = sorted(files, key=lambda path: (path not in known, path))
-    found = {path: files[path] for path in in_order[:MAX_RESULT_FILES]}
-    for path in in_order[MAX_RESULT_FILES : MAX_RESULT_FILES + 1]:
-        found[path] = f"{LEFT_OUT}{len(files) - MAX_RESULT_FILES}"
-    return found
-
-
-def _said_of_left_out(mark: str) -> str:
-    number = int(mark.removeprefix(LEFT_OUT))
-    which = "this file is" if number == 1 else f"this file and {number - 1} more are"
-    return f"{which} not read: of the result files of one branch or pull request, {MAX_RESULT_FILES} are"
-
-
-def _known_on_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
-    """The result files on main, where that was looked at before."""
-    files = _remembered(database, model_id, MAIN)
-    if any(blob_id.startswith((LEFT_OUT, IN_PART)) for blob_id in files.values()):
-        # Those that are not read, or in part, are main's all the same, and no pull request's that carries them.
-        return _result_files(hub.tree(model_id, head.revision))
-    return files
-
-
-def _remembered(database: Database, model_id: str, ref: str) -> dict[str, str]:
-    with database.reading() as session:
-        rows = session.scalars(select(ResultFile).where(ResultFile.model_id == model_id, ResultFile.ref == ref))
-        return {row.path: row.blob_id for row in rows}
-
-
-def _remember(session: Session, place: Place, path: str, blob_id: str | None) -> None:
-    if blob_id is not None:
-        session.merge(ResultFile(model_id=place.model_id, ref=place.ref, path=path, blob_id=blob_id))
-        return
-    row = session.get(ResultFile, (place.model_id, place.ref, path))
-    if row is not None:
-        session.delete(row)
