@@ -63,9 +63,8 @@ class Shared:
         rows = self._session.scalars(_HELD, {"keys": list(keys), "begun": list(begun)}).all()
         for row in rows:
             self._found[row.key].append(row)
-        for name, *what in map(
-            tuple, _waiting(self._session, [row.reproduction_id for row in rows if row.seed is None])
-        ):
+        unsent = [row.reproduction_id for row in rows if row.seed is None]
+        for name, *what in map(tuple, _waiting(self._session, unsent)):
             self._tested[name].add(tuple(what))
         return rows
 

@@ -268,13 +268,12 @@ class BatchRun:
 
     def _kept(self, order: Order, outcome: RunOutcome, folder: Path) -> Ended:
         """What is left of a run that was told to stop, or whose judge is away."""
-        kind, words, patience = outcome.outcome, outcome.detail, self._handing_back.seconds_left - _REPORT_SECONDS
-        if kind is AttemptOutcome.HANDED_BACK:
-            words = _TOLD + words
-        else:
-            patience = min(patience, _KEEP_PATIENCE_SECONDS)
+        kind, patience = outcome.outcome, self._handing_back.seconds_left - _REPORT_SECONDS
+        words = f"{_TOLD if kind is AttemptOutcome.HANDED_BACK else ''}{outcome.detail}"
         if outcome.log is None:
             return Ended(kind, words)
+        if kind is AttemptOutcome.JUDGE_AWAY:
+            patience = min(patience, _KEEP_PATIENCE_SECONDS)
         try:
             log = self._store(order, folder / outcome.log, patience)
         except Exception as error:  # noqa: BLE001 - whatever keeps the log from being stored, the run may be done again

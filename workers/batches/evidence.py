@@ -18,8 +18,8 @@ from specs.errors import EvidenceAway, EvidenceError
 from specs.logs.evidence import MAX_LOG_BYTES, path_in_store
 from specs.measurement import Evidence
 from specs.text import clean
+from workers.disk_faults import is_full_disk
 from workers.errors import DiskFull
-from workers.full_disk import is_full_disk
 
 _PART_BYTES = 2**20
 _LOOK_SECONDS = 0.5

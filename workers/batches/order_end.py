@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from specs.errors import EngineError, HubAway, NoAccess, ReprofarmError
 from specs.measurement import Evidence, Measurement, PartialLog
 from specs.messages import AttemptOutcome, Order, Report, RunBatch
+from workers.disk_faults import is_full_disk
 from workers.errors import DeviceBusy, DiskFull, JudgeAway, JudgeRefuses, ModelError, OutOfMemory, SpecError
-from workers.full_disk import is_full_disk
 
 MAX_DETAIL_CHARS = 8000
 _log = logging.getLogger(__name__)

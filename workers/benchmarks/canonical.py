@@ -29,8 +29,8 @@ from specs.text import clean
 from workers.benchmarks.choices import check_choices
 from workers.benchmarks.dataset_rows import LocalDataset, check_messages, check_record, check_split
 from workers.benchmarks.lighteval_import import LightevalTaskConfig, get_inspect_ai_task
+from workers.disk_faults import disk_fault
 from workers.errors import SpecError
-from workers.full_disk import disk_fault
 
 
 @dataclass(frozen=True)

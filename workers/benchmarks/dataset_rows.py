@@ -20,8 +20,8 @@ from workers.benchmarks.dataset_card import check_card
 from workers.benchmarks.media_columns import named_files
 from workers.benchmarks.parquet_sizes import check_parquet
 from workers.benchmarks.targets import check_targets
+from workers.disk_faults import disk_fault
 from workers.errors import SpecError
-from workers.full_disk import disk_fault
 
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """Of data files, by the names of their modules in `datasets`. Others there (5.2) read further files that a data file

@@ -13,8 +13,8 @@ import pyarrow
 import pyarrow.parquet
 
 from specs.text import clean
+from workers.disk_faults import disk_fault
 from workers.errors import SpecError
-from workers.full_disk import disk_fault
 
 ROWS_BESIDE = 50
 """`datasets` unpacks the other splits of a config too, such as one to train on: so many times what may be run."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
 from specs.hub.client_hooks import seconds_asked
 from specs.policy.rules import JudgeEndpoint
@@ -41,7 +41,7 @@ def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
     """
     models = {}
     for index, (name, endpoint) in enumerate(sorted(endpoints.items())):
-        key = "none" if endpoint.api_key_env is None else os.environ.get(endpoint.api_key_env)
+        key = _key(endpoint)
         if not key:
             raise RunError(f"the judge {name} needs {endpoint.api_key_env} in the worker's environment")
         os.environ[f"JUDGE{index}_BASE_URL"] = endpoint.base_url
@@ -59,19 +59,18 @@ def check_judges(endpoints: Mapping[str, JudgeEndpoint]) -> None:
         JudgeAway: it cannot be reached, or is not well or busy several times in a row.
         JudgeRefuses: it does not take the key or the model, or the key is not in this process's environment.
     """
+    patiently = Retrying(
+        stop=stop_after_attempt(len(_PAUSES_SECONDS) + 1),
+        wait=wait_chain(*map(wait_fixed, _PAUSES_SECONDS)),
+        retry=retry_if_exception_type(JudgeAway),
+        reraise=True,
+    )
     for name, endpoint in sorted(endpoints.items()):
-        for pause in _PAUSES_SECONDS:
-            try:
-                _ask(name, endpoint)
-                break
-            except JudgeAway:
-                time.sleep(pause)
-        else:
-            _ask(name, endpoint)
+        patiently(_ask, name, endpoint)
 
 
 def _ask(name: str, endpoint: JudgeEndpoint) -> None:
-    key = "none" if endpoint.api_key_env is None else os.environ.get(endpoint.api_key_env)
+    key = _key(endpoint)
     if not key:
         words = f"the farm's operator must set {endpoint.api_key_env} for the workers: the key of the judge {name}"
         raise JudgeRefuses(words)
@@ -89,6 +88,11 @@ def _ask(name: str, endpoint: JudgeEndpoint) -> None:
         raise JudgeRefuses(f"the farm's operator must look at {where}: {who} {why} ({answer.status_code})")
     if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
         raise JudgeAway(f"{who} answers {answer.status_code}", seconds_asked(answer.headers))
+
+
+def _key(endpoint: JudgeEndpoint) -> str | None:
+    """A judge's key, in this process's environment; any will do where it wants none."""
+    return "none" if endpoint.api_key_env is None else os.environ.get(endpoint.api_key_env)
 
 
 def is_judge(model: str) -> bool:

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from specs.messages import AttemptOutcome, Order
 from specs.processes.atomic_write import write_atomically
+from workers.disk_faults import is_full
 from workers.engines.engine import Engine
 from workers.engines.engine_faults import log_tail
 from workers.engines.engine_metrics import engine_figures
 from workers.errors import ToldToStop
-from workers.full_disk import is_full
 from workers.runs.forked_run import RunServer
 from workers.runs.interrupting import STOP_FILE
 from workers.runs.run_request import (

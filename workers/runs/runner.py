@@ -37,8 +37,8 @@ from specs.text import clean
 from workers.benchmarks.canonical import CanonicalTask, canonical_task
 from workers.benchmarks.dataset_rows import LocalDataset
 from workers.benchmarks.spec_file import load_task
+from workers.disk_faults import is_full_disk
 from workers.errors import ModelError, RequestsRefused, RunError, SpecError
-from workers.full_disk import is_full_disk
 from workers.runs.circumstances import versions
 from workers.runs.epochs_together import ask_epochs_together
 from workers.runs.generation import request_arguments, sendable

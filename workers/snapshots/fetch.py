@@ -31,8 +31,8 @@ from specs.hub.bounded_answers import one_question
 from specs.hub.client_hooks import refuses_token, seconds_asked
 from specs.messages import ModelRef, TaskRef
 from specs.text import clean
+from workers.disk_faults import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError
-from workers.full_disk import is_full_disk
 from workers.settings import WorkerSettings
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
 from workers.snapshots.cache_space import CacheSpace, cache_space

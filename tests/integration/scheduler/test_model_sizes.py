@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -58,6 +60,17 @@ def size(farm: ControlPlane) -> ModelSize | None:
     with farm.database.reading() as session:
         kept = session.get_one(Model, MODEL).size
         return ModelSize.model_validate(kept, strict=False) if kept is not None else None
+
+
+@contextmanager
+def stored_size(farm: ControlPlane) -> Iterator[dict[str, Any]]:
+    """The size that the farm keeps, to be changed."""
+    with farm.database.transaction() as session:
+        model = session.get_one(Model, MODEL)
+        assert model.size is not None
+        changed = dict(model.size)
+        yield changed
+        model.size = changed
 
 
 def planned(farm: ControlPlane) -> tuple[Claim, Reproduction | None, str]:
@@ -206,10 +219,8 @@ def test_a_model_that_has_another_one_loaded_is_not_run_under_its_name(farm: Con
 def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> None:
     upload(farm, config_json=(CONFIGS / "DeepSeek-V3.json").read_bytes())
     farm.scan()
-    with farm.database.transaction() as session:
-        model = session.get_one(Model, MODEL)
-        assert model.size is not None
-        model.size = {**model.size, "file_bytes": 688_586_727_753}
+    with stored_size(farm) as stored:
+        stored["file_bytes"] = 688_586_727_753
     claim, _, _ = planned(farm)
     assert claim.reason.startswith("unsupported: ")
     assert "641 GiB for weights" in claim.reason
@@ -219,12 +230,9 @@ def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> 
 def test_a_model_whose_length_was_guessed_before_is_looked_at_again(farm: ControlPlane) -> None:
     upload(farm, config_json=(CONFIGS / "gemma-3-27b-it.json").read_bytes())
     farm.scan()
-    with farm.database.transaction() as session:
-        model = session.get_one(Model, MODEL)
-        assert model.size is not None
-        config = {**model.size["config"], "context_tokens": 2048}
-        del config["names_length"]
-        model.size = {**model.size, "config": config}
+    with stored_size(farm) as stored:
+        stored["config"] = {**stored["config"], "context_tokens": 2048}
+        del stored["config"]["names_length"]
     farm.scan(NOW)
     found = size(farm)
     assert found is not None
