@@ -18,6 +18,7 @@ from sqlalchemy.orm import defer, joinedload, selectinload
 
 from scheduler.badges.attesting import attest
 from scheduler.badges.publications import is_wanted
+from scheduler.badges.revoking import revoke_outdone
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.deterministic_ids import badge_id_of
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
@@ -44,6 +45,8 @@ LATE = timedelta(hours=1)
 """A verdict's time is taken before its transaction is committed, by the clock of whoever writes it: so far back of the
 last look behind which nothing was left the next one begins."""
 
+UNDER_WAY = timedelta(minutes=2)
+"""A mismatch that was being decided when a badge was kept, neither seeing the other, is decided by then."""
 
 _WITH_VERDICT = (
     select(Claim)
@@ -78,12 +81,15 @@ class Missing:
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
         self._none_left_at: datetime | None = None
+        self._settled_until: datetime | None = None
 
     def sign(self) -> None:
-        """Sign what is found."""
+        """Sign what is found, and revoke what was outdone by then."""
         at = now()
         if sign_missing(self._farm, self._none_left_at - LATE if self._none_left_at is not None else None):
             self._none_left_at = at
+        revoke_outdone(self._farm.database, self._settled_until)
+        self._settled_until = at - UNDER_WAY
 
 
 def sign_missing(farm: Farm, since: datetime | None = None) -> bool:

@@ -7,17 +7,19 @@ or at its public keys where a key is revoked, sees that it does not count.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, literal, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, and_, literal, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, now
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
 from scheduler.record import SCHEDULER, add_event
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
+from specs.judging.verdict import Outcome
 from specs.text import clean
 
 MAX_LISTED = 5
@@ -60,27 +62,60 @@ def revoke_earlier(session: Session, claims: Collection[Claim], run: Reproductio
     if not claims:
         return
     mismatch = aliased(Claim)
-    earlier = session.execute(
+    # Of another entry's badge an older run says nothing new, nor does the very run that it came from.
+    newer = or_(Claim.slot == mismatch.slot, Reproduction.created_at < run.created_at)
+    of_these = mismatch.claim_id.in_([claim.claim_id for claim in claims])
+    _revoke(session, _outdone(mismatch, run.dataset_revision).where(of_these, newer))
+
+
+def revoke_outdone(database: Database, since: datetime | None = None) -> int:
+    """Revoke badges (of those signed since then) that a newer run had outdone before they were kept; how many.
+
+    Whoever decided that mismatch looked for badges, and these were not there yet: their verdicts waited for a key, or
+    for a moment.
+    """
+    mismatch, run = aliased(Claim), aliased(Reproduction)
+    query = (
+        _outdone(mismatch, run.dataset_revision)
+        .join(VerdictRow, VerdictRow.claim_id == mismatch.claim_id)
+        .join(run, run.reproduction_id == mismatch.reproduction_id)
+        .where(VerdictRow.outcome == Outcome.MISMATCH, Reproduction.created_at < run.created_at)
+    )
+    if since is not None:
+        query = query.where(Badge.signed_at >= since)
+    with database.reading() as session:
+        if session.execute(query.limit(1)).first() is None:
+            return 0
+    with database.transaction() as session:
+        return _revoke(session, query)
+
+
+def _outdone(
+    mismatch: type[Claim], revision: str | InstrumentedAttribute[str | None] | None
+) -> Select[tuple[Badge, str]]:
+    """Valid badges whose score a mismatch concerns, each with that mismatch's claim; `revision` is its run's."""
+    return (
         select(Badge, mismatch.claim_id)
         .join(Claim, Claim.claim_id == Badge.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
         .join(mismatch, is_outdone_by(Claim, mismatch))
         .where(
-            mismatch.claim_id.in_([claim.claim_id for claim in claims]),
             or_(
                 Claim.dataset_revision.is_not_distinct_from(mismatch.dataset_revision),
-                Reproduction.dataset_revision == run.dataset_revision,
+                Reproduction.dataset_revision == revision,
             ),
-            # Of another entry's badge an older run says nothing new, nor does the very run that it came from.
-            or_(Claim.slot == mismatch.slot, Reproduction.created_at < run.created_at),
             Badge.revoked_at.is_(None),
         )
         # In one order, as everybody who locks several rows; and the reason is the same whoever asks.
         .order_by(Badge.claim_id, mismatch.claim_id)
-        .with_for_update(of=Badge)
-    ).all()
+    )
+
+
+def _revoke(session: Session, outdone: Select[tuple[Badge, str]]) -> int:
+    earlier = session.execute(outdone.with_for_update(of=Badge)).all()
     for badge, claim_id in earlier:
         revoke_badge(session, badge, f"the same score was run again and not reproduced: claim {claim_id}", SCHEDULER)
+    return len({badge.claim_id for badge, _ in earlier})
 
 
 def is_outdone_by(earlier: type[Claim], mismatch: Claim | type[Claim]) -> ColumnElement[bool]:

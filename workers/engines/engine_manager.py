@@ -100,6 +100,8 @@ class EngineManager:
         woken = self._sleepers.wake(wanted)
         if woken is not None:
             _log.info("engine for %s is awake again", model.model_id)
+            if self._gate is not None:
+                self._gate.note_start()
             return self._use(woken, wanted)
         check_references(snapshot, self._folder)
         check_weights(snapshot)

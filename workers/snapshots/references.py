@@ -67,4 +67,8 @@ def _leads_out(value: str, snapshot: Path, engine_folder: Path) -> bool:
 
 def _is_readable(path: Path) -> bool:
     """Whether a library would find something: a file, or a folder with settings, and not just any that many have."""
-    return any(path.glob("*.json")) if path.is_dir() else path.exists()
+    try:
+        return any(path.glob("*.json")) if path.is_dir() else path.exists()
+    except OSError:
+        # A template of chats has parts that no name of a file may be as long as; or the worker may not look there.
+        return False

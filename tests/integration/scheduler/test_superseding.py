@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
@@ -153,6 +153,22 @@ def test_a_score_that_is_not_reproduced_loses_the_badges_of_every_entry_that_cla
         assert set(revoked_of(session, session.get_one(Claim, mismatch))) == set(
             session.scalars(select(Badge.badge_id))
         )
+
+
+def test_a_badge_that_is_signed_after_its_score_was_not_reproduced_again_is_revoked(either: Publishing) -> None:
+    site = either
+    late, now_is = site.living()[50.0].claim_id, say(site, 50, "another.yaml")
+    missing = issuing.Missing(site.farm)
+    missing.sign()
+    assert set(badges(site).values()) == {None}
+    with site.farm.database.transaction() as session:
+        # As if the key's file had been out of reach.
+        session.execute(delete(Publication).where(Publication.claim_id == late))
+        session.execute(delete(Badge).where(Badge.claim_id == late))
+    mismatch = run_again(site, now_is, 20)
+    missing.sign()
+    why = f"the same score was run again and not reproduced: claim {mismatch}"
+    assert badges(site) == {late: why, now_is: why}
 
 
 def test_what_a_passer_by_claims_takes_no_badge_from_the_author(site: Publishing) -> None:

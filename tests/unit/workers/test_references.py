@@ -58,6 +58,8 @@ def test_settings_that_name_what_is_the_models_or_not_there_are_not(tmp_path: Pa
         "file": "./vocab.txt",
         "unk_token": "/",
         "chat_template": "{{ a / b }}" * 1000,
+        # As most templates: no name of a file may be as long as what comes before the first slash.
+        "chat_template_of_tools": "{%- if tools %}" + "You may call one or more functions. " * 20 + "</tools>",
         "zero": "/etc/\0hosts",
     }
     check_references(snapshot(tmp_path, "tokenizer_config.json", settings), tmp_path / "engines")
