@@ -12,12 +12,13 @@ import logging
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, HFCacheInfo, scan_cache_dir
+from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, DeleteCacheStrategy, HFCacheInfo, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from workers.snapshots.snapshot_uses import SnapshotUses
@@ -50,25 +51,20 @@ def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int) -> bool:
             found = scan_cache_dir(cache / HUB)
         except CacheNotFound:
             return False
-        freed = _remove_left(cache, found)
-        chosen: list[_Kept] = []
-        for each in sorted(_kept(cache, found, uses), key=lambda kept: kept.last_used):
-            if freed >= missing_bytes:
-                break
-            if locks.enter_context(uses.unused(each.name)):
-                chosen.append(each)
-                freed += each.size_bytes
-        if freed < missing_bytes:
-            return False
+        missing_bytes -= _remove_left(cache, found)
+        if missing_bytes <= 0:
+            return True
+        kept = sorted(_kept(cache, found, uses), key=lambda each: each.last_used)
+        unused = (each for each in kept if locks.enter_context(uses.unused(each.name)))
+        chosen = _chosen(unused, missing_bytes, partial(_removal, found))
         for each in chosen:
             _log.info("removing %s to make room: it was not used for longest", each.name)
             (cache / COMPLETE / each.name).unlink(missing_ok=True)
-            # One repo at a time: a copy of a repo has the same commits, and may be in use.
-            alone = replace(found, repos=frozenset({each.repo}))
-            alone.delete_revisions(each.revision.commit_hash).execute()
+        _removal(found, [each.name for each in chosen]).execute()
+        for each in chosen:
             if each.prepared is not None:
                 shutil.rmtree(each.prepared, ignore_errors=True)
-        return True
+        return bool(chosen)
 
 
 @dataclass(frozen=True)
@@ -80,16 +76,44 @@ class _Kept:
     prepared: Path | None
     """What goes with it."""
 
-    @property
-    def size_bytes(self) -> int:
-        return self.revision.size_on_disk + (_size(self.prepared) if self.prepared is not None else 0)
+
+def _chosen(
+    unused: Iterable[_Kept], missing_bytes: int, removal: Callable[[Sequence[str]], DeleteCacheStrategy]
+) -> Sequence[_Kept]:
+    """The first of them that free so much together; none where all of them do not."""
+    chosen: list[_Kept] = []
+    files = prepared = 0
+    for each in unused:
+        chosen.append(each)
+        files += each.revision.size_on_disk
+        prepared += _size(each.prepared) if each.prepared is not None else 0
+        # That is the most it can be: files that one that stays has too, in this repo or another one, stay with it.
+        if files + prepared < missing_bytes:
+            continue
+        if removal([kept.name for kept in chosen]).expected_freed_size + prepared >= missing_bytes:
+            return chosen
+    return []
+
+
+def _removal(found: HFCacheInfo, names: Sequence[str]) -> DeleteCacheStrategy:
+    """Of snapshots, all together: what only they share goes with the last of them."""
+    # The client goes by commits, and a copy of a repo has the same ones.
+    repos = (
+        replace(repo, revisions=frozenset(replace(each, commit_hash=_name(repo, each)) for each in repo.revisions))
+        for repo in found.repos
+    )
+    return replace(found, repos=frozenset(repos)).delete_revisions(*names)
+
+
+def _name(repo: CachedRepoInfo, revision: CachedRevisionInfo) -> str:
+    return snapshot_name(repo.repo_type, repo.repo_id, revision.commit_hash)
 
 
 def _kept(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> Iterator[_Kept]:
     commits = _dataset_commits(found)
     for repo in found.repos:
         for revision in repo.revisions:
-            name = snapshot_name(repo.repo_type, repo.repo_id, revision.commit_hash)
+            name = _name(repo, revision)
             # What is made of a copy of the repo lies in the same folder.
             alone = repo.repo_type == "dataset" and commits[revision.commit_hash] == 1
             prepared = cache / PREPARED / revision.commit_hash if alone else None

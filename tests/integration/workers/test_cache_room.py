@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 
 from deploy.localhub.commits import CommitText
 from specs.messages import ModelRef
@@ -109,12 +111,15 @@ def test_what_is_fetched_ahead_leaves_its_part_of_the_disk_free(
                 ahead.model(refs[2])
 
 
-def cached(cache: Path, repo: str, commit: str, used: float | None, kind: str = "model") -> Path:
-    """A snapshot of 1,000 bytes as the Hub's client lays it out, used at some time."""
+def cached(
+    cache: Path, repo: str, commit: str, used: float | None, kind: str = "model", blob_of: str | None = None
+) -> Path:
+    """A snapshot of 1,000 bytes as the Hub's client lays it out, used at some time; `blob_of` has the same file."""
     folder = cache / "hub" / f"{kind}s--{repo.replace('/', '--')}"
-    blob = folder / "blobs" / f"{commit}-blob"
+    blob = folder / "blobs" / f"{blob_of or commit}-blob"
     blob.parent.mkdir(parents=True, exist_ok=True)
-    blob.write_bytes(bytes(1000))
+    if blob_of is None:
+        blob.write_bytes(bytes(1000))
     snapshot = folder / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").symlink_to(blob)
@@ -150,6 +155,34 @@ def test_one_commit_of_a_repo_goes_and_another_stays(tmp_path: Path) -> None:
     assert make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), 1000)
     assert (old.is_dir(), new.is_dir()) == (False, True)
     assert (new / "model.safetensors").read_bytes() == bytes(1000)
+
+
+def in_shared_store(cache: Path, snapshot: Path) -> None:
+    """Have the client's store that all repos share hold a snapshot's file, as it does with what came by Xet."""
+    hub = cache / "hub"
+    blob = (snapshot / "model.safetensors").readlink()
+    assert publish_blob_to_shared_store(
+        blob_path=str(blob), xet_hash="0" * 64, cache_dir=hub, expected_size=blob.stat().st_size
+    )
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+@pytest.mark.parametrize("new_repo", ["org/model", "eve/copy"])
+def test_what_two_snapshots_share_counts_only_where_both_go(tmp_path: Path, new_repo: str, in_use: bool) -> None:
+    shared = new_repo == "org/model"
+    old = cached(tmp_path, "org/model", A, used=10)
+    new = cached(tmp_path, new_repo, B, used=20, blob_of=A if shared else None)
+    other = cached(tmp_path, "org/other", A, used=30)
+    if not shared:
+        in_shared_store(tmp_path, old)
+        in_shared_store(tmp_path, new)
+    uses = SnapshotUses(tmp_path / "in-use")
+    with uses.used(snapshot_name("model", new_repo, B)) if in_use else nullcontext():
+        assert make_room(tmp_path, uses, 1000)
+    assert [each.is_dir() for each in (old, new, other)] == [False, in_use, not in_use]
+    files = [each for each in (tmp_path / "hub").rglob("*") if each.is_file() and not each.is_symlink()]
+    assert sum(each.stat().st_size == 1000 for each in files) == 1
+    assert not in_use or (new / "model.safetensors").read_bytes() == bytes(1000)
 
 
 def test_a_copy_of_a_repo_with_the_same_commit_stays_where_it_is_used(tmp_path: Path) -> None:
