@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache as remembered
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def snapshot_name(kind: str, repo_id: str, revision: str) -> str:
     return f"{kind}--{repo_id.replace('/', '--')}--{revision}"
 
 
+def repo_folder(kind: str, repo_id: str) -> str:
+    """What the Hub's client calls a repo's folder."""
+    return f"{kind}s--{repo_id.replace('/', '--')}"
+
+
 def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int) -> bool:
     """Remove what nobody uses, until so many bytes are freed; whether they are.
 
@@ -51,20 +57,28 @@ def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int) -> bool:
             found = scan_cache_dir(cache / HUB)
         except CacheNotFound:
             return False
-        missing_bytes -= _remove_left(cache, found)
+        missing_bytes -= _remove_left(cache, found, uses)
         if missing_bytes <= 0:
             return True
+
+        @remembered
+        def unused(name: str) -> bool:
+            return locks.enter_context(uses.unused(name))
+
         kept = sorted(_kept(cache, found, uses), key=lambda each: each.last_used)
-        unused = (each for each in kept if locks.enter_context(uses.unused(each.name)))
-        chosen = _chosen(unused, missing_bytes, partial(_removal, found))
+        free = (each for each in kept if unused(each.repo.repo_path.name) and unused(each.name))
+        chosen = _chosen(free, missing_bytes, partial(_removal, found))
+        if not chosen:
+            return False
         for each in chosen:
             _log.info("removing %s to make room: it was not used for longest", each.name)
             (cache / COMPLETE / each.name).unlink(missing_ok=True)
-        _removal(found, [each.name for each in chosen]).execute()
+        # Once more: now nobody adds to their repos, but until they were locked somebody may have, with the same files.
+        _removal(scan_cache_dir(cache / HUB), [each.name for each in chosen]).execute()
         for each in chosen:
             if each.prepared is not None:
-                shutil.rmtree(each.prepared, ignore_errors=True)
-        return bool(chosen)
+                _remove_prepared(each.prepared, uses, besides=each.name)
+        return True
 
 
 @dataclass(frozen=True)
@@ -121,14 +135,27 @@ def _kept(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> Iterator[_Kept
             yield _Kept(name, uses.last_used(name) or revision.last_modified, repo, revision, prepared)
 
 
-def _remove_left(cache: Path, found: HFCacheInfo) -> int:
+def _remove_left(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> int:
     """Remove what is left of datasets whose snapshots are gone; how many bytes it had."""
     freed, commits = 0, _dataset_commits(found)
     for folder in (cache / PREPARED).glob("*"):
         if _COMMIT.fullmatch(folder.name) and folder.name not in commits:
-            freed += _size(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            freed += _remove_prepared(folder, uses)
     return freed
+
+
+def _remove_prepared(folder: Path, uses: SnapshotUses, besides: str | None = None) -> int:
+    """Remove what was made of a dataset, unless somebody uses a snapshot of its commit; how many bytes it had.
+
+    Which may have come only since the cache was looked at. `besides` is known to be unused.
+    """
+    with ExitStack() as locks:
+        for name in uses.names(snapshot_name("dataset", "*", folder.name)):
+            if name != besides and not locks.enter_context(uses.unused(name)):
+                return 0
+        size = _size(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    return size
 
 
 def _dataset_commits(found: HFCacheInfo) -> Counter[str]:

@@ -34,7 +34,7 @@ from specs.text import clean
 from workers.disk_faults import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
-from workers.snapshots.cache_room import COMPLETE, HUB, make_room, snapshot_name
+from workers.snapshots.cache_room import COMPLETE, HUB, make_room, repo_folder, snapshot_name
 from workers.snapshots.cache_space import CacheSpace, cache_space
 from workers.snapshots.checksums import wrong_file
 from workers.snapshots.hub_client import hub_client
@@ -151,7 +151,7 @@ class Snapshots:
         name = snapshot_name(kind, repo_id, revision)
         with _hub_faults(repo_id), _disk_faults(self.folder), self.uses.used(name):
             complete = self.folder / COMPLETE / name
-            if complete.is_file() and (known := Path(complete.read_text())).is_dir():
+            if complete.is_file() and _is_whole(known := Path(complete.read_text())):
                 return known
             return self._fetched(kind, repo_id, revision, wanted, complete)
 
@@ -162,19 +162,20 @@ class Snapshots:
             listed = self.api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=kind)
             files = wanted([_sound(file) for file in listed if isinstance(file, RepoFile)])
         self._make_room(sum(file.size or 0 for file in files))
-        snapshot = Path(
-            self.api.snapshot_download(
-                repo_id,
-                repo_type=kind,
-                revision=revision,
-                cache_dir=self.folder / HUB,
-                allow_patterns=[glob.escape(file.path) for file in files],
-                max_workers=4,
+        with self.uses.filled(repo_folder(kind, repo_id)):
+            snapshot = Path(
+                self.api.snapshot_download(
+                    repo_id,
+                    repo_type=kind,
+                    revision=revision,
+                    cache_dir=self.folder / HUB,
+                    allow_patterns=[glob.escape(file.path) for file in files],
+                    max_workers=4,
+                )
             )
-        )
-        # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
-        if wrong := wrong_file(snapshot, files):
-            raise HubAway(f"{repo_id}: {clean(wrong, 200)} did not arrive whole, or not as the commit has it")
+            # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
+            if wrong := wrong_file(snapshot, files):
+                raise HubAway(f"{repo_id}: {clean(wrong, 200)} did not arrive whole, or not as the commit has it")
         complete.parent.mkdir(parents=True, exist_ok=True)
         # Several may come here at once, and an empty path would be the working folder.
         unfinished = complete.with_name(f"{complete.name}.{secrets.token_hex(4)}")
@@ -190,6 +191,11 @@ class Snapshots:
             if target <= space.free or make_room(self.folder, self.uses, target - space.free):
                 break
         _check_room(cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
+
+
+def _is_whole(snapshot: Path) -> bool:
+    """Whether all of a snapshot that arrived is there still: its files are links, and a disk loses what it loses."""
+    return snapshot.is_dir() and all(file.exists() for file in snapshot.rglob("*"))
 
 
 def _sound(file: RepoFile) -> RepoFile:

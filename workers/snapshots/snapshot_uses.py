@@ -1,8 +1,9 @@
 """Who uses which snapshot of a cache, and when each was used last.
 
 A cache may be shared by several workers, so it is written where all see it: a file for each snapshot, with a shared
-lock (`flock`) on it for as long as somebody uses that, and the time of its last use as its own. Locks go with their
-process, however that ends.
+lock (`flock`) on it for as long as somebody uses that, and the time of its last use as its own. So is it with a repo's
+folder, which has what its snapshots share, for as long as somebody adds to it. Locks go with their process, however
+that ends.
 """
 
 from __future__ import annotations
@@ -51,8 +52,15 @@ class SnapshotUses:
                 file.close()
 
     @contextmanager
+    def filled(self, repo_folder: str) -> Iterator[None]:
+        """Add a snapshot to a repo's folder. Waits while something of it is being removed."""
+        with self._open(repo_folder) as file:
+            _locked(file, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
     def unused(self, name: str) -> Iterator[bool]:
-        """Whether nobody uses a snapshot; then nobody begins to within the block."""
+        """Whether nobody uses a snapshot, or adds to a repo's folder; then nobody begins to within the block."""
         with self._open(name) as file:
             yield _locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -62,6 +70,10 @@ class SnapshotUses:
             return (self._folder / name).stat().st_mtime
         except FileNotFoundError:
             return 0.0
+
+    def names(self, pattern: str) -> list[str]:
+        """Of what was ever used, like a shell's pattern."""
+        return [each.name for each in self._folder.glob(pattern)]
 
     def _open(self, name: str) -> IO[bytes]:
         file = self._folder / name

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, HFCacheInfo, scan_cache_dir
 from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 
 from deploy.localhub.commits import CommitText
+from deploy.localhub.names import RepoName, RepoType
 from specs.messages import ModelRef
 from tests.support.disks import small_disk
 from tests.support.hub_content import add_model
@@ -44,6 +46,14 @@ def refs(hub: RunningHub) -> list[ModelRef]:
         hub.local.commit(repo, {"tokenizer.json": os.urandom(MIB)}, CommitText("Add files", "org"))
         found.append(ModelRef(model_id=name, revision=str(HfApi(endpoint=hub.url, token=False).model_info(name).sha)))
     return found
+
+
+def changed(hub: RunningHub, ref: ModelRef) -> ModelRef:
+    """A new commit of a model, with another config and the same MiB."""
+    repo = RepoName(RepoType.MODEL, ref.model_id)
+    hub.local.commit(repo, {"config.json": b'{"new": true}'}, CommitText("Change the config", "org"))
+    info = HfApi(endpoint=hub.url, token=False).model_info(ref.model_id)
+    return ref.model_copy(update={"revision": str(info.sha)})
 
 
 def snapshots(hub: RunningHub, cache: Path, left_free_bytes: int = 0) -> Snapshots:
@@ -132,7 +142,7 @@ def cached(
     return snapshot
 
 
-A, B = "a" * 40, "b" * 40
+A, B, C = "a" * 40, "b" * 40, "c" * 40
 
 
 def test_no_more_goes_than_must_and_nothing_where_all_would_not_be_enough(tmp_path: Path) -> None:
@@ -193,6 +203,44 @@ def test_a_copy_of_a_repo_with_the_same_commit_stays_where_it_is_used(tmp_path: 
     assert (old.is_dir(), copy.is_dir()) == (False, True)
 
 
+@pytest.mark.parametrize("known", [(A,), (A, C)])
+def test_what_came_after_the_look_at_the_cache_keeps_what_it_shares_with_what_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: tuple[str, ...]
+) -> None:
+    for commit in known:
+        cached(tmp_path, "org/model", commit, used=10 if commit == A else 30)
+    came: list[Path] = []
+
+    def scan(hub: Path) -> HFCacheInfo:
+        found = scan_cache_dir(hub)
+        if not came:
+            came.append(cached(tmp_path, "org/model", B, used=20, blob_of=A))
+        return found
+
+    monkeypatch.setattr("workers.snapshots.cache_room.scan_cache_dir", scan)
+    assert make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), 1000)
+    snapshots_left = {each.name for each in came[0].parent.iterdir()}
+    assert snapshots_left == {B, *known} - {A}
+    assert all((came[0].parent / each / "model.safetensors").read_bytes() == bytes(1000) for each in snapshots_left)
+
+
+def test_of_a_repo_to_which_somebody_adds_nothing_gives_way(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, uses = snapshots(hub, tmp_path / "cache"), SnapshotUses(tmp_path / "cache" / "in-use")
+    one, two = mine.model(refs[0]), mine.model(refs[1])
+    download = HfApi.snapshot_download
+
+    def as_another_makes_room(api: HfApi, *arguments: Any, **options: Any) -> str:
+        assert make_room(tmp_path / "cache", uses, MIB)
+        assert not make_room(tmp_path / "cache", uses, 1)
+        return str(download(api, *arguments, **options))
+
+    monkeypatch.setattr(HfApi, "snapshot_download", as_another_makes_room)
+    assert (mine.model(changed(hub, refs[0])) / "tokenizer.json").is_file()
+    assert (one.is_dir(), two.is_dir()) == (True, False)
+
+
 def prepared(cache: Path, snapshot: Path) -> Path:
     """What a run makes of a dataset to read it."""
     (snapshot / "test.jsonl").write_text('{"question": "1+1?"}\n' * 100)
@@ -225,7 +273,12 @@ def test_what_was_made_of_a_dataset_that_is_gone_goes_first(tmp_path: Path) -> N
     size = made.stat().st_size
     shutil.rmtree(gone)
     stays = cached(tmp_path, "org/model", B, used=5)
-    assert make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), size)
+    uses = SnapshotUses(tmp_path / "in-use")
+    with uses.used(snapshot_name("dataset", "org/gone", A)):
+        # It came anew after the look at the cache, or the client cannot read its repo.
+        assert not make_room(tmp_path, uses, size)
+        assert made.exists()
+    assert make_room(tmp_path, uses, size)
     assert (made.exists(), stays.is_dir()) == (False, True)
 
 

@@ -335,6 +335,16 @@ def test_files_that_are_not_as_the_commit_has_them_are_fetched_anew(
     assert (snapshots.model(ref) / "config.json").is_file()
 
 
+def test_what_a_disk_lost_of_a_snapshot_is_fetched_again(hub: RunningHub, tmp_path: Path) -> None:
+    repo = add_benchmark(hub.local, "bench/capitals")
+    task = _task("bench/capitals", _head(hub, repo))
+    snapshots = _snapshots(hub.url, tmp_path)
+    spec = snapshots.dataset(task) / "eval.yaml"
+    content = spec.read_bytes()
+    spec.resolve().unlink()
+    assert (snapshots.dataset(task) / "eval.yaml").read_bytes() == content
+
+
 def test_a_hub_that_breaks_off_is_away_and_half_a_snapshot_is_none(hub: RunningHub, tmp_path: Path) -> None:
     size, part = 2**20, 2**18
     model, dataset = add_model(hub.local, "org/model"), add_benchmark(hub.local, "org/bench")
