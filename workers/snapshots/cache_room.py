@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache as remembered
@@ -47,10 +47,11 @@ def repo_folder(kind: str, repo_id: str) -> str:
     return f"{kind}s--{repo_id.replace('/', '--')}"
 
 
-def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int) -> bool:
+def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int, wanted: Set[Path] = frozenset()) -> bool:
     """Remove what nobody uses, until so many bytes are freed; whether they are.
 
-    Where all of it would not be enough, nothing is removed.
+    Where all of it would not be enough, nothing is removed. Of the client's files, `wanted` ones stay, whatever becomes
+    of the snapshots that have them.
     """
     with _one_at_a_time(cache), ExitStack() as locks:
         try:
@@ -67,14 +68,14 @@ def make_room(cache: Path, uses: SnapshotUses, missing_bytes: int) -> bool:
 
         kept = sorted(_kept(cache, found, uses), key=lambda each: each.last_used)
         free = (each for each in kept if unused(each.repo.repo_path.name) and unused(each.name))
-        chosen = _chosen(free, missing_bytes, partial(_removal, found))
+        chosen = _chosen(free, missing_bytes, partial(_removal, found, wanted))
         if not chosen:
             return False
         for each in chosen:
             _log.info("removing %s to make room: it was not used for longest", each.name)
             (cache / COMPLETE / each.name).unlink(missing_ok=True)
         # Once more: now nobody adds to their repos, but until they were locked somebody may have, with the same files.
-        _removal(scan_cache_dir(cache / HUB), [each.name for each in chosen]).execute()
+        _removal(scan_cache_dir(cache / HUB), wanted, [each.name for each in chosen]).execute()
         for each in chosen:
             if each.prepared is not None:
                 _remove_prepared(each.prepared, uses, besides=each.name)
@@ -109,14 +110,20 @@ def _chosen(
     return []
 
 
-def _removal(found: HFCacheInfo, names: Sequence[str]) -> DeleteCacheStrategy:
+def _removal(found: HFCacheInfo, wanted: Set[Path], names: Sequence[str]) -> DeleteCacheStrategy:
     """Of snapshots, all together: what only they share goes with the last of them."""
+    repos = frozenset(_as_removed(repo, wanted) for repo in found.repos)
+    return replace(found, repos=repos).delete_revisions(*names)
+
+
+def _as_removed(repo: CachedRepoInfo, wanted: Set[Path]) -> CachedRepoInfo:
     # The client goes by commits, and a copy of a repo has the same ones.
-    repos = (
-        replace(repo, revisions=frozenset(replace(each, commit_hash=_name(repo, each)) for each in repo.revisions))
-        for repo in found.repos
-    )
-    return replace(found, repos=frozenset(repos)).delete_revisions(*names)
+    named = {replace(each, commit_hash=_name(repo, each)) for each in repo.revisions}
+    staying = frozenset(file for each in repo.revisions for file in each.files if file.blob_path in wanted)
+    if staying:
+        # As the snapshot that is to be fetched will have them.
+        named.add(CachedRevisionInfo("", repo.repo_path, 0, staying, frozenset(), 0.0))
+    return replace(repo, revisions=frozenset(named))
 
 
 def _name(repo: CachedRepoInfo, revision: CachedRevisionInfo) -> str:

@@ -6,7 +6,7 @@ import glob
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -161,8 +161,14 @@ class Snapshots:
         with one_question():
             listed = self.api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=kind)
             files = wanted([_sound(file) for file in listed if isinstance(file, RepoFile)])
-        self._make_room(sum(file.size or 0 for file in files))
-        with self.uses.filled(repo_folder(kind, repo_id)):
+        folder = repo_folder(kind, repo_id)
+        # Other commits of the repo have the same files, and a download that broke off has some of them.
+        blobs = (self.folder / HUB).resolve() / folder / "blobs"
+        places = [blobs / str(file.lfs.sha256 if file.lfs is not None else file.blob_id) for file in files]
+        there = {place for place in places if place.exists()}
+        lacking = (file.size or 0 for file, place in zip(files, places, strict=True) if place not in there)
+        self._make_room(sum(lacking), there)
+        with self.uses.filled(folder):
             snapshot = Path(
                 self.api.snapshot_download(
                     repo_id,
@@ -183,12 +189,12 @@ class Snapshots:
         unfinished.replace(complete)
         return snapshot
 
-    def _make_room(self, needed_bytes: int) -> None:
+    def _make_room(self, needed_bytes: int, wanted: Set[Path]) -> None:
         space = cache_space(self.folder, self.size_bytes)
         kept_free = max(self.left_free_bytes, int(KEPT_FREE_PART * space.total))
         # What is as it should be, or else just enough.
         for target in (needed_bytes + kept_free, needed_bytes + self.left_free_bytes):
-            if target <= space.free or make_room(self.folder, self.uses, target - space.free):
+            if target <= space.free or make_room(self.folder, self.uses, target - space.free, wanted):
                 break
         _check_room(cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
 

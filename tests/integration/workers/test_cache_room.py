@@ -17,6 +17,7 @@ from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
+from specs.errors import HubAway
 from specs.messages import ModelRef
 from tests.support.disks import small_disk
 from tests.support.hub_content import add_model
@@ -90,6 +91,43 @@ def test_a_cache_takes_no_more_than_it_may_of_a_disk_that_is_not_its_own(
             assert mine.model(third) == three
             with pytest.raises(DiskFull, match=r"0\.0 GiB left"):
                 mine.model(second)
+
+
+def test_what_another_commit_has_is_not_fetched_again_and_needs_no_room(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "cache", 2900, 2900) as cache:
+        mine = snapshots(hub, cache)
+        one, two = mine.model(refs[0]), mine.model(refs[1])
+        file = (one / "tokenizer.json").stat().st_ino
+        newer = changed(hub, refs[0])
+        assert (mine.model(newer) / "tokenizer.json").stat().st_ino == file
+        assert (one.is_dir(), two.is_dir()) == (True, True)
+        # Even where room has to be made, and the one that has its files was used longest ago.
+        shutil.rmtree(mine.model(newer))
+        monkeypatch.setattr("workers.snapshots.fetch.KEPT_FREE_PART", 0.5)
+        assert (mine.model(newer) / "tokenizer.json").stat().st_ino == file
+        assert (one.is_dir(), two.is_dir()) == (False, False)
+
+
+def test_a_download_that_broke_off_needs_room_for_what_it_lacks(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = RepoName(RepoType.MODEL, refs[0].model_id)
+    hub.local.commit(repo, {"vocab.json": os.urandom(MIB)}, CommitText("Add words", "org"))
+    download = HfApi.snapshot_download
+
+    def broken_off(api: HfApi, *arguments: Any, **options: Any) -> str:
+        download(api, *arguments, **{**options, "allow_patterns": ["vocab.json"]})
+        raise ConnectionError
+
+    with small_disk(tmp_path / "cache", 2900, 2900) as cache:
+        mine, both = snapshots(hub, cache), changed(hub, refs[0])
+        monkeypatch.setattr(HfApi, "snapshot_download", broken_off)
+        with pytest.raises(HubAway):
+            mine.model(both)
+        monkeypatch.setattr(HfApi, "snapshot_download", download)
+        assert {each.name for each in mine.model(both).glob("*o*")} >= {"vocab.json", "tokenizer.json"}
 
 
 def test_what_any_worker_of_the_cache_uses_stays(hub: RunningHub, refs: list[ModelRef], tmp_path: Path) -> None:
