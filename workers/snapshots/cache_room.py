@@ -13,7 +13,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache as remembered
 from functools import partial
@@ -143,8 +143,16 @@ def _kept(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> Iterator[_Kept
 
 
 def _remove_left(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> int:
-    """Remove what is left of datasets whose snapshots are gone; how many bytes it had."""
+    """Remove what is left of downloads that were killed, and of datasets whose snapshots are gone; its bytes."""
     freed, commits = 0, _dataset_commits(found)
+    for file in found.incomplete_files:
+        # The client (2.4) goes on with none of them: it begins anew, in a file of another name.
+        with uses.unused(file.file_path.parents[1].name) as left, suppress(FileNotFoundError, PermissionError):
+            if left:
+                # As the disk counts it: what comes by Xet is written in several places at once.
+                size = 512 * file.file_path.lstat().st_blocks
+                file.file_path.unlink()
+                freed += size
     for folder in (cache / PREPARED).glob("*"):
         if _COMMIT.fullmatch(folder.name) and folder.name not in commits:
             freed += _remove_prepared(folder, uses)

@@ -190,11 +190,11 @@ class Snapshots:
         return snapshot
 
     def _make_room(self, needed_bytes: int, wanted: Set[Path]) -> None:
-        space = cache_space(self.folder, self.size_bytes)
-        kept_free = max(self.left_free_bytes, int(KEPT_FREE_PART * space.total))
         # What is as it should be, or else just enough.
-        for target in (needed_bytes + kept_free, needed_bytes + self.left_free_bytes):
-            if target <= space.free or make_room(self.folder, self.uses, target - space.free, wanted):
+        for part in (KEPT_FREE_PART, 0):
+            space = cache_space(self.folder, self.size_bytes)
+            missing = needed_bytes + max(self.left_free_bytes, int(part * space.total)) - space.free
+            if missing <= 0 or make_room(self.folder, self.uses, missing, wanted):
                 break
         _check_room(cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
 

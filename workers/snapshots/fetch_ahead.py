@@ -59,7 +59,7 @@ class AheadFetcher:
             return True
 
     def stop(self) -> None:
-        """The worker stops: end what goes on, begin nothing more. What is half fetched is gone on from another time."""
+        """The worker stops: end what goes on, begin nothing more. Another time goes on with the files that arrived."""
         with self._lock:
             self._over = True
             if self._process is not None and self._process.poll() is None:

@@ -320,6 +320,35 @@ def test_what_was_made_of_a_dataset_that_is_gone_goes_first(tmp_path: Path) -> N
     assert (made.exists(), stays.is_dir()) == (False, True)
 
 
+def test_what_killed_downloads_left_goes_first_and_what_is_on_its_way_stays(tmp_path: Path) -> None:
+    model = cached(tmp_path, "org/model", A, used=10)
+    left, coming = (
+        tmp_path / "hub" / f"models--org--{name}" / "blobs" / "e.1f.incomplete" for name in ("model", "new")
+    )
+    for file in (left, coming):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(os.urandom(MIB))
+    uses = SnapshotUses(tmp_path / "in-use")
+    with uses.filled("models--org--new"):
+        assert make_room(tmp_path, uses, MIB)
+    assert (left.exists(), coming.exists(), model.is_dir()) == (False, True, True)
+    assert make_room(tmp_path, uses, MIB)
+    assert (coming.exists(), model.is_dir()) == (False, True)
+
+
+def test_where_what_killed_downloads_left_is_enough_nothing_else_goes(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "cache", 2900, 2900) as cache:
+        mine = snapshots(hub, cache)
+        one = mine.model(refs[0])
+        (one.parents[1] / "blobs" / "e.1f.incomplete").write_bytes(bytes(MIB))
+        # More than there is.
+        monkeypatch.setattr("workers.snapshots.fetch.KEPT_FREE_PART", 0.9)
+        assert mine.model(refs[1]).is_dir()
+        assert one.is_dir()
+
+
 def test_there_is_no_room_to_be_made_in_an_empty_cache(tmp_path: Path) -> None:
     uses = SnapshotUses(tmp_path / "in-use")
     assert not make_room(tmp_path, uses, 1)
