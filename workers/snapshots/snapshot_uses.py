@@ -78,11 +78,15 @@ class SnapshotUses:
     def _open(self, name: str) -> IO[bytes]:
         file = self._folder / name
         try:
-            # A disk without room has none for a new file.
-            return file.open("rb")
+            # As it is: a disk without room has none for a new file. For writing, without which NFS locks nothing for
+            # one alone.
+            return file.open("r+b")
         except FileNotFoundError:
             self._folder.mkdir(parents=True, exist_ok=True)
             file.touch()
+            return file.open("r+b")
+        except PermissionError:
+            # Another user's worker made it.
             return file.open("rb")
 
 
