@@ -85,7 +85,8 @@ def secrets_in(urls: Iterable[str], values: Iterable[str | None], environment: M
     for headers in (value for name, value in environment.items() if _HEADERS.fullmatch(name)):
         for value in (header.partition("=")[2].strip() for header in headers.split(",")):
             found |= {word for word in (value, *unquote(value).split()) if word}
-    return frozenset(found)
+    # A secret that was made of a line ends in a line break, which is written otherwise where a library quotes it.
+    return frozenset(found | {each.strip() for each in found})
 
 
 class Masking:

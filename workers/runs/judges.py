@@ -38,10 +38,11 @@ def judge_models(endpoints: Mapping[str, JudgeEndpoint]) -> dict[str, str]:
 
     Raises:
         RunError: a key is not in the worker's environment.
+        JudgeRefuses: one is no key.
     """
     models = {}
     for index, (name, endpoint) in enumerate(sorted(endpoints.items())):
-        key = _key(endpoint)
+        key = _key(name, endpoint)
         if not key:
             raise RunError(f"the judge {name} needs {endpoint.api_key_env} in the worker's environment")
         os.environ[f"JUDGE{index}_BASE_URL"] = endpoint.base_url
@@ -57,7 +58,8 @@ def check_judges(endpoints: Mapping[str, JudgeEndpoint]) -> None:
 
     Raises:
         JudgeAway: it cannot be reached, or is not well or busy several times in a row.
-        JudgeRefuses: it does not take the key or the model, or the key is not in this process's environment.
+        JudgeRefuses: it does not take the key or the model, or the key is not in this process's environment or none
+            that a request can carry.
     """
     patiently = Retrying(
         stop=stop_after_attempt(len(_PAUSES_SECONDS) + 1),
@@ -70,7 +72,7 @@ def check_judges(endpoints: Mapping[str, JudgeEndpoint]) -> None:
 
 
 def _ask(name: str, endpoint: JudgeEndpoint) -> None:
-    key = _key(endpoint)
+    key = _key(name, endpoint)
     if not key:
         words = f"the farm's operator must set {endpoint.api_key_env} for the workers: the key of the judge {name}"
         raise JudgeRefuses(words)
@@ -90,9 +92,24 @@ def _ask(name: str, endpoint: JudgeEndpoint) -> None:
         raise JudgeAway(f"{who} answers {answer.status_code}", seconds_asked(answer.headers))
 
 
-def _key(endpoint: JudgeEndpoint) -> str | None:
-    """A judge's key, in this process's environment; any will do where it wants none."""
-    return "none" if endpoint.api_key_env is None else os.environ.get(endpoint.api_key_env)
+def _key(name: str, endpoint: JudgeEndpoint) -> str:
+    """A judge's key, in this process's environment; any will do where it wants none.
+
+    Raises:
+        JudgeRefuses: what is there is no key. A request that has it in its header would fail with it in its words.
+    """
+    if endpoint.api_key_env is None:
+        return "none"
+    key = _in_environment(endpoint.api_key_env)
+    if not (key.isascii() and key.isprintable()):
+        words = f"the farm's operator must look at {endpoint.api_key_env}: the key of the judge {name}"
+        raise JudgeRefuses(f"{words} has other characters than printable ASCII")
+    return key
+
+
+def _in_environment(variable: str) -> str:
+    """The key there, without what is around it: secrets that are made of a line end in a line break."""
+    return os.environ.get(variable, "").strip()
 
 
 def is_judge(model: str) -> bool:
@@ -106,7 +123,7 @@ def judge_environment(endpoints: Iterable[JudgeEndpoint]) -> dict[str, str]:
     if not asked:
         return {}
     names = {endpoint.api_key_env for endpoint in asked if endpoint.api_key_env is not None}
-    keys = {name: value for name in sorted(names) if (value := os.environ.get(name))}
+    keys = {name: value for name in sorted(names) if (value := _in_environment(name))}
     network = network_environment()
     # The engine is asked by the same process, and no proxy reaches it. Where there are both, Python goes by the former.
     direct = [network.pop(name) for name in ("no_proxy", "NO_PROXY") if name in network]

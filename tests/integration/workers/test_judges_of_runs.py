@@ -108,6 +108,8 @@ class _Says(QuietHandler):
         (429, AttemptOutcome.JUDGE_AWAY, "answers 429"),
         (None, AttemptOutcome.JUDGE_AWAY, "cannot be reached"),
         ("no key", AttemptOutcome.JUDGE_REFUSES, "the farm's operator must set REPROFARM_JUDGE_KEY for the workers"),
+        ("no ASCII", AttemptOutcome.JUDGE_REFUSES, "the farm's operator must look at REPROFARM_JUDGE_KEY: the key of"),
+        ("two lines", AttemptOutcome.JUDGE_REFUSES, "has other characters than printable ASCII"),
     ],
 )
 def test_a_judge_that_refuses_or_is_away_is_found_before_an_engine_is_started(
@@ -118,8 +120,9 @@ def test_a_judge_that_refuses_or_is_away_is_found_before_an_engine_is_started(
     said: str,
 ) -> None:
     monkeypatch.setattr("workers.runs.judges._PAUSES_SECONDS", (0.0, 0.0))
-    if status != "no key":
-        monkeypatch.setenv("REPROFARM_JUDGE_KEY", "the judge's key")
+    # The one that is sound ends as a line does of which a secret was made.
+    keys = {"no key": " \n", "no ASCII": "the judge's k\u00e9y", "two lines": "the judge's\nkey"}
+    monkeypatch.setenv("REPROFARM_JUDGE_KEY", keys.get(str(status), "the judge's key\n"))
     asked: list[Any] = []
     handler = type("Says", (_Says,), {"status": status, "asked": asked})
     with answered_by(handler) as url:
@@ -128,6 +131,7 @@ def test_a_judge_that_refuses_or_is_away_is_found_before_an_engine_is_started(
     assert report.outcome is outcome, report.detail
     assert said in report.detail
     assert f"the judge {JUDGE}" in report.detail
+    assert "judge's" not in report.detail
     assert set(asked) <= {("Bearer the judge's key", "judge-2026", "Hello")}
     assert len(asked) == (3 if status in (503, 429) else 1 if isinstance(status, int) else 0)
     assert logs(workbench.settings.state_folder / "engine") == []

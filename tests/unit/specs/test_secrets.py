@@ -64,6 +64,12 @@ def test_the_secrets_of_a_process_are_found_in_its_settings_and_its_environment(
     assert found == {"broker-pass", "hf_token", "proxy%40pass", "proxy@pass", "sk-judge", "of-the-bucket"}
 
 
+def test_a_secret_that_was_made_of_a_line_is_masked_where_its_line_break_is_written_otherwise() -> None:
+    found = secrets_in([], ["hf_token\n"], {"REPROFARM_JUDGE_KEY": " sk-judge\n"})
+    refused = f"Illegal header value {b'Bearer sk-judge' + bytes([10])!r}, not {'hf_token' + chr(10)!r}"
+    assert Masking(found).mask(refused) == r"Illegal header value b'Bearer ***\n', not '***\n'"
+
+
 @pytest.mark.parametrize(
     ("url", "secrets"),
     [
