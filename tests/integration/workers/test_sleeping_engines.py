@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from specs.engine_key import engine_key
+from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
 from tests.support.small_repos import COMMIT, write_model
@@ -54,8 +55,8 @@ class Rig:
         # As if the main process had stopped consuming.
         self.shared.heed()
         settings = WorkerSettings(device_patience_seconds=0.1)
-        gate = Gate(settings, self.shared, devices=lambda _gpus: self.gpu)
-        self.manager = EngineManager(self.folder / "engine", self.engine, gate, self.shared, host=self.host)
+        self.gate = Gate(settings, self.shared, devices=lambda _gpus: self.gpu)
+        self.manager = EngineManager(self.folder / "engine", self.engine, self.gate, self.shared, host=self.host)
 
     def up(self, name: str, rules: EngineRules = RULES, gpus: int = 1) -> Engine:
         snapshot = self.folder / name
@@ -98,6 +99,16 @@ def test_an_engine_that_gave_way_is_woken_and_not_started_again(rig: Rig) -> Non
     assert note.model.model_id == "org/one"
     assert two.alive()
     assert "--enable-sleep-mode" in one.arguments
+
+
+def test_one_that_wakes_is_one_that_started_for_the_count_of_those_that_do_not(rig: Rig) -> None:
+    one = rig.up("one")
+    rig.up("two")
+    for name in ("three", "four"):
+        rig.gate.note_failure(f"org/{name}", EngineError("it ended"))
+    assert rig.up("one") is one
+    rig.gate.note_failure("org/five", EngineError("it ended"))
+    assert rig.shared.quarantined() is None
 
 
 def test_what_another_engine_said_meanwhile_is_not_taken_for_its_words(rig: Rig) -> None:
