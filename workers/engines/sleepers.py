@@ -58,8 +58,8 @@ class Sleepers:
         # What it took when it slept before, torch keeps for it.
         asked = 0 if engine.has_slept else engine.weights_bytes
         while not self._has_room(asked):
-            # Where even the end of all of them would not make room, none ends.
-            all_of_them = sum(_held_bytes(each.weights_bytes) for each in self._engines if each.wanted != sparing)
+            # Where even the end of all of them may not make room, none ends. Their weights are what it gives at least.
+            all_of_them = sum(each.weights_bytes for each in self._engines if each.wanted != sparing)
             if not self._has_room(asked, given_up=all_of_them) or not self.end_oldest(sparing):
                 _log.info("no room in the host's memory for %s to sleep", engine.served_name)
                 return False
@@ -118,12 +118,7 @@ class Sleepers:
 def has_room(total_bytes: int, free_bytes: int, weights_bytes: int) -> bool:
     """Whether an engine with so many bytes of weights fits in the host's memory, as that is now."""
     kept = max(_KEPT_FREE_BYTES, int(_KEPT_FREE_PART * total_bytes))
-    return free_bytes - kept >= _held_bytes(weights_bytes)
-
-
-def _held_bytes(weights_bytes: int) -> int:
-    """Of the host's memory, by an engine that sleeps."""
-    return int(_HELD_FOR_WEIGHTS * weights_bytes)
+    return free_bytes - kept >= int(_HELD_FOR_WEIGHTS * weights_bytes)
 
 
 def _told(engine: Engine, what: str, *, asleep: bool) -> bool:

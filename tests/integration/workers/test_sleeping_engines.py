@@ -166,6 +166,15 @@ def test_where_the_end_of_all_would_not_make_room_none_ends(rig: Rig) -> None:
     assert rig.asleep() == ["org/one", "org/two"]
 
 
+def test_where_the_end_of_all_might_not_make_room_for_what_they_really_hold_none_ends(rig: Rig) -> None:
+    one, two, three = rig.up("one"), rig.up("two"), rig.up("three")
+    # Each holds little more than its weights. By what each holds at most, the end of both would make room.
+    rig.host.free_gib = lambda: 10.0 + (1.1 * (2 - len(rig.shared.asleep())) - 1.0) * one.weights_bytes / GIB
+    rig.up("four")
+    assert (one.alive(), two.alive(), three.alive()) == (True, True, False)
+    assert rig.asleep() == ["org/one", "org/two"]
+
+
 def test_the_one_that_is_to_be_woken_does_not_make_room_for_the_one_that_gives_way(rig: Rig) -> None:
     rig.host.free_gib = lambda: 100.0 if not rig.shared.asleep() else 1.0
     one, two = rig.up("one"), rig.up("two")
