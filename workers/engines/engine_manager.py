@@ -23,7 +23,7 @@ from workers.engines.engine_faults import log_tail
 from workers.engines.engine_logs import new_log
 from workers.engines.engine_process import start_process
 from workers.engines.gate import Gate
-from workers.engines.kernels import use_batch_invariant
+from workers.engines.kernels import Kernels
 from workers.engines.local_http import local_http
 from workers.engines.sleepers import Sleepers
 from workers.errors import OutOfMemory
@@ -64,7 +64,7 @@ class EngineManager:
         self._folder = folder
         self._gate = gate
         self._shared = shared
-        self._devices = devices
+        self._kernels = Kernels(devices)
         self._vllm = vllm
         self._engine: Engine | None = None
         self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
@@ -91,7 +91,7 @@ class EngineManager:
             EngineError: it would not start otherwise, or the hardware lacks kernels that policy requires.
             DeviceBusy: somebody else holds the device's memory, or engines do not start on it.
         """
-        batch_invariant = use_batch_invariant(rules, gpus, self._devices)
+        batch_invariant = self._kernels.use_batch_invariant(rules, gpus)
         arguments, key = engine_arguments(model, rules, gpus), engine_key(model, rules, gpus)
         wanted = Wanted(model, arguments, rules.kv_cache_gib, gpus, batch_invariant, can_sleep(rules, gpus), key)
         if self._engine is not None and self._engine.wanted == wanted and self._engine.is_well():

@@ -36,9 +36,10 @@ class Memory:
     """A device whose free memory a test decides."""
 
     free_gib: Callable[[], float] = lambda: 100.0
+    capability: float | None = None
 
     def look(self) -> tuple[Device, ...]:
-        return (Device("memory", 100 * GIB, int(self.free_gib() * GIB)),)
+        return (Device("memory", 100 * GIB, int(self.free_gib() * GIB), compute_capability=self.capability),)
 
 
 @dataclass
@@ -55,8 +56,12 @@ class Rig:
         # As if the main process had stopped consuming.
         self.shared.heed()
         settings = WorkerSettings(device_patience_seconds=0.1)
-        self.gate = Gate(settings, self.shared, devices=lambda _gpus: self.gpu)
-        self.manager = EngineManager(self.folder / "engine", self.engine, self.gate, self.shared, host=self.host)
+        self.gate = Gate(settings, self.shared, self.devices)
+        folder = self.folder / "engine"
+        self.manager = EngineManager(folder, self.engine, self.gate, self.shared, self.devices, self.host)
+
+    def devices(self, _gpus: int | None) -> Memory:
+        return self.gpu
 
     def up(self, name: str, rules: EngineRules = RULES, gpus: int = 1) -> Engine:
         snapshot = self.folder / name
@@ -138,6 +143,14 @@ def test_an_engine_that_serves_under_other_rules_too_is_known_by_those(rig: Rig)
     assert before is not None
     assert now is not None
     assert (now.key, now.key != before.key) == (engine_key(now.model, patient, 1), True)
+
+
+def test_a_moment_in_which_a_gpu_does_not_say_what_it_can_ends_no_engine(rig: Rig) -> None:
+    invariant = RULES.model_copy(update={"batch_invariant": "where_possible"})
+    rig.gpu.capability = 9.0
+    one = rig.up("one", invariant)
+    rig.gpu.capability = None
+    assert (rig.up("one", invariant), one.batch_invariant, rig.asleep()) == (one, True, [])
 
 
 def test_nothing_sleeps_unless_policy_says_so_or_on_a_cpu(rig: Rig) -> None:

@@ -14,7 +14,7 @@ from specs.policy.rules import BatchInvariant, EngineRules
 from tests.support.small_repos import COMMIT, write_model
 from workers.engines.devices import Device, Devices
 from workers.engines.engine_manager import EngineManager
-from workers.engines.kernels import use_batch_invariant
+from workers.engines.kernels import Kernels
 
 
 def gpus(*capabilities: float | None) -> Callable[[int | None], Devices]:
@@ -41,7 +41,7 @@ def test_they_are_used_where_policy_wants_them_and_every_gpu_has_them(
     wish: BatchInvariant, capabilities: tuple[float | None, ...], expected: bool
 ) -> None:
     rules = EngineRules(batch_invariant=wish)
-    assert use_batch_invariant(rules, len(capabilities), gpus(*capabilities)) is expected
+    assert Kernels(gpus(*capabilities)).use_batch_invariant(rules, len(capabilities)) is expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,18 @@ def test_hardware_without_kernels_that_policy_requires_is_a_clear_failure(
     capabilities: tuple[float | None, ...], words: str
 ) -> None:
     with pytest.raises(EngineError, match=words):
-        use_batch_invariant(EngineRules(batch_invariant="required"), len(capabilities), gpus(*capabilities))
+        Kernels(gpus(*capabilities)).use_batch_invariant(EngineRules(batch_invariant="required"), len(capabilities))
+
+
+@pytest.mark.parametrize("moment", [(), (None, None), (9.0, None)])
+def test_what_gpus_once_said_they_can_holds_while_their_driver_does_not_say_it(
+    moment: tuple[float | None, ...],
+) -> None:
+    found = iter([gpus(*moment), gpus(9.0, 9.0), gpus(*moment)])
+    kernels = Kernels(lambda _: next(found)(None))
+    where_possible = EngineRules(batch_invariant="where_possible")
+    assert [kernels.use_batch_invariant(where_possible, 2) for _ in range(3)] == [False, True, True]
+    assert kernels.use_batch_invariant(EngineRules(batch_invariant="required"), 2)
 
 
 @pytest.mark.parametrize(("capability", "expected"), [(9.0, "1"), (7.5, "0")])
