@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -62,12 +63,21 @@ def up(
 
 
 def stop_like_ctrl_c() -> None:
-    """Have SIGTERM stop this process as Ctrl-C does, so that everything is taken down in order.
+    """Have SIGTERM, and the end of the terminal, stop this process as Ctrl-C does, so that all is taken down in order.
 
-    SIGINT too: a script's shell starts what it puts into the background with that ignored, and Python leaves it so.
+    SIGINT too: a script's shell starts what it puts into the background with that ignored, and Python leaves it so. One
+    that ignores SIGHUP was told to outlive its terminal (`nohup`).
     """
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _stop_for_good)
+
+
+def _stop_for_good(received: int, frame: FrameType | None) -> None:
+    # Of a terminal that is closed both its shell and the kernel tell, and the second word would end the taking down.
+    signal.signal(received, signal.SIG_IGN)
+    signal.default_int_handler(received, frame)
 
 
 def _port(wanted: int | None) -> int:
