@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
 from pydantic import ValidationError
 
 from deploy.farm import own_policy
@@ -155,19 +156,24 @@ def settings_in(control: Mapping[str, str]) -> Settings:
         raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None
 
 
-def hand_back_seconds(worker: Mapping[str, str]) -> float:
-    """How long a worker with that environment takes to hand its batch back when it is told to stop.
+def hand_back_seconds(worker: Mapping[str, str], folder: Path) -> float:
+    """How long a worker with that environment, started in that folder, takes to hand its batch back when told to stop.
 
     Raises:
-        PolicyError: it is set to what is no time; the operator must act.
+        PolicyError: it is set to what is no time, or its settings file cannot be read; the operator must act.
     """
-    name = f"{WORKER_PREFIX}HAND_BACK_SECONDS"
-    if name not in worker:
+    variables = {name: f"{WORKER_PREFIX}{name.upper()}" for name in ("hand_back_seconds", "settings_file")}
+    given = {name: worker[variable] for name, variable in variables.items() if variable in worker}
+    if not given:
         return _HAND_BACK_SECONDS
+    if "settings_file" in given:
+        given["settings_file"] = str(folder / given["settings_file"])
     try:
-        return WorkerSettings.model_validate({"hand_back_seconds": worker[name]}).hand_back_seconds
+        return WorkerSettings.model_validate(given).hand_back_seconds
     except ValidationError as error:
         raise PolicyError(f"settings: {faults_in_environment(error, WORKER_PREFIX)}") from None
+    except (OSError, yaml.YAMLError) as error:
+        raise PolicyError(f"settings: {given['settings_file']} cannot be read: {error}") from None
 
 
 def _if_set(**values: str | None) -> dict[str, str]:
