@@ -1,4 +1,4 @@
-"""`reprofarm verify-token`: is a badge what it says it is? Asks for the public keys and nothing else of the farm."""
+"""`reprofarm verify-token`: is a badge what it says it is? Of a farm it asks for public keys and revocations alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deploy.cli import revocations as revocation_list
 from deploy.cli.options import DEFAULT_VAR, Api, AsJson, VarOfApi, api_in
-from deploy.cli.public_files import read_json
+from deploy.cli.public_files import is_url, read_json
 from deploy.cli.terminal import MISMATCH, OK, console, pairs, percent, print_json, shown
 from deploy.client import ApiError
 from specs.attestation import MAX_TOKEN_CHARS, Attestation, Expected, verify
@@ -44,7 +44,7 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         list[str] | None,
         typer.Option(
             help="The farm's list of revocations: a URL, or a file, once for each of its parts, in order. Default: that"
-            " of the farm at --api, and none where --jwks is given."
+            " of the farm whose keys are asked for, and none where --jwks is a file or another address."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -53,35 +53,49 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
 ) -> None:
     """Check a badge with the public keys alone: who signed it, and what it states.
 
-    A badge can be revoked later, which its signature does not tell: without --jwks the farm's list of revocations is
-    looked at too. With a file for --jwks nothing is asked of the network; name files with the farm's /v1/revocations
-    to have that looked at as well.
+    A badge can be revoked later, which its signature does not tell: a farm that is asked for its keys, by --api or by
+    --jwks with their URL, is asked for its list of revocations too. With a file for --jwks nothing is asked of the
+    network; name files with the farm's /v1/revocations to have that looked at as well.
 
     Exit codes: 0 valid, 1 not (with the reason), 3 the keys or the revocations cannot be had. With --json: {"valid",
-    "reason", "attestation"}, of which the last two are null where there is none.
+    "reason", "attestation", "revocations_read"}: reason and attestation are null where there is none, and the last says
+    whether a list of revocations was looked at, for which a token has to be valid otherwise.
     """
     farm = (api or api_in(var)).rstrip("/")
-    places = revocations or ([] if jwks else [farm + revocation_list.PATH])
-    keys = _keys(jwks or f"{farm}{JWKS_PATH}")
+    keys_at = jwks or f"{farm}{JWKS_PATH}"
+    places = revocations or _listed_beside(keys_at)
+    keys = _keys(keys_at)
     text = token if token != STDIN else sys.stdin.read(MAX_TOKEN_CHARS + 1)
     attestation: Attestation | None = None
+    was_read = False
     try:
         attestation = verify(text.strip(), keys, Expected(model, dataset, task, value))
         key_id = str(jwt.get_unverified_header(text.strip())["kid"])
         revoked = revocation_list.revocation_of(attestation.jti, key_id, places) if places else None
+        was_read = bool(places)
         if revoked is not None:
             raise TokenError(revoked)
     except TokenError as error:
         if as_json:
-            print_json({"valid": False, "reason": str(error), "attestation": attestation})
+            print_json(_as_json(str(error), attestation, was_read=was_read))
         else:
             console().print(Text("not valid: ", "red").append(shown(str(error), MAX_FACT_CHARS)), soft_wrap=True)
         raise typer.Exit(MISMATCH) from error
     if as_json:
-        print_json({"valid": True, "reason": None, "attestation": attestation})
+        print_json(_as_json(None, attestation, was_read=was_read))
     else:
         _print_valid(attestation, jwks or farm, places)
     raise typer.Exit(OK)
+
+
+def _listed_beside(keys: str) -> list[str]:
+    """Where the farm lists revocations that has its public keys at a URL; nowhere for a file, or another address."""
+    farm = keys.removesuffix(JWKS_PATH)
+    return [farm + revocation_list.PATH] if is_url(keys) and farm != keys else []
+
+
+def _as_json(reason: str | None, found: Attestation | None, *, was_read: bool) -> dict[str, object]:
+    return {"valid": reason is None, "reason": reason, "attestation": found, "revocations_read": was_read}
 
 
 def _print_valid(found: Attestation, keys_of: str, revocations: list[str]) -> None:

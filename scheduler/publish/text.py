@@ -63,7 +63,6 @@ def title(found: Attestation, verdict_id: str, *, reproduced: bool = True) -> st
 
 def body(found: Attestation, ran: Circumstances, token: str, verdict_id: str) -> str:
     """What is said of a verified claim: the facts, the proof and how to check it."""
-    jwks = f"{found.iss.rstrip('/')}/.well-known/jwks.json"
     lines = [
         f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and reproduced the score"
         f" {code(f'{found.claimed_value:g}')} that {code(found.model)} claims on {code(found.dataset)}.",
@@ -74,10 +73,11 @@ def body(found: Attestation, ran: Circumstances, token: str, verdict_id: str) ->
         "",
         _page(found, verdict_id),
         "",
-        "Proof: this signed token states the above. Anyone can check it with the farm's public keys:",
+        "Proof: this signed token states the above. Anyone can check it, with the farm's public keys and its list of"
+        " revocations:",
         "",
         "```",
-        clean(f"reprofarm verify-token {token} --jwks {jwks}", MAX_COMMAND_CHARS),
+        clean(f"reprofarm verify-token {token} --api {found.iss.rstrip('/')}", MAX_COMMAND_CHARS),
         "```",
         "",
         body_mark(verdict_id),

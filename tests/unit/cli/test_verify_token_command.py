@@ -116,9 +116,14 @@ def test_a_token_that_proves_nothing_exits_with_1_and_the_reason(keys: str, toke
 
 def test_json_says_the_same_for_scripts(keys: str) -> None:
     good = json.loads(run(TOKEN, "--jwks", keys, "--json").stdout)
-    assert good == {"valid": True, "reason": None, "attestation": attestation().model_dump(mode="json")}
+    assert good == {
+        "valid": True,
+        "reason": None,
+        "attestation": attestation().model_dump(mode="json"),
+        "revocations_read": False,
+    }
     bad = json.loads(run("a.b.c", "--jwks", keys, "--json").stdout)
-    assert (bad["valid"], bad["attestation"]) == (False, None)
+    assert (bad["valid"], bad["attestation"], bad["revocations_read"]) == (False, None, False)
     assert "compact JWS" in bad["reason"]
 
 
@@ -144,7 +149,7 @@ def test_a_revoked_badge_is_not_valid_however_good_its_signature(tmp_path: Path,
     assert result.exit_code == 1
     assert result.stdout == "not valid: revoked at 2026-03-01 12:00 UTC: the log was made up\n"
     told = json.loads(run(TOKEN, "--jwks", keys, "--revocations", str(listed), "--json").stdout)
-    assert (told["valid"], told["attestation"]["jti"]) == (False, attestation().jti)
+    assert (told["valid"], told["attestation"]["jti"], told["revocations_read"]) == (False, attestation().jti, True)
     listed.write_bytes(revocations("another"))
     assert run(TOKEN, "--jwks", keys, "--revocations", str(listed)).exit_code == 0
 
@@ -157,12 +162,31 @@ def test_what_a_stolen_key_signed_is_not_valid_though_no_list_has_the_badge(tmp_
     assert (result.exit_code, result.stdout) == (1, f"not valid: signed by the key {key_id}, which is revoked\n")
 
 
-def test_the_farms_list_of_revocations_is_read_to_its_end() -> None:
+# The second stands in comments on the Hub.
+@pytest.mark.parametrize("asked", [("--api", ""), ("--jwks", "/.well-known/jwks.json")], ids=["api", "jwks"])
+def test_the_list_of_a_farm_that_is_asked_for_its_keys_is_read_to_its_end(asked: tuple[str, str]) -> None:
     farm_keys = json.dumps(jwks(FARM)).encode()
+    option, path = asked
     with answering(farm_keys, parts=(["a"], ["b"], [attestation().jti])) as farm:
-        assert run(TOKEN, "--api", farm).exit_code == 1
+        assert run(TOKEN, option, farm + path).exit_code == 1
     with answering(farm_keys, parts=(["a"], ["b"])) as farm:
-        assert run(TOKEN, "--api", farm).exit_code == 0
+        told = json.loads(run(TOKEN, option, farm + path, "--json").stdout)
+        assert (told["valid"], told["revocations_read"]) == (True, True)
+
+
+def test_of_keys_at_another_address_no_list_is_guessed(tmp_path: Path) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            self.answer(200 if self.path == "/keys.json" else 404, json.dumps(jwks(FARM)).encode())
+
+    with answered_by(Handler) as elsewhere:
+        said = run(TOKEN, "--jwks", f"{elsewhere}/keys.json")
+    assert (said.exit_code, "was not looked at" in said.stdout) == (0, True)
+    # As the farm has them, but saved: nobody is asked.
+    saved = tmp_path / ".well-known" / "jwks.json"
+    saved.parent.mkdir()
+    saved.write_text(json.dumps(jwks(FARM)))
+    assert "was not looked at" in run(TOKEN, "--jwks", str(saved)).stdout
 
 
 def test_a_list_in_files_is_read_to_its_end(tmp_path: Path, keys: str) -> None:

@@ -75,7 +75,7 @@ def test_the_text_holds_every_fact_that_a_reader_needs() -> None:
         "sampling: `temperature 0.0, top_p 1.0, top_k -1,",
         "judges: `self: self`",
         "<https://farm.example/v1/evidence/dddd>",
-        f"reprofarm verify-token {TOKEN} --jwks https://farm.example/.well-known/jwks.json",
+        f"\nreprofarm verify-token {TOKEN} --api https://farm.example\n",
     ):
         assert fact in text
     assert "max_tokens" not in text
