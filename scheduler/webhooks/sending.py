@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import httpx
 from standardwebhooks import Webhook as Signed
@@ -60,10 +62,11 @@ def send(url: str, secret: str, message_id: str, body: str, at: datetime, *, pri
 
 async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) -> Tried:
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    # No proxy and no .netrc of this machine's: they would know other ways. The certificate is that of the name.
+    # No proxy and no .netrc of this machine's: they would know other ways. The certificate is that of the name, from an
+    # authority that this machine trusts.
     async with (
         asyncio.timeout(WHOLE_SECONDS),
-        httpx.AsyncClient(timeout=timeout, trust_env=False, follow_redirects=False) as client,
+        httpx.AsyncClient(verify=_trusted(), timeout=timeout, trust_env=False, follow_redirects=False) as client,
         client.stream(
             "POST", pinned, content=body.encode(), headers=headers, extensions={"sni_hostname": name}
         ) as answer,
@@ -74,6 +77,15 @@ async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) 
             if len(said) >= ANSWER_BYTES:
                 break
         return _tried(answer.status_code, said[:ANSWER_BYTES])
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities in this process's environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`), else the public ones.
+
+    A client that takes nothing else from its environment would not take these either. Read once: that takes 25 ms.
+    """
+    return httpx.create_ssl_context()
 
 
 def _tried(status: int, said: bytes) -> Tried:

@@ -22,6 +22,7 @@ from tests.support.broken_tls import broken_tls
 from tests.support.databases import at_once
 from tests.support.receiver import Receiver, receiving
 from tests.support.rows import Rows
+from tests.support.tls_server import answered_over_tls
 
 
 @pytest.fixture
@@ -237,6 +238,23 @@ def test_a_receiver_that_drips_holds_up_nobody_for_long(rows: Rows, monkeypatch:
             over.set()
     (sent,) = deliveries(rows)
     assert (sent.tries, sent.detail) == (1, "no whole answer within 0.3 s")
+
+
+def test_a_receiver_is_trusted_whose_authority_the_operator_trusts(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Taking(QuietHandler):
+        def do_POST(self) -> None:
+            self.answer(200, b"")
+
+    # Read anew, as by a process that starts with these authorities.
+    monkeypatch.setattr(sending, "_trusted", sending._trusted.__wrapped__)
+    with answered_over_tls(Taking, tmp_path) as url:
+        added(rows, f"{url}/hook")
+        rows.event("claim", rows.claim(), "decided")
+        taken = one_round(rows)
+    (sent,) = deliveries(rows)
+    assert (taken, sent.status, sent.detail) == (1, 200, "")
 
 
 def test_an_answer_that_breaks_off_its_tls_is_a_failed_try(
