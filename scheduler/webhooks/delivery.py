@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,13 +18,19 @@ from scheduler.database.high_watermark import settled_after, young_since
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Event, Reproduction, Webhook, WebhookDelivery, now
 from scheduler.webhooks.messages import message
-from scheduler.webhooks.sending import Tried, send
+from scheduler.webhooks.sending import WHOLE_SECONDS, Tried, send
 from specs.api_v1.webhooks import WebhookFilter
 from specs.messages import said
 
 EVENTS_AT_ONCE = 500
 SENT_AT_ONCE = 64
 AT_THE_SAME_TIME = 16
+
+HANGS_SECONDS = 2.0
+"""A try that took longer and got no answer has hung: the next one to the same receiver may take as long."""
+
+STALLED_SECONDS = 1.0
+"""When for so long no try came to an end, those under way may be of receivers that hang."""
 
 WAITING_AT_MOST = 10_000
 """Messages to one webhook that wait; while there are so many, it is told of nothing else. The record has it all."""
@@ -116,24 +125,72 @@ def _message(webhook_id: str, event: Event, kind: str, about: dict[str, Any]) ->
 
 
 def send_due(database: Database, *, private: bool) -> int:
-    """Try messages that are due, oldest first, several at the same time; returns how many were taken."""
+    """Try messages that are due, oldest first, several at the same time; returns how many were taken.
+
+    Of each webhook one, and its others once that did not hang: they would take all places, and as long again. While
+    one hangs, what is due to others is looked for anew, or they would get no more a round than one look finds.
+    """
+    taken, hung, until = 0, set[str](), monotonic() + WHOLE_SECONDS
+    trying: dict[Future[bool], str] = {}
+    others: dict[str, list[str]] = {}
+    with ThreadPoolExecutor(AT_THE_SAME_TIME, thread_name_prefix="webhook") as pool:
+
+        def turn(webhook_id: str, delivery_id: str) -> bool:
+            if webhook_id in hung:
+                # It stays due as it is, for the next round.
+                return False
+            came = _try(database, delivery_id, private=private)
+            if came.hung:
+                hung.add(webhook_id)
+            return came.taken
+
+        def begin(webhook_id: str, delivery_ids: Iterable[str]) -> None:
+            trying.update({pool.submit(turn, webhook_id, each): webhook_id for each in delivery_ids})
+
+        def look() -> None:
+            for webhook_id, (first, *following) in _due(database, {*hung, *trying.values()}).items():
+                others[webhook_id] = following
+                begin(webhook_id, [first])
+
+        look()
+        while trying:
+            done = wait(trying, STALLED_SECONDS, FIRST_COMPLETED).done
+            for each in done:
+                webhook_id = trying.pop(each)
+                taken += each.result()
+                begin(webhook_id, others.pop(webhook_id, ()))
+            if not done and monotonic() < until:
+                look()
+    return taken
+
+
+def _due(database: Database, but: Collection[str]) -> dict[str, list[str]]:
+    """Messages that are due, by webhook, to others than those."""
     with database.reading() as session:
         # One that was removed while something was being sent to it may have left what is due and never sent.
         query = (
-            select(WebhookDelivery.delivery_id)
+            select(WebhookDelivery.webhook_id, WebhookDelivery.delivery_id)
             .join(Webhook, Webhook.webhook_id == WebhookDelivery.webhook_id)
-            .where(WebhookDelivery.due_at <= now(), Webhook.enabled)
+            .where(WebhookDelivery.due_at <= now(), Webhook.enabled, Webhook.webhook_id.not_in(but))
         )
         # The first of each webhook before the second of any: thousands that wait for one that hangs are hours of tries.
         turn = func.row_number().over(partition_by=WebhookDelivery.webhook_id, order_by=WebhookDelivery.due_at)
-        due = session.scalars(query.order_by(turn, WebhookDelivery.due_at).limit(SENT_AT_ONCE)).all()
-    if not due:
-        return 0
-    with ThreadPoolExecutor(min(AT_THE_SAME_TIME, len(due)), thread_name_prefix="webhook") as pool:
-        return sum(pool.map(lambda delivery_id: _try(database, delivery_id, private=private), due))
+        found = session.execute(query.order_by(turn, WebhookDelivery.due_at).limit(SENT_AT_ONCE)).all()
+    due: dict[str, list[str]] = {}
+    for webhook_id, delivery_id in found:
+        due.setdefault(webhook_id, []).append(delivery_id)
+    return due
 
 
-def _try(database: Database, delivery_id: str, *, private: bool) -> bool:
+@dataclass(frozen=True)
+class _Came:
+    """What came of a message's turn."""
+
+    taken: bool
+    hung: bool
+
+
+def _try(database: Database, delivery_id: str, *, private: bool) -> _Came:
     with database.reading() as session:
         found = session.execute(
             select(WebhookDelivery, Webhook)
@@ -141,17 +198,18 @@ def _try(database: Database, delivery_id: str, *, private: bool) -> bool:
             .where(WebhookDelivery.delivery_id == delivery_id, Webhook.enabled)
         ).one_or_none()
     if found is None:
-        return False
+        return _Came(taken=False, hung=False)
     delivery, webhook = found
-    at = now()
+    at, begun = now(), monotonic()
     tried = send(webhook.url, webhook.secret, delivery_id, delivery.body, at, private=private)
+    hung = tried.status is None and monotonic() - begun > HANGS_SECONDS
     with database.transaction() as session:
         row = session.get_one(WebhookDelivery, delivery_id, with_for_update=True)
         row.tries, row.tried_at, row.status, row.detail = row.tries + 1, at, tried.status, tried.detail
         row.delivered_at = at if tried.taken else None
         # One that was removed meanwhile stays so.
         row.due_at = _next(tried, row.tries) if row.due_at is not None else None
-    return tried.taken
+    return _Came(tried.taken, hung)
 
 
 def _next(tried: Tried, tries: int) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -238,6 +239,52 @@ def test_a_receiver_that_drips_holds_up_nobody_for_long(rows: Rows, monkeypatch:
             over.set()
     (sent,) = deliveries(rows)
     assert (sent.tries, sent.detail) == (1, "no whole answer within 0.3 s")
+
+
+def test_one_that_hangs_is_tried_once_a_round_and_others_are_told_all_meanwhile(
+    rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "SENT_AT_ONCE", 4)
+    monkeypatch.setattr(delivery, "HANGS_SECONDS", 0)
+    monkeypatch.setattr(delivery, "STALLED_SECONDS", 0.05)
+    told_all = 10
+
+    class Hanging(QuietHandler):
+        def do_POST(self) -> None:
+            until = time.monotonic() + 15
+            while len(receiver.got) < told_all and time.monotonic() < until:
+                time.sleep(0.02)
+
+    with answered_by(Hanging) as url:
+        hanging = added(rows, f"{url}/hook", kinds=["claim.*"])
+        added(rows, receiver.url, kinds=["claim.*"])
+        for _ in range(told_all):
+            rows.event("claim", rows.claim(), "decided")
+        assert one_round(rows) == told_all
+    assert len(receiver.got) == told_all
+    mine = [row for row in deliveries(rows) if row.webhook_id == hanging.webhook_id]
+    assert sorted(row.tries for row in mine) == [0] * (told_all - 1) + [1]
+    # They come in the next round.
+    assert all(row.due_at is not None and row.due_at <= now() for row in mine if not row.tries)
+
+
+def test_one_that_begins_to_hang_is_left_alone_for_the_round(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "AT_THE_SAME_TIME", 1)
+    monkeypatch.setattr(delivery, "HANGS_SECONDS", 0)
+    asked: list[str] = []
+
+    class Tiring(QuietHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            if len(asked) == 1:
+                self.answer(200, b"")
+
+    with answered_by(Tiring) as url:
+        added(rows, f"{url}/hook")
+        for _ in range(5):
+            rows.event("claim", rows.claim(), "decided")
+        assert one_round(rows) == 1
+    assert sorted(row.tries for row in deliveries(rows)) == [0, 0, 0, 1, 1]
 
 
 def test_a_receiver_is_trusted_whose_authority_the_operator_trusts(
