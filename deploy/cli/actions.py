@@ -10,7 +10,7 @@ from typing import Protocol
 from deploy.cli.control_plane import opened_database, operator, settings_of
 from deploy.cli.ids import claim_or_reproduction
 from deploy.cli.options import farm_at
-from deploy.client import ApiError, FarmClient
+from deploy.client import FarmClient
 from scheduler.badges import revoking
 from scheduler.database.session import Database
 from scheduler.requests import approving, intervening, requesting, reverifying
@@ -38,7 +38,7 @@ class Actions(Protocol):
         """Have what a model claims on a benchmark verified, or verified again."""
 
     def revoke(self, badge_id: str, why: str) -> Done:
-        """Have a badge count no more; by its id, or its claim's."""
+        """Have a badge count no more; by its id, its claim's, or the beginning of either."""
 
 
 class ApiActions:
@@ -68,22 +68,8 @@ class ApiActions:
         return self._farm.verify(asked)
 
     def revoke(self, badge_id: str, why: str) -> Done:
-        """Have a badge count no more; by its id, or its claim's."""
-        try:
-            found = self._farm.badge_of(badge_id).id
-        except ApiError as error:
-            if not error.is_missing:
-                raise
-            return self._revoke_by_its_own_id(badge_id, why, otherwise=error)
-        return self._farm.revoke(found, why)
-
-    def _revoke_by_its_own_id(self, badge_id: str, why: str, otherwise: ApiError) -> Done:
-        try:
-            return self._farm.revoke(badge_id, why)
-        except ApiError as error:
-            if not error.is_missing:
-                raise
-            raise ApiError(f"{otherwise}, and no badge has that id") from error
+        """Have a badge count no more; by its id, its claim's, or the beginning of either."""
+        return self._farm.revoke(badge_id, why)
 
     def _act_on_either(self, target: str, action: str, why: str) -> Done:
         return claim_or_reproduction(
@@ -124,7 +110,7 @@ class DatabaseActions:
         return Done(lines=tuple(found.lines), claim_ids=tuple(found.claim_ids))
 
     def revoke(self, badge_id: str, why: str) -> Done:
-        """Have a badge count no more; by its id, or its claim's."""
+        """Have a badge count no more; by its id, its claim's, or the beginning of either."""
         return _done(revoking.revoke(self._database, badge_id, why, operator()))
 
 

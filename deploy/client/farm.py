@@ -118,7 +118,7 @@ class FarmClient:
         return self._farm.post("/v1/verifications", Done, asked.model_dump(mode="json"))
 
     def revoke(self, badge_id: str, why: str) -> Done:
-        """Have a badge count no more."""
+        """Have a badge count no more; by its id, its claim's, or the beginning of either."""
         return self._farm.post(_at("badges", badge_id, "revoke"), Done, {"why": why})
 
     def act_on_claim(self, claim_id: str, action: str, why: str, **more: object) -> Done:

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
+from scheduler.badges.revoking import NoSuchBadge, SeveralBadges
 from scheduler.webhooks.addresses import Unsendable
 from scheduler.webhooks.registry import TooMany
 from specs.api_v1.views import NO_TYPE, PROBLEM_TYPE, Problem
@@ -69,7 +70,9 @@ class TooManyTraces(Busy):
 
 KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
     NotFound: (HTTPStatus.NOT_FOUND, "not-found"),
+    NoSuchBadge: (HTTPStatus.NOT_FOUND, "not-found"),
     Ambiguous: (HTTPStatus.CONFLICT, "ambiguous-id"),
+    SeveralBadges: (HTTPStatus.CONFLICT, "ambiguous-id"),
     NotPlannedYet: (HTTPStatus.CONFLICT, "not-planned-yet"),
     NothingToRun: (HTTPStatus.CONFLICT, "nothing-to-run"),
     BadCursor: (HTTPStatus.BAD_REQUEST, "bad-cursor"),

@@ -25,16 +25,25 @@ from specs.text import clean
 MAX_LISTED = 5
 
 
+class NoSuchBadge(InterventionError):  # noqa: N818 - a condition, not a mistake
+    """No badge has an id like that, nor a claim that has one."""
+
+
+class SeveralBadges(InterventionError):  # noqa: N818 - a condition, not a mistake
+    """The start of an id is that of several badges, or of a badge and of another's claim."""
+
+
 def revoke(database: Database, badge_id: str, why: str, actor: str) -> list[str]:
     """Revoke a badge, by its id, its claim's, or enough of the beginning of either; what was done, line by line.
 
     A badge that is revoked already stays so, for the reason that was given first.
 
     Raises:
-        InterventionError: there is no such badge.
+        NoSuchBadge: there is none.
+        SeveralBadges: several begin so.
     """
     with database.transaction() as session:
-        badge = _find(session, badge_id)
+        badge = session.get_one(Badge, find(session, badge_id).claim_id, with_for_update=True)
         if badge.revoked_at is not None:
             return [f"badge {badge.badge_id} is revoked since {badge.revoked_at:%Y-%m-%d %H:%M} UTC already"]
         revoke_badge(session, badge, why, actor)
@@ -175,13 +184,19 @@ def _badges_of(session: Session, key_ids: list[str]) -> Sequence[Badge]:
     return session.scalars(wanted.order_by(Badge.claim_id).with_for_update()).all()
 
 
-def _find(session: Session, start: str) -> Badge:
+def find(session: Session, start: str) -> Badge:
+    """The one badge whose id, or its claim's, begins so.
+
+    Raises:
+        NoSuchBadge: there is none.
+        SeveralBadges: several begin so.
+    """
     if len(start) < MIN_ID_PREFIX:
         raise InterventionError(f"an id, or its first {MIN_ID_PREFIX} characters or more, not {start!r}")
     either = or_(begins(Badge.badge_id, start), begins(Badge.claim_id, start))
-    found = session.scalars(select(Badge).where(either).limit(MAX_LISTED).with_for_update()).all()
+    found = session.scalars(select(Badge).where(either).limit(MAX_LISTED)).all()
     if not found:
-        raise InterventionError(f"no badge, and no claim with a badge, has an id like {start}")
+        raise NoSuchBadge(f"no badge, and no claim with a badge, has an id like {start}")
     if len(found) > 1:
-        raise InterventionError(f"several badges fit {start}: {', '.join(sorted(each.badge_id for each in found))}")
+        raise SeveralBadges(f"several badges fit {start}: {', '.join(sorted(each.badge_id for each in found))}")
     return found[0]

@@ -10,9 +10,8 @@ need.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -20,10 +19,9 @@ from scheduler.api.callers.callers import Caller, Forbidden, Operator, Requester
 from scheduler.api.callers.rights import require_to_act, require_to_cancel, require_to_retry, require_to_speak_for
 from scheduler.api.dependencies import TheSource
 from scheduler.api.ids import IdOrStart, whole_id
-from scheduler.api.problems import NotFound
 from scheduler.badges import revoking
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, Reproduction
+from scheduler.database.tables import Claim, Reproduction
 from scheduler.publish import asking
 from scheduler.requests import approving
 from specs.api_v1.actions import ApprovalReason, Done, Reason, VerificationRequest
@@ -133,16 +131,12 @@ def request_verification(source: TheSource, caller: Requester, asked: Verificati
 
 
 @router.post("/badges/{badge_id}/revoke")
-def revoke_badge(
-    source: TheSource, caller: Operator, badge_id: Annotated[str, Path(max_length=32)], asked: Reason
-) -> Done:
-    """Have a badge count no more: it is put on the public list of revocations."""
+def revoke_badge(source: TheSource, caller: Operator, badge_id: IdOrStart, asked: Reason) -> Done:
+    """Have a badge count no more, by its id or its claim's: it is put on the public list of revocations."""
     with source.database.reading() as session:
-        badge = session.scalar(select(Badge).where(Badge.badge_id == badge_id))
-        if badge is None:
-            raise NotFound("there is no such badge")
+        badge = revoking.find(session, badge_id)
         claim = session.get_one(Claim, badge.claim_id)
-    lines = revoking.revoke(source.database, badge_id, asked.why, caller.actor)
+    lines = revoking.revoke(source.database, badge.badge_id, asked.why, caller.actor)
     return _done(source.database, lines, [claim])
 
 

@@ -173,4 +173,7 @@ def test_a_request_names_a_model_or_benchmark_of_whoever_asks(api: RunningApi, t
 
 
 def test_a_badge_that_is_not_there_cannot_be_revoked(api: RunningApi) -> None:
-    act(api, "/v1/badges/nobody/revoke", token(api, "ops", "operate"), 404)
+    ops = token(api, "ops", "operate")
+    act(api, "/v1/badges/nobody/revoke", ops, 422)
+    problem = act(api, f"/v1/badges/{'0' * 32}/revoke", ops, 404)
+    assert problem["type"] == "urn:problem-type:reprofarm:not-found"

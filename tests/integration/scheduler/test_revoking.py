@@ -25,6 +25,7 @@ from specs.attestation import verify
 from specs.errors import InterventionError, TokenError
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
+from tests.support.callers import token
 from tests.support.databases import Databases
 from tests.support.deciding import complete
 from tests.support.publishing_farm import publishing_farm
@@ -266,6 +267,39 @@ def test_keys_are_made_rotated_and_revoked_by_commands_while_the_farm_runs(farm:
     third = next(key for key, state in keys().items() if state == "current")
     assert f"key {third} signs from now on" in told.output
     assert [key["kid"] for key in farm.json("/.well-known/jwks.json")["keys"]] == [third]
+
+
+@pytest.fixture(params=["database", "api"])
+def there(request: pytest.FixtureRequest, farm: RunningApi, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a command is told to act on the farm's own database, or at its API."""
+    if request.param == "database":
+        return []
+    secret = token(farm, "ops", "operate")["authorization"].removeprefix("Bearer ")
+    monkeypatch.setenv("REPROFARM_TOKEN", secret)
+    return ["--api", farm.url]
+
+
+@pytest.mark.parametrize("of", ["claim_id", "badge_id"])
+@pytest.mark.parametrize("chars", [8, 32])
+def test_a_badge_is_revoked_by_an_id_or_its_beginning_wherever_the_command_acts(
+    farm: RunningApi, there: list[str], of: str, chars: int
+) -> None:
+    claim_id, other = farm.rows.verified(), farm.rows.verified()
+    typed = getattr(badge_of(farm.rows.database, claim_id), of)[:chars]
+    told = run("revoke", typed, "--why", "the log was made up", *there)
+    assert told.exit_code == 0, told.output
+    assert badge_of(farm.rows.database, claim_id).revoked_reason == "the log was made up"
+    assert badge_of(farm.rows.database, other).revoked_at is None
+
+
+def test_the_beginning_of_a_claims_id_and_of_anothers_badge_revokes_neither(farm: RunningApi, there: list[str]) -> None:
+    claim_id, other = farm.rows.verified(), farm.rows.verified()
+    with farm.rows.database.transaction() as session:
+        session.get_one(Badge, other).badge_id = claim_id[:8] + "0" * 24
+    told = run("revoke", claim_id[:8], "--why", "the log was made up", *there)
+    assert told.exit_code == 3
+    assert f"several badges fit {claim_id[:8]}: " in told.output
+    assert [badge_of(farm.rows.database, each).revoked_at for each in (claim_id, other)] == [None, None]
 
 
 def test_a_badge_is_revoked_by_a_command_and_the_check_of_its_token_says_so(farm: RunningApi) -> None:
