@@ -99,9 +99,7 @@ def revoke_outdone(database: Database, since: datetime | None = None) -> int:
         return _revoke(session, query)
 
 
-def _outdone(
-    mismatch: type[Claim], revision: str | InstrumentedAttribute[str | None] | None
-) -> Select[tuple[Badge, str]]:
+def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | None] | None) -> Select[Badge, str]:
     """Valid badges whose score a mismatch concerns, each with that mismatch's claim; `revision` is its run's."""
     return (
         select(Badge, mismatch.claim_id)
@@ -120,7 +118,7 @@ def _outdone(
     )
 
 
-def _revoke(session: Session, outdone: Select[tuple[Badge, str]]) -> int:
+def _revoke(session: Session, outdone: Select[Badge, str]) -> int:
     earlier = session.execute(outdone.with_for_update(of=Badge)).all()
     for badge, claim_id in earlier:
         revoke_badge(session, badge, f"the same score was run again and not reproduced: claim {claim_id}", SCHEDULER)
