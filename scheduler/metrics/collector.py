@@ -35,6 +35,7 @@ from scheduler.database.tables import (
     Refused,
     Reproduction,
     VerdictRow,
+    WebhookDelivery,
     Worker,
     now,
 )
@@ -273,6 +274,12 @@ def _outbox(session: Session, at: datetime) -> Iterator[Metric]:
     ).one()
     yield _one("reprofarm_outbox_unsent", "Messages that wait to be sent to the broker.", unsent)
     yield _one("reprofarm_outbox_age_seconds", "Age of the oldest message that waits to be sent.", _age(oldest, at))
+    untold = session.scalar(select(func.count()).where(WebhookDelivery.due_at.is_not(None)))
+    yield _one(
+        "reprofarm_webhook_messages_waiting",
+        "Messages to receivers of webhooks that none of them has taken yet, and that are tried on.",
+        untold or 0,
+    )
 
 
 def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:

@@ -17,8 +17,10 @@ from standardwebhooks import WebhookVerificationError
 
 from deploy.serving import QuietHandler, answered_by
 from scheduler.database.tables import Webhook, WebhookDelivery, now
+from scheduler.metrics import collector
 from scheduler.webhooks import delivery, registry, sending
 from specs.api_v1.webhooks import NewWebhook, WantedFilter
+from specs.policy.rules import Policy
 from tests.support.broken_tls import broken_tls
 from tests.support.databases import at_once
 from tests.support.receiver import Receiver, receiving
@@ -264,6 +266,8 @@ def test_one_that_hangs_is_tried_once_a_round_and_others_are_told_all_meanwhile(
     assert len(receiver.got) == told_all
     mine = [row for row in deliveries(rows) if row.webhook_id == hanging.webhook_id]
     assert sorted(row.tries for row in mine) == [0] * (told_all - 1) + [1]
+    figures = collector.registry(rows.database, Policy())
+    assert figures.get_sample_value("reprofarm_webhook_messages_waiting") == told_all
     # They come in the next round.
     assert all(row.due_at is not None and row.due_at <= now() for row in mine if not row.tries)
 
