@@ -13,7 +13,7 @@ BY_STATE = {
         " where an approval is needed."
     ),
     "rejected": "Its author corrects the file, as the reason says; the farm reads it again by itself.",
-    "withdrawn": "Nothing: its author removed or changed it.",
+    "withdrawn": "Nothing: the reason says where its entry went.",
 }
 
 BY_OUTCOME = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import rfc8785
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
 from specs.engines.batch_invariance import LEAST_CAPABILITY
@@ -26,7 +26,15 @@ from specs.validation_errors import faults_in_file, must_be
 Scale = Literal["fraction", "percent"]
 """How a benchmark's claims write their scores: 0.412 or 41.2."""
 
-BatchInvariant = Literal["off", "where_possible", "required"]
+
+def _is_off(value: object) -> object:
+    # YAML 1.1 reads a bare `off` as false.
+    return "off" if value is False else value
+
+
+Off = BeforeValidator(_is_off)
+
+BatchInvariant = Annotated[Literal["off", "where_possible", "required"], Off]
 """`where_possible` uses such kernels on hardware that has them; `required` runs on no other."""
 
 ReasoningParser = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")]
@@ -262,7 +270,7 @@ class RunRules(Contract):
 class PublishRules(Contract):
     """What the farm writes on the Hub."""
 
-    mode: Literal["off", "comment", "pull_request"] = "off"
+    mode: Annotated[Literal["off", "comment", "pull_request"], Off] = "off"
     proof: tuple[Proof, ...] = ("verify_token",)
     """Where a pull request puts the proof: the `verifyToken` field, the entry's `source`, or both."""
 

@@ -79,6 +79,14 @@ def test_each_fault_is_said_by_the_path_of_its_key(tmp_path: Path, text: str, sa
         read_policy(file)
 
 
+def test_a_bare_off_is_off_though_yaml_reads_it_as_false(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("publish: {mode: off}\nmodels: {a/b: {batch_invariant: off}}")
+    policy = read_policy(file)
+    assert policy.publish.mode == "off"
+    assert policy.models["a/b"].batch_invariant == "off"
+
+
 def test_what_requires_kernels_may_run_where_they_are_or_may_be(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(
