@@ -6,13 +6,12 @@ No worker is to blame for that, and a run for each report would be run again.
 
 from __future__ import annotations
 
-from fsspec.core import url_to_fs
 from sqlalchemy import select
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction
-from specs.logs.evidence import path_in_store
 from specs.messages import AttemptOutcome, AttemptRef
+from specs.processes.evidence_store import evidence_store, place_in
 
 LOOKED_FOR = 3
 """Logs of earlier runs, of which a store that has none has lost what it held."""
@@ -26,11 +25,11 @@ def has_lost_its_logs(database: Database, evidence_url: str, ref: AttemptRef) ->
     Raises:
         Exception: the store cannot be read; every remote store has errors of its own.
     """
-    files, root = url_to_fs(evidence_url)
+    files, root = evidence_store(evidence_url)
     logs = _earlier_logs(database, ref)
     if not logs:
         return not files.ls(root)
-    return not any(files.exists(f"{root.rstrip('/')}/{path_in_store(log)}") for log in logs)
+    return not any(files.exists(place_in(root, log)) for log in logs)
 
 
 def _earlier_logs(database: Database, ref: AttemptRef) -> list[str]:

@@ -6,11 +6,9 @@ honest: whoever controls a worker can write one.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from typing import IO, Any
 
-from fsspec.core import url_to_fs
 from inspect_ai.log import EvalLog
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
@@ -18,18 +16,18 @@ from specs.epochs import MEAN
 from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Stopping
-from specs.logs.evidence import MAX_LOG_BYTES, path_in_store
+from specs.logs.evidence import MAX_LOG_BYTES
 from specs.logs.run_log import RunLog
 from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
 from specs.logs.scoring import reducer_of
 from specs.measurement import Evidence, Measurement, Resumed
 from specs.messages import Report
+from specs.processes.evidence_store import copy_log, evidence_store, open_log
 from specs.text import clean
 
 READS = 3
 """Tries at a store that stumbles, a second and two apart."""
 
-_PART_BYTES = 2**20
 # Of a copy. Most logs are smaller, and a file of its own for each would cost more than to read it.
 _IN_MEMORY_BYTES = 4 * 2**20
 # What summing in another order can change.
@@ -98,10 +96,10 @@ def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
         reraise=True,
     )
     try:
-        files, root = url_to_fs(evidence_url)
+        files, root = evidence_store(evidence_url)
         try:
             for attempt in patience:
-                with attempt, files.open(f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}", "rb") as source:
+                with attempt, open_log(files, root, evidence.sha256) as source:
                     _copy(source, evidence, copy)
         except FileNotFoundError as error:
             # A volume that is not mounted has no log of anybody's.
@@ -114,19 +112,11 @@ def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
         raise EvidenceAway(f"the evidence store cannot be read: {_said(error)}") from error
 
 
-def _copy(source: object, evidence: Evidence, copy: IO[bytes]) -> None:
+def _copy(source: Any, evidence: Evidence, copy: IO[bytes]) -> None:
     # What an earlier try left.
     copy.seek(0)
     copy.truncate()
-    digest = hashlib.sha256()
-    size = 0
-    while part := source.read(_PART_BYTES):  # type: ignore[attr-defined]  # a file of fsspec, which has no types
-        size += len(part)
-        if size > evidence.size_bytes:
-            break
-        digest.update(part)
-        copy.write(part)
-    if size != evidence.size_bytes or digest.hexdigest() != evidence.sha256:
+    if not copy_log(source, evidence, copy):
         raise EvidenceError("the log in the evidence store is another one than the report names")
 
 

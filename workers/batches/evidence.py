@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 
 from specs.errors import EvidenceAway, EvidenceError
-from specs.logs.evidence import MAX_LOG_BYTES, path_in_store
+from specs.logs.evidence import MAX_LOG_BYTES
 from specs.measurement import Evidence
+from specs.processes.evidence_store import copy_log, evidence_store, open_log, place_in
 from specs.text import clean
 from workers.disk_faults import is_full_disk
 from workers.errors import DiskFull
 
-_PART_BYTES = 2**20
 _LOOK_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 _log = logging.getLogger(__name__)
@@ -68,28 +67,24 @@ def fetch(evidence: Evidence, url: str, target: Path) -> None:
     """
     if evidence.size_bytes > MAX_LOG_BYTES:
         raise EvidenceError(f"it has {evidence.size_bytes} bytes; a worker reads {MAX_LOG_BYTES} at most")
-    digest, size = hashlib.sha256(), 0
     try:
-        files, root = url_to_fs(url)
+        files, root = evidence_store(url)
         try:
-            source = files.open(f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}", "rb")
+            source = open_log(files, root, evidence.sha256)
         except FileNotFoundError as error:
             # A volume that is not mounted has no log of anybody's. A bucket without any is there all the same.
             if _is_file_system(files) and not files.exists(root):
                 raise EvidenceAway(f"there is no evidence store at {clean(root, 200)}") from error
             raise EvidenceError("it is not in this worker's evidence store") from error
         with source, target.open("wb") as to:
-            while size <= evidence.size_bytes and (part := source.read(_PART_BYTES)):
-                size += len(part)
-                digest.update(part)
-                to.write(part)
+            is_it = copy_log(source, evidence, to)
     except (EvidenceError, EvidenceAway):
         raise
     except Exception as error:  # every remote store has errors of its own
         if is_full_disk(error):
             raise DiskFull(f"there is no room for the log to go on from: {clean(str(error), 200)}") from error
         raise EvidenceAway(f"the evidence store cannot be read: {clean(str(error), 300)}") from error
-    if size != evidence.size_bytes or digest.hexdigest() != evidence.sha256:
+    if not is_it:
         raise EvidenceError("what the evidence store holds under its name is something else")
 
 
@@ -103,8 +98,8 @@ def store(log: Path, url: str) -> Evidence:
     with log.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     evidence = Evidence(sha256=digest, size_bytes=log.stat().st_size)
-    files, root = url_to_fs(url)
-    target = f"{root.rstrip('/')}/{path_in_store(evidence.sha256)}"
+    files, root = evidence_store(url)
+    target = place_in(root, evidence.sha256)
     try:
         if not (files.exists(target) and files.size(target) == evidence.size_bytes):
             _put(files, log, target)

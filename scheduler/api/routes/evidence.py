@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
-from fsspec.core import url_to_fs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -18,7 +17,8 @@ from scheduler.api.head_requests import is_head
 from scheduler.api.problems import NotFound
 from scheduler.database.tables import Reproduction
 from specs.errors import EvidenceAway
-from specs.logs.evidence import SUFFIX, path_in_store
+from specs.logs.evidence import SUFFIX
+from specs.processes.evidence_store import evidence_store, open_log, place_in
 
 router = APIRouter(prefix="/v1/evidence", tags=["evidence"])
 
@@ -93,10 +93,9 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 def _open(evidence_url: str, sha256: str, size: int) -> Any:  # a file of fsspec, which has no types
     try:
-        filesystem, folder = url_to_fs(evidence_url)
-        path = f"{folder.rstrip('/')}/{path_in_store(sha256)}"
-        found = filesystem.size(path)
-        log = filesystem.open(path, "rb")
+        files, root = evidence_store(evidence_url)
+        found = files.size(place_in(root, sha256))
+        log = open_log(files, root, sha256)
     except FileNotFoundError as error:
         raise EvidenceAway("the evidence store has lost this file; the farm's operator must look") from error
     except Exception as error:  # every remote store has errors of its own

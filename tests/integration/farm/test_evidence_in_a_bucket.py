@@ -15,6 +15,7 @@ from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence
 from tests.support.api import running_api
 from tests.support.bucket import Bucket, running_bucket
+from tests.support.hub_bucket import hub_bucket
 from workers.batches.evidence import fetch, store
 
 LOG = b"PK\x03\x04 an Inspect log" * 40_000
@@ -47,6 +48,22 @@ def test_what_was_missing_is_found_once_somebody_else_has_stored_it(bucket: Buck
         fetch(evidence, bucket.url, tmp_path / "fetched.eval")
     s3fs.S3FileSystem(skip_instance_cache=True).pipe_file(f"{bucket.name}/evidence/{path_in_store(SHA256)}", LOG)
     fetch(evidence, bucket.url, tmp_path / "fetched.eval")
+
+
+def test_what_the_hub_has_listed_without_it_is_found_once_somebody_else_has_stored_it(tmp_path: Path) -> None:
+    evidence = Evidence(sha256=SHA256, size_bytes=len(LOG))
+    with hub_bucket() as bucket, running_api(tmp_path, evidence_url=bucket.url) as api:
+        api.rows.reproduction(
+            state=ReproductionState.COMPLETED, evidence_sha256=SHA256, evidence_bytes=evidence.size_bytes
+        )
+        bucket.put(SHA256[:2].ljust(64, "0"), b"that of another run")
+        with pytest.raises(EvidenceError, match="not in this worker's evidence store"):
+            fetch(evidence, bucket.url, tmp_path / "fetched.eval")
+        # Each thread of the API has a driver of its own.
+        assert {api.get(f"/v1/evidence/{SHA256}").status_code for _ in range(20)} == {502}
+        bucket.put(SHA256, LOG)
+        fetch(evidence, bucket.url, tmp_path / "fetched.eval")
+        assert {api.get(f"/v1/evidence/{SHA256}").content for _ in range(20)} == {LOG}
 
 
 def test_the_api_serves_a_log_and_a_part_of_it(bucket: Bucket, stored: Evidence, tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from scheduler.judging.evidence import check_evidence
+from scheduler.judging.evidence import MissingEvidenceError, check_evidence
 from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.stopping import JudgedClaim, Stopping
 from specs.logs.evidence import path_in_store
 from specs.logs.run_scores import mean_of, standard_error_of
 from specs.messages import AttemptOutcome, Report
 from tests.support.disks import small_disk
+from tests.support.hub_bucket import hub_bucket
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 
@@ -281,6 +282,17 @@ def test_a_log_that_is_larger_than_the_farm_reads_is_not_fetched(store: Store, m
 
 def test_what_is_no_log_is_refused(store: Store) -> None:
     store.with_log(b"not a log").refused("not a ZIP of Inspect's")
+
+
+def test_a_log_that_is_stored_after_its_folder_was_looked_into_is_found(store: Store) -> None:
+    # To look for a log, the driver of the Hub's buckets lists its folder, and remembers that.
+    digest, content = store.log.stem, store.log.read_bytes()
+    with hub_bucket() as bucket:
+        bucket.put(digest[:2].ljust(64, "0"), b"that of another run")
+        with pytest.raises(MissingEvidenceError):
+            check_evidence(bucket.url, store.report, store.stopping)
+        bucket.put(digest, content)
+        check_evidence(bucket.url, store.report, store.stopping)
 
 
 class Stumbling(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
