@@ -23,6 +23,7 @@ from specs.processes.evidence_store import evidence_store, open_log, place_in
 router = APIRouter(prefix="/v1/evidence", tags=["evidence"])
 
 PART_BYTES = 256 * 1024
+"""Of a log that is sent. Whoever does not read on has the API hold a few of these."""
 MEDIA_TYPE = "application/octet-stream"
 
 
@@ -74,7 +75,7 @@ def evidence_file(request: Request, source: Source, session: Session, sha256: st
     headers["content-length"] = str(last - first + 1)
     if is_head(request):
         return Response(status_code=status, headers=headers, media_type=MEDIA_TYPE)
-    log = _open(source.settings.evidence_url, sha256, size)
+    log = _open(source.settings.evidence_url, sha256, size, min(last - first + 1, PART_BYTES))
     return StreamingResponse(_parts(log, first, last), status, headers, MEDIA_TYPE)
 
 
@@ -91,11 +92,11 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
     return int(found[1]), min(int(found[2]), size - 1) if found[2] else size - 1
 
 
-def _open(evidence_url: str, sha256: str, size: int) -> Any:  # a file of fsspec, which has no types
+def _open(evidence_url: str, sha256: str, size: int, ahead: int) -> Any:  # a file of fsspec, which has no types
     try:
         files, root = evidence_store(evidence_url)
         found = files.size(place_in(root, sha256))
-        log = open_log(files, root, sha256)
+        log = open_log(files, root, sha256, ahead)
     except FileNotFoundError as error:
         raise EvidenceAway("the evidence store has lost this file; the farm's operator must look") from error
     except Exception as error:  # every remote store has errors of its own

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import s3fs
 
+from scheduler.api.routes.evidence import PART_BYTES as SENT_BYTES
 from scheduler.state_machine import ReproductionState
 from specs.errors import EvidenceAway, EvidenceError
 from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence
+from specs.processes.evidence_store import PART_BYTES
 from tests.support.api import running_api
 from tests.support.bucket import Bucket, running_bucket
 from tests.support.hub_bucket import hub_bucket
@@ -74,6 +76,37 @@ def test_the_api_serves_a_log_and_a_part_of_it(bucket: Bucket, stored: Evidence,
         assert api.get(f"/v1/evidence/{SHA256}").content == LOG
         part = api.get(f"/v1/evidence/{SHA256}", {"range": "bytes=1024-2047"})
         assert (part.status_code, part.content) == (206, LOG[1024:2048])
+
+
+def test_no_more_is_had_from_a_bucket_than_is_wanted_and_little_of_it_at_once(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = LOG * 10
+    (tmp_path / "log.eval").write_bytes(whole)
+    stored = store(tmp_path / "log.eval", bucket.url)
+    sent: list[int] = []
+    send = s3fs.S3File._fetch_range
+
+    def counted(file: s3fs.S3File, start: int, end: int) -> bytes:
+        content: bytes = send(file, start, end)
+        sent.append(len(content))
+        return content
+
+    monkeypatch.setattr(s3fs.S3File, "_fetch_range", counted)
+    with running_api(tmp_path, evidence_url=bucket.url) as api:
+        api.rows.reproduction(
+            state=ReproductionState.COMPLETED, evidence_sha256=stored.sha256, evidence_bytes=stored.size_bytes
+        )
+        address = f"/v1/evidence/{stored.sha256}"
+        assert api.get(address, {"range": "bytes=0-0"}).content == whole[:1]
+        # A byte ahead.
+        assert sum(sent) == 2
+        sent.clear()
+        assert api.get(address).content == whole
+        assert (sum(sent), max(sent)) == (len(whole), 2 * SENT_BYTES)
+    sent.clear()
+    fetch(stored, bucket.url, tmp_path / "fetched.eval")
+    assert (sum(sent), max(sent)) == (len(whole), 2 * PART_BYTES)
 
 
 def test_a_bucket_that_is_away_is_the_operators_problem(bucket: Bucket, stored: Evidence, tmp_path: Path) -> None:
