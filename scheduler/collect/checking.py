@@ -23,7 +23,7 @@ from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.decision import answered_after
 from specs.judging.stopping import Stopping
 from specs.measurement import Measurement
-from specs.messages import AttemptOutcome, AttemptRef, Report
+from specs.messages import AttemptRef, Report
 from specs.policy.rules import RunRules
 from specs.text import clean
 
@@ -33,6 +33,8 @@ class Checked:
     """A report, and what its evidence says of it."""
 
     message: Report
+    """Where its evidence bears it out, with what it left out of its measurement, as the log has it."""
+
     stopping: Stopping | None
     """What the run was to stop by."""
 
@@ -60,9 +62,12 @@ def check(database: Database, evidence_url: str, message: Report) -> Checked:
     if not awaited:
         # Gigabytes may be read for evidence, and not for whoever sends a report of what is not theirs.
         return Checked(message, stopping, None, None, awaited=False)
-    trouble = _trouble_with(database, evidence_url, message, stopping)
-    answered = answered_after(stopping, measured) if stopping is not None and trouble is None else None
-    return Checked(message, stopping, answered, trouble)
+    try:
+        measured = _borne_out(database, evidence_url, message, stopping)
+    except EvidenceError as error:
+        return Checked(message, stopping, None, str(error))
+    answered = answered_after(stopping, measured) if stopping is not None else None
+    return Checked(message.model_copy(update={"measurement": measured}), stopping, answered, None)
 
 
 def not_as_ordered(reproduction: Reproduction, checked: Checked, run: RunRules) -> str | None:
@@ -116,17 +121,12 @@ def _too_long(run: RunRules, measured: Measurement) -> str | None:
     return f"it says that it took {took:.0f} s" if took > 2 * run.deadline_seconds else None
 
 
-def _trouble_with(database: Database, evidence_url: str, message: Report, stopping: Stopping | None) -> str | None:
-    if message.outcome is not AttemptOutcome.COMPLETED:
-        return None
+def _borne_out(database: Database, evidence_url: str, message: Report, stopping: Stopping | None) -> Measurement:
     try:
-        check_evidence(evidence_url, message, stopping)
+        return check_evidence(evidence_url, message, stopping)
     except MissingEvidenceError as error:
         _blame_the_store(database, evidence_url, message.ref, error)
-        return str(error)
-    except EvidenceError as error:
-        return str(error)
-    return None
+        raise
 
 
 def _blame_the_store(database: Database, evidence_url: str, ref: AttemptRef, missing: MissingEvidenceError) -> None:

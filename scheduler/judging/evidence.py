@@ -7,9 +7,11 @@ honest: whoever controls a worker can write one.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from typing import IO, Any
 
 from inspect_ai.log import EvalLog
+from pydantic import ValidationError
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
 from specs.epochs import MEAN
@@ -20,7 +22,7 @@ from specs.logs.evidence import MAX_LOG_BYTES
 from specs.logs.run_log import RunLog
 from specs.logs.run_scores import RunScores, mean_of, run_scores, scorer_names, standard_error_of
 from specs.logs.scoring import reducer_of
-from specs.measurement import Evidence, Measurement, Resumed
+from specs.measurement import Circumstances, Evidence, Measurement, Resumed
 from specs.messages import Report
 from specs.processes.evidence_store import copy_log, evidence_store, open_log
 from specs.text import clean
@@ -38,15 +40,17 @@ class MissingEvidenceError(EvidenceError):
     """The store can be read, and does not have the log."""
 
 
-def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None) -> None:
-    """Check that the log that a completed report names bears it out.
+def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None) -> Measurement:
+    """Check that the log that a completed report names bears it out; its measurement, whole.
+
+    What the report does not say of the measurement, as that of an earlier version's worker, is as the log has it.
 
     1. The report names a log of a size that this farm reads.
     2. The store under `evidence_url` holds that log: its size and its SHA-256 are those of the report.
     3. It is an Inspect log within limits, of a run that succeeded and was not declared invalid.
-    4. By its own account it ran the model, the task, the seed, the sampling settings, the epochs and the dataset size
-       that the report states, went on from the partial log that the report names, if any, and was to stop by what was
-       ordered, `stopping`: so anyone can judge it again.
+    4. By its own account it ran the model, the task, the epochs and the dataset size that the report states, under the
+       circumstances that it states (seed, sampling settings, versions and all others), went on from the partial log
+       that the report names, if any, and was to stop by what was ordered, `stopping`: so anyone can judge it again.
     5. The samples that count are the first of all in the order that the seed gives.
     6. Read from the log, the score of each sample over its epochs, and the counts of truncated and unparsed answers, of
        those that the context cut off or that have thoughts before them, and of samples that do not count, are those of
@@ -78,13 +82,20 @@ def check_evidence(evidence_url: str, report: Report, stopping: Stopping | None)
             )
     _check_scores(found, scorers, measured)
     by_context = found.cut_by_context(measured.circumstances.generation.max_tokens)
-    # A worker of an earlier version does not say these.
+    # A worker of an earlier version does not say these, and who hides them must gain nothing by it.
     for what, in_log, in_report in (
         ("answers with thoughts before them", found.thoughts, measured.thoughts),
         ("answers cut off by the context", by_context, measured.cut_by_context),
     ):
         if in_report not in (None, in_log):
             raise EvidenceError(f"the log gives {in_log} {what}; the report says {in_report}")
+    return measured.model_copy(
+        update={
+            "thoughts": found.thoughts,
+            "cut_by_context": by_context,
+            "circumstances": _with_reducer(measured.circumstances, _reducer(header)),
+        }
+    )
 
 
 def _fetch(evidence_url: str, evidence: Evidence, copy: IO[bytes]) -> None:
@@ -136,7 +147,9 @@ def _check_header(header: EvalLog, report: Report, measured: Measurement, stoppi
         ("sampling settings", said.get("generation"), ran.generation.model_dump(mode="json")),
         ("number of epochs", header.eval.config.epochs or 1, ran.epochs),
         ("reducer of epochs", reducer, ran.epoch_reducer or reducer),
+        *_other_circumstances(said, ran),
         ("number of samples in the dataset", header.eval.dataset.samples, measured.population),
+        ("digest of targets", said.get("targets_sha256", measured.targets_sha256), measured.targets_sha256),
         ("earlier attempt that it went on from", said.get("resumed"), _as_json(measured.resumed)),
         ("first scorer", next(iter(scorers), None), measured.scorer),
         ("list of further scorers", sorted(scorers[1:]), sorted(measured.other_scorers)),
@@ -146,6 +159,25 @@ def _check_header(header: EvalLog, report: Report, measured: Measurement, stoppi
     if said.get("stopping") != _as_json(stopping):
         raise EvidenceError("the log does not state that it was to stop by what was ordered")
     return scorers
+
+
+def _other_circumstances(said: dict[str, Any], ran: Circumstances) -> Iterator[tuple[str, object, object]]:
+    """Of each circumstance its name, what the log states and what the report says; but for the reducer of epochs."""
+    stated = said.get("circumstances")
+    for name, in_report in ran.model_dump(mode="json", exclude={"epoch_reducer"}).items():
+        field = Circumstances.model_fields[name]
+        # What a worker of an earlier version does not know, it states nowhere.
+        left_out = None if field.is_required() else field.default
+        yield name.replace("_", " "), stated.get(name, left_out) if isinstance(stated, dict) else left_out, in_report
+
+
+def _with_reducer(ran: Circumstances, reducer: str) -> Circumstances:
+    if ran.epoch_reducer is not None:
+        return ran
+    try:
+        return Circumstances.model_validate({**ran.model_dump(), "epoch_reducer": reducer})
+    except ValidationError as error:
+        raise EvidenceError(f"the log names a reducer as no run of a farm's does: {_shown(reducer)}") from error
 
 
 def _as_json(stated: Resumed | Stopping | None) -> dict[str, Any] | None:

@@ -178,6 +178,8 @@ def _prepare(request: RunRequest) -> _Prepared:
             metadata[RESUMED] = earlier.resumed.model_dump()
         except EvidenceError as error:
             started_over = f"{STARTED_OVER}{error}"
+    # Not asked of the earlier attempt's log, whose targets are compared one by one.
+    metadata["targets_sha256"] = canonical.population.targets_sha256
     return _Prepared(request, canonical, sample_ids, circumstances, metadata, earlier, started_over)
 
 

@@ -17,6 +17,7 @@ from scheduler.judging.evidence import check_evidence
 from scheduler.reaping.reaper import reap
 from scheduler.reaping.silent_attempts import CHECKS
 from scheduler.state_machine import ReproductionState
+from specs.measurement import Measurement
 from specs.messages import AttemptOutcome, Report
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.reported_farm import (
@@ -41,12 +42,12 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
     run = farm.policy.run.model_copy(update={"heartbeat_seconds": 0.01})
     policy = farm.policy.model_copy(update={"run": run})
 
-    def slowly(*asked: Any) -> None:
+    def slowly(*asked: Any) -> Measurement:
         with farm.database.transaction() as session:
             session.get_one(Reproduction, world.report.ref.reproduction_id).lease_until = now() - timedelta(seconds=1)
         until(lambda: (reproduction(farm).lease_until or now()) > now())
         assert reap(farm.database, policy, *EMPTY_QUEUES) == 0
-        check_evidence(*asked)
+        return check_evidence(*asked)
 
     monkeypatch.setattr(checking, "check_evidence", slowly)
     collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)

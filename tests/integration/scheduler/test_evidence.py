@@ -20,6 +20,7 @@ from specs.errors import EvidenceAway, EvidenceError
 from specs.judging.stopping import JudgedClaim, Stopping
 from specs.logs.evidence import path_in_store
 from specs.logs.run_scores import mean_of, standard_error_of
+from specs.measurement import Measurement
 from specs.messages import AttemptOutcome, Report
 from tests.support.disks import small_disk
 from tests.support.hub_bucket import hub_bucket
@@ -44,8 +45,8 @@ class Store:
         assert self.report.evidence is not None
         return self.folder / path_in_store(self.report.evidence.sha256)
 
-    def check(self, report: Report | None = None) -> None:
-        check_evidence(f"file://{self.folder}", report or self.report, self.stopping)
+    def check(self, report: Report | None = None) -> Measurement:
+        return check_evidence(f"file://{self.folder}", report or self.report, self.stopping)
 
     def refused(self, reason: str, report: Report | None = None) -> None:
         with pytest.raises(EvidenceError, match=reason):
@@ -141,6 +142,7 @@ def test_a_score_that_the_log_does_not_give_is_refused(store: Store) -> None:
         ({"truncated": 0}, "number of truncated answers of 1; the report says 0"),
         ({"cut_by_context": 2}, "1 answers cut off by the context; the report says 2"),
         ({"unparsed": 7}, "number of unparsed answers of 0; the report says 7"),
+        ({"targets_sha256": "f" * 64}, "digest of targets is '[0-9a-f]+'; the report says 'ffff"),
         ({"population": 11}, "number of samples in the dataset is 10; the report says 11"),
         ({"scorer": "match"}, "first scorer"),
         ({"other_scorers": {"includes": 0.123}}, "mean by includes"),
@@ -167,12 +169,38 @@ def test_samples_in_another_order_or_picked_by_hand_are_refused(worked: Path, tm
         ("seed", 6, "seed is 5; the report says 6"),
         ("epochs", 2, "number of epochs is 1; the report says 2"),
         ("epoch_reducer", "mode", "reducer of epochs is 'mean'; the report says 'mode'"),
+        ("versions", {"vllm": "9.9.9"}, "versions is .*; the report says {'vllm': '9.9.9'}"),
+        ("hardware", "8 × H100", "hardware is .*; the report says '8 × H100'"),
+        ("engine_arguments", ["--quick"], r"engine arguments is .*; the report says \['--quick'\]"),
+        ("batch_invariant", True, "batch invariant is False; the report says True"),
+        ("judges", {"self": "x"}, "judges is {}; the report says"),
     ],
 )
 def test_other_circumstances_than_the_log_has_are_refused(store: Store, name: str, value: Any, reason: str) -> None:
     assert store.report.measurement is not None
     ran = store.report.measurement.circumstances.model_dump(mode="json")
     store.refused(reason, store.said(circumstances={**ran, name: value}))
+
+
+def _earlier(value: Any) -> None:
+    # As a worker's of an earlier version.
+    del value["eval"]["metadata"]["targets_sha256"]
+    for name in ("batch_invariant", "epoch_reducer"):
+        del value["eval"]["metadata"]["circumstances"][name]
+
+
+def test_what_a_report_leaves_out_is_as_its_log_has_it(store: Store) -> None:
+    measured = store.report.measurement
+    assert measured is not None
+    assert (measured.cut_by_context, measured.thoughts, measured.circumstances.epoch_reducer) == (1, 0, "mean")
+    ran = measured.circumstances.model_dump(mode="json")
+    # Whoever leaves it out of a report, an honest worker of an earlier version or not.
+    silent = {"cut_by_context": None, "thoughts": None, "circumstances": {**ran, "epoch_reducer": None}}
+    assert store.check(store.said(**silent)) == measured
+    earlier = store.with_changed("header.json", _earlier)
+    assert earlier.check(earlier.said(**silent)) == measured
+    invented = {**silent, "circumstances": {**ran, "batch_invariant": True}}
+    earlier.refused("batch invariant is False; the report says True", earlier.said(**invented))
 
 
 def test_a_log_of_another_model_or_task_is_refused(store: Store) -> None:

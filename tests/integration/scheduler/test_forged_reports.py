@@ -11,11 +11,13 @@ from scheduler.badges.issuing import sign_missing
 from scheduler.collect import checking, collecting
 from scheduler.database.tables import Attempt, Badge, Event, Reproduction
 from scheduler.farm import Farm
+from specs.measurement import Measurement
 from specs.messages import AttemptOutcome, AttemptsAlive, Progress, Report, Stage
 from tests.support.reported_farm import (
     World,
     count,
     outcomes,
+    reproduction,
     take,
 )
 
@@ -30,6 +32,7 @@ FORGERIES: dict[str, dict[str, object]] = {
     "with a better score": {"measurement.score": 0.975},
     "with better answers": {"measurement.sample_scores": [1.0] * 40, "measurement.score": 1.0},
     "of a larger dataset": {"measurement.population": 4_000_000},
+    "of other versions": {"measurement.circumstances.versions": {"vllm": "9.9.9"}},
     "with a log that is not there": {"evidence.sha256": "f" * 64},
     "with a log of another size": {"evidence.size_bytes": 1},
 }
@@ -48,6 +51,15 @@ def test_no_forged_report_makes_a_badge(world: World, farm: Farm, forgery: dict[
     sign_missing(farm)
     assert outcomes(farm) == {}
     assert count(farm, Badge) == 0
+
+
+def test_what_a_report_leaves_out_is_judged_as_its_log_has_it(world: World, farm: Farm) -> None:
+    assert world.report.measurement is not None
+    silent: Any = world.report.encode()
+    silent["measurement"].update(thoughts=None, cut_by_context=None)
+    silent["measurement"]["circumstances"]["epoch_reducer"] = None
+    take(farm, Report.decode(silent))
+    assert reproduction(farm).measurement == world.report.measurement.model_dump(mode="json")
 
 
 ORDERED: dict[str, dict[str, object]] = {
@@ -89,7 +101,12 @@ def test_evidence_is_not_read_for_a_report_that_nobody_awaits(
     world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(checking, "check_evidence", lambda url, *_: read.append(url))
+
+    def reading(url: str, report: Report, _: object) -> Measurement | None:
+        read.append(url)
+        return report.measurement
+
+    monkeypatch.setattr(checking, "check_evidence", reading)
     with farm.database.transaction() as session:
         session.scalars(select(Reproduction)).one().worker = world.report.worker
     encoded = world.report.encode()
