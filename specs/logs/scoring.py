@@ -17,7 +17,6 @@ What each of the scorers that an eval.yaml can name says of an answer in which i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -53,7 +52,8 @@ def _as_proportion(value: object) -> float | None:
         if known is not None or len(value) > _NUMBER_CHARS or not is_finite_number(value):
             return known
         return _as_proportion(float(value))
-    if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1:
+    # NaN and the infinities are not in between; `isfinite` fails for whole numbers that no float holds.
+    if isinstance(value, int | float) and 0 <= value <= 1:
         return float(value)
     return None
 

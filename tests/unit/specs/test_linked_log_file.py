@@ -182,6 +182,7 @@ def third(**values: object) -> Callable[[dict[str, Any]], None]:
         (third(target={"no": "target"}), "is not a sample of Inspect's"),
         (third(scores={"exact": {"value": float("nan")}}), "1 of its 12 samples have no score by 'exact', sample 3"),
         (third(scores={"exact": {"value": 7}}), "sample 3 first: they failed"),
+        (third(scores={"exact": {"value": 10**400}}), "sample 3 first: they failed"),
         (third(scores={}), "sample 3 first: they failed"),
         (third(scores=None), "sample 3 first: they failed"),
         (third(error={"message": "m", "traceback": "t", "traceback_ansi": "t"}), "sample 3 first: they failed"),

@@ -35,6 +35,7 @@ from specs.logs.scoring import answer_value, first_score, is_truncated, is_unpar
         (-0.1, None),
         (1.1, None),
         (100, None),
+        (10**400, None),
         ("yes", 1.0),
         ("No", 0.0),
         ("TRUE", 1.0),
