@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -112,20 +114,38 @@ def store(log: Path, url: str) -> Evidence:
 
 
 def _put(files: AbstractFileSystem, log: Path, target: str) -> None:
-    # Object stores show a file when it is whole; a file system does so by a rename.
+    # Object stores show a file when it is whole, and keep it; a file system does so by a rename, and by being told to.
     if not _is_file_system(files):
         files.put_file(str(log), target)
         return
     unfinished = f"{target}.{secrets.token_hex(8)}.unfinished"
-    files.makedirs(target.rpartition("/")[0], exist_ok=True)
+    folder = Path(target).parent
+    files.makedirs(str(folder), exist_ok=True)
     try:
         files.put_file(str(log), unfinished)
+        _keep(Path(unfinished))
         files.mv(unfinished, target)
+        # The folder may be new in its own.
+        for changed in (folder, folder.parent):
+            _keep(changed)
     except BaseException:
         # Half a log on a full disk would keep it full.
         with suppress(FileNotFoundError):
             files.rm_file(unfinished)
         raise
+
+
+def _keep(place: Path) -> None:
+    """Have a file, or the names in a folder, outlast a power cut: the verdict on a log and its badge do."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have nothing of the kind for folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _is_file_system(files: AbstractFileSystem) -> bool:

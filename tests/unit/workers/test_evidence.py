@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -23,6 +24,27 @@ def test_a_log_is_stored_once_under_its_digest(tmp_path: Path, scheme: str) -> N
     assert files.cat_file(stored) == b"the log"
     assert store(log, url) == evidence
     assert [Path(each).name for each in files.find(root)] == [f"{digest}.eval"], "nothing unfinished is left"
+
+
+def test_a_log_is_on_the_disk_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, folder = tmp_path / "log.eval", tmp_path / "evidence"
+    log.write_bytes(b"the log")
+    kept: list[tuple[Path, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        kept.append((place, any(folder.rglob("*.eval"))))
+        # As some network file systems do.
+        if place.is_dir():
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("os.fsync", fsync)
+    evidence = store(log, f"file://{folder}")
+    (unfinished, named), *folders = kept
+    assert (unfinished.suffix, named) == (".unfinished", False)
+    assert folders == [(folder / evidence.sha256[:2], True), (folder, True)]
 
 
 def test_a_file_that_was_cut_off_is_stored_anew(tmp_path: Path) -> None:
