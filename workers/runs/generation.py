@@ -9,7 +9,7 @@ So it is here, because so it is for everybody who serves the model with vLLM. Po
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,8 @@ def _checked(config: Mapping[str, object]) -> GenerationSettings:
 
 
 def _number(name: str, value: object) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Neither NaN nor the infinities, nor whole numbers that no float holds.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise ModelError(f"generation_config.json: {name} must be a number")
     if name in _INTEGERS:
         return int(value) if value == int(value) else value

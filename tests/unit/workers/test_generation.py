@@ -58,6 +58,7 @@ def test_do_sample_false_changes_nothing_as_in_vllm() -> None:
         {"temperature": True},
         {"temperature": float("nan")},
         {"temperature": -1},
+        {"temperature": 10**400},
         {"top_k": 1.5},
         {"top_p": 7},
         {"max_new_tokens": 0},
