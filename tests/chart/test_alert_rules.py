@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,18 @@ def firing(values: dict[str, str], folder: Path, alerts: Path = ALERTS) -> set[s
     return set().union(*firing_on_farms({FARM: values}, folder, alerts).values())
 
 
-def firing_on_farms(farms: dict[str, dict[str, str]], folder: Path, alerts: Path = ALERTS) -> dict[str, set[str]]:
-    """The same of each of several farms that one Prometheus watches, by namespace: "" where an alert names none."""
+def firing_on_farms(
+    farms: dict[str, dict[str, str]],
+    folder: Path,
+    alerts: Path = ALERTS,
+    at: Sequence[str] = ("12h",),
+    looked_every: str = "10m",
+) -> dict[str, set[str]]:
+    """The same of each of several farms that one Prometheus watches, by namespace: "" where an alert names none.
+
+    What is so at 12 hours has been for hours: rules that are looked at every ten minutes find the same in a tenth of
+    the time. Where a value comes and goes they do not.
+    """
     if PROMTOOL is None:
         pytest.skip(NO_PROMTOOL)
     series = [
@@ -95,12 +106,10 @@ def firing_on_farms(farms: dict[str, dict[str, str]], folder: Path, alerts: Path
         for instance in COUNTED_TWICE
     ]
     # It compares with what is expected: nothing, so that it names what it found.
-    expected = [{"eval_time": "12h", "alertname": rule["alert"], "exp_alerts": []} for rule in rules()]
+    expected = [{"eval_time": time, "alertname": rule["alert"], "exp_alerts": []} for time in at for rule in rules()]
     test = {"interval": "1m", "input_series": series, "alert_rule_test": expected}
     file = folder / "test.yaml"
-    # What is so in the end has been for hours: rules that are looked at every ten minutes find the same in a tenth of
-    # the time.
-    file.write_text(yaml.safe_dump({"rule_files": [str(alerts)], "evaluation_interval": "10m", "tests": [test]}))
+    file.write_text(yaml.safe_dump({"rule_files": [str(alerts)], "evaluation_interval": looked_every, "tests": [test]}))
     done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     found: dict[str, set[str]] = {farm: set() for farm in farms}
@@ -142,6 +151,20 @@ def test_a_farm_that_was_never_seen_or_not_for_long_is_noticed(tmp_path: Path) -
     unseen = {name: values for name, values in FINE.items() if name != "reprofarm_database_up"}
     assert firing(unseen, tmp_path) == {"ReprofarmUnseen"}
     assert firing({**unseen, "reprofarm_database_up": "1+0x300"}, tmp_path) == {"ReprofarmUnseen"}
+
+
+def test_a_limit_that_is_low_at_the_end_of_each_window_alerts_and_one_busy_window_does_not(tmp_path: Path) -> None:
+    left = 'reprofarm_hub_requests_left{resource="api"}'
+    full, busy = "1000 900 800 700 600 ", "1000 700 400 99 0 "
+    farms = {
+        "each": {**FINE, left: busy * 24},
+        # As low as it can be for as long as it can be.
+        "once": {**FINE, left: full * 20 + "0 0 0 0 0 " + full * 3},
+        "never": {**FINE, left: full * 24},
+    }
+    times = [f"{minute}m" for minute in range(100, 120)]
+    found = firing_on_farms(farms, tmp_path, at=times, looked_every="1m")
+    assert found == {"each": {"ReprofarmHubLimitLow"}, "once": set(), "never": set()}
 
 
 def over_after_two_hours(name: str, values: str) -> str:
