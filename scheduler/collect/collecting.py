@@ -12,7 +12,7 @@ from sqlalchemy import and_, bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler.collect import checking, resuming
+from scheduler.collect import checking, kept_reports, resuming
 from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.lease_renewal import renewing
@@ -37,8 +37,6 @@ Each time the whole report is a message once more."""
 
 HEARTBEATS = 3
 """In a lease, at least: as policy has to have it (`RunRules`)."""
-
-KEPT = "its report is kept until"
 
 LATER = (EvidenceAway, OtherVersion)
 """What of a report is nobody's failure, and passes: then it is to be `put_off`."""
@@ -121,8 +119,8 @@ def put_off(database: Database, policy: Policy, message: Report, error: Evidence
             end_attempt(session, policy, reproduction, AttemptOutcome.INTERRUPTED, ever)
             return
         until = "its evidence" if isinstance(error, EvidenceAway) else "what was ordered"
-        why = f"attempt {attempt.number} is done, and {KEPT} {until} can be read: {error}"
-        if KEPT not in reproduction.reason:
+        why = f"attempt {attempt.number} is done, and {kept_reports.KEPT} {until} can be read: {error}"
+        if kept_reports.KEPT not in reproduction.reason:
             add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "report_put_off", why)
         reproduction.reason = clean(why, MAX_REASON_CHARS)
         attempt.report, attempt.report_checks = message.encode(), 0

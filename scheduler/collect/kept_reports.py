@@ -11,6 +11,9 @@ from scheduler.database.tables import Attempt, Reproduction
 from scheduler.messaging import outbox
 from specs.messages import CONTROL_QUEUE, REPORT
 
+KEPT = "its report is kept until"
+"""What the reason of a run says whose report could not be taken in yet."""
+
 IS_REPORTED: ColumnElement[bool] = exists().where(
     Attempt.reproduction_id == Reproduction.reproduction_id,
     Attempt.number == Reproduction.attempt,

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission import budgets
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.badges.publications import is_due
+from scheduler.collect.kept_reports import KEPT
 from scheduler.collect.workforce import STATES
 from scheduler.database.session import Database
 from scheduler.database.tables import (
@@ -295,7 +296,8 @@ def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
         "Age of the oldest verified verdict, of those of the last day, that has no badge.",
         _age(unsigned, at),
     )
-    put_off = and_(Attempt.report.is_not(None), Attempt.report_checks == 0)
+    # While it is checked once more too, which takes minutes of a store that swallows what is asked of it.
+    put_off = and_(Attempt.report.is_not(None), Reproduction.reason.contains(KEPT, autoescape=True))
     unstored = and_(Attempt.stage == Stage.STORING, Attempt.detail.startswith(AWAITS_STORE, autoescape=True))
     waiting = session.scalar(
         select(func.count())

@@ -14,6 +14,7 @@ from scheduler.control_worker.worker_messages import take_report
 from scheduler.database.tables import Attempt, Event, OutboxRow, Reproduction, Worker, now
 from scheduler.dispatch.seats import seats
 from scheduler.farm import Farm
+from scheduler.metrics import collector
 from scheduler.reaping.reaper import reap
 from scheduler.reaping.silent_attempts import CHECKS
 from scheduler.state_machine import ReproductionState
@@ -131,11 +132,13 @@ def test_a_report_whose_evidence_store_is_away_is_kept_and_judged_once_it_is_bac
         begun(world, farm)
     store = evidence_folder(farm)
     gone = store.rename(store.with_name("unmounted"))
-    report = world.report
+    report, figures = world.report, collector.registry(farm.database, farm.policy)
     # More often than a report is checked that kills whoever checks it.
     for _ in range(CHECKS + 2):
         assert not take(farm, report)
+        assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 1
         assert after_the_pause(farm) == 1
+        assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 1, "it is looked for, and not found yet"
         (report,) = reported_again(farm)
     assert report == world.report
     with farm.database.reading() as session:
@@ -152,6 +155,7 @@ def test_a_report_whose_evidence_store_is_away_is_kept_and_judged_once_it_is_bac
     take(farm, report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
     assert (latest_attempt(farm).number, latest_attempt(farm).outcome) == (1, AttemptOutcome.COMPLETED)
+    assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 0
 
 
 def test_a_control_worker_whose_evidence_store_is_away_goes_on_to_the_next_message(

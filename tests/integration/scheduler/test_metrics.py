@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, select
 
+from scheduler.collect.kept_reports import KEPT
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, HubLimit, Marker, VerdictRow, now
 from scheduler.database.tables.marker import AWAITED, REAPER_LOOKED
@@ -129,8 +130,8 @@ def test_a_verified_claim_that_waits_for_its_badge_shows_and_no_other(rows: Rows
 def test_runs_that_wait_for_the_evidence_store_show_and_no_others(rows: Rows) -> None:
     figures = scraped(rows.database)
 
-    def in_flight(**fields: Any) -> None:
-        run = rows.reproduction(state=ReproductionState.RUNNING, attempt=1, worker="w1@host")
+    def in_flight(reason: str = "", **fields: Any) -> None:
+        run = rows.reproduction(state=ReproductionState.RUNNING, attempt=1, worker="w1@host", reason=reason)
         rows.attempt(run, 1, worker="w1@host", **fields)
 
     in_flight(stage=Stage.RUNNING, detail=f"{AWAITS_STORE}: says a model, whose run goes on")
@@ -138,7 +139,7 @@ def test_runs_that_wait_for_the_evidence_store_show_and_no_others(rows: Rows) ->
     in_flight(stage=Stage.STORING, report={"ref": "one that is being checked"}, report_checks=1)
     assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 0
     in_flight(stage=Stage.STORING, detail=f"{AWAITS_STORE}: the evidence store cannot be written")
-    in_flight(stage=Stage.STORING, report={"ref": "one that was put off"})
+    in_flight(f"attempt 1 is done, and {KEPT} …", stage=Stage.STORING, report={"ref": "one that was put off"})
     assert figures.get_sample_value("reprofarm_runs_awaiting_store") == 2
 
 
