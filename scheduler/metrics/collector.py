@@ -190,7 +190,10 @@ def _attempts(found: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
     for pool in pools:
         number = found.get(("ended", pool, AttemptOutcome.COMPLETED), 0)
         buckets = [(str(bound), found.get(("le", pool, str(bound)), 0.0)) for bound in GPU_SECONDS]
-        cost.add_metric((pool,), [*buckets, ("+Inf", number)], found.get(("gpu_seconds", pool), 0.0))
+        # Floats' last digits are others where another process adds them up, and a count that falls by one of them has
+        # begun anew to Prometheus.
+        seconds = round(found.get(("gpu_seconds", pool), 0.0), 3)
+        cost.add_metric((pool,), [*buckets, ("+Inf", number)], seconds)
     yield cost
 
 

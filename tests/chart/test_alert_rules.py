@@ -120,6 +120,16 @@ def firing_on_farms(
     return found
 
 
+def answers_as_expected(tests: list[dict[str, Any]], folder: Path) -> None:
+    """Have Prometheus' language answer questions, each test's on series of its own, as promtool takes them."""
+    if PROMTOOL is None:
+        pytest.skip(NO_PROMTOOL)
+    file = folder / "test.yaml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": tests}))
+    done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def _of_instance(name: str, instance: str, farm: str = FARM) -> str:
     bare, brace, labels = name.partition("{")
     return f'{bare}{{instance="{instance}",job="farm-reprofarm-api",namespace="{farm}"{"," + labels if brace else "}"}'
@@ -184,19 +194,13 @@ def test_an_alert_is_over_when_the_trouble_is(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_two_api_processes_tell_of_is_counted_once(tmp_path: Path) -> None:
-    if PROMTOOL is None:
-        pytest.skip(NO_PROMTOOL)
     quarantined = 'reprofarm_workers{pool="h100",state="quarantined"}'
     series = [{"series": _of_instance(quarantined, each), "values": "1+0x60"} for each in COUNTED_TWICE]
     name = "ReprofarmWorkerQuarantined"
     (expr,) = (rule["expr"] for rule in rules() if rule["alert"] == name)
     samples = [{"labels": '{job="farm-reprofarm-api",namespace="eval",pool="h100"}', "value": 1}]
     asked = [{"expr": expr, "eval_time": "30m", "exp_samples": samples}]
-    test = {"interval": "1m", "input_series": series, "promql_expr_test": asked}
-    file = tmp_path / "test.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": [test]}))
-    done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    answers_as_expected([{"interval": "1m", "input_series": series, "promql_expr_test": asked}], tmp_path)
 
 
 def test_every_alert_is_tried() -> None:

@@ -13,7 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scheduler.database.tables import EngineLoad, HubLimit, Marker, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from tests.chart.test_alert_rules import ALERTS, FARM, FINE, TROUBLE, firing, firing_on_farms, rules
+from tests.chart.test_alert_rules import (
+    ALERTS,
+    FARM,
+    FINE,
+    TROUBLE,
+    answers_as_expected,
+    firing,
+    firing_on_farms,
+    rules,
+)
 from tests.support.api import running_api
 from tests.support.chart import one, rendered
 from tests.support.chart_values import MONITORED
@@ -21,6 +30,7 @@ from tests.support.chart_values import MONITORED
 DOCS = Path(__file__).parents[2] / "docs"
 GIVEN_BY_PROMETHEUS = {"namespace", "job"}
 METRIC = re.compile(r"\breprofarm_[a-z0-9_]+")
+COUNT = re.compile(r"increase\(max by \([^)]+\) \((\w+)(?:\{([^}]*)\})?\)\[(\d+)([hd]):\d+m\]\)")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +86,30 @@ def test_what_an_alert_counts_is_shown_on_a_panel() -> None:
     counted = {name for rule in alerts() for name in METRIC.findall(rule["expr"]) if name.endswith("_total")}
     assert "reprofarm_refused_messages_total" in counted
     assert counted <= {name for expression in panels() for name in METRIC.findall(expression)}
+
+
+def test_a_count_goes_on_where_the_process_that_told_of_it_is_replaced(tmp_path: Path) -> None:
+    texts = [each.replace("$namespace", FARM) for each in (*expressions(), (DOCS / "operations.md").read_text())]
+    counts = {each[0]: each for text in texts for each in COUNT.finditer(text)}
+    assert sum(text.count("increase(") for text in texts) == sum(len(COUNT.findall(text)) for text in texts)
+    tests = []
+    for expression, found in counts.items():
+        name, selector, number, unit = found.groups()
+        minutes = int(number) * {"h": 60, "d": 1440}[unit]
+        # Half of what is looked back at.
+        replaced = minutes * 3 // 2
+        given = {"pool": "h100", "queue": "control", **dict(re.findall(r'(\w+)=~?"([^"|]*)', selector or ""))}
+        labels = ",".join(f'{label}="{value}"' for label, value in given.items())
+        series = [
+            {"series": f'{name}{{instance="api-1",{labels}}}', "values": f"0+1x{replaced} stale"},
+            {"series": f'{name}{{instance="api-3",{labels}}}', "values": f"_x{replaced} {replaced}+1x{minutes}"},
+        ]
+        # One a minute, or nearly: Prometheus reckons what lies before the first value that it sees and after the last.
+        asked = f"max(abs({expression} / {minutes} - 1) < bool 0.05)"
+        answer = {"expr": asked, "eval_time": f"{2 * minutes}m", "exp_samples": [{"labels": "{}", "value": 1}]}
+        tests.append({"interval": "1m", "input_series": series, "promql_expr_test": [answer]})
+    assert len(tests) > 10
+    answers_as_expected(tests, tmp_path)
 
 
 def test_every_alert_says_what_is_wrong_and_where_to_read_on() -> None:

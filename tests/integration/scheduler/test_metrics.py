@@ -109,6 +109,24 @@ def test_the_same_farm_gives_every_process_the_same_figures(rows: Rows) -> None:
         assert one.get_sample_value(name, labels) == other.get_sample_value(name, labels) != 0
 
 
+def test_seconds_are_the_same_to_whoever_adds_them_up(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    def completed(seconds: float) -> None:
+        run = rows.reproduction(state=ReproductionState.COMPLETED, attempt=1, gpu_seconds=seconds)
+        rows.attempt(run, 1, outcome="completed", ended_at=now())
+
+    def told(figures: CollectorRegistry) -> float | None:
+        return figures.get_sample_value("reprofarm_reproduction_gpu_seconds_sum", {"pool": "cpu"})
+
+    monkeypatch.setattr(totals, "SETTLED_AFTER", timedelta(0))
+    earlier = scraped(rows.database)
+    completed(0.1)
+    assert told(earlier) == 0.1
+    completed(0.2)
+    completed(0.3)
+    # As floats, 0.1 and 0.5 are not the 0.6000000000000001 of all three in a row.
+    assert told(earlier) == told(scraped(rows.database)) == 0.6
+
+
 def test_a_verified_claim_that_waits_for_its_badge_shows_and_no_other(rows: Rows) -> None:
     figures = scraped(rows.database)
     rows.verified()
