@@ -193,6 +193,23 @@ def test_tables_are_made_by_a_hook_with_a_command_that_exists(values: dict[str, 
     assert command[-1] == "--newer-is-fine"
 
 
+@pytest.mark.parametrize(("values", "hooks"), [({}, {"Sync"}), (EXTERNAL, set())])
+def test_argo_cd_makes_the_tables_beside_the_bundled_database_and_not_before_it(
+    values: dict[str, Any], hooks: set[str]
+) -> None:
+    manifests = rendered(values)
+    job, given = one(manifests, "Job", "migrate"), one(manifests, "ConfigMap", "policy-check")
+    for each in (job, given):
+        annotations = each["metadata"]["annotations"]
+        # It takes post-install,pre-upgrade for before anything else. Where it finds hooks of its own, those count.
+        assert {annotations[name] for name in annotations if name == "argocd.argoproj.io/hook"} == hooks
+        assert ("argocd.argoproj.io/hook-delete-policy" in annotations) is bool(hooks)
+        # Its waves are Helm's weights, and what has neither is of the wave 0: the API, which is ready with the tables
+        # only, is waited for together with the Job.
+        assert "argocd.argoproj.io/sync-wave" not in annotations
+    assert [int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in (given, job)] == [-1, 0]
+
+
 @pytest.mark.parametrize("values", [{}, EXTERNAL])
 @pytest.mark.parametrize("rules", [{"version": 1, "publish": {"mode": "comment"}}, {"version": 1, "wach": {}}])
 def test_a_policy_is_checked_as_it_is_to_be_before_anything_of_the_release_is_replaced(
