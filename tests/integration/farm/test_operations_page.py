@@ -166,6 +166,20 @@ def test_every_service_that_compose_is_asked_for_exists() -> None:
         assert name in services
 
 
+def test_what_mounts_a_file_by_compose_is_started_again_once_that_has_changed() -> None:
+    services = yaml.safe_load((PROJECT / "deploy" / "compose" / "compose.yaml").read_text())["services"]
+    # What runs to its end is started by each `up`.
+    staying = {name: each for name, each in services.items() if each.get("restart") != "no"}
+    mounting = {name for name, each in staying.items() if any(file.startswith(".") for file in each.get("volumes", []))}
+    (policy,) = re.findall(
+        r"docker compose run --rm policy && docker compose restart ([\w ]+)$", ONLY_READ, re.MULTILINE
+    )
+    (others,) = re.findall(r"docker compose up -d --force-recreate --no-deps ([\w ]+?) +#", ONLY_READ)
+    assert {*policy.split(), *others.split()} == mounting
+    (file,) = services["policy"]["volumes"]
+    assert set(policy.split()) == {name for name, each in staying.items() if file in each.get("volumes", [])}
+
+
 def test_commands_that_write_keys_run_by_compose_where_keys_can_be_written() -> None:
     services = yaml.safe_load((PROJECT / "deploy" / "compose" / "compose.yaml").read_text())["services"]
     asked = re.findall(
