@@ -180,6 +180,16 @@ def test_what_mounts_a_file_by_compose_is_started_again_once_that_has_changed() 
     assert set(policy.split()) == {name for name, each in staying.items() if file in each.get("volumes", [])}
 
 
+def test_an_alertmanager_by_compose_is_reached_by_prometheus_and_reaches_the_outside() -> None:
+    compose = yaml.safe_load((PROJECT / "deploy" / "compose" / "compose.yaml").read_text())
+    (added,) = (yaml.safe_load(content)["services"] for _, content in BLOCKS if content.startswith("services:"))
+    (told,) = (yaml.safe_load(content)["alerting"] for _, content in BLOCKS if content.startswith("alerting:"))
+    ((name, service),) = added.items()
+    assert told == {"alertmanagers": [{"static_configs": [{"targets": [f"{name}:9093"]}]}]}
+    assert set(service["networks"]) & set(compose["services"]["prometheus"]["networks"])
+    assert [each for each in service["networks"] if not (compose["networks"][each] or {}).get("internal")]
+
+
 def test_commands_that_write_keys_run_by_compose_where_keys_can_be_written() -> None:
     services = yaml.safe_load((PROJECT / "deploy" / "compose" / "compose.yaml").read_text())["services"]
     asked = re.findall(
