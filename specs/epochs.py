@@ -27,6 +27,15 @@ def answers_averaged(epochs: int, reducer: str) -> int:
     return max(1, epochs // max(1, epochs_needed(reducer))) if reducer.startswith("pass_at_") else 1
 
 
+def same_by_any_number(reducer: str | None) -> bool:
+    """Whether more or fewer epochs, if enough for its K, estimate the same score by Inspect's reducer of that name.
+
+    The best or the commonest of eight answers is another thing than one answer, and so are K right ones among eight;
+    `pass_at_K` is of K answers however many there are to choose them from.
+    """
+    return reducer is None or reducer == MEAN or reducer.startswith("pass_at_")
+
+
 def epochs_needed(reducer: str | None) -> int:
     """How many epochs Inspect's reducer of that name asks for: the K of `pass_at_K` and `at_least_K`, else 1."""
     match = re.fullmatch(r"(?:pass_at|at_least)_([0-9]+)", reducer or "")

@@ -13,7 +13,7 @@ import rfc8785
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, place_in
-from specs.epochs import MEAN, epochs_needed
+from specs.epochs import MEAN, epochs_needed, same_by_any_number
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
 from specs.hub.task_spec import answering_arguments
@@ -73,7 +73,7 @@ def admit(
     if isinstance(task, Refused):
         return task
     rules = policy.rules_for(claim.dataset_id, task.id)
-    obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token) or _too_few_epochs(task, rules)
+    obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token) or _other_epochs(task, rules)
     if obstacle is not None:
         return obstacle
     judges = _judges(task, policy)
@@ -219,15 +219,23 @@ def _judges(task: TaskSpec, policy: Policy) -> dict[str, JudgeEndpoint] | Blocke
     return found
 
 
-def _too_few_epochs(task: TaskSpec, rules: VerificationRules) -> Blocked | None:
-    """Whether policy leaves a benchmark fewer epochs than it counts: nobody but the operator can give it more."""
-    reducer = task.definition.epoch_reducer if task.definition is not None else None
-    needed = epochs_needed(reducer)
-    if rules.epochs is None or rules.epochs >= needed:
+def _other_epochs(task: TaskSpec, rules: VerificationRules) -> Blocked | None:
+    """Whether by policy's epochs a benchmark has another score, or none: nobody but the operator can change that."""
+    reducer, own = task.definition.epoch_reducer if task.definition is not None else None, _own_epochs(task)
+    if rules.epochs is None or rules.epochs == own:
+        return None
+    named, needed = clean(str(reducer), 60), epochs_needed(reducer)
+    if not same_by_any_number(reducer):
+        return Blocked(
+            f"the benchmark counts by {named} of {own} epochs, and the operator's policy has it run {rules.epochs}, of"
+            f" which it would be another score than the claimed one: policy must say `epochs: {own}` of it, or leave it"
+            " to the eval.yaml"
+        )
+    if rules.epochs >= needed:
         return None
     return Blocked(
-        f"the benchmark counts by {clean(str(reducer), 60)}, which needs {needed} epochs, and the operator's policy has"
-        f" it run {rules.epochs}: policy must allow as many, or leave `epochs` of it to the eval.yaml"
+        f"the benchmark counts by {named}, which needs {needed} epochs, and the operator's policy has it run"
+        f" {rules.epochs}: policy must allow as many, or leave `epochs` of it to the eval.yaml"
     )
 
 

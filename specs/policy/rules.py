@@ -105,7 +105,8 @@ class TaskRules(Contract):
     """Run so many samples at most, drawn at random; None runs all."""
 
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
-    """Instead of the spec's own; recorded as a departure from it."""
+    """Instead of the spec's own, where that leaves the score what it is: the mean, or `pass_at_K` of K epochs or more.
+    Claims on other benchmarks are blocked. How many were run stands in the evidence, and with how it ran."""
 
     prompt_tokens: Annotated[int, Field(gt=0)] | None = None
     """Tokens to make room for in a prompt where memory is short: `scheduler.admission.placement`."""

@@ -135,16 +135,27 @@ def test_a_gated_dataset_blocks_until_there_is_a_token() -> None:
     assert isinstance(ask(benchmark=gated, has_token=True), Run)
 
 
-@pytest.mark.parametrize("epochs", [None, 1, 2, 4])
-def test_fewer_epochs_by_policy_than_a_benchmark_counts_are_the_operators_to_change(epochs: int | None) -> None:
+@pytest.mark.parametrize("reducer", ["at_least_2", "pass_at_2", "max", "mode", "median", "mean", None])
+@pytest.mark.parametrize("epochs", [None, 1, 2, 3, 4])
+def test_epochs_by_policy_that_make_another_score_of_a_benchmark_are_the_operators_to_change(
+    reducer: str | None, epochs: int | None
+) -> None:
+    said = f"epoch_reducer: {reducer}".encode() if reducer else b""
+    spec = eval_yaml.parse(SPEC.replace(b"epoch_reducer: at_least_2", said))
     policy = POLICY.model_copy(update={"verification": VerificationRules(epochs=epochs)})
-    answer = ask(replace(CLAIM, task_id="twice-right"), policy=policy)
-    if epochs != 1:
+    answer = ask(replace(CLAIM, task_id="twice-right"), replace(BENCHMARK, spec=spec), policy=policy)
+    if epochs in (None, 3) or reducer in ("mean", None):
         assert isinstance(answer, Run)
-        return
-    assert isinstance(answer, Blocked)
-    assert "at_least_2, which needs 2 epochs, and the operator's policy has it run 1" in answer.reason
-    assert isinstance(ask(policy=policy), Run), "the mean of one epoch is one"
+        assert answer.epochs == (epochs or 3)
+    elif reducer != "pass_at_2":
+        assert isinstance(answer, Blocked)
+        assert f"by {reducer} of 3 epochs, and the operator's policy has it run {epochs}" in answer.reason
+        assert "policy must say `epochs: 3` of it" in answer.reason
+    elif epochs == 1:
+        assert isinstance(answer, Blocked)
+        assert "pass_at_2, which needs 2 epochs, and the operator's policy has it run 1" in answer.reason
+    else:
+        assert isinstance(answer, Run), "of more or fewer epochs it is the same share"
 
 
 def test_a_named_judge_blocks_until_policy_has_an_endpoint_for_it() -> None:
