@@ -78,7 +78,7 @@ def run_scores(
             ignored.add(answer.id)
             continue
         for name in scorers:
-            found[name][answer.id][answer.epoch] = answer_value(answer, name, of_vllm=own is not None)
+            found[name][answer.id][answer.epoch] = answer_value(answer, name, own=own is not None)
         if is_truncated(answer):
             cut_off_after.append(answer.output.usage.output_tokens if answer.output.usage else 0)
         unparsed += is_unparsed((answer.scores or {}).get(scorers[0]))

@@ -7,7 +7,9 @@ What each of the scorers that an eval.yaml can name says of an answer in which i
 | ---------------------------------- | ------------------------- | ------------------------------------------------- |
 | choice                             | a letter that was parsed  | reason `invalid_response_format`, value I         |
 | answer, pattern                    | its regular expression    | reason `invalid_response_format`, value I         |
-| math                               | a mathematical expression | reason `invalid_response_format`, value I         |
+| math                               | a mathematical expression | reason `invalid_response_format`, value I. Where  |
+|                                    |                           | it takes too long: `answer_timeout`, value I,     |
+|                                    |                           | though nothing was found out: no score            |
 | match, numeric, at begin or end    | a number                  | answer is the empty text, value I                 |
 | match otherwise, includes          | the target anywhere       | no form is asked for, so nothing is unparsed      |
 | exact, f1                          | the target's words        | no form is asked for                              |
@@ -58,15 +60,19 @@ def _as_proportion(value: object) -> float | None:
     return None
 
 
-def answer_value(sample: EvalSample, scorer: str, *, of_vllm: bool = True) -> ScoreValue | None:
+def answer_value(sample: EvalSample, scorer: str, *, own: bool = True) -> ScoreValue | None:
     """What the scorer said of one answer (one sample, one epoch); None where it failed.
 
     A prompt that the engine refused as too long for its context was not answered: Inspect would score the refusal's
-    words as if the model had said them. Nor was one that vLLM broke off, as where it is being shut down.
+    words as if the model had said them. Nor was one that vLLM broke off, as where it is being shut down. One that the
+    scorer came to no end of in time was not scored, though Inspect has it as wrong. The last two are said of a farm's
+    `own` runs: of somebody else's the engine may be another, and the claimed score is what Inspect made of it.
     """
-    if sample.error is not None or is_refused_prompt(sample) or (of_vllm and is_broken_off(sample)):
-        return None
     score = (sample.scores or {}).get(scorer)
+    if sample.error is not None or is_refused_prompt(sample):
+        return None
+    if own and (is_broken_off(sample) or is_timed_out(score)):
+        return None
     as_number = proportion(score)
     return score.value if score is not None and isinstance(score.value, str) and as_number is not None else as_number
 
@@ -84,6 +90,11 @@ def first_score(sample: EvalSample) -> float | None:
 def is_refused_prompt(sample: EvalSample) -> bool:
     """Whether the engine refused the prompt as too long for its context."""
     return _stop_reason(sample) == "model_length"
+
+
+def is_timed_out(score: Score | None) -> bool:
+    """Whether `math` ran out of time over an answer, by the clock of a host that may have had other things to do."""
+    return score is not None and (score.metadata or {}).get("math_scorer_status") == "answer_timeout"
 
 
 def is_broken_off(sample: EvalSample) -> bool:

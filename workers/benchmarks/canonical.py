@@ -32,6 +32,10 @@ from workers.benchmarks.lighteval_import import LightevalTaskConfig, get_inspect
 from workers.disk_faults import disk_fault
 from workers.errors import SpecError
 
+_MATH_SECONDS = 30.0
+"""For `math` to read and to compare one answer, by the clock. Inspect's 2 are for a host with nothing else to do; one
+beside an engine takes longer over the same answer."""
+
 
 @dataclass(frozen=True)
 class CanonicalTask:
@@ -146,6 +150,8 @@ def _arguments(step: str, args: Mapping[str, Any], judges: Mapping[str, str]) ->
     if step in ANSWERING:
         # Answers from a cache would be a replay, not a reproduction.
         kept.pop("cache", None)
+    if step == "math":
+        kept.setdefault("timeout", _MATH_SECONDS)
     model = kept.get("model") if step in JUDGING else None
     if isinstance(model, str):
         kept["model"] = judges[model]

@@ -13,7 +13,7 @@ from specs.errors import EvidenceError
 from specs.judging.stopping import Population
 from specs.logs.run_log import RunLog
 from specs.logs.run_scores import mean_of, run_scores, scorer_names, standard_error_of
-from specs.logs.scoring import is_refused_prompt
+from specs.logs.scoring import is_refused_prompt, is_timed_out
 from specs.measurement import Circumstances, Measurement, Resumed
 from workers.errors import ModelError, RunError
 from workers.runs.refusals import EngineRefuses, refusal
@@ -112,6 +112,8 @@ def _why_unscored(answer: EvalSample) -> str:
         return "failed"
     if is_refused_prompt(answer):
         return "had a prompt too long for the engine's context"
+    if any(is_timed_out(score) for score in (answer.scores or {}).values()):
+        return "took the scorer too long"
     return "got no number from the scorer"
 
 

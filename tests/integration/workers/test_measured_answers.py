@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai.log import read_eval_log
 
 from scheduler.judging.evidence import check_evidence
 from specs.errors import EvidenceError
+from specs.logs.evidence import path_in_store
 from specs.messages import AttemptOutcome
 from tests.support.saying_bench import SAY, reports_of, say_dataset, say_spec, saying_bench
 from tests.support.small_repos import task_ref
@@ -25,6 +27,25 @@ def test_prompts_that_are_all_too_long_leave_a_measurement_without_a_score(workb
     assert report.measurement is not None
     assert (report.measurement.score, report.measurement.failed) == (None, 2)
     assert report.detail == "of 2 answers none has a score: 2 had a prompt too long for the engine's context"
+
+
+@pytest.mark.parametrize(("args", "seconds"), [({}, 30.0), ({"timeout": 1e-9}, 1e-9)])
+def test_answers_over_which_math_runs_out_of_time_have_no_score_and_get_more_than_inspects_two_seconds(
+    workbench: Workbench, tmp_path: Path, args: dict[str, float], seconds: float
+) -> None:
+    rows = [{"question": f"Say: {said}", "answer": "8"} for said in ("8", "9")]
+    snapshot = say_dataset(workbench, rows, say_spec(scorers=[{"name": "math", "args": args}]))
+    report = reports_of(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.measurement is not None, report.detail
+    assert report.evidence is not None
+    header = read_eval_log(str(tmp_path / "evidence" / path_in_store(report.evidence.sha256)), header_only=True)
+    assert [each.options for each in header.eval.scorers or []] == [{"timeout": seconds}]
+    if args:
+        assert (report.measurement.score, report.measurement.failed) == (None, 2)
+        assert report.detail == "of 2 answers none has a score: 2 took the scorer too long"
+    else:
+        assert (report.measurement.score, report.measurement.failed) == (0.5, 0)
+    check_evidence(workbench.settings.evidence_url, report, None)
 
 
 @pytest.mark.parametrize(

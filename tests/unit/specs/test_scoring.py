@@ -144,6 +144,15 @@ def test_a_judge_without_a_verdict_leaves_no_score_and_is_not_the_models_fault()
     assert not is_unparsed(score)
 
 
+def test_an_answer_over_which_math_runs_out_of_time_has_no_score_in_a_run_of_ours() -> None:
+    score = _ask(math(timeout=1e-9), "\\boxed{8}", "8")
+    assert proportion(score) == 0.0, "what Inspect makes of it"
+    assert not is_unparsed(score)
+    assert first_score(_sample("stop", score)) is None
+    assert answer_value(_sample("stop", score), "s", own=False) == "I"
+    assert first_score(_sample("stop", _ask(math(), "\\boxed{8}", "8"))) == 1.0
+
+
 def _sample(stop_reason: Any, score: Score | None = None) -> EvalSample:
     output = ModelOutput.from_content("m", "text", stop_reason=stop_reason)
     return EvalSample(id=1, epoch=1, input="q", target="a", output=output, scores={"s": score} if score else None)
@@ -162,7 +171,7 @@ def test_a_prompt_that_the_engine_refused_has_no_score() -> None:
 def test_an_answer_that_vllm_broke_off_has_no_score_and_one_of_another_engine_has() -> None:
     assert as_stop_reason("abort") == "unknown", "what Inspect makes of vLLM's word"
     assert first_score(_sample("unknown", Score(value="I"))) is None
-    assert answer_value(_sample("unknown", Score(value="C")), "s", of_vllm=False) == "C"
+    assert answer_value(_sample("unknown", Score(value="C")), "s", own=False) == "C"
 
 
 def test_a_sample_without_output_is_neither_truncated_nor_scored() -> None:
