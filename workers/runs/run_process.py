@@ -62,6 +62,8 @@ class RunProcess:
                 # when it was killed would fail every later one.
                 "XDG_CACHE_HOME": str(folder / "xdg"),
                 "XDG_DATA_HOME": str(folder / "data"),
+                # A file is named in 255 bytes at most, and the ids of dataset and task may have more.
+                "INSPECT_EVAL_LOG_FILE_PATTERN": "{id}",
                 # Inspect's cache of answers, should a spec get round the switch that turns it off.
                 "INSPECT_CACHE_DIR": str(folder / "answers"),
             },

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.judging.evidence import check_evidence
+from specs.ids import MAX_TASK_ID_CHARS
 from specs.messages import AttemptOutcome
 from tests.support.saying_bench import SAY, reports_of, say_dataset, say_spec, saying_bench
 from tests.support.small_repos import task_ref
@@ -97,3 +99,11 @@ def test_a_log_that_the_control_plane_would_not_read_ends_its_run_once_and_is_no
     assert "bytes, and this farm reads 100 at most" in report.detail
     assert "Its operator can set a sample_limit" in report.detail
     assert list((tmp_path / "evidence").rglob("*.eval")) == []
+
+
+def test_a_task_whose_id_is_longer_than_the_name_of_a_file_may_be_is_run(workbench: Workbench) -> None:
+    task_id = "题" * MAX_TASK_ID_CHARS
+    snapshot = say_dataset(workbench, [SAY], say_spec(id=task_id))
+    report = reports_of(workbench, order(task_ref(snapshot, task_id)))["r1"]
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    check_evidence(workbench.settings.evidence_url, report, None)
