@@ -39,6 +39,12 @@ def folded_command(run: Repeated) -> str:
     return "".join((" \\\n  " if word.startswith("-") else " ") + shlex.quote(word) for word in _words(run)).strip()
 
 
+def not_repeatable(refusal: str) -> str:
+    """What is said instead, where Inspect's loader refuses the eval.yaml for other tasks of it than was run."""
+    words = "Inspect's command line cannot repeat the run: it reads every task of the eval.yaml first, and refuses"
+    return f"{words} {refusal}"
+
+
 def _words(run: Repeated) -> list[str]:
     kernels = [f"{VARIABLE}=1"] if run.circumstances.batch_invariant else []
     return [*kernels, "inspect", "eval", *_arguments(run)]

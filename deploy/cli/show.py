@@ -160,6 +160,9 @@ def _print_how_it_ran(out: Console, run: ReproductionView) -> None:
         # Unbroken, like the token: it is there to be copied.
         for line in run.repeat_command.splitlines():
             out.print("    " if line.startswith(" ") else "  ", shown(line, 4000), sep="", soft_wrap=True)
+    if run.not_repeatable:
+        out.print("\nRepeat this run", style="bold")
+        out.print("  ", shown(run.not_repeatable, 4000), sep="")
 
 
 def _facts(claim: ClaimView) -> Iterator[tuple[str, Text | str]]:

@@ -17,7 +17,7 @@ from specs.api_v1.reproductions import AttemptView, MeasurementView, Reproductio
 from specs.judging.score_so_far import interval_so_far
 from specs.judging.verdict import Verdict
 from specs.measurement import Circumstances, Measurement
-from specs.repeat_command import Repeated, folded_command
+from specs.repeat_command import Repeated, folded_command, not_repeatable
 
 
 @dataclass(frozen=True)
@@ -187,18 +187,19 @@ def measurement_view(stored: dict[str, Any]) -> MeasurementView:
     )
 
 
-def command_to_repeat(row: Reproduction, circumstances: Circumstances) -> str:
-    """The command that repeats a run on every sample."""
-    return folded_command(
-        Repeated(
-            model_id=row.model_id,
-            model_revision=row.model_revision,
-            dataset_id=row.dataset_id,
-            dataset_revision=row.dataset_revision,
-            task_id=row.task_id,
-            circumstances=circumstances,
-        )
+def how_to_repeat(row: Reproduction, circumstances: Circumstances) -> dict[str, str]:
+    """The field of a `ReproductionView` with the command that repeats a run on every sample, or why there is none."""
+    if row.spec_refusal is not None:
+        return {"not_repeatable": not_repeatable(row.spec_refusal)}
+    run = Repeated(
+        model_id=row.model_id,
+        model_revision=row.model_revision,
+        dataset_id=row.dataset_id,
+        dataset_revision=row.dataset_revision,
+        task_id=row.task_id,
+        circumstances=circumstances,
     )
+    return {"repeat_command": folded_command(run)}
 
 
 def verdict_summary(row: VerdictRow) -> VerdictSummary:

@@ -213,6 +213,7 @@ def _new(
         dataset_revision=benchmark.revision,
         task_id=run.task_id,
         spec_sha256=benchmark.spec.sha256,
+        spec_refusal=benchmark.spec.refused_by_inspect,
         settings=run.settings.model_dump(mode="json"),
         pool=run.pool.name,
         priority=run.priority,

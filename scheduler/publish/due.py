@@ -19,7 +19,7 @@ from scheduler.farm import Farm
 from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
-from scheduler.publish.text import Mismatch, body, mismatch_body, title
+from scheduler.publish.text import Mismatch, Ran, body, mismatch_body, title
 from scheduler.publish.writing import (
     ClaimPlace,
     Measured,
@@ -35,7 +35,7 @@ from scheduler.watch import threads
 from specs.attestation import Attestation, verify
 from specs.errors import HubAway, HubBusy, NoAccess, TokenError
 from specs.judging.verdict import Outcome, Verdict
-from specs.measurement import Circumstances, Measurement
+from specs.measurement import Measurement
 from specs.processes.log_lines import about
 from specs.processes.spans import Place
 from specs.text import clean
@@ -146,7 +146,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             return None
         if claim.dataset_id is None or claim.value is None:
             return None
-        ran = Measurement.model_validate(run.measurement, strict=False).circumstances
+        ran = Ran(Measurement.model_validate(run.measurement, strict=False).circumstances, run.spec_refusal)
         place = _place(claim, claim.dataset_id, claim.value)
         if verdict.outcome == Outcome.MISMATCH:
             facts = facts_of(farm.settings.public_url, claim_id, verdict.decided_at, claim, run, verdict)
@@ -172,9 +172,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
         )
 
 
-def _of_a_mismatch(
-    place: ClaimPlace, facts: Attestation, ran: Circumstances, why: Mismatch, claim_id: str
-) -> Publication:
+def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Ran, why: Mismatch, claim_id: str) -> Publication:
     return Publication(
         verdict_id=claim_id,
         claim=place,

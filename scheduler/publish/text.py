@@ -14,7 +14,7 @@ from scheduler.public_urls import claim_url
 from specs.attestation import Attestation
 from specs.measurement import Circumstances
 from specs.policy.generation import EffectiveGeneration
-from specs.repeat_command import Repeated, repeat_command
+from specs.repeat_command import Repeated, not_repeatable, repeat_command
 from specs.text import clean
 
 MAX_COMMAND_CHARS = 20_000
@@ -43,6 +43,15 @@ class Mismatch:
     """Whether the farm reads `/reverify`."""
 
 
+@dataclass(frozen=True)
+class Ran:
+    """How the run went that decided."""
+
+    circumstances: Circumstances
+    spec_refusal: str | None
+    """Why Inspect's own loader refuses the spec as a whole; None where it does not."""
+
+
 def title_mark(verdict_id: str) -> str:
     """What ends the title of all that the farm opens about a verdict, so that it finds it again."""
     return f"{TITLE_MARK}{verdict_id[:_SHOWN_ID_CHARS]})"
@@ -61,7 +70,7 @@ def title(found: Attestation, verdict_id: str, *, reproduced: bool = True) -> st
     return f"{found.claimed_value:g} on {benchmark} {became} {title_mark(verdict_id)}"
 
 
-def body(found: Attestation, ran: Circumstances, token: str, verdict_id: str) -> str:
+def body(found: Attestation, ran: Ran, token: str, verdict_id: str) -> str:
     """What is said of a verified claim: the facts, the proof and how to check it."""
     lines = [
         f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and reproduced the score"
@@ -85,7 +94,7 @@ def body(found: Attestation, ran: Circumstances, token: str, verdict_id: str) ->
     return "\n".join(lines)
 
 
-def mismatch_body(found: Attestation, ran: Circumstances, why: Mismatch, verdict_id: str) -> str:
+def mismatch_body(found: Attestation, ran: Ran, why: Mismatch, verdict_id: str) -> str:
     """What is said of a claim that was not reproduced: likely reasons first, then the facts and what can be done."""
     lines = [
         f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and did not reproduce the score"
@@ -149,18 +158,21 @@ def _page(found: Attestation, verdict_id: str) -> str:
     return f"The claim's page, with each answer and the history: {link(claim_url(found.iss, verdict_id))}."
 
 
-def _how_it_ran(found: Attestation, ran: Circumstances) -> Iterator[str]:
+def _how_it_ran(found: Attestation, ran: Ran) -> Iterator[str]:
     yield "How it ran:"
     yield ""
     yield from _pins(found)
-    yield from _circumstances(ran)
+    yield from _circumstances(ran.circumstances)
     yield ""
     yield f"Evidence: the complete log of the run, {link(found.evidence_url)}, SHA-256 {code(found.evidence_sha256)}."
     yield ""
+    if ran.spec_refusal is not None:
+        yield plain(not_repeatable(ran.spec_refusal))
+        return
     yield "To repeat the run, on all samples:"
     yield ""
     yield "```"
-    yield clean(_command(found, ran), MAX_COMMAND_CHARS)
+    yield clean(_command(found, ran.circumstances), MAX_COMMAND_CHARS)
     yield "```"
 
 

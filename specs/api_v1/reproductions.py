@@ -139,7 +139,11 @@ class ReproductionView(ReproductionSummary):
     measurement: MeasurementView | None
     repeat_command: str | None = None
     """What repeats the run elsewhere, on every sample, with Inspect's own command line; an option a line. Null where
-    nothing was measured."""
+    nothing was measured, and where `not_repeatable` says why there is none."""
+
+    not_repeatable: str | None = None
+    """Why Inspect's own command line cannot repeat the run: it refuses other tasks of the eval.yaml. Null where it can,
+    and where nothing was measured."""
 
     claims: tuple[str, ...]
     """Ids of the claims that it judges."""

@@ -19,6 +19,7 @@ from specs.text import clean
 
 __all__ = ["Spec", "SpecStatus", "TaskSpec", "parse"]
 
+MAX_REFUSAL_CHARS = 2000
 _TASK_KEYS = ("field_spec", "solvers", "scorers")
 
 
@@ -47,6 +48,12 @@ class Spec:
         if task_id is None:
             return self.tasks[0] if len(self.tasks) == 1 else None
         return next((task for task in self.tasks if task.id == task_id), None)
+
+    @property
+    def refused_by_inspect(self) -> str | None:
+        """Why Inspect's own loader refuses the file, sound tasks and all: it reads every task before it runs one."""
+        reasons = [reason for task in self.tasks if task.unreadable for reason in task.reasons]
+        return clean("; ".join(reasons), MAX_REFUSAL_CHARS) or None
 
 
 def parse(text: bytes) -> Spec:
@@ -112,13 +119,16 @@ def _with_usable_ids(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     counts = Counter(task.id for task in tasks)
 
     def checked(index: int, task: TaskSpec) -> TaskSpec:
+        unreadable = task.unreadable
         if task.id is None and len(tasks) > 1 and task.raw.get("id") is None:
+            unreadable = True
             reason = f"tasks[{index}]: id is required where there is more than one task"
         elif task.id is not None and counts[task.id] > 1:
             reason = f"tasks[{index}].id: '{task.id}' is the id of {counts[task.id]} tasks"
         else:
             return task
-        return replace(task, status=SpecStatus.INVALID, definition=None, reasons=(*task.reasons, reason))
+        reasons = (*task.reasons, reason)
+        return replace(task, status=SpecStatus.INVALID, definition=None, reasons=reasons, unreadable=unreadable)
 
     return tuple(checked(index, task) for index, task in enumerate(tasks))
 

@@ -66,13 +66,13 @@ def read_task(index: int, item: object) -> TaskSpec:
     where = f"tasks[{index}]"
     task_id, id_reasons = read_id(index, item)
     if not isinstance(item, dict):
-        return TaskSpec(None, SpecStatus.INVALID, id_reasons, (), None, (), {})
+        return TaskSpec(None, SpecStatus.INVALID, id_reasons, (), None, (), {}, unreadable=True)
     if not any(key in item for key in ("field_spec", "solvers", "scorers", "scores")):
         reason = (
             f"{where}: field_spec, solvers and scorers are missing, so it registers a leaderboard (valid as a "
             "registration) but says nothing that could be run"
         )
-        return TaskSpec(task_id, SpecStatus.INVALID, (*id_reasons, reason), (), None, (), item)
+        return TaskSpec(task_id, SpecStatus.INVALID, (*id_reasons, reason), (), None, (), item, unreadable=True)
     found = _Findings(invalid=list(id_reasons))
     definition = _read_definition(where, item, found)
     if definition is not None:
@@ -90,6 +90,7 @@ def read_task(index: int, item: object) -> TaskSpec:
         definition=None if found.invalid else definition,
         judges=tuple(dict.fromkeys(found.judges)),
         raw=item,
+        unreadable=definition is None,
     )
 
 

@@ -49,6 +49,9 @@ class TaskSpec:
     raw: Mapping[str, object]
     """The item as it stands in the file; empty where it is no mapping."""
 
+    unreadable: bool = False
+    """Whether Inspect's own loader refuses it, and with it the whole file."""
+
 
 ANSWERING = frozenset({"generate", "multiple_choice"})
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, select
 from scheduler.api import pages, queue
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.ids import IdOrStart, whole_id
-from scheduler.api.views import attempt_view, command_to_repeat, measurement_view, run_facts, run_summary
+from scheduler.api.views import attempt_view, how_to_repeat, measurement_view, run_facts, run_summary
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from specs.api_v1.reproductions import ReproductionStateName, ReproductionSummary, ReproductionView
 from specs.api_v1.views import Page
@@ -88,7 +88,7 @@ def show_reproduction(source: TheSource, session: Reading, reproduction_id: IdOr
             **run_facts(source, run),
             "attempts": [attempt_view(attempt) for attempt in row.attempts],
             "measurement": measured,
-            "repeat_command": command_to_repeat(row, measured.circumstances) if measured else None,
+            **(how_to_repeat(row, measured.circumstances) if measured else {}),
             "claims": session.scalars(claims).all(),
         }
     )

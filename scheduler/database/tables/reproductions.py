@@ -65,6 +65,10 @@ class Reproduction(Table):
     dataset_revision: Mapped[str] = mapped_column(String(64))
     task_id: Mapped[str | None] = mapped_column(String(200))
     spec_sha256: Mapped[str] = mapped_column(String(64))
+    spec_refusal: Mapped[str | None] = mapped_column(String(2000))
+    """Why Inspect's own loader refuses the spec, of which this task is sound: no command of Inspect's repeats its run.
+    None where it does not."""
+
     settings: Mapped[dict[str, Any]]
     """What the worker is told: a `RunSettings` of scheduler/admission/fixed.py."""
 

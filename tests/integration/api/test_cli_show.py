@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli.main import app
+from scheduler.database.tables import Reproduction
 from scheduler.state_machine import ClaimState
 from specs.judging.verdict import LinkedLogUse, Outcome
 from tests.support.api import RunningApi
@@ -150,6 +151,19 @@ def test_a_run_that_is_complete_is_shown_with_what_it_measured(api: RunningApi) 
         assert text in result.output
     listed = json.loads(run(api, api.rows.run_of(claim_id), "--json").output)
     assert (listed["claim"], listed["badge"], listed["reproduction"]["claims"]) == (None, None, [claim_id])
+
+
+def test_a_run_that_no_command_repeats_says_why(api: RunningApi) -> None:
+    claim_id = api.rows.verified()
+    run_id = api.rows.run_of(claim_id)
+    with api.rows.database.transaction() as session:
+        session.get_one(Reproduction, run_id).spec_refusal = "tasks[1].scorers is empty"
+    said = " ".join(run(api, run_id).output.split())
+    assert "reads every task of the eval.yaml first, and refuses tasks[1].scorers is empty" in said
+    assert "inspect eval" not in said
+    view = api.json(f"/v1/reproductions/{run_id}")
+    assert (view["repeat_command"], view["not_repeatable"].endswith("is empty")) == (None, True)
+    assert "and refuses tasks[1].scorers is empty</p>" in api.get(f"/claims/{claim_id}").text
 
 
 def test_fewer_samples_than_the_run_scored_are_explained(api: RunningApi) -> None:

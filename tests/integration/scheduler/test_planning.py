@@ -53,6 +53,22 @@ def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> N
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
 
 
+@pytest.mark.parametrize("beside", ["[]", "[{name: match}]"])
+def test_a_sound_task_beside_one_that_inspect_refuses_is_run_and_that_no_command_repeats_it_is_kept(
+    farm: ControlPlane, beside: str
+) -> None:
+    _, _, sound = EVAL_YAML.partition("tasks:\n")
+    other = sound.replace("id: capitals", "id: other").replace("[{name: includes}]", beside)
+    hub = farm.served.local
+    add_benchmark(hub, BENCHMARK, EVAL_YAML + other)
+    submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 50.0))
+    farm.scan()
+    farm.plan()
+    (run,) = farm.reproductions()
+    assert (run.spec_refusal or "").startswith("tasks[1].scorers" if beside == "[]" else "")
+    assert (run.spec_refusal is None) == (beside != "[]")
+
+
 def test_of_two_scores_with_and_without_tools_the_one_without_is_run(farm: ControlPlane) -> None:
     hub = farm.served.local
     add_benchmark(hub, BENCHMARK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 from deploy.bench.greedy import GREEDY
 from scheduler.publish.text import (
     Mismatch,
+    Ran,
     answer_body,
     body,
     body_mark,
@@ -24,6 +26,7 @@ from scheduler.publish.text import (
     title_mark,
 )
 from specs.measurement import Circumstances
+from specs.text import clean
 from tests.support.attestations import attestation
 
 VERDICT = "0123456789abcdef0123456789abcdef"
@@ -49,7 +52,7 @@ def written(**changes: Any) -> str:
     ran = circumstances(
         **{key: changes.pop(key) for key in ("hardware", "judges", "engine_arguments") if key in changes}
     )
-    return body(attestation(**changes), ran, TOKEN, VERDICT)
+    return body(attestation(**changes), Ran(ran, None), TOKEN, VERDICT)
 
 
 def test_the_text_says_how_many_samples_are_left_out_of_the_score() -> None:
@@ -108,8 +111,9 @@ REASONS = ("12 of 200 answers (6 %) were cut off at max_tokens 512, from the far
 
 
 def of_a_mismatch(**changes: Any) -> str:
+    ran = Ran(circumstances(), changes.pop("spec_refusal", None))
     facts = {"reproduced": 0.2, "interval": {"low": 0.2, "high": 0.2}, **changes}
-    return mismatch_body(attestation(**facts), circumstances(), Mismatch(REASONS, ("b7e6a1",), True), VERDICT)
+    return mismatch_body(attestation(**facts), ran, Mismatch(REASONS, ("b7e6a1",), True), VERDICT)
 
 
 def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again() -> None:
@@ -134,6 +138,16 @@ def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again
     assert text.endswith(body_mark(VERDICT))
     assert "verify-token" not in text
     assert title(attestation(), VERDICT, reproduced=False).startswith("41.2 on facts/capitals (capitals) was not rep")
+
+
+@pytest.mark.parametrize("refusal", ["tasks[1].scorers is empty", *HOSTILE])
+def test_where_inspect_refuses_the_spec_that_is_said_in_place_of_a_command(refusal: str) -> None:
+    text = of_a_mismatch(spec_refusal=refusal)
+    assert "inspect eval" not in text
+    assert "To repeat the run" not in text
+    html = MarkdownIt("commonmark", {"html": True}).render(text)
+    said = f"reads every task of the eval.yaml first, and refuses {clean(refusal, 100)}"
+    assert f"{escape(said, quote=False)}</p>" in html
 
 
 @pytest.mark.parametrize("text", HOSTILE)

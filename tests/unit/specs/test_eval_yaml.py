@@ -6,12 +6,18 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai._eval.task import hf
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.dataset import MemoryDataset, Sample
+from pydantic import ValidationError
 
 from specs.epochs import MAX_EPOCHS
 from specs.hub.eval_yaml import Spec, SpecStatus, parse
@@ -311,6 +317,46 @@ def test_a_file_is_as_good_as_its_worst_task() -> None:
     found = parse(json.dumps(data).encode())
     assert [task.status.value for task in found.tasks] == ["runnable", "needs_judge", "invalid"]
     assert found.status is SpecStatus.INVALID
+
+
+@pytest.mark.parametrize(
+    ("beside", "says"),
+    [
+        ({"scorers": []}, "tasks[1].scorers"),
+        ({"scorers": [{"name": "bleu"}]}, "tasks[1].scorers[0]: unknown scorer"),
+        ({"id": None}, "tasks[1]: id is required"),
+        ({"id": 7}, "tasks[1].id"),
+        (
+            {"field_spec": None, "solvers": None, "scorers": None},
+            "tasks[1]: field_spec, solvers and scorers are missing",
+        ),
+        ("not a task", "tasks[1]: must be a mapping"),
+        ({"solvers": [{"name": "multiple_choice"}]}, None),
+        ({"scorers": [{"name": "match", "args": {"unknown": 1}}]}, None),
+        ({"epoch_reducer": "at_least_2"}, None),
+        ({}, None),
+    ],
+)
+def test_a_file_that_inspects_loader_refuses_for_a_task_beside_a_sound_one_is_known(
+    beside: dict[str, object] | str, says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = yaml.safe_load(textwrap.dedent(PLAIN))
+    sound = data["tasks"][0]
+    changed = {**sound, "id": "other", **beside} if isinstance(beside, dict) else {}
+    data["tasks"].append({key: value for key, value in changed.items() if value is not None} or beside)
+    found = parse(json.dumps(data).encode())
+    assert found.tasks[0].status is SpecStatus.RUNNABLE
+    if says is None:
+        assert found.refused_by_inspect is None
+    else:
+        assert found.refused_by_inspect is not None
+        assert found.refused_by_inspect.startswith(says)
+    # By its own account.
+    (tmp_path / "eval.yaml").write_text(json.dumps(data))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda **_: tmp_path / "eval.yaml")
+    monkeypatch.setattr(hf, "hf_dataset", lambda **_: MemoryDataset([Sample(input="q", target="a")]))
+    with pytest.raises((ValidationError, PrerequisiteError)) if says is not None else nullcontext():
+        assert len(hf.task_create_from_hf("hf/acme/bench/capitals@main")) == 1
 
 
 def test_what_is_only_odd_is_a_warning() -> None:
