@@ -89,6 +89,19 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole file that is skipped as it is imported: none of its tests would be there to fail."""
+    report = yield
+    if report.skipped and os.environ.get("REPROFARM_REQUIRE_ALL") == "1":
+        why = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} was skipped where nothing may skip: {why}"
+    return report
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """See that each test has an id of its own: of several with one id, a parallel run would run the first alone."""
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
