@@ -5,6 +5,7 @@ Where it is the server that dies, its errands only wait: it has imported nothing
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support import waiting_errands
 from tests.support.shared_runs import BorrowedRuns, shared_runs
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.waiting_errands import server_of_waiting
@@ -131,12 +133,20 @@ def test_a_worker_that_is_killed_leaves_neither_server_nor_errand(tmp_path: Path
     assert psutil.wait_procs([*family, server], timeout=300)[1] == []
 
 
-def test_a_run_does_not_see_the_workers_secrets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: RunServer
-) -> None:
+def test_a_run_does_not_see_the_workers_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPROFARM_WORKER_HUB_TOKEN", "secret")
-    run = waiting_run(server, tmp_path)
-    until(lambda: len(processes_in(tmp_path)) == 2)
-    for each in processes_in(tmp_path):
+    # A server of runs in all but what it imports and does.
+    server = RunServer(tmp_path / "server", tmp_path / "cache")
+    monkeypatch.setattr(server, "_module", waiting_errands.MODULE)
+    monkeypatch.setitem(server._environment, "PYTHONPATH", str(waiting_errands.PROJECT))
+    run = server.start(["environment"], {"MINE": "1"}, tmp_path, tmp_path / "run.log")
+    assert ended(run) == 0
+    seen = json.loads((tmp_path / "run.log").read_text())
+    assert (seen["MINE"], seen["HF_HUB_OFFLINE"]) == ("1", "1")
+    assert "REPROFARM_WORKER_HUB_TOKEN" not in seen
+    # A fork can read what the server was started with.
+    family = processes_in(tmp_path / "server")
+    assert len(family) == 2
+    for each in family:
         assert "REPROFARM_WORKER_HUB_TOKEN" not in each.environ()
-    run.stop()
+    server.stop()
