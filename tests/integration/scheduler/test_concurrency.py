@@ -92,7 +92,9 @@ def test_a_claim_joins_a_run_before_it_is_sent_or_not_at_all(farm: ControlPlane)
     for _ in range(6):
         at_once(plan_or_dispatch)
     with farm.database.reading() as session:
-        for claim in session.scalars(select(Claim).where(Claim.state == ClaimState.PLANNED)):
+        claims = session.scalars(select(Claim).where(Claim.state == ClaimState.PLANNED)).all()
+        assert len(claims) == 8
+        for claim in claims:
             run = claim.reproduction
             assert run is not None
             assert run.stopping is not None

@@ -219,7 +219,9 @@ def test_planning_says_which_engine_a_run_needs(database: Database) -> None:
     add_claims(database, 5)
     planning.plan(database, HUB, load_policy())
     with database.reading() as session:
-        for run in session.scalars(select(Reproduction)):
+        runs = session.scalars(select(Reproduction)).all()
+        assert len(runs) == 5
+        for run in runs:
             rules = EngineRules.model_validate(run.settings["engine"], strict=False)
             model = ModelRef(model_id=run.model_id, revision=run.model_revision)
             assert run.engine_key == engine_key(model, rules, run.settings["gpus"])
