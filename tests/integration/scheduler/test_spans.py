@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from deploy.serving import QuietHandler, answered_by
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.record import add_event, move_reproduction
@@ -17,6 +19,7 @@ from specs.processes.spans import PastSpan, Place, Spans, open_spans
 from tests.support.collector import Collector, collecting
 from tests.support.rows import BEGINNING, Rows
 from tests.support.scheduler import migrated_database
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 RUN = "0123456789abcdef" * 2
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -81,13 +84,28 @@ def test_what_is_of_nothing_with_a_trace_id_is_not_told(spans: Spans, collector:
     assert [each.trace_id for each in collector.spans] == [RUN]
 
 
-def test_a_collector_that_is_away_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    spans = open_spans("reprofarm-test")
-    spans.tell(span(Place.of_claim(RUN)))
-    spans.flush()
-    spans.close()
+def test_a_collector_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, released, answered = threading.Event(), threading.Event(), threading.Event()
+
+    class Hangs(QuietHandler):
+        def do_POST(self) -> None:
+            self.body()
+            asked.set()
+            released.wait(PATIENCE_SECONDS)
+            answered.set()
+            self.answer(200)
+
+    with answered_by(Hangs) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(2 * PATIENCE_SECONDS))
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+        spans = open_spans("reprofarm-test")
+        spans.tell(span(Place.of_claim(RUN)))
+        until(asked.is_set)
+        spans.tell(span(Place.of_reproduction(RUN)))
+        assert not answered.is_set()
+        released.set()
+        spans.close()
 
 
 def test_only_what_is_committed_is_told(database: Database, spans: Spans, collector: Collector) -> None:
