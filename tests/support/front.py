@@ -21,6 +21,8 @@ class Front:
     def __init__(self, api: str) -> None:
         self.faults: list[Fault] = []
         self.passed = 0
+        self.missed = 0
+        """Looks that came to nothing, for who looks to count: of those that nobody takes nothing is known here."""
         self._api = api
         self._server: ThreadingHTTPServer | None = None
         self._port = 0

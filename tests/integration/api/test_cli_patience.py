@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import delete
@@ -34,6 +36,12 @@ def api(tmp_path: Path) -> Iterator[RunningApi]:
 def front(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.05)
     with front_of(api.url) as found:
+
+        def pause(seconds: float) -> None:
+            found.missed += 1
+            time.sleep(seconds)
+
+        monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
         yield found
 
 
@@ -66,8 +74,9 @@ def restarts(front: Front, following: Following) -> None:
     front.faults = ["bad_gateway", "unavailable", "cut"]
     until(lambda: not front.faults)
     following.goes_on()
+    missed = front.missed
     front.go()
-    threading.Event().wait(0.5)
+    until(lambda: front.missed > missed)
     front.come()
     following.goes_on()
 
