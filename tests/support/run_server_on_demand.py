@@ -1,22 +1,39 @@
-"""`workers.runs.run_server`, for tests that may want a run or not: it imports once somebody does."""
+"""`workers.runs.run_server`, for tests that may want a run or not: it imports once somebody does.
+
+It does scripts too, in a process that has imported what a run has: `tests.support.shared_runs.printed_by`.
+"""
 
 from __future__ import annotations
 
+import runpy
 import select
 import sys
 from pathlib import Path
 
 from specs.processes.garbage import collect_rarely
+from tests.support.shared_runs import IMPORTED
 from workers.processes.fork_server import listen, serve
-from workers.runs.run_server import main
+from workers.runs import run_server
+
+
+def main(arguments: list[str]) -> int:
+    """Be a run, whose first argument is its order, or a script of Python with its arguments."""
+    if not arguments[0].endswith(".py"):
+        return run_server.main(arguments)
+    sys.argv = list(arguments)
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
+
 
 if __name__ == "__main__":
     collect_rarely()
-    _listener = listen(Path(sys.argv[1]))
+    _folder = Path(sys.argv[1])
+    _listener = listen(_folder)
     select.select([_listener], [], [])
 
     from workers.runs import runner  # noqa: F401 - what takes long
     from workers.runs.late_imports import import_what_comes_late
 
     import_what_comes_late()
+    (_folder / IMPORTED).touch()
     serve(_listener, main)

@@ -8,15 +8,20 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from tests.support.waiting import PROCESS_PATIENCE_SECONDS
 from workers.processes.fork_server import short_path
 from workers.runs.forked_run import RunServer
 
 PROJECT = Path(__file__).resolve().parents[2]
 KEPT = "RUNS_OF_TESTS"
 """The folder of the server that another test process keeps."""
+
+IMPORTED = "imported"
+"""In that folder once it has imported what runs need, which is when somebody wants one."""
 
 
 class BorrowedRuns(RunServer):
@@ -58,6 +63,22 @@ class _OnDemand(RunServer):
 def shared_runs() -> BorrowedRuns:
     """The server of all test processes."""
     return BorrowedRuns(Path(os.environ.get(KEPT) or _kept()))
+
+
+def others_have_imported() -> bool:
+    """Whether another process keeps a server from which something can be forked at once."""
+    return KEPT in os.environ and (Path(os.environ[KEPT]) / IMPORTED).exists()
+
+
+def printed_by(script: Path, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> str:
+    """What a script of Python prints that is done in `folder`, in a process that has imported what a run has."""
+    log = folder / f"{script.stem}.log"
+    done = shared_runs().start([str(script), *arguments], environment, folder, log)
+    status = done.wait(PROCESS_PATIENCE_SECONDS)
+    done.stop()
+    said = log.read_text()
+    assert status == 0, said[-4000:]
+    return said
 
 
 def keep_runs_for_others() -> None:
