@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import said_run
+from tests.support.shared_runs import PROJECT, others_have_imported, printed_by
 
 Change = Callable[[str, Any], Any]
 """Of one file in the log: its name and content; the new content, or None to leave it out."""
@@ -19,18 +20,23 @@ Change = Callable[[str, Any], Any]
 
 def inspect_log(folder: Path, targets: Sequence[str], said: Sequence[Sequence[str]]) -> Path:
     """The log of a run of samples with these targets; `said` has an answer for each epoch of each sample."""
-    run = {"targets": list(targets), "said": [list(each) for each in said]}
-    project = str(Path(__file__).resolve().parents[2])
-    ended = subprocess.run(
-        [sys.executable, str(said_run.__file__), str(folder)],
-        input=json.dumps(run),
-        env={**os.environ, "PYTHONPATH": project, "XDG_DATA_HOME": str(folder / "xdg")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    return Path(ended.stdout.splitlines()[-1])
+    folder.mkdir(parents=True, exist_ok=True)
+    run = folder / "run.json"
+    run.write_text(json.dumps({"targets": list(targets), "said": [list(each) for each in said]}))
+    script, own = Path(said_run.__file__), {"XDG_DATA_HOME": str(folder / "xdg")}
+    if others_have_imported():
+        printed = printed_by(script, [str(folder), str(run)], own, folder)
+    else:
+        ended = subprocess.run(
+            [sys.executable, str(script), str(folder), str(run)],
+            env={**os.environ, "PYTHONPATH": str(PROJECT), **own},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr[-4000:]
+        printed = ended.stdout
+    return Path(printed.splitlines()[-1])
 
 
 def rewritten(log: Path, other: Path, change: Change) -> Path:

@@ -1,12 +1,13 @@
-"""A run by Inspect without a model: `python said_run.py LOGS < RUN`; prints where the log is.
+"""A run by Inspect without a model: `python said_run.py LOGS RUN`; prints where the log is.
 
-RUN is JSON with `targets` and `said` (of each sample an answer for each epoch).
+RUN is a file of JSON with `targets` and `said` (of each sample an answer for each epoch).
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import inspect_ai
@@ -44,11 +45,19 @@ def main(logs: str, run: dict[str, Any]) -> None:
         scorer=exact(),
         epochs=Epochs(len(run["said"][0]), "mean"),
     )
+    # Nobody looks while it runs.
     (log,) = inspect_ai.eval(
-        task, model="none/none", display="none", log_dir=logs, temperature=0.0, log_samples=True, ctl_server=False
+        task,
+        model="none/none",
+        display="none",
+        log_dir=logs,
+        temperature=0.0,
+        log_samples=True,
+        log_realtime=False,
+        ctl_server=False,
     )
     sys.stdout.write(f"\n{log.location}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.load(sys.stdin))
+    main(sys.argv[1], json.loads(Path(sys.argv[2]).read_text()))
