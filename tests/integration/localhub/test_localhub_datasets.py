@@ -1,4 +1,4 @@
-"""The `datasets` library against a live local Hub. It reads HF_ENDPOINT when it is imported: one process for each."""
+"""The `datasets` library against a live local Hub, in one process for all: it reads HF_ENDPOINT when it is imported."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib.util import find_spec
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from tests.support.localhub import RunningHub
+from tests.support.localhub import running_hub
 
-datasets = pytest.importorskip("datasets", reason="the extra `run` is not installed")
+# Importing it takes longer than loading does, and is left to that process.
+if find_spec("datasets") is None:
+    pytest.skip("the extra `run` is not installed", allow_module_level=True)
+
+Loaded = dict[str, dict[str, list[str]]]
+"""Column `a` of every split, by what was asked for."""
 
 PROGRAM = """
 import json, sys
@@ -45,57 +51,72 @@ def jsonl(*rows: dict[str, object]) -> bytes:
 
 
 def parquet(*rows: dict[str, object]) -> bytes:
+    import pyarrow.parquet  # noqa: PLC0415 - comes with `datasets`
+
     file = BytesIO()
-    datasets.Dataset.from_list(list(rows)).to_parquet(file)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), file)
     return file.getvalue()
 
 
-def load(hub: RunningHub, home: Path, *calls: tuple[list[str], dict[str, str]]) -> list[dict[str, list[str]]]:
-    """Column `a` of every split, for each call of `load_dataset`; importing the library takes longer than loading."""
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(home)}
-    environment.pop("HF_HUB_OFFLINE", None)
-    command = [sys.executable, "-c", PROGRAM, *(json.dumps(call) for call in calls)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-@pytest.fixture
-def facts(alice: HfApi) -> str:
-    """The name of a dataset of JSON lines; with `-parquet` behind it the same as Parquet."""
-    for name, suffix, render in (("acme/facts", "jsonl", jsonl), ("acme/facts-parquet", "parquet", parquet)):
-        alice.create_repo(name, repo_type="dataset")
-        files = {
-            "README.md": CARD.format(suffix=suffix).encode(),
-            f"easy/a.{suffix}": render({"q": "1+1", "a": "2"}),
-            f"easy/b.{suffix}": render({"q": "2+2", "a": "4"}),
-            f"hard/test.{suffix}": render({"q": "7*8", "a": "56"}),
-            f"hard/train.{suffix}": render({"q": "6*9", "a": "54"}),
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """What is loaded of datasets of each kind."""
+    folder = tmp_path_factory.mktemp("datasets")
+    with running_hub(folder / "hub") as hub:
+        alice = HfApi(endpoint=hub.url, token=hub.local.add_token("alice", orgs=("acme",)))
+        _commit(alice, "acme/facts", _facts("jsonl", jsonl))
+        _commit(alice, "acme/facts-parquet", _facts("parquet", parquet))
+        _commit(alice, "acme/plain", {f"data/{split}.jsonl": jsonl({"a": split}) for split in ("train", "test")})
+        before = _commit(alice, "acme/changed", _facts("jsonl", jsonl))
+        alice.upload_file(
+            path_or_fileobj=jsonl({"q": "1+1", "a": "3"}),
+            path_in_repo="easy/a.jsonl",
+            repo_id="acme/changed",
+            repo_type="dataset",
+        )
+        calls: dict[str, tuple[list[str], dict[str, str]]] = {
+            "easy": (["acme/facts", "easy"], {}),
+            "hard": (["acme/facts", "hard"], {}),
+            "easy, parquet": (["acme/facts-parquet", "easy"], {}),
+            "hard, parquet": (["acme/facts-parquet", "hard"], {}),
+            "plain": (["acme/plain"], {}),
+            "changed": (["acme/changed", "easy"], {}),
+            "before": (["acme/changed", "easy"], {"revision": before}),
         }
-        operations = [CommitOperationAdd(path, content) for path, content in files.items()]
-        alice.create_commit(name, operations, commit_message="Add facts", repo_type="dataset")
-    return "acme/facts"
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home")}
+        environment.pop("HF_HUB_OFFLINE", None)
+        command = [sys.executable, "-c", PROGRAM, *(json.dumps(call) for call in calls.values())]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(calls, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
-def test_data_files_are_loaded_by_the_cards_configs_and_splits(hub: RunningHub, facts: str, tmp_path: Path) -> None:
-    names = (facts, f"{facts}-parquet")
-    calls: list[tuple[list[str], dict[str, str]]] = [
-        ([name, config], {}) for name in names for config in ("easy", "hard")
-    ]
-    easy, hard = {"test": ["2", "4"]}, {"test": ["56"], "train": ["54"]}
-    assert load(hub, tmp_path / "home", *calls) == [easy, hard, easy, hard]
+def _facts(suffix: str, render: Callable[..., bytes]) -> dict[str, bytes]:
+    return {
+        "README.md": CARD.format(suffix=suffix).encode(),
+        f"easy/a.{suffix}": render({"q": "1+1", "a": "2"}),
+        f"easy/b.{suffix}": render({"q": "2+2", "a": "4"}),
+        f"hard/test.{suffix}": render({"q": "7*8", "a": "56"}),
+        f"hard/train.{suffix}": render({"q": "6*9", "a": "54"}),
+    }
 
 
-def test_a_revision_is_loaded_as_it_was(hub: RunningHub, alice: HfApi, facts: str, tmp_path: Path) -> None:
-    before = alice.dataset_info(facts).sha or ""
-    changed = jsonl({"q": "1+1", "a": "3"})
-    alice.upload_file(path_or_fileobj=changed, path_in_repo="easy/a.jsonl", repo_id=facts, repo_type="dataset")
-    now, then = load(hub, tmp_path / "home", ([facts, "easy"], {}), ([facts, "easy"], {"revision": before}))
-    assert (now["test"], then["test"]) == (["3", "4"], ["2", "4"])
+def _commit(alice: HfApi, name: str, files: dict[str, bytes]) -> str:
+    """Make a dataset of these files; its commit."""
+    alice.create_repo(name, repo_type="dataset")
+    operations = [CommitOperationAdd(path, content) for path, content in files.items()]
+    return alice.create_commit(name, operations, commit_message="Add data", repo_type="dataset").oid
 
 
-def test_a_dataset_without_a_card_is_loaded_by_its_file_names(hub: RunningHub, alice: HfApi, tmp_path: Path) -> None:
-    alice.create_repo("acme/plain", repo_type="dataset")
-    operations = [CommitOperationAdd(f"data/{split}.jsonl", jsonl({"a": split})) for split in ("train", "test")]
-    alice.create_commit("acme/plain", operations, commit_message="Add data", repo_type="dataset")
-    assert load(hub, tmp_path / "home", (["acme/plain"], {})) == [{"train": ["train"], "test": ["test"]}]
+def test_data_files_are_loaded_by_the_cards_configs_and_splits(loaded: Loaded) -> None:
+    for form in ("", ", parquet"):
+        assert loaded[f"easy{form}"] == {"test": ["2", "4"]}
+        assert loaded[f"hard{form}"] == {"test": ["56"], "train": ["54"]}
+
+
+def test_a_revision_is_loaded_as_it_was(loaded: Loaded) -> None:
+    assert (loaded["changed"]["test"], loaded["before"]["test"]) == (["3", "4"], ["2", "4"])
+
+
+def test_a_dataset_without_a_card_is_loaded_by_its_file_names(loaded: Loaded) -> None:
+    assert loaded["plain"] == {"train": ["train"], "test": ["test"]}
