@@ -143,14 +143,22 @@ class ChaosFarm:
 
 @contextmanager
 def chaos_farm(
-    folder: Path, programs: Path, run: Mapping[str, float] | None = None, control_workers: int = 1
+    folder: Path,
+    programs: Path,
+    run: Mapping[str, float] | None = None,
+    control_workers: int = 1,
+    runs: Path | None = None,
 ) -> Iterator[ChaosFarm]:
-    """Bring a farm up in `folder` and end it with the block. `programs` are PostgreSQL's; `run` is policy's."""
+    """Bring a farm up in `folder` and end it with the block. `programs` are PostgreSQL's; `run` is policy's.
+
+    `runs` is the folder of a server of runs that others use too, where no worker is frozen; None is one of the farm's.
+    """
     rules = dict(run or RUN)
     with ExitStack() as stack:
         supervisor = Supervisor(folder)
         stack.callback(supervisor.close, "redis", "postgresql")
-        _start_runs(supervisor, folder)
+        if runs is None:
+            runs = _start_runs(supervisor, folder)
         cluster = new_cluster(programs)
         stack.callback(shutil.rmtree, cluster.server.folder, ignore_errors=True)
         supervisor.start(Process("postgresql", _as_its_user(cluster), clean_environment()))
@@ -179,10 +187,10 @@ def chaos_farm(
         own = {"REPROFARM_DATABASE_URL": database.url}
         plan = Plan(folder, api_port, network.url, token, policy, own)
         Signer.create(farm.signing_key)
-        _start_farm(farm, plan.environment_of_control(broker_url, writes_to_hub=True), hub_url)
+        _start_farm(farm, plan.environment_of_control(broker_url, writes_to_hub=True), hub_url, runs)
         farm.wait("the API is ready", farm.is_ready)
         # One without an order ends at once.
-        first = BorrowedRuns(_runs_folder(folder)).start([], {}, folder, folder / "logs" / "first-run.log")
+        first = BorrowedRuns(runs).start([], {}, folder, folder / "logs" / "first-run.log")
         farm.wait("runs can be forked", lambda: first.poll() is not None)
         yield farm
 
@@ -245,7 +253,7 @@ def _start_hub(supervisor: Supervisor, folder: Path) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _start_farm(farm: ChaosFarm, control: dict[str, str], hub_url: str) -> None:
+def _start_farm(farm: ChaosFarm, control: dict[str, str], hub_url: str, runs: Path) -> None:
     """As deploy/farm does, each with what it needs."""
     supervisor, folder = farm.supervisor, farm.folder
     supervisor.start(api(control))
@@ -253,24 +261,21 @@ def _start_farm(farm: ChaosFarm, control: dict[str, str], hub_url: str) -> None:
         supervisor.start(control_worker(control, name))
     supervisor.start(beat(control, folder))
     engine = stand_in("--slow-seconds", "1.0", "--start-seconds", str(ENGINE_START_SECONDS))
-    app = worker_app(engine, _runs_folder(folder))
+    app = worker_app(engine, runs)
     supervisor.start(stand_in_worker(folder, farm.broker_url, app, {"REPROFARM_WORKER_HUB_ENDPOINT": hub_url}))
 
 
-def _start_runs(supervisor: Supervisor, folder: Path) -> None:
-    """Importing lighteval takes longer than all else that a run does here."""
-    runs = _runs_folder(folder)
+def _start_runs(supervisor: Supervisor, folder: Path) -> Path:
+    """The folder of a server of runs: importing lighteval takes longer than all else that a run does here."""
+    runs = folder / "run-server"
     runs.mkdir()
     environment = clean_environment(PYTHONPATH=str(PROJECT), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     supervisor.start(Process("runs", [sys.executable, "-m", "workers.runs.run_server", str(runs)], environment))
-
-
-def _runs_folder(folder: Path) -> Path:
-    return folder / "run-server"
+    return runs
 
 
 def worker_family(farm: ChaosFarm) -> list[psutil.Process]:
-    """The worker with all below it, and the runs that were forked for it."""
+    """The worker with all below it, and the runs that were forked for it: all of a server that is the farm's own."""
     return [*farm.supervisor.family("worker"), *farm.supervisor.main("runs").children(recursive=True)]
 
 

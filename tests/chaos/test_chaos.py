@@ -11,6 +11,7 @@ from tests.chaos.blows import Blow
 from tests.chaos.cells import struck
 from tests.chaos.farm import ChaosFarm, chaos_farm
 from tests.chaos.stages import STAGERS
+from tests.support.shared_runs import shared_runs
 
 pytest.importorskip("psutil", reason="workers need the extra `run`")
 
@@ -20,7 +21,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosFarm]:
     programs = postgres_programs()
     if programs is None:
         pytest.skip(NO_SERVER)
-    with chaos_farm(tmp_path_factory.mktemp("chaos"), programs) as running:
+    with chaos_farm(tmp_path_factory.mktemp("chaos"), programs, runs=shared_runs().folder) as running:
         yield running
 
 
