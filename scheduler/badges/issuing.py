@@ -48,6 +48,11 @@ last look behind which nothing was left the next one begins."""
 UNDER_WAY = timedelta(minutes=2)
 """A mismatch that was being decided when a badge was kept, neither seeing the other, is decided by then."""
 
+LEFT_BEHIND = timedelta(days=1)
+"""Badges that a process looks through when it begins, for one that was outdone before it was kept. The process that
+kept it looks for that in the same breath, so only the badges of one that was killed just then are left behind, and
+another process is there long before a day is over. All badges, of which there are more every day, were looked at."""
+
 _WITH_VERDICT = (
     select(Claim)
     .where(Claim.claim_id.in_(bindparam("claim_ids", expanding=True)))
@@ -81,7 +86,7 @@ class Missing:
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
         self._none_left_at: datetime | None = None
-        self._settled_until: datetime | None = None
+        self._settled_until = now() - LEFT_BEHIND
 
     def sign(self) -> None:
         """Sign what is found, and revoke what was outdone by then."""

@@ -77,8 +77,8 @@ def revoke_earlier(session: Session, claims: Collection[Claim], run: Reproductio
     _revoke(session, _outdone(mismatch, run.dataset_revision).where(of_these, newer))
 
 
-def revoke_outdone(database: Database, since: datetime | None = None) -> int:
-    """Revoke badges (of those signed since then) that a newer run had outdone before they were kept; how many.
+def revoke_outdone(database: Database, since: datetime) -> int:
+    """Revoke badges, of those signed since then, that a newer run had outdone before they were kept; how many.
 
     Whoever decided that mismatch looked for badges, and these were not there yet: their verdicts waited for a key, or
     for a moment.
@@ -89,9 +89,8 @@ def revoke_outdone(database: Database, since: datetime | None = None) -> int:
         .join(VerdictRow, VerdictRow.claim_id == mismatch.claim_id)
         .join(run, run.reproduction_id == mismatch.reproduction_id)
         .where(VerdictRow.outcome == Outcome.MISMATCH, Reproduction.created_at < run.created_at)
+        .where(Badge.signed_at >= since)
     )
-    if since is not None:
-        query = query.where(Badge.signed_at >= since)
     with database.reading() as session:
         if session.execute(query.limit(1)).first() is None:
             return 0

@@ -94,6 +94,12 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
     metrics = FarmCollector(database, POLICY)
     follower = Follower(database, 1, Live(10))
 
+    def begin_to_sign() -> None:
+        begun = issuing.Missing(farm)
+        # A process that begins may look at all verdicts once, and at no more than that.
+        begun._none_left_at = now()
+        begun.sign()
+
     def look() -> None:
         with database.reading() as session:
             follower._look(session, "", lambda _messages, _last: None)
@@ -105,6 +111,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
         "reap": [lambda: reap(database, POLICY, *EMPTY_QUEUES)],
         "publish": [
             missing.sign,
+            begin_to_sign,
             lambda: revoke_left_over(database),
             lambda: want_mismatches(database, POLICY.publish),
             lambda: publish_due(farm),
