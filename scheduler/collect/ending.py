@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import takewhile
 
 from sqlalchemy.orm import Session
 
-from scheduler.collect.resuming import HANDED_BACK, IN_A_ROW, without_progress
+from scheduler.collect.resuming import HANDED_BACK, IN_A_ROW, JUDGE_WENT_AWAY, without_progress
 from scheduler.collect.retrying import (
     CONSEQUENCES,
     LONGEST_RETRY_SECONDS,
@@ -174,13 +175,17 @@ def _wait(
     # Whatever it was each time: two workers, of which one has no disk left and the other's device is busy, hand it to
     # one another.
     waits = without_progress(reproduction, PASSING)
+    # A judge that comes and goes has an engine started each time, for a few answers more or its worker's word of them.
+    alike = list(takewhile(lambda each: each.outcome == outcome, reversed(reproduction.attempts)))
+    # Both are the latest attempts, so the longer one goes further back.
+    vain = max(waits, alike if len(alike) > JUDGE_WENT_AWAY else [], key=len)
     why = f"attempt {reproduction.attempt}: {outcome}: {said}"
-    if _for_too_long(waits, policy):
-        _end(session, reproduction, Consequence.GIVE_UP, why, f"{outcome}: {_in_vain(waits, policy)}: {said}")
+    if _for_too_long(vain, policy):
+        _end(session, reproduction, Consequence.GIVE_UP, why, f"{outcome}: {_in_vain(vain, policy)}: {said}")
     else:
         # A worker says it, so it parks nothing for longer than an hour.
         asked_seconds = min(asked_seconds, LONGEST_RETRY_SECONDS)
-        delay_seconds = max(asked_seconds, retry_delay_seconds(_times(waits, outcome)))
+        delay_seconds = max(asked_seconds, retry_delay_seconds(max(_times(waits, outcome), len(alike))))
         _again(session, reproduction, f"after {why}", delay_seconds)
 
 

@@ -20,6 +20,10 @@ IN_A_ROW = 3
 HANDED_BACK = 100
 """Times that one reproduction is handed back, whatever is said to be kept of it, before the next has to wait."""
 
+JUDGE_WENT_AWAY = 20
+"""Attempts in a row under which the judge went away, whatever is said to be kept of them, before these too end after
+`queue_seconds`."""
+
 GONE_ON_FROM = 2
 """Attempts that are to go on from one log and leave a shorter one, before theirs take its place."""
 

@@ -111,6 +111,28 @@ def test_what_a_run_had_when_its_judge_went_away_is_gone_on_from_and_it_costs_no
     assert resumed_from(farm) == KEPT.sha256
 
 
+def test_a_judge_that_comes_and_goes_is_tried_ever_more_seldom_and_not_for_ever(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.collect.ending.JUDGE_WENT_AWAY", 3)
+    logs = [KEPT.model_copy(update={"answers": 10 * number}) for number in range(1, 5)]
+    pauses = []
+    for log in logs[:3]:
+        ended(farm, AttemptOutcome.JUDGE_AWAY, "the judge does not answer", log)
+        found = reproduction(farm)
+        assert found.not_before is not None
+        pauses.append((found.not_before - found.since).total_seconds())
+        with farm.database.transaction() as session:
+            session.execute(update(Reproduction).values(not_before=None))
+            # A few that get on may take as long as they take.
+            long_ago = now() - timedelta(seconds=2 * farm.policy.run.queue_seconds)
+            session.execute(update(Attempt).values(dispatched_at=long_ago))
+    assert pauses == [10, 20, 40]
+    ended(farm, AttemptOutcome.JUDGE_AWAY, "the judge does not answer", logs[3])
+    assert reproduction(farm).state == ReproductionState.FAILED
+    assert "judge_away: so for 604800 s and 4 attempts: the judge does not answer" in farm.claims()[0].reason
+
+
 def test_it_is_queued_again_at_once_uses_up_nothing_and_says_why(farm: ControlPlane) -> None:
     handed_back(farm, KEPT)
     found = reproduction(farm)
