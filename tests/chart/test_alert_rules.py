@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from scheduler.collect.ending import PASSING
+from specs.messages import AttemptOutcome
+
 ALERTS = Path(__file__).parents[2] / "helm" / "reprofarm" / "files" / "alerts.yaml"
 PROMTOOL = shutil.which("promtool")
 NO_PROMTOOL = "promtool is not installed (Debian's package `prometheus`); tests of the alerts' rules need it"
@@ -42,6 +45,7 @@ FINE = {
     'reprofarm_budget_gpu_seconds{scope="farm"}': "10000+0x800",
     'reprofarm_engine_loads_total{pool="h100"}': "0+1x800",
     'reprofarm_attempts_total{pool="h100",outcome="completed"}': "0+2x800",
+    'reprofarm_attempts_total{pool="h100",outcome="disk_full"}': "0+1x800",
 }
 """A farm that is well, a value a minute."""
 
@@ -55,6 +59,12 @@ TROUBLE: dict[str, dict[str, str]] = {
     "ReprofarmRunsSetAside": {"reprofarm_reproductions_set_aside": "1+0x800"},
     "ReprofarmMessagesRefused": {'reprofarm_refused_messages_total{queue="control"}': "5+1x800"},
     "ReprofarmQueueOld": {'reprofarm_queue_age_seconds{pool="h100",priority="author"}': "21601+60x800"},
+    "ReprofarmPoolGetsNowhere": {
+        # By one run, once it is tried no oftener than each hour.
+        'reprofarm_attempts_total{pool="h100",outcome="disk_full"}': "0+0.0167x800",
+        'reprofarm_attempts_total{pool="h100",outcome="completed"}': "9+0x800",
+        'reprofarm_engine_loads_total{pool="h100"}': "0+0x800",
+    },
     "ReprofarmPoolWithoutWorkers": {'reprofarm_workers{pool="h100",state="busy"}': "0+0x800"},
     "ReprofarmWorkerQuarantined": {'reprofarm_workers{pool="h100",state="quarantined"}': "1+0x800"},
     "ReprofarmVerdictsFail": {'reprofarm_verdicts_total{outcome="failed"}': "0+2x800"},
@@ -201,6 +211,39 @@ def test_a_worker_that_two_api_processes_tell_of_is_counted_once(tmp_path: Path)
     samples = [{"labels": '{job="farm-reprofarm-api",namespace="eval",pool="h100"}', "value": 1}]
     asked = [{"expr": expr, "eval_time": "30m", "exp_samples": samples}]
     answers_as_expected([{"interval": "1m", "input_series": series, "promql_expr_test": asked}], tmp_path)
+
+
+def test_one_drain_of_long_runs_is_no_pool_that_gets_nowhere(tmp_path: Path) -> None:
+    drained = {
+        'reprofarm_attempts_total{pool="h100",outcome="handed_back"}': "0+0x600 20+0x200",
+        'reprofarm_attempts_total{pool="h100",outcome="disk_full"}': "0+0x800",
+        'reprofarm_attempts_total{pool="h100",outcome="completed"}': "9+0x800",
+        'reprofarm_engine_loads_total{pool="h100"}': "0+0x800",
+    }
+    assert firing({**FINE, **drained}, tmp_path) == set()
+
+
+def test_attempts_in_vain_are_counted_on_where_api_processes_are_replaced(tmp_path: Path) -> None:
+    if PROMTOOL is None:
+        pytest.skip(NO_PROMTOOL)
+    in_vain = 'reprofarm_attempts_total{pool="h100",outcome="disk_full"}'
+    # One an hour, each API process there for an hour.
+    series = [
+        {"series": _of_instance(in_vain, f"api-{hour}"), "values": f"_x{60 * hour} {hour}+0x59 stale"}
+        for hour in range(12)
+    ]
+    name = "ReprofarmPoolGetsNowhere"
+    alert = {"eval_time": "11h30m", "alertname": name, "exp_alerts": []}
+    test = {"interval": "1m", "input_series": series, "alert_rule_test": [alert]}
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "10m", "tests": [test]}))
+    done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert f'alertname="{name}"' in done.stdout + done.stderr
+
+
+def test_what_may_go_round_without_end_is_what_uses_up_no_attempt() -> None:
+    (expr,) = (rule["expr"] for rule in rules() if rule["alert"] == "ReprofarmPoolGetsNowhere")
+    assert set(re.findall(r'outcome=~"(.*?)"', expr)) == {"|".join(each for each in AttemptOutcome if each in PASSING)}
 
 
 def test_every_alert_is_tried() -> None:
