@@ -2,8 +2,9 @@
 
 What counts on a day (UTC) is what was planned on it: the estimate of each reproduction, and what it took once it is
 complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it
-cost nothing. One that failed counts as its estimate. One that was cancelled before it was ever sent counts nothing, nor
-does one that a repo was closed to before it had an engine.
+cost nothing, but for one by which it comes to ask every sample: from then on it counts for that one. One that failed
+counts as its estimate. One that was cancelled before it was ever sent counts nothing, nor does one that a repo was
+closed to before it had an engine.
 """
 
 from __future__ import annotations
@@ -84,6 +85,35 @@ def held_back(session: Session, budget: BudgetRules, claim: Claim, cost: Estimat
             held = _over_a_limit(session, limits, claim, cost, at, of_community=of_community)
             if held is not None:
                 return held
+    return None
+
+
+def count_as(
+    session: Session, budget: BudgetRules, reproduction: Reproduction, claim: Claim, cost: Estimate, at: datetime
+) -> Held | None:
+    """Count one that was not sent out yet as what it costs by a claim that is to join it, and for that claim.
+
+    Where there is no room for that: why the claim has to wait, and nothing is changed.
+    """
+    before = reproduction.gpu_seconds
+    # What it counts as now is no room that somebody else has.
+    reproduction.gpu_seconds = None
+    session.flush()
+    held = held_back(session, budget, claim, cost, at)
+    midnight = _midnight(at)
+    of_another_day = budget.by_the_day_at_all and reproduction.created_at < midnight
+    if held is None and of_another_day and not claim.approved_over_budget:
+        # It would count on that day: any number of such runs would fit into what is left of this one.
+        held = Held(
+            "would have a run that was planned on another day ask every sample, at about"
+            f" {_seconds(cost.gpu_seconds)} ({cost.basis}); looked at again at 00:00 UTC",
+            midnight + timedelta(days=1),
+        )
+    if held is not None:
+        reproduction.gpu_seconds = before
+        return held
+    reproduction.gpu_seconds, reproduction.caused_by = cost.gpu_seconds, claim.claim_id
+    reproduction.submitter, reproduction.community = claim.submitter, claim.pull_request is not None
     return None
 
 

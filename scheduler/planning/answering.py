@@ -35,6 +35,7 @@ class Answer:
     foreseen: Foreseen | None = None
     known: KnownSamples | None = None
     cost: Estimate | None = None
+    cost_of_all: Estimate | None = None
     reading: LinkedLogReading | None = None
     held: bool = False
     weights_sha256: str | None = None
@@ -70,6 +71,7 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
         alike.foreseen,
         alike.known,
         alike.cost,
+        alike.cost_of_all,
         reading,
         held,
         model.weights_sha256,
@@ -90,7 +92,8 @@ def _work_out(
         last = not asked_anew and foreseen.sample_limit is None and facts.one_was_sent(found.key)
         foreseen = foreseen.model_copy(update={"every_sample": last})
     known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
-    return Alike(found, foreseen, known, _cost(facts, said, model, found, foreseen, known))
+    cost, cost_of_all = _costs(facts, said, model, found, foreseen, known)
+    return Alike(found, foreseen, known, cost, cost_of_all)
 
 
 def _admit(
@@ -143,17 +146,17 @@ def _claim_facts(claim: Claim) -> ClaimFacts:
     )
 
 
-def _cost(
+def _costs(
     facts: PlanningFacts,
     said: ClaimFacts,
     model: Model,
     answer: Run | Blocked | Refused,
     foreseen: Foreseen | None,
     known: KnownSamples | None,
-) -> Estimate | None:
-    """What a reproduction for the claim alone is taken to cost; None where it is not run."""
+) -> tuple[Estimate | None, Estimate | None]:
+    """What a reproduction for the claim alone is taken to cost, and one of every sample; None where it is not run."""
     if not isinstance(answer, Run) or foreseen is None:
-        return None
+        return None, None
     if model.weights_bytes is None:
         raise ValueError(f"a claim on {said.model_id} was admitted without weights")
     earlier = facts.costs(said.dataset_id, answer.task_id, model.weights_bytes, answer.pool.name)
@@ -167,7 +170,8 @@ def _cost(
         concurrency=answer.settings.engine.concurrency,
         read_part=_read_part(model, answer.settings.engine.concurrency),
     )
-    return estimate(work, earlier)
+    every = replace(work, samples=known.samples if known is not None else None)
+    return estimate(work, earlier), estimate(every, earlier)
 
 
 def _read_part(model: Model, concurrency: int) -> float:

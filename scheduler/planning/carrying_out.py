@@ -17,7 +17,7 @@ from scheduler.admission.placement import Placement
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
-from scheduler.judging.stopping import asks_every_sample, stopping_of
+from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
 from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_score
@@ -32,13 +32,13 @@ from scheduler.record import (
     unblock_claim,
 )
 from scheduler.state_machine import ClaimState, ReproductionState
+from scheduler.stored_values import settings_of
 from specs.engine_key import engine_key
 from specs.judging.forecast import in_short
 from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.budget import BudgetRules
-from specs.policy.cost import Estimate
 from specs.policy.rules import EngineRules, Policy
 from specs.text import clean
 
@@ -100,7 +100,7 @@ def _carry_out(
     claim.foreseen = answer.foreseen.model_dump(mode="json") if answer.foreseen is not None else None
     if isinstance(found, Run) and answer.cost is not None:
         claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost.gpu_seconds, answer.cost.basis
-        wait = _wait(session, policy, claim, found, answer.cost, runs)
+        wait = _wait(session, policy, claim, found, answer, runs)
         if wait is not None:
             hold_claim(session, claim, wait.reason, wait.until, found.key)
         if wait is not None or answer.held:
@@ -127,19 +127,41 @@ def _is_due(claim: Claim) -> bool:
     )
 
 
-def _wait(session: Session, policy: Policy, claim: Claim, run: Run, cost: Estimate, runs: _Runs) -> budgets.Held | None:
-    """Why the claim has to wait, as nobody else can change it before the transaction ends. A run it joins is free."""
+def _wait(session: Session, policy: Policy, claim: Claim, run: Run, answer: Answer, runs: _Runs) -> budgets.Held | None:
+    """Why the claim has to wait, as nobody else can change it before the transaction ends.
+
+    A run it joins is free, unless that was to stop early and has to ask every sample with it.
+    """
     shared, before = runs.shared, runs.of_same_score(claim, run)
-    if before is not None and not _came_to_nothing(before):
+    if answer.cost is None or answer.cost_of_all is None or (before is not None and not _came_to_nothing(before)):
         return None
-    if policy.budget == BudgetRules() or shared.find(run.key, claim.fresh_after) is not None:
+    joined = shared.find(run.key, claim.fresh_after)
+    if joined is None and policy.budget != BudgetRules():
+        budgets.take_turn(session, policy.budget)
+        # The turn may have come after another's transaction, which planned that very run.
+        shared.look_again([run.key])
+        joined = shared.find(run.key, claim.fresh_after)
+        if joined is None:
+            return budgets.held_back(session, policy.budget, claim, answer.cost, now())
+    if joined is None or not _are_too_many_with(joined, run, shared):
         return None
+    # What an approval is asked for, and given for.
+    claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost_of_all.gpu_seconds, answer.cost_of_all.basis
     budgets.take_turn(session, policy.budget)
-    # The turn may have come after another's transaction, which planned that very run.
-    shared.look_again([run.key])
-    if shared.find(run.key, claim.fresh_after) is not None:
-        return None
-    return budgets.held_back(session, policy.budget, claim, cost, now())
+    return budgets.count_as(session, policy.budget, joined, claim, answer.cost_of_all, now())
+
+
+def _are_too_many_with(joined: Reproduction, run: Run, shared: Shared) -> bool:
+    """Whether a run that was not sent out yet has to ask every sample once one more claim waits for it, and not before.
+
+    That is decided when it is sent; but it is planned, and counted, as one that a true claim may end early.
+    """
+    settings = settings_of(joined)
+    if joined.seed is not None or takes_claims_to_the_end(settings):
+        return False
+    return not are_too_many(settings, shared.waiting(joined)) and are_too_many(
+        settings, shared.waiting(joined, run.rules)
+    )
 
 
 def _join_or_make(

@@ -85,6 +85,10 @@ class Shared:
             reproduction.joinable = False
         return len(found)
 
+    def waiting(self, reproduction: Reproduction, *more: Rules) -> int:
+        """How many claims that differ wait for one that was not sent out yet, with more to be judged by these rules."""
+        return len(self._tested[reproduction.reproduction_id] | {tested(rules) for rules in more})
+
     def find(self, key: str, fresh_after: datetime | None) -> Reproduction | None:
         """The reproduction of that key that answers one more claim, if any."""
         return _best(self._found[key], fresh_after)

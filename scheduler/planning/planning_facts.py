@@ -42,6 +42,9 @@ class Alike:
     cost: Estimate | None
     """Of a reproduction for one of them alone; None where it is not run."""
 
+    cost_of_all: Estimate | None
+    """The same, if it asks every sample."""
+
 
 @dataclass
 class PlanningFacts:

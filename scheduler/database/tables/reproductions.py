@@ -127,7 +127,8 @@ class Reproduction(Table):
     evidence_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
     caused_by: Mapped[str | None] = mapped_column(String(32))
-    """The claim for which it was planned, and which its cost is counted for; those that join it cost nothing."""
+    """The claim for which it was planned, or by which it came to ask every sample: its cost is counted for that one,
+    and others that join it cost nothing."""
 
     submitter: Mapped[str | None] = mapped_column(String(100))
     """Who made that claim."""

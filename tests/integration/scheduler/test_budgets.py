@@ -26,6 +26,7 @@ from tests.support.rows import Rows, measurement
 from tests.support.scheduler import ControlPlane, control_plane
 
 BENCHMARK = "acme/capitals"
+CARD = "dataset_info:\n  splits:\n  - {name: test, num_bytes: 900000, num_examples: 12000}\n"
 LARGE = 800 * 10**9
 """Bytes of a model of 400B parameters."""
 
@@ -159,6 +160,54 @@ def test_a_claim_that_joins_a_run_costs_nothing(farm: ControlPlane) -> None:
         run = session.get_one(Reproduction, claims[0].reproduction_id)
     assert (run.submitter, run.community, run.gpu_seconds) == ("fan", True, claims[0].gpu_seconds)
     assert run.caused_by in {claim.claim_id for claim in claims}
+
+
+@pytest.mark.parametrize("limits", ["none", "approval", "day", "another day"])
+def test_claims_that_have_a_run_ask_every_sample_are_held_to_what_that_costs(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch, limits: str
+) -> None:
+    for module in ("judging.stopping", "planning.freshness"):
+        monkeypatch.setattr(f"scheduler.{module}.MOST_CLAIMS", 3)
+    add_benchmark(farm.served.local, "acme/sized", card=CARD)
+    model = add_model(farm.served.local, "a/one")
+    for n in range(3):
+        submit(farm.served.local, model, entry("acme/sized", 50 + n), author="fan", create_pr=True, name=f"n{n}.yaml")
+    farm.scan()
+    with farm.database.transaction() as session:
+        session.get_one(Model, "a/one").weights_bytes = LARGE
+    farm.plan()
+    (run,) = farm.reproductions()
+    cheap, first_by = run.gpu_seconds, run.caused_by
+    assert cheap is not None
+    rules = {
+        "none": BudgetRules(),
+        "approval": BudgetRules(community=BudgetLimits(approval_gpu_seconds=1.01 * cheap)),
+        "day": BudgetRules(community=BudgetLimits(gpu_seconds_per_day=1.01 * cheap)),
+        "another day": BudgetRules(gpu_seconds_per_day=100 * cheap),
+    }
+    budget(farm, rules[limits])
+    if limits == "another day":
+        a_day_later(farm)
+    submit(farm.served.local, model, entry("acme/sized", 60), author="eve", create_pr=True, name="more.yaml")
+    farm.scan()
+    farm.plan()
+    last = next(claim for claim in farm.claims() if claim.submitter == "eve")
+    (run,) = farm.reproductions()
+    if limits != "none":
+        assert (last.state, run.gpu_seconds, run.caused_by) == (ClaimState.BLOCKED, cheap, first_by)
+        approve(farm.database, last.claim_id, "operator:ann", over_budget=True)
+        farm.plan()
+        (run,) = farm.reproductions()
+    assert states(farm) == {"planned": 4}
+    assert run.gpu_seconds is not None
+    assert run.gpu_seconds > 1.01 * cheap
+    assert (run.caused_by, run.submitter, run.community) == (last.claim_id, "eve", True)
+    # Those that come after it are free.
+    submit(farm.served.local, model, entry("acme/sized", 70), author="fan", create_pr=True, name="yet.yaml")
+    farm.scan()
+    farm.plan()
+    assert states(farm) == {"planned": 5}
+    assert farm.reproductions()[0].caused_by == last.claim_id
 
 
 def test_a_claim_that_was_cancelled_while_it_was_held_back_joins_no_run(farm: ControlPlane) -> None:
