@@ -27,7 +27,7 @@ MAX_REASON_CHARS = 8000
 MAX_ACTOR_CHARS = 200
 
 RECHECK = timedelta(minutes=10)
-"""Between two looks whether what blocks a claim is gone."""
+"""Between two looks whether what blocks a claim is gone, where a look costs no run."""
 
 
 def add_event(session: Session, actor: str, subject: str, subject_id: str, what: str, why: str) -> None:
@@ -52,10 +52,10 @@ def move_claim(session: Session, claim: Claim, state: ClaimState, reason: str, a
     add_event(session, actor, "claim", claim.claim_id, claim.state, reason)
 
 
-def block_claim(session: Session, claim: Claim, reason: str) -> None:
+def block_claim(session: Session, claim: Claim, reason: str, after: timedelta = RECHECK) -> None:
     """Have a claim wait for somebody; it is looked at again after a while, in case the obstacle is gone."""
     _block(session, claim, reason)
-    claim.recheck_at = now() + RECHECK
+    claim.recheck_at = now() + after
 
 
 def hold_claim(session: Session, claim: Claim, reason: str, until: datetime | None, run_key: str) -> None:

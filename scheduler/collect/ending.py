@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import takewhile
 
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from scheduler.collect.resuming import HANDED_BACK, IN_A_ROW, JUDGE_WENT_AWAY, without_progress
@@ -13,6 +14,7 @@ from scheduler.collect.retrying import (
     CONSEQUENCES,
     LONGEST_RETRY_SECONDS,
     Consequence,
+    blocked_for,
     engine_in_words,
     is_deadly,
     next_try_seconds,
@@ -35,6 +37,12 @@ AT_THE_ENGINE = (*DEADLY, Stage.STORING)
 """What it is at once it has held an engine, or begun to."""
 
 OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
+
+BLOCKING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.BLOCK)
+"""What somebody has to act on."""
+
+MOST_BLOCKED = 10
+"""Runs of one key that are looked at: after so many in a row the wait is the longest."""
 
 PASSING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.WAIT)
 """What uses up no attempt, and passes. Where one such thing follows another, none of them ends the wait."""
@@ -224,11 +232,34 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
         # It took no GPU's time, and is planned again whenever the claim is looked at: each would count for the day.
         reproduction.gpu_seconds = None
     outcome = OUTCOMES.get(consequence, Outcome.FAILED)
+    after = blocked_for(_blocked_in_a_row(session, reproduction)) if consequence is Consequence.BLOCK else None
     for claim in waiting_for(session, reproduction.reproduction_id):
-        if consequence is Consequence.BLOCK:
-            block_claim(session, claim, reason)
+        if after is not None:
+            block_claim(session, claim, reason, after)
         else:
             give_verdict(session, claim, Verdict(outcome=outcome, reason=reason[:MAX_REASON_CHARS], comparison=None))
+
+
+def _blocked_in_a_row(session: Session, reproduction: Reproduction) -> int:
+    """How many of the latest runs of its key ended as something that somebody has to act on, itself among them."""
+    session.flush()
+    latest = (
+        select(Attempt.outcome)
+        .select_from(Reproduction)
+        .outerjoin(
+            Attempt,
+            and_(Attempt.reproduction_id == Reproduction.reproduction_id, Attempt.number == Reproduction.attempt),
+        )
+        .where(
+            # The first two follow from the key, and have an index.
+            Reproduction.weights_sha256 == reproduction.weights_sha256,
+            Reproduction.dataset_id == reproduction.dataset_id,
+            Reproduction.key == reproduction.key,
+        )
+        .order_by(Reproduction.created_at.desc())
+        .limit(MOST_BLOCKED)
+    )
+    return len(list(takewhile(lambda outcome: outcome in BLOCKING, session.scalars(latest))))
 
 
 def _for_too_long(waits: Sequence[Attempt], policy: Policy) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
+from scheduler.record import RECHECK
 from specs.messages import AttemptOutcome
 from specs.policy.rules import EngineRules, RunRules
 
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
+
+LONGEST_BLOCKED = timedelta(days=1)
+"""Between two runs of which each is to find out whether what blocked the one before is gone."""
 
 
 class Consequence(StrEnum):
@@ -100,3 +105,12 @@ def is_deadly(outcome: AttemptOutcome, deaths: int, run: RunRules) -> bool:
 def retry_delay_seconds(failures: int) -> float:
     """Seconds until the next attempt after so many failures: doubles from 10 s, an hour at most."""
     return min(FIRST_RETRY_SECONDS * 2.0 ** min(max(failures - 1, 0), 60), LONGEST_RETRY_SECONDS)
+
+
+def blocked_for(blocked: int) -> timedelta:
+    """Until claims whose run was blocked have another, after so many in a row: doubles from `RECHECK`, a day at most.
+
+    Each takes a worker, for which a node with GPUs may be started. Whoever put right what blocks them need not wait for
+    it: claims that are retried, or approved, are planned at once.
+    """
+    return min(RECHECK * 2.0 ** min(max(blocked - 1, 0), 60), LONGEST_BLOCKED)

@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import select, update
 
 from scheduler.database.tables import Attempt, Reproduction
+from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
+from scheduler.planning.planning import plan
+from scheduler.requests.intervening import retry
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, Report, Stage
 from tests.support.reported_farm import (
@@ -66,6 +69,27 @@ def test_whoever_refuses_blocks_the_claims_until_somebody_acts(
     assert {claim.state for claim in found.values()} == {ClaimState.BLOCKED}
     assert all(why in claim.reason and claim.recheck_at is not None for claim in found.values())
     assert (reproduction(farm).gpu_seconds is not None) == is_charged
+
+
+@pytest.mark.parametrize("outcome", [AttemptOutcome.NO_ACCESS, AttemptOutcome.JUDGE_REFUSES])
+def test_what_is_refused_again_and_again_is_run_ever_more_seldom_until_somebody_retries_it(
+    world: World, farm: Farm, outcome: AttemptOutcome
+) -> None:
+    report, waits = ended(world, outcome, "refused"), []
+    for _ in range(3):
+        take(farm, report)
+        found = claims(farm)[TRUE_PERCENT]
+        assert (found.state, found.recheck_at is not None) == (ClaimState.BLOCKED, True)
+        assert found.recheck_at is not None
+        waits.append(round((found.recheck_at - found.since).total_seconds() / 60))
+        # Once it was put right nobody waits for that.
+        retry(farm.database, str(found.reproduction_id), "the key is put right", "operator:ann")
+        plan(farm.database, farm.hub, farm.policy)
+        dispatch(farm.database, farm.policy)
+        again_of = claims(farm)[TRUE_PERCENT].reproduction_id
+        assert again_of not in (None, found.reproduction_id)
+        report = Report.decode({**report.encode(), "ref": {"reproduction_id": again_of, "attempt": 1}})
+    assert waits == [10, 20, 40]
 
 
 def test_a_hub_that_is_away_costs_no_attempt_and_is_given_the_time_it_asks_for(world: World, farm: Farm) -> None:
