@@ -43,11 +43,11 @@ class Databases:
                 before = str(make_url(url).database)
                 assert not Path(f"{before}-wal").exists(), "somebody is connected, or was killed: its file is not all"
                 shutil.copyfile(before, folder / "farm.db")
-        else:
-            name = _name(folder)
-            create(self.server, name, str(make_url(url).database))
-            self.copies.append(name)
-        return self.url(folder)
+            return self.url(folder)
+        name = _name(folder)
+        create(self.server, name, str(make_url(url).database))
+        self.copies.append(name)
+        return self.server.url(name)
 
     def drop_copies(self) -> None:
         """Drop all databases that were copied from another one, whoever is still connected."""
@@ -65,7 +65,8 @@ def create(server: PostgresServer, name: str, template: str = "template0") -> No
     """Make a database, if it is not there."""
     with server.connect() as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            # Files that are copied take the server two thirds of what logging each of their pages does.
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
 
 
