@@ -43,14 +43,14 @@ def traces(api: RunningApi, folder: Path, number: int) -> list[str]:
     """Addresses of so many."""
     farm = LivelyFarm(api.rows, folder / "evidence")
     farm.publish_benchmarks()
-    decided = [farm.decided(Story(f"acme/{n}", CAPITALS, "capitals", 0.7, 0.7, 400, 5)) for n in range(number)]
+    # Of few samples each, as to tell one takes longer the more there are.
+    decided = [farm.decided(Story(f"acme/{n}", CAPITALS, "capitals", 0.7, 0.7, 30, 5)) for n in range(number)]
     return [f"/v1/reproductions/{api.rows.run_of(each)}/trace" for each in decided]
 
 
 def test_one_trace_is_told_at_a_time_and_whoever_would_wait_for_long_is_to_come_back(
-    api: RunningApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = traces(api, tmp_path, 2)
     begun, go_on, tell = Event(), Event(), trace.trace_view
 
     def slowly(reproduction: Reproduction, claim: Claim) -> TraceView:
@@ -60,15 +60,16 @@ def test_one_trace_is_told_at_a_time_and_whoever_would_wait_for_long_is_to_come_
 
     monkeypatch.setattr(trace, "trace_view", slowly)
     monkeypatch.setattr(trace, "WAIT_SECONDS", 0.05)
-    with ThreadPoolExecutor() as threads:
+    with running_api(tmp_path) as api, ThreadPoolExecutor() as threads:
+        one, other = traces(api, tmp_path, 2)
         telling = threads.submit(api.get, one)
         assert begun.wait(PATIENCE_SECONDS)
         busy = api.get(other)
         go_on.set()
         assert telling.result().status_code == 200
-    assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
-    assert busy.json()["type"].endswith(":too-many-traces")
-    assert api.get(other).status_code == 200
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
+        assert busy.json()["type"].endswith(":too-many-traces")
+        assert api.get(other).status_code == 200
 
 
 def test_the_traces_that_are_asked_for_most_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
