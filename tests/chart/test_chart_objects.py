@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +11,7 @@ import kubernetes_validate
 import pytest
 from helm_python import lint
 from helm_python.errors import HelmError
+from kubernetes_validate import utils
 
 from tests.support.chart import CHART, NEEDED, Manifest, merged, rendered
 from tests.support.chart_values import CLOSED, MATRIX, SCALED
@@ -22,6 +25,15 @@ CUSTOM = {
     "PrometheusRule": "prometheus_operator.v1",
 }
 """In which module of cloudcoil each schema is: thousands of classes, which every process of the tests would import."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def schemas_read_once() -> Iterator[None]:
+    """A version's definitions are megabytes of JSON, which would be read anew for each object."""
+    with pytest.MonkeyPatch.context() as patched:
+        for reading in (utils.schema_contents, utils.all_versions):
+            patched.setattr(utils, reading.__name__, cache(reading))
+        yield
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
