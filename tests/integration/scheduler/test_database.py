@@ -75,11 +75,12 @@ def test_a_farm_with_rows_keeps_them_through_every_migration_back_and_forth(
     rows.planned()
     rows.publication(rows.verified())
     before = counted(database)
-    for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions(head="0014"):
-        database.downgrade(script.revision)
+    # The last goes through all of them, each way.
+    for revision in ("0014", "0007", "0001"):
+        database.downgrade(revision)
         database.upgrade()
         # Which threads the farm wrote in, 0012 enters anew.
-        assert counted(database) | {"thread": 0} == before | {"thread": 0}, script.revision
+        assert counted(database) | {"thread": 0} == before | {"thread": 0}, revision
 
 
 def test_several_who_migrate_at_once_follow_one_another(tmp_path: Path, databases: Databases) -> None:
