@@ -86,8 +86,8 @@ def test_a_farm_with_rows_keeps_them_through_every_migration_back_and_forth(
 def test_several_who_migrate_at_once_follow_one_another(tmp_path: Path, databases: Databases) -> None:
     url = databases.url(tmp_path)
     code = f"from scheduler.database.session import Database; Database({url!r}).upgrade()"
-    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=120)[1] for process in started] == ["", "", ""]
+    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=120)[1] for process in started] == ["", ""]
 
 
 def test_each_migration_is_a_transaction_and_all_are_one_where_nobody_can_work_meanwhile(
