@@ -113,3 +113,10 @@ def empty_farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
     """A control plane beside an empty Hub, for modules that say `farm = empty_farm`."""
     with control_plane(tmp_path, databases) as plane:
         yield plane
+
+
+@pytest.fixture
+def empty_farm_on_sqlite(tmp_path: Path) -> Iterator[ControlPlane]:
+    """The same where no test depends on the kind of database, or only those that take another."""
+    with control_plane(tmp_path) as plane:
+        yield plane

@@ -6,6 +6,7 @@ Logs are Inspect's own, on a live local Hub; only the scores of our own runs are
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from specs.judging.verdict import Verdict
 from specs.logs.linked_log import LinkedLogReading
 from specs.messages import Order
 from specs.policy.rules import Policy, VerificationRules
-from tests.support.databases import Databases
+from tests.support.databases import SQLITE, Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.inspect_logs import inspect_log, with_scores
 from tests.support.rows import measurement
@@ -56,12 +57,30 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inspect_log(tmp_path_factory.mktemp("logs"), TARGETS, said)
 
 
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
-    # How many samples a run takes depends on their order.
+@pytest.fixture(autouse=True)
+def one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many samples a run takes depends on their order."""
     monkeypatch.setattr("scheduler.judging.stopping.secrets.randbelow", lambda _end: 5)
-    with control_plane(tmp_path, databases) as plane:
+
+
+@contextmanager
+def a_farm(folder: Path, databases: Databases) -> Iterator[ControlPlane]:
+    with control_plane(folder, databases) as plane:
         add_benchmark(plane.served.local, BENCHMARK, rows=N)
+        yield plane
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+    """On SQLite; the tests whose queries are the point take `either`."""
+    with a_farm(tmp_path, SQLITE) as plane:
+        yield plane
+
+
+@pytest.fixture
+def either(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """The same on both kinds of databases."""
+    with a_farm(tmp_path, databases) as plane:
         yield plane
 
 
@@ -139,19 +158,19 @@ def carried_out(farm: ControlPlane, order: Order, targets: list[str]) -> tuple[V
     return Verdict.model_validate(row.verdict, strict=False), len(counted)
 
 
-def test_a_linked_log_predicts_the_run_and_saves_most_of_it(farm: ControlPlane, honest: Path) -> None:
-    add_model(farm.served.local, MODEL)
-    url = add_log(farm, honest)
-    reading = reading_of(claim_with(farm, url))
+def test_a_linked_log_predicts_the_run_and_saves_most_of_it(either: ControlPlane, honest: Path) -> None:
+    add_model(either.served.local, MODEL)
+    url = add_log(either, honest)
+    reading = reading_of(claim_with(either, url))
     assert reading.log is not None, reading.reason
     assert list(reading.log.scores) == RIGHT
-    order = order_of(farm)
+    order = order_of(either)
     assert order.stopping is not None
     assert order.stopping.linked is not None
     assert order.stopping.linked.log_sha256 == reading.log.sha256
     (predictor,) = order.stopping.predictors
     assert list(predictor.values) == [RIGHT[sample - 1] for sample in seeded_order(range(1, N + 1), order.seed)]
-    verdict, paired = carried_out(farm, order, TARGETS)
+    verdict, paired = carried_out(either, order, TARGETS)
     assert verdict.outcome == "verified"
     assert paired < 0.4 * N
     assert verdict.comparison is not None
@@ -159,8 +178,8 @@ def test_a_linked_log_predicts_the_run_and_saves_most_of_it(farm: ControlPlane, 
     assert use is not None
     assert (use.used, use.suspicious, use.differing) == (True, False, 0.0)
     assert use.reason == f"agrees with 100.0% of {paired} samples"
-    (claim,) = farm.claims()
-    assert "suspicious_log" not in farm.history(claim.claim_id)
+    (claim,) = either.claims()
+    assert "suspicious_log" not in either.history(claim.claim_id)
 
 
 def test_without_a_link_the_same_claim_costs_more(farm: ControlPlane) -> None:
@@ -381,7 +400,7 @@ def test_a_log_that_was_read_is_not_read_again(farm: ControlPlane, honest: Path)
 
 
 def test_a_log_whose_readers_are_lost_is_not_read_for_ever(
-    farm: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
+    either: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         """As if the process were."""
@@ -389,16 +408,16 @@ def test_a_log_whose_readers_are_lost_is_not_read_for_ever(
     def killed(*_: object) -> LinkedLogReading:
         raise Killed
 
-    add_model(farm.served.local, MODEL)
-    url = add_log(farm, honest)
+    add_model(either.served.local, MODEL)
+    url = add_log(either, honest)
     with monkeypatch.context() as patched:
         patched.setattr("scheduler.planning.linking.read_linked_log", killed)
         for _ in range(READINGS):
             with pytest.raises(Killed):
-                claim_with(farm, url)
-        (claim,) = farm.claims()
+                claim_with(either, url)
+        (claim,) = either.claims()
         assert (claim.state, claim.log_readings) == (ClaimState.SUBMITTED, READINGS)
-        farm.plan()
-    (claim,) = farm.claims()
+        either.plan()
+    (claim,) = either.claims()
     assert claim.state == ClaimState.PLANNED
     assert refused(claim) == f"whoever read it was lost, {READINGS} times; the farm's operator must look"

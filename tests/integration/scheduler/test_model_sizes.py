@@ -18,7 +18,7 @@ from scheduler.database.tables import Claim, Model, Reproduction
 from specs.engines.model_size import ModelSize
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy, WatchRules
-from tests.support.databases import Databases
+from tests.support.databases import SQLITE, Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.models import CONFIGS
 from tests.support.scheduler import ControlPlane, control_plane
@@ -35,11 +35,25 @@ def safetensors(dtype: str, numbers: int, bytes_each: int) -> bytes:
     return struct.pack("<Q", len(header)) + header + bytes(size)
 
 
-@pytest.fixture
-def farm(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+@contextmanager
+def a_farm(folder: Path, databases: Databases) -> Iterator[ControlPlane]:
     policy = Policy(pools=(PoolRules(name="small", memory_gib=8), PoolRules(name="big", memory_gib=80, gpus=4)))
-    with control_plane(tmp_path, databases, policy) as plane:
+    with control_plane(folder, databases, policy) as plane:
         add_benchmark(plane.served.local, BENCHMARK)
+        yield plane
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[ControlPlane]:
+    """On SQLite; the tests whose queries are the point take `either`."""
+    with a_farm(tmp_path, SQLITE) as plane:
+        yield plane
+
+
+@pytest.fixture
+def either(tmp_path: Path, databases: Databases) -> Iterator[ControlPlane]:
+    """The same on both kinds of databases."""
+    with a_farm(tmp_path, databases) as plane:
         yield plane
 
 
@@ -84,17 +98,17 @@ def planned(farm: ControlPlane) -> tuple[Claim, Reproduction | None, str]:
     return claim, reproduction, "; ".join(farm.reasons(claim.reproduction_id))
 
 
-def test_the_size_is_read_with_the_model(farm: ControlPlane) -> None:
-    upload(farm, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
-    farm.scan()
-    found = size(farm)
+def test_the_size_is_read_with_the_model(either: ControlPlane) -> None:
+    upload(either, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
+    either.scan()
+    found = size(either)
     assert found is not None
     assert found.counts == {"F32": 4000}
     assert found.config is not None
     assert (found.config.attention_heads, found.config.context_tokens) == (9, 8192)
     assert found.file_bytes > 16_000
     assert found.weights_bytes("auto") == 8000
-    _, reproduction, words = planned(farm)
+    _, reproduction, words = planned(either)
     assert reproduction is not None
     assert (reproduction.pool, reproduction.settings["gpus"]) == ("small", 1)
     assert "planned for small, on 1 GPU:" in words
@@ -240,14 +254,14 @@ def test_a_model_whose_length_was_guessed_before_is_looked_at_again(farm: Contro
     assert found.config.context_tokens == 131_072
 
 
-def test_a_model_from_before_sizes_were_kept_is_placed_by_its_files_and_looked_at_again(farm: ControlPlane) -> None:
-    upload(farm, config_json=CONFIG)
-    farm.scan()
-    with farm.database.transaction() as session:
+def test_a_model_from_before_sizes_were_kept_is_placed_by_its_files_and_looked_at_again(either: ControlPlane) -> None:
+    upload(either, config_json=CONFIG)
+    either.scan()
+    with either.database.transaction() as session:
         session.execute(update(Model).values(size=None))
-    _, _, said = planned(farm)
+    _, _, said = planned(either)
     assert "its config.json was not looked at yet" in said
-    farm.scan(NOW)
-    found = size(farm)
+    either.scan(NOW)
+    found = size(either)
     assert found is not None
     assert found.config is not None
