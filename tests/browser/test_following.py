@@ -6,7 +6,8 @@ import re
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, Route, expect
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
 
 from scheduler.access.sessions import close_all_of
 from scheduler.database.tables import Claim, Reproduction
@@ -15,6 +16,19 @@ from tests.browser.conftest import ShownFarm
 from tests.browser.opening import opened
 from tests.support.browser_sign_in import Browser as SignedInBrowser
 from tests.support.browser_sign_in import running_site
+
+BEHIND = """
+// Playwright takes every page for one that is looked at.
+window.behind = location.search.includes("behind");
+Object.defineProperty(document, "hidden", { get: () => window.behind });
+"""
+CONNECTIONS = 6
+"""That a browser has to one farm over plain HTTP, for all of its pages."""
+
+
+def _put(page: Page, *, behind: bool) -> None:
+    """Another page is looked at, or this one again."""
+    page.evaluate("behind => { window.behind = behind; window.dispatchEvent(new Event('visibilitychange')); }", behind)
 
 
 def _run(farm: ShownFarm, reproduction_id: str) -> None:
@@ -83,20 +97,45 @@ def test_a_page_tries_again_where_the_farm_could_not_answer(browser: Browser, fa
         expect(page.locator(".top .pill.running")).to_be_visible()
 
 
-def test_a_page_says_since_when_the_farm_does_not_answer(browser: Browser, farm: ShownFarm) -> None:
+@pytest.mark.parametrize("away", ["refuses", "is-silent"])
+def test_a_page_says_since_when_the_farm_does_not_answer(browser: Browser, farm: ShownFarm, away: str) -> None:
     # The browser's console says that the farm was away, which is no fault of the page's.
     with browser.new_context(viewport={"width": 360, "height": 780}) as context:
+        # Else the test waits as long as a page does.
+        context.add_init_script("const timeout = AbortSignal.timeout; AbortSignal.timeout = () => timeout(1000);")
         page = context.new_page()
         page.route("**/v1/events?*", lambda route: route.abort())
         page.goto(f"{farm.api.url}/claims?q=after-a-while")
         live = page.locator(".live").first
         expect(live).to_have_text("Checks every 5 s")
-        page.route("**/claims?*", lambda route: route.abort())
+        page.route("**/claims?*", lambda route: route.abort() if away == "refuses" else None)
         expect(live).to_have_text(re.compile(r"^No answer since \d\d:\d\d$"))
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         page.unroute("**/claims?*")
         expect(live).to_have_text("Checks every 5 s")
         page.unroute("**/v1/events?*")
+
+
+def test_pages_that_nobody_looks_at_keep_no_other_from_the_farm(browser: Browser, farm: ShownFarm) -> None:
+    with browser.new_context() as context:
+        context.add_init_script(BEHIND)
+        first = context.new_page()
+        first.goto(f"{farm.api.url}/claims?q=looked-at-again")
+        expect(first.locator(".live").first).to_have_text("Live")
+        _put(first, behind=True)
+        for _ in range(CONNECTIONS):
+            context.new_page().goto(f"{farm.api.url}/claims?q=behind")
+        last = context.new_page()
+        last.goto(f"{farm.api.url}/audit")
+        expect(last.locator(".live").first).to_have_text("Live")
+
+        farm.api.rows.claim("looked-at-again/model")
+        _put(last, behind=True)
+        _put(first, behind=False)
+        expect(first.get_by_role("link", name="looked-at-again/model")).to_be_visible()
+        expect(first.locator(".live").first).to_have_text("Live")
+        farm.api.rows.event("claim", farm.api.rows.claim("looked-at-again/another"), "submitted")
+        expect(first.get_by_role("link", name="looked-at-again/another")).to_be_visible()
 
 
 def test_a_page_of_a_closed_farm_says_that_the_sign_in_has_ended(browser: Browser, tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ const POLL_MS = 5000;
 const SETTLE_MS = 300;
 const LEAST_MS = 1500;
 const RETRY_MS = 60_000;
+const ANSWER_MS = 30_000;
 
+let source;
+let retry;
 let pending;
 let poll;
 let busy = false;
@@ -33,7 +36,8 @@ export async function refresh() {
   refreshedAt = Date.now();
   const address = location.href;
   try {
-    const answer = await fetch(address, { headers: { accept: "text/html" }, redirect: "manual" });
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    const answer = await fetch(address, { headers: { accept: "text/html" }, redirect: "manual", signal });
     // To the sign-in of a closed farm, where no script can follow.
     if (answer.type === "opaqueredirect") return say("away", "Signed out: reload");
     if (!answer.ok) throw new Error(`the farm answered ${answer.status}`);
@@ -132,14 +136,29 @@ export function follow() {
     for (const each of document.querySelectorAll(".live")) each.hidden = true;
     return;
   }
-  listen();
-  addEventListener("visibilitychange", () => document.hidden || soon());
+  if (document.hidden) rest();
+  else listen();
+  addEventListener("visibilitychange", () => {
+    if (document.hidden) return rest();
+    listen();
+    soon();
+  });
   // Nothing is put into a page while a dialog is open. The event does not bubble.
   document.addEventListener("close", () => soon(), true);
 }
 
+/** A hidden page holds no connection: over plain HTTP a browser has six to the farm, for all of its pages. */
+function rest() {
+  source?.close();
+  clearTimeout(retry);
+  if (streams) answeredAt = new Date();
+  streams = false;
+  // For when it is looked at again, until events come.
+  poll ??= setInterval(refresh, POLL_MS);
+}
+
 function listen() {
-  const source = new EventSource(`/v1/events?after=${main().dataset.eventsAfter}`);
+  source = new EventSource(`/v1/events?after=${main().dataset.eventsAfter}`);
   const heard = (message) => {
     const event = JSON.parse(message.data);
     if (busy) meanwhile.push(event);
@@ -157,6 +176,6 @@ function listen() {
   source.addEventListener("error", () => {
     startPolling();
     // The browser tries again by itself, except after an answer that is no stream.
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+    if (source.readyState === EventSource.CLOSED) retry = setTimeout(listen, RETRY_MS);
   });
 }
