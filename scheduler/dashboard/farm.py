@@ -34,6 +34,7 @@ def overview_page(request: Request, source: TheSource, session: Reading) -> Resp
         request,
         "overview.html",
         overview=found,
+        blocked={each.claim_id: each for each in found.needs_a_person.blocked},
         days=found.days[-DAYS:],
         runs=runs,
         verdicts=list_verdicts(session, WantedVerdicts(limit=SHOWN_VERDICTS)).items,

@@ -98,16 +98,25 @@ class NeedsAPerson(View):
     """The newest 1000 by reason, largest group first, 20 groups at most."""
 
     quarantined: tuple[Quarantined, ...]
+    """20 at most."""
+
+    workers_quarantined: int
+    """All of them."""
+
     unpublished: tuple[Unpublished, ...]
     """Those that failed at least once, 20 at most."""
+
+    verdicts_unpublished: int
+    """All that failed at least once."""
 
 
 class Overview(View):
     """The farm at a glance."""
 
     counted_at: datetime | None
-    """When `pools`, `claims`, `verdicts` and `days` were counted, where something may have changed since; null where
-    they are of now. Counting takes at most a twentieth of the time: with millions of claims it is some seconds old."""
+    """When `pools`, `claims`, `verdicts`, `days` and the two numbers in `needs_a_person` were counted, where something
+    may have changed since; null where they are of now. Counting takes at most a twentieth of the time: with millions of
+    claims it is some seconds old."""
 
     pools: tuple[PoolLoad, ...]
     """Pools that have work, by name."""

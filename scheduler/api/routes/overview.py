@@ -41,12 +41,14 @@ GROUPED = 1000
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted over whole tables. Each is read from an index alone."""
+    """What is counted over whole tables. Each is read from an index alone, but for what is small or waits."""
 
     pools: tuple[PoolLoad, ...]
     claims: dict[str, int]
     verdicts: dict[str, int]
     by_day: dict[tuple[date, str], int]
+    quarantined: int
+    unpublished: int
 
 
 @router.get("/overview")
@@ -70,7 +72,9 @@ def show_overview(source: TheSource, session: Reading) -> Overview:
             blocked=_newest_blocked(session),
             blocked_by_reason=_blocked_by_reason(session),
             quarantined=_quarantined(session),
+            workers_quarantined=counts.quarantined,
             unpublished=_unpublished(session),
+            verdicts_unpublished=counts.unpublished,
         ),
     )
 
@@ -91,6 +95,8 @@ def _count(session: Session, at: datetime, *, sqlite: bool) -> Counts:
         claims={row[0]: row[1] for row in claims},
         verdicts={row[0]: row[1] for row in verdicts},
         by_day={(_as_date(found), outcome): number for found, outcome, number in by_day},
+        quarantined=session.scalar(select(func.count()).select_from(Worker).where(QUARANTINED)) or 0,
+        unpublished=session.scalar(select(func.count()).select_from(Publication).where(*UNPUBLISHED)) or 0,
     )
 
 
@@ -180,11 +186,13 @@ def _blocked_by_reason(session: Session) -> tuple[BlockedGroup, ...]:
     )
 
 
+QUARANTINED = Worker.state == WorkerState.QUARANTINED
+UNPUBLISHED = (Publication.state == "pending", Publication.tries > 0)
+
+
 def _quarantined(session: Session) -> tuple[Quarantined, ...]:
     """Workers in quarantine, the longest first."""
-    rows = session.scalars(
-        select(Worker).where(Worker.state == WorkerState.QUARANTINED).order_by(Worker.since).limit(LISTED)
-    )
+    rows = session.scalars(select(Worker).where(QUARANTINED).order_by(Worker.since).limit(LISTED))
     return tuple(Quarantined(worker=row.name, pool=row.pool, reason=row.reason, since=row.since) for row in rows)
 
 
@@ -192,7 +200,7 @@ def _unpublished(session: Session) -> tuple[Unpublished, ...]:
     rows = session.execute(
         select(Publication, Claim.model_id)
         .join(Claim, Claim.claim_id == Publication.claim_id)
-        .where(Publication.state == "pending", Publication.tries > 0)
+        .where(*UNPUBLISHED)
         .order_by(Publication.due_at)
         .limit(LISTED)
     )

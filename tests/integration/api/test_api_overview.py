@@ -7,6 +7,7 @@ import pytest
 from scheduler.api.live import count_cache
 from scheduler.api.live.count_cache import CountCache
 from scheduler.api.live.follower import Mark
+from scheduler.api.routes import overview
 from scheduler.database.tables import VerdictRow, now
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
@@ -18,7 +19,8 @@ def test_an_empty_farm_has_an_overview_of_zeros(api: RunningApi) -> None:
     assert found["pools"] == []
     assert set(found["claims"].values()) == {0}
     assert len(found["days"]) == 30
-    assert found["needs_a_person"] == {"blocked": [], "blocked_by_reason": [], "quarantined": [], "unpublished": []}
+    assert not any(found["needs_a_person"].values())
+    assert "<dd>0</dd><dd>nothing does</dd>" in api.get("/").text
 
 
 def test_it_says_what_waits_and_runs_in_each_pool(api: RunningApi) -> None:
@@ -58,6 +60,38 @@ def test_it_lists_what_needs_a_person(api: RunningApi) -> None:
     assert [(item["claim_id"], item["tries"], item["reason"]) for item in found["unpublished"]] == [
         (claim_id, 2, "the Hub refuses")
     ]
+
+
+def test_all_that_need_a_person_are_counted_however_many_are_listed(api: RunningApi) -> None:
+    for number in range(22):
+        api.rows.worker(f"w{number:02}", state="quarantined", reason="GPU 0 is in use")
+    for _ in range(21):
+        api.rows.publication(api.rows.verified(), tries=1, reason="the Hub refuses")
+    api.rows.publication(api.rows.verified())
+    needs = api.json("/v1/overview")["needs_a_person"]
+    assert (len(needs["quarantined"]), needs["workers_quarantined"]) == (20, 22)
+    assert (len(needs["unpublished"]), needs["verdicts_unpublished"]) == (20, 21)
+    text = api.get("/").text
+    assert "<dt>Needs a person</dt><dd>43</dd><dd>see below</dd>" in text
+    assert "2 more quarantined" in text
+    assert "1 more unpublished" in text
+
+
+def test_the_page_has_each_reason_for_which_claims_are_blocked_once(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(25):
+        api.rows.claim(f"m/{number}", state=ClaimState.BLOCKED, reason="no pool big enough" if number == 0 else "gated")
+    text = api.get("/").text
+    assert [text.count(f">{reason}</p>") for reason in ("gated", "no pool big enough")] == [1, 1]
+    assert ">m/24</a> and 23 more</span>" in text
+    # Its model is no longer among the newest that are blocked.
+    assert ">the newest</a></span>" in text
+    assert "blocked claims." not in text
+    monkeypatch.setattr(overview, "GROUPED", 10)
+    text = api.get("/", anew=1).text
+    assert ">m/24</a> and 9 more</span>" in text
+    assert "These are 10 of 25 blocked claims." in text
 
 
 def test_a_dear_count_is_taken_seldom_and_says_when_it_may_be_old(monkeypatch: pytest.MonkeyPatch) -> None:
