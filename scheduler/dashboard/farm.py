@@ -12,7 +12,7 @@ from scheduler.api.routes import events
 from scheduler.api.routes.overview import show_overview
 from scheduler.api.routes.reproductions import WantedReproductions, list_reproductions
 from scheduler.api.routes.verdicts import WantedVerdicts, list_verdicts
-from scheduler.api.routes.workers import list_pools, list_workers
+from scheduler.api.routes.workers import list_in_need_first, list_pools
 from scheduler.dashboard import reading
 from scheduler.dashboard.pages import PageRoute, render
 
@@ -43,12 +43,16 @@ def overview_page(request: Request, source: TheSource, session: Reading) -> Resp
 
 
 @router.get("/workers")
-def workers_page(request: Request, source: TheSource, session: Reading) -> Response:
+def workers_page(request: Request, source: TheSource, session: Reading, cursor: pages.PageCursor = None) -> Response:
     """Who runs what, with which engine, and what waits in their pools."""
+    found = list_in_need_first(session, cursor, SHOWN_WORKERS)
     return render(
         request,
         "workers.html",
-        workers=list_workers(session, limit=SHOWN_WORKERS).items,
+        workers=found.items,
+        in_all=reading.count_workers(session),
+        next=found.next,
+        cursor=cursor,
         pools=list_pools(source, session).items,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from scheduler.database.tables import Claim
+from scheduler.database.tables import Claim, Worker
 
 
 def claims_of_runs(session: Session, runs: Iterable[str]) -> dict[str, str]:
@@ -18,3 +18,8 @@ def claims_of_runs(session: Session, runs: Iterable[str]) -> dict[str, str]:
         .group_by(Claim.reproduction_id)
     )
     return {run: claim for run, claim in session.execute(judged) if run is not None}
+
+
+def count_workers(session: Session) -> int:
+    """All that the farm knows of, lost ones too."""
+    return session.scalar(select(func.count()).select_from(Worker)) or 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from sqlalchemy import and_, select
+from sqlalchemy import and_, case, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
+from scheduler.api.problems import BadCursor
 from scheduler.api.shown import shown
 from scheduler.collect import workforce
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
@@ -16,9 +17,12 @@ from scheduler.dispatch.workers_wanted import workers_wanted
 from scheduler.state_machine import ReproductionState
 from specs.api_v1.views import Page
 from specs.api_v1.workers import DeviceMemoryView, GpuHealthView, PoolView, WorkerStateName, WorkerView
-from specs.messages import DeviceMemory, Stage
+from specs.messages import DeviceMemory, Stage, WorkerState
 
 router = APIRouter(prefix="/v1", tags=["workers"])
+
+NEED = case((Worker.state == WorkerState.QUARANTINED, 0), (Worker.state == workforce.LOST, 1), else_=2)
+"""Of somebody's look, the greatest first."""
 
 
 @router.get("/workers")
@@ -37,6 +41,29 @@ def list_workers(
     running = _running(session, [row.name for row in rows])
     return pages.page(
         Page[WorkerView], rows, limit, lambda row: _view(row, running.get(row.name)), lambda row: row.name
+    )
+
+
+def list_in_need_first(session: Session, cursor: str | None, limit: int) -> Page[WorkerView]:
+    """All workers: those in quarantine, then those that are lost, then others, each by name.
+
+    Raises:
+        BadCursor: it is none of this list.
+    """
+    query = select(Worker, NEED).order_by(NEED, Worker.name).limit(limit + 1)
+    if cursor is not None:
+        need, _, name = cursor.partition(":")
+        if need not in ("0", "1", "2"):
+            raise BadCursor("not a cursor of this list; take the one of its link as it is")
+        query = query.where(tuple_(NEED, Worker.name) > tuple_(literal(int(need)), literal(name)))
+    rows = session.execute(query).all()
+    running = _running(session, [worker.name for worker, _ in rows])
+    return pages.page(
+        Page[WorkerView],
+        rows,
+        limit,
+        lambda row: _view(row[0], running.get(row[0].name)),
+        lambda row: f"{row[1]}:{row[0].name}",
     )
 
 
