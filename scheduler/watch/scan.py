@@ -32,6 +32,9 @@ DEADLOCK = "40P01"
 LOOKS_AT_ONCE = 200
 """Models looked at in one scan, those that changed first; the rest waits for the next one."""
 
+SWEPT = 4
+"""One in so many of them is for those that were not looked at for a whole sweep, however many others there are."""
+
 
 def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], bool] = lambda: True) -> None:
     """Bring claims up to date with the Hub, as long as it `goes_on`.
@@ -47,8 +50,11 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
             return
         with _by_itself(f"leaderboard of {dataset_id}"):
             look_at_leaderboard(database, hub, dataset_id)
-    with database.transaction() as session:
-        mark_due(session, set(watch.models))
+    if watch.models:
+        with database.transaction() as session:
+            # Of those that are known, the ones that were looked at longest ago have their turn first.
+            known = session.scalars(select(Model.model_id).where(Model.model_id.in_(watch.models)))
+            mark_due(session, set(watch.models) - set(known))
     own_name = hub.own_name()
     for model_id in _due(database, watch):
         if not goes_on():
@@ -109,15 +115,16 @@ def _by_itself(what: str) -> Iterator[None]:
 
 
 def _due(database: Database, watch: WatchRules) -> list[str]:
-    """Models that something announced as changed, then those whose turn it is."""
+    """Models that something announced as changed, those that policy lists, and those whose turn it is."""
     before = now() - timedelta(seconds=watch.sweep_seconds)
+    at_once = select(Model.model_id).limit(LOOKS_AT_ONCE)
+    longest_ago = at_once.order_by(Model.looked_at)
     with database.reading() as session:
-        # Two questions, each of which an index answers.
-        announced = session.scalars(select(Model.model_id).where(Model.looked_at.is_(None)).limit(LOOKS_AT_ONCE)).all()
-        in_turn = session.scalars(
-            select(Model.model_id)
-            .where(Model.looked_at < before)
-            .order_by(Model.looked_at)
-            .limit(LOOKS_AT_ONCE - len(announced))
-        ).all()
-    return [*announced, *in_turn]
+        # Three questions, each of which an index answers.
+        announced = session.scalars(at_once.where(Model.looked_at.is_(None))).all()
+        is_listed = (Model.model_id.in_(watch.models), Model.looked_at.is_not(None))
+        listed = session.scalars(longest_ago.where(*is_listed)).all() if watch.models else []
+        in_turn = session.scalars(longest_ago.where(Model.looked_at < before)).all()
+    room = LOOKS_AT_ONCE - min(len(in_turn), LOOKS_AT_ONCE // SWEPT)
+    first = list(dict.fromkeys([*announced, *listed]))[:room]
+    return list(dict.fromkeys([*first, *in_turn]))[:LOOKS_AT_ONCE]

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.control_worker.regular import scan_hub
-from scheduler.database.tables import Claim, Marker, Model, SpecFile
+from scheduler.database.tables import Claim, Marker, Model, SpecFile, now
 from scheduler.database.tables.marker import HUB_SCANNED
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
 from scheduler.hub.hub import Hub
@@ -169,6 +169,37 @@ def test_a_model_for_which_the_hub_never_answers_keeps_no_other_from_its_turn(
         farm.scan(WatchRules(sweep_seconds=0.001))
     assert looked_at[:2] == ["mallory/model", MODEL]
     assert looked_at[2] == "mallory/model", "it stays due"
+
+
+def test_models_that_policy_lists_take_turns_and_leave_some_of_each_scan_to_others(
+    either: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+
+    def gone(model_id: str) -> ModelHead:
+        looked_at.append(model_id)
+        raise Gone(model_id)
+
+    def looked_at_by_a_scan() -> list[str]:
+        del looked_at[:]
+        either.scan(WatchRules(models=listed))
+        return looked_at.copy()
+
+    def known(model_id: str, since: datetime | None) -> None:
+        with either.database.transaction() as session:
+            session.add(Model(model_id=model_id, looked_at=since))
+
+    listed = tuple(f"listed/{n}" for n in range(6))
+    monkeypatch.setattr("scheduler.watch.scan.LOOKS_AT_ONCE", 4)
+    monkeypatch.setattr(either.hub, "model", gone)
+    for n in range(2):
+        known(f"swept/{n}", now() - timedelta(hours=3 - n))
+    scans = [looked_at_by_a_scan() for _ in range(2)]
+    assert [scan[3:] for scan in scans] == [["swept/0"], ["swept/1"]]
+    assert {*scans[0][:3], *scans[1][:3]} == set(listed)
+    known("new/model", None)
+    assert looked_at_by_a_scan() == ["new/model", *scans[0][:3]]
+    assert looked_at_by_a_scan() == [*scans[1][:3], scans[0][0]]
 
 
 def test_a_commit_that_is_gone_meanwhile_is_no_model_that_is_gone(
