@@ -76,7 +76,10 @@ def _waiting(database: Database) -> list[Row[str, str | None]]:
         is_blocked = (Claim.state == ClaimState.BLOCKED, Claim.recheck_at <= now())
         # Some have their turn however many are new.
         room = max(TOGETHER, PLANNED_AT_ONCE - len(new))
-        again = session.execute(claims.where(*is_blocked).order_by(Claim.recheck_at).limit(room)).all()
+        # What a day's budget held back is all due at the same midnight, and who comes first is given what there is.
+        # Whoever was looked at is due no more, and makes room for the next round's.
+        in_order = claims.where(*is_blocked).order_by(_priority(), Claim.created_at)
+        again = session.execute(in_order.limit(room)).all()
     return [*new, *again]
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 
+from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, Event, Model, Reproduction, Table, new_id, now
 from scheduler.record import move_reproduction
 from scheduler.requests.approving import approve
@@ -120,6 +121,27 @@ def test_a_claim_beyond_a_limit_waits_for_the_next_day(
     a_day_later(farm)
     farm.plan()
     assert states(farm) == {"planned": 3}
+
+
+def test_what_was_held_back_has_its_turn_by_priority(farm: ControlPlane) -> None:
+    cost = cost_of_one(farm)
+    budget(farm, BudgetRules(gpu_seconds_per_day=cost / 2))
+    asked = {"periodic": PERIODIC_PRIORITY, "community": None, "author": None, "requested": REQUESTED_PRIORITY}
+    for name in asked:
+        claim_on(farm, f"{name}/model", "fan" if name == "community" else None)
+        farm.scan()
+    with farm.database.transaction() as session:
+        for claim in session.scalars(select(Claim)):
+            claim.asked_priority = asked.get(claim.model_id.partition("/")[0])
+    farm.plan()
+    budget(farm, BudgetRules(gpu_seconds_per_day=1.5 * cost))
+    planned: list[str] = []
+    for _ in range(3):
+        a_day_later(farm)
+        farm.plan()
+        new = {claim.model_id for claim in other_claims(farm) if claim.state == ClaimState.PLANNED} - set(planned)
+        planned.extend(sorted(new))
+    assert planned == ["requested/model", "author/model", "community/model"]
 
 
 def test_who_has_spent_nothing_has_room_beside_who_has(farm: ControlPlane) -> None:
