@@ -51,6 +51,11 @@ _SERVER = {
 of a machine that lost its power stay for two hours, and whoever needs the same rows waits."""
 
 
+def is_deadlock(error: OperationalError) -> bool:
+    """Whether PostgreSQL ended a transaction so that another can go on."""
+    return getattr(error.orig, "sqlstate", None) == "40P01"
+
+
 def engine(url: URL) -> Engine:
     """Connects to a server. What an operator says in the address stands."""
     client = {name: value for name, value in _CLIENT.items() if name not in url.query}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from scheduler.database.postgres import is_deadlock
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub.answers import RepoType
@@ -41,6 +42,11 @@ def look(database: Database, hub: Hub, watch: WatchRules, repo_type: RepoType, r
         put_off(database, repo_type, repo_id)
     except IntegrityError:
         log.warning("%s %s, announced as changed, changed here too while it was read", repo_type, repo_id)
+        put_off(database, repo_type, repo_id)
+    except OperationalError as error:
+        if not is_deadlock(error):
+            raise
+        log.warning("%s %s, announced as changed, not read: others changed it in another order", repo_type, repo_id)
         put_off(database, repo_type, repo_id)
 
 

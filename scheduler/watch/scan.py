@@ -10,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from scheduler.database.postgres import is_deadlock
 from scheduler.database.session import Database
 from scheduler.database.tables import Marker, Model, now
 from scheduler.database.tables.marker import HUB_SCANNED
@@ -25,9 +26,6 @@ from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
 from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
-
-DEADLOCK = "40P01"
-"""PostgreSQL's, of a transaction that it ended so that another can go on."""
 
 LOOKS_AT_ONCE = 200
 """Models looked at in one scan, those that changed first; the rest waits for the next one."""
@@ -107,7 +105,7 @@ def _by_itself(what: str) -> Iterator[None]:
         # Another look at the same model entered the same claim, say.
         log.warning("%s changed here too while it was read; read again", what)
     except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != DEADLOCK:
+        if not is_deadlock(error):
             raise
         log.warning("%s not read: others changed it in another order; read again", what)
     except OURS:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
@@ -18,6 +20,7 @@ from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing
 from scheduler.metrics import collector
 from scheduler.state_machine import ClaimState
+from scheduler.watch import announced
 from specs.errors import HubAway, HubBusy, NoAccess
 from specs.hub import eval_results
 from specs.policy.rules import Policy, WatchRules
@@ -200,6 +203,21 @@ def test_models_that_policy_lists_take_turns_and_leave_some_of_each_scan_to_othe
     known("new/model", None)
     assert looked_at_by_a_scan() == ["new/model", *scans[0][:3]]
     assert looked_at_by_a_scan() == [*scans[1][:3], scans[0][0]]
+
+
+def test_an_announced_model_over_which_the_database_gave_up_is_looked_at_by_the_next_scan(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_a_circle(*_: object) -> None:
+        raise OperationalError("", {}, DeadlockDetected())
+
+    farm.scan()
+    submit(farm.served.local, model, entry(BENCHMARK, 80.5))
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.watch.models.read_changed", in_a_circle)
+        announced.look(farm.database, farm.hub, farm.policy.watch, "model", MODEL)
+    farm.scan()
+    assert states(farm)[-1] == ("main", 80.5, ClaimState.SUBMITTED)
 
 
 def test_a_commit_that_is_gone_meanwhile_is_no_model_that_is_gone(
