@@ -212,4 +212,9 @@ def stored_answers(stored: Mapping[str, Any]) -> int:
 def stored_seconds(stored: Mapping[str, Any]) -> float:
     """For how long its engine was busy with it alone. Of one that went on from an earlier attempt, the last part."""
     start, end = (datetime.fromisoformat(stored[name]) for name in ("started_at", "ended_at"))
-    return float(stored.get("engine_share", 1.0) * max((end - start).total_seconds(), 0.0))
+    return stored_share(stored) * max((end - start).total_seconds(), 0.0)
+
+
+def stored_share(stored: Mapping[str, Any]) -> float:
+    """The part of its engine's time that it had. Of one that went on from an earlier attempt, in the last part."""
+    return float(stored.get("engine_share", 1.0))

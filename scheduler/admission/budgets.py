@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from scheduler.database import advisory_locks
 from scheduler.database.tables import Attempt, Claim, Reproduction
 from scheduler.state_machine import ReproductionState
-from specs.measurement import stored_seconds
+from specs.measurement import stored_seconds, stored_share
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.cost import Estimate, gpu_seconds, start_gpu_seconds
 
@@ -133,8 +133,10 @@ def settle(reproduction: Reproduction) -> None:
         # What ran beside it on the same engine is counted for by itself.
         took, gpus = stored_seconds(reproduction.measurement), held_gpus(reproduction.settings)
         if reproduction.measurement.get("resumed"):
-            # Its times are those of the last part; the parts before it held the GPUs too.
-            took += sum(_held_seconds(attempt) for attempt in reproduction.attempts if attempt.partial_sha256)
+            # Its times are those of the last part; the parts before it held the GPUs too. What ran beside those is not
+            # known: taken to be as much as ran beside the last.
+            before = sum(_held_seconds(attempt) for attempt in reproduction.attempts if attempt.partial_sha256)
+            took += stored_share(reproduction.measurement) * before
         reproduction.gpu_seconds = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(took, gpus)
     elif reproduction.state == ReproductionState.CANCELLED and reproduction.attempt == 0:
         reproduction.gpu_seconds = None
@@ -147,9 +149,11 @@ def held_gpus(settings: Mapping[str, Any]) -> int:
 
 
 def _held_seconds(attempt: Attempt) -> float:
-    if attempt.started_at is None or attempt.ended_at is None:
+    # While it waited behind others of its batch, those held the GPUs. When it began is not known of early ones.
+    begun_at = attempt.begun_at or attempt.started_at
+    if begun_at is None or attempt.ended_at is None:
         return 0.0
-    return max((attempt.ended_at - attempt.started_at).total_seconds(), 0.0)
+    return max((attempt.ended_at - begun_at).total_seconds(), 0.0)
 
 
 def _over_a_limit(

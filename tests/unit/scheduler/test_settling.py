@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from scheduler.admission.budgets import settle
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.state_machine import ReproductionState
@@ -13,8 +15,20 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WHAT_IT_ASKED: dict[str, Any] = {"population": 10, "sample_ids": [1], "ignored": 0, "circumstances": {"epochs": 1}}
 
 
-def settled(resumed: dict[str, Any] | None, settings: dict[str, Any] | None = None, **measured: float) -> float:
-    """GPU-seconds of a run whose last part took 100 s, on two GPUs unless `settings` have others."""
+RESUMED = {"sha256": "ab" * 32, "answers": 10, "samples": 10}
+
+
+def settled(
+    resumed: dict[str, Any] | None,
+    settings: dict[str, Any] | None = None,
+    *,
+    waited: float | None = None,
+    **measured: float,
+) -> float:
+    """GPU-seconds of a run whose last part took 100 s, on two GPUs unless `settings` have others.
+
+    The part before it took 300 s, of which it `waited` behind others of its batch, as far as that is known.
+    """
     measurement = {
         **WHAT_IT_ASKED,
         "started_at": NOON.isoformat(),
@@ -23,6 +37,8 @@ def settled(resumed: dict[str, Any] | None, settings: dict[str, Any] | None = No
         **measured,
     }
     stopped = {"started_at": NOON - timedelta(seconds=400), "ended_at": NOON - timedelta(seconds=100)}
+    if waited is not None:
+        stopped["begun_at"] = stopped["started_at"] + timedelta(seconds=waited)
     reproduction = Reproduction(
         state=ReproductionState.COMPLETED,
         measurement=measurement,
@@ -39,8 +55,11 @@ def settled(resumed: dict[str, Any] | None, settings: dict[str, Any] | None = No
 
 
 def test_a_run_that_was_gone_on_with_counts_the_parts_before_it_too() -> None:
-    resumed = {"sha256": "ab" * 32, "answers": 10, "samples": 10}
-    assert settled(resumed) - settled(None) == 2 * 300
+    assert settled(RESUMED) - settled(None) == 2 * 300
+
+
+def test_a_part_that_waited_behind_others_of_its_batch_counts_from_when_it_began() -> None:
+    assert settled(RESUMED, waited=200) - settled(None) == 2 * 100
 
 
 def test_gpus_that_a_worker_holds_count_whether_or_not_the_model_is_on_them() -> None:
@@ -52,3 +71,4 @@ def test_gpus_that_a_worker_holds_count_whether_or_not_the_model_is_on_them() ->
 
 def test_a_run_beside_another_counts_its_share_of_the_engine() -> None:
     assert settled(None) - settled(None, engine_share=0.6) == 2 * 40
+    assert settled(RESUMED) - settled(RESUMED, engine_share=0.6) == pytest.approx(2 * (40 + 120))
