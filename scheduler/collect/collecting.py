@@ -16,6 +16,7 @@ from scheduler.collect import checking, kept_reports, resuming
 from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.lease_renewal import renewing
+from scheduler.database.postgres import wait_briefly_for_rows
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
@@ -34,6 +35,10 @@ from specs.text import clean
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 """Before evidence that could not be read is looked for again: a quarter of the time for which it was not, within these.
 Each time the whole report is a message once more."""
+
+ROW_SECONDS = 5.0
+"""That reports wait for a row which somebody else holds. Several are taken in together, one group after the other, and
+their leases last only for so long: a process that froze or vanished with a row is to keep no other report waiting."""
 
 HEARTBEATS = 3
 """In a lease, at least: as policy has to have it (`RunRules`)."""
@@ -149,8 +154,12 @@ def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> l
 
     Returns for each whether there may be work to send out on its account: a place in a queue that became free, or the
     same reproduction once more. While the rest of a batch goes on there is none.
+
+    Raises:
+        OperationalError: somebody else holds a row for `ROW_SECONDS`; whose it is, is tried again.
     """
     with database.transaction() as session:
+        wait_briefly_for_rows(session, ROW_SECONDS)
         current = _current(session, [each.message.ref for each in reports])
         said = [each.message for each in reports]
         ids = [each.ref.reproduction_id for each in said if _is_current(current, each.ref, each.worker)]
@@ -209,6 +218,8 @@ def _take_in(
 
 def _keep(database: Database, run: RunRules, message: Report) -> None:
     with database.transaction() as session:
+        # One thread renews all leases.
+        wait_briefly_for_rows(session, ROW_SECONDS)
         current = _current(session, [message.ref])
         if _is_current(current, message.ref, message.worker):
             reproduction, attempt = current[message.ref.reproduction_id]

@@ -6,10 +6,11 @@ import math
 import time
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, bindparam, create_engine, event, func, select, true
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from specs.processes.connections import CONNECT_SECONDS, IDLE_SECONDS, PROBE_SECONDS, PROBES, SENT_SECONDS
@@ -54,6 +55,19 @@ of a machine that lost its power stay for two hours, and whoever needs the same 
 def is_deadlock(error: OperationalError) -> bool:
     """Whether PostgreSQL ended a transaction so that another can go on."""
     return getattr(error.orig, "sqlstate", None) == "40P01"
+
+
+def wait_briefly_for_rows(session: Session, seconds: float) -> None:
+    """Have the rest of a transaction fail where somebody else holds a row for so long, instead of waiting for it.
+
+    That is one of `AWAY`, as what SQLite says to whoever waits for too long.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_WAIT_BRIEFLY, {"wait": f"{1000 * seconds:.0f}ms"})
+
+
+_WAIT_BRIEFLY = select(func.set_config("lock_timeout", bindparam("wait"), true()))
+"""For this transaction alone."""
 
 
 def engine(url: URL) -> Engine:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from scheduler.collect import checking, collecting
+from scheduler.collect.checking import Checked
 from scheduler.collect.ending import DEADLY
+from scheduler.control_worker import worker_messages
 from scheduler.control_worker.worker_messages import take_report
 from scheduler.database.tables import Reproduction, now
 from scheduler.farm import Farm
@@ -33,7 +37,7 @@ from tests.support.reported_farm import (
     reproduction,
     take,
 )
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 
 def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_taken_for_lost(
@@ -51,6 +55,31 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
 
     monkeypatch.setattr(checking, "check_evidence", slowly)
     collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_report_whose_row_somebody_else_holds_for_long_keeps_no_other_waiting_and_is_tried_again(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
+    monkeypatch.setattr(collecting, "ROW_SECONDS", 0.1)
+    held = world.report
+    other = Report.decode({**held.encode(), "ref": {"reproduction_id": "0" * 32, "attempt": 1}})
+    reports = [Checked(held, None, None, None), Checked(other, None, None, None, awaited=False)]
+    task: Any = take_report
+    with ThreadPoolExecutor(2) as threads, farm.database.transaction() as frozen:
+        frozen.get_one(Reproduction, held.ref.reproduction_id, with_for_update=True)
+        with worker_messages._take_in._turn:
+            # Both wait for their turn, and have it together.
+            taken = [threads.submit(worker_messages._take_in, each) for each in reports]
+            until(lambda: len(worker_messages._take_in._waiting) == 2)
+        assert taken[1].result(PATIENCE_SECONDS) is False
+        with pytest.raises(OperationalError) as locked:
+            taken[0].result(PATIENCE_SECONDS)
+        assert isinstance(locked.value, task.autoretry_for)
+    task.run(held.encode())
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 
