@@ -67,7 +67,7 @@ def _judge(
 
 
 def _held_context(session: Session, reproduction: Reproduction, max_model_len: int | None) -> int | None:
-    """Tokens of the engine's context, where policy or the pool's memory gave it fewer than the model has.
+    """Tokens of the engine's context, where the farm or its engine gave it fewer than the model has.
 
     Whatever of a model is not known is no reason to say that it has no more.
     """
@@ -77,10 +77,12 @@ def _held_context(session: Session, reproduction: Reproduction, max_model_len: i
     config = read(ModelSize, model.size, f"how large {model.model_id} is").config
     if config is None:
         return max_model_len
+    given = max_model_len or config.context_tokens
     if not config.names_length:
         # What the engine took is its own guess, where policy has no wish either.
-        return max_model_len or config.context_tokens
-    return max_model_len if max_model_len is not None and max_model_len < config.context_tokens else None
+        return given
+    # A model that scales by `longrope` has more than what vLLM gives it unless it is asked for more.
+    return given if given < (config.longest_tokens or config.context_tokens) else None
 
 
 def _explained(claim: Claim, reproduction: Reproduction, run: CompletedRun, verdict: Verdict) -> Verdict:

@@ -20,21 +20,26 @@ from tests.support.scheduler import control_plane
 
 MODEL = "tiny/model"
 ITS_OWN = 8192
+LONGEST = 65_536
 
 
 @pytest.mark.parametrize(
-    ("given", "names_length", "held"),
+    ("given", "longest", "names_length", "held"),
     [
-        (2048, True, 2048),
-        (ITS_OWN, True, None),
-        (None, True, None),
+        (2048, None, True, 2048),
+        (ITS_OWN, None, True, None),
+        (None, None, True, None),
+        # It has more than an engine gives it that is not asked for more.
+        (None, LONGEST, True, ITS_OWN),
+        (16_384, LONGEST, True, 16_384),
+        (LONGEST, LONGEST, True, None),
         # Nobody knows how long it is, so what the engine takes then is not the model's.
-        (ITS_OWN, False, ITS_OWN),
-        (None, False, ITS_OWN),
+        (ITS_OWN, None, False, ITS_OWN),
+        (None, None, False, ITS_OWN),
     ],
 )
 def test_whose_context_ended_the_answers_is_told(
-    tmp_path: Path, databases: Databases, given: int | None, names_length: bool, held: int | None
+    tmp_path: Path, databases: Databases, given: int | None, longest: int | None, names_length: bool, held: int | None
 ) -> None:
     policy = Policy.model_validate({"version": 1, "engine": {"max_model_len": given}})
     generation = measurement().circumstances.generation.model_copy(update={"max_tokens": None})
@@ -45,7 +50,7 @@ def test_whose_context_ended_the_answers_is_told(
         farm.scan()
         size = size_of("SmolLM2-135M-Instruct")
         assert size.config is not None
-        own = {"context_tokens": ITS_OWN, "longest_tokens": None, "names_length": names_length}
+        own = {"context_tokens": ITS_OWN, "longest_tokens": longest, "names_length": names_length}
         config = size.config.model_copy(update=own)
         with farm.database.transaction() as session:
             model = session.scalars(select(Model)).one()
