@@ -86,7 +86,7 @@ def admit(
     if isinstance(judged, Refused | Blocked):
         return judged
     settings = RunSettings(
-        engine=_engine(claim.model_id, placement, policy),
+        engine=_engine(claim.model_id, model, placement, policy),
         gpus=placement.gpus,
         held_gpus=placement.pool.gpus,
         generation=rules.generation,
@@ -264,11 +264,14 @@ def _max_tokens(task: TaskSpec, rules: VerificationRules) -> int | None:
     return said if isinstance(said, int) and said > 0 else rules.generation.max_tokens
 
 
-def _engine(model_id: str, placement: Placement, policy: Policy) -> EngineRules:
-    engine = policy.engine_for(model_id)
-    if placement.max_model_len is None:
-        return engine
-    return engine.model_copy(update={"max_model_len": placement.max_model_len})
+def _engine(model_id: str, model: ModelFacts, placement: Placement, policy: Policy) -> EngineRules:
+    changed: dict[str, object] = {}
+    if placement.max_model_len is not None:
+        changed["max_model_len"] = placement.max_model_len
+    if model.size is not None and model.size.mistral_format:
+        # Said, so that whoever repeats the run on the Hub's repo has what is fetched of it served too.
+        changed["model_format"] = "hf"
+    return policy.engine_for(model_id).model_copy(update=changed)
 
 
 def _judged_by(

@@ -23,7 +23,7 @@ from scheduler.watch.result_files import Base, known_files, read_changed, result
 from specs.engines.model_config import DEFAULT_CONTEXT_TOKENS, MAX_CONFIG_BYTES, ModelConfig, read_config
 from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
-from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_weights_file
+from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_mistral_file, is_weights_file
 from specs.engines.redirects import leads_elsewhere
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.text import clean
@@ -180,10 +180,13 @@ def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None
 def _lacks_size(model: Model) -> bool:
     """Whether its weights are known from a time when nothing else was kept, or before the farm had access.
 
-    Or when 2048 tokens were taken for the length of whatever config.json leaves that out.
+    Or when 2048 tokens were taken for the length of whatever config.json leaves that out, or nobody looked for weights
+    in Mistral's format.
     """
     if model.size is None:
         return model.weights_bytes is not None
+    if "mistral_format" not in model.size:
+        return True
     config = model.size["config"]
     if config is None:
         return model.gated
@@ -205,7 +208,12 @@ def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> Mo
     except (SubmissionError, NoAccess) as error:
         problem = clean(str(error), 300)
     return ModelSize(
-        file_bytes=file_bytes, counts=head.counts, config=config, config_problem=problem, elsewhere=elsewhere or ""
+        file_bytes=file_bytes,
+        counts=head.counts,
+        config=config,
+        config_problem=problem,
+        mistral_format=any(is_mistral_file(file.path) for file in files),
+        elsewhere=elsewhere or "",
     )
 
 

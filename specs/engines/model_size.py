@@ -53,6 +53,10 @@ class ModelSize(Contract):
     config_problem: str
     """Why there is no config; empty where there is one."""
 
+    mistral_format: bool = False
+    """Whether its weights are there in Mistral's own format too, which is not fetched, and goes before all else with
+    vLLM where it is."""
+
     elsewhere: str = ""
     """Why an engine would load another model's weights; empty where it would not, or nobody looked."""
 

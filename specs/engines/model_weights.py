@@ -32,6 +32,7 @@ AGREE_WITHIN = 0.02
 """Heads, paddings and a buffer or two are the difference between a repo's files and what is counted in them."""
 
 _WEIGHTS_FILE = re.compile(r"(?!consolidated)[^/]*\.safetensors")
+_MISTRAL_FILE = re.compile(r"(?:.*/)?consolidated[^/]*\.safetensors")
 _ADAPTER_FILE = re.compile(r"adapter_(?:config\.json|model\.(?:safetensors|bin))")
 
 
@@ -41,6 +42,14 @@ def is_weights_file(path: str) -> bool:
     It is at the top level, and no second copy in Mistral's own format, which vLLM would leave out too.
     """
     return _WEIGHTS_FILE.fullmatch(path) is not None
+
+
+def is_mistral_file(path: str) -> bool:
+    """Whether by a file of a model repo vLLM takes the repo for one in Mistral's own format.
+
+    As `is_mistral_model_repo` in vllm/transformers_utils/repo_utils.py.
+    """
+    return _MISTRAL_FILE.fullmatch(path) is not None
 
 
 def is_adapter_file(path: str) -> bool:

@@ -155,6 +155,10 @@ class EngineRules(Contract):
     """What computes attention, by vLLM's name for it (`--attention-backend`). None leaves it to vLLM, which may choose
     FlashInfer where there is no CUDA toolkit to compile it with."""
 
+    model_format: Annotated[Literal["hf"] | None, Field(exclude_if=lambda value: value is None)] = None
+    """Whose config and tokenizer of a model are read, by vLLM's name (`--config-format`, `--tokenizer-mode`). None
+    leaves it to vLLM, save where Mistral's own files stand beside those of Transformers, which alone are fetched."""
+
     concurrency: Annotated[int, Field(ge=1)] = 32
     """Requests in flight at once."""
 

@@ -147,6 +147,10 @@ def engine_arguments(model: ModelRef, rules: EngineRules, gpus: int) -> tuple[st
         arguments += ["--reasoning-parser", rules.reasoning_parser]
     if rules.attention_backend is not None:
         arguments += ["--attention-backend", rules.attention_backend]
+    if rules.model_format is not None:
+        # Changes nothing here, where Mistral's own files are not fetched; on the Hub's repo vLLM would choose those.
+        arguments += ["--config-format", rules.model_format, "--tokenizer-mode", rules.model_format]
+        arguments += ["--ignore-patterns", "consolidated*"]
     if can_sleep(rules, gpus):
         arguments += ["--enable-sleep-mode"]
     if gpus > 1:

@@ -200,6 +200,22 @@ def test_weights_below_the_top_level_are_none(farm: ControlPlane) -> None:
     assert "no safetensors weights at its top level" in claim.reason
 
 
+@pytest.mark.parametrize(("name", "said"), [("consolidated.safetensors", "hf"), ("params.json", None)])
+def test_a_model_with_mistrals_own_files_is_served_by_those_of_transformers(
+    farm: ControlPlane, name: str, said: str | None
+) -> None:
+    repo = upload(farm, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
+    farm.served.local.commit(repo, {name: b"{}"}, CommitText("Add Mistral's", repo.namespace))
+    farm.scan()
+    with stored_size(farm) as stored:
+        # As it was stored before anybody looked for such files.
+        del stored["mistral_format"]
+    farm.scan(NOW)
+    _, reproduction, _ = planned(farm)
+    assert reproduction is not None
+    assert reproduction.settings["engine"].get("model_format") == said
+
+
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
 def test_an_adapter_is_not_run_as_the_model_beside_it(farm: ControlPlane, name: str) -> None:
     repo = upload(farm, config_json=CONFIG)

@@ -10,6 +10,8 @@ from scheduler.judging.noise import settings_sha256
 from specs.errors import PolicyError
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules, Policy, read_policy
+from specs.repeat_command import Repeated, repeat_command
+from tests.support.rows import measurement
 from workers.engines.engine import engine_arguments
 
 MODEL = ModelRef(model_id="tiny/thinker", revision="0" * 40)
@@ -60,6 +62,19 @@ def test_an_attention_backend_is_the_models_own(tmp_path: Path) -> None:
     file.write_text("models: {tiny/thinker: {attention_backend: --load-format}}")
     with pytest.raises(PolicyError, match="attention_backend"):
         read_policy(file)
+
+
+def test_whose_files_of_a_model_are_read_is_said_and_repeated_where_the_repo_has_others_too() -> None:
+    own = engine_arguments(MODEL, EngineRules(model_format="hf"), gpus=1)
+    assert own[own.index("--config-format") :][:6] == (
+        *("--config-format", "hf", "--tokenizer-mode", "hf"),
+        *("--ignore-patterns", "consolidated*"),
+    )
+    ran = measurement().circumstances.model_copy(update={"engine_arguments": own})
+    command = repeat_command(Repeated("mistralai/m", "a" * 40, "acme/bench", "b" * 40, None, ran))
+    assert "-M config_format=hf -M tokenizer_mode=hf -M 'ignore_patterns=consolidated*'" in command
+    assert "--config-format" not in engine_arguments(MODEL, EngineRules(), gpus=1)
+    assert "model_format" not in EngineRules().model_dump(mode="json"), "workers of earlier versions know of none"
 
 
 @pytest.mark.parametrize("name", ["TRITON_ATTN", "FLASH_ATTN", "FLASHINFER"])
