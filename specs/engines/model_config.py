@@ -44,6 +44,9 @@ _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
 _HIDDEN = ("hidden_size", "n_embd", "d_model")
 _KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
+# Heads of their vision's class in transformers. vLLM divides them among the GPUs of tensor parallelism, and refuses
+# what does not come out even (`Glm4vVisionAttention` in vllm/model_executor/models/glm4_1v.py, and glm_ocr.py).
+_VISION_HEADS: Mapping[str, int] = {"glm4v": 12, "glm4v_moe": 12, "glm_ocr": 16}
 _NESTED = ("text_config", "llm_config", "language_config")
 # Kinds of rope scaling whose max_position_embeddings is scaled already.
 _SCALED_ALREADY = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "default", "mrope")
@@ -108,6 +111,9 @@ class ModelConfig(Contract):
     """How many groups of quantised numbers there are in a row that GPUs share, which they share evenly too; 1 where the
     last is not whole."""
 
+    vision_heads: Annotated[int, Field(gt=0)] | None = None
+    """Of the part that looks at images, where GPUs have to share them evenly; None where they need not."""
+
     context_tokens: Annotated[int, Field(gt=0)]
     """Of prompt and answer together, where nobody says more or less."""
 
@@ -132,7 +138,8 @@ def read_config(text: bytes, quantization_text: bytes | None = None) -> ModelCon
     Raises:
         ModelConfigError: one is no JSON object, or lacks what decides the size, or has an absurd number there.
     """
-    config = _of_the_text(_read_object("config.json", text))
+    whole = _read_object("config.json", text)
+    config = _of_the_text(whole)
     if quantization_text is not None:
         config["quantization_config"] = _read_object(QUANTIZATION_FILE, quantization_text)
     layers = _layers(config)
@@ -154,6 +161,7 @@ def read_config(text: bytes, quantization_text: bytes | None = None) -> ModelCon
         kv_heads=cache[0].heads if _is_latent(config) else kv_heads,
         intermediate=_widths(config),
         groups=_groups(config, quantization, heads, kv_heads, hidden),
+        vision_heads=_vision_heads(whole),
         context_tokens=context,
         longest_tokens=longest if longest != context else None,
         names_length=bool(_named_lengths(config)),
@@ -184,6 +192,15 @@ def _of_the_text(whole: dict[str, Any]) -> dict[str, Any]:
     found = {**whole, **{key: value for key, value in inner.items() if value is not None}}
     defaults = defaults_of(found.get("model_type"))
     return {**{key: value for key, value in defaults.items() if key not in inner}, **found}
+
+
+def _vision_heads(whole: Mapping[str, Any]) -> int | None:
+    default = _VISION_HEADS.get(_name(whole, "model_type") or "")
+    if default is None:
+        return None
+    vision = whole.get("vision_config")
+    keys = ("num_heads", "num_attention_heads")
+    return _number(vision if isinstance(vision, dict) else {}, keys, MAX_HEADS, default)
 
 
 def _layers(config: Mapping[str, Any]) -> int:

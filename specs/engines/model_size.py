@@ -109,7 +109,8 @@ class ModelSize(Contract):
         """Whether tensor parallelism over so many GPUs is possible.
 
         Attention heads have to be shared evenly (`verify_with_parallel_config` in vllm/config/model.py), and so have
-        the widths of feed-forward layers (`divide` in vllm/distributed/utils.py). Heads of keys are shared evenly too,
+        the widths of feed-forward layers and, of some, the heads of what looks at images (`divide` in
+        vllm/distributed/utils.py). Heads of keys are shared evenly too,
         or each of them is on the same number of GPUs (`LlamaAttention` and its kin). Groups of quantised numbers stay
         whole (specs/engines/model_quantization.py).
         """
@@ -118,6 +119,8 @@ class ModelSize(Contract):
             return gpus & (gpus - 1) == 0
         kv_heads, states = self.config.kv_heads, self.config.states
         evenly = [self.config.attention_heads, *self.config.intermediate, *self.config.groups]
+        if self.config.vision_heads is not None:
+            evenly.append(self.config.vision_heads)
         if states is not None:
             evenly += [states.key_heads, states.value_heads]
         return (kv_heads % gpus == 0 or gpus % kv_heads == 0) and all(each % gpus == 0 for each in evenly)

@@ -281,6 +281,26 @@ def test_gpus_share_whole_groups_of_what_is_quantised(quantization: object, numb
 
 
 @pytest.mark.parametrize(
+    ("model_type", "vision", "numbers"),
+    [
+        # GLM-4.1V, GLM-4.5V: 12 heads, which are not shared among eight.
+        ("glm4v", {"num_heads": 12}, [1, 2, 4]),
+        ("glm4v_moe", {}, [1, 2, 4]),
+        ("glm4v_moe", {"num_attention_heads": 16}, [1, 2, 4, 8]),
+        ("glm4v", None, [1, 2, 4]),
+        ("glm_ocr", {}, [1, 2, 4, 8]),
+        # Of others every GPU may hold what looks at images whole.
+        ("gemma3", {"num_attention_heads": 12}, [1, 2, 4, 8]),
+    ],
+)
+def test_gpus_share_the_heads_that_look_at_images(model_type: str, vision: object, numbers: list[int]) -> None:
+    text = {"hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 13_824}
+    whole = {"model_type": model_type, "text_config": {**SMALL, **text}, "vision_config": vision}
+    size = ModelSize(file_bytes=1, counts={}, config=read_config(json.dumps(whole).encode()), config_problem="")
+    assert [gpus for gpus in range(1, 9) if size.can_be_split(gpus)] == numbers
+
+
+@pytest.mark.parametrize(
     ("said", "method"),
     [
         ({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}, "modelopt"),
