@@ -8,6 +8,10 @@ from specs.engines.batch_invariance import VARIABLE
 from workers.engines.cpu_executor import cpu_variables
 from workers.processes.guarded import clean_environment
 
+SYSTEM_START_DATE = "2025-08-05"
+"""The day that gpt-oss is told of, that of its release: left alone, vLLM writes the current one into each prompt, and
+asks otherwise on another day."""
+
 
 def engine_environment(folder: Path) -> dict[str, str]:
     """What every engine sees of this machine and worker; it writes to `folder`."""
@@ -15,6 +19,7 @@ def engine_environment(folder: Path) -> dict[str, str]:
         VLLM_NO_USAGE_STATS="1",
         VLLM_USE_MODELSCOPE="0",
         DO_NOT_TRACK="1",
+        VLLM_SYSTEM_START_DATE=SYSTEM_START_DATE,
         VLLM_CACHE_ROOT=str(vllm_cache(folder)),
         HF_HUB_OFFLINE="1",
         HF_HOME=str(folder / "hf-home"),

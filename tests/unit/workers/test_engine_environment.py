@@ -34,6 +34,13 @@ def test_no_engine_needs_a_cuda_toolkit_to_sample(tmp_path: Path) -> None:
     assert environment(tmp_path)["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
 
 
+def test_the_prompt_does_not_depend_on_the_day_whatever_the_workers_own_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_SYSTEM_START_DATE", "2031-01-01")
+    assert environment(tmp_path)["VLLM_SYSTEM_START_DATE"] == "2025-08-05"
+
+
 def test_cuda_counts_gpus_as_their_driver_does_whatever_the_workers_own_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
