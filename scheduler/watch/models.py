@@ -37,6 +37,11 @@ them asked after another time, and keeps the farm from no other model."""
 FEW_COMMITS = 50
 """Of a pull request, newest first, among which main's head is looked for before anything else is asked."""
 
+MISTRAL_ALONE = (
+    "the model repo's weights are in Mistral's own format alone (consolidated*.safetensors), which this farm does not"
+    " load: add weights in Transformers' format (model.safetensors with its config.json) beside them"
+)
+
 MAIN = "main"
 NOT_READ = ""
 """Instead of the commit at which a ref was looked at."""
@@ -194,8 +199,12 @@ def _lacks_size(model: Model) -> bool:
 
 
 def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> ModelSize | None:
-    """What its files say of a model's size; None where it has no weights that could be loaded, or others than those."""
+    """What its files say of a model's size; None where it has no safetensors weights, or others than those."""
     file_bytes = sum(file.size_bytes for file in files if is_weights_file(file.path))
+    mistral_bytes = sum(file.size_bytes for file in files if is_mistral_file(file.path))
+    if file_bytes == 0 and 0 < mistral_bytes <= MAX_WEIGHTS_BYTES:
+        only = {"mistral_format": True, "elsewhere": MISTRAL_ALONE}
+        return ModelSize.of_files(mistral_bytes, "its weights are not loaded").model_copy(update=only)
     if not 0 < file_bytes <= MAX_WEIGHTS_BYTES or any(is_adapter_file(file.path) for file in files):
         return None
     config, problem, elsewhere = None, "", None
@@ -212,7 +221,7 @@ def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> Mo
         counts=head.counts,
         config=config,
         config_problem=problem,
-        mistral_format=any(is_mistral_file(file.path) for file in files),
+        mistral_format=mistral_bytes > 0,
         elsewhere=elsewhere or "",
     )
 

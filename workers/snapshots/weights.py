@@ -20,7 +20,8 @@ from specs.text import clean
 from workers.errors import ModelError
 
 NO_SAFETENSORS = (
-    "the repo has no safetensors file at its top level; weights in other formats can carry code and are not run"
+    "the repo has no safetensors file at its top level, or none but Mistral's own (consolidated*.safetensors); weights"
+    " in other formats can carry code and are not run"
 )
 
 _MAX_HEADER_BYTES = 100_000_000

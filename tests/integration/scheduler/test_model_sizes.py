@@ -196,8 +196,11 @@ def test_weights_below_the_top_level_are_none(farm: ControlPlane) -> None:
     farm.served.local.commit_changes(repo, gone, CommitText("Remove the weights", repo.namespace), revision="main")
     farm.scan(NOW)
     claim, _, _ = planned(farm)
-    assert claim.reason.startswith("unsupported: ")
-    assert "no safetensors weights at its top level" in claim.reason
+    assert claim.reason.startswith("unsupported: the model repo's weights are in Mistral's own format alone")
+    gone = Changes(removed_files=["consolidated.safetensors"])
+    farm.served.local.commit_changes(repo, gone, CommitText("Remove these too", repo.namespace), revision="main")
+    farm.scan(NOW)
+    assert size(farm) is None
 
 
 @pytest.mark.parametrize(("name", "said"), [("consolidated.safetensors", "hf"), ("params.json", None)])
