@@ -22,6 +22,9 @@ from specs.policy.rules import EngineRules
 
 GIB = 2**30
 
+SHORT_ANSWER = 4096
+"""Tokens of an answer, for which a model that has no room for answers of any length is tried."""
+
 GPU_PART = 0.92
 """Of a GPU's memory that vLLM takes: the default of `gpu_memory_utilization` in vllm/config/cache.py."""
 
@@ -105,7 +108,18 @@ def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[
         fit = _best(size, engine, need, pool)
         if fit.shortfall is None:
             return Placement(pool, fit.gpus, fit.max_model_len, fit.sequences, _words(fit, engine))
-    return NoRoom(f"{_best(size, engine, need, by_capacity[-1]).shortfall}; no pool is larger")
+    largest = by_capacity[-1]
+    reason = f"{_best(size, engine, need, largest).shortfall}; no pool is larger"
+    if need.max_tokens is None:
+        # The whole context is made room for, which few answers fill.
+        short = TaskNeed(need.prompt_tokens, SHORT_ANSWER)
+        if any(_best(size, engine, short, pool).shortfall is None for pool in by_capacity):
+            reason += (
+                f". No max_tokens ends an answer before the context does: with one of {SHORT_ANSWER}, or a"
+                f" max_model_len of {short.prompt_tokens + SHORT_ANSWER} for this model, in the operator's policy it"
+                " would fit"
+            )
+    return NoRoom(reason)
 
 
 def place_in(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> Placement | NoRoom:

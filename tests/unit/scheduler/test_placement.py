@@ -99,6 +99,20 @@ def test_a_context_that_the_task_does_not_need_is_given_up_before_the_pool() -> 
     assert (open_end.pool.name, open_end.max_model_len) == ("one", None)
 
 
+def test_what_has_no_room_for_its_whole_context_alone_is_told_what_would_make_it_fit() -> None:
+    size = size_of("Meta-Llama-3-8B")
+    assert size.config is not None
+    # Llama-3.1-8B: 16 GiB of KV cache beside 15 GiB of weights.
+    long = size.model_copy(update={"config": size.config.model_copy(update={"context_tokens": 131_072})})
+    reason = refused(long, OPEN_END, (SMALL,))
+    assert "with one of 4096, or a max_model_len of 6144 for this model" in reason
+    short = TaskNeed(OPEN_END.prompt_tokens, 4096)
+    assert isinstance(place(long, ENGINE, short, (SMALL,)), Placement)
+    assert isinstance(place(long, ENGINE.model_copy(update={"max_model_len": 6144}), OPEN_END, (SMALL,)), Placement)
+    assert "max_tokens" not in refused(size_of("Meta-Llama-3-70B"), OPEN_END, (SMALL,)), "it would not fit with any"
+    assert "max_tokens" not in refused(size_of("Meta-Llama-3-70B"), SHORT, (SMALL,))
+
+
 def test_no_context_is_longer_than_policy_or_the_model_has_it() -> None:
     endless = TaskNeed(prompt_tokens=10**6, max_tokens=10**6)
     assert "KV cache of 8192 tokens" in placed("Meta-Llama-3-8B", endless).words
