@@ -70,7 +70,7 @@ def admit(
 ) -> Run | Blocked | Refused:
     """Decide what to do with a claim. The first obstacle is the answer."""
     task = _task(claim, benchmark)
-    if isinstance(task, Refused):
+    if isinstance(task, Refused | Blocked):
         return task
     rules = policy.rules_for(claim.dataset_id, task.id)
     obstacle = _no_entry(claim, benchmark, model, policy, has_token=has_token) or _other_epochs(task, rules)
@@ -117,7 +117,7 @@ def foresee(
 ) -> Foreseen | None:
     """How a claim will be judged, by what was `fixed`, else once nothing blocks it; None where it never will be."""
     task = _task(claim, benchmark)
-    if isinstance(task, Refused) or task.definition is None or benchmark.revision is None:
+    if isinstance(task, Refused | Blocked) or task.definition is None or benchmark.revision is None:
         return None
     rules = policy.rules_for(claim.dataset_id, task.id)
     judged = fixed or _judged_by(claim, benchmark, task, rules, policy)
@@ -142,9 +142,9 @@ def foresee(
     )
 
 
-def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused:
+def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused | Blocked:
     spec = _spec(claim, benchmark)
-    if isinstance(spec, Refused):
+    if isinstance(spec, Refused | Blocked):
         return spec
     task = spec.task(claim.task_id)
     if task is None:
@@ -164,10 +164,10 @@ def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused:
     return task
 
 
-def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
+def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused | Blocked:
     spec = benchmark.spec
-    if not benchmark.watched:
-        return Refused(_why_unwatched(claim.dataset_id, benchmark.watched_as))
+    if benchmark.revision is None:
+        return _unread(claim.dataset_id, benchmark)
     if benchmark.missing is not None:
         return Refused(benchmark.missing)
     if spec is None:
@@ -179,12 +179,23 @@ def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused:
     return spec
 
 
-def _why_unwatched(dataset_id: str, watched_as: str | None) -> str:
-    if watched_as is None:
-        return f"{dataset_id} is not among the benchmarks that this farm watches"
-    return (
-        f"{dataset_id} is {watched_as} on the Hub: the claim's author must write the id so, for it to be a claim on"
-        " that benchmark"
+def _unread(dataset_id: str, benchmark: BenchmarkFacts) -> Refused | Blocked:
+    """Whether a benchmark will never be read, or was not yet."""
+    if benchmark.watched_as is not None:
+        return Refused(
+            f"{dataset_id} is {benchmark.watched_as} on the Hub: the claim's author must write the id so, for it to be"
+            " a claim on that benchmark"
+        )
+    if not benchmark.watched:
+        return Refused(f"{dataset_id} is not among the benchmarks that this farm watches")
+    if benchmark.gated:
+        return Blocked(
+            f"the dataset {dataset_id} is gated, and the farm could not read it yet: the farm's operator must accept"
+            " its terms on the Hub and set a token"
+        )
+    return Blocked(
+        f"waits for a look at {dataset_id}, which could not be read yet: each scan tries again, and the control"
+        " worker's log says what is in the way"
     )
 
 

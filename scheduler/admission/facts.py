@@ -40,6 +40,8 @@ class BenchmarkFacts:
 
     watched: bool
     revision: str | None
+    """None where it is not watched, or was not read yet."""
+
     spec: Spec | None
     """None where the dataset has no eval.yaml there."""
 

@@ -91,6 +91,6 @@ def look_at_repo(body: dict[str, Any]) -> None:
     # Two looks at one model at once would both make its claims.
     with held(farm.database, SCAN, timedelta(minutes=30)) as mine:
         if mine:
-            announced.look(farm.database, farm.hub, farm.policy.watch, repo_type, repo_id)
+            announced.look(farm.database, farm.hub, repo_type, repo_id)
         else:
             announced.put_off(farm.database, repo_type, repo_id)

@@ -47,12 +47,13 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
 
     Raises:
         HubAway: the Hub did not answer.
+        NotListedYet: nobody knows yet whether its benchmark is watched.
         NotNow: this round has read logs for long enough.
     """
     benchmark = None
     said = _claim_facts(claim)
     try:
-        benchmark = facts.benchmark(said.dataset_id, claim.dataset_revision)
+        benchmark = facts.benchmark(said.dataset_id, claim.dataset_revision, claim.created_at)
         asked_anew = claim.fresh_after is not None
         work_out = partial(_work_out, facts, policy, said, model, benchmark, asked_anew)
         alike = facts.alike(model, said, claim.dataset_revision, asked_anew, work_out)

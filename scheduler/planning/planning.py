@@ -18,7 +18,7 @@ from scheduler.own_faults import OURS
 from scheduler.planning.answering import Answer, answer_to
 from scheduler.planning.carrying_out import carry_out
 from scheduler.planning.linking import SUFFIX, LinkedLogs, NotNow
-from scheduler.planning.planning_facts import PlanningFacts
+from scheduler.planning.planning_facts import NotListedYet, PlanningFacts
 from scheduler.record import MAX_REASON_CHARS, RECHECK, give_verdict, unblock_claim
 from scheduler.state_machine import ClaimState
 from specs.errors import HubAway
@@ -39,7 +39,8 @@ AWAY_IN_A_ROW = 3
 """Claims for which the Hub did not answer before a round ends: it is not about them."""
 
 HUB_RETRY = timedelta(seconds=30)
-"""Until a claim for which the Hub did not answer is looked at again; meanwhile others have their turn."""
+"""Until a claim for which the Hub did not answer, or no scan has yet, is looked at again; meanwhile others have their
+turn."""
 
 
 def plan(database: Database, hub: Hub, policy: Policy) -> int:
@@ -93,6 +94,8 @@ def _looked_at(
     except NotNow:
         # Stays submitted: the next round tries again.
         return True
+    except NotListedYet as what:
+        _put_off(facts.database, policy, claim.claim_id, str(what))
     except HubAway as error:
         _put_off(facts.database, policy, claim.claim_id, f"the Hub, which does not answer: {error}")
         return False

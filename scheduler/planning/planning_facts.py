@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import lru_cache
+from datetime import datetime
+from functools import cached_property, lru_cache
 
 from sqlalchemy import bindparam, func, select
 
 from scheduler.admission.admission import Blocked, Refused, Run
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Model, Reproduction
+from scheduler.database.tables import Benchmark, Marker, Model, Reproduction
+from scheduler.database.tables.marker import BENCHMARKS_LISTED
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing, Moved
@@ -30,6 +32,10 @@ from specs.policy.cost import EarlierRun, Estimate
 
 IDS_LOOKED_UP = 20
 """Of benchmarks that are not watched, in a round: whoever submits claims can name thousands."""
+
+
+class NotListedYet(Exception):  # noqa: N818 - a condition, not a mistake
+    """A claim is newer than the last list of benchmarks, which lacks the one that it names."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class PlanningFacts:
 
     database: Database
     hub: Hub
+    _rows: dict[str, Benchmark | None] = field(default_factory=dict, init=False)
     _benchmarks: dict[tuple[str, str | None], BenchmarkFacts] = field(default_factory=dict, init=False)
     _own_commits: dict[str, OwnCommits] = field(default_factory=dict, init=False)
     _looked_up: int = field(default=0, init=False)
@@ -61,15 +68,24 @@ class PlanningFacts:
     _sent: set[str] = field(default_factory=set, init=False)
     _alike: dict[tuple[Model, ClaimFacts, str | None, bool], Alike] = field(default_factory=dict, init=False)
 
-    def benchmark(self, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
-        """What is known of a benchmark, at the revision that a claim pins, else at its head.
+    def benchmark(self, dataset_id: str, pinned: str | None, found_at: datetime) -> BenchmarkFacts:
+        """What is known of a benchmark, at the revision that a claim pins which was found then, else at its head.
 
         Raises:
+            NotListedYet: it may be watched from the next list on.
             HubAway, NoAccess: the Hub does not say; the next claim asks again.
         """
+        # Read before any row: whatever was listed then is among those.
+        listed_at = self._listed_at
+        if dataset_id not in self._rows:
+            with self.database.reading() as session:
+                self._rows[dataset_id] = session.get(Benchmark, dataset_id)
+        row = self._rows[dataset_id]
+        if row is None and (listed_at is None or listed_at <= found_at):
+            raise NotListedYet(f"a list of benchmarks that is newer than the claim: so far {dataset_id} is on none")
         key = (dataset_id, pinned)
         if key not in self._benchmarks:
-            self._benchmarks[key] = self._benchmark(dataset_id, pinned)
+            self._benchmarks[key] = self._benchmark(row, dataset_id, pinned)
         return self._benchmarks[key]
 
     def measured_noise(self, dataset_id: str, revision: str, run: Run, weights_bytes: int) -> MeasuredNoise | None:
@@ -126,10 +142,15 @@ class PlanningFacts:
             self._alike[key] = work_out()
         return self._alike[key]
 
-    def _benchmark(self, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
+    @cached_property
+    def _listed_at(self) -> datetime | None:
+        """When the list of benchmarks was asked for that was entered last; None where none was yet."""
         with self.database.reading() as session:
-            row = session.get(Benchmark, dataset_id)
-        if row is None or row.revision is None:
+            marker = session.get(Marker, BENCHMARKS_LISTED)
+        return marker.held_until if marker is not None else None
+
+    def _benchmark(self, row: Benchmark | None, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
+        if row is None:
             return BenchmarkFacts(
                 watched=False,
                 revision=None,
@@ -138,6 +159,8 @@ class PlanningFacts:
                 has_percent=False,
                 watched_as=self._watched_as(dataset_id),
             )
+        if row.revision is None:
+            return BenchmarkFacts(watched=True, revision=None, spec=None, gated=row.gated, has_percent=False)
         revision, text, missing = pinned or row.revision, None, None
         try:
             if revision != row.revision:
@@ -160,9 +183,7 @@ class PlanningFacts:
 
         None too where the Hub does not say: it is a hint for the claim's author, and worth no wait.
         """
-        in_other_case = select(Benchmark.dataset_id).where(
-            func.lower(Benchmark.dataset_id) == dataset_id.lower(), Benchmark.revision.is_not(None)
-        )
+        in_other_case = select(Benchmark.dataset_id).where(func.lower(Benchmark.dataset_id) == dataset_id.lower())
         with self.database.reading() as session:
             found = session.scalar(in_other_case.limit(1))
         if found is not None:
@@ -171,8 +192,7 @@ class PlanningFacts:
         if now_at is None:
             return None
         with self.database.reading() as session:
-            row = session.get(Benchmark, now_at)
-        return now_at if row is not None and row.revision is not None else None
+            return now_at if session.get(Benchmark, now_at) is not None else None
 
     def _now_at(self, dataset_id: str) -> str | None:
         """The other id that the Hub has a dataset under; None where there is none, or it was asked often enough."""

@@ -13,24 +13,23 @@ from scheduler.database.tables import Benchmark
 from scheduler.hub.answers import RepoType
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Moved
-from scheduler.watch.benchmarks import look_at_benchmarks
+from scheduler.watch.benchmarks import look_at_benchmark
 from scheduler.watch.claims import withdraw_all
 from scheduler.watch.due import mark_due
 from scheduler.watch.leaderboards import look_at_leaderboard
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess, SubmissionError
-from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
 
 
-def look(database: Database, hub: Hub, watch: WatchRules, repo_type: RepoType, repo_id: str) -> None:
+def look(database: Database, hub: Hub, repo_type: RepoType, repo_id: str) -> None:
     """Bring what is known of one repo up to date. What cannot be read now, the next scan reads."""
     try:
         if repo_type == "model":
             look_at_model(database, hub, repo_id, hub.own_name())
         else:
-            _look_at_benchmark(database, hub, watch, repo_id)
+            _look_at_benchmark(database, hub, repo_id)
     except Moved as moved:
         if repo_type == "model":
             withdraw_all(database, repo_id, moved.now_at)
@@ -58,10 +57,10 @@ def put_off(database: Database, repo_type: RepoType, repo_id: str) -> None:
             mark_due(session, {repo_id})
 
 
-def _look_at_benchmark(database: Database, hub: Hub, watch: WatchRules, dataset_id: str) -> None:
+def _look_at_benchmark(database: Database, hub: Hub, dataset_id: str) -> None:
     with database.reading() as session:
         known = session.get(Benchmark, dataset_id) is not None
     # Which datasets are watched is policy's to say, or the Hub's list; whoever announces one does not make it so.
     if known:
-        look_at_benchmarks(database, hub, watch.model_copy(update={"benchmarks": (dataset_id,)}))
+        look_at_benchmark(database, hub, dataset_id)
         look_at_leaderboard(database, hub, dataset_id)

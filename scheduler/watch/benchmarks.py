@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, SpecFile, now
+from scheduler.database.tables import Benchmark, Marker, SpecFile, now
+from scheduler.database.tables.marker import BENCHMARKS_LISTED
 from scheduler.hub.answers import BenchmarkHead
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing, Moved
@@ -18,6 +22,7 @@ from scheduler.watch.contents import content_digest
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
 from specs.hub.dataset_card import Sizes, sizes_of
+from specs.ids import is_repo_id
 from specs.policy.rules import WatchRules
 
 log = logging.getLogger(__name__)
@@ -32,7 +37,25 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
         HubAway: the Hub lists none, or is busy.
         NoAccess: it does not list them to the farm's token.
     """
-    heads = hub.benchmarks() if watch.benchmarks == "official" else _named(hub, watch.benchmarks)
+    began = now()
+    heads, unread = (hub.benchmarks(), ()) if watch.benchmarks == "official" else _named(hub, watch.benchmarks)
+    with database.transaction() as session:
+        _enter_list(session, heads, unread, began)
+    _read_changed(database, hub, heads)
+    return [head.dataset_id for head in heads]
+
+
+def look_at_benchmark(database: Database, hub: Hub, dataset_id: str) -> None:
+    """Bring one of the watched benchmarks up to date.
+
+    Raises:
+        HubAway: the Hub does not answer for it.
+    """
+    heads, _ = _named(hub, (dataset_id,))
+    _read_changed(database, hub, heads)
+
+
+def _read_changed(database: Database, hub: Hub, heads: Collection[BenchmarkHead]) -> None:
     for head in heads:
         with database.reading() as session:
             known = session.get(Benchmark, head.dataset_id)
@@ -55,7 +78,6 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
             continue
         with database.transaction() as session:
             _remember(session, head, sizes)
-    return [head.dataset_id for head in heads]
 
 
 def spec_text(database: Database, hub: Hub, dataset_id: str, revision: str) -> bytes | None:
@@ -94,32 +116,47 @@ def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead, card: ob
         session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files, card)
 
 
-def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> list[BenchmarkHead]:
+def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> tuple[list[BenchmarkHead], list[str]]:
+    """Those of an allow-list, and the ids of those that cannot be read today, which are watched all the same."""
     heads: list[BenchmarkHead] = []
+    unread: list[str] = []
     away: HubAway | None = None
-    for dataset_id in dataset_ids:
+    for named in dataset_ids:
+        dataset_id = named
         try:
-            heads.append(_named_one(hub, dataset_id))
+            try:
+                heads.append(hub.benchmark(dataset_id))
+            except Moved as moved:
+                # Claims name it by the id that it has now.
+                dataset_id = moved.now_at
+                log.warning("benchmark %s of the allow-list is watched as %s, its id on the Hub", named, dataset_id)
+                heads.append(hub.benchmark(dataset_id))
         except (Missing, NoAccess) as error:
             log.warning("benchmark %s of the allow-list not found: %s", dataset_id, error)
+            unread.append(dataset_id)
         except HubBusy:
             raise
         except HubAway as error:
             log.warning("benchmark %s of the allow-list not read: %s", dataset_id, error)
+            unread.append(dataset_id)
             away = error
     if away is not None and not heads:
         # It is not about one of them.
         raise away
-    return heads
+    return heads, unread
 
 
-def _named_one(hub: Hub, dataset_id: str) -> BenchmarkHead:
-    try:
-        return hub.benchmark(dataset_id)
-    except Moved as moved:
-        # Claims name it by the id that it has now.
-        log.warning("benchmark %s of the allow-list is watched as %s, its id on the Hub", dataset_id, moved.now_at)
-        return hub.benchmark(moved.now_at)
+def _enter_list(session: Session, heads: Collection[BenchmarkHead], unread: Collection[str], began: datetime) -> None:
+    """Enter which benchmarks are watched, whether or not any more is known of them, by a list that was asked for then.
+
+    Claims on one that cannot be read wait for that; those on others are refused, by a list that is newer than they are.
+    """
+    listed = dict.fromkeys(filter(is_repo_id, unread), False) | {head.dataset_id: head.gated for head in heads}
+    known = set(session.scalars(select(Benchmark.dataset_id)))
+    session.add_all(Benchmark(dataset_id=each, gated=listed[each]) for each in sorted(listed.keys() - known))
+    for row in session.scalars(select(Benchmark).where(Benchmark.revision.is_(None))):
+        row.gated = listed.get(row.dataset_id, row.gated)
+    session.merge(Marker(name=BENCHMARKS_LISTED, held_until=began))
 
 
 def _remember(session: Session, head: BenchmarkHead, sizes: Sizes) -> None:

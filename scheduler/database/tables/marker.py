@@ -15,6 +15,9 @@ REAPER_LOOKED = "scheduler.reap.looked"
 HUB_SCANNED = "scheduler.scan.got_through"
 """Likewise: when a scan last read the Hub to its end."""
 
+BENCHMARKS_LISTED = "scheduler.scan.listed"
+"""Likewise: when a scan asked for the list of benchmarks that it entered last."""
+
 AWAITED = "scheduler.awaited"
 """Likewise: since when such markers are awaited, for a farm on which nobody ever made them. Set by a migration."""
 

@@ -61,7 +61,7 @@ def test_an_announcement_of_the_real_thing_makes_a_claim_without_a_scan(farm: Ru
 
 def look_at(farm: RunningApi, hub: RunningHub, body: dict[str, Any]) -> None:
     client = Hub(hub.url, None, request_seconds=30)
-    announced.look(farm.rows.database, client, WatchRules(), body["repo_type"], body["repo_id"])
+    announced.look(farm.rows.database, client, body["repo_type"], body["repo_id"])
 
 
 def test_one_that_is_sent_again_at_once_is_one_look(farm: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +131,6 @@ def test_what_is_no_announcement_is_refused(farm: RunningApi, body: object, stat
 
 def test_what_cannot_be_read_is_left_to_the_next_scan(farm: RunningApi) -> None:
     away = Hub("http://127.0.0.1:9", None, request_seconds=1)
-    announced.look(farm.rows.database, away, WatchRules(), "model", "acme/tiny")
+    announced.look(farm.rows.database, away, "model", "acme/tiny")
     with farm.rows.database.reading() as session:
         assert session.get_one(Model, "acme/tiny").looked_at is None

@@ -43,7 +43,7 @@ def test_claims_go_with_a_model_that_is_renamed(farm: ControlPlane, model: RepoN
 
 def test_a_rename_that_the_hub_announces_is_followed(farm: ControlPlane, model: RepoName) -> None:
     farm.served.local.move_repo(model, names.model(RENAMED))
-    announced.look(farm.database, farm.hub, WatchRules(), "model", MODEL)
+    announced.look(farm.database, farm.hub, "model", MODEL)
     assert states(farm) == [(MODEL, ClaimState.WITHDRAWN)]
     farm.scan(WatchRules(benchmarks=()))
     assert states(farm) == [(MODEL, ClaimState.WITHDRAWN), (RENAMED, ClaimState.SUBMITTED)]
@@ -71,7 +71,8 @@ def test_who_claims_something_on_a_benchmark_by_another_id_is_told_the_one_to_wr
 ) -> None:
     farm.served.local.move_repo(add_benchmark(farm.served.local, BENCHMARK), names.dataset(RENAMED))
     submit(farm.served.local, add_model(farm.served.local, MODEL), entry(written, 79.5))
-    farm.scan(WatchRules(models=(MODEL,)))
+    for _ in range(2):
+        farm.scan(WatchRules(models=(MODEL,)))
     farm.plan()
     (claim,) = farm.claims()
     assert claim.state == ClaimState.DECIDED
@@ -88,7 +89,8 @@ def test_the_hub_is_asked_for_few_ids_in_a_round(farm: ControlPlane, monkeypatch
     monkeypatch.setattr(farm.hub, "benchmark", benchmark)
     text = "".join(entry(f"nobody/b{n}", 50) for n in range(IDS_LOOKED_UP + 5))
     submit(farm.served.local, add_model(farm.served.local, MODEL), text)
-    farm.scan(WatchRules(models=(MODEL,)))
+    for _ in range(2):
+        farm.scan(WatchRules(models=(MODEL,)))
     farm.plan()
     assert {claim.state for claim in farm.claims()} == {ClaimState.DECIDED}
     assert len(asked) == IDS_LOOKED_UP

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from psycopg.errors import DeadlockDetected
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
+from deploy.localhub import names
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.control_worker.regular import scan_hub
@@ -106,6 +109,62 @@ def test_a_benchmark_that_the_hub_fails_over_does_not_stop_the_scan(
     assert states(farm) == [("main", 79.5, ClaimState.SUBMITTED)]
     with pytest.raises(HubAway):
         farm.scan(WatchRules(benchmarks=("acme/taken-down",)))
+
+
+@pytest.mark.parametrize("in_the_way", ["gated", "away", "not found"])
+def test_claims_on_a_benchmark_that_cannot_be_read_at_first_wait_for_it(
+    farm: ControlPlane, model: RepoName, in_the_way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, benchmark = farm.served.local, names.dataset(BENCHMARK)
+    watch = WatchRules(models=(MODEL,))
+    with monkeypatch.context() as patched:
+        if in_the_way == "gated":
+            hub.set_gated(benchmark, "manual")
+        elif in_the_way == "away":
+            patched.setattr(farm.hub, "dataset_card", raising(HubAway("the Hub answered 503")))
+        else:
+            watch = WatchRules(models=(MODEL,), benchmarks=(BENCHMARK,))
+            patched.setattr(farm.hub, "benchmark", raising(Gone("private, for a while")))
+        farm.scan(watch)
+        farm.scan(watch)
+        farm.plan()
+    (claim,) = farm.claims()
+    words = "must accept its terms" if in_the_way == "gated" else "could not be read yet"
+    assert (claim.state, words in claim.reason) == (ClaimState.BLOCKED, True), claim.reason
+    hub.set_gated(benchmark, None)
+    farm.scan(watch)
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).values(recheck_at=now()))
+    farm.plan()
+    assert farm.claims()[0].state == ClaimState.PLANNED
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> Any:
+        raise error
+
+    return fail
+
+
+def test_a_claim_that_the_hub_announces_before_the_list_has_its_benchmark_waits_for_the_next_list(
+    farm: ControlPlane,
+) -> None:
+    hub = farm.served.local
+    add_benchmark(hub, "acme/other")
+    farm.scan()
+    add_benchmark(hub, BENCHMARK)
+    submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 79.5))
+    announced.look(farm.database, farm.hub, "model", MODEL)
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.SUBMITTED
+    assert claim.reason == f"waits for a list of benchmarks that is newer than the claim: so far {BENCHMARK} is on none"
+    assert claim.recheck_at is not None, "others have their turn meanwhile"
+    farm.scan()
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).values(recheck_at=None))
+    farm.plan()
+    assert farm.claims()[0].state == ClaimState.PLANNED
 
 
 def test_a_pull_request_that_cannot_be_read_holds_up_nobody(

@@ -89,7 +89,7 @@ def test_a_larger_model_gets_a_larger_pool() -> None:
 @pytest.mark.parametrize(
     ("claim", "benchmark", "model", "words"),
     [
-        (CLAIM, replace(BENCHMARK, watched=False), MODEL, ["not among the benchmarks"]),
+        (CLAIM, replace(BENCHMARK, watched=False, revision=None), MODEL, ["not among the benchmarks"]),
         (CLAIM, replace(BENCHMARK, spec=None), MODEL, ["no eval.yaml"]),
         (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(OTHER_FRAMEWORK)), MODEL, ["mteb"]),
         (CLAIM, replace(BENCHMARK, spec=eval_yaml.parse(b"tasks: 3")), MODEL, ["cannot be run", "tasks"]),
@@ -124,6 +124,15 @@ def test_a_percentage_where_the_leaderboard_has_fractions_or_nobody_waits_and_is
     fractions = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(scale="fraction")}})
     assert isinstance(ask(policy=fractions), Refused)
     assert isinstance(ask(replace(CLAIM, value=120.0), silent), Refused), "on neither scale"
+
+
+@pytest.mark.parametrize(("gated", "words"), [(True, "must accept its terms"), (False, "could not be read yet")])
+def test_a_claim_on_a_benchmark_that_could_not_be_read_yet_waits(gated: bool, words: str) -> None:
+    unread = BenchmarkFacts(watched=True, revision=None, spec=None, gated=gated, has_percent=False)
+    answer = ask(benchmark=unread, has_token=True)
+    assert isinstance(answer, Blocked)
+    assert words in answer.reason
+    assert foresee(CLAIM, unread, POLICY) is None
 
 
 def test_a_gated_dataset_blocks_until_there_is_a_token() -> None:
