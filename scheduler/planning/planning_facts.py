@@ -19,7 +19,7 @@ from scheduler.database.tables import Benchmark, Marker, Model, Reproduction
 from scheduler.database.tables.marker import BENCHMARKS_LISTED
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing, Moved
+from scheduler.hub.hub_errors import Gone, Missing, Moved
 from scheduler.judging import noise
 from scheduler.judging.history import was_sent
 from scheduler.planning.task_history import KnownSamples, earlier_costs, known_samples
@@ -215,9 +215,14 @@ class PlanningFacts:
 
         Raises:
             Missing: it is none of the benchmark's own.
+            HubAway: the Hub does not list them.
         """
         if dataset_id not in self._own_commits:
-            self._own_commits[dataset_id] = self.hub.own_commits(dataset_id)
+            try:
+                self._own_commits[dataset_id] = self.hub.own_commits(dataset_id)
+            except Gone as error:
+                # Hidden for an hour, say: that says nothing of the revision.
+                raise HubAway(f"{dataset_id} is not on the Hub just now: {error}") from error
         found = self._own_commits[dataset_id].find(revision)
         if found is None:
             raise Missing(

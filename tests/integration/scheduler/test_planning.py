@@ -123,6 +123,26 @@ def test_a_revision_that_does_not_exist_is_unsupported_and_named(farm: ControlPl
     assert "f" * 40 in claim.reason
 
 
+def test_a_benchmark_that_is_hidden_for_a_while_decides_nothing_about_the_revisions_that_claims_pin(
+    farm: ControlPlane,
+) -> None:
+    hub = farm.served.local
+    benchmark = add_benchmark(hub, BENCHMARK)
+    old = farm.hub.benchmark(BENCHMARK).revision
+    hub.commit(benchmark, {"README.md": b"# More"}, CommitText("Say more", "acme"))
+    submit(hub, add_model(hub, MODEL), pinned(old, 50.0))
+    farm.scan()
+    hub.set_private(benchmark, True)
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.SUBMITTED, claim.reason
+    assert claim.reason.startswith(f"waits for the Hub, which does not answer: {BENCHMARK} is not on the Hub just now")
+    hub.set_private(benchmark, False)
+    put_off(farm, [claim.claim_id], until=None)
+    farm.plan()
+    assert farm.claims()[0].state == ClaimState.PLANNED
+
+
 def test_many_claims_on_one_known_revision_cost_no_request_each(farm: ControlPlane) -> None:
     hub = farm.served.local
     add_benchmark(hub, BENCHMARK)
