@@ -180,7 +180,7 @@ def _spec(claim: ClaimFacts, benchmark: BenchmarkFacts) -> Spec | Refused | Bloc
 
 
 def _unread(dataset_id: str, benchmark: BenchmarkFacts) -> Refused | Blocked:
-    """Whether a benchmark will never be read, or was not yet."""
+    """Whether a benchmark will never be read, or is not now."""
     if benchmark.watched_as is not None:
         return Refused(
             f"{dataset_id} is {benchmark.watched_as} on the Hub: the claim's author must write the id so, for it to be"
@@ -188,6 +188,11 @@ def _unread(dataset_id: str, benchmark: BenchmarkFacts) -> Refused | Blocked:
         )
     if not benchmark.watched:
         return Refused(f"{dataset_id} is not among the benchmarks that this farm watches")
+    if benchmark.unlisted:
+        return Blocked(
+            f"waits for {dataset_id} to be listed again, which was among the benchmarks that this farm watches until a"
+            " short while ago; if it stays off the list, claims on it are unsupported"
+        )
     if benchmark.gated:
         return Blocked(
             f"the dataset {dataset_id} is gated, and the farm could not read it yet: the farm's operator must accept"

@@ -40,7 +40,7 @@ class BenchmarkFacts:
 
     watched: bool
     revision: str | None
-    """None where it is not watched, or was not read yet."""
+    """None where it is not watched, was not read yet, or is `unlisted`."""
 
     spec: Spec | None
     """None where the dataset has no eval.yaml there."""
@@ -55,6 +55,9 @@ class BenchmarkFacts:
 
     watched_as: str | None = None
     """The id by which it is watched, where that is another one; None where it is not."""
+
+    unlisted: bool = False
+    """Whether it was watched until a short while ago, and may come back."""
 
     missing: str | None = None
     """Why the revision is none of the benchmark's; None where it is."""

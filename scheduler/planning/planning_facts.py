@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 
 from sqlalchemy import bindparam, func, select
@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, func, select
 from scheduler.admission.admission import Blocked, Refused, Run
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Marker, Model, Reproduction
+from scheduler.database.tables import Benchmark, Marker, Model, Reproduction, now
 from scheduler.database.tables.marker import BENCHMARKS_LISTED
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub
@@ -32,6 +32,11 @@ from specs.policy.cost import EarlierRun, Estimate
 
 IDS_LOOKED_UP = 20
 """Of benchmarks that are not watched, in a round: whoever submits claims can name thousands."""
+
+
+UNLISTED_FOR = timedelta(hours=1)
+"""Until claims are refused on a benchmark that is not listed any more: it may be hidden for a while, or the list be
+wrong."""
 
 
 class NotListedYet(Exception):  # noqa: N818 - a condition, not a mistake
@@ -150,7 +155,7 @@ class PlanningFacts:
         return marker.held_until if marker is not None else None
 
     def _benchmark(self, row: Benchmark | None, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
-        if row is None:
+        if row is None or (row.unlisted_at is not None and row.unlisted_at <= now() - UNLISTED_FOR):
             return BenchmarkFacts(
                 watched=False,
                 revision=None,
@@ -159,8 +164,15 @@ class PlanningFacts:
                 has_percent=False,
                 watched_as=self._watched_as(dataset_id),
             )
-        if row.revision is None:
-            return BenchmarkFacts(watched=True, revision=None, spec=None, gated=row.gated, has_percent=False)
+        if row.revision is None or row.unlisted_at is not None:
+            return BenchmarkFacts(
+                watched=True,
+                revision=None,
+                spec=None,
+                gated=row.gated,
+                has_percent=False,
+                unlisted=row.unlisted_at is not None,
+            )
         revision, text, missing = pinned or row.revision, None, None
         try:
             if revision != row.revision:
@@ -183,7 +195,9 @@ class PlanningFacts:
 
         None too where the Hub does not say: it is a hint for the claim's author, and worth no wait.
         """
-        in_other_case = select(Benchmark.dataset_id).where(func.lower(Benchmark.dataset_id) == dataset_id.lower())
+        in_other_case = select(Benchmark.dataset_id).where(
+            func.lower(Benchmark.dataset_id) == dataset_id.lower(), Benchmark.unlisted_at.is_(None)
+        )
         with self.database.reading() as session:
             found = session.scalar(in_other_case.limit(1))
         if found is not None:
@@ -192,7 +206,8 @@ class PlanningFacts:
         if now_at is None:
             return None
         with self.database.reading() as session:
-            return now_at if session.get(Benchmark, now_at) is not None else None
+            row = session.get(Benchmark, now_at)
+        return now_at if row is not None and row.unlisted_at is None else None
 
     def _now_at(self, dataset_id: str) -> str | None:
         """The other id that the Hub has a dataset under; None where there is none, or it was asked often enough."""

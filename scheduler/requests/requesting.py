@@ -64,7 +64,8 @@ def request_verification(
     with database.reading() as session:
         model = session.get(Model, request.model)
         is_known = model is not None and model.looked_at is not None and _is_there(request, model)
-        watched = session.get(Benchmark, request.dataset) is not None
+        benchmark = session.get(Benchmark, request.dataset)
+        watched = benchmark is not None and benchmark.unlisted_at is None
         claims = claims_meant(session, request) if is_known else []
     unwatched = [] if watched else [f"{request.dataset} is not among the benchmarks that this farm watches, so far"]
     if claims:

@@ -59,8 +59,8 @@ def put_off(database: Database, repo_type: RepoType, repo_id: str) -> None:
 
 def _look_at_benchmark(database: Database, hub: Hub, dataset_id: str) -> None:
     with database.reading() as session:
-        known = session.get(Benchmark, dataset_id) is not None
+        known = session.get(Benchmark, dataset_id)
     # Which datasets are watched is policy's to say, or the Hub's list; whoever announces one does not make it so.
-    if known:
+    if known is not None and known.unlisted_at is None:
         look_at_benchmark(database, hub, dataset_id)
         look_at_leaderboard(database, hub, dataset_id)

@@ -150,10 +150,18 @@ def _enter_list(session: Session, heads: Collection[BenchmarkHead], unread: Coll
     """Enter which benchmarks are watched, whether or not any more is known of them, by a list that was asked for then.
 
     Claims on one that cannot be read wait for that; those on others are refused, by a list that is newer than they are.
+    What is known of one that is listed no more stays, for its page and in case that it comes back.
     """
     listed = dict.fromkeys(filter(is_repo_id, unread), False) | {head.dataset_id: head.gated for head in heads}
-    known = set(session.scalars(select(Benchmark.dataset_id)))
-    session.add_all(Benchmark(dataset_id=each, gated=listed[each]) for each in sorted(listed.keys() - known))
+    on = set(session.scalars(select(Benchmark.dataset_id).where(Benchmark.unlisted_at.is_(None))))
+    off = set(session.scalars(select(Benchmark.dataset_id).where(Benchmark.unlisted_at.is_not(None))))
+    session.add_all(Benchmark(dataset_id=each, gated=listed[each]) for each in sorted(listed.keys() - on - off))
+    for dataset_id in sorted(on - listed.keys()):
+        session.get_one(Benchmark, dataset_id).unlisted_at = now()
+        add_event(session, SCHEDULER, "benchmark", dataset_id, "unlisted", "on no list any more, the Hub's or policy's")
+    for dataset_id in sorted(off & listed.keys()):
+        session.get_one(Benchmark, dataset_id).unlisted_at = None
+        add_event(session, SCHEDULER, "benchmark", dataset_id, "listed", "on the list of benchmarks again")
     for row in session.scalars(select(Benchmark).where(Benchmark.revision.is_(None))):
         row.gated = listed.get(row.dataset_id, row.gated)
     session.merge(Marker(name=BENCHMARKS_LISTED, held_until=began))

@@ -27,7 +27,7 @@ def list_benchmarks(
     limit: pages.Limit = 50,
 ) -> Page[BenchmarkView]:
     """Benchmarks, by their id."""
-    query = select(Benchmark).order_by(Benchmark.dataset_id).limit(limit + 1)
+    query = select(Benchmark).where(Benchmark.unlisted_at.is_(None)).order_by(Benchmark.dataset_id).limit(limit + 1)
     rows = session.scalars(query.where(Benchmark.dataset_id > cursor) if cursor else query).all()
     counted = session.execute(
         select(Claim.dataset_id, VerdictRow.outcome, func.count())

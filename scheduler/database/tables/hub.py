@@ -12,12 +12,17 @@ from scheduler.database.tables.base import Table, now
 
 
 class Benchmark(Table):
-    """A benchmark that is watched, as it was last seen."""
+    """A benchmark that is watched, or was, as it was last seen."""
 
     __tablename__ = "benchmark"
 
     dataset_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     revision: Mapped[str | None] = mapped_column(String(64))
+    """None where it could not be read yet."""
+
+    unlisted_at: Mapped[datetime | None]
+    """When a list of those that are watched first lacked it; None where it is on the last one."""
+
     gated: Mapped[bool] = mapped_column(default=False)
     leaderboard_etag: Mapped[str | None] = mapped_column(String(200))
     leaderboard: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -16,12 +16,13 @@ from deploy.localhub import names
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.control_worker.regular import scan_hub
-from scheduler.database.tables import Claim, Marker, Model, SpecFile, now
+from scheduler.database.tables import Benchmark, Claim, Marker, Model, SpecFile, now
 from scheduler.database.tables.marker import HUB_SCANNED
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing
 from scheduler.metrics import collector
+from scheduler.planning.planning_facts import UNLISTED_FOR
 from scheduler.state_machine import ClaimState
 from scheduler.watch import announced
 from specs.errors import HubAway, HubBusy, NoAccess
@@ -144,6 +145,60 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+@pytest.mark.parametrize("by", ["policy", "the Hub", "its owner"])
+def test_a_benchmark_that_is_listed_no_more_is_watched_no_more(farm: ControlPlane, model: RepoName, by: str) -> None:
+    hub, benchmark = farm.served.local, names.dataset(BENCHMARK)
+    add_benchmark(hub, "acme/other")
+    farm.scan()
+    watch = WatchRules(models=(MODEL,), benchmarks=("acme/other",) if by == "policy" else "official")
+    if by == "the Hub":
+        hub.mark_benchmark(benchmark, official=False)
+    elif by == "its owner":
+        hub.set_private(benchmark, True)
+    for _ in range(2):
+        farm.scan(watch)
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.BLOCKED
+    assert claim.reason.startswith(f"waits for {BENCHMARK} to be listed again")
+    farm.served.requests.clear()
+    announced.look(farm.database, farm.hub, "dataset", BENCHMARK)
+    assert farm.served.requests == [], "announcing it does not make it watched"
+    with farm.database.transaction() as session:
+        row = session.get_one(Benchmark, BENCHMARK)
+        assert row.unlisted_at is not None
+        row.unlisted_at -= UNLISTED_FOR
+        session.execute(update(Claim).values(recheck_at=now()))
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.reason == f"unsupported: {BENCHMARK} is not among the benchmarks that this farm watches"
+    assert farm.history(BENCHMARK) == ["revision", "unlisted"]
+
+
+def test_a_benchmark_that_is_listed_again_is_watched_again(farm: ControlPlane, model: RepoName) -> None:
+    hub, benchmark = farm.served.local, names.dataset(BENCHMARK)
+    farm.scan()
+    hub.mark_benchmark(benchmark, official=False)
+    farm.scan()
+    hub.mark_benchmark(benchmark)
+    farm.scan()
+    farm.plan()
+    assert farm.claims()[0].state == ClaimState.PLANNED
+    assert farm.history(BENCHMARK) == ["revision", "unlisted", "listed"]
+
+
+def test_one_of_the_allow_list_that_cannot_be_read_today_stays_watched(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = WatchRules(benchmarks=(BENCHMARK,), models=(MODEL,))
+    farm.scan(watch)
+    with monkeypatch.context() as patched:
+        patched.setattr(farm.hub, "benchmark", raising(Gone("private, for a while")))
+        farm.scan(watch)
+        farm.plan()
+    assert farm.claims()[0].state == ClaimState.PLANNED
 
 
 def test_a_claim_that_the_hub_announces_before_the_list_has_its_benchmark_waits_for_the_next_list(

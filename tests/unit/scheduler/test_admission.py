@@ -126,9 +126,16 @@ def test_a_percentage_where_the_leaderboard_has_fractions_or_nobody_waits_and_is
     assert isinstance(ask(replace(CLAIM, value=120.0), silent), Refused), "on neither scale"
 
 
-@pytest.mark.parametrize(("gated", "words"), [(True, "must accept its terms"), (False, "could not be read yet")])
-def test_a_claim_on_a_benchmark_that_could_not_be_read_yet_waits(gated: bool, words: str) -> None:
-    unread = BenchmarkFacts(watched=True, revision=None, spec=None, gated=gated, has_percent=False)
+@pytest.mark.parametrize(
+    ("gated", "unlisted", "words"),
+    [
+        (True, False, "must accept its terms"),
+        (False, False, "could not be read yet"),
+        (True, True, "to be listed again"),
+    ],
+)
+def test_a_claim_on_a_benchmark_that_cannot_be_read_now_waits(gated: bool, unlisted: bool, words: str) -> None:
+    unread = replace(BENCHMARK, revision=None, spec=None, gated=gated, unlisted=unlisted)
     answer = ask(benchmark=unread, has_token=True)
     assert isinstance(answer, Blocked)
     assert words in answer.reason
