@@ -48,6 +48,8 @@ class Reading:
 
     entries: tuple[ResultEntry, ...]
     reasons: tuple[str, ...]
+    as_shown: bool = False
+    """Whether that is what the Hub itself shows of a file that the farm may not read: maybe an earlier one."""
 
 
 def reconcile(

@@ -44,7 +44,7 @@ MISTRAL_ALONE = (
 
 MAIN = "main"
 NOT_READ = ""
-"""Instead of the commit at which a ref was looked at."""
+"""Instead of the commit at which a ref was looked at, where it is to be looked at again whether or not that changes."""
 
 
 def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:
@@ -52,7 +52,8 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
 
     Costs two requests where nothing changed, one more for each result file that did, and one for a config.json beside
     changed weights, or two where another file says how those are packed. A pull request that changed and has results of
-    its own costs one more, and a few where main went on since it branched off (`_branched_off`).
+    its own costs one more, and a few where main went on since it branched off (`_branched_off`). Main or a pull
+    request with result files that the farm may not read costs as much each time as if it had changed.
 
     Raises:
         Gone: the Hub has no such model.
@@ -72,12 +73,12 @@ def _look(
     database: Database, hub: Hub, model_id: str, head: ModelHead, known: Model | None, own_name: str | None
 ) -> None:
     looked_at: dict[str, str] = dict(known.heads) if known else {}
-    main_files = (
+    main_files, all_read = (
         _look_at_main(database, hub, model_id, head)
         if known is None or not (known.revision == head.revision == looked_at.get(MAIN)) or _lacks_size(known)
-        else known_files(database, hub, model_id, MAIN, head.revision)
+        else (known_files(database, hub, model_id, MAIN, head.revision), True)
     )
-    heads = {MAIN: head.revision}
+    heads = {MAIN: head.revision if all_read else NOT_READ}
     try:
         opened, left = _open_pull_requests(database, hub, model_id, own_name, looked_at)
         heads |= {ref: looked_at[ref] for ref in left}
@@ -93,7 +94,8 @@ def _look(
         heads[pull_request.ref] = pull_request.commit
         if looked_at.get(pull_request.ref) != pull_request.commit:
             try:
-                _look_at_pull_request(database, hub, model_id, pull_request, main)
+                if not _look_at_pull_request(database, hub, model_id, pull_request, main):
+                    heads[pull_request.ref] = NOT_READ
             except Missing as error:
                 # Pushed anew since, or not known to all of the Hub's machines yet: the next look reads it.
                 log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
@@ -141,7 +143,8 @@ def _begun(database: Database, model_id: str) -> Model | None:
         return known
 
 
-def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> dict[str, str]:
+def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> tuple[dict[str, str], bool]:
+    """Returns main's result files, and whether the farm may read all of them."""
     try:
         files = hub.tree(model_id, head.revision)
     except Missing:
@@ -168,8 +171,7 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
         model.weights_bytes = size["file_bytes"] if size is not None else None
     results = result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
-    read_changed(database, hub, place, results)
-    return results
+    return results, read_changed(database, hub, place, results)
 
 
 def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None:
@@ -251,7 +253,8 @@ class _Main:
 
 def _look_at_pull_request(
     database: Database, hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main
-) -> None:
+) -> bool:
+    """Returns whether the farm may read all that it changes."""
     results = result_files(hub.tree(model_id, pull_request.commit))
     # A pull request carries main's files too; only what it adds or changes is its own.
     own = {path: blob for path, blob in results.items() if main.files.get(path) != blob}
@@ -260,7 +263,7 @@ def _look_at_pull_request(
     if base is not None:
         own = {path: blob for path, blob in own.items() if base.files.get(path) != blob}
     place = Place(model_id, pull_request.ref, pull_request.number, pull_request.commit, pull_request.author)
-    read_changed(database, hub, place, own, base)
+    return read_changed(database, hub, place, own, base)
 
 
 def _branched_off(hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main) -> Base | None:

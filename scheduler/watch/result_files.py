@@ -34,6 +34,9 @@ IN_PART = "in part"
 """Instead of the blob of a file of which not all entries were taken: it is read anew when its ref changes, as there may
 be room for them."""
 
+AS_SHOWN = "as shown"
+"""Instead of the blob of a file of which only the Hub's own index was read: by the next look that may say more."""
+
 
 @dataclass(frozen=True)
 class Base:
@@ -44,8 +47,12 @@ class Base:
     """Blob ids of its result files by path."""
 
 
-def read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str], base: Base | None = None) -> None:
-    """Read the files whose content is new and bring their claims up to date, each in a transaction of its own."""
+def read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str], base: Base | None = None) -> bool:
+    """Read the files whose content is new and bring their claims up to date, each in a transaction of its own.
+
+    Returns whether the farm may read all of them: else they are to be looked at again, at whatever commit.
+    """
+    all_read = True
     before = _remembered(database, place.model_id, place.ref)
     files = _as_many_as_are_read(files, before)
     # Asked for once, however many files may not be read.
@@ -62,11 +69,15 @@ def read_changed(database: Database, hub: Hub, place: Place, files: dict[str, st
             reading = _read(hub, place, path, shown)
             if reading is not None and base is not None and path in base.files:
                 carried = _entries_at(hub, place.model_id, base.commit, path)
+        if reading is None or reading.as_shown:
+            all_read = False
         if reading is None:
             continue
         with database.transaction() as session:
             whole = reconcile(session, place, path, files.get(path, ""), reading, carried)
-            _remember(session, place, path, files.get(path) if whole else IN_PART)
+            blob_id = AS_SHOWN if reading.as_shown else files.get(path)
+            _remember(session, place, path, blob_id if whole else IN_PART)
+    return all_read
 
 
 def _entries_at(hub: Hub, model_id: str, commit: str, path: str) -> tuple[ResultEntry, ...]:
@@ -115,7 +126,7 @@ def _as_shown(shown: list[object], place: Place, path: str) -> Reading | None:
         for item in shown
         if isinstance(item, dict) and (item.get("filename"), item.get("pullRequest")) == (path, place.pull_request)
     ]
-    return Reading(parse_model_eval_results(own), ()) if own else None
+    return Reading(parse_model_eval_results(own), (), as_shown=True) if own else None
 
 
 def result_files(files: list[TreeFile]) -> dict[str, str]:
@@ -143,8 +154,8 @@ def _said_of_left_out(mark: str) -> str:
 def known_files(database: Database, hub: Hub, model_id: str, ref: str, commit: str) -> dict[str, str]:
     """The result files of a ref that was looked at before, at this commit."""
     files = _remembered(database, model_id, ref)
-    if any(blob_id.startswith((LEFT_OUT, IN_PART)) for blob_id in files.values()):
-        # Those that are not read, or in part, are there all the same.
+    if any(blob_id.startswith((LEFT_OUT, IN_PART, AS_SHOWN)) for blob_id in files.values()):
+        # Those that are not read, in part, or only as the Hub shows them, are there all the same.
         return result_files(hub.tree(model_id, commit))
     return files
 

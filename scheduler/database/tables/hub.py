@@ -81,7 +81,7 @@ class Model(Table):
     gated: Mapped[bool] = mapped_column(default=False)
     heads: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Commit of each open pull request that was looked at, by its ref; of main, by `main`, as far as that was read to
-    its end."""
+    its end. Empty where the farm may not read all result files there."""
 
     looked_at: Mapped[datetime | None]
     """None where somebody has said that it changed, and no look has begun since."""

@@ -91,6 +91,30 @@ def test_a_claim_stays_the_same_when_the_farm_is_let_in(farm: ControlPlane, mode
     assert farm.claims()[0].claim_id == before.claim_id
 
 
+@pytest.mark.parametrize("where", ["main", "a pull request"])
+def test_what_the_hub_shows_late_is_found_by_a_later_look(
+    farm: ControlPlane, model: RepoName, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposed = where == "a pull request"
+    number = submit(farm.served.local, model, entry(BENCHMARK, 79.5), author="eve", create_pr=proposed)
+    before = farm.hub.eval_results(MODEL)
+    values = []
+    for shown in ([], before, None):
+        with monkeypatch.context() as patched:
+            if shown is not None:
+                patched.setattr(farm.hub, "eval_results", lambda _, shown=shown: shown)
+            farm.scan(AGAIN)
+        values.append([claim.value for claim in farm.claims() if claim.live])
+        if shown == before:
+            revision = "main" if number is None else f"refs/pr/{number}"
+            submit(farm.served.local, model, entry(BENCHMARK, 60), author="eve", revision=revision)
+            # The index is behind.
+            with monkeypatch.context() as patched:
+                patched.setattr(farm.hub, "eval_results", lambda _: before)
+                farm.scan(AGAIN)
+    assert values == [[], [79.5], [60.0]]
+
+
 def test_a_file_that_the_hub_does_not_show_is_read_once_the_farm_is_let_in(farm: ControlPlane, model: RepoName) -> None:
     # The Hub reads no other ending, and other files count all the same.
     submit(farm.served.local, model, entry(BENCHMARK, 50), name="a.yml")
@@ -98,6 +122,8 @@ def test_a_file_that_the_hub_does_not_show_is_read_once_the_farm_is_let_in(farm:
     farm.scan()
     assert [claim.value for claim in farm.claims()] == [79.5]
     farm.served.local.set_gated(model, None)
-    submit(farm.served.local, model, entry(BENCHMARK, 60), name="c.yaml")
     farm.scan(AGAIN)
-    assert sorted(claim.value or 0 for claim in farm.claims()) == [50.0, 60.0, 79.5]
+    assert sorted(claim.value or 0 for claim in farm.claims()) == [50.0, 79.5]
+    farm.served.requests.clear()
+    farm.scan(AGAIN)
+    assert not [each for each in farm.served.requests if "/tree/" in each], "what was read is not read again"
