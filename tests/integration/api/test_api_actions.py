@@ -66,6 +66,9 @@ def test_what_an_operator_cancelled_a_maintainer_cannot_bring_back(api: RunningA
     cancel(api.rows.database, claim_id, "a poisoned model", OPERATOR)
     problem = act(api, f"/v1/claims/{claim_id}/retry", tim, 403)
     assert "cancelled by operator:ada" in problem["detail"]
+    # Nor by cancelling it too, which would make it theirs to bring back.
+    assert "cancelled by operator:ada" in act(api, f"/v1/claims/{claim_id}/cancel", tim, 403)["detail"]
+    act(api, f"/v1/claims/{claim_id}/retry", tim, 403)
     done = act(api, "/v1/verifications", tim, 202, model="tiny/model", dataset="acme/capitals")
     assert state_of(api, claim_id) is ClaimState.BLOCKED, done
     act(api, f"/v1/claims/{claim_id}/retry", token(api, "ops", "operate"))
