@@ -12,6 +12,9 @@ from scheduler.api.live.follower import Mark
 LOOKED_AT_AGAIN_SECONDS = 5.0
 """After so long an answer is worked out again if anything at all was written meanwhile."""
 
+MAX_KEY_BYTES = 2000
+"""Of an address whose answer is remembered. A caller can make one up of 60 KB for each answer."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -40,8 +43,9 @@ class Answer:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes."""
-        return len(self.said.body) + 1000
+        """About how many bytes it takes, without its address."""
+        headers = sum(len(name) + len(value) for name, value in self.said.headers)
+        return len(self.said.body) + headers + 1000
 
     def holds(self, mark: Mark | None, at: float) -> bool:
         """Whether it is still what would be answered."""
@@ -72,10 +76,12 @@ class AnswerMemory:
 
     def put(self, key: bytes, answer: Answer) -> None:
         """Remember an answer in the place of an earlier one; what was asked for longest ago makes room."""
+        if len(key) > MAX_KEY_BYTES:
+            return
         before = self._answers.pop(key, None)
-        self._size -= before.size if before else 0
+        self._size -= len(key) + before.size if before else 0
         self._answers[key] = answer
-        self._size += answer.size
+        self._size += len(key) + answer.size
         while self._size > self._max_bytes:
-            _, oldest = self._answers.popitem(last=False)
-            self._size -= oldest.size
+            oldest, its_answer = self._answers.popitem(last=False)
+            self._size -= len(oldest) + its_answer.size
