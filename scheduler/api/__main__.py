@@ -25,6 +25,8 @@ def main() -> None:
         host=settings.api_host,
         port=settings.api_port,
         log_config=json_lines() if settings.log_format == "json" else LOGGING_CONFIG,
+        # Where httptools is installed, as by vLLM, the server would choose that, which takes headers without end.
+        http="h11",
         server_header=False,
         # Whose address counts is a setting of ours (proxies); the server would believe any header from this machine.
         proxy_headers=False,

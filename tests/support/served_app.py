@@ -17,7 +17,12 @@ from starlette.types import ASGIApp
 def served_app(app: ASGIApp, listener: socket.socket, grace_seconds: int) -> Iterator[None]:
     """Answer on a socket until the block ends; what is being answered then has so long yet."""
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=grace_seconds
+        app,
+        http="h11",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=grace_seconds,
     )
     server = _Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="served", daemon=True)

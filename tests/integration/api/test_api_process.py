@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,10 @@ def test_the_process_serves_where_its_environment_says_and_stops_when_told(tmp_p
                     time.sleep(0.05)
             assert answer.json() == {"items": [], "next": None}
             assert "server" not in answer.headers
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as caller:
+                # A header that has no end so far: what has one is refused by the app.
+                caller.sendall(b"GET /v1/claims HTTP/1.1\r\nHost: farm\r\nX: ".ljust(2**16 + 1, b"x"))
+                assert caller.recv(100).startswith(b"HTTP/1.1 400 ")
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(60) in (0, -signal.SIGTERM)
