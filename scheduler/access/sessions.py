@@ -33,8 +33,8 @@ def open_session(database: Database, identity: Identity, lifetime: timedelta) ->
                 expires_at=at + lifetime,
             )
         )
-        acts_for = f"signed in with the Hub, for {', '.join(sorted(identity.namespaces))}"
-        add_event(session, f"hub:{identity.user}", SUBJECT, identity.user, "signed_in", acts_for)
+        # The record is public; which organisations somebody administers may be hidden on the Hub.
+        add_event(session, f"hub:{identity.user}", SUBJECT, identity.user, "signed_in", "signed in with the Hub")
     return secret
 
 

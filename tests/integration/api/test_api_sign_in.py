@@ -46,6 +46,8 @@ def test_a_maintainer_signs_in_acts_and_signs_out(site: Site) -> None:
     assert browser.me()["kind"] == "anonymous"
     with site.api.rows.database.reading() as session:
         events = session.execute(select(Event.actor, Event.subject, Event.what).order_by(Event.event_id)).all()
+        (said,) = session.scalars(select(Event.why).where(Event.what == "signed_in"))
+    assert said == "signed in with the Hub", "everybody reads it, and she may hide on the Hub what she administers"
     assert [tuple(event) for event in events] == [
         ("hub:alice", "user", "signed_in"),
         ("hub:alice", "claim", "blocked"),
