@@ -50,6 +50,9 @@ class ModelHead:
     counts: dict[str, int] = field(default_factory=dict)
     """Numbers in its safetensors files by dtype, as the Hub counted; empty where it did not."""
 
+    private: bool = False
+    """Shown to the farm by its token, and not to everybody."""
+
 
 @dataclass(frozen=True)
 class TreeFile:

@@ -158,10 +158,10 @@ class Hub:
             Moved: it has another id.
         """
         with told_apart(model_id):
-            info = self.api.model_info(model_id, expand=["sha", "gated", "safetensors"])
+            info = self.api.model_info(model_id, expand=["sha", "gated", "private", "safetensors"])
             _check_id(info.id, model_id)
             counted = info.safetensors.parameters if info.safetensors is not None else None
-            return ModelHead(_commit(info.sha), bool(info.gated), read_counts(counted))
+            return ModelHead(_commit(info.sha), bool(info.gated), read_counts(counted), bool(info.private))
 
     def eval_results(self, model_id: str) -> list[object]:
         """What the Hub shows of a model's results, on main and on open pull requests, as it has read them itself."""

@@ -32,7 +32,10 @@ from specs.policy.reverify import ReverifyRules
 from specs.text import clean
 
 LOOK_AT_WANTED = "scheduler.look"
-"""Celery task of the control queue; body: {"request": a `VerificationRequest`, "actor"}, read from the outbox alone."""
+"""Celery task of the control queue, read from the outbox alone.
+
+Body: {"request": a `VerificationRequest`, "actor", "speaks_for_model"}.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,12 @@ def request_verification(
     may_retry: set[str],
     *,
     rules: ReverifyRules | None = None,
+    speaks_for_model: bool = True,
 ) -> Requested:
     """Have what the farm knows of verified, and have a model that it does not know looked at first.
 
     Of claims that somebody cancelled, only `may_retry` are tried again. `rules` are policy's for verifying again; None
-    are the defaults.
+    are the defaults. Who does not speak for the model has no private one looked at.
     """
     with database.reading() as session:
         model = session.get(Model, request.model)
@@ -73,7 +77,11 @@ def request_verification(
         found.lines += unwatched
         return found
     with database.transaction() as session:
-        body: dict[str, Any] = {"request": request.model_dump(mode="json"), "actor": actor}
+        body: dict[str, Any] = {
+            "request": request.model_dump(mode="json"),
+            "actor": actor,
+            "speaks_for_model": speaks_for_model,
+        }
         outbox.put(session, queue=CONTROL_QUEUE, task=LOOK_AT_WANTED, body=body)
         add_event(session, actor, "model", request.model, "requested", f"{_wanted(request)}: {request.why}")
     why = "has no such claim" if is_known else "is not known here as it is asked for"
@@ -101,7 +109,9 @@ def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules |
         log.warning("a request that is not in the outbox, or was answered, is passed over: %s", clean(message_id, 100))
         return
     request = VerificationRequest.model_validate(message.body["request"])
-    look_and_verify(database, hub, request, str(message.body["actor"]), rules)
+    # One from before that was said may be anybody's.
+    speaks_for_model = message.body.get("speaks_for_model") is True
+    look_and_verify(database, hub, request, str(message.body["actor"]), rules, speaks_for_model=speaks_for_model)
     with database.transaction() as session:
         session.execute(delete(OutboxRow).where(OutboxRow.message_id == message_id))
 
@@ -118,7 +128,13 @@ def give_up(database: Database, message_id: str, why: str) -> None:
 
 
 def look_and_verify(
-    database: Database, hub: Hub, request: VerificationRequest, actor: str, rules: ReverifyRules | None = None
+    database: Database,
+    hub: Hub,
+    request: VerificationRequest,
+    actor: str,
+    rules: ReverifyRules | None = None,
+    *,
+    speaks_for_model: bool = True,
 ) -> None:
     """Look at the model of a request, and have what is decided already verified again.
 
@@ -126,6 +142,8 @@ def look_and_verify(
         HubAway: the Hub does not answer; try again later.
     """
     try:
+        if not speaks_for_model:
+            _require_public(hub, request.model)
         look_at_model(database, hub, request.model, hub.own_name())
     except Moved as moved:
         _say(database, request, actor, f"{moved}: ask for it by that id")
@@ -142,6 +160,22 @@ def look_and_verify(
         _verify(database, claims, _Asking(request.why, actor, set(), rules))
     else:
         _say(database, request, actor, f"it has no claim on {_wanted(request)}")
+
+
+def _require_public(hub: Hub, model_id: str) -> None:
+    """Pass over a private model as if there were none: the farm's token may open what whoever asks cannot read.
+
+    Raises:
+        Missing: it is private, or there is none.
+        HubAway, NoAccess, SubmissionError: it could not be asked for.
+    """
+    try:
+        private = hub.model(model_id).private
+    except Moved as moved:
+        # Where it is now is nobody else's business either.
+        private = hub.model(moved.now_at).private
+    if private:
+        raise Missing(f"{model_id}: not shown to everybody")
 
 
 def claims_meant(session: Session, request: VerificationRequest) -> Sequence[Claim]:

@@ -21,7 +21,7 @@ from scheduler.api.dependencies import TheSource
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.badges import revoking
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Benchmark, Claim, Reproduction
 from scheduler.publish import asking
 from scheduler.requests import approving
 from specs.api_v1.actions import ApprovalReason, Done, Reason, VerificationRequest
@@ -121,12 +121,21 @@ def request_verification(source: TheSource, caller: Requester, asked: Verificati
     """Have a model's claims on a benchmark verified, or verified again; a model not seen yet is looked at first."""
     from scheduler.requests import requesting  # noqa: PLC0415 - see the top
 
-    require_to_speak_for(caller, asked.model, asked.dataset)
     with source.database.reading() as session:
+        # Anybody has a namespace for a benchmark that there is not.
+        watched = session.get(Benchmark, asked.dataset) is not None
+        require_to_speak_for(caller, asked.model, asked.dataset if watched else None)
         meant = requesting.claims_meant(session, asked)
         may_retry = {claim.claim_id for claim in meant if _may_retry(session, caller, claim)}
     rules = source.policy.reverify
-    found = requesting.request_verification(source.database, asked, caller.actor, may_retry, rules=rules)
+    found = requesting.request_verification(
+        source.database,
+        asked,
+        caller.actor,
+        may_retry,
+        rules=rules,
+        speaks_for_model=caller.speaks_for(asked.model),
+    )
     return Done(lines=tuple(found.lines), claim_ids=tuple(found.claim_ids))
 
 

@@ -175,6 +175,17 @@ def test_a_request_names_a_model_or_benchmark_of_whoever_asks(api: RunningApi, t
         act(api, "/v1/verifications", tim, 422, **{"model": "tiny/model", "dataset": "acme/capitals", **wrong})
 
 
+def test_a_benchmark_that_nobody_watches_speaks_for_no_model(api: RunningApi) -> None:
+    ann = signed_in(api, "ann", "acme")
+    asked = {"model": "big/model", "dataset": "acme/capitals"}
+    assert "this asks for big" in act(api, "/v1/verifications", ann, 403, **asked)["detail"]
+    api.rows.benchmark()
+    act(api, "/v1/verifications", ann, 202, **asked)
+    with api.rows.database.reading() as session:
+        message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).one()
+    assert message.body["speaks_for_model"] is False, "nor does one that is watched open a private model"
+
+
 def test_a_badge_that_is_not_there_cannot_be_revoked(api: RunningApi) -> None:
     ops = token(api, "ops", "operate")
     act(api, "/v1/badges/nobody/revoke", ops, 422)

@@ -11,9 +11,11 @@ import pytest
 from celery.exceptions import Retry
 from sqlalchemy import select
 
+from deploy.localhub.names import RepoName, RepoType
 from scheduler.control_worker.own_messages import LOOKS, look_at_wanted
 from scheduler.database.expiring_locks import held
-from scheduler.database.tables import Claim, Event, OutboxRow
+from scheduler.database.tables import Claim, Event, Model, OutboxRow
+from scheduler.hub.hub import Hub
 from scheduler.record import give_verdict
 from scheduler.requests import requesting
 from scheduler.requests.intervening import cancel
@@ -138,6 +140,31 @@ def test_a_model_that_the_hub_does_not_have_leaves_a_line_in_the_record(farm: Co
         said = session.scalars(select(Event.why).where(Event.what == "looked_at").order_by(Event.event_id)).all()
     assert "asked by hub:tim: the Hub has no such model" in said[0]
     assert "no claim on acme/none" in said[1]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("speaks_for_model", [False, True])
+def test_a_private_model_is_looked_at_for_nobody_who_does_not_speak_for_it(
+    farm: ControlPlane, *, speaks_for_model: bool, moved: bool
+) -> None:
+    hub = farm.served.local
+    secret = RepoName(RepoType.MODEL, "tiny/model")
+    hub.set_private(secret, private=True)
+    if moved:
+        hub.move_repo(secret, RepoName(RepoType.MODEL, "tiny/secret"))
+    farm.hub = Hub(farm.served.url, hub.add_token("farm", orgs=("tiny",)), request_seconds=30)
+    request_verification(farm.database, wanted(), TIM, set(), speaks_for_model=speaks_for_model)
+    with farm.database.reading() as session:
+        message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).one()
+    answer(farm.database, farm.hub, message.message_id)
+    with farm.database.reading() as session:
+        said = session.scalars(select(Event.why).where(Event.what == "looked_at")).all()
+        known = session.get(Model, "tiny/model")
+    if speaks_for_model:
+        assert [bool(known), "tiny/secret" in "".join(said)] == [not moved, moved]
+    else:
+        assert said == ["asked by hub:tim: the Hub has no such model, or does not show it to the farm"]
+        assert known is None
 
 
 def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it(
