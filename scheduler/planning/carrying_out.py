@@ -20,7 +20,15 @@ from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.answering import Answer
 from scheduler.planning.freshness import Shared, stop_taking_claims
-from scheduler.planning.putting_back import Begun, begin_as, begun_for, run_of_same_score
+from scheduler.planning.putting_back import (
+    AskedAnew,
+    Begun,
+    asked_anew_for,
+    begin_as,
+    begun_for,
+    run_of_same_score,
+    still_asked_anew,
+)
 from scheduler.record import (
     MAX_REASON_CHARS,
     SCHEDULER,
@@ -63,6 +71,9 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         answers = [each for each in answers if by_id[each.model_id].weights_sha256 == each.weights_sha256]
         keys = {each.found.key for each in answers if isinstance(each.found, Run)}
         weights = {each.weights_sha256 for each in answers if each.weights_sha256 is not None}
+        anew = asked_anew_for(session, [claims[each.claim_id] for each in answers], weights, keys)
+        if anew:
+            answers = [each for each in answers if not _is_asked_anew(claims[each.claim_id], each, anew)]
         begun = begun_for(session, [claims[each.claim_id] for each in answers], weights, keys)
         runs = _Runs(Shared(session, keys, {each.reproduction_id for each in begun}), begun)
         new = [
@@ -76,6 +87,14 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         if new:
             session.flush()
             _wake_alike(session, new)
+
+
+def _is_asked_anew(claim: Claim, answer: Answer, asked: Sequence[AskedAnew]) -> bool:
+    """Whether a claim turns out to await a fresh run, as which the next round plans it: that costs something else."""
+    since = still_asked_anew(asked, claim, answer.found.key) if isinstance(answer.found, Run) else None
+    if since is not None:
+        claim.fresh_after = since
+    return since is not None
 
 
 @dataclass(frozen=True)

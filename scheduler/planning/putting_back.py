@@ -9,16 +9,17 @@ holds as it did.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, bindparam, exists, select
+from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.admission import Run
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from scheduler.judging.stopping import decides, stopping_of, takes_claims_to_the_end
 from scheduler.planning.freshness import Shared, was_repeated
-from scheduler.state_machine import ReproductionState
+from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.stored_values import settings_of
 
 
@@ -36,13 +37,48 @@ def begun_for(
     """The runs of some keys, of some `weights`, that were sent out for the scores of some claims; nothing is locked."""
     if not keys:
         return []
-    asked = {
+    return [Begun(*row) for row in session.execute(_BEGUN, _asked(claims, weights, keys))]
+
+
+class AskedAnew(NamedTuple):
+    """A re-verification of a score whose claim was taken away before it had a verdict."""
+
+    key: str
+    value: float | None
+    ref: str
+    fresh_after: datetime
+
+
+def asked_anew_for(
+    session: Session, claims: Collection[Claim], weights: Collection[str], keys: Collection[str]
+) -> list[AskedAnew]:
+    """Those of the scores of some claims, by the keys and `weights` of the runs that were not to answer again."""
+    if not keys:
+        return []
+    found = session.execute(_ASKED_ANEW, _asked(claims, weights, keys))
+    return [AskedAnew(key, value, ref, since) for key, value, ref, since in found if since is not None]
+
+
+def still_asked_anew(asked: Collection[AskedAnew], claim: Claim, key: str) -> datetime | None:
+    """Since when a claim's score awaits a fresh run, where its own row does not say so; None where it does, or none."""
+    # What was asked on a pull request, which anybody may open, is not asked of the author's entry.
+    times = [
+        each.fresh_after
+        for each in asked
+        if each[:2] == (key, claim.value) and (claim.ref != "main" or each.ref == claim.ref)
+    ]
+    latest = max(times, default=None)
+    known = claim.fresh_after
+    return latest if latest is not None and (known is None or known < latest) else None
+
+
+def _asked(claims: Collection[Claim], weights: Collection[str], keys: Collection[str]) -> dict[str, list[object]]:
+    return {
         "weights": list(weights),
         "datasets": list({claim.dataset_id for claim in claims}),
         "keys": list(keys),
         "values": list({claim.value for claim in claims}),
     }
-    return [Begun(*row) for row in session.execute(_BEGUN, asked)]
 
 
 _BEGUN = (
@@ -61,6 +97,26 @@ _BEGUN = (
     )
 )
 """Made once: what it says of later runs takes longer to put together than to answer."""
+
+_AGAIN = aliased(Claim)
+
+_ASKED_ANEW = (
+    select(Reproduction.key, _AGAIN.value, _AGAIN.ref, _AGAIN.fresh_after)
+    .join(Claim, Claim.reproduction_id == Reproduction.reproduction_id)
+    # By the claim that it took the place of: it may never have been planned. The slot has an index.
+    .join(_AGAIN, and_(_AGAIN.slot == Claim.slot, _AGAIN.supersedes == Claim.claim_id))
+    .where(
+        # The first two follow from the key, and have an index.
+        Reproduction.weights_sha256.in_(bindparam("weights", expanding=True)),
+        Reproduction.dataset_id.in_(bindparam("datasets", expanding=True)),
+        Reproduction.key.in_(bindparam("keys", expanding=True)),
+        _AGAIN.value.in_(bindparam("values", expanding=True)),
+        _AGAIN.fresh_after.is_not(None),
+        _AGAIN.state == ClaimState.WITHDRAWN,
+        ~exists().where(VerdictRow.claim_id == _AGAIN.claim_id),
+    )
+)
+"""A claim that has its verdict is done with, whatever became of it."""
 
 
 def run_of_same_score(shared: Shared, begun: Collection[Begun], claim: Claim, run: Run) -> Reproduction | None:

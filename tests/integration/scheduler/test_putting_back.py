@@ -15,9 +15,11 @@ from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening
+from scheduler.requests.reverifying import reverify
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.sample_order import seeded_order
 from tests.support.databases import Databases
+from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import measurement
@@ -122,6 +124,46 @@ def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, h
     assert run_of(farm, again).state == ReproductionState.DISPATCHED
     changed = say(farm, 50.5)
     assert run_of(farm, changed).seed is None, "another claim is not one that was there before that order was drawn"
+
+
+@pytest.mark.parametrize(
+    ("how_far", "put_back"),
+    [
+        ("not planned", "in another file"),
+        ("in the queue", "as it was"),
+        ("under way", "with other notes"),
+        ("edited meanwhile", "as it was"),
+    ],
+)
+def test_a_re_verification_is_not_undone_by_taking_the_entry_away(
+    farm: ControlPlane, how_far: str, put_back: str
+) -> None:
+    say(farm, 50)
+    first = complete(farm, 100)
+    (old,) = farm.claims()
+    assert old.reason.startswith("verified: ")
+    again = reverify(farm.database, old.claim_id, "I doubt it", "hub:ada").claim_id
+    if how_far != "not planned":
+        farm.plan()
+    if how_far in ("under way", "edited meanwhile"):
+        dispatch(farm.database, farm.policy)
+    repeated = farm.reproductions()[-1]
+    say(farm, *([51] if how_far == "edited meanwhile" else []))
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
+    notes = "number 0" if put_back == "as it was" else "an edit"
+    name = "moved.yaml" if put_back == "in another file" else "results.yaml"
+    text = entry(BENCHMARK, 50, more=f"  notes: {notes}\n")
+    submit(farm.served.local, RepoName(RepoType.MODEL, MODEL), text, name=name)
+    look(farm, 50)
+    farm.plan()
+    (back,) = [claim for claim in farm.claims() if claim.live and claim.value == 50]
+    assert (back.claim_id != again, back.state) == (True, ClaimState.PLANNED)
+    fresh = run_of(farm, back)
+    assert fresh.reproduction_id != first, "its old verdict would stand for the one that was asked for"
+    if how_far == "under way":
+        with farm.database.reading() as session:
+            seed = session.get_one(Reproduction, repeated.reproduction_id).seed
+        assert fresh.seed == seed, "nor has it other luck than the run that was to decide it"
 
 
 @pytest.mark.parametrize("first_back", [(), (51,), (51, 52)])
