@@ -60,7 +60,7 @@ def serving(app: str, environment: dict[str, str], *more: str) -> Iterator[int]:
     """One uvicorn process; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
-    command = [sys.executable, "-m", "uvicorn", app, *more, "--port", str(port), "--no-access-log"]
+    command = [sys.executable, "-m", "uvicorn", app, *more, "--http", "h11", "--port", str(port), "--no-access-log"]
     process = subprocess.Popen([*command, "--log-level", "warning"], env={**os.environ, **environment})
     try:
         while process.poll() is None:

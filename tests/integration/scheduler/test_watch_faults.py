@@ -329,7 +329,7 @@ def test_an_announced_model_over_which_the_database_gave_up_is_looked_at_by_the_
     submit(farm.served.local, model, entry(BENCHMARK, 80.5))
     with monkeypatch.context() as patched:
         patched.setattr("scheduler.watch.models.read_changed", in_a_circle)
-        announced.look(farm.database, farm.hub, farm.policy.watch, "model", MODEL)
+        announced.look(farm.database, farm.hub, "model", MODEL)
     farm.scan()
     assert states(farm)[-1] == ("main", 80.5, ClaimState.SUBMITTED)
 
