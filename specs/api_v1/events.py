@@ -20,7 +20,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         *("queued", "dispatched", "running", "completed", "failed", "cancelled"),
         *("priority", "set_aside", "late_report", "report_put_off", "report_checked_again"),
     ),
-    "benchmark": ("announced", "revision"),
+    "benchmark": ("announced", "revision", "listed", "unlisted"),
     "model": ("announced", "requested", "looked_at"),
     "badge": ("revoked",),
     "key": ("announced", "current", "retired", "revoked"),
