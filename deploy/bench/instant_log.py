@@ -77,6 +77,8 @@ class InstantLogs:
             "task": order.task.model_dump(mode="json"),
             "seed": order.seed,
             "generation": GENERATION.model_dump(mode="json"),
+            "circumstances": measured.circumstances.model_dump(mode="json"),
+            "targets_sha256": measured.targets_sha256,
             "stopping": order.stopping.model_dump(mode="json") if order.stopping is not None else None,
         }
         header = {**self._header, "eval": {**self._header["eval"], "model": f"vllm/{model.model_id}", "metadata": said}}
