@@ -51,6 +51,12 @@ class Requested:
     claim_ids: list[str] = field(default_factory=list)
 
 
+def is_watched(session: Session, dataset_id: str) -> bool:
+    """Whether a benchmark is on the list, whether or not it could be read yet."""
+    benchmark = session.get(Benchmark, dataset_id)
+    return benchmark is not None and benchmark.unlisted_at is None
+
+
 def request_verification(
     database: Database,
     request: VerificationRequest,
@@ -68,8 +74,7 @@ def request_verification(
     with database.reading() as session:
         model = session.get(Model, request.model)
         is_known = model is not None and model.looked_at is not None and _is_there(request, model)
-        benchmark = session.get(Benchmark, request.dataset)
-        watched = benchmark is not None and benchmark.unlisted_at is None
+        watched = is_watched(session, request.dataset)
         claims = claims_meant(session, request) if is_known else []
     unwatched = [] if watched else [f"{request.dataset} is not among the benchmarks that this farm watches, so far"]
     if claims:

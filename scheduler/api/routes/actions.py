@@ -21,7 +21,7 @@ from scheduler.api.dependencies import TheSource
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.badges import revoking
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Claim, Reproduction
+from scheduler.database.tables import Claim, Reproduction
 from scheduler.publish import asking
 from scheduler.requests import approving
 from specs.api_v1.actions import ApprovalReason, Done, Reason, VerificationRequest
@@ -123,7 +123,7 @@ def request_verification(source: TheSource, caller: Requester, asked: Verificati
 
     with source.database.reading() as session:
         # Anybody has a namespace for a benchmark that there is not.
-        watched = session.get(Benchmark, asked.dataset) is not None
+        watched = requesting.is_watched(session, asked.dataset)
         require_to_speak_for(caller, asked.model, asked.dataset if watched else None)
         meant = requesting.claims_meant(session, asked)
         may_retry = {claim.claim_id for claim in meant if _may_retry(session, caller, claim)}
