@@ -8,6 +8,7 @@ import json
 import lzma
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 DEEP = 100_000
@@ -120,10 +121,15 @@ def _without(place: str) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+@cache
+def _bomb(pack: Callable[[bytes], bytes]) -> str:
+    return encoded(pack(b"[[" + b" " * (16 * MEBIBYTE) + b"], {}, {}]"))
+
+
 def _compressed(name: str, pack: Callable[[bytes], bytes]) -> Callable[[dict[str, Any]], None]:
     def change(message: dict[str, Any]) -> None:
         message["headers"]["compression"] = name
-        message["body"] = encoded(pack(b"[[" + b" " * (16 * MEBIBYTE) + b"], {}, {}]"))
+        message["body"] = _bomb(pack)
 
     return change
 

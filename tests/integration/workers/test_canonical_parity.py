@@ -17,11 +17,12 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from specs.hub.eval_yaml import parse
 from specs.messages import TaskRef
-from tests.support import task_samples
 from tests.support.localhub import RunningHub, running_hub
 from workers.snapshots.fetch import Snapshots
 
 PROJECT = Path(__file__).resolve().parents[3]
+# Only named: to import it is to import lighteval and torch, in every process of the tests.
+TASK_SAMPLES = PROJECT / "tests/support/task_samples.py"
 
 SIZES = {"mmlu_pro": 12_032, "gsm8k": 1_319}
 ROWS = {"mmlu_pro": ("mmlu_pro/test.parquet", "default"), "gsm8k": ("gsm8k/test.jsonl", "main")}
@@ -52,7 +53,7 @@ def test_every_sample_is_the_same(shared_data: Path, tmp_path: Path) -> None:
         (tmp_path / "requests.json").write_text(json.dumps(requests))
         caches = {"HF_HOME": str(tmp_path / "hf"), "XDG_CACHE_HOME": str(tmp_path / "xdg")}
         ended = subprocess.run(
-            [sys.executable, str(task_samples.__file__), str(tmp_path / "requests.json")],
+            [sys.executable, str(TASK_SAMPLES), str(tmp_path / "requests.json")],
             env={**os.environ, **caches, "PYTHONPATH": str(PROJECT), "HF_ENDPOINT": hub.url},
             capture_output=True,
             text=True,

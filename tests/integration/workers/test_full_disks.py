@@ -17,7 +17,6 @@ from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import MODEL, batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.evidence import store
 from workers.errors import DiskFull
-from workers.runs import runner
 from workers.runs.generation import resolve
 from workers.runs.run_request import RunRequest
 from workers.snapshots.fetch import Snapshots
@@ -47,6 +46,8 @@ def test_a_run_that_cannot_write_down_what_became_of_it(tmp_path: Path) -> None:
 def test_a_dataset_that_does_not_fit_as_it_is_read_is_not_its_authors_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from workers.runs import runner  # noqa: PLC0415 - lighteval and torch, which no other process of the tests needs
+
     rows = [{"question": f"{number} {'?' * 1000}", "answer": "x"} for number in range(2000)]
     dataset = write_dataset(tmp_path / "dataset", rows)
     settings = resolve(GenerationSettings(), None, {}, 5, None)

@@ -15,7 +15,6 @@ from inspect_ai._eval.task.hf import HFTask
 from specs.messages import AttemptOutcome, TaskRef
 from tests.support.small_repos import COMMIT
 from workers.batches.order_end import failure
-from workers.benchmarks.canonical import canonical_task
 from workers.benchmarks.dataset_rows import LocalDataset, check_split
 from workers.benchmarks.parquet_sizes import check_parquet
 from workers.benchmarks.spec_file import load_task
@@ -60,6 +59,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, reads: Callable[[
 def test_rows_that_a_disk_does_not_give_are_not_the_benchmarks_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
+    from workers.benchmarks.canonical import canonical_task  # noqa: PLC0415 - lighteval and torch, which few tests need
+
     def broken(*_: object, **__: object) -> None:
         try:
             raise OSError(code, os.strerror(code))
