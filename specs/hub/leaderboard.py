@@ -1,7 +1,8 @@
 """What the Hub's API says of results: a benchmark's leaderboard, and a model's `evalResults`.
 
 Read leniently, entry by entry: rows lack keys that the documentation promises, and have others. Unknown keys are not
-the author's doing and pass in silence.
+the author's doing and pass in silence, as do those that nothing here asks for, such as how the Hub ranks: a claim that
+is too low is off as much as one that is too high.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, V
 
 from specs.errors import SubmissionError
 from specs.hub.eval_results import ResultEntry, is_result_path, read_entry
-from specs.hub.result_fields import ScoreValue, error_sentence, is_web_address, refuse, shown, warn
+from specs.hub.result_fields import ScoreValue, error_sentence, refuse, shown, warn
 from specs.hub.submission import SubmissionStatus, status_of
 from specs.ids import is_repo_id
 from specs.text import clean
@@ -49,7 +50,6 @@ _Flag = Annotated[bool | None, _if(lambda value: isinstance(value, bool))]
 _Text = Annotated[
     str | None, BeforeValidator(lambda value: clean(value, MAX_TEXT_CHARS) if isinstance(value, str) else None)
 ]
-_Address = Annotated[str | None, _if(is_web_address)]
 
 
 class LeaderboardRow(BaseModel):
@@ -59,7 +59,6 @@ class LeaderboardRow(BaseModel):
 
     model_id: Annotated[str, BeforeValidator(_model_id), Field(alias="modelId")]
     value: ScoreValue
-    rank: _Count = None
     filename: Annotated[str | None, BeforeValidator(_filename)] = None
     """Path in the model repo; None where the Hub does not say, or says nonsense."""
 
@@ -70,10 +69,7 @@ class LeaderboardRow(BaseModel):
     """Number of the open pull request that the file is on; None for the main branch."""
 
     notes: _Text = None
-    source_url: Annotated[_Address, Field(validation_alias=AliasPath("source", "url"))] = None
     author_name: Annotated[_Text, Field(validation_alias=AliasPath("author", "name"))] = None
-    lower_is_better: _Flag = None
-    """How the Hub ranks. No verdict depends on it: a claim that is too low is off as much as one that is too high."""
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _date(value: object, info: ValidationInfo) -> str | None:
     return text
 
 
-def is_web_address(value: object) -> bool:
+def _is_web_address(value: object) -> bool:
     """Whether `value` is one http(s) address that can be shown as a link."""
     if not isinstance(value, str) or len(value) > MAX_URL_CHARS or re.search(r"\s", value) or not is_clean(value):
         return False
@@ -129,7 +129,7 @@ def is_web_address(value: object) -> bool:
 
 
 def _url(value: object) -> object:
-    if not is_web_address(value):
+    if not _is_web_address(value):
         raise refuse("must be one web address (https://…) without spaces, not {value}", value=shown(value))
     return value
 

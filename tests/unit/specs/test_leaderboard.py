@@ -16,34 +16,26 @@ def test_a_row_is_read_with_all_that_it_says() -> None:
         [
             ROW
             | {
-                "rank": 3,
                 "filename": ".eval_results/x.yaml",
                 "verified": True,
                 "pullRequest": 7,
                 "notes": "With\ttools",
-                "source": {"url": "https://example.org"},
                 "author": {"name": "me"},
-                "lower_is_better": False,
                 "unheard_of": 1,
             }
         ]
     )
     assert (entry.status, entry.warnings) == ("accepted", ())
     assert entry.row is not None
-    assert (entry.row.rank, entry.row.pull_request, entry.row.verified) == (3, 7, True)
-    assert (entry.row.notes, entry.row.source_url, entry.row.author_name) == (
-        "With tools",
-        "https://example.org",
-        "me",
-    )
-    assert entry.row.lower_is_better is False
+    assert (entry.row.pull_request, entry.row.verified) == (7, True)
+    assert (entry.row.notes, entry.row.author_name) == ("With tools", "me")
 
 
 def test_what_a_row_lacks_is_none_and_never_false_or_zero() -> None:
     (entry,) = parse_leaderboard([ROW | {"filename": None, "verified": None}])
     assert entry.status == "accepted_with_warning"
     assert entry.row is not None
-    assert (entry.row.rank, entry.row.verified, entry.row.filename, entry.row.pull_request) == (None, None, None, None)
+    assert (entry.row.verified, entry.row.filename, entry.row.pull_request) == (None, None, None)
 
 
 def test_a_file_name_outside_the_folder_is_not_followed() -> None:
@@ -90,7 +82,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-ROW_KEYS = ["modelId", "value", "rank", "filename", "verified", "notes", "source", "author", "lower_is_better"]
+ROW_KEYS = ["modelId", "value", "filename", "verified", "notes", "author"]
 KEYS = st.sampled_from([*ROW_KEYS, "data", "error", "pullRequest", "dataset"])
 
 
