@@ -39,12 +39,6 @@ class SubmittedResult(Contract):
     source_url: str | None
     """Where the score comes from; an Inspect log there may guide a run."""
 
-    source_name: str | None
-    """What the Hub shows instead of the address, like the next two: whose word that is it does not check, so nothing
-    follows from it here. Kept for checks of what is written beside a proof."""
-
-    source_user: str | None
-    source_org: str | None
     notes: str | None
     verify_token: str | None
     """A compact JWS that nobody has verified yet."""
@@ -112,17 +106,13 @@ def read_entry(index: int, item: object) -> ResultEntry:
 
 
 def _flatten(result: ResultItem) -> SubmittedResult:
-    source = result.source
     return SubmittedResult(
         dataset_id=result.dataset.id,
         task_id=result.dataset.task_id,
         dataset_revision=result.dataset.revision,
         value=result.value,
         date=result.date,
-        source_url=source.url if source else None,
-        source_name=source.name if source else None,
-        source_user=source.user if source else None,
-        source_org=source.org if source else None,
+        source_url=result.source.url if result.source else None,
         notes=result.notes,
         verify_token=result.verify_token,
     )
