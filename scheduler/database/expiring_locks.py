@@ -76,13 +76,13 @@ class Held:
         with self.database.transaction() as session:
             if session.get(Marker, self.name) is not None:
                 taken = session.execute(
-                    update(Marker).where(Marker.name == self.name, Marker.held_until < now()).values(held_until=until)
+                    update(Marker).where(Marker.name == self.name, Marker.at < now()).values(at=until)
                 )
                 self.until, self.taken = until, bool(taken.rowcount)  # type: ignore[attr-defined]  # a CursorResult
                 return self.taken
         try:
             with self.database.transaction() as session:
-                session.add(Marker(name=self.name, held_until=until))
+                session.add(Marker(name=self.name, at=until))
         except IntegrityError:
             # Another made the row between our look and our insert.
             return False
@@ -103,7 +103,7 @@ class Held:
         """Change until when it is held; returns whether it was still this one's."""
         with self.database.transaction() as session:
             changed = session.execute(
-                update(Marker).where(Marker.name == self.name, Marker.held_until == self.until).values(held_until=until)
+                update(Marker).where(Marker.name == self.name, Marker.at == self.until).values(at=until)
             )
             kept = bool(changed.rowcount)  # type: ignore[attr-defined]  # an UPDATE returns a CursorResult
         self.until = until if kept else FREE

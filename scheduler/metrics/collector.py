@@ -322,7 +322,7 @@ def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
             "reprofarm_reaper_age_seconds",
             "How long ago a control worker did what beat has it do every few seconds: looked for what got lost; on a"
             " farm of which none has, since when one is awaited.",
-            _age(looked.held_until, at),
+            _age(looked.at, at),
         )
 
 
@@ -332,7 +332,7 @@ def _hub(session: Session, rules: PublishRules, at: datetime) -> Iterator[Metric
         yield _one(
             "reprofarm_scan_age_seconds",
             "How long ago a scan read the Hub to its end; on a farm of which none has, since when one is awaited.",
-            _age(scanned.held_until, at),
+            _age(scanned.at, at),
         )
     yield _one(
         "reprofarm_publication_age_seconds",

@@ -152,7 +152,7 @@ class PlanningFacts:
         """When the list of benchmarks was asked for that was entered last; None where none was yet."""
         with self.database.reading() as session:
             marker = session.get(Marker, BENCHMARKS_LISTED)
-        return marker.held_until if marker is not None else None
+        return marker.at if marker is not None else None
 
     def _benchmark(self, row: Benchmark | None, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
         if row is None or (row.unlisted_at is not None and row.unlisted_at <= now() - UNLISTED_FOR):

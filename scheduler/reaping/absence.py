@@ -28,9 +28,9 @@ def grant_time(database: Database, run: RunRules) -> None:
         with database.transaction() as session:
             last = session.get(Marker, REAPER_LOOKED, with_for_update=True)
             if last is None:
-                session.add(Marker(name=REAPER_LOOKED, held_until=now()))
+                session.add(Marker(name=REAPER_LOOKED, at=now()))
                 return
-            if last.held_until < now() - patience:
+            if last.at < now() - patience:
                 # In the order of their ids, as everybody who locks several: heartbeats come in meanwhile.
                 sent_out = Reproduction.state.in_(IN_FLIGHT)
                 locked = select(Reproduction.reproduction_id).where(sent_out).order_by(Reproduction.reproduction_id)
@@ -40,7 +40,7 @@ def grant_time(database: Database, run: RunRules) -> None:
                 shorter = or_(Reproduction.lease_until.is_(None), Reproduction.lease_until < until)
                 session.execute(update(Reproduction).where(sent_out, shorter).values(lease_until=until))
                 workforce.grant_time(session, until)
-            last.held_until = now()
+            last.at = now()
     except IntegrityError:
         # Another reaper of a new farm was first.
         return

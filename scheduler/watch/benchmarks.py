@@ -164,7 +164,7 @@ def _enter_list(session: Session, heads: Collection[BenchmarkHead], unread: Coll
         add_event(session, SCHEDULER, "benchmark", dataset_id, "listed", "on the list of benchmarks again")
     for row in session.scalars(select(Benchmark).where(Benchmark.revision.is_(None))):
         row.gated = listed.get(row.dataset_id, row.gated)
-    session.merge(Marker(name=BENCHMARKS_LISTED, held_until=began))
+    session.merge(Marker(name=BENCHMARKS_LISTED, at=began))
 
 
 def _remember(session: Session, head: BenchmarkHead, sizes: Sizes) -> None:

@@ -67,7 +67,7 @@ def scan(database: Database, hub: Hub, watch: WatchRules, goes_on: Callable[[], 
                 _put_behind(database, model_id, timedelta(seconds=watch.sweep_seconds))
                 raise
     with database.transaction() as session:
-        session.merge(Marker(name=HUB_SCANNED, held_until=now()))
+        session.merge(Marker(name=HUB_SCANNED, at=now()))
 
 
 def _look(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:

@@ -44,7 +44,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         api.rows.running()
         api.rows.worker("w1@host")
         api.rows.add(EngineLoad(worker="w1@host", started_at=now(), pool="cpu", model_id="tiny/model"))
-        api.rows.add(Marker(name=REAPER_LOOKED, held_until=now()))
+        api.rows.add(Marker(name=REAPER_LOOKED, at=now()))
         api.rows.add(HubLimit(resource="api", remaining=1, quota=2, resets_at=now(), seen_at=now()))
         families = text_string_to_metric_families(api.get("/metrics").text)
         found: dict[str, set[str]] = {}

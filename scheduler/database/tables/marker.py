@@ -1,4 +1,4 @@
-"""The locks that expire by themselves (scheduler/database/expiring_locks.py)."""
+"""Times under a name, such as until when a lock is held (scheduler/database/expiring_locks.py)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from scheduler.database.tables.base import Table
 
 REAPER_LOOKED = "scheduler.reap.looked"
-"""A marker that nobody holds: its time is when anybody last looked for lost attempts."""
+"""A marker that is no lock: when anybody last looked for lost attempts."""
 
 HUB_SCANNED = "scheduler.scan.got_through"
 """Likewise: when a scan last read the Hub to its end."""
@@ -23,9 +23,13 @@ AWAITED = "scheduler.awaited"
 
 
 class Marker(Table):
-    """A named lock that runs out by itself, for work that must not run twice at once."""
+    """A time under a name.
+
+    Of a lock, for work that must not run twice at once, until when it is held: it runs out by itself. Of the markers
+    above, what each says.
+    """
 
     __tablename__ = "marker"
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    held_until: Mapped[datetime]
+    at: Mapped[datetime] = mapped_column("held_until")

@@ -350,7 +350,7 @@ def test_who_lost_its_marker_to_another_knows(tmp_path: Path, databases: Databas
             assert not second.lasts()
         # As if it had been frozen, and somebody else had taken it since.
         with database.transaction() as session:
-            session.get_one(Marker, "scan").held_until = now() + timedelta(hours=2)
+            session.get_one(Marker, "scan").at = now() + timedelta(hours=2)
         assert not first.set(now() + timedelta(hours=1))
         assert not first.lasts()
     with held(database, "scan", timedelta(hours=1)) as other:
@@ -359,7 +359,7 @@ def test_who_lost_its_marker_to_another_knows(tmp_path: Path, databases: Databas
 
 def held_until(database: Database) -> datetime:
     with database.reading() as session:
-        return session.get_one(Marker, "scan").held_until
+        return session.get_one(Marker, "scan").at
 
 
 def test_a_connection_that_rested_is_asked_first_and_one_that_was_used_just_now_is_not(

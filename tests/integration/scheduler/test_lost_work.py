@@ -255,7 +255,7 @@ def test_what_ran_when_the_database_was_backed_up_is_no_death_once_that_is_resto
     with farm.database.transaction() as session:
         session.execute(update(Reproduction).values(lease_until=yesterday))
         session.execute(update(Attempt).values(alive_at=yesterday, stage=Stage.RUNNING))
-        session.execute(update(Marker).values(held_until=yesterday))
+        session.execute(update(Marker).values(at=yesterday))
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {row.state for row in farm.reproductions()} == {ReproductionState.RUNNING}, "its worker may still be there"
     expire_leases(farm)
@@ -305,7 +305,7 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     long_ago = now() - timedelta(hours=1)
     with farm.database.transaction() as session:
-        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
+        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(at=long_ago))
     expire_leases(farm)
     assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0
     assert {each.state for each in farm.reproductions()} == {ReproductionState.RUNNING}
@@ -327,7 +327,7 @@ def test_a_worker_that_was_told_to_speak_more_seldom_is_not_lost_where_policy_wa
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     with farm.database.transaction() as session:
         long_ago = now() - timedelta(hours=1)
-        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
+        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(at=long_ago))
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert all(
         each.lease_until and each.lease_until > now() + timedelta(seconds=seldom) for each in farm.reproductions()
@@ -342,7 +342,7 @@ def test_what_workers_took_while_the_control_plane_was_away_is_not_taken_for_los
     outbox.relay(farm.database, lambda **_message: None)
     long_ago = now() - timedelta(hours=1)
     with farm.database.transaction() as session:
-        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(held_until=long_ago))
+        session.execute(update(Marker).where(Marker.name == REAPER_LOOKED).values(at=long_ago))
     expire_leases(farm)
     # The broker has no message any more, and the heartbeats came while the database was away.
     reap(farm.database, farm.policy, *EMPTY_QUEUES)

@@ -182,7 +182,7 @@ def test_a_publication_that_is_due_and_not_written_shows_where_policy_wants_it(r
 
 def test_a_farm_of_which_no_scan_ever_got_through_shows_since_when_one_is_awaited(rows: Rows) -> None:
     with rows.database.transaction() as session:
-        session.get_one(Marker, AWAITED).held_until -= timedelta(hours=1)
+        session.get_one(Marker, AWAITED).at -= timedelta(hours=1)
     age = scraped(rows.database).get_sample_value("reprofarm_scan_age_seconds")
     assert age is not None
     assert age >= 3600
@@ -209,13 +209,13 @@ def test_what_waits_is_as_old_as_its_wait_and_what_is_meant_to_wait_does_not_cou
 def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
     figures = scraped(rows.database)
     with rows.database.transaction() as session:
-        session.get_one(Marker, AWAITED).held_until -= timedelta(hours=1)
+        session.get_one(Marker, AWAITED).at -= timedelta(hours=1)
     age = figures.get_sample_value("reprofarm_reaper_age_seconds")
     assert age is not None
     assert age >= 3600, "nobody ever has"
     reap(rows.database, Policy(), *EMPTY_QUEUES)
     with rows.database.transaction() as session:
-        session.get_one(Marker, REAPER_LOOKED).held_until -= timedelta(minutes=10)
+        session.get_one(Marker, REAPER_LOOKED).at -= timedelta(minutes=10)
     age = figures.get_sample_value("reprofarm_reaper_age_seconds")
     assert age is not None
     assert 600 <= age < 1200

@@ -257,7 +257,7 @@ def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it
     outbox.relay(farm.database, lambda **_: None)
     (batch,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
     with farm.database.transaction() as session:
-        session.add(Marker(name=REAPER_LOOKED, held_until=hour_ago))
+        session.add(Marker(name=REAPER_LOOKED, at=hour_ago))
         session.execute(update(Worker).values(due_at=hour_ago))
         session.execute(update(Reproduction).values(lease_until=hour_ago))
     reap(farm.database, farm.policy, *EMPTY_QUEUES)

@@ -310,7 +310,7 @@ def test_what_is_sent_once_more_while_the_broker_is_asked_is_not_taken_for_lost(
 def test_runs_are_granted_time_while_heartbeats_of_them_come_in(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [rows.run_of(rows.running(f"tiny/model{number}")) for number in range(6)]
     with rows.database.transaction() as session:
-        session.add(Marker(name=REAPER_LOOKED, held_until=now() - timedelta(hours=1)))
+        session.add(Marker(name=REAPER_LOOKED, at=now() - timedelta(hours=1)))
     others: list[Future[object]] = []
 
     def grants() -> object:

@@ -375,7 +375,7 @@ def test_a_token_that_the_hub_does_not_know_is_said_in_the_log_and_withdraws_not
     farm.scan()
     figures = collector.registry(farm.database, Policy())
     with farm.database.transaction() as session:
-        session.get_one(Marker, HUB_SCANNED).held_until -= timedelta(minutes=40)
+        session.get_one(Marker, HUB_SCANNED).at -= timedelta(minutes=40)
     with_old_token = replace(farm, hub=Hub(farm.served.url, "hf_old", request_seconds=30))
     monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: with_old_token)
     scan_hub()
