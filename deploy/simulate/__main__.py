@@ -54,22 +54,14 @@ BESIDES = {
 
 MORE_FALSE = 0.3
 
-BEFORE = Conditions(honest_runs_differ=False)
-"""Decision 33."""
-
 
 def by_what_is_false(fleet: tuple[Pool, ...], claims: float, seed: int, usual: Figures) -> dict[str, Figures]:
-    """The day by how much of what is claimed is false, and under the rules of before decision 33."""
+    """The day by how much of what is claimed is false."""
 
-    def of(false: float, conditions: Conditions) -> Figures:
-        return figures(simulate(fleet, Day(seed, claims, false).submissions(), conditions))
+    def of(false: float) -> Figures:
+        return figures(simulate(fleet, Day(seed, claims, false).submissions(), Conditions()))
 
-    return {
-        "none": of(0.0, Conditions()),
-        f"{FALSE:.0%}, as elsewhere here": usual,
-        f"{MORE_FALSE:.0%}": of(MORE_FALSE, Conditions()),
-        f"{FALSE:.0%}, by the rules before decision 33": of(FALSE, BEFORE),
-    }
+    return {"none": of(0.0), f"{FALSE:.0%}, as elsewhere here": usual, f"{MORE_FALSE:.0%}": of(MORE_FALSE)}
 
 
 def rising(fleet: tuple[Pool, ...], claims: float, rates: tuple[float, ...], seed: int) -> list[AtRate]:

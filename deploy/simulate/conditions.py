@@ -41,10 +41,6 @@ class Conditions:
     fetch_ahead: bool = True
     """Policy's `run.fetch_ahead`."""
 
-    honest_runs_differ: bool = True
-    """Whether a mismatch is more than two honest runs differ by, and whether the second run of a task of a model asks
-    every sample (docs/decisions/0033); else a difference beyond the tolerance is one, and every run may stop early."""
-
     losses_a_day: float = 0.0
     """Of each worker, on average: it is gone without a word, as a spot machine is."""
 

@@ -37,12 +37,9 @@ class Judged:
 
 
 @cache
-def judged(task: SimulatedTask, claimed: float, score: float, doubt: bool = True) -> Judged:
-    """Of a claim on a model that scores so on all samples.
-
-    Without `doubt` every difference beyond the tolerance is a mismatch.
-    """
-    rule = _rule(task, claimed, doubt)
+def judged(task: SimulatedTask, claimed: float, score: float) -> Judged:
+    """Of a claim on a model that scores so on all samples."""
+    rule = _rule(task, claimed)
     (runs,) = simulated_runs(rule, (score,), runs=RUNS, looks_apart=LOOKS_APART)
     decisions = [full_run_decision(score, each.claimed, each.tolerance) for each in rule.claims]
     return Judged(
@@ -52,15 +49,14 @@ def judged(task: SimulatedTask, claimed: float, score: float, doubt: bool = True
     )
 
 
-def _rule(task: SimulatedTask, claimed: float, doubt: bool) -> StoppingRule:
+def _rule(task: SimulatedTask, claimed: float) -> StoppingRule:
     stopping = Stopping(
         claims=(JudgedClaim(claim_id="", claimed=claimed, tolerance=None),),
         alpha=VERIFICATION.alpha,
         minimum_samples=VERIFICATION.minimum_samples,
         maximum_failed_fraction=VERIFICATION.maximum_failed_fraction,
     )
-    rule = stopping_rule(stopping, Population(samples=task.samples, epochs=task.epochs, targets_sha256=_NOT_ASKED))
-    return rule if doubt else rule.model_copy(update={"claims": rule.claims[:1]})
+    return stopping_rule(stopping, Population(samples=task.samples, epochs=task.epochs, targets_sha256=_NOT_ASKED))
 
 
 def _outcome(verified: bool, mismatch: bool) -> Outcome:

@@ -103,7 +103,7 @@ class Simulation:
     def _plan(self, submission: Submission) -> PoolState | None:
         """Plan a claim; the pool that its run waits for, if it fits any and has to be run."""
         runs = self._runs[submission.model.name, submission.task.name]
-        need = need_of(submission, every_sample=self._is_last(runs, submission.anew))
+        need = need_of(submission, every_sample=_is_last(runs, submission.anew))
         if need is None:
             self._outcome.refused += 1
             return None
@@ -123,10 +123,6 @@ class Simulation:
         run.claims.append(submission)
         return state
 
-    def _is_last(self, earlier: Sequence[Run], anew: bool) -> bool:
-        """Whether a run asks every sample, after those of its task and model; scheduler/judging/stopping.py."""
-        return self._conditions.honest_runs_differ and not anew and any(each.is_a_draw for each in earlier)
-
     def _dispatch(self, state: PoolState) -> None:
         """Fill the queues of a pool, as the farm does."""
         while placed := state.place(self._clock.now):
@@ -137,8 +133,7 @@ class Simulation:
         for run in batch.runs:
             if run.samples is None:
                 others = [each for each in self._runs[run.engine, run.task.name] if each is not run]
-                every = self._is_last(others, run.anew)
-                run.send(every_sample=every, doubt=self._conditions.honest_runs_differ)
+                run.send(every_sample=_is_last(others, run.anew))
         taker = worker if worker is not None else next(iter(state.idle.values()), None)
         if taker is None:
             state.common.append(batch)
@@ -211,8 +206,7 @@ class Simulation:
             self._decide(run, claim)
 
     def _decide(self, run: Run, claim: Submission) -> None:
-        outcome = run.outcome(claim, doubt=self._conditions.honest_runs_differ)
-        self._outcome.decided.append(Decided(claim, outcome))
+        self._outcome.decided.append(Decided(claim, run.outcome(claim)))
 
     def _note_waits(self, run: Run, at: float) -> None:
         """Claims waited until their run began; for one that did not by now, they have waited until now."""
@@ -276,3 +270,8 @@ def _answering(runs: Sequence[Run], claim: Submission) -> Run | None:
 def simulate(fleet: tuple[Pool, ...], submissions: list[Submission], conditions: Conditions) -> DayOutcome:
     """A day."""
     return Simulation(fleet, conditions).day(submissions)
+
+
+def _is_last(earlier: Sequence[Run], anew: bool) -> bool:
+    """Whether a run asks every sample, after those of its task and model; scheduler/judging/stopping.py."""
+    return not anew and any(each.is_a_draw for each in earlier)

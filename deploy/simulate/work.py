@@ -77,16 +77,16 @@ class Run:
         """Whether it lets whoever claims once more have a second and last one (scheduler/judging/history.py)."""
         return self.samples is not None and not self.is_complete and not self.came_to_nothing
 
-    def send(self, *, every_sample: bool, doubt: bool) -> None:
+    def send(self, *, every_sample: bool) -> None:
         """Fix what it takes: until its last claim has its answer."""
         draw = self._draw
         self.every_sample = every_sample = every_sample or len({each.claimed for each in self.claims}) > MOST_CLAIMS
-        longest = max(judged(self.task, each.claimed, each.score, doubt).samples[draw] for each in self.claims)
+        longest = max(judged(self.task, each.claimed, each.score).samples[draw] for each in self.claims)
         self.samples = self.task.samples if every_sample else longest
 
-    def outcome(self, claim: Submission, *, doubt: bool) -> Outcome:
+    def outcome(self, claim: Submission) -> Outcome:
         """What it says of one of its claims, now that it has ended."""
-        found = judged(self.task, claim.claimed, claim.score, doubt)
+        found = judged(self.task, claim.claimed, claim.score)
         return found.by_all if self.is_complete else found.outcomes[self._draw]
 
     @property

@@ -17,15 +17,14 @@ from specs.judging.verdict import Outcome
 
 GSM8K = TASKS[0]
 SMALLEST = next(each for each in FAMILIES if "135M" in each.name)
-BEFORE = Conditions(honest_runs_differ=False)
 
 
 def claim(at: float, claimed: float, priority: int = AUTHOR_PRIORITY) -> Submission:
     return Submission(at, SimulatedModel("org/model", SMALLEST), GSM8K, priority, claimed, 0.5)
 
 
-def day(*submissions: Submission, conditions: Conditions | None = None) -> DayOutcome:
-    return simulate(smaller(FLEET, 0.01), list(submissions), conditions or Conditions())
+def day(*submissions: Submission) -> DayOutcome:
+    return simulate(smaller(FLEET, 0.01), list(submissions), Conditions())
 
 
 def test_about_a_tenth_of_the_claims_is_false_and_the_day_is_the_same_but_for_them() -> None:
@@ -63,9 +62,6 @@ def test_the_second_run_asks_every_sample_and_answers_what_comes_after_it() -> N
     assert (first.samples < GSM8K.samples, second.samples) == (True, GSM8K.samples)
     assert found.answered_at_once == 2
     assert [each.outcome for each in found.decided] == [Outcome.VERIFIED] * 3 + [Outcome.MISMATCH]
-    before = day(*claims, conditions=BEFORE)
-    assert len(before.runs) == 4
-    assert all(run.samples is not None and run.samples < GSM8K.samples for run in before.runs)
 
 
 def test_the_farm_knows_beforehand_that_a_second_run_takes_longer() -> None:
@@ -105,12 +101,8 @@ def test_a_run_goes_on_until_its_last_claim_has_its_answer() -> None:
     assert together.samples == max(each for each in alone if each is not None)
 
 
-def test_decision_33_spares_honest_claims_and_costs_samples_where_claims_are_false() -> None:
+def test_what_two_honest_runs_may_differ_by_is_no_mismatch_and_what_is_far_off_takes_a_part_of_the_samples() -> None:
     # 4.2 points off on 1,319 questions: beyond the tolerance, and two honest runs may differ by as much.
-    doubtful = {doubt: judged(GSM8K, 0.542, 0.5, doubt) for doubt in (True, False)}
-    assert {each.by_all for each in doubtful.values()} == {Outcome.INCONCLUSIVE, Outcome.MISMATCH}
-    assert doubtful[True].by_all is Outcome.INCONCLUSIVE
-    far = {doubt: np.mean(judged(GSM8K, 0.6, 0.5, doubt).samples) for doubt in (True, False)}
-    assert far[False] < far[True] < 0.7 * GSM8K.samples
-    true = {doubt: judged(GSM8K, 0.5, 0.5, doubt) for doubt in (True, False)}
-    assert true[True].samples == true[False].samples
+    assert judged(GSM8K, 0.542, 0.5).by_all is Outcome.INCONCLUSIVE
+    assert judged(GSM8K, 0.6, 0.5).by_all is Outcome.MISMATCH
+    assert np.mean(judged(GSM8K, 0.6, 0.5).samples) < 0.7 * GSM8K.samples
