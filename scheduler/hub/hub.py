@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import httpx2
 from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError
@@ -71,7 +70,7 @@ class Hub:
         self._request_seconds = request_seconds
         set_client_factory(self._client_of_the_library)
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             # Nothing is unpacked on the way, so that bounds on what comes are bounds on what is held.
             headers={**build_hf_headers(token=token or False), "Accept-Encoding": "identity"},
             timeout=request_seconds,
@@ -205,7 +204,7 @@ class Hub:
                 try:
                     found = self.api.get_discussion_details(model_id, int(ref.rpartition("/")[2]))
                 except HfHubHTTPError as error:
-                    if is_of_the_hub(error.response) and error.response.status_code == httpx.codes.NOT_FOUND:
+                    if is_of_the_hub(error.response) and error.response.status_code == httpx2.codes.NOT_FOUND:
                         # Deleted.
                         continue
                     raise
@@ -229,7 +228,7 @@ class Hub:
             with self._http.stream(
                 "GET", url, params={"base_model": "false"}, headers={"If-None-Match": etag} if etag else {}
             ) as answer:
-                if answer.status_code == httpx.codes.NOT_MODIFIED:
+                if answer.status_code == httpx2.codes.NOT_MODIFIED:
                     return Leaderboard(None, etag)
                 raise_for_status(answer, url)
                 content = _body(answer, MAX_LEADERBOARD_BYTES)
@@ -290,9 +289,9 @@ class Hub:
         return f"{self.endpoint}/{prefix}{quote(repo_id, safe='/')}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
     @cached_property
-    def _anybody(self) -> httpx.Client:
+    def _anybody(self) -> httpx2.Client:
         """A client without a token. Redirects are the Hub's, to where it stores files."""
-        return httpx.Client(
+        return httpx2.Client(
             headers={**build_hf_headers(token=False), "Accept-Encoding": "identity"},
             timeout=self._http.timeout,
             follow_redirects=True,
@@ -317,7 +316,7 @@ class Hub:
         leave_open(client)
         return client
 
-    def _hear(self, answer: httpx.Response | httpx2.Response) -> None:
+    def _hear(self, answer: httpx2.Response) -> None:
         # Not what a store says that the Hub leads to.
         if str(answer.request.url).startswith(f"{self.endpoint}/"):
             self.limits.hear(answer.headers)
@@ -338,7 +337,7 @@ def _commit(value: object) -> str:
     return value
 
 
-def _check_is_at(answer: httpx.Response, revision: str) -> None:
+def _check_is_at(answer: httpx2.Response, revision: str) -> None:
     """Hold a file against where it was asked for: the Hub names the commit, and a page that stands in for it does not.
 
     As huggingface_hub does, which downloads nothing without.
@@ -361,7 +360,7 @@ def _tree_file(item: RepoFile) -> TreeFile:
     return TreeFile(path, blob_id, size)
 
 
-def _body(answer: httpx.Response, max_bytes: int) -> bytes | None:
+def _body(answer: httpx2.Response, max_bytes: int) -> bytes | None:
     """The body of an answer; None where it is larger, of which no more than that is read.
 
     Raises:

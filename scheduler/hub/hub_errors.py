@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import httpx2
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -42,16 +41,16 @@ class Moved(Missing):
         self.now_at = now_at
 
 
-def raise_for_status(answer: httpx.Response, url: str) -> None:
+def raise_for_status(answer: httpx2.Response, url: str) -> None:
     """Raise what an answer that is no success means, by who must act."""
     if answer.is_success:
         return
     code = answer.headers.get("x-error-code", "")
-    if answer.status_code == httpx.codes.NOT_FOUND and code in ("RepoNotFound", "RevisionNotFound"):
+    if answer.status_code == httpx2.codes.NOT_FOUND and code in ("RepoNotFound", "RevisionNotFound"):
         raise Gone(f"the Hub has no {url}")
-    if answer.status_code == httpx.codes.NOT_FOUND and is_of_the_hub(answer):
+    if answer.status_code == httpx2.codes.NOT_FOUND and is_of_the_hub(answer):
         raise Missing(f"the Hub has no {url}")
-    if code == "GatedRepo" or answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    if code == "GatedRepo" or answer.status_code in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
         raise NoAccess(f"the Hub refuses {url}", url)
     raise _away(f"the Hub answered {answer.status_code} to {url}", answer)
 
@@ -73,18 +72,17 @@ def told_apart(what: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         response = getattr(error, "response", None)
         status = getattr(response, "status_code", None)
-        if status == httpx.codes.NOT_FOUND and is_of_the_hub(response):
+        if status == httpx2.codes.NOT_FOUND and is_of_the_hub(response):
             raise Missing(f"{what}: not on the Hub") from error
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
             raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         raise _away(f"{what}: {error}", response) from error
-    except (httpx.HTTPError, httpx2.HTTPError, httpx.InvalidURL, httpx2.InvalidURL, *_NO_ANSWER) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, *_NO_ANSWER) as error:
         # No answer, or one that is no JSON or lacks what the client expects: a proxy's error page, say.
-        # huggingface_hub speaks through httpx2; `_http` is httpx, as in the rest of the farm.
         raise HubAway(f"{what}: {type(error).__name__}: {clean(str(error), 300)}") from error
 
 
-def is_of_the_hub(answer: Any) -> bool:  # httpx.Response, httpx2.Response, or None
+def is_of_the_hub(answer: Any) -> bool:  # httpx2.Response, or None
     """Whether a 404 is the Hub's own: it has an error code, or is JSON. Pages are of what stands before the Hub."""
     headers = answer.headers if answer is not None else {}
     return "x-error-code" in headers or "json" in headers.get("content-type", "")
@@ -93,5 +91,5 @@ def is_of_the_hub(answer: Any) -> bool:  # httpx.Response, httpx2.Response, or N
 def _away(message: str, answer: Any) -> HubAway:  # the same
     if answer is None:
         return HubAway(message)
-    kind = HubBusy if answer.status_code == httpx.codes.TOO_MANY_REQUESTS else HubAway
+    kind = HubBusy if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS else HubAway
     return kind(message, seconds_asked(answer.headers))
