@@ -63,13 +63,13 @@ def request_verification(
     actor: str,
     may_retry: set[str],
     *,
-    rules: ReverifyRules | None = None,
+    rules: ReverifyRules,
     speaks_for_model: bool = True,
 ) -> Requested:
     """Have what the farm knows of verified, and have a model that it does not know looked at first.
 
-    Of claims that somebody cancelled, only `may_retry` are tried again. `rules` are policy's for verifying again; None
-    are the defaults. Who does not speak for the model has no private one looked at.
+    Of claims that somebody cancelled, only `may_retry` are tried again. Who does not speak for the model has no private
+    one looked at.
     """
     with database.reading() as session:
         model = session.get(Model, request.model)
@@ -100,7 +100,7 @@ def request_verification(
     )
 
 
-def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules | None = None) -> None:
+def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules) -> None:
     """Do what a message in the outbox asks for, once.
 
     Every worker can write into the control queue, and could ask in anybody's name; the outbox is the control plane's.
@@ -137,7 +137,7 @@ def look_and_verify(
     hub: Hub,
     request: VerificationRequest,
     actor: str,
-    rules: ReverifyRules | None = None,
+    rules: ReverifyRules,
     *,
     speaks_for_model: bool = True,
 ) -> None:
@@ -213,7 +213,7 @@ class _Asking:
     why: str
     actor: str
     may_retry: set[str]
-    rules: ReverifyRules | None
+    rules: ReverifyRules
 
 
 def _verify(database: Database, claims: Sequence[Claim], asking: _Asking) -> Requested:

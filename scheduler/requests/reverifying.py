@@ -42,21 +42,19 @@ def reverify(
     target: str,
     why: str,
     actor: str,
-    priority: int = REQUESTED_PRIORITY,
     *,
-    rules: ReverifyRules | None = None,
+    rules: ReverifyRules,
 ) -> Asked:
     """Have a claim verified again.
 
-    `target` is the claim's id or enough of its beginning. `rules` are those of policy; None are the defaults. A request
-    for what is under way joins it.
+    `target` is the claim's id or enough of its beginning. A request for what is under way joins it.
 
     Raises:
         InterventionError: there is no such claim, or it cannot be verified again now; says why.
     """
     with database.transaction() as session:
         claim = find_claim(session, target)
-        return ask_for(session, claim, clean(why, MAX_WHY_CHARS), actor, priority, rules=rules or ReverifyRules())
+        return ask_for(session, claim, clean(why, MAX_WHY_CHARS), actor, REQUESTED_PRIORITY, rules=rules)
 
 
 def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int, *, rules: ReverifyRules) -> Asked:

@@ -12,8 +12,8 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges.issuing import sign_missing
 from scheduler.database.tables import Publication
 from scheduler.farm import Farm
-from scheduler.requests.reverifying import reverify
 from specs.policy.reverify import ReverifyRules
+from tests.support.asking_again import reverify
 from tests.support.databases import SQLITE
 from tests.support.deciding import complete
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm

@@ -15,9 +15,9 @@ from scheduler.database.tables import Claim, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening
-from scheduler.requests.reverifying import reverify
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.sample_order import seeded_order
+from tests.support.asking_again import reverify
 from tests.support.databases import Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit

@@ -19,13 +19,14 @@ from scheduler.hub.hub import Hub
 from scheduler.record import give_verdict
 from scheduler.requests import requesting
 from scheduler.requests.intervening import cancel
-from scheduler.requests.requesting import LOOK_AT_WANTED, answer, claims_meant, look_and_verify, request_verification
+from scheduler.requests.requesting import LOOK_AT_WANTED, claims_meant
 from scheduler.schedule import SCAN
 from scheduler.state_machine import ClaimState
 from specs.api_v1.actions import VerificationRequest
 from specs.judging.verdict import Outcome, Verdict
 from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
+from tests.support.asking_again import answer, look_and_verify, request_verification
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane

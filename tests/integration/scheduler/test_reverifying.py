@@ -19,13 +19,15 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.requests.intervening import cancel, retry
+from scheduler.requests.locking import find_claim
 from scheduler.requests.repeating import repeat_stale
-from scheduler.requests.reverifying import reverify
+from scheduler.requests.reverifying import Asked, ask_for
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.messages import AttemptOutcome
 from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import Policy
+from tests.support.asking_again import RULES, reverify
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
@@ -62,6 +64,12 @@ def farm(world: tuple[Path, ControlPlane], tmp_path: Path, databases: Databases)
 
 def living(farm: ControlPlane) -> dict[float | None, Claim]:
     return {claim.value: claim for claim in farm.claims() if claim.live}
+
+
+def repeat(database: Database, claim_id: str) -> Asked:
+    """As the farm does by itself."""
+    with database.transaction() as session:
+        return ask_for(session, find_claim(session, claim_id), "its age", "scheduler", PERIODIC_PRIORITY, rules=RULES)
 
 
 def outcome_of(farm: ControlPlane, claim_id: str) -> str:
@@ -166,7 +174,7 @@ def _copy(claim: Claim, slot: str, **more: Any) -> Claim:
 
 def test_a_request_for_what_is_under_way_joins_it_and_brings_it_forward(farm: ControlPlane) -> None:
     old = living(farm)[50.0]
-    asked = reverify(farm.database, old.claim_id, "its age", "scheduler", PERIODIC_PRIORITY)
+    asked = repeat(farm.database, old.claim_id)
     farm.plan()
     assert farm.reproductions()[-1].priority == PERIODIC_PRIORITY
     (line,) = reverify(farm.database, asked.claim_id, "I want to know", ADA).lines
@@ -294,7 +302,7 @@ def test_what_was_asked_for_goes_first_and_what_the_farm_repeats_by_itself_last(
         plane.plan()
         end_all(plane)
         claims = {claim.model_id: claim.claim_id for claim in plane.claims()}
-        reverify(plane.database, claims["tiny/periodic"], "age", "scheduler", PERIODIC_PRIORITY)
+        repeat(plane.database, claims["tiny/periodic"])
         submit(hub, add_model(hub, "tiny/community", b"c"), entry("acme/bench", 50), author="fan", create_pr=True)
         submit(hub, add_model(hub, "tiny/author", b"a"), entry("acme/bench", 50))
         plane.scan(plane.policy.watch.model_copy(update={"models": ("tiny/community", "tiny/author")}))

@@ -27,7 +27,6 @@ from scheduler.reaping import overdue
 from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening, resubmitting
 from scheduler.requests.intervening import cancel, retry
-from scheduler.requests.reverifying import reverify
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import claims
 from scheduler.watch.claims import withdraw_all, withdraw_refs
@@ -38,6 +37,7 @@ from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive,
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy
 from specs.queues import own_queue
+from tests.support.asking_again import reverify
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.interleaving import begun_beside

@@ -16,9 +16,9 @@ from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
 from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
-from scheduler.requests.reverifying import reverify
 from scheduler.watch.claims import withdraw_all
 from specs.policy.reverify import ReverifyRules
+from tests.support.asking_again import reverify
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import entry, submit
