@@ -22,11 +22,11 @@ from authlib.integrations.httpx_client import OAuth2Client, OAuthError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scheduler.access.identity import Identity, identity_of
-from scheduler.hub.bounded_answers import bound_answer
 from scheduler.settings import Settings
 from specs.errors import HubAway, PolicyError, SignInError
 from specs.hub.bounded_answers import bound_request
 from specs.hub.client_hooks import waiting
+from specs.processes.hub_client import bound_answer
 
 SCOPES = "openid profile"
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")

@@ -16,7 +16,6 @@ from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils._pagination import paginate
 
 from scheduler.hub.answers import (
@@ -29,14 +28,14 @@ from scheduler.hub.answers import (
     RepoType,
     TreeFile,
 )
-from scheduler.hub.bounded_answers import bound_answer
 from scheduler.hub.hub_errors import Moved, is_of_the_hub, raise_for_status, told_apart
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, SubmissionError
-from specs.hub.bounded_answers import MAX_ANSWER_SECONDS, bound_request, refuse_packed
-from specs.hub.client_hooks import keeping_token, leave_open, refuse_long_waits, staying_on_tls, waiting
+from specs.hub.bounded_answers import MAX_ANSWER_SECONDS, refuse_packed
+from specs.hub.client_hooks import staying_on_tls
 from specs.ids import is_repo_id
+from specs.processes.hub_client import hub_client
 from specs.text import clean
 
 OFFICIAL = "benchmark:official"
@@ -301,20 +300,7 @@ class Hub:
 
     def _client_of_the_library(self) -> httpx2.Client:
         """huggingface_hub's client, one for the whole process, which says what it hears of limits."""
-        client = default_client_factory()
-        hooks = client.event_hooks
-        client.event_hooks = {
-            "request": [
-                *hooks["request"],
-                staying_on_tls(self.endpoint),
-                keeping_token(self.endpoint),
-                waiting(self._request_seconds),
-                bound_request,
-            ],
-            "response": [*hooks["response"], self._hear, refuse_long_waits, bound_answer],
-        }
-        leave_open(client)
-        return client
+        return hub_client(self.endpoint, self._request_seconds, hear=self._hear)
 
     def _hear(self, answer: httpx2.Response) -> None:
         # Not what a store says that the Hub leads to.

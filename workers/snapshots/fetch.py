@@ -30,6 +30,7 @@ from specs.errors import HubAway, NoAccess
 from specs.hub.bounded_answers import one_question
 from specs.hub.client_hooks import refuses_token, seconds_asked
 from specs.messages import ModelRef, TaskRef
+from specs.processes.hub_client import hub_client
 from specs.text import clean
 from workers.disk_faults import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError
@@ -37,7 +38,6 @@ from workers.settings import WorkerSettings
 from workers.snapshots.cache_room import COMPLETE, HUB, make_room, repo_folder, snapshot_name
 from workers.snapshots.cache_space import CacheSpace, cache_space
 from workers.snapshots.checksums import wrong_file
-from workers.snapshots.hub_client import hub_client
 from workers.snapshots.snapshot_uses import SnapshotUses
 from workers.snapshots.weights import NO_SAFETENSORS
 
@@ -53,6 +53,9 @@ _MODEL_FILE = re.compile(
 _LEADS_OUT = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")
 
 _GIB = 2**30
+HUB_SECONDS = 30.0
+"""The patience with a Hub that says nothing."""
+
 KEPT_FREE_PART = 0.05
 """Of the cache folder's disk, or of what it may take: older snapshots give way before a download leaves less."""
 
@@ -80,8 +83,13 @@ class Snapshots:
     """What the cache may take; None is all of its disk."""
 
     def __post_init__(self) -> None:
-        """Have huggingface_hub use a worker's client."""
-        set_client_factory(lambda: hub_client(self.api.endpoint))
+        """Have huggingface_hub use a worker's client.
+
+        Bounded is what it asks of the Hub's API, and not files: they have the sizes that the API says, for which there
+        is room.
+        """
+        api = f"{self.api.endpoint.rstrip('/')}/api/"
+        set_client_factory(lambda: hub_client(self.api.endpoint, HUB_SECONDS, bounded_below=api))
 
     @classmethod
     def of(cls, settings: WorkerSettings, left_free_bytes: int = 0) -> Self:

@@ -139,7 +139,7 @@ def test_a_hub_that_takes_a_request_and_says_nothing_is_away(tmp_path: Path, mon
             over.wait(5)
             self.answer(200, b"[]")
 
-    monkeypatch.setattr("workers.snapshots.hub_client.HUB_SECONDS", 0.05)
+    monkeypatch.setattr("workers.snapshots.fetch.HUB_SECONDS", 0.05)
     with answered_by(Silent) as url:
         try:
             with pytest.raises(HubAway):
