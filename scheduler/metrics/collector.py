@@ -240,7 +240,7 @@ def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
             age.add_metric((pool, name), _age(min(waiting, default=None), at))
     wants = GaugeMetricFamily(
         "reprofarm_workers_wanted",
-        "Workers that a pool could keep busy now: what KEDA scales it by.",
+        "Workers that a pool could keep busy now, and those in quarantine if it could any: what KEDA scales it by.",
         labels=("pool",),
     )
     wanted = workers_wanted(session)

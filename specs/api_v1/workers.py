@@ -100,8 +100,9 @@ class PoolView(View):
     """Of those, idle or busy: they take work."""
 
     workers_wanted: int
-    """So many could be busy now: one for each batch that is with the broker or a worker, and for each model that waits.
-    What an autoscaler follows: the length of the broker's queue knows nothing of work that runs."""
+    """So many could be busy now: one for each batch that is with the broker or a worker, and for each model that waits;
+    and where there are any, one in the place of each worker in quarantine. What an autoscaler follows: the length of
+    the broker's queue knows nothing of work that runs."""
 
     oldest_wait_seconds: float | None
     """Since the oldest that waits was planned; null where none waits."""

@@ -119,6 +119,21 @@ def test_a_pool_wants_a_worker_for_each_batch_that_is_out_and_each_model_that_wa
     assert cpu["workers_wanted"] == 4
 
 
+def test_a_pool_that_wants_workers_wants_one_in_the_place_of_each_in_quarantine(api: RunningApi) -> None:
+    api.rows.worker("w1@host", state="quarantined")
+    api.rows.worker("w2@host", state="lost")
+    api.rows.worker("w3@host", state="quarantined", pool="other")
+    assert [each["workers_wanted"] for each in api.json("/v1/pools")["items"]] == [0]
+    api.rows.reproduction("one/model")
+    assert api.json("/v1/pools")["items"][0]["workers_wanted"] == 2
+    # It ends what it was at first, and that is counted already.
+    at_work = {"state": ReproductionState.RUNNING, "batch_id": "a" * 32, "worker": "w4@host"}
+    api.rows.reproduction("two/model", **at_work)
+    api.rows.worker("w4@host", state="quarantined")
+    assert api.json("/v1/pools")["items"][0]["workers_wanted"] == 3
+    assert 'reprofarm_workers_wanted{pool="cpu"} 3.0' in api.get("/metrics").text
+
+
 def test_a_run_whose_report_waits_for_the_evidence_store_keeps_no_worker(api: RunningApi) -> None:
     claim_id = api.rows.running()
     run = api.rows.run_of(claim_id)
