@@ -34,6 +34,19 @@ def test_a_pool_rolls_without_a_spare_gpu_and_in_parts() -> None:
     assert spec["minReadySeconds"] >= 10
 
 
+def test_values_say_how_many_workers_are_replaced_at_a_time_and_each_pool_for_itself() -> None:
+    values = {
+        "workers": {"maxUnavailable": "30%"},
+        "pools": {"gpu-24": {"memoryGib": 22}, "gpu-80": {"maxUnavailable": 8}},
+    }
+    manifests = rendered(values)
+    found = {
+        pool: one(manifests, "Deployment", f"worker-{pool}")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"]
+        for pool in ("gpu-24", "gpu-80")
+    }
+    assert found == {"gpu-24": "30%", "gpu-80": 8}
+
+
 def test_a_control_worker_that_ends_as_it_starts_replaces_none_that_works() -> None:
     spec = one(rendered(), "Deployment", "control")["spec"]
     # It has no readiness: without this it counts as available as soon as its container runs.

@@ -82,6 +82,7 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
             merged(SCALED, {"fullnameOverride": "f" * 40, "pools": {"a-pool-of-fat-gpus": {}}}),
             "shorter fullnameOverride",
         ),
+        ({"workers": {"maxUnavailable": "0%"}}, "maxUnavailable"),
         ({"workers": {"terminationGracePeriodSeconds": 30}}, "killed before it has handed"),
         ({"replicas": 3}, "replicas"),
         ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),

@@ -45,13 +45,16 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 
-{{/* Pools by name, each with what poolDefaults give it, as YAML. Key by key: Sprig's merge takes 0 and [] for left out. */}}
+{{/* Pools by name, each with what poolDefaults and `workers` give it, as YAML. Key by key: Sprig's merge takes 0 and [] for
+left out. */}}
 {{- define "reprofarm.pools" -}}
 {{- $pools := dict -}}
 {{- range $name, $given := .Values.pools | default (dict "gpu-80" dict) -}}
-{{- $pool := deepCopy $.Values.poolDefaults -}}
-{{- range $key, $value := $given -}}
+{{- $pool := pick $.Values.workers "maxUnavailable" -}}
+{{- range list $.Values.poolDefaults $given -}}
+{{- range $key, $value := . -}}
 {{- $_ := set $pool $key $value -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set $pools $name $pool -}}
 {{- end -}}
