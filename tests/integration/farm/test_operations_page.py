@@ -14,7 +14,8 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from tests.support.chart import PREFIX, merged, pod_of, rendered
+from tests.support.chart import PREFIX, RELEASE, merged, pod_of, rendered
+from tests.support.chart_values import SCALED
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.localhub import running_hub
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS
@@ -144,6 +145,20 @@ def test_a_restore_on_a_cluster_waits_for_the_pods_that_write_to_the_database() 
     }
     (selector,) = re.findall(r"kubectl wait --for=delete pod -l '.*component in \(([\w,]+)\)'", ONLY_READ)
     assert set(selector.split(",")) == components - {"broker"}
+
+
+def test_of_what_keda_scales_only_the_releases_own_is_paused() -> None:
+    manifests = rendered(SCALED)
+    scaled = [each for each in manifests if each["kind"] == "ScaledObject"]
+    deployments = {each["metadata"]["name"]: each["metadata"] for each in manifests if each["kind"] == "Deployment"}
+    asked = re.findall(r"kubectl annotate scaledobject (-l \S+|\S+)", ONLY_READ)
+    assert len(asked) == 4
+    assert set(asked) == {'"$name"', f"-l app.kubernetes.io/instance={RELEASE}"}
+    (selector,) = set(re.findall(r"kubectl get deployment -l (\S+)", ONLY_READ))
+    wanted = dict(label.split("=") for label in selector.split(","))
+    workers = {name for name, each in deployments.items() if wanted.items() <= each["labels"].items()}
+    assert {each["metadata"]["name"] for each in scaled} == workers
+    assert {each["metadata"]["labels"]["app.kubernetes.io/instance"] for each in scaled} == {RELEASE}
 
 
 def test_the_keys_of_a_cluster_are_put_where_the_chart_looks_for_them() -> None:
