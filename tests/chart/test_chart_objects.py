@@ -84,6 +84,7 @@ def test_the_chart_is_clean_to_helms_lint(values: dict[str, Any]) -> None:
         ),
         ({"workers": {"maxUnavailable": "0%"}}, "maxUnavailable"),
         ({"workers": {"terminationGracePeriodSeconds": 30}}, "killed before it has handed"),
+        ({"pools": {"cpu": {"device": "cpu"}, "gpu-80": {"handBackSeconds": 50}}}, "pool gpu-80: .* killed before"),
         ({"replicas": 3}, "replicas"),
         ({"pools": {"gpu-80": {"gpus": 0}}}, "gpus"),
         ({"pools": {"Not A Name": {}}}, "Not A Name"),

@@ -106,6 +106,14 @@ def test_a_worker_reads_its_settings_and_is_told_nothing_else(
         assert float(told["REPROFARM_WORKER_HAND_BACK_SECONDS"]) + 15 <= grace
 
 
+def test_a_pool_of_nodes_that_are_taken_away_may_have_less_time_to_hand_back() -> None:
+    pools = {"spot": {"handBackSeconds": 10, "terminationGracePeriodSeconds": 25}, "gpu-80": {}}
+    manifests = rendered({"pools": pools, "poolDefaults": {"terminationGracePeriodSeconds": 90}})
+    workers = [one(manifests, "Deployment", f"worker-{pool}") for pool in pools]
+    assert [environment_of(each)["REPROFARM_WORKER_HAND_BACK_SECONDS"] for each in workers] == ["10", "40"]
+    assert [pod_of(each)["terminationGracePeriodSeconds"] for each in workers] == [25, 90]
+
+
 def test_a_pool_whose_cache_holds_none_of_its_larger_models_is_refused() -> None:
     large = {"gpus": 8, "memoryGib": 79}
     with pytest.raises(HelmError, match="models of up to 632 GiB are sent to it, and its cacheSize of 200Gi"):

@@ -50,7 +50,7 @@ left out. */}}
 {{- define "reprofarm.pools" -}}
 {{- $pools := dict -}}
 {{- range $name, $given := .Values.pools | default (dict "gpu-80" dict) -}}
-{{- $pool := pick $.Values.workers "maxUnavailable" -}}
+{{- $pool := pick $.Values.workers "maxUnavailable" "terminationGracePeriodSeconds" "handBackSeconds" -}}
 {{- range list $.Values.poolDefaults $given -}}
 {{- range $key, $value := . -}}
 {{- $_ := set $pool $key $value -}}
