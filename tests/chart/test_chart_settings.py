@@ -120,6 +120,8 @@ def test_a_pool_whose_cache_holds_none_of_its_larger_models_is_refused() -> None
         rendered({"pools": {"gpu-80x8": large}})
     for enough in ({"cacheSize": "1Ti"}, {"cacheSize": "700G"}, {"cacheClaim": "models"}):
         rendered({"pools": {"gpu-80x8": {**large, **enough}}})
+    with pytest.raises(HelmError, match="its cacheSize of 600Gi holds none of them"):
+        rendered({"pools": {"gpu-80x8": {**large, "cacheClaim": "models", "cacheSize": "600Gi"}}})
     rendered({"pools": {"cpu": {"device": "cpu", "memoryGib": 512}}})
 
 
@@ -347,9 +349,19 @@ def test_a_worker_understands_the_size_of_its_cache(size: str, number: int, monk
     told = environment_of(one(rendered({"pools": {"gpu-80": {"cacheSize": size}}}), "Deployment", "worker-gpu-80"))
     monkeypatch.setenv("REPROFARM_WORKER_CACHE_SIZE", told["REPROFARM_WORKER_CACHE_SIZE"])
     assert WorkerSettings().cache_size == number
-    # A shared volume is a disk of its own.
-    shared = environment_of(one(rendered(POOLS), "Deployment", "worker-gpu-80"))
-    assert "REPROFARM_WORKER_CACHE_SIZE" not in shared
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, None), ({"cacheClaim": "other", "cacheSize": "1Ti"}, "1TiB"), ({"cacheClaim": ""}, "700GiB")],
+)
+def test_a_shared_volume_is_a_disk_of_its_own_unless_its_pool_says_how_much_of_it(
+    given: dict[str, Any], told: str | None
+) -> None:
+    # An elastic file system has 8 EiB by its own account.
+    values = {"poolDefaults": {"cacheSize": "700Gi"}, "pools": {"gpu-80": given}}
+    worker = environment_of(one(rendered(merged(POOLS, values)), "Deployment", "worker-gpu-80"))
+    assert worker.get("REPROFARM_WORKER_CACHE_SIZE") == told
 
 
 def test_the_api_reads_evidence_and_writes_none() -> None:
