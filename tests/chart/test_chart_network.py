@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tests.support.chart import environment_of, one, rendered
 from tests.support.chart_values import EXTERNAL
@@ -68,6 +72,22 @@ def test_workers_reach_a_store_in_the_cluster_by_its_pods() -> None:
     peers = [{"namespaceSelector": {"matchLabels": {"name": "minio"}}, "podSelector": {}}]
     added = [each for each in rules(workerEgressTo=peers, workerEgressToPorts=[9000, 9443]) if each not in rules()]
     assert added == [{"to": peers, "ports": [{"protocol": "TCP", "port": port} for port in (9000, 9443)]}]
+
+
+def test_workers_reach_the_agent_that_gives_them_the_keys_of_their_store_as_the_page_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
+    (text,) = re.findall(r"`(networkPolicies: \{.*169\.254\.170\.23/32.*\})`", page)
+    values = yaml.safe_load(text)
+
+    def rules(values: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = one(rendered(values), "NetworkPolicy", "worker")["spec"]["egress"]
+        return found
+
+    assert [each for each in rules(values) if each not in rules({})] == [
+        {"to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}], "ports": [{"protocol": "TCP", "port": 80}]}
+    ]
+    # Rules add up: what the open ones leave out is reached where another names it.
+    assert [each for each in rules({}) if each not in rules(values)] == []
 
 
 def test_callers_behind_an_ingress_are_told_apart_and_an_operator_says_otherwise() -> None:
