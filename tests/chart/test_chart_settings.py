@@ -15,7 +15,7 @@ from deploy.cli.main import app
 from scheduler.settings import Settings
 from specs.policy.rules import Policy, read_policy
 from tests.support.chart import Manifest, environment_of, merged, notes, one, pod_of, rendered
-from tests.support.chart_values import EXTERNAL, MATRIX, MONITORED, POOLS, SHARED_FOLDER, TRACED
+from tests.support.chart_values import EXTERNAL, MATRIX, MONITORED, POOLS, SCALED, SHARED_FOLDER, TRACED
 from workers.settings import WorkerSettings
 
 WRONG = 3
@@ -282,6 +282,14 @@ def test_the_notes_name_commands_and_workloads_that_exist_and_what_is_left_to_do
     limited = {"policy": {"budget": {"gpu_seconds_per_day": 1}}, "monitoring": {"prometheusRule": {"enabled": True}}}
     assert "sets no limit" not in notes(limited)
     assert "No alerts" not in notes(limited)
+
+
+def test_the_notes_say_beforehand_what_becomes_of_workers_once_they_are_scaled() -> None:
+    assert "it ends all workers of a pool but one first" in notes()
+    assert "ends all workers" not in notes(SCALED)
+    # What they warn of: a number that is named no more is 1 to Kubernetes.
+    assert "replicas" in one(rendered(), "Deployment", "worker-gpu-80")["spec"]
+    assert "replicas" not in one(rendered(SCALED), "Deployment", "worker-gpu-80")["spec"]
 
 
 def test_the_notes_say_by_which_labels_prometheus_has_to_look() -> None:

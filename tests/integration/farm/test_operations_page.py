@@ -113,7 +113,7 @@ def test_an_upgrade_loses_no_value_of_the_installation() -> None:
     # Helm forgets what --set gave before as soon as an upgrade names a file.
     installing = [line for line in ONLY_READ.splitlines() if line.startswith("helm ")]
     # Beside a file it only adds to that.
-    plain = [re.sub(r"#.*|--force-conflicts|--set \S+", "", line).strip() for line in installing]
+    plain = [re.sub(r"#.*|--force-conflicts|--server-side=true|--set \S+", "", line).strip() for line in installing]
     said = {line.split(" ", 2)[2] for line in plain}
     assert said == {"farm helm/reprofarm --values values.yaml"}
 
@@ -154,7 +154,7 @@ def test_of_what_keda_scales_only_the_releases_own_is_paused() -> None:
     asked = re.findall(r"kubectl annotate scaledobject (-l \S+|\S+)", ONLY_READ)
     assert len(asked) == 4
     assert set(asked) == {'"$name"', f"-l app.kubernetes.io/instance={RELEASE}"}
-    (selector,) = set(re.findall(r"kubectl get deployment -l (\S+)", ONLY_READ))
+    (selector,) = set(re.findall(r"kubectl get deployment -l ([^'\s]+)", ONLY_READ))
     wanted = dict(label.split("=") for label in selector.split(","))
     workers = {name for name, each in deployments.items() if wanted.items() <= each["labels"].items()}
     assert {each["metadata"]["name"] for each in scaled} == workers
