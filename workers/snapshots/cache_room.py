@@ -11,6 +11,7 @@ import fcntl
 import logging
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,6 +33,9 @@ COMPLETE = "complete"
 
 PREPARED = "datasets"
 """Folder of the cache with datasets as `datasets` reads them, which are larger than their files."""
+
+LEFT_SECONDS = 3600.0
+"""What a download wrote so long ago last, it was killed over: one that is alive fails long before."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _log = logging.getLogger(__name__)
@@ -147,12 +151,13 @@ def _remove_left(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> int:
     freed, commits = 0, _dataset_commits(found)
     for file in found.incomplete_files:
         # The client (2.4) goes on with none of them: it begins anew, in a file of another name.
-        with uses.unused(file.file_path.parents[1].name) as left, suppress(FileNotFoundError, PermissionError):
-            if left:
-                # As the disk counts it: what comes by Xet is written in several places at once.
-                size = 512 * file.file_path.lstat().st_blocks
+        with uses.unused(file.file_path.parents[1].name) as unused, suppress(FileNotFoundError, PermissionError):
+            found_as = file.file_path.lstat()
+            # Some file systems grant every lock, or know one machine's alone; and earlier workers took none here.
+            if unused and found_as.st_mtime < time.time() - LEFT_SECONDS:
                 file.file_path.unlink()
-                freed += size
+                # As the disk counts it: what comes by Xet is written in several places at once.
+                freed += 512 * found_as.st_blocks
     for folder in (cache / PREPARED).glob("*"):
         if _COMMIT.fullmatch(folder.name) and folder.name not in commits:
             freed += _remove_prepared(folder, uses)

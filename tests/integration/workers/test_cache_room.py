@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -23,7 +24,7 @@ from tests.support.disks import small_disk
 from tests.support.hub_content import add_model
 from tests.support.localhub import RunningHub, running_hub
 from workers.errors import DiskFull
-from workers.snapshots.cache_room import PREPARED, make_room, snapshot_name
+from workers.snapshots.cache_room import LEFT_SECONDS, PREPARED, make_room, snapshot_name
 from workers.snapshots.cache_space import cache_space
 from workers.snapshots.fetch import Snapshots
 from workers.snapshots.snapshot_uses import SnapshotUses
@@ -325,9 +326,11 @@ def test_what_killed_downloads_left_goes_first_and_what_is_on_its_way_stays(tmp_
     left, coming = (
         tmp_path / "hub" / f"models--org--{name}" / "blobs" / "e.1f.incomplete" for name in ("model", "new")
     )
+    long_ago = time.time() - LEFT_SECONDS - 60
     for file in (left, coming):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(os.urandom(MIB))
+        os.utime(file, (long_ago, long_ago))
     uses = SnapshotUses(tmp_path / "in-use")
     with uses.filled("models--org--new"):
         assert make_room(tmp_path, uses, MIB)
@@ -336,13 +339,26 @@ def test_what_killed_downloads_left_goes_first_and_what_is_on_its_way_stays(tmp_
     assert (coming.exists(), model.is_dir()) == (False, True)
 
 
+def test_what_is_on_its_way_stays_where_locks_hold_nobody_off(tmp_path: Path) -> None:
+    cached(tmp_path, "org/model", A, used=10)
+    coming = tmp_path / "hub" / "models--org--model" / "blobs" / "e.1f.incomplete"
+    coming.write_bytes(os.urandom(MIB))
+    minutes_ago = time.time() - LEFT_SECONDS / 2
+    os.utime(coming, (minutes_ago, minutes_ago))
+    # Whoever writes it has no lock, or one that is not seen here.
+    assert not make_room(tmp_path, SnapshotUses(tmp_path / "in-use"), MIB)
+    assert coming.exists()
+
+
 def test_where_what_killed_downloads_left_is_enough_nothing_else_goes(
     hub: RunningHub, refs: list[ModelRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with small_disk(tmp_path / "cache", 2900, 2900) as cache:
         mine = snapshots(hub, cache)
         one = mine.model(refs[0])
-        (one.parents[1] / "blobs" / "e.1f.incomplete").write_bytes(bytes(MIB))
+        left = one.parents[1] / "blobs" / "e.1f.incomplete"
+        left.write_bytes(bytes(MIB))
+        os.utime(left, (5, 5))
         # More than there is.
         monkeypatch.setattr("workers.snapshots.fetch.KEPT_FREE_PART", 0.9)
         assert mine.model(refs[1]).is_dir()
