@@ -173,28 +173,35 @@ class Snapshots:
         # Other commits of the repo have the same files, and a download that broke off has some of them.
         blobs = (self.folder / HUB).resolve() / folder / "blobs"
         places = [blobs / str(file.lfs.sha256 if file.lfs is not None else file.blob_id) for file in files]
-        there = {place for place in places if place.exists()}
-        lacking = (file.size or 0 for file, place in zip(files, places, strict=True) if place not in there)
-        self._make_room(sum(lacking), there)
-        with self.uses.filled(folder):
-            snapshot = Path(
-                self.api.snapshot_download(
-                    repo_id,
-                    repo_type=kind,
-                    revision=revision,
-                    cache_dir=self.folder / HUB,
-                    allow_patterns=[glob.escape(file.path) for file in files],
-                    max_workers=4,
-                )
-            )
-            # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
-            if wrong := wrong_file(snapshot, files):
-                raise HubAway(f"{repo_id}: {clean(wrong, 200)} did not arrive whole, or not as the commit has it")
+        while True:
+            there, lacking = _there(files, places)
+            self._make_room(lacking, there)
+            with self.uses.filled(folder):
+                # Until then another worker that makes room may remove those of other commits.
+                if _there(files, places)[1] <= lacking:
+                    snapshot = self._downloaded(kind, repo_id, revision, files)
+                    break
         complete.parent.mkdir(parents=True, exist_ok=True)
         # Several may come here at once, and an empty path would be the working folder.
         unfinished = complete.with_name(f"{complete.name}.{secrets.token_hex(4)}")
         unfinished.write_text(str(snapshot))
         unfinished.replace(complete)
+        return snapshot
+
+    def _downloaded(self, kind: _Kind, repo_id: str, revision: str, files: Sequence[RepoFile]) -> Path:
+        snapshot = Path(
+            self.api.snapshot_download(
+                repo_id,
+                repo_type=kind,
+                revision=revision,
+                cache_dir=self.folder / HUB,
+                allow_patterns=[glob.escape(file.path) for file in files],
+                max_workers=4,
+            )
+        )
+        # Should the Hub go away at the wrong moment, the client hands out what it has instead of failing.
+        if wrong := wrong_file(snapshot, files):
+            raise HubAway(f"{repo_id}: {clean(wrong, 200)} did not arrive whole, or not as the commit has it")
         return snapshot
 
     def _make_room(self, needed_bytes: int, wanted: Set[Path]) -> None:
@@ -205,6 +212,12 @@ class Snapshots:
             if missing <= 0 or make_room(self.folder, self.uses, missing, wanted):
                 break
         _check_room(cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
+
+
+def _there(files: Sequence[RepoFile], places: Sequence[Path]) -> tuple[Set[Path], int]:
+    """Which of the places of files have theirs, and how many bytes the others lack."""
+    there = {place for place in places if place.exists()}
+    return there, sum(file.size or 0 for file, place in zip(files, places, strict=True) if place not in there)
 
 
 def _is_whole(snapshot: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -278,6 +278,27 @@ def test_of_a_repo_to_which_somebody_adds_nothing_gives_way(
     monkeypatch.setattr(HfApi, "snapshot_download", as_another_makes_room)
     assert (mine.model(changed(hub, refs[0])) / "tokenizer.json").is_file()
     assert (one.is_dir(), two.is_dir()) == (True, False)
+
+
+def test_room_is_made_for_what_another_worker_removes_before_the_download_begins(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, uses = snapshots(hub, tmp_path / "cache"), SnapshotUses(tmp_path / "cache" / "in-use")
+    one = mine.model(refs[0])
+    made_for: list[int] = []
+    own = Snapshots._make_room
+
+    def then_another_does(of: Snapshots, needed_bytes: int, wanted: Set[Path]) -> None:
+        own(of, needed_bytes, wanted)
+        if not made_for:
+            assert make_room(tmp_path / "cache", uses, MIB)
+        made_for.append(needed_bytes)
+
+    monkeypatch.setattr(Snapshots, "_make_room", then_another_does)
+    assert (mine.model(changed(hub, refs[0])) / "tokenizer.json").stat().st_size == MIB
+    assert not one.is_dir()
+    first, second = made_for
+    assert first < MIB < second
 
 
 def prepared(cache: Path, snapshot: Path) -> Path:
