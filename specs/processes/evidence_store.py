@@ -12,7 +12,10 @@ from specs.logs.evidence import path_in_store
 from specs.measurement import Evidence
 
 PART_BYTES = 2**20
-"""What a copy reads of a log at a time, and what a store may send ahead of that."""
+"""What a copy reads of a log at a time."""
+
+AHEAD_BYTES = 7 * PART_BYTES
+"""What a store may send ahead of that: few copies are made at once, and the Hub counts requests."""
 
 
 def evidence_store(url: str) -> tuple[AbstractFileSystem, str]:
@@ -31,7 +34,7 @@ def place_in(root: str, sha256: str) -> str:
     return f"{root.rstrip('/')}/{path_in_store(sha256)}"
 
 
-def open_log(files: AbstractFileSystem, root: str, sha256: str, ahead: int = PART_BYTES) -> Any:
+def open_log(files: AbstractFileSystem, root: str, sha256: str, ahead: int = AHEAD_BYTES) -> Any:
     """Open a log for reading, as a file of fsspec, which has no types.
 
     A bucket sends so many bytes more than are read, and the file holds them. Drivers' own choice is up to 50 MiB.

@@ -23,6 +23,9 @@ class HubBucket:
     files: dict[str, bytes] = field(default_factory=dict)
     """What lies in the bucket, by path."""
 
+    sent: list[int] = field(default_factory=list)
+    """How many bytes the Hub sent, by request."""
+
     def put(self, sha256: str, content: bytes) -> None:
         """Store a log as another process would."""
         self.files[f"evidence/{path_in_store(sha256)}"] = content
@@ -55,7 +58,9 @@ def hub_bucket() -> Iterator[HubBucket]:
         return bucket.listed(prefix)
 
     def fetch_range(file: HfFileSystemFile, start: int, end: int) -> bytes:
-        return bucket.files[file.resolved_path.path][start:end]
+        content = bucket.files[file.resolved_path.path][start:end]
+        bucket.sent.append(len(content))
+        return content
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HfApi, "bucket_info", bucket_info)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
+from threading import BoundedSemaphore
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from starlette.types import Receive, Scope, Send
 
 from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.head_requests import is_head
@@ -24,7 +27,16 @@ router = APIRouter(prefix="/v1/evidence", tags=["evidence"])
 
 PART_BYTES = 256 * 1024
 """Of a log that is sent. Whoever does not read on has the API hold a few of these."""
+
+PIECE_BYTES = 4 * 2**20
+"""Of a log that is read at once where much of it is wanted: each is a request to a bucket, and the Hub counts them."""
+
+PIECES_AT_ONCE = 8
+"""Logs of which the API holds as much, twice each at rest. Whoever comes later is sent parts that are read as such."""
+
 MEDIA_TYPE = "application/octet-stream"
+
+_places = BoundedSemaphore(PIECES_AT_ONCE)
 
 
 @router.get(
@@ -76,7 +88,7 @@ def evidence_file(request: Request, source: Source, session: Session, sha256: st
     if is_head(request):
         return Response(status_code=status, headers=headers, media_type=MEDIA_TYPE)
     log = _open(source.settings.evidence_url, sha256, size, min(last - first + 1, PART_BYTES))
-    return StreamingResponse(_parts(log, first, last), status, headers, MEDIA_TYPE)
+    return _LogResponse(_parts(log, first, last), status, headers)
 
 
 def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
@@ -90,6 +102,22 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
     if not found[1]:
         return max(0, size - int(found[2])) if int(found[2]) else size, size - 1
     return int(found[1]), min(int(found[2]), size - 1) if found[2] else size - 1
+
+
+class _LogResponse(StreamingResponse):
+    """Closes what it sends when it ends, also where nobody reads it to its end: else that waits for a collection."""
+
+    def __init__(self, parts: Generator[bytes], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(parts, status, headers, MEDIA_TYPE)
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # A server that is told to stop does not wait for the thread that reads.
+            with suppress(ValueError):
+                self._parts.close()
 
 
 def _open(evidence_url: str, sha256: str, size: int, ahead: int) -> Any:  # a file of fsspec, which has no types
@@ -109,10 +137,20 @@ def _open(evidence_url: str, sha256: str, size: int, ahead: int) -> Any:  # a fi
     return log
 
 
-def _parts(log: Any, first: int, last: int) -> Iterator[bytes]:  # as above
-    with log:
+def _parts(log: Any, first: int, last: int) -> Generator[bytes]:  # as above
+    read_bytes = PART_BYTES
+    with ExitStack() as held:
+        held.enter_context(log)
         log.seek(first)
         left = last - first + 1
-        while left and (part := log.read(min(left, PART_BYTES))):
-            left -= len(part)
-            yield part
+        while left:
+            # Kept to the end: the file holds its last piece for as long as it is open.
+            if read_bytes < PIECE_BYTES and left > PIECE_BYTES // 4 and _places.acquire(blocking=False):
+                held.callback(_places.release)
+                read_bytes = PIECE_BYTES
+            piece = log.read(min(left, read_bytes))
+            if not piece:
+                break
+            left -= len(piece)
+            for start in range(0, len(piece), PART_BYTES):
+                yield piece[start : start + PART_BYTES]
