@@ -48,6 +48,7 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     Raises:
         HubAway: the Hub did not answer.
         NotListedYet: nobody knows yet whether its benchmark is watched.
+        HiddenNow: its benchmark is hidden, at whose revisions it has to be looked.
         NotNow: this round has read logs for long enough.
     """
     benchmark = None

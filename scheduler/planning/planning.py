@@ -18,7 +18,7 @@ from scheduler.own_faults import OURS
 from scheduler.planning.answering import Answer, answer_to
 from scheduler.planning.carrying_out import carry_out
 from scheduler.planning.linking import SUFFIX, LinkedLogs, NotNow
-from scheduler.planning.planning_facts import NotListedYet, PlanningFacts
+from scheduler.planning.planning_facts import HiddenNow, NotListedYet, PlanningFacts
 from scheduler.record import MAX_REASON_CHARS, RECHECK, give_verdict, unblock_claim
 from scheduler.state_machine import ClaimState
 from specs.errors import HubAway
@@ -94,7 +94,7 @@ def _looked_at(
     except NotNow:
         # Stays submitted: the next round tries again.
         return True
-    except NotListedYet as what:
+    except (NotListedYet, HiddenNow) as what:
         _put_off(facts.database, policy, claim.claim_id, str(what))
     except HubAway as error:
         _put_off(facts.database, policy, claim.claim_id, f"the Hub, which does not answer: {error}")

@@ -43,6 +43,10 @@ class NotListedYet(Exception):  # noqa: N818 - a condition, not a mistake
     """A claim is newer than the last list of benchmarks, which lacks the one that it names."""
 
 
+class HiddenNow(Exception):  # noqa: N818 - likewise
+    """The Hub answers, and does not have a watched benchmark just now."""
+
+
 @dataclass(frozen=True)
 class Alike:
     """What holds for all claims that say the same of one model."""
@@ -65,7 +69,7 @@ class PlanningFacts:
     hub: Hub
     _rows: dict[str, Benchmark | None] = field(default_factory=dict, init=False)
     _benchmarks: dict[tuple[str, str | None], BenchmarkFacts] = field(default_factory=dict, init=False)
-    _own_commits: dict[str, OwnCommits] = field(default_factory=dict, init=False)
+    _own_commits: dict[str, OwnCommits | None] = field(default_factory=dict, init=False)
     _looked_up: int = field(default=0, init=False)
     _noises: dict[tuple[object, ...], MeasuredNoise | None] = field(default_factory=dict, init=False)
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
@@ -78,6 +82,7 @@ class PlanningFacts:
 
         Raises:
             NotListedYet: it may be watched from the next list on.
+            HiddenNow: the claim pins a revision, of which nothing is known while it is hidden.
             HubAway, NoAccess: the Hub does not say; the next claim asks again.
         """
         # Read before any row: whatever was listed then is among those.
@@ -230,15 +235,19 @@ class PlanningFacts:
 
         Raises:
             Missing: it is none of the benchmark's own.
+            HiddenNow: the Hub has no such benchmark now.
             HubAway: the Hub does not list them.
         """
         if dataset_id not in self._own_commits:
             try:
                 self._own_commits[dataset_id] = self.hub.own_commits(dataset_id)
-            except Gone as error:
-                # Hidden for an hour, say: that says nothing of the revision.
-                raise HubAway(f"{dataset_id} is not on the Hub just now: {error}") from error
-        found = self._own_commits[dataset_id].find(revision)
+            except Gone:
+                # For an hour, say: that says nothing of the revision, and nothing of other benchmarks.
+                self._own_commits[dataset_id] = None
+        own_commits = self._own_commits[dataset_id]
+        if own_commits is None:
+            raise HiddenNow(f"{dataset_id}, which is not on the Hub just now")
+        found = own_commits.find(revision)
         if found is None:
             raise Missing(
                 f"{revision} is no commit of the main branch of {dataset_id}, and no branch or tag of it; what stands"

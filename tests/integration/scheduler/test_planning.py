@@ -15,6 +15,7 @@ from scheduler.admission.admission import Blocked, Run
 from scheduler.database.tables import Claim, Model, Reproduction, VerdictRow, now
 from scheduler.planning import answering, carrying_out
 from scheduler.planning.linking import LinkedLogs
+from scheduler.planning.planning import AWAY_IN_A_ROW
 from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.state_machine import ClaimState
 from specs.policy.rules import WatchRules
@@ -136,11 +137,33 @@ def test_a_benchmark_that_is_hidden_for_a_while_decides_nothing_about_the_revisi
     farm.plan()
     (claim,) = farm.claims()
     assert claim.state == ClaimState.SUBMITTED, claim.reason
-    assert claim.reason.startswith(f"waits for the Hub, which does not answer: {BENCHMARK} is not on the Hub just now")
+    assert claim.reason == f"waits for {BENCHMARK}, which is not on the Hub just now"
     hub.set_private(benchmark, False)
     put_off(farm, [claim.claim_id], until=None)
     farm.plan()
     assert farm.claims()[0].state == ClaimState.PLANNED
+
+
+def test_claims_that_pin_revisions_of_a_hidden_benchmark_hold_up_nobody_behind_them(farm: ControlPlane) -> None:
+    hub = farm.served.local
+    benchmark = add_benchmark(hub, BENCHMARK)
+    add_benchmark(hub, "acme/other")
+    old = farm.hub.benchmark(BENCHMARK).revision
+    hub.commit(benchmark, {"README.md": b"# More"}, CommitText("Say more", "acme"))
+    submit(hub, add_model(hub, MODEL), "".join(pinned(old, 50.0 + n) for n in range(AWAY_IN_A_ROW + 2)))
+    farm.scan()
+    submit(hub, add_model(hub, "tiny/behind"), entry("acme/other", 50))
+    farm.scan()
+    hub.set_private(benchmark, True)
+    del farm.served.requests[:]
+    farm.plan()
+    *hidden, behind = farm.claims()
+    assert behind.state == ClaimState.PLANNED
+    assert {(claim.state, claim.reason) for claim in hidden} == {
+        (ClaimState.SUBMITTED, f"waits for {BENCHMARK}, which is not on the Hub just now")
+    }
+    assert all(claim.recheck_at is not None for claim in hidden), "others have their turn meanwhile"
+    assert len(farm.served.requests) == 1, farm.served.requests
 
 
 def test_many_claims_on_one_known_revision_cost_no_request_each(farm: ControlPlane) -> None:
