@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, func, select
 from scheduler.admission.admission import Blocked, Refused, Run
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Marker, Model, Reproduction, now
+from scheduler.database.tables import Benchmark, Marker, Model, Reproduction
 from scheduler.database.tables.marker import BENCHMARKS_LISTED
 from scheduler.hub.answers import OwnCommits
 from scheduler.hub.hub import Hub
@@ -35,8 +35,8 @@ IDS_LOOKED_UP = 20
 
 
 UNLISTED_FOR = timedelta(hours=1)
-"""Until claims are refused on a benchmark that is not listed any more: it may be hidden for a while, or the list be
-wrong."""
+"""Until claims are refused on a benchmark that is not listed any more, by a list which is that much newer: it may be
+hidden for a while, or the list be wrong, and then no list be read for longer."""
 
 
 class NotListedYet(Exception):  # noqa: N818 - a condition, not a mistake
@@ -160,7 +160,7 @@ class PlanningFacts:
         return marker.at if marker is not None else None
 
     def _benchmark(self, row: Benchmark | None, dataset_id: str, pinned: str | None) -> BenchmarkFacts:
-        if row is None or (row.unlisted_at is not None and row.unlisted_at <= now() - UNLISTED_FOR):
+        if row is None or self._is_given_up(row):
             return BenchmarkFacts(
                 watched=False,
                 revision=None,
@@ -194,6 +194,12 @@ class PlanningFacts:
             sizes=row.sizes if revision == row.revision else {},
             missing=missing,
         )
+
+    def _is_given_up(self, row: Benchmark) -> bool:
+        """Whether a list still lacked a benchmark that was asked for long after the first one that did."""
+        if row.unlisted_at is None or self._listed_at is None:
+            return False
+        return self._listed_at >= row.unlisted_at + UNLISTED_FOR
 
     def _watched_as(self, dataset_id: str) -> str | None:
         """The id of a watched benchmark that is meant: it was renamed since, or the id was written in other case.

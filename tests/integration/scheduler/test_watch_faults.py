@@ -17,7 +17,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.control_worker.regular import scan_hub
 from scheduler.database.tables import Benchmark, Claim, Marker, Model, SpecFile, now
-from scheduler.database.tables.marker import HUB_SCANNED
+from scheduler.database.tables.marker import BENCHMARKS_LISTED, HUB_SCANNED
 from scheduler.hub.answers import BenchmarkHead, ModelHead, PullRequestHead, RepoType, TreeFile
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing
@@ -187,6 +187,31 @@ def test_a_benchmark_that_is_listed_again_is_watched_again(farm: ControlPlane, m
     farm.plan()
     assert farm.claims()[0].state == ClaimState.PLANNED
     assert farm.history(BENCHMARK) == ["revision", "unlisted", "listed"]
+
+
+def test_a_benchmark_is_given_up_by_no_list_that_is_as_old_as_the_one_which_lacked_it(
+    farm: ControlPlane, model: RepoName
+) -> None:
+    add_benchmark(farm.served.local, "acme/other")
+    farm.scan()
+    farm.scan(WatchRules(models=(MODEL,), benchmarks=("acme/other",)))
+    farm.plan()
+    with farm.database.transaction() as session:
+        # And then no list was entered for two hours.
+        row, listed = session.get_one(Benchmark, BENCHMARK), session.get_one(Marker, BENCHMARKS_LISTED)
+        assert row.unlisted_at is not None
+        row.unlisted_at -= 2 * UNLISTED_FOR
+        listed.held_until -= 2 * UNLISTED_FOR
+        session.execute(update(Claim).values(recheck_at=now()))
+    farm.plan()
+    (claim,) = farm.claims()
+    assert claim.state == ClaimState.BLOCKED, claim.reason
+    assert claim.reason.startswith(f"waits for {BENCHMARK} to be listed again")
+    farm.scan()
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).values(recheck_at=now()))
+    farm.plan()
+    assert farm.claims()[0].state == ClaimState.PLANNED
 
 
 def test_one_of_the_allow_list_that_cannot_be_read_today_stays_watched(
