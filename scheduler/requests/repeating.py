@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, Reproduction, now
+from scheduler.database.tables import Badge, Benchmark, Claim, Reproduction, now
 from scheduler.record import SCHEDULER
 from scheduler.requests.locking import lock
 from scheduler.requests.reverifying import ask_for, asked_of_same_score
@@ -57,6 +57,8 @@ def _due(database: Database, rules: ReverifyRules) -> list[str]:
                     Claim.state == ClaimState.DECIDED,
                     Claim.stale_since.is_not(None),
                     _wanted(rules),
+                    # Refused by `ask_for`; they would take the places of others.
+                    ~exists().where(Benchmark.dataset_id == Claim.dataset_id, Benchmark.unlisted_at.is_not(None)),
                     ~exists().where(again.slot == Claim.slot, again.fresh_after > lately),
                     ~exists().where(
                         again.reproduction_id == its_run.reproduction_id,

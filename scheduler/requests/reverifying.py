@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.database.tables import Benchmark, Claim, Reproduction, now
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.locking import find_claim
 from scheduler.requests.resubmitting import submit_again
@@ -70,6 +70,12 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
         raise InterventionError(f"claim {claim.claim_id} cannot be read, so there is nothing to verify: {claim.reason}")
     if claim.state != ClaimState.DECIDED:
         return _join(session, claim, why, actor, priority)
+    if session.scalar(select(Benchmark.unlisted_at).where(Benchmark.dataset_id == claim.dataset_id)) is not None:
+        # Its new claim would be unsupported before long, in place of a verdict that holds.
+        raise InterventionError(
+            f"{claim.dataset_id} is not among the benchmarks that this farm watches any more, so claim"
+            f" {claim.claim_id} keeps its verdict; it can be verified again once the benchmark is listed again"
+        )
     wait = _cooldown_ends(session, claim, rules)
     if wait is not None:
         raise InterventionError(

@@ -16,7 +16,7 @@ from deploy.cli.main import app
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
-from scheduler.database.tables import Claim, Event, Model, Reproduction, VerdictRow, now
+from scheduler.database.tables import Benchmark, Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.requests.intervening import cancel, retry
 from scheduler.requests.locking import find_claim
@@ -31,6 +31,7 @@ from tests.support.asking_again import RULES, reverify
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.rows import Rows
 from tests.support.scheduler import ControlPlane, control_plane
 
 ADA = "hub:ada"
@@ -248,6 +249,33 @@ def test_the_command_asks_under_the_users_name_by_policys_rules(
     assert (told.exit_code, "which a fresh run decides" in told.output) == (0, True), told.output
     with farm.database.reading() as session:
         assert operator() in session.scalars(select(Event.actor)).all()
+
+
+def test_on_a_benchmark_that_is_not_listed_now_every_verdict_stays(farm: ControlPlane) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).values(stale_since=now(), stale_reason="the model's files changed since"))
+        session.execute(update(Benchmark).values(unlisted_at=now()))
+    rules = ReverifyRules(on_change=True, cooldown_seconds=0)
+    assert repeat_stale(farm.database, rules) == 0
+    for claim in living(farm).values():
+        with pytest.raises(InterventionError, match="acme/bench is not among the benchmarks"):
+            reverify(farm.database, claim.claim_id, "?", ADA, rules=rules)
+    assert {claim.state for claim in living(farm).values()} == {ClaimState.DECIDED}
+    with farm.database.transaction() as session:
+        session.execute(update(Benchmark).values(unlisted_at=None))
+    assert repeat_stale(farm.database, rules) == 2
+
+
+def test_claims_on_a_benchmark_that_is_not_listed_now_take_no_others_place(rows: Rows) -> None:
+    for dataset_id in ("acme/unlisted", "acme/listed"):
+        rows.benchmark(dataset_id)
+        stale = {"stale_since": now(), "stale_reason": "the model's files changed since"}
+        rows.claim(dataset_id=dataset_id, state=ClaimState.DECIDED, **stale)
+    with rows.database.transaction() as session:
+        session.get_one(Benchmark, "acme/unlisted").unlisted_at = now()
+    assert repeat_stale(rows.database, ReverifyRules(on_change=True, at_once=1)) == 1
+    with rows.database.reading() as session:
+        assert session.scalars(select(Claim.dataset_id).where(Claim.supersedes.is_not(None))).all() == ["acme/listed"]
 
 
 def test_new_weights_are_another_thing_to_measure(farm: ControlPlane) -> None:
