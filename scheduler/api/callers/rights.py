@@ -30,20 +30,25 @@ def require_to_act(caller: Caller, claims: Sequence[Claim]) -> None:
             require_to_speak_for(caller, claim.model_id, claim.dataset_id)
 
 
-def require_to_speak_for(caller: Caller, model_id: str, dataset_id: str | None) -> None:
-    """Refuse a caller who speaks neither for a model nor for a benchmark.
+def require_to_speak_for(caller: Caller, model_id: str, dataset_id: str | None, *, watched: bool = True) -> None:
+    """Refuse a caller who speaks neither for a model nor for a benchmark, which gives no right unless it is watched.
 
     Raises:
-        Forbidden: both are in namespaces of others.
+        Forbidden: both are in namespaces of others, or the benchmark is not watched.
     """
-    if caller.speaks_for(model_id, dataset_id):
+    if caller.speaks_for(model_id, dataset_id if watched else None):
         return
     theirs = sorted(caller.namespaces or ())
     named = ", ".join(theirs[:MAX_NAMED]) + (" and others" if len(theirs) > MAX_NAMED else "") or "none"
-    wanted = {repo_id.partition("/")[0] for repo_id in (model_id, dataset_id) if repo_id is not None}
+    asked_for = (model_id, dataset_id if watched else None)
+    wanted = {repo_id.partition("/")[0] for repo_id in asked_for if repo_id is not None}
+    unwatched = ""
+    if not watched and caller.speaks_for(dataset_id):
+        # Listed again, it may be asked for: nobody is to look for what is wrong with their namespaces.
+        unwatched = f". {dataset_id} is yours, but not among the benchmarks that this farm watches just now"
     raise Forbidden(
         f"you act for the namespaces {named}; this asks for {' or '.join(sorted(wanted))}: an administrator of it on"
-        " the Hub can do it, or the farm's operator",
+        f" the Hub can do it, or the farm's operator{unwatched}",
         "request",
     )
 

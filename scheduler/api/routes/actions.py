@@ -124,7 +124,7 @@ def request_verification(source: TheSource, caller: Requester, asked: Verificati
     with source.database.reading() as session:
         # Anybody has a namespace for a benchmark that there is not.
         watched = requesting.is_watched(session, asked.dataset)
-        require_to_speak_for(caller, asked.model, asked.dataset if watched else None)
+        require_to_speak_for(caller, asked.model, asked.dataset, watched=watched)
         meant = requesting.claims_meant(session, asked)
         may_retry = {claim.claim_id for claim in meant if _may_retry(session, caller, claim)}
     rules = source.policy.reverify

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from scheduler.database.tables import Badge, Claim, Event, OutboxRow, Publication, now
+from scheduler.database.tables import Badge, Benchmark, Claim, Event, OutboxRow, Publication, now
 from scheduler.requests.intervening import cancel
 from scheduler.requests.requesting import LOOK_AT_WANTED
 from scheduler.state_machine import ClaimState, ReproductionState
@@ -178,8 +178,18 @@ def test_a_request_names_a_model_or_benchmark_of_whoever_asks(api: RunningApi, t
 def test_a_benchmark_that_nobody_watches_speaks_for_no_model(api: RunningApi) -> None:
     ann = signed_in(api, "ann", "acme")
     asked = {"model": "big/model", "dataset": "acme/capitals"}
-    assert "this asks for big" in act(api, "/v1/verifications", ann, 403, **asked)["detail"]
+    said = "acme/capitals is yours, but not among the benchmarks that this farm watches just now"
+    refused = act(api, "/v1/verifications", ann, 403, **asked)["detail"]
+    assert "this asks for big: " in refused
+    assert said in refused
     api.rows.benchmark()
+    with api.rows.database.transaction() as session:
+        session.get_one(Benchmark, "acme/capitals").unlisted_at = now()
+    assert said in act(api, "/v1/verifications", ann, 403, **asked)["detail"]
+    tim = signed_in(api, "tim", "tiny")
+    assert said not in act(api, "/v1/verifications", tim, 403, **asked)["detail"], "it is none of theirs"
+    with api.rows.database.transaction() as session:
+        session.get_one(Benchmark, "acme/capitals").unlisted_at = None
     act(api, "/v1/verifications", ann, 202, **asked)
     with api.rows.database.reading() as session:
         message = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).one()
