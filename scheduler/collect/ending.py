@@ -236,6 +236,8 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
     for claim in waiting_for(session, reproduction.reproduction_id):
         if after is not None:
             block_claim(session, claim, reason, after)
+            # Where another claim has that run again, it waits no longer.
+            claim.run_key = reproduction.key
         else:
             give_verdict(session, claim, Verdict(outcome=outcome, reason=reason[:MAX_REASON_CHARS], comparison=None))
 

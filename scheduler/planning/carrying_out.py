@@ -290,7 +290,10 @@ def _where(placement: Placement) -> str:
 
 
 def _wake_alike(session: Session, new: Sequence[Reproduction]) -> None:
-    """Have claims that a budget holds back looked at again where new runs answer them too, at no cost."""
+    """Have claims looked at again where new runs answer them too, at no cost.
+
+    Those that a budget holds back, and those whose last run a judge or a repo refused.
+    """
     # Rows that another transaction holds are left to it: waiting for one another could go in a circle.
     keys = [reproduction.key for reproduction in new]
     alike = select(Claim.claim_id).where(Claim.run_key.in_(keys), Claim.state == ClaimState.BLOCKED)

@@ -112,7 +112,8 @@ class Claim(Table):
     """What that rests on, in words."""
 
     run_key: Mapped[str | None] = mapped_column(String(64))
-    """Key of the reproduction that it would have, while a budget holds it back: one that is planned may answer it."""
+    """Key of the reproduction that it would have, while a budget holds it back, or where a judge or a repo refused the
+    last one: one that is planned may answer it."""
 
     awaits_approval: Mapped[bool] = mapped_column(default=False)
     """Blocked until an operator approves it."""

@@ -92,6 +92,17 @@ def test_what_is_refused_again_and_again_is_run_ever_more_seldom_until_somebody_
     assert waits == [10, 20, 40]
 
 
+def test_what_was_refused_waits_no_longer_than_another_claim_on_the_same_run(world: World, farm: Farm) -> None:
+    take(farm, ended(world, AttemptOutcome.JUDGE_REFUSES, "refused"))
+    retry(farm.database, claims(farm)[TRUE_PERCENT].claim_id, "the key is put right", "operator:ann")
+    for _ in range(2):
+        plan(farm.database, farm.hub, farm.policy)
+    found = claims(farm)
+    assert {claim.state for claim in found.values()} == {ClaimState.PLANNED}
+    assert len({claim.reproduction_id for claim in found.values()}) == 1
+    assert {claim.run_key for claim in found.values()} == {None}
+
+
 def test_a_hub_that_is_away_costs_no_attempt_and_is_given_the_time_it_asks_for(world: World, farm: Farm) -> None:
     take(farm, ended(world, AttemptOutcome.HUB_AWAY, "429", retry_after_seconds=1800.0))
     waiting = reproduction(farm)
