@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select
@@ -30,6 +31,18 @@ log = logging.getLogger(__name__)
 SPEC_PATH = "eval.yaml"
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a look at the list found."""
+
+    heads: list[BenchmarkHead]
+    unread: list[str] = field(default_factory=list)
+    """The ids of those that cannot be read today, which are watched all the same."""
+
+    unanswered: list[str] = field(default_factory=list)
+    """Those of them, as policy names them, of which the Hub did not even say whether it has them under another id."""
+
+
 def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[str]:
     """Bring the watched benchmarks up to date; returns the dataset ids of those that are there.
 
@@ -38,11 +51,11 @@ def look_at_benchmarks(database: Database, hub: Hub, watch: WatchRules) -> list[
         NoAccess: it does not list them to the farm's token.
     """
     began = now()
-    heads, unread = (hub.benchmarks(), ()) if watch.benchmarks == "official" else _named(hub, watch.benchmarks)
+    found = _Found(hub.benchmarks()) if watch.benchmarks == "official" else _named(hub, watch.benchmarks)
     with database.transaction() as session:
-        _enter_list(session, heads, unread, began)
-    _read_changed(database, hub, heads)
-    return [head.dataset_id for head in heads]
+        _enter_list(session, found, began)
+    _read_changed(database, hub, found.heads)
+    return [head.dataset_id for head in found.heads]
 
 
 def look_at_benchmark(database: Database, hub: Hub, dataset_id: str) -> None:
@@ -51,8 +64,7 @@ def look_at_benchmark(database: Database, hub: Hub, dataset_id: str) -> None:
     Raises:
         HubAway: the Hub does not answer for it.
     """
-    heads, _ = _named(hub, (dataset_id,))
-    _read_changed(database, hub, heads)
+    _read_changed(database, hub, _named(hub, (dataset_id,)).heads)
 
 
 def _read_changed(database: Database, hub: Hub, heads: Collection[BenchmarkHead]) -> None:
@@ -116,45 +128,58 @@ def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead, card: ob
         session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files, card)
 
 
-def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> tuple[list[BenchmarkHead], list[str]]:
-    """Those of an allow-list, and the ids of those that cannot be read today, which are watched all the same."""
-    heads: list[BenchmarkHead] = []
-    unread: list[str] = []
+def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> _Found:
+    """Those of an allow-list."""
+    found = _Found([])
     away: HubAway | None = None
     for named in dataset_ids:
         dataset_id = named
         try:
             try:
-                heads.append(hub.benchmark(dataset_id))
+                found.heads.append(hub.benchmark(dataset_id))
             except Moved as moved:
                 # Claims name it by the id that it has now.
                 dataset_id = moved.now_at
                 log.warning("benchmark %s of the allow-list is watched as %s, its id on the Hub", named, dataset_id)
-                heads.append(hub.benchmark(dataset_id))
+                found.heads.append(hub.benchmark(dataset_id))
         except (Missing, NoAccess) as error:
             log.warning("benchmark %s of the allow-list not found: %s", dataset_id, error)
-            unread.append(dataset_id)
+            found.unread.append(dataset_id)
         except HubBusy:
             raise
         except HubAway as error:
             log.warning("benchmark %s of the allow-list not read: %s", dataset_id, error)
-            unread.append(dataset_id)
+            found.unread.append(dataset_id)
+            if dataset_id == named:
+                found.unanswered.append(dataset_id)
             away = error
-    if away is not None and not heads:
+    if away is not None and not found.heads:
         # It is not about one of them.
         raise away
-    return heads, unread
+    return found
 
 
-def _enter_list(session: Session, heads: Collection[BenchmarkHead], unread: Collection[str], began: datetime) -> None:
+def _enter_list(session: Session, found: _Found, began: datetime) -> None:
     """Enter which benchmarks are watched, whether or not any more is known of them, by a list that was asked for then.
 
     Claims on one that cannot be read wait for that; those on others are refused, by a list that is newer than they are.
-    What is known of one that is listed no more stays, for its page and in case that it comes back.
+    What is known of one that is listed no more stays, for its page and in case that it comes back. A list of which
+    nobody knows whether it lacks one refuses no claims.
     """
-    listed = dict.fromkeys(filter(is_repo_id, unread), False) | {head.dataset_id: head.gated for head in heads}
     on = set(session.scalars(select(Benchmark.dataset_id).where(Benchmark.unlisted_at.is_(None))))
     off = set(session.scalars(select(Benchmark.dataset_id).where(Benchmark.unlisted_at.is_not(None))))
+    read = set(session.scalars(select(Benchmark.dataset_id).where(Benchmark.revision.is_not(None))))
+    in_other_case = {each.lower(): each for each in read}
+    # By the id that one has on the Hub, as far as that can be told without it.
+    known_as = {each: each if each in read else in_other_case.get(each.lower(), each) for each in found.unread}
+    answered = {head.dataset_id: head.gated for head in found.heads}
+    listed = dict.fromkeys(filter(is_repo_id, known_as.values()), False) | answered
+    unsure = {known_as[each] for each in found.unanswered} - (on & read) - answered.keys()
+    is_whole = not (unsure and on - listed.keys())
+    if not is_whole:
+        # Renamed, each may be one that seems to be missing: neither is entered, or taken off, until the Hub answers.
+        listed = {each: gated for each, gated in listed.items() if each not in unsure}
+        on &= listed.keys()
     session.add_all(Benchmark(dataset_id=each, gated=listed[each]) for each in sorted(listed.keys() - on - off))
     for dataset_id in sorted(on - listed.keys()):
         session.get_one(Benchmark, dataset_id).unlisted_at = now()
@@ -164,7 +189,8 @@ def _enter_list(session: Session, heads: Collection[BenchmarkHead], unread: Coll
         add_event(session, SCHEDULER, "benchmark", dataset_id, "listed", "on the list of benchmarks again")
     for row in session.scalars(select(Benchmark).where(Benchmark.revision.is_(None))):
         row.gated = listed.get(row.dataset_id, row.gated)
-    session.merge(Marker(name=BENCHMARKS_LISTED, at=began))
+    if is_whole:
+        session.merge(Marker(name=BENCHMARKS_LISTED, at=began))
 
 
 def _remember(session: Session, head: BenchmarkHead, sizes: Sizes) -> None:

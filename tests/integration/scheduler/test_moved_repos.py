@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
+from sqlalchemy import select
 
 from deploy.localhub import names
 from deploy.localhub.names import RepoName
-from scheduler.database.tables import Benchmark
+from scheduler.database.tables import Benchmark, Marker
+from scheduler.database.tables.marker import BENCHMARKS_LISTED
+from scheduler.hub.answers import BenchmarkHead
 from scheduler.hub.hub_errors import Missing, Moved
 from scheduler.planning.planning_facts import IDS_LOOKED_UP
 from scheduler.state_machine import ClaimState
 from scheduler.watch import announced
+from specs.errors import HubAway
 from specs.policy.rules import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
@@ -63,6 +69,45 @@ def test_a_benchmark_of_the_allow_list_is_watched_under_the_id_that_it_has(farm:
     with farm.database.reading() as session:
         assert session.get(Benchmark, BENCHMARK) is None
         assert session.get(Benchmark, RENAMED) is not None
+
+
+@pytest.mark.parametrize(("named", "watched_before"), [(BENCHMARK, False), (BENCHMARK, True), (RENAMED.upper(), False)])
+def test_while_the_hub_does_not_say_which_one_is_meant_none_is_taken_off_and_none_is_entered(
+    farm: ControlPlane, named: str, monkeypatch: pytest.MonkeyPatch, *, watched_before: bool
+) -> None:
+    def away_for_one(dataset_id: str) -> BenchmarkHead:
+        if dataset_id == named:
+            raise HubAway("the Hub answered 503")
+        return ask(dataset_id)
+
+    def rows() -> dict[str, bool]:
+        with farm.database.reading() as session:
+            return {row.dataset_id: row.unlisted_at is None for row in session.scalars(select(Benchmark))}
+
+    def listed_at() -> datetime:
+        with farm.database.reading() as session:
+            return session.get_one(Marker, BENCHMARKS_LISTED).held_until
+
+    hub, ask = farm.served.local, farm.hub.benchmark
+    moved = add_benchmark(hub, BENCHMARK)
+    add_benchmark(hub, "acme/other")
+    watch = WatchRules(benchmarks=(named, "acme/other"))
+    if watched_before:
+        farm.scan(watch)
+    hub.move_repo(moved, names.dataset(RENAMED))
+    farm.scan(watch)
+    before, since = rows(), listed_at()
+    assert before == {RENAMED: True, "acme/other": True} | ({BENCHMARK: False} if watched_before else {})
+    with monkeypatch.context() as patched:
+        patched.setattr(farm.hub, "benchmark", away_for_one)
+        for _ in range(2):
+            farm.scan(watch)
+    assert rows() == before
+    assert farm.history(RENAMED) == ["revision"]
+    # In other case, it is known all the same.
+    assert (listed_at() == since) == (named == BENCHMARK), "nor is a claim refused by such a list"
+    farm.scan(WatchRules(benchmarks=("acme/other",)))
+    assert rows()[RENAMED] is False
 
 
 @pytest.mark.parametrize("written", [BENCHMARK, RENAMED.upper()])
