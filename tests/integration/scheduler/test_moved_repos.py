@@ -86,7 +86,7 @@ def test_while_the_hub_does_not_say_which_one_is_meant_none_is_taken_off_and_non
 
     def listed_at() -> datetime:
         with farm.database.reading() as session:
-            return session.get_one(Marker, BENCHMARKS_LISTED).held_until
+            return session.get_one(Marker, BENCHMARKS_LISTED).at
 
     hub, ask = farm.served.local, farm.hub.benchmark
     moved = add_benchmark(hub, BENCHMARK)

@@ -269,8 +269,8 @@ def test_on_a_benchmark_that_is_not_listed_now_every_verdict_stays(farm: Control
 def test_claims_on_a_benchmark_that_is_not_listed_now_take_no_others_place(rows: Rows) -> None:
     for dataset_id in ("acme/unlisted", "acme/listed"):
         rows.benchmark(dataset_id)
-        stale = {"stale_since": now(), "stale_reason": "the model's files changed since"}
-        rows.claim(dataset_id=dataset_id, state=ClaimState.DECIDED, **stale)
+        changed = "the model's files changed since"
+        rows.claim(dataset_id=dataset_id, state=ClaimState.DECIDED, stale_since=now(), stale_reason=changed)
     with rows.database.transaction() as session:
         session.get_one(Benchmark, "acme/unlisted").unlisted_at = now()
     assert repeat_stale(rows.database, ReverifyRules(on_change=True, at_once=1)) == 1

@@ -201,7 +201,7 @@ def test_a_benchmark_is_given_up_by_no_list_that_is_as_old_as_the_one_which_lack
         row, listed = session.get_one(Benchmark, BENCHMARK), session.get_one(Marker, BENCHMARKS_LISTED)
         assert row.unlisted_at is not None
         row.unlisted_at -= 2 * UNLISTED_FOR
-        listed.held_until -= 2 * UNLISTED_FOR
+        listed.at -= 2 * UNLISTED_FOR
         session.execute(update(Claim).values(recheck_at=now()))
     farm.plan()
     (claim,) = farm.claims()
