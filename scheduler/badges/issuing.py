@@ -18,7 +18,7 @@ from sqlalchemy.orm import defer, joinedload, selectinload
 
 from scheduler.badges.attesting import attest
 from scheduler.badges.publications import is_wanted
-from scheduler.badges.revoking import revoke_outdone
+from scheduler.badges.revoking import revoke_if_outdone, revoke_outdone
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.deterministic_ids import badge_id_of
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
@@ -49,7 +49,7 @@ UNDER_WAY = timedelta(minutes=2)
 """A mismatch that was being decided when a badge was kept, neither seeing the other, is decided by then."""
 
 LEFT_BEHIND = timedelta(days=1)
-"""Badges that a process looks through when it begins, for one that was outdone before it was kept. The process that
+"""Badges that a process looks through when it begins, for one that was outdone just when it was kept. The process that
 kept it looks for that in the same breath, so only the badges of one that was killed just then are left behind, and
 another process is there long before a day is over. All badges, of which there are more every day, were looked at."""
 
@@ -89,7 +89,7 @@ class Missing:
         self._settled_until = now() - LEFT_BEHIND
 
     def sign(self) -> None:
-        """Sign what is found, and revoke what was outdone by then."""
+        """Sign what is found, and revoke what was outdone at the same moment, neither having seen the other."""
         at = now()
         if sign_missing(self._farm, self._none_left_at - LATE if self._none_left_at is not None else None):
             self._none_left_at = at
@@ -199,6 +199,8 @@ def _keep(farm: Farm, signed: Sequence[_Signed]) -> None:
             for each in signed:
                 why = f"signed as {each.badge['badge_id']} by key {each.badge['key_id']}"
                 add_event(session, SCHEDULER, "claim", each.claim.claim_id, "badge", why)
+            # Or it might be published before the round is over, and nobody would close that pull request.
+            revoke_if_outdone(session, [each.claim.claim_id for each in signed])
     except IntegrityError:
         if len(signed) == 1:
             # Its badge is the one, and this token was shown to nobody.

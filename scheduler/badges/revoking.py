@@ -83,19 +83,28 @@ def revoke_outdone(database: Database, since: datetime) -> int:
     Whoever decided that mismatch looked for badges, and these were not there yet: their verdicts waited for a key, or
     for a moment.
     """
-    mismatch, run = aliased(Claim), aliased(Reproduction)
-    query = (
-        _outdone(mismatch, run.dataset_revision)
-        .join(VerdictRow, VerdictRow.claim_id == mismatch.claim_id)
-        .join(run, run.reproduction_id == mismatch.reproduction_id)
-        .where(VerdictRow.outcome == Outcome.MISMATCH, Reproduction.created_at < run.created_at)
-        .where(Badge.signed_at >= since)
-    )
+    query = _outdone_by_newer().where(Badge.signed_at >= since)
     with database.reading() as session:
         if session.execute(query.limit(1)).first() is None:
             return 0
     with database.transaction() as session:
         return _revoke(session, query)
+
+
+def revoke_if_outdone(session: Session, claim_ids: Collection[str]) -> None:
+    """The same for badges that are being kept; part of the transaction that keeps them, so none is valid meanwhile."""
+    _revoke(session, _outdone_by_newer().where(Badge.claim_id.in_(claim_ids)))
+
+
+def _outdone_by_newer() -> Select[Badge, str]:
+    """Valid badges of which a newer run did not reproduce the score, each with that mismatch's claim."""
+    mismatch, run = aliased(Claim), aliased(Reproduction)
+    return (
+        _outdone(mismatch, run.dataset_revision)
+        .join(VerdictRow, VerdictRow.claim_id == mismatch.claim_id)
+        .join(run, run.reproduction_id == mismatch.reproduction_id)
+        .where(VerdictRow.outcome == Outcome.MISMATCH, Reproduction.created_at < run.created_at)
+    )
 
 
 def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | None] | None) -> Select[Badge, str]:
