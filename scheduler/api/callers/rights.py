@@ -57,8 +57,7 @@ def require_to_cancel(session: Session, caller: Caller, claims: Sequence[Claim])
     """Refuse a caller who may not take back what is to be run for these claims.
 
     Raises:
-        Forbidden: a claim is of somebody else's model, and was asked for by somebody else; or an operator or another
-            token cancelled it already.
+        Forbidden: a claim is of somebody else's model, and was asked for by somebody else.
     """
     if "operate" in caller.scopes:
         return
@@ -69,8 +68,6 @@ def require_to_cancel(session: Session, caller: Caller, claims: Sequence[Claim])
                 " an administrator of the model's namespace, or the farm's operator can cancel it",
                 "request",
             )
-        # Whoever cancels it last is who holds it, and may have it tried again.
-        _require_not_held(session, caller, claim)
 
 
 def require_to_retry(session: Session, caller: Caller, claims: Sequence[Claim]) -> None:
@@ -80,21 +77,27 @@ def require_to_retry(session: Session, caller: Caller, claims: Sequence[Claim]) 
         Forbidden: they are of others, or an operator or another token cancelled them.
     """
     require_to_act(caller, claims)
+    require_not_held(session, caller, claims)
+
+
+def require_not_held(session: Session, caller: Caller, claims: Sequence[Claim]) -> None:
+    """Refuse a caller who is no operator where claims were cancelled by an operator or another token.
+
+    To cancel such a claim once more, too: whoever cancels it last holds it, and may have it tried again.
+
+    Raises:
+        Forbidden: some were.
+    """
     if "operate" in caller.scopes:
         return
     for claim in claims:
-        _require_not_held(session, caller, claim)
-
-
-def _require_not_held(session: Session, caller: Caller, claim: Claim) -> None:
-    """Refuse a caller, who is no operator, where an operator or another token cancelled a claim."""
-    canceller = _canceller(session, claim)
-    if canceller is not None and canceller != caller.actor and not canceller.startswith("hub:"):
-        raise Forbidden(
-            f"claim {claim.claim_id} was cancelled by {canceller}, who can have it tried again, as can the farm's"
-            " operator",
-            "operate",
-        )
+        canceller = _canceller(session, claim)
+        if canceller is not None and canceller != caller.actor and not canceller.startswith("hub:"):
+            raise Forbidden(
+                f"claim {claim.claim_id} was cancelled by {canceller}, who can have it tried again, as can the farm's"
+                " operator",
+                "operate",
+            )
 
 
 def _asked_for(session: Session, caller: Caller, claim: Claim) -> bool:

@@ -16,7 +16,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.api.callers.callers import Caller, Forbidden, Operator, Requester
-from scheduler.api.callers.rights import require_to_act, require_to_cancel, require_to_retry, require_to_speak_for
+from scheduler.api.callers.rights import (
+    require_not_held,
+    require_to_act,
+    require_to_cancel,
+    require_to_retry,
+    require_to_speak_for,
+)
 from scheduler.api.dependencies import TheSource
 from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.badges import revoking
@@ -35,6 +41,7 @@ def cancel_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, aske
     with source.database.reading() as session:
         claim = _claim(session, claim_id)
         require_to_cancel(session, caller, [claim])
+        require_not_held(session, caller, [claim])
     from scheduler.requests import intervening  # noqa: PLC0415 - see the top
 
     lines = intervening.cancel(source.database, claim.claim_id, asked.why, caller.actor)
@@ -95,6 +102,7 @@ def cancel_reproduction(source: TheSource, caller: Requester, reproduction_id: I
         found = whole_id(session, Reproduction.reproduction_id, reproduction_id, "reproduction")
         claims = _claims_of(session, found)
         _require_some(caller, claims)
+        # Those that somebody holds already are left as they are.
         require_to_cancel(session, caller, claims)
     from scheduler.requests import intervening  # noqa: PLC0415 - see the top
 

@@ -105,6 +105,19 @@ def test_a_run_that_others_share_is_not_one_maintainers_to_cancel(api: RunningAp
     assert api.json(f"/v1/reproductions/{run}")["state"] == ReproductionState.CANCELLED
 
 
+def test_a_run_of_which_an_operator_holds_a_claim_is_still_its_maintainers_to_cancel(
+    api: RunningApi, tim: Headers
+) -> None:
+    held = api.rows.planned()
+    run = api.rows.run_of(held)
+    waiting = api.rows.claim("tiny/model", state=ClaimState.PLANNED, reproduction_id=run)
+    cancel(api.rows.database, held, "a poisoned model", OPERATOR)
+    done = act(api, f"/v1/reproductions/{run}/cancel", tim)
+    assert "is cancelled" in done["lines"][0]
+    assert (last_event(api, held)[0], last_event(api, waiting)[0]) == (OPERATOR, "hub:tim")
+    act(api, f"/v1/claims/{held}/retry", tim, 403)
+
+
 def test_what_cannot_be_done_is_a_conflict_with_its_reason(api: RunningApi, tim: Headers) -> None:
     verified = api.rows.verified()
     retried = act(api, f"/v1/claims/{verified}/retry", tim, 409)["detail"]
