@@ -9,14 +9,14 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from scheduler.collect import checking, kept_reports, resuming
 from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.lease_renewal import renewing
-from scheduler.database.postgres import wait_briefly_for_rows
+from scheduler.database.postgres import is_row_held, wait_briefly_for_rows
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
@@ -61,16 +61,34 @@ class Stale:
 
 
 def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[Stale]:
-    """Renew the lease of every attempt that is the current one and this worker's; returns the others."""
+    """Renew the lease of every attempt that is the current one and this worker's; returns the others.
+
+    Where somebody else holds a row for `ROW_SECONDS`, those of the other rows: of that one the next heartbeat tells.
+    """
+    try:
+        stale = _alive(database, policy, message)
+    except OperationalError as error:
+        if not is_row_held(error):
+            raise
+        stale = _alive(database, policy, message, pass_over_held=True)
+    return [Stale(progress.ref, message.worker) for progress in message.progress if progress.ref in stale]
+
+
+def _alive(
+    database: Database, policy: Policy, message: AttemptsAlive, *, pass_over_held: bool = False
+) -> set[AttemptRef]:
     stale: set[AttemptRef] = set()
+    refs = [progress.ref for progress in message.progress]
     with database.transaction() as session:
-        current = _current(session, [progress.ref for progress in message.progress])
+        wait_briefly_for_rows(session, ROW_SECONDS)
+        free = set(_free(session, refs)) if pass_over_held else {ref.reproduction_id for ref in refs}
+        current = _current(session, [ref for ref in refs if ref.reproduction_id in free])
         for progress in message.progress:
             if _is_current(current, progress.ref, message.worker):
                 _renew(session, current[progress.ref.reproduction_id], message, progress, policy.run)
-            else:
+            elif progress.ref.reproduction_id in free:
                 stale.add(progress.ref)
-    return [Stale(progress.ref, message.worker) for progress in message.progress if progress.ref in stale]
+    return stale
 
 
 def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> bool:
@@ -292,6 +310,11 @@ def _current(session: Session, refs: Sequence[AttemptRef]) -> dict[str, _Current
     return {reproduction.reproduction_id: _Current(reproduction, attempt) for reproduction, attempt in rows}
 
 
+def _free(session: Session, refs: Sequence[AttemptRef]) -> Sequence[str]:
+    """The reproductions of which nobody else holds a row; locked, as in `_current`."""
+    return session.scalars(_FREE, {"ids": [ref.reproduction_id for ref in refs]}).all()
+
+
 _CURRENT = (
     select(Reproduction, Attempt)
     .join(
@@ -305,6 +328,10 @@ _CURRENT = (
     .with_for_update()
 )
 """Made once, like the other questions here: every report asks them."""
+
+_FREE = _CURRENT.with_only_columns(Reproduction.reproduction_id, maintain_column_froms=True).with_for_update(
+    skip_locked=True
+)
 
 
 def _is_current(current: Mapping[str, _Current], ref: AttemptRef, worker: str) -> bool:

@@ -57,6 +57,11 @@ def is_deadlock(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlstate", None) == "40P01"
 
 
+def is_row_held(error: OperationalError) -> bool:
+    """Whether a transaction waited for a row for as long as it was to: `wait_briefly_for_rows`."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
 def wait_briefly_for_rows(session: Session, seconds: float) -> None:
     """Have the rest of a transaction fail where somebody else holds a row for so long, instead of waiting for it.
 

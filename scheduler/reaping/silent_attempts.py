@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,13 @@ LONG_SILENCE = timedelta(hours=1)
 """Of a worker, which no lease lasts: nobody listened meanwhile. The farm was down for longer than a machine that goes
 down with a run and starts again, or its database is one from a backup, which knows of nothing later."""
 
+AWAITED_SECONDS = 60.0
+"""For which an attempt is spared once, where its report may wait for rows that a frozen process held: it is tried again
+within half a minute (scheduler/control_worker/worker_messages.py), and then waits for the rows once more."""
+
+AWAITED = "its worker may have been heard of when its row was held: there is time for that"
+"""What the reason of a run says that was spared so."""
+
 CHECKS = 3
 """Of one report, where whoever checks it is lost each time: it may be what they died of."""
 
@@ -32,7 +39,7 @@ def end_silent_attempts(database: Database, policy: Policy) -> int:
         # All at once and in their order: a scan of their model may lock some of them too.
         waiting_for_each(session, [reproduction.reproduction_id for reproduction in lost])
         for reproduction in lost:
-            if _checked_again(session, reproduction, policy.run):
+            if _checked_again(session, reproduction, policy.run) or _spared(session, reproduction, policy.run):
                 continue
             outcome, silent = _how_lost(session, reproduction, policy.run.lease_seconds)
             end_attempt(session, policy, reproduction, outcome, silent)
@@ -58,6 +65,27 @@ def _checked_again(session: Session, reproduction: Reproduction, run: RunRules) 
     return True
 
 
+def _spared(session: Session, reproduction: Reproduction, run: RunRules) -> bool:
+    """Whether an attempt is given time once, as nobody could hear that it goes on, or take in its report.
+
+    A process that froze may have held its row, or those of its claims: whoever waits for rows gives up soon and comes
+    again, and until the database ends that process's transaction, the lease cannot be renewed nor the report kept.
+    """
+    attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
+    was_held = reproduction.lease_until is not None and _is_long_over(reproduction.lease_until, run.lease_seconds)
+    if attempt.report is not None or attempt.stage == Stage.WAITING or AWAITED in reproduction.reason:
+        return False
+    if attempt.stage != Stage.STORING and not was_held:
+        return False
+    reproduction.reason = f"attempt {attempt.number}: {AWAITED}"
+    reproduction.lease_until = now() + timedelta(seconds=AWAITED_SECONDS)
+    return True
+
+
+def _is_long_over(lease_until: datetime, lease_seconds: float) -> bool:
+    return lease_until < now() - timedelta(seconds=lease_seconds)
+
+
 def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float) -> tuple[AttemptOutcome, str]:
     """Whether an attempt whose lease ran out may have had a part in that, and what is known."""
     silent = f"worker {reproduction.worker} has not been heard of for {lease_seconds:.0f} s"
@@ -74,6 +102,6 @@ def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float
     if attempt.alive_at is not None and attempt.alive_at < since:
         heard = f"worker {reproduction.worker} was last heard of at {attempt.alive_at:%Y-%m-%d %H:%M:%S} UTC"
         return AttemptOutcome.INTERRUPTED, f"{heard}, and then the farm was down, or its database restored"
-    if reproduction.lease_until is not None and reproduction.lease_until < now() - timedelta(seconds=lease_seconds):
+    if AWAITED in reproduction.reason:
         return AttemptOutcome.INTERRUPTED, f"{silent}, and nobody noticed in time: the control plane was away too"
     return AttemptOutcome.LOST, silent

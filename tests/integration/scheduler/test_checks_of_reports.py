@@ -15,14 +15,14 @@ from scheduler.collect.checking import Checked
 from scheduler.collect.ending import DEADLY
 from scheduler.control_worker import worker_messages
 from scheduler.control_worker.worker_messages import take_report
-from scheduler.database.tables import Reproduction, now
+from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
 from scheduler.reaping.reaper import reap
-from scheduler.reaping.silent_attempts import CHECKS
+from scheduler.reaping.silent_attempts import AWAITED_SECONDS, CHECKS
 from scheduler.state_machine import ReproductionState
 from specs.measurement import Measurement
-from specs.messages import AttemptOutcome, Report
+from specs.messages import AttemptOutcome, Report, Stage
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
@@ -58,17 +58,25 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 
+@pytest.mark.parametrize("stage", [Stage.STORING, Stage.RUNNING])
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 def test_a_report_whose_row_somebody_else_holds_for_long_keeps_no_other_waiting_and_is_tried_again(
-    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
     monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
     monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
+    task: Any = take_report
+    assert task.retry_backoff_max + collecting.ROW_SECONDS < AWAITED_SECONDS
     monkeypatch.setattr(collecting, "ROW_SECONDS", 0.1)
     held = world.report
+    begun(world, farm)
+    over = farm.policy.run.lease_seconds + 1 if stage is Stage.RUNNING else 1
+    with farm.database.transaction() as session:
+        # Once its row is held, nobody hears of it that the run has ended.
+        session.get_one(Attempt, (held.ref.reproduction_id, held.ref.attempt)).stage = stage
+        session.get_one(Reproduction, held.ref.reproduction_id).lease_until = now() - timedelta(seconds=over)
     other = Report.decode({**held.encode(), "ref": {"reproduction_id": "0" * 32, "attempt": 1}})
     reports = [Checked(held, None, None, None), Checked(other, None, None, None, awaited=False)]
-    task: Any = take_report
     with ThreadPoolExecutor(2) as threads, farm.database.transaction() as frozen:
         frozen.get_one(Reproduction, held.ref.reproduction_id, with_for_update=True)
         with worker_messages._take_in._turn:
@@ -79,6 +87,9 @@ def test_a_report_whose_row_somebody_else_holds_for_long_keeps_no_other_waiting_
         with pytest.raises(OperationalError) as locked:
             taken[0].result(PATIENCE_SECONDS)
         assert isinstance(locked.value, task.autoretry_for)
+    # The reaper may come first, once the row is free.
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
+    assert reproduction(farm).state == ReproductionState.RUNNING
     task.run(held.encode())
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.collect import collecting
 from scheduler.collect.collecting import Stale, alive
 from scheduler.database.tables import Attempt, Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
@@ -193,6 +194,10 @@ def die_over(farm: ControlPlane, batch: RunBatch, worker: str, *stages: Stage) -
     )
     expire_leases(farm)
     reap_with_all_queued(farm)
+    if Stage.STORING in stages:
+        # Its report is given some time to be taken in.
+        expire_leases(farm)
+        reap_with_all_queued(farm)
     let_back_off_pass(farm)
     dispatch(farm.database, farm.policy)
 
@@ -242,6 +247,9 @@ def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(far
         long_ago = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
         session.execute(update(Reproduction).values(lease_until=long_ago))
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
+    assert {row.state for row in farm.reproductions()} == {ReproductionState.RUNNING}, "somebody may have held its row"
+    expire_leases(farm)
+    reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {(row.state, row.failures) for row in farm.reproductions()} == {(ReproductionState.QUEUED, 0)}
     assert all("the control plane was away too" in row.reason for row in farm.reproductions())
 
@@ -263,6 +271,21 @@ def test_what_ran_when_the_database_was_backed_up_is_no_death_once_that_is_resto
     assert {(row.state, row.failures) for row in farm.reproductions()} == {(ReproductionState.QUEUED, 0)}
     said = f"worker w1 was last heard of at {yesterday:%Y-%m-%d %H:%M:%S} UTC, and then the farm was down"
     assert all(said in row.reason for row in farm.reproductions())
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_row_that_somebody_holds_keeps_no_lease_of_others_from_being_renewed(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "ROW_SECONDS", 0.1)
+    dispatch(farm.database, farm.policy)
+    batch = sent_batches(farm.database)[0]
+    held, other = (order.ref.reproduction_id for order in batch.orders)
+    with farm.database.transaction() as frozen:
+        frozen.get_one(Reproduction, held, with_for_update=True)
+        assert alive(farm.database, farm.policy, heartbeat(batch, "w1")) == [], "nothing is known of the held one"
+    states = {row.reproduction_id: row.state for row in farm.reproductions()}
+    assert (states[held], states[other]) == (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
 
 
 def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: ControlPlane) -> None:
