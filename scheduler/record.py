@@ -23,6 +23,10 @@ from specs.text import clean
 SCHEDULER = "scheduler"
 """The actor of what the farm does by itself."""
 
+BY_AN_OPERATOR = ", who operates the farm"
+"""What the reason of a cancelled claim says after the name of an operator who signed in with the Hub: it is of the form
+of a maintainer's."""
+
 MAX_REASON_CHARS = 8000
 MAX_ACTOR_CHARS = 200
 

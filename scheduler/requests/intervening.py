@@ -14,7 +14,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.messaging import outbox
 from scheduler.planning.waiting_claims import waiting_for
-from scheduler.record import move_claim, move_reproduction
+from scheduler.record import BY_AN_OPERATOR, move_claim, move_reproduction
 from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again
 from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
@@ -27,10 +27,11 @@ DROP = "scheduler.drop"
 """Celery task of the control queue; body: {"reproduction_id", "attempt", "batch_id", "worker"}."""
 
 
-def cancel(database: Database, target: str, why: str, operator: str) -> list[str]:
+def cancel(database: Database, target: str, why: str, operator: str, *, operates: bool = True) -> list[str]:
     """Cancel a reproduction, or what is to be run for a claim; what was done, line by line.
 
-    `target` is the id of either, or enough of its beginning. The claims wait until somebody has them tried again.
+    `target` is the id of either, or enough of its beginning. The claims wait until somebody has them tried again. Who
+    has no right to operate, a maintainer of the model, says so by `operates`.
 
     Raises:
         InterventionError: there is no such thing, or nothing of it is left to cancel.
@@ -38,8 +39,8 @@ def cancel(database: Database, target: str, why: str, operator: str) -> list[str
     with database.transaction() as session:
         found = _find(session, target)
         if isinstance(found, Reproduction):
-            return _cancel_reproduction(session, found, why, operator)
-        return _cancel_claim(session, found, why, operator)
+            return _cancel_reproduction(session, found, why, operator, operates=operates)
+        return _cancel_claim(session, found, why, operator, operates=operates)
 
 
 def retry(database: Database, target: str, why: str, operator: str) -> list[str]:
@@ -86,22 +87,24 @@ def _find(session: Session, target: str) -> Claim | Reproduction:
     return lock(session, claims[0].claim_id)
 
 
-def _cancel_reproduction(session: Session, reproduction: Reproduction, why: str, operator: str) -> list[str]:
+def _cancel_reproduction(
+    session: Session, reproduction: Reproduction, why: str, operator: str, *, operates: bool
+) -> list[str]:
     if reproduction.state not in ACTIVE:
         raise InterventionError(f"reproduction {reproduction.reproduction_id} is {reproduction.state} already")
     done = _stop(session, reproduction, why, operator)
     for claim in waiting_for(session, reproduction.reproduction_id):
-        done += _hold(session, claim, why, operator)
+        done += _hold(session, claim, why, operator, operates=operates)
     return done
 
 
-def _cancel_claim(session: Session, claim: Claim, why: str, operator: str) -> list[str]:
+def _cancel_claim(session: Session, claim: Claim, why: str, operator: str, *, operates: bool) -> list[str]:
     if claim.state == ClaimState.BLOCKED:
         move_claim(session, claim, ClaimState.SUBMITTED, f"taken up by {operator}", operator)
     if claim.state not in (ClaimState.SUBMITTED, ClaimState.PLANNED):
         raise InterventionError(f"claim {claim.claim_id} is {claim.state}: nothing is to be run for it")
     run = claim.reproduction if claim.state == ClaimState.PLANNED else None
-    done = _hold(session, claim, why, operator)
+    done = _hold(session, claim, why, operator, operates=operates)
     if run is None or run.state not in ACTIVE:
         return done
     others = sum(other.state == ClaimState.PLANNED for other in run.claims)
@@ -130,9 +133,11 @@ def _stop(session: Session, reproduction: Reproduction, why: str, operator: str)
     return done
 
 
-def _hold(session: Session, claim: Claim, why: str, operator: str) -> list[str]:
+def _hold(session: Session, claim: Claim, why: str, operator: str, *, operates: bool) -> list[str]:
     """Have a claim wait for an operator; not looked at again by itself, unlike other blocked ones."""
     who = operator if operator.startswith(("hub:", "token:")) else "the farm's operator"
+    if operates and operator.startswith("hub:"):
+        who += BY_AN_OPERATOR
     reason = f"cancelled by {who}: {why}; `reprofarm retry {claim.claim_id}` has it planned again"
     move_claim(session, claim, ClaimState.BLOCKED, reason, operator)
     return [f"claim {claim.claim_id} waits until it is tried again: reprofarm retry {claim.claim_id}"]

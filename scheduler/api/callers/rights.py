@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.callers.callers import Caller, Forbidden
 from scheduler.database.tables import Claim, Event
-from scheduler.record import SCHEDULER
+from scheduler.record import BY_AN_OPERATOR, SCHEDULER
 from scheduler.state_machine import ClaimState
 
 MAX_NAMED = 20
@@ -92,7 +92,7 @@ def require_not_held(session: Session, caller: Caller, claims: Sequence[Claim]) 
         return
     for claim in claims:
         canceller = _canceller(session, claim)
-        if canceller is not None and canceller != caller.actor and not canceller.startswith("hub:"):
+        if canceller is not None and canceller != caller.actor:
             raise Forbidden(
                 f"claim {claim.claim_id} was cancelled by {canceller}, who can have it tried again, as can the farm's"
                 " operator",
@@ -112,14 +112,20 @@ def _asked_for(session: Session, caller: Caller, claim: Claim) -> bool:
 
 
 def _canceller(session: Session, claim: Claim) -> str | None:
-    """Who holds a blocked claim by hand; None where the farm itself does, or nobody."""
+    """The operator or token that holds a blocked claim; None where a maintainer does, the farm itself, or nobody."""
     if claim.state != ClaimState.BLOCKED:
         return None
     last = (
-        select(Event.actor)
+        select(Event.actor, Event.why)
         .where(Event.subject == "claim", Event.subject_id == claim.claim_id, Event.what == ClaimState.BLOCKED)
         .order_by(Event.event_id.desc())
         .limit(1)
     )
-    actor = session.scalar(last)
-    return None if actor is None or actor == SCHEDULER else actor
+    found = session.execute(last).first()
+    if found is None or found.actor == SCHEDULER:
+        return None
+    # What comes after the name is the farm's own: a maintainer's words begin behind a colon.
+    by_maintainer = found.actor.startswith("hub:") and not found.why.startswith(
+        f"cancelled by {found.actor}{BY_AN_OPERATOR}"
+    )
+    return None if by_maintainer else found.actor

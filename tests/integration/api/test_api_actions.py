@@ -23,7 +23,7 @@ from tests.support.callers import OPERATOR, Headers, signed_in, token
 def api(tmp_path: Path) -> Iterator[RunningApi]:
     policy = tmp_path / "policy.yaml"
     policy.write_text("version: 1\npublish: {mode: comment}\n")
-    with running_api(tmp_path, policy=policy) as found:
+    with running_api(tmp_path, policy=policy, operators=("id:id-of-olga",)) as found:
         yield found
 
 
@@ -61,13 +61,20 @@ def test_a_maintainer_cancels_and_retries_what_is_to_be_run_for_their_model(api:
     assert last_event(api, claim_id)[:2] == ("hub:tim", "submitted")
 
 
-def test_what_an_operator_cancelled_a_maintainer_cannot_bring_back(api: RunningApi, tim: Headers) -> None:
+@pytest.mark.parametrize("canceller", [OPERATOR, "hub:olga"])
+def test_what_an_operator_cancelled_a_maintainer_cannot_bring_back(
+    api: RunningApi, tim: Headers, canceller: str
+) -> None:
     claim_id = api.rows.planned()
-    cancel(api.rows.database, claim_id, "a poisoned model", OPERATOR)
+    if canceller == OPERATOR:
+        cancel(api.rows.database, claim_id, "a poisoned model", OPERATOR)
+    else:
+        act(api, f"/v1/claims/{claim_id}/cancel", signed_in(api, "olga"))
+    assert last_event(api, claim_id)[0] == canceller
     problem = act(api, f"/v1/claims/{claim_id}/retry", tim, 403)
-    assert "cancelled by operator:ada" in problem["detail"]
+    assert f"cancelled by {canceller}" in problem["detail"]
     # Nor by cancelling it too, which would make it theirs to bring back.
-    assert "cancelled by operator:ada" in act(api, f"/v1/claims/{claim_id}/cancel", tim, 403)["detail"]
+    assert f"cancelled by {canceller}" in act(api, f"/v1/claims/{claim_id}/cancel", tim, 403)["detail"]
     act(api, f"/v1/claims/{claim_id}/retry", tim, 403)
     done = act(api, "/v1/verifications", tim, 202, model="tiny/model", dataset="acme/capitals")
     assert state_of(api, claim_id) is ClaimState.BLOCKED, done
