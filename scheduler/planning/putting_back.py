@@ -12,7 +12,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, exists, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.admission import Run
@@ -138,6 +138,30 @@ def run_of_same_score(shared: Shared, begun: Collection[Begun], claim: Claim, ru
 
 
 def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
-    """Have a new run ask what a cancelled one was to ask, in its order: whoever had that cancelled gains nothing."""
+    """Have a new run ask what a cancelled one was to ask, in its order: whoever had that cancelled gains little.
+
+    The answers may differ even so, and its score so far is on view. So it is the last: `goes_to_its_end`.
+    """
     reproduction.seed, reproduction.stopping = before.seed, before.stopping
     reproduction.joinable = takes_claims_to_the_end(settings_of(reproduction))
+
+
+def goes_to_its_end() -> ColumnElement[bool]:
+    """Whether a run that was sent out is one that was cancelled under way, begun again.
+
+    Nobody but an operator has such a one cancelled: it may be cancelled for what its score came to each time.
+    """
+    before = aliased(Reproduction)
+    return and_(
+        Reproduction.attempt > 0,
+        exists().where(
+            # The first two follow from the key, and have an index.
+            before.weights_sha256 == Reproduction.weights_sha256,
+            before.dataset_id == Reproduction.dataset_id,
+            before.key == Reproduction.key,
+            before.seed == Reproduction.seed,
+            before.state == ReproductionState.CANCELLED,
+            before.attempt > 0,
+            before.reproduction_id != Reproduction.reproduction_id,
+        ),
+    )

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, exists, select
 from scheduler.collect.ending import close
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
+from scheduler.planning.putting_back import goes_to_its_end
 from scheduler.reaping.overdue import REAPED_AT_ONCE
 from scheduler.record import move_reproduction
 from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
@@ -14,11 +15,14 @@ from specs.messages import AttemptOutcome
 
 
 def cancel_unneeded(database: Database) -> int:
-    """Cancel them; returns how many. A worker that runs one is told at its next heartbeat."""
+    """Cancel them; returns how many. A worker that runs one is told at its next heartbeat.
+
+    But for those that were cancelled under way once: their claims may be gone because of how they go.
+    """
     with database.transaction() as session:
         idle = session.scalars(
             select(Reproduction)
-            .where(Reproduction.state.in_(ACTIVE), ~_is_waited_for())
+            .where(Reproduction.state.in_(ACTIVE), ~_is_waited_for(), ~goes_to_its_end())
             .order_by(Reproduction.created_at)
             .limit(REAPED_AT_ONCE)
             .with_for_update(skip_locked=True)

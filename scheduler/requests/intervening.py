@@ -13,6 +13,7 @@ from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.messaging import outbox
+from scheduler.planning.putting_back import goes_to_its_end
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import BY_AN_OPERATOR, move_claim, move_reproduction
 from scheduler.requests.locking import lock
@@ -34,7 +35,8 @@ def cancel(database: Database, target: str, why: str, operator: str, *, operates
     has no right to operate, a maintainer of the model, says so by `operates`.
 
     Raises:
-        InterventionError: there is no such thing, or nothing of it is left to cancel.
+        InterventionError: there is no such thing, or nothing of it is left to cancel; or it is an operator's to cancel,
+            as it was cancelled under way before.
     """
     with database.transaction() as session:
         found = _find(session, target)
@@ -92,6 +94,8 @@ def _cancel_reproduction(
 ) -> list[str]:
     if reproduction.state not in ACTIVE:
         raise InterventionError(f"reproduction {reproduction.reproduction_id} is {reproduction.state} already")
+    if not operates:
+        _refuse_to_cancel_twice(session, reproduction)
     done = _stop(session, reproduction, why, operator)
     for claim in waiting_for(session, reproduction.reproduction_id):
         done += _hold(session, claim, why, operator, operates=operates)
@@ -110,7 +114,18 @@ def _cancel_claim(session: Session, claim: Claim, why: str, operator: str, *, op
     others = sum(other.state == ClaimState.PLANNED for other in run.claims)
     if others:
         return [*done, f"reproduction {run.reproduction_id} goes on for {others} other claims"]
+    if not operates:
+        _refuse_to_cancel_twice(session, run)
     return [*_stop(session, run, why, operator), *done]
+
+
+def _refuse_to_cancel_twice(session: Session, reproduction: Reproduction) -> None:
+    this = select(Reproduction.reproduction_id).where(Reproduction.reproduction_id == reproduction.reproduction_id)
+    if session.scalar(this.where(goes_to_its_end())) is not None:
+        raise InterventionError(
+            f"reproduction {reproduction.reproduction_id} was cancelled under way once and begun again: it goes to its"
+            " end, unless the farm's operator cancels it"
+        )
 
 
 def _stop(session: Session, reproduction: Reproduction, why: str, operator: str) -> list[str]:

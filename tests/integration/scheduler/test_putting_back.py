@@ -16,6 +16,7 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState
+from specs.errors import InterventionError
 from specs.judging.sample_order import seeded_order
 from tests.support.asking_again import reverify
 from tests.support.databases import Databases
@@ -111,7 +112,7 @@ def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, h
         again = say(farm, 50)
     else:
         (claim,) = farm.claims()
-        intervening.cancel(farm.database, claim.claim_id, "it goes badly", "hub:tiny")
+        intervening.cancel(farm.database, claim.claim_id, "it goes badly", "hub:tiny", operates=False)
         intervening.retry(farm.database, claim.claim_id, "better luck", "hub:tiny")
         farm.plan()
         (again,) = farm.claims()
@@ -124,6 +125,42 @@ def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, h
     assert run_of(farm, again).state == ReproductionState.DISPATCHED
     changed = say(farm, 50.5)
     assert run_of(farm, changed).seed is None, "another claim is not one that was there before that order was drawn"
+
+
+@pytest.mark.parametrize("how", ["taken away", "cancelled"])
+def test_a_run_that_was_begun_again_goes_to_its_end(farm: ControlPlane, how: str) -> None:
+    begun(farm, 50)
+    (first,) = farm.claims()
+    intervening.cancel(farm.database, first.claim_id, "it goes badly", "hub:tiny", operates=False)
+    intervening.retry(farm.database, first.claim_id, "better luck", "hub:tiny")
+    anew = begun(farm, 50)
+    if how == "taken away":
+        say(farm)
+        reap(farm.database, farm.policy, *EMPTY_QUEUES)
+    else:
+        for target in (first.claim_id, anew.reproduction_id):
+            with pytest.raises(InterventionError, match="goes to its end"):
+                intervening.cancel(farm.database, target, "it goes badly again", "hub:tiny", operates=False)
+    again = say(farm, 50)
+    assert (run_of(farm, again).reproduction_id, run_of(farm, again).state) == (
+        anew.reproduction_id,
+        ReproductionState.DISPATCHED,
+    )
+    complete(farm, 100)
+    answered = look(farm, 50)
+    assert answered is not None
+    assert answered.reason.startswith("verified: ")
+    assert run_of(farm, answered).reproduction_id == anew.reproduction_id
+
+
+def test_an_operator_cancels_a_run_that_was_begun_again(farm: ControlPlane) -> None:
+    for _ in range(2):
+        run = begun(farm, 50)
+        (claim,) = farm.claims()
+        intervening.cancel(farm.database, claim.claim_id, "takes the whole pool", "operator:ada")
+        with farm.database.reading() as session:
+            assert session.get_one(Reproduction, run.reproduction_id).state == ReproductionState.CANCELLED
+        intervening.retry(farm.database, claim.claim_id, "there is room", "operator:ada")
 
 
 @pytest.mark.parametrize(
