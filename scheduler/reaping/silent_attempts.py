@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
@@ -33,7 +33,7 @@ CHECKS = 3
 
 
 def end_silent_attempts(database: Database, policy: Policy) -> int:
-    """End those whose lease is over, or have their report checked once more; returns how many."""
+    """End those whose lease is over, spare them once, or have their report checked once more; returns how many."""
     with database.transaction() as session:
         lost = overdue(session, ReproductionState.RUNNING)
         # All at once and in their order: a scan of their model may lock some of them too.
@@ -72,7 +72,8 @@ def _spared(session: Session, reproduction: Reproduction, run: RunRules) -> bool
     again, and until the database ends that process's transaction, the lease cannot be renewed nor the report kept.
     """
     attempt = session.get_one(Attempt, (reproduction.reproduction_id, reproduction.attempt))
-    was_held = reproduction.lease_until is not None and _is_long_over(reproduction.lease_until, run.lease_seconds)
+    long_ago = now() - timedelta(seconds=run.lease_seconds)
+    was_held = reproduction.lease_until is not None and reproduction.lease_until < long_ago
     if attempt.report is not None or attempt.stage == Stage.WAITING or AWAITED in reproduction.reason:
         return False
     if attempt.stage != Stage.STORING and not was_held:
@@ -80,10 +81,6 @@ def _spared(session: Session, reproduction: Reproduction, run: RunRules) -> bool
     reproduction.reason = f"attempt {attempt.number}: {AWAITED}"
     reproduction.lease_until = now() + timedelta(seconds=AWAITED_SECONDS)
     return True
-
-
-def _is_long_over(lease_until: datetime, lease_seconds: float) -> bool:
-    return lease_until < now() - timedelta(seconds=lease_seconds)
 
 
 def _how_lost(session: Session, reproduction: Reproduction, lease_seconds: float) -> tuple[AttemptOutcome, str]:
