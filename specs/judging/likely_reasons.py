@@ -81,7 +81,8 @@ def _other_scale(claimed: float, reproduced: float, scale: Scale) -> Weighed:
 def _lost_answers(found: Comparison, reproduced: float, measured: Measurement, held_context: int | None) -> Weighed:
     """Answers that count as wrong because of how they ended or look; no reason for a score that came out higher."""
     gap = found.claimed - reproduced
-    answers = (len(measured.sample_ids) + measured.ignored) * measured.circumstances.epochs
+    # What was in flight when the run stopped is among neither count.
+    answers = len(measured.sample_ids) * measured.circumstances.epochs
     if gap <= 0 or answers == 0:
         return
     generation = measured.circumstances.generation

@@ -51,6 +51,8 @@ def test_where_nothing_stands_out_nothing_is_said() -> None:
         (ran(truncated=30, generation={"max_tokens": 64, "sources": {"temperature": "spec", "max_tokens": "policy"}}),
          "30 of 100 answers (30 %) were cut off at max_tokens 64, from the farm's policy"),
         (ran(truncated=30), "cut off at the end of the model's context"),
+        # A run that stopped after twenty samples, with 64 more in flight.
+        (ran(20, truncated=8, ignored=64), "8 of 20 answers (40 %) were cut off"),
         (ran(unparsed=50), "50 of 100 answers (50 %) held none of the form that the scorer looks for"),
         (ran(template=None), "no chat template"),
         (ran(generation={"temperature": 0.7, "sources": {"temperature": "generation_config"}}),
