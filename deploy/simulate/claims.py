@@ -51,5 +51,6 @@ def honest(score: float, samples: int, dice: random.Random) -> float:
 
 
 def false(score: float, dice: random.Random) -> float:
-    """What somebody claims who is further off than that; a hundred per cent at most."""
-    return round(min(score + dice.choice(OFF_BY), 1.0), DIGITS)
+    """What somebody claims who is further off than that: a hundred per cent at most, and less than that who has it."""
+    off = dice.choice(OFF_BY)
+    return round(min(score + off, 1.0) if score < 1.0 else score - off, DIGITS)

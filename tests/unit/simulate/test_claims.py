@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
 from deploy.simulate.arrivals import DAY, Day, SimulatedModel, Submission
-from deploy.simulate.claims import OFF_BY
+from deploy.simulate.claims import OFF_BY, false
 from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import FLEET, need_of, smaller
 from deploy.simulate.judged import judged
@@ -41,7 +43,16 @@ def test_about_a_tenth_of_the_claims_is_false_and_the_day_is_the_same_but_for_th
         )
         assert one.is_false or one.claimed == other.claimed
     off = [each.claimed - each.score for each in some if each.is_false]
-    assert all(0 <= each <= max(OFF_BY) + 0.001 for each in off)
+    assert all(0 < each <= max(OFF_BY) + 0.001 for each in off)
+
+
+@pytest.mark.parametrize("score", [0.0, 0.9, 1.0])
+def test_a_false_claim_is_never_what_all_samples_give(score: float) -> None:
+    for seed in range(50):
+        claimed = false(score, random.Random(seed))
+        # Too high, but of a model that has everything right, of which nobody can claim more.
+        assert claimed < score if score == 1 else claimed > score
+        assert 0 <= claimed <= 1
 
 
 def test_honest_claims_differ_from_what_all_samples_give_by_less_the_more_there_are() -> None:
