@@ -92,7 +92,7 @@ class Noise:
     """An upper bound on it, right in 95 of 100: the fewer samples in common, the further above."""
 
     coins_mean_square: float
-    """What `mean_square` were of coins that are right as often as those runs."""
+    """What `mean_square` were of coins that are right as often as those runs; 0 where all were right, or none."""
 
     shift_variance: float
     """Of what moves all samples of a run at once; 0 where the samples explain how the scores differ."""
@@ -101,14 +101,22 @@ class Noise:
         """Standard deviation, as a proportion, of the difference between two full runs' scores of so many samples.
 
         √(upper bound on mean d² / N + variance of shifts), for models that score as those of the pairs did; else with
-        the bound in proportion to what coins of that score would do. None where there is too little to say.
+        the bound in proportion to what coins of that score would do, and with no more than that: nothing that answers
+        sample by sample differs more. None where there is too little to say.
         """
         if self.models < LEAST_MODELS or self.comparisons < LEAST_COMPARISONS or self.samples < LEAST_SAMPLES:
             return None
         bound = self.mean_square_bound
         if score is not None:
-            bound *= 2 * variance_of_coin(score, population) / self.coins_mean_square
+            bound = 2 * variance_of_coin(score, population) * self._part_of_coins
         return min(1.0, math.sqrt(bound / population + self.shift_variance))
+
+    @property
+    def _part_of_coins(self) -> float:
+        """An upper bound: where so few samples differed that they may have been coins', all of it."""
+        if self.mean_square_bound >= self.coins_mean_square:
+            return 1.0
+        return self.mean_square_bound / self.coins_mean_square
 
 
 @dataclass(frozen=True)
@@ -169,8 +177,8 @@ def noise_in(pairs: Sequence[Pair]) -> Noise:
         mean_difference=math.fsum(each.samples * each.mean for each in found) / samples,
         mean_square=mean_square,
         mean_square_bound=_upper_bound(mean_square, samples * independent),
-        coins_mean_square=math.fsum(2 * each.samples * variance_of_coin(each.score, each.samples) for each in found)
-        / samples,
+        # Not kept away from 0 as a claim's is: what the runs are measured by must not come out too large.
+        coins_mean_square=math.fsum(2 * each.samples * each.score * (1 - each.score) for each in found) / samples,
         shift_variance=_shift_variance(pairs, samples, mean_square, independent),
     )
 
