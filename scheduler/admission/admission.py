@@ -324,11 +324,12 @@ def _spread_of_claims(
 ) -> float | None:
     """What was measured, where claims are like the runs that it was measured on.
 
-    Runs of more epochs than the benchmark asks for differ less from one another than a claim does from any of them.
+    No claim says of how many epochs it is, and whoever ran fewer has the same score with more chance in it: runs of
+    more than the score needs differ less from one another than a claim does from any of them.
     """
-    if benchmark.noise is None or (rules.epochs is not None and rules.epochs > _own_epochs(task)):
-        return None
-    return benchmark.noise.spread(claimed)
+    reducer = task.definition.epoch_reducer if task.definition is not None else None
+    averages = same_by_any_number(reducer) and (rules.epochs or _own_epochs(task)) > epochs_needed(reducer)
+    return None if benchmark.noise is None or averages else benchmark.noise.spread(claimed)
 
 
 def _own_epochs(task: TaskSpec) -> int:
