@@ -153,7 +153,7 @@ def in_short(foreseen: Foreseen, samples: int) -> str:
         clauses = [f"all {samples} samples" if limit is None or limit >= samples else f"{limit} of {samples} samples"]
     else:
         clauses = [f"about {found.mean_samples / samples:.0%} of {samples} samples if true"]
-    if found.undecided > LIKELY:
+    if limit is not None and limit < samples and found.undecided > LIKELY:
         clauses.append(f"its limit of {limit} samples will hardly decide")
     claim, population = _judged(foreseen, samples)
     if (why := _why_undecidable(claim, samples, limit)) is not None:

@@ -103,10 +103,11 @@ def simulated_runs(
         right = _drawn(total, population, looks, runs)
         answers = [_answers(right, bound, test.signs) for bound, test in zip(bounds, tests, strict=True)]
         answered_at = np.max([np.minimum(*answer) for answer in answers], axis=0)
-        # At the last look, or past it: the run went on to the end.
-        whole = answered_at >= len(looks) - 1
+        full = _decisions(rule, true_score)
+        # At the last look, or past it: the run went on to the end. So it is taken to, where only a score over several
+        # epochs, and no number right, is on the same side of every edge.
+        whole = (answered_at >= len(looks) - 1) | (_decisions(rule, total / population) != full)
         samples = np.where(whole, population, halfway[np.minimum(answered_at, len(looks) - 1)])
-        full = [full_run_decision(total / population, each.claimed, each.tolerance) for each in rule.claims]
         verified = np.where(whole, full[0] == "verified", answers[0][0] < answers[0][1])
         off = [
             np.where(whole, decision == "mismatch", mismatch_at < verified_at)
@@ -122,11 +123,12 @@ def _whole(rule: StoppingRule, true_score: float) -> int:
     exact = true_score * rule.population
     nearest = sorted((math.floor(exact), math.ceil(exact)), key=lambda total: abs(total - exact))
 
-    def sides(score: float) -> list[str]:
-        return [full_run_decision(score, each.claimed, each.tolerance) for each in rule.claims]
-
-    same = [total for total in nearest if sides(total / rule.population) == sides(true_score)]
+    same = [total for total in nearest if _decisions(rule, total / rule.population) == _decisions(rule, true_score)]
     return (same or nearest)[0]
+
+
+def _decisions(rule: StoppingRule, score: float) -> list[str]:
+    return [full_run_decision(score, each.claimed, each.tolerance) for each in rule.claims]
 
 
 def _drawn(total: int, population: int, looks: Floats, runs: int) -> Floats:

@@ -169,6 +169,17 @@ def test_what_no_score_can_decide_is_foreseen_as_such(
     assert why in in_short(asked, samples)
 
 
+@pytest.mark.parametrize("sample_limit", [None, 30, 5000])
+def test_a_tolerance_of_less_than_a_sample_is_not_taken_for_a_limit(sample_limit: int | None) -> None:
+    # 22 or 23 of 30 right are both further off than a point; sixteen answers to each question are not.
+    asked = foreseen(claimed=0.75, tolerance=0.01, epochs=16, sample_limit=sample_limit)
+    assert "limit" not in in_short(asked, 30)
+    found = forecast(asked, 30)
+    assert found.cases[0].verdict is Outcome.VERIFIED
+    assert not any("limit" in words for words in found.words)
+    assert "its limit of 10 samples will hardly decide" in in_short(asked.model_copy(update={"sample_limit": 10}), 30)
+
+
 def test_a_large_benchmark_has_nothing_to_warn_of() -> None:
     found = forecast(foreseen(tolerance=0.02), 12032)
     assert found.words == ()
