@@ -91,7 +91,8 @@ class Attestation(Contract, extra="ignore"):
 
     failed: Annotated[int, Field(ge=0)] = 0
     """Samples, of those up to where the run had its answer, that have no score and are left out of it: policy's
-    `maximum_failed_fraction` bounds them. Not stated by the first badges."""
+    `maximum_failed_fraction` bounds them, or they could not have brought it outside the tolerance. Not stated by the
+    first badges."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 from specs.epochs import MEAN, answers_averaged
 from specs.judging.scale import points, told_apart
-from specs.judging.sequential import Finding, SequentialDecider
+from specs.judging.sequential import Finding, SequentialDecider, full_run_decision
 from specs.judging.stopping import (
     LEAST_SCORED,
     JudgedClaim,
@@ -74,7 +74,8 @@ class CompletedRun:
         which a run may stop early decide (`specs.judging.sequential`), fed with the measured scores anew: their answer
         differs from the full run's with probability alpha at most. A difference beyond the tolerance that may be chance
         decides nothing (`doubtful_beyond`), nor one that is there for want of samples without a score, or of
-        answers that a limit of the farm's cut off.
+        answers that a limit of the farm's cut off. Where more samples have none than policy allows answers, as each
+        lacks perhaps one answer of several, nothing is verified either that theirs could bring outside.
 
         Raises:
             ValueError: `claim` is not among those of `stopping`.
@@ -102,10 +103,13 @@ class CompletedRun:
             failed=len(attempted) - scored,
             linked_log=linked_log,
         )
-        obstacle = _obstacle(found, self.stopping) or _thoughts_scored(measurement, self.stopping)
+        obstacle = _obstacle(found, self.stopping, population) or _thoughts_scored(measurement, self.stopping)
         if obstacle is not None:
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=obstacle, comparison=found)
         measured, tolerance = _measured(found)
+        if finding.decision == "verified" and (doubt := _could_be_outside(found, self.stopping)) is not None:
+            reason = f"{measured}, within {tolerance}; {doubt}"
+            return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
         if finding.decision == "verified":
             return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
         excuse = _left_out(found) or _cut_off_by_the_farm(found, measurement, self.held_context)
@@ -176,11 +180,14 @@ def _ended(rule: StoppingRule, sample_scores: tuple[float | None, ...]) -> _Ende
     return _Ended(decider.seen, decider.settled, decider.findings())
 
 
-def _obstacle(found: Comparison, stopping: Stopping) -> str | None:
+def _obstacle(found: Comparison, stopping: Stopping, population: Population) -> str | None:
     """Why what was measured cannot decide anything; None where it can."""
     attempted = found.samples_used + found.failed
-    if found.failed > stopping.maximum_failed_fraction * attempted:
-        return f"{found.failed} of {attempted} samples failed and have no score"
+    # Policy allows a part of the answers, and a sample without a score lacks one at least. What stopped early does not
+    # know what is left out of all.
+    averaged = answers_averaged(population.epochs, population.reducer) if attempted == found.population else 1
+    if found.failed > stopping.maximum_failed_fraction * averaged * attempted:
+        return _failed(found)
     if (why := why_none_proves(found.claimed, found.tolerance)) is not None:
         return why
     too_few = min(stopping.minimum_samples, found.population)
@@ -205,13 +212,33 @@ def _left_out(found: Comparison) -> str | None:
     """Why a score may be outside for want of the samples that have none; None where they could not bring it inside."""
     if found.reproduced is None or not found.failed:
         return None
+    where = _within(found, *_with_those_left_out(found, found.reproduced))
+    return None if where is None else f"{_failed(found)}, and with theirs it could be {where}"
+
+
+def _could_be_outside(found: Comparison, stopping: Stopping) -> str | None:
+    """Why a score may be inside for want of the samples that have none; None where they could not bring it outside.
+
+    Nor where they are no more than policy allows of samples with a single answer.
+    """
     attempted = found.samples_used + found.failed
-    share = found.failed / attempted
-    lowest = found.reproduced * (1 - share)
-    where = _within(found, lowest, lowest + share)
-    if where is None:
+    if found.reproduced is None or found.failed <= stopping.maximum_failed_fraction * attempted:
         return None
-    return f"{found.failed} of {attempted} samples failed and have no score, and with theirs it could be {where}"
+    ends = _with_those_left_out(found, found.reproduced)
+    if all(full_run_decision(end, found.claimed, found.tolerance) == "verified" for end in ends):
+        return None
+    return f"{_failed(found)}, and with theirs it could be outside"
+
+
+def _with_those_left_out(found: Comparison, reproduced: float) -> tuple[float, float]:
+    """What the score would be at least and at most if the samples without one had theirs."""
+    share = found.failed / (found.samples_used + found.failed)
+    lowest = reproduced * (1 - share)
+    return lowest, lowest + share
+
+
+def _failed(found: Comparison) -> str:
+    return f"{found.failed} of {found.samples_used + found.failed} samples failed and have no score"
 
 
 def _cut_off_by_the_farm(found: Comparison, measurement: Measurement, held_context: int | None) -> str | None:

@@ -55,7 +55,8 @@ class SequentialDecider:
     The order must be random and fixed after the claims: only the contiguous part of it that has finished may be fed
     (`specs.judging.prefix` holds back the rest). Looking after every sample costs no accuracy. A failed sample is
     passed over: the error bound is exact where none fails, and no answer is given while too many have. Once all samples
-    were seen each answer is the full run's own; before that, an answer once reached stands.
+    were seen each answer is the full run's own, and more may have failed where a sample lacks perhaps one answer of
+    several: whoever judges by it has to see what they could change. Before that, an answer once reached stands.
     """
 
     def __init__(self, rule: StoppingRule) -> None:
@@ -185,7 +186,8 @@ class SequentialDecider:
     def _full_run(self, claim: ClaimedScore) -> tuple[Decision, int] | None:
         scores = self._values[~np.isnan(self._values)]
         failed = len(self._values) - len(scores)
-        if not len(scores) or failed > self.rule.maximum_failed_fraction * len(self._values):
+        most = self.rule.maximum_failed_fraction * self.rule.answers_averaged
+        if not len(scores) or failed > most * len(self._values):
             return None
         return full_run_decision(float(scores.mean()), claim.claimed, claim.tolerance), len(self._values)
 

@@ -165,6 +165,7 @@ def stopping_rule(stopping: Stopping, population: Population) -> StoppingRule:
         alpha=stopping.alpha,
         minimum_samples=stopping.minimum_samples,
         maximum_failed_fraction=stopping.maximum_failed_fraction,
+        answers_averaged=answers_averaged(population.epochs, population.reducer),
         predictors=usable_predictors(stopping, population),
     )
 

@@ -44,6 +44,10 @@ class StoppingRule(Contract):
     maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)]
     """No answer while more samples than this have no score."""
 
+    answers_averaged: Annotated[int, Field(ge=1)] = 1
+    """Of each sample. One that lacks a single answer has no score, so of all samples together this many times as large
+    a part may have none."""
+
     predictors: tuple[Predictor, ...] = ()
 
     @model_validator(mode="after")

@@ -130,7 +130,8 @@ class VerificationRules(TaskRules):
     linked_logs: bool = True
     prompt_tokens: Annotated[int, Field(gt=0)] = 8192
     maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """More samples than this without a score (errors, not wrong answers) make the verdict inconclusive."""
+    """More answers than this without a score (errors, not wrong answers) make the verdict inconclusive, and nothing is
+    decided that the samples with such answers could change, where those are more than this of all."""
 
 
 class EngineRules(Contract):

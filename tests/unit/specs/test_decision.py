@@ -173,6 +173,71 @@ def test_too_many_failures_are_inconclusive_whatever_was_scored() -> None:
     assert verdict.reason == "30 of 1000 samples failed and have no score"
 
 
+def of_epochs(epochs: int, reducer: str, scores: list[float | None], population: int) -> Measurement:
+    run = measured(scores, population)
+    ran = run.circumstances.model_copy(update={"epochs": epochs, "epoch_reducer": reducer})
+    return run.model_copy(update={"circumstances": ran})
+
+
+@pytest.mark.parametrize(
+    ("failed", "score", "outcome"),
+    [
+        # 30 questions of 16 answers, one of which has no score.
+        (1, 0.2, Outcome.MISMATCH),
+        (1, 0.75, Outcome.VERIFIED),
+        # 13.9 points off and within the 14.3; with the one it may be 16.1.
+        (1, 0.661, Outcome.INCONCLUSIVE),
+        (1, 0.68, Outcome.VERIFIED),
+        # Nine of 30 samples are 2 % of 480 answers, if each lacks one.
+        (9, 0.02, Outcome.MISMATCH),
+        (9, 0.8, Outcome.INCONCLUSIVE),
+        (10, 0.02, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_one_answer_of_many_without_a_score_leaves_a_claim_to_be_decided(
+    failed: int, score: float, outcome: Outcome
+) -> None:
+    scores: list[float | None] = [None] * failed + [score] * (30 - failed)
+    verdict = judged(0.8, None, of_epochs(16, "mean", scores, 30))
+    assert verdict.outcome is outcome, verdict.reason
+    if outcome is Outcome.INCONCLUSIVE:
+        assert f"{failed} of 30 samples failed and have no score" in verdict.reason
+    # Of one answer each, or where one may be the one that counts, it is a thirtieth of all.
+    for epochs, reducer in ((1, "mean"), (16, "max")):
+        assert judged(0.8, None, of_epochs(epochs, reducer, scores, 30)).outcome is Outcome.INCONCLUSIVE
+
+
+@given(
+    scores=st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=20, max_size=60),
+    claimed=st.floats(0, 1),
+    tolerance=st.floats(0.01, 0.3),
+)
+def test_nobody_gets_a_badge_by_which_answers_fail(
+    scores: list[float | None], claimed: float, tolerance: float
+) -> None:
+    run = of_epochs(16, "mean", scores, len(scores))
+    if run.failed <= 0.02 * len(scores) or judged(claimed, tolerance, run).outcome is not Outcome.VERIFIED:
+        return
+    for theirs in (0.0, 1.0):
+        had_they_scored = float(np.mean([theirs if score is None else score for score in scores]))
+        assert abs(had_they_scored - claimed) <= tolerance + 1e-9
+
+
+def test_a_run_that_stops_early_is_not_let_off_for_its_epochs() -> None:
+    scores: list[float | None] = [None] * 30 + [0.0] * 970
+    assert judged(0.9, 0.02, of_epochs(16, "mean", scores, N)).outcome is Outcome.INCONCLUSIVE
+    rule_of_many = stopping_rule(
+        Stopping(
+            claims=(JudgedClaim(claim_id="c", claimed=0.9, tolerance=0.02),),
+            alpha=0.001,
+            minimum_samples=20,
+            maximum_failed_fraction=0.02,
+        ),
+        population(epochs=16),
+    )
+    assert not fed(rule_of_many, scores).settled
+
+
 @pytest.mark.parametrize("right", [1000, 400])
 def test_a_score_that_may_be_one_of_thoughts_decides_nothing(right: int) -> None:
     run = measured([*right_or_wrong(1000, right)], 1000)
