@@ -2,9 +2,10 @@
 
 What counts on a day (UTC) is what was planned on it: the estimate of each reproduction, and what it took once it is
 complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it
-cost nothing, but for one by which it comes to ask every sample: from then on it counts for that one. One that failed
-counts as its estimate. One that was cancelled before it was ever sent counts nothing, nor does one that a repo was
-closed to before it had an engine.
+cost nothing, but for one by which it comes to ask every sample: from then on it counts for that one. One that failed,
+or was cancelled after it was sent, counts as its estimate, or as what its attempts held GPUs for where that is more.
+One that was cancelled before it was ever sent counts nothing, nor does one that a repo was closed to before it had an
+engine.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from sqlalchemy.orm import Session
 
 from scheduler.database import advisory_locks
 from scheduler.database.tables import Attempt, Claim, Reproduction
-from scheduler.state_machine import ReproductionState
+from scheduler.state_machine import CAME_TO_NOTHING, ReproductionState
 from specs.measurement import stored_seconds, stored_share
+from specs.messages import Stage
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.cost import Estimate, gpu_seconds, start_gpu_seconds
 
@@ -140,6 +142,13 @@ def settle(reproduction: Reproduction) -> None:
         reproduction.gpu_seconds = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(took, gpus)
     elif reproduction.state == ReproductionState.CANCELLED and reproduction.attempt == 0:
         reproduction.gpu_seconds = None
+    elif reproduction.state in CAME_TO_NOTHING:
+        # No worker measured it, and by this clock none has to be believed. What ran beside it is not known.
+        held = sum(_held_seconds(attempt) for attempt in reproduction.attempts)
+        if held > 0:
+            gpus = held_gpus(reproduction.settings)
+            took = start_gpu_seconds(reproduction.weights_bytes, gpus) + gpu_seconds(held, gpus)
+            reproduction.gpu_seconds = max(reproduction.gpu_seconds or 0.0, took)
 
 
 def held_gpus(settings: Mapping[str, Any]) -> int:
@@ -150,7 +159,7 @@ def held_gpus(settings: Mapping[str, Any]) -> int:
 
 def _held_seconds(attempt: Attempt) -> float:
     # While it waited behind others of its batch, those held the GPUs. When it began is not known of early ones.
-    begun_at = attempt.begun_at or attempt.started_at
+    begun_at = attempt.begun_at or (attempt.started_at if attempt.stage != Stage.WAITING else None)
     if begun_at is None or attempt.ended_at is None:
         return 0.0
     return max((attempt.ended_at - begun_at).total_seconds(), 0.0)

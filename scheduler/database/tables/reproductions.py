@@ -137,8 +137,8 @@ class Reproduction(Table):
     """Whether that claim is on a pull request."""
 
     gpu_seconds: Mapped[float | None]
-    """What it counts as in the budget of the day on which it was planned: its estimate, and what it took once it is
-    complete. None counts nothing."""
+    """What it counts as in the budget of the day on which it was planned: its estimate, and once it has ended, what it
+    took. None counts nothing."""
 
     claims: Mapped[list[Claim]] = relationship(back_populates="reproduction")
     attempts: Mapped[list[Attempt]] = relationship(back_populates="reproduction", order_by="Attempt.number")

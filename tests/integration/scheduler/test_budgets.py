@@ -12,12 +12,14 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
+from scheduler.collect.ending import end_attempt
 from scheduler.database.tables import Claim, Event, Model, Reproduction, Table, new_id, now
 from scheduler.record import move_reproduction
 from scheduler.requests.approving import approve
 from scheduler.requests.intervening import cancel
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
+from specs.messages import AttemptOutcome
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy
@@ -273,6 +275,33 @@ def test_a_run_counts_as_what_it_took_once_it_is_complete(farm: ControlPlane) ->
         spent = {each: session.get_one(Reproduction, each).gpu_seconds for each in (done, never_sent, failed)}
     # Five minutes of asking and the start of the engine, on two GPUs each.
     assert spent == {done: 2 * (300 + 60 + 0.27), never_sent: None, failed: 9999.0}
+
+
+@pytest.mark.parametrize("end", ["it failed", "it was cancelled"])
+def test_a_run_that_ends_without_a_report_counts_as_what_it_held_at_least(farm: ControlPlane, end: str) -> None:
+    rows = Rows(farm.database)
+    run = {"settings": {"gpus": 2}, "gpu_seconds": 9999.0, "state": ReproductionState.RUNNING, "attempt": 2}
+    begun = {
+        hours: {"started_at": now() - timedelta(hours=24), "begun_at": now() - timedelta(hours=hours)}
+        for hours in (1, 23)
+    }
+    short, long, waited = (rows.reproduction(**run) for _ in range(3))
+    for name, at in ((short, begun[1]), (long, begun[23]), (waited, {**begun[1], "begun_at": None})):
+        # One that was lost before counts until it ended, as its lease did.
+        rows.attempt(name, 1, outcome="lost", **begun[23], ended_at=now() - timedelta(hours=22, minutes=30))
+        rows.attempt(name, 2, stage="waiting" if name == waited else "running", **at)
+        if end == "it was cancelled":
+            cancel(farm.database, name, "it takes too long", "operator:ann")
+        else:
+            with farm.database.transaction() as session:
+                reproduction = session.get_one(Reproduction, name)
+                end_attempt(session, farm.policy, reproduction, AttemptOutcome.TIMED_OUT, "more than a day")
+    with farm.database.reading() as session:
+        ended = {name: session.get_one(Reproduction, name) for name in (short, long, waited)}
+    assert {str(each.state) for each in ended.values()} == {"failed" if end == "it failed" else "cancelled"}
+    assert ended[waited].gpu_seconds == 9999.0, "others of its batch held the GPUs"
+    for name, hours in ((short, 1.5), (long, 23.5)):
+        assert ended[name].gpu_seconds == pytest.approx(2 * (hours * 3600 + 60 + 0.27), abs=20)
 
 
 def test_above_the_threshold_a_claim_waits_for_an_operator(farm: ControlPlane) -> None:
