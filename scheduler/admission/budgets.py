@@ -26,6 +26,12 @@ from specs.messages import Stage
 from specs.policy.budget import BudgetLimits, BudgetRules
 from specs.policy.cost import Estimate, gpu_seconds, start_gpu_seconds
 
+OVER = "over the day's budget of "
+"""How the reason begins of a claim for which a day has no room left."""
+
+OF_ANOTHER_DAY = "would have a run that was planned on another day ask every sample, "
+"""And of one for which none is made."""
+
 APPROVAL_MARGIN = 1.5
 """An approval holds while the estimate is at most so many times the approved one: a model may be replaced after it."""
 
@@ -107,8 +113,7 @@ def count_as(
     if held is None and of_another_day and not claim.approved_over_budget:
         # It would count on that day: any number of such runs would fit into what is left of this one.
         held = Held(
-            "would have a run that was planned on another day ask every sample, at about"
-            f" {_seconds(cost.gpu_seconds)} ({cost.basis}); looked at again at 00:00 UTC",
+            f"{OF_ANOTHER_DAY}at about {_seconds(cost.gpu_seconds)} ({cost.basis}); looked at again at 00:00 UTC",
             midnight + timedelta(days=1),
         )
     if held is not None:
@@ -127,6 +132,12 @@ def waiting_without_need(budget: BudgetRules) -> ColumnElement[bool]:
         kind = Claim.pull_request.is_not(None) if community else Claim.pull_request.is_(None)
         kinds.append(and_(kind, Claim.gpu_seconds <= above if above is not None else true()))
     return and_(Claim.awaits_approval, or_(*kinds))
+
+
+def waiting_for_midnight() -> ColumnElement[bool]:
+    """The blocked claims that wait for the room of another day: a key alone is kept of others too."""
+    told = or_(*(Claim.reason.startswith(each, autoescape=True) for each in (OVER, OF_ANOTHER_DAY)))
+    return and_(Claim.run_key.is_not(None), told)
 
 
 def settle(reproduction: Reproduction) -> None:
@@ -206,11 +217,11 @@ def _planned_since(session: Session, start: datetime, condition: ColumnElement[b
 def _no_room(claim: Claim, cost: Estimate, limit: float, spent: float, name: str) -> str:
     if cost.gpu_seconds > limit:
         return (
-            f"over the day's budget of {name} by itself: about {_seconds(cost.gpu_seconds)} ({cost.basis}) of"
+            f"{OVER}{name} by itself: about {_seconds(cost.gpu_seconds)} ({cost.basis}) of"
             f" {_seconds(limit)}; an operator may raise it, or run reprofarm approve {claim.claim_id} --over-budget"
         )
     return (
-        f"over the day's budget of {name}: {spent:,.0f} of {_seconds(limit)} are planned or spent today, and this takes"
+        f"{OVER}{name}: {spent:,.0f} of {_seconds(limit)} are planned or spent today, and this takes"
         f" about {cost.gpu_seconds:,.0f} ({cost.basis}); looked at again at 00:00 UTC"
     )
 

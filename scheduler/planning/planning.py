@@ -38,6 +38,9 @@ TOGETHER = 50
 AWAY_IN_A_ROW = 3
 """Claims for which the Hub did not answer before a round ends: it is not about them."""
 
+AGAIN = 4
+"""One in so many of the blocked claims that a round looks at is for those that no day's budget held back."""
+
 HUB_RETRY = timedelta(seconds=30)
 """Until a claim for which the Hub did not answer, or no scan has yet, is looked at again; meanwhile others have their
 turn."""
@@ -79,9 +82,15 @@ def _waiting(database: Database) -> list[Row[str, str | None]]:
         room = max(TOGETHER, PLANNED_AT_ONCE - len(new))
         # What a day's budget held back is all due at the same midnight, and who comes first is given what there is.
         # Whoever was looked at is due no more, and makes room for the next round's.
-        in_order = claims.where(*is_blocked).order_by(_priority(), Claim.created_at)
-        again = session.execute(in_order.limit(room)).all()
-    return [*new, *again]
+        is_held = budgets.waiting_for_midnight()
+        by_priority = claims.where(*is_blocked, is_held).order_by(_priority(), Claim.created_at)
+        held = session.execute(by_priority.limit(room)).all()
+        # All others are due every few minutes, more of them perhaps than are planned meanwhile: by priority the last
+        # would never have their turn.
+        by_time = claims.where(*is_blocked, ~is_held).order_by(Claim.recheck_at)
+        others = session.execute(by_time.limit(room)).all()
+    first = held[: room - min(len(others), room // AGAIN)]
+    return [*new, *first, *others[: room - len(first)]]
 
 
 def _looked_at(
