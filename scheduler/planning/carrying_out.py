@@ -19,7 +19,7 @@ from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.answering import Answer
-from scheduler.planning.freshness import Shared, stop_taking_claims
+from scheduler.planning.freshness import Shared, run_anew_until, stop_taking_claims
 from scheduler.planning.putting_back import (
     AskedAnew,
     Begun,
@@ -49,6 +49,11 @@ from specs.messages import ModelRef
 from specs.policy.budget import BudgetRules
 from specs.policy.rules import EngineRules, Policy
 from specs.text import clean
+
+_LATELY = (
+    "waits for policy's time between two re-verifications, as its task was run again on the same weights meanwhile; a"
+    " fresh run is planned from {:%Y-%m-%d %H:%M} UTC"
+)
 
 
 def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> None:
@@ -155,6 +160,10 @@ def _wait(session: Session, policy: Policy, claim: Claim, run: Run, answer: Answ
     if answer.cost is None or answer.cost_of_all is None or (before is not None and not _came_to_nothing(before)):
         return None
     joined = shared.find(run.key, claim.fresh_after)
+    if joined is None and before is None:
+        until = run_anew_until(session, claim, answer.weights_sha256, run.key, policy.reverify)
+        if until is not None:
+            return budgets.Held(_LATELY.format(until), until)
     if joined is None and policy.budget != BudgetRules():
         budgets.take_turn(session, policy.budget)
         # The turn may have come after another's transaction, which planned that very run.

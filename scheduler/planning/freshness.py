@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, func, literal, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from scheduler.admission.fixed import Rules
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.admission.priorities import PERIODIC_PRIORITY
+from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.judging.stopping import MOST_CLAIMS, tested
-from scheduler.state_machine import CAME_TO_NOTHING, ClaimState
+from scheduler.state_machine import CAME_TO_NOTHING, ClaimState, ReproductionState
+from specs.policy.reverify import ReverifyRules
+
+_Text = str | InstrumentedAttribute[str] | InstrumentedAttribute[str | None] | None
+"""Of one row, or a column of many."""
 
 
 class Shared:
@@ -92,6 +97,58 @@ class Shared:
     def find(self, key: str, fresh_after: datetime | None) -> Reproduction | None:
         """The reproduction of that key that answers one more claim, if any."""
         return _best(self._found[key], fresh_after)
+
+
+def run_anew_for(
+    again: type[Claim],
+    its_run: type[Reproduction],
+    ref: _Text,
+    *,
+    weights_sha256: _Text,
+    dataset_id: _Text,
+    key: _Text,
+) -> ColumnElement[bool]:
+    """Whether a claim had that run again which one on a `ref` would have: another draw of the same model's answers.
+
+    By the run's key, not the entry's slot or value: with other notes, in another file, or a billionth higher it would
+    be run just so. Not before that is sent out: until then it answers whoever else asks. But who claims an author's
+    score on a pull request, and has that verified again, does not keep the author waiting.
+    """
+    return and_(
+        # The first two follow from the key, and have an index.
+        its_run.weights_sha256 == weights_sha256,
+        its_run.dataset_id == dataset_id,
+        its_run.key == key,
+        its_run.seed.is_not(None),
+        or_(literal("main") != ref, again.ref == ref),
+    )
+
+
+def run_anew_until(
+    session: Session, claim: Claim, weights_sha256: str | None, key: str, rules: ReverifyRules
+) -> datetime | None:
+    """Until when a fresh run has to wait, as there was one lately that others asked for; None where it may be made.
+
+    A request is held to that when it comes. But until it is planned another may be sent out, and what it is about may
+    change twice. What the farm repeats by itself is no draw of anybody's.
+    """
+    if claim.fresh_after is None or claim.asked_priority == PERIODIC_PRIORITY:
+        return None
+    of_others = run_anew_for(
+        Claim, Reproduction, claim.ref, weights_sha256=weights_sha256, dataset_id=claim.dataset_id, key=key
+    )
+    latest = session.scalar(
+        select(func.max(Claim.fresh_after))
+        .join(Claim.reproduction)
+        .where(
+            of_others,
+            # What failed, or waits for somebody, told nothing. With the same time it is this one, tried again.
+            Reproduction.state != ReproductionState.FAILED,
+            Claim.fresh_after != claim.fresh_after,
+        )
+    )
+    ends = latest + timedelta(seconds=rules.cooldown_seconds) if latest is not None else None
+    return ends if ends is not None and ends > now() else None
 
 
 def is_shared(session: Session, key: str, fresh_after: datetime | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,11 +221,69 @@ def test_a_score_waits_as_an_entry_does_but_the_authors_for_no_passer_by(
     assert len(farm.reproductions()) == 2
 
 
-def put(farm: ControlPlane, claim: Claim, ref: str) -> str:
-    """Have another entry say what a claim says; its id, once it is planned."""
+@pytest.mark.parametrize("first", ["main", "refs/pr/7"])
+def test_a_value_that_is_a_billionth_higher_is_no_other_draw(farm: ControlPlane, first: str) -> None:
+    """Asked for together they share a run; once that is sent out, the other waits too."""
+    asked = put(farm, living(farm)[50.0], first, 50 + 1e-9)
+    others = [put(farm, living(farm)[50.0], "main", 50 + each * 1e-9) for each in (2, 3)]
+    reverify(farm.database, asked, "?", ADA)
+    farm.plan()
+    shares = reverify(farm.database, others[0], "?", ADA).claim_id
+    farm.plan()
+    _, fresh = farm.reproductions()
+    dispatch(farm.database, farm.policy)
+    with farm.database.reading() as session:
+        assert session.get_one(Claim, shares).reproduction_id == fresh.reproduction_id
+    with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
+        reverify(farm.database, others[1], "?", ADA)
+    complete(farm, 100)
+    with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
+        reverify(farm.database, others[1], "?", ADA)
+
+
+@pytest.mark.parametrize("how", ["another is sent out meanwhile", "the weights change and change back"])
+def test_a_request_that_is_planned_after_another_was_sent_out_waits_all_the_same(farm: ControlPlane, how: str) -> None:
+    other = put(farm, living(farm)[50.0], "main", 50 + 1e-9)
+    first = reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA).claim_id
+    with farm.database.reading() as session:
+        weights = session.get_one(Model, "tiny/model").weights_sha256
+
+    def change(what: type[Claim] | type[Model], **values: Any) -> None:
+        with farm.database.transaction() as session:
+            name = Claim.claim_id == other if what is Claim else Model.model_id == "tiny/model"
+            session.execute(update(what).where(name).values(**values))
+
+    if how == "another is sent out meanwhile":
+        other = reverify(farm.database, other, "?", ADA).claim_id
+        change(Claim, recheck_at=now() + timedelta(days=1))
+    farm.plan()
+    dispatch(farm.database, farm.policy)
+    if how == "the weights change and change back":
+        change(Model, weights_sha256="f" * 64)
+        other = reverify(farm.database, other, "?", ADA).claim_id
+        change(Model, weights_sha256=weights)
+    change(Claim, recheck_at=None)
+    farm.plan()
+    with farm.database.reading() as session:
+        waits = session.get_one(Claim, other)
+    assert waits.state == ClaimState.BLOCKED
+    assert waits.reason.startswith("waits for policy's time between two re-verifications")
+    assert len(farm.reproductions()) == 2
+    assert waits.recheck_at is not None
+    assert waits.recheck_at > now()
+    with farm.database.transaction() as session:
+        session.get_one(Claim, first).fresh_after = now() - timedelta(days=1)
+    change(Claim, recheck_at=now())
+    farm.plan()
+    assert len(farm.reproductions()) == 3
+
+
+def put(farm: ControlPlane, claim: Claim, ref: str, value: float | None = None) -> str:
+    """Have another entry say what a claim says, or another value; its id, once it is planned."""
     number = None if ref == "main" else int(ref[-1])
     with farm.database.transaction() as session:
-        other = _copy(claim, f"after {claim.claim_id}", ref=ref, pull_request=number)
+        said = {"value": claim.value if value is None else value}
+        other = _copy(claim, f"after {claim.claim_id} {value}", ref=ref, pull_request=number, **said)
         session.add(other)
         session.flush()
         claim_id = other.claim_id

@@ -36,6 +36,7 @@ def again(site: Publishing, value: float, right: int) -> str:
 def run_again(site: Publishing, claim_id: str, right: int) -> str:
     """The same by the claim's id."""
     rules = ReverifyRules(cooldown_seconds=0)
+    site.farm.policy = site.farm.policy.model_copy(update={"reverify": rules})
     asked = reverify(site.farm.database, claim_id, "new drivers", ADA, rules=rules)
     site.plan()
     complete(site.farm, right)
