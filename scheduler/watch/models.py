@@ -19,7 +19,7 @@ from scheduler.own_faults import OURS
 from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, withdraw_refs
 from scheduler.watch.contents import content_digest
-from scheduler.watch.result_files import Base, known_files, read_changed, result_files
+from scheduler.watch.result_files import Access, Base, known_files, read_changed, result_files
 from specs.engines.model_config import DEFAULT_CONTEXT_TOKENS, MAX_CONFIG_BYTES, ModelConfig, read_config
 from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
@@ -44,7 +44,8 @@ MISTRAL_ALONE = (
 
 MAIN = "main"
 NOT_READ = ""
-"""Instead of the commit at which a ref was looked at, where it is to be looked at again whether or not that changes."""
+"""Instead of the commit at which a ref was looked at, where it is to be looked at again whether or not that changes: of
+a pull request, `Access.state_of` it."""
 
 
 def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | None) -> None:
@@ -52,8 +53,9 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
 
     Costs two requests where nothing changed, one more for each result file that did, and one for a config.json beside
     changed weights, or two where another file says how those are packed. A pull request that changed and has results of
-    its own costs one more, and a few where main went on since it branched off (`_branched_off`). Main or a pull
-    request with result files that the farm may not read costs as much each time as if it had changed.
+    its own costs one more, and a few where main went on since it branched off (`_branched_off`). What the farm may not
+    read costs one refusal in each look, main's tree and the Hub's index; a pull request that stays as it was costs no
+    more.
 
     Raises:
         Gone: the Hub has no such model.
@@ -73,8 +75,9 @@ def _look(
     database: Database, hub: Hub, model_id: str, head: ModelHead, known: Model | None, own_name: str | None
 ) -> None:
     looked_at: dict[str, str] = dict(known.heads) if known else {}
+    access = Access(hub, model_id)
     main_files, all_read = (
-        _look_at_main(database, hub, model_id, head)
+        _look_at_main(database, access, head)
         if known is None or not (known.revision == head.revision == looked_at.get(MAIN)) or _lacks_size(known)
         else (known_files(database, hub, model_id, MAIN, head.revision), True)
     )
@@ -94,8 +97,12 @@ def _look(
         heads[pull_request.ref] = pull_request.commit
         if looked_at.get(pull_request.ref) != pull_request.commit:
             try:
-                if not _look_at_pull_request(database, hub, model_id, pull_request, main):
-                    heads[pull_request.ref] = NOT_READ
+                # Of what may still not be read, and is as it was, nothing more is asked.
+                is_same = access.refused is not None and looked_at.get(pull_request.ref) == access.state_of(
+                    pull_request
+                )
+                if is_same or not _look_at_pull_request(database, access, pull_request, main):
+                    heads[pull_request.ref] = access.state_of(pull_request)
             except Missing as error:
                 # Pushed anew since, or not known to all of the Hub's machines yet: the next look reads it.
                 log.warning("%s of %s not read: %s", pull_request.ref, model_id, error)
@@ -143,8 +150,9 @@ def _begun(database: Database, model_id: str) -> Model | None:
         return known
 
 
-def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) -> tuple[dict[str, str], bool]:
+def _look_at_main(database: Database, access: Access, head: ModelHead) -> tuple[dict[str, str], bool]:
     """Returns main's result files, and whether the farm may read all of them."""
+    hub, model_id = access.hub, access.model_id
     try:
         files = hub.tree(model_id, head.revision)
     except Missing:
@@ -158,7 +166,7 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
     if known is not None and known.weights_sha256 == digest and not _lacks_size(known):
         size = known.size
     else:
-        found = _size(hub, model_id, head, files)
+        found = _size(access, head, files)
         size = found.model_dump(mode="json") if found is not None else None
     with database.transaction() as session:
         model = session.get(Model, model_id) or Model(model_id=model_id, looked_at=BEING_LOOKED_AT)
@@ -171,7 +179,7 @@ def _look_at_main(database: Database, hub: Hub, model_id: str, head: ModelHead) 
         model.weights_bytes = size["file_bytes"] if size is not None else None
     results = result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
-    return results, read_changed(database, hub, place, results)
+    return results, read_changed(database, access, place, results)
 
 
 def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None:
@@ -200,7 +208,7 @@ def _lacks_size(model: Model) -> bool:
     return config["context_tokens"] == DEFAULT_CONTEXT_TOKENS and "names_length" not in config
 
 
-def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> ModelSize | None:
+def _size(access: Access, head: ModelHead, files: list[TreeFile]) -> ModelSize | None:
     """What its files say of a model's size; None where it has no safetensors weights, or others than those."""
     file_bytes = sum(file.size_bytes for file in files if is_weights_file(file.path))
     mistral_bytes = sum(file.size_bytes for file in files if is_mistral_file(file.path))
@@ -211,9 +219,9 @@ def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> Mo
         return None
     config, problem, elsewhere = None, "", None
     try:
-        text = _config_file(hub, model_id, head.revision, "config.json")
+        text = access.read(head.revision, "config.json", MAX_CONFIG_BYTES)
         elsewhere = leads_elsewhere(text)
-        config = _config(hub, model_id, head.revision, text, files)
+        config = _config(access, head.revision, text, files)
     except Missing:
         problem = "it has no config.json"
     except (SubmissionError, NoAccess) as error:
@@ -228,15 +236,11 @@ def _size(hub: Hub, model_id: str, head: ModelHead, files: list[TreeFile]) -> Mo
     )
 
 
-def _config(hub: Hub, model_id: str, revision: str, text: bytes, files: list[TreeFile]) -> ModelConfig:
+def _config(access: Access, revision: str, text: bytes, files: list[TreeFile]) -> ModelConfig:
     config = read_config(text)
     if config.quantization is None and any(file.path == QUANTIZATION_FILE for file in files):
-        return read_config(text, _config_file(hub, model_id, revision, QUANTIZATION_FILE))
+        return read_config(text, access.read(revision, QUANTIZATION_FILE, MAX_CONFIG_BYTES))
     return config
-
-
-def _config_file(hub: Hub, model_id: str, revision: str, path: str) -> bytes:
-    return hub.read_file("model", model_id, revision, path, MAX_CONFIG_BYTES)
 
 
 @dataclass(frozen=True)
@@ -251,10 +255,9 @@ class _Main:
     """Newest first; asks the Hub."""
 
 
-def _look_at_pull_request(
-    database: Database, hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main
-) -> bool:
+def _look_at_pull_request(database: Database, access: Access, pull_request: PullRequestHead, main: _Main) -> bool:
     """Returns whether the farm may read all that it changes."""
+    hub, model_id = access.hub, access.model_id
     results = result_files(hub.tree(model_id, pull_request.commit))
     # A pull request carries main's files too; only what it adds or changes is its own.
     own = {path: blob for path, blob in results.items() if main.files.get(path) != blob}
@@ -263,7 +266,7 @@ def _look_at_pull_request(
     if base is not None:
         own = {path: blob for path, blob in own.items() if base.files.get(path) != blob}
     place = Place(model_id, pull_request.ref, pull_request.number, pull_request.commit, pull_request.author)
-    return read_changed(database, hub, place, own, base)
+    return read_changed(database, access, place, own, base)
 
 
 def _branched_off(hub: Hub, model_id: str, pull_request: PullRequestHead, main: _Main) -> Base | None:

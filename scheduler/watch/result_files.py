@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
 from scheduler.database.tables import ResultFile
-from scheduler.hub.answers import TreeFile
+from scheduler.hub.answers import PullRequestHead, TreeFile
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing
 from scheduler.watch.claims import Place, Reading, reconcile
@@ -47,7 +48,44 @@ class Base:
     """Blob ids of its result files by path."""
 
 
-def read_changed(database: Database, hub: Hub, place: Place, files: dict[str, str], base: Base | None = None) -> bool:
+@dataclass
+class Access:
+    """What one look at a model may read: nothing more once the Hub refused one file, as a repo is gated as a whole."""
+
+    hub: Hub
+    model_id: str
+    refused: NoAccess | None = None
+
+    def read(self, commit: str, path: str, max_bytes: int = MAX_BYTES) -> bytes:
+        """A file.
+
+        Raises:
+            NoAccess: it may not be read; the Hub is asked no more than once.
+            SubmissionError, HubAway: as `Hub.read_file`.
+        """
+        if self.refused is not None:
+            raise self.refused
+        try:
+            return self.hub.read_file("model", self.model_id, commit, path, max_bytes)
+        except NoAccess as error:
+            self.refused = error
+            raise
+
+    @cached_property
+    def shown(self) -> list[object]:
+        """What the Hub's own index says of all branches and pull requests."""
+        return self.hub.eval_results(self.model_id)
+
+    def state_of(self, pull_request: PullRequestHead) -> str:
+        """All that can be known of a pull request with files that may not be read: its commit, and what is shown."""
+        own = [each for each in self.shown if isinstance(each, dict) and each.get("pullRequest") == pull_request.number]
+        lines = sorted(json.dumps(each, sort_keys=True) for each in own)
+        return f"{pull_request.commit} {AS_SHOWN} {hashlib.sha256(json.dumps(lines).encode()).hexdigest()}"
+
+
+def read_changed(
+    database: Database, access: Access, place: Place, files: dict[str, str], base: Base | None = None
+) -> bool:
     """Read the files whose content is new and bring their claims up to date, each in a transaction of its own.
 
     Returns whether the farm may read all of them: else they are to be looked at again, at whatever commit.
@@ -55,8 +93,6 @@ def read_changed(database: Database, hub: Hub, place: Place, files: dict[str, st
     all_read = True
     before = _remembered(database, place.model_id, place.ref)
     files = _as_many_as_are_read(files, before)
-    # Asked for once, however many files may not be read.
-    shown = cache(lambda: hub.eval_results(place.model_id))
     for path in sorted(files.keys() | before.keys()):
         if files.get(path) == before.get(path):
             continue
@@ -66,9 +102,9 @@ def read_changed(database: Database, hub: Hub, place: Place, files: dict[str, st
         elif files[path].startswith(LEFT_OUT):
             reading = Reading((), (_said_of_left_out(files[path]),))
         else:
-            reading = _read(hub, place, path, shown)
+            reading = _read(access, place, path)
             if reading is not None and base is not None and path in base.files:
-                carried = _entries_at(hub, place.model_id, base.commit, path)
+                carried = _entries_at(access, base.commit, path)
         if reading is None or reading.as_shown:
             all_read = False
         if reading is None:
@@ -80,35 +116,35 @@ def read_changed(database: Database, hub: Hub, place: Place, files: dict[str, st
     return all_read
 
 
-def _entries_at(hub: Hub, model_id: str, commit: str, path: str) -> tuple[ResultEntry, ...]:
+def _entries_at(access: Access, commit: str, path: str) -> tuple[ResultEntry, ...]:
     """What a file said at a commit; nothing where it cannot be read.
 
     Raises:
         Missing: the Hub does not have what it lists.
     """
     try:
-        return eval_results.parse(hub.read_file("model", model_id, commit, path, MAX_BYTES)).entries
+        return eval_results.parse(access.read(commit, path)).entries
     except Missing:
         raise
     except (SubmissionError, NoAccess):
         return ()
 
 
-def _read(hub: Hub, place: Place, path: str, shown: Callable[[], list[object]]) -> Reading | None:
+def _read(access: Access, place: Place, path: str) -> Reading | None:
     """What a file holds; None where that cannot be known today.
 
     Raises:
         Missing: the Hub does not have what it lists.
     """
     try:
-        text = hub.read_file("model", place.model_id, place.commit, path, MAX_BYTES)
+        text = access.read(place.commit, path)
     except Missing:
         # It stands in the commit's tree: that commit is gone since, or this machine of the Hub does not know it yet.
         raise
     except NoAccess as error:
-        reading = _as_shown(shown(), place, path)
+        reading = _as_shown(access.shown, place, path)
         if reading is None:
-            log.warning("%s, and the Hub shows nothing of it", error)
+            log.warning("%s, and the Hub shows nothing of %s on %s", error, path, place.ref)
         return reading
     except SubmissionError as error:
         return Reading((), (str(error),))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, insert, select, update
@@ -280,7 +281,12 @@ def test_a_run_counts_as_what_it_took_once_it_is_complete(farm: ControlPlane) ->
 @pytest.mark.parametrize("end", ["it failed", "it was cancelled"])
 def test_a_run_that_ends_without_a_report_counts_as_what_it_held_at_least(farm: ControlPlane, end: str) -> None:
     rows = Rows(farm.database)
-    run = {"settings": {"gpus": 2}, "gpu_seconds": 9999.0, "state": ReproductionState.RUNNING, "attempt": 2}
+    run: dict[str, Any] = {
+        "settings": {"gpus": 2},
+        "gpu_seconds": 9999.0,
+        "state": ReproductionState.RUNNING,
+        "attempt": 2,
+    }
     begun = {
         hours: {"started_at": now() - timedelta(hours=24), "begun_at": now() - timedelta(hours=hours)}
         for hours in (1, 23)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
+from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Claim, Event, now
 from scheduler.state_machine import ClaimState
@@ -127,3 +128,32 @@ def test_a_file_that_the_hub_does_not_show_is_read_once_the_farm_is_let_in(farm:
     farm.served.requests.clear()
     farm.scan(AGAIN)
     assert not [each for each in farm.served.requests if "/tree/" in each], "what was read is not read again"
+
+
+@pytest.mark.parametrize("on_main", [2, 0])
+def test_what_is_shut_is_asked_for_once_a_look(farm: ControlPlane, model: RepoName, on_main: int) -> None:
+    for number in range(on_main):
+        submit(farm.served.local, model, entry(BENCHMARK, 10 + number), name=f"{number}.yaml")
+    for number in range(4):
+        files = {f".eval_results/{name}.yaml": entry(BENCHMARK, number).encode() for name in ("a", "b", "c")}
+        farm.served.local.commit(model, files, CommitText("Add results", f"fan{number}"), create_pr=True)
+
+    def look() -> list[str]:
+        farm.served.requests.clear()
+        farm.scan(AGAIN)
+        return [each for each in farm.served.requests if MODEL in each]
+
+    look()
+    before = {claim.claim_id for claim in farm.claims()}
+    assert len(before) == on_main + 12
+    asked = look()
+    assert sum("/resolve/" in each for each in asked) == 1
+    assert len(asked) == 6, "its head, main's tree and a file, the index, and two for the list of pull requests"
+    assert {claim.claim_id for claim in farm.claims()} == before
+    submit(farm.served.local, model, entry(BENCHMARK, 60), author="fan2", revision="refs/pr/3", name="a.yaml")
+    look()
+    assert sorted(claim.value or 0 for claim in farm.claims() if claim.live and claim.ref == "refs/pr/3") == [2, 2, 60]
+    farm.served.local.set_gated(model, None)
+    look()
+    assert len(look()) == 3, "all is read"
+    assert sum(claim.live for claim in farm.claims()) == on_main + 12
