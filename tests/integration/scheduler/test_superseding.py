@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,10 @@ def again(site: Publishing, value: float, right: int) -> str:
 def run_again(site: Publishing, claim_id: str, right: int) -> str:
     """The same by the claim's id."""
     rules = ReverifyRules(cooldown_seconds=0)
-    site.farm.policy = site.farm.policy.model_copy(update={"reverify": rules})
+    with site.farm.database.transaction() as session:
+        # Planning has policy's own rules: whatever was asked for before was two days ago.
+        asked_before = update(Claim).where(Claim.fresh_after.is_not(None))
+        session.execute(asked_before.values(fresh_after=now() - timedelta(days=2)))
     asked = reverify(site.farm.database, claim_id, "new drivers", ADA, rules=rules)
     site.plan()
     complete(site.farm, right)
