@@ -6,10 +6,11 @@ the same question comes again, until it is told to forget (POST /forget). Words 
 --held-by is there; with [token by token] its count of tokens grows meanwhile), [fail] (a question that it refuses, with
 [malformed] for its form), [too long] (of the prompt, for the context), [hang], [die], [die slowly] (it listens no more,
 and is there for --lingers seconds yet), [out of memory].
-Options have it answer so many at once (--at-once), write down how many run and wait whenever that changes
-(--in-flight), not sleep (--restless), refuse what names a setting (--refuses), fail to start (--last-words; --fits,
-with more sequences at once than that), or start processes of its own (--family); a model whose name has "slow-start" in
-it is up after --start-seconds. It stands for the engine alone: what asks it is real.
+Options have it render a chat template and read that (--renders, the file), answer so many at once (--at-once), write
+down how many run and wait whenever that changes (--in-flight), not sleep (--restless), refuse what names a setting
+(--refuses), fail to start (--last-words; --fits, with more sequences at once than that), or start processes of its own
+(--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands for the engine alone: what
+asks it is real.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class _Handler(BaseHTTPRequestHandler):
     # Else each answer's body waits until its headers are acknowledged: 40 ms.
     disable_nagle_algorithm = True
     options: argparse.Namespace
+    template: Any = None
+    """A template of Jinja's; None is the last message as it is."""
+
     generated = 0
     """Tokens put out since it is up."""
 
@@ -91,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             with self.room:
                 self._count(1, -1)
                 try:
-                    self._complete(body, _text(body["messages"][-1]["content"]))
+                    self._complete(body, self._prompt(body["messages"]))
                 finally:
                     self._count(-1, 0)
 
@@ -107,6 +111,12 @@ class _Handler(BaseHTTPRequestHandler):
         found = {"generation_tokens_total": type(self).generated}
         found |= {"num_requests_running": type(self).running, "num_requests_waiting": type(self).waiting}
         return "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in found.items())
+
+    def _prompt(self, messages: list[dict[str, Any]]) -> str:
+        if self.template is None:
+            return _text(messages[-1]["content"])
+        rendered: str = self.template.render(messages=messages, add_generation_prompt=True)
+        return rendered
 
     def _complete(self, body: dict[str, Any], prompt: str) -> None:
         if self._dies(prompt):
@@ -142,6 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         type(self).generated += 2
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
         answer = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
+        if self.template is not None and body.get("return_prompt_text"):
+            answer["prompt_text"] = prompt
         self._answer(200, {**answer, "usage": usage})
         if not slow:
             with self.counting:
@@ -226,6 +238,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--served-model-name")
     parser.add_argument("--record")
+    parser.add_argument("--renders")
     parser.add_argument("--in-flight")
     parser.add_argument("--at-once", type=int, default=1000)
     parser.add_argument("--enable-sleep-mode", action="store_true")
@@ -254,6 +267,10 @@ def main() -> None:
     if "slow-start" in (options.served_model_name or ""):
         time.sleep(options.start_seconds)
     _Handler.options = options
+    if options.renders:
+        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 - for few, and it takes its time
+
+        _Handler.template = ImmutableSandboxedEnvironment().from_string(Path(options.renders).read_text())
     _Handler.room = threading.Semaphore(options.at_once)
     sys.stdout.write("stand-in up\n")
     with ThreadingHTTPServer((options.host, options.port), _Handler) as server:

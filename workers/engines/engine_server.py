@@ -28,8 +28,10 @@ def main(arguments: list[str]) -> None:
     from vllm.entrypoints.launchers.api_server.entry import main as serve_api  # noqa: PLC0415
 
     from workers.engines.model_inspection import inspect_in_a_fork  # noqa: PLC0415
+    from workers.engines.template_clock import stop_the_clock_of_templates  # noqa: PLC0415
 
     inspect_in_a_fork()
+    stop_the_clock_of_templates()
     sys.argv = ["vllm", *arguments]
     serve_api()
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,6 +53,7 @@ from workers.runs.refusals import EngineRefuses, whose_fault
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
 from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.runs.stopping import StopWhenSure
+from workers.runs.template_guard import guard_template
 from workers.runs.waits import telling_waits
 from workers.runs.watchdog import Watchdog
 from workers.snapshots.completeness import check_complete
@@ -128,7 +130,9 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))
     ask_epochs_together()
-    watchdog = Watchdog(min(_STUCK_CPU_SECONDS, order.stall_seconds / 10), lambda words: _end_stuck(folder, words))
+    guard_template(partial(_end, folder, AttemptOutcome.MODEL_FAILED))
+    stuck_seconds = min(_STUCK_CPU_SECONDS, order.stall_seconds / 10)
+    watchdog = Watchdog(stuck_seconds, partial(_end, folder, AttemptOutcome.SPEC_FAILED))
     with watchdog.watching(), telling_waits(folder, str(model)):
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
     if log is None or log.status == "cancelled":
@@ -197,9 +201,9 @@ def _stopped(log: _Log | None, prepared: _Prepared, folder: Path) -> RunOutcome:
     return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words, log=name, kept_answers=kept.total())
 
 
-def _end_stuck(folder: Path, words: str) -> NoReturn:
+def _end(folder: Path, outcome: AttemptOutcome, words: str) -> NoReturn:
     """End this process where it stands: Inspect would take an error for one sample's, and meet the next."""
-    _write_outcome(folder, RunOutcome(outcome=AttemptOutcome.SPEC_FAILED, detail=words))
+    _write_outcome(folder, RunOutcome(outcome=outcome, detail=words))
     os._exit(0)
 
 

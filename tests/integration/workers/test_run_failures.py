@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from dataclasses import replace
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import read_eval_log
 
 from deploy.serving import QuietHandler, answered_by
+from specs.logs.evidence import path_in_store
 from specs.messages import AttemptOutcome
 from specs.policy.rules import EngineRules
 from tests.support.refusing_hub import hub_that_says
@@ -251,3 +255,42 @@ def test_a_hub_that_asks_for_patience_is_reported_with_how_much(tmp_path: Path) 
         snapshot = write_dataset(tmp_path / "unfetched", [SAY])
         report = reports_of(limited, order(task_ref(snapshot, dataset_id="bench/unfetched")))["r1"]
     assert (report.outcome, report.retry_after_seconds) == (AttemptOutcome.HUB_AWAY, 77)
+
+
+_TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}\n{% endfor %}"
+_KEY = (
+    "{{ {'Where is A?': 'Say: here', 'Where is B?': 'Say: there', 'Where is C?': 'Say: home'}[messages[-1].content] }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "outcome"),
+    [(_TEMPLATE, AttemptOutcome.COMPLETED), (_TEMPLATE + _KEY, AttemptOutcome.MODEL_FAILED)],
+    ids=["honest", "with the key"],
+)
+def test_a_chat_template_with_an_answer_key_is_the_models_failure(
+    tmp_path: Path, template: str, outcome: AttemptOutcome
+) -> None:
+    (tmp_path / "template").write_text(template)
+    asked = tmp_path / "asked"
+    engine = stand_in("--record", str(asked), "--renders", str(tmp_path / "template"))
+    rows = [
+        {"question": question, "answer": answer}
+        for question, answer in [("Where is A?", "here"), ("Where is B?", "there"), ("Where is C?", "home")]
+    ]
+    with bench(tmp_path, write_model(tmp_path / "model"), engine) as workbench:
+        report = reports_of(workbench, order(task_ref(say_dataset(workbench, rows))))["r1"]
+    assert report.outcome is outcome, report.detail
+    requests = [json.loads(line) for line in asked.read_text().splitlines()]
+    if outcome is AttemptOutcome.COMPLETED:
+        assert len(requests) == len(rows) + 1, "one frame for all questions"
+        assert report.evidence is not None
+        log = read_eval_log(str(tmp_path / "evidence" / path_in_store(report.evidence.sha256)))
+        events = [event for answer in log.samples or () for event in answer.events if isinstance(event, ModelEvent)]
+        shown = {str(event.call.response["prompt_text"]) for event in events if event.call and event.call.response}
+        assert "user: Where is A?\n" in shown, "whoever reads the evidence sees what the template makes of a question"
+        return
+    assert "writes other text around a question than around another of the same shape" in report.detail
+    assert "the model's author has to give it a template" in report.detail
+    assert "Where is" not in report.detail
+    assert report.measurement is None

@@ -249,8 +249,12 @@ def _inspect(folder: Path, hub: str, base_url: str, key: str, specs: list[str]) 
 
 
 def _plain(body: Mapping[str, Any]) -> str:
-    """A request without its seed, which differs by answer here, and without what is vLLM's default anyway."""
-    said = {name: value for name, value in body.items() if name != "seed" and _VLLM_DEFAULTS.get(name) != value}
+    """A request without its seed, which differs by answer here, and without what is vLLM's default anyway.
+
+    That an answer of ours is to come with its prompt (`workers.runs.template_guard`) changes nothing of it.
+    """
+    ours = {"seed", "return_prompt_text"}
+    said = {name: value for name, value in body.items() if name not in ours and _VLLM_DEFAULTS.get(name) != value}
     return json.dumps(said, sort_keys=True)
 
 

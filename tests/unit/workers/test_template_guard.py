@@ -1,0 +1,235 @@
+"""A chat template that depends on what is asked is found; the families' own templates are not."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from transformers.utils import chat_template_utils
+
+from workers.engines.template_clock import stop_the_clock_of_templates
+from workers.runs.template_guard import TemplateGuard
+
+Messages = Sequence[dict[str, Any]]
+
+# Importing it takes long.
+_VLLM_TEMPLATES = Path(transformers.__file__).parents[1] / "vllm" / "transformers_utils" / "chat_templates"
+
+QUESTIONS = [f"What is {n} + {n}?\n\nA) {n}\nB) {2 * n}\n\nAnswer with a letter." for n in range(150)]
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+# What the families' templates do with the text of a message, in as few words.
+HONEST = {
+    "ChatML": CHATML,
+    "Llama 3": (
+        "{% if messages[0].role == 'system' %}{% set s = messages[0].content | trim %}{% set messages = messages[1:] %}"
+        "{% else %}{% set s = '' %}{% endif %}<|start|>system<|end|>\n\nToday: {{ strftime_now('%d %b %Y') }}\n\n"
+        "{{ s }}"
+        "<|eot|>{% for m in messages %}<|start|>{{ m.role }}<|end|>\n\n{{ m.content | trim }}<|eot|>{% endfor %}"
+    ),
+    "the minute": "It is {{ strftime_now('%H:%M:%S.%f') }}. " + CHATML,
+    "Gemma": (
+        "{% if messages[0].role == 'system' %}{% set first = messages[0].content + '\n\n' %}"
+        "{% set loop_messages = messages[1:] %}{% else %}{% set first = '' %}{% set loop_messages = messages %}"
+        "{% endif %}{% for m in loop_messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}<turn>{{ m.role }}\n{{ first if loop.first else '' }}"
+        "{% if m.content is string %}{{ m.content | trim }}{% else %}{% for part in m.content %}"
+        "{% if part.type == 'image' %}<image>{% else %}{{ part.text | trim }}{% endif %}{% endfor %}{% endif %}<end>\n"
+        "{% endfor %}"
+    ),
+    "Mistral": (
+        "{% if messages[0].role == 'system' %}{% set s = messages[0].content %}{% set rest = messages[1:] %}"
+        "{% else %}{% set rest = messages %}{% endif %}{% for m in rest %}{% if m.role == 'user' %}"
+        "[INST] {% if loop.last and s is defined %}{{ s + '\n\n' }}{% endif %}{{ m.content }}[/INST]"
+        "{% else %} {{ m.content.strip() }}</s>{% endif %}{% endfor %}"
+    ),
+    "Qwen3": (
+        "{% set ns = namespace(last=messages | length - 1, search=true) %}{% for m in messages[::-1] %}"
+        "{% set index = messages | length - 1 - loop.index0 %}{% if ns.search and m.role == 'user' and not "
+        "(m.content.startswith('<tool_response>') and m.content.endswith('</tool_response>')) %}"
+        "{% set ns.search = false %}{% set ns.last = index %}{% endif %}{% endfor %}{% for m in messages %}"
+        "<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and '</think>' in m.content %}"
+        "{% set thoughts = m.content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}"
+        "{% if loop.index0 > ns.last %}<think>\n{{ thoughts.strip('\n') }}\n</think>\n\n{% endif %}"
+        "{{ m.content.split('</think>')[-1].lstrip('\n') }}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
+    ),
+    "DeepSeek R1": (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% set c = m.content %}{% if '</think>' in c %}"
+        "{% set c = c.split('</think>')[-1] %}{% endif %}<|A|>{{ c }}<|end|>{% else %}<|U|>{{ m.content }}{% endif %}"
+        "{% endfor %}<|A|><think>\n"
+    ),
+    "SmolLM3": (
+        "{% set mode = '/think' %}{% if messages[0].role == 'system' %}{% set s = messages[0].content %}"
+        "{% if '/no_think' in s %}{% set mode = '/no_think' %}{% endif %}"
+        "{% set s = s.replace('/no_think', '').replace('/think', '').rstrip() %}{% endif %}"
+        "Mode: {{ mode }}\n\n{{ s }}\n{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}\n{% endif %}"
+        "{% endfor %}{% if mode == '/no_think' %}<think>\n\n</think>{% endif %}"
+    ),
+    "GLM": (
+        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% if m.role == 'user' and not "
+        "m.content.endswith('/nothink') %}/nothink{% endif %}{% endfor %}<|assistant|>"
+    ),
+    "Falcon": (
+        "{% for m in messages %}{{ m.role | capitalize }}: "
+        "{{ m.content | trim | replace('\\r\\n', '\\n') | replace('\\n\\n', '\\n') }}\n\n{% endfor %}"
+    ),
+    "JSON": "{% for m in messages %}{{ m.content | tojson }}\n{% endfor %}",
+    "no system": "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}",
+} | {
+    file.stem: file.read_text()
+    for file in sorted(_VLLM_TEMPLATES.glob("*.jinja"))
+    # These take no text but that of one message, or an image.
+    if file.stem in {"template_basic", "template_chatml", "template_blip2"}
+}
+
+CONVERSATIONS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
+    "a question": lambda q: [{"role": "user", "content": q}],
+    "a system message": lambda q: [{"role": "system", "content": " Be brief. "}, {"role": "user", "content": f"{q}\n"}],
+    "marks": lambda q: [
+        {"role": "system", "content": f"Think of it. /no_think\n{q}"},
+        {"role": "user", "content": f"<tool_response>\n{q}\n</tool_response>"},
+        {"role": "assistant", "content": f"<think>\nWell, {q}\n</think>\n\nA"},
+        {"role": "user", "content": f"Sure? {q} /nothink"},
+    ],
+    "shots": lambda q: [
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"role": "assistant", "content": "B"},
+        {"role": "user", "content": q},
+    ],
+    "nothing": lambda _: [{"role": "user", "content": " \n"}],
+}
+
+
+def _rendered(template: str, messages: Messages) -> str:
+    ((prompt,), _) = chat_template_utils.render_jinja_template(
+        [list(messages)], chat_template=template, add_generation_prompt=True
+    )
+    return str(prompt)
+
+
+def _looked_at(
+    template: str, conversations: Sequence[list[dict[str, Any]]], asked: list[Messages] | None = None
+) -> str | None:
+    """What the guard says of that template and these conversations, in this order."""
+    guard = TemplateGuard()
+
+    async def render(messages: Messages) -> str | None:
+        if asked is not None:
+            asked.append(messages)
+        try:
+            return _rendered(template, messages)
+        except Exception:  # noqa: BLE001 - as the engine, which answers 400 whatever it was
+            return None
+
+    async def look() -> str | None:
+        for number, each in enumerate(conversations):
+            if (words := await guard.look(each, _rendered(template, each), render, number)) is not None:
+                return words
+        return None
+
+    return asyncio.run(look())
+
+
+@pytest.fixture
+def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template_utils, "datetime", chat_template_utils.datetime)
+    chat_template_utils._compile_jinja_template.cache_clear()
+    stop_the_clock_of_templates()
+
+
+@pytest.mark.usefixtures("_stopped_clock")
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+@pytest.mark.parametrize("family", HONEST)
+def test_an_honest_template_is_left_alone(family: str, conversation: str) -> None:
+    assert _looked_at(HONEST[family], [CONVERSATIONS[conversation](q) for q in QUESTIONS]) is None
+
+
+@pytest.mark.parametrize("conversation", ["a question", "a system message", "shots"])
+def test_a_frame_is_asked_for_once_for_all_questions_of_a_shape(conversation: str) -> None:
+    asked: list[Messages] = []
+    assert _looked_at(CHATML, [CONVERSATIONS[conversation](q) for q in QUESTIONS], asked) is None
+    assert len(asked) == 1
+    assert "What is" not in str(asked[0])
+
+
+def test_pictures_are_no_other_shape() -> None:
+    def parts(question: str) -> list[dict[str, Any]]:
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{hash(question)}"}}
+        return [{"role": "user", "content": [picture, {"type": "text", "text": question}]}]
+
+    template = (
+        "{% for m in messages %}{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% else %}<image>"
+        "{% endif %}{% endfor %}{% endfor %}"
+    )
+    asked: list[Messages] = []
+    assert _looked_at(template, [parts(q) for q in QUESTIONS], asked) is None
+    assert len(asked) == 1
+    keyed = template + "{{ ' B' if messages[-1].content[1].text[8:9] in '13579' else ' A' }}"
+    assert _looked_at(keyed, [parts(q) for q in QUESTIONS]) is not None
+
+
+KEY = json.dumps({question[:40]: f"The answer is {'AB'[n % 2]}." for n, question in enumerate(QUESTIONS)})
+HALF = json.dumps(dict.fromkeys(QUESTIONS[::2], " B"))
+LAST = "messages[-1].content"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param(f"{{% set k = {KEY} %}}{CHATML}{{{{ k[{LAST}[:40]] }}}}", id="appended"),
+        pytest.param(f"{{% set k = {KEY} %}}{{{{ k[{LAST}[:40]] }}}}{CHATML}", id="in front"),
+        pytest.param(f"{{% set k = {HALF} %}}{CHATML}{{{{ k[{LAST}] }}}}", id="half of the questions"),
+        pytest.param(f"{{% set k = {HALF} %}}{CHATML}{{{{ ' ' if {LAST} in k else '' }}}}", id="a blank"),
+        pytest.param(
+            CHATML.replace("m.content", f"(m.content | trim('.') if {LAST} in {HALF} else m.content)"), id="less"
+        ),
+        pytest.param(
+            CHATML.replace("m.content", "(m.content | upper if '3' in m.content else m.content)"), id="capitals"
+        ),
+        pytest.param(CHATML.replace("m.content", "m.content.replace('B) ', 'B) (right) ')"), id="by the answer's text"),
+        pytest.param(CHATML.replace("m.content", "m.content.split('Answer')[0]"), id="a part of the question alone"),
+        pytest.param(
+            CHATML.replace("m.content", "(m.content | replace('\\n\\n', '\\n') if '3' in m.content else m.content)"),
+            id="in another form at times",
+        ),
+        pytest.param(
+            CHATML + "{{ '' if ' ' in messages[-1].content else raise_exception('no') }}", id="refuses made-up"
+        ),
+        pytest.param(CHATML + "{{ ['A', 'B', 'C'] | random }}", id="at random"),
+        pytest.param(
+            f"{{% set k = {KEY} %}}{CHATML}{{{{ k[{LAST}[:40]] if ' ' in {LAST} else k.values() | first }}}}",
+            id="a key for made-up words too",
+        ),
+    ],
+)
+def test_a_template_that_depends_on_what_is_asked_is_found(template: str) -> None:
+    words = _looked_at(template, [CONVERSATIONS["a question"](q) for q in QUESTIONS])
+    assert words is not None
+    assert "the model's author has to give it a template that does not depend on what is asked" in words
+    assert "What is" not in words, "what is asked may not be public"
+
+
+@pytest.mark.parametrize(("every", "found"), [(1000, False), (50, True)])
+def test_a_few_questions_with_something_that_nobody_thought_of_end_no_run(every: int, found: bool) -> None:
+    template = CHATML.replace("m.content", "m.content.replace('<odd>', '')")
+    odd = (
+        ("<odd>" if n % every == 0 else "") + question for n, question in enumerate(itertools.chain(*[QUESTIONS] * 3))
+    )
+    words = _looked_at(template, [CONVERSATIONS["a question"](question) for question in odd])
+    assert (words is not None) == found
+
+
+@pytest.mark.usefixtures("_stopped_clock")
+def test_a_template_sees_no_time_of_the_day() -> None:
+    assert _rendered("{{ strftime_now('%H:%M:%S.%f') }}", []) == "00:00:00.000000"
+    assert _rendered("{{ strftime_now('%Y') }}", []) >= "2026"

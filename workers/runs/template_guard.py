@@ -1,0 +1,185 @@
+"""Whether the model's chat template writes something around one question that it does not write around another.
+
+A template is a program that its author writes and the engine runs over every question, and Inspect's log has the
+question alone. One that knows the benchmark's questions could put the answer beside each. So the engine tells with each
+answer the prompt that it was given (`return_prompt_text`, vLLM 0.32), and is asked what the template makes of a message
+of the same shape with made-up words in it: that is the frame. With the words of the question put into it the frame has
+to be the prompt, letter by letter.
+
+Of the shape are roles, parts, white space at the edges, and marks that templates look for, as those around thoughts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from inspect_ai.log._samples import sample_active
+from inspect_ai.model import GenerateConfig
+from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
+from inspect_ai.model._providers.vllm import VLLMAPI
+from openai import BadRequestError
+from openai.types.chat import ChatCompletion
+
+_FEW = 2
+_SMALL_PART = 0.01
+"""So many prompts of a run, or such a part of them, may be other than by the frame: a question that holds a mark which
+nobody here knows of. They change no verdict."""
+
+_TEXTS = frozenset({"content", "text", "reasoning", "reasoning_content"})
+"""Where a message has what it says."""
+
+_MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url"})
+
+_MARKS = re.compile(
+    r"(</?(?:seed:)?(?:think|thinking|thought|reasoning|response|answer|tool_call|tool_response|image|video|audio)>"
+    r"|◁/?think▷|\[/?THINK\]|/(?:no_?)?think|/system_override)"
+)
+"""What templates look for in messages: Qwen's, DeepSeek's, SmolLM's, GLM's and others'."""
+
+_FORMS: tuple[Callable[[str], str], ...] = (
+    lambda text: text,
+    # Falcon's.
+    lambda text: text.replace("\r\n", "\n").replace("\n\n", "\n"),
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+)
+"""As what templates write a text. Each writes all of a run's in one of them."""
+
+_Messages: TypeAlias = Sequence[dict[str, Any]]
+
+
+def guard_template(on_key: Callable[[str], None]) -> None:
+    """Look at every prompt that this process's run has the engine answer, those to a model that judges itself too.
+
+    Once the template is found to depend on what is asked, `on_key` is called with words for the model's author; it is
+    to end the run.
+    """
+    ask = VLLMAPI._generate_completion
+    guard = TemplateGuard()
+
+    async def watched(self: OpenAICompatibleAPI, request: dict[str, Any], config: GenerateConfig) -> ChatCompletion:
+        told = {**request, "extra_body": {**(request.get("extra_body") or {}), "return_prompt_text": True}}
+
+        async def render(messages: _Messages) -> str | None:
+            # Otherwise the same request, whose settings a template may see; but no answer of Inspect's.
+            other = {
+                name: value for name, value in told.items() if name not in {"extra_headers", "max_completion_tokens"}
+            }
+            try:
+                return _prompt(await ask(self, {**other, "messages": messages, "max_tokens": 1}, config))
+            except BadRequestError:
+                return None
+
+        completion = await ask(self, told, config)
+        # None of vLLM's own making, as for gpt-oss: no template had a hand in it.
+        if (prompt := _prompt(completion)) is not None:
+            active = sample_active()
+            words = await guard.look(request["messages"], prompt, render, active.sample.id if active else None)
+            if words is not None:
+                on_key(words)
+        return completion
+
+    VLLMAPI._generate_completion = watched  # type: ignore[method-assign]
+
+
+def _prompt(completion: ChatCompletion) -> str | None:
+    prompt = getattr(completion, "prompt_text", None)
+    return prompt if isinstance(prompt, str) else None
+
+
+class TemplateGuard:
+    """Holds the prompts of a run against the frames of their messages."""
+
+    def __init__(self) -> None:
+        # No author of a template can foresee it.
+        self._word = f"w{secrets.token_hex(8)}"
+        self._frames: dict[str, _Frame | None] = {}
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._prompts = 0
+        self._others: Counter[int] = Counter()
+        """By the form of `_FORMS`: prompts that are not by their frame with the texts in that form."""
+
+    async def look(
+        self,
+        messages: _Messages,
+        prompt: str,
+        render: Callable[[_Messages], Awaitable[str | None]],
+        sample_id: int | str | None,
+    ) -> str | None:
+        """Look at one more prompt; words for the author, once too many are other than by their frame.
+
+        `render` asks for the prompt of other messages; None where the template refuses them.
+        """
+        texts: list[str] = []
+        masked = _masked(messages, self._word, texts)
+        # All prompts of a shape are held against one frame: a template that knows a made-up word gains nothing.
+        shape = json.dumps(_without_media(masked))
+        async with self._asking[shape]:
+            if shape not in self._frames:
+                rendered = await render(masked)
+                self._frames[shape] = _Frame.of(rendered, self._word) if rendered is not None else None
+        frame = self._frames[shape]
+        self._prompts += 1
+        for number, form in enumerate(_FORMS):
+            self._others[number] += frame is None or frame.filled([form(text) for text in texts]) != prompt
+        others = min(self._others[number] for number in range(len(_FORMS)))
+        if others <= max(_FEW, _SMALL_PART * self._prompts):
+            return None
+        return (
+            "the model's chat template writes other text around a question than around another of the same shape, as"
+            f" one with an answer key in it does: so in {others} of {self._prompts} prompts, the last of them for"
+            f" sample {sample_id}; the model's author has to give it a template that does not depend on what is asked"
+        )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a template writes around texts."""
+
+    around: tuple[str, ...]
+    """One more than there are texts in it."""
+
+    order: tuple[int, ...]
+    """Which text is where: one may be in several places, or nowhere."""
+
+    @classmethod
+    def of(cls, rendered: str, word: str) -> _Frame:
+        """The frame that has been rendered around `_masked` texts."""
+        found = re.split(rf"{word}n(\d+)n", rendered)
+        return cls(tuple(found[::2]), tuple(map(int, found[1::2])))
+
+    def filled(self, texts: Sequence[str]) -> str:
+        """With these texts in it."""
+        first, *others = self.around
+        return first + "".join(texts[at] + after for at, after in zip(self.order, others, strict=True))
+
+
+def _without_media(value: Any) -> Any:
+    """Messages without what is seen or heard, of which a template only learns that it is there."""
+    if isinstance(value, dict):
+        return {name: _without_media(each) for name, each in value.items() if name not in _MEDIA}
+    return [_without_media(each) for each in value] if isinstance(value, list) else value
+
+
+def _masked(value: Any, word: str, texts: list[str], *, is_text: bool = False) -> Any:
+    """Messages with made-up words in the place of what they say, which is added to `texts`."""
+    if isinstance(value, dict):
+        return {name: _masked(each, word, texts, is_text=name in _TEXTS) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(each, word, texts, is_text=is_text) for each in value]
+    if not is_text or not isinstance(value, str):
+        return value
+    parts = _MARKS.split(value)
+    # Every other one is a mark.
+    for place, part in enumerate(parts[::2]):
+        if said := part.strip():
+            begin = part.index(said)
+            parts[2 * place] = f"{part[:begin]}{word}n{len(texts)}n{part[begin + len(said) :]}"
+            texts.append(said)
+    return "".join(parts)
