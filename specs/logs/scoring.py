@@ -35,6 +35,8 @@ one."""
 _LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 # And the words, in small letters: a judge's, where the spec's `grade_pattern` looks for those.
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+# What `math` says where time ran out: over the answer, or over its target, which it gives no score either.
+_OUT_OF_TIME = {"answer_timeout", "target_timeout"}
 _NUMBER_CHARS = 64
 """Of a number in words, which are kept as they are: more than any that is meant has."""
 
@@ -93,8 +95,8 @@ def is_refused_prompt(sample: EvalSample) -> bool:
 
 
 def is_timed_out(score: Score | None) -> bool:
-    """Whether `math` ran out of time over an answer, by the clock of a host that may have had other things to do."""
-    return score is not None and (score.metadata or {}).get("math_scorer_status") == "answer_timeout"
+    """Whether `math` ran out of time over an answer or its target, by the clock of a host that may have been busy."""
+    return score is not None and (score.metadata or {}).get("math_scorer_status") in _OUT_OF_TIME
 
 
 def is_broken_off(sample: EvalSample) -> bool:
