@@ -20,8 +20,8 @@ _KINDS = frozenset(
     | {"bash", "shell", "terminal", "calculator", "retrieval", "agentic"}
 )
 _COUNTS = frozenset({"single", "one"})
-_COUNTED = re.compile(r"(?<![\d.])\d+[\s-]+$")
-"""Before "tool", what makes it one of the model's."""
+_COUNTED = re.compile(r"(?<![\w.-])\d+[\s-]+$")
+"""Before "tool", what makes it one of the model's; no version, as in "gpt-4 tool"."""
 
 _NEAR = 3
 """Words before tools that may deny them, as in "no external tools", or in each part of a list of what there was not."""
@@ -32,6 +32,13 @@ _TO_MEASURE_WITH = re.compile(
     # Of these the plural is as well what a benchmark lets the model use.
     r"|(?:benchmarks?|tests?|harness|inspect(?:[\s_-]ai)?)[\s-]+(?:tool|tools(?=\s*:)))\b(?![\s-]+(?:us|call))"
 )
+_NOT_USED = re.compile(
+    r"(?:\b(?:have|has|were|was|are|is)\s*)?"
+    r"(?:(?:\b(?:no|not|never|without|w/o|cannot)|n['’]t)\s+(?:(?:the|any|be|been|make|making|allowed|permitted|to)\s+)*"
+    r"(?:use[sd]?|using|allowed|enabled|available|provided|permitted)(?:\s+of)?|\b(?:off|disabled))\b"
+)
+"""What says no more than "no", before tools or after them: its "use" does not say that there were any."""
+
 _PART_ENDS = re.compile(r"[,;()\n]|\.(?!\d)")
 _CLAUSE_ENDS = re.compile(r"[.;:()\n]|\b(?:and|but|with|using)\b")
 _JOINTS = re.compile(r"(,|\bn?or\b)")
@@ -44,7 +51,7 @@ def names_tools(notes: str | None) -> bool:
     Absent notes mean none. What may be read either way names them: a claim that is not run wrongs nobody as much as one
     that is held against a run without the tools that it was made with.
     """
-    text = _TO_MEASURE_WITH.sub(" ", (notes or "").lower())
+    text = _NOT_USED.sub(" no ", _TO_MEASURE_WITH.sub(" ", (notes or "").lower()))
     return any(
         each[0] in _TOOLS and _are_the_models(each[0], before, after) and not _are_denied(before, after)
         for each in _WORDS.finditer(text)
@@ -70,7 +77,7 @@ def _near(before: str) -> list[str]:
 
 def _are_denied(before: str, after: str) -> bool:
     follow = _WORDS.findall(_PART_ENDS.split(after)[0])
-    if next((word for word in follow if word not in _TOOL_USE | _ALLOWED), None) in _NOT:
+    if next((word for word in follow if word not in _TOOL_USE | _ALLOWED), None) in _NOT | {"false"}:
         return True
     for word in reversed(_near(before)):
         if word in _NOT:
