@@ -130,7 +130,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))
     ask_epochs_together()
-    guard_template(partial(_end, folder, AttemptOutcome.MODEL_FAILED))
+    guard_template(len(canonical.sample_ids), partial(_end, folder, AttemptOutcome.MODEL_FAILED))
     stuck_seconds = min(_STUCK_CPU_SECONDS, order.stall_seconds / 10)
     watchdog = Watchdog(stuck_seconds, partial(_end, folder, AttemptOutcome.SPEC_FAILED))
     with watchdog.watching(), telling_waits(folder, str(model)):

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import secrets
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,8 +30,12 @@ from openai.types.chat import ChatCompletion
 
 _FEW = 2
 _SMALL_PART = 0.01
-"""So many prompts of a run, or such a part of them, may be other than by the frame: a question that holds a mark which
-nobody here knows of. They change no verdict."""
+"""So many of a benchmark's questions, or such a part of them, may have prompts other than by the frame: a question that
+holds a mark which nobody here knows of. They change no verdict."""
+
+_SOME = 5
+_DEVIATIONS = 4
+"""Of the questions so far more may be so, by chance. They are counted again with each one, so it has many chances."""
 
 _TEXTS = frozenset({"content", "text", "reasoning", "reasoning_content"})
 """Where a message has what it says."""
@@ -54,14 +59,14 @@ _FORMS: tuple[Callable[[str], str], ...] = (
 _Messages: TypeAlias = Sequence[dict[str, Any]]
 
 
-def guard_template(on_key: Callable[[str], None]) -> None:
+def guard_template(questions: int, on_key: Callable[[str], None]) -> None:
     """Look at every prompt that this process's run has the engine answer, those to a model that judges itself too.
 
     Once the template is found to depend on what is asked, `on_key` is called with words for the model's author; it is
-    to end the run.
+    to end the run. The benchmark has so many `questions`, all of which need not be asked.
     """
     ask = VLLMAPI._generate_completion
-    guard = TemplateGuard()
+    guard = TemplateGuard(questions)
 
     async def watched(self: OpenAICompatibleAPI, request: dict[str, Any], config: GenerateConfig) -> ChatCompletion:
         told = {**request, "extra_body": {**(request.get("extra_body") or {}), "return_prompt_text": True}}
@@ -96,14 +101,15 @@ def _prompt(completion: ChatCompletion) -> str | None:
 class TemplateGuard:
     """Holds the prompts of a run against the frames of their messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, questions: int) -> None:
+        self._questions = questions
         # No author of a template can foresee it.
         self._word = f"w{secrets.token_hex(8)}"
         self._frames: dict[str, _Frame | None] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._prompts = 0
-        self._others: Counter[int] = Counter()
-        """By the form of `_FORMS`: prompts that are not by their frame with the texts in that form."""
+        self._samples: set[object] = set()
+        self._others: tuple[set[object], ...] = tuple(set() for _ in _FORMS)
+        """By the form of `_FORMS`: samples with a prompt that is not by its frame with the texts in that form."""
 
     async def look(
         self,
@@ -112,7 +118,7 @@ class TemplateGuard:
         render: Callable[[_Messages], Awaitable[str | None]],
         sample_id: int | str | None,
     ) -> str | None:
-        """Look at one more prompt; words for the author, once too many are other than by their frame.
+        """Look at one more prompt; words for the author, once too many samples have another than by its frame.
 
         `render` asks for the prompt of other messages; None where the template refuses them.
         """
@@ -125,17 +131,27 @@ class TemplateGuard:
                 rendered = await render(masked)
                 self._frames[shape] = _Frame.of(rendered, self._word) if rendered is not None else None
         frame = self._frames[shape]
-        self._prompts += 1
-        for number, form in enumerate(_FORMS):
-            self._others[number] += frame is None or frame.filled([form(text) for text in texts]) != prompt
-        others = min(self._others[number] for number in range(len(_FORMS)))
-        if others <= max(_FEW, _SMALL_PART * self._prompts):
+        # The epochs of a sample are alike, and so are its turns.
+        sample = (shape, *texts) if sample_id is None else sample_id
+        self._samples.add(sample)
+        for odd, form in zip(self._others, _FORMS, strict=True):
+            if frame is None or frame.filled([form(text) for text in texts]) != prompt:
+                odd.add(sample)
+        others = min(map(len, self._others))
+        if not self._are_too_many(others):
             return None
         return (
             "the model's chat template writes other text around a question than around another of the same shape, as"
-            f" one with an answer key in it does: so in {others} of {self._prompts} prompts, the last of them for"
-            f" sample {sample_id}; the model's author has to give it a template that does not depend on what is asked"
+            f" one with an answer key in it does: so for {others} of {len(self._samples)} samples, the last of them"
+            f" {sample_id}; the model's author has to give it a template that does not depend on what is asked"
         )
+
+    def _are_too_many(self, others: int) -> bool:
+        """Whether they are more than the small part of all questions, or sure to become it."""
+        so_far = len(self._samples)
+        by_chance = _DEVIATIONS * math.sqrt(so_far * _SMALL_PART * (1 - _SMALL_PART))
+        surely = max(_SOME, _SMALL_PART * so_far + by_chance)
+        return others > min(max(_FEW, _SMALL_PART * self._questions), surely)
 
 
 @dataclass(frozen=True)

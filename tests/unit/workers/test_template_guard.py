@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,17 @@ def _looked_at(
     template: str, conversations: Sequence[list[dict[str, Any]]], asked: list[Messages] | None = None
 ) -> str | None:
     """What the guard says of that template and these conversations, in this order."""
-    guard = TemplateGuard()
+    return asyncio.run(_ended_by(template, list(enumerate(conversations)), len(conversations), asked))[0]
+
+
+async def _ended_by(
+    template: str,
+    samples: Sequence[tuple[int, list[dict[str, Any]]]],
+    questions: int,
+    asked: list[Messages] | None = None,
+) -> tuple[str | None, int]:
+    """What the guard says, and after how many prompts."""
+    guard = TemplateGuard(questions)
 
     async def render(messages: Messages) -> str | None:
         if asked is not None:
@@ -131,13 +141,10 @@ def _looked_at(
         except Exception:  # noqa: BLE001 - as the engine, which answers 400 whatever it was
             return None
 
-    async def look() -> str | None:
-        for number, each in enumerate(conversations):
-            if (words := await guard.look(each, _rendered(template, each), render, number)) is not None:
-                return words
-        return None
-
-    return asyncio.run(look())
+    for prompts, (sample, each) in enumerate(samples, 1):
+        if (words := await guard.look(each, _rendered(template, each), render, sample)) is not None:
+            return words, prompts
+    return None, len(samples)
 
 
 @pytest.fixture
@@ -219,14 +226,52 @@ def test_a_template_that_depends_on_what_is_asked_is_found(template: str) -> Non
     assert "What is" not in words, "what is asked may not be public"
 
 
-@pytest.mark.parametrize(("every", "found"), [(1000, False), (50, True)])
-def test_a_few_questions_with_something_that_nobody_thought_of_end_no_run(every: int, found: bool) -> None:
-    template = CHATML.replace("m.content", "m.content.replace('<odd>', '')")
-    odd = (
-        ("<odd>" if n % every == 0 else "") + question for n, question in enumerate(itertools.chain(*[QUESTIONS] * 3))
-    )
-    words = _looked_at(template, [CONVERSATIONS["a question"](question) for question in odd])
-    assert (words is not None) == found
+ODD = "{{ messages[0].content | replace('<odd>', '') }}"
+
+
+def _in_random_order(questions: int, odd: int, epochs: int, seed: int) -> list[tuple[int, list[dict[str, Any]]]]:
+    """So many questions by number, of which some are odd, in an order of their own, the epochs of each together."""
+    samples = [
+        (n, CONVERSATIONS["a question"]("<odd>What?" if n < odd else "What?"))
+        for n in random.Random(seed).sample(range(questions), questions)  # noqa: S311 - a test's order
+    ]
+    return [sample for sample in samples for _ in range(epochs)]
+
+
+@pytest.mark.parametrize(
+    ("questions", "odd", "epochs"),
+    [
+        pytest.param(200, 1, 4, id="half a percent, of four epochs"),
+        pytest.param(1000, 5, 1, id="half a percent of more"),
+        pytest.param(1000, 10, 1, id="one percent"),
+        pytest.param(30, 2, 8, id="two of a small benchmark"),
+    ],
+)
+def test_a_few_questions_with_something_that_nobody_thought_of_end_no_run(
+    questions: int, odd: int, epochs: int
+) -> None:
+    for seed in range(10):
+        assert asyncio.run(_ended_by(ODD, _in_random_order(questions, odd, epochs, seed), questions))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("questions", "odd", "within"),
+    [
+        pytest.param(1000, 20, 1000, id="two percent"),
+        pytest.param(2000, 1000, 40, id="half of many"),
+        pytest.param(30, 3, 30, id="three of a small benchmark"),
+    ],
+)
+def test_more_of_them_are_found_in_any_order(questions: int, odd: int, within: int) -> None:
+    for seed in range(10):
+        words, prompts = asyncio.run(_ended_by(ODD, _in_random_order(questions, odd, 1, seed), questions))
+        assert words is not None
+        assert prompts <= within
+
+
+def test_a_few_of_the_questions_that_are_drawn_say_nothing_of_all() -> None:
+    drawn = [(n, CONVERSATIONS["a question"]("<odd>What?" if n % 40 == 0 else "What?")) for n in range(200)]
+    assert asyncio.run(_ended_by(ODD, drawn, 12_000))[0] is None
 
 
 @pytest.mark.usefixtures("_stopped_clock")
