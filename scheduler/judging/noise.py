@@ -44,7 +44,9 @@ CHANGE_NO_ANSWER = frozenset(
 )
 """Settings of a run that may differ within a pair. A setting that is not here may not."""
 
-CHANGE_NO_ANSWER_OF_ENGINE = frozenset({"enforce_eager", "concurrency", "start_seconds", "kv_cache_gib"})
+CHANGE_NO_ANSWER_OF_ENGINE = frozenset(
+    {"enforce_eager", "concurrency", "start_seconds", "kv_cache_gib", "check_template"}
+)
 
 BY_THE_MODEL: SamplingSource = "generation_config"
 BY_THE_SPEC: SamplingSource = "spec"

@@ -160,6 +160,9 @@ class EngineRules(Contract):
     """Whose config and tokenizer of a model are read, by vLLM's name (`--config-format`, `--tokenizer-mode`). None
     leaves it to vLLM, save where Mistral's own files stand beside those of Transformers, which alone are fetched."""
 
+    check_template: Annotated[bool, Field(exclude_if=lambda value: value)] = True
+    """End a run as the model's failure where its chat template depends on what is asked, as one with answers does."""
+
     concurrency: Annotated[int, Field(ge=1)] = 32
     """Requests in flight at once."""
 
@@ -193,6 +196,7 @@ class ModelRules(Contract):
     batch_invariant: BatchInvariant | None = None
     reasoning_parser: ReasoningParser | None = None
     attention_backend: AttentionBackend | None = None
+    check_template: bool | None = None
     deny: Denial | None = None
     """Why this farm does not run it, for whoever claims a score of it; `false` lets it run although its namespace is
     denied."""
@@ -206,6 +210,7 @@ MODEL_ENGINE_RULES = (
     "batch_invariant",
     "reasoning_parser",
     "attention_backend",
+    "check_template",
 )
 """Of `ModelRules`, those that stand for the engine's own."""
 

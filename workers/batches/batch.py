@@ -181,6 +181,8 @@ class BatchRun:
                     request = self._request(order, ready, process.folder, share, until)
                     outcome = process.run(request, engine, began, partial(self._running, order.ref, process, engine))
                     engine_share = self._flow.engine_share(process.folder)
+                if outcome.for_operators:
+                    _log.warning("%s: %s", order.ref.reproduction_id, self._masking.mask(outcome.for_operators))
                 if outcome.outcome is AttemptOutcome.STALLED:
                     self._engine.suspect()
                 if outcome.outcome in (AttemptOutcome.HANDED_BACK, AttemptOutcome.JUDGE_AWAY):
@@ -211,6 +213,7 @@ class BatchRun:
             engine_arguments=engine.arguments,
             batch_invariant=engine.batch_invariant,
             chat_template_sha256=chat_template_sha256(ready.model),
+            check_template=self._batch.engine.check_template,
             earlier=earlier,
             started_over=started_over,
         )

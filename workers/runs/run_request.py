@@ -71,6 +71,9 @@ class RunRequest(Contract):
     engine_arguments: tuple[str, ...]
     batch_invariant: bool
     chat_template_sha256: Sha256 | None
+    check_template: bool = True
+    """Whether it has to be one that does not depend on what is asked."""
+
     earlier: EarlierLog | None
     """To go on from, where it is one of this very measurement."""
 
@@ -104,6 +107,9 @@ class RunOutcome(Contract):
 
     outcome: AttemptOutcome
     detail: str
+    for_operators: str = ""
+    """What stays in the worker's log, as it may quote a gated benchmark; else empty."""
+
     measurement: Measurement | None = None
     log: str | None = None
     """Name of the Inspect log in the run's folder; present with a measurement, and where answers are kept."""

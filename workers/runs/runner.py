@@ -130,7 +130,8 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     task = task_with(canonical.task, early_stopping=stop)
     follow_limit(folder, str(model))
     ask_epochs_together()
-    guard_template(len(canonical.sample_ids), partial(_end, folder, AttemptOutcome.MODEL_FAILED))
+    if request.check_template:
+        guard_template(len(canonical.sample_ids), partial(_end, folder, AttemptOutcome.MODEL_FAILED))
     stuck_seconds = min(_STUCK_CPU_SECONDS, order.stall_seconds / 10)
     watchdog = Watchdog(stuck_seconds, partial(_end, folder, AttemptOutcome.SPEC_FAILED))
     with watchdog.watching(), telling_waits(folder, str(model)):
@@ -201,9 +202,9 @@ def _stopped(log: _Log | None, prepared: _Prepared, folder: Path) -> RunOutcome:
     return RunOutcome(outcome=AttemptOutcome.HANDED_BACK, detail=words, log=name, kept_answers=kept.total())
 
 
-def _end(folder: Path, outcome: AttemptOutcome, words: str) -> NoReturn:
+def _end(folder: Path, outcome: AttemptOutcome, words: str, for_operators: str = "") -> NoReturn:
     """End this process where it stands: Inspect would take an error for one sample's, and meet the next."""
-    _write_outcome(folder, RunOutcome(outcome=outcome, detail=words))
+    _write_outcome(folder, RunOutcome(outcome=outcome, detail=words, for_operators=for_operators))
     os._exit(0)
 
 

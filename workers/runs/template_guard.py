@@ -19,6 +19,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from inspect_ai.log._samples import sample_active
@@ -36,6 +37,9 @@ holds a mark which nobody here knows of. They change no verdict."""
 _SOME = 5
 _DEVIATIONS = 4
 """Of the questions so far more may be so, by chance. They are counted again with each one, so it has many chances."""
+
+_SHOWN = 60
+"""Characters of a prompt that operators are shown."""
 
 _TEXTS = frozenset({"content", "text", "reasoning", "reasoning_content"})
 """Where a message has what it says."""
@@ -59,11 +63,12 @@ _FORMS: tuple[Callable[[str], str], ...] = (
 _Messages: TypeAlias = Sequence[dict[str, Any]]
 
 
-def guard_template(questions: int, on_key: Callable[[str], None]) -> None:
+def guard_template(questions: int, on_key: Callable[[str, str], None]) -> None:
     """Look at every prompt that this process's run has the engine answer, those to a model that judges itself too.
 
-    Once the template is found to depend on what is asked, `on_key` is called with words for the model's author; it is
-    to end the run. The benchmark has so many `questions`, all of which need not be asked.
+    Once the template is found to depend on what is asked, `on_key` is called with words for the model's author and
+    evidence for the operator alone; it is to end the run. The benchmark has so many `questions`, all of which need not
+    be asked.
     """
     ask = VLLMAPI._generate_completion
     guard = TemplateGuard(questions)
@@ -85,9 +90,9 @@ def guard_template(questions: int, on_key: Callable[[str], None]) -> None:
         # None of vLLM's own making, as for gpt-oss: no template had a hand in it.
         if (prompt := _prompt(completion)) is not None:
             active = sample_active()
-            words = await guard.look(request["messages"], prompt, render, active.sample.id if active else None)
-            if words is not None:
-                on_key(words)
+            sample_id = active.sample.id if active else None
+            if (found := await guard.look(request["messages"], prompt, render, sample_id)) is not None:
+                on_key(found.words, found.evidence)
         return completion
 
     VLLMAPI._generate_completion = watched  # type: ignore[method-assign]
@@ -96,6 +101,17 @@ def guard_template(questions: int, on_key: Callable[[str], None]) -> None:
 def _prompt(completion: ChatCompletion) -> str | None:
     prompt = getattr(completion, "prompt_text", None)
     return prompt if isinstance(prompt, str) else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """That a template depends on what is asked."""
+
+    words: str
+    """For the model's author, and public: they say nothing of what is asked."""
+
+    evidence: str
+    """For the operator, who may look whether it is so: what was expected and what there was, of a question too."""
 
 
 class TemplateGuard:
@@ -117,8 +133,8 @@ class TemplateGuard:
         prompt: str,
         render: Callable[[_Messages], Awaitable[str | None]],
         sample_id: int | str | None,
-    ) -> str | None:
-        """Look at one more prompt; words for the author, once too many samples have another than by its frame.
+    ) -> Found | None:
+        """Look at one more prompt; what was found, once too many samples have another than by its frame.
 
         `render` asks for the prompt of other messages; None where the template refuses them.
         """
@@ -134,17 +150,26 @@ class TemplateGuard:
         # The epochs of a sample are alike, and so are its turns.
         sample = (shape, *texts) if sample_id is None else sample_id
         self._samples.add(sample)
-        for odd, form in zip(self._others, _FORMS, strict=True):
-            if frame is None or frame.filled([form(text) for text in texts]) != prompt:
+        filled = [frame.filled([form(text) for text in texts]) if frame is not None else None for form in _FORMS]
+        for odd, expected in zip(self._others, filled, strict=True):
+            if expected != prompt:
                 odd.add(sample)
         others = min(map(len, self._others))
         if not self._are_too_many(others):
             return None
-        return (
-            "the model's chat template writes other text around a question than around another of the same shape, as"
-            f" one with an answer key in it does: so for {others} of {len(self._samples)} samples, the last of them"
+        # By the form in which fewest are odd; the last one, which made them too many, is so in that one.
+        expected = filled[min(range(len(_FORMS)), key=lambda number: len(self._others[number]))]
+        does = (
+            "writes other text around a question than around another of the same shape, as one with an answer key in it"
+            " does"
+            if expected is not None
+            else "refuses (by an error) other words in the place of a question's, which it takes"
+        )
+        words = (
+            f"the model's chat template {does}: so for {others} of {len(self._samples)} samples, the last of them"
             f" {sample_id}; the model's author has to give it a template that does not depend on what is asked"
         )
+        return Found(words, f"sample {sample_id}: {_difference(expected, prompt)}")
 
     def _are_too_many(self, others: int) -> bool:
         """Whether they are more than the small part of all questions, or sure to become it."""
@@ -152,6 +177,15 @@ class TemplateGuard:
         by_chance = _DEVIATIONS * math.sqrt(so_far * _SMALL_PART * (1 - _SMALL_PART))
         surely = max(_SOME, _SMALL_PART * so_far + by_chance)
         return others > min(max(_FEW, _SMALL_PART * self._questions), surely)
+
+
+def _difference(expected: str | None, prompt: str) -> str:
+    if expected is None:
+        return f"the template refused made-up words where it wrote {prompt[:_SHOWN]!r} for the question's"
+    at = next(n for n, (one, other) in enumerate(zip_longest(expected, prompt)) if one != other)
+    begin = max(0, at - _SHOWN // 3)
+    wanted, found = (text[begin : begin + _SHOWN] for text in (expected, prompt))
+    return f"from character {at} on the prompt differs; expected, from {begin}: {wanted!r}; the prompt: {found!r}"
 
 
 @dataclass(frozen=True)

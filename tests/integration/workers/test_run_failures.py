@@ -7,6 +7,7 @@ import re
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
@@ -15,7 +16,7 @@ from inspect_ai.log import read_eval_log
 
 from deploy.serving import QuietHandler, answered_by
 from specs.logs.evidence import path_in_store
-from specs.messages import AttemptOutcome
+from specs.messages import AttemptOutcome, Report
 from specs.policy.rules import EngineRules
 from tests.support.refusing_hub import hub_that_says
 from tests.support.saying_bench import SAY, reports_of, say_dataset, saying_bench
@@ -263,14 +264,10 @@ _KEY = (
 )
 
 
-@pytest.mark.parametrize(
-    ("template", "outcome"),
-    [(_TEMPLATE, AttemptOutcome.COMPLETED), (_TEMPLATE + _KEY, AttemptOutcome.MODEL_FAILED)],
-    ids=["honest", "with the key"],
-)
-def test_a_chat_template_with_an_answer_key_is_the_models_failure(
-    tmp_path: Path, template: str, outcome: AttemptOutcome
-) -> None:
+def _asked_of(
+    tmp_path: Path, template: str, engine_rules: EngineRules | None = None
+) -> tuple[Report, list[dict[str, Any]]]:
+    """The report of a run of three questions by an engine with a template, and what the engine was asked."""
     (tmp_path / "template").write_text(template)
     asked = tmp_path / "asked"
     engine = stand_in("--record", str(asked), "--renders", str(tmp_path / "template"))
@@ -279,11 +276,22 @@ def test_a_chat_template_with_an_answer_key_is_the_models_failure(
         for question, answer in [("Where is A?", "here"), ("Where is B?", "there"), ("Where is C?", "home")]
     ]
     with bench(tmp_path, write_model(tmp_path / "model"), engine) as workbench:
-        report = reports_of(workbench, order(task_ref(say_dataset(workbench, rows))))["r1"]
+        report = reports_of(workbench, order(task_ref(say_dataset(workbench, rows))), engine=engine_rules)["r1"]
+    return report, [json.loads(line) for line in asked.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("template", "outcome"),
+    [(_TEMPLATE, AttemptOutcome.COMPLETED), (_TEMPLATE + _KEY, AttemptOutcome.MODEL_FAILED)],
+    ids=["honest", "with the key"],
+)
+def test_a_chat_template_with_an_answer_key_is_the_models_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, template: str, outcome: AttemptOutcome
+) -> None:
+    report, requests = _asked_of(tmp_path, template)
     assert report.outcome is outcome, report.detail
-    requests = [json.loads(line) for line in asked.read_text().splitlines()]
     if outcome is AttemptOutcome.COMPLETED:
-        assert len(requests) == len(rows) + 1, "one frame for all questions"
+        assert len(requests) == 3 + 1, "one frame for all questions"
         assert report.evidence is not None
         log = read_eval_log(str(tmp_path / "evidence" / path_in_store(report.evidence.sha256)))
         events = [event for answer in log.samples or () for event in answer.events if isinstance(event, ModelEvent)]
@@ -293,4 +301,11 @@ def test_a_chat_template_with_an_answer_key_is_the_models_failure(
     assert "writes other text around a question than around another of the same shape" in report.detail
     assert "the model's author has to give it a template" in report.detail
     assert "Where is" not in report.detail
+    assert "the prompt: 'user: Where is " in caplog.text, "the operator can see whether it is so"
     assert report.measurement is None
+
+
+def test_a_model_whose_template_the_operator_has_read_can_be_exempt(tmp_path: Path) -> None:
+    report, requests = _asked_of(tmp_path, _TEMPLATE + _KEY, EngineRules(check_template=False))
+    assert report.outcome is AttemptOutcome.COMPLETED, report.detail
+    assert len(requests) == 3

@@ -48,6 +48,8 @@ def test_runs_from_before_there_was_such_a_setting_are_alike() -> None:
     assert settings_sha256({"engine": thinking}) != settings_sha256({"engine": now})
     # Workers of earlier versions take no field that they do not know.
     assert "attention_backend" not in now
+    assert "check_template" not in now
+    assert settings_sha256({"engine": now | {"check_template": False}}) == settings_sha256({"engine": now})
     on_triton = now | {"attention_backend": "TRITON_ATTN"}
     assert settings_sha256({"engine": on_triton}) != settings_sha256({"engine": now})
 
@@ -62,6 +64,15 @@ def test_an_attention_backend_is_the_models_own(tmp_path: Path) -> None:
     file.write_text("models: {tiny/thinker: {attention_backend: --load-format}}")
     with pytest.raises(PolicyError, match="attention_backend"):
         read_policy(file)
+
+
+def test_a_model_can_be_exempt_from_the_look_at_its_template(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("models: {tiny/thinker: {check_template: false}}")
+    policy = read_policy(file)
+    own, other = (policy.engine_for(name) for name in (MODEL.model_id, "tiny/model"))
+    assert (own.check_template, other.check_template) == (False, True)
+    assert EngineRules.model_validate_json(own.model_dump_json()) == own
 
 
 def test_whose_files_of_a_model_are_read_is_said_and_repeated_where_the_repo_has_others_too() -> None:

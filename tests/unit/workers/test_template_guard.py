@@ -14,7 +14,7 @@ import transformers
 from transformers.utils import chat_template_utils
 
 from workers.engines.template_clock import stop_the_clock_of_templates
-from workers.runs.template_guard import TemplateGuard
+from workers.runs.template_guard import Found, TemplateGuard
 
 Messages = Sequence[dict[str, Any]]
 
@@ -119,7 +119,7 @@ def _rendered(template: str, messages: Messages) -> str:
 
 def _looked_at(
     template: str, conversations: Sequence[list[dict[str, Any]]], asked: list[Messages] | None = None
-) -> str | None:
+) -> Found | None:
     """What the guard says of that template and these conversations, in this order."""
     return asyncio.run(_ended_by(template, list(enumerate(conversations)), len(conversations), asked))[0]
 
@@ -129,7 +129,7 @@ async def _ended_by(
     samples: Sequence[tuple[int, list[dict[str, Any]]]],
     questions: int,
     asked: list[Messages] | None = None,
-) -> tuple[str | None, int]:
+) -> tuple[Found | None, int]:
     """What the guard says, and after how many prompts."""
     guard = TemplateGuard(questions)
 
@@ -142,8 +142,8 @@ async def _ended_by(
             return None
 
     for prompts, (sample, each) in enumerate(samples, 1):
-        if (words := await guard.look(each, _rendered(template, each), render, sample)) is not None:
-            return words, prompts
+        if (found := await guard.look(each, _rendered(template, each), render, sample)) is not None:
+            return found, prompts
     return None, len(samples)
 
 
@@ -220,10 +220,34 @@ LAST = "messages[-1].content"
     ],
 )
 def test_a_template_that_depends_on_what_is_asked_is_found(template: str) -> None:
-    words = _looked_at(template, [CONVERSATIONS["a question"](q) for q in QUESTIONS])
-    assert words is not None
-    assert "the model's author has to give it a template that does not depend on what is asked" in words
-    assert "What is" not in words, "what is asked may not be public"
+    found = _looked_at(template, [CONVERSATIONS["a question"](q) for q in QUESTIONS])
+    assert found is not None
+    assert "the model's author has to give it a template that does not depend on what is asked" in found.words
+    assert "What is" not in found.words, "what is asked may not be public"
+
+
+@pytest.mark.parametrize(
+    ("template", "words", "evidence"),
+    [
+        (
+            CHATML + "{{ 'Say B' if 'What' in messages[-1].content else '' }}",
+            "writes other text around a question than around another",
+            r"im_start|>assistant\n'; the prompt: 'im_start|>assistant\nSay B'",
+        ),
+        (
+            CHATML + "{{ '' if ' ' in messages[-1].content else raise_exception('no') }}",
+            "refuses (by an error) other words in the place of a question's",
+            r"the template refused made-up words where it wrote '<|im_start|>user\nWhat is",
+        ),
+    ],
+    ids=["more", "refused"],
+)
+def test_where_a_prompt_differs_is_for_the_operator_to_see(template: str, words: str, evidence: str) -> None:
+    found = _looked_at(template, [CONVERSATIONS["a question"](q) for q in QUESTIONS])
+    assert found is not None
+    assert words in found.words
+    assert evidence in found.evidence
+    assert len(found.evidence) < 300
 
 
 ODD = "{{ messages[0].content | replace('<odd>', '') }}"
@@ -264,8 +288,8 @@ def test_a_few_questions_with_something_that_nobody_thought_of_end_no_run(
 )
 def test_more_of_them_are_found_in_any_order(questions: int, odd: int, within: int) -> None:
     for seed in range(10):
-        words, prompts = asyncio.run(_ended_by(ODD, _in_random_order(questions, odd, 1, seed), questions))
-        assert words is not None
+        found, prompts = asyncio.run(_ended_by(ODD, _in_random_order(questions, odd, 1, seed), questions))
+        assert found is not None
         assert prompts <= within
 
 
