@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
@@ -162,6 +163,19 @@ def _remove_left(cache: Path, found: HFCacheInfo, uses: SnapshotUses) -> int:
         if _COMMIT.fullmatch(folder.name) and folder.name not in commits:
             freed += _remove_prepared(folder, uses)
     return freed
+
+
+def unfinished_in_words(cache: Path) -> str:
+    """What of downloads that did not end is too young to be removed, and until when; empty where there is none."""
+    size, written = 0, 0.0
+    for file in (cache / HUB).glob("*/blobs/*.incomplete"):
+        with suppress(FileNotFoundError):
+            found_as = file.lstat()
+            size, written = size + 512 * found_as.st_blocks, max(written, found_as.st_mtime)
+    if not size:
+        return ""
+    until = datetime.fromtimestamp(written + LEFT_SECONDS, UTC)
+    return f"; {size / 2**30:.1f} GiB of unfinished downloads can go from {until:%H:%M} UTC on, unless they go on"
 
 
 def _remove_prepared(folder: Path, uses: SnapshotUses, besides: str | None = None) -> int:

@@ -35,7 +35,7 @@ from specs.text import clean
 from workers.disk_faults import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError
 from workers.settings import WorkerSettings
-from workers.snapshots.cache_room import COMPLETE, HUB, make_room, repo_folder, snapshot_name
+from workers.snapshots.cache_room import COMPLETE, HUB, make_room, repo_folder, snapshot_name, unfinished_in_words
 from workers.snapshots.cache_space import CacheSpace, cache_space
 from workers.snapshots.checksums import wrong_file
 from workers.snapshots.snapshot_uses import SnapshotUses
@@ -211,7 +211,7 @@ class Snapshots:
             missing = needed_bytes + max(self.left_free_bytes, int(part * space.total)) - space.free
             if missing <= 0 or make_room(self.folder, self.uses, missing, wanted):
                 break
-        _check_room(cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
+        _check_room(self.folder, cache_space(self.folder, self.size_bytes), needed_bytes, self.left_free_bytes)
 
 
 def _there(files: Sequence[RepoFile], places: Sequence[Path]) -> tuple[Set[Path], int]:
@@ -306,10 +306,10 @@ def _disk_faults(folder: Path) -> Iterator[None]:
         raise
 
 
-def _check_room(space: CacheSpace, needed_bytes: int, left_free_bytes: int) -> None:
+def _check_room(cache: Path, space: CacheSpace, needed_bytes: int, left_free_bytes: int) -> None:
     free = max(0, space.free - left_free_bytes)
     if needed_bytes > free:
         raise DiskFull(
             f"the worker's cache folder has {free / 2**30:.1f} GiB left, and nothing more that could give way; this "
-            f"snapshot may need {needed_bytes / 2**30:.1f} GiB"
+            f"snapshot may need {needed_bytes / 2**30:.1f} GiB{unfinished_in_words(cache)}"
         )

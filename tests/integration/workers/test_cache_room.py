@@ -386,6 +386,19 @@ def test_where_what_killed_downloads_left_is_enough_nothing_else_goes(
         assert one.is_dir()
 
 
+def test_a_full_disk_is_said_to_have_unfinished_downloads_and_when_they_go(
+    hub: RunningHub, refs: list[ModelRef], tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "cache", 2900, 2900) as cache:
+        left = cache / "hub" / "models--org--left" / "blobs" / "e.1f.incomplete"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(os.urandom(5 * MIB // 2))
+        noon = time.time() // 86400 * 86400
+        os.utime(left, (noon, noon + 86400 + 43200))
+        with pytest.raises(DiskFull, match=r"GiB of unfinished downloads can go from 13:00 UTC on"):
+            snapshots(hub, cache).model(refs[0])
+
+
 def test_there_is_no_room_to_be_made_in_an_empty_cache(tmp_path: Path) -> None:
     uses = SnapshotUses(tmp_path / "in-use")
     assert not make_room(tmp_path, uses, 1)
