@@ -26,7 +26,7 @@ from scheduler.settings import Settings
 from specs.errors import HubAway, PolicyError, SignInError
 from specs.hub.bounded_answers import bound_request
 from specs.hub.client_hooks import waiting
-from specs.processes.hub_client import bound_answer
+from specs.processes.bounded_answers import bound_answer
 
 SCOPES = "openid profile"
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")

@@ -5,13 +5,14 @@ What it is answered is bounded; specs/hub/bounded_answers.py says by what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx2
 from huggingface_hub.utils._http import default_client_factory
 
-from specs.hub.bounded_answers import bound_request, bounded, refuse_packed
+from specs.hub.bounded_answers import bound_request
 from specs.hub.client_hooks import keeping_token, leave_open, refuse_long_waits, staying_on_tls, waiting
+from specs.processes.bounded_answers import bound_answer
 
 
 def hub_client(
@@ -39,27 +40,3 @@ def hub_client(
     }
     leave_open(client)
     return client
-
-
-def bound_answer(answer: httpx2.Response) -> None:
-    """A response hook, for any client.
-
-    Raises:
-        HubAway: the answer is packed.
-    """
-    refuse_packed(answer.headers)
-    if isinstance(answer.stream, httpx2.SyncByteStream):
-        answer.stream = _Bounded(answer.stream)
-
-
-class _Bounded(httpx2.SyncByteStream):
-    """A body that ends in an error where it goes on for too long."""
-
-    def __init__(self, inner: httpx2.SyncByteStream) -> None:
-        self._inner = inner
-
-    def __iter__(self) -> Iterator[bytes]:
-        return bounded(self._inner)
-
-    def close(self) -> None:
-        self._inner.close()
