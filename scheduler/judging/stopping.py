@@ -50,8 +50,8 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
 def _may_be_the_last_try(reproduction: Reproduction, settings: RunSettings) -> bool:
     """Whether it asks every sample and answers all later claims, if such a run was sent before.
 
-    Each run is another draw of answers: whoever claims one value after another would have one that fits in the end. A
-    re-verification has a wait of its own, and a run with a limit never has every sample.
+    Each run is another draw of answers: whoever claims one value after another would have one that fits in the end. One
+    that was asked for anew is the first of what was asked with it, and a run with a limit never has every sample.
     """
     return not reproduction.asked_anew and settings.sample_limit is None
 

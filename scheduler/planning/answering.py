@@ -10,7 +10,7 @@ from scheduler.admission.admission import Blocked, Refused, Run, admit, foresee
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.database.session import Database
 from scheduler.database.tables import UNREADABLE, Claim, Model, now
-from scheduler.planning.freshness import is_shared
+from scheduler.planning.freshness import asked_with, is_shared
 from scheduler.planning.linking import LinkedLogs
 from scheduler.planning.planning_facts import Alike, PlanningFacts
 from scheduler.planning.task_history import KnownSamples
@@ -55,11 +55,10 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     said = _claim_facts(claim)
     try:
         benchmark = facts.benchmark(said.dataset_id, claim.dataset_revision, claim.created_at)
-        asked_anew = claim.fresh_after is not None
-        work_out = partial(_work_out, facts, policy, said, model, benchmark, asked_anew)
-        alike = facts.alike(model, said, claim.dataset_revision, asked_anew, work_out)
+        work_out = partial(_work_out, facts, policy, claim, said, model, benchmark)
+        alike = facts.alike(model, said, claim.dataset_revision, claim.fresh_after, work_out)
         # A log is not read for a claim that will not be run today.
-        held = _is_held(facts.database, policy, claim, alike.found, alike.cost)
+        held = _is_held(facts.database, policy, claim, model, alike.found, alike.cost)
         reading = None if held else _linked_log(policy, claim, said, alike.found, logs)
     except NoAccess as error:
         blocked = Blocked(f"{error}; the farm's operator must be given access")
@@ -83,15 +82,18 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
 def _work_out(
     facts: PlanningFacts,
     policy: Policy,
+    claim: Claim,
     said: ClaimFacts,
     model: Model,
     benchmark: BenchmarkFacts,
-    asked_anew: bool,
 ) -> Alike:
     found = _admit(facts, policy, said, model, benchmark)
     foreseen = foresee(said, benchmark, policy, found.rules if isinstance(found, Run) else None)
     if foreseen is not None and isinstance(found, Run):
-        last = not asked_anew and foreseen.sample_limit is None and facts.one_was_sent(found.key)
+        last = foreseen.sample_limit is None and facts.one_was_sent(found.key)
+        if last and claim.fresh_after is not None:
+            with facts.database.reading() as session:
+                last = asked_with(session, claim, model.weights_sha256, found.key, policy.reverify).again
         foreseen = foreseen.model_copy(update={"every_sample": last})
     known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
     cost, cost_of_all = _costs(facts, said, model, found, foreseen, known)
@@ -183,11 +185,17 @@ def _read_part(model: Model, concurrency: int) -> float:
 
 
 def _is_held(
-    database: Database, policy: Policy, claim: Claim, answer: Run | Blocked | Refused, cost: Estimate | None
+    database: Database,
+    policy: Policy,
+    claim: Claim,
+    model: Model,
+    answer: Run | Blocked | Refused,
+    cost: Estimate | None,
 ) -> bool:
     """Whether the budget seems to hold the claim back; what counts is asked again where it is planned."""
     if not isinstance(answer, Run) or cost is None or policy.budget == BudgetRules():
         return False
     with database.reading() as session:
-        needs_run = not is_shared(session, answer.key, claim.fresh_after)
+        asked = asked_with(session, claim, model.weights_sha256, answer.key, policy.reverify)
+        needs_run = not is_shared(session, answer.key, asked.since)
         return needs_run and budgets.held_back(session, policy.budget, claim, cost, now()) is not None

@@ -19,7 +19,7 @@ from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.answering import Answer
-from scheduler.planning.freshness import Shared, run_anew_until, stop_taking_claims
+from scheduler.planning.freshness import Asked, Shared, asked_with, stop_taking_claims
 from scheduler.planning.putting_back import (
     AskedAnew,
     Begun,
@@ -47,13 +47,9 @@ from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.budget import BudgetRules
+from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import EngineRules, Policy
 from specs.text import clean
-
-_LATELY = (
-    "waits for policy's time between two re-verifications, as its task was run again on the same weights meanwhile; a"
-    " fresh run is planned from {:%Y-%m-%d %H:%M} UTC"
-)
 
 
 def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> None:
@@ -80,7 +76,7 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         if anew:
             answers = [each for each in answers if not _is_asked_anew(claims[each.claim_id], each, anew)]
         begun = begun_for(session, [claims[each.claim_id] for each in answers], weights, keys)
-        runs = _Runs(Shared(session, keys, {each.reproduction_id for each in begun}), begun)
+        runs = _Runs(Shared(session, keys, {each.reproduction_id for each in begun}), begun, policy.reverify)
         new = [
             made
             for answer in answers
@@ -108,12 +104,13 @@ class _Runs:
 
     shared: Shared
     begun: Sequence[Begun]
+    rules: ReverifyRules
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
     """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
 
-    def of_same_score(self, claim: Claim, run: Run) -> Reproduction | None:
+    def of_same_score(self, claim: Claim, run: Run, asked: Asked) -> Reproduction | None:
         """The one that was begun for a claim's score before."""
-        return run_of_same_score(self.shared, self.begun, claim, run)
+        return run_of_same_score(self.shared, self.begun, claim, run, asked.since)
 
 
 def _carry_out(
@@ -156,19 +153,16 @@ def _wait(session: Session, policy: Policy, claim: Claim, run: Run, answer: Answ
 
     A run it joins is free, unless that was to stop early and has to ask every sample with it.
     """
-    shared, before = runs.shared, runs.of_same_score(claim, run)
+    asked = asked_with(session, claim, answer.weights_sha256, run.key, runs.rules)
+    shared, before = runs.shared, runs.of_same_score(claim, run, asked)
     if answer.cost is None or answer.cost_of_all is None or (before is not None and not _came_to_nothing(before)):
         return None
-    joined = shared.find(run.key, claim.fresh_after)
-    if joined is None and before is None:
-        until = run_anew_until(session, claim, answer.weights_sha256, run.key, policy.reverify)
-        if until is not None:
-            return budgets.Held(_LATELY.format(until), until)
+    joined = shared.find(run.key, asked.since)
     if joined is None and policy.budget != BudgetRules():
         budgets.take_turn(session, policy.budget)
         # The turn may have come after another's transaction, which planned that very run.
         shared.look_again([run.key])
-        joined = shared.find(run.key, claim.fresh_after)
+        joined = shared.find(run.key, asked.since)
         if joined is None:
             return budgets.held_back(session, policy.budget, claim, answer.cost, now())
     if joined is None or not _are_too_many_with(joined, run, shared):
@@ -195,13 +189,20 @@ def _are_too_many_with(joined: Reproduction, run: Run, shared: Shared) -> bool:
 def _join_or_make(
     session: Session, claim: Claim, model: Model, answer: Answer, run: Run, runs: _Runs
 ) -> Reproduction | None:
-    before = runs.of_same_score(claim, run)
+    # Once more: until the budget's turn came, another planner's run may have been sent out.
+    asked = asked_with(session, claim, answer.weights_sha256, run.key, runs.rules)
+    before = runs.of_same_score(claim, run, asked)
     joined = before
     if before is None or _came_to_nothing(before):
-        joined = runs.shared.find(run.key, claim.fresh_after)
+        joined = runs.shared.find(run.key, asked.since)
     if joined is not None:
         _bring_forward(session, joined, claim, run)
-    reproduction = joined or _new(session, claim, model, answer.benchmark, run, runs.shared)
+    if before is not None:
+        # Begun again it is the one that it was.
+        asked = asked._replace(again=False)
+    reproduction = joined or _new(session, claim, model, answer.benchmark, run, asked)
+    if joined is None:
+        runs.shared.add(reproduction)
     if joined is None and before is not None:
         begin_as(reproduction, before)
     claim.rules = run.rules.model_dump(mode="json")
@@ -245,7 +246,12 @@ def _bring_forward(session: Session, joined: Reproduction, claim: Claim, run: Ru
 
 
 def _new(
-    session: Session, claim: Claim, model: Model, benchmark: BenchmarkFacts | None, run: Run, shared: Shared
+    session: Session,
+    claim: Claim,
+    model: Model,
+    benchmark: BenchmarkFacts | None,
+    run: Run,
+    asked: Asked,
 ) -> Reproduction:
     if benchmark is None or benchmark.spec is None or benchmark.revision is None or model.revision is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec and model")
@@ -271,7 +277,8 @@ def _new(
         submitter=claim.submitter,
         community=claim.pull_request is not None,
         gpu_seconds=claim.gpu_seconds,
-        asked_anew=claim.fresh_after is not None,
+        # A second one is as any second run of its key: it asks every sample, and answers whatever comes after it.
+        asked_anew=asked.since is not None and not asked.again,
         state=ReproductionState.QUEUED,
         joinable=True,
         complete=False,
@@ -280,10 +287,9 @@ def _new(
         # The last word: what it follows from takes it away when it is set.
         engine_key=_engine_key(claim.model_id, model.revision, run.settings.engine, run.settings.gpus),
     )
-    if claim.fresh_after is not None:
-        stop_taking_claims(session, run.key, claim.fresh_after)
+    if asked.since is not None:
+        stop_taking_claims(session, run.key, asked.since)
     session.add(reproduction)
-    shared.add(reproduction)
     add_event(session, SCHEDULER, "reproduction", reproduction.reproduction_id, "queued", _where(run.placement))
     return reproduction
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, func, literal, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.fixed import Rules
-from scheduler.admission.priorities import PERIODIC_PRIORITY
-from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import MOST_CLAIMS, tested
 from scheduler.state_machine import CAME_TO_NOTHING, ClaimState, ReproductionState
 from specs.policy.reverify import ReverifyRules
-
-_Text = str | InstrumentedAttribute[str] | InstrumentedAttribute[str | None] | None
-"""Of one row, or a column of many."""
 
 
 class Shared:
@@ -94,70 +90,61 @@ class Shared:
         """How many claims that differ wait for one that was not sent out yet, with more to be judged by these rules."""
         return len(self._tested[reproduction.reproduction_id] | {tested(rules) for rules in more})
 
-    def find(self, key: str, fresh_after: datetime | None) -> Reproduction | None:
-        """The reproduction of that key that answers one more claim, if any."""
-        return _best(self._found[key], fresh_after)
+    def find(self, key: str, since: datetime | None) -> Reproduction | None:
+        """The reproduction of that key that answers one more claim, if any; `since` is as in `Asked`."""
+        return _best(self._found[key], since)
 
 
-def run_anew_for(
-    again: type[Claim],
-    its_run: type[Reproduction],
-    ref: _Text,
-    *,
-    weights_sha256: _Text,
-    dataset_id: _Text,
-    key: _Text,
-) -> ColumnElement[bool]:
-    """Whether a claim had that run again which one on a `ref` would have: another draw of the same model's answers.
+class Asked(NamedTuple):
+    """How new a run has to be that answers a claim."""
 
-    By the run's key, not the entry's slot or value: with other notes, in another file, or a billionth higher it would
-    be run just so. Not before that is sent out: until then it answers whoever else asks. But who claims an author's
-    score on a pull request, and has that verified again, does not keep the author waiting.
+    since: datetime | None
+    """When it was asked for at the earliest; None where any run will do. One that was not sent out yet always does."""
+
+    again: bool = False
+    """Whether a fresh run was sent out already for what was asked with the claim: another is the second of them."""
+
+
+def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: str, rules: ReverifyRules) -> Asked:
+    """How new a claim's run has to be, which counts as asked together with what was asked within policy's cooldown.
+
+    By the run's key: with other notes, in another file, or a billionth higher it would be run just so, and each fresh
+    run is another draw of the model's answers. But what was asked on a pull request, which anybody may open, is not
+    asked of the author's entry.
     """
-    return and_(
-        # The first two follow from the key, and have an index.
-        its_run.weights_sha256 == weights_sha256,
-        its_run.dataset_id == dataset_id,
-        its_run.key == key,
-        its_run.seed.is_not(None),
-        or_(literal("main") != ref, again.ref == ref),
-    )
-
-
-def run_anew_until(
-    session: Session, claim: Claim, weights_sha256: str | None, key: str, rules: ReverifyRules
-) -> datetime | None:
-    """Until when a fresh run has to wait, as there was one lately that others asked for; None where it may be made.
-
-    A request is held to that when it comes. But until it is planned another may be sent out, and what it is about may
-    change twice. What the farm repeats by itself is no draw of anybody's.
-    """
-    if claim.fresh_after is None or claim.asked_priority == PERIODIC_PRIORITY:
-        return None
-    of_others = run_anew_for(
-        Claim, Reproduction, claim.ref, weights_sha256=weights_sha256, dataset_id=claim.dataset_id, key=key
-    )
-    latest = session.scalar(
-        select(func.max(Claim.fresh_after))
+    if claim.fresh_after is None:
+        return Asked(None)
+    since = claim.fresh_after - timedelta(seconds=rules.cooldown_seconds)
+    earliest = session.scalar(
+        select(func.min(Claim.fresh_after))
         .join(Claim.reproduction)
         .where(
-            of_others,
-            # What failed, or waits for somebody, told nothing. With the same time it is this one, tried again.
+            # The first two follow from the key, and have an index.
+            Reproduction.weights_sha256 == weights_sha256,
+            Reproduction.dataset_id == claim.dataset_id,
+            Reproduction.key == key,
+            Reproduction.seed.is_not(None),
+            # What failed told nothing. One that was cancelled did: whose claim it was may have seen how it went.
             Reproduction.state != ReproductionState.FAILED,
-            Claim.fresh_after != claim.fresh_after,
+            # Else one run would answer day after day, each time as what was asked with the day before.
+            Reproduction.created_at > since,
+            Claim.fresh_after > since,
+            Claim.claim_id != claim.claim_id,
+            *([Claim.ref == claim.ref] if claim.ref == "main" else []),
         )
     )
-    ends = latest + timedelta(seconds=rules.cooldown_seconds) if latest is not None else None
-    return ends if ends is not None and ends > now() else None
+    if earliest is None:
+        return Asked(claim.fresh_after)
+    return Asked(min(earliest, claim.fresh_after), again=True)
 
 
-def is_shared(session: Session, key: str, fresh_after: datetime | None) -> bool:
+def is_shared(session: Session, key: str, since: datetime | None) -> bool:
     """Whether there is one now; nothing is locked."""
-    return _best(session.scalars(_ANSWERING, {"keys": [key]}).all(), fresh_after) is not None
+    return _best(session.scalars(_ANSWERING, {"keys": [key]}).all(), since) is not None
 
 
-def _best(found: Sequence[Reproduction], fresh_after: datetime | None) -> Reproduction | None:
-    fit = [row for row in found if fresh_after is None or row.created_at >= fresh_after or row.seed is None]
+def _best(found: Sequence[Reproduction], since: datetime | None) -> Reproduction | None:
+    fit = [row for row in found if since is None or row.created_at >= since or row.seed is None]
     # A claim of the same transaction may have closed one since the look.
     fit = [row for row in fit if row.joinable or row.complete]
     return max(fit, key=lambda row: (row.complete, row.since), default=None)
@@ -168,7 +155,7 @@ def waiting_apart(session: Session, reproduction: Reproduction) -> int:
     return len(_waiting(session, [reproduction.reproduction_id])) if reproduction.seed is None else 0
 
 
-def stop_taking_claims(session: Session, key: str, fresh_after: datetime) -> None:
+def stop_taking_claims(session: Session, key: str, since: datetime) -> None:
     """Have runs of a key that are too old for a claim take no others either: one at a time does."""
     # Not one that another planner made since: that one answers this claim too, and the index says so. Nor one that was
     # not sent out yet: without its seed nothing of its result is fixed.
@@ -177,7 +164,7 @@ def stop_taking_claims(session: Session, key: str, fresh_after: datetime) -> Non
         .where(
             Reproduction.key == key,
             Reproduction.joinable,
-            Reproduction.created_at < fresh_after,
+            Reproduction.created_at < since,
             Reproduction.seed.is_not(None),
         )
         .values(joinable=False)

@@ -75,7 +75,7 @@ class PlanningFacts:
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
     _sent: set[str] = field(default_factory=set, init=False)
-    _alike: dict[tuple[Model, ClaimFacts, str | None, bool], Alike] = field(default_factory=dict, init=False)
+    _alike: dict[tuple[Model, ClaimFacts, str | None, datetime | None], Alike] = field(default_factory=dict, init=False)
 
     def benchmark(self, dataset_id: str, pinned: str | None, found_at: datetime) -> BenchmarkFacts:
         """What is known of a benchmark, at the revision that a claim pins which was found then, else at its head.
@@ -141,13 +141,18 @@ class PlanningFacts:
         return key in self._sent
 
     def alike(
-        self, model: Model, said: ClaimFacts, pinned: str | None, asked_anew: bool, work_out: Callable[[], Alike]
+        self,
+        model: Model,
+        said: ClaimFacts,
+        pinned: str | None,
+        fresh_after: datetime | None,
+        work_out: Callable[[], Alike],
     ) -> Alike:
         """What holds for a claim that says so at the revision that it pins, worked out for the first such.
 
         Of one look at the model: the row that is read for the next slice may say something else.
         """
-        key = (model, said, pinned, asked_anew)
+        key = (model, said, pinned, fresh_after)
         if key not in self._alike:
             self._alike[key] = work_out()
         return self._alike[key]

@@ -119,8 +119,12 @@ _ASKED_ANEW = (
 """A claim that has its verdict is done with, whatever became of it."""
 
 
-def run_of_same_score(shared: Shared, begun: Collection[Begun], claim: Claim, run: Run) -> Reproduction | None:
+def run_of_same_score(
+    shared: Shared, begun: Collection[Begun], claim: Claim, run: Run, since: datetime | None
+) -> Reproduction | None:
     """The latest that was to decide a claim, or another of the same score; None where it failed, or is too old.
+
+    `since` is as in `Asked`.
 
     Where it was cancelled, and begun again for another claim that shared it, that one: one run answers both again.
     """
@@ -129,7 +133,7 @@ def run_of_same_score(shared: Shared, begun: Collection[Begun], claim: Claim, ru
     found = max((each for each in held if each is not None), key=lambda each: each.created_at, default=None)
     if found is None or found.state == ReproductionState.FAILED:
         return None
-    if claim.fresh_after is not None and found.created_at < claim.fresh_after:
+    if since is not None and found.created_at < since:
         return None
     stopping = stopping_of(found)
     if stopping is not None and not decides(stopping, run.rules):

@@ -11,10 +11,9 @@ from sqlalchemy.orm import aliased
 from scheduler.admission.priorities import PERIODIC_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Reproduction, now
-from scheduler.planning.freshness import run_anew_for
 from scheduler.record import SCHEDULER
 from scheduler.requests.locking import lock
-from scheduler.requests.reverifying import ask_for
+from scheduler.requests.reverifying import ask_for, asked_of_same_score
 from scheduler.state_machine import ClaimState
 from specs.errors import InterventionError
 from specs.policy.reverify import ReverifyRules
@@ -30,7 +29,7 @@ def repeat_stale(database: Database, rules: ReverifyRules) -> int:
             claim = lock(session, claim_id)
             # An author's change, or somebody's request, may have come first.
             if claim.state == ClaimState.DECIDED and claim.stale_reason is not None:
-                # It may have been run again for another entry.
+                # The score may have been run again for another entry.
                 with suppress(InterventionError):
                     ask_for(session, claim, claim.stale_reason, SCHEDULER, PERIODIC_PRIORITY, rules=rules)
                     count += 1
@@ -64,14 +63,7 @@ def _due(database: Database, rules: ReverifyRules) -> list[str]:
                     ~exists().where(
                         again.reproduction_id == its_run.reproduction_id,
                         again.fresh_after > lately,
-                        run_anew_for(
-                            again,
-                            its_run,
-                            Claim.ref,
-                            weights_sha256=Reproduction.weights_sha256,
-                            dataset_id=Reproduction.dataset_id,
-                            key=Reproduction.key,
-                        ),
+                        asked_of_same_score(again, its_run, Claim, Reproduction),
                     ),
                 )
                 .order_by(Claim.stale_since, Claim.claim_id)

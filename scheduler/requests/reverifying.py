@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Reproduction, now
-from scheduler.planning.freshness import run_anew_for
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.locking import find_claim
 from scheduler.requests.resubmitting import submit_again
@@ -80,9 +79,8 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
     wait = _cooldown_ends(session, claim, rules)
     if wait is not None:
         raise InterventionError(
-            f"claim {claim.claim_id}, or another on the same weights and task, was verified again not long ago, and its"
-            f" verdict stands; policy allows the next from {wait:%Y-%m-%d %H:%M} UTC, or after a new commit of the"
-            " model or the benchmark"
+            f"the score of claim {claim.claim_id} was verified again not long ago, and its verdict stands; policy"
+            f" allows the next from {wait:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the benchmark"
         )
     outcome = claim.verdict.outcome if claim.verdict is not None else "decided"
     said = clean(f"to be verified again, asked for by {actor}: {why}", MAX_WHY_CHARS)
@@ -120,20 +118,31 @@ def _hasten(session: Session, claim: Claim, priority: int) -> None:
             add_event(session, SCHEDULER, "reproduction", run.reproduction_id, "priority", why)
 
 
+def asked_of_same_score(
+    again: type[Claim], its_run: type[Reproduction], claim: Claim | type[Claim], run: Reproduction | type[Reproduction]
+) -> ColumnElement[bool]:
+    """Whether a claim is one of the same score as another, measured as that was in its `run`.
+
+    By the run's key, not the entry's slot: with other notes or in another file it would be run just so. But who claims
+    an author's score on a pull request, and has that verified again, does not keep the author waiting.
+    """
+    return and_(
+        # The first two follow from the key, and have an index.
+        its_run.weights_sha256 == run.weights_sha256,
+        its_run.dataset_id == run.dataset_id,
+        its_run.key == run.key,
+        again.value == claim.value,
+        or_(literal("main") != claim.ref, again.ref == claim.ref),
+    )
+
+
 def _cooldown_ends(session: Session, claim: Claim, rules: ReverifyRules) -> datetime | None:
-    """When the claim may be verified again; None where it may now."""
+    """When the score may be verified again; None where it may now."""
     latest = session.scalar(select(func.max(Claim.fresh_after)).where(Claim.slot == claim.slot))
     run = claim.reproduction
     if run is not None:
-        run_anew = run_anew_for(
-            Claim,
-            Reproduction,
-            claim.ref,
-            weights_sha256=run.weights_sha256,
-            dataset_id=run.dataset_id,
-            key=run.key,
-        )
-        of_others = session.scalar(select(func.max(Claim.fresh_after)).join(Claim.reproduction).where(run_anew))
+        same_score = asked_of_same_score(Claim, Reproduction, claim, run)
+        of_others = session.scalar(select(func.max(Claim.fresh_after)).join(Claim.reproduction).where(same_score))
         latest = max((at for at in (latest, of_others) if at is not None), default=None)
     if latest is None:
         return None

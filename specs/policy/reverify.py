@@ -14,9 +14,9 @@ class ReverifyRules(Contract):
     """When a claim is verified again, and how often at most."""
 
     cooldown_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 86_400.0
-    """Between two re-verifications by the same run, whoever asks and whatever value: nobody repeats a run until the
-    result pleases. A new commit of the model's files or the benchmark's does not wait for it, since it is another thing
-    to measure."""
+    """Between two re-verifications of one score, whoever asks: nobody repeats a run until the result pleases. What is
+    asked within it on the same weights and task, whatever the value, shares fresh runs. A new commit of the model's
+    files or the benchmark's does not wait for it, since it is another thing to measure."""
 
     after_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """A badge older than this is stale, and its claim is verified again; None is never."""

@@ -221,30 +221,32 @@ def test_a_score_waits_as_an_entry_does_but_the_authors_for_no_passer_by(
     assert len(farm.reproductions()) == 2
 
 
-@pytest.mark.parametrize("first", ["main", "refs/pr/7"])
-def test_a_value_that_is_a_billionth_higher_is_no_other_draw(farm: ControlPlane, first: str) -> None:
-    """Asked for together they share a run; once that is sent out, the other waits too."""
-    asked = put(farm, living(farm)[50.0], first, 50 + 1e-9)
-    others = [put(farm, living(farm)[50.0], "main", 50 + each * 1e-9) for each in (2, 3)]
-    reverify(farm.database, asked, "?", ADA)
-    farm.plan()
-    shares = reverify(farm.database, others[0], "?", ADA).claim_id
-    farm.plan()
-    _, fresh = farm.reproductions()
-    dispatch(farm.database, farm.policy)
-    with farm.database.reading() as session:
-        assert session.get_one(Claim, shares).reproduction_id == fresh.reproduction_id
-    with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
-        reverify(farm.database, others[1], "?", ADA)
+@pytest.mark.parametrize("where", ["main", "refs/pr/7"])
+def test_values_a_billionth_apart_have_one_draw_and_one_of_every_sample(farm: ControlPlane, where: str) -> None:
+    """But the author's entry has its own, whatever was asked on a pull request."""
+    others = [put(farm, living(farm)[50.0], where, 50 + each * 1e-9) for each in range(1, 5)]
+    asked = [ask(farm, each) for each in others[:2]]
+    _, fresh, second = farm.reproductions()
+    assert [run_of(farm, each) for each in asked] == [fresh.reproduction_id, second.reproduction_id]
+    assert [run.stopping is None for run in (fresh, second)] == [False, True], "the second asks every sample"
+    assert run_of(farm, ask(farm, others[2])) == second.reproduction_id
     complete(farm, 100)
-    with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
-        reverify(farm.database, others[1], "?", ADA)
+    assert outcome_of(farm, ask(farm, others[3])) == "verified"
+    assert len(farm.reproductions()) == 3
+    authors = run_of(farm, ask(farm, living(farm)[50.0].claim_id))
+    *_, last = farm.reproductions()
+    assert authors == last.reproduction_id
+    assert (last.reproduction_id == second.reproduction_id) == (where == "main")
+    assert (last.stopping is None) == (where == "main"), "the first of those that were asked for on main"
 
 
 @pytest.mark.parametrize("how", ["another is sent out meanwhile", "the weights change and change back"])
-def test_a_request_that_is_planned_after_another_was_sent_out_waits_all_the_same(farm: ControlPlane, how: str) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_request_that_is_planned_after_another_was_sent_out_shares_what_was_run(
+    farm: ControlPlane, how: str, whole: bool
+) -> None:
     other = put(farm, living(farm)[50.0], "main", 50 + 1e-9)
-    first = reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA).claim_id
+    reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA)
     with farm.database.reading() as session:
         weights = session.get_one(Model, "tiny/model").weights_sha256
 
@@ -258,24 +260,72 @@ def test_a_request_that_is_planned_after_another_was_sent_out_waits_all_the_same
         change(Claim, recheck_at=now() + timedelta(days=1))
     farm.plan()
     dispatch(farm.database, farm.policy)
+    if whole:
+        complete(farm, 100)
     if how == "the weights change and change back":
         change(Model, weights_sha256="f" * 64)
         other = reverify(farm.database, other, "?", ADA).claim_id
         change(Model, weights_sha256=weights)
     change(Claim, recheck_at=None)
     farm.plan()
-    with farm.database.reading() as session:
-        waits = session.get_one(Claim, other)
-    assert waits.state == ClaimState.BLOCKED
-    assert waits.reason.startswith("waits for policy's time between two re-verifications")
-    assert len(farm.reproductions()) == 2
-    assert waits.recheck_at is not None
-    assert waits.recheck_at > now()
-    with farm.database.transaction() as session:
-        session.get_one(Claim, first).fresh_after = now() - timedelta(days=1)
-    change(Claim, recheck_at=now())
+    if not whole:
+        dispatch(farm.database, farm.policy)
+        with farm.database.reading() as session:
+            foreseen = session.get_one(Claim, other).foreseen
+        assert foreseen is not None
+        assert foreseen["every_sample"]
+        assert farm.reproductions()[-1].stopping is None, "it asks every sample, and is the last draw"
+        complete(farm, 100)
+    assert outcome_of(farm, other) == "verified"
+    assert run_of(farm, other) == farm.reproductions()[-1].reproduction_id
+    assert len(farm.reproductions()) == (2 if whole else 3)
+
+
+@pytest.mark.parametrize("ended", ["failed", "was cancelled"])
+def test_a_fresh_run_that_failed_is_no_draw_and_one_that_was_cancelled_is(farm: ControlPlane, ended: str) -> None:
+    other = put(farm, living(farm)[50.0], "main", 50 + 1e-9)
+    ask(farm, living(farm)[50.0].claim_id)
+    *_, run = farm.reproductions()
+    if ended == "failed":
+        with farm.database.transaction() as session:
+            held = session.get_one(Reproduction, run.reproduction_id)
+            end_attempt(session, farm.policy, held, AttemptOutcome.MODEL_FAILED, "no such architecture")
+    else:
+        cancel(farm.database, run.reproduction_id, "it goes badly", ADA)
+    assert run_of(farm, ask(farm, other)) == farm.reproductions()[-1].reproduction_id
+    *_, again = farm.reproductions()
+    assert again.reproduction_id != run.reproduction_id
+    assert (again.asked_anew, again.stopping is None) == ((True, False) if ended == "failed" else (False, True))
+
+
+def test_after_the_cooldown_a_fresh_run_is_made_whoever_shared_the_one_before(farm: ControlPlane) -> None:
+    other = put(farm, living(farm)[50.0], "main", 50 + 1e-9)
+    first = ask(farm, living(farm)[50.0].claim_id)
+    run_id = complete(farm, 100)
+    shares = repeat(farm.database, other).claim_id
     farm.plan()
-    assert len(farm.reproductions()) == 3
+    assert [run_of(farm, each) for each in (first, shares)] == [run_id, run_id]
+    with farm.database.transaction() as session:
+        session.get_one(Claim, first).fresh_after = now() - timedelta(hours=25)
+        session.get_one(Reproduction, run_id).created_at = now() - timedelta(hours=25)
+        session.get_one(Claim, shares).fresh_after = now() - timedelta(hours=15)
+    again = ask(farm, first)
+    *_, fresh = farm.reproductions()
+    assert run_of(farm, again) == fresh.reproduction_id != run_id
+    assert (fresh.asked_anew, fresh.stopping is None) == (True, False)
+
+
+def ask(farm: ControlPlane, claim_id: str) -> str:
+    """Have it verified again, planned and sent out; the new claim's id."""
+    asked = reverify(farm.database, claim_id, "?", ADA).claim_id
+    farm.plan()
+    dispatch(farm.database, farm.policy)
+    return asked
+
+
+def run_of(farm: ControlPlane, claim_id: str) -> str | None:
+    with farm.database.reading() as session:
+        return session.get_one(Claim, claim_id).reproduction_id
 
 
 def put(farm: ControlPlane, claim: Claim, ref: str, value: float | None = None) -> str:
