@@ -12,15 +12,16 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.admission import Run
-from scheduler.database.tables import Claim, Reproduction, VerdictRow
+from scheduler.database.tables import Attempt, Claim, Reproduction, VerdictRow
 from scheduler.judging.stopping import decides, stopping_of, takes_claims_to_the_end
 from scheduler.planning.freshness import Shared, was_repeated
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.stored_values import settings_of
+from specs.messages import Stage
 
 
 class Begun(NamedTuple):
@@ -151,13 +152,14 @@ def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
 
 
 def goes_to_its_end() -> ColumnElement[bool]:
-    """Whether a run that was sent out is one that was cancelled under way, begun again.
+    """Whether a run that is under way is one that was cancelled under way, begun again.
 
-    Nobody but an operator has such a one cancelled: it may be cancelled for what its score came to each time.
+    Nobody but an operator has such a one cancelled: it may be cancelled for what its score came to each time. One
+    that no worker began has no score, and is cancelled for other reasons.
     """
     before = aliased(Reproduction)
     return and_(
-        Reproduction.attempt > 0,
+        _was_begun(Reproduction),
         exists().where(
             # The first two follow from the key, and have an index.
             before.weights_sha256 == Reproduction.weights_sha256,
@@ -165,7 +167,16 @@ def goes_to_its_end() -> ColumnElement[bool]:
             before.key == Reproduction.key,
             before.seed == Reproduction.seed,
             before.state == ReproductionState.CANCELLED,
-            before.attempt > 0,
+            _was_begun(before),
             before.reproduction_id != Reproduction.reproduction_id,
         ),
+    )
+
+
+def _was_begun(run: type[Reproduction]) -> ColumnElement[bool]:
+    """Whether a worker did more for any attempt than have it wait behind others of its batch."""
+    return exists().where(
+        Attempt.reproduction_id == run.reproduction_id,
+        # When it began is not known of early ones.
+        or_(Attempt.begun_at.is_not(None), Attempt.stage != Stage.WAITING),
     )

@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.judging.sample_order import seeded_order
+from specs.messages import Stage
 from tests.support.asking_again import reverify
 from tests.support.databases import Databases
 from tests.support.deciding import complete
@@ -127,13 +128,37 @@ def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, h
     assert run_of(farm, changed).seed is None, "another claim is not one that was there before that order was drawn"
 
 
+def heard_of(farm: ControlPlane, run: Reproduction, stage: Stage = Stage.RUNNING) -> None:
+    """Have a worker say what it does for a run."""
+    said = {"started_at": now(), "stage": stage, "begun_at": None if stage is Stage.WAITING else now()}
+    with farm.database.transaction() as session:
+        session.execute(update(Attempt).where(Attempt.reproduction_id == run.reproduction_id).values(said))
+
+
+@pytest.mark.parametrize("not_begun", [0, 1])
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_run_that_no_worker_began_is_not_one_that_was_cancelled_for_how_it_went(
+    farm: ControlPlane, not_begun: int, *, heard: bool
+) -> None:
+    """In a queue, or behind others of its batch; nor is it for that, if it was begun again and is still there."""
+    for number in range(2):
+        run = begun(farm, 50)
+        if number != not_begun or heard:
+            heard_of(farm, run, Stage.WAITING if number == not_begun else Stage.RUNNING)
+        (claim,) = farm.claims()
+        intervening.cancel(farm.database, claim.claim_id, "too dear", "hub:tiny", operates=False)
+        assert run_of(farm, claim).state == ReproductionState.CANCELLED
+        intervening.retry(farm.database, claim.claim_id, "after all", "hub:tiny")
+
+
 @pytest.mark.parametrize("how", ["taken away", "cancelled"])
 def test_a_run_that_was_begun_again_goes_to_its_end(farm: ControlPlane, how: str) -> None:
-    begun(farm, 50)
+    heard_of(farm, begun(farm, 50))
     (first,) = farm.claims()
     intervening.cancel(farm.database, first.claim_id, "it goes badly", "hub:tiny", operates=False)
     intervening.retry(farm.database, first.claim_id, "better luck", "hub:tiny")
     anew = begun(farm, 50)
+    heard_of(farm, anew)
     if how == "taken away":
         say(farm)
         reap(farm.database, farm.policy, *EMPTY_QUEUES)
@@ -156,6 +181,7 @@ def test_a_run_that_was_begun_again_goes_to_its_end(farm: ControlPlane, how: str
 def test_an_operator_cancels_a_run_that_was_begun_again(farm: ControlPlane) -> None:
     for _ in range(2):
         run = begun(farm, 50)
+        heard_of(farm, run)
         (claim,) = farm.claims()
         intervening.cancel(farm.database, claim.claim_id, "takes the whole pool", "operator:ada")
         with farm.database.reading() as session:
