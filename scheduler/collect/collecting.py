@@ -43,6 +43,10 @@ their leases last only for so long: a process that froze or vanished with a row 
 HEARTBEATS = 3
 """In a lease, at least: as policy has to have it (`RunRules`)."""
 
+AWAITED = "its worker may have been heard of when its row was held: there is time for that"
+"""What the reason of a run says whose attempt the reaper spared (scheduler/reaping/silent_attempts.py), until the
+worker is heard of."""
+
 LATER = (EvidenceAway, OtherVersion)
 """What of a report is nobody's failure, and passes: then it is to be `put_off`."""
 
@@ -348,6 +352,9 @@ def _renew(session: Session, current: _Current, message: AttemptsAlive, progress
     # Policy may ask for more heartbeats by now than when the batch was sent, and its worker goes on as it was told.
     lease_seconds = max(run.lease_seconds, HEARTBEATS * (message.every_seconds or 0.0))
     reproduction.lease_until = now() + timedelta(seconds=lease_seconds)
+    if AWAITED in reproduction.reason:
+        # It goes on: should it fall silent again, that is another silence.
+        reproduction.reason = clean(_taken_words(reproduction, message.worker), MAX_REASON_CHARS)
     attempt.alive_at = now()
     attempt.started_at = attempt.started_at or attempt.alive_at
     attempt.stage = progress.stage
@@ -364,9 +371,13 @@ def _renew(session: Session, current: _Current, message: AttemptsAlive, progress
 def _taken_by(session: Session, current: _Current, worker: str) -> None:
     reproduction, attempt = current
     if reproduction.state == ReproductionState.DISPATCHED:
-        why = f"attempt {reproduction.attempt} taken by {worker}"
+        why = _taken_words(reproduction, worker)
         move_reproduction(session, reproduction, ReproductionState.RUNNING, why, f"worker:{worker}")
     reproduction.worker = attempt.worker = worker
+
+
+def _taken_words(reproduction: Reproduction, worker: str) -> str:
+    return f"attempt {reproduction.attempt} taken by {worker}"
 
 
 def _shown(detail: str) -> str:

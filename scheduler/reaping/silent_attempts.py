@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from scheduler.collect import kept_reports
+from scheduler.collect.collecting import AWAITED
 from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
@@ -24,9 +25,6 @@ down with a run and starts again, or its database is one from a backup, which kn
 AWAITED_SECONDS = 60.0
 """For which an attempt is spared once, where its report may wait for rows that a frozen process held: it is tried again
 within half a minute (scheduler/control_worker/worker_messages.py), and then waits for the rows once more."""
-
-AWAITED = "its worker may have been heard of when its row was held: there is time for that"
-"""What the reason of a run says that was spared so."""
 
 CHECKS = 3
 """Of one report, where whoever checks it is lost each time: it may be what they died of."""

@@ -137,6 +137,35 @@ def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: Co
     assert alive(farm.database, farm.policy, heartbeat(again, "new")) == []
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_attempt_that_was_spared_and_went_on_is_lost_when_its_worker_dies_later(
+    farm: ControlPlane, *, goes_on: bool
+) -> None:
+    dispatch(farm.database, farm.policy)
+    batch = sent_batches(farm.database)[0]
+    (run_id, *_) = [order.ref.reproduction_id for order in batch.orders]
+
+    def run() -> Reproduction:
+        with farm.database.reading() as session:
+            return session.get_one(Reproduction, run_id)
+
+    alive(farm.database, farm.policy, heartbeat(batch, "w"))
+    said = run().reason
+    with farm.database.transaction() as session:
+        held = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
+        session.execute(update(Reproduction).where(Reproduction.worker == "w").values(lease_until=held))
+    reap_with_all_queued(farm)
+    assert (run().state, collecting.AWAITED in run().reason) == (ReproductionState.RUNNING, True)
+    if goes_on:
+        alive(farm.database, farm.policy, heartbeat(batch, "w"))
+        assert run().reason == said
+    expire_leases(farm)
+    reap_with_all_queued(farm)
+    with farm.database.reading() as session:
+        ended = session.get_one(Attempt, (run_id, 1)).outcome
+    assert ended == (AttemptOutcome.LOST if goes_on else AttemptOutcome.INTERRUPTED)
+
+
 def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     assert outbox.relay(farm.database, lambda **_: None) == 2
