@@ -67,6 +67,7 @@ class Hub:
         self.endpoint = endpoint.rstrip("/")
         self.limits = HubLimits()
         self._request_seconds = request_seconds
+        self._own_name: str | None = None
         set_client_factory(self._client_of_the_library)
         self.api = HfApi(endpoint=self.endpoint, token=token or False)
         self._http = httpx2.Client(
@@ -78,11 +79,17 @@ class Hub:
         )
 
     def own_name(self) -> str | None:
-        """The user that the token belongs to; None without a token."""
+        """The user that the token belongs to; None without a token. Asked for once: the Hub rations that."""
         if not self.api.token:
             return None
-        with told_apart("whoami"):
-            return str(self.api.whoami(cache=True)["name"])
+        if self._own_name is None:
+            with told_apart("whoami"):
+                self._own_name = str(self.api.whoami()["name"])
+        return self._own_name
+
+    def forget_own_name(self) -> None:
+        """Have the Hub asked again whose the token is: it may know it no more."""
+        self._own_name = None
 
     def benchmarks(self) -> list[BenchmarkHead]:
         """Every dataset that the Hub lists as a benchmark."""

@@ -41,6 +41,10 @@ class Moved(Missing):
         self.now_at = now_at
 
 
+class TokenRefused(NoAccess):
+    """The Hub does not know the farm's token (any more): it answers nothing that is asked with it."""
+
+
 def raise_for_status(answer: httpx2.Response, url: str) -> None:
     """Raise what an answer that is no success means, by who must act."""
     if answer.is_success:
@@ -50,6 +54,8 @@ def raise_for_status(answer: httpx2.Response, url: str) -> None:
         raise Gone(f"the Hub has no {url}")
     if answer.status_code == httpx2.codes.NOT_FOUND and is_of_the_hub(answer):
         raise Missing(f"the Hub has no {url}")
+    if code != "GatedRepo" and refuses_token(answer):
+        raise TokenRefused(f"the Hub does not know the farm's token: it refuses {url}", url)
     if code == "GatedRepo" or answer.status_code in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
         raise NoAccess(f"the Hub refuses {url}", url)
     raise _away(f"the Hub answered {answer.status_code} to {url}", answer)
@@ -65,7 +71,7 @@ def told_apart(what: str) -> Iterator[None]:
         raise NoAccess(f"{what}: gated, and the farm's token has not accepted the terms", what) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         if error.response is not None and refuses_token(error.response):
-            raise NoAccess(f"{what}: the Hub does not know the farm's token: {error}", what) from error
+            raise TokenRefused(f"{what}: the Hub does not know the farm's token: {error}", what) from error
         raise Gone(f"{what}: not on the Hub") from error
     except (EntryNotFoundError, HFValidationError) as error:
         raise Missing(f"{what}: not on the Hub") from error
@@ -74,6 +80,8 @@ def told_apart(what: str) -> Iterator[None]:
         status = getattr(response, "status_code", None)
         if status == httpx2.codes.NOT_FOUND and is_of_the_hub(response):
             raise Missing(f"{what}: not on the Hub") from error
+        if response is not None and refuses_token(response):
+            raise TokenRefused(f"{what}: the Hub does not know the farm's token: {error}", what) from error
         if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
             raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         raise _away(f"{what}: {error}", response) from error

@@ -16,6 +16,7 @@ from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
 from scheduler.farm import Farm
+from scheduler.hub.hub_errors import TokenRefused
 from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
@@ -102,6 +103,10 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         return _Again(str(error), error.retry_after_seconds or 0.0, isinstance(error, HubBusy))
     except TokenError as error:
         return _Again(f"the badge does not verify with the farm's own public keys: {error}", 0.0)
+    except TokenRefused as error:
+        # Nor is anything else written until the token is another: the next round asks whose it is before it tries one.
+        farm.hub.forget_own_name()
+        return _Again(str(error), 0.0, ends_round=True)
     except NoAccess as error:
         return _Again(f"{error}; the farm's user needs the right to open discussions there", REFUSED_SECONDS)
     except OURS as error:

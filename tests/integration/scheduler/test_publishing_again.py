@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from scheduler.badges.issuing import sign_missing
 from scheduler.badges.publications import want_mismatches
@@ -16,7 +16,7 @@ from scheduler.publish.due import publish_due
 from specs.errors import HubBusy, NoAccess
 from tests.support.databases import SQLITE
 from tests.support.deciding import complete
-from tests.support.publishing_farm import Publishing, publishing_farm
+from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
 WANTS = {"mode": "comment", "verdicts": ["verified", "mismatch"]}
 
@@ -48,6 +48,29 @@ def test_a_hub_that_has_had_too_many_requests_gets_no_more_this_time(
     assert (other.tries, tried.tries) == (0, 1)
     assert tried.due_at is not None
     assert now() + timedelta(seconds=100) < tried.due_at < now() + timedelta(seconds=130)
+
+
+def test_a_token_that_the_hub_knows_no_more_puts_nothing_off(two_due: Publishing) -> None:
+    farm, tokens = two_due.farm, two_due.served.local.storage.folder / "tokens.json"
+    assert farm.hub.own_name() == OWN
+    known = tokens.read_bytes()
+    tokens.write_text("[]")
+    for _ in range(2):
+        # The second is told so before it tries one, and what is due is seen to be late.
+        publish_due(farm)
+        other, tried = waits(two_due)
+        assert (other.tries, tried.tries) == (0, 1)
+        assert tried.due_at is not None
+        assert tried.due_at < now() + timedelta(minutes=1)
+        assert "the Hub does not know the farm's token" in (tried.reason or "")
+        assert "the right to open" not in (tried.reason or "")
+        with farm.database.transaction() as session:
+            session.execute(update(Publication).values(due_at=now()))
+    with pytest.raises(NoAccess):
+        farm.hub.own_name()
+    tokens.write_bytes(known)
+    publish_due(farm)
+    assert set(two_due.publications().values()) == {"published"}
 
 
 def test_a_hub_that_refuses_is_asked_once_a_day(two_due: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
