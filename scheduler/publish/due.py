@@ -172,7 +172,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             token=badge.token if "verify_token" in rules.proof else None,
             source=_source(farm, claim_id) if "source" in rules.proof else None,
             title=title(facts, claim_id),
-            body=body(facts, ran, badge.token, claim_id),
+            body=body(facts, ran, badge.token, claim_id, proposed=place.pull_request is not None),
             measured=Measured(run.model_revision, run.weights_sha256),
         )
 
@@ -186,7 +186,7 @@ def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Ran, why: Mismatc
         token=None,
         source=None,
         title=title(facts, claim_id, reproduced=False),
-        body=mismatch_body(facts, ran, why, claim_id),
+        body=mismatch_body(facts, ran, why, claim_id, proposed=place.pull_request is not None),
     )
 
 

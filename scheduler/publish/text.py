@@ -28,7 +28,7 @@ TITLE_MARK = "(reprofarm "
 _SHOWN_ID_CHARS = 12
 
 
-ASK_AGAIN = "The model's owner can comment `/reverify`, on a line of its own, to have it run again."
+_ASK_AGAIN = "can comment `/reverify`, on a line of its own, to have it run again."
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,14 @@ def title(found: Attestation, verdict_id: str, *, reproduced: bool = True) -> st
     return f"{found.claimed_value:g} on {benchmark} {became} {title_mark(verdict_id)}"
 
 
-def body(found: Attestation, ran: Ran, token: str, verdict_id: str) -> str:
-    """What is said of a verified claim: the facts, the proof and how to check it."""
+def body(found: Attestation, ran: Ran, token: str, verdict_id: str, *, proposed: bool) -> str:
+    """What is said of a verified claim: the facts, the proof and how to check it.
+
+    `proposed` is whether a pull request claims it, on which this is said, and not the model itself.
+    """
     lines = [
         f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and reproduced the score"
-        f" {code(f'{found.claimed_value:g}')} that {code(found.model)} claims on {code(found.dataset)}.",
+        f" {_claimed(found, proposed=proposed)}.",
         "",
         *_figures(found),
         "",
@@ -94,11 +97,15 @@ def body(found: Attestation, ran: Ran, token: str, verdict_id: str) -> str:
     return "\n".join(lines)
 
 
-def mismatch_body(found: Attestation, ran: Ran, why: Mismatch, verdict_id: str) -> str:
-    """What is said of a claim that was not reproduced: likely reasons first, then the facts and what can be done."""
+def mismatch_body(found: Attestation, ran: Ran, why: Mismatch, verdict_id: str, *, proposed: bool) -> str:
+    """What is said of a claim that was not reproduced: likely reasons first, then the facts and what can be done.
+
+    `proposed` as above.
+    """
+    may_ask = "The model's owner or whoever opened this pull request" if proposed else "The model's owner"
     lines = [
         f"The evaluation farm at {link(found.iss)} ran the benchmark's own `eval.yaml` and did not reproduce the score"
-        f" {code(f'{found.claimed_value:g}')} that {code(found.model)} claims on {code(found.dataset)}: it measured"
+        f" {_claimed(found, proposed=proposed)}: it measured"
         f" **{100 * found.reproduced:.2f} %** on {found.samples_used} of {found.population} samples;"
         f" {100 * found.claimed:.2f} % is claimed.",
         "",
@@ -118,7 +125,7 @@ def mismatch_body(found: Attestation, ran: Ran, why: Mismatch, verdict_id: str) 
         _page(found, verdict_id),
         "",
         "What you can do: compare these settings with yours, and read the answers in the log. A corrected entry becomes"
-        f" a new claim, which the farm runs by itself.{' ' + ASK_AGAIN if why.takes_comments else ''}",
+        f" a new claim, which the farm runs by itself.{f' {may_ask} {_ASK_AGAIN}' if why.takes_comments else ''}",
         "",
         body_mark(verdict_id),
     ]
@@ -152,6 +159,14 @@ def code(text: str, max_chars: int = 300) -> str:
 def link(url: str) -> str:
     """An address as a link; one that could break out of it, as a code span."""
     return f"<{url}>" if re.fullmatch(r"https?://[!#-;=?-\[\]_a-z~%]+", url) else code(url)
+
+
+def _claimed(found: Attestation, *, proposed: bool) -> str:
+    """The score, by whom it is claimed: anybody may open a pull request, and the model's owner says nothing by it."""
+    score, model, dataset = code(f"{found.claimed_value:g}"), code(found.model), code(found.dataset)
+    if proposed:
+        return f"{score} that this pull request claims for {model} on {dataset}"
+    return f"{score} that {model} claims on {dataset}"
 
 
 def _page(found: Attestation, verdict_id: str) -> str:

@@ -249,7 +249,7 @@ def test_a_mismatch_is_written_where_policy_wants_it_once_and_not_about_old_verd
         assert set(site.publications().values()) == {"published"}
         # A community claim is answered where it was made.
         (said,) = site.said(1)
-        assert "did not reproduce the score `90`" in said
+        assert "did not reproduce the score `90` that this pull request claims for `tiny/model`" in said
         assert said.index("1. 60 of ") < said.index("- claimed: 90.00 %")
         assert "inspect eval hf/acme/bench/capitals@" in said
         with site.farm.database.transaction() as session:

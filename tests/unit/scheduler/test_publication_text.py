@@ -48,11 +48,11 @@ def circumstances(**changes: Any) -> Circumstances:
     return Circumstances(**{**facts, **changes})
 
 
-def written(**changes: Any) -> str:
+def written(*, proposed: bool = False, **changes: Any) -> str:
     ran = circumstances(
         **{key: changes.pop(key) for key in ("hardware", "judges", "engine_arguments") if key in changes}
     )
-    return body(attestation(**changes), Ran(ran, None), TOKEN, VERDICT)
+    return body(attestation(**changes), Ran(ran, None), TOKEN, VERDICT, proposed=proposed)
 
 
 def test_the_text_says_how_many_samples_are_left_out_of_the_score() -> None:
@@ -110,10 +110,10 @@ def outside_code(text: str) -> str:
 REASONS = ("12 of 200 answers (6 %) were cut off at max_tokens 512, from the farm's policy",)
 
 
-def of_a_mismatch(**changes: Any) -> str:
+def of_a_mismatch(*, proposed: bool = False, **changes: Any) -> str:
     ran = Ran(circumstances(), changes.pop("spec_refusal", None))
     facts = {"reproduced": 0.2, "interval": {"low": 0.2, "high": 0.2}, **changes}
-    return mismatch_body(attestation(**facts), ran, Mismatch(REASONS, ("b7e6a1",), True), VERDICT)
+    return mismatch_body(attestation(**facts), ran, Mismatch(REASONS, ("b7e6a1",), True), VERDICT, proposed=proposed)
 
 
 def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again() -> None:
@@ -133,11 +133,18 @@ def test_a_mismatch_says_what_is_likely_first_and_how_to_repeat_and_to_ask_again
     ]
     assert sorted(order, key=text.index) == order
     assert "--limit" not in text, "Inspect would take the first samples, not those that were drawn"
-    assert "comment `/reverify`, on a line of its own" in text
+    assert "The model's owner can comment `/reverify`, on a line of its own" in text
     assert f"<{attestation().iss}/claims/{VERDICT}>" in text
     assert text.endswith(body_mark(VERDICT))
     assert "verify-token" not in text
     assert title(attestation(), VERDICT, reproduced=False).startswith("41.2 on facts/capitals (capitals) was not rep")
+
+
+def test_what_a_pull_request_claims_is_not_said_to_be_claimed_by_the_model() -> None:
+    for text in (written(proposed=True), of_a_mismatch(proposed=True)):
+        assert "the score `41.2` that this pull request claims for `smol/one` on `facts/capitals`" in text
+        assert "`smol/one` claims" not in text
+    assert "The model's owner or whoever opened this pull request can comment `/reverify`, on a line" in text
 
 
 @pytest.mark.parametrize("refusal", ["tasks[1].scorers is empty", *HOSTILE])
