@@ -3,6 +3,9 @@
 A few threads are read in each round, those first that were read longest ago. Who may ask for a claim: the owner of the
 model's namespace, its members where it is an organisation (as the Hub lists them), and for claims on a pull request
 whoever opened that. The Hub tells no more about who somebody is (its comments name their author alone).
+
+What a thread is about may have gone elsewhere since: to main with the pull request that was merged, to another file or
+other notes, to the id that the model has by now. It is followed there, for those who speak for the model.
 """
 
 from __future__ import annotations
@@ -14,14 +17,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 from huggingface_hub import DiscussionComment, DiscussionWithDetails
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.priorities import COMMUNITY_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, HeardComment, Publication, Thread, now
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Missing, told_apart
+from scheduler.hub.hub_errors import Missing, Moved, told_apart
 from scheduler.publish.text import answer_body, answer_mark
 from scheduler.record import add_event
 from scheduler.requests.locking import lock_all
@@ -42,6 +45,7 @@ MAX_LINE_CHARS = 1000
 MAX_ANSWER_CHARS = 4000
 
 MAY_NOT = "This asks for a re-verification, which the owner of the model, or of the pull request, may ask for."
+GONE = "This asks for a re-verification of an entry that is gone: the farm knows of none that this is about."
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,16 @@ class _Request:
     author: str
     may_for_model: bool
     """Whether they may speak for the model, and not only for claims that they submitted."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A thread, as it is known to the farm."""
+
+    model_id: str
+    number: int
+    present_id: str
+    """Of the model, which may have been renamed or handed over since."""
 
 
 def take_commands(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
@@ -81,11 +95,13 @@ def look_at_thread(farm: Farm, model_id: str, number: int) -> None:
     with told_apart(f"discussion {number} of {model_id}"):
         found = farm.hub.api.get_discussion_details(model_id, number)
     requests = _new_requests(farm, model_id, found, own_name)
-    members = _speakers(farm.hub, model_id) if requests else frozenset()
+    present_id = _present_id(farm.hub, model_id) if requests else model_id
+    members = _speakers(farm.hub, present_id) if requests else frozenset()
+    found_in = _Place(model_id, number, present_id)
     for comment in requests:
         asked = _Request(_plain_id(comment.id), clean(comment.author, MAX_NAME_CHARS), comment.author in members)
         with farm.database.transaction() as session:
-            _take(session, farm, model_id, number, asked)
+            _take(session, farm, found_in, asked)
     if own_name is not None and farm.policy.publish.mode != "off":
         _answer(farm, own_name, model_id, found)
     _seen(farm, model_id, number)
@@ -153,6 +169,15 @@ def _plain_id(comment_id: str) -> str:
     return re.sub(r"[^0-9A-Za-z_-]", "", comment_id)[:64]
 
 
+def _present_id(hub: Hub, model_id: str) -> str:
+    """The id that a model has by now: the Hub leads to its threads from the earlier one too."""
+    try:
+        hub.model(model_id)
+    except Moved as moved:
+        return moved.now_at
+    return model_id
+
+
 def _speakers(hub: Hub, model_id: str) -> frozenset[str]:
     """Who may speak for a model: its namespace, and the members where that is an organisation."""
     namespace, slash, _ = model_id.partition("/")
@@ -167,15 +192,17 @@ def _speakers(hub: Hub, model_id: str) -> frozenset[str]:
     return frozenset([namespace, *members])
 
 
-def _take(session: Session, farm: Farm, model_id: str, number: int, asked: _Request) -> None:
+def _take(session: Session, farm: Farm, place: _Place, asked: _Request) -> None:
     """Do what one comment asks for, and enter that it was heard, in one transaction."""
     if session.get(HeardComment, asked.comment_id) is not None:
         return
+    model_id, number = place.model_id, place.number
     actor = f"hub:{asked.author}"
     # Anybody may open a pull request and ask there: that must not bring its claims before what authors submitted.
     priority = REQUESTED_PRIORITY if asked.may_for_model else COMMUNITY_PRIORITY
-    lines = []
-    for claim in lock_all(session, _claims_of(session, model_id, number)):
+    claim_ids = _claims_of(session, place)
+    lines = [] if claim_ids else [GONE]
+    for claim in lock_all(session, claim_ids):
         claim_id = claim.claim_id
         if not asked.may_for_model and not (claim.pull_request == number and claim.submitter == asked.author):
             add_event(session, actor, "claim", claim_id, "refused", "a comment asked for a re-verification: may not")
@@ -201,22 +228,33 @@ def _take(session: Session, farm: Farm, model_id: str, number: int, asked: _Requ
     )
 
 
-def _claims_of(session: Session, model_id: str, number: int) -> list[str]:
-    """The living claims that a thread is about: those on the pull request, and what the farm wrote about."""
-    written_about = (
-        select(Claim.slot)
-        .join(Publication, Publication.claim_id == Claim.claim_id)
-        .where(Claim.model_id == model_id, Publication.number == number)
+def _claims_of(session: Session, place: _Place) -> list[str]:
+    """The living claims that a thread is about: those on the pull request, and what the farm wrote about.
+
+    Where there are none any more, those on main in their place: on the same task, and in the same file or of the same
+    value.
+    """
+    written = aliased(Claim)
+    about = exists().where(
+        written.model_id == place.model_id, Publication.claim_id == written.claim_id, Publication.number == place.number
     )
-    return list(
-        session.scalars(
-            select(Claim.claim_id)
-            .where(
-                Claim.model_id == model_id, Claim.live, or_(Claim.pull_request == number, Claim.slot.in_(written_about))
-            )
-            .order_by(Claim.created_at, Claim.claim_id)
-        )
+    took_their_place = about.where(
+        Claim.dataset_id == written.dataset_id,
+        Claim.task_id.is_not_distinct_from(written.task_id),
+        or_(Claim.path == written.path, Claim.value == written.value),
     )
+    living = (
+        select(Claim.claim_id)
+        .where(Claim.model_id.in_({place.model_id, place.present_id}), Claim.live)
+        .order_by(Claim.created_at, Claim.claim_id)
+    )
+    for these in (
+        or_(Claim.pull_request == place.number, about.where(Claim.slot == written.slot)),
+        and_(Claim.pull_request.is_(None), took_their_place),
+    ):
+        if found := session.scalars(living.where(these)).all():
+            return list(found)
+    return []
 
 
 def _was_said(session: Session, model_id: str, number: int, author: str, answer: str | None) -> bool:

@@ -9,12 +9,14 @@ import pytest
 from huggingface_hub import DiscussionWithDetails
 from sqlalchemy import func, select, update
 
+from deploy.localhub import names
 from scheduler.admission.priorities import COMMUNITY_PRIORITY, REQUESTED_PRIORITY
-from scheduler.database.tables import Claim, Event, HeardComment, now
+from scheduler.database.tables import Claim, Event, HeardComment, Publication, now
 from scheduler.publish.comment_commands import take_commands
 from specs.errors import HubAway, HubBusy, NoAccess
 from tests.support.databases import SQLITE
 from tests.support.deciding import complete
+from tests.support.hub_content import entry, submit
 from tests.support.interleaving import PATIENCE_SECONDS, begun_beside
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
 
@@ -127,6 +129,56 @@ def test_a_refusal_says_why_once(site: Publishing) -> None:
     say(site, "tiny", OURS)
     take_commands(site.farm)
     assert "policy allows the next from" in site.said(OURS)[-1]
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_the_claim_of_a_pull_request_is_asked_for_there_once_it_is_merged(either: Publishing, *, renamed: bool) -> None:
+    site = either
+    with site.farm.database.transaction() as session:
+        written = Publication(claim_id=site.living()[90.0].claim_id, state="published", number=FANS)
+        session.add(written)
+    site.user("tiny").merge_pull_request("tiny/model", FANS)
+    if renamed:
+        site.served.local.move_repo(names.model("tiny/model"), names.model("big/renamed"))
+        site.scan()
+    site.scan()
+    site.plan()
+    if renamed:
+        # Another id is another model to run.
+        complete(site.farm, 100)
+    owner, other = ("big", "tiny") if renamed else ("tiny", "big")
+    for name in ("fan", other):
+        say(site, name, FANS)
+    take_commands(site.farm)
+    assert asked(site) == set(), "it is main's by now"
+    say(site, owner, FANS)
+    take_commands(site.farm)
+    assert asked(site) == {90.0}
+    assert f"the same entry is now claim {site.living()[90.0].claim_id}" in site.said(FANS)[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "finds"),
+    [
+        ("results.yaml", entry("acme/bench", 50, more="  notes: with tools\n"), {50.0}),
+        ("moved.yaml", entry("acme/bench", 50), {50.0}),
+        ("results.yaml", entry("acme/bench", 60), {60.0}),
+        ("moved.yaml", entry("acme/bench", 60), set()),
+    ],
+)
+def test_an_entry_that_was_edited_is_asked_for_where_the_farm_wrote_and_one_that_is_gone_is_answered_once(
+    site: Publishing, name: str, text: str, finds: set[float]
+) -> None:
+    model = names.model("tiny/model")
+    submit(site.served.local, model, "[]")
+    submit(site.served.local, model, text, name=name)
+    site.scan()
+    site.plan()
+    for _ in range(2):
+        say(site, "tiny", OURS)
+        take_commands(site.farm)
+    assert asked(site) == finds
+    assert len([said for said in site.said(OURS) if "an entry that is gone" in said]) == (0 if finds else 1)
 
 
 def test_what_only_looks_like_it_asks_for_nothing(site: Publishing) -> None:

@@ -48,7 +48,8 @@ def circumstances(**changes: Any) -> Circumstances:
     return Circumstances(**{**facts, **changes})
 
 
-def written(*, proposed: bool = False, **changes: Any) -> str:
+def written(**changes: Any) -> str:
+    proposed = changes.pop("proposed", False)
     ran = circumstances(
         **{key: changes.pop(key) for key in ("hardware", "judges", "engine_arguments") if key in changes}
     )
@@ -110,7 +111,8 @@ def outside_code(text: str) -> str:
 REASONS = ("12 of 200 answers (6 %) were cut off at max_tokens 512, from the farm's policy",)
 
 
-def of_a_mismatch(*, proposed: bool = False, **changes: Any) -> str:
+def of_a_mismatch(**changes: Any) -> str:
+    proposed = changes.pop("proposed", False)
     ran = Ran(circumstances(), changes.pop("spec_refusal", None))
     facts = {"reproduced": 0.2, "interval": {"low": 0.2, "high": 0.2}, **changes}
     return mismatch_body(attestation(**facts), ran, Mismatch(REASONS, ("b7e6a1",), True), VERDICT, proposed=proposed)
