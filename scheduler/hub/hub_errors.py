@@ -55,7 +55,7 @@ def raise_for_status(answer: httpx2.Response, url: str) -> None:
     if answer.status_code == httpx2.codes.NOT_FOUND and is_of_the_hub(answer):
         raise Missing(f"the Hub has no {url}")
     if code != "GatedRepo" and refuses_token(answer):
-        raise TokenRefused(f"the Hub does not know the farm's token: it refuses {url}", url)
+        raise TokenRefused(f"the Hub refuses the farm's token: {url}", url)
     if code == "GatedRepo" or answer.status_code in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
         raise NoAccess(f"the Hub refuses {url}", url)
     raise _away(f"the Hub answered {answer.status_code} to {url}", answer)
@@ -81,7 +81,7 @@ def told_apart(what: str) -> Iterator[None]:
         if status == httpx2.codes.NOT_FOUND and is_of_the_hub(response):
             raise Missing(f"{what}: not on the Hub") from error
         if response is not None and refuses_token(response):
-            raise TokenRefused(f"{what}: the Hub does not know the farm's token: {error}", what) from error
+            raise TokenRefused(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
             raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         raise _away(f"{what}: {error}", response) from error
