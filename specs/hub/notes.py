@@ -40,6 +40,9 @@ _NOT_USED = re.compile(
 """What says no more than "no", before tools or after them: its "use" does not say that there were any."""
 
 _PART_ENDS = re.compile(r"[,;()\n]|\.(?!\d)")
+_NEAR_ENDS = re.compile(rf"{_PART_ENDS.pattern}|\bbut\b")
+"""A denial before "but" says nothing of what comes after it."""
+
 _CLAUSE_ENDS = re.compile(r"[.;:()\n]|\b(?:and|but|with|using)\b")
 _JOINTS = re.compile(r"(,|\bn?or\b)")
 _DENIES_LISTS = frozenset({"no", "not", "without", "w/o"})
@@ -72,12 +75,14 @@ def _are_the_models(word: str, before: str, after: str) -> bool:
 
 
 def _near(before: str) -> list[str]:
-    return _WORDS.findall(_PART_ENDS.split(before)[-1])[-_NEAR:]
+    return _WORDS.findall(_NEAR_ENDS.split(before)[-1])[-_NEAR:]
 
 
 def _are_denied(before: str, after: str) -> bool:
     follow = _WORDS.findall(_PART_ENDS.split(after)[0])
-    if next((word for word in follow if word not in _TOOL_USE | _ALLOWED), None) in _NOT | {"false"}:
+    said = next((word for word in follow if word not in _TOOL_USE | _ALLOWED), None)
+    # What comes after "but" may take it back, as in "not used by default but enabled".
+    if said in _NOT | {"false"} and "but" not in follow:
         return True
     for word in reversed(_near(before)):
         if word in _NOT:

@@ -59,6 +59,11 @@ from specs.hub.notes import names_a_setup, names_tools
         "tools were not limited to python",
         "tools were used",
         "2 tool",
+        "not using thinking but tools",
+        "no CoT but python tools",
+        "no CoT but search tool",
+        "tools are not used by default but enabled",
+        "tools off by default but on for math",
     ],
 )
 def test_notes_that_name_tools(notes: str) -> None:
@@ -124,6 +129,11 @@ def test_notes_that_name_tools(notes: str) -> None:
         "tool use: no",
         "tool use: false",
         "judge: gpt-4 tool",
+        "no tools but thinking",
+        "not using tools but thinking",
+        "thinking but no tools",
+        "using CoT but not any tools",
+        "tools not used, but CoT",
         "8-shot CoT",
         "EvalToolkit 2.1",
         "Obtained using MTEB v2.4.2",
