@@ -197,14 +197,11 @@ def _join_or_make(
         joined = runs.shared.find(run.key, asked.since)
     if joined is not None:
         _bring_forward(session, joined, claim, run)
-    if before is not None:
-        # Begun again it is the one that it was.
-        asked = asked._replace(again=False)
     reproduction = joined or _new(session, claim, model, answer.benchmark, run, asked)
-    if joined is None:
-        runs.shared.add(reproduction)
     if joined is None and before is not None:
         begin_as(reproduction, before)
+    if joined is None:
+        runs.shared.add(reproduction)
     claim.rules = run.rules.model_dump(mode="json")
     claim.reproduction_id = reproduction.reproduction_id
     claims = runs.shared.count(reproduction, run.rules)

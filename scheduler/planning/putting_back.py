@@ -17,10 +17,9 @@ from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.admission import Run
 from scheduler.database.tables import Attempt, Claim, Reproduction, VerdictRow
-from scheduler.judging.stopping import decides, stopping_of, takes_claims_to_the_end
+from scheduler.judging.stopping import asks_every_sample, decides, stopping_of
 from scheduler.planning.freshness import Shared, was_repeated
 from scheduler.state_machine import ClaimState, ReproductionState
-from scheduler.stored_values import settings_of
 from specs.messages import Stage
 
 
@@ -148,7 +147,10 @@ def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
     The answers may differ even so, and its score so far is on view. So it is the last: `goes_to_its_end`.
     """
     reproduction.seed, reproduction.stopping = before.seed, before.stopping
-    reproduction.joinable = takes_claims_to_the_end(settings_of(reproduction))
+    # Else a second run would become a first one, which earlier runs of every sample give way to.
+    reproduction.asked_anew = before.asked_anew
+    # One that asks every sample takes claims from the start, as it did: no third is made beside it.
+    reproduction.joinable = asks_every_sample(reproduction, one_was_sent=False, claims=0)
 
 
 def goes_to_its_end() -> ColumnElement[bool]:

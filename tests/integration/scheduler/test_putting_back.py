@@ -248,3 +248,32 @@ def test_claims_whose_shared_run_was_cancelled_share_one_run_again(farm: Control
         assert session.scalars(select(Reproduction)).all() in ([before, anew], [anew, before])
     assert before.state == ReproductionState.CANCELLED
     assert (anew.seed, anew.stopping, anew.joinable) == (before.seed, before.stopping, False)
+
+
+def test_a_second_fresh_run_that_is_begun_again_is_still_the_second_and_answers_what_comes_after(
+    farm: ControlPlane,
+) -> None:
+    say(farm, 50, 51, 52)
+    complete(farm, 100)
+    asked = {}
+    for value in (50, 51):
+        (claim,) = [each for each in farm.claims() if each.live and each.value == value]
+        asked[value] = reverify(farm.database, claim.claim_id, "I doubt it", "hub:ada").claim_id
+        farm.plan()
+        dispatch(farm.database, farm.policy)
+    _, first, second = farm.reproductions()
+    assert [(run.asked_anew, run.stopping is None, run.joinable) for run in (first, second)] == [
+        (True, False, False),
+        (False, True, True),
+    ]
+    intervening.cancel(farm.database, asked[51], "it goes badly", "hub:tiny", operates=False)
+    intervening.retry(farm.database, asked[51], "better luck", "hub:tiny")
+    farm.plan()
+    anew = run_of(farm, look(farm, 51))
+    assert anew.reproduction_id != second.reproduction_id
+    assert (anew.seed, anew.asked_anew, anew.stopping, anew.joinable) == (second.seed, False, None, True)
+    dispatch(farm.database, farm.policy)
+    (last,) = [each for each in farm.claims() if each.live and each.value == 52]
+    reverify(farm.database, last.claim_id, "I doubt it too", "hub:ada")
+    assert run_of(farm, look(farm, 52)).reproduction_id == anew.reproduction_id
+    assert len(farm.reproductions()) == 4, "no third draw"
