@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from sqlalchemy import ColumnElement, String, type_coerce
 
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.tables import Claim, Reproduction
@@ -33,6 +34,11 @@ def rules_of(claim: Claim) -> Rules:
         OtherVersion: this version cannot read that.
     """
     return read(Rules, claim.rules, f"how claim {claim.claim_id} is to be judged")
+
+
+def version_of(name: str) -> ColumnElement[str | None]:
+    """Of a package that a reproduction ran with, as its measurement says; None where it does not, or there is none."""
+    return type_coerce(Reproduction.measurement["circumstances"]["versions"][name].as_string(), String)
 
 
 def read(kind: type[T], stored: object, what: str) -> T:

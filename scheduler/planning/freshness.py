@@ -14,7 +14,12 @@ from scheduler.admission.fixed import Rules
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.stopping import MOST_CLAIMS, tested
 from scheduler.state_machine import CAME_TO_NOTHING, ClaimState, ReproductionState
+from scheduler.stored_values import version_of
+from specs.judging.staleness import too_old
 from specs.policy.reverify import ReverifyRules
+
+LOOKED_AT = 20
+"""Runs whose versions are compared: each has megabytes, and one before so many others answers little."""
 
 
 class Shared:
@@ -99,7 +104,8 @@ class Asked(NamedTuple):
     """How new a run has to be that answers a claim."""
 
     since: datetime | None
-    """When it was asked for at the earliest; None where any run will do. One that was not sent out yet always does."""
+    """When it was asked for at the earliest, or since when runs are current; None where any run will do. One that was
+    not sent out yet always does."""
 
     again: bool = False
     """Whether a fresh run was sent out already for what was asked with the claim: another is the second of them."""
@@ -110,32 +116,79 @@ def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: 
 
     By the run's key: with other notes, in another file, or a billionth higher it would be run just so, and each fresh
     run is another draw of the model's answers. But what was asked on a pull request, which anybody may open, is not
-    asked of the author's entry.
+    asked of the author's entry. Runs on an engine that policy holds for too old are left out.
     """
     if claim.fresh_after is None:
         return Asked(None)
     since = claim.fresh_after - timedelta(seconds=rules.cooldown_seconds)
+    outdated = _outdated(session, weights_sha256, claim.dataset_id, key, since, rules)
     earliest = session.scalar(
         select(func.min(Claim.fresh_after))
         .join(Claim.reproduction)
         .where(
-            # The first two follow from the key, and have an index.
-            Reproduction.weights_sha256 == weights_sha256,
-            Reproduction.dataset_id == claim.dataset_id,
-            Reproduction.key == key,
-            Reproduction.seed.is_not(None),
-            # What failed told nothing. One that was cancelled did: whose claim it was may have seen how it went.
-            Reproduction.state != ReproductionState.FAILED,
-            # Else one run would answer day after day, each time as what was asked with the day before.
-            Reproduction.created_at > since,
-            Claim.fresh_after > since,
+            *_sent_for_what_was_asked(claim, weights_sha256, key, since),
             Claim.claim_id != claim.claim_id,
-            *([Claim.ref == claim.ref] if claim.ref == "main" else []),
+            Reproduction.reproduction_id.not_in(list(outdated)),
         )
     )
-    if earliest is None:
-        return Asked(claim.fresh_after)
-    return Asked(min(earliest, claim.fresh_after), again=True)
+    asked_at = claim.fresh_after if earliest is None else min(earliest, claim.fresh_after)
+    # Nor does one on an old engine answer what was asked before it was made.
+    after_those = max(outdated.values()) + timedelta.resolution if outdated else asked_at
+    return Asked(max(asked_at, after_those), again=earliest is not None)
+
+
+def _sent_for_what_was_asked(
+    claim: Claim, weights_sha256: str | None, key: str, since: datetime
+) -> Sequence[ColumnElement[bool]]:
+    """Of a claim and its run: whether that was sent out, and both count as asked together with `claim`."""
+    return (
+        # The first two follow from the key, and have an index.
+        Reproduction.weights_sha256 == weights_sha256,
+        Reproduction.dataset_id == claim.dataset_id,
+        Reproduction.key == key,
+        Reproduction.seed.is_not(None),
+        # What failed told nothing. One that was cancelled did: whose claim it was may have seen how it went.
+        Reproduction.state != ReproductionState.FAILED,
+        # Else one run would answer day after day, each time as what was asked with the day before.
+        Reproduction.created_at > since,
+        Claim.fresh_after > since,
+        *([Claim.ref == claim.ref] if claim.ref == "main" else []),
+    )
+
+
+def _outdated(
+    session: Session,
+    weights_sha256: str | None,
+    dataset_id: str | None,
+    key: str,
+    since: datetime,
+    rules: ReverifyRules,
+) -> dict[str, datetime]:
+    """The latest runs since then that policy holds for too old an engine's, and when they were made.
+
+    A verdict by one of them would be stale as it is given.
+    """
+    names = sorted(rules.minimum_versions)
+    if not names:
+        return {}
+    ran = session.execute(
+        select(Reproduction.reproduction_id, Reproduction.created_at, *map(version_of, names))
+        .where(
+            # The first two follow from the key, and have an index.
+            Reproduction.weights_sha256 == weights_sha256,
+            Reproduction.dataset_id == dataset_id,
+            Reproduction.key == key,
+            Reproduction.state == ReproductionState.COMPLETED,
+            Reproduction.created_at > since,
+        )
+        .order_by(Reproduction.created_at.desc())
+        .limit(LOOKED_AT)
+    )
+    return {
+        reproduction_id: created_at
+        for reproduction_id, created_at, *versions in ran
+        if too_old(dict(zip(names, versions, strict=True)), rules) is not None
+    }
 
 
 def is_shared(session: Session, key: str, since: datetime | None) -> bool:

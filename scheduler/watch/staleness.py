@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, select, type_coerce
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, SpecFile, VerdictRow, now
 from scheduler.record import SCHEDULER, add_event
 from scheduler.state_machine import ClaimState, ReproductionState
+from scheduler.stored_values import version_of
 from scheduler.watch import stale_walks
 from specs.judging.staleness import Head, Ran, stale_reason, what_changed
 from specs.policy.reverify import ReverifyRules
@@ -122,7 +123,7 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
             Model.weights_sha256,
             Benchmark.revision,
             _Now.content_sha256,
-            *(_version(name) for name in names),
+            *map(version_of, names),
         )
         .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == VerdictRow.reproduction_id)
@@ -146,7 +147,3 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
 
 def _spec_of(spec: type[SpecFile], revision: Any) -> ColumnElement[bool]:
     return and_(spec.dataset_id == Reproduction.dataset_id, spec.revision == revision)
-
-
-def _version(name: str) -> ColumnElement[str | None]:
-    return type_coerce(Reproduction.measurement["circumstances"]["versions"][name].as_string(), String)

@@ -62,14 +62,22 @@ def stale_reason(ran: Ran, head: Head, rules: ReverifyRules, at: datetime) -> st
     changed = what_changed(ran, head)
     if changed is not None:
         return changed
-    for name, minimum in sorted(rules.minimum_versions.items()):
-        version = ran.versions.get(name)
-        if version is None:
-            return clean(f"it does not say which version of {name} it ran with; policy asks for {minimum}", 1000)
-        if is_older(version, minimum):
-            return clean(f"it ran with {name} {version}, and policy asks for {minimum} at least", MAX_REASON_CHARS)
+    old = too_old(ran.versions, rules)
+    if old is not None:
+        return old
     if rules.after_days is not None and ran.signed_at is not None:
         ends = ran.signed_at + timedelta(days=rules.after_days)
         if ends <= at:
             return f"it was signed on {ran.signed_at:%Y-%m-%d}, more than {rules.after_days:g} days ago"
+    return None
+
+
+def too_old(versions: Mapping[str, str | None], rules: ReverifyRules) -> str | None:
+    """Why a run with these versions of what policy has a minimum for is not current; None where it is."""
+    for name, minimum in sorted(rules.minimum_versions.items()):
+        version = versions.get(name)
+        if version is None:
+            return clean(f"it does not say which version of {name} it ran with; policy asks for {minimum}", 1000)
+        if is_older(version, minimum):
+            return clean(f"it ran with {name} {version}, and policy asks for {minimum} at least", MAX_REASON_CHARS)
     return None

@@ -315,6 +315,37 @@ def test_after_the_cooldown_a_fresh_run_is_made_whoever_shared_the_one_before(fa
     assert (fresh.asked_anew, fresh.stopping is None) == (True, False)
 
 
+@pytest.mark.parametrize("asks", ["somebody", "the farm"])
+def test_a_run_on_an_engine_that_is_too_old_now_answers_nothing_that_is_asked_anew(
+    farm: ControlPlane, asks: str
+) -> None:
+    others = [put(farm, living(farm)[50.0], "main", 50 + each * 1e-9) for each in (1, 2)]
+    ask(farm, living(farm)[50.0].claim_id)
+    outdated = complete(farm, 100)
+    others.append(put(farm, living(farm)[50.0], "main", 51.2))
+    assert run_of(farm, others[-1]) == outdated
+    rules = ReverifyRules(minimum_versions={"vllm": "0.33"}, on_change=True)
+    farm = replace(farm, policy=farm.policy.model_copy(update={"reverify": rules}))
+    if asks == "somebody":
+        anew = [reverify(farm.database, each, "a new engine", ADA, rules=rules).claim_id for each in others]
+    else:
+        with farm.database.transaction() as session:
+            session.execute(
+                update(Claim).where(Claim.claim_id.in_(others)).values(stale_since=now(), stale_reason="old")
+            )
+        assert repeat_stale(farm.database, rules) == len(others)
+        anew = [claim.claim_id for claim in farm.claims() if claim.live and claim.supersedes in others]
+    with farm.database.transaction() as session:
+        # One had been asked for before that run was made, and waited for something.
+        session.get_one(Claim, anew[0]).fresh_after = now() - timedelta(hours=1)
+    farm.plan()
+    *_, fresh = farm.reproductions()
+    assert {run_of(farm, each) for each in anew} == {fresh.reproduction_id}
+    assert (fresh.reproduction_id != outdated, fresh.asked_anew) == (True, True)
+    assert complete(farm, 100, circumstances={"versions": {"vllm": "0.33.1"}}) == fresh.reproduction_id
+    assert len(farm.reproductions()) == 3
+
+
 def ask(farm: ControlPlane, claim_id: str) -> str:
     """Have it verified again, planned and sent out; the new claim's id."""
     asked = reverify(farm.database, claim_id, "?", ADA).claim_id
