@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.fixed import Rules
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.judging.stopping import MOST_CLAIMS, tested
 from scheduler.state_machine import CAME_TO_NOTHING, ClaimState, ReproductionState
 from scheduler.stored_values import version_of
@@ -135,6 +135,30 @@ def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: 
     # Nor does one on an old engine answer what was asked before it was made.
     after_those = max(outdated.values()) + timedelta.resolution if outdated else asked_at
     return Asked(max(asked_at, after_those), again=earliest is not None)
+
+
+def answered_until(session: Session, claim: Claim, rules: ReverifyRules) -> datetime | None:
+    """Until when a decided claim's own run would answer it again, as it counts as asked with that; None where not."""
+    run = claim.reproduction
+    if run is None or run.state == ReproductionState.FAILED:
+        return None
+    since = now() - timedelta(seconds=rules.cooldown_seconds)
+    # Of either the earlier is the first to fall out of the window.
+    within = case((Claim.fresh_after < Reproduction.created_at, Claim.fresh_after), else_=Reproduction.created_at)
+    latest: datetime | None = session.scalar(
+        select(func.max(within))
+        .join(Claim.reproduction)
+        .where(
+            *_sent_for_what_was_asked(claim, run.weights_sha256, run.key, since), Claim.fresh_after <= run.created_at
+        )
+    )
+    if latest is None:
+        return None
+    outdated = _outdated(session, run.weights_sha256, run.dataset_id, run.key, since, rules)
+    answers = select(~was_repeated()).where(Reproduction.reproduction_id == run.reproduction_id)
+    if any(created_at >= run.created_at for created_at in outdated.values()) or not session.scalar(answers):
+        return None
+    return latest + timedelta(seconds=rules.cooldown_seconds)
 
 
 def _sent_for_what_was_asked(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, exists, false, func, select, true
 from sqlalchemy.orm import aliased
@@ -13,8 +14,8 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Reproduction, now
 from scheduler.record import SCHEDULER
 from scheduler.requests.locking import lock
-from scheduler.requests.reverifying import ask_for, asked_of_same_score
-from scheduler.state_machine import ClaimState
+from scheduler.requests.reverifying import ask_for, asked_of_same_score, asked_together
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.policy.reverify import ReverifyRules
 
@@ -65,6 +66,7 @@ def _due(database: Database, rules: ReverifyRules) -> list[str]:
                         again.fresh_after > lately,
                         asked_of_same_score(again, its_run, Claim, Reproduction),
                     ),
+                    *_own_run_does_not_answer(rules, lately),
                 )
                 .order_by(Claim.stale_since, Claim.claim_id)
                 .limit(room)
@@ -73,8 +75,28 @@ def _due(database: Database, rules: ReverifyRules) -> list[str]:
 
 
 def _wanted(rules: ReverifyRules) -> ColumnElement[bool]:
-    if rules.on_change:
-        return true()
+    return true() if rules.on_change else _are_old(rules)
+
+
+def _own_run_does_not_answer(rules: ReverifyRules, lately: datetime) -> Sequence[ColumnElement[bool]]:
+    """Of those that their own run would answer again (`answered_until`): what changed is another thing to measure."""
+    if rules.after_days is None:
+        return ()
+    again, its_run = aliased(Claim), aliased(Reproduction)
+    answers = exists().where(
+        _are_old(rules),
+        again.reproduction_id == its_run.reproduction_id,
+        again.fresh_after > lately,
+        again.fresh_after <= Reproduction.created_at,
+        its_run.created_at > lately,
+        its_run.state != ReproductionState.FAILED,
+        its_run.seed.is_not(None),
+        asked_together(again, its_run, Claim, Reproduction),
+    )
+    return (~answers,)
+
+
+def _are_old(rules: ReverifyRules) -> ColumnElement[bool]:
     if rules.after_days is None:
         return false()
     return Badge.signed_at <= now() - timedelta(days=rules.after_days)

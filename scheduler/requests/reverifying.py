@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission.priorities import PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Reproduction, now
+from scheduler.planning.freshness import answered_until
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.locking import find_claim
 from scheduler.requests.resubmitting import submit_again
@@ -82,6 +83,13 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
             f"the score of claim {claim.claim_id} was verified again not long ago, and its verdict stands; policy"
             f" allows the next from {wait:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the benchmark"
         )
+    until = answered_until(session, claim, rules)
+    if until is not None and changed_since(session, claim) is None:
+        raise InterventionError(
+            f"claim {claim.claim_id} was decided by a fresh run, which would answer it again, and its verdict stands;"
+            f" policy allows the next from {until:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the"
+            " benchmark"
+        )
     outcome = claim.verdict.outcome if claim.verdict is not None else "decided"
     said = clean(f"to be verified again, asked for by {actor}: {why}", MAX_WHY_CHARS)
     anew = submit_again(session, claim, said, f"after claim {claim.claim_id} was {outcome}", actor)
@@ -123,15 +131,23 @@ def asked_of_same_score(
 ) -> ColumnElement[bool]:
     """Whether a claim is one of the same score as another, measured as that was in its `run`.
 
-    By the run's key, not the entry's slot: with other notes or in another file it would be run just so. But who claims
-    an author's score on a pull request, and has that verified again, does not keep the author waiting.
+    By the run's key, not the entry's slot: with other notes or in another file it would be run just so.
+    """
+    return and_(again.value == claim.value, asked_together(again, its_run, claim, run))
+
+
+def asked_together(
+    again: type[Claim], its_run: type[Reproduction], claim: Claim | type[Claim], run: Reproduction | type[Reproduction]
+) -> ColumnElement[bool]:
+    """The same of any value.
+
+    But who claims an author's score on a pull request, and has that verified again, does not keep the author waiting.
     """
     return and_(
         # The first two follow from the key, and have an index.
         its_run.weights_sha256 == run.weights_sha256,
         its_run.dataset_id == run.dataset_id,
         its_run.key == run.key,
-        again.value == claim.value,
         or_(literal("main") != claim.ref, again.ref == claim.ref),
     )
 

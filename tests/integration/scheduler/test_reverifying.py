@@ -17,7 +17,7 @@ from deploy.cli.main import app
 from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, PERIODIC_PRIORITY, REQUESTED_PRIORITY
 from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Claim, Event, Model, Reproduction, VerdictRow, now
+from scheduler.database.tables import Badge, Benchmark, Claim, Event, Model, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.requests.intervening import cancel, retry
 from scheduler.requests.locking import find_claim
@@ -315,6 +315,43 @@ def test_after_the_cooldown_a_fresh_run_is_made_whoever_shared_the_one_before(fa
     assert (fresh.asked_anew, fresh.stopping is None) == (True, False)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_run_that_gave_the_verdict_is_no_fresh_one(farm: ControlPlane, shared: bool) -> None:
+    """Also where the claim was asked anew itself, and its run, which it shares, was made much later."""
+    asked = reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA).claim_id
+    other = put(farm, living(farm)[50.0], "main", 50.5)
+    if shared:
+        other = reverify(farm.database, other, "?", ADA).claim_id
+    farm.plan()
+    run_id = complete(farm, 100)
+    if not shared:
+        other = put(farm, living(farm)[50.0], "main", 51.2)
+    assert [run_of(farm, each) for each in (asked, other)] == [run_id, run_id]
+    with farm.database.transaction() as session:
+        for claim_id, since in ((other, 2), (living(farm)[90.0].claim_id, 1)):
+            held = session.get_one(Claim, claim_id)
+            held.stale_since, held.stale_reason = now() - timedelta(hours=since), "its age"
+            signed_at = now() - timedelta(hours=3)
+            session.add(Badge(claim_id=claim_id, badge_id=claim_id, token="t", key_id="k", signed_at=signed_at))
+        held = session.get_one(Claim, other)
+        if shared:
+            held.fresh_after = now() - timedelta(hours=24.5)
+            session.get_one(Claim, asked).fresh_after = now() - timedelta(hours=22.5)
+            session.execute(update(Reproduction).values(created_at=now() - timedelta(hours=30)))
+            session.get_one(Reproduction, run_id).created_at = now() - timedelta(hours=4.5)
+            until = now() + timedelta(hours=1.5)
+        else:
+            first = session.get_one(Claim, asked).fresh_after
+            assert first is not None
+            until = first + timedelta(days=1)
+    with pytest.raises(InterventionError, match=f"answer it again.* policy allows the next from {until:%Y-%m-%d}"):
+        reverify(farm.database, other, "?", ADA)
+    assert repeat_stale(farm.database, ReverifyRules(after_days=0.1, at_once=1)) == 1, "it takes nobody's place"
+    with farm.database.transaction() as session:
+        session.get_one(Claim, asked).fresh_after = now() - timedelta(hours=24.1)
+    assert run_of(farm, ask(farm, other)) == farm.reproductions()[-1].reproduction_id != run_id
+
+
 @pytest.mark.parametrize("asks", ["somebody", "the farm"])
 def test_a_run_on_an_engine_that_is_too_old_now_answers_nothing_that_is_asked_anew(
     farm: ControlPlane, asks: str
@@ -343,6 +380,9 @@ def test_a_run_on_an_engine_that_is_too_old_now_answers_nothing_that_is_asked_an
     assert {run_of(farm, each) for each in anew} == {fresh.reproduction_id}
     assert (fresh.reproduction_id != outdated, fresh.asked_anew) == (True, True)
     assert complete(farm, 100, circumstances={"versions": {"vllm": "0.33.1"}}) == fresh.reproduction_id
+    late = put(farm, living(farm)[50.0], "main", 49.9)
+    with pytest.raises(InterventionError, match="would answer it again"):
+        reverify(farm.database, late, "?", ADA, rules=rules)
     assert len(farm.reproductions()) == 3
 
 
