@@ -21,7 +21,7 @@ from scheduler.hub.hub_errors import Gone, Missing, told_apart
 from scheduler.publish.result_file import NotEditable, Source, with_proof
 from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
 from scheduler.watch.contents import content_digest
-from specs.attestation import TYPE
+from specs.attestation import MAX_TOKEN_CHARS, TYPE
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, SubmissionError
 from specs.hub.eval_results import SubmittedResult, parse
@@ -177,8 +177,8 @@ class _Desk:
         head = self._head()
         text, index, entry = self._entry(head)
         token = self.publication.token
-        if token is not None and _is_of_others(entry.verify_token):
-            raise _ClaimGone("the entry carries a proof of another kind by now, which is not replaced")
+        if token is not None and _is_of_others(entry.verify_token, token):
+            raise _ClaimGone("the entry carries somebody else's proof by now, which is not replaced")
         try:
             proven = with_proof(text, index, token, self.publication.source)
         except NotEditable:
@@ -364,14 +364,30 @@ def _desk(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> _Desk:
     return _Desk(hub, author, Publication(verdict_id, claim, "comment", None, None, "", ""))
 
 
-def _is_of_others(token: str | None) -> bool:
-    """Whether this is a token of another kind than ours, such as the Hub's own evaluators gave."""
-    if token is None:
+def _is_of_others(token: str | None, ours: str) -> bool:
+    """Whether this is another farm's badge, or a token of another kind, such as the Hub's own evaluators gave.
+
+    By what it says of itself: no key of theirs is known here.
+    """
+    header = _part(token, 0)
+    if token is None or header is None:
         return False
-    header = token.partition(".")[0]
+    if header.get("typ") != TYPE:
+        return True
+    # By its key it is ours also where the farm had another address then.
+    if len(token) > MAX_TOKEN_CHARS or header.get("kid") == (_part(ours, 0) or {}).get("kid"):
+        return False
+    issuer = (_part(token, 1) or {}).get("iss")
+    return isinstance(issuer, str) and issuer.rstrip("/") != str((_part(ours, 1) or {}).get("iss")).rstrip("/")
+
+
+def _part(token: str | None, place: int) -> dict[str, Any] | None:
+    """The header (0) or payload (1) of a token, unverified; None where it has none that anybody could verify."""
+    parts = (token or "").split(".", 2)
+    if place >= len(parts):
+        return None
     try:
-        decoded: Any = json.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+        decoded: Any = json.loads(urlsafe_b64decode(parts[place] + "=" * (-len(parts[place]) % 4)))
     except (ValueError, RecursionError):
-        # Nothing that anybody could verify.
-        return False
-    return isinstance(decoded, dict) and decoded.get("typ") != TYPE
+        return None
+    return decoded if isinstance(decoded, dict) else None

@@ -13,7 +13,7 @@ from scheduler.hub.hub_errors import Gone
 from scheduler.publish.result_file import Source
 from scheduler.publish.writing import publish
 from specs.errors import HubAway, NoAccess
-from tests.support.attestations import attestation, base64url, jwks
+from tests.support.attestations import attestation, base64url, jwks, signer
 from tests.support.hub_content import submit
 from tests.support.proposing_site import BENCHMARK, CLAIM, FARM, MODEL, SIGNER, TOKEN, Site, proposing_site, publication
 
@@ -64,15 +64,35 @@ def test_an_entry_that_carries_the_token_needs_nothing(site: Site) -> None:
     assert (site.publish(publication()).kind, site.threads()) == ("already", [])
 
 
-def test_a_proof_of_another_kind_is_not_replaced(site: Site) -> None:
-    theirs = f"{base64url(json.dumps({'alg': 'EdDSA'}).encode())}.e30.AAAA"
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        f"{base64url(json.dumps({'alg': 'EdDSA'}).encode())}.e30.AAAA",
+        signer().sign(attestation(iss="https://another-farm.example")),
+    ],
+    ids=["of another kind", "of another farm"],
+)
+def test_a_proof_of_somebody_else_is_not_replaced(site: Site, theirs: str) -> None:
     submit(site.served.local, site.model, f"{CLAIM}  verifyToken: {theirs}\n")
     done = site.publish(publication())
     assert (done.kind, site.threads()) == ("withdrawn", [])
     assert "not replaced" in done.reason
 
 
-@pytest.mark.parametrize("old", [" null", " <token>", " a.b.c", "", " " + SIGNER.sign(attestation(seed=8))])
+@pytest.mark.parametrize(
+    "old",
+    [
+        " null",
+        " <token>",
+        " a.b.c",
+        "",
+        " " + SIGNER.sign(attestation(seed=8)),
+        " " + signer().sign(attestation(seed=8)),
+        # Of before the farm had its address.
+        " " + SIGNER.sign(attestation(iss="http://127.0.0.1:8000")),
+    ],
+    ids=["null", "placeholder", "no token", "empty", "older", "by an older key", "by an older address"],
+)
 def test_a_placeholder_or_an_older_badge_is_replaced(site: Site, old: str) -> None:
     submit(site.served.local, site.model, f"{CLAIM}  verifyToken:{old}\n")
     assert site.publish(publication()).kind == "published"
