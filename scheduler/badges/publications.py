@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.badges.revoking import is_outdone_by
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, Publication, Reproduction, VerdictRow, now
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, SpecFile, VerdictRow, now
 from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from specs.policy.rules import PublishRules
@@ -42,11 +42,29 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
             Badge.revoked_at.is_(None),
             # The very same thing was measured: a second proof tells its reader nothing.
             Reproduction.weights_sha256 == run.weights_sha256,
-            Reproduction.dataset_revision == run.dataset_revision,
+            or_(Reproduction.dataset_revision == run.dataset_revision, _same_content(session, claim, run)),
         )
         .limit(1)
     )
     return earlier is None
+
+
+def _same_content(session: Session, claim: Claim, run: Reproduction) -> ColumnElement[bool]:
+    """Of earlier runs: whether their benchmark, at another commit, differs by documentation alone.
+
+    Not where an entry pins its commit: a proof about another one says something else.
+    """
+    measured = session.get(SpecFile, (run.dataset_id, run.dataset_revision))
+    if claim.dataset_revision is not None or measured is None or measured.content_sha256 is None:
+        return false()
+    return and_(
+        Claim.dataset_revision.is_(None),
+        exists().where(
+            SpecFile.dataset_id == Reproduction.dataset_id,
+            SpecFile.revision == Reproduction.dataset_revision,
+            SpecFile.content_sha256 == measured.content_sha256,
+        ),
+    )
 
 
 def is_due(rules: PublishRules) -> ColumnElement[bool]:
@@ -115,6 +133,21 @@ def overtaken_by(session: Session, claim: Claim) -> tuple[int, ...]:
         .order_by(Publication.number)
     )
     return tuple(number for number in found if number is not None)
+
+
+def replaced_by(session: Session, claim: Claim, number: int) -> tuple[int, tuple[int, ...]]:
+    """What of the proofs of an entry on main stands, and what it replaced, by their numbers on the Hub.
+
+    `number` is the claim's own, which need not be entered yet, nor the latest: of a try that was interrupted.
+    """
+    found = session.scalars(
+        select(Publication.number)
+        .join(Claim, Claim.claim_id == Publication.claim_id)
+        .join(Badge, Badge.claim_id == Claim.claim_id)
+        .where(Claim.slot == claim.slot, Publication.state == "published", Publication.number.is_not(None))
+    )
+    *earlier, latest = sorted({number, *(each for each in found if each is not None)})
+    return latest, tuple(earlier)
 
 
 def _revokes_what_was_published() -> ColumnElement[bool]:

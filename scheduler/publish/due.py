@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.keyring import listed_keys
-from scheduler.badges.publications import is_due, overtaken_by, revoked_of
+from scheduler.badges.publications import is_due, overtaken_by, replaced_by, revoked_of
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
@@ -22,11 +22,13 @@ from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Ran, body, mismatch_body, title
 from scheduler.publish.writing import (
+    OVERTAKEN,
+    REPLACED,
     ClaimPlace,
     Measured,
     Publication,
     Published,
-    close_overtaken,
+    close_proposed,
     publish,
     take_back,
     written_earlier,
@@ -97,7 +99,8 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         # Also where a mismatch is withdrawn by now: the badges that it revoked stay so.
         model_id, numbers = _overtaken(farm, claim_id)
         for number in numbers:
-            close_overtaken(farm.hub, author, model_id, number)
+            close_proposed(farm.hub, author, model_id, number, OVERTAKEN)
+        _close_replaced(farm, author, claim_id, done)
         return done
     except HubAway as error:
         return _Again(str(error), error.retry_after_seconds or 0.0, isinstance(error, HubBusy))
@@ -139,6 +142,22 @@ def _overtaken(farm: Farm, claim_id: str) -> tuple[str, tuple[int, ...]]:
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
         return claim.model_id, overtaken_by(session, claim)
+
+
+def _close_replaced(farm: Farm, author: str, claim_id: str, done: Published) -> None:
+    """Close the pull requests of earlier proofs of the same entry: merged, they would keep the later one out.
+
+    Before the end of the publication is entered: who is killed in between is here again.
+    """
+    if done.number is None:
+        return
+    with farm.database.reading() as session:
+        claim = session.get_one(Claim, claim_id)
+        if claim.pull_request is not None or session.get(Badge, claim_id) is None:
+            return
+        model_id, (latest, earlier) = claim.model_id, replaced_by(session, claim, done.number)
+    for number in earlier:
+        close_proposed(farm.hub, author, model_id, number, REPLACED.format(latest))
 
 
 def _publication(farm: Farm, claim_id: str) -> Publication | None:

@@ -33,6 +33,7 @@ STILL_OPEN = ("open", "draft")
 OVERTAKEN = (
     "The badge in this pull request is revoked: a later run did not reproduce the score. Please do not merge it."
 )
+REPLACED = "Superseded by #{}, which has the proof of a later run. Please do not merge this one."
 REVOKED = "The badge in this was revoked while it was being written, so it proves nothing."
 TWICE = "The same proof was opened twice at once; the earlier one stands."
 
@@ -134,8 +135,8 @@ def written_earlier(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -
     return None
 
 
-def close_overtaken(hub: Hub, author: str, model_id: str, number: int) -> None:
-    """Close a pull request of the farm's own that adds a proof which is revoked by now, if it is still open.
+def close_proposed(hub: Hub, author: str, model_id: str, number: int, why: str) -> None:
+    """Close a pull request of the farm's own whose proof is not to be merged any more, if it is still open.
 
     Raises:
         HubAway, NoAccess: as above.
@@ -143,7 +144,7 @@ def close_overtaken(hub: Hub, author: str, model_id: str, number: int) -> None:
     with suppress(Missing), told_apart(f"pull request {number} of {model_id}"):
         found = hub.api.get_discussion_details(model_id, number)
         if found.is_pull_request and found.author == author and found.status in STILL_OPEN:
-            hub.api.change_discussion_status(model_id, number, "closed", comment=OVERTAKEN)
+            hub.api.change_discussion_status(model_id, number, "closed", comment=why)
 
 
 def take_back(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> None:

@@ -17,13 +17,14 @@ from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
 from scheduler.badges.revoking import revoke_earlier
 from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
+from scheduler.publish import due
 from scheduler.watch.claims import withdraw_all
 from specs.policy.reverify import ReverifyRules
 from tests.support.asking_again import reverify
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import entry, submit
-from tests.support.publishing_farm import OWN, Publishing, publishing_farm
+from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
 
 ADA = "hub:ada"
 MODEL = RepoName(RepoType.MODEL, "tiny/model")
@@ -101,6 +102,40 @@ def test_a_proof_about_other_weights_is_published_beside_the_old_one(site: Publi
     site.scan()
     new = again(site, 50.0, 101)
     assert site.publications() == {old: "published", new: "published"}
+
+
+def test_a_newer_proof_closes_the_farms_older_pull_request_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": "pull_request"}) as site:
+        complete(site.farm, 100)
+        site.publish()
+        site.served.local.commit(MODEL, {"config.json": b'{"a": 1}'}, CommitText("Train on", "tiny"))
+        site.scan()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(due, "_conclude", lambda *_: None)
+            # As if killed before it is entered.
+            new = again(site, 50.0, 101)
+        assert site.publications()[new] == "pending"
+        site.publish()
+        assert site.publications()[new] == "published"
+        found = {number: site.user("reader").get_discussion_details("tiny/model", number) for number in (2, 3)}
+        assert [(each.is_pull_request, each.status) for each in found.values()] == [(True, "closed"), (True, "open")]
+        assert ["Superseded by #3" in text for text in site.said(2)] == [False, True]
+
+
+@pytest.mark.parametrize(("changed", "told_again"), [("README.md", False), ("data.jsonl", True)])
+def test_a_proof_of_the_same_benchmark_is_not_told_again_after_a_change_of_its_documentation(
+    tmp_path: Path, changed: str, *, told_again: bool
+) -> None:
+    with published_farm(tmp_path, SQLITE) as site:
+        bench = RepoName(RepoType.DATASET, "acme/bench")
+        site.served.local.commit(bench, {changed: b"More words."}, CommitText("Say more", "acme"))
+        site.scan()
+        new = again(site, 50.0, 101)
+        assert badges(site)[new] is None
+        assert (new in site.publications()) is told_again
 
 
 def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_told_once(either: Publishing) -> None:
