@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -20,10 +20,17 @@ LOOK_BACK = timedelta(days=1)
 
 WANTED_AT_ONCE = 200
 
+NO_ANSWER = (Outcome.INCONCLUSIVE, Outcome.UNSUPPORTED, Outcome.FAILED)
+
 
 def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
     """Whether the badge of a verified claim is written: unless its like stands on the Hub already."""
-    if rules.mode == "off" or "verified" not in rules.verdicts:
+    if rules.mode == "off":
+        return False
+    if told_in(session, claim) is not None:
+        # What the farm said of this score is not so any more.
+        return True
+    if "verified" not in rules.verdicts:
         return False
     run = claim.reproduction
     if run is None:
@@ -81,11 +88,15 @@ def is_due(rules: PublishRules) -> ColumnElement[bool]:
 
 
 def want_mismatches(database: Database, rules: PublishRules) -> int:
-    """Enter which mismatches are to be written; once for each, whoever looks and how often. Returns how many."""
+    """Enter which mismatches are to be written; once for each, whoever looks and how often. Returns how many.
+
+    And what else became of a score of which the Hub says that it was not reproduced; of a verified one its badge tells.
+    """
     if rules.mode == "off":
         return 0
     # One that is withdrawn by now is not written; what was published with the badges that it revoked is closed.
-    wanted = _revokes_what_was_published()
+    told = and_(Claim.state == ClaimState.DECIDED, _not_reproduced(Claim).exists())
+    wanted = or_(_revokes_what_was_published(), told)
     if "mismatch" in rules.verdicts:
         wanted = or_(Claim.state == ClaimState.DECIDED, wanted)
     with database.reading() as session:
@@ -94,10 +105,12 @@ def want_mismatches(database: Database, rules: PublishRules) -> int:
             .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
             .outerjoin(Publication, Publication.claim_id == Claim.claim_id)
             .where(
-                VerdictRow.outcome == Outcome.MISMATCH,
+                or_(
+                    and_(VerdictRow.outcome == Outcome.MISMATCH, wanted),
+                    and_(VerdictRow.outcome.in_(NO_ANSWER), told),
+                ),
                 VerdictRow.decided_at > now() - LOOK_BACK,
                 Publication.claim_id.is_(None),
-                wanted,
             )
             .order_by(VerdictRow.decided_at)
             .limit(WANTED_AT_ONCE)
@@ -110,6 +123,45 @@ def want_mismatches(database: Database, rules: PublishRules) -> int:
             # Another process entered it; the row is one.
             continue
     return len(missing)
+
+
+def told_in(session: Session, claim: Claim) -> int | None:
+    """Number of the thread where the farm said that it did not reproduce an entry's score, and has no proof told since.
+
+    What becomes of the same score is said there too.
+    """
+    return session.scalar(_not_reproduced(claim))
+
+
+def _not_reproduced(claim: Claim | type[Claim]) -> Select[int | None]:
+    # Aliases: the query around this one has tables of the same names.
+    earlier, verdict, written = aliased(Claim), aliased(VerdictRow), aliased(Publication)
+    later, answer, proof = aliased(Claim), aliased(VerdictRow), aliased(Publication)
+    reproduced_since = exists().where(
+        later.slot == earlier.slot,
+        later.value == earlier.value,
+        later.created_at > earlier.created_at,
+        answer.claim_id == later.claim_id,
+        answer.outcome == Outcome.VERIFIED,
+        proof.claim_id == later.claim_id,
+        proof.state == "published",
+    )
+    return (
+        select(written.number)
+        .join(earlier, earlier.claim_id == written.claim_id)
+        .join(verdict, verdict.claim_id == written.claim_id)
+        .where(
+            earlier.slot == claim.slot,
+            earlier.value == claim.value,
+            earlier.created_at < claim.created_at,
+            verdict.outcome == Outcome.MISMATCH,
+            written.state == "published",
+            written.number.is_not(None),
+            ~reproduced_since,
+        )
+        .order_by(earlier.created_at.desc())
+        .limit(1)
+    )
 
 
 def revoked_of(session: Session, claim: Claim) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.keyring import listed_keys
-from scheduler.badges.publications import is_due, overtaken_by, replaced_by, revoked_of
+from scheduler.badges.publications import NO_ANSWER, is_due, overtaken_by, replaced_by, revoked_of, told_in
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
@@ -20,7 +21,7 @@ from scheduler.hub.hub_errors import TokenRefused
 from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
-from scheduler.publish.text import Mismatch, Ran, body, mismatch_body, title
+from scheduler.publish.text import Mismatch, Ran, body, body_mark, link, mismatch_body, title
 from scheduler.publish.writing import (
     OVERTAKEN,
     REPLACED,
@@ -28,6 +29,7 @@ from scheduler.publish.writing import (
     Measured,
     Publication,
     Published,
+    close_corrected,
     close_proposed,
     publish,
     take_back,
@@ -101,6 +103,7 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         for number in numbers:
             close_proposed(farm.hub, author, model_id, number, OVERTAKEN)
         _close_replaced(farm, author, claim_id, done)
+        _correct(farm, author, claim_id, done)
         return done
     except HubAway as error:
         return _Again(str(error), error.retry_after_seconds or 0.0, isinstance(error, HubBusy))
@@ -130,11 +133,12 @@ def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
         if claim.dataset_id is None or claim.value is None:
             return withdrawn
         place = _place(claim, claim.dataset_id, claim.value)
+        thread = _thread(session, claim)
         is_revoked = badge is not None and badge.revoked_at is not None
     if is_revoked:
-        take_back(farm.hub, author, place, claim_id)
+        take_back(farm.hub, author, place, claim_id, thread)
         return withdrawn
-    return written_earlier(farm.hub, author, place, claim_id) or withdrawn
+    return written_earlier(farm.hub, author, place, claim_id, thread) or withdrawn
 
 
 def _overtaken(farm: Farm, claim_id: str) -> tuple[str, tuple[int, ...]]:
@@ -160,18 +164,41 @@ def _close_replaced(farm: Farm, author: str, claim_id: str, done: Published) -> 
         close_proposed(farm.hub, author, model_id, number, REPLACED.format(latest))
 
 
+def _correct(farm: Farm, author: str, claim_id: str, done: Published) -> None:
+    """Where the farm said that a score was not reproduced: say there that it was by now, and close that discussion."""
+    if done.kind == "withdrawn":
+        return
+    with farm.database.reading() as session:
+        claim = session.get_one(Claim, claim_id)
+        model_id, thread = claim.model_id, _thread(session, claim)
+        if thread is None or claim.verdict is None or claim.verdict.outcome != Outcome.VERIFIED:
+            return
+    proof = f" The proof: #{done.number}." if done.number is not None else ""
+    text = f"A later run reproduced this score: {link(claim_url(farm.settings.public_url, claim_id))}.{proof}"
+    close_corrected(farm.hub, author, model_id, thread, claim_id, text)
+
+
+def _thread(session: Session, claim: Claim) -> int | None:
+    """The farm's own discussion on a claim's score; on a pull request all is said there anyway."""
+    return told_in(session, claim) if claim.pull_request is None else None
+
+
 def _publication(farm: Farm, claim_id: str) -> Publication | None:
     """What is to be written; None where nothing may be written any more."""
     rules = farm.policy.publish
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
         verdict, run = claim.verdict, claim.reproduction
-        if not claim.live or verdict is None or run is None or rules.mode == "off":
+        if not claim.live or verdict is None or claim.dataset_id is None or claim.value is None or rules.mode == "off":
             return None
-        if claim.dataset_id is None or claim.value is None:
+        thread = _thread(session, claim)
+        place = _place(claim, claim.dataset_id, claim.value)
+        if verdict.outcome in NO_ANSWER:
+            told = thread is not None or claim.pull_request is not None
+            return _of_no_answer(farm, place, verdict.outcome, claim_id, thread) if told else None
+        if run is None:
             return None
         ran = Ran(Measurement.model_validate(run.measurement, strict=False).circumstances, run.spec_refusal)
-        place = _place(claim, claim.dataset_id, claim.value)
         if verdict.outcome == Outcome.MISMATCH:
             facts = facts_of(farm.settings.public_url, claim_id, verdict.decided_at, claim, run, verdict)
             why = Mismatch(
@@ -179,7 +206,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
                 revoked_badges=revoked_of(session, claim),
                 takes_comments=farm.policy.reverify.comments,
             )
-            return _of_a_mismatch(place, facts, ran, why, claim_id)
+            return _of_a_mismatch(place, facts, ran, why, claim_id, thread)
         badge = verdict.badge
         if badge is None or badge.revoked_at is not None:
             return None
@@ -193,10 +220,20 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             title=title(facts, claim_id),
             body=body(facts, ran, badge.token, claim_id, proposed=place.pull_request is not None),
             measured=Measured(run.model_revision, run.weights_sha256),
+            # Where policy wants proofs, that thread names the one that is written.
+            thread=None if "verified" in rules.verdicts else thread,
         )
 
 
-def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Ran, why: Mismatch, claim_id: str) -> Publication:
+def _of_no_answer(farm: Farm, place: ClaimPlace, outcome: str, claim_id: str, thread: int | None) -> Publication:
+    page = link(claim_url(farm.settings.public_url, claim_id))
+    text = f"The score was run again, without an answer ({outcome}): {page}.\n\n{body_mark(claim_id)}"
+    return Publication(claim_id, place, "comment", None, None, "", text, thread=thread)
+
+
+def _of_a_mismatch(
+    place: ClaimPlace, facts: Attestation, ran: Ran, why: Mismatch, claim_id: str, thread: int | None
+) -> Publication:
     return Publication(
         verdict_id=claim_id,
         claim=place,
@@ -206,6 +243,7 @@ def _of_a_mismatch(place: ClaimPlace, facts: Attestation, ran: Ran, why: Mismatc
         source=None,
         title=title(facts, claim_id, reproduced=False),
         body=mismatch_body(facts, ran, why, claim_id, proposed=place.pull_request is not None),
+        thread=thread,
     )
 
 

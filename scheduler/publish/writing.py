@@ -83,6 +83,9 @@ class Publication:
     measured: Measured | None = None
     """Nothing is written where the model has other files by now; None writes it all the same."""
 
+    thread: int | None = None
+    """The farm's own discussion in which it is told, as a comment, in place of what `mode` says."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -116,22 +119,26 @@ def publish(hub: Hub, author: str, publication: Publication) -> Published:
         with told_apart(f"publishing on {publication.claim.model_id}"):
             if publication.claim.pull_request is not None:
                 return desk.comment(publication.claim.pull_request)
+            if publication.thread is not None:
+                return desk.tell(publication.thread)
             if publication.mode == "comment":
                 return desk.discuss()
             return desk.propose()
     except (_ClaimGone, SubmissionError) as gone:
-        found = written_earlier(hub, author, publication.claim, publication.verdict_id)
+        found = written_earlier(hub, author, publication.claim, publication.verdict_id, publication.thread)
         return found or Published("withdrawn", str(gone))
 
 
-def written_earlier(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> Published | None:
+def written_earlier(
+    hub: Hub, author: str, claim: ClaimPlace, verdict_id: str, thread: int | None = None
+) -> Published | None:
     """What a try wrote about a verdict whose end nobody entered, as the answer was lost, say; None if nothing.
 
     Raises:
         HubAway, NoAccess: as above.
     """
     with suppress(Missing), told_apart(f"what was published on {claim.model_id}"):
-        return _desk(hub, author, claim, verdict_id).written_earlier()
+        return _desk(hub, author, claim, verdict_id, thread).written_earlier()
     return None
 
 
@@ -147,18 +154,34 @@ def close_proposed(hub: Hub, author: str, model_id: str, number: int, why: str) 
             hub.api.change_discussion_status(model_id, number, "closed", comment=why)
 
 
-def take_back(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> None:
+def close_corrected(hub: Hub, author: str, model_id: str, number: int, verdict_id: str, text: str) -> None:
+    """Say once, in a discussion of the farm's own, that a later verdict says otherwise, and close it if it is open.
+
+    Raises:
+        HubAway, NoAccess: as above.
+    """
+    with suppress(Missing), told_apart(f"discussion {number} of {model_id}"):
+        found = hub.api.get_discussion_details(model_id, number)
+        if not _own_comments(found, author, verdict_id):
+            hub.api.comment_discussion(model_id, number, f"{text}\n\n{body_mark(verdict_id)}")
+        if not found.is_pull_request and found.author == author and found.status in STILL_OPEN:
+            hub.api.change_discussion_status(model_id, number, "closed")
+
+
+def take_back(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str, thread: int | None = None) -> None:
     """Close or hide whatever the farm wrote about a verdict, where that is still open: its badge is revoked by now.
 
     Raises:
         HubAway, NoAccess: as above.
     """
-    desk = _desk(hub, author, claim, verdict_id)
+    desk = _desk(hub, author, claim, verdict_id, thread)
     with suppress(Missing), told_apart(f"taking back what was published on {claim.model_id}"):
         if claim.pull_request is not None:
             desk.hide_comments(claim.pull_request)
         else:
             desk.close_opened()
+            if thread is not None:
+                desk.hide_comments(thread)
 
 
 @dataclass(frozen=True)
@@ -227,6 +250,18 @@ class _Desk:
         # A claim on a pull request is about the model's files on main.
         self._head()
         self._entry(f"refs/pr/{number}")
+        return self._say(number)
+
+    def tell(self, number: int) -> Published:
+        """Comment in the farm's own discussion of an earlier verdict on the same score, whether it is open or not."""
+        earlier = self._commented(self.hub.api.get_discussion_details(self.publication.claim.model_id, number))
+        if earlier is not None:
+            return earlier
+        self._entry(self._head())
+        return self._say(number)
+
+    def _say(self, number: int) -> Published:
+        model_id = self.publication.claim.model_id
         said = self.hub.api.comment_discussion(model_id, number, self.publication.body)
         own = self._own_comments(self.hub.api.get_discussion_details(model_id, number))
         if own and said.id in own[1:]:
@@ -240,8 +275,11 @@ class _Desk:
         claim = self.publication.claim
         if claim.pull_request is not None:
             return self._commented(self.hub.api.get_discussion_details(claim.model_id, claim.pull_request))
-        proposed = self._settle(self._opened(pull_requests=True))
-        return proposed or self._settle(self._opened(pull_requests=False))
+        opened = self._settle(self._opened(pull_requests=True)) or self._settle(self._opened(pull_requests=False))
+        thread = self.publication.thread
+        if opened is not None or thread is None:
+            return opened
+        return self._commented(self.hub.api.get_discussion_details(claim.model_id, thread))
 
     def close_opened(self) -> None:
         """Close the pull requests and discussions that were opened about this verdict."""
@@ -251,7 +289,7 @@ class _Desk:
                     self._close(each.num, REVOKED)
 
     def hide_comments(self, number: int) -> None:
-        """Hide what was said about this verdict on the pull request that makes the claim."""
+        """Hide what was said about this verdict on the pull request that makes the claim, or in another thread."""
         model_id = self.publication.claim.model_id
         for comment_id in self._own_comments(self.hub.api.get_discussion_details(model_id, number)):
             self.hub.api.hide_discussion_comment(model_id, number, comment_id)
@@ -313,12 +351,7 @@ class _Desk:
 
     def _own_comments(self, found: DiscussionWithDetails) -> list[str]:
         """Ids of the farm's comments about this verdict, oldest first."""
-        mark = body_mark(self.publication.verdict_id)
-        return [
-            event.id
-            for event in found.events
-            if isinstance(event, DiscussionComment) and event.author == self.author and mark in event.content
-        ]
+        return _own_comments(found, self.author, self.publication.verdict_id)
 
     def _head(self) -> str:
         """The commit at which the model's main stands, if its files are still those that were measured."""
@@ -360,9 +393,18 @@ class _Desk:
         return f"{self.hub.endpoint}/{self.publication.claim.model_id}/discussions/{number}"
 
 
-def _desk(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str) -> _Desk:
+def _desk(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str, thread: int | None) -> _Desk:
     """For a look at what was written about a verdict; it writes nothing new."""
-    return _Desk(hub, author, Publication(verdict_id, claim, "comment", None, None, "", ""))
+    return _Desk(hub, author, Publication(verdict_id, claim, "comment", None, None, "", "", thread=thread))
+
+
+def _own_comments(found: DiscussionWithDetails, author: str, verdict_id: str) -> list[str]:
+    mark = body_mark(verdict_id)
+    return [
+        event.id
+        for event in found.events
+        if isinstance(event, DiscussionComment) and event.author == author and mark in event.content
+    ]
 
 
 def _is_of_others(token: str | None, ours: str) -> bool:

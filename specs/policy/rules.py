@@ -286,7 +286,8 @@ class PublishRules(Contract):
     """Where a pull request puts the proof: the `verifyToken` field, the entry's `source`, or both."""
 
     verdicts: tuple[Literal["verified", "mismatch"], ...] = ("verified",)
-    """Which verdicts are written. That a published badge is revoked by a mismatch is always written."""
+    """Which verdicts are written. That a published badge is revoked by a mismatch is always written, and so is what
+    becomes of a published mismatch."""
 
 
 class Policy(Contract):

@@ -294,6 +294,53 @@ def test_a_mismatch_is_written_where_policy_wants_it_once_and_not_about_old_verd
         assert want_mismatches(site.farm.database, site.farm.policy.publish) == 0
 
 
+@pytest.mark.parametrize(
+    "verdicts", [["verified", "mismatch"], ["mismatch"]], ids=["proofs wanted", "mismatches alone"]
+)
+def test_what_becomes_of_a_score_that_was_not_reproduced_is_told_where_that_was(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch, verdicts: list[str]
+) -> None:
+    with publishing_farm(tmp_path, databases, publish={"mode": "pull_request", "verdicts": verdicts}) as site:
+        complete(site.farm, 20)
+        site.publish()
+        assert [author for _, author, _ in site.threads()] == ["fan", OWN]
+        mismatch = again(site, 50.0, 21)
+        assert site.publications()[mismatch] == "published"
+        assert ["did not reproduce the score `50`" in text for text in site.said(2)] == [True, True]
+        with monkeypatch.context() as patched:
+            # As if killed before it is entered.
+            patched.setattr(due, "_conclude", lambda *_: None)
+            verified = again(site, 50.0, 100)
+        site.publish()
+        assert site.publications()[verified] == "published"
+        assert len(site.said(2)) == 3
+        assert "reproduced" in site.said(2)[2]
+        assert site.user("reader").get_discussion_details("tiny/model", 2).status == "closed"
+        assert ["The proof: #3" in text for text in site.said(2)] == [False, False, "verified" in verdicts]
+        assert len(site.threads()) == (3 if "verified" in verdicts else 2)
+        # Whatever comes next is news, and another discussion's.
+        again(site, 50.0, 20)
+        assert (len(site.said(2)), len(site.threads())) == (3, 4 if "verified" in verdicts else 3)
+
+
+def test_that_a_run_found_nothing_out_is_told_where_its_score_was_not_reproduced(tmp_path: Path) -> None:
+    wants = {"mode": "comment", "verdicts": ["verified", "mismatch"]}
+    with publishing_farm(tmp_path, SQLITE, publish=wants) as site:
+        complete(site.farm, 20)
+        site.publish()
+        new = reverify(site.farm.database, site.living()[50.0].claim_id, "new drivers", ADA).claim_id
+        site.plan()
+        complete(site.farm, 20)
+        with site.farm.database.transaction() as session:
+            # As if that run had not decided.
+            session.execute(update(VerdictRow).where(VerdictRow.claim_id == new).values(outcome="inconclusive"))
+        before = site.threads()
+        site.publish()
+        site.publish()
+        assert ["without an answer (inconclusive)" in text for text in site.said(2)] == [False, True]
+        assert site.threads() == before
+
+
 def test_nothing_is_written_about_a_mismatch_that_was_withdrawn(tmp_path: Path) -> None:
     with publishing_farm(tmp_path, SQLITE, publish={"mode": "comment", "verdicts": ["mismatch"]}) as site:
         complete(site.farm, 100)
