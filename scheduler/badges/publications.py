@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -19,8 +19,6 @@ LOOK_BACK = timedelta(days=1)
 """Mismatches that are older are not written: policy that is changed today says nothing about last year's verdicts."""
 
 WANTED_AT_ONCE = 200
-
-NO_ANSWER = (Outcome.INCONCLUSIVE, Outcome.UNSUPPORTED, Outcome.FAILED)
 
 
 def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
@@ -88,15 +86,11 @@ def is_due(rules: PublishRules) -> ColumnElement[bool]:
 
 
 def want_mismatches(database: Database, rules: PublishRules) -> int:
-    """Enter which mismatches are to be written; once for each, whoever looks and how often. Returns how many.
-
-    And what else became of a score of which the Hub says that it was not reproduced; of a verified one its badge tells.
-    """
+    """Enter which mismatches are to be written; once for each, whoever looks and how often. Returns how many."""
     if rules.mode == "off":
         return 0
     # One that is withdrawn by now is not written; what was published with the badges that it revoked is closed.
-    told = and_(Claim.state == ClaimState.DECIDED, _not_reproduced(Claim).exists())
-    wanted = or_(_revokes_what_was_published(), told)
+    wanted = _revokes_what_was_published()
     if "mismatch" in rules.verdicts:
         wanted = or_(Claim.state == ClaimState.DECIDED, wanted)
     with database.reading() as session:
@@ -105,12 +99,10 @@ def want_mismatches(database: Database, rules: PublishRules) -> int:
             .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
             .outerjoin(Publication, Publication.claim_id == Claim.claim_id)
             .where(
-                or_(
-                    and_(VerdictRow.outcome == Outcome.MISMATCH, wanted),
-                    and_(VerdictRow.outcome.in_(NO_ANSWER), told),
-                ),
+                VerdictRow.outcome == Outcome.MISMATCH,
                 VerdictRow.decided_at > now() - LOOK_BACK,
                 Publication.claim_id.is_(None),
+                wanted,
             )
             .order_by(VerdictRow.decided_at)
             .limit(WANTED_AT_ONCE)
@@ -130,11 +122,6 @@ def told_in(session: Session, claim: Claim) -> int | None:
 
     What becomes of the same score is said there too.
     """
-    return session.scalar(_not_reproduced(claim))
-
-
-def _not_reproduced(claim: Claim | type[Claim]) -> Select[int | None]:
-    # Aliases: the query around this one has tables of the same names.
     earlier, verdict, written = aliased(Claim), aliased(VerdictRow), aliased(Publication)
     later, answer, proof = aliased(Claim), aliased(VerdictRow), aliased(Publication)
     reproduced_since = exists().where(
@@ -146,7 +133,7 @@ def _not_reproduced(claim: Claim | type[Claim]) -> Select[int | None]:
         proof.claim_id == later.claim_id,
         proof.state == "published",
     )
-    return (
+    return session.scalar(
         select(written.number)
         .join(earlier, earlier.claim_id == written.claim_id)
         .join(verdict, verdict.claim_id == written.claim_id)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.keyring import listed_keys
-from scheduler.badges.publications import NO_ANSWER, is_due, overtaken_by, replaced_by, revoked_of, told_in
+from scheduler.badges.publications import is_due, overtaken_by, replaced_by, revoked_of, told_in
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
@@ -21,7 +21,7 @@ from scheduler.hub.hub_errors import TokenRefused
 from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
 from scheduler.publish.result_file import Source
-from scheduler.publish.text import Mismatch, Ran, body, body_mark, link, mismatch_body, title
+from scheduler.publish.text import Mismatch, Ran, body, link, mismatch_body, title
 from scheduler.publish.writing import (
     OVERTAKEN,
     REPLACED,
@@ -189,15 +189,12 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
         verdict, run = claim.verdict, claim.reproduction
-        if not claim.live or verdict is None or claim.dataset_id is None or claim.value is None or rules.mode == "off":
+        if not claim.live or verdict is None or run is None or rules.mode == "off":
+            return None
+        if claim.dataset_id is None or claim.value is None:
             return None
         thread = _thread(session, claim)
         place = _place(claim, claim.dataset_id, claim.value)
-        if verdict.outcome in NO_ANSWER:
-            told = thread is not None or claim.pull_request is not None
-            return _of_no_answer(farm, place, verdict.outcome, claim_id, thread) if told else None
-        if run is None:
-            return None
         ran = Ran(Measurement.model_validate(run.measurement, strict=False).circumstances, run.spec_refusal)
         if verdict.outcome == Outcome.MISMATCH:
             facts = facts_of(farm.settings.public_url, claim_id, verdict.decided_at, claim, run, verdict)
@@ -223,12 +220,6 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             # Where policy wants proofs, that thread names the one that is written.
             thread=None if "verified" in rules.verdicts else thread,
         )
-
-
-def _of_no_answer(farm: Farm, place: ClaimPlace, outcome: str, claim_id: str, thread: int | None) -> Publication:
-    page = link(claim_url(farm.settings.public_url, claim_id))
-    text = f"The score was run again, without an answer ({outcome}): {page}.\n\n{body_mark(claim_id)}"
-    return Publication(claim_id, place, "comment", None, None, "", text, thread=thread)
 
 
 def _of_a_mismatch(

@@ -286,8 +286,8 @@ class PublishRules(Contract):
     """Where a pull request puts the proof: the `verifyToken` field, the entry's `source`, or both."""
 
     verdicts: tuple[Literal["verified", "mismatch"], ...] = ("verified",)
-    """Which verdicts are written. That a published badge is revoked by a mismatch is always written, and so is what
-    becomes of a published mismatch."""
+    """Which verdicts are written. That a published badge is revoked by a mismatch is always written, and so is that
+    a published mismatch was reproduced later."""
 
 
 class Policy(Contract):

@@ -323,24 +323,6 @@ def test_what_becomes_of_a_score_that_was_not_reproduced_is_told_where_that_was(
         assert (len(site.said(2)), len(site.threads())) == (3, 4 if "verified" in verdicts else 3)
 
 
-def test_that_a_run_found_nothing_out_is_told_where_its_score_was_not_reproduced(tmp_path: Path) -> None:
-    wants = {"mode": "comment", "verdicts": ["verified", "mismatch"]}
-    with publishing_farm(tmp_path, SQLITE, publish=wants) as site:
-        complete(site.farm, 20)
-        site.publish()
-        new = reverify(site.farm.database, site.living()[50.0].claim_id, "new drivers", ADA).claim_id
-        site.plan()
-        complete(site.farm, 20)
-        with site.farm.database.transaction() as session:
-            # As if that run had not decided.
-            session.execute(update(VerdictRow).where(VerdictRow.claim_id == new).values(outcome="inconclusive"))
-        before = site.threads()
-        site.publish()
-        site.publish()
-        assert ["without an answer (inconclusive)" in text for text in site.said(2)] == [False, True]
-        assert site.threads() == before
-
-
 def test_nothing_is_written_about_a_mismatch_that_was_withdrawn(tmp_path: Path) -> None:
     with publishing_farm(tmp_path, SQLITE, publish={"mode": "comment", "verdicts": ["mismatch"]}) as site:
         complete(site.farm, 100)
