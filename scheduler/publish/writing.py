@@ -430,6 +430,7 @@ def _part(token: str | None, place: int) -> dict[str, Any] | None:
     if place >= len(parts):
         return None
     try:
+        # Not by PyJWT: it refuses headers that it does not know (`crit`), and then another's proof would count as none.
         decoded: Any = json.loads(urlsafe_b64decode(parts[place] + "=" * (-len(parts[place]) % 4)))
     except (ValueError, RecursionError):
         return None
