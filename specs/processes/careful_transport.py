@@ -128,6 +128,17 @@ class Channel(kombu_redis.Channel):
     keyprefix_binding_permanent: str
     keyprefix_binding_deadlines: str
     _q_for_pri: Callable[[str, int], str]
+    pool: redis.ConnectionPool
+    _pooled: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        # kombu makes one for every command, and each fills a table of how replies are read.
+        if asynchronous:
+            return super()._create_client(asynchronous)  # type: ignore[misc]  # kombu's, which has no types
+        # After a fork or a lost connection there is another pool.
+        if self._pooled is None or self._pooled.connection_pool is not self.pool:
+            self._pooled = super()._create_client()  # type: ignore[misc]
+        return self._pooled
 
     def _get_client(self) -> Callable[..., _Client]:
         return functools.partial(_Client, taken=self._taken, published=self._published)
