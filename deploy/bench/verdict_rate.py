@@ -62,6 +62,7 @@ class Pace:
     """Signed when the last verdict was there."""
 
     bare_per_second: float
+    """The mean of before and after: the machine's pace is not steady."""
 
     @property
     def per_second(self) -> float:
@@ -95,7 +96,7 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, 
             plane = start_control_plane(
                 folder, processes, load_policy(verification=SHORT), database_url, control_workers
             )
-            per_second = _bare_pace(processes, plane, bare)
+            before = _bare_pace(processes, plane, bare)
             _start_worker(processes, plane, template)
             _let_in(database, warming, plane)
             processes.wait_until("what warms up", lambda: _count(database, Badge) == warming, PATIENCE_SECONDS)
@@ -105,7 +106,9 @@ def pace(claims: int, sharing: int, bare: int, database_url: str | None = None, 
             processes.wait_until("every verdict", lambda: _count(database, VerdictRow) == every, PATIENCE_SECONDS)
             seconds = time.monotonic() - began
             verified, badges = _verified(database) - warming, _count(database, Badge) - warming
-            return Pace(claims, seconds, verified, badges, per_second)
+            processes.wait_until("every badge", lambda: _count(database, Badge) == every, PATIENCE_SECONDS)
+            after = _bare_pace(processes, plane, bare)
+            return Pace(claims, seconds, verified, badges, (before + after) / 2)
         finally:
             processes.stop()
             database.engine.dispose()
