@@ -1,4 +1,4 @@
-"""docs/operator.md names every setting, with the default that it has."""
+"""docs/operator.md names every setting, with the default that it has, and the fields of claims as they are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from scheduler.settings import Settings
+from specs.api_v1.claims import ClaimView
 from workers.settings import WorkerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
@@ -35,3 +36,10 @@ def test_every_setting_is_on_the_page_and_each_number_is_its_default(
     for name, default in fields.items():
         if name not in shared and isinstance(default, int | float):
             assert found[name].strip("`").replace(",", "") == f"{default}".lower().removesuffix(".0"), name
+
+
+def test_what_is_picked_from_a_list_of_claims_is_a_field_of_a_claim() -> None:
+    filters = re.findall(r"^reprofarm claims .*--json \|\n  jq -r '\.items\[\] \| (.*?)'", PAGE, re.MULTILINE)
+    assert filters
+    for each in filters:
+        assert set(re.findall(r"\.([a-z_]+)", each)) <= set(ClaimView.model_fields), each
