@@ -78,17 +78,26 @@ def add_benchmark(
     folder: Folder,
     dataset_id: DatasetId,
     path: Source,
-    gated: Annotated[bool, typer.Option(help="Files only for those who were granted access.")] = False,
-    official: Annotated[bool, typer.Option(help="Mark it as an official benchmark, with a leaderboard.")] = True,
+    gated: Annotated[
+        bool | None,
+        typer.Option("--gated/--no-gated", help="Files only for those who were granted access, or for all."),
+    ] = None,
+    official: Annotated[
+        bool | None,
+        typer.Option(
+            "--official/--no-official", help="Mark it as an official benchmark, with a leaderboard, or as none."
+        ),
+    ] = None,
     author: Author = None,
 ) -> None:
-    """Add or update a benchmark from a folder with README, eval.yaml and data."""
+    """Add or update a benchmark from a folder with README, eval.yaml and data.
+
+    A new one is open to all and official, unless said otherwise; one that is there stays as it is.
+    """
     with _opened(folder) as hub:
         repo = dataset(dataset_id)
-        result = folders.add_folder(hub, repo, path, check_user(author or repo.namespace))
-        hub.set_gated(repo, "manual" if gated else None)
-        hub.mark_benchmark(repo, official)
-        _tell(dataset_id, result)
+        user = check_user(author or repo.namespace)
+        _tell(dataset_id, folders.add_benchmark(hub, repo, path, user, gated=gated, official=official))
         if not (path / SPEC).is_file():
             typer.echo(f"{path} has no {SPEC}: no farm evaluates anything on it", err=True)
 

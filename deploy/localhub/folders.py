@@ -29,6 +29,34 @@ def add_folder(hub: LocalHub, repo: RepoName, folder: Path, author: str) -> Comm
     Raises:
         BadRequestError: this is no folder, or has no files.
     """
+    files = _files_in(folder)
+    if not hub.has_repo(repo):
+        hub.create_repo(repo)
+    return _add(hub, repo, files, author)
+
+
+def add_benchmark(
+    hub: LocalHub, repo: RepoName, folder: Path, author: str, *, gated: bool | None, official: bool | None
+) -> CommitResult:
+    """The same for a benchmark, which is gated before its files come, and official or not.
+
+    None leaves that as it is; a benchmark that is made now is then open, and official.
+
+    Raises:
+        BadRequestError: this is no folder, or has no files.
+    """
+    files = _files_in(folder)
+    if not hub.has_repo(repo):
+        hub.create_repo(repo)
+        official = official is not False
+    if gated is not None:
+        hub.set_gated(repo, "manual" if gated else None)
+    if official is not None:
+        hub.mark_benchmark(repo, official)
+    return _add(hub, repo, files, author)
+
+
+def _files_in(folder: Path) -> dict[str, bytes | Path]:
     if not folder.is_dir():
         raise BadRequestError(f"{folder} is not a folder")
     files: dict[str, bytes | Path] = {}
@@ -38,8 +66,10 @@ def add_folder(hub: LocalHub, repo: RepoName, folder: Path, author: str) -> Comm
             files[check_path(inside.as_posix())] = path
     if not files:
         raise BadRequestError(f"{folder} has no files")
-    if not hub.has_repo(repo):
-        hub.create_repo(repo)
+    return files
+
+
+def _add(hub: LocalHub, repo: RepoName, files: dict[str, bytes | Path], author: str) -> CommitResult:
     return hub.commit(repo, files, CommitText(f"Add {len(files)} files", author))
 
 

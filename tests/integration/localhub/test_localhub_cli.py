@@ -64,6 +64,26 @@ def test_a_benchmark_is_added_as_an_official_one(folder: Path, tmp_path: Path) -
     assert (plain.is_benchmark, plain.gated) == (False, None)
 
 
+def test_a_benchmark_whose_files_are_updated_stays_gated_and_as_official_as_it_was(
+    folder: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "bench"
+    source.mkdir()
+    (source / "eval.yaml").write_text("tasks: []")
+    run("add-benchmark", folder, "acme/bench", source, "--gated", "--no-official")
+    (source / "README.md").write_text("# More")
+
+    def updated(*options: str) -> tuple[bool, str | None]:
+        run("add-benchmark", folder, "acme/bench", source, *options)
+        found = LocalHub(folder).storage.registry.find(dataset("acme/bench"))
+        return found.is_benchmark, found.gated
+
+    assert updated() == (False, "manual")
+    assert LocalHub(folder).read_file(dataset("acme/bench"), "README.md") == b"# More"
+    assert updated("--official") == (True, "manual")
+    assert updated("--no-gated") == (True, None)
+
+
 def test_a_benchmark_without_a_spec_is_added_with_a_warning(folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "bench"
     source.mkdir()
