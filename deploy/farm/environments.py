@@ -5,12 +5,18 @@ A worker runs models and specs of strangers, so it gets no database, no signing 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import yaml
+from fsspec.core import strip_protocol
+from fsspec.utils import get_protocol
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from deploy.farm import own_policy
 from deploy.farm.ports import HOST
@@ -50,7 +56,10 @@ class Plan:
     """None is what the operator's settings name, else the one in the folder that `up` wrote, else the built-in one."""
 
     operator: Mapping[str, str] = field(default_factory=dict)
-    """The operator's environment: its `REPROFARM_…` settings win over what is derived from the folder."""
+    """The operator's environment: its `REPROFARM_…` settings win over what is derived from the folder.
+
+    Relative paths among them are those of this process's working folder; the farm's processes work in the farm's.
+    """
 
     @property
     def api_url(self) -> str:
@@ -106,9 +115,31 @@ class Plan:
         others = {name: value for name, value in self.operator.items() if name.startswith((_TRACES, *_STORES))}
         return clean_environment(**network_environment(), **others, **settings)
 
-    def _set_by_operator(self, prefix: str, names: Iterable[str]) -> dict[str, str]:
-        found = {name.upper(): self.operator.get(prefix + name.upper()) for name in names}
-        return {name: value for name, value in found.items() if value}
+    def _set_by_operator(self, prefix: str, fields: Mapping[str, FieldInfo]) -> dict[str, str]:
+        found = {name: self.operator.get(prefix + name.upper()) for name in fields}
+        return {name.upper(): _from_anywhere(name, fields[name], value) for name, value in found.items() if value}
+
+
+def _from_anywhere(name: str, described: FieldInfo, value: str) -> str:
+    """A setting's value that means the same in every folder: with absolute paths."""
+    if name == "database_url":
+        return _with_absolute_file(value)
+    if name == "evidence_url" and get_protocol(value) == "file":
+        return f"file://{strip_protocol(value)}"
+    if Path in (described.annotation, *get_args(described.annotation)):
+        return str(Path(value).absolute())
+    return value
+
+
+def _with_absolute_file(database_url: str) -> str:
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        # Whoever opens the database says so.
+        return database_url
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":", "file:")):
+        return database_url
+    return url.set(database=str(Path(url.database).absolute())).render_as_string(hide_password=False)
 
 
 def shared_out(pools: Sequence[PoolRules], visible: str | None) -> dict[str, str]:
@@ -156,8 +187,8 @@ def settings_in(control: Mapping[str, str]) -> Settings:
         raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None
 
 
-def hand_back_seconds(worker: Mapping[str, str], folder: Path) -> float:
-    """How long a worker with that environment, started in that folder, takes to hand its batch back when told to stop.
+def hand_back_seconds(worker: Mapping[str, str]) -> float:
+    """How long a worker with that environment takes to hand its batch back when told to stop.
 
     Raises:
         PolicyError: it is set to what is no time, or its settings file cannot be read; the operator must act.
@@ -166,8 +197,6 @@ def hand_back_seconds(worker: Mapping[str, str], folder: Path) -> float:
     given = {name: worker[variable] for name, variable in variables.items() if variable in worker}
     if not given:
         return _HAND_BACK_SECONDS
-    if "settings_file" in given:
-        given["settings_file"] = str(folder / given["settings_file"])
     try:
         return WorkerSettings.model_validate(given).hand_back_seconds
     except ValidationError as error:

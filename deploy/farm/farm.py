@@ -84,7 +84,7 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]
         command = control_plane.celery("workers.app", "worker", "-Q", pool.queue, *told)
         environment = plan.environment_of_worker(pool, control, gpus.get(pool.name))
-        grace_seconds = hand_back_seconds(environment, plan.folder) + STOP_SECONDS
+        grace_seconds = hand_back_seconds(environment) + STOP_SECONDS
         processes.start(Process(f"{WORKER_PREFIX}{pool.name}", command, environment, grace_seconds))
     processes.wait_until(f"the API at {plan.api_url}", lambda: answers(f"{plan.api_url}/readyz"), API_START_SECONDS)
     return RunningFarm(plan.api_url, settings.hub_endpoint, processes)

@@ -151,6 +151,40 @@ def test_the_operators_settings_win_over_the_folder(tmp_path: Path) -> None:
     assert settings.public_url == "http://127.0.0.1:8123"
 
 
+def test_a_relative_path_is_the_operators_and_one_file_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = {
+        "REPROFARM_DATABASE_URL": "sqlite:///var/reprofarm.db?timeout=9",
+        "REPROFARM_SIGNING_KEY": "keys/signing.pem",
+        "REPROFARM_RETIRED_KEYS": "./keys/retired",
+        "REPROFARM_LIVENESS_FILE": "alive",
+        "REPROFARM_POLICY": "policy.yaml",
+        "REPROFARM_EVIDENCE_URL": "file://evidence",
+        "REPROFARM_WORKER_CACHE_FOLDER": "cache",
+        "REPROFARM_WORKER_STATE_FOLDER": "state",
+    }
+    farm = plan(Path("var"), **told)
+    control = farm.environment_of_control(BROKER)
+    worker = farm.environment_of_worker(POOL, control)
+    assert {name: {**control, **worker}[name] for name in told} == {
+        "REPROFARM_DATABASE_URL": f"sqlite:///{tmp_path}/var/reprofarm.db?timeout=9",
+        "REPROFARM_SIGNING_KEY": f"{tmp_path}/keys/signing.pem",
+        "REPROFARM_RETIRED_KEYS": f"{tmp_path}/keys/retired",
+        "REPROFARM_LIVENESS_FILE": f"{tmp_path}/alive",
+        "REPROFARM_POLICY": f"{tmp_path}/policy.yaml",
+        "REPROFARM_EVIDENCE_URL": f"file://{tmp_path}/evidence",
+        "REPROFARM_WORKER_CACHE_FOLDER": f"{tmp_path}/cache",
+        "REPROFARM_WORKER_STATE_FOLDER": f"{tmp_path}/state",
+    }
+    assert worker["REPROFARM_WORKER_EVIDENCE_URL"] == control["REPROFARM_EVIDENCE_URL"]
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql+psycopg://farm:p%40ss@/farm", "no URL"])
+def test_a_database_that_is_no_file_stays_as_it_is_named(tmp_path: Path, url: str) -> None:
+    told = plan(tmp_path, REPROFARM_DATABASE_URL=url).environment_of_control(BROKER)
+    assert told["REPROFARM_DATABASE_URL"] == url
+
+
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="REPROFARM_REQUEST_SECONDS"):
         settings_in(plan(tmp_path, REPROFARM_REQUEST_SECONDS="-1").environment_of_control(BROKER))
@@ -161,7 +195,6 @@ def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     [
         ({}, 25.0),
         ({"HAND_BACK_SECONDS": "90"}, 90.0),
-        # A worker is started in the farm's folder.
         ({"SETTINGS_FILE": "worker.yaml"}, 120.0),
         ({"SETTINGS_FILE": "worker.yaml", "HAND_BACK_SECONDS": "90"}, 90.0),
         ({"SETTINGS_FILE": "others.yaml"}, 25.0),
@@ -169,13 +202,14 @@ def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_worker_is_given_the_time_that_it_takes_to_hand_back(
-    tmp_path: Path, told: dict[str, str], seconds: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, str], seconds: float
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "worker.yaml").write_text("hand_back_seconds: 120")
     (tmp_path / "others.yaml").write_text("prepare: false")
-    farm = plan(tmp_path, **{f"REPROFARM_WORKER_{name}": value for name, value in told.items()})
+    farm = plan(tmp_path / "var", **{f"REPROFARM_WORKER_{name}": value for name, value in told.items()})
     environment = farm.environment_of_worker(POOL, farm.environment_of_control(BROKER))
-    assert hand_back_seconds(environment, tmp_path) == seconds
+    assert hand_back_seconds(environment) == seconds
 
 
 @pytest.mark.parametrize(
@@ -186,11 +220,12 @@ def test_a_worker_is_given_the_time_that_it_takes_to_hand_back(
     ],
 )
 def test_a_time_to_hand_back_that_is_none_is_the_operators_to_mend(
-    tmp_path: Path, told: dict[str, str], words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, str], words: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "worker.yaml").write_text("hand_back_seconds: [")
     with pytest.raises(PolicyError, match=words):
-        hand_back_seconds({f"REPROFARM_WORKER_{name}": value for name, value in told.items()}, tmp_path)
+        hand_back_seconds({f"REPROFARM_WORKER_{name}": value for name, value in told.items()})
 
 
 def test_a_farm_without_a_policy_gets_one_with_the_memory_of_its_machine(tmp_path: Path) -> None:

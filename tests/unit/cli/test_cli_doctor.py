@@ -153,10 +153,10 @@ def test_a_store_that_can_be_written_is_left_as_it_was(folder: Path, monkeypatch
 def test_a_key_that_the_farm_would_not_sign_with_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPROFARM_SIGNING_KEY", "signing.pem")
     signer = Signer.create(Path("signing.pem"))
-    assert look("--for", "control")[1]["signing key"]["found"] == f"signing.pem, key {signer.key_id}"
+    assert look("--for", "control")[1]["signing key"]["found"] == f"{folder}/signing.pem, key {signer.key_id}"
     Path("signing.pem").chmod(0o644)
     found = look("--for", "control")[1]["signing key"]
-    assert (found["status"], "close it with: chmod 600 signing.pem" in found["found"]) == ("missing", True)
+    assert (found["status"], f"close it with: chmod 600 {folder}/signing.pem" in found["found"]) == ("missing", True)
     Path("signing.pem").write_bytes(b"")
     assert look("--for", "control")[1]["signing key"]["status"] == "missing"
 
