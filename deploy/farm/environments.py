@@ -25,6 +25,7 @@ from specs.errors import PolicyError
 from specs.policy.pools import PoolRules
 from specs.processes.secrets import JUDGE_PREFIX
 from specs.validation_errors import faults_in_environment
+from workers.engines.cpu_executor import AS_VLLM_DOES
 from workers.processes.guarded import clean_environment, network_environment
 from workers.processes.orphans import MARK
 from workers.settings import PREFIX as WORKER_PREFIX
@@ -107,9 +108,13 @@ class Plan:
             "POOL": pool.name,
             "GPUS": str(pool.gpus if pool.device == "gpu" else 0),
         }
-        judges = {name: value for name, value in self.operator.items() if name.startswith(JUDGE_PREFIX)}
+        others = {
+            name: value
+            for name, value in self.operator.items()
+            if name.startswith(JUDGE_PREFIX) or name in AS_VLLM_DOES
+        }
         seen = _if_set(CUDA_VISIBLE_DEVICES="" if pool.device == "cpu" else gpus)
-        return self._around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **judges, **seen})
+        return self._around({**{f"{WORKER_PREFIX}{name}": value for name, value in found.items()}, **others, **seen})
 
     def _around(self, settings: Mapping[str, str]) -> dict[str, str]:
         others = {name: value for name, value in self.operator.items() if name.startswith((_TRACES, *_STORES))}

@@ -17,6 +17,7 @@ from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy, read_policy
 from tests.support.fake_nvml import pynvml
 from workers.engines import devices
+from workers.engines.cpu_executor import cpu_variables
 from workers.engines.devices import GIB, Machine
 
 PROJECT = Path(__file__).parents[3]
@@ -80,6 +81,18 @@ def test_a_worker_is_shown_the_gpus_that_are_its_own(tmp_path: Path, monkeypatch
     assert farm.environment_of_worker(gpus, control, "2")["CUDA_VISIBLE_DEVICES"] == "2"
     assert farm.environment_of_worker(gpus, control)["CUDA_VISIBLE_DEVICES"] == "0,1,2"
     assert farm.environment_of_worker(POOL, control)["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_worker_hears_that_its_engines_are_to_be_as_vllm_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm = plan(tmp_path, VLLM_ENABLE_V1_MULTIPROCESSING="1", VLLM_API_KEY="secret")
+    worker = farm.environment_of_worker(POOL, farm.environment_of_control(BROKER))
+    assert "VLLM_API_KEY" not in worker
+    assert cpu_variables(tmp_path) != {}
+    for name, value in worker.items():
+        monkeypatch.setenv(name, value)
+    assert cpu_variables(tmp_path) == {}
 
 
 def test_who_writes_and_reads_logs_has_the_keys_of_the_evidence_store(tmp_path: Path) -> None:
