@@ -3,8 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-# Which build of vLLM to install: cpu or gpu.
-ENGINE ?= cpu
+# Which build of vLLM to install: cpu or gpu; once there is one, that. Both have the same files.
+ENGINE ?= $(if $(wildcard .venv/.ready-gpu),gpu,cpu)
+OTHER_ENGINE := $(if $(filter gpu,$(ENGINE)),cpu,gpu)
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 # uv does not read pip's setting for local wheels (a CPU build of torch, say); hand it over.
@@ -16,6 +17,8 @@ help:  ## Show what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
+	@test ! -e .venv/.ready-$(OTHER_ENGINE) || \
+	  { echo "reprofarm: .venv has the $(OTHER_ENGINE) engine, and two overwrite one another's files: delete .venv first" >&2; exit 1; }
 	@echo "reprofarm: setting up .venv with the $(ENGINE) engine (first time: a few minutes, mostly torch and vLLM)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@command -v $(UV) >/dev/null || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)

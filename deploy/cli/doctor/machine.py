@@ -87,7 +87,7 @@ def gpu(pools: Sequence[str] | None = None) -> Finding:
     if devices:
         return Finding(status, f"{', '.join(devices)}, but nvidia-smi does not answer", "install the NVIDIA driver")
     if needed:
-        return Finding(status, "none, and the engine is the GPU build", "run `make setup ENGINE=cpu`")
+        return Finding(status, "none, and the engine is the GPU build", "delete .venv, and run `make setup`")
     if pools:
         found = f"none, and the policy has GPU pools: {', '.join(pools)}"
         return Finding("missing", found, "give those pools `device: cpu`, or run on a machine with NVIDIA GPUs")
@@ -97,7 +97,7 @@ def gpu(pools: Sequence[str] | None = None) -> Finding:
 def _unused(listed: Sequence[str], *, needed: bool) -> Finding:
     found = f"{'; '.join(listed)}; no model runs there: the policy has no GPU pool"
     remedy = "give the policy a pool with `device: gpu`, its `gpus` and their `memory_gib`"
-    return Finding("warn", found, remedy if needed else f"run `make setup ENGINE=gpu`, and {remedy}")
+    return Finding("warn", found, remedy if needed else f"delete .venv, run `make setup ENGINE=gpu`, and {remedy}")
 
 
 def disk(folder: Path) -> Finding:

