@@ -39,6 +39,10 @@ _STORES = ("AWS_", "AZURE_STORAGE_", "FSSPEC_", "GOOGLE_")
 """Beginnings of what the drivers of evidence stores read; workers write there. Engines and runs get none of it."""
 
 
+_ON_THIS_MACHINE = {"0.0.0.0": HOST, "::": "::1", "localhost": HOST}  # noqa: S104 - nothing is bound here
+"""Where to ask for who listens on all addresses, or on several."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The farm to run."""
@@ -65,7 +69,9 @@ class Plan:
     @property
     def api_url(self) -> str:
         """Where the API is, from this machine."""
-        return f"http://{HOST}:{self.api_port}"
+        host = self.operator.get(f"{PREFIX}API_HOST") or HOST
+        host = _ON_THIS_MACHINE.get(host, host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     def environment_of_control(self, broker_url: str, *, writes_to_hub: bool = False) -> dict[str, str]:
         """For a process of the control plane; the Hub token only for the one that writes there."""

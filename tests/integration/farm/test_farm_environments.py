@@ -192,6 +192,23 @@ def test_a_relative_path_is_the_operators_and_one_file_to_all(tmp_path: Path, mo
     assert worker["REPROFARM_WORKER_EVIDENCE_URL"] == control["REPROFARM_EVIDENCE_URL"]
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("", "http://127.0.0.1:8123"),
+        ("0.0.0.0", "http://127.0.0.1:8123"),  # noqa: S104 - nothing is bound here
+        ("10.0.0.5", "http://10.0.0.5:8123"),
+        ("::", "http://[::1]:8123"),
+        ("fd00::5", "http://[fd00::5]:8123"),
+    ],
+)
+def test_the_api_is_looked_for_where_the_operator_has_it_listen(tmp_path: Path, host: str, url: str) -> None:
+    farm = plan(tmp_path, REPROFARM_API_HOST=host)
+    control = settings_in(farm.environment_of_control(BROKER))
+    assert (farm.api_url, control.public_url) == (url, url)
+    assert control.api_host == (host or "127.0.0.1")
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql+psycopg://farm:p%40ss@/farm", "no URL"])
 def test_a_database_that_is_no_file_stays_as_it_is_named(tmp_path: Path, url: str) -> None:
     told = plan(tmp_path, REPROFARM_DATABASE_URL=url).environment_of_control(BROKER)
