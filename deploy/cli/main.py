@@ -245,9 +245,20 @@ def reprofarm(
     """
 
 
+def _reach_this_machine() -> None:
+    """Have no proxy asked for the API and the Hub of this machine, here or in what is started: it would not reach them.
+
+    Python goes by `no_proxy` where there is `NO_PROXY` too.
+    """
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    if named != "*":
+        os.environ["no_proxy"] = ",".join(filter(None, ("127.0.0.1", "localhost", named)))
+
+
 def main() -> None:
     """The console script."""
     collect_rarely()
+    _reach_this_machine()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal of another encoding has no dashes, and a name may hold bytes that are no text.

@@ -1,11 +1,13 @@
-"""What commands do where nobody reads, the terminal has no such signs, or a named place is not there."""
+"""What commands do where nobody reads, the terminal has no such signs, a named place is not there, or a proxy is."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -69,3 +71,20 @@ def test_a_place_that_cannot_be_is_named_in_a_sentence(tmp_path: Path) -> None:
         assert done.returncode == 3
         assert words in done.stderr
         assert b"Traceback" not in done.stderr
+
+
+class _NoClaims(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"items": [], "next": null}')
+
+
+@pytest.mark.parametrize("direct", [{}, {"NO_PROXY": ".svc"}, {"no_proxy": "*"}])
+def test_a_farm_on_this_machine_is_reached_past_the_proxy_to_the_outside(direct: dict[str, str]) -> None:
+    with HTTPServer(("127.0.0.1", 0), _NoClaims) as farm:
+        Thread(target=farm.serve_forever, daemon=True).start()
+        proxy = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1", **direct}
+        done = ran("claims", "--json", "--api", f"http://127.0.0.1:{farm.server_port}", **proxy)
+        farm.shutdown()
+    assert (done.returncode, b'"items": []' in done.stdout) == (0, True), done.stderr
