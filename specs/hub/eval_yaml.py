@@ -28,9 +28,6 @@ class Spec:
     """An eval.yaml."""
 
     status: SpecStatus
-    framework: str | None
-    """As the file names it; None where it names none, which Inspect runs all the same."""
-
     name: str | None
     description: str | None
     tasks: tuple[TaskSpec, ...]
@@ -69,7 +66,7 @@ def parse(text: bytes) -> Spec:
 
 
 def _refused(reason: str, sha256: str) -> Spec:
-    return Spec(SpecStatus.INVALID, None, None, None, (), (reason,), (), sha256)
+    return Spec(SpecStatus.INVALID, None, None, (), (reason,), (), sha256)
 
 
 def _parse_mapping(data: Mapping[object, object], sha256: str) -> Spec:
@@ -94,7 +91,7 @@ def _parse_mapping(data: Mapping[object, object], sha256: str) -> Spec:
     if framework not in (None, INSPECT_AI):
         reasons.append(unsupported_sentence(str(framework)))
     reasons += [reason for task in tasks for reason in task.reasons if reason not in reasons]
-    return Spec(status, framework, name, description, tasks, tuple(reasons), tuple(warnings), sha256)
+    return Spec(status, name, description, tasks, tuple(reasons), tuple(warnings), sha256)
 
 
 def _parse_tasks(items: Sequence[object], framework: str | None) -> tuple[TaskSpec, ...]:

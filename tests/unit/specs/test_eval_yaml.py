@@ -60,7 +60,7 @@ def choice_task(args: Mapping[str, object] | None = None, **changes: object) -> 
 def test_a_plain_spec_is_runnable() -> None:
     found = spec(PLAIN)
     assert (found.status, found.reasons, found.warnings) == (SpecStatus.RUNNABLE, (), ())
-    assert (found.framework, found.name) == ("inspect-ai", "Capitals")
+    assert found.name == "Capitals"
     task = found.task("capitals")
     assert task is not None
     assert task is found.task(None)
@@ -375,7 +375,7 @@ def test_what_is_only_odd_is_a_warning() -> None:
 def test_names_are_cleaned_before_anybody_sees_them() -> None:
     found = spec('name: "\\e[31mred\\u202E"\ntasks: [{id: x}]\nevaluation_framework: "evil\\e[2J"')
     assert found.name == "red"
-    assert found.framework == "evil"
+    assert any("the framework evil " in reason for reason in found.reasons)
     assert "\x1b" not in "".join(found.reasons)
 
 
