@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from specs.engines.config_sides import side
 from specs.model import Contract
 
 MAX_EXPERTS = 100_000
-MAX_SIDE = 2**20
 
 _CHOSEN = "num_experts_per_tok"
 # By architecture, the keys of how many experts a layer has and how wide each is. vLLM builds these from just those
@@ -69,18 +69,18 @@ def read_experts(config: Mapping[str, Any], layers: int, hidden: int) -> Experts
     if not isinstance(name, str) or name not in _KEYS:
         return None
     how_many, how_wide = _KEYS[name]
-    count, chosen = _side(config, (how_many,), MAX_EXPERTS), _side(config, (_CHOSEN,), MAX_EXPERTS)
-    width, vocabulary = _side(config, (how_wide,)), _side(config, ("vocab_size",))
-    heads = _side(config, ("num_attention_heads",))
+    count, chosen = side(config, how_many, most=MAX_EXPERTS), side(config, _CHOSEN, most=MAX_EXPERTS)
+    width, vocabulary = side(config, how_wide), side(config, "vocab_size")
+    heads = side(config, "num_attention_heads")
     if count < 2 or not 0 < chosen <= count or not width or not vocabulary or not heads:
         return None
-    dense = min(_side(config, ("first_k_dense_replace",)), layers - 1)
-    shared = _side(config, ("n_shared_experts", "num_shared_experts"))
+    dense = min(side(config, "first_k_dense_replace"), layers - 1)
+    shared = side(config, "n_shared_experts", "num_shared_experts")
     an_expert = 3 * hidden * width
     others = (
         vocabulary * hidden * (1 if config.get("tie_word_embeddings") is True else 2)
         + layers * _attention(config, hidden, heads)
-        + dense * 3 * hidden * _side(config, ("intermediate_size",))
+        + dense * 3 * hidden * side(config, "intermediate_size")
         + (layers - dense) * (shared * an_expert + hidden * count)
     )
     return Experts(count=count, chosen=chosen, parameters=(layers - dense) * count * an_expert, other_parameters=others)
@@ -88,19 +88,13 @@ def read_experts(config: Mapping[str, Any], layers: int, hidden: int) -> Experts
 
 def _attention(config: Mapping[str, Any], hidden: int, heads: int) -> int:
     """Parameters of one layer's projections."""
-    latent = _side(config, ("kv_lora_rank",))
+    latent = side(config, "kv_lora_rank")
     if latent:
         # DeepSeek-V2 (2024), section 2.1: queries and keys with values go through low-rank latent vectors.
-        rope, nope, value = (_side(config, (key,)) for key in ("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"))
-        rank = _side(config, ("q_lora_rank",))
+        rope, nope, value = (side(config, key) for key in ("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"))
+        rank = side(config, "q_lora_rank")
         queries = rank * (hidden + heads * (nope + rope)) if rank else hidden * heads * (nope + rope)
         return queries + hidden * (latent + rope) + latent * heads * (nope + value) + heads * value * hidden
-    width = _side(config, ("head_dim",)) or hidden // heads
-    kv_heads = _side(config, ("num_key_value_heads",)) or heads
+    width = side(config, "head_dim") or hidden // heads
+    kv_heads = side(config, "num_key_value_heads") or heads
     return 2 * hidden * width * (heads + kv_heads)
-
-
-def _side(config: Mapping[str, Any], keys: tuple[str, ...], most: int = MAX_SIDE) -> int:
-    """The first of `keys` that is there; 0 where none is a sensible number."""
-    value = next((config[key] for key in keys if config.get(key) is not None), 0)
-    return value if type(value) is int and 0 < value <= most else 0

@@ -14,9 +14,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from specs.engines.config_sides import side
 from specs.model import Contract
-
-MAX_SIDE = 2**20
 
 # By the keys of each in its config: heads, their width, groups, state and convolution. In others they may mean nothing.
 _GRANITE = ("mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv")
@@ -130,9 +129,9 @@ def _kinds(config: Mapping[str, Any], name: str, layers: int) -> tuple[int, int]
 def _full_by_place(config: Mapping[str, Any], name: str, layers: int) -> int:
     """How many layers keep keys and values, where a config says by their places which do; all where it does not."""
     if name in _DELTA_NETS:
-        return layers // (_side(config, "full_attention_interval") or _FULL_EVERY)
+        return layers // (side(config, "full_attention_interval") or _FULL_EVERY)
     if name == "jamba":
-        period, offset = _side(config, "attn_layer_period") or 8, config.get("attn_layer_offset", 4)
+        period, offset = side(config, "attn_layer_period") or 8, config.get("attn_layer_offset", 4)
         return sum(index % period == offset for index in range(layers))
     indices = config.get("full_attn_idxs")
     if name in _SHORT_CONVOLUTIONS and isinstance(indices, list):
@@ -152,9 +151,9 @@ def _shape(config: Mapping[str, Any], name: str) -> tuple[int, int, int] | None:
 
 
 def _delta_net(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    keys, values = _side(config, "linear_num_key_heads"), _side(config, "linear_num_value_heads")
-    key_width, value_width = _side(config, "linear_key_head_dim"), _side(config, "linear_value_head_dim")
-    kernel = _side(config, "linear_conv_kernel_dim")
+    keys, values = side(config, "linear_num_key_heads"), side(config, "linear_num_value_heads")
+    key_width, value_width = side(config, "linear_key_head_dim"), side(config, "linear_value_head_dim")
+    kernel = side(config, "linear_conv_kernel_dim")
     if not (keys and values and key_width and value_width and kernel):
         return None
     convolution = (2 * keys * key_width + values * value_width) * (kernel - 1)
@@ -162,25 +161,25 @@ def _delta_net(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
 
 
 def _short_convolution(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    channels, kernel = _side(config, "conv_dim") or _side(config, "hidden_size"), _side(config, "conv_L_cache")
+    channels, kernel = side(config, "conv_dim") or side(config, "hidden_size"), side(config, "conv_L_cache")
     return (channels, channels, channels * (kernel - 1)) if channels and kernel > 1 else None
 
 
 def _mamba(config: Mapping[str, Any], name: str) -> tuple[int, int, int] | None:
     inner_key, expand_key, *keys = _MAMBA[name]
-    state, kernel = (_side(config, key) for key in keys)
-    inner = _side(config, inner_key) or _side(config, expand_key) * _side(config, "hidden_size")
+    state, kernel = (side(config, key) for key in keys)
+    inner = side(config, inner_key) or side(config, expand_key) * side(config, "hidden_size")
     return (inner, inner, inner * (kernel - 1 + state)) if inner and state and kernel else None
 
 
 def _mamba2(config: Mapping[str, Any], name: str) -> tuple[int, int, int] | None:
-    heads, width, groups, state, kernel = (_side(config, key) for key in _MAMBA2[name])
+    heads, width, groups, state, kernel = (side(config, key) for key in _MAMBA2[name])
     if heads and not width:
         # Left out, or "auto".
-        width = _side(config, "mamba_expand") * _side(config, "hidden_size") // heads
+        width = side(config, "mamba_expand") * side(config, "hidden_size") // heads
     if not (heads and width and groups and state and kernel):
         return None
-    inner = (_side(config, "mamba_d_ssm") if name == "falcon_h1" else 0) or heads * width
+    inner = (side(config, "mamba_d_ssm") if name == "falcon_h1" else 0) or heads * width
     # Groups that GPUs do not share evenly are repeated; heads have to be.
     return heads, heads, (inner + 2 * groups * state) * (kernel - 1) + heads * width * state
 
@@ -190,9 +189,3 @@ def _number_bytes(config: Mapping[str, Any], name: str) -> int | None:
         # `NemotronHForCausalLMConfig` in vllm/model_executor/models/config.py.
         return NUMBER_BYTES if config.get("mamba_ssm_cache_dtype", "float32") == "float32" else None
     return NUMBER_BYTES if name in _DELTA_NETS else None
-
-
-def _side(config: Mapping[str, Any], key: str) -> int:
-    """0 where it is no sensible number."""
-    value = config.get(key)
-    return value if type(value) is int and 0 < value <= MAX_SIDE else 0
