@@ -8,12 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from specs.attestation import Attestation
-from specs.hub.check import CheckedFile
 from specs.hub.eval_yaml_model import EvalYaml
-from specs.hub.leaderboard import LeaderboardRow
 from specs.hub.result_item import EvalResults
 from specs.judging.verdict import Verdict
-from specs.messages import AttemptsAlive, Report, RunBatch
 from specs.policy.rules import Policy
 
 FOLDER = Path(__file__).parent / "schemas"
@@ -23,15 +20,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def public_models() -> dict[str, type[BaseModel]]:
     """What others may rely on, by the name of its schema file."""
     return {
-        "attempts_alive": AttemptsAlive,
         "attestation": Attestation,
-        "checked_file": CheckedFile,
         "eval_results": EvalResults,
         "eval_yaml": EvalYaml,
-        "leaderboard_row": LeaderboardRow,
         "policy": Policy,
-        "report": Report,
-        "run_batch": RunBatch,
         "verdict": Verdict,
     }
 
