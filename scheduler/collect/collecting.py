@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -47,10 +47,10 @@ AWAITED = "its worker may have been heard of when its row was held: there is tim
 """What the reason of a run says whose attempt the reaper spared (scheduler/reaping/silent_attempts.py), until the
 worker is heard of."""
 
-LATER = (EvidenceAway, OtherVersion)
-"""What of a report is nobody's failure, and passes: then it is to be `put_off`."""
+_LATER = (EvidenceAway, OtherVersion)
+"""What of a report is nobody's failure, and passes: then it is put off."""
 
-FAULTS = (*OURS, IntegrityError)
+_FAULTS = (*OURS, IntegrityError)
 """What one report raises that a bug of ours cannot cope with."""
 
 log = logging.getLogger(__name__)
@@ -95,21 +95,32 @@ def _alive(
     return stale
 
 
-def report(database: Database, policy: Policy, evidence_url: str, message: Report) -> bool:
-    """End an attempt as its worker reports it, and draw the consequence: `check`, then `take_in` or `put_off`.
+def report(
+    database: Database,
+    policy: Policy,
+    evidence_url: str,
+    message: Report,
+    commit: Callable[[Checked], bool] | None = None,
+) -> bool:
+    """End an attempt as its worker reports it, and draw the consequence: `check`, then `take_in`.
 
-    Returns whether there may be work to send out on that account.
+    `commit` takes it in where that is not to be done for it alone. What cannot be taken in now is kept for later, and
+    what meets a fault of ours ends the attempt as a failure. Returns whether there may be work to send out on that
+    account.
+
+    Raises:
+        OperationalError: the database is away, or somebody else holds a row for `ROW_SECONDS`; it is to be tried again.
     """
     try:
         checked = check(database, policy, evidence_url, message)
-        (more,) = take_in(database, policy, [checked])
-    except LATER as error:
-        put_off(database, policy, message, error)
+        return commit(checked) if commit is not None else take_in(database, policy, [checked])[0]
+    except _LATER as error:
+        log.warning("a report is kept, and checked later: %s", error)
+        _put_off(database, policy, message, error)
         return False
-    except FAULTS as error:
-        set_aside(database, policy, message, error)
+    except _FAULTS as error:
+        _set_aside(database, policy, message, error)
         return True
-    return more
 
 
 def check(database: Database, policy: Policy, evidence_url: str, message: Report) -> Checked:
@@ -119,14 +130,14 @@ def check(database: Database, policy: Policy, evidence_url: str, message: Report
     (scheduler/reaping/silent_attempts.py) instead of hours of a GPU being run again.
 
     Raises:
-        EvidenceAway: the evidence cannot be read now; then the report is to be `put_off`.
+        EvidenceAway: the evidence cannot be read now; then the report is put off.
         OtherVersion: what was ordered cannot be read by this version; likewise.
     """
     with renewing(lambda: _keep(database, policy.run, message), policy.run.heartbeat_seconds):
         return checking.check(database, evidence_url, message)
 
 
-def put_off(database: Database, policy: Policy, message: Report, error: EvidenceAway | OtherVersion) -> None:
+def _put_off(database: Database, policy: Policy, message: Report, error: EvidenceAway | OtherVersion) -> None:
     """Keep a report that cannot be taken in now; once a pause is over, the reaper has it checked again.
 
     For `queue_seconds`, like everything that waits for what passes. That is no attempt used up, and nobody's failure.
@@ -154,7 +165,7 @@ def put_off(database: Database, policy: Policy, message: Report, error: Evidence
         reproduction.lease_until = now() + min(max(waited / 4, FIRST_PAUSE), LONGEST_PAUSE)
 
 
-def set_aside(database: Database, policy: Policy, message: Report, error: Exception) -> None:
+def _set_aside(database: Database, policy: Policy, message: Report, error: Exception) -> None:
     """End an attempt whose report met a fault of ours, for that reason: a failure, of which there are so many at most.
 
     Were it dropped, it would count as a report that got lost, and its run be done again and again for a week.

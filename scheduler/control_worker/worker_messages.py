@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from scheduler.collect import collecting, workforce
@@ -16,8 +15,6 @@ from scheduler.messaging.broker import tell_to_drop
 from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptsAlive, Report, Stage, WorkerAlive
 from specs.processes.log_lines import about
 from specs.processes.spans import Place
-
-log = logging.getLogger(__name__)
 
 
 @process.app.task(name=ATTEMPTS_ALIVE)
@@ -68,17 +65,7 @@ def take_report(body: dict[str, Any]) -> None:
         about(reproduction_id=run, attempt=attempt, worker=message.worker),
         farm.spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
     ):
-        try:
-            checked = collecting.check(farm.database, farm.policy, farm.settings.evidence_url, message)
-            more = _take_in(checked)
-        except collecting.LATER as error:
-            log.warning("a report is kept, and checked later: %s", error)
-            collecting.put_off(farm.database, farm.policy, message, error)
-            return
-        except collecting.FAULTS as error:
-            collecting.set_aside(farm.database, farm.policy, message, error)
-            more = True
-        if more:
+        if collecting.report(farm.database, farm.policy, farm.settings.evidence_url, message, _take_in):
             sending.send_out_if_possible()
 
 
