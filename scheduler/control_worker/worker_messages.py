@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scheduler.collect import collecting, workforce
+from scheduler.collect import heartbeats, reports, workforce
 from scheduler.collect.checking import Checked
 from scheduler.collect.group_commit import GroupCommit
 from scheduler.control_worker import process, sending
@@ -25,7 +25,7 @@ def take_heartbeat(body: dict[str, Any]) -> None:
         return
     farm = process.farm()
     with about(batch_id=message.batch_id, worker=message.worker, pool=message.pool):
-        for stale in collecting.alive(farm.database, farm.policy, message):
+        for stale in heartbeats.alive(farm.database, farm.policy, message):
             tell_to_drop(process.app, stale.worker, stale.ref, message.batch_id)
         if any(progress.stage is Stage.FETCHING for progress in message.progress):
             # Where its batch has just left the queue, there is room for another.
@@ -65,10 +65,10 @@ def take_report(body: dict[str, Any]) -> None:
         about(reproduction_id=run, attempt=attempt, worker=message.worker),
         farm.spans.live(Place(run, "judge", attempt), Place.of_attempt(run, attempt), outcome=message.outcome),
     ):
-        if collecting.report(farm.database, farm.policy, farm.settings.evidence_url, message, _take_in):
+        if reports.report(farm.database, farm.policy, farm.settings.evidence_url, message, _take_in):
             sending.send_out_if_possible()
 
 
 _take_in: GroupCommit[Checked, bool] = GroupCommit(
-    lambda reports: collecting.take_in(process.farm().database, process.farm().policy, reports)
+    lambda checked: reports.take_in(process.farm().database, process.farm().policy, checked)
 )

@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from scheduler.collect import kept_reports
-from scheduler.collect.collecting import AWAITED
 from scheduler.collect.ending import end_attempt
+from scheduler.collect.heartbeats import AWAITED
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.planning.waiting_claims import waiting_for_each

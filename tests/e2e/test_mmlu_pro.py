@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.collect import collecting
+from scheduler.collect import reports
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
 from specs.judging.verdict import Verdict
@@ -84,7 +84,7 @@ def work(farm: ControlPlane, workbench: Workbench) -> Measurement:
     Snapshots(workbench.snapshots.folder, hub, 2**30).dataset(order.task)
     report = run(workbench, batch).reports[order.ref.reproduction_id]
     assert report.measurement is not None, report.detail
-    collecting.report(farm.database, farm.policy, workbench.settings.evidence_url, report)
+    reports.report(farm.database, farm.policy, workbench.settings.evidence_url, report)
     return report.measurement
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
 from scheduler.badges.signing import Signer
-from scheduler.collect import collecting
+from scheduler.collect import heartbeats, reports
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
@@ -101,7 +101,7 @@ def farm_of(world: World, databases: Databases, folder: Path) -> Iterator[Farm]:
 
 def take(farm: Farm, report: Report) -> bool:
     """Take a report in; whether that made room for another batch."""
-    return collecting.report(farm.database, farm.policy, farm.settings.evidence_url, report)
+    return reports.report(farm.database, farm.policy, farm.settings.evidence_url, report)
 
 
 def ended(world: World, outcome: AttemptOutcome, detail: str, **more: object) -> Report:
@@ -173,4 +173,4 @@ def begun(world: World, farm: Farm) -> None:
     """Have the run's worker be heard of."""
     progress = Progress(ref=world.report.ref, stage=Stage.STORING)
     message = AttemptsAlive(worker=world.report.worker, pool="cpu", batch_id="b", progress=(progress,))
-    assert collecting.alive(farm.database, farm.policy, message) == []
+    assert heartbeats.alive(farm.database, farm.policy, message) == []

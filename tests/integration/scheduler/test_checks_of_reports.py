@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from scheduler.collect import checking, collecting
+from scheduler.collect import checking, current_attempts, reports
 from scheduler.collect.checking import Checked
 from scheduler.collect.ending import DEADLY
 from scheduler.control_worker import worker_messages
@@ -54,7 +54,7 @@ def test_an_attempt_whose_log_takes_longer_to_read_than_its_lease_lasts_is_not_t
         return check_evidence(*asked)
 
     monkeypatch.setattr(checking, "check_evidence", slowly)
-    collecting.report(farm.database, policy, farm.settings.evidence_url, world.report)
+    reports.report(farm.database, policy, farm.settings.evidence_url, world.report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 
@@ -66,8 +66,8 @@ def test_a_report_whose_row_somebody_else_holds_for_long_keeps_no_other_waiting_
     monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
     monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
     task: Any = take_report
-    assert task.retry_backoff_max + collecting.ROW_SECONDS < AWAITED_SECONDS
-    monkeypatch.setattr(collecting, "ROW_SECONDS", 0.1)
+    assert task.retry_backoff_max + current_attempts.ROW_SECONDS < AWAITED_SECONDS
+    monkeypatch.setattr(reports, "ROW_SECONDS", 0.1)
     held = world.report
     begun(world, farm)
     over = farm.policy.run.lease_seconds + 1 if stage is Stage.RUNNING else 1
@@ -76,12 +76,12 @@ def test_a_report_whose_row_somebody_else_holds_for_long_keeps_no_other_waiting_
         session.get_one(Attempt, (held.ref.reproduction_id, held.ref.attempt)).stage = stage
         session.get_one(Reproduction, held.ref.reproduction_id).lease_until = now() - timedelta(seconds=over)
     other = Report.decode({**held.encode(), "ref": {"reproduction_id": "0" * 32, "attempt": 1}})
-    reports = [Checked(held, None, None, None), Checked(other, None, None, None, awaited=False)]
+    checked = [Checked(held, None, None, None), Checked(other, None, None, None, awaited=False)]
     with ThreadPoolExecutor(2) as threads, farm.database.transaction() as frozen:
         frozen.get_one(Reproduction, held.ref.reproduction_id, with_for_update=True)
         with worker_messages._take_in._turn:
             # Both wait for their turn, and have it together.
-            taken = [threads.submit(worker_messages._take_in, each) for each in reports]
+            taken = [threads.submit(worker_messages._take_in, each) for each in checked]
             until(lambda: len(worker_messages._take_in._waiting) == 2)
         assert taken[1].result(PATIENCE_SECONDS) is False
         with pytest.raises(OperationalError) as locked:
@@ -109,7 +109,7 @@ def killed_over(farm: Farm, report: Report, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patched:
         patched.setattr(checking, "check_evidence", killed)
         with pytest.raises(Killed):
-            collecting.report(farm.database, quick, farm.settings.evidence_url, report)
+            reports.report(farm.database, quick, farm.settings.evidence_url, report)
     # Whoever renews leases has seen that there is none left.
     until(lambda: all(thread.name != "leases" for thread in threading.enumerate()))
     with farm.database.transaction() as session:
@@ -160,7 +160,7 @@ def test_a_report_that_meets_a_fault_of_ours_is_tried_as_often_as_other_failures
     def with_a_bug(*_args: object) -> None:
         raise KeyError("what is always there")
 
-    monkeypatch.setattr("scheduler.collect.collecting.judge_claims", with_a_bug)
+    monkeypatch.setattr("scheduler.collect.reports.judge_claims", with_a_bug)
     report = world.report
     task: Any = take_report
     for tries in range(1, farm.policy.run.attempts + 1):

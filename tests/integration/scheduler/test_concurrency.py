@@ -9,7 +9,7 @@ from itertools import cycle
 
 from sqlalchemy import select, update
 
-from scheduler.collect.collecting import alive
+from scheduler.collect.heartbeats import alive
 from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.reaping.reaper import reap

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from scheduler.collect.collecting import alive
+from scheduler.collect.heartbeats import alive
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.dispatch import dispatching
 from scheduler.dispatch.batching import COMMON_AHEAD

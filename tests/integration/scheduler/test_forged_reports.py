@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from scheduler.badges.issuing import sign_missing
-from scheduler.collect import checking, collecting
+from scheduler.collect import checking, heartbeats
 from scheduler.database.tables import Attempt, Badge, Event, Reproduction
 from scheduler.farm import Farm
 from specs.measurement import Measurement
@@ -91,7 +91,7 @@ def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, 
         pool="cpu",
         progress=(Progress(ref=world.report.ref, stage=Stage.RUNNING, samples_done=40, samples_total=40, score=1.0),),
     )
-    assert collecting.alive(farm.database, farm.policy, stolen) == []
+    assert heartbeats.alive(farm.database, farm.policy, stolen) == []
     take(farm, world.report)
     assert outcomes(farm) == {}, "the attempt is the thief's now; its lease runs out, and another one is sent"
     assert count(farm, Badge) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from scheduler.collect import collecting
+from scheduler.collect import heartbeats
 from scheduler.database.postgres import AWAY
 from scheduler.database.tables import VerdictRow
 from scheduler.state_machine import ReproductionState
@@ -54,11 +54,11 @@ def test_a_report_that_finds_no_room_in_the_database_is_taken_in_once_there_is(
                 take(farm, world.report)
             assert isinstance(full.value, AWAY)
             with pytest.raises(AWAY):
-                collecting.alive(farm.database, farm.policy, word)
+                heartbeats.alive(farm.database, farm.policy, word)
         assert outcomes(farm) == {}, "what is there can be read"
         assert reproduction(farm).state == ReproductionState.DISPATCHED
         (disk / "filler").unlink()
-        assert collecting.alive(farm.database, farm.policy, word) == []
+        assert heartbeats.alive(farm.database, farm.policy, word) == []
         take(farm, world.report)
         assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
         assert count(farm, VerdictRow) == 2

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from scheduler.collect import collecting
-from scheduler.collect.collecting import alive
+from scheduler.collect import reports
+from scheduler.collect.heartbeats import alive
 from scheduler.collect.resuming import IN_A_ROW, not_handed_back
 from scheduler.database.tables import Attempt, Event, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
@@ -82,7 +82,7 @@ def ended(farm: ControlPlane, outcome: AttemptOutcome, detail: str, partial: Par
         evidence=None,
         partial=partial,
     )
-    collecting.report(farm.database, farm.policy, "file:///nowhere", report)
+    reports.report(farm.database, farm.policy, "file:///nowhere", report)
     return order
 
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from deploy.cli.control_plane import operator
 from deploy.cli.main import app
-from scheduler.collect.collecting import Stale, alive
 from scheduler.collect.ending import end_attempt
+from scheduler.collect.heartbeats import Stale, alive
 from scheduler.database.tables import Claim, Event, OutboxRow, Reproduction, VerdictRow
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.reaping.reaper import reap

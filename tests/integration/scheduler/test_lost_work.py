@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.collect import collecting
-from scheduler.collect.collecting import Stale, alive
+from scheduler.collect import heartbeats
+from scheduler.collect.heartbeats import Stale, alive
 from scheduler.database.tables import Attempt, Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
@@ -155,7 +155,7 @@ def test_an_attempt_that_was_spared_and_went_on_is_lost_when_its_worker_dies_lat
         held = now() - timedelta(seconds=farm.policy.run.lease_seconds + 1)
         session.execute(update(Reproduction).where(Reproduction.worker == "w").values(lease_until=held))
     reap_with_all_queued(farm)
-    assert (run().state, collecting.AWAITED in run().reason) == (ReproductionState.RUNNING, True)
+    assert (run().state, heartbeats.AWAITED in run().reason) == (ReproductionState.RUNNING, True)
     if goes_on:
         alive(farm.database, farm.policy, heartbeat(batch, "w"))
         assert run().reason == said
@@ -306,7 +306,7 @@ def test_what_ran_when_the_database_was_backed_up_is_no_death_once_that_is_resto
 def test_a_row_that_somebody_holds_keeps_no_lease_of_others_from_being_renewed(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "ROW_SECONDS", 0.1)
+    monkeypatch.setattr(heartbeats, "ROW_SECONDS", 0.1)
     dispatch(farm.database, farm.policy)
     batch = sent_batches(farm.database)[0]
     held, other = (order.ref.reproduction_id for order in batch.orders)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from scheduler.collect import collecting
+from scheduler.collect import reports
 from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ReproductionState
@@ -30,7 +30,7 @@ def work(farm: ControlPlane, folder: Path) -> None:
     dispatch(farm.database, farm.policy)
     report = worked(farm.database, folder, farm.served.url)
     for _ in range(2):
-        collecting.report(farm.database, farm.policy, f"file://{folder / 'evidence'}", report)
+        reports.report(farm.database, farm.policy, f"file://{folder / 'evidence'}", report)
 
 
 def test_reproductions_of_one_model_that_complete_are_entered_in_the_ledger(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from scheduler.collect.collecting import alive
+from scheduler.collect.heartbeats import alive
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, Worker, now
 from scheduler.database.tables.marker import REAPER_LOOKED

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from scheduler.badges.issuing import sign_missing
-from scheduler.collect import collecting
+from scheduler.collect import reports
 from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow
 from scheduler.farm import Farm
 from scheduler.state_machine import ReproductionState
@@ -72,7 +72,7 @@ def test_a_report_that_is_tried_again_after_it_was_taken_in_is_not_said_to_be_la
         raise OperationalError("SELECT", {}, ConnectionError("the database is away just then"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(collecting, "_going_on", away)
+        patched.setattr(reports, "_going_on", away)
         with pytest.raises(OperationalError):
             take(farm, world.report)
     take(farm, world.report)
@@ -82,17 +82,17 @@ def test_a_report_that_is_tried_again_after_it_was_taken_in_is_not_said_to_be_la
 
 
 def test_the_same_report_twice_in_one_transaction_counts_once(world: World, farm: Farm) -> None:
-    checked = collecting.check(farm.database, farm.policy, farm.settings.evidence_url, world.report)
-    assert collecting.take_in(farm.database, farm.policy, [checked, checked]) == [True, False]
+    checked = reports.check(farm.database, farm.policy, farm.settings.evidence_url, world.report)
+    assert reports.take_in(farm.database, farm.policy, [checked, checked]) == [True, False]
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
     assert count(farm, VerdictRow) == 2
 
 
 def test_a_report_of_a_run_that_nobody_knows_keeps_no_other_from_being_taken_in(world: World, farm: Farm) -> None:
     unknown = world.report.ref.model_copy(update={"reproduction_id": "0" * 32})
-    reports = [world.report.model_copy(update={"ref": unknown}), world.report]
-    checked = [collecting.check(farm.database, farm.policy, farm.settings.evidence_url, each) for each in reports]
-    assert collecting.take_in(farm.database, farm.policy, checked) == [False, True]
+    said = [world.report.model_copy(update={"ref": unknown}), world.report]
+    checked = [reports.check(farm.database, farm.policy, farm.settings.evidence_url, each) for each in said]
+    assert reports.take_in(farm.database, farm.policy, checked) == [False, True]
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 

@@ -24,7 +24,7 @@ from deploy.cli.main import app
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges.revoking import revoke
 from scheduler.badges.signing import public_jwks
-from scheduler.collect.collecting import Stale, alive
+from scheduler.collect.heartbeats import Stale, alive
 from scheduler.database.tables import Badge, Claim, Publication, VerdictRow
 from scheduler.farm import Farm
 from scheduler.state_machine import ClaimState

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, text
 
-from scheduler.collect import collecting, ending
-from scheduler.collect.collecting import alive
+from scheduler.collect import ending, heartbeats
 from scheduler.collect.ending import end_attempt
+from scheduler.collect.heartbeats import alive
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
@@ -316,7 +316,7 @@ def test_runs_are_granted_time_while_heartbeats_of_them_come_in(rows: Rows, monk
     def grants() -> object:
         return reap(rows.database, POLICY, *EMPTY_QUEUES)
 
-    once(monkeypatch, collecting, "_renew", lambda: others.append(begun_beside(rows.database, grants)))
+    once(monkeypatch, heartbeats, "_renew", lambda: others.append(begun_beside(rows.database, grants)))
     progress = tuple(Progress(ref=AttemptRef(reproduction_id=run, attempt=2), stage=Stage.RUNNING) for run in runs)
     message = AttemptsAlive(worker="w1@host", batch_id="b", pool="cpu", progress=progress)
     assert alive(rows.database, POLICY, message) == []

@@ -1,22 +1,28 @@
-"""What workers say, taken in: heartbeats renew leases, reports end attempts. Late and double messages are dropped."""
+"""Reports, taken in: they end attempts. Late and double ones are dropped."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import bindparam, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from scheduler.collect import checking, kept_reports, resuming
 from scheduler.collect.checking import Checked, not_as_ordered
+from scheduler.collect.current_attempts import (
+    ROW_SECONDS,
+    CurrentAttempt,
+    current_attempts,
+    is_current,
+    shown,
+    taken_by,
+)
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.lease_renewal import renewing
-from scheduler.database.postgres import is_row_held, wait_briefly_for_rows
+from scheduler.database.postgres import wait_briefly_for_rows
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
@@ -28,24 +34,13 @@ from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from scheduler.stored_values import OtherVersion
 from specs.errors import EvidenceAway
 from specs.measurement import Evidence, Measurement
-from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Report, Stage
+from specs.messages import AttemptOutcome, Report, Stage
 from specs.policy.rules import Policy, RunRules
 from specs.text import clean
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 """Before evidence that could not be read is looked for again: a quarter of the time for which it was not, within these.
 Each time the whole report is a message once more."""
-
-ROW_SECONDS = 5.0
-"""That reports wait for a row which somebody else holds. Several are taken in together, one group after the other, and
-their leases last only for so long: a process that froze or vanished with a row is to keep no other report waiting."""
-
-HEARTBEATS = 3
-"""In a lease, at least: as policy has to have it (`RunRules`)."""
-
-AWAITED = "its worker may have been heard of when its row was held: there is time for that"
-"""What the reason of a run says whose attempt the reaper spared (scheduler/reaping/silent_attempts.py), until the
-worker is heard of."""
 
 _LATER = (EvidenceAway, OtherVersion)
 """What of a report is nobody's failure, and passes: then it is put off."""
@@ -54,45 +49,6 @@ _FAULTS = (*OURS, IntegrityError)
 """What one report raises that a bug of ours cannot cope with."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Stale:
-    """An attempt that a worker should stop: it is no longer the one that counts."""
-
-    ref: AttemptRef
-    worker: str
-
-
-def alive(database: Database, policy: Policy, message: AttemptsAlive) -> list[Stale]:
-    """Renew the lease of every attempt that is the current one and this worker's; returns the others.
-
-    Where somebody else holds a row for `ROW_SECONDS`, those of the other rows: of that one the next heartbeat tells.
-    """
-    try:
-        stale = _alive(database, policy, message)
-    except OperationalError as error:
-        if not is_row_held(error):
-            raise
-        stale = _alive(database, policy, message, pass_over_held=True)
-    return [Stale(progress.ref, message.worker) for progress in message.progress if progress.ref in stale]
-
-
-def _alive(
-    database: Database, policy: Policy, message: AttemptsAlive, *, pass_over_held: bool = False
-) -> set[AttemptRef]:
-    stale: set[AttemptRef] = set()
-    refs = [progress.ref for progress in message.progress]
-    with database.transaction() as session:
-        wait_briefly_for_rows(session, ROW_SECONDS)
-        free = set(_free(session, refs)) if pass_over_held else {ref.reproduction_id for ref in refs}
-        current = _current(session, [ref for ref in refs if ref.reproduction_id in free])
-        for progress in message.progress:
-            if _is_current(current, progress.ref, message.worker):
-                _renew(session, current[progress.ref.reproduction_id], message, progress, policy.run)
-            elif progress.ref.reproduction_id in free:
-                stale.add(progress.ref)
-    return stale
 
 
 def report(
@@ -143,11 +99,11 @@ def _put_off(database: Database, policy: Policy, message: Report, error: Evidenc
     For `queue_seconds`, like everything that waits for what passes. That is no attempt used up, and nobody's failure.
     """
     with database.transaction() as session:
-        current = _current(session, [message.ref])
-        if not _is_current(current, message.ref, message.worker):
+        current = current_attempts(session, [message.ref])
+        if not is_current(current, message.ref, message.worker):
             return
         reproduction, attempt = current[message.ref.reproduction_id]
-        _taken_by(session, current[message.ref.reproduction_id], message.worker)
+        taken_by(session, current[message.ref.reproduction_id], message.worker)
         # Its worker says nothing of it after its report.
         attempt.alive_at = attempt.alive_at or now()
         waited = now() - attempt.alive_at
@@ -175,9 +131,9 @@ def _set_aside(database: Database, policy: Policy, message: Report, error: Excep
     if message.evidence is not None:
         words += f". Its log is kept as evidence {message.evidence.sha256}"
     with database.transaction() as session:
-        current = _current(session, [message.ref])
-        if _is_current(current, message.ref, message.worker):
-            _taken_by(session, current[message.ref.reproduction_id], message.worker)
+        current = current_attempts(session, [message.ref])
+        if is_current(current, message.ref, message.worker):
+            taken_by(session, current[message.ref.reproduction_id], message.worker)
             reproduction = current[message.ref.reproduction_id].reproduction
             end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, words)
 
@@ -193,9 +149,9 @@ def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> l
     """
     with database.transaction() as session:
         wait_briefly_for_rows(session, ROW_SECONDS)
-        current = _current(session, [each.message.ref for each in reports])
+        current = current_attempts(session, [each.message.ref for each in reports])
         said = [each.message for each in reports]
-        ids = [each.ref.reproduction_id for each in said if _is_current(current, each.ref, each.worker)]
+        ids = [each.ref.reproduction_id for each in said if is_current(current, each.ref, each.worker)]
         # Looked up before anything is changed, so that all changes are written at once; and locked in their order.
         waiting = waiting_for_each(session, ids)
         ended = [_take_in(session, policy, each, current, waiting) for each in reports]
@@ -216,13 +172,13 @@ def _take_in(
     session: Session,
     policy: Policy,
     checked: Checked,
-    current: Mapping[str, _Current],
+    current: Mapping[str, CurrentAttempt],
     waiting: Mapping[str, Sequence[Claim]],
 ) -> Reproduction | None:
     """End one attempt; returns its reproduction, or None where the report came too late."""
     message = checked.message
     run_id = message.ref.reproduction_id
-    if not checked.awaited or not _is_current(current, message.ref, message.worker):
+    if not checked.awaited or not is_current(current, message.ref, message.worker):
         why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
         if _was_theirs(session, message):
             add_event(session, f"worker:{message.worker}", "reproduction", run_id, "late_report", why)
@@ -235,7 +191,7 @@ def _take_in(
         _complete(session, current[run_id], message.measurement, message.evidence, checked, waiting[run_id])
     elif message.outcome is AttemptOutcome.HANDED_BACK:
         resuming.keep(session, reproduction, message.partial)
-        hand_back(session, policy, reproduction, message.worker, _shown(message.detail))
+        hand_back(session, policy, reproduction, message.worker, shown(message.detail))
     else:
         resuming.keep(session, reproduction, message.partial)
         end_attempt(
@@ -243,7 +199,7 @@ def _take_in(
             policy,
             reproduction,
             message.outcome,
-            _shown(message.detail),
+            shown(message.detail),
             retry_after_seconds=message.retry_after_seconds,
         )
     return reproduction
@@ -253,11 +209,11 @@ def _keep(database: Database, run: RunRules, message: Report) -> None:
     with database.transaction() as session:
         # One thread renews all leases.
         wait_briefly_for_rows(session, ROW_SECONDS)
-        current = _current(session, [message.ref])
-        if _is_current(current, message.ref, message.worker):
+        current = current_attempts(session, [message.ref])
+        if is_current(current, message.ref, message.worker):
             reproduction, attempt = current[message.ref.reproduction_id]
             # Its report may be the first that is heard of a run that was short.
-            _taken_by(session, current[message.ref.reproduction_id], message.worker)
+            taken_by(session, current[message.ref.reproduction_id], message.worker)
             # The run has ended, and kills no worker any more.
             attempt.stage = Stage.STORING
             reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
@@ -282,14 +238,14 @@ _IN_BATCH = (
 
 def _complete(
     session: Session,
-    current: _Current,
+    current: CurrentAttempt,
     measurement: Measurement,
     evidence: Evidence,
     checked: Checked,
     waiting: Sequence[Claim],
 ) -> None:
     reproduction, attempt = current
-    end(attempt, AttemptOutcome.COMPLETED, _shown(checked.message.detail))
+    end(attempt, AttemptOutcome.COMPLETED, shown(checked.message.detail))
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
     attempt.score = measurement.score
@@ -312,88 +268,6 @@ def _why_no_more(checked: Checked, measurement: Measurement) -> str:
         return "as many as policy lets a run ask"
     then = "where the last claim on the run had its answer"
     return f"{then}; {measurement.ignored} more were in flight and count for nothing" if measurement.ignored else then
-
-
-class _Current(NamedTuple):
-    reproduction: Reproduction
-    attempt: Attempt
-
-
-def _current(session: Session, refs: Sequence[AttemptRef]) -> dict[str, _Current]:
-    """Reproductions by their ids, each with its current attempt; locked until the transaction ends."""
-    rows = session.execute(_CURRENT, {"ids": [ref.reproduction_id for ref in refs]})
-    return {reproduction.reproduction_id: _Current(reproduction, attempt) for reproduction, attempt in rows}
-
-
-def _free(session: Session, refs: Sequence[AttemptRef]) -> Sequence[str]:
-    """The reproductions of which nobody else holds a row; locked, as in `_current`."""
-    return session.scalars(_FREE, {"ids": [ref.reproduction_id for ref in refs]}).all()
-
-
-_CURRENT = (
-    select(Reproduction, Attempt)
-    .join(
-        Attempt,
-        and_(Attempt.reproduction_id == Reproduction.reproduction_id, Attempt.number == Reproduction.attempt),
-    )
-    .where(Reproduction.reproduction_id.in_(bindparam("ids", expanding=True)))
-    # In one order, as everybody who locks several.
-    .order_by(Reproduction.reproduction_id)
-    # Both, or who waited for the one would see the other as it was before.
-    .with_for_update()
-)
-"""Made once, like the other questions here: every report asks them."""
-
-_FREE = _CURRENT.with_only_columns(Reproduction.reproduction_id, maintain_column_froms=True).with_for_update(
-    skip_locked=True
-)
-
-
-def _is_current(current: Mapping[str, _Current], ref: AttemptRef, worker: str) -> bool:
-    """Whether this attempt is its reproduction's current one, goes on, and no other worker holds it."""
-    found = current.get(ref.reproduction_id)
-    if found is None or found.reproduction.state not in IN_FLIGHT or found.reproduction.attempt != ref.attempt:
-        return False
-    return found.reproduction.worker in (None, worker)
-
-
-def _renew(session: Session, current: _Current, message: AttemptsAlive, progress: Progress, run: RunRules) -> None:
-    reproduction, attempt = current
-    _taken_by(session, current, message.worker)
-    # Policy may ask for more heartbeats by now than when the batch was sent, and its worker goes on as it was told.
-    lease_seconds = max(run.lease_seconds, HEARTBEATS * (message.every_seconds or 0.0))
-    reproduction.lease_until = now() + timedelta(seconds=lease_seconds)
-    if AWAITED in reproduction.reason:
-        # It goes on: should it fall silent again, that is another silence.
-        reproduction.reason = clean(_taken_words(reproduction, message.worker), MAX_REASON_CHARS)
-    attempt.alive_at = now()
-    attempt.started_at = attempt.started_at or attempt.alive_at
-    attempt.stage = progress.stage
-    if progress.stage is not Stage.WAITING:
-        attempt.begun_at = attempt.begun_at or attempt.alive_at
-    # A worker that stores a log has the samples behind it, and says nothing of them.
-    if progress.stage is not Stage.STORING:
-        attempt.samples_done, attempt.samples_total = progress.samples_done, progress.samples_total
-        attempt.score = progress.score
-    if progress.log_tail is not None:
-        attempt.detail = _shown(progress.log_tail)
-
-
-def _taken_by(session: Session, current: _Current, worker: str) -> None:
-    reproduction, attempt = current
-    if reproduction.state == ReproductionState.DISPATCHED:
-        why = _taken_words(reproduction, worker)
-        move_reproduction(session, reproduction, ReproductionState.RUNNING, why, f"worker:{worker}")
-    reproduction.worker = attempt.worker = worker
-
-
-def _taken_words(reproduction: Reproduction, worker: str) -> str:
-    return f"attempt {reproduction.attempt} taken by {worker}"
-
-
-def _shown(detail: str) -> str:
-    """A worker's words, line by line without what acts on a terminal: they end with what an engine or a spec said."""
-    return "\n".join(clean(line, 1000) for line in detail.splitlines())
 
 
 def _was_theirs(session: Session, message: Report) -> bool:
