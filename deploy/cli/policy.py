@@ -57,7 +57,7 @@ def check(
 def explain(claim_id: ClaimId, as_json: AsJson = False, var: VarOfApi = DEFAULT_VAR, api: Api = None) -> None:
     """Say which rules apply to a claim, and where each comes from.
 
-    With --json: {"claim", "tolerance", "scale", "rules": [{"name", "value", "source"}]}.
+    With --json: {"claim", "tolerance", "scale", "scale_source", "rules": [{"name", "value", "source"}]}.
     """
     with farm_at(api, var) as farm:
         claim, policy = farm.claim(claim_id), farm.policy().policy
@@ -66,7 +66,8 @@ def explain(claim_id: ClaimId, as_json: AsJson = False, var: VarOfApi = DEFAULT_
     rules = rules_explained(policy, claim.dataset, claim.task) + model_rules_explained(policy, claim.model)
     if as_json:
         listed = [{"name": rule.name, "value": rule.value, "source": rule.source} for rule in rules]
-        print_json({"claim": claim.id, "tolerance": claim.tolerance, "scale": claim.scale, "rules": listed})
+        judged = {"tolerance": claim.tolerance, "scale": claim.scale, "scale_source": claim.scale_source}
+        print_json({"claim": claim.id, **judged, "rules": listed})
         return
     out = console()
     out.print(pairs(_judged(claim)))
@@ -82,7 +83,10 @@ def as_yaml(policy: Policy) -> str:
 
 def _judged(claim: ClaimView) -> list[tuple[str, Text | str]]:
     value = "–" if claim.value is None else f"{claim.value:g}"
-    read_as = "not decided yet" if claim.scale is None else f"{value} read as a {claim.scale}: {percent(claim.claimed)}"
+    decided = f" by the {claim.scale_source}" if claim.scale_source else ""
+    read_as = (
+        f"{value} read as a {claim.scale}{decided}: {percent(claim.claimed)}" if claim.scale else "not decided yet"
+    )
     tolerance = "known once it is planned" if claim.tolerance is None else points(claim.tolerance)
     return [("claim", claim.id), ("score", read_as), ("tolerance", tolerance)]
 

@@ -66,6 +66,7 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "dataset_revision": claim.dataset_revision,
             "value": claim.value,
             "scale": rules.get("scale"),
+            "scale_source": rules.get("scale_source"),
             "claimed": rules.get("claimed"),
             "tolerance": compared.tolerance if compared else rules.get("tolerance"),
             "notes": claim.notes,

@@ -81,6 +81,9 @@ class ClaimView(View):
     scale: Scale | None
     """How `value` was read; null until that is decided."""
 
+    scale_source: Literal["policy", "leaderboard"] | None = None
+    """Who decided it: policy's `scale`, or how most write on the benchmark's leaderboard; null until then."""
+
     claimed: Proportion | None
     """`value` as a proportion; null until the scale is decided."""
 

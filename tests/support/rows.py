@@ -181,7 +181,7 @@ class Rows:
                 "state": ClaimState.PLANNED,
                 "reason": f"judged by reproduction {reproduction_id}",
                 "reproduction_id": reproduction_id,
-                "rules": {"scale": "percent", "claimed": 0.412, "tolerance": 0.02},
+                "rules": {"scale": "percent", "scale_source": "leaderboard", "claimed": 0.412, "tolerance": 0.02},
                 "foreseen": foreseen().model_dump(mode="json"),
                 **fields,
             },

@@ -47,7 +47,8 @@ def test_a_claim_shows_what_its_author_wrote(api: RunningApi) -> None:
     }
     assert {name: claim[name] for name in wanted} == wanted
     # What is not known yet is null, never a number.
-    assert [claim[name] for name in ("scale", "claimed", "tolerance", "reproduction", "verdict", "badge")] == [None] * 6
+    unknown = ("scale", "scale_source", "claimed", "tolerance", "reproduction", "verdict", "badge")
+    assert [claim[name] for name in unknown] == [None] * len(unknown)
 
 
 def test_a_planned_claim_shows_how_it_will_be_judged_and_where_it_waits(api: RunningApi) -> None:
@@ -61,7 +62,8 @@ def test_a_planned_claim_shows_how_it_will_be_judged_and_where_it_waits(api: Run
     }
     assert positions == {ahead: 1, author: 2, community: 3}
     claim = api.json(f"/v1/claims/{author}")
-    assert (claim["scale"], claim["claimed"], claim["tolerance"]) == ("percent", 0.412, 0.02)
+    assert (claim["scale"], claim["scale_source"]) == ("percent", "leaderboard")
+    assert (claim["claimed"], claim["tolerance"]) == (0.412, 0.02)
     assert claim["next_step"] == "Waits for a worker of pool cpu, number 2 there; no worker of it is there."
 
 

@@ -54,7 +54,7 @@ def test_a_file_is_checked_before_a_farm_reads_it(file: Path) -> None:
 def test_a_claims_rules_are_explained_with_their_places(api: RunningApi) -> None:
     claim_id = api.rows.planned()
     output = run("explain", claim_id, "--api", api.url).output
-    assert "41.2 read as a percent: 41.20 %" in output
+    assert "41.2 read as a percent by the leaderboard: 41.20 %" in output
     (line,) = (line for line in output.splitlines() if line.lstrip().startswith("tolerance") and "benchmark" in line)
     assert "0.03" in line
     found = json.loads(run("explain", claim_id, "--json", "--api", api.url).output)

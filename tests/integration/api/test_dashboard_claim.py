@@ -70,11 +70,12 @@ def test_a_long_history_shows_its_end(api: RunningApi, monkeypatch: pytest.Monke
     assert shown.index("why number 3") < shown.index("why number 2")
 
 
-def test_what_was_claimed_and_run_is_linked_to_the_hub_at_its_commits(api: RunningApi) -> None:
+def test_what_was_claimed_and_run_is_said_with_its_unit_and_linked_to_the_hub_at_its_commits(api: RunningApi) -> None:
     claim_id = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2))
     claim = api.json(f"/v1/claims/{claim_id}")
     run = claim["reproduction"]
     shown, hub = page(api, claim_id), api.settings.hub_endpoint
+    assert "written as 41.2, in percent (by the leaderboard)" in shown
     assert f'href="{hub}/tiny/model/blob/{claim["commit"]}/.eval_results/capitals.yaml"' in shown
     assert f'href="{hub}/tiny/model/tree/{run["model_revision"]}"' in shown
     assert f'href="{hub}/datasets/acme/capitals/tree/{run["dataset_revision"]}"' in shown

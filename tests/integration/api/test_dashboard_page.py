@@ -111,7 +111,18 @@ def test_every_field_that_the_page_explains_is_one(shared_api: RunningApi, model
         )
     )
     wanted = {
-        "ClaimView": {"value", "claimed", "scale", "state", "reason", "since", "next_step", "badge", "publication"},
+        "ClaimView": {
+            "value",
+            "claimed",
+            "scale",
+            "scale_source",
+            "state",
+            "reason",
+            "since",
+            "next_step",
+            "badge",
+            "publication",
+        },
         "ReproductionSummary": {"queue_position", "stage", "samples_done", "samples_total", "score"},
         "VerdictSummary": {"outcome", "comparison"},
     }[model]
