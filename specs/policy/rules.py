@@ -202,16 +202,7 @@ class ModelRules(Contract):
     denied."""
 
 
-MODEL_ENGINE_RULES = (
-    "dtype",
-    "max_model_len",
-    "enforce_eager",
-    "concurrency",
-    "batch_invariant",
-    "reasoning_parser",
-    "attention_backend",
-    "check_template",
-)
+MODEL_ENGINE_RULES = tuple(name for name in ModelRules.model_fields if name in EngineRules.model_fields)
 """Of `ModelRules`, those that stand for the engine's own."""
 
 
