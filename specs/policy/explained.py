@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specs.policy.rules import MODEL_ENGINE_RULES, Policy, TaskRules
+from specs.policy.generation import GenerationSettings
+from specs.policy.rules import MODEL_ENGINE_RULES, EngineRules, Policy, TaskRules, first_set
 
 
 @dataclass(frozen=True)
@@ -23,39 +25,24 @@ class Rule:
 
 def rules_explained(policy: Policy, dataset_id: str, task_id: str | None) -> tuple[Rule, ...]:
     """All rules for one task, in the policy file's order."""
-    benchmark = policy.benchmarks.get(dataset_id)
-    task = benchmark.tasks.get(task_id or "") if benchmark is not None else None
-    narrow_to_wide: list[tuple[str, TaskRules | None]] = [
-        (f"task {task_id}", task),
-        (f"benchmark {dataset_id}", benchmark),
-        ("verification", policy.verification),
-    ]
-    places = [(source, rules) for source, rules in narrow_to_wide if rules is not None]
-    found = [
-        _first_set(name, [(source, getattr(rules, name)) for source, rules in places])
-        for name in TaskRules.model_fields
-        if name != "generation"
-    ]
-    failed = "maximum_failed_fraction"
-    found.append(Rule(failed, policy.verification.maximum_failed_fraction, "verification"))
-    for name in type(policy.verification.generation).model_fields:
-        values = [(source, getattr(rules.generation, name)) for source, rules in places]
-        found.append(_first_set(f"generation.{name}", values))
+    places = policy.task_places(dataset_id, task_id)
+    found = [_explained(places, name) for name in TaskRules.model_fields if name != "generation"]
+    found.append(_explained([("verification", policy.verification)], "maximum_failed_fraction"))
+    generation = [(place, rules.generation) for place, rules in places]
+    found += [_explained(generation, name, "generation.") for name in GenerationSettings.model_fields]
     return tuple(found)
 
 
 def model_rules_explained(policy: Policy, model_id: str) -> tuple[Rule, ...]:
     """How one model is run: whether at all, in which pool, and how its engine is started."""
     places = [(f"models {key}", rules) for key, rules in policy.places_for(model_id)]
-    found = [
-        _first_set(name, [(source, getattr(rules, name)) for source, rules in places]) for name in ("deny", "pool")
-    ]
-    for name in type(policy.engine).model_fields:
-        own = [(source, getattr(rules, name)) for source, rules in places] if name in MODEL_ENGINE_RULES else []
-        found.append(_first_set(f"engine.{name}", [*own, ("engine", getattr(policy.engine, name))]))
+    found = [_explained(places, name) for name in ("deny", "pool")]
+    for name in EngineRules.model_fields:
+        own = places if name in MODEL_ENGINE_RULES else []
+        found.append(_explained([*own, ("engine", policy.engine)], name, "engine."))
     return tuple(found)
 
 
-def _first_set(name: str, values: list[tuple[str, object]]) -> Rule:
-    source, value = next(((source, value) for source, value in values if value is not None), ("no rule", None))
-    return Rule(name, value, source)
+def _explained(places: Sequence[tuple[str, object]], name: str, within: str = "") -> Rule:
+    source, value = first_set(places, name)
+    return Rule(within + name, value, source)

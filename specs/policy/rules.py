@@ -328,8 +328,8 @@ class Policy(Contract):
 
     def model_rules(self, model_id: str) -> ModelRules:
         """What is said of one model: its own rules over its namespace's."""
-        found = [rules for _, rules in self.places_for(model_id)]
-        return ModelRules(**{name: _first_set(found, name) for name in ModelRules.model_fields})
+        places = self.places_for(model_id)
+        return ModelRules(**{name: first_set(places, name)[1] for name in ModelRules.model_fields})
 
     def places_for(self, model_id: str) -> list[tuple[str, ModelRules]]:
         """Where something is said of a model, from narrow to wide: the key, and the rules there."""
@@ -344,29 +344,32 @@ class Policy(Contract):
 
     def rules_for(self, dataset_id: str, task_id: str | None) -> VerificationRules:
         """What holds for one task: the task's rules over its benchmark's over the general ones."""
-        benchmark = self.benchmarks.get(dataset_id)
-        task = benchmark.tasks.get(task_id or "") if benchmark is not None else None
+        places = self.task_places(dataset_id, task_id)
         # What is said of nothing in particular is the same for all, whatever claims may name.
-        said_of = (dataset_id if benchmark is not None else None, task_id if task is not None else None)
+        said_of = tuple(place for place, _ in places)
         if said_of not in self._rules_found:
-            self._rules_found[said_of] = self._put_together(task or TaskRules(), benchmark or BenchmarkRules())
+            self._rules_found[said_of] = self._put_together(places)
         return self._rules_found[said_of]
 
+    def task_places(self, dataset_id: str, task_id: str | None) -> list[tuple[str, TaskRules]]:
+        """Where something is said of a task, from narrow to wide: whose rules, in words, and the rules there."""
+        benchmark = self.benchmarks.get(dataset_id)
+        task = benchmark.tasks.get(task_id or "") if benchmark is not None else None
+        places = [(f"task {task_id}", task), (f"benchmark {dataset_id}", benchmark)]
+        return [*((place, rules) for place, rules in places if rules is not None), ("verification", self.verification)]
+
     @cached_property
-    def _rules_found(self) -> dict[tuple[str | None, str | None], VerificationRules]:
-        """By benchmark and task: putting them together takes longer than most of what planning does for a claim."""
+    def _rules_found(self) -> dict[tuple[str, ...], VerificationRules]:
+        """By their places: putting them together takes longer than most of what planning does for a claim."""
         return {}
 
-    def _put_together(self, task: TaskRules, benchmark: BenchmarkRules) -> VerificationRules:
-        narrow_to_wide: tuple[TaskRules, ...] = (task, benchmark, self.verification)
+    def _put_together(self, places: Sequence[tuple[str, TaskRules]]) -> VerificationRules:
+        generation = [(place, rules.generation) for place, rules in places]
         return VerificationRules(
-            **{name: _first_set(narrow_to_wide, name) for name in TaskRules.model_fields if name != "generation"},
+            **{name: first_set(places, name)[1] for name in TaskRules.model_fields if name != "generation"},
             maximum_failed_fraction=self.verification.maximum_failed_fraction,
             generation=GenerationSettings(
-                **{
-                    name: _first_set([rules.generation for rules in narrow_to_wide], name)
-                    for name in GenerationSettings.model_fields
-                }
+                **{name: first_set(generation, name)[1] for name in GenerationSettings.model_fields}
             ),
         )
 
@@ -405,9 +408,10 @@ def read_policy(path: Path | None) -> Policy:
     return policy
 
 
-def _first_set(rules: Sequence[object], name: str) -> Any:
-    for rule in rules:
-        value = getattr(rule, name)
+def first_set(places: Sequence[tuple[str, object]], name: str) -> tuple[str, Any]:
+    """Which of some places, from narrow to wide, is the first to set a rule, and what to; else `no rule` and None."""
+    for place, rules in places:
+        value = getattr(rules, name)
         if value is not None:
-            return value
-    return None
+            return place, value
+    return "no rule", None

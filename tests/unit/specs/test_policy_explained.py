@@ -48,6 +48,11 @@ def test_what_is_explained_is_what_holds() -> None:
             assert rules[f"generation.{name}"].value == getattr(holds.generation, name)
 
 
+def test_what_is_said_of_a_task_without_an_id_is_said_of_no_other() -> None:
+    policy = Policy(benchmarks={"acme/capitals": BenchmarkRules(tasks={"": TaskRules(tolerance=0.05)})})
+    assert [policy.rules_for("acme/capitals", task).tolerance for task in (None, "europe", "")] == [0.05, None, 0.05]
+
+
 def test_how_a_model_is_run_says_which_of_the_three_places_it_comes_from() -> None:
     rules = {rule.name: rule for rule in model_rules_explained(POLICY, "tiny/model")}
     assert rules["deny"] == Rule("deny", False, "models tiny/model")
