@@ -12,6 +12,7 @@ from scheduler.badges.revoking import is_outdone_by
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, SpecFile, VerdictRow, now
 from scheduler.state_machine import ClaimState
+from specs.hub.eval_results import HEAD_REFS, pins
 from specs.judging.verdict import Outcome
 from specs.policy.rules import PublishRules
 
@@ -60,10 +61,10 @@ def _same_content(session: Session, claim: Claim, run: Reproduction) -> ColumnEl
     Not where an entry pins its commit: a proof about another one says something else.
     """
     measured = session.get(SpecFile, (run.dataset_id, run.dataset_revision))
-    if claim.dataset_revision is not None or measured is None or measured.content_sha256 is None:
+    if pins(claim.dataset_revision) or measured is None or measured.content_sha256 is None:
         return false()
     return and_(
-        Claim.dataset_revision.is_(None),
+        or_(Claim.dataset_revision.is_(None), Claim.dataset_revision.in_(HEAD_REFS)),
         exists().where(
             SpecFile.dataset_id == Reproduction.dataset_id,
             SpecFile.revision == Reproduction.dataset_revision,

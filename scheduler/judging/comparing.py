@@ -12,6 +12,7 @@ from scheduler.judging.stopping import judged_by, tested
 from scheduler.record import SCHEDULER, add_event, give_verdict
 from scheduler.stored_values import read, rules_of, settings_of
 from specs.engines.model_size import ModelSize
+from specs.hub.eval_results import pins
 from specs.hub.notes import names_a_setup
 from specs.judging.decision import CompletedRun
 from specs.judging.likely_reasons import Claimed, likely_reasons
@@ -91,7 +92,7 @@ def _explained(claim: Claim, reproduction: Reproduction, run: CompletedRun, verd
         return verdict
     claimed = Claimed(
         scale=rules_of(claim).scale,
-        pinned=claim.dataset_revision is not None,
+        pinned=pins(claim.dataset_revision),
         dataset_revision=reproduction.dataset_revision,
         held_context=run.held_context,
         names_a_setup=names_a_setup(claim.notes),

@@ -26,6 +26,7 @@ from scheduler.planning.task_history import KnownSamples, earlier_costs, known_s
 from scheduler.watch.benchmarks import spec_text
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_yaml
+from specs.hub.eval_results import pins
 from specs.judging.forecast import Foreseen
 from specs.judging.noise import MeasuredNoise, model_class
 from specs.policy.cost import EarlierRun, Estimate
@@ -183,7 +184,9 @@ class PlanningFacts:
                 has_percent=False,
                 unlisted=row.unlisted_at is not None,
             )
-        revision, text, missing = pinned or row.revision, None, None
+        revision, text, missing = row.revision, None, None
+        if pinned is not None and pins(pinned):
+            revision = pinned
         try:
             if revision != row.revision:
                 revision = self._own_commit(dataset_id, revision)

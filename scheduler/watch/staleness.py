@@ -19,6 +19,7 @@ from scheduler.record import SCHEDULER, add_event
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.stored_values import version_of
 from scheduler.watch import stale_walks
+from specs.hub.eval_results import pins
 from specs.judging.staleness import Head, Ran, stale_reason, what_changed
 from specs.policy.reverify import ReverifyRules
 
@@ -137,10 +138,10 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
     )
     found = []
     for row in session.execute(query):
-        claim_id, stale, pinned, weights, revision, content, signed_at, *head = row[:10]
+        claim_id, stale, named, weights, revision, content, signed_at, *head = row[:10]
         ran = Ran(weights, revision, content, dict(zip(names, row[10:], strict=True)), signed_at)
         # What a claim pins stays what it is, wherever the benchmark has moved.
-        there = Head(head[0], None, None) if pinned is not None else Head(*head)
+        there = Head(head[0], None, None) if pins(named) else Head(*head)
         found.append(_Found(claim_id, stale, ran, there))
     return found
 

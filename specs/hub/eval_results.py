@@ -19,6 +19,17 @@ from specs.hub.submission import SubmissionStatus, status_of
 from specs.model import Contract
 from specs.text import clean, is_clean
 
+HEAD_REFS = ("main", "refs/heads/main")
+"""What an entry may write for the benchmark as it is now, whenever that is."""
+
+
+def pins(dataset_revision: str | None) -> bool:
+    """Whether an entry that names this revision stays about it, wherever the benchmark moves.
+
+    Other branches and tags are taken for what they name: the farm does not follow where they move.
+    """
+    return dataset_revision is not None and dataset_revision not in HEAD_REFS
+
 
 class SubmittedResult(Contract):
     """What one accepted entry claims."""

@@ -36,7 +36,7 @@ class Claimed:
     """How its value was read."""
 
     pinned: bool
-    """Whether it names the revision of the benchmark."""
+    """Whether it pins a revision of the benchmark."""
 
     dataset_revision: str
     """At which the benchmark was run."""
@@ -141,7 +141,7 @@ def _other_samples(found: Comparison, measured: Measurement, claim: Claimed) -> 
     if not claim.pinned:
         yield (
             20,
-            f"another dataset revision: the claim names none, and the run used {claim.dataset_revision[:12]}; a score"
+            f"another dataset revision: the claim pins none, and the run used {claim.dataset_revision[:12]}; a score"
             " on an older one may differ",
         )
     if claim.names_a_setup:

@@ -145,6 +145,23 @@ def test_a_changed_benchmark_makes_those_stale_that_pin_no_revision(farm: Contro
     assert "the benchmark changed since: it is at" in found[50.0]
 
 
+@pytest.mark.parametrize("head", ["main", "refs/heads/main"])
+def test_whoever_names_the_head_of_a_benchmark_pins_no_revision(farm: ControlPlane, head: str) -> None:
+    text = "".join(
+        f"- dataset: {{id: acme/bench, task_id: capitals, revision: {head}}}\n  value: {value}\n" for value in (52, 92)
+    )
+    submit(farm.served.local, MODEL, text.replace("92\n", "92\n  notes: cot\n"), name="head.yaml")
+    farm.scan()
+    farm.plan()
+    with farm.database.reading() as session:
+        (mismatch,) = (claim for claim in farm.claims() if claim.value == 92)
+        assert "another dataset revision" in str(
+            session.get_one(VerdictRow, mismatch.claim_id).verdict["likely_reasons"]
+        )
+    commit(farm, BENCHMARK, {"eval.yaml": EVAL_YAML.replace("includes", "match").encode()})
+    assert set(stale(farm)) == {50.0, 52.0, 90.0, 92.0}
+
+
 def test_an_engine_below_policys_minimum_and_one_that_is_not_named(either: ControlPlane) -> None:
     farm = either
     assert stale(farm, ReverifyRules(minimum_versions={"vllm": "0.32.0"})) == {}

@@ -125,15 +125,26 @@ def test_a_newer_proof_closes_the_farms_older_pull_request_once(
         assert ["Superseded by #3" in text for text in site.said(2)] == [False, True]
 
 
-@pytest.mark.parametrize(("changed", "told_again"), [("README.md", False), ("data.jsonl", True)])
+@pytest.mark.parametrize(
+    ("revision", "changed", "told_again"),
+    [(None, "README.md", False), (None, "data.jsonl", True), ("main", "README.md", False)],
+)
 def test_a_proof_of_the_same_benchmark_is_not_told_again_after_a_change_of_its_documentation(
-    tmp_path: Path, changed: str, *, told_again: bool
+    tmp_path: Path, revision: str | None, changed: str, *, told_again: bool
 ) -> None:
     with published_farm(tmp_path, SQLITE) as site:
+        value = 50.0
+        if revision is not None:
+            value = 49.0
+            named = entry("acme/bench", value).replace("id: acme/bench", f"id: acme/bench\n    revision: {revision}")
+            submit(site.served.local, MODEL, named, name="head.yaml")
+            site.scan()
+            site.plan()
+            site.publish()
         bench = RepoName(RepoType.DATASET, "acme/bench")
         site.served.local.commit(bench, {changed: b"More words."}, CommitText("Say more", "acme"))
         site.scan()
-        new = again(site, 50.0, 101)
+        new = again(site, value, 101)
         assert badges(site)[new] is None
         assert (new in site.publications()) is told_again
 

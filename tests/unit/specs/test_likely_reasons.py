@@ -69,7 +69,7 @@ def test_what_the_run_saw_is_named(measured: Measurement, said: str) -> None:
 
 def test_a_claim_that_pins_no_revision_may_be_about_another_one() -> None:
     (reason,) = reasons(ran(), claim=Claimed(scale="percent", pinned=False, dataset_revision="b" * 40))
-    assert "another dataset revision: the claim names none, and the run used bbbbbbbbbbbb;" in reason
+    assert "another dataset revision: the claim pins none, and the run used bbbbbbbbbbbb;" in reason
 
 
 def test_a_claim_whose_notes_say_how_it_was_scored_may_be_of_another_setup() -> None:
