@@ -4,13 +4,14 @@ A model fits where its weights, one sequence of the length that its task needs a
 the smallest pool in which that is so gets it. There it gets the fewest GPUs that leave room for as many such sequences
 as are asked at once, and for one of the model's whole context, which vLLM insists on at its start; where no number of
 GPUs does, it gets the most that it can be split over. Where the whole context has no room, the engine is started with
-what the task needs instead.
+what the task needs instead. Where an answer may fill the context and no pool has room for all of it, the engine is
+started with the longest power of two that one has room for (docs/decisions/0035-contexts-that-fit-nowhere.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from specs.engines.batch_invariance import LEAST_CAPABILITY
@@ -25,12 +26,19 @@ GIB = 2**30
 SHORT_ANSWER = 4096
 """Tokens of an answer, for which a model that has no room for answers of any length is tried."""
 
+LONG_ANSWER = 24_576
+"""Tokens of an answer that a context which is cut because it fits nowhere leaves room for at least: with policy's
+default of `prompt_tokens`, 32,768 in all."""
+
 GPU_PART = 0.92
 """Of a GPU's memory that vLLM takes: the default of `gpu_memory_utilization` in vllm/config/cache.py."""
 
 GPU_OVERHEAD_BYTES = 2 * GIB
 """Of each GPU, assumed for what is neither weights nor cache: CUDA's context, activations, captured graphs and buffers
 for exchange between GPUs. Not measured by this project."""
+
+_ALL_THERE_IS = "which is all that the model has"
+_NEEDED = "which the task needs"
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,8 @@ class _Fit:
     """Of what is needed, in words."""
 
     max_model_len: int | None = None
-    is_cut: bool = False
-    """Its whole context has no room."""
+    held_by: str = ""
+    """Why its context is held to `max_model_len`, in words."""
 
     sequences: int | None = None
     is_roomy: bool = True
@@ -108,6 +116,9 @@ def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[
         fit = _best(size, engine, need, pool)
         if fit.shortfall is None:
             return Placement(pool, fit.gpus, fit.max_model_len, fit.sequences, _words(fit, engine))
+    held = _place_held(size, engine, need, by_capacity)
+    if held is not None:
+        return held
     largest = by_capacity[-1]
     reason = f"{_best(size, engine, need, largest).shortfall}; no pool is larger"
     if need.max_tokens is None:
@@ -120,6 +131,26 @@ def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[
                 " would fit"
             )
     return NoRoom(reason)
+
+
+def _place_held(
+    size: ModelSize, engine: EngineRules, need: TaskNeed, by_capacity: Sequence[PoolRules]
+) -> Placement | None:
+    """With the longest context, of powers of two, that there is room for; None where that is too short."""
+    if size.config is None or need.max_tokens is not None:
+        return None
+    whole, _ = _whole_context(size.config, engine)
+    for power in reversed(range((whole - 1).bit_length())):
+        tokens = 2**power
+        if tokens < need.prompt_tokens + LONG_ANSWER:
+            break
+        shorter = engine.model_copy(update={"max_model_len": tokens})
+        for pool in by_capacity:
+            fit = _best(size, shorter, need, pool)
+            if fit.shortfall is None:
+                held = replace(fit, max_model_len=tokens, held_by=f"as no pool has room for all {whole}")
+                return Placement(pool, fit.gpus, tokens, fit.sequences, _words(held, engine))
+    return None
 
 
 def place_in(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules) -> Placement | NoRoom:
@@ -181,7 +212,7 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         shortfall=shortfall,
         parts=parts,
         max_model_len=capped if share + whole_one <= limit else needed,
-        is_cut=share + whole_one > limit,
+        held_by=_ALL_THERE_IS if share + whole_one <= limit else _NEEDED,
         sequences=_sequences(one, two, engine, limit - share),
         is_roomy=share + max(whole_one, at_once) <= limit,
     )
@@ -223,7 +254,7 @@ def _fit_on_a_machine(
         shortfall=shortfall,
         parts=parts,
         max_model_len=capped if fits_whole else needed,
-        is_cut=not fits_whole,
+        held_by=_ALL_THERE_IS if fits_whole else _NEEDED,
         sequences=_sequences(one, two, engine, cache),
     )
 
@@ -250,8 +281,7 @@ def _words(fit: _Fit, engine: EngineRules) -> str:
     if fit.sequences is not None:
         words += f"; room for {fit.sequences} of {engine.concurrency} sequences of full length at once"
     if fit.max_model_len is not None:
-        why = "which the task needs" if fit.is_cut else "which is all that the model has"
-        words += f"; context held to {fit.max_model_len} tokens, {why}"
+        words += f"; context held to {fit.max_model_len} tokens, {fit.held_by}"
     return words
 
 

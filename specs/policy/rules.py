@@ -139,7 +139,8 @@ class EngineRules(Contract):
 
     dtype: EngineDtype = "auto"
     max_model_len: Annotated[int, Field(gt=0)] | None = None
-    """Tokens of context; None is the model's own, or what the task needs where that has no room."""
+    """Tokens of context; None is the model's own, or what the task needs where that has no room, or what there is room
+    for where the task may need all of it."""
 
     enforce_eager: bool = False
     """Skip graph capture: up sooner, slower after."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.admission.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
+from specs.engines.model_config import read_config
 from specs.engines.model_size import ModelSize
 from specs.policy.pools import PoolRules
 from specs.policy.rules import EngineRules
@@ -21,6 +22,16 @@ GPUS = (EIGHT, ONE, LARGE, SMALL, TWO)
 SHORT = TaskNeed(prompt_tokens=2048, max_tokens=2048)
 OPEN_END = TaskNeed(prompt_tokens=2048, max_tokens=None)
 ENGINE = EngineRules()
+# 56.9 GiB of weights, and 96 KiB of KV cache for each of 262,144 tokens: 83 GiB with the engine's own.
+QWEN3_30B = ModelSize(
+    file_bytes=61_064_245_248,
+    counts={"BF16": 30_532_122_624},
+    config=read_config(
+        b'{"model_type": "qwen3_moe", "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4,'
+        b' "head_dim": 128, "hidden_size": 2048, "max_position_embeddings": 262144}'
+    ),
+    config_problem="",
+)
 
 
 def placed(name: str, need: TaskNeed = SHORT, pools: tuple[PoolRules, ...] = GPUS, **engine: object) -> Placement:
@@ -33,6 +44,13 @@ def refused(size: ModelSize, need: TaskNeed = SHORT, pools: tuple[PoolRules, ...
     answer = place(size, ENGINE.model_copy(update=engine), need, pools)
     assert isinstance(answer, NoRoom), answer
     return answer.reason
+
+
+def long_llama(tokens: int) -> ModelSize:
+    """15 GiB of weights, and 128 KiB of KV cache for each token."""
+    size = size_of("Meta-Llama-3-8B")
+    assert size.config is not None
+    return size.model_copy(update={"config": size.config.model_copy(update={"context_tokens": tokens})})
 
 
 @pytest.mark.parametrize(
@@ -83,9 +101,7 @@ def test_gpus_that_a_model_cannot_be_split_over_are_no_room() -> None:
 
 
 def test_a_context_that_the_task_does_not_need_is_given_up_before_the_pool() -> None:
-    size = size_of("Meta-Llama-3-8B")
-    assert size.config is not None
-    long = size.model_copy(update={"config": size.config.model_copy(update={"context_tokens": 131_072})})
+    long = long_llama(131_072)
     whole = place(long, ENGINE, SHORT, (ONE,))
     held = place(long, ENGINE, SHORT, (SMALL, ONE))
     open_end = place(long, ENGINE, OPEN_END, (SMALL, ONE))
@@ -95,20 +111,55 @@ def test_a_context_that_the_task_does_not_need_is_given_up_before_the_pool() -> 
     assert (whole.pool.name, whole.max_model_len) == ("one", None)
     assert (held.pool.name, held.max_model_len) == ("small", 4096)
     assert "context held to 4096 tokens" in held.words
-    # An answer may take all that is left of the context: nothing can be given up.
+    # An answer may take all that is left of the context: nothing is given up while a pool has room for it.
     assert (open_end.pool.name, open_end.max_model_len) == ("one", None)
 
 
-def test_what_has_no_room_for_its_whole_context_alone_is_told_what_would_make_it_fit() -> None:
-    size = size_of("Meta-Llama-3-8B")
+@pytest.mark.parametrize(
+    ("size", "pools", "pool", "tokens"),
+    [
+        (QWEN3_30B, (SMALL, ONE), "one", 131_072),
+        (long_llama(131_072), (SMALL,), "small", 32_768),
+        (long_llama(10_485_760), (SMALL, ONE, TWO), "two", 1_048_576),
+        # Of 300,000 tokens neither has room for 262,144, and each has for 131,072.
+        (
+            long_llama(300_000),
+            (PoolRules(name="more", memory_gib=48), PoolRules(name="less", memory_gib=40)),
+            "less",
+            131_072,
+        ),
+    ],
+)
+def test_a_context_that_has_no_room_anywhere_is_held_to_the_longest_that_has(
+    size: ModelSize, pools: tuple[PoolRules, ...], pool: str, tokens: int
+) -> None:
     assert size.config is not None
-    # Llama-3.1-8B: 16 GiB of KV cache beside 15 GiB of weights.
-    long = size.model_copy(update={"config": size.config.model_copy(update={"context_tokens": 131_072})})
-    reason = refused(long, OPEN_END, (SMALL,))
+    answer = place(size, ENGINE, OPEN_END, pools)
+    assert isinstance(answer, Placement)
+    assert (answer.pool.name, answer.max_model_len) == (pool, tokens)
+    whole = size.config.context_tokens
+    assert answer.words.endswith(f"context held to {tokens} tokens, as no pool has room for all {whole}")
+    assert f"for the KV cache of {tokens} tokens" in answer.words
+
+
+def test_no_context_is_held_below_what_a_long_answer_takes_or_what_a_task_says_that_it_needs() -> None:
+    long = long_llama(131_072)
+    assert place(long, ENGINE, TaskNeed(8192, None), (SMALL,)) == place(long, ENGINE, OPEN_END, (SMALL,))
+    assert "131072 tokens" in refused(long, TaskNeed(8193, None), (SMALL,))
+    assert "65536 tokens" in refused(long, TaskNeed(8192, 57_344), (SMALL,))
+    assert "kv_cache_gib" in refused(long, OPEN_END, (CPU.model_copy(update={"memory_gib": 64.0}),))
+    assert placed("Meta-Llama-3-8B", OPEN_END, (SMALL,)).max_model_len is None, "it has room for its own 8192"
+
+
+def test_what_has_no_room_for_its_whole_context_alone_is_told_what_would_make_it_fit() -> None:
+    # Llama-3.1-8B: 16 GiB of KV cache beside 15 GiB of weights; of 32,768 tokens 4 GiB.
+    long, less = long_llama(131_072), SMALL.model_copy(update={"memory_gib": 20.0})
+    reason = refused(long, OPEN_END, (less,))
+    assert "needs about 33 GiB" in reason
     assert "with one of 4096, or a max_model_len of 6144 for this model" in reason
     short = TaskNeed(OPEN_END.prompt_tokens, 4096)
-    assert isinstance(place(long, ENGINE, short, (SMALL,)), Placement)
-    assert isinstance(place(long, ENGINE.model_copy(update={"max_model_len": 6144}), OPEN_END, (SMALL,)), Placement)
+    assert isinstance(place(long, ENGINE, short, (less,)), Placement)
+    assert isinstance(place(long, ENGINE.model_copy(update={"max_model_len": 6144}), OPEN_END, (less,)), Placement)
     assert "max_tokens" not in refused(size_of("Meta-Llama-3-70B"), OPEN_END, (SMALL,)), "it would not fit with any"
     assert "max_tokens" not in refused(size_of("Meta-Llama-3-70B"), SHORT, (SMALL,))
 
@@ -178,7 +229,9 @@ def test_on_a_cpu_the_cache_is_what_policy_gives_it() -> None:
         "the model needs about 20 GiB (15 GiB for weights, 2.0 GiB for the KV cache, the rest for the engine), and pool"
         " cpu has 16 GiB; no pool is larger"
     )
-    short_of_cache = refused(size_of("gpt-oss-120b"), OPEN_END, (CPU.model_copy(update={"memory_gib": 512.0}),))
+    roomy = CPU.model_copy(update={"memory_gib": 512.0})
+    assert placed("gpt-oss-120b", OPEN_END, (roomy,)).max_model_len == 32_768
+    short_of_cache = refused(size_of("gpt-oss-120b"), OPEN_END, (roomy,), kv_cache_gib=1)
     assert "one sequence of 131072 tokens takes 4.8 GiB of KV cache" in short_of_cache
     assert "kv_cache_gib" in short_of_cache
 
