@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -51,6 +51,7 @@ _NESTED = ("text_config", "llm_config", "language_config")
 # Kinds of rope scaling whose max_position_embeddings is scaled already.
 _SCALED_ALREADY = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "default", "mrope")
 # Whose keys and values vLLM keeps as one latent vector (`is_deepseek_mla`), if the config has a kv_lora_rank.
+# DeepSeek-V4 has none (`_compressed`).
 _LATENT = frozenset(
     {
         "axk1", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots3_note", "glm5_next", "glm5_next_text",
@@ -220,6 +221,9 @@ def _cache(config: Mapping[str, Any], layers: int, heads: int, kv_heads: int, hi
         latent = _number(config, ("kv_lora_rank",), MAX_WIDTH) + _number(config, ("qk_rope_head_dim",), MAX_WIDTH)
         numbers = latent + (_indexer(config) if config.get("index_topk") is not None else 0)
         return (CacheLayers(layers=layers, heads=1, numbers=numbers, window=None),)
+    ratios = _compress_ratios(config, layers)
+    if ratios:
+        return tuple(_compressed(config, ratios))
     numbers = 2 * _head_width(config, hidden, heads)
     if _name(config, "model_type") == "nemotron-nas":
         kept = Counter(_heads_of_blocks(config, heads))
@@ -246,6 +250,45 @@ def _indexer(config: Mapping[str, Any]) -> int:
     """
     width = _number(config, ("index_head_dim",), MAX_WIDTH)
     return -(-(width + 4 * (width // 128)) // 2)
+
+
+def _compress_ratios(config: Mapping[str, Any], layers: int) -> Sequence[int]:
+    """Of each layer of DeepSeek-V4; none of other models, or where they are no sensible numbers.
+
+    DeepSeek-V4.1 means other layers by the same numbers, and is taken to keep every token.
+    """
+    ratios = config.get("compress_ratios")
+    if _name(config, "model_type") != "deepseek_v4" or not isinstance(ratios, list):
+        return ()
+    if not layers <= len(ratios) <= MAX_LISTED:
+        return ()
+    # What comes after the layers predicts further tokens, and is not loaded.
+    found = ratios[:layers]
+    return found if all(type(each) is int and 0 <= each <= MAX_CONTEXT_TOKENS for each in found) else ()
+
+
+def _compressed(config: Mapping[str, Any], ratios: Sequence[int]) -> Iterator[CacheLayers]:
+    """One vector for so many tokens as a layer's ratio says, and what is needed until it is made.
+
+    vLLM's in vllm/models/deepseek_v4/attention.py and compressor.py, with vectors of 16 bits: the 8 that it takes on
+    most GPUs are not known beforehand. Its states have 32.
+    """
+    width = _number(config, ("head_dim",), MAX_WIDTH)
+    window = _number(config, ("sliding_window",), MAX_CONTEXT_TOKENS)
+    yield CacheLayers(layers=len(ratios), heads=1, numbers=width, window=window)
+    for ratio, layers in sorted(Counter(ratios).items()):
+        if ratio <= 1:
+            # A window and nothing else.
+            continue
+        numbers, made, overlap = -(-width // ratio), width, 1
+        if ratio == 4:
+            # These alone have what chooses among their vectors, and each is made of two groups.
+            numbers += -(-_indexer(config) // ratio)
+            made, overlap = width + _number(config, ("index_head_dim",), MAX_WIDTH), 2
+        yield CacheLayers(layers=layers, heads=1, numbers=numbers, window=None)
+        # Values and scores.
+        states = 2 * overlap * made * 2
+        yield CacheLayers(layers=layers, heads=1, numbers=states, window=overlap * ratio)
 
 
 def _heads_of_blocks(config: Mapping[str, Any], heads: int) -> Iterator[int]:

@@ -106,6 +106,46 @@ def test_layers_that_are_not_alike_are_read_as_vllm_reads_each() -> None:
     assert read == {(each.heads, each.numbers): each.layers for each in config_of(UNLIKE).cache}
 
 
+def test_layers_that_keep_one_vector_of_several_tokens_take_what_vllm_sets_aside_for_them() -> None:
+    import torch  # noqa: PLC0415
+    from vllm.config import VllmConfig, set_current_vllm_config  # noqa: PLC0415
+    from vllm.models.deepseek_v4.attention import DeepseekV4Attention, DeepseekV4IndexerCache  # noqa: PLC0415
+    from vllm.models.deepseek_v4.compressor import CompressorStateCache  # noqa: PLC0415
+    from vllm.v1.attention.backends.mla.sparse_swa import DeepseekV4SWACache  # noqa: PLC0415
+
+    cache = SimpleNamespace(block_size=256, cache_dtype="auto")
+
+    def bytes_of(layer: Any, **said: Any) -> tuple[float, int | None]:
+        """For each token, and of how many tokens at most."""
+        own = SimpleNamespace(cache_config=cache, **said)
+        spec = layer.get_kv_cache_spec(own, SimpleNamespace(cache_config=cache))
+        return spec.page_size_bytes / spec.block_size, getattr(spec, "sliding_window", None)
+
+    def vectors(ratio: int) -> float:
+        kind: dict[str, Any] = {"kv_cache_dtype": "auto", "kv_cache_torch_dtype": torch.bfloat16}
+        return bytes_of(DeepseekV4Attention, compress_ratio=ratio, head_dim=512, **kind)[0]
+
+    def states(ratio: int, width: int) -> tuple[float, int | None]:
+        with set_current_vllm_config(VllmConfig()):
+            made = CompressorStateCache(2 * (1 + (ratio == 4)) * width, torch.float32, ratio, f"{ratio} {width}")
+        spec = made.get_kv_cache_spec(SimpleNamespace(cache_config=cache))
+        return spec.page_size_bytes / spec.block_size, spec.sliding_window
+
+    swa = {"head_dim": 512, "dtype": torch.bfloat16, "window_size": 128, "block_size": 64, "bounded_replay": False}
+    indexer, _ = bytes_of(DeepseekV4IndexerCache, compress_ratio=4, head_dim=132, dtype=torch.uint8)
+    (chosen, window), (more, _), (others, longer) = states(4, 512), states(4, 128), states(128, 512)
+    theirs = {bytes_of(DeepseekV4SWACache, **swa), (vectors(4) + indexer, None), (vectors(128), None)}
+    theirs |= {(chosen + more, window), (others, longer)}
+    config = {
+        "model_type": "deepseek_v4", "num_hidden_layers": 3, "num_attention_heads": 64, "hidden_size": 4096,
+        "head_dim": 512, "index_head_dim": 128, "sliding_window": 128, "compress_ratios": [0, 4, 128],
+    }  # fmt: skip
+    ours = read_config(json.dumps(config).encode())
+    assert {(2 * each.numbers, each.window) for each in ours.cache} == theirs
+    alone = SimpleNamespace(compress_ratio=1)
+    assert DeepseekV4Attention.get_kv_cache_spec(alone, SimpleNamespace(cache_config=cache)) is None
+
+
 @pytest.mark.parametrize("gpu_gib", [80, 141, 180])
 def test_a_window_takes_what_vllm_sets_aside_for_it(gpu_gib: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch  # noqa: PLC0415

@@ -138,6 +138,46 @@ def test_what_chooses_among_tokens_is_kept_beside_the_latent_vector() -> None:
     assert (without.numbers, chosen.numbers) == (576, 576 + 66)
 
 
+DEEPSEEK_V4 = {
+    "model_type": "deepseek_v4", "num_hidden_layers": 5, "head_dim": 512, "index_head_dim": 128, "sliding_window": 128,
+    "num_key_value_heads": 1,
+}  # fmt: skip
+
+
+def test_what_is_kept_of_several_tokens_together_takes_its_share_of_each() -> None:
+    # The last predicts further tokens.
+    found = shape(**DEEPSEEK_V4, compress_ratios=[0, 1, 4, 128, 4, 0])
+    assert {(each.layers, each.heads, each.numbers, each.window) for each in found.cache} == {
+        (5, 1, 512, 128),
+        # A quarter of 512 numbers and of an indexer's 132 bytes; one of 128.
+        (2, 1, 128 + 17, None), (1, 1, 4, None),
+        # In 32 bits, keys and scores of groups that overlap, and of those that do not.
+        (2, 1, 2 * 2 * 2 * (512 + 128), 8), (1, 1, 2 * 2 * 512, 128),
+    }  # fmt: skip
+    size = ModelSize(file_bytes=1, counts={}, config=found, config_problem="")
+    assert size.cache_bytes(200_001, "auto") - size.cache_bytes(200_000, "auto") == 2 * (2 * 145 + 4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"compress_ratios": [4] * 4},
+        {"compress_ratios": [4] * 10_001},
+        {"compress_ratios": [4, 4, 4, 4, -1]},
+        {"compress_ratios": [4, 4, 4, 4, 4.0]},
+        {"compress_ratios": [4, 4, 4, 4, True]},
+        {"compress_ratios": "44444"},
+        {"compress_ratios": None},
+        # Nobody else reads it so.
+        {"compress_ratios": [2] * 5, "model_type": "deepseek_v41"},
+        {"compress_ratios": [4] * 5, "model_type": "llama"},
+    ],
+)
+def test_ratios_that_are_none_make_no_model_smaller_than_it_is(changes: dict[str, object]) -> None:
+    (kept,) = shape(**{**DEEPSEEK_V4, **changes}).cache
+    assert (kept.layers, kept.numbers, kept.window) == (5, 2 * 512, None)
+
+
 def test_a_layer_of_two_attentions_keeps_keys_twice() -> None:
     latent = {"model_type": "longcat_flash", "kv_lora_rank": 512, "qk_rope_head_dim": 64, "num_layers": 28}
     assert [each.layers for each in shape(**latent, num_hidden_layers=None).cache] == [56]
