@@ -392,7 +392,12 @@ def _groups(
 
 
 def _widths(config: Mapping[str, Any]) -> tuple[int, ...]:
-    found = {_number(config, (key,), MAX_WIDTH, 0, least=0) for key in ("intermediate_size", "moe_intermediate_size")}
+    found = set()
+    for key in ("intermediate_size", "moe_intermediate_size"):
+        said = config.get(key)
+        # Gemma 3n and Hunyuan-A13B have one for each layer.
+        by_layer = said if isinstance(said, list) and len(said) <= MAX_LISTED else [said]
+        found |= {_number({key: each}, (key,), MAX_WIDTH, 0, least=0) for each in by_layer}
     return tuple(sorted(found - {0}))
 
 

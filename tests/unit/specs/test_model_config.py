@@ -55,6 +55,10 @@ def test_a_file_that_is_no_config_says_why(text: bytes, words: str) -> None:
         {"max_position_embeddings": 0},
         {"max_position_embeddings": 1e30},
         {"sliding_window": -5},
+        {"intermediate_size": [16_384, -1]},
+        {"intermediate_size": [[16_384]]},
+        {"intermediate_size": [16_384] * 10_001},
+        {"moe_intermediate_size": ["3072"]},
         {"model_type": "deepseek_v3", "kv_lora_rank": 512},
         {"model_type": "deepseek_v3", "kv_lora_rank": "512", "qk_rope_head_dim": 64},
         {"rope_scaling": {"type": "linear", "factor": 1e30}},
@@ -98,6 +102,16 @@ def test_what_a_config_leaves_out_is_as_in_its_class() -> None:
     # Null is no default: the class works it out.
     worked_out = shape(model_type="gemma2", head_dim=None, num_key_value_heads=None)
     assert (worked_out.kv_heads, worked_out.cache[0].numbers) == (4, 2 * 16)
+
+
+def test_widths_may_be_listed_by_layer() -> None:
+    # gemma-3n-E4B-it, and Hunyuan-A13B-Instruct.
+    text = {"model_type": "gemma3n_text", "num_hidden_layers": 35, "num_attention_heads": 8, "hidden_size": 2048}
+    text |= {"intermediate_size": [16_384] * 35, "head_dim": 256, "num_key_value_heads": 2}
+    assert read_config(json.dumps({"model_type": "gemma3n", "text_config": text}).encode()).intermediate == (16_384,)
+    found = shape(model_type="hunyuan_v1_moe", intermediate_size=3072, moe_intermediate_size=[3072, 1536])
+    assert found.intermediate == (1536, 3072)
+    assert ModelSize(file_bytes=1, counts={}, config=found, config_problem="").can_be_split(4)
 
 
 def test_a_length_that_nobody_names_is_not_known() -> None:
