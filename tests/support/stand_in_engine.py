@@ -6,11 +6,11 @@ the same question comes again, until it is told to forget (POST /forget). Words 
 --held-by is there; with [token by token] its count of tokens grows meanwhile), [fail] (a question that it refuses, with
 [malformed] for its form), [too long] (of the prompt, for the context), [hang], [die], [die slowly] (it listens no more,
 and is there for --lingers seconds yet), [out of memory].
-Options have it render a chat template and read that (--renders, the file), answer so many at once (--at-once), write
-down how many run and wait whenever that changes (--in-flight), not sleep (--restless), refuse what names a setting
-(--refuses), fail to start (--last-words; --fits, with more sequences at once than that), or start processes of its own
-(--family); a model whose name has "slow-start" in it is up after --start-seconds. It stands for the engine alone: what
-asks it is real.
+Options have it render a chat template and read that (--renders, the file; one that calls `never_end` takes too long),
+answer so many at once (--at-once), write down how many run and wait whenever that changes (--in-flight), not sleep
+(--restless), refuse what names a setting (--refuses), fail to start (--last-words; --fits, with more sequences at once
+than that), or start processes of its own (--family); a model whose name has "slow-start" in it is up after
+--start-seconds. It stands for the engine alone: what asks it is real.
 """
 
 from __future__ import annotations
@@ -96,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._count(1, -1)
                 try:
                     self._complete(body, self._prompt(body["messages"]))
+                except TimeoutError as error:
+                    self._answer(500, {"error": {"message": str(error), "code": 500}})
                 finally:
                     self._count(-1, 0)
 
@@ -222,6 +224,11 @@ def _is_there(file: str | None) -> bool:
     return file is not None and Path(file).exists()
 
 
+def _never_end() -> None:
+    """For a template to call: what vLLM says after 30 s of one that does not end."""
+    raise TimeoutError("Chat template rendering timed out after 30.0s. This may indicate a malicious template.")
+
+
 def _start_family(generations: int) -> None:
     """A child in a session of its own that has a child, and so on; none of them ends by itself."""
     code = "import sys,time,subprocess as s;n=int(sys.argv[2]);"
@@ -270,7 +277,9 @@ def main() -> None:
     if options.renders:
         from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 - for few, and it takes its time
 
-        _Handler.template = ImmutableSandboxedEnvironment().from_string(Path(options.renders).read_text())
+        environment = ImmutableSandboxedEnvironment()
+        environment.globals["never_end"] = _never_end
+        _Handler.template = environment.from_string(Path(options.renders).read_text())
     _Handler.room = threading.Semaphore(options.at_once)
     sys.stdout.write("stand-in up\n")
     with ThreadingHTTPServer((options.host, options.port), _Handler) as server:

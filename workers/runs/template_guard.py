@@ -12,6 +12,7 @@ Of the shape are roles, parts, white space at the edges, and marks that template
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import math
 import re
@@ -26,7 +27,7 @@ from inspect_ai.log._samples import sample_active
 from inspect_ai.model import GenerateConfig
 from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
 from inspect_ai.model._providers.vllm import VLLMAPI
-from openai import BadRequestError
+from openai import BadRequestError, InternalServerError
 from openai.types.chat import ChatCompletion
 
 _FEW = 2
@@ -37,6 +38,13 @@ holds a mark which nobody here knows of. They change no verdict."""
 _SOME = 5
 _DEVIATIONS = 4
 """Of the questions so far more may be so, by chance. They are counted again with each one, so it has many chances."""
+
+_DOES_NOT_END = "Chat template rendering timed out"
+"""How vLLM says, as an error of its own, that it has ended a template after 30 s (`_render_with_timeout` in
+vllm/renderers/hf.py)."""
+
+_TRIES = 2
+"""For a template to end, as an engine that was held up says the same."""
 
 _SHOWN = 60
 """Characters of a prompt that operators are shown."""
@@ -81,10 +89,18 @@ def guard_template(questions: int, on_key: Callable[[str, str], None]) -> None:
             other = {
                 name: value for name, value in told.items() if name not in {"extra_headers", "max_completion_tokens"}
             }
-            try:
-                return _prompt(await ask(self, {**other, "messages": messages, "max_tokens": 1}, config))
-            except BadRequestError:
-                return None
+            once = copy.copy(self)
+            # The client's own tries would be of 30 s each, while all questions of the shape wait.
+            once.client = self.client.with_options(max_retries=0)
+            for _ in range(_TRIES):
+                try:
+                    return _prompt(await ask(once, {**other, "messages": messages, "max_tokens": 1}, config))
+                except BadRequestError:
+                    break
+                except InternalServerError as error:
+                    if _DOES_NOT_END not in str(error):
+                        raise
+            return None
 
         completion = await ask(self, told, config)
         # None of vLLM's own making, as for gpt-oss: no template had a hand in it.
@@ -136,7 +152,7 @@ class TemplateGuard:
     ) -> Found | None:
         """Look at one more prompt; what was found, once too many samples have another than by its frame.
 
-        `render` asks for the prompt of other messages; None where the template refuses them.
+        `render` asks for the prompt of other messages; None where the template refuses them, or does not end on them.
         """
         texts: list[str] = []
         masked = _masked(messages, self._word, texts)
@@ -163,7 +179,7 @@ class TemplateGuard:
             "writes other text around a question than around another of the same shape, as one with an answer key in it"
             " does"
             if expected is not None
-            else "refuses (by an error) other words in the place of a question's, which it takes"
+            else "refuses (by an error), or does not end on, other words in the place of a question's, which it takes"
         )
         words = (
             f"the model's chat template {does}: so for {others} of {len(self._samples)} samples, the last of them"
@@ -181,7 +197,10 @@ class TemplateGuard:
 
 def _difference(expected: str | None, prompt: str) -> str:
     if expected is None:
-        return f"the template refused made-up words where it wrote {prompt[:_SHOWN]!r} for the question's"
+        return (
+            f"the template refused made-up words, or did not end on them, where it wrote {prompt[:_SHOWN]!r} for the"
+            " question's"
+        )
     at = next(n for n, (one, other) in enumerate(zip_longest(expected, prompt)) if one != other)
     begin = max(0, at - _SHOWN // 3)
     wanted, found = (text[begin : begin + _SHOWN] for text in (expected, prompt))

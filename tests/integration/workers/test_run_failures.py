@@ -305,6 +305,13 @@ def test_a_chat_template_with_an_answer_key_is_the_models_failure(
     assert report.measurement is None
 
 
+def test_a_chat_template_that_does_not_end_on_other_words_is_the_models_failure(tmp_path: Path) -> None:
+    report, requests = _asked_of(tmp_path, _TEMPLATE + "{{ '' if 'Where' in messages[-1].content else never_end() }}")
+    assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
+    assert "refuses (by an error), or does not end on, other words in the place of a question's" in report.detail
+    assert len(requests) == 3 + 2, "each takes vLLM 30 s, with all questions of the shape behind it"
+
+
 def test_a_model_whose_template_the_operator_has_read_can_be_exempt(tmp_path: Path) -> None:
     report, requests = _asked_of(tmp_path, _TEMPLATE + _KEY, EngineRules(check_template=False))
     assert report.outcome is AttemptOutcome.COMPLETED, report.detail

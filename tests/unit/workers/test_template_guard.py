@@ -14,12 +14,13 @@ import transformers
 from transformers.utils import chat_template_utils
 
 from workers.engines.template_clock import stop_the_clock_of_templates
-from workers.runs.template_guard import Found, TemplateGuard
+from workers.runs.template_guard import _DOES_NOT_END, Found, TemplateGuard
 
 Messages = Sequence[dict[str, Any]]
 
 # Importing it takes long.
-_VLLM_TEMPLATES = Path(transformers.__file__).parents[1] / "vllm" / "transformers_utils" / "chat_templates"
+_VLLM = Path(transformers.__file__).parents[1] / "vllm"
+_VLLM_TEMPLATES = _VLLM / "transformers_utils" / "chat_templates"
 
 QUESTIONS = [f"What is {n} + {n}?\n\nA) {n}\nB) {2 * n}\n\nAnswer with a letter." for n in range(150)]
 
@@ -236,8 +237,8 @@ def test_a_template_that_depends_on_what_is_asked_is_found(template: str) -> Non
         ),
         (
             CHATML + "{{ '' if ' ' in messages[-1].content else raise_exception('no') }}",
-            "refuses (by an error) other words in the place of a question's",
-            r"the template refused made-up words where it wrote '<|im_start|>user\nWhat is",
+            "refuses (by an error), or does not end on, other words in the place of a question's",
+            r"the template refused made-up words, or did not end on them, where it wrote '<|im_start|>user\nWhat is",
         ),
     ],
     ids=["more", "refused"],
@@ -248,6 +249,12 @@ def test_where_a_prompt_differs_is_for_the_operator_to_see(template: str, words:
     assert words in found.words
     assert evidence in found.evidence
     assert len(found.evidence) < 300
+
+
+def test_an_engine_says_of_a_template_that_does_not_end_what_we_look_for() -> None:
+    assert (
+        f'raise TimeoutError(\n                f"{_DOES_NOT_END} after ' in (_VLLM / "renderers" / "hf.py").read_text()
+    )
 
 
 ODD = "{{ messages[0].content | replace('<odd>', '') }}"
