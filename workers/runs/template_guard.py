@@ -6,7 +6,8 @@ answer the prompt that it was given (`return_prompt_text`, vLLM 0.32), and is as
 of the same shape with made-up words in it: that is the frame. With the words of the question put into it the frame has
 to be the prompt, letter by letter.
 
-Of the shape are roles, parts, white space at the edges, and marks that templates look for, as those around thoughts.
+Of the shape are roles, parts, white space at the edges, and marks that templates look for, as those around thoughts; of
+calls of tools all but their ids and the texts among their arguments.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Any, TypeAlias
 
 from inspect_ai.log._samples import sample_active
@@ -52,6 +53,12 @@ _SHOWN = 60
 _TEXTS = frozenset({"content", "text", "reasoning", "reasoning_content"})
 """Where a message has what it says."""
 
+_ARGUMENTS = "arguments"
+"""Where a call of a tool has them: an object as JSON, which the engine parses for the template."""
+
+_IDS = frozenset({"id", "tool_call_id"})
+"""Of calls of tools."""
+
 _MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url"})
 
 _MARKS = re.compile(
@@ -66,7 +73,13 @@ _FORMS: tuple[Callable[[str], str], ...] = (
     lambda text: text.replace("\r\n", "\n").replace("\n\n", "\n"),
     lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
 )
-"""As what templates write a text. Each writes all of a run's in one of them."""
+"""As what templates write a text. Each writes all of a run's in one of them that are of one kind."""
+
+_SAID, _ARGUMENT, _WITHIN = range(3)
+"""Kinds of texts: what is said, an argument of a tool's, or deeper in one. Most templates write the last as JSON, some
+both."""
+
+_FORMS_BY_KIND = tuple(product(_FORMS, repeat=3))
 
 _Messages: TypeAlias = Sequence[dict[str, Any]]
 
@@ -135,13 +148,12 @@ class TemplateGuard:
 
     def __init__(self, questions: int) -> None:
         self._questions = questions
-        # No author of a template can foresee it.
-        self._word = f"w{secrets.token_hex(8)}"
+        self._words = _MadeUp()
         self._frames: dict[str, _Frame | None] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._samples: set[object] = set()
-        self._others: tuple[set[object], ...] = tuple(set() for _ in _FORMS)
-        """By the form of `_FORMS`: samples with a prompt that is not by its frame with the texts in that form."""
+        self._others: tuple[set[object], ...] = tuple(set() for _ in _FORMS_BY_KIND)
+        """By `_FORMS_BY_KIND`: samples with a prompt that is not by its frame with the texts in those forms."""
 
     async def look(
         self,
@@ -154,19 +166,19 @@ class TemplateGuard:
 
         `render` asks for the prompt of other messages; None where the template refuses them, or does not end on them.
         """
-        texts: list[str] = []
-        masked = _masked(messages, self._word, texts)
+        masking = _Masking(self._words)
+        masked = masking.masked(messages)
         # All prompts of a shape are held against one frame: a template that knows a made-up word gains nothing.
         shape = json.dumps(_without_media(masked))
         async with self._asking[shape]:
             if shape not in self._frames:
                 rendered = await render(masked)
-                self._frames[shape] = _Frame.of(rendered, self._word) if rendered is not None else None
+                self._frames[shape] = _Frame.of(rendered, self._words) if rendered is not None else None
         frame = self._frames[shape]
         # The epochs of a sample are alike, and so are its turns.
-        sample = (shape, *texts) if sample_id is None else sample_id
+        sample = (shape, *masking.texts) if sample_id is None else sample_id
         self._samples.add(sample)
-        filled = [frame.filled([form(text) for text in texts]) if frame is not None else None for form in _FORMS]
+        filled = [frame.filled(masking.in_forms(forms)) if frame is not None else None for forms in _FORMS_BY_KIND]
         for odd, expected in zip(self._others, filled, strict=True):
             if expected != prompt:
                 odd.add(sample)
@@ -174,7 +186,7 @@ class TemplateGuard:
         if not self._are_too_many(others):
             return None
         # By the form in which fewest are odd; the last one, which made them too many, is so in that one.
-        expected = filled[min(range(len(_FORMS)), key=lambda number: len(self._others[number]))]
+        expected = filled[min(range(len(filled)), key=lambda number: len(self._others[number]))]
         does = (
             "writes other text around a question than around another of the same shape, as one with an answer key in it"
             " does"
@@ -218,9 +230,9 @@ class _Frame:
     """Which text is where: one may be in several places, or nowhere."""
 
     @classmethod
-    def of(cls, rendered: str, word: str) -> _Frame:
-        """The frame that has been rendered around `_masked` texts."""
-        found = re.split(rf"{word}n(\d+)n", rendered)
+    def of(cls, rendered: str, words: _MadeUp) -> _Frame:
+        """The frame that has been rendered around texts in whose place there were these words."""
+        found = words.pattern.split(rendered)
         return cls(tuple(found[::2]), tuple(map(int, found[1::2])))
 
     def filled(self, texts: Sequence[str]) -> str:
@@ -236,19 +248,78 @@ def _without_media(value: Any) -> Any:
     return [_without_media(each) for each in value] if isinstance(value, list) else value
 
 
-def _masked(value: Any, word: str, texts: list[str], *, is_text: bool = False) -> Any:
-    """Messages with made-up words in the place of what they say, which is added to `texts`."""
-    if isinstance(value, dict):
-        return {name: _masked(each, word, texts, is_text=name in _TEXTS) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(each, word, texts, is_text=is_text) for each in value]
-    if not is_text or not isinstance(value, str):
-        return value
-    parts = _MARKS.split(value)
-    # Every other one is a mark.
-    for place, part in enumerate(parts[::2]):
-        if said := part.strip():
-            begin = part.index(said)
-            parts[2 * place] = f"{part[:begin]}{word}n{len(texts)}n{part[begin + len(said) :]}"
-            texts.append(said)
-    return "".join(parts)
+class _MadeUp:
+    """Words that stand for texts and ids, with a number each; no author of a template can foresee them."""
+
+    def __init__(self) -> None:
+        self._text = f"w{secrets.token_hex(8)}"
+        # Mistral's templates take ids of nine characters alone.
+        self._id = f"i{secrets.token_hex(1)}"
+        self.pattern = re.compile(rf"(?:{self._text}|{self._id})(\d{{6}})")
+
+    def text(self, number: int) -> str:
+        return f"{self._text}{number:06}"
+
+    def id(self, number: int) -> str:
+        return f"{self._id}{number:06}"
+
+
+class _Masking:
+    """Puts made-up words in the place of what messages say."""
+
+    def __init__(self, words: _MadeUp) -> None:
+        self.texts: list[tuple[str, int]] = []
+        """By number: what they stand for, and its kind."""
+
+        self._words = words
+        self._ids: dict[str, str] = {}
+
+    def in_forms(self, forms: Sequence[Callable[[str], str]]) -> list[str]:
+        """The texts, each in the form of its kind."""
+        return [forms[kind](text) for text, kind in self.texts]
+
+    def masked(self, value: Any, kind: int | None = None) -> Any:
+        """Messages, or a part of them, with the words; texts have a kind."""
+        if isinstance(value, str):
+            return value if kind is None else self._text(value, kind)
+        within = _WITHIN if kind in {_ARGUMENT, _WITHIN} else None
+        if isinstance(value, dict):
+            return {
+                name: self._by_name(name, each) if within is None else self.masked(each, within)
+                for name, each in value.items()
+            }
+        return [self.masked(each, within or kind) for each in value] if isinstance(value, list | tuple) else value
+
+    def _by_name(self, name: str, value: Any) -> Any:
+        if name in _IDS and isinstance(value, str):
+            return self._id(value)
+        if name == _ARGUMENTS and isinstance(value, str):
+            return self._arguments(value)
+        return self.masked(value, _SAID if name in _TEXTS else None)
+
+    def _arguments(self, value: str) -> str:
+        try:
+            arguments = json.loads(value)
+        except (ValueError, RecursionError):
+            arguments = None
+        if not isinstance(arguments, dict):
+            return self._text(value, _ARGUMENT)
+        return json.dumps({name: self.masked(each, _ARGUMENT) for name, each in arguments.items()})
+
+    def _id(self, value: str) -> str:
+        # A result has its call's, and templates look for that.
+        if value not in self._ids:
+            self._ids[value] = self._words.id(len(self.texts))
+            self.texts.append((value, _SAID))
+        return self._ids[value]
+
+    def _text(self, value: str, kind: int) -> str:
+        parts = _MARKS.split(value)
+        # Every other one is a mark.
+        for place, part in enumerate(parts[::2]):
+            if said := part.strip():
+                begin = part.index(said)
+                word = self._words.text(len(self.texts))
+                parts[2 * place] = f"{part[:begin]}{word}{part[begin + len(said) :]}"
+                self.texts.append((said, kind))
+        return "".join(parts)

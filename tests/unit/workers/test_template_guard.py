@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -111,9 +112,18 @@ CONVERSATIONS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
 }
 
 
+def _with_arguments_parsed(messages: Messages) -> list[dict[str, Any]]:
+    """As vLLM hands them to a template."""
+    parsed = copy.deepcopy(list(messages))
+    for message in parsed:
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    return parsed
+
+
 def _rendered(template: str, messages: Messages) -> str:
     ((prompt,), _) = chat_template_utils.render_jinja_template(
-        [list(messages)], chat_template=template, add_generation_prompt=True
+        [_with_arguments_parsed(messages)], chat_template=template, add_generation_prompt=True
     )
     return str(prompt)
 
@@ -184,6 +194,63 @@ def test_pictures_are_no_other_shape() -> None:
     assert len(asked) == 1
     keyed = template + "{{ ' B' if messages[-1].content[1].text[8:9] in '13579' else ' A' }}"
     assert _looked_at(keyed, [parts(q) for q in QUESTIONS]) is not None
+
+
+# What they make of calls of tools, in as few words.
+HONEST_WITH_TOOLS = {
+    "Hermes": "{{ c.function | tojson }}{% endfor %}{{ m.content }}",
+    "Qwen3 Coder": (
+        "<function={{ c.function.name }}>{% for name, value in c.function.arguments | items %}<{{ name }}>\n"
+        "{{ value if value is string else value | tojson }}\n</{{ name }}>{% endfor %}{% endfor %}{{ m.content }}"
+    ),
+    "Mistral": (
+        "{% if c.id | length != 9 %}{{ raise_exception('nine') }}{% endif %}{{ c.function.arguments | tojson }}"
+        "[CALL_ID]{{ c.id }}{% endfor %}{{ m.content }}{{ m.tool_call_id }}"
+    ),
+    "by their ids": (
+        "{% set ns.id = c.id %}{% set ns.name = c.function.name %}{% endfor %}"
+        "{{ ns.name if m.tool_call_id == ns.id else '' }}{{ m.content }}"
+    ),
+}
+
+
+def _with_tools(each: str) -> str:
+    begin = "{% set ns = namespace() %}{% for m in messages %}{{ m.role }}{% for c in m.tool_calls %}"
+    return f"{begin}{each}{{% endfor %}}"
+
+
+def _call(number: int, arguments: object) -> list[dict[str, Any]]:
+    """A question all of which is in a call of a tool's."""
+    function = {"name": "search", "arguments": json.dumps(arguments)}
+    return [
+        {"role": "user", "content": "Look it up."},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": f"call{number:05}", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": f"call{number:05}", "content": 'It says:\n"yes".'},
+        {"role": "user", "content": "Is it so?"},
+    ]
+
+
+CALLS = [_call(n, {"query": f'Is "{n}"\n odd?', "on": {"pages": [f'Page "{n}" ', "2"]}, "most": 3}) for n in range(150)]
+
+
+@pytest.mark.parametrize("family", HONEST_WITH_TOOLS)
+def test_an_honest_template_is_left_alone_with_calls_of_tools(family: str) -> None:
+    asked: list[Messages] = []
+    assert _looked_at(_with_tools(HONEST_WITH_TOOLS[family]), CALLS, asked) is None
+    assert len(asked) == 1, "one shape"
+    assert "odd?" not in str(asked[0])
+
+
+@pytest.mark.parametrize("by", ["function.arguments.query", "function.arguments.on.pages[0]", "id"])
+def test_a_template_cannot_look_a_question_up_by_calls_of_tools(by: str) -> None:
+    keyed = (
+        _with_tools(HONEST_WITH_TOOLS["Hermes"]) + f"{{{{ ' B' if '3' in messages[1].tool_calls[0].{by} else ' A' }}}}"
+    )
+    assert _looked_at(keyed, CALLS) is not None
 
 
 KEY = json.dumps({question[:40]: f"The answer is {'AB'[n % 2]}." for n, question in enumerate(QUESTIONS)})
