@@ -34,7 +34,7 @@ from openai.types.chat import ChatCompletion
 _FEW = 2
 _SMALL_PART = 0.01
 """So many of a benchmark's questions, or such a part of them, may have prompts other than by the frame: a question that
-holds a mark which nobody here knows of. They change no verdict."""
+holds a mark which nobody here knows of. By the default tolerance they change no verdict; by a narrower one they can."""
 
 _SOME = 5
 _DEVIATIONS = 4
