@@ -26,7 +26,7 @@ from scheduler.planning.putting_back import (
     asked_anew_for,
     begin_as,
     begun_for,
-    run_of_same_score,
+    run_before,
     still_asked_anew,
 )
 from scheduler.record import (
@@ -108,9 +108,9 @@ class _Runs:
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
     """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
 
-    def of_same_score(self, claim: Claim, run: Run, asked: Asked) -> Reproduction | None:
-        """The one that was begun for a claim's score before."""
-        return run_of_same_score(self.shared, self.begun, claim, run, asked.since)
+    def before(self, claim: Claim, run: Run, asked: Asked) -> Reproduction | None:
+        """The one that was begun before and was to decide a claim's score."""
+        return run_before(self.shared, self.begun, claim, run, asked.since)
 
 
 def _carry_out(
@@ -154,7 +154,7 @@ def _wait(session: Session, policy: Policy, claim: Claim, run: Run, answer: Answ
     A run it joins is free, unless that was to stop early and has to ask every sample with it.
     """
     asked = asked_with(session, claim, answer.weights_sha256, run.key, runs.rules)
-    shared, before = runs.shared, runs.of_same_score(claim, run, asked)
+    shared, before = runs.shared, runs.before(claim, run, asked)
     if answer.cost is None or answer.cost_of_all is None or (before is not None and not _came_to_nothing(before)):
         return None
     joined = shared.find(run.key, asked.since)
@@ -191,7 +191,7 @@ def _join_or_make(
 ) -> Reproduction | None:
     # Once more: until the budget's turn came, another planner's run may have been sent out.
     asked = asked_with(session, claim, answer.weights_sha256, run.key, runs.rules)
-    before = runs.of_same_score(claim, run, asked)
+    before = runs.before(claim, run, asked)
     joined = before
     if before is None or _came_to_nothing(before):
         joined = runs.shared.find(run.key, asked.since)

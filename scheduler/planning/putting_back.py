@@ -4,6 +4,9 @@ Else its author could watch a run, take the entry back where it goes badly, and 
 pleases: docs/decisions/0018. With other notes, in another file or on a pull request it is run as it was, and so the
 same. The score was fixed before the run's seed was drawn, whichever row it stands in now, so what is said of its error
 holds as it did.
+
+One that asked every sample was to decide whatever was claimed, so where it was cancelled it is begun again for any
+value: docs/decisions/0033.
 """
 
 from __future__ import annotations
@@ -24,20 +27,28 @@ from specs.messages import Stage
 
 
 class Begun(NamedTuple):
-    """A run that was sent out for a score."""
+    """A run that was sent out for a score, or was cancelled and had been to decide all."""
 
     key: str
     value: float | None
+    """None for all."""
+
     reproduction_id: str
 
 
 def begun_for(
     session: Session, claims: Collection[Claim], weights: Collection[str], keys: Collection[str]
 ) -> list[Begun]:
-    """The runs of some keys, of some `weights`, that were sent out for the scores of some claims; nothing is locked."""
+    """The runs of some keys, of some `weights`, that were sent out for the scores of some claims; nothing is locked.
+
+    And of each key the latest that was to decide all and was cancelled.
+    """
     if not keys:
         return []
-    return [Begun(*row) for row in session.execute(_BEGUN, _asked(claims, weights, keys))]
+    asked = _asked(claims, weights, keys)
+    found = [Begun(*row) for row in session.execute(_BEGUN, asked)]
+    latest = {row.key: row.reproduction_id for row in session.execute(_CANCELLED, asked)}
+    return [*found, *(Begun(key, None, name) for key, name in latest.items())]
 
 
 class AskedAnew(NamedTuple):
@@ -81,22 +92,30 @@ def _asked(claims: Collection[Claim], weights: Collection[str], keys: Collection
     }
 
 
+_SENT = (
+    # The first two follow from the key, and have an index.
+    Reproduction.weights_sha256.in_(bindparam("weights", expanding=True)),
+    Reproduction.dataset_id.in_(bindparam("datasets", expanding=True)),
+    Reproduction.key.in_(bindparam("keys", expanding=True)),
+    # Before it is sent out nothing of its result is fixed.
+    Reproduction.seed.is_not(None),
+    ~was_repeated(),
+)
+"""Made once, as the two that follow: what it says of later runs takes longer to put together than to answer."""
+
 _BEGUN = (
     select(Reproduction.key, Claim.value, Reproduction.reproduction_id)
     .distinct()
     .join(Claim, Claim.reproduction_id == Reproduction.reproduction_id)
-    .where(
-        # The first two follow from the key, and have an index.
-        Reproduction.weights_sha256.in_(bindparam("weights", expanding=True)),
-        Reproduction.dataset_id.in_(bindparam("datasets", expanding=True)),
-        Reproduction.key.in_(bindparam("keys", expanding=True)),
-        Claim.value.in_(bindparam("values", expanding=True)),
-        # Before it is sent out nothing of its result is fixed.
-        Reproduction.seed.is_not(None),
-        ~was_repeated(),
-    )
+    .where(*_SENT, Claim.value.in_(bindparam("values", expanding=True)))
 )
-"""Made once: what it says of later runs takes longer to put together than to answer."""
+
+_CANCELLED = (
+    select(Reproduction.key, Reproduction.reproduction_id)
+    # One that stops by nothing asks every sample, up to its limit: of that its settings tell.
+    .where(*_SENT, Reproduction.state == ReproductionState.CANCELLED, Reproduction.stopping.is_(None))
+    .order_by(Reproduction.created_at)
+)
 
 _AGAIN = aliased(Claim)
 
@@ -119,12 +138,33 @@ _ASKED_ANEW = (
 """A claim that has its verdict is done with, whatever became of it."""
 
 
-def run_of_same_score(
+def run_before(
+    shared: Shared, begun: Collection[Begun], claim: Claim, run: Run, since: datetime | None
+) -> Reproduction | None:
+    """The run that was to decide a claim's score, else the cancelled one that was to decide all; None where neither.
+
+    `since` is as in `Asked`.
+    """
+    return _of_same_score(shared, begun, claim, run, since) or _cancelled(shared, begun, run, since)
+
+
+def _cancelled(shared: Shared, begun: Collection[Begun], run: Run, since: datetime | None) -> Reproduction | None:
+    """The latest that asked every sample, whatever was claimed, and was cancelled; None where it is too old.
+
+    What was begun again in its place takes claims by itself: `Shared.find`.
+    """
+    for each in begun:
+        found = shared.begun(each.reproduction_id) if each[:2] == (run.key, None) else None
+        if found is not None and (since is None or found.created_at >= since):
+            # Else whoever cancels one as it goes badly has other luck by the next value.
+            return found if asks_every_sample(found, one_was_sent=False, claims=0) else None
+    return None
+
+
+def _of_same_score(
     shared: Shared, begun: Collection[Begun], claim: Claim, run: Run, since: datetime | None
 ) -> Reproduction | None:
     """The latest that was to decide a claim, or another of the same score; None where it failed, or is too old.
-
-    `since` is as in `Asked`.
 
     Where it was cancelled, and begun again for another claim that shared it, that one: one run answers both again.
     """

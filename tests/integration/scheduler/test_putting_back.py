@@ -250,30 +250,41 @@ def test_claims_whose_shared_run_was_cancelled_share_one_run_again(farm: Control
     assert (anew.seed, anew.stopping, anew.joinable) == (before.seed, before.stopping, False)
 
 
+@pytest.mark.parametrize("value", [51, 52])
 def test_a_second_fresh_run_that_is_begun_again_is_still_the_second_and_answers_what_comes_after(
-    farm: ControlPlane,
+    farm: ControlPlane, value: float
 ) -> None:
-    say(farm, 50, 51, 52)
+    """For the claim that it was cancelled with, or for another value."""
+    say(farm, 50, 51, 52, 53)
     complete(farm, 100)
-    asked = {}
-    for value in (50, 51):
+
+    def ask(value: float) -> str:
         (claim,) = [each for each in farm.claims() if each.live and each.value == value]
-        asked[value] = reverify(farm.database, claim.claim_id, "I doubt it", "hub:ada").claim_id
+        asked = reverify(farm.database, claim.claim_id, "I doubt it", "hub:ada").claim_id
         farm.plan()
         dispatch(farm.database, farm.policy)
+        return asked
+
+    asked = {value: ask(value) for value in (50, 51)}
     _, first, second = farm.reproductions()
     assert [(run.asked_anew, run.stopping is None, run.joinable) for run in (first, second)] == [
         (True, False, False),
         (False, True, True),
     ]
+    heard_of(farm, second)
     intervening.cancel(farm.database, asked[51], "it goes badly", "hub:tiny", operates=False)
-    intervening.retry(farm.database, asked[51], "better luck", "hub:tiny")
-    farm.plan()
-    anew = run_of(farm, look(farm, 51))
+    if value == 51:
+        intervening.retry(farm.database, asked[51], "better luck", "hub:tiny")
+        farm.plan()
+        dispatch(farm.database, farm.policy)
+    else:
+        ask(value)
+    anew = run_of(farm, look(farm, value))
     assert anew.reproduction_id != second.reproduction_id
     assert (anew.seed, anew.asked_anew, anew.stopping, anew.joinable) == (second.seed, False, None, True)
-    dispatch(farm.database, farm.policy)
-    (last,) = [each for each in farm.claims() if each.live and each.value == 52]
-    reverify(farm.database, last.claim_id, "I doubt it too", "hub:ada")
-    assert run_of(farm, look(farm, 52)).reproduction_id == anew.reproduction_id
+    heard_of(farm, anew)
+    with pytest.raises(InterventionError, match="goes to its end"):
+        intervening.cancel(farm.database, anew.reproduction_id, "it goes badly again", "hub:tiny", operates=False)
+    ask(53)
+    assert run_of(farm, look(farm, 53)).reproduction_id == anew.reproduction_id
     assert len(farm.reproductions()) == 4, "no third draw"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -124,6 +125,35 @@ def test_a_claim_that_comes_after_the_run_was_sent_gets_a_run_of_its_own(farm: C
     assert run_of(farm, after).reproduction_id == run_of(farm, late).reproduction_id, "it asks every sample"
 
 
+def cancel(farm: ControlPlane, claim_id: str) -> Reproduction:
+    """By its author, who saw how it went."""
+    with farm.database.transaction() as session:
+        row = session.get_one(Reproduction, run_of(farm, claim_id).reproduction_id)
+        move_reproduction(session, row, ReproductionState.CANCELLED, "no claim needs it any more")
+        return row
+
+
+@pytest.mark.parametrize("mode", ["sequential", "full"])
+def test_a_run_of_every_sample_that_was_cancelled_is_begun_again_whatever_is_claimed(
+    farm: ControlPlane, mode: Literal["sequential", "full"]
+) -> None:
+    farm.policy = Policy(verification=VerificationRules(mode=mode))
+    if mode == "sequential":
+        claim(farm, 50.0)
+        orders(farm)
+    for percent in (50.1, 50.2, 50.3):
+        one = claim(farm, percent)
+        *_, order = orders(farm)
+        assert (order.ref.reproduction_id, order.stopping) == (run_of(farm, one).reproduction_id, None)
+        run = cancel(farm, one)
+        assert run.seed == order.seed
+    assert len({run.seed for run in farm.reproductions()}) == (2 if mode == "sequential" else 1)
+    assert len(farm.reproductions()) == (4 if mode == "sequential" else 3)
+    last = [claim(farm, 50.4), claim(farm, 50.5)]
+    assert {run_of(farm, each).seed for each in last} == {run.seed}
+    assert len({run_of(farm, each).reproduction_id for each in last}) == 1, "it takes claims from the start"
+
+
 @pytest.mark.parametrize("how", ["it stopped early", "it is under way", "it was cancelled"])
 def test_whoever_claims_one_value_after_another_has_two_draws(farm: ControlPlane, how: str) -> None:
     first = claim(farm, 90.0)
@@ -132,11 +162,7 @@ def test_whoever_claims_one_value_after_another_has_two_draws(farm: ControlPlane
     if how == "it stopped early":
         complete(farm, first, 30)
     if how == "it was cancelled":
-        # By its author, who saw how it went.
-        with farm.database.transaction() as session:
-            row = session.get_one(Reproduction, order.ref.reproduction_id)
-            move_reproduction(session, row, ReproductionState.CANCELLED, "no claim needs it any more")
-            row.joinable = False
+        cancel(farm, first)
     second = claim(farm, 89.9)
     *_, order = orders(farm)
     assert order.ref.reproduction_id == run_of(farm, second).reproduction_id
