@@ -33,7 +33,7 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
     reproduction.seed = secrets.randbelow(2**31)
     if takes_claims_to_the_end(settings):
         return None
-    if _may_be_the_last_try(reproduction, settings) and earlier.one_was_sent(reproduction):
+    if _is_the_last_try(reproduction, settings, one_was_sent=earlier.one_was_sent(reproduction)):
         return None
     waiting = [claim for claim in reproduction.claims if claim.state == ClaimState.PLANNED]
     judged = _apart(waiting)
@@ -47,13 +47,15 @@ def fix(earlier: EarlierRuns, reproduction: Reproduction) -> Stopping | None:
     return found
 
 
-def _may_be_the_last_try(reproduction: Reproduction, settings: RunSettings) -> bool:
-    """Whether it asks every sample and answers all later claims, if such a run was sent before.
+def _is_the_last_try(reproduction: Reproduction, settings: RunSettings, *, one_was_sent: bool) -> bool:
+    """Whether it asks every sample and answers all later claims, as it is not the first: `one_was_sent` of its key.
 
-    Each run is another draw of answers: whoever claims one value after another would have one that fits in the end. One
-    that was asked for anew is the first of what was asked with it, and a run with a limit never has every sample.
+    Each run is another draw of answers: whoever claims one value after another would have one that fits in the end. Of
+    those that were asked for anew the second is the last, and a run with a limit never has every sample.
     """
-    return not reproduction.asked_anew and settings.sample_limit is None
+    if settings.sample_limit is not None:
+        return False
+    return reproduction.second_anew if reproduction.asked_anew else one_was_sent
 
 
 def are_too_many(settings: RunSettings, claims: int) -> bool:
@@ -74,7 +76,7 @@ def asks_every_sample(reproduction: Reproduction, *, one_was_sent: bool, claims:
         return True
     if reproduction.seed is not None:
         return settings.sample_limit is None and reproduction.stopping is None
-    return are_too_many(settings, claims) or (_may_be_the_last_try(reproduction, settings) and one_was_sent)
+    return are_too_many(settings, claims) or _is_the_last_try(reproduction, settings, one_was_sent=one_was_sent)
 
 
 def takes_claims_to_the_end(settings: RunSettings) -> bool:

@@ -197,6 +197,9 @@ def _join_or_make(
         joined = runs.shared.find(run.key, asked.since)
     if joined is not None:
         _bring_forward(session, joined, claim, run)
+        if asked.again and joined.seed is None and not joined.asked_anew:
+            # Planned for an entry, and as good as a second one; now also if the first fails.
+            joined.asked_anew = joined.second_anew = True
     reproduction = joined or _new(session, claim, model, answer.benchmark, run, asked)
     if joined is None and before is not None:
         begin_as(reproduction, before)
@@ -274,8 +277,9 @@ def _new(
         submitter=claim.submitter,
         community=claim.pull_request is not None,
         gpu_seconds=claim.gpu_seconds,
-        # A second one is as any second run of its key: it asks every sample, and answers whatever comes after it.
-        asked_anew=asked.since is not None and not asked.again,
+        asked_anew=asked.since is not None,
+        # Fixed now: what it is the second of may still fail.
+        second_anew=asked.again,
         state=ReproductionState.QUEUED,
         joinable=True,
         complete=False,

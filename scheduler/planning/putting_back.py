@@ -187,8 +187,9 @@ def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
     The answers may differ even so, and its score so far is on view. So it is the last: `goes_to_its_end`.
     """
     reproduction.seed, reproduction.stopping = before.seed, before.stopping
-    # Else a second run would become a first one, which earlier runs of every sample give way to.
-    reproduction.asked_anew = before.asked_anew
+    # Whoever it is begun again for: what gave way to it still does.
+    reproduction.asked_anew = reproduction.asked_anew or before.asked_anew
+    reproduction.second_anew = before.second_anew
     # One that asks every sample takes claims from the start, as it did: no third is made beside it.
     reproduction.joinable = asks_every_sample(reproduction, one_was_sent=False, claims=0)
 

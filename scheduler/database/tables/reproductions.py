@@ -53,8 +53,10 @@ class Reproduction(Table):
     """It ran every sample, so it answers any later claim too."""
 
     asked_anew: Mapped[bool] = mapped_column(default=False)
-    """Planned for a re-verification, the first of those that count as asked together. Earlier runs of its key answer no
-    further claim, unless it comes to nothing."""
+    """Planned for a re-verification. Earlier runs of its key answer no further claim, unless it comes to nothing."""
+
+    second_anew: Mapped[bool] = mapped_column(default=False)
+    """So planned, after the first of what counts as asked together: it asks every sample, whatever becomes of that."""
 
     model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"))
     model_revision: Mapped[str] = mapped_column(String(64))

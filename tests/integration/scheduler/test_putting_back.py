@@ -269,7 +269,7 @@ def test_a_second_fresh_run_that_is_begun_again_is_still_the_second_and_answers_
     _, first, second = farm.reproductions()
     assert [(run.asked_anew, run.stopping is None, run.joinable) for run in (first, second)] == [
         (True, False, False),
-        (False, True, True),
+        (True, True, True),
     ]
     heard_of(farm, second)
     intervening.cancel(farm.database, asked[51], "it goes badly", "hub:tiny", operates=False)
@@ -281,7 +281,7 @@ def test_a_second_fresh_run_that_is_begun_again_is_still_the_second_and_answers_
         ask(value)
     anew = run_of(farm, look(farm, value))
     assert anew.reproduction_id != second.reproduction_id
-    assert (anew.seed, anew.asked_anew, anew.stopping, anew.joinable) == (second.seed, False, None, True)
+    assert (anew.seed, anew.asked_anew, anew.stopping, anew.joinable) == (second.seed, True, None, True)
     heard_of(farm, anew)
     with pytest.raises(InterventionError, match="goes to its end"):
         intervening.cancel(farm.database, anew.reproduction_id, "it goes badly again", "hub:tiny", operates=False)

@@ -295,7 +295,35 @@ def test_a_fresh_run_that_failed_is_no_draw_and_one_that_was_cancelled_is(farm: 
     assert run_of(farm, ask(farm, other)) == farm.reproductions()[-1].reproduction_id
     *_, again = farm.reproductions()
     assert again.reproduction_id != run.reproduction_id
-    assert (again.asked_anew, again.stopping is None) == ((True, False) if ended == "failed" else (False, True))
+    assert (again.asked_anew, again.stopping is None) == (True, ended != "failed")
+
+
+@pytest.mark.parametrize("ended", ["failed", "was cancelled"])
+@pytest.mark.parametrize("made_for", ["a request", "an entry that a request joins"])
+def test_a_second_fresh_run_asks_every_sample_and_is_the_last_word_whatever_becomes_of_the_first(
+    farm: ControlPlane, ended: str, made_for: str
+) -> None:
+    other = put(farm, living(farm)[50.0], "main", 50.1)
+    asked = ask(farm, living(farm)[50.0].claim_id)
+    if made_for != "a request":
+        put(farm, living(farm)[50.0], "main", 50.2)
+    again = reverify(farm.database, other, "?", ADA).claim_id
+    farm.plan()
+    _, first, second = farm.reproductions()
+    assert [run_of(farm, each) for each in (asked, again)] == [first.reproduction_id, second.reproduction_id]
+    assert second.seed is None
+    if ended == "failed":
+        with farm.database.transaction() as session:
+            held = session.get_one(Reproduction, first.reproduction_id)
+            end_attempt(session, farm.policy, held, AttemptOutcome.MODEL_FAILED, "no such architecture")
+    else:
+        cancel(farm.database, first.reproduction_id, "it goes badly", ADA)
+    dispatch(farm.database, farm.policy)
+    late = put(farm, living(farm)[50.0], "main", 50.3)
+    assert run_of(farm, late) == second.reproduction_id, "and not the run from before the request"
+    assert farm.reproductions()[-1].stopping is None
+    complete(farm, 20)
+    assert [outcome_of(farm, each) for each in (again, late)] == ["mismatch", "mismatch"]
 
 
 def test_after_the_cooldown_a_fresh_run_is_made_whoever_shared_the_one_before(farm: ControlPlane) -> None:
