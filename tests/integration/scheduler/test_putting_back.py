@@ -79,7 +79,7 @@ def test_a_run_that_is_under_way_goes_on_for_the_entry_that_is_put_back(farm: Co
 
 @pytest.mark.parametrize("put_back", ["as it was", "with other notes", "in another file", "on a pull request"])
 def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm: ControlPlane, put_back: str) -> None:
-    run = begun(farm, 20)
+    run = begun(farm, 10)
     assert run.seed is not None
     ids = seeded_order(range(1, len(SCORES) + 1), run.seed)[:100]
     found = {"population": len(SCORES), "sample_ids": tuple(ids), "sample_scores": tuple(SCORES[n - 1] for n in ids)}
@@ -93,13 +93,13 @@ def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm:
             "in another file": {"name": "moved.yaml"},
             "on a pull request": {"author": "fan", "create_pr": True},
         }
-        text = entry(BENCHMARK, 20, more="  notes: an edit\n")
+        text = entry(BENCHMARK, 10, more="  notes: an edit\n")
         submit(farm.served.local, RepoName(RepoType.MODEL, MODEL), text, **changed[put_back])
-    again = say(farm, 20) if put_back == "as it was" else look(farm, 20)
+    again = say(farm, 10) if put_back == "as it was" else look(farm, 10)
     assert again is not None
     assert again.reason.startswith("mismatch: ")
     assert run_of(farm, again).reproduction_id == run.reproduction_id
-    other = say(farm, 21)
+    other = say(farm, 11)
     assert other is not None
     assert (other.state, run_of(farm, other).seed) == (ClaimState.PLANNED, None), "nobody may choose what fits a run"
 
