@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -101,7 +102,8 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         # Also where a mismatch is withdrawn by now: the badges that it revoked stay so.
         model_id, numbers = _overtaken(farm, claim_id)
         for number in numbers:
-            close_proposed(farm.hub, author, model_id, number, OVERTAKEN)
+            with _once_written(done):
+                close_proposed(farm.hub, author, model_id, number, OVERTAKEN)
         _close_replaced(farm, author, claim_id, done)
         _correct(farm, author, claim_id, done)
         return done
@@ -119,6 +121,23 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         # What another version of the farm wrote, say, and this one cannot read. Others are published all the same.
         log.exception("a fault of ours")
         return _Again(f"{type(error).__name__}, of which the control worker's log tells more", 0.0)
+
+
+@contextmanager
+def _once_written(done: Published) -> Iterator[None]:
+    """Within it an earlier thread is seen to, once the later one is written.
+
+    The repo's owner may have locked the earlier one, for good. What was written is entered all the same: else nobody
+    would read `/reverify` in it, close it when its badge is revoked, or tell of a later verdict.
+    """
+    try:
+        yield
+    except TokenRefused:
+        raise
+    except NoAccess as error:
+        if done.number is None:
+            raise
+        log.warning("#%d is written, and what was written before it stays as it is: %s", done.number, error)
 
 
 def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
@@ -161,7 +180,8 @@ def _close_replaced(farm: Farm, author: str, claim_id: str, done: Published) -> 
             return
         model_id, (latest, earlier) = claim.model_id, replaced_by(session, claim, done.number)
     for number in earlier:
-        close_proposed(farm.hub, author, model_id, number, REPLACED.format(latest))
+        with _once_written(done):
+            close_proposed(farm.hub, author, model_id, number, REPLACED.format(latest))
 
 
 def _correct(farm: Farm, author: str, claim_id: str, done: Published) -> None:
@@ -175,7 +195,8 @@ def _correct(farm: Farm, author: str, claim_id: str, done: Published) -> None:
             return
     proof = f" The proof: #{done.number}." if done.number is not None else ""
     text = f"A later run reproduced this score: {link(claim_url(farm.settings.public_url, claim_id))}.{proof}"
-    close_corrected(farm.hub, author, model_id, thread, claim_id, text)
+    with _once_written(done):
+        close_corrected(farm.hub, author, model_id, thread, claim_id, text)
 
 
 def _thread(session: Session, claim: Claim) -> int | None:

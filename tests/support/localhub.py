@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
 from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.localhub.api.app import create_app
 from deploy.localhub.hub import LocalHub
@@ -28,6 +29,9 @@ class RunningHub:
     requests: list[str]
     """Method and path of each request so far."""
 
+    refused: set[str] = field(default_factory=set)
+    """Method and path of what nobody may do, as in a thread that is locked."""
+
 
 @contextmanager
 def running_hub(folder: Path) -> Iterator[RunningHub]:
@@ -36,15 +40,19 @@ def running_hub(folder: Path) -> Iterator[RunningHub]:
     set_client_factory(_client)
     listener, url = bind("127.0.0.1", 0)
     app = create_app(folder, url)
-    requests: list[str] = []
+    found = RunningHub(url, app.state.hub, [])
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        answer: ASGIApp = app
         if scope["type"] == "http":
-            requests.append(f"{scope['method']} {scope['path']}")
-        await app(scope, receive, send)
+            asked = f"{scope['method']} {scope['path']}"
+            found.requests.append(asked)
+            if asked in found.refused:
+                answer = JSONResponse({"error": "You may not do that"}, 403)
+        await answer(scope, receive, send)
 
     with served_app(counted, listener, grace_seconds=5):
-        yield RunningHub(url, app.state.hub, requests)
+        yield found
 
 
 def _client() -> httpx2.Client:

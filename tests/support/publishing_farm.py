@@ -77,6 +77,15 @@ class Publishing:
         found = self.user("reader").get_repo_discussions("tiny/model")
         return sorted((each.num, each.author, each.title) for each in found)
 
+    def lock(self, number: int) -> None:
+        """Have a thread closed to whoever would say something, or change its state."""
+        thread = f"/api/models/tiny/model/discussions/{number}"
+        self.served.refused.update({f"POST {thread}/comment", f"POST {thread}/status"})
+
+    def status(self, number: int) -> str:
+        """Of a thread."""
+        return self.user("reader").get_discussion_details("tiny/model", number).status
+
     def said(self, number: int, author: str = OWN) -> list[str]:
         """What an author wrote in a thread."""
         events = self.user("reader").get_discussion_details("tiny/model", number).events

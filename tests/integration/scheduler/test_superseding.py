@@ -15,7 +15,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges import issuing
 from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
 from scheduler.badges.revoking import revoke_earlier
-from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, VerdictRow, now
+from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.publish import due
 from scheduler.watch.claims import withdraw_all
@@ -28,6 +28,7 @@ from tests.support.publishing_farm import OWN, Publishing, published_farm, publi
 
 ADA = "hub:ada"
 MODEL = RepoName(RepoType.MODEL, "tiny/model")
+WANTS = {"mode": "pull_request", "verdicts": ["verified", "mismatch"]}
 
 
 def again(site: Publishing, value: float, right: int) -> str:
@@ -332,6 +333,22 @@ def test_what_becomes_of_a_score_that_was_not_reproduced_is_told_where_that_was(
         # Whatever comes next is news, and another discussion's.
         again(site, 50.0, 20)
         assert (len(site.said(2)), len(site.threads())) == (3, 4 if "verified" in verdicts else 3)
+
+
+def test_a_proof_is_known_to_the_farm_where_the_discussion_of_the_mismatch_before_it_is_locked(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish=WANTS) as site:
+        complete(site.farm, 20)
+        site.publish()
+        site.lock(2)
+        verified = again(site, 50.0, 100)
+        assert site.publications()[verified] == "published"
+        with site.farm.database.reading() as session:
+            assert session.get(Thread, (MODEL.id, 3)) is not None, "`/reverify` is read there"
+        # Nor is it otherwise where the proof's pull request is locked, which is to be closed now.
+        site.lock(3)
+        mismatch = again(site, 50.0, 21)
+        assert site.publications()[mismatch] == "published"
+        assert [author for _, author, _ in site.threads()] == ["fan", OWN, OWN, OWN]
 
 
 def test_nothing_is_written_about_a_mismatch_that_was_withdrawn(tmp_path: Path) -> None:
