@@ -229,17 +229,19 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
         if badge is None or badge.revoked_at is not None:
             return None
         facts = verify(badge.token, dict(listed_keys(farm.settings, session)))
+        # Where policy wants proofs, that thread names the one that is written.
+        thread = None if "verified" in rules.verdicts else thread
         return Publication(
             verdict_id=claim_id,
             claim=place,
-            mode=rules.mode,
+            # Where the thread takes nothing, what it said is set right beside it, and no proof proposed for that.
+            mode=rules.mode if thread is None else "comment",
             token=badge.token if "verify_token" in rules.proof else None,
             source=_source(farm, claim_id) if "source" in rules.proof else None,
             title=title(facts, claim_id),
             body=body(facts, ran, badge.token, claim_id, proposed=place.pull_request is not None),
             measured=Measured(run.model_revision, run.weights_sha256),
-            # Where policy wants proofs, that thread names the one that is written.
-            thread=None if "verified" in rules.verdicts else thread,
+            thread=thread,
         )
 
 

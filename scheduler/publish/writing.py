@@ -17,13 +17,13 @@ from huggingface_hub import CommitOperationAdd, Discussion, DiscussionComment, D
 from huggingface_hub.errors import HfHubHTTPError
 
 from scheduler.hub.hub import Hub
-from scheduler.hub.hub_errors import Gone, Missing, told_apart
+from scheduler.hub.hub_errors import Gone, Missing, TokenRefused, told_apart
 from scheduler.publish.result_file import NotEditable, Source, with_proof
 from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
 from scheduler.watch.contents import content_digest
 from specs.attestation import MAX_TOKEN_CHARS, TYPE
 from specs.bounded_yaml import MAX_BYTES
-from specs.errors import HubAway, SubmissionError
+from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub.eval_results import SubmittedResult, parse
 
 MAX_OWN_DISCUSSIONS = 500
@@ -84,7 +84,7 @@ class Publication:
     """Nothing is written where the model has other files by now; None writes it all the same."""
 
     thread: int | None = None
-    """The farm's own discussion in which it is told, as a comment, in place of what `mode` says."""
+    """The farm's own discussion in which it is told, as a comment, in place of what `mode` says; if it takes one."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def publish(hub: Hub, author: str, publication: Publication) -> Published:
             if publication.claim.pull_request is not None:
                 return desk.comment(publication.claim.pull_request)
             if publication.thread is not None:
-                return desk.tell(publication.thread)
+                told = desk.written_earlier() or desk.tell(publication.thread)
+                if told is not None:
+                    return told
             if publication.mode == "comment":
                 return desk.discuss()
             return desk.propose()
@@ -162,9 +164,12 @@ def close_corrected(hub: Hub, author: str, model_id: str, number: int, verdict_i
     """
     with suppress(Missing), told_apart(f"discussion {number} of {model_id}"):
         found = hub.api.get_discussion_details(model_id, number)
+        if found.author != author:
+            # In a repo that was made anew it is another's.
+            return
         if not _own_comments(found, author, verdict_id):
             hub.api.comment_discussion(model_id, number, f"{text}\n\n{body_mark(verdict_id)}")
-        if not found.is_pull_request and found.author == author and found.status in STILL_OPEN:
+        if not found.is_pull_request and found.status in STILL_OPEN:
             hub.api.change_discussion_status(model_id, number, "closed")
 
 
@@ -252,13 +257,23 @@ class _Desk:
         self._entry(f"refs/pr/{number}")
         return self._say(number)
 
-    def tell(self, number: int) -> Published:
-        """Comment in the farm's own discussion of an earlier verdict on the same score, whether it is open or not."""
-        earlier = self._commented(self.hub.api.get_discussion_details(self.publication.claim.model_id, number))
-        if earlier is not None:
-            return earlier
-        self._entry(self._head())
-        return self._say(number)
+    def tell(self, number: int) -> Published | None:
+        """Comment in the farm's own discussion of an earlier verdict on the same score, whether it is open or not.
+
+        None where it is another's, since the repo was made anew, or is gone, or takes no comment.
+        """
+        model_id = self.publication.claim.model_id
+        try:
+            with told_apart(f"discussion {number} of {model_id}"):
+                if self.hub.api.get_discussion_details(model_id, number).author != self.author:
+                    return None
+                self._entry(self._head())
+                return self._say(number)
+        except TokenRefused:
+            raise
+        except (Missing, NoAccess):
+            # If that is the repo's own, whatever is tried next will say so.
+            return None
 
     def _say(self, number: int) -> Published:
         model_id = self.publication.claim.model_id
@@ -279,7 +294,9 @@ class _Desk:
         thread = self.publication.thread
         if opened is not None or thread is None:
             return opened
-        return self._commented(self.hub.api.get_discussion_details(claim.model_id, thread))
+        with suppress(Missing), told_apart(f"discussion {thread} of {claim.model_id}"):
+            return self._commented(self.hub.api.get_discussion_details(claim.model_id, thread))
+        return None
 
     def close_opened(self) -> None:
         """Close the pull requests and discussions that were opened about this verdict."""

@@ -23,7 +23,7 @@ from specs.policy.reverify import ReverifyRules
 from tests.support.asking_again import reverify
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
-from tests.support.hub_content import entry, submit
+from tests.support.hub_content import add_model, entry, submit
 from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
 
 ADA = "hub:ada"
@@ -349,6 +349,42 @@ def test_a_proof_is_known_to_the_farm_where_the_discussion_of_the_mismatch_befor
         mismatch = again(site, 50.0, 21)
         assert site.publications()[mismatch] == "published"
         assert [author for _, author, _ in site.threads()] == ["fan", OWN, OWN, OWN]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "right"),
+    [(["verified", "mismatch"], 21), (["verified", "mismatch"], 100), (["mismatch"], 100)],
+    ids=["another mismatch", "a proof", "a proof that policy does not want"],
+)
+@pytest.mark.parametrize("thread_is", ["locked", "gone", "another's"])
+def test_what_cannot_be_told_in_the_discussion_of_the_mismatch_before_it_is_told_elsewhere(
+    tmp_path: Path, verdicts: list[str], thread_is: str, right: int
+) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={**WANTS, "verdicts": verdicts}) as site:
+        complete(site.farm, 20)
+        site.publish()
+        if thread_is == "locked":
+            site.lock(2)
+        else:
+            site.served.local.delete_repo(MODEL)
+            submit(site.served.local, add_model(site.served.local, MODEL.id), entry("acme/bench", 50))
+        if thread_is == "another's":
+            for number in (1, 2):
+                site.user("eve").create_discussion(MODEL.id, f"Question {number}", description="Why?")
+        before = {number: site.said(number) for number, _, _ in site.threads()}
+        new = again(site, 50.0, right)
+        assert site.publications()[new] == "published"
+        (number,) = {number for number, _, _ in site.threads()} - set(before)
+        proposed = right == 100 and "verified" in verdicts
+        assert site.user("reader").get_discussion_details(MODEL.id, number).is_pull_request is proposed
+        assert {number: site.said(number) for number in before} == before
+        # Nor is it told twice, where its end was not entered.
+        with site.farm.database.transaction() as session:
+            row = session.get_one(Publication, new)
+            row.state, row.due_at = "pending", now()
+        site.served.refused.clear()
+        site.publish()
+        assert (site.publications()[new], len(site.threads())) == ("published", len(before) + 1)
 
 
 def test_nothing_is_written_about_a_mismatch_that_was_withdrawn(tmp_path: Path) -> None:
