@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from scheduler.database.id_prefixes import begins
@@ -64,6 +64,12 @@ def revoke_badge(session: Session, badge: Badge, why: str, actor: str) -> None:
     if badge.revoked_at is None:
         badge.revoked_at, badge.revoked_reason = now(), clean(why, MAX_WHY_CHARS)
         add_event(session, actor, "badge", badge.badge_id, "revoked", why)
+        # What a try may have left on the Hub is taken back now, and not when the next try is due.
+        session.execute(
+            update(Publication)
+            .where(Publication.claim_id == badge.claim_id, Publication.state == "pending")
+            .values(due_at=now())
+        )
 
 
 def revoke_earlier(session: Session, claims: Collection[Claim], run: Reproduction) -> None:

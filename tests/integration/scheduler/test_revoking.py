@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,9 @@ def test_a_badge_that_was_being_published_when_policy_began_to_publish_nothing_w
                 there.publish()
         (tmp_path / "policy.yaml").write_text("publish: {mode: 'off'}")
         there.farm = Farm(there.farm.settings)
+        with there.farm.database.transaction() as session:
+            # As where the Hub refused the next try.
+            session.get_one(Publication, claim_id).due_at = now() + timedelta(days=1)
         there.publish()
         reader = there.user("reader")
         assert there.publications()[claim_id] == "pending"
