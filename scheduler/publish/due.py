@@ -161,10 +161,14 @@ def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
 
 
 def _overtaken(farm: Farm, claim_id: str) -> tuple[str, tuple[int, ...]]:
-    """The model of a claim, and the numbers of what was published there with badges that are revoked by now."""
+    """The model of a claim that is a mismatch, and the numbers of what was published there with badges of its score.
+
+    None for a verified one: its score was reproduced, and a badge that is revoked by now is so for another reason.
+    """
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
-        return claim.model_id, overtaken_by(session, claim)
+        is_mismatch = claim.verdict is not None and claim.verdict.outcome == Outcome.MISMATCH
+        return claim.model_id, overtaken_by(session, claim) if is_mismatch else ()
 
 
 def _close_replaced(farm: Farm, author: str, claim_id: str, done: Published) -> None:

@@ -14,7 +14,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges import issuing
 from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
-from scheduler.badges.revoking import revoke_earlier
+from scheduler.badges.revoking import revoke, revoke_earlier
 from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.publish import due
@@ -105,14 +105,19 @@ def test_a_proof_about_other_weights_is_published_beside_the_old_one(site: Publi
     assert site.publications() == {old: "published", new: "published"}
 
 
+@pytest.mark.parametrize("since", ["other weights", "its badge is revoked"])
 def test_a_newer_proof_closes_the_farms_older_pull_request_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: str
 ) -> None:
     with publishing_farm(tmp_path, SQLITE, publish={"mode": "pull_request"}) as site:
         complete(site.farm, 100)
         site.publish()
-        site.served.local.commit(MODEL, {"config.json": b'{"a": 1}'}, CommitText("Train on", "tiny"))
-        site.scan()
+        if since == "other weights":
+            site.served.local.commit(MODEL, {"config.json": b'{"a": 1}'}, CommitText("Train on", "tiny"))
+            site.scan()
+        else:
+            # Not by a later run, which the older pull request is not to be told.
+            revoke(site.farm.database, site.living()[50.0].claim_id, "its key was stolen", "operator:ada")
 
         with monkeypatch.context() as patched:
             patched.setattr(due, "_conclude", lambda *_: None)
