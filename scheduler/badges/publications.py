@@ -45,6 +45,8 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
             Claim.value == claim.value,
             Claim.claim_id != claim.claim_id,
             Publication.state == "published",
+            # Else another farm's proof stood in the entry, and there is nothing of ours.
+            Publication.number.is_not(None),
             Badge.revoked_at.is_(None),
             # The very same thing was measured: a second proof tells its reader nothing.
             Reproduction.weights_sha256 == run.weights_sha256,

@@ -207,7 +207,10 @@ class _Desk:
         text, index, entry = self._entry(head)
         token = self.publication.token
         if token is not None and _is_of_others(entry.verify_token, token):
-            raise _ClaimGone("the entry carries somebody else's proof by now, which is not replaced")
+            # No claim that is gone: what the farm said of this score before is set right all the same.
+            return self.written_earlier() or Published(
+                "already", "the entry carries somebody else's proof, which is not replaced"
+            )
         try:
             proven = with_proof(text, index, token, self.publication.source)
         except NotEditable:

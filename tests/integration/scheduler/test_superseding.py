@@ -21,6 +21,7 @@ from scheduler.publish import due
 from scheduler.watch.claims import withdraw_all
 from specs.policy.reverify import ReverifyRules
 from tests.support.asking_again import reverify
+from tests.support.attestations import attestation, signer
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_model, entry, submit
@@ -354,6 +355,26 @@ def test_a_proof_is_known_to_the_farm_where_the_discussion_of_the_mismatch_befor
         mismatch = again(site, 50.0, 21)
         assert site.publications()[mismatch] == "published"
         assert [author for _, author, _ in site.threads()] == ["fan", OWN, OWN, OWN]
+
+
+def test_a_score_that_was_not_reproduced_is_set_right_where_another_farms_proof_keeps_ours_out(tmp_path: Path) -> None:
+    theirs = signer().sign(attestation(iss="https://another-farm.example"))
+    with publishing_farm(tmp_path, SQLITE, publish=WANTS) as site:
+        submit(site.served.local, MODEL, f"{entry('acme/bench', 50)}  verifyToken: {theirs}\n")
+        site.scan()
+        site.plan()
+        complete(site.farm, 20)
+        site.publish()
+        again(site, 50.0, 100)
+        assert site.status(2) == "closed"
+        assert ["A later run reproduced this score" in text for text in site.said(2)] == [False, True]
+        # Once it is out of the way, ours is proposed: nothing of the farm's stands there.
+        submit(site.served.local, MODEL, entry("acme/bench", 50))
+        site.scan()
+        proven = again(site, 50.0, 101)
+        assert site.publications()[proven] == "published"
+        assert site.user("reader").get_discussion_details(MODEL.id, 3).is_pull_request
+        assert len(site.said(2)) == 2
 
 
 @pytest.mark.parametrize(
