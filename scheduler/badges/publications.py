@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -12,7 +12,7 @@ from scheduler.badges.revoking import is_outdone_by
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, SpecFile, VerdictRow, now
 from scheduler.state_machine import ClaimState
-from specs.hub.eval_results import HEAD_REFS, pins
+from specs.hub.eval_results import pins
 from specs.judging.verdict import Outcome
 from specs.policy.rules import PublishRules
 
@@ -32,47 +32,47 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
     if "verified" not in rules.verdicts:
         return False
     run = claim.reproduction
-    if run is None:
-        return True
-    earlier = session.scalar(
-        select(Claim.claim_id)
+    return run is None or not _stands(session, claim, run)
+
+
+def _stands(session: Session, claim: Claim, run: Reproduction) -> bool:
+    """Whether the latest proof of the same entry, before which the farm closed all others, counts and says the same."""
+    latest = session.execute(
+        select(Claim, Badge.revoked_at, Reproduction.weights_sha256, Reproduction.dataset_revision)
         .join(Publication, Publication.claim_id == Claim.claim_id)
         .join(Badge, Badge.claim_id == Claim.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
         .where(
             # By its slot: beside another entry, or on another pull request, no proof would stand.
             Claim.slot == claim.slot,
-            Claim.value == claim.value,
             Claim.claim_id != claim.claim_id,
             Publication.state == "published",
             # Else another farm's proof stood in the entry, and there is nothing of ours.
             Publication.number.is_not(None),
-            Badge.revoked_at.is_(None),
-            # The very same thing was measured: a second proof tells its reader nothing.
-            Reproduction.weights_sha256 == run.weights_sha256,
-            or_(Reproduction.dataset_revision == run.dataset_revision, _same_content(session, claim, run)),
         )
+        .order_by(Claim.created_at.desc())
         .limit(1)
+    ).first()
+    if latest is None:
+        return False
+    earlier, revoked_at, weights_sha256, revision = latest
+    if revoked_at is not None or earlier.value != claim.value or weights_sha256 != run.weights_sha256:
+        return False
+    # The very same thing was measured: a second proof tells its reader nothing.
+    return revision == run.dataset_revision or (
+        # Not where an entry pins its commit: a proof about another one says something else.
+        not pins(claim.dataset_revision)
+        and not pins(earlier.dataset_revision)
+        and _same_content(session, run.dataset_id, revision, run.dataset_revision)
     )
-    return earlier is None
 
 
-def _same_content(session: Session, claim: Claim, run: Reproduction) -> ColumnElement[bool]:
-    """Of earlier runs: whether their benchmark, at another commit, differs by documentation alone.
-
-    Not where an entry pins its commit: a proof about another one says something else.
-    """
-    measured = session.get(SpecFile, (run.dataset_id, run.dataset_revision))
-    if pins(claim.dataset_revision) or measured is None or measured.content_sha256 is None:
-        return false()
-    return and_(
-        or_(Claim.dataset_revision.is_(None), Claim.dataset_revision.in_(HEAD_REFS)),
-        exists().where(
-            SpecFile.dataset_id == Reproduction.dataset_id,
-            SpecFile.revision == Reproduction.dataset_revision,
-            SpecFile.content_sha256 == measured.content_sha256,
-        ),
-    )
+def _same_content(session: Session, dataset_id: str, *revisions: str) -> bool:
+    """Whether two commits of a benchmark differ by documentation alone."""
+    digests = session.scalars(
+        select(SpecFile.content_sha256).where(SpecFile.dataset_id == dataset_id, SpecFile.revision.in_(revisions))
+    ).all()
+    return len(digests) == len(revisions) and None not in digests and len(set(digests)) == 1
 
 
 def is_due(rules: PublishRules) -> ColumnElement[bool]:

@@ -18,6 +18,7 @@ from scheduler.badges.revoking import revoke, revoke_earlier
 from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.publish import due
+from scheduler.state_machine import ClaimState
 from scheduler.watch.claims import withdraw_all
 from specs.policy.reverify import ReverifyRules
 from tests.support.asking_again import reverify
@@ -130,6 +131,38 @@ def test_a_newer_proof_closes_the_farms_older_pull_request_once(
         found = {number: site.user("reader").get_discussion_details("tiny/model", number) for number in (2, 3)}
         assert [(each.is_pull_request, each.status) for each in found.values()] == [(True, "closed"), (True, "open")]
         assert ["Superseded by #3" in text for text in site.said(2)] == [False, True]
+
+
+@pytest.mark.parametrize("what", ["value", "weights"])
+def test_a_proof_that_was_superseded_is_proposed_again_once_the_entry_says_the_same_as_then(
+    tmp_path: Path, databases: Databases, what: str
+) -> None:
+    with publishing_farm(tmp_path, databases, publish={"mode": "pull_request"}) as site:
+        complete(site.farm, 100)
+        site.publish()
+        for changed in (1, 0):
+            if what == "value":
+                say_now(site, 50 + changed, 100)
+                continue
+            weights = b'{"a": 1}' if changed else b"{}"
+            site.served.local.commit(MODEL, {"config.json": weights}, CommitText("Train on", "tiny"))
+            site.scan()
+            again(site, 50.0, 101)
+        assert [site.status(number) for number in (2, 3, 4)] == ["closed", "closed", "open"]
+        # But that stands there now.
+        again(site, 50.0, 102)
+        assert len(site.threads()) == 4
+
+
+def say_now(site: Publishing, value: float, right: int) -> None:
+    """Have the entry claim another value, and publish what comes of it."""
+    submit(site.served.local, MODEL, entry("acme/bench", value))
+    site.scan()
+    site.plan()
+    if site.living()[value].state != ClaimState.DECIDED:
+        # Else by the run that there is.
+        complete(site.farm, right)
+    site.publish()
 
 
 @pytest.mark.parametrize(
