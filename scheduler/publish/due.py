@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -246,7 +248,16 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             body=body(facts, ran, badge.token, claim_id, proposed=place.pull_request is not None),
             measured=Measured(run.model_revision, run.weights_sha256),
             thread=thread,
+            gave=partial(_gave, farm),
         )
+
+
+def _gave(farm: Farm, badge_id: str) -> bool:
+    # Text from outside; PostgreSQL refuses some.
+    if not re.fullmatch(r"[0-9a-f]{32}", badge_id):
+        return False
+    with farm.database.reading() as session:
+        return session.scalar(select(Badge.claim_id).where(Badge.badge_id == badge_id)) is not None
 
 
 def _of_a_mismatch(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -85,6 +86,9 @@ class Publication:
 
     thread: int | None = None
     """The farm's own discussion in which it is told, as a comment, in place of what `mode` says; if it takes one."""
+
+    gave: Callable[[str], bool] = lambda _: False
+    """Whether the farm gave the badge with an id, which anybody may have written."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ class _Desk:
         head = self._head()
         text, index, entry = self._entry(head)
         token = self.publication.token
-        if token is not None and _is_of_others(entry.verify_token, token):
+        if token is not None and _is_of_others(entry.verify_token, token, self.publication.gave):
             # No claim that is gone: what the farm said of this score before is set right all the same.
             return self.written_earlier() or Published(
                 "already", "the entry carries somebody else's proof, which is not replaced"
@@ -427,7 +431,7 @@ def _own_comments(found: DiscussionWithDetails, author: str, verdict_id: str) ->
     ]
 
 
-def _is_of_others(token: str | None, ours: str) -> bool:
+def _is_of_others(token: str | None, ours: str, gave: Callable[[str], bool]) -> bool:
     """Whether this is another farm's badge, or a token of another kind, such as the Hub's own evaluators gave.
 
     By what it says of itself: no key of theirs is known here.
@@ -437,11 +441,15 @@ def _is_of_others(token: str | None, ours: str) -> bool:
         return False
     if header.get("typ") != TYPE:
         return True
-    # By its key it is ours also where the farm had another address then.
+    # By its key it is ours also where the database was begun anew since.
     if len(token) > MAX_TOKEN_CHARS or header.get("kid") == (_part(ours, 0) or {}).get("kid"):
         return False
-    issuer = (_part(token, 1) or {}).get("iss")
-    return isinstance(issuer, str) and issuer.rstrip("/") != str((_part(ours, 1) or {}).get("iss")).rstrip("/")
+    stated = _part(token, 1) or {}
+    issuer, badge_id = stated.get("iss"), stated.get("jti")
+    if not isinstance(issuer, str) or issuer.rstrip("/") == str((_part(ours, 1) or {}).get("iss")).rstrip("/"):
+        return False
+    # Else ours only of before the farm had both another key and another address.
+    return not (isinstance(badge_id, str) and gave(badge_id))
 
 
 def _part(token: str | None, place: int) -> dict[str, Any] | None:

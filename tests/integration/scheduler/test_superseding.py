@@ -15,6 +15,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges import issuing
 from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
 from scheduler.badges.revoking import revoke, revoke_earlier
+from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.publish import due
@@ -131,6 +132,30 @@ def test_a_newer_proof_closes_the_farms_older_pull_request_once(
         found = {number: site.user("reader").get_discussion_details("tiny/model", number) for number in (2, 3)}
         assert [(each.is_pull_request, each.status) for each in found.values()] == [(True, "closed"), (True, "open")]
         assert ["Superseded by #3" in text for text in site.said(2)] == [False, True]
+
+
+@pytest.mark.parametrize("jti", [None, "\0"], ids=["its own", "another farm's"])
+def test_a_farm_whose_key_and_address_are_others_by_now_replaces_its_own_badge_alone(
+    tmp_path: Path, databases: Databases, jti: str | None
+) -> None:
+    with publishing_farm(tmp_path, databases, publish={"mode": "pull_request"}) as site:
+        complete(site.farm, 100)
+        site.publish()
+        site.user("tiny").merge_pull_request(MODEL.id, 2)
+        if jti is not None:
+            theirs = signer().sign(attestation(iss="https://another-farm.example", jti=jti))
+            submit(site.served.local, MODEL, f"{entry('acme/bench', 50)}  verifyToken: {theirs}\n")
+        site.scan()
+        revoke(site.farm.database, site.living()[50.0].claim_id, "its key was stolen", "operator:ada")
+        key = tmp_path / "other.pem"
+        Signer.create(key)
+        moved = {"signing_key": key, "public_url": "https://moved.example"}
+        site.farm.database.engine.dispose()
+        site.farm = Farm(site.farm.settings.model_copy(update=moved))
+        new = again(site, 50.0, 101)
+        assert site.publications()[new] == "published"
+        assert len(site.threads()) == (3 if jti is None else 2)
+        site.farm.database.engine.dispose()
 
 
 @pytest.mark.parametrize("what", ["value", "weights"])
