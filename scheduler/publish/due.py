@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from scheduler.badges.attesting import facts_of
 from scheduler.badges.keyring import listed_keys
-from scheduler.badges.publications import is_due, overtaken_by, replaced_by, revoked_of, told_in
+from scheduler.badges.publications import is_due, revoked_of
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.database.tables import Badge, Claim, now
 from scheduler.database.tables import Publication as Row
@@ -23,17 +21,14 @@ from scheduler.farm import Farm
 from scheduler.hub.hub_errors import TokenRefused
 from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
+from scheduler.publish.earlier_threads import see_to_earlier, thread_of
 from scheduler.publish.result_file import Source
-from scheduler.publish.text import Mismatch, Ran, body, link, mismatch_body, title
+from scheduler.publish.text import Mismatch, Ran, body, mismatch_body, title
 from scheduler.publish.writing import (
-    OVERTAKEN,
-    REPLACED,
     ClaimPlace,
     Measured,
     Publication,
     Published,
-    close_corrected,
-    close_proposed,
     publish,
     take_back,
     written_earlier,
@@ -101,13 +96,7 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
     try:
         publication = _publication(farm, claim_id)
         done = _no_more(farm, author, claim_id) if publication is None else publish(farm.hub, author, publication)
-        # Also where a mismatch is withdrawn by now: the badges that it revoked stay so.
-        model_id, numbers = _overtaken(farm, claim_id)
-        for number in numbers:
-            with _once_written(done):
-                close_proposed(farm.hub, author, model_id, number, OVERTAKEN)
-        _close_replaced(farm, author, claim_id, done)
-        _correct(farm, author, claim_id, done)
+        see_to_earlier(farm, author, claim_id, done)
         return done
     except HubAway as error:
         return _Again(str(error), error.retry_after_seconds or 0.0, isinstance(error, HubBusy))
@@ -125,23 +114,6 @@ def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
         return _Again(f"{type(error).__name__}, of which the control worker's log tells more", 0.0)
 
 
-@contextmanager
-def _once_written(done: Published) -> Iterator[None]:
-    """Within it an earlier thread is seen to, once the later one is written.
-
-    The repo's owner may have locked the earlier one, for good. What was written is entered all the same: else nobody
-    would read `/reverify` in it, close it when its badge is revoked, or tell of a later verdict.
-    """
-    try:
-        yield
-    except TokenRefused:
-        raise
-    except NoAccess as error:
-        if done.number is None:
-            raise
-        log.warning("#%d is written, and what was written before it stays as it is: %s", done.number, error)
-
-
 def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
     """A try that was interrupted may have written what may not be written any more.
 
@@ -154,60 +126,12 @@ def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
         if claim.dataset_id is None or claim.value is None:
             return withdrawn
         place = _place(claim, claim.dataset_id, claim.value)
-        thread = _thread(session, claim)
+        thread = thread_of(session, claim)
         is_revoked = badge is not None and badge.revoked_at is not None
     if is_revoked:
         take_back(farm.hub, author, place, claim_id, thread)
         return withdrawn
     return written_earlier(farm.hub, author, place, claim_id, thread) or withdrawn
-
-
-def _overtaken(farm: Farm, claim_id: str) -> tuple[str, tuple[int, ...]]:
-    """The model of a claim that is a mismatch, and the numbers of what was published there with badges of its score.
-
-    None for a verified one: its score was reproduced, and a badge that is revoked by now is so for another reason.
-    """
-    with farm.database.reading() as session:
-        claim = session.get_one(Claim, claim_id)
-        is_mismatch = claim.verdict is not None and claim.verdict.outcome == Outcome.MISMATCH
-        return claim.model_id, overtaken_by(session, claim) if is_mismatch else ()
-
-
-def _close_replaced(farm: Farm, author: str, claim_id: str, done: Published) -> None:
-    """Close the pull requests of earlier proofs of the same entry: merged, they would keep the later one out.
-
-    Before the end of the publication is entered: who is killed in between is here again.
-    """
-    if done.number is None:
-        return
-    with farm.database.reading() as session:
-        claim = session.get_one(Claim, claim_id)
-        if claim.pull_request is not None or session.get(Badge, claim_id) is None:
-            return
-        model_id, (latest, earlier) = claim.model_id, replaced_by(session, claim, done.number)
-    for number in earlier:
-        with _once_written(done):
-            close_proposed(farm.hub, author, model_id, number, REPLACED.format(latest))
-
-
-def _correct(farm: Farm, author: str, claim_id: str, done: Published) -> None:
-    """Where the farm said that a score was not reproduced: say there that it was by now, and close that discussion."""
-    if done.kind == "withdrawn":
-        return
-    with farm.database.reading() as session:
-        claim = session.get_one(Claim, claim_id)
-        model_id, thread = claim.model_id, _thread(session, claim)
-        if thread is None or claim.verdict is None or claim.verdict.outcome != Outcome.VERIFIED:
-            return
-    proof = f" The proof: #{done.number}." if done.number is not None else ""
-    text = f"A later run reproduced this score: {link(claim_url(farm.settings.public_url, claim_id))}.{proof}"
-    with _once_written(done):
-        close_corrected(farm.hub, author, model_id, thread, claim_id, text)
-
-
-def _thread(session: Session, claim: Claim) -> int | None:
-    """The farm's own discussion on a claim's score; on a pull request all is said there anyway."""
-    return told_in(session, claim) if claim.pull_request is None else None
 
 
 def _publication(farm: Farm, claim_id: str) -> Publication | None:
@@ -220,7 +144,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
             return None
         if claim.dataset_id is None or claim.value is None:
             return None
-        thread = _thread(session, claim)
+        thread = thread_of(session, claim)
         place = _place(claim, claim.dataset_id, claim.value)
         ran = Ran(Measurement.model_validate(run.measurement, strict=False).circumstances, run.spec_refusal)
         if verdict.outcome == Outcome.MISMATCH:

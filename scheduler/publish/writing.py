@@ -6,23 +6,21 @@ written about a claim that is gone or says something else by now.
 
 from __future__ import annotations
 
-import json
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 from huggingface_hub import CommitOperationAdd, Discussion, DiscussionComment, DiscussionWithDetails
 from huggingface_hub.errors import HfHubHTTPError
 
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing, TokenRefused, told_apart
+from scheduler.publish.others_proofs import is_of_others
 from scheduler.publish.result_file import NotEditable, Source, with_proof
 from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
 from scheduler.watch.contents import content_digest
-from specs.attestation import MAX_TOKEN_CHARS, TYPE
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub.eval_results import SubmittedResult, parse
@@ -31,10 +29,6 @@ MAX_OWN_DISCUSSIONS = 500
 """Of the farm on one model repo, newest first; looked through for what was written earlier."""
 
 STILL_OPEN = ("open", "draft")
-OVERTAKEN = (
-    "The badge in this pull request is revoked: a later run did not reproduce the score. Please do not merge it."
-)
-REPLACED = "Superseded by #{}, which has the proof of a later run. Please do not merge this one."
 REVOKED = "The badge in this was revoked while it was being written, so it proves nothing."
 TWICE = "The same proof was opened twice at once; the earlier one stands."
 
@@ -148,35 +142,6 @@ def written_earlier(
     return None
 
 
-def close_proposed(hub: Hub, author: str, model_id: str, number: int, why: str) -> None:
-    """Close a pull request of the farm's own whose proof is not to be merged any more, if it is still open.
-
-    Raises:
-        HubAway, NoAccess: as above.
-    """
-    with suppress(Missing), told_apart(f"pull request {number} of {model_id}"):
-        found = hub.api.get_discussion_details(model_id, number)
-        if found.is_pull_request and found.author == author and found.status in STILL_OPEN:
-            hub.api.change_discussion_status(model_id, number, "closed", comment=why)
-
-
-def close_corrected(hub: Hub, author: str, model_id: str, number: int, verdict_id: str, text: str) -> None:
-    """Say once, in a discussion of the farm's own, that a later verdict says otherwise, and close it if it is open.
-
-    Raises:
-        HubAway, NoAccess: as above.
-    """
-    with suppress(Missing), told_apart(f"discussion {number} of {model_id}"):
-        found = hub.api.get_discussion_details(model_id, number)
-        if found.author != author:
-            # In a repo that was made anew it is another's.
-            return
-        if not _own_comments(found, author, verdict_id):
-            hub.api.comment_discussion(model_id, number, f"{text}\n\n{body_mark(verdict_id)}")
-        if not found.is_pull_request and found.status in STILL_OPEN:
-            hub.api.change_discussion_status(model_id, number, "closed")
-
-
 def take_back(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str, thread: int | None = None) -> None:
     """Close or hide whatever the farm wrote about a verdict, where that is still open: its badge is revoked by now.
 
@@ -210,7 +175,7 @@ class _Desk:
         head = self._head()
         text, index, entry = self._entry(head)
         token = self.publication.token
-        if token is not None and _is_of_others(entry.verify_token, token, self.publication.gave):
+        if token is not None and is_of_others(entry.verify_token, token, self.publication.gave):
             # No claim that is gone: what the farm said of this score before is set right all the same.
             return self.written_earlier() or Published(
                 "already", "the entry carries somebody else's proof, which is not replaced"
@@ -374,8 +339,7 @@ class _Desk:
         return bool(self._own_comments(self.hub.api.get_discussion_details(model_id, listed.num)))
 
     def _own_comments(self, found: DiscussionWithDetails) -> list[str]:
-        """Ids of the farm's comments about this verdict, oldest first."""
-        return _own_comments(found, self.author, self.publication.verdict_id)
+        return own_comments(found, self.author, self.publication.verdict_id)
 
     def _head(self) -> str:
         """The commit at which the model's main stands, if its files are still those that were measured."""
@@ -422,44 +386,11 @@ def _desk(hub: Hub, author: str, claim: ClaimPlace, verdict_id: str, thread: int
     return _Desk(hub, author, Publication(verdict_id, claim, "comment", None, None, "", "", thread=thread))
 
 
-def _own_comments(found: DiscussionWithDetails, author: str, verdict_id: str) -> list[str]:
+def own_comments(found: DiscussionWithDetails, author: str, verdict_id: str) -> list[str]:
+    """Ids of an author's comments about a verdict, oldest first."""
     mark = body_mark(verdict_id)
     return [
         event.id
         for event in found.events
         if isinstance(event, DiscussionComment) and event.author == author and mark in event.content
     ]
-
-
-def _is_of_others(token: str | None, ours: str, gave: Callable[[str], bool]) -> bool:
-    """Whether this is another farm's badge, or a token of another kind, such as the Hub's own evaluators gave.
-
-    By what it says of itself: no key of theirs is known here.
-    """
-    header = _part(token, 0)
-    if token is None or header is None:
-        return False
-    if header.get("typ") != TYPE:
-        return True
-    # By its key it is ours also where the database was begun anew since.
-    if len(token) > MAX_TOKEN_CHARS or header.get("kid") == (_part(ours, 0) or {}).get("kid"):
-        return False
-    stated = _part(token, 1) or {}
-    issuer, badge_id = stated.get("iss"), stated.get("jti")
-    if not isinstance(issuer, str) or issuer.rstrip("/") == str((_part(ours, 1) or {}).get("iss")).rstrip("/"):
-        return False
-    # Else ours only of before the farm had both another key and another address.
-    return not (isinstance(badge_id, str) and gave(badge_id))
-
-
-def _part(token: str | None, place: int) -> dict[str, Any] | None:
-    """The header (0) or payload (1) of a token, unverified; None where it has none that anybody could verify."""
-    parts = (token or "").split(".", 2)
-    if place >= len(parts):
-        return None
-    try:
-        # Not by PyJWT: it refuses headers that it does not know (`crit`), and then another's proof would count as none.
-        decoded: Any = json.loads(urlsafe_b64decode(parts[place] + "=" * (-len(parts[place]) % 4)))
-    except (ValueError, RecursionError):
-        return None
-    return decoded if isinstance(decoded, dict) else None
