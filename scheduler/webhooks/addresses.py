@@ -15,6 +15,7 @@ from specs.errors import ReprofarmError
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
     for network in (
+        "192.0.0.0/24",  # for protocols (RFC 6890); Python knows its first eight (CVE-2024-4032)
         "::/96",  # IPv4-compatible (RFC 4291, section 2.5.5.1)
         "64:ff9b:1::/48",  # translation to IPv4 within a network (RFC 8215)
         "3fff::/20",  # documentation (RFC 9637)
@@ -22,6 +23,7 @@ _NOT_PUBLIC = tuple(
         "fec0::/10",  # site-local (RFC 3879)
     )
 )
+"""Of a network's own, by standards that Python 3.11 does not know or that were given up."""
 
 SCHEMES = {"https": 443, "http": 80}
 
@@ -97,7 +99,4 @@ def is_public(address: str) -> bool:
         # Translation prefix for IPv4 (RFC 6052), which a network may route to anything.
         if found in ipaddress.ip_network("64:ff9b::/96"):
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
-        # Of a network's own, by standards that Python 3.11 does not know or that were given up.
-        if any(found in network for network in _NOT_PUBLIC):
-            return False
-    return found.is_global and not found.is_multicast
+    return found.is_global and not found.is_multicast and not any(found in network for network in _NOT_PUBLIC)
