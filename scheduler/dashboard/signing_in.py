@@ -89,7 +89,9 @@ def logout(request: Request, source: TheSource, caller: TheCaller) -> Response:
         sessions.close_session(source.database, secret, caller.actor)
     by_form = "text/html" in request.headers.get("accept", "")
     answer = RedirectResponse("/", SEE_OTHER) if by_form else Response(status_code=204)
-    cookie.clear(answer)
+    if secret is not None:
+        # What another site has a browser send comes without the cookie, and must not take it away.
+        cookie.clear(answer)
     return _not_kept(answer)
 
 
