@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from scheduler.api.problems import NothingToRun, NotPlannedYet
+from scheduler.api.problems import NothingToRun, NotPlannedYet, TooManyPlans
 from scheduler.api.shown import shown
+from scheduler.api.turns import one_at_a_time
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
 from scheduler.judging.stopping import asks_every_sample
@@ -20,9 +21,12 @@ from specs.judging.forecast import Forecast, Foreseen, forecast
 def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     """The plan of a claim, on a number of samples that was `given`, else on what the farm knows of them.
 
+    It closes the session before it simulates runs, which may take seconds, and more of waiting for its turn.
+
     Raises:
         NotPlannedYet: the claim was not looked at yet.
         NothingToRun: it will never be run.
+        TooManyPlans: the turn to simulate does not come soon.
     """
     if claim.foreseen is None or claim.dataset_id is None:
         raise _why_not(claim)
@@ -33,11 +37,12 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     source: SamplesSource | None = known.source if known else None
     if given is not None:
         samples, source = given, "given"
-    found = forecast(foreseen, samples) if samples is not None else None
     sequential = foreseen.mode == "sequential" and not foreseen.every_sample
     linked_log = sequential and (claim.linked_log or {}).get("log") is not None
     by_history = sequential and foreseen.history
     earlier = earlier_runs(session, *place, claim.reproduction_id, EARLIER_RUNS) if by_history else 0
+    session.close()
+    found = _in_turn(foreseen, samples) if samples is not None else None
     return ClaimPlan(
         claim_id=claim.claim_id,
         model=claim.model_id,
@@ -63,6 +68,12 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
         earlier_runs=earlier,
         words=(*(found.words if found else (_nobody_knows(claim, foreseen),)), *_guides(linked_log, earlier)),
     )
+
+
+def _in_turn(foreseen: Foreseen, samples: int) -> Forecast:
+    # Each number of samples is simulated anew, and anybody may give any.
+    with one_at_a_time(TooManyPlans("others are told what judging their claims will cost, one at a time; come back")):
+        return forecast(foreseen, samples)
 
 
 def _foreseen(session: Session, claim: Claim) -> Foreseen:

@@ -68,6 +68,10 @@ class TooManyTraces(Busy):
     """Others are told how their run closed in on a claim."""
 
 
+class TooManyPlans(Busy):
+    """Others are told what judging their claim will cost."""
+
+
 KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
     NotFound: (HTTPStatus.NOT_FOUND, "not-found"),
     NoSuchBadge: (HTTPStatus.NOT_FOUND, "not-found"),
@@ -81,6 +85,7 @@ KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
     Unsendable: (HTTPStatus.UNPROCESSABLE_ENTITY, "webhook-address"),
     Busy: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-streams"),
     TooManyTraces: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-traces"),
+    TooManyPlans: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-plans"),
     EvidenceAway: (HTTPStatus.BAD_GATEWAY, "evidence-away"),
     InterventionError: (HTTPStatus.CONFLICT, "not-as-it-stands"),
     AccessError: (HTTPStatus.CONFLICT, "no-such-access"),

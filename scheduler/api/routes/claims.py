@@ -128,7 +128,7 @@ def plan_of_claim(
         int | None, Query(ge=1, le=MAX_SAMPLES, description="How many the task has, where you know better.")
     ] = None,
 ) -> ClaimPlan:
-    """What judging a claim will cost and come to; 409 where nothing can be said of it."""
+    """What judging a claim will cost and come to; 409 where nothing can be said of it, 503 while too many ask."""
     # Imports NumPy and the statistics, which no other answer needs.
     from scheduler.api.plan import plan_view  # noqa: PLC0415
 

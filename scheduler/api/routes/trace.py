@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,6 +13,7 @@ from sqlalchemy.orm import Session
 from scheduler.api.dependencies import Reading
 from scheduler.api.ids import START, IdOrStart, whole_id
 from scheduler.api.problems import NotFound, TooManyTraces
+from scheduler.api.turns import one_at_a_time
 from scheduler.database.tables import Claim, Reproduction
 from specs.api_v1.trace import TracePoint, TraceView
 
@@ -24,11 +23,7 @@ MANY_TRACES = 256
 _told: OrderedDict[tuple[str, str], TraceView] = OrderedDict()
 """Those that were asked for last: measurements of completed runs never change, and telling one takes half a second."""
 
-WAITING = 4
-WAIT_SECONDS = 3.0
-"""So many wait for their turn, and no longer: each keeps a thread and a connection to the database."""
-
-_told_lock, _turn, _places = Lock(), Lock(), BoundedSemaphore(1 + WAITING)
+_told_lock = Lock()
 
 
 @router.get("/{reproduction_id}/trace")
@@ -57,7 +52,8 @@ def trace_of_reproduction(
     key = (found, row.claim_id)
     told = _remembered(key)
     if told is None:
-        with _one_at_a_time():
+        busy = TooManyTraces("others are told how their runs closed in on a claim, one at a time; come back")
+        with one_at_a_time(busy):
             # Whoever had the turn before may have asked for the same.
             told = _remembered(key) or _tell(session, found, row)
             _remember(key, told)
@@ -76,30 +72,6 @@ def _remember(key: tuple[str, str], told: TraceView) -> None:
         _told[key] = told
         if len(_told) > MANY_TRACES:
             _told.popitem(last=False)
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Whoever asks for one after another keeps a core at most from everybody else.
-
-    Raises:
-        TooManyTraces: its turn does not come soon.
-    """
-    if not _places.acquire(blocking=False):
-        raise _too_many()
-    try:
-        if not _turn.acquire(timeout=WAIT_SECONDS):
-            raise _too_many()
-        try:
-            yield
-        finally:
-            _turn.release()
-    finally:
-        _places.release()
-
-
-def _too_many() -> TooManyTraces:
-    return TooManyTraces("others are told how their runs closed in on a claim, one at a time; come back")
 
 
 def _tell(session: Session, reproduction_id: str, claim: Claim) -> TraceView:

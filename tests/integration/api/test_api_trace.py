@@ -8,6 +8,7 @@ from threading import Event
 
 import pytest
 
+from scheduler.api import turns
 from scheduler.api.routes import trace
 from scheduler.database.tables import Claim, Reproduction
 from specs.api_v1.trace import TraceView
@@ -59,7 +60,7 @@ def test_one_trace_is_told_at_a_time_and_whoever_would_wait_for_long_is_to_come_
         return tell(reproduction, claim)
 
     monkeypatch.setattr(trace, "trace_view", slowly)
-    monkeypatch.setattr(trace, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.05)
     with running_api(tmp_path) as api, ThreadPoolExecutor() as threads:
         one, other = traces(api, tmp_path, 2)
         telling = threads.submit(api.get, one)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,14 +18,17 @@ from deploy.cli.main import app
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission.priorities import REQUESTED_PRIORITY
+from scheduler.api import plan, turns
 from scheduler.database.tables import Benchmark, Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
+from specs.judging.forecast import Forecast, Foreseen, forecast
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.policy.rules import Policy, TaskRules, VerificationRules
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
+from tests.support.interleaving import PATIENCE_SECONDS
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, empty_farm
 
@@ -162,6 +167,47 @@ def test_without_a_card_the_number_is_given_by_hand(farm: ControlPlane, api: Run
     assert "12032, as you say" in given.output
     assert api.get(f"/v1/claims/{claim.claim_id}/plan", samples=0).status_code == 422
     assert api.get(f"/v1/claims/{claim.claim_id}/plan", samples=10**9).status_code == 422
+
+
+def test_one_plan_is_worked_out_at_a_time_and_whoever_would_wait_for_long_is_to_come_back(
+    farm: ControlPlane, api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Event(), Event()
+
+    def slowly(foreseen: Foreseen, samples: int) -> Forecast:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return forecast(foreseen, samples)
+
+    monkeypatch.setattr(plan, "forecast", slowly)
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.05)
+    address = f"/v1/claims/{planned(farm).claim_id}/plan?samples="
+    with ThreadPoolExecutor() as threads:
+        telling = threads.submit(api.get, f"{address}1000")
+        assert begun.wait(PATIENCE_SECONDS)
+        asking = threads.submit(api.get, f"{address}1001")
+        wait([asking], PATIENCE_SECONDS / 2)
+        go_on.set()
+        assert telling.result().status_code == 200
+        busy = asking.result()
+    assert (busy.status_code, busy.headers.get("retry-after")) == (503, "5")
+    assert busy.json()["type"].endswith(":too-many-plans")
+    assert api.get(f"{address}1001").status_code == 200
+
+
+def test_a_plan_that_is_worked_out_keeps_nobody_from_the_database(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, connected = planned(farm), list[bool]()
+
+    def noted(foreseen: Foreseen, samples: int) -> Forecast:
+        connected.append(session.in_transaction())
+        return forecast(foreseen, samples)
+
+    monkeypatch.setattr(plan, "forecast", noted)
+    with farm.database.looking() as session:
+        assert plan.plan_view(session, session.get_one(Claim, claim.claim_id), 1000).samples == 1000
+    assert connected == [False]
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,10 @@ def test_however_many_claims_come_at_once_they_have_one_draw(farm: ControlPlane,
     }
     runs = claims_at_once(farm, *percents[said])
     assert len(set(runs)) == 1
-    with farm.database.reading() as session:
-        waiting = session.scalars(select(Claim)).all()
-        plans = {plan_view(session, each, given=N).every_sample for each in waiting}
+    plans = set()
+    for each in farm.claims():
+        with farm.database.reading() as session:
+            plans.add(plan_view(session, session.get_one(Claim, each.claim_id), given=N).every_sample)
     assert plans == {said == "more"}
     (order,) = orders(farm)
     if said == "more":
