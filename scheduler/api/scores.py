@@ -21,6 +21,7 @@ MEASURED = (Outcome.VERIFIED, Outcome.MISMATCH, Outcome.INCONCLUSIVE)
 
 POINTS_SHOWN = 200
 TASKS_SHOWN = 200
+"""No fewer than points, each of which is shown with its task."""
 
 TaskKey = tuple[str | None, str | None]
 """Dataset and task."""
@@ -126,11 +127,19 @@ def _point(row: Any) -> ScorePoint:  # a row of the query above
 
 
 def tasks(counts: TaskCounts, shown: Sequence[ScorePoint]) -> tuple[TaskScores, ...]:
-    """Each task with its counts and its points, the one with most claims first."""
+    """Each task with its counts and its points: those that have points first, then by measured claims, then by claims.
+
+    Anybody may claim scores on tasks that there are not: those are never measured, and push aside none that was.
+    """
     by_task: dict[TaskKey, list[ScorePoint]] = defaultdict(list)
     for point in shown:
         by_task[point.dataset, point.task].append(point)
-    in_order = sorted(counts.claims, key=lambda key: (-counts.claims[key], key[0] or "", key[1] or ""))
+
+    def rank(key: TaskKey) -> tuple[bool, int, int, str, str]:
+        verdicts = counts.verdicts.get(key, {})
+        measured = sum(verdicts.get(each, 0) for each in MEASURED)
+        return key not in by_task, -measured, -counts.claims[key], key[0] or "", key[1] or ""
+
     return tuple(
         TaskScores(
             dataset=key[0],
@@ -140,5 +149,5 @@ def tasks(counts: TaskCounts, shown: Sequence[ScorePoint]) -> tuple[TaskScores, 
             match_rate=match_rate(counts.verdicts.get(key, {})),
             points=tuple(by_task[key]),
         )
-        for key in in_order[:TASKS_SHOWN]
+        for key in sorted(counts.claims, key=rank)[:TASKS_SHOWN]
     )

@@ -92,7 +92,7 @@ class BenchmarkDetail(View):
     verdicts: dict[Outcome, int]
     match_rate: Proportion | None
     tasks: tuple[TaskScores, ...]
-    """Most claims first, 200 at most."""
+    """200 at most: those with points first, then those with most measured claims, then those with most claims."""
 
     points_next: str | None
     """The `cursor` for `/v1/points?dataset=…` of what follows the points here; null where they are all."""
@@ -122,7 +122,7 @@ class ModelDetail(View):
 
     match_rate: Proportion | None
     tasks: tuple[TaskScores, ...]
-    """Most claims first, 200 at most."""
+    """200 at most: those with points first, then those with most measured claims, then those with most claims."""
 
     points_next: str | None
     """The `cursor` for `/v1/points?model=…` of what follows the points here; null where they are all."""

@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from scheduler.api import scores
 from scheduler.database.tables import Benchmark, SpecFile
 from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
@@ -36,6 +37,31 @@ def test_a_benchmark_shows_its_spec_and_how_each_task_came_out(api: RunningApi) 
     assert [point["model"] for point in europe["points"]] == ["b/1", "a/2", "a/1"]
     assert (europe["points"][0]["claim_id"], europe["points"][0]["reproduced"]) == (off, 0.2)
     assert (asia["task"], asia["match_rate"], len(asia["points"])) == ("asia", None, 1)
+
+
+def test_claims_on_tasks_that_there_are_not_push_aside_nothing_that_was_measured(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "TASKS_SHOWN", 3)
+    monkeypatch.setattr(scores, "POINTS_SHOWN", 3)
+    api.rows.benchmark("acme/capitals")
+    for _ in range(2):
+        api.rows.verified("a/model", task_id="twice, and before")
+    for task_id in ("asia", "europe", "africa"):
+        api.rows.verified("a/model", task_id=task_id)
+    for made_up in range(3):
+        for n in range(3):
+            api.rows.decided(Outcome.UNSUPPORTED, "b/model", task_id=f"made up {made_up}", notes=f"variant {n}")
+    found = api.json("/v1/benchmarks/acme/capitals")
+    assert [(task["task"], len(task["points"])) for task in found["tasks"]] == [
+        ("africa", 1),
+        ("asia", 1),
+        ("europe", 1),
+    ]
+    assert "3 of 5" in api.get("/benchmarks/acme/capitals").text
+    monkeypatch.setattr(scores, "TASKS_SHOWN", 5)
+    found = api.json("/v1/benchmarks/acme/capitals")
+    assert [task["task"] for task in found["tasks"]][3:] == ["twice, and before", "made up 0"]
 
 
 def test_a_model_shows_its_claims_by_benchmark_and_task(api: RunningApi) -> None:
