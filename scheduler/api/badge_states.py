@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, case, select
+from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from scheduler.api import queue
@@ -63,6 +63,10 @@ ANSWERS = (Outcome.VERIFIED, Outcome.MISMATCH)
 WITHOUT_BULK = (*queue.WITHOUT_BULK, defer(Claim.linked_log, raiseload=True))
 
 
+MOST_FIRST = case((VerdictRow.outcome == Outcome.MISMATCH, 0), (VerdictRow.outcome == Outcome.VERIFIED, 1), else_=2)
+"""However many claims there are, those that say most are looked at."""
+
+
 def said_of(session: Session, model_id: str, dataset_id: str, task_id: str | None) -> Said:
     """What a badge says of a model on a task: by its author's claims, else by those that others proposed."""
     of_task: tuple[ColumnElement[bool], ...] = (
@@ -72,20 +76,23 @@ def said_of(session: Session, model_id: str, dataset_id: str, task_id: str | Non
     )
     living = (*of_task, Claim.live.is_(True))
     # Each by itself: however many others propose, they do not push the author's own claims aside.
-    rows = _found(session, *living, Claim.pull_request.is_(None)) or _found(session, *living)
-    return _first([*(_said(*row) for row in rows), *_before(session, model_id, rows, *of_task)])
+    authors = _found(session, *living, Claim.pull_request.is_(None))
+    rows = authors or _found(session, *living)
+    said = [_said(*row) for row in rows]
+    if len(rows) == LOOKED_AT or any(verdict is None or verdict.outcome not in ANSWERS for _, _, verdict, _ in rows):
+        said.extend(_before(session, *of_task, by_author=bool(authors)))
+    return _first(said)
 
 
 def _found(session: Session, *conditions: ColumnElement[bool]) -> Sequence[_Row]:
-    """Claims with what became of them; however many there are, those that say most are among them."""
-    says_most = case((VerdictRow.outcome == Outcome.MISMATCH, 0), (VerdictRow.outcome == Outcome.VERIFIED, 1), else_=2)
+    """Claims with what became of them."""
     return session.execute(
         select(Claim, Reproduction, VerdictRow, Badge)
         .outerjoin(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
         .outerjoin(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
         .where(*conditions)
-        .order_by(says_most, Claim.created_at.desc(), Claim.claim_id.desc())
+        .order_by(MOST_FIRST, Claim.created_at.desc(), Claim.claim_id.desc())
         .limit(LOOKED_AT)
         .options(*WITHOUT_BULK)
     ).all()
@@ -95,43 +102,63 @@ def _first(found: Sequence[Said]) -> Said:
     return min(found, key=lambda said: IN_ORDER.index(said.state), default=NOT_SUBMITTED)
 
 
-def _before(session: Session, model_id: str, rows: Sequence[_Row], *of_task: ColumnElement[bool]) -> Iterator[Said]:
+def _before(session: Session, *of_task: ColumnElement[bool], by_author: bool) -> Iterator[Said]:
     """What was said of scores that have no answer of their own yet: that holds until there is something newer.
 
     Else a mismatch could be hidden by asking for another run, or by taking the entry away and putting it back, with
     other notes or in another file, and then cancelling that run. On main counts what stood there, and on a pull request
     what stood on that one: nobody else's claims speak for a score.
     """
-    unanswered = [claim for claim, _, verdict, _ in rows if verdict is None or verdict.outcome not in ANSWERS]
-    if not unanswered:
-        return
-    weights = session.scalar(select(Model.weights_sha256).where(Model.model_id == model_id))
-    earlier = session.execute(
-        select(Claim, Reproduction, VerdictRow, Badge)
+    # By all claims of the task, each looked at once: of entries without an answer there may be ever more.
+    score, answers = (Claim.ref, Claim.value), VerdictRow.outcome.in_(ANSWERS)
+    latest = (case((answers, 0), else_=1), VerdictRow.decided_at.desc())
+    counts = and_(Claim.live.is_(True), Claim.pull_request.is_(None)) if by_author else Claim.live.is_(True)
+    unanswered = and_(counts, or_(VerdictRow.outcome.is_(None), VerdictRow.outcome.not_in(ANSWERS)))
+
+    def some(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.max(case((and_(unanswered, *conditions), 1), else_=0)).over(partition_by=score)
+
+    seen = (
+        select(
+            Claim.claim_id,
+            func.row_number().over(partition_by=score, order_by=latest).label("of_score"),
+            func.row_number()
+            .over(partition_by=(*score, Reproduction.weights_sha256), order_by=latest)
+            .label("of_weights"),
+            some().label("asked"),
+            some(Claim.supersedes.is_not(None)).label("asked_again"),
+            some(Claim.state != ClaimState.DECIDED).label("under_way"),
+        )
+        .outerjoin(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
+        .outerjoin(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
+        .where(*of_task)
+        .subquery()
+    )
+    found = session.execute(
+        select(Claim, Reproduction, VerdictRow, Badge, seen.c.under_way)
+        .join(seen, seen.c.claim_id == Claim.claim_id)
         .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
+        .join(Model, Model.model_id == Claim.model_id)
         .outerjoin(Badge, Badge.claim_id == Claim.claim_id)
         .where(
-            *of_task,
-            Claim.ref.in_({claim.ref for claim in unanswered}),
-            Claim.value.in_({claim.value for claim in unanswered}),
-            VerdictRow.outcome.in_(ANSWERS),
+            answers,
+            # Where another entry has the newest answer, it says that itself.
+            Claim.live.is_(False),
+            or_(
+                and_(seen.c.of_weights == 1, seen.c.asked == 1, Reproduction.weights_sha256 == Model.weights_sha256),
+                # Of other weights no more is said than that they had a badge, and that says itself if it is stale.
+                and_(seen.c.of_score == 1, seen.c.asked_again == 1, Badge.claim_id.is_not(None)),
+            ),
         )
-        .order_by(VerdictRow.decided_at.desc())
+        .order_by(MOST_FIRST, VerdictRow.decided_at.desc())
         .limit(LOOKED_AT)
         .options(*WITHOUT_BULK)
     ).all()
-    for claim in unanswered:
-        of_score = (row for row in earlier if (row[0].ref, row[0].value) == (claim.ref, claim.value))
-        row = next(of_score, None)
-        if row is None or row[0].live:
-            # Another entry has the newest answer, and says it itself.
-            continue
-        # Of other weights no more is said than that they had a badge, and that says itself if it is stale.
-        if row[1].weights_sha256 == weights or (row[3] is not None and claim.supersedes):
-            since = "checking again" if claim.state != ClaimState.DECIDED else "checked again without an answer"
-            said = _said(*row)
-            yield replace(said, message=f"{said.message}, {since}")
+    for *row, under_way in found:
+        since = "checking again" if under_way else "checked again without an answer"
+        said = _said(*row)
+        yield replace(said, message=f"{said.message}, {since}")
 
 
 def _said(claim: Claim, run: Reproduction | None, verdict: VerdictRow | None, badge: Badge | None) -> Said:

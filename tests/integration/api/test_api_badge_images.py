@@ -178,6 +178,35 @@ def test_a_mismatch_is_not_hidden_behind_a_run_that_has_no_answer(
     assert state(api) != "mismatch", "that was of other weights"
 
 
+def weigh(api: RunningApi, weights: str, *claim_ids: str) -> None:
+    """Have the model, and the runs of claims, be of some weights. What adds a row of a claim writes the model anew."""
+    with api.rows.database.transaction() as session:
+        session.get_one(Model, "tiny/model").weights_sha256 = weights
+        for claim_id in claim_ids:
+            session.get_one(Reproduction, session.get_one(Claim, claim_id).reproduction_id).weights_sha256 = weights
+
+
+WITHDRAWN: dict[str, Any] = {"live": False, "state": ClaimState.WITHDRAWN}
+
+
+def test_an_earlier_mismatch_is_not_pushed_aside_by_ever_more_entries_either(api: RunningApi) -> None:
+    before = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), value=90, **WITHDRAWN)
+    api.rows.claim(value=90, state=ClaimState.BLOCKED)
+    ids = [before, *(api.rows.verified(notes=f"variant {n}", value=20) for n in range(LOOKED_AT + 1))]
+    weigh(api, "5" * 64, *ids)
+    assert state(api) == "mismatch"
+
+
+def test_a_mismatch_of_these_weights_is_not_hidden_behind_what_was_found_of_others(api: RunningApi) -> None:
+    mismatch = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), **WITHDRAWN)
+    verified = api.rows.verified(**WITHDRAWN)
+    api.rows.claim(state=ClaimState.BLOCKED, supersedes=verified)
+    weigh(api, "6" * 64, verified)
+    assert state(api) == "verified"
+    weigh(api, "5" * 64, mismatch)
+    assert state(api) == "mismatch"
+
+
 def test_an_older_mismatch_is_not_held_against_an_entry_beside_one_that_was_verified_since(api: RunningApi) -> None:
     api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), live=False, state=ClaimState.WITHDRAWN)
     api.rows.verified()
