@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
 from scheduler.badges.revoking import NoSuchBadge, SeveralBadges
@@ -96,6 +97,21 @@ KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
 
 INVALID, DATABASE_AWAY = "invalid-request", "database-away"
 
+DATABASE_ERRORS = (DBAPIError, NoConnectionFree)
+"""What is raised where the database cannot answer; the last where others keep all connections to it."""
+
+
+class DatabaseAway(HTTPException):
+    """What is said of one of `DATABASE_ERRORS`; the log has which."""
+
+    def __init__(self, error: Exception) -> None:
+        log.error("the database cannot answer: %s", error)
+        super().__init__(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the farm's database does not answer, or is not migrated; /readyz says which",
+            {"retry-after": "5"},
+        )
+
 
 def problem(
     status: int,
@@ -130,7 +146,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ReprofarmError, _ours)
     app.add_exception_handler(HTTPException, http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(DBAPIError, _database)
+    for each in DATABASE_ERRORS:
+        app.add_exception_handler(each, _database)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -148,7 +165,13 @@ async def http_problem(_request: Request, error: Exception) -> JSONResponse:
     """What the framework raises, as a problem."""
     if not isinstance(error, HTTPException):
         raise error
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    return problem_of(error)
+
+
+def problem_of(error: HTTPException) -> JSONResponse:
+    """What a request is refused with, as a problem."""
+    kind = DATABASE_AWAY if isinstance(error, DatabaseAway) else None
+    return problem(error.status_code, str(error.detail), headers=error.headers, kind=kind)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -161,18 +184,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _database(_request: Request, error: Exception) -> JSONResponse:
-    away = database_away(error)
-    return problem(away.status_code, away.detail, headers=away.headers, kind=DATABASE_AWAY)
-
-
-def database_away(error: Exception) -> HTTPException:
-    """What is said while the database does not answer; the log has why."""
-    log.error("the database cannot answer: %s", error)
-    return HTTPException(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "the farm's database does not answer, or is not migrated; /readyz says which",
-        {"retry-after": "5"},
-    )
+    return problem_of(DatabaseAway(error))
 
 
 async def _unexpected(_request: Request, error: Exception) -> JSONResponse:

@@ -16,11 +16,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from scheduler.access import sign_in
-from scheduler.api.problems import KINDS
+from scheduler.api.problems import DATABASE_ERRORS, KINDS
 from scheduler.dashboard import words
 from scheduler.dashboard.visitor import visitor_of
 from specs.errors import ReprofarmError
@@ -148,7 +147,7 @@ class PageRoute(APIRoute):
                 return self._error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, explained)
             except HTTPException as error:
                 return self._error_page(request, HTTPStatus(error.status_code), str(error.detail))
-            except DBAPIError as error:
+            except DATABASE_ERRORS as error:
                 log.error("the database cannot answer: %s", error)
                 return self._error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer")
 

@@ -28,14 +28,14 @@ NOTHING_DONE = (
 NOT_TO_BE_VISITED = "This address takes what a page sends to it, and shows nothing by itself."
 
 
-def refusal_page(scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
+def refusal_page(scope: Scope, refused: HTTPException) -> Response:
     """The page of who is turned away before a route is asked."""
-    request = Request(scope)
+    request, status = Request(scope), refused.status_code
     if status == HTTPStatus.FORBIDDEN:
         explained = NO_READER if request.method == "GET" else NOTHING_DONE
     else:
         explained = AT_THE_GATE.get(HTTPStatus(status), "")
-    return _page(request, status, detail, explained, headers)
+    return _page(request, status, refused.detail, explained, refused.headers)
 
 
 async def lost(request: Request, error: Exception) -> Response:

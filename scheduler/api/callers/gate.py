@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -67,8 +66,8 @@ MAX_BODY_BYTES = 1024 * 1024
 
 TOKEN_IN_ADDRESS = re.compile(rb"(?:^|&)access_token=|" + TOKEN.pattern.encode())
 
-RefusalPage = Callable[[Scope, int, str, Mapping[str, str] | None], Response]
-"""Makes a page of a refusal's status, detail and headers; the scope's state has the caller."""
+RefusalPage = Callable[[Scope, HTTPException], Response]
+"""Makes a page of a refusal; the scope's state has the caller."""
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +116,10 @@ class Gate:
                 raise _too_many(allowed)
             self._refuse_forged(scope, shown, caller)
             answer = self._refuse_reading(scope, shown, caller)
-        except (HTTPException, DBAPIError) as error:
-            refused = error if isinstance(error, HTTPException) else problems.database_away(error)
+        except (HTTPException, *problems.DATABASE_ERRORS) as error:
+            refused = error if isinstance(error, HTTPException) else problems.DatabaseAway(error)
             scope.setdefault("state", {}).update(caller=caller)
-            refuse = self._refusal_page if _asks_for_a_page(shown) else _refusal_problem
-            answer = refuse(scope, refused.status_code, refused.detail, refused.headers)
+            answer = self._refusal_page(scope, refused) if _asks_for_a_page(shown) else problems.problem_of(refused)
         passed = self._passing(send, allowed)
         if answer is not None:
             await answer(scope, receive, passed)
@@ -306,10 +304,6 @@ def _is_a_person(scope: Scope, shown: _Shown) -> bool:
 
 def _asks_for_a_page(shown: _Shown) -> bool:
     return "text/html" in shown.accept
-
-
-def _refusal_problem(_scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
-    return problems.problem(status, detail, headers=headers)
 
 
 def _private(cache_control: bytes) -> bytes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import QueuePool, text
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from scheduler.database.tables import SignedIn
 from tests.support.api import RunningApi, running_api
@@ -86,6 +88,22 @@ def test_a_database_that_is_away_is_a_page_for_who_is_signed_in(site: Site) -> N
     answer = httpx.get(site.api.url + "/claims", headers=HTML, cookies=browser.cookies)
     assert "database does not answer" in shown(answer, 503)
     assert answer.headers["retry-after"] == "5"
+    answer = httpx.get(site.api.url + "/v1/claims", cookies=browser.cookies)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["type"].endswith(":database-away"), "as where a route finds out"
+
+
+def test_that_others_keep_all_connections_is_no_fault_of_the_farms(
+    shared_api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_pool: QueuePool) -> NoReturn:
+        raise NoConnectionFree("QueuePool limit of size 15 overflow 0 reached, connection timed out, timeout 30.00")
+
+    monkeypatch.setattr(QueuePool, "connect", full)
+    assert "database does not answer" in shown(httpx.get(shared_api.url + "/claims", headers=HTML), 503)
+    answer = httpx.get(shared_api.url + "/v1/claims")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["type"].endswith(":database-away")
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/auth/logout", 405)])
