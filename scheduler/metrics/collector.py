@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -28,14 +28,12 @@ from scheduler.database.session import Database
 from scheduler.database.tables import (
     Attempt,
     Badge,
-    Claim,
     HubLimit,
     Marker,
     OutboxRow,
     Publication,
     Refused,
     Reproduction,
-    VerdictRow,
     WebhookDelivery,
     Worker,
     now,
@@ -44,15 +42,13 @@ from scheduler.database.tables.marker import AWAITED, HUB_SCANNED, REAPER_LOOKED
 from scheduler.dispatch.workers_wanted import workers_wanted
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
+from scheduler.metrics.oldest_unsigned import OldestUnsigned
 from scheduler.metrics.totals import GPU_SECONDS, Totals
 from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, AttemptOutcome, Stage
 from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy, PublishRules
-
-LATELY = timedelta(days=1)
-"""Verdicts that are looked through for one without a badge; there are more of them every day."""
 
 ANSWER_SECONDS = 7.0
 """In which the database answers a scrape, else it is called away: Prometheus waits for ten. Where the network swallows
@@ -90,6 +86,7 @@ class FarmCollector(Collector):
         self._claims = CachedCounts(cached_counts.claims)
         self._aside = CachedCounts(cached_counts.set_aside)
         self._badges = Totals(totals.badges)
+        self._unsigned = OldestUnsigned()
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: else registering would already count."""
@@ -145,6 +142,11 @@ class FarmCollector(Collector):
         yield from _reproductions(session, at)
         yield from _workers(session, at)
         yield from _outbox(session, at)
+        yield _one(
+            "reprofarm_unsigned_age_seconds",
+            "Age of the oldest verified verdict that has no badge.",
+            _age(self._unsigned.read(session, at), at),
+        )
         yield from _left_undone(session, at)
         yield _one(
             "reprofarm_reproductions_set_aside",
@@ -287,18 +289,6 @@ def _outbox(session: Session, at: datetime) -> Iterator[Metric]:
 
 
 def _left_undone(session: Session, at: datetime) -> Iterator[Metric]:
-    unsigned = session.scalar(
-        select(func.min(VerdictRow.decided_at))
-        .join(Claim, Claim.claim_id == VerdictRow.claim_id)
-        .outerjoin(Badge, Badge.claim_id == VerdictRow.claim_id)
-        .where(VerdictRow.outcome == Outcome.VERIFIED, VerdictRow.decided_at > at - LATELY)
-        .where(Claim.state == ClaimState.DECIDED, Badge.claim_id.is_(None))
-    )
-    yield _one(
-        "reprofarm_unsigned_age_seconds",
-        "Age of the oldest verified verdict, of those of the last day, that has no badge.",
-        _age(unsigned, at),
-    )
     # While it is checked once more too, which takes minutes of a store that swallows what is asked of it.
     put_off = and_(Attempt.report.is_not(None), Reproduction.reason.contains(KEPT, autoescape=True))
     unstored = and_(Attempt.stage == Stage.STORING, Attempt.detail.startswith(AWAITS_STORE, autoescape=True))

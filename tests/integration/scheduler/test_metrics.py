@@ -139,10 +139,29 @@ def test_a_verified_claim_that_waits_for_its_badge_shows_and_no_other(rows: Rows
     assert figures.get_sample_value("reprofarm_unsigned_age_seconds") == 0
     waits = rows.decided(Outcome.VERIFIED, found=comparison())
     with rows.database.transaction() as session:
-        session.get_one(VerdictRow, waits).decided_at = now() - timedelta(minutes=20)
+        session.get_one(VerdictRow, waits).decided_at = now() - timedelta(minutes=8)
     age = figures.get_sample_value("reprofarm_unsigned_age_seconds")
     assert age is not None
-    assert 1200 <= age < 1800
+    assert 480 <= age < 600
+
+
+def test_a_verified_claim_shows_for_as_long_as_it_waits_for_its_badge(rows: Rows) -> None:
+    waiting = {rows.decided(Outcome.VERIFIED, found=comparison()): hours for hours in (200, 100, 1)}
+    with rows.database.transaction() as session:
+        for claim_id, hours in waiting.items():
+            session.get_one(VerdictRow, claim_id).decided_at = now() - timedelta(hours=hours)
+    earlier = scraped(rows.database)
+    for claim_id, hours in waiting.items():
+        for figures in (earlier, earlier, scraped(rows.database)):
+            age = figures.get_sample_value("reprofarm_unsigned_age_seconds")
+            assert age == pytest.approx(hours * 3600, abs=600)
+        rows.add(Badge(claim_id=claim_id, badge_id=claim_id[:32], token="signed", key_id="key"))
+    assert earlier.get_sample_value("reprofarm_unsigned_age_seconds") == 0
+    # Its transaction began before that scrape.
+    late = rows.decided(Outcome.VERIFIED, found=comparison())
+    with rows.database.transaction() as session:
+        session.get_one(VerdictRow, late).decided_at = now() - timedelta(minutes=5)
+    assert earlier.get_sample_value("reprofarm_unsigned_age_seconds") == pytest.approx(300, abs=120)
 
 
 def test_runs_that_wait_for_the_evidence_store_show_and_no_others(rows: Rows) -> None:
