@@ -45,6 +45,9 @@ LATE = timedelta(hours=1)
 """A verdict's time is taken before its transaction is committed, by the clock of whoever writes it: so far back of the
 last look behind which nothing was left the next one begins."""
 
+TRIED_AGAIN = timedelta(minutes=10)
+"""So long a verdict that is no proof waits until it is tried, and told of in the log, once more."""
+
 UNDER_WAY = timedelta(minutes=2)
 """A mismatch that was being decided when a badge was kept, neither seeing the other, is decided by then."""
 
@@ -79,39 +82,52 @@ _DECIDED = (
 class Missing:
     """Finds verified verdicts without a badge: all there are until none is left, and then among those given since.
 
-    There are more verdicts every day, and each was looked at when it was one of the latest. What comes to lack its
-    badge later than that is found by the next process, which begins with all.
+    There are more verdicts every day, and each was looked at when it was one of the latest. While some are no proof,
+    it begins with all again now and then. What comes to lack its badge later than that is found by the next process.
     """
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._none_left_at: datetime | None = None
+        self._begin(now())
         self._settled_until = now() - LEFT_BEHIND
+
+    def _begin(self, at: datetime) -> None:
+        self._begun_at = at
+        self._none_left_at: datetime | None = None
+        self._no_proof: set[str] = set()
 
     def sign(self) -> None:
         """Sign what is found, and revoke what was outdone at the same moment, neither having seen the other."""
         at = now()
-        if sign_missing(self._farm, self._none_left_at - LATE if self._none_left_at is not None else None):
+        if self._no_proof and at - self._begun_at >= TRIED_AGAIN:
+            self._begin(at)
+        since = self._none_left_at - LATE if self._none_left_at is not None else None
+        if sign_missing(self._farm, since, self._no_proof):
             self._none_left_at = at
         revoke_outdone(self._farm.database, self._settled_until)
         self._settled_until = at - UNDER_WAY
 
 
-def sign_missing(farm: Farm, since: datetime | None = None) -> bool:
+def sign_missing(farm: Farm, since: datetime | None = None, no_proof: set[str] | None = None) -> bool:
     """Sign verified verdicts (of those given since then) without a badge, the oldest first; whether none is left.
 
-    One that cannot be signed keeps no later one from it.
+    One that is no proof keeps no later one from it, and joins `no_proof`; what is in there is passed over.
     """
+    no_proof = set() if no_proof is None else no_proof
     signed, reached = 0, None
     while signed < SIGNED_AT_ONCE:
         rows = _without_badge(farm, since, reached)
-        for first in range(0, len(rows), KEPT_TOGETHER):
+        due = [claim_id for _, claim_id in rows if claim_id not in no_proof]
+        for first in range(0, len(due), KEPT_TOGETHER):
+            claim_ids = due[first : first + KEPT_TOGETHER]
             try:
-                signed += sign(farm, [claim_id for _, claim_id in rows[first : first + KEPT_TOGETHER]])
+                refused = sign(farm, claim_ids)
             except KeyFileError as error:
                 # So it is for all; what is signed already can be published meanwhile.
-                log.error("%d verified claims wait for their badge: %s", len(rows) - first, error)
+                log.error("%d verified claims wait for their badge: %s", len(due) - first, error)
                 return False
+            no_proof |= refused
+            signed += len(claim_ids) - len(refused)
         if len(rows) < SIGNED_AT_ONCE:
             return True
         reached = rows[-1]
@@ -137,8 +153,10 @@ def _without_badge(farm: Farm, since: datetime | None, reached: _Place | None) -
         return [(at, found) for at, found in session.execute(query)]
 
 
-def sign(farm: Farm, claim_ids: Sequence[str]) -> int:
-    """Make the badges of verified claims; returns how many. Done once, however often it is asked for.
+def sign(farm: Farm, claim_ids: Sequence[str]) -> set[str]:
+    """Make the badges of verified claims. Done once, however often it is asked for.
+
+    Returns those whose verdict is no proof, and which have none.
 
     Raises:
         KeyFileError: there is no usable key, or it is revoked; the verdicts stand, without their badges.
@@ -146,7 +164,7 @@ def sign(farm: Farm, claim_ids: Sequence[str]) -> int:
     with farm.database.reading() as session:
         due = [each for each in session.scalars(_WITH_VERDICT, {"claim_ids": claim_ids}) if _lacks_badge(each)]
         if not due:
-            return 0
+            return set()
         signer = Signer.load(farm.settings.signing_key)
         if session.get(RevokedKey, signer.key_id) is not None:
             raise KeyFileError(
@@ -155,7 +173,7 @@ def sign(farm: Farm, claim_ids: Sequence[str]) -> int:
     signed = [_Signed(claim, badge) for claim in due if (badge := _badge(farm, signer, claim)) is not None]
     if signed:
         _keep(farm, signed)
-    return len(signed)
+    return {each.claim_id for each in due} - {each.claim.claim_id for each in signed}
 
 
 @dataclass(frozen=True)

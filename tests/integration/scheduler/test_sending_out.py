@@ -196,6 +196,32 @@ def test_what_cannot_be_signed_keeps_no_later_badge_from_being_signed(
     assert badges(database) == set(verified[3:])
 
 
+def test_a_verdict_that_is_no_proof_is_tried_and_told_of_now_and_then_for_as_long_as_it_is_there(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim_id = Rows(database).verified()
+    with database.transaction() as session:
+        session.execute(delete(Badge))
+        claimed = session.scalars(select(Claim.value)).one()
+        session.execute(update(Claim).values(rules=RULES, value=None))
+    key = tmp_path / "signing.pem"
+    Signer.create(key)
+    began = now()
+    missing = issuing.Missing(Farm(Settings(database_url=database.url, signing_key=key)))
+    told = []
+    for minutes in (0, 1, 11, 12, 100, 101, 2000, 2001):
+        monkeypatch.setattr(issuing, "now", lambda minutes=minutes: began + timedelta(minutes=minutes))
+        caplog.clear()
+        missing.sign()
+        told.append(caplog.text.count(f"no badge: claim {claim_id}"))
+    assert told == [1, 0, 1, 0, 1, 0, 1, 0]
+    with database.transaction() as session:
+        session.execute(update(Claim).values(value=claimed))
+    monkeypatch.setattr(issuing, "now", lambda: began + timedelta(minutes=3000))
+    missing.sign()
+    assert badges(database) == {claim_id}
+
+
 def test_badges_of_which_another_signer_was_first_with_one_are_kept_all_the_same(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
