@@ -8,7 +8,7 @@ nobody reaches them (the chart's network policy), and what is worth knowing of t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -139,7 +139,7 @@ class FarmCollector(Collector):
             ("pool",),
             self._engine_loads.read(session, at),
         )
-        yield from _reproductions(session, at)
+        yield from _reproductions(session, {pool.name for pool in self._policy.pools}, at)
         yield from _workers(session, at)
         yield from _outbox(session, at)
         yield _one(
@@ -199,7 +199,7 @@ def _attempts(found: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
     yield cost
 
 
-def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
+def _reproductions(session: Session, in_policy: Set[str], at: datetime) -> Iterator[Metric]:
     count = GaugeMetricFamily(
         "reprofarm_reproductions", "Reproductions that are under way, by pool and state.", labels=("pool", "state")
     )
@@ -227,8 +227,9 @@ def _reproductions(session: Session, at: datetime) -> Iterator[Metric]:
         .where(Reproduction.state.in_(ACTIVE))
         .group_by(Reproduction.pool, Reproduction.priority, Reproduction.state)
     ).all()
-    # A pool has its series while it has workers, so that they fall to 0 instead of ending.
-    pools = {row.pool for row in rows} | set(session.scalars(select(Worker.pool).distinct()))
+    # Of a pool that has nothing to do too, whose workers KEDA may have taken away: so that its series fall to 0 instead
+    # of ending, after which a panel shows what they were last. A pool that policy lost has them while it has workers.
+    pools = {row.pool for row in rows} | in_policy | set(session.scalars(select(Worker.pool).distinct()))
     for pool in sorted(pools):
         mine = [row for row in rows if row.pool == pool]
         for state in ACTIVE:

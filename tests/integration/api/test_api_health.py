@@ -151,8 +151,13 @@ def test_metrics_still_answer_where_the_database_does_not(tmp_path: Path) -> Non
 
 def test_what_no_reproduction_is_in_any_more_counts_as_nothing(api: RunningApi) -> None:
     api.rows.reproduction(state=ReproductionState.CANCELLED)
-    api.rows.worker("w1@host")
-    assert figures(api)['reprofarm_queue_age_seconds{pool="cpu",priority="author"}'] == 0
+    # Of another pool than policy's, which ends with its workers; policy's own may have none.
+    api.rows.worker("w1@host", pool="h100")
+    found = figures(api)
+    for pool in ("cpu", "h100"):
+        assert found[f'reprofarm_reproductions{{pool="{pool}",state="queued"}}'] == 0
+        assert found[f'reprofarm_queue_age_seconds{{pool="{pool}",priority="author"}}'] == 0
+        assert found[f'reprofarm_workers_wanted{{pool="{pool}"}}'] == 0
 
 
 def test_what_runs_took_is_a_histogram_by_pool(api: RunningApi) -> None:
