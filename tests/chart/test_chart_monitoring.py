@@ -28,6 +28,7 @@ from tests.support.chart import one, rendered
 from tests.support.chart_values import MONITORED
 
 DOCS = Path(__file__).parents[2] / "docs"
+COMPOSE = Path(__file__).parents[2] / "deploy" / "compose" / "prometheus.yaml"
 GIVEN_BY_PROMETHEUS = {"namespace", "job"}
 METRIC = re.compile(r"\breprofarm_[a-z0-9_]+")
 COUNT = re.compile(r"increase\(max by \([^)]+\) \((\w+)(?:\{([^}]*)\})?\)\[(\d+)([hd]):\d+m\]\)")
@@ -60,9 +61,13 @@ def alerts(**more: Any) -> list[dict[str, Any]]:
     return rules
 
 
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(one(rendered(MONITORED), "ConfigMap", "dashboards")["data"]["reprofarm.json"])
+    return found
+
+
 def panels() -> list[str]:
-    dashboard = json.loads(one(rendered(MONITORED), "ConfigMap", "dashboards")["data"]["reprofarm.json"])
-    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
 
 
 def expressions() -> list[str]:
@@ -151,3 +156,9 @@ def test_this_farm_is_missed_for_as_long_as_it_is_away_and_no_other_hides_that(t
 def test_panels_show_the_farm_that_was_chosen_and_not_several_as_one() -> None:
     for expression in panels():
         assert len(METRIC.findall(expression)) == expression.count('{namespace=~"$namespace"')
+    (choice,) = (each for each in dashboard()["templating"]["list"] if each["name"] == "namespace")
+    # Grafana begins with the first that there is, and offers no two at once.
+    assert not {"includeAll", "allValue", "multi", "current"} & choice.keys()
+    # Without a label of its own compose's farm would be none of them.
+    (scrape,) = yaml.safe_load(COMPOSE.read_text())["scrape_configs"]
+    assert [set(each["labels"]) for each in scrape["static_configs"]] == [{"namespace"}]
