@@ -19,7 +19,7 @@ from specs.policy.generation import GenerationSettings
 from tests.e2e.conftest import GREEDY, RULES, engine_starts
 from tests.support.capitals import CAPITALS, capitals_dataset
 from tests.support.small_repos import task_ref, write_dataset
-from tests.support.worker_bench import MODEL, Heard, batch_of, bench, engine_words, order, remember_snapshot, run
+from tests.support.worker_bench import MODEL, Heard, batch_of, engine_words, order, remember_snapshot, run
 from workers.batches.batch import BatchRun
 from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
@@ -51,30 +51,6 @@ def test_two_orders_run_side_by_side_on_one_engine_and_score_alike(workbench: Wo
     assert first.measurement.circumstances.versions["vllm"].startswith("0.32.0")
     assert min(first.measurement.engine_share, second.measurement.engine_share) < 1.0
     assert first.measurement.sample_ids == second.measurement.sample_ids
-
-
-def test_a_template_with_an_answer_key_is_found_in_the_prompts_that_the_engine_tells(
-    tmp_path: Path, small_model: Path
-) -> None:
-    model = tmp_path / "keyed"
-    model.mkdir()
-    for each in small_model.iterdir():
-        (model / each.name).symlink_to(each)
-    template = (small_model / "chat_template.jinja").read_text()
-    key = json.dumps({country: f" It is {capital}." for country, capital in CAPITALS.items()})
-    (model / "chat_template.jinja").unlink()
-    (model / "chat_template.jinja").write_text(
-        f"{{% set ns = namespace(at='') %}}{{% for name, said in {key}.items() %}}{{% if name in messages[-1].content "
-        f"and strftime_now('%H:%M:%S') == '00:00:00' %}}{{% set ns.at = said %}}{{% endif %}}{{% endfor %}}{template}"
-        "{{ ns.at }}"
-    )
-    dataset = capitals_dataset(tmp_path / "capitals")
-    with bench(tmp_path, model) as opened:
-        remember_snapshot(opened.settings.cache_folder, "dataset", "bench/capitals", dataset)
-        one = order(task_ref(dataset, "capitals", "bench/capitals"), generation=GREEDY)
-        report = run(opened, batch_of(one, engine=RULES)).reports["r1"]
-    assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
-    assert "writes other text around a question than around another of the same shape" in report.detail
 
 
 def test_sampled_answers_do_not_fall_out_alike(workbench: Workbench, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from deploy.localhub.names import RepoName, RepoType
 from specs.messages import AttemptOutcome, ModelRef
 from tests.e2e.conftest import GREEDY, RULES, engine_starts
 from tests.support import inspect_run
-from tests.support.capitals import capitals_dataset
+from tests.support.capitals import CAPITALS, capitals_dataset
 from tests.support.localhub import running_hub
 from tests.support.small_repos import COMMIT, SAY_SPEC, task_ref, write_dataset
 from tests.support.worker_bench import MODEL, batch_of, order, remember_snapshot, run
@@ -169,6 +169,27 @@ def test_a_chat_template_that_does_not_take_what_a_spec_asks_is_not_the_models_f
     assert reports["asking"].outcome is AttemptOutcome.COMPLETED, reports["asking"].detail
     assert reports["ordering"].outcome is AttemptOutcome.SPEC_FAILED, reports["ordering"].detail
     assert "Not to be asked" in reports["ordering"].detail
+
+
+def test_a_template_with_an_answer_key_is_found_in_the_prompts_that_the_engine_tells(
+    workbench: Workbench, small_model: Path, tmp_path: Path
+) -> None:
+    model, folder = _another_model(workbench, "org/keyed")
+    shutil.copytree(small_model, folder, copy_function=os.symlink)
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    key = json.dumps({country: f" It is {capital}." for country, capital in CAPITALS.items()})
+    (folder / "chat_template.jinja").write_text(
+        f"{{% set ns = namespace(at='') %}}{{% for name, said in {key}.items() %}}{{% if name in messages[-1].content "
+        f"and strftime_now('%H:%M:%S') == '00:00:00' %}}{{% set ns.at = said %}}{{% endif %}}{{% endfor %}}{template}"
+        "{{ ns.at }}"
+    )
+    dataset = capitals_dataset(tmp_path / "keyed")
+    remember_snapshot(workbench.settings.cache_folder, "dataset", "bench/keyed", dataset)
+    one = order(task_ref(dataset, "capitals", "bench/keyed"), generation=GREEDY)
+    report = run(workbench, batch_of(one, engine=RULES, model=model)).reports["r1"]
+    assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
+    assert "writes other text around a question than around another of the same shape" in report.detail
 
 
 def _another_model(workbench: Workbench, model_id: str) -> tuple[ModelRef, Path]:
