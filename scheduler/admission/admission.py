@@ -159,7 +159,8 @@ def _task(claim: ClaimFacts, benchmark: BenchmarkFacts) -> TaskSpec | Refused | 
         # No task that this farm runs has any.
         return Refused(
             "the claim's notes say that the model had tools, and the benchmark's eval.yaml is run without: the two"
-            " scores are not of one thing. A score without tools is verified as a claim of its own"
+            " scores are not of one thing. A score without tools is verified as a claim of its own; if this is one,"
+            ' write "no tools" in its notes and nothing else of tools'
         )
     return task
 

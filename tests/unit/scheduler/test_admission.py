@@ -283,6 +283,7 @@ def test_a_score_with_tools_is_not_held_against_a_run_without() -> None:
     answer = ask(claim=replace(CLAIM, with_tools=True))
     assert isinstance(answer, Refused)
     assert "the claim's notes say that the model had tools" in answer.reason
+    assert 'write "no tools"' in answer.reason
 
 
 def test_claims_share_a_run_unless_something_that_matters_differs() -> None:
