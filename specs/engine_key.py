@@ -7,7 +7,7 @@ import hashlib
 import rfc8785
 
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 
 
 def engine_key(model: ModelRef, rules: EngineRules, gpus: int) -> str:

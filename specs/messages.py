@@ -17,8 +17,9 @@ from specs.errors import MessageError
 from specs.judging.stopping import Stopping
 from specs.measurement import CommitId, Evidence, Measurement, Moment, PartialLog, Sha256
 from specs.model import Contract
+from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules, JudgeEndpoint
+from specs.policy.judges import JudgeEndpoint
 from specs.text import clean, is_clean
 
 VERSION = 1

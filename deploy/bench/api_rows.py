@@ -27,8 +27,8 @@ from scheduler.database.tables import (
 )
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
+from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules
 
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
 MODELS = 2000

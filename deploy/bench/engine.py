@@ -40,7 +40,7 @@ from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from workers.engines.engine_manager import EngineManager
 from workers.processes.ports import free_port
 from workers.snapshots.fetch import Snapshots

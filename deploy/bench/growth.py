@@ -41,7 +41,7 @@ from scheduler.watch.scan import scan
 from scheduler.watch.stale_walks import ALL
 from scheduler.watch.staleness import mark_stale
 from specs.policy.reverify import ReverifyRules
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 
 QUEUE = 400
 NEW_CLAIMS = 100

@@ -11,7 +11,9 @@ from sqlalchemy import insert
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Claim, Model, SpecFile, now
 from specs.policy.pools import PoolRules
-from specs.policy.rules import BenchmarkRules, Policy, RunRules
+from specs.policy.rules import Policy
+from specs.policy.run import RunRules
+from specs.policy.verification import BenchmarkRules
 
 BENCHMARK = "bench/many"
 TASKS = 5

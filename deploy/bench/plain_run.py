@@ -18,7 +18,7 @@ from typing import Any
 
 from deploy.bench.asking import asking_seconds
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from workers.engines.cpu_executor import AS_VLLM_DOES
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager

@@ -20,7 +20,7 @@ from scheduler.database.tables import Claim, Model
 from scheduler.hub.hub import Hub
 from scheduler.state_machine import ClaimState
 from scheduler.watch.scan import scan
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 
 REQUEST_SECONDS = 60.0
 

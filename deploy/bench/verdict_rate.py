@@ -38,7 +38,7 @@ from specs.hub.dataset_card import DEFAULT_CONFIG
 from specs.judging.verdict import Outcome
 from specs.messages import CONTROL_QUEUE
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import VerificationRules
+from specs.policy.verification import VerificationRules
 from workers.processes.guarded import clean_environment
 
 POOL = "small"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 
 WAKE_SECONDS = 2.0
 """Assumed for an engine to sleep or to wake, less copying its weights."""

@@ -11,8 +11,8 @@ from deploy.simulate.sizes import Family, SimulatedTask
 from scheduler.admission.placement import NoRoom, TaskNeed, place
 from specs.judging.forecast import Foreseen, samples_if_true
 from specs.policy.cost import Work, asking_seconds, estimate, start_seconds
+from specs.policy.engine import EngineRules
 from specs.policy.pools import PoolRules
-from specs.policy.rules import EngineRules
 
 PROMPT_TOKENS = 2048
 

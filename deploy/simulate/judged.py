@@ -14,7 +14,7 @@ from specs.judging.sequential import full_run_decision
 from specs.judging.stopping import JudgedClaim, Population, Stopping, stopping_rule, targets_sha256
 from specs.judging.stopping_rule import StoppingRule
 from specs.judging.verdict import Outcome
-from specs.policy.rules import VerificationRules
+from specs.policy.verification import VerificationRules
 
 VERIFICATION = VerificationRules()
 

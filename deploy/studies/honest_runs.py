@@ -32,7 +32,7 @@ from specs.judging.stopping import (
     tolerance_for,
 )
 from specs.judging.stopping_rule import StoppingRule
-from specs.policy.rules import VerificationRules
+from specs.policy.verification import VerificationRules
 
 SIZES = (30, 198, 1319, 14_042)
 """As AIME, GPQA-Diamond, GSM8K and MMLU."""

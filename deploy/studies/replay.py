@@ -19,7 +19,7 @@ from specs.judging.sequential import Decision, SequentialDecider, full_run_decis
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
 from specs.measurement import SampleId, Scores
 from specs.model import Contract
-from specs.policy.rules import VerificationRules
+from specs.policy.verification import VerificationRules
 
 Mode = Literal["plain", "history", "paired"]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -20,8 +20,11 @@ from specs.hub.task_spec import answering_arguments
 from specs.judging.forecast import Foreseen
 from specs.judging.scale import as_proportion
 from specs.judging.tolerance import measured_tolerance
+from specs.policy.engine import EngineRules
+from specs.policy.judges import JudgeEndpoint
 from specs.policy.pools import PoolRules
-from specs.policy.rules import EngineRules, JudgeEndpoint, Policy, Scale, VerificationRules
+from specs.policy.rules import Policy
+from specs.policy.verification import Scale, VerificationRules
 from specs.text import clean
 
 MAX_LISTED_IDS = 20

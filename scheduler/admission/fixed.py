@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from specs.model import Contract
+from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules, JudgeEndpoint, Mode, Scale
+from specs.policy.judges import JudgeEndpoint
+from specs.policy.verification import Mode, Scale
 
 
 class Rules(Contract):

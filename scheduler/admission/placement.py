@@ -18,8 +18,8 @@ from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_config import ModelConfig
 from specs.engines.model_size import WEIGHTS_OVERHEAD, ModelSize, tokens_in_flight
 from specs.engines.quantization_methods import is_loaded_on
+from specs.policy.engine import EngineRules
 from specs.policy.pools import PoolRules
-from specs.policy.rules import EngineRules
 
 GIB = 2**30
 

@@ -14,7 +14,7 @@ from scheduler.database.tables import Badge, Claim, Publication, Reproduction, S
 from scheduler.state_machine import ClaimState
 from specs.hub.eval_results import pins
 from specs.judging.verdict import Outcome
-from specs.policy.rules import PublishRules
+from specs.policy.publish import PublishRules
 
 LOOK_BACK = timedelta(days=1)
 """Mismatches that are older are not written: policy that is changed today says nothing about last year's verdicts."""

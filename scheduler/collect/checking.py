@@ -24,7 +24,7 @@ from specs.judging.decision import answered_after
 from specs.judging.stopping import Stopping
 from specs.measurement import Measurement
 from specs.messages import AttemptRef, Report
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 from specs.text import clean
 
 

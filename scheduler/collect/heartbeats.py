@@ -23,7 +23,8 @@ from scheduler.database.session import Database
 from scheduler.database.tables import now
 from scheduler.record import MAX_REASON_CHARS
 from specs.messages import AttemptRef, AttemptsAlive, Progress, Stage
-from specs.policy.rules import Policy, RunRules
+from specs.policy.rules import Policy
+from specs.policy.run import RunRules
 from specs.text import clean
 
 HEARTBEATS = 3

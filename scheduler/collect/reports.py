@@ -35,7 +35,8 @@ from scheduler.stored_values import OtherVersion
 from specs.errors import EvidenceAway
 from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, Report, Stage
-from specs.policy.rules import Policy, RunRules
+from specs.policy.rules import Policy
+from specs.policy.run import RunRules
 from specs.text import clean
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from scheduler.record import RECHECK
 from specs.messages import AttemptOutcome
-from specs.policy.rules import EngineRules, RunRules
+from specs.policy.engine import EngineRules
+from specs.policy.run import RunRules
 
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0

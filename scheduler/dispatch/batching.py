@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 
 COMMON_AHEAD = 2
 """Batches that wait in a pool's common queue: what is decided late is decided well."""

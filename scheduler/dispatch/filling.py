@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.dispatch.batching import Placement, Turn, last_turn_before
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 
 ALONG = 0.5
 """Of the time that it takes to load their engine: what those that go along may cost somebody who waits. So nobody loses

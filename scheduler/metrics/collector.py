@@ -48,7 +48,8 @@ from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, AttemptOutcome, Stage
 from specs.policy.budget import BudgetRules
-from specs.policy.rules import Policy, PublishRules
+from specs.policy.publish import PublishRules
+from specs.policy.rules import Policy
 
 ANSWER_SECONDS = 7.0
 """In which the database answers a scrape, else it is called away: Prometheus waits for ten. Where the network swallows

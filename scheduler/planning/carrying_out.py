@@ -47,8 +47,9 @@ from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.budget import BudgetRules
+from specs.policy.engine import EngineRules
 from specs.policy.reverify import ReverifyRules
-from specs.policy.rules import EngineRules, Policy
+from specs.policy.rules import Policy
 from specs.text import clean
 
 

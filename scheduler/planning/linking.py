@@ -25,7 +25,7 @@ from specs.ids import has_namespace, is_repo_id
 from specs.logs.linked_log import LinkedLogReading
 from specs.logs.linked_log_file import MAX_FILE_BYTES, MAX_REASON_CHARS, read_linked_log
 from specs.logs.run_log import MIB
-from specs.policy.rules import Scale
+from specs.policy.verification import Scale
 from specs.text import clean, is_clean
 
 SUFFIX = ".eval"

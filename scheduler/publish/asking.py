@@ -8,7 +8,7 @@ from scheduler.record import add_event
 from scheduler.state_machine import ClaimState
 from specs.errors import InterventionError
 from specs.judging.verdict import Outcome
-from specs.policy.rules import PublishRules
+from specs.policy.publish import PublishRules
 
 
 def ask(database: Database, rules: PublishRules, claim_id: str, why: str, actor: str) -> list[str]:

@@ -12,7 +12,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.state_machine import IN_FLIGHT
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 
 
 def grant_time(database: Database, run: RunRules) -> None:

@@ -12,7 +12,8 @@ from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.reaping.overdue import REAPED_AT_ONCE
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, Stage
-from specs.policy.rules import Policy, RunRules
+from specs.policy.rules import Policy
+from specs.policy.run import RunRules
 
 STORING_SECONDS = 86_400.0
 """For a log, once its run has ended. No policy's deadline bounds that: while the evidence store is away a worker waits,

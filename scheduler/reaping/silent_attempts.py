@@ -16,7 +16,8 @@ from scheduler.reaping.overdue import overdue
 from scheduler.record import SCHEDULER, add_event
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, Stage
-from specs.policy.rules import Policy, RunRules
+from specs.policy.rules import Policy
+from specs.policy.run import RunRules
 
 LONG_SILENCE = timedelta(hours=1)
 """Of a worker, which no lease lasts: nobody listened meanwhile. The farm was down for longer than a machine that goes

@@ -24,7 +24,7 @@ from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
 from specs.hub.dataset_card import Sizes, sizes_of
 from specs.ids import is_repo_id
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from scheduler.watch.due import mark_due
 from scheduler.watch.leaderboards import look_at_leaderboard
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from specs.api_v1.reproductions import ReproductionSummary
 from specs.api_v1.views import View
 from specs.judging.verdict import Comparison, Outcome
 from specs.measurement import Proportion
-from specs.policy.rules import Scale
+from specs.policy.verification import Scale
 
 ClaimStateName = Literal["submitted", "planned", "blocked", "decided", "rejected", "withdrawn"]
 PublicationStateName = Literal["pending", "published", "withdrawn"]

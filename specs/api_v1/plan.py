@@ -7,7 +7,7 @@ from typing import Literal
 from specs.api_v1.views import View
 from specs.judging.verdict import Outcome
 from specs.measurement import Proportion
-from specs.policy.rules import Mode
+from specs.policy.verification import Mode
 
 SamplesSource = Literal["measured", "dataset card", "given"]
 

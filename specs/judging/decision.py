@@ -24,7 +24,7 @@ from specs.judging.stopping_rule import StoppingRule
 from specs.judging.tolerance import rounding_of
 from specs.judging.verdict import Comparison, Interval, LinkedLogUse, Outcome, Verdict
 from specs.measurement import Measurement
-from specs.policy.rules import Mode
+from specs.policy.verification import Mode
 from specs.text import clean
 
 NOTABLE_ROUNDING = 0.001

@@ -31,7 +31,7 @@ from specs.judging.tolerance import NORMAL_95, NORMAL_99
 from specs.judging.verdict import Outcome
 from specs.measurement import Proportion
 from specs.model import Contract
-from specs.policy.rules import Mode
+from specs.policy.verification import Mode
 
 OFF_BY = (0.0, 0.02, 0.05, 0.10, 0.20)
 """By how much the claim may be above what a full run would give: proportions."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from specs.judging.verdict import Comparison
 from specs.measurement import Measurement
 from specs.policy.generation import EffectiveGeneration, SamplingSource
-from specs.policy.rules import Scale
+from specs.policy.verification import Scale
 
 NOTABLE_SHARE = 0.02
 """Of the answers: fewer that were cut off or not understood are no reason worth a line."""

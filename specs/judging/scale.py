@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specs.policy.rules import Scale
+from specs.policy.verification import Scale
 
 
 def as_proportion(value: float, scale: Scale) -> float | None:

@@ -21,7 +21,7 @@ from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.logs.run_log import MIB, LogLimits, RunLog
 from specs.logs.run_scores import mean_of, run_scores, scorer_names
 from specs.logs.scoring import reduced
-from specs.policy.rules import Scale
+from specs.policy.verification import Scale
 from specs.text import clean
 
 MAX_FILE_BYTES = 512 * MIB

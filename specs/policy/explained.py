@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from specs.policy.engine import MODEL_ENGINE_RULES, EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import MODEL_ENGINE_RULES, EngineRules, Policy, TaskRules, first_set
+from specs.policy.rules import Policy, first_set
+from specs.policy.verification import TaskRules
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.bench.postgres import NO_SERVER, postgres_programs
 from specs.messages import Stage
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 from tests.chaos.blows import Blow
 from tests.chaos.farm import SLOW, ChaosFarm, chaos_farm
 from tests.chaos.seen import look

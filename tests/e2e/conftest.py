@@ -12,8 +12,8 @@ from deploy.cli.doctor.machine import engine_system
 from deploy.demo.cpu_dtype import cpu_dtype
 from deploy.demo.model_wheel import gguf_file
 from deploy.demo.models import ensure_model
+from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules
 from tests.support.worker_bench import bench, engine_words
 from workers.batches.workbench import Workbench
 

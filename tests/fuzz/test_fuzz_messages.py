@@ -24,7 +24,7 @@ from specs.judging.packed import MAX_VALUES
 from specs.judging.stopping import JudgedClaim, Stopping
 from specs.judging.stopping_rule import Predictor
 from specs.messages import AttemptOutcome, AttemptsAlive, Message, Report, RunBatch, TaskRef, WorkerAlive
-from specs.policy.rules import JudgeEndpoint
+from specs.policy.judges import JudgeEndpoint
 from specs.text import is_clean
 from tests.support.api import RunningApi, running_api
 from tests.support.attestations import FACTS, attestation, forged, jwks

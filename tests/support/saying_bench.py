@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from specs.messages import Order, Report
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.small_repos import SAY_SPEC, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, remember_snapshot, run, stand_in
 from workers.batches.workbench import Workbench

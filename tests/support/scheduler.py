@@ -18,7 +18,8 @@ from scheduler.database.tables import Claim, Event, Reproduction
 from scheduler.hub.hub import Hub
 from scheduler.planning.planning import plan
 from scheduler.watch.scan import scan
-from specs.policy.rules import Policy, WatchRules
+from specs.policy.rules import Policy
+from specs.policy.watch import WatchRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.localhub import RunningHub, running_hub
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from specs.messages import AttemptRef, AttemptsAlive, ModelRef, Order, Progress, Report, RunBatch, Stage, TaskRef
+from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules
 from tests.support import stand_in_engine
 from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT

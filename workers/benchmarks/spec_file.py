@@ -11,7 +11,7 @@ from inspect_ai._eval.task.hf import HFTask
 from specs.bounded_yaml import MAX_BYTES
 from specs.hub.eval_yaml import SpecStatus, parse
 from specs.messages import TaskRef
-from specs.policy.rules import JudgeEndpoint
+from specs.policy.judges import JudgeEndpoint
 from workers.errors import SpecError
 
 FILE_NAME = "eval.yaml"

@@ -10,7 +10,7 @@ import httpx
 
 from specs.errors import ReprofarmError
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from workers.engines.engine_faults import log_tail, startup_fault
 from workers.engines.local_http import local_http
 from workers.errors import OutOfMemory

@@ -14,7 +14,7 @@ import httpx
 from specs.engine_key import engine_key
 from specs.errors import EngineError
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from workers.engines import compiled
 from workers.engines.devices import Devices, devices_for
 from workers.engines.engine import Engine, Wanted, can_sleep, engine_arguments

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from specs.engines.model_size import WEIGHTS_OVERHEAD
 from specs.errors import EngineError
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from workers.engines.devices import GIB, Device, Devices, Need, devices_for, sickness
 from workers.errors import DeviceBusy, OutOfMemory
 from workers.settings import WorkerSettings

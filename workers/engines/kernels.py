@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from specs.engines.batch_invariance import LEAST_CAPABILITY, have_kernels
 from specs.errors import EngineError
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from workers.engines.devices import Device, Devices
 
 

@@ -9,7 +9,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
 from specs.hub.client_hooks import seconds_asked
-from specs.policy.rules import JudgeEndpoint
+from specs.policy.judges import JudgeEndpoint
 from specs.text import clean
 from workers.errors import JudgeAway, JudgeRefuses, RunError
 from workers.processes.guarded import network_environment

@@ -17,7 +17,7 @@ from scheduler.hub.hub import Hub
 from scheduler.watch import announced
 from scheduler.watch.announcing import LOOK_AT_REPO
 from scheduler.watch.scan import scan
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.localhub import RunningHub, running_hub

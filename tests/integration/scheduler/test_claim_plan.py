@@ -24,7 +24,8 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.forecast import Forecast, Foreseen, forecast
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
-from specs.policy.rules import Policy, TaskRules, VerificationRules
+from specs.policy.rules import Policy
+from specs.policy.verification import TaskRules, VerificationRules
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit

@@ -9,7 +9,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Claim, Event, now
 from scheduler.state_machine import ClaimState
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 

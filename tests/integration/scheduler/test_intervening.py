@@ -20,7 +20,7 @@ from scheduler.requests.intervening import DROP, cancel, retry
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.messages import AttemptOutcome, AttemptsAlive
-from specs.policy.rules import ModelRules
+from specs.policy.engine import ModelRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.queues import EMPTY_QUEUES

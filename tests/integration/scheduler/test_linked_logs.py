@@ -34,7 +34,8 @@ from specs.judging.stopping import Population, stopping_rule, targets_sha256
 from specs.judging.verdict import Verdict
 from specs.logs.linked_log import LinkedLogReading
 from specs.messages import Order
-from specs.policy.rules import Policy, VerificationRules
+from specs.policy.rules import Policy
+from specs.policy.verification import VerificationRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.inspect_logs import inspect_log, with_scores

@@ -24,7 +24,8 @@ from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, Stage
 from specs.policy.budget import BudgetLimits, BudgetRules
-from specs.policy.rules import Policy, PublishRules
+from specs.policy.publish import PublishRules
+from specs.policy.rules import Policy
 from tests.support.localhub import running_hub
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import Rows, comparison

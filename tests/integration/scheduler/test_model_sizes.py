@@ -17,7 +17,8 @@ from deploy.localhub.names import RepoName
 from scheduler.database.tables import Claim, Model, Reproduction
 from specs.engines.model_size import ModelSize
 from specs.policy.pools import PoolRules
-from specs.policy.rules import Policy, WatchRules
+from specs.policy.rules import Policy
+from specs.policy.watch import WatchRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.models import CONFIGS

@@ -17,7 +17,7 @@ from scheduler.planning.planning_facts import IDS_LOOKED_UP
 from scheduler.state_machine import ClaimState
 from scheduler.watch import announced
 from specs.errors import HubAway
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 

@@ -17,8 +17,10 @@ from scheduler.database.tables import Claim, NoisePair, Reproduction
 from scheduler.judging import noise
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.sample_order import seeded_order
+from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules, Policy, VerificationRules
+from specs.policy.rules import Policy
+from specs.policy.verification import VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, commit_id, measurement

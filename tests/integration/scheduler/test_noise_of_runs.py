@@ -11,7 +11,9 @@ from scheduler.collect import reports
 from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ReproductionState
-from specs.policy.rules import EngineRules, Policy, VerificationRules
+from specs.policy.engine import EngineRules
+from specs.policy.rules import Policy
+from specs.policy.verification import VerificationRules
 from tests.support.databases import Databases
 from tests.support.echo import add_echo
 from tests.support.hub_content import add_model, entry, submit

@@ -18,7 +18,7 @@ from scheduler.planning.linking import LinkedLogs
 from scheduler.planning.planning import AWAY_IN_A_ROW
 from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.state_machine import ClaimState
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm

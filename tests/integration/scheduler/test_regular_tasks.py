@@ -41,8 +41,9 @@ from scheduler.watch.scan import scan
 from scheduler.watch.staleness import mark_stale
 from scheduler.webhooks import delivery
 from specs.policy.budget import BudgetRules
+from specs.policy.publish import PublishRules
 from specs.policy.reverify import ReverifyRules
-from specs.policy.rules import PublishRules, WatchRules
+from specs.policy.watch import WatchRules
 from tests.support.databases import SQLITE, Databases
 from tests.support.plans import NO_SEQUENTIAL_SCANS, watching
 from tests.support.queues import EMPTY_QUEUES

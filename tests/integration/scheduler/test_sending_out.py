@@ -23,7 +23,7 @@ from scheduler.settings import Settings
 from scheduler.state_machine import ClaimState
 from specs.engine_key import engine_key
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.rows import Rows
 
 HUB = Hub("http://127.0.0.1:9", None, request_seconds=5)

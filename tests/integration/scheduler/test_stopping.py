@@ -21,7 +21,8 @@ from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
 from specs.measurement import Scores
 from specs.messages import AttemptOutcome, Order
-from specs.policy.rules import Policy, VerificationRules
+from specs.policy.rules import Policy
+from specs.policy.verification import VerificationRules
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement

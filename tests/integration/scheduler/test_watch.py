@@ -14,7 +14,7 @@ from scheduler.watch import claims, result_files
 from scheduler.watch.announced import put_off
 from specs.errors import HubAway, NoAccess
 from specs.judging.staleness import Head, Ran, what_changed
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 

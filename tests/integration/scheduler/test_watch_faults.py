@@ -27,7 +27,8 @@ from scheduler.state_machine import ClaimState
 from scheduler.watch import announced
 from specs.errors import HubAway, HubBusy, NoAccess
 from specs.hub import eval_results
-from specs.policy.rules import Policy, WatchRules
+from specs.policy.rules import Policy
+from specs.policy.watch import WatchRules
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm, empty_farm_on_sqlite
 

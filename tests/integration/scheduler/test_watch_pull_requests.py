@@ -14,7 +14,7 @@ from scheduler.hub.answers import PullRequestHead
 from scheduler.hub.hub import Hub
 from scheduler.state_machine import ClaimState
 from scheduler.watch import models
-from specs.policy.rules import WatchRules
+from specs.policy.watch import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 from tests.support.waiting import until

@@ -19,7 +19,7 @@ from specs.logs.evidence import path_in_store
 from specs.logs.scoring import first_score
 from specs.measurement import Measurement
 from specs.messages import AttemptOutcome, Report
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.worker_bench import batch_of, bench, order, remember_snapshot, run, stand_in
 from workers.batches.flow_control import first_limit

@@ -16,7 +16,7 @@ import pytest
 
 from specs.errors import EngineError
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.fake_nvml import pynvml
 from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT, write_model

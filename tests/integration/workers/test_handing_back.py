@@ -32,7 +32,7 @@ from specs.logs.evidence import path_in_store
 from specs.logs.run_log import RunLog
 from specs.measurement import Evidence, PartialLog, Resumed
 from specs.messages import AttemptOutcome, AttemptRef, Order, Report
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.stand_in_worker import QUEUE
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from specs.messages import AttemptOutcome
-from specs.policy.rules import JudgeEndpoint
+from specs.policy.judges import JudgeEndpoint
 from tests.support.proxied_judge import HOST, PASSWORD, proxied_judge
 from tests.support.small_repos import SAY_SPEC, task_ref, write_dataset, write_model
 from tests.support.tls_server import certificates_read_anew

@@ -13,7 +13,8 @@ from inspect_ai.log import read_eval_log
 
 from deploy.serving import QuietHandler, answered_by
 from specs.messages import AttemptOutcome, Order
-from specs.policy.rules import EngineRules, JudgeEndpoint
+from specs.policy.engine import EngineRules
+from specs.policy.judges import JudgeEndpoint
 from tests.support.saying_bench import SAY, reports_of, say_dataset, say_spec, saying_bench
 from tests.support.small_repos import task_ref
 from tests.support.worker_bench import MODEL, order, stand_in

@@ -17,7 +17,7 @@ from inspect_ai.log import read_eval_log
 from deploy.serving import QuietHandler, answered_by
 from specs.logs.evidence import path_in_store
 from specs.messages import AttemptOutcome, Report
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.refusing_hub import hub_that_says
 from tests.support.saying_bench import SAY, reports_of, say_dataset, saying_bench
 from tests.support.small_repos import task_ref, write_dataset, write_model, write_safetensors

@@ -27,8 +27,9 @@ from deploy.localhub.names import RepoName, RepoType
 from specs.hub.eval_yaml import SpecStatus, parse
 from specs.logs.evidence import path_in_store
 from specs.messages import AttemptOutcome, Order, Report, TaskRef
+from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
-from specs.policy.rules import EngineRules, JudgeEndpoint
+from specs.policy.judges import JudgeEndpoint
 from tests.support import inspect_run
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.small_repos import write_model

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from specs.messages import AttemptOutcome, Order, Stage
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.small_repos import task_ref, write_dataset, write_model
 from tests.support.worker_bench import Heard, batch_of, bench, engine_words, order, remember_snapshot, run, stand_in
 from workers.batches.flow_control import first_limit

@@ -14,7 +14,7 @@ import pytest
 from specs.engine_key import engine_key
 from specs.errors import EngineError
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.small_repos import COMMIT, write_model
 from tests.support.waiting import until
 from tests.support.worker_bench import stand_in

@@ -13,17 +13,12 @@ from scheduler.admission.placement import GIB
 from specs.engines.model_size import ModelSize
 from specs.hub import eval_yaml
 from specs.judging.noise import MeasuredNoise, Noise
+from specs.policy.engine import ModelRules
 from specs.policy.generation import GenerationSettings
+from specs.policy.judges import JudgeEndpoint, JudgeRules
 from specs.policy.pools import PoolRules
-from specs.policy.rules import (
-    BenchmarkRules,
-    JudgeEndpoint,
-    JudgeRules,
-    ModelRules,
-    Policy,
-    TaskRules,
-    VerificationRules,
-)
+from specs.policy.rules import Policy
+from specs.policy.verification import BenchmarkRules, TaskRules, VerificationRules
 from tests.support.models import size_of
 
 SPEC = b"""\

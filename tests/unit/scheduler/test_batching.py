@@ -21,7 +21,7 @@ from scheduler.dispatch.batching import (
     free_in,
     place,
 )
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = RunRules(hold_back_seconds=900)

@@ -24,7 +24,7 @@ from scheduler.dispatch.batching import (
     place,
 )
 from scheduler.dispatch.filling import ALONG, Queued, fill
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 
 BEGINNING = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = RunRules(batch=4, hold_back_seconds=300, side_by_side=2)

@@ -7,8 +7,8 @@ import pytest
 from scheduler.admission.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
 from specs.engines.model_config import read_config
 from specs.engines.model_size import ModelSize
+from specs.policy.engine import EngineRules
 from specs.policy.pools import PoolRules
-from specs.policy.rules import EngineRules
 from tests.support.models import size_of
 
 SMALL = PoolRules(name="small", memory_gib=24)

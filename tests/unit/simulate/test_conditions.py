@@ -14,7 +14,7 @@ from deploy.simulate.work import Batch, Run
 from deploy.simulate.worker import Doing, Worker
 from scheduler.admission.priorities import AUTHOR_PRIORITY
 from scheduler.collect.retrying import FIRST_RETRY_SECONDS
-from specs.policy.rules import RunRules
+from specs.policy.run import RunRules
 
 GB = 10**9
 SMALLEST = next(each for each in FAMILIES if "135M" in each.name)

@@ -15,7 +15,7 @@ from specs.judging.stopping import target_in_words, targets_sha256
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.logs.linked_log_file import read_linked_log, rounding_of
 from specs.logs.run_log import LogLimits
-from specs.policy.rules import Scale
+from specs.policy.verification import Scale
 from tests.support.inspect_logs import inspect_log, rewritten, with_header, with_samples
 
 URL = "https://hub.test/o/m/blob/main/log.eval"

@@ -9,8 +9,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from specs.policy.engine import ModelRules
+from specs.policy.judges import JudgeEndpoint
 from specs.policy.pools import PoolRules
-from specs.policy.rules import BenchmarkRules, JudgeEndpoint, ModelRules, Policy, TaskRules, read_policy
+from specs.policy.rules import Policy, read_policy
+from specs.policy.verification import BenchmarkRules, TaskRules
 
 SAMPLE = Path(__file__).parents[3] / "deploy" / "policy.example.yaml"
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from specs.policy.engine import EngineRules, ModelRules
 from specs.policy.explained import Rule, model_rules_explained, rules_explained
 from specs.policy.generation import GenerationSettings
 from specs.policy.pools import PoolRules
-from specs.policy.rules import BenchmarkRules, EngineRules, ModelRules, Policy, TaskRules, VerificationRules
+from specs.policy.rules import Policy
+from specs.policy.verification import BenchmarkRules, TaskRules, VerificationRules
 
 POLICY = Policy(
     verification=VerificationRules(alpha=0.01, generation=GenerationSettings(temperature=0.0)),

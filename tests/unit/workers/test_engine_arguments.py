@@ -9,7 +9,8 @@ import pytest
 from scheduler.judging.noise import settings_sha256
 from specs.errors import PolicyError
 from specs.messages import ModelRef
-from specs.policy.rules import EngineRules, Policy, read_policy
+from specs.policy.engine import EngineRules
+from specs.policy.rules import Policy, read_policy
 from specs.repeat_command import Repeated, repeat_command
 from tests.support.rows import measurement
 from workers.engines.engine import engine_arguments

@@ -14,7 +14,7 @@ from specs.engines.gpu_health import GpuHealth
 from specs.engines.model_weights import EngineDtype
 from specs.errors import EngineError
 from specs.messages import AttemptOutcome, ModelRef
-from specs.policy.rules import EngineRules
+from specs.policy.engine import EngineRules
 from tests.support.small_repos import write_large_weights
 from workers.batches.order_end import failure
 from workers.engines.devices import GIB, Device

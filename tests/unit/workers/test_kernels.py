@@ -10,7 +10,7 @@ import pytest
 
 from specs.errors import EngineError
 from specs.messages import ModelRef
-from specs.policy.rules import BatchInvariant, EngineRules
+from specs.policy.engine import BatchInvariant, EngineRules
 from tests.support.small_repos import COMMIT, write_model
 from workers.engines.devices import Device, Devices
 from workers.engines.engine_manager import EngineManager
