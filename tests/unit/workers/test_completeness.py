@@ -66,6 +66,17 @@ def test_an_architecture_that_transformers_does_not_know_is_left_to_the_engine(t
     check_complete(tmp_path)
 
 
+@pytest.mark.parametrize("setting", [{"pad_token_id": 64}, {"rms_norm_eps": 1}, {"num_attention_heads": 0}], ids=str)
+def test_a_config_of_which_transformers_makes_no_model_is_left_to_the_engine(
+    tmp_path: Path, setting: dict[str, object]
+) -> None:
+    # Such as a token for padding that was added without a row for it, which vLLM takes.
+    small_llama(tmp_path, tied=False)
+    config = json.loads((tmp_path / "config.json").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **setting}))
+    check_complete(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "7", "[]", "[" * 200_000], ids=["nothing", "a number", "a list", "nested"])
 def test_a_config_that_is_none_is_the_models_failure(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
