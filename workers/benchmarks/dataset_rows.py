@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from datasets.features.features import require_decoding
 from inspect_ai._eval.task.hf import HFFieldSpec, HFTask
 from inspect_ai._eval.task.images import _media_reference
 from inspect_ai._util.url import is_data_uri
@@ -154,9 +153,8 @@ def _check_source(builder: datasets.DatasetBuilder, folder: Path) -> None:
 def _check_media(rows: datasets.Dataset) -> None:
     """Refuse images and sounds that only name a file: `datasets` reads that path, or fetches that address."""
     for name, feature in rows.features.items():
-        if require_decoding(feature, ignore_decode_attribute=True):
-            for path in named_files(rows.data.column(name)):
-                raise SpecError(
-                    f"column {clean(name, 100)} names {clean(path, 200)} instead of holding it; paths and addresses"
-                    " are not followed"
-                )
+        for path in named_files(rows.data.column(name), feature):
+            raise SpecError(
+                f"column {clean(name, 100)} names {clean(path, 200)} instead of holding it; paths and addresses"
+                " are not followed"
+            )

@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from datasets import Audio, Features, Image, LargeList, List, Value
+from datasets.features.features import FeatureType
 from inspect_ai._eval.task.hf import HFTask
 
 from tests.support.small_repos import COMMIT
@@ -157,6 +159,13 @@ def test_other_formats_than_those_of_benchmarks_are_not_opened(tmp_path: Path, n
         check_split(_local(tmp_path, {name: "?"}), _task())
 
 
+def _write_parquet(file: Path, feature: FeatureType, cell: object) -> None:
+    """One row, in a file that says itself which features `datasets` is to take it for."""
+    features = Features({"q": Value("string"), "a": Value("string"), "picture": feature})
+    rows = [{"q": "?", "a": "!", "picture": cell}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, features.arrow_schema), file)
+
+
 MEDIA = """---
 dataset_info:
   features:
@@ -185,6 +194,43 @@ def test_an_image_or_a_sound_that_only_names_a_file_is_not_followed(tmp_path: Pa
     }
     with pytest.raises(SpecError, match=r"column picture names .* instead of holding it"):
         check_split(_local(tmp_path, files), _task())
+
+
+@pytest.mark.parametrize(
+    ("feature", "cell"),
+    [
+        (List(Image(decode=False)), [{"bytes": None, "path": "/dev/zero"}]),
+        (LargeList(Audio(decode=False)), [{"bytes": None, "path": "/dev/zero"}]),
+        ({"inner": List(Image(decode=False), length=1)}, {"inner": [{"bytes": None, "path": "/dev/zero"}]}),
+        (
+            {"bytes": Value("string"), "path": Value("string"), "inner": Image()},
+            {"bytes": "?", "path": "?", "inner": {"bytes": None, "path": "http://127.0.0.1:6379/"}},
+        ),
+    ],
+    ids=["a list", "a large list", "a list in a struct", "beside fields of the same names"],
+)
+def test_an_image_that_only_names_a_file_is_not_followed_wherever_a_files_own_features_have_it(
+    tmp_path: Path, feature: FeatureType, cell: object
+) -> None:
+    local = _local(tmp_path, {})
+    local.folder.mkdir()
+    _write_parquet(local.folder / "test.parquet", feature, cell)
+    with pytest.raises(SpecError, match=r"column picture names (/dev/zero|http://127\.0\.0\.1:6379/) instead"):
+        check_split(local, _task())
+
+
+def test_an_image_beneath_a_null_is_not_followed_either(tmp_path: Path) -> None:
+    # `datasets` reads it, for a struct of Arrow's has its fields' values there too.
+    local = _local(tmp_path, {})
+    local.folder.mkdir()
+    features = Features({"q": Value("string"), "a": Value("string"), "picture": {"inner": Image()}})
+    inner = pyarrow.array([{"bytes": None, "path": "/dev/zero"}], Image().pa_type)
+    hidden = pyarrow.StructArray.from_arrays([inner], ["inner"], mask=pyarrow.array([True]))
+    table = pyarrow.table([["?"], ["!"], hidden], schema=features.arrow_schema)
+    with pyarrow.ipc.new_stream(local.folder / "test.arrow", table.schema) as stream:
+        stream.write_table(table)
+    with pytest.raises(SpecError, match="column picture names /dev/zero instead"):
+        check_split(local, _task())
 
 
 def test_images_that_are_held_are_no_harm(tmp_path: Path) -> None:
