@@ -28,7 +28,8 @@ def check_parquet(folder: Path, columns: Collection[str], max_rows: int, max_cel
         OSError: this machine cannot read one of them.
     """
     rows = 0
-    for file in sorted(folder.rglob("*.parquet")):
+    # Whatever they are called: `datasets` takes .geoparquet, .gpq and x.parquet.bin for Parquet as well.
+    for file in sorted(folder.rglob("*")):
         try:
             footer = pyarrow.parquet.read_metadata(file)
         except (pyarrow.ArrowException, OSError) as error:

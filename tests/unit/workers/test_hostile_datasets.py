@@ -76,11 +76,11 @@ def test_too_many_rows_are_refused(tmp_path: Path) -> None:
         check_split(_local(tmp_path, {"test.jsonl": _rows(*[{"q": "?", "a": "!"}] * 3)}, max_rows=2), _task())
 
 
-def _parquet(folder: Path, rows: int, cell: str, unused: str = "") -> LocalDataset:
+def _parquet(folder: Path, rows: int, cell: str, unused: str = "", *, name: str = "test.parquet") -> LocalDataset:
     """A dataset of one small Parquet file, and limits of 100 bytes and two rows."""
     local = _local(folder, {"README.md": ""}, max_rows=2)
     table = pyarrow.table({"q": [cell] * rows, "a": ["!"] * rows, "unused": [unused] * rows})
-    pyarrow.parquet.write_table(table, local.folder / "test.parquet", compression="zstd")
+    pyarrow.parquet.write_table(table, local.folder / name, compression="zstd")
     return local
 
 
@@ -90,9 +90,10 @@ def _never_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_never_unpacked")
-def test_a_small_file_of_very_many_rows_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    local = _parquet(tmp_path, 1_000_000, "?")
-    assert (local.folder / "test.parquet").stat().st_size < 20_000
+@pytest.mark.parametrize("name", ["test.parquet", "test.geoparquet", "test.gpq", "test.parquet.bin"])
+def test_a_small_file_of_very_many_rows_is_refused_before_it_is_unpacked(tmp_path: Path, name: str) -> None:
+    local = _parquet(tmp_path, 1_000_000, "?", name=name)
+    assert (local.folder / name).stat().st_size < 20_000
     with pytest.raises(SpecError, match="hold 1000000 rows or more; this worker unpacks up to 100"):
         check_split(local, _task())
 
