@@ -141,7 +141,7 @@ def _set_up(dataset: MemoryDataset, seed: int, *, shuffle_choices: bool) -> None
         try:
             # In the dataset's own order, as Inspect does it; the order of samples does not change their choices.
             dataset.shuffle_choices(seed)
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, ValueError, IndexError, TypeError) as error:
             raise SpecError(f"choices cannot be shuffled: a target is not one of them ({error})") from error
 
 

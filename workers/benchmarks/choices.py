@@ -40,7 +40,8 @@ def _fault(sample: Sample, *, scored: bool) -> str | None:
     if scored:
         try:
             _score_target(Target(sample.target), Choices(sample.choices))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
+            # The latter for a ß, which in capitals is two letters.
             shown = clean(repr(sample.target), 100)
             return f"has the target {shown}, which must be the letter of a choice: {clean(str(error), 300)}"
     return None

@@ -52,6 +52,7 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
         builder = datasets.load_dataset_builder(str(local.folder), name=definition.config)
         _check_source(builder, local.folder)
         rows = datasets.load_dataset(str(local.folder), name=definition.config, split=definition.split)
+        _check_rows(rows, local.max_rows, definition)
     except (SpecError, MemoryError):
         raise
     except Exception as error:
@@ -63,16 +64,6 @@ def check_split(local: LocalDataset, definition: HFTask) -> None:
             # `datasets` says that an error occurred, and in its cause which.
             f"{clean(str(error.__cause__ or error), 600)}"
         ) from error
-    if len(rows) > local.max_rows:
-        raise SpecError(f"the split has {len(rows)} rows; this worker runs up to {local.max_rows}")
-    missing = [name for name in _columns(definition.field_spec) if name not in rows.column_names]
-    if missing:
-        raise SpecError(
-            f"field_spec names columns that the dataset does not have: {clean(', '.join(missing), 300)}; "
-            f"it has {clean(', '.join(rows.column_names), 1000)}"
-        )
-    _check_media(rows)
-    check_targets(rows, definition)
 
 
 def check_record(record: Mapping[str, Any], field_spec: HFFieldSpec, local: LocalDataset) -> None:
@@ -148,6 +139,19 @@ def _check_source(builder: datasets.DatasetBuilder, folder: Path) -> None:
             # Not resolved: the files of a snapshot are links into the cache.
             if not any(Path(os.path.normpath(file)).is_relative_to(place) for place in places):
                 raise SpecError(f"its data files lie outside the repo: {clean(file, 200)}")
+
+
+def _check_rows(rows: datasets.Dataset, max_rows: int, definition: HFTask) -> None:
+    if len(rows) > max_rows:
+        raise SpecError(f"the split has {len(rows)} rows; this worker runs up to {max_rows}")
+    missing = [name for name in _columns(definition.field_spec) if name not in rows.column_names]
+    if missing:
+        raise SpecError(
+            f"field_spec names columns that the dataset does not have: {clean(', '.join(missing), 300)}; "
+            f"it has {clean(', '.join(rows.column_names), 1000)}"
+        )
+    _check_media(rows)
+    check_targets(rows, definition)
 
 
 def _check_media(rows: datasets.Dataset) -> None:

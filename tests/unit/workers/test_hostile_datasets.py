@@ -54,6 +54,21 @@ def test_a_file_that_cannot_be_read_is_refused_with_what_is_wrong_in_it(tmp_path
         check_split(_local(tmp_path, {"test.jsonl": half}), _task())
 
 
+@pytest.mark.parametrize("column", ["a", "picture"])
+def test_text_that_is_no_utf_8_is_the_benchmarks_failure(tmp_path: Path, column: str) -> None:
+    # Parquet holds what its writer says is text, and nobody looks before it is used.
+    none = pyarrow.array([b"\xff"])
+    text = pyarrow.StringArray.from_buffers(1, *none.buffers()[1:])
+    picture = pyarrow.StructArray.from_arrays([pyarrow.array([None], pyarrow.binary()), text], ["bytes", "path"])
+    cells = {"q": ["?"], "a": ["!"], "picture": [None], column: {"a": text, "picture": picture}[column]}
+    features = Features({"q": Value("string"), "a": Value("string"), "picture": Image()})
+    local = _local(tmp_path, {})
+    local.folder.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table(cells, features.arrow_schema), local.folder / "test.parquet")
+    with pytest.raises(SpecError, match=r"the split test of config default cannot be read: .*(UTF8|utf-8)"):
+        check_split(local, _task())
+
+
 def test_a_sound_split_passes(tmp_path: Path) -> None:
     check_split(_local(tmp_path, {"test.jsonl": _rows({"q": "?", "a": "!"})}), _task())
 
