@@ -77,7 +77,9 @@ def bytes_in_memory(file_bytes: int, counts: Mapping[str, int], served_bits: int
     The files' bytes where it casts nothing, where nobody counted, and where what was counted is not what the files
     hold.
     """
+    if not counts.keys() or not counts.keys() <= CAST:
+        return file_bytes
     counted = sum(count * DTYPE_BITS[dtype] for dtype, count in counts.items()) // 8
-    if not counts.keys() or not counts.keys() <= CAST or abs(counted - file_bytes) > AGREE_WITHIN * file_bytes:
+    if abs(counted - file_bytes) > AGREE_WITHIN * file_bytes:
         return file_bytes
     return sum(counts.values()) * served_bits // 8

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.small_repos import write_safetensors
 from workers.errors import ModelError
-from workers.snapshots.weights import check_weights
+from workers.snapshots.weights import check_weights, weights_in_memory
 
 
 def test_sound_weights_pass(tmp_path: Path) -> None:
@@ -58,6 +58,13 @@ def test_what_is_no_safetensors_file_is_the_models_fault(tmp_path: Path, content
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match="not a sound safetensors file"):
         check_weights(tmp_path)
+
+
+def test_weights_of_a_type_that_this_farm_does_not_know_are_left_to_the_engine(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(_header({"weight": {"dtype": "NEW", "shape": [4], "data_offsets": [0, 16]}}) + bytes(16))
+    check_weights(tmp_path)
+    assert weights_in_memory(tmp_path, "bfloat16") == file.stat().st_size
 
 
 def test_a_shard_that_the_index_names_must_be_there(tmp_path: Path) -> None:
