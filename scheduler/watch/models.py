@@ -20,7 +20,7 @@ from scheduler.watch import stale_walks
 from scheduler.watch.claims import Place, withdraw_refs
 from scheduler.watch.contents import content_digest
 from scheduler.watch.result_files import Access, Base, known_files, read_changed, result_files
-from specs.engines.model_config import DEFAULT_CONTEXT_TOKENS, MAX_CONFIG_BYTES, ModelConfig, read_config
+from specs.engines.model_config import MAX_CONFIG_BYTES, READING, ModelConfig, read_config
 from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_mistral_file, is_weights_file
@@ -175,7 +175,7 @@ def _look_at_main(database: Database, access: Access, head: ModelHead) -> tuple[
             stale_walks.begin(session, "model", model_id)
         # Together, or a run of what is there now would be planned at the commit of what was there before.
         model.revision, model.weights_sha256 = head.revision, digest
-        model.size = size
+        model.size, model.size_reading = size, READING
         model.weights_bytes = size["file_bytes"] if size is not None else None
     results = result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
@@ -193,19 +193,10 @@ def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None
 
 
 def _lacks_size(model: Model) -> bool:
-    """Whether its weights are known from a time when nothing else was kept, or before the farm had access.
-
-    Or when 2048 tokens were taken for the length of whatever config.json leaves that out, or nobody looked for weights
-    in Mistral's format.
-    """
-    if model.size is None:
-        return model.weights_bytes is not None
-    if "mistral_format" not in model.size:
+    """Whether its size is what an earlier version read in the same files, or from before the farm had access."""
+    if model.size_reading < READING:
         return True
-    config = model.size["config"]
-    if config is None:
-        return model.gated
-    return config["context_tokens"] == DEFAULT_CONTEXT_TOKENS and "names_length" not in config
+    return model.gated and model.size is not None and model.size["config"] is None
 
 
 def _size(access: Access, head: ModelHead, files: list[TreeFile]) -> ModelSize | None:

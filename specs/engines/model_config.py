@@ -24,6 +24,10 @@ from specs.errors import SubmissionError
 from specs.model import Contract
 from specs.text import clean
 
+READING = 1
+"""To be raised by each change that reads the same files otherwise. Farms then read those of all models again, so that
+the engine of a model does not depend on which version saw it first."""
+
 MAX_CONFIG_BYTES = 2**20
 MAX_LAYERS = 2000
 MAX_HEADS = 4096

@@ -78,6 +78,10 @@ class Model(Table):
     """What it needs of memory: a `specs.engines.model_size.ModelSize`. None where there are no weights, or nobody has
     looked since the farm keeps it."""
 
+    size_reading: Mapped[int] = mapped_column(default=0)
+    """By which `specs.engines.model_config.READING` that was found out. No part of the size, in which a process of an
+    earlier version would refuse it."""
+
     gated: Mapped[bool] = mapped_column(default=False)
     heads: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Commit of each open pull request that was looked at, by its ref; of main, by `main`, as far as that was read to

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from deploy.localhub.commits import Changes, CommitText
 from deploy.localhub.names import RepoName
 from scheduler.database.tables import Claim, Model, Reproduction
+from specs.engines.model_config import READING
 from specs.engines.model_size import ModelSize
 from specs.policy.pools import PoolRules
 from specs.policy.rules import Policy
@@ -211,10 +212,6 @@ def test_a_model_with_mistrals_own_files_is_served_by_those_of_transformers(
     repo = upload(farm, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
     farm.served.local.commit(repo, {name: b"{}"}, CommitText("Add Mistral's", repo.namespace))
     farm.scan()
-    with stored_size(farm) as stored:
-        # As it was stored before anybody looked for such files.
-        del stored["mistral_format"]
-    farm.scan(NOW)
     _, reproduction, _ = planned(farm)
     assert reproduction is not None
     assert reproduction.settings["engine"].get("model_format") == said
@@ -261,24 +258,24 @@ def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> 
     assert "pool big gives 294 GiB (92 % of 4 × 80 GiB)" in claim.reason
 
 
-def test_a_model_whose_length_was_guessed_before_is_looked_at_again(farm: ControlPlane) -> None:
-    upload(farm, config_json=(CONFIGS / "gemma-3-27b-it.json").read_bytes())
+def test_what_an_earlier_version_read_in_the_same_files_is_read_again(farm: ControlPlane) -> None:
+    upload(farm, config_json=CONFIG)
     farm.scan()
-    with stored_size(farm) as stored:
-        stored["config"] = {**stored["config"], "context_tokens": 2048}
-        del stored["config"]["names_length"]
-    farm.scan(NOW)
-    found = size(farm)
-    assert found is not None
-    assert found.config is not None
-    assert found.config.context_tokens == 131_072
+    now_read = size(farm)
+    for since, expected in ((READING - 1, True), (READING, False)):
+        with farm.database.transaction() as session:
+            model = session.get_one(Model, MODEL)
+            otherwise = {"config": None, "config_problem": "config.json: intermediate_size must be a whole number"}
+            model.size, model.size_reading = {**(model.size or {}), **otherwise}, since
+        farm.scan(NOW)
+        assert (size(farm) == now_read) is expected
 
 
 def test_a_model_from_before_sizes_were_kept_is_placed_by_its_files_and_looked_at_again(either: ControlPlane) -> None:
     upload(either, config_json=CONFIG)
     either.scan()
     with either.database.transaction() as session:
-        session.execute(update(Model).values(size=None))
+        session.execute(update(Model).values(size=None, size_reading=0))
     _, _, said = planned(either)
     assert "its config.json was not looked at yet" in said
     either.scan(NOW)
