@@ -71,7 +71,8 @@ def answer_value(sample: EvalSample, scorer: str, *, own: bool = True) -> ScoreV
     `own` runs: of somebody else's the engine may be another, and the claimed score is what Inspect made of it.
     """
     score = (sample.scores or {}).get(scorer)
-    if sample.error is not None or is_refused_prompt(sample):
+    # Of a sample that ended in an error Inspect counts what scorers had said by then: a further one may have raised it.
+    if is_refused_prompt(sample):
         return None
     if own and (is_broken_off(sample) or is_timed_out(score)):
         return None

@@ -48,6 +48,23 @@ def test_answers_over_which_math_runs_out_of_time_have_no_score_and_get_more_tha
     check_evidence(workbench.settings.evidence_url, report, None)
 
 
+def test_what_fails_by_a_further_scorer_alone_keeps_the_first_ones_score(workbench: Workbench, tmp_path: Path) -> None:
+    # The second has a target that math reads nothing from, which is an error to Inspect.
+    rows = [{"question": f"Say: {said}", "answer": said} for said in ("8", "C:\\n")]
+    snapshot = say_dataset(workbench, rows, say_spec(scorers=[{"name": "match"}, {"name": "math"}]))
+    report = reports_of(workbench, order(task_ref(snapshot)))["r1"]
+    assert report.measurement is not None, report.detail
+    assert report.evidence is not None
+    log = read_eval_log(str(tmp_path / "evidence" / path_in_store(report.evidence.sha256)))
+    assert sum(each.error is not None for each in log.samples or []) == 1
+    assert log.results is not None
+    theirs = {each.name: (each.metrics["accuracy"].value, each.scored_samples) for each in log.results.scores}
+    assert theirs == {"match": (1.0, 2), "math": (1.0, 1)}
+    assert report.measurement.sample_scores == (1.0, 1.0)
+    assert report.measurement.other_scorers == {"math": 1.0}
+    check_evidence(workbench.settings.evidence_url, report, None)
+
+
 @pytest.mark.parametrize(
     ("scorer", "counted"), [({"name": "includes"}, 1), ({"name": "match"}, 0), ({"name": "exact"}, 1)]
 )
