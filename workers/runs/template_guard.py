@@ -75,11 +75,11 @@ _FORMS: tuple[Callable[[str], str], ...] = (
 )
 """As what templates write a text. Each writes all of a run's in one of them that are of one kind."""
 
-_SAID, _ARGUMENT, _WITHIN = range(3)
-"""Kinds of texts: what is said, an argument of a tool's, or deeper in one. Most templates write the last as JSON, some
-both."""
+_KINDS = _SAID, _RESULT, _ARGUMENT, _WITHIN = range(4)
+"""Kinds of texts: what is said, what a tool gave, an argument of a tool's, or deeper in one. Most templates write the
+last as JSON, some all but the first."""
 
-_FORMS_BY_KIND = tuple(product(_FORMS, repeat=3))
+_FORMS_BY_KIND = tuple(product(_FORMS, repeat=len(_KINDS)))
 
 _Messages: TypeAlias = Sequence[dict[str, Any]]
 
@@ -178,7 +178,7 @@ class TemplateGuard:
         # The epochs of a sample are alike, and so are its turns.
         sample = (shape, *masking.texts) if sample_id is None else sample_id
         self._samples.add(sample)
-        filled = [frame.filled(masking.in_forms(forms)) if frame is not None else None for forms in _FORMS_BY_KIND]
+        filled = _filled(frame, masking.texts)
         for odd, expected in zip(self._others, filled, strict=True):
             if expected != prompt:
                 odd.add(sample)
@@ -241,6 +241,19 @@ class _Frame:
         return first + "".join(texts[at] + after for at, after in zip(self.order, others, strict=True))
 
 
+def _filled(frame: _Frame | None, texts: Sequence[tuple[str, int]]) -> list[str | None]:
+    """A frame with these texts in it, each of a kind, by `_FORMS_BY_KIND`."""
+    if frame is None:
+        return [None] * len(_FORMS_BY_KIND)
+    # Most prompts have one kind, and so three ways to fill in their texts.
+    kinds = sorted({kind for _, kind in texts})
+    ways = {}
+    for forms in product(_FORMS, repeat=len(kinds)):
+        form_of = dict(zip(kinds, forms, strict=True))
+        ways[forms] = frame.filled([form_of[kind](text) for text, kind in texts])
+    return [ways[tuple(forms[kind] for kind in kinds)] for forms in _FORMS_BY_KIND]
+
+
 def _without_media(value: Any) -> Any:
     """Messages without what is seen or heard, of which a template only learns that it is there."""
     if isinstance(value, dict):
@@ -274,28 +287,25 @@ class _Masking:
         self._words = words
         self._ids: dict[str, str] = {}
 
-    def in_forms(self, forms: Sequence[Callable[[str], str]]) -> list[str]:
-        """The texts, each in the form of its kind."""
-        return [forms[kind](text) for text, kind in self.texts]
-
     def masked(self, value: Any, kind: int | None = None) -> Any:
         """Messages, or a part of them, with the words; texts have a kind."""
         if isinstance(value, str):
             return value if kind is None else self._text(value, kind)
         within = _WITHIN if kind in {_ARGUMENT, _WITHIN} else None
         if isinstance(value, dict):
+            said = _RESULT if kind == _RESULT or value.get("role") == "tool" else _SAID
             return {
-                name: self._by_name(name, each) if within is None else self.masked(each, within)
+                name: self._by_name(name, each, said) if within is None else self.masked(each, within)
                 for name, each in value.items()
             }
         return [self.masked(each, within or kind) for each in value] if isinstance(value, list | tuple) else value
 
-    def _by_name(self, name: str, value: Any) -> Any:
+    def _by_name(self, name: str, value: Any, said: int) -> Any:
         if name in _IDS and isinstance(value, str):
             return self._id(value)
         if name == _ARGUMENTS and isinstance(value, str):
             return self._arguments(value)
-        return self.masked(value, _SAID if name in _TEXTS else None)
+        return self.masked(value, said if name in _TEXTS else None)
 
     def _arguments(self, value: str) -> str:
         try:

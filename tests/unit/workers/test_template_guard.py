@@ -207,6 +207,11 @@ HONEST_WITH_TOOLS = {
         "{% if c.id | length != 9 %}{{ raise_exception('nine') }}{% endif %}{{ c.function.arguments | tojson }}"
         "[CALL_ID]{{ c.id }}{% endfor %}{{ m.content }}{{ m.tool_call_id }}"
     ),
+    "Llama 3.1": (
+        '{"parameters": {{ c.function.arguments | tojson }}}{% endfor %}{% if m.role == "tool" %}'
+        "{% if m.content is mapping or m.content is iterable %}{{ m.content | tojson }}{% else %}{{ m.content }}"
+        "{% endif %}{% else %}{{ m.content | trim }}{% endif %}"
+    ),
     "by their ids": (
         "{% set ns.id = c.id %}{% set ns.name = c.function.name %}{% endfor %}"
         "{{ ns.name if m.tool_call_id == ns.id else '' }}{{ m.content }}"
@@ -230,7 +235,7 @@ def _call(number: int, arguments: object) -> list[dict[str, Any]]:
             "tool_calls": [{"id": f"call{number:05}", "type": "function", "function": function}],
         },
         {"role": "tool", "tool_call_id": f"call{number:05}", "content": 'It says:\n"yes".'},
-        {"role": "user", "content": "Is it so?"},
+        {"role": "user", "content": 'Is it\n"so"?'},
     ]
 
 
