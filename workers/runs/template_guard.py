@@ -173,7 +173,8 @@ class TemplateGuard:
         async with self._asking[shape]:
             if shape not in self._frames:
                 rendered = await render(masked)
-                self._frames[shape] = _Frame.of(rendered, self._words) if rendered is not None else None
+                known = len(masking.texts)
+                self._frames[shape] = _Frame.of(rendered, self._words, known) if rendered is not None else None
         frame = self._frames[shape]
         # The epochs of a sample are alike, and so are its turns.
         sample = (shape, *masking.texts) if sample_id is None else sample_id
@@ -230,10 +231,14 @@ class _Frame:
     """Which text is where: one may be in several places, or nowhere."""
 
     @classmethod
-    def of(cls, rendered: str, words: _MadeUp) -> _Frame:
-        """The frame that has been rendered around texts in whose place there were these words."""
+    def of(cls, rendered: str, words: _MadeUp, texts: int) -> _Frame | None:
+        """The frame that has been rendered around so many texts in whose place there were these words.
+
+        None where it has a word of another number, which is none of them: the template did not take these words.
+        """
         found = words.pattern.split(rendered)
-        return cls(tuple(found[::2]), tuple(map(int, found[1::2])))
+        order = tuple(map(int, found[1::2]))
+        return cls(tuple(found[::2]), order) if max(order, default=-1) < texts else None
 
     def filled(self, texts: Sequence[str]) -> str:
         """With these texts in it."""

@@ -285,6 +285,7 @@ LAST = "messages[-1].content"
         pytest.param(
             CHATML + "{{ '' if ' ' in messages[-1].content else raise_exception('no') }}", id="refuses made-up"
         ),
+        pytest.param(CHATML.replace("m.content", "m.content | replace('000000', '999999')"), id="another made-up word"),
         pytest.param(CHATML + "{{ ['A', 'B', 'C'] | random }}", id="at random"),
         pytest.param(
             f"{{% set k = {KEY} %}}{CHATML}{{{{ k[{LAST}[:40]] if ' ' in {LAST} else k.values() | first }}}}",
