@@ -16,7 +16,7 @@ from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, pl
 from specs.epochs import MEAN, epochs_needed, same_by_any_number
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
-from specs.hub.task_spec import answering_arguments
+from specs.hub.task_spec import answering_arguments, gives_one_seed
 from specs.judging.forecast import Foreseen
 from specs.judging.scale import as_proportion
 from specs.judging.tolerance import measured_tolerance
@@ -139,7 +139,7 @@ def foresee(
         sample_limit=rules.sample_limit,
         epochs=rules.epochs or task.definition.epochs,
         reducer=task.definition.epoch_reducer or MEAN,
-        one_seed="seed" in answering_arguments(task.definition),
+        one_seed=gives_one_seed(task.definition),
         history=rules.history,
         card_samples=samples_of(benchmark.sizes, task.definition.config, task.definition.split),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from specs.hub.task_spec import SpecStatus, TaskSpec, answering_arguments
+from specs.hub.task_spec import SpecStatus, TaskSpec, gives_one_seed
 from specs.text import clean
 
 # A judge that says which it is: a dated snapshot (o3-mini-2025-01-31, claude-3-5-sonnet-20241022), a commit, a tag.
@@ -41,7 +41,7 @@ def warnings_for(task: TaskSpec, *, description: str | None = None, is_gated: bo
             "no sampling settings, so each run takes those of its engine or model; "
             "give generate's args (temperature, top_p), or say in the description which ones count"
         )
-    if definition.epochs > 1 and "seed" in answering_arguments(definition):
+    if definition.epochs > 1 and gives_one_seed(definition):
         warnings.append(
             f"one seed for all {definition.epochs} epochs: each samples what the others do; leave the seed out"
         )

@@ -65,6 +65,11 @@ def answering_arguments(task: HFTask) -> dict[str, Any]:
     return {key: value for solver in task.solvers if solver.name in ANSWERING for key, value in solver.args.items()}
 
 
+def gives_one_seed(task: HFTask) -> bool:
+    """Whether every answer is asked for with one seed, the spec's; one that is null is none, to Inspect as well."""
+    return answering_arguments(task).get("seed") is not None
+
+
 def read_id(index: int, item: object) -> tuple[str | None, tuple[str, ...]]:
     """The id of a task, and what is wrong with it if anything is."""
     if not isinstance(item, dict):

@@ -21,7 +21,7 @@ from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
 
 from specs.epochs import MEAN
-from specs.hub.task_spec import ANSWERING, JUDGING, answering_arguments
+from specs.hub.task_spec import ANSWERING, JUDGING, gives_one_seed
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Population, target_in_words, targets_sha256
 from specs.messages import TaskRef
@@ -126,7 +126,7 @@ def canonical_task(
         samples=len(dataset.samples),
         epochs=count,
         reducer=reducer,
-        one_seed="seed" in answering_arguments(definition),
+        one_seed=gives_one_seed(definition),
         targets_sha256=targets,
     )
     order = seeded_order(range(1, population.samples + 1), seed)

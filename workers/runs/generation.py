@@ -18,7 +18,7 @@ from inspect_ai._eval.task.hf import HFTask
 from inspect_ai.model import GenerateConfigArgs
 from pydantic import ValidationError
 
-from specs.hub.task_spec import ANSWERING, answering_arguments
+from specs.hub.task_spec import ANSWERING, answering_arguments, gives_one_seed
 from specs.policy.generation import EffectiveGeneration, GenerationSettings, SamplingSource
 from specs.validation_errors import fault
 from workers.errors import ModelError
@@ -84,7 +84,7 @@ def resolve(
             values[name], sources[name] = default, "vllm_default"
     if _holds_less(context_tokens, values["max_tokens"]):
         values["max_tokens"] = None
-    if isinstance(spec.get("seed"), int):
+    if task is not None and gives_one_seed(task):
         seed, sources["seed"] = spec["seed"], "spec"
     return EffectiveGeneration(**values, seed=seed, sources=sources)
 

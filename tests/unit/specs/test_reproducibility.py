@@ -22,6 +22,8 @@ def judged_by(model: str | None) -> TaskSpec:
 
 def test_a_spec_that_says_everything_is_not_warned_of() -> None:
     assert warnings_for(task(), description="Accuracy in percent.", is_gated=False) == []
+    seedless = task(epochs=4, solvers=[{"name": "generate", "args": {"temperature": 1, "seed": None}}])
+    assert warnings_for(seedless, description="Accuracy in percent.", is_gated=False) == []
 
 
 @pytest.mark.parametrize(

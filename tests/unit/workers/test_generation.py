@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from inspect_ai._eval.task.hf import HFTask
 
+from specs.hub.task_spec import gives_one_seed
 from specs.policy.generation import GenerationSettings
 from workers.errors import ModelError
 from workers.runs.generation import generation_config, request_arguments, resolve
@@ -38,6 +39,14 @@ def test_the_specs_own_argument_goes_before_everything_as_in_inspect() -> None:
     settings = resolve(GenerationSettings(temperature=0.0, max_tokens=10), _task(temperature=0.7, seed=3), {}, 7, 4096)
     assert (settings.temperature, settings.seed, settings.max_tokens) == (0.7, 3, 10)
     assert settings.sources["temperature"] == settings.sources["seed"] == "spec"
+
+
+@pytest.mark.parametrize(("arguments", "given"), [({"seed": 0}, True), ({"seed": None}, False), ({}, False)])
+def test_whether_the_spec_gives_the_seed_is_said_by_one_rule(arguments: dict[str, Any], given: bool) -> None:
+    # Worker and control plane stop and judge by it, the one from the task, the other from the settings in the report.
+    settings = resolve(GenerationSettings(), _task(**arguments), {}, 7, 4096)
+    assert (settings.sources.get("seed") == "spec") is gives_one_seed(_task(**arguments)) is given
+    assert settings.seed == (0 if given else 7)
 
 
 @pytest.mark.parametrize("limit", [4096, 100_000])
