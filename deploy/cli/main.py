@@ -252,7 +252,9 @@ def _reach_this_machine() -> None:
     """
     named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
     if named != "*":
-        os.environ["no_proxy"] = ",".join(filter(None, ("127.0.0.1", "localhost", named)))
+        # An own address that the operator has the API listen on is where `up` asks for it.
+        own = ("127.0.0.1", "::1", "localhost", os.environ.get("REPROFARM_API_HOST"))
+        os.environ["no_proxy"] = ",".join(filter(None, (*own, named)))
 
 
 def main() -> None:

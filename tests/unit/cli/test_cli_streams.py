@@ -88,3 +88,14 @@ def test_a_farm_on_this_machine_is_reached_past_the_proxy_to_the_outside(direct:
         done = ran("claims", "--json", "--api", f"http://127.0.0.1:{farm.server_port}", **proxy)
         farm.shutdown()
     assert (done.returncode, b'"items": []' in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(("place", "listens_on"), [("[::1]", "::"), ("127.0.0.2", "127.0.0.2")])
+def test_no_proxy_is_asked_for_the_address_that_the_api_listens_on(place: str, listens_on: str) -> None:
+    with HTTPServer(("127.0.0.1", 0), _NoClaims) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        told = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.server_port}", "REPROFARM_API_HOST": listens_on}
+        # The proxy would answer for a farm that is not there.
+        done = ran("claims", "--json", "--api", f"http://{place}:1", **told)
+        proxy.shutdown()
+    assert (done.returncode, done.stdout) == (3, b""), done.stderr
