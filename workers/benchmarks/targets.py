@@ -2,7 +2,8 @@
 
 Inspect (0.3.285, `_sanitize_target` in inspect_ai/_eval/task/hf.py) takes a null for the text "None", counts -1 from
 the end of the alphabet, writes a list out as Python does, and holds answers against whatever that gives: an empty
-target is in every answer, and the text of a list in none. Such a score says nothing of a model.
+target is in every answer, and the text of a list in none. Such a score says nothing of a model. What a list of one
+holds is found by scorers that leave out punctuation or read mathematics: ['42'] is 42 to `match`, `exact` and `math`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from workers.errors import SpecError
 
 # A judge may need no target, and f1 counts the words that the text of a list has in common with an answer.
 _COMPARING = frozenset({"includes", "match", "pattern", "answer", "exact", "choice", "math"})
+_READS_LISTS_OF_ONE = frozenset({"match", "exact", "math"})
 _HOLDS_NO_TARGET = frozenset({"model_graded_qa", "model_graded_fact"})
 
 
@@ -33,20 +35,34 @@ def check_targets(rows: datasets.Dataset, definition: HFTask) -> None:
         return
     column = rows.data.column(name)
     shown = clean(name, 100)
-    if found := _withheld(column, has_choices=definition.field_spec.choices is not None):
+    targets = pc.list_flatten(column) if _is_list(column.type) else column
+    if found := _withheld(targets, has_choices=definition.field_spec.choices is not None):
         raise SpecError(
             f"the split {clean(definition.split, 100)} has no answers: column {shown} holds {found} in all of its"
             f" {len(rows)} rows, as where answers are withheld; name a split that has them"
         )
-    if scorer in _COMPARING and pa.types.is_nested(column.type):
+    if scorer not in _COMPARING or not pa.types.is_nested(column.type):
+        return
+    if scorer not in _READS_LISTS_OF_ONE or pa.types.is_nested(targets.type) or not _has_list_of_one(column):
         raise SpecError(
             f"column {shown} holds lists or mappings, and {scorer} would look for the text of one (as ['a', 'b']) in"
             " each answer; a target must be one text or number"
         )
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _has_list_of_one(column: pa.ChunkedArray) -> bool:
+    return bool(pc.any(pc.equal(pc.list_value_length(column), 1)).as_py())
+
+
 def _withheld(column: pa.ChunkedArray, *, has_choices: bool) -> str | None:
     """What stands in every row in place of an answer; None where there are answers."""
+    if not len(column):
+        # Of lists, each of them empty.
+        return "nothing"
     if column.null_count == len(column):
         return "null"
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 from typing import Any
 
 import datasets
 import pytest
-from inspect_ai._eval.task.hf import HFTask
+from inspect_ai._eval.task.hf import HFTask, _record_to_sample_hf
+from inspect_ai.model import ModelName, ModelOutput
+from inspect_ai.scorer import Scorer, Target, exact, match, math, value_to_float
+from inspect_ai.solver import TaskState
 
 from workers.benchmarks.targets import check_targets
 from workers.errors import SpecError
@@ -39,6 +43,40 @@ def test_negative_numbers_are_no_letters_of_choices() -> None:
     with pytest.raises(SpecError, match="column a holds a negative number in all"):
         check_targets(withheld, _task("choice", choices="o"))
     check_targets(withheld, _task("match"))
+
+
+@pytest.mark.parametrize(
+    ("scorer", "answers", "says"),
+    [
+        ("match", [["42"], ["43"]], None),
+        ("exact", [["42"], ["a", "b"]], None),
+        ("math", [[42], None], None),
+        ("includes", [["42"], ["43"]], "includes would look for the text of one"),
+        ("match", [[], ["a", "b"]], "match would look for the text of one"),
+        ("match", [[{"value": "42"}], [{"value": "43"}]], "match would look for the text of one"),
+        ("match", [[""], [" "]], "column a holds nothing in all of its 2 rows"),
+        ("match", [[None], [None]], "column a holds null in all of its 2 rows"),
+        ("f1", [[], []], "column a holds nothing in all of its 2 rows"),
+    ],
+)
+def test_of_lists_those_of_one_are_compared_by_scorers_that_find_it(
+    scorer: str, answers: list[Any], says: str | None
+) -> None:
+    rows = datasets.Dataset.from_list([{"q": "?", "a": each} for each in answers])
+    with pytest.raises(SpecError, match=says) if says else nullcontext():
+        check_targets(rows, _task(scorer))
+
+
+@pytest.mark.parametrize("scorer", [match(), match(numeric=True), exact(), math()])
+@pytest.mark.parametrize(("said", "value"), [("42", 1.0), ("43", 0.0)])
+def test_inspects_scorers_find_what_a_list_of_one_holds(scorer: Scorer, said: str, value: float) -> None:
+    field_spec = _task("match").field_spec
+    sample = _record_to_sample_hf({"q": "?", "a": ["42"]}, field_spec)
+    output = ModelOutput.from_content("m", said)
+    state = TaskState(model=ModelName("vllm/m"), sample_id=1, epoch=1, input="?", messages=[], output=output)
+    score = asyncio.run(scorer(state, Target(sample.target)))
+    assert score is not None
+    assert value_to_float()(score.value) == value
 
 
 @pytest.mark.parametrize("answer", [["Paris", "paris"], {"value": "Paris"}])
