@@ -19,6 +19,7 @@ from scheduler.record import SCHEDULER, add_event
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
+from specs.hub.eval_results import HEAD_REFS
 from specs.judging.verdict import Outcome
 from specs.text import clean
 
@@ -123,6 +124,8 @@ def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | 
         .where(
             or_(
                 Claim.dataset_revision.is_not_distinct_from(mismatch.dataset_revision),
+                # However either says that it is about the benchmark as it is now.
+                and_(_pins_nothing(Claim), _pins_nothing(mismatch)),
                 Reproduction.dataset_revision == revision,
             ),
             Badge.revoked_at.is_(None),
@@ -130,6 +133,11 @@ def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | 
         # In one order, as everybody who locks several rows; and the reason is the same whoever asks.
         .order_by(Badge.claim_id, mismatch.claim_id)
     )
+
+
+def _pins_nothing(claim: type[Claim]) -> ColumnElement[bool]:
+    """The contrary of `specs.hub.eval_results.pins`."""
+    return or_(claim.dataset_revision.is_(None), claim.dataset_revision.in_(HEAD_REFS))
 
 
 def _revoke(session: Session, outdone: Select[Badge, str]) -> int:

@@ -271,6 +271,29 @@ def test_a_score_that_is_not_reproduced_loses_the_badges_of_every_entry_that_cla
         )
 
 
+@pytest.mark.parametrize(
+    ("was", "is_now"), [(None, "main"), ("main", "refs/heads/main"), ("main", None)], ids=lambda name: name or "none"
+)
+def test_a_badge_is_revoked_however_the_entry_says_by_now_that_it_is_about_the_benchmark_as_it_is(
+    site: Publishing, was: str | None, is_now: str | None
+) -> None:
+    def say_about(revision: str | None) -> str:
+        named = "id: acme/bench" if revision is None else f"id: acme/bench\n    revision: {revision}"
+        submit(site.served.local, MODEL, entry("acme/bench", 50).replace("id: acme/bench", named))
+        site.scan()
+        site.plan()
+        return site.living()[50.0].claim_id
+
+    old = say_about(was)
+    site.publish()
+    assert badges(site)[old] is None
+    bench = RepoName(RepoType.DATASET, "acme/bench")
+    site.served.local.commit(bench, {"data.jsonl": b"Other questions."}, CommitText("Ask others", "acme"))
+    mismatch = say_about(is_now)
+    complete(site.farm, 20)
+    assert badges(site)[old] == f"the same score was run again and not reproduced: claim {mismatch}"
+
+
 @pytest.mark.parametrize("mismatch_is_seen", [True, False])
 def test_a_badge_that_is_signed_after_its_score_was_not_reproduced_again_is_revoked(
     either: Publishing, monkeypatch: pytest.MonkeyPatch, *, mismatch_is_seen: bool
