@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import select
@@ -65,9 +65,9 @@ class _Again:
 
 def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
     """Write what is due, as long as it `goes_on`; what cannot be written is tried again later, and says why."""
-    query = select(Row.claim_id).where(is_due(farm.policy.publish)).order_by(Row.due_at)
+    query = select(Row.claim_id, Row.due_at).where(is_due(farm.policy.publish)).order_by(Row.due_at)
     with farm.database.reading() as session:
-        due = session.scalars(query.limit(PUBLISHED_AT_ONCE)).all()
+        due = session.execute(query.limit(PUBLISHED_AT_ONCE)).all()
     if not due:
         # Asking the Hub who we are is rationed.
         return
@@ -79,7 +79,7 @@ def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
     if author is None:
         log.warning("there are verdicts to publish, or to take back, but the farm has no Hub token")
         return
-    for claim_id in due:
+    for claim_id, due_at in due:
         if not goes_on():
             # Another process may be at it by now, and each would write what the other writes.
             break
@@ -87,7 +87,7 @@ def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
         place = Place(claim_id, "publish", int(now().timestamp()))
         with about(claim_id=claim_id), farm.spans.live(place, Place.of_claim(claim_id)):
             result = _publish(farm, author, claim_id)
-            _conclude(farm, claim_id, result)
+            _conclude(farm, claim_id, due_at, result)
         if isinstance(result, _Again) and result.ends_round:
             break
 
@@ -218,7 +218,7 @@ def _source(farm: Farm, claim_id: str) -> Source:
     return Source(url=claim_url(farm.settings.public_url, claim_id), name="reprofarm")
 
 
-def _conclude(farm: Farm, claim_id: str, result: Published | _Again) -> None:
+def _conclude(farm: Farm, claim_id: str, due_at: datetime | None, result: Published | _Again) -> None:
     with farm.database.transaction() as session:
         # Locked: whoever revokes it either finds that it is published, or is found here to have been quicker.
         badge = session.get(Badge, claim_id, with_for_update=True)
@@ -226,7 +226,10 @@ def _conclude(farm: Farm, claim_id: str, result: Published | _Again) -> None:
         row.tries += 1
         row.reason = clean(result.reason, MAX_REASON_CHARS)
         if isinstance(result, _Again):
-            row.due_at = now() + timedelta(seconds=max(result.seconds, retry_delay_seconds(row.tries)))
+            # Else its badge was revoked during this try: what that may have left is taken back now, once, and put off
+            # only if that cannot be done either.
+            if row.due_at == due_at:
+                row.due_at = now() + timedelta(seconds=max(result.seconds, retry_delay_seconds(row.tries)))
             return
         if badge is not None and badge.revoked_at is not None and result.kind != "withdrawn":
             # Stays pending: the next round takes it back, however often that takes.

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from scheduler.badges.issuing import sign_missing
 from scheduler.badges.publications import want_mismatches
+from scheduler.badges.revoking import revoke
 from scheduler.database.tables import Publication, now
 from scheduler.publish.due import publish_due
 from specs.errors import HubBusy, NoAccess
@@ -84,3 +85,36 @@ def test_a_hub_that_refuses_is_asked_once_a_day(two_due: Publishing, monkeypatch
         assert row.due_at is not None
         assert row.due_at > now() + timedelta(hours=23)
         assert "needs the right to open discussions" in (row.reason or "")
+
+
+@pytest.mark.parametrize("it_works_by_then", [True, False])
+def test_what_a_refused_try_left_is_taken_back_at_once_where_its_badge_was_revoked_meanwhile(
+    two_due: Publishing, monkeypatch: pytest.MonkeyPatch, *, it_works_by_then: bool
+) -> None:
+    old = two_due.living()[50.0].claim_id
+
+    def refused(*_: object) -> None:
+        raise NoAccess("the Hub refuses tiny/model", "tiny/model")
+
+    def revoked_and_refused(*_: object) -> None:
+        revoke(two_due.farm.database, old, "its key was stolen", "operator:ada")
+        refused()
+
+    def revoked() -> Publication:
+        (row,) = (each for each in waits(two_due) if each.claim_id == old)
+        return row
+
+    monkeypatch.setattr("scheduler.publish.due.publish", revoked_and_refused)
+    publish_due(two_due.farm)
+    row = revoked()
+    assert (row.state, row.tries) == ("pending", 1)
+    assert row.due_at is not None
+    assert row.due_at <= now()
+    if not it_works_by_then:
+        monkeypatch.setattr("scheduler.publish.due.take_back", refused)
+    publish_due(two_due.farm)
+    row = revoked()
+    assert (row.state, row.tries) == ("withdrawn" if it_works_by_then else "pending", 2)
+    if not it_works_by_then:
+        assert row.due_at is not None
+        assert row.due_at > now() + timedelta(hours=23), "not again and again"
