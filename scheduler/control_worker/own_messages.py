@@ -12,6 +12,7 @@ from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.control_worker import process
 from scheduler.control_worker.refusing import decoded
 from scheduler.database.expiring_locks import held
+from scheduler.database.postgres import AWAY
 from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.hub.answers import RepoType
 from scheduler.messaging.broker import tell_to_drop, tell_to_fetch
@@ -25,8 +26,11 @@ from specs.messages import AttemptRef, FetchAhead
 
 log = logging.getLogger(__name__)
 
-LOOKS = 10
-"""At a model that somebody asked for, while the Hub is away or a scan goes on: with growing pauses, several hours."""
+BUSY_SECONDS = 10.0
+"""Until a model that somebody asked for is tried again while a scan goes on: between two there may be no more."""
+
+LONGEST_PAUSE_SECONDS = 600.0
+"""Between two tries while the Hub or the database is away, unless the Hub says more."""
 
 
 @process.app.task(name=DROP)
@@ -57,23 +61,25 @@ def pass_hint_on(body: dict[str, Any]) -> None:
 @process.app.task(name=LOOK_AT_WANTED, bind=True, max_retries=None)
 def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
     """Look at a model that somebody asks to have verified, and have it verified."""
-    delay = retry_delay_seconds(self.request.retries + 1)
-    farm = process.farm()
+    delay = min(retry_delay_seconds(self.request.retries + 1), LONGEST_PAUSE_SECONDS)
+    farm, message_id = process.farm(), str(self.request.id)
     try:
         # Two looks at one model at once would both make its claims.
         with held(farm.database, SCAN, timedelta(minutes=30)) as mine:
             if mine:
-                requesting.answer(farm.database, farm.hub, str(self.request.id), farm.policy.reverify)
+                requesting.answer(farm.database, farm.hub, message_id, farm.policy.reverify)
                 return
-        why = "another look at the Hub is under way"
+        why, delay = "another look at the Hub is under way", BUSY_SECONDS
     except HubAway as error:
         why, delay = str(error), max(error.retry_after_seconds or 0.0, delay)
     except IntegrityError:
         why = "its claims changed while it was looked at"
-    # The broker may lose it meanwhile; whoever asked sees no claim then, and asks again.
-    if self.request.retries >= LOOKS:
+    except AWAY as error:
+        # Nor can be looked up for how long it was tried.
+        log.warning("a model that was asked for is looked at later: %s", type(error).__name__)
+        raise self.retry(countdown=delay) from error
+    if not requesting.goes_on(farm.database, message_id, why):
         log.warning("gave up on a model that was asked for: %s", why)
-        requesting.give_up(farm.database, str(self.request.id), why)
         return
     raise self.retry(countdown=delay)
 

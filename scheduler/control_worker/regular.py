@@ -20,6 +20,7 @@ from scheduler.planning import planning
 from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
 from scheduler.reaping.reaper import reap
+from scheduler.requests import requesting
 from scheduler.requests.repeating import repeat_stale
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.watch.scan import scan
@@ -81,8 +82,9 @@ def reap_lost() -> None:
 
 @process.app.task(name=TIDY)
 def tidy_outbox() -> None:
-    """Drop messages that were sent, and workers that were seen, long ago."""
+    """Drop messages that were sent, and workers that were seen, long ago; send requests again that were lost."""
     farm = process.farm()
+    requesting.send_lost_again(farm.database)
     outbox.tidy(farm.database)
     workforce.tidy(farm.database)
     old_loads.put_together(farm.database)

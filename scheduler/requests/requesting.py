@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow
+from scheduler.database.tables import Benchmark, Claim, Model, OutboxRow, now
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing, Moved
 from scheduler.messaging import outbox
@@ -41,6 +42,12 @@ log = logging.getLogger(__name__)
 
 MAX_CLAIMS = 100
 """Of one request."""
+
+TRIED_FOR = timedelta(hours=20)
+"""To look at a model that somebody asked for. Shorter than what was sent stays in the outbox."""
+
+SILENT_FOR = timedelta(hours=1)
+"""Longer than any pause between two tries."""
 
 
 @dataclass
@@ -121,15 +128,46 @@ def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules) 
         session.execute(delete(OutboxRow).where(OutboxRow.message_id == message_id))
 
 
-def give_up(database: Database, message_id: str, why: str) -> None:
-    """Say on the record that what a message in the outbox asks for was tried for long enough; it is not tried again."""
+def goes_on(database: Database, message_id: str, why: str) -> bool:
+    """Whether what a message in the outbox asks for, which could not be done, is to be tried again.
+
+    Where it was tried for long enough that is said on the record.
+    """
     with database.transaction() as session:
-        message = session.get(OutboxRow, message_id)
-        if message is not None and message.task == LOOK_AT_WANTED:
-            request = VerificationRequest.model_validate(message.body["request"])
-            said = f"asked by {message.body['actor']}: not looked at after several tries, as {why}; ask again"
-            add_event(session, SCHEDULER, "model", request.model, "looked_at", said)
-            session.delete(message)
+        message = session.get(OutboxRow, message_id, with_for_update=True)
+        if message is None or message.task != LOOK_AT_WANTED:
+            return False
+        if message.created_at < now() - TRIED_FOR:
+            _give_up(session, message, why)
+            return False
+        # Heard of, so it is not sent anew.
+        message.sent_at = now()
+        return True
+
+
+def send_lost_again(database: Database) -> int:
+    """Send once more what nobody has heard of for long: the broker lost it, or who looked was killed; returns how many.
+
+    Both may do what it asks for, if it was only late: that is done once.
+    """
+    silent = (OutboxRow.task == LOOK_AT_WANTED, OutboxRow.sent_at < now() - SILENT_FOR)
+    with database.transaction() as session:
+        messages = session.scalars(
+            select(OutboxRow).where(*silent).order_by(OutboxRow.message_id).with_for_update(skip_locked=True)
+        ).all()
+        for message in messages:
+            if message.created_at < now() - TRIED_FOR:
+                _give_up(session, message, "nobody who looked came to an end")
+            else:
+                message.sent_at = None
+        return len(messages)
+
+
+def _give_up(session: Session, message: OutboxRow, why: str) -> None:
+    request = VerificationRequest.model_validate(message.body["request"])
+    said = f"asked by {message.body['actor']}: not looked at after several tries, as {why}; ask again"
+    add_event(session, SCHEDULER, "model", request.model, "looked_at", said)
+    session.delete(message)
 
 
 def look_and_verify(

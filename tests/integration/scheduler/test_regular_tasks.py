@@ -35,6 +35,7 @@ from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
 from scheduler.reaping.reaper import reap
 from scheduler.requests.repeating import repeat_stale
+from scheduler.requests.requesting import send_lost_again
 from scheduler.settings import Settings
 from scheduler.watch import stale_walks, staleness
 from scheduler.watch.scan import scan
@@ -119,6 +120,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
         ],
         "tell": [lambda: delivery.any_webhook(database), lambda: delivery.write_messages(database)],
         "tidy": [
+            lambda: send_lost_again(database),
             lambda: outbox.tidy(database),
             lambda: workforce.tidy(database),
             lambda: workforce.own_queues(database),

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from celery.exceptions import Retry
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.control_worker.own_messages import LOOKS, look_at_wanted
+from scheduler.collect.retrying import FIRST_RETRY_SECONDS
+from scheduler.control_worker.own_messages import BUSY_SECONDS, LONGEST_PAUSE_SECONDS, look_at_wanted
 from scheduler.database.expiring_locks import held
 from scheduler.database.tables import Claim, Event, Model, OutboxRow
 from scheduler.hub.hub import Hub
+from scheduler.messaging import outbox
 from scheduler.record import give_verdict
 from scheduler.requests import requesting
 from scheduler.requests.intervening import cancel
@@ -168,32 +171,102 @@ def test_a_private_model_is_looked_at_for_nobody_who_does_not_speak_for_it(
         assert known is None
 
 
-def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
-    monkeypatch.setattr(requesting, "answer", lambda *_: pytest.fail("two looks at once"))
-    with held(farm.database, SCAN, timedelta(minutes=30)), pytest.raises(Retry):
-        look_at_wanted({})
-
-
-def test_a_model_that_could_not_be_looked_at_for_hours_leaves_a_line_in_the_record(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
+def asked_for(farm: ControlPlane) -> OutboxRow:
+    """The message of a request for a model that the farm does not know, which was sent just now."""
     request_verification(farm.database, wanted(), TIM, set())
+    outbox.relay(farm.database, lambda **_: None)
     with farm.database.reading() as session:
-        (message,) = session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).all()
+        return session.scalars(select(OutboxRow).where(OutboxRow.task == LOOK_AT_WANTED)).one()
+
+
+def as_if_longer_ago(farm: ControlPlane, name: str, by: timedelta) -> None:
+    with farm.database.transaction() as session:
+        for row in session.scalars(select(OutboxRow)):
+            setattr(row, name, getattr(row, name) - by)
+
+
+def deliver(message_id: str, retries: int = 0) -> float | None:
+    """Have a control worker take a message; seconds until it does so again, or None."""
     task: Any = look_at_wanted
-    task.push_request(id=message.message_id, retries=LOOKS)
+    # Eager, or it would be sent.
+    task.push_request(id=message_id, retries=retries, called_directly=False, is_eager=True)
     try:
-        with held(farm.database, SCAN, timedelta(minutes=30)):
-            task.run({})
+        task.run({})
+    except Retry as again:
+        return float(again.when)
     finally:
         task.pop_request()
+    return None
+
+
+@pytest.fixture
+def worker(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it_but_soon_after(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = asked_for(farm)
+    with monkeypatch.context() as patched, held(farm.database, SCAN, timedelta(minutes=30)):
+        patched.setattr(requesting, "answer", lambda *_: pytest.fail("two looks at once"))
+        # However long one scan follows on another.
+        assert [deliver(message.message_id, retries) for retries in (0, 100)] == [BUSY_SECONDS, BUSY_SECONDS]
+    assert deliver(message.message_id, 101) is None
+    assert len(farm.claims()) == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_model_that_was_asked_for_while_the_database_was_away_is_looked_at_later(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = asked_for(farm)
+
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection unexpectedly"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(requesting, "answer", away)
+        assert deliver(message.message_id) == FIRST_RETRY_SECONDS
+        assert deliver(message.message_id, 100) == LONGEST_PAUSE_SECONDS
+    assert deliver(message.message_id, 1) is None
+    assert len(farm.claims()) == 2
+
+
+def test_a_request_of_which_nothing_is_heard_is_sent_again_and_given_up_on_the_record(farm: ControlPlane) -> None:
+    message = asked_for(farm)
+    assert requesting.send_lost_again(farm.database) == 0
+    # As if Redis was emptied, or the control worker killed while it looked.
+    as_if_longer_ago(farm, "sent_at", requesting.SILENT_FOR)
+    assert requesting.send_lost_again(farm.database) == 1
+    sent: list[str] = []
+    outbox.relay(farm.database, lambda **said: sent.append(said["message_id"]))
+    assert sent == [message.message_id]
+    # Heard of, so it goes on.
+    as_if_longer_ago(farm, "sent_at", requesting.SILENT_FOR)
+    assert requesting.goes_on(farm.database, message.message_id, "the Hub is away")
+    assert requesting.send_lost_again(farm.database) == 0
+    as_if_longer_ago(farm, "sent_at", requesting.SILENT_FOR)
+    as_if_longer_ago(farm, "created_at", requesting.TRIED_FOR)
+    assert requesting.send_lost_again(farm.database) == 1
+    assert given_up(farm, message) == [
+        "asked by hub:tim: not looked at after several tries, as nobody who looked came to an end; ask again"
+    ]
+
+
+def given_up(farm: ControlPlane, message: OutboxRow) -> list[str]:
     with farm.database.reading() as session:
-        said = session.scalars(select(Event.why).where(Event.what == "looked_at")).all()
         assert session.get(OutboxRow, message.message_id) is None
-    assert said == [
+        return list(session.scalars(select(Event.why).where(Event.what == "looked_at")))
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_model_that_could_not_be_looked_at_for_hours_leaves_a_line_in_the_record(farm: ControlPlane) -> None:
+    message = asked_for(farm)
+    as_if_longer_ago(farm, "created_at", requesting.TRIED_FOR)
+    with held(farm.database, SCAN, timedelta(minutes=30)):
+        assert deliver(message.message_id) is None
+    assert given_up(farm, message) == [
         "asked by hub:tim: not looked at after several tries, as another look at the Hub is under way; ask again"
     ]
