@@ -17,6 +17,9 @@ from specs.messages import AttemptOutcome
 from specs.policy.rules import Policy
 from specs.queues import own_queue, pool_queue
 
+HEARTBEATS_AWAITED = 2
+"""Rounds of the reaper, which comes with each, after which what is in no queue was taken by no worker."""
+
 QueuedIds = Callable[[str], set[str]]
 """The ids of the messages that wait in a broker queue; raises where the broker does not answer."""
 
@@ -31,6 +34,8 @@ def send_lost_messages_again(database: Database, policy: Policy, queued_ids: Que
         # Asked before the broker is: a message that is sent in between is found in one of the two.
         unsent = _unsent(session, batches)
     waiting = {queue: queued_ids(queue) for queue in {_queue_of(row) for row in late}}
+    # What a worker took just now is in no queue either, until its first heartbeat is taken in: a later round sees.
+    long_ago = now() - HEARTBEATS_AWAITED * timedelta(seconds=policy.run.heartbeat_seconds)
     count = 0
     with database.transaction() as session:
         # Of these batches alone: what is overdue since, was another reaper's then, or was sent once more meanwhile, may
@@ -38,7 +43,7 @@ def send_lost_messages_again(database: Database, policy: Policy, queued_ids: Que
         for reproduction in overdue(session, ReproductionState.DISPATCHED, batches):
             if reproduction.batch_id in unsent or reproduction.batch_id in waiting[_queue_of(reproduction)]:
                 _keep_waiting(session, policy, reproduction)
-            else:
+            elif reproduction.lease_until is None or reproduction.lease_until < long_ago:
                 message_lost(session, policy, reproduction)
                 count += 1
     return count

@@ -17,6 +17,7 @@ from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
 from scheduler.reaping.endless_attempts import STORING_SECONDS, longest_seconds
+from scheduler.reaping.lost_messages import HEARTBEATS_AWAITED
 from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
@@ -41,13 +42,14 @@ def ends(farm: ControlPlane) -> list[str | None]:
 
 
 def expire_leases(farm: ControlPlane) -> None:
-    """Let every lease run out, without waiting for it."""
+    """Let every lease run out, and what may have been taken since be heard of, without waiting for it."""
+    set_leases(farm, -1 - HEARTBEATS_AWAITED * farm.policy.run.heartbeat_seconds)
+
+
+def set_leases(farm: ControlPlane, seconds: float) -> None:
+    until = now() + timedelta(seconds=seconds)
     with farm.database.transaction() as session:
-        session.execute(
-            update(Reproduction)
-            .where(Reproduction.lease_until.is_not(None))
-            .values(lease_until=now() - timedelta(seconds=1))
-        )
+        session.execute(update(Reproduction).where(Reproduction.lease_until.is_not(None)).values(lease_until=until))
 
 
 def let_back_off_pass(farm: ControlPlane) -> None:
@@ -175,6 +177,17 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm:
     assert len(sent_batches(farm.database)) == 4
     assert {(row.attempt, row.failures) for row in farm.reproductions()} == {(2, 0)}
     assert ends(farm) == [AttemptOutcome.INTERRUPTED] * 4 + [None] * 4, "what nobody took has ended all the same"
+
+
+def test_what_a_worker_took_a_moment_ago_is_not_lost_before_it_can_say_so(farm: ControlPlane) -> None:
+    dispatch(farm.database, farm.policy)
+    outbox.relay(farm.database, lambda **_: None)
+    # It waited for as long as a lease, and is in the queue no more as the reaper looks.
+    set_leases(farm, -1)
+    assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0
+    for batch in sent_batches(farm.database):
+        assert alive(farm.database, farm.policy, heartbeat(batch, "w")) == []
+    assert {(each.state, each.attempt) for each in farm.reproductions()} == {(ReproductionState.RUNNING, 1)}
 
 
 def test_what_a_worker_takes_and_says_nothing_of_is_sent_ever_more_seldom_and_not_for_ever(farm: ControlPlane) -> None:

@@ -329,11 +329,11 @@ def test_the_reaper_looks_for_a_message_where_it_was_sent(farm: Plane) -> None:
     dispatch(farm.database, farm.policy)
     outbox.relay(farm.database, lambda **_: None)
     with farm.database.transaction() as session:
-        session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
+        session.execute(update(Reproduction).values(lease_until=now() - timedelta(minutes=1)))
     assert reap(farm.database, farm.policy, broker.waiting, broker.withdraw) == 0
     broker.gone.update(broker.waiting(own_queue("cpu", "w1")))
     with farm.database.transaction() as session:
-        session.execute(update(Reproduction).values(lease_until=now() - timedelta(seconds=1)))
+        session.execute(update(Reproduction).values(lease_until=now() - timedelta(minutes=1)))
     assert reap(farm.database, farm.policy, broker.waiting, broker.withdraw) == 1
 
 

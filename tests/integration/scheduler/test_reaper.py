@@ -17,8 +17,8 @@ from tests.support.rows import Rows
 
 
 def waits_for(rows: Rows, worker: str) -> str:
-    """A run in a worker's own queue, whose message is gone and whose lease is over; returns its id."""
-    over = now() - timedelta(seconds=1)
+    """A run in a worker's own queue, whose message is gone and whose lease is long over; returns its id."""
+    over = now() - timedelta(minutes=1)
     sent: dict[str, Any] = {"state": ReproductionState.DISPATCHED, "attempt": 1, "batch_id": "a" * 32}
     run = rows.run_of(rows.sendable(sent_to=worker, lease_until=over, since=over, **sent))
     rows.attempt(run, 1)

@@ -239,7 +239,7 @@ def withdrawal(rows: Rows) -> Callable[[], object]:
 
 
 def dispatched(rows: Rows, name: str, sent_to: str | None = None) -> str:
-    """A batch of one run whose lease is over; returns the run's id."""
+    """A batch of one run whose lease is long over; returns the run's id."""
     run = rows.run_of(
         rows.sendable(
             f"tiny/{name}",
@@ -247,7 +247,7 @@ def dispatched(rows: Rows, name: str, sent_to: str | None = None) -> str:
             attempt=1,
             batch_id=name * 32,
             sent_to=sent_to,
-            lease_until=now() - timedelta(seconds=1),
+            lease_until=now() - timedelta(minutes=1),
             since=now(),
         )
     )
