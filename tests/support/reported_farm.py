@@ -32,6 +32,7 @@ from tests.support.echo import add_echo
 from tests.support.hub_content import add_model, entry, submit
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.one_worker import worked
+from tests.support.sent_batches import batch_of
 
 BENCHMARK, MODEL = "acme/echo", "tiny/model"
 TRUE_PERCENT, INFLATED_PERCENT = 75.0, 97.5
@@ -172,5 +173,6 @@ def reported_again(farm: Farm) -> list[Report]:
 def begun(world: World, farm: Farm) -> None:
     """Have the run's worker be heard of."""
     progress = Progress(ref=world.report.ref, stage=Stage.STORING)
-    message = AttemptsAlive(worker=world.report.worker, pool="cpu", batch_id="b", progress=(progress,))
+    batch_id = batch_of(farm.database, world.report.ref)
+    message = AttemptsAlive(worker=world.report.worker, pool="cpu", batch_id=batch_id, progress=(progress,))
     assert heartbeats.alive(farm.database, farm.policy, message) == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from scheduler.database.session import Database
-from scheduler.database.tables import OutboxRow
-from specs.messages import RUN_BATCH, AttemptsAlive, Progress, RunBatch, Stage
+from scheduler.database.tables import Attempt, OutboxRow
+from specs.messages import RUN_BATCH, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 
 
 def sent_batches(database: Database) -> list[RunBatch]:
@@ -14,6 +14,12 @@ def sent_batches(database: Database) -> list[RunBatch]:
     with database.reading() as session:
         rows = session.scalars(select(OutboxRow).where(OutboxRow.task == RUN_BATCH).order_by(OutboxRow.created_at))
         return [RunBatch.decode(row.body) for row in rows]
+
+
+def batch_of(database: Database, ref: AttemptRef) -> str:
+    """The id of the batch that an attempt was sent out in."""
+    with database.reading() as session:
+        return session.get_one(Attempt, (ref.reproduction_id, ref.attempt)).batch_id
 
 
 def heartbeat(batch: RunBatch, worker: str) -> AttemptsAlive:

@@ -20,6 +20,7 @@ from tests.support.reported_farm import (
     reproduction,
     take,
 )
+from tests.support.sent_batches import batch_of
 
 FORGERIES: dict[str, dict[str, object]] = {
     "of an attempt that was not sent": {"ref.attempt": 2},
@@ -87,7 +88,7 @@ def test_a_run_that_was_not_done_as_policy_orders_gives_no_verdict(
 def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, farm: Farm) -> None:
     stolen = AttemptsAlive(
         worker="thief@elsewhere",
-        batch_id="b",
+        batch_id=batch_of(farm.database, world.report.ref),
         pool="cpu",
         progress=(Progress(ref=world.report.ref, stage=Stage.RUNNING, samples_done=40, samples_total=40, score=1.0),),
     )

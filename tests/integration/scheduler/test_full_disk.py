@@ -26,6 +26,7 @@ from tests.support.reported_farm import (
     reproduction,
     take,
 )
+from tests.support.sent_batches import batch_of
 
 
 def _fill(file: Path) -> None:
@@ -39,14 +40,14 @@ def test_a_report_that_finds_no_room_in_the_database_is_taken_in_once_there_is(
     worlds: Callable[[Databases], World], tmp_path: Path
 ) -> None:
     world = worlds(SQLITE)
-    word = AttemptsAlive(
-        worker=world.report.worker,
-        pool="cpu",
-        batch_id="b",
-        progress=(Progress(ref=world.report.ref, stage=Stage.STORING),),
-    )
     with small_disk(tmp_path / "disk", 16 * 1024, 16 * 1024) as disk, farm_of(world, SQLITE, disk) as farm:
         assert reproduction(farm).state == ReproductionState.DISPATCHED, "connected, as every process of a farm is"
+        word = AttemptsAlive(
+            worker=world.report.worker,
+            pool="cpu",
+            batch_id=batch_of(farm.database, world.report.ref),
+            progress=(Progress(ref=world.report.ref, stage=Stage.STORING),),
+        )
         _fill(disk / "filler")
         for _ in range(2):
             # A control worker tries a report again upon such an error, and a worker says the next word by itself.

@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect import heartbeats
 from scheduler.collect.heartbeats import Stale, alive
-from scheduler.database.tables import Attempt, Marker, Reproduction, now
+from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
@@ -115,6 +115,30 @@ def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlan
     stale = alive(farm.database, farm.policy, heartbeat(batch, "second"))
     assert stale == [Stale(order.ref, "second") for order in batch.orders]
     assert {row.worker for row in farm.reproductions() if row.worker} == {"first"}
+
+
+def test_who_runs_an_attempt_of_which_the_database_lost_all_is_told_to_stop_also_if_it_is_the_first_to_say_so(
+    farm: ControlPlane,
+) -> None:
+    dispatch(farm.database, farm.policy)
+    lost = sent_batches(farm.database)
+    with farm.database.transaction() as session:
+        # As after a failover of PostgreSQL to a standby that was a moment behind: none of that was ever sent.
+        session.execute(delete(Attempt))
+        session.execute(delete(OutboxRow))
+        queued = {"state": ReproductionState.QUEUED, "attempt": 0, "batch_id": None, "lease_until": None}
+        session.execute(update(Reproduction).values(queued))
+    dispatch(farm.database, farm.policy)
+    again = sent_batches(farm.database)
+    assert {order.ref for batch in lost for order in batch.orders} == {
+        order.ref for batch in again for order in batch.orders
+    }
+    for batch in lost:
+        stale = alive(farm.database, farm.policy, heartbeat(batch, "first"))
+        assert stale == [Stale(order.ref, "first") for order in batch.orders]
+    for batch in again:
+        assert alive(farm.database, farm.policy, heartbeat(batch, "second")) == []
+    assert {row.worker for row in farm.reproductions()} == {"second"}
 
 
 def test_a_heartbeat_about_an_unknown_reproduction_is_answered_with_stop(farm: ControlPlane) -> None:

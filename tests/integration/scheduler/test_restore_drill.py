@@ -35,6 +35,7 @@ from tests.support.databases import Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import add_model, entry, submit
 from tests.support.publishing_farm import OWN, Publishing, publishing_farm
+from tests.support.sent_batches import batch_of
 
 MODELS = ("tiny/model", "tiny/later")
 
@@ -155,11 +156,12 @@ def story(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Ite
         before = facts(publishing)
         run = publishing.living()[50].reproduction_id
         assert run is not None
+        batch = batch_of(publishing.farm.database, AttemptRef(reproduction_id=run, attempt=1))
         publishing.farm = lose_and_restore(publishing.farm, folder / "backup")
         restored = facts(publishing)
         word = AttemptsAlive(
             worker="cpu@before",
-            batch_id="b",
+            batch_id=batch,
             pool="cpu",
             progress=(Progress(ref=AttemptRef(reproduction_id=run, attempt=1), stage=Stage.RUNNING),),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, text
+from sqlalchemy import event, func, select, text, update
 
 from scheduler.collect import ending, heartbeats
 from scheduler.collect.ending import end_attempt
@@ -311,6 +311,7 @@ def test_runs_are_granted_time_while_heartbeats_of_them_come_in(rows: Rows, monk
     runs = [rows.run_of(rows.running(f"tiny/model{number}")) for number in range(6)]
     with rows.database.transaction() as session:
         session.add(Marker(name=REAPER_LOOKED, at=now() - timedelta(hours=1)))
+        session.execute(update(Attempt).values(batch_id="b"))
     others: list[Future[object]] = []
 
     def grants() -> object:
