@@ -20,13 +20,15 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Marker, now
+from scheduler.settings import CLOCKS_DIFFER_SECONDS
 
 log = logging.getLogger(__name__)
 
 FREE = datetime(1970, 1, 1, tzinfo=UTC)
 
-HELD_AT_ONCE = timedelta(seconds=15)
-"""What a marker is taken for, and renewed to: so long a holder that was killed keeps others out."""
+HELD_AT_ONCE = timedelta(seconds=15 + CLOCKS_DIFFER_SECONDS)
+"""What a marker is taken for, and renewed to: so long a holder that was killed keeps others out. For
+whoever's clock is ahead it runs out earlier."""
 
 
 @contextmanager

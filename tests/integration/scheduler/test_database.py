@@ -23,12 +23,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from deploy.bench.postgres import PostgresServer
 from scheduler.database import migrating
 from scheduler.database import postgres as of_postgres
-from scheduler.database.expiring_locks import held
+from scheduler.database.expiring_locks import HELD_AT_ONCE, held
 from scheduler.database.session import MIGRATIONS, Database
 from scheduler.database.tables import Claim, Event, Marker, Model, NoisePair, Reproduction, Table, now
 from scheduler.readiness import trouble_with_database
 from scheduler.record import add_event
 from scheduler.setting_aside import SET_ASIDE
+from scheduler.settings import CLOCKS_DIFFER_SECONDS
 from scheduler.state_machine import ReproductionState
 from specs.errors import PolicyError
 from tests.support.databases import Databases
@@ -329,6 +330,18 @@ def test_a_marker_stays_held_while_its_holder_works_however_short_it_is_held_at_
                 assert not second
         assert held_until(database) > first + short
     assert held_until(database) < first, "it is free again"
+
+
+def test_a_marker_stays_held_also_by_a_clock_that_is_ahead(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database: Database = migrated_database(tmp_path, databases)
+    with held(database, "scan", timedelta(hours=1)):
+        # Just before it is renewed, on a machine that is a little busy.
+        ahead = HELD_AT_ONCE / 3 + timedelta(seconds=CLOCKS_DIFFER_SECONDS + 2)
+        monkeypatch.setattr("scheduler.database.expiring_locks.now", lambda: now() + ahead)
+        with held(database, "scan", timedelta(hours=1)) as second:
+            assert not second
 
 
 def test_a_marker_is_not_renewed_beyond_what_its_work_may_take(tmp_path: Path, databases: Databases) -> None:
