@@ -60,7 +60,7 @@ def look_at_model(database: Database, hub: Hub, model_id: str, own_name: str | N
     Raises:
         Gone: the Hub has no such model.
         Moved: it has it under another id.
-        HubAway, NoAccess, SubmissionError: main, or who proposes what, could not be read.
+        HubAway, NoAccess, SubmissionError: main, or who proposes what, could not be read; or another looked meanwhile.
     """
     known = _begun(database, model_id)
     head = hub.model(model_id)
@@ -75,7 +75,7 @@ def _look(
     database: Database, hub: Hub, model_id: str, head: ModelHead, known: Model | None, own_name: str | None
 ) -> None:
     looked_at: dict[str, str] = dict(known.heads) if known else {}
-    access = Access(hub, model_id)
+    access = Access(hub, model_id, (known.revision, known.heads) if known else (None, {}))
     main_files, all_read = (
         _look_at_main(database, access, head)
         if known is None or not (known.revision == head.revision == looked_at.get(MAIN)) or _lacks_size(known)
@@ -113,9 +113,10 @@ def _look(
             except OURS:
                 log.exception("%s of %s: a fault of ours", pull_request.ref, model_id)
     with database.transaction() as session:
+        access.alone(session)
         if closed := looked_at.keys() - heads.keys():
             withdraw_refs(session, model_id, closed)
-        model = session.get_one(Model, model_id, with_for_update=True)
+        model = session.get_one(Model, model_id)
         model.gated, model.heads = head.gated, heads
         # What came to be due since this look began is looked at once more: this one may have read what was before.
         if model.looked_at is not None:
@@ -158,7 +159,7 @@ def _look_at_main(database: Database, access: Access, head: ModelHead) -> tuple[
     except Missing:
         raise
     except SubmissionError:
-        _note_unreadable(database, model_id, head)
+        _note_unreadable(database, access, head)
         raise
     digest = content_digest(files)
     with database.reading() as session:
@@ -169,7 +170,7 @@ def _look_at_main(database: Database, access: Access, head: ModelHead) -> tuple[
         found = _size(access, head, files)
         size = found.model_dump(mode="json") if found is not None else None
     with database.transaction() as session:
-        model = session.get(Model, model_id) or Model(model_id=model_id, looked_at=BEING_LOOKED_AT)
+        model = access.alone(session) or Model(model_id=model_id, looked_at=BEING_LOOKED_AT)
         session.add(model)
         if model.weights_sha256 not in (None, digest):
             stale_walks.begin(session, "model", model_id)
@@ -177,17 +178,18 @@ def _look_at_main(database: Database, access: Access, head: ModelHead) -> tuple[
         model.revision, model.weights_sha256 = head.revision, digest
         model.size, model.size_reading = size, READING
         model.weights_bytes = size["file_bytes"] if size is not None else None
+    access.seen = (head.revision, access.seen[1])
     results = result_files(files)
     place = Place(model_id, MAIN, None, head.revision, model_id.partition("/")[0])
     return results, read_changed(database, access, place, results)
 
 
-def _note_unreadable(database: Database, model_id: str, head: ModelHead) -> None:
+def _note_unreadable(database: Database, access: Access, head: ModelHead) -> None:
     """Keep what was verified at an earlier commit from passing for what is there now, which nobody can compare."""
     with database.transaction() as session:
-        model = session.get(Model, model_id, with_for_update=True)
+        model = access.alone(session)
         if model is not None and model.revision not in (None, head.revision):
-            stale_walks.begin(session, "model", model_id)
+            stale_walks.begin(session, "model", model.model_id)
             model.revision, model.weights_sha256 = head.revision, UNREADABLE
             model.size = model.weights_bytes = None
 

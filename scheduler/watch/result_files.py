@@ -7,18 +7,19 @@ import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.database.session import Database
-from scheduler.database.tables import ResultFile
+from scheduler.database.tables import Model, ResultFile
 from scheduler.hub.answers import PullRequestHead, TreeFile
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing
 from scheduler.watch.claims import Place, Reading, reconcile
 from specs.bounded_yaml import MAX_BYTES
-from specs.errors import NoAccess, SubmissionError
+from specs.errors import HubAway, NoAccess, SubmissionError
 from specs.hub import eval_results
 from specs.hub.eval_results import ResultEntry
 from specs.hub.leaderboard import parse_model_eval_results
@@ -50,11 +51,29 @@ class Base:
 
 @dataclass
 class Access:
-    """What one look at a model may read: nothing more once the Hub refused one file, as a repo is gated as a whole."""
+    """What one look at a model may read and write.
+
+    It reads nothing more once the Hub refused one file, as a repo is gated as a whole.
+    """
 
     hub: Hub
     model_id: str
+    seen: tuple[str | None, dict[str, Any]]
+    """The model's revision and heads as they were when this look began, or as it wrote them."""
+
     refused: NoAccess | None = None
+
+    def alone(self, session: Session) -> Model | None:
+        """The model, locked, if nobody else has looked at it meanwhile: else what this look read may be the older.
+
+        Raises:
+            HubAway: somebody has, while this process was frozen, say; it is to be looked at again.
+        """
+        # Not `FOR UPDATE`: whoever enters a run of the model would wait for it, with claims that this look waits for.
+        model = session.get(Model, self.model_id, with_for_update={"key_share": True})
+        if self.seen != ((model.revision, model.heads) if model is not None else (None, {})):
+            raise HubAway(f"{self.model_id} was looked at by another meanwhile")
+        return model
 
     def read(self, commit: str, path: str, max_bytes: int = MAX_BYTES) -> bytes:
         """A file.
@@ -89,6 +108,9 @@ def read_changed(
     """Read the files whose content is new and bring their claims up to date, each in a transaction of its own.
 
     Returns whether the farm may read all of them: else they are to be looked at again, at whatever commit.
+
+    Raises:
+        HubAway: the Hub is, or somebody else has looked at the model meanwhile.
     """
     all_read = True
     before = _remembered(database, place.model_id, place.ref)
@@ -110,6 +132,7 @@ def read_changed(
         if reading is None:
             continue
         with database.transaction() as session:
+            access.alone(session)
             whole = reconcile(session, place, path, files.get(path, ""), reading, carried)
             blob_id = AS_SHOWN if reading.as_shown else files.get(path)
             _remember(session, place, path, blob_id if whole else IN_PART)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -12,6 +14,7 @@ from scheduler.hub.answers import PullRequestHead
 from scheduler.state_machine import ClaimState
 from scheduler.watch import claims, result_files
 from scheduler.watch.announced import put_off
+from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess
 from specs.judging.staleness import Head, Ran, what_changed
 from specs.policy.watch import WatchRules
@@ -235,6 +238,34 @@ def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(
     monkeypatch.setattr(farm.hub, "pull_requests", look)
     farm.scan()
     assert known(farm).looked_at is not None
+
+
+@pytest.mark.parametrize("frozen_at", ["tree", "read_file", "pull_requests"])
+def test_a_look_that_was_frozen_while_another_found_something_newer_puts_nothing_back(
+    farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch, frozen_at: str
+) -> None:
+    hub, ask = farm.served.local, getattr(farm.hub, frozen_at)
+    farm.scan()
+
+    def frozen(*asked: Any) -> object:
+        found = ask(*asked)
+        monkeypatch.setattr(farm.hub, frozen_at, ask)
+        submit(hub, model, entry(BENCHMARK, 90.5))
+        # Its marker ran out meanwhile.
+        look_at_model(farm.database, farm.hub, MODEL, None)
+        return found
+
+    monkeypatch.setattr(farm.hub, frozen_at, frozen)
+    submit(hub, model, entry(BENCHMARK, 85.5))
+    with pytest.raises(HubAway, match="looked at by another"):
+        look_at_model(farm.database, farm.hub, MODEL, None)
+    newest = farm.hub.model(MODEL).revision
+    assert (known(farm).revision, known(farm).heads) == (newest, {"main": newest})
+    assert [claim.value for claim in farm.claims() if claim.live] == [90.5]
+    # Nor is the newer one found once more by whoever comes next.
+    count = len(farm.claims())
+    farm.scan()
+    assert len(farm.claims()) == count
 
 
 def test_a_models_commit_and_its_files_are_always_of_one_look(
