@@ -410,7 +410,8 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
 def granted(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch, run: RunRules, looks: list[float]) -> list[bool]:
     """Whether reapers that look so many seconds after a first one, each by its own clock, grant time."""
     dispatch(farm.database, farm.policy)
-    begun, found = now(), []
+    begun = now()
+    found: list[bool] = []
     for after in [0.0, *looks]:
         set_leases(farm, -1)
         at = begun + timedelta(seconds=after)

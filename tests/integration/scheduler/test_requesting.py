@@ -193,7 +193,7 @@ def deliver(message_id: str, retries: int = 0) -> float | None:
     try:
         task.run({})
     except Retry as again:
-        return float(again.when)
+        return again.when if isinstance(again.when, float) else None
     finally:
         task.pop_request()
     return None
