@@ -11,7 +11,6 @@ from scheduler.collect import workforce
 from scheduler.database.session import Database
 from scheduler.database.tables import Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from scheduler.settings import CLOCKS_DIFFER_SECONDS
 from scheduler.state_machine import IN_FLIGHT
 from specs.policy.run import RunRules
 
@@ -24,10 +23,9 @@ def grant_time(database: Database, run: RunRules) -> None:
     with what they took meanwhile, of which nobody has heard yet: also from their own queues, from which all is taken
     back of a worker that is lost.
     """
-    usual = max(run.lease_seconds / 2, 3 * run.heartbeat_seconds)
-    # Else reapers whose clocks differ find one another absent, and a killed worker is lost after minutes. But no longer
-    # than a lease, which would be over before it is granted anew.
-    patience = timedelta(seconds=min(usual + CLOCKS_DIFFER_SECONDS, run.lease_seconds))
+    # No more for clocks that differ: a lease that is no longer renewed would be over before it is granted anew. So
+    # reapers whose clocks are ten seconds apart may find one another absent, and a killed worker late.
+    patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
     try:
         with database.transaction() as session:
             last = session.get(Marker, REAPER_LOOKED, with_for_update=True)

@@ -16,14 +16,11 @@ from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, 
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
-from scheduler.reaping import absence
 from scheduler.reaping.endless_attempts import STORING_SECONDS, longest_seconds
 from scheduler.reaping.lost_messages import HEARTBEATS_AWAITED
 from scheduler.reaping.reaper import reap
-from scheduler.settings import CLOCKS_DIFFER_SECONDS
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
-from specs.policy.rules import RunRules
 from tests.support.databases import Databases
 from tests.support.hub_content import entry, submit
 from tests.support.queues import EMPTY_QUEUES, nothing_withdrawn
@@ -405,35 +402,6 @@ def test_after_the_control_plane_was_away_workers_get_a_leases_time_to_say_that_
     # Who says nothing in that time is lost after all.
     expire_leases(farm)
     assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 4
-
-
-def granted(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch, run: RunRules, looks: list[float]) -> list[bool]:
-    """Whether reapers that look so many seconds after a first one, each by its own clock, grant time."""
-    dispatch(farm.database, farm.policy)
-    begun = now()
-    found: list[bool] = []
-    for after in [0.0, *looks]:
-        set_leases(farm, -1)
-        at = begun + timedelta(seconds=after)
-        monkeypatch.setattr(absence, "now", lambda at=at: at)
-        absence.grant_time(farm.database, run)
-        found.append(any(row.lease_until and row.lease_until > now() for row in farm.reproductions()))
-    return found[1:]
-
-
-def test_reapers_whose_clocks_differ_do_not_find_one_another_absent(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = farm.policy.run
-    # Each comes a little late.
-    looks = [each * (run.heartbeat_seconds + 1) + each % 2 * CLOCKS_DIFFER_SECONDS for each in range(1, 6)]
-    assert granted(farm, monkeypatch, run, looks) == [False] * 5
-
-
-def test_a_short_lease_is_granted_anew_before_it_would_be_over(
-    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert granted(farm, monkeypatch, RunRules(lease_seconds=15), [16]) == [True]
 
 
 def test_a_worker_that_was_told_to_speak_more_seldom_is_not_lost_where_policy_wants_it_oftener_now(
