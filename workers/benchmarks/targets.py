@@ -3,7 +3,7 @@
 Inspect (0.3.285, `_sanitize_target` in inspect_ai/_eval/task/hf.py) takes a null for the text "None", counts -1 from
 the end of the alphabet, writes a list out as Python does, and holds answers against whatever that gives: an empty
 target is in every answer, and the text of a list in none. Such a score says nothing of a model. What a list of one
-holds is found by scorers that leave out punctuation or read mathematics: ['42'] is 42 to `match`, `exact` and `math`.
+holds is found by scorers that leave out punctuation: ['42'] is 42 to `match` and `exact`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workers.errors import SpecError
 
 # A judge may need no target, and f1 counts the words that the text of a list has in common with an answer.
 _COMPARING = frozenset({"includes", "match", "pattern", "answer", "exact", "choice", "math"})
-_READS_LISTS_OF_ONE = frozenset({"match", "exact", "math"})
+_READS_LISTS_OF_ONE = frozenset({"match", "exact"})
 _HOLDS_NO_TARGET = frozenset({"model_graded_qa", "model_graded_fact"})
 
 
@@ -43,7 +43,7 @@ def check_targets(rows: datasets.Dataset, definition: HFTask) -> None:
         )
     if scorer not in _COMPARING or not pa.types.is_nested(column.type):
         return
-    if scorer not in _READS_LISTS_OF_ONE or pa.types.is_nested(targets.type) or not _has_list_of_one(column):
+    if scorer not in _READS_LISTS_OF_ONE or pa.types.is_nested(targets.type) or not _are_of_one(column):
         raise SpecError(
             f"column {shown} holds lists or mappings, and {scorer} would look for the text of one (as ['a', 'b']) in"
             " each answer; a target must be one text or number"
@@ -54,8 +54,8 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _has_list_of_one(column: pa.ChunkedArray) -> bool:
-    return bool(pc.any(pc.equal(pc.list_value_length(column), 1)).as_py())
+def _are_of_one(column: pa.ChunkedArray) -> bool:
+    return bool(pc.max(pc.list_value_length(column)).as_py() == 1)
 
 
 def _withheld(column: pa.ChunkedArray, *, has_choices: bool) -> str | None:
