@@ -78,7 +78,7 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
         # Nor can be looked up for how long it was tried.
         log.warning("a model that was asked for is looked at later: %s", type(error).__name__)
         raise self.retry(countdown=delay) from error
-    if not requesting.goes_on(farm.database, message_id, why):
+    if not requesting.goes_on(farm.database, message_id, why, delay):
         log.warning("gave up on a model that was asked for: %s", why)
         return
     raise self.retry(countdown=delay)

@@ -47,7 +47,7 @@ TRIED_FOR = timedelta(hours=20)
 """To look at a model that somebody asked for. Shorter than what was sent stays in the outbox."""
 
 SILENT_FOR = timedelta(hours=1)
-"""Longer than any pause between two tries."""
+"""Since its next try was due: longer than that takes to begin."""
 
 
 @dataclass
@@ -128,8 +128,8 @@ def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules) 
         session.execute(delete(OutboxRow).where(OutboxRow.message_id == message_id))
 
 
-def goes_on(database: Database, message_id: str, why: str) -> bool:
-    """Whether what a message in the outbox asks for, which could not be done, is to be tried again.
+def goes_on(database: Database, message_id: str, why: str, delay_seconds: float) -> bool:
+    """Whether what a message in the outbox asks for, which could not be done, is to be tried again after so long.
 
     Where it was tried for long enough that is said on the record.
     """
@@ -140,8 +140,8 @@ def goes_on(database: Database, message_id: str, why: str) -> bool:
         if message.created_at < now() - TRIED_FOR:
             _give_up(session, message, why)
             return False
-        # Heard of, so it is not sent anew.
-        message.sent_at = now()
+        # It is silent from then on only: a Hub that is busy may ask for hours.
+        message.sent_at = now() + timedelta(seconds=delay_seconds)
         return True
 
 
