@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from specs.engines.config_sides import side
+from specs.engines.config_values import side
 from specs.model import Contract
 
 MAX_EXPERTS = 100_000

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from specs.engines.config_sides import side
+from specs.engines.config_values import side
 from specs.model import Contract
 
 # By the keys of each in its config: heads, their width, groups, state and convolution. In others they may mean nothing.

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from specs.engines.model_config import CacheLayers, read_config
+from specs.engines.model_cache import CacheLayers
+from specs.engines.model_config import read_config
 from specs.engines.model_defaults import CLASS_DEFAULTS, DEFAULT_KEYS
 from specs.engines.model_size import tokens_in_flight
 from tests.support.models import CONFIGS, HOLDINGS, config_of, size_of

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfig, ModelConfigError, read_config
+from specs.engines.config_values import ModelConfigError
+from specs.engines.model_config import MAX_CONFIG_BYTES, ModelConfig, read_config
 from specs.engines.model_size import ModelSize
 from specs.engines.quantization_methods import UNNAMED
 from tests.support.models import CONFIGS, config_of
