@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 FREE = datetime(1970, 1, 1, tzinfo=UTC)
 
 HELD_AT_ONCE = timedelta(seconds=15 + CLOCKS_DIFFER_SECONDS)
-"""What a marker is taken for, and renewed to: so long a holder that was killed keeps others out. For
-whoever's clock is ahead it runs out earlier."""
+"""What a marker is taken for, and renewed to: so long a holder that was killed keeps others out. To whoever's clock is
+ahead it runs out earlier."""
 
 
 @contextmanager
