@@ -31,6 +31,7 @@ from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import claims
 from scheduler.watch.claims import withdraw_all, withdraw_refs
 from scheduler.watch.models import look_at_model
+from scheduler.watch.result_files import Access
 from specs.errors import InterventionError
 from specs.judging.verdict import Outcome
 from specs.messages import RUN_BATCH, AttemptOutcome, AttemptRef, AttemptsAlive, Progress, Stage
@@ -184,7 +185,8 @@ def test_an_entry_that_another_look_enters_while_a_scan_reads_it_stops_no_scan(
             for model_id in (MODEL, "tiny/other"):
                 look_at_model(farm.database, farm.hub, model_id, None)
 
-        once(monkeypatch, claims, "_add", look_at_all)
+        # Once this look has the model locked, others wait for it.
+        once(monkeypatch, Access, "alone", look_at_all)
         farm.scan()
         farm.scan()
         assert [(each.value, each.live) for each in farm.claims()] == [(50.0, True)] * 2

@@ -165,6 +165,9 @@ def third(**values: object) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+ENDED = {"message": "m", "traceback": "t", "traceback_ansi": "t"}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -185,13 +188,18 @@ def third(**values: object) -> Callable[[dict[str, Any]], None]:
         (third(scores={"exact": {"value": 10**400}}), "sample 3 first: they failed"),
         (third(scores={}), "sample 3 first: they failed"),
         (third(scores=None), "sample 3 first: they failed"),
-        (third(error={"message": "m", "traceback": "t", "traceback_ansi": "t"}), "sample 3 first: they failed"),
+        (third(error=ENDED, scores={}), "sample 3 first: they failed"),
     ],
 )
 def test_samples_that_are_not_those_of_a_whole_run_are_refused(
     log: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], reason: str
 ) -> None:
     assert reason in refused(with_samples(log, tmp_path / "changed.eval", change))
+
+
+def test_an_answer_that_was_scored_before_an_error_counts_as_inspect_counts_it(log: Path, tmp_path: Path) -> None:
+    changed = with_samples(log, tmp_path / "changed.eval", third(error=ENDED))
+    assert used(changed).scores == used(log).scores
 
 
 def test_a_sample_that_was_left_out_is_missed(log: Path, tmp_path: Path) -> None:
