@@ -36,6 +36,9 @@ class VerdictView(VerdictSummary):
     model: str
     dataset: str | None
     task: str | None
+    claimed: Proportion | None = None
+    """What was claimed, measured or not; null where its scale was never decided, and from earlier farms."""
+
     reproduction_id: str | None
     """Null where nothing had to be run to decide."""
 

@@ -75,6 +75,7 @@ def _view(row: VerdictRow, claim: Claim) -> VerdictView:
         model=claim.model_id,
         dataset=claim.dataset_id,
         task=claim.task_id,
+        claimed=(claim.rules or {}).get("claimed"),
         reproduction_id=row.reproduction_id,
         outcome=summary.outcome,
         reason=summary.reason,

@@ -18,7 +18,14 @@ def test_verdicts_are_listed_newest_first_with_what_they_are_about(api: RunningA
         None,
     )
     assert items[1]["comparison"]["reproduced"] == 0.2
+    assert (items[0]["claimed"], items[1]["claimed"]) == (None, 0.412)
     assert items[1]["reproduction_id"] == api.rows.run_of(old)
+
+
+def test_what_was_claimed_is_told_where_nothing_was_measured_too(api: RunningApi) -> None:
+    api.rows.decided(Outcome.FAILED, rules={"claimed": 0.52})
+    assert [(item["claimed"], item["comparison"]) for item in api.json("/v1/verdicts")["items"]] == [(0.52, None)]
+    assert "52.00" in api.get("/").text
 
 
 def test_verdicts_can_be_filtered_and_paged(api: RunningApi) -> None:
