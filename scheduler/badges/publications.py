@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -125,6 +125,11 @@ def told_in(session: Session, claim: Claim) -> int | None:
 
     What becomes of the same score is said there too.
     """
+    entry = {"slot": claim.slot, "value": claim.value, "created_at": claim.created_at}
+    return session.scalar(_TOLD_IN, entry)
+
+
+def _told_in() -> Select[int | None]:
     earlier, verdict, written = aliased(Claim), aliased(VerdictRow), aliased(Publication)
     later, answer, proof = aliased(Claim), aliased(VerdictRow), aliased(Publication)
     reproduced_since = exists().where(
@@ -136,14 +141,14 @@ def told_in(session: Session, claim: Claim) -> int | None:
         proof.claim_id == later.claim_id,
         proof.state == "published",
     )
-    return session.scalar(
+    return (
         select(written.number)
         .join(earlier, earlier.claim_id == written.claim_id)
         .join(verdict, verdict.claim_id == written.claim_id)
         .where(
-            earlier.slot == claim.slot,
-            earlier.value == claim.value,
-            earlier.created_at < claim.created_at,
+            earlier.slot == bindparam("slot"),
+            earlier.value == bindparam("value"),
+            earlier.created_at < bindparam("created_at"),
             verdict.outcome == Outcome.MISMATCH,
             written.state == "published",
             written.number.is_not(None),
@@ -152,6 +157,10 @@ def told_in(session: Session, claim: Claim) -> int | None:
         .order_by(earlier.created_at.desc())
         .limit(1)
     )
+
+
+_TOLD_IN = _told_in()
+"""Put together once: that takes longer than its answer, and it is asked of every badge."""
 
 
 def revoked_of(session: Session, claim: Claim) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def revoke_outdone(database: Database, since: datetime) -> int:
     Whoever decided that mismatch looked for badges, and these were not there yet: their verdicts waited for a key, or
     for a moment.
     """
-    query = _outdone_by_newer().where(Badge.signed_at >= since)
+    query = _OUTDONE_BY_NEWER.where(Badge.signed_at >= since)
     with database.reading() as session:
         if session.execute(query.limit(1)).first() is None:
             return 0
@@ -100,7 +100,7 @@ def revoke_outdone(database: Database, since: datetime) -> int:
 
 def revoke_if_outdone(session: Session, claim_ids: Collection[str]) -> None:
     """The same for badges that are being kept; part of the transaction that keeps them, so none is valid meanwhile."""
-    _revoke(session, _outdone_by_newer().where(Badge.claim_id.in_(claim_ids)))
+    _revoke(session, _OUTDONE_BY_NEWER.where(Badge.claim_id.in_(claim_ids)))
 
 
 def _outdone_by_newer() -> Select[Badge, str]:
@@ -161,6 +161,10 @@ def is_outdone_by(earlier: type[Claim], mismatch: Claim | type[Claim]) -> Column
         or_(literal("main") == mismatch.ref, earlier.ref == mismatch.ref),
         earlier.claim_id != mismatch.claim_id,
     )
+
+
+_OUTDONE_BY_NEWER = _outdone_by_newer()
+"""Put together once: that takes longer than its answer, which is asked for with every fifty badges."""
 
 
 def revoke_key(database: Database, key_id: str, why: str, actor: str) -> list[str]:
