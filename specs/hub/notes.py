@@ -18,14 +18,18 @@ _KINDS: Final = (
 """Of tools: the model's wherever they are mentioned."""
 
 _OTHER_KINDS: Final = (
-    r"(?:code|python)[ -]execution|python(?!\ ?\(?v?[23]\b(?!-))|search|web|internet|bash|shell|terminal(?![ -]bench)"
-    r"|calculator|retrieval"
+    r"(?:code|python)[ -]execution|i?python(?!\ ?\(?v?[23]\b(?!-))|jupyter|search|web|internet|bash|shell"
+    r"|terminal(?![ -]bench)|calculator|retrieval"
 )
 """The model's where it is said to have had them: else they may be the benchmark's, or the farm's as "Python 3.11"."""
 
-_NOT: Final = r"(?:no|not|never|without|w/o|zero|neither|cannot|[a-z]+n['’]t|non(?=-))"
+# Not of any word: "with beam search" has no tool.
+_SUCH: Final = r"(?:(?:google|bing|brave|duckduckgo|live|sandboxed|stateful)[ -])?"
+
+_NOT: Final = r"(?:no|not|never|without|w/o(?:ut)?|zero|neither|cannot|[a-z]+n['’]t|non(?=-))"
 _FILL: Final = r"(?:(?:any|external|the|an?|use|using|of|access|to|make|had|allowed)[ -])*"
-_USED: Final = r"(?:used|allowed|enabled|available)"
+_USED: Final = r"(?:used|allowed|enabled|available|provided|given|permitted)"
+_NONE: Final = rf"(?:none|no|off|false|null|n/a|0|disabled|unused|unavailable|{_NOT}\ {_USED})"
 
 _TOOLS: Final = rf"""
     (?<![a-z]) (?> (?:{_KINDS}|{_OTHER_KINDS})[ -]tools? | {_KINDS} | {_OTHER_KINDS} | tools? )
@@ -34,15 +38,13 @@ _TOOLS: Final = rf"""
 _DENIAL: Final = re.compile(
     rf"""
     (?<![a-z])
-    (?: {_NOT}[ -]{_FILL}
+    (?: (?<!with\ and\ )(?<!with\ or\ ) {_NOT}[ -]{_FILL}
         (?: (?:{_TOOLS},\ )* {_TOOLS},?\ n?or\ (?:any\ )?(?:other\ )?{_FILL} )?  # A list of tools up to its "or".
-        {_TOOLS} (?:\ (?:(?:was|were)\ )?{_USED})?
-      | (?<!some\ )(?<!other\ ) {_TOOLS}
-        (?: \ ?[:=]\ ?(?:none|no|off|false|n/a|0)
-          | \ (?:(?:is|are|was|were)\ )?(?:off|disabled|unused|unavailable|{_NOT}\ {_USED}) )
+        {_TOOLS} (?: \ (?:(?:was|were)\ )?{_USED} | [ -](?:setting|setup|mode) )?
+      | (?<!some\ )(?<!other\ ) {_TOOLS} (?: (?:\ {_USED})?\ ?[:=]\ ? | \ (?:(?:is|are|was|were)\ )? ) {_NONE}
     )
     # It ends its part: "no tool limit" and "tools off by default" have them, as has "no tools (except Python)".
-    (?= \ ? (?: $ | [,;()] | [.](?!\d) | [/|+&—–-]\  | and\b ) )
+    (?= \ ? (?: $ | [,;()/] | [.](?!\d) | [|+&—–-]\  | and\b ) )
     (?! \W* (?:but|except|only|other|apart|besides)\b )
   | (?<![a-z])tools?-free(?![\w-])
     """,
@@ -51,8 +53,8 @@ _DENIAL: Final = re.compile(
 _MENTION: Final = re.compile(
     rf"""
     (?<![a-z])
-    (?: tools? | {_KINDS} | (?:with\ |w/\ ?|using\ |uses\ ){_FILL}(?:{_OTHER_KINDS})
-      | (?:{_OTHER_KINDS})[ -](?:enabled|access|allowed) )
+    (?: tools? | {_KINDS} | (?:with\ |w/\ ?|using\ |uses\ ){_FILL}{_SUCH}(?:{_OTHER_KINDS})
+      | (?:{_OTHER_KINDS}) (?: [ -](?:enabled|access|allowed) | \ ?[+&]\ ?(?:{_OTHER_KINDS}) ) )
     (?![a-z])
     """,
     re.VERBOSE,
@@ -84,5 +86,10 @@ def names_a_setup(notes: str | None) -> bool:
     return _DENIAL.sub("", _plain(notes)).strip(" ,;.") not in {"", "no", "none", "false"}
 
 
+_PUNCTUATION: Final = str.maketrans({"_": " ", "[": ";", "]": ";", "!": ";", "?": ";"} | dict.fromkeys('"`*{}', None))
+
+
 def _plain(notes: str | None) -> str:
-    return " ".join((notes or "").lower().replace("_", " ").split())
+    text = (notes or "").lower().replace("[]", "none").translate(_PUNCTUATION)
+    # Around words, not within them: "weren't".
+    return " ".join(re.sub(r"(?<![a-z])'|'(?![a-z])", "", text).split())
