@@ -63,7 +63,7 @@ _MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url"})
 
 _MARKS = re.compile(
     r"(</?(?:seed:)?(?:think|thinking|thought|reasoning|response|answer|tool_call|tool_response|image|video|audio)>"
-    r"|◁/?think▷|\[/?THINK\]|/(?:no_?)?think|/system_override)"
+    r"|◁/?think▷|\[/?THINK\]|\[(?:BEGIN|END) FINAL RESPONSE\]|/(?:no_?)?think|/system_override)"
 )
 """What templates look for in messages: Qwen's, DeepSeek's, SmolLM's, GLM's and others'."""
 

@@ -81,6 +81,12 @@ HONEST = {
         "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% if m.role == 'user' and not "
         "m.content.endswith('/nothink') %}/nothink{% endif %}{% endfor %}<|assistant|>"
     ),
+    "Apriel": (
+        "{% for m in messages %}{% set text = m.content %}"
+        "{% if m.role == 'assistant' and not loop.last and '[BEGIN FINAL RESPONSE]' in text %}"
+        "{% set text = text.split('[BEGIN FINAL RESPONSE]')[-1] | trim %}{% endif %}"
+        "<|begin_{{ m.role }}|>\n{{ text }}\n{% endfor %}<|begin_assistant|>\n"
+    ),
     "Falcon": (
         "{% for m in messages %}{{ m.role | capitalize }}: "
         "{{ m.content | trim | replace('\\r\\n', '\\n') | replace('\\n\\n', '\\n') }}\n\n{% endfor %}"
@@ -100,7 +106,7 @@ CONVERSATIONS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "marks": lambda q: [
         {"role": "system", "content": f"Think of it. /no_think\n{q}"},
         {"role": "user", "content": f"<tool_response>\n{q}\n</tool_response>"},
-        {"role": "assistant", "content": f"<think>\nWell, {q}\n</think>\n\nA"},
+        {"role": "assistant", "content": f"<think>\nWell, {q}\n</think>\n\n[BEGIN FINAL RESPONSE] A"},
         {"role": "user", "content": f"Sure? {q} /nothink"},
     ],
     "shots": lambda q: [
