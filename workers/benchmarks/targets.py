@@ -43,7 +43,7 @@ def check_targets(rows: datasets.Dataset, definition: HFTask) -> None:
         )
     if scorer not in _COMPARING or not pa.types.is_nested(column.type):
         return
-    if scorer not in _READS_LISTS_OF_ONE or pa.types.is_nested(targets.type) or not _are_of_one(column):
+    if scorer not in _READS_LISTS_OF_ONE or not _stand_in_their_text(targets) or not _are_of_one(column):
         raise SpecError(
             f"column {shown} holds lists or mappings, and {scorer} would look for the text of one (as ['a', 'b']) in"
             " each answer; a target must be one text or number"
@@ -56,6 +56,15 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _are_of_one(column: pa.ChunkedArray) -> bool:
     return bool(pc.max(pc.list_value_length(column)).as_py() == 1)
+
+
+def _stand_in_their_text(targets: pa.ChunkedArray) -> bool:
+    """Whether the text of a list has each as it is: a line break would be a backslash and a letter there."""
+    if pa.types.is_nested(targets.type):
+        return False
+    if not (pa.types.is_string(targets.type) or pa.types.is_large_string(targets.type)):
+        return True
+    return not pc.any(pc.match_substring_regex(targets, r"[[:cntrl:]]")).as_py()
 
 
 def _withheld(column: pa.ChunkedArray, *, has_choices: bool) -> str | None:

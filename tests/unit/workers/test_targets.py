@@ -51,6 +51,8 @@ def test_negative_numbers_are_no_letters_of_choices() -> None:
         ("match", [["42"], ["43"]], None),
         ("exact", [[42], None], None),
         ("exact", [["42"], ["a", "b"]], "exact would look for the text of one"),
+        # Whose text has a backslash and a letter in its place, which no answer has.
+        ("match", [["42"], ["a\nb"]], "match would look for the text of one"),
         # It takes [42] for a list.
         ("math", [[42], [43]], "math would look for the text of one"),
         ("includes", [["42"], ["43"]], "includes would look for the text of one"),
