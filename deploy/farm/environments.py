@@ -38,6 +38,8 @@ _TRACES = "OTEL_"
 _STORES = ("AWS_", "AZURE_STORAGE_", "FSSPEC_", "GOOGLE_")
 """Beginnings of what the drivers of evidence stores read; workers write there. Engines and runs get none of it."""
 
+_EMPTY_IS_NONE = ("api_origins",)
+"""Settings that mean something when they are empty; all others are then not set."""
 
 _ON_THIS_MACHINE = {"0.0.0.0": HOST, "::": "::1", "localhost": HOST}  # noqa: S104 - nothing is bound here
 """Where to ask for who listens on all addresses, or on several."""
@@ -128,7 +130,11 @@ class Plan:
 
     def _set_by_operator(self, prefix: str, fields: Mapping[str, FieldInfo]) -> dict[str, str]:
         found = {name: self.operator.get(prefix + name.upper()) for name in fields}
-        return {name.upper(): _from_anywhere(name, fields[name], value) for name, value in found.items() if value}
+        return {
+            name.upper(): _from_anywhere(name, fields[name], value)
+            for name, value in found.items()
+            if value or (value is not None and name in _EMPTY_IS_NONE)
+        }
 
 
 def _from_anywhere(name: str, described: FieldInfo, value: str) -> str:

@@ -164,6 +164,15 @@ def test_the_operators_settings_win_over_the_folder(tmp_path: Path) -> None:
     assert settings.public_url == "http://127.0.0.1:8123"
 
 
+def test_what_is_set_to_nothing_is_not_set_and_no_origins_are_none(tmp_path: Path) -> None:
+    nothing = {"REPROFARM_API_ORIGINS": "", "REPROFARM_DATABASE_URL": "", "REPROFARM_WORKER_CACHE_FOLDER": ""}
+    farm = plan(tmp_path, **nothing)
+    control = farm.environment_of_control(BROKER)
+    settings = settings_in(control)
+    assert (settings.api_origins, settings.database_url) == ("", f"sqlite:///{tmp_path}/reprofarm.db")
+    assert farm.environment_of_worker(POOL, control)["REPROFARM_WORKER_CACHE_FOLDER"] == f"{tmp_path}/cache"
+
+
 def test_a_relative_path_is_the_operators_and_one_file_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     told = {
