@@ -16,7 +16,7 @@ from deploy.cli.doctor.services import settings
 from deploy.cli.options import DEFAULT_VAR, VAR_ENV, HubUrl, PolicyFile
 from deploy.cli.terminal import console, shown
 from deploy.client.farm import DEFAULT_API
-from deploy.farm.environments import Plan
+from deploy.farm.environments import Plan, api_host
 from deploy.farm.farm import RunningFarm, running_farm
 from deploy.farm.ports import is_free
 from deploy.farm.processes import Processes
@@ -48,7 +48,9 @@ def up(
     if misspelt.status != "ok":
         out.print(shown(f"{misspelt.found}: {misspelt.remedy}", MAX_LINE_CHARS, style="yellow"), soft_wrap=True)
     out.print(f"starting a farm in {var}: Redis, API, control worker, beat, one worker for each pool", soft_wrap=True)
-    plan = Plan(folder=var, api_port=_port(api_port), hub_endpoint=hub, policy=policy, operator=dict(os.environ))
+    operator = dict(os.environ)
+    port = _port(api_port, api_host(operator))
+    plan = Plan(folder=var, api_port=port, hub_endpoint=hub, policy=policy, operator=operator)
     processes = Processes(var, var / "logs")
     stop_like_ctrl_c()
     try:
@@ -80,9 +82,9 @@ def _stop_for_good(received: int, frame: FrameType | None) -> None:
     signal.default_int_handler(received, frame)
 
 
-def _port(wanted: int | None) -> int:
+def _port(wanted: int | None, host: str) -> int:
     if wanted is None:
-        return DEFAULT_PORT if is_free(DEFAULT_PORT) else free_port()
+        return DEFAULT_PORT if is_free(host, DEFAULT_PORT) else free_port()
     return wanted or free_port()
 
 

@@ -45,6 +45,11 @@ _ON_THIS_MACHINE = {"0.0.0.0": HOST, "::": "::1", "localhost": HOST}  # noqa: S1
 """Where to ask for who listens on all addresses, or on several."""
 
 
+def api_host(operator: Mapping[str, str]) -> str:
+    """Where the API of a farm in the operator's environment listens."""
+    return operator.get(f"{PREFIX}API_HOST") or HOST
+
+
 @dataclass(frozen=True)
 class Plan:
     """The farm to run."""
@@ -71,7 +76,7 @@ class Plan:
     @property
     def api_url(self) -> str:
         """Where the API is, from this machine."""
-        host = self.operator.get(f"{PREFIX}API_HOST") or HOST
+        host = api_host(self.operator)
         host = _ON_THIS_MACHINE.get(host, host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.farm import control_plane, redis
-from deploy.farm.environments import Plan, hand_back_seconds, settings_in, shared_out
+from deploy.farm.environments import Plan, api_host, hand_back_seconds, settings_in, shared_out
 from deploy.farm.errors import FarmError
 from deploy.farm.http_probe import answers
 from deploy.farm.lock import only_one_in
@@ -61,8 +61,10 @@ def running_farm(plan: Plan, processes: Processes) -> Iterator[RunningFarm]:
 
 
 def _start(plan: Plan, processes: Processes) -> RunningFarm:
-    if not is_free(plan.api_port):
-        raise FarmError(f"port {plan.api_port} is taken; choose another with --api-port, or 0 for a free one")
+    host = api_host(plan.operator)
+    if not is_free(host, plan.api_port):
+        what = f"port {plan.api_port} of {host} is taken, or is none that you may listen on"
+        raise FarmError(f"{what}; choose another with --api-port, or 0 for a free one")
     # Read before anything is made or started: it can be wrong.
     control = plan.environment_of_control("")
     if settings_in(control).policy is None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from deploy.cli import up
+from deploy.farm.environments import Plan
 from deploy.farm.errors import FarmError, ProcessEnded
+from deploy.farm.farm import running_farm
 from deploy.farm.logs import Log
 from deploy.farm.processes import Process, Processes
 from tests.support.waiting import PROCESS_PATIENCE_SECONDS, is_gone, until
@@ -72,6 +76,32 @@ def test_a_process_that_ends_is_reported_with_its_last_lines(processes: Processe
     with pytest.raises(ProcessEnded, match=r"(?s)short ended with status 3.*no such table") as caught:
         processes.wait_until("the end of time", lambda: False, PROCESS_PATIENCE_SECONDS)
     assert caught.value.name == "short"
+
+
+@pytest.mark.parametrize(
+    ("host", "free"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.2", False),
+        ("0.0.0.0", False),  # noqa: S104 - nothing is bound for long
+        ("::1", True),
+        # The API says by itself that it cannot listen there.
+        ("192.0.2.1", True),
+        ("a" * 64, True),
+    ],
+)
+def test_a_port_is_looked_at_where_the_api_is_to_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, free: bool
+) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        monkeypatch.setattr(up, "DEFAULT_PORT", port)
+        assert (up._port(None, host) == port) == free
+        if not free:
+            plan = Plan(tmp_path / "var", port, operator={"REPROFARM_API_HOST": host})
+            processes = Processes(tmp_path, tmp_path / "logs")
+            with pytest.raises(FarmError, match=f"port {port} of {host} is taken"), running_farm(plan, processes):
+                raise AssertionError("it came up")
 
 
 def test_waiting_ends_and_says_for_what(processes: Processes) -> None:
