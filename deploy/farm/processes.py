@@ -84,7 +84,7 @@ class Processes:
         """Wait for something that the processes bring about.
 
         Raises:
-            ProcessEnded: one ended meanwhile.
+            ProcessEnded: one has ended, meanwhile or by the time it is so.
             FarmError: it is not so after that many seconds.
         """
         deadline = time.monotonic() + seconds
@@ -93,6 +93,8 @@ class Processes:
             if time.monotonic() > deadline:
                 raise FarmError(f"{what} is not there after {seconds:.0f} s; see the logs in {self._log_folder}")
             time.sleep(POLL_SECONDS)
+        # What answers may be a stranger, in the place that a process of ours could not take.
+        self.check()
 
     def stop(self, *names: str) -> None:
         """Stop these (all, where none is named), at once and within seconds. Harmless for those that have ended."""

@@ -71,10 +71,13 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     until(lambda: all(map(is_gone, pids)))
 
 
-def test_a_process_that_ends_is_reported_with_its_last_lines(processes: Processes) -> None:
-    processes.start(Process("short", python("import sys; print('no such table'); sys.exit(3)"), clean_environment()))
+@pytest.mark.parametrize("so", [False, True], ids=["nothing answers", "a stranger answers"])
+def test_a_process_that_ends_is_reported_with_its_last_lines(processes: Processes, so: bool) -> None:
+    script = "import sys; print('no such table'); sys.exit(3)"
+    processes.start(Process("short", python(script), clean_environment()))
+    until(lambda: is_gone(processes.pids["short"]) or not so)
     with pytest.raises(ProcessEnded, match=r"(?s)short ended with status 3.*no such table") as caught:
-        processes.wait_until("the end of time", lambda: False, PROCESS_PATIENCE_SECONDS)
+        processes.wait_until("the end of time", lambda: so, PROCESS_PATIENCE_SECONDS)
     assert caught.value.name == "short"
 
 
