@@ -26,7 +26,7 @@ from specs.policy.pools import PoolRules
 from specs.processes.secrets import JUDGE_PREFIX
 from specs.validation_errors import faults_in_environment
 from workers.engines.cpu_executor import AS_VLLM_DOES
-from workers.processes.guarded import clean_environment, network_environment
+from workers.processes.guarded import clean_environment, from_anywhere, network_environment
 from workers.processes.orphans import MARK
 from workers.settings import PREFIX as WORKER_PREFIX
 from workers.settings import WorkerSettings
@@ -131,7 +131,7 @@ class Plan:
 
     def _around(self, settings: Mapping[str, str]) -> dict[str, str]:
         others = {name: value for name, value in self.operator.items() if name.startswith((_TRACES, *_STORES))}
-        return clean_environment(**network_environment(), **others, **settings)
+        return clean_environment(**network_environment(), **from_anywhere(others), **settings)
 
     def _set_by_operator(self, prefix: str, fields: Mapping[str, FieldInfo]) -> dict[str, str]:
         found = {name: self.operator.get(prefix + name.upper()) for name in fields}

@@ -20,6 +20,17 @@ _NETWORK = frozenset(
     {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
 )
 
+_FILES = frozenset(
+    {
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"),
+        *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+        *("GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_CONFIG_DIR"),
+        *(f"OTEL_EXPORTER_OTLP_{what}" for what in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")),
+        *(f"OTEL_EXPORTER_OTLP_TRACES_{what}" for what in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")),
+    }
+)
+"""Variables of other projects' that name a file or a folder. By name: FSSPEC_FILE, say, holds JSON."""
+
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """What a started process gets to see: what it needs to run on this machine, and `extra`.
@@ -37,7 +48,21 @@ def network_environment() -> dict[str, str]:
 
     No part of a clean environment: the address of a proxy may hold a password.
     """
-    return {name: value for name, value in os.environ.items() if name.upper() in _NETWORK}
+    return from_anywhere({name: value for name, value in os.environ.items() if name.upper() in _NETWORK})
+
+
+def from_anywhere(variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables of other projects', for a process in another folder: with absolute paths."""
+    return {name: _absolute(name, value) if name in _FILES else value for name, value in variables.items()}
+
+
+def _absolute(name: str, value: str) -> str:
+    # SSL_CERT_DIR may name several.
+    paths = value.split(os.pathsep) if name == "SSL_CERT_DIR" else [value]
+    # What is empty names nothing, and Amazon's library reads ~ and $HOME by itself.
+    return os.pathsep.join(
+        str(Path(path).absolute()) if path and not path.startswith(("~", "$")) else path for path in paths
+    )
 
 
 class Guarded:

@@ -202,6 +202,33 @@ def test_a_relative_path_is_the_operators_and_one_file_to_all(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SSL_CERT_FILE", "ca.pem", "{}/ca.pem"),
+        ("SSL_CERT_DIR", "authorities:/etc/ssl/certs", "{}/authorities:/etc/ssl/certs"),
+        ("REQUESTS_CA_BUNDLE", "", ""),
+        ("HTTPS_PROXY", "proxy:3128", "proxy:3128"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "keys/google.json", "{}/keys/google.json"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/mine", "~/.aws/mine"),
+        ("AWS_CONFIG_FILE", "aws", "{}/aws"),
+        ("AWS_CA_BUNDLE", "/etc/ca:2.pem", "/etc/ca:2.pem"),
+        ("AWS_SECRET_ACCESS_KEY", "a/b", "a/b"),
+        ("FSSPEC_FILE", '{"auto_mkdir": true}', '{"auto_mkdir": true}'),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "collector.pem", "{}/collector.pem"),
+    ],
+)
+def test_files_that_other_projects_variables_name_are_the_operators_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    farm = plan(Path("var"), **{name: value})
+    control = farm.environment_of_control(BROKER)
+    told = expected.replace("{}", str(tmp_path))
+    assert control[name] == farm.environment_of_worker(POOL, control)[name] == told
+
+
+@pytest.mark.parametrize(
     ("host", "url"),
     [
         ("", "http://127.0.0.1:8123"),
