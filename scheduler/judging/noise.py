@@ -18,7 +18,7 @@ from typing import Any
 
 import rfc8785
 from sqlalchemy import String, bindparam, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.state_machine import ReproductionState
@@ -36,8 +36,9 @@ PAIRS_OF_A_RUN = 4
 PAIRS_READ = 400
 """The latest pairs of a task that are put together."""
 
-PAIRS_OF_ONE_MODEL = 10
-"""Of those, the latest of the same weights: a model that is run again and again does not speak for all others."""
+PAIRS_OF_ONE_AUTHOR = 10
+"""Of those, the latest of one namespace on the Hub, and of the same weights whoever has them: a model that is run again
+and again does not speak for all others, nor do its copies with another README."""
 
 CHANGE_NO_ANSWER = frozenset(
     {"gpus", "held_gpus", "sample_limit", "mode", "alpha", "minimum_samples", "maximum_failed_fraction", "history"}
@@ -150,7 +151,9 @@ def latest_pairs(
     session: Session, dataset_id: str, task_id: str | None, settings: str | None = None
 ) -> Sequence[NoisePair]:
     """The latest pairs on a task, newest first; of one digest of settings, or of all."""
-    query = select(NoisePair).where(NoisePair.dataset_id == dataset_id, NoisePair.task_id.is_not_distinct_from(task_id))
+    whose = joinedload(NoisePair.reproduction, innerjoin=True).load_only(Reproduction.model_id)
+    query = select(NoisePair).options(whose)
+    query = query.where(NoisePair.dataset_id == dataset_id, NoisePair.task_id.is_not_distinct_from(task_id))
     if settings is not None:
         query = query.where(NoisePair.settings_sha256 == settings)
     newest_first = (NoisePair.recorded_at.desc(), NoisePair.reproduction_id, NoisePair.earlier_id)
@@ -181,10 +184,11 @@ def noise_of_rows(rows: Iterable[NoisePair]) -> Noise | None:
         # One that a control worker of an earlier version entered, while this one came up, has no mean score.
         if row.mean_score is None:
             continue
-        taken[row.weights_sha256] += 1
-        if taken[row.weights_sha256] <= PAIRS_OF_ONE_MODEL:
+        author = row.reproduction.model_id.partition("/")[0]
+        if max(taken[author], taken[row.weights_sha256]) < PAIRS_OF_ONE_AUTHOR:
+            taken.update((author, row.weights_sha256))
             found = Difference(row.samples, row.mean_difference, row.mean_square, row.mean_score)
-            pairs.append(Pair(row.reproduction_id, row.earlier_id, row.weights_sha256, found))
+            pairs.append(Pair(row.reproduction_id, row.earlier_id, row.weights_sha256, author, found))
     return noise_in(pairs) if pairs else None
 
 

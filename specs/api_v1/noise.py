@@ -26,7 +26,7 @@ class NoiseGroup(View):
     """Pairs that are independent of one another: runs less models."""
 
     models: int
-    """By their weights. Fewer than three have no spread."""
+    """By their weights, and no more than they have authors. Fewer than three have no spread."""
 
     samples: int
     """In common, summed over the pairs."""
@@ -38,7 +38,8 @@ class NoiseGroup(View):
     """Mean squared difference of a sample's two scores."""
 
     shift: float
-    """Standard deviation of what moves all samples of a run at once; 0 where nothing of it was seen."""
+    """Standard deviation of what moves all samples of a run at once; 0 where nothing of it was seen. What chance would
+    do bounds what of it counts in `spread`."""
 
     spread: float | None
     """Standard deviation of the difference between two full runs' scores, erring on the wide side, of models that score

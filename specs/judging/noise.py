@@ -9,8 +9,9 @@ What runs of one score differ by says little of another score: a model that gets
 carried over in parts of what coins would do, which are as often right: 2·m(1−m) of runs whose mean score is m.
 
 Samples are not independent where something moves them all at once, as other kernels or another template would. Then
-the scores of the pairs differ by more than their samples explain; `Noise.shift_variance` has the excess. The choices
-made here, and what they cost: docs/decisions/0011-the-noise-ledger.md.
+the scores of the pairs differ by more than their samples explain; `Noise.shift_variance` has the excess. It counts up
+to what coins do and no further, for whoever publishes models can have them shift. The choices made here, and what they
+cost: docs/decisions/0011-the-noise-ledger.md.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ LEAST_SAMPLES = 200
 upper bound makes the spread at most 1.3 times too wide."""
 
 LEAST_MODELS = 3
-"""Fewer say nothing of others: some models answer alike whenever they are asked."""
+"""Fewer say nothing of others: some models answer alike whenever they are asked. As many authors are wanted: the same
+model with another README is other weights, which cost their author nothing."""
 
 ONE_SIDED_95 = 1.645
 ONE_SIDED_99 = 2.326
@@ -62,11 +64,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs, by their ids, of which weights they are, and how they differ."""
+    """Two runs, by their ids, of which weights they are, whose these are, and how they differ."""
 
     later: str
     earlier: str
     weights_sha256: str
+    author: str
+    """The namespace on the Hub of the later run's model."""
+
     difference: Difference
 
 
@@ -79,7 +84,7 @@ class Noise:
     """Pairs that are independent of one another: runs, less the models (or settings) that they are runs of."""
 
     models: int
-    """By their weights."""
+    """By their weights, and no more than they have authors."""
 
     samples: int
     """In common, summed over the pairs."""
@@ -101,15 +106,18 @@ class Noise:
         """Standard deviation, as a proportion, of the difference between two full runs' scores of so many samples.
 
         √(upper bound on mean d² / N + variance of shifts), for models that score as those of the pairs did; else with
-        the bound in proportion to what coins of that score would do, and with no more than that: nothing that answers
-        sample by sample differs more. None where there is too little to say.
+        the bound in proportion to what coins of that score would do. Never more than those coins do: nothing that
+        answers sample by sample differs more, and what shifts whole runs may be made by whoever gains from it. None
+        where there is too little to say.
         """
         if self.models < LEAST_MODELS or self.comparisons < LEAST_COMPARISONS or self.samples < LEAST_SAMPLES:
             return None
-        bound = self.mean_square_bound
+        bound, coins = self.mean_square_bound, self.coins_mean_square
         if score is not None:
-            bound = 2 * variance_of_coin(score, population) * self._part_of_coins
-        return min(1.0, math.sqrt(bound / population + self.shift_variance))
+            coins = 2 * variance_of_coin(score, population)
+            bound = coins * self._part_of_coins
+        # Of few samples the bound may be above what coins did: that is doubt, which is not cut.
+        return math.sqrt(min(bound / population + self.shift_variance, max(bound, coins) / population))
 
     @property
     def _part_of_coins(self) -> float:
@@ -172,7 +180,7 @@ def noise_in(pairs: Sequence[Pair]) -> Noise:
     return Noise(
         pairs=len(pairs),
         comparisons=comparisons,
-        models=len({pair.weights_sha256 for pair in pairs}),
+        models=min(len({pair.weights_sha256 for pair in pairs}), len({pair.author for pair in pairs})),
         samples=samples,
         mean_difference=math.fsum(each.samples * each.mean for each in found) / samples,
         mean_square=mean_square,

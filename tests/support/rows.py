@@ -219,10 +219,11 @@ class Rows:
         return reproduction_id
 
     def noise_pair(self, **fields: Any) -> None:
-        """A pair of reproductions of a model of its own, each of whose 300 samples they both scored."""
+        """A pair of reproductions that both scored all 300 samples; of a model and an author of its own."""
+        model_id = fields.pop("model_id", None) or f"{new_id()}/model"
         row: dict[str, Any] = {
-            "reproduction_id": fields.pop("reproduction_id", None) or self.reproduction(),
-            "earlier_id": fields.pop("earlier_id", None) or self.reproduction(),
+            "reproduction_id": fields.pop("reproduction_id", None) or self.reproduction(model_id),
+            "earlier_id": fields.pop("earlier_id", None) or self.reproduction(model_id),
             "dataset_id": "acme/capitals",
             "dataset_revision": commit_id(),
             "task_id": "europe",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from scheduler.database.tables.base import Table, now
+from scheduler.database.tables.reproductions import Reproduction
 
 
 class NoisePair(Table):
@@ -54,3 +55,5 @@ class NoisePair(Table):
     """Of both runs. None only for what a control worker of an earlier version entered during an upgrade."""
 
     recorded_at: Mapped[datetime] = mapped_column(default=now)
+
+    reproduction: Mapped[Reproduction] = relationship(foreign_keys=[reproduction_id])

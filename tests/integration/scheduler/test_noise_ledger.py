@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -238,7 +237,7 @@ def test_a_pair_whose_score_is_not_known_is_left_out(runs: Runs) -> None:
 def test_the_spread_is_that_of_as_many_samples_as_the_task_has(runs: Runs) -> None:
     for model in "abc":
         for _ in range(3):
-            runs.complete(differing=0.1, asked=300, weights_sha256=model * 64)
+            runs.complete(differing=0.1, asked=300, weights_sha256=model * 64, model_id=f"{model}/model")
     with runs.rows.database.reading() as session:
         found = noise.noise_for(session, planned(runs))
         kept = noise.noise_of_rows(noise.latest_pairs(session, "acme/capitals", "europe"))
@@ -249,16 +248,26 @@ def test_the_spread_is_that_of_as_many_samples_as_the_task_has(runs: Runs) -> No
     assert kept.spread(SAMPLES) == pytest.approx((0.18 / SAMPLES) ** 0.5, rel=0.15)
 
 
-def test_a_model_that_is_run_again_and_again_does_not_speak_for_all_others(runs: Runs) -> None:
-    noisy = secrets.token_hex(32)
+@pytest.mark.parametrize("same", [{"weights_sha256": "d" * 64}, {"model_id": "one/model"}], ids=["weights", "author"])
+def test_a_model_that_is_run_again_and_again_does_not_speak_for_all_others(runs: Runs, same: dict[str, str]) -> None:
     for _ in range(3):
         runs.rows.noise_pair(mean_square=0.02)
     for _ in range(50):
-        runs.rows.noise_pair(weights_sha256=noisy, mean_square=0.5)
+        runs.rows.noise_pair(**same, mean_square=0.5)
     with runs.rows.database.reading() as session:
         found = noise.noise_of_rows(noise.latest_pairs(session, "acme/capitals", "europe"))
     assert found is not None
-    assert found.pairs == 3 + noise.PAIRS_OF_ONE_MODEL
+    assert found.pairs == 3 + noise.PAIRS_OF_ONE_AUTHOR
+
+
+def test_one_author_of_many_models_says_nothing_of_others(runs: Runs) -> None:
+    digest = {"settings_sha256": noise.settings_sha256(SETTINGS.model_dump(mode="json"))}
+    for number in range(5):
+        runs.rows.noise_pair(**digest, model_id=f"one/model-{number}")
+    runs.rows.noise_pair(**digest, model_id="another/model")
+    assert measured_on(runs) == "nothing"
+    runs.rows.noise_pair(**digest, model_id="a-third/model")
+    assert measured_on(runs) == "7 pairs of runs (models of any size)"
 
 
 @pytest.fixture
