@@ -14,11 +14,10 @@ from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
-import httpx
 import httpx2
 import hypothesis
 import pytest
-from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from httpx2._config import DEFAULT_TIMEOUT_CONFIG
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.compiled_once import compile_once
@@ -42,7 +41,6 @@ for _name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
     os.environ.setdefault(_name, f"{PATIENCE_SECONDS:.0f}")
 
 # A client reads all certificates of the machine when it is made, in 25 ms, and tests make thousands of them.
-httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 httpx2._transports.default.create_ssl_context = cache(httpx2.create_ssl_context)  # type: ignore[attr-defined]
 
 compile_once()

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import redis
 from sqlalchemy import func, select, update
@@ -47,7 +47,7 @@ class Peaks:
 def timed(url: str, ids: list[str], until: Callable[[], bool]) -> list[float]:
     """Seconds that each status call took, one after the other, until told to stop."""
     took = []
-    with httpx.Client(timeout=60) as client:
+    with httpx2.Client(timeout=60) as client:
         while not until():
             for claim_id in ids:
                 began = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from deploy.client import ApiError
 from deploy.client.connection import REQUEST_SECONDS
@@ -42,13 +42,13 @@ def _read(path: Path) -> bytes:
 def _download(url: str, what: str, params: dict[str, str] | None) -> bytes:
     content = bytearray()
     try:
-        with httpx.stream("GET", url, params=params, timeout=REQUEST_SECONDS) as answer:
-            if answer.status_code != httpx.codes.OK:
+        with httpx2.stream("GET", url, params=params, timeout=REQUEST_SECONDS) as answer:
+            if answer.status_code != httpx2.codes.OK:
                 raise ApiError(f"{url} answers {answer.status_code}, so the {what} cannot be had")
             for part in answer.iter_bytes():
                 content += part
                 if len(content) > MAX_BYTES:
                     raise ApiError(f"{url} is longer than any list of {what}")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise ApiError(f"the {what} at {url} cannot be had: {error}") from error
     return bytes(content)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TypeVar
 
-import httpx
+import httpx2
 from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
@@ -46,7 +46,7 @@ class Connection:
         headers = {"accept": "application/json", "cache-control": "no-cache"}
         headers |= {"authorization": f"Bearer {token}"} if token else {}
         try:
-            self._http = httpx.Client(timeout=REQUEST_SECONDS, headers=headers)
+            self._http = httpx2.Client(timeout=REQUEST_SECONDS, headers=headers)
         except (UnicodeEncodeError, ValueError) as error:
             # Not the library's words: they hold the token.
             raise ApiError("the token is not one that a farm issues: those are plain ASCII") from error
@@ -93,14 +93,14 @@ class Connection:
             if cursor is None or len(items) >= limit:
                 return form(items=tuple(items), next=cursor)
 
-    def _ask(self, method: str, path: str, **options: object) -> httpx.Response:
+    def _ask(self, method: str, path: str, **options: object) -> httpx2.Response:
         with _explained(self.api):
-            answer = self._http.request(method, self.api + path, **options)  # type: ignore[arg-type]  # httpx's own options
+            answer = self._http.request(method, self.api + path, **options)  # type: ignore[arg-type]  # httpx2's own options
         if not answer.is_success:
             raise self._refusal(answer)
         return answer
 
-    def _read(self, answer: httpx.Response, form: type[Answer]) -> Answer:
+    def _read(self, answer: httpx2.Response, form: type[Answer]) -> Answer:
         try:
             return form.model_validate_json(answer.content)
         except ValidationError as error:
@@ -112,7 +112,7 @@ class Connection:
                 " Update the older of the two: the farm's operator the farm, or you this command"
             ) from error
 
-    def _refusal(self, answer: httpx.Response) -> ApiError:
+    def _refusal(self, answer: httpx2.Response) -> ApiError:
         try:
             problem = Problem.model_validate_json(answer.content)
         except ValidationError:
@@ -130,7 +130,7 @@ class Connection:
             said += "; that is for the farm's operator to mend"
         return ApiError(said, problem, passes=answer.status_code in PASSES)
 
-    def _no_farm(self, answer: httpx.Response) -> ApiError:
+    def _no_farm(self, answer: httpx2.Response) -> ApiError:
         says = f"{self.api} answers {answer.status_code}, and not as a farm does"
         if answer.has_redirect_location:
             return ApiError(f"{says}: it sends on to {answer.headers['location']}. Name the farm itself {BY_ADDRESS}")
@@ -152,16 +152,16 @@ def _explained(api: str) -> Iterator[None]:
         yield
     except UnicodeEncodeError as error:
         raise ApiError("what is asked for has bytes in it that are no text, and names of the Hub are text") from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
         if "too long" in str(error):
             raise ApiError("what is asked for is longer than anything that a farm has") from error
         raise ApiError(
             f"{api!r} is not the URL of a farm, as http://127.0.0.1:8000 or https://farm.example is;"
             f" name one {BY_ADDRESS}"
         ) from error
-    except httpx.TimeoutException as error:
+    except httpx2.TimeoutException as error:
         raise ApiError(f"the farm at {api} did not answer within {REQUEST_SECONDS:g} s", passes=True) from error
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise ApiError(
             f"no farm answers at {api} ({error}). Start one with `reprofarm up`, name the folder of one that runs with"
             f" --var or REPROFARM_VAR, or another {BY_ADDRESS}",

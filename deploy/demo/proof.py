@@ -8,9 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
 from specs import bounded_yaml
 from specs.api_v1.claims import ClaimView
@@ -53,7 +52,7 @@ def fetch_published(hub_url: str, claim: ClaimView, folder: Path) -> Published:
         file = HfApi(endpoint=hub_url, token=False).hf_hub_download(
             claim.model, claim.path, revision=f"refs/pr/{number}", local_dir=folder / f"pull-request-{number}"
         )
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (httpx2.HTTPError, OSError) as error:
         raise ProofError(f"pull request {number} of {claim.model} cannot be read: {error}") from error
     entries = bounded_yaml.load(Path(file).read_bytes())
     entry = entries[claim.entry] if isinstance(entries, list) and claim.entry < len(entries) else None
@@ -98,8 +97,8 @@ def check_evidence(facts: Attestation) -> int:
         ProofError: it is not there, or is another one.
     """
     try:
-        answer = httpx.get(facts.evidence_url, timeout=30.0).raise_for_status()
-    except httpx.HTTPError as error:
+        answer = httpx2.get(facts.evidence_url, timeout=30.0).raise_for_status()
+    except httpx2.HTTPError as error:
         raise ProofError(f"the evidence cannot be fetched: {error}") from error
     if hashlib.sha256(answer.content).hexdigest() != facts.evidence_sha256:
         raise ProofError("the evidence is not the file that the badge names")

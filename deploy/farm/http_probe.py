@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 
 ANSWER_SECONDS = 30.0
 
@@ -10,6 +10,6 @@ ANSWER_SECONDS = 30.0
 def answers(url: str) -> bool:
     """Whether there is a good answer at an address."""
     try:
-        return httpx.get(url, timeout=ANSWER_SECONDS).is_success
-    except httpx.HTTPError:
+        return httpx2.get(url, timeout=ANSWER_SECONDS).is_success
+    except httpx2.HTTPError:
         return False

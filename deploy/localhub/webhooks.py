@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from deploy.localhub.errors import BadRequestError, MisconfiguredError
@@ -115,10 +115,10 @@ class WebhookSender:
 
 def _is_address(url: str) -> bool:
     try:
-        httpx.URL(url)
+        httpx2.URL(url)
         # Which takes half of an IPv6 address for a name.
         found = urlsplit(url)
-    except (httpx.InvalidURL, ValueError):
+    except (httpx2.InvalidURL, ValueError):
         return False
     return found.scheme in ("http", "https") and bool(found.hostname)
 
@@ -146,17 +146,17 @@ class _Lane:
             self._waiting.put_nowait(None)
 
     def _work(self) -> None:
-        with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
+        with httpx2.Client(timeout=TIMEOUT_SECONDS) as client:
             while (payload := self._waiting.get()) is not None:
                 self._deliver(client, payload)
 
-    def _deliver(self, client: httpx.Client, payload: dict[str, Any]) -> None:
+    def _deliver(self, client: httpx2.Client, payload: dict[str, Any]) -> None:
         headers = {"X-Webhook-Secret": self._webhook.secret} if self._webhook.secret else {}
         problem = ""
         for delay_seconds in (*self._retry_delays_seconds, None):
             try:
                 answer = client.post(self._webhook.url, json=payload, headers=headers)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 problem = f"{type(error).__name__}: {error}"
             else:
                 if answer.is_success:

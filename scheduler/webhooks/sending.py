@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-import httpx
+import httpx2
 from standardwebhooks import Webhook as Signed
 
 from scheduler.webhooks.addresses import Unsendable, resolve, split
@@ -55,18 +55,18 @@ def send(url: str, secret: str, message_id: str, body: str, at: datetime, *, pri
         return asyncio.run(_exchange(pinned, target.host, headers, body))
     except TimeoutError:
         return Tried(False, None, f"no whole answer within {WHOLE_SECONDS:g} s")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
         # OSError too: what is wrong with TLS after its beginning comes as it is.
         return Tried(False, None, clean(f"{type(error).__name__}: {error}", 500))
 
 
 async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) -> Tried:
-    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+    timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     # No proxy and no .netrc of this machine's: they would know other ways. The certificate is that of the name, from an
     # authority that this machine trusts.
     async with (
         asyncio.timeout(WHOLE_SECONDS),
-        httpx.AsyncClient(verify=_trusted(), timeout=timeout, trust_env=False, follow_redirects=False) as client,
+        httpx2.AsyncClient(verify=_trusted(), timeout=timeout, trust_env=False, follow_redirects=False) as client,
         client.stream(
             "POST", pinned, content=body.encode(), headers=headers, extensions={"sni_hostname": name}
         ) as answer,
@@ -81,11 +81,11 @@ async def _exchange(pinned: str, name: str, headers: dict[str, str], body: str) 
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """The authorities in this process's environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`), else the public ones.
+    """The authorities in this process's environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`), else the machine's.
 
     A client that takes nothing else from its environment would not take these either. Read once: that takes 25 ms.
     """
-    return httpx.create_ssl_context()
+    return httpx2.create_ssl_context()
 
 
 def _tried(status: int, said: bytes) -> Tried:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 import psutil
 import psycopg
 import redis
@@ -113,7 +113,7 @@ class ChaosFarm:
             try:
                 if found := look():
                     return found
-            except (OperationalError, redis.RedisError, httpx.HTTPError, psycopg.OperationalError):
+            except (OperationalError, redis.RedisError, httpx2.HTTPError, psycopg.OperationalError):
                 pass
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {PATIENCE_SECONDS:.0f} s: {what}; logs are in {self.folder / 'logs'}")
@@ -138,7 +138,7 @@ class ChaosFarm:
 
     def is_ready(self) -> bool:
         """Whether the API says that it can serve."""
-        return httpx.get(f"{self.api_url}/readyz", timeout=5, trust_env=False).is_success
+        return httpx2.get(f"{self.api_url}/readyz", timeout=5, trust_env=False).is_success
 
 
 @contextmanager

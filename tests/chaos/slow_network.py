@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 
-import httpx
+import httpx2
 
 from deploy.serving import QuietHandler
 
@@ -30,7 +30,7 @@ class SlowNetwork(ThreadingHTTPServer):
     def __init__(self, hub_url: str) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
         self.hub_url = hub_url
-        self.http = httpx.Client(base_url=hub_url, timeout=120, trust_env=False)
+        self.http = httpx2.Client(base_url=hub_url, timeout=120, trust_env=False)
         self.holds_commits = False
         """Whether the next answers to commits are kept."""
 
@@ -70,7 +70,7 @@ class _Passing(QuietHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
         try:
             answer = self.server.http.request(self.command, self.path, headers=headers, content=content)
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             # As from a Hub that is not there.
             self.close_connection = True
             return

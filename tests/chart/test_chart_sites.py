@@ -76,7 +76,6 @@ def test_every_process_of_the_farm_knows_the_proxy_and_the_authorities() -> None
     ("client", "variable"),
     [
         ("from huggingface_hub.utils import get_session as s; s().get", "SSL_CERT_FILE"),
-        ("import httpx; httpx.get", "SSL_CERT_FILE"),
         ("import requests; requests.get", "REQUESTS_CA_BUNDLE"),
     ],
 )

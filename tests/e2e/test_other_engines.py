@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 from huggingface_hub import HfApi
@@ -145,7 +145,7 @@ def test_a_model_without_a_chat_template_is_the_models_failure_at_once(
     assert report.outcome is AttemptOutcome.MODEL_FAILED, report.detail
     assert "no chat template" in report.detail
     # As it does to what a template raises. Whose fault that is then: tests/integration/workers/test_run_failures.py.
-    assert _answer_to_a_plain_question(workbench, model, tmp_path) == httpx.codes.BAD_REQUEST
+    assert _answer_to_a_plain_question(workbench, model, tmp_path) == httpx2.codes.BAD_REQUEST
 
 
 def test_a_chat_template_that_does_not_take_what_a_spec_asks_is_not_the_models_failure(
@@ -201,7 +201,7 @@ def _another_model(workbench: Workbench, model_id: str) -> tuple[ModelRef, Path]
 
 def _answer_to_a_plain_question(workbench: Workbench, model: ModelRef, tmp_path: Path) -> int:
     engine = workbench.engines.engine_for(model, tmp_path, RULES, 0)
-    return httpx.post(
+    return httpx2.post(
         f"{engine.base_url}/chat/completions",
         headers={"Authorization": f"Bearer {workbench.engines.api_key}"},
         json={"model": model.model_id, "messages": [{"role": "user", "content": "Hello"}]},

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from deploy.serving import NO_HEADERS
 from scheduler.api.app import create_app
@@ -31,10 +31,10 @@ class RunningApi:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of each request, besides its own."""
 
-    def get(self, path: str, headers: Mapping[str, str] = NO_HEADERS, /, **asked: object) -> httpx.Response:
+    def get(self, path: str, headers: Mapping[str, str] = NO_HEADERS, /, **asked: object) -> httpx2.Response:
         """One request."""
         params = {name: str(value) for name, value in asked.items()} or None
-        return httpx.get(self.url + path, params=params, headers={**self.headers, **headers}, timeout=60)
+        return httpx2.get(self.url + path, params=params, headers={**self.headers, **headers}, timeout=60)
 
     def json(self, path: str, **asked: object) -> Any:  # whatever the answer holds
         """The body of a request that must succeed."""

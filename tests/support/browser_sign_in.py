@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.support.api import RunningApi, running_api
 from tests.support.localhub import RunningHub, running_hub
@@ -29,13 +29,13 @@ class Browser:
     """Keeps the farm's cookies, as a browser does; follows no redirect by itself."""
 
     site: Site
-    cookies: httpx.Cookies = field(default_factory=httpx.Cookies)
+    cookies: httpx2.Cookies = field(default_factory=httpx2.Cookies)
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str) -> httpx2.Response:
         """A page of the farm."""
         return self._request("GET", path)
 
-    def post(self, path: str, **headers: str) -> httpx.Response:
+    def post(self, path: str, **headers: str) -> httpx2.Response:
         """A form on one of the farm's own pages, unless `headers` say otherwise."""
         return self._request("POST", path, headers={"origin": self.site.api.settings.public_url, **headers})
 
@@ -47,17 +47,17 @@ class Browser:
 
     def agree(self, address: str, token: str, answer: str = "allow") -> str:
         """Agree on the Hub's page; the path on the farm to which it sends back."""
-        page = httpx.get(address)
+        page = httpx2.get(address)
         assert page.status_code == 200, page.text
         found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text)
         form = {name: html.unescape(value) for name, value in found}
-        sent_back = httpx.post(f"{self.site.hub.url}/oauth/authorize", data={**form, "token": token, "answer": answer})
+        sent_back = httpx2.post(f"{self.site.hub.url}/oauth/authorize", data={**form, "token": token, "answer": answer})
         assert sent_back.status_code == 303, sent_back.text
         location: str = sent_back.headers["location"]
         assert location.startswith(self.site.api.settings.public_url + "/auth/callback?")
         return location.removeprefix(self.site.api.settings.public_url)
 
-    def sign_in(self, token: str) -> httpx.Response:
+    def sign_in(self, token: str) -> httpx2.Response:
         """The whole way."""
         return self.get(self.agree(self.begin(), token))
 
@@ -66,8 +66,8 @@ class Browser:
         found: dict[str, Any] = self.get("/v1/me").json()
         return found
 
-    def _request(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        with httpx.Client(base_url=self.site.api.url, cookies=self.cookies, timeout=60) as client:
+    def _request(self, method: str, path: str, **sent: Any) -> httpx2.Response:
+        with httpx2.Client(base_url=self.site.api.url, cookies=self.cookies, timeout=60) as client:
             answer = client.request(method, path, **sent)
             self.cookies = client.cookies
         return answer

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.support.api import RunningApi
 from tests.support.waiting import PATIENCE_SECONDS
@@ -49,7 +49,7 @@ def listening(
     """Follow until the block ends, then cut the connection; `shown` says who follows."""
     heard = Heard()
     headers = {**STREAM, **(shown or {}), **({} if last is None else {"last-event-id": str(last)})}
-    with httpx.Client(timeout=httpx.Timeout(PATIENCE_SECONDS, read=None)) as client:
+    with httpx2.Client(timeout=httpx2.Timeout(PATIENCE_SECONDS, read=None)) as client:
         request = client.build_request("GET", api.url + "/v1/events", params=asked, headers=headers)
         answer = client.send(request, stream=True)
         assert answer.status_code == 200, answer.read()
@@ -67,7 +67,7 @@ def listening(
             answer.close()
 
 
-def _read(answer: httpx.Response, heard: Heard, started: threading.Event) -> None:
+def _read(answer: httpx2.Response, heard: Heard, started: threading.Event) -> None:
     message: dict[str, str] = {}
     try:
         for line in answer.iter_lines():
@@ -78,7 +78,7 @@ def _read(answer: httpx.Response, heard: Heard, started: threading.Event) -> Non
             elif message:
                 heard.messages.append(message)
                 message = {}
-    except httpx.HTTPError:
+    except httpx2.HTTPError:
         pass
     finally:
         heard.ended.set()

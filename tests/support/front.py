@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from typing import Literal
 
-import httpx
+import httpx2
 
 from deploy.serving import QuietHandler
 
@@ -59,7 +59,7 @@ class Front:
             return
         body = request.body()
         kept = {name: request.headers[name] for name in ("authorization", "content-type") if name in request.headers}
-        answer = httpx.request(request.command, self._api + request.path, content=body, headers=kept, timeout=60)
+        answer = httpx2.request(request.command, self._api + request.path, content=body, headers=kept, timeout=60)
         self.passed += 1
         self._say(request, answer.status_code, answer.content, answer.headers.get("content-type", ""))
 

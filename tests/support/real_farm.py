@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 from sqlalchemy import select
 
@@ -105,13 +105,13 @@ class RealFarm:
 
     def get(self, path: str) -> Any:
         """What the API answers."""
-        return httpx.get(f"{self.url}{path}", timeout=60).json()
+        return httpx2.get(f"{self.url}{path}", timeout=60).json()
 
     def claims(self) -> list[dict[str, object]]:
         """What the API says of claims; none while it is not up."""
         try:
             found: list[dict[str, object]] = self.get("/v1/claims")["items"]
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return []
         return found
 

@@ -6,12 +6,11 @@ import os
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest.mock import patch
 
-import httpx
 import httpx2
 
 from tests.support.broken_tls import certificate_of
@@ -20,11 +19,8 @@ from tests.support.broken_tls import certificate_of
 @contextmanager
 def certificates_read_anew() -> Iterator[None]:
     """Have clients look at `SSL_CERT_FILE` until the block ends, where tests share what was made before it was set."""
-    with ExitStack() as stack:
-        for library in (httpx, httpx2):
-            # As it is shared by tests/conftest.py.
-            default = f"{library.__name__}._transports.default.create_ssl_context"
-            stack.enter_context(patch(default, library.create_ssl_context))
+    # As it is shared by tests/conftest.py.
+    with patch("httpx2._transports.default.create_ssl_context", httpx2.create_ssl_context):
         yield
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from specs.errors import ReprofarmError
 from specs.messages import ModelRef
@@ -110,9 +110,9 @@ class Engine:
             return False
         try:
             return local_http().get(self.health_url, timeout=_HEALTH_SECONDS).is_success
-        except httpx.TimeoutException:
+        except httpx2.TimeoutException:
             return True
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return False
 
     def log_tail(self) -> str:

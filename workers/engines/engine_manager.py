@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from specs.engine_key import engine_key
 from specs.errors import EngineError
@@ -217,10 +217,10 @@ def _wait_until_up(engine: Engine, start_seconds: float, on_wait: Callable[[], N
         if not engine.alive():
             raise engine.fault("the engine ended while it was starting")
         try:
-            if local_http().get(engine.health_url, timeout=5).status_code == httpx.codes.OK:
+            if local_http().get(engine.health_url, timeout=5).status_code == httpx2.codes.OK:
                 _log.info("engine for %s up after %.0f s", engine.served_name, time.monotonic() - began)
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             pass  # Nothing listens yet; the loop has its own deadline.
         time.sleep(_LOOK_SECONDS)
     raise EngineError(f"the engine was not up after {start_seconds:.0f} s", engine.log_tail())
@@ -233,6 +233,6 @@ def _context_tokens(engine: Engine, api_key: str) -> int | None:
         answer = local_http().get(f"{engine.base_url}/models", headers=headers, timeout=30)
         served = {each["id"]: each.get("max_model_len") for each in answer.json()["data"]}
         length = served[engine.served_name]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
         raise EngineError("what answers on the engine's port does not serve this model", engine.log_tail()) from error
     return length if isinstance(length, int) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from workers.engines.local_http import local_http
@@ -35,7 +35,7 @@ def engine_figures(base_url: str) -> EngineFigures | None:
         lines = [line for line in answer.text.splitlines() if line.startswith((_GENERATED, _WAITING))]
         families = text_string_to_metric_families("\n".join(lines) + "\n")
         samples = [(each.name, each.value) for family in families for each in family.samples]
-    except (httpx.HTTPError, ValueError):
+    except (httpx2.HTTPError, ValueError):
         return None
     return EngineFigures(
         generated=_total(samples, f"{_GENERATED}_total"),

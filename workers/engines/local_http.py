@@ -6,17 +6,17 @@ import os
 import ssl
 from functools import cache
 
-import httpx
+import httpx2
 
 
 @cache
-def local_http() -> httpx.Client:
+def local_http() -> httpx2.Client:
     """The client of this process."""
-    return httpx.Client(
+    return httpx2.Client(
         trust_env=False,
         # Without authorities, whose loading takes 20 ms of CPU for each client. Nothing here is asked by HTTPS.
         verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        limits=httpx.Limits(max_keepalive_connections=0),
+        limits=httpx2.Limits(max_keepalive_connections=0),
     )
 
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from workers.engines.devices import GIB, Devices, Machine
 from workers.engines.engine import Engine, Wanted
@@ -128,7 +128,7 @@ def _told(engine: Engine, what: str, *, asleep: bool) -> bool:
         local_http().post(f"{root}/{what}", timeout=_SLEEP_SECONDS).raise_for_status()
         answer = local_http().get(f"{root}/is_sleeping", timeout=30).raise_for_status().json()
         done = isinstance(answer, dict) and answer.get("is_sleeping") is asleep
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx2.HTTPError, ValueError) as error:
         _log.warning("the engine for %s did not do %s: %s", engine.served_name, what, error)
         return False
     if not done:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-import httpx
+import httpx2
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
 from specs.hub.client_hooks import seconds_asked
@@ -19,14 +19,14 @@ _MODELS = "openai-api/judge"
 _PAUSES_SECONDS = (2.0, 5.0)
 """Before a judge that stumbles is asked again, in `check_judges`."""
 
-_PATIENCE = httpx.Timeout(120.0, connect=20.0)
+_PATIENCE = httpx2.Timeout(120.0, connect=20.0)
 """With a judge that has a queue."""
 
 _REFUSALS: dict[int, str] = {
-    httpx.codes.UNAUTHORIZED: "does not take its key",
-    httpx.codes.PAYMENT_REQUIRED: "wants to be paid",
-    httpx.codes.FORBIDDEN: "does not let its key use the model",
-    httpx.codes.NOT_FOUND: "does not know the model, or the address is wrong",
+    httpx2.codes.UNAUTHORIZED: "does not take its key",
+    httpx2.codes.PAYMENT_REQUIRED: "wants to be paid",
+    httpx2.codes.FORBIDDEN: "does not let its key use the model",
+    httpx2.codes.NOT_FOUND: "does not know the model, or the address is wrong",
 }
 
 
@@ -77,18 +77,18 @@ def _ask(name: str, endpoint: JudgeEndpoint) -> None:
         words = f"the farm's operator must set {endpoint.api_key_env} for the workers: the key of the judge {name}"
         raise JudgeRefuses(words)
     who = f"the judge {name}, {endpoint.model} at {endpoint.base_url},"
-    url = httpx.URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
+    url = httpx2.URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
     body = {"model": endpoint.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
     try:
         # By the ways that `judge_environment` leaves to a run.
-        with httpx.Client(timeout=_PATIENCE, trust_env=url.host != ENGINE_HOST) as client:
+        with httpx2.Client(timeout=_PATIENCE, trust_env=url.host != ENGINE_HOST) as client:
             answer = client.post(url, headers={"Authorization": f"Bearer {key}"}, json=body)
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise JudgeAway(clean(f"{who} cannot be reached: {type(error).__name__}: {error}", 500)) from error
     if (why := _REFUSALS.get(answer.status_code)) is not None:
         where = "policy" if endpoint.api_key_env is None else f"{endpoint.api_key_env}, or at policy"
         raise JudgeRefuses(f"the farm's operator must look at {where}: {who} {why} ({answer.status_code})")
-    if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+    if answer.is_server_error or answer.status_code == httpx2.codes.TOO_MANY_REQUESTS:
         raise JudgeAway(f"{who} answers {answer.status_code}", seconds_asked(answer.headers))
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
+import httpx2
 
 from specs.errors import ReprofarmError
 from specs.text import clean
@@ -62,7 +62,7 @@ def whose_fault(refused: EngineRefuses, request: RunRequest) -> ReprofarmError:
                 "the engine takes no question with the farm's sampling settings, which the farm's operator has to"
                 f" change: {refused.words}"
             )
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         return RunError(f"{refused}; and it could not be asked why: {type(error).__name__}: {error}")
     if _OF_THE_FORM.match(refused.words):
         return RequestsRefused(f"the engine says that the farm's requests are malformed: {refused.words}")
@@ -86,7 +86,7 @@ def _takes(request: RunRequest, settings: Mapping[str, Any]) -> bool:
         },
         timeout=_PATIENCE_SECONDS,
     )
-    if answer.status_code == httpx.codes.BAD_REQUEST:
+    if answer.status_code == httpx2.codes.BAD_REQUEST:
         return False
     answer.raise_for_status()
     return True

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import httpx
+import httpx2
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import SecretStr
@@ -97,8 +97,8 @@ def hub(endpoint: str, variable: str) -> Finding:
     endpoint = endpoint.rstrip("/")
     shown = masked_url(endpoint)
     try:
-        answer = httpx.get(f"{endpoint}/api/datasets", params={"limit": 1}, timeout=HUB_SECONDS, follow_redirects=True)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        answer = httpx2.get(f"{endpoint}/api/datasets", params={"limit": 1}, timeout=HUB_SECONDS, follow_redirects=True)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return Finding(
             "warn",
             f"{shown} does not answer ({type(error).__name__})",
@@ -117,9 +117,9 @@ def hub_token(found: SecretStr | None, endpoint: str, variable: str) -> Finding:
     masked = f"{token[:3]}…{token[-2:]}" if len(token) > 12 else "…"
     url = f"{endpoint.rstrip('/')}/api/whoami-v2"
     try:
-        answer = httpx.get(url, headers={"authorization": f"Bearer {token}"}, timeout=HUB_SECONDS)
+        answer = httpx2.get(url, headers={"authorization": f"Bearer {token}"}, timeout=HUB_SECONDS)
         name = answer.json()["name"] if answer.is_success else None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
         return Finding("warn", f"{masked}, and the Hub does not say whose it is", "look again when the Hub answers")
     if name is None:
         return Finding("missing", f"{masked} is refused by the Hub", "make a new token on the Hub")

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.routing import Mount, Route
 
@@ -138,7 +138,7 @@ def test_every_route_says_who_may_use_it() -> None:
 class Farm:
     api: RunningApi
     headers: dict[str, Headers]
-    client: httpx.Client
+    client: httpx2.Client
     read: dict[str, str] = field(default_factory=dict)
     """Paths with ids filled in that are only read: everybody may be answered about the same things."""
 
@@ -234,7 +234,7 @@ def _running(folder: Path, **settings: Any) -> Iterator[Farm]:
     unlimited: dict[str, Any] = {"reads_per_minute": 0, "actions_per_hour": 0}
     with (
         running_api(folder, operators=("olga",), **unlimited, **settings) as api,
-        httpx.Client(base_url=api.url, timeout=60) as client,
+        httpx2.Client(base_url=api.url, timeout=60) as client,
     ):
         yield Farm(api, everybody(api), client)
 
@@ -274,10 +274,10 @@ def test_who_may_use_a_route_of_a_farm_that_is_closed(closed_farm: Farm, route: 
 
 
 def test_a_closed_farm_keeps_its_answers_out_of_shared_caches(closed_farm: Farm) -> None:
-    answer = httpx.get(closed_farm.api.url + "/v1/claims", headers=closed_farm.headers["reads"])
+    answer = httpx2.get(closed_farm.api.url + "/v1/claims", headers=closed_farm.headers["reads"])
     assert {"authorization", "cookie"} <= set(answer.headers["vary"].lower().split(", "))
 
 
 def test_what_no_route_answers_is_closed_too(closed_farm: Farm) -> None:
     for path in ("/", "/v1/nothing", "/v1/claims/", "//v1/claims", "/healthz/../v1/claims", "/v1/me/../claims"):
-        assert httpx.get(closed_farm.api.url + path).status_code == 401, path
+        assert httpx2.get(closed_farm.api.url + path).status_code == 401, path

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import select
 
@@ -34,7 +34,7 @@ def tim(api: RunningApi) -> Headers:
 
 
 def act(api: RunningApi, path: str, headers: Headers, status: int = 200, **asked: object) -> Any:
-    answer = httpx.post(api.url + path, headers=headers, json={"why": "because", **asked}, timeout=60)
+    answer = httpx2.post(api.url + path, headers=headers, json={"why": "because", **asked}, timeout=60)
     assert answer.status_code == status, answer.text
     return answer.json()
 

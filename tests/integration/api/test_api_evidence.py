@@ -5,7 +5,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from scheduler.database.postgres import CONNECTIONS
 from scheduler.state_machine import ReproductionState
@@ -48,7 +48,7 @@ def test_who_never_reads_a_log_to_its_end_keeps_nobody_from_the_database(api: Ru
     complete(api, sha256, MANY_BYTES)
     with ExitStack() as unread:
         for _ in range(CONNECTIONS + 1):
-            asked = unread.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(api.url).port or 0)))
+            asked = unread.enter_context(socket.create_connection(("127.0.0.1", httpx2.URL(api.url).port or 0)))
             asked.sendall(f"GET /v1/evidence/{sha256} HTTP/1.1\r\nHost: farm\r\n\r\n".encode())
             assert asked.recv(12) == b"HTTP/1.1 200"
         assert api.get("/v1/claims").status_code == 200
@@ -59,11 +59,11 @@ def test_head_tells_what_get_would_and_sends_nothing(api: RunningApi) -> None:
     complete(api, sha256)
     badge = "/badges/tiny/model/acme/capitals/europe.svg"
     for path in (f"/v1/evidence/{sha256}", f"/logs/{sha256}.eval", "/v1/claims", "/healthz", badge, "/", "/v1/nothing"):
-        told, whole = httpx.head(api.url + path, timeout=60), api.get(path)
+        told, whole = httpx2.head(api.url + path, timeout=60), api.get(path)
         assert (told.status_code, told.content) == (whole.status_code, b""), path
         assert told.headers["content-length"] == str(len(whole.content)), path
         assert told.headers.get("etag") == whole.headers.get("etag"), path
-    assert httpx.head(f"{api.url}/v1/verifications").status_code == 405
+    assert httpx2.head(f"{api.url}/v1/verifications").status_code == 405
 
 
 def test_a_file_in_the_store_that_no_reproduction_names_is_not_served(api: RunningApi) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import anyio
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import text
 
@@ -31,7 +31,7 @@ def test_a_process_is_alive_whatever_it_depends_on(tmp_path: Path) -> None:
         assert api.json("/healthz") == {"status": "ok"}
 
 
-async def _answer_while_every_thread_waits(path: str, settings: Settings) -> httpx.Response:
+async def _answer_while_every_thread_waits(path: str, settings: Settings) -> httpx2.Response:
     over = threading.Event()
 
     def wait() -> None:
@@ -41,9 +41,9 @@ async def _answer_while_every_thread_waits(path: str, settings: Settings) -> htt
         for _ in range(int(anyio.to_thread.current_default_thread_limiter().total_tokens)):
             waiting.start_soon(anyio.to_thread.run_sync, wait)
         await anyio.wait_all_tasks_blocked()
-        transport = httpx.ASGITransport(create_app(settings))
+        transport = httpx2.ASGITransport(create_app(settings))
         try:
-            async with httpx.AsyncClient(transport=transport, base_url="http://farm") as client:
+            async with httpx2.AsyncClient(transport=transport, base_url="http://farm") as client:
                 with anyio.fail_after(PATIENCE_SECONDS):
                     answer = await client.get(path)
         finally:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import HfApi
 from sqlalchemy import select
@@ -33,11 +33,11 @@ def farm(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
         yield found
 
 
-def announce(api: RunningApi, secret: str | None = SECRET, body: Any = None, **repo: str) -> httpx.Response:
+def announce(api: RunningApi, secret: str | None = SECRET, body: Any = None, **repo: str) -> httpx2.Response:
     about = {"type": "model", "name": "acme/tiny", **repo}
     sent = body if body is not None else {"event": {"action": "update", "scope": "repo.content"}, "repo": about}
     headers = {} if secret is None else {"x-webhook-secret": secret}
-    return httpx.post(api.url + "/hub/webhook", json=sent, headers=headers, timeout=60)
+    return httpx2.post(api.url + "/hub/webhook", json=sent, headers=headers, timeout=60)
 
 
 def looks(api: RunningApi) -> list[dict[str, Any]]:
@@ -111,7 +111,9 @@ def test_a_secret_may_have_letters_of_any_script(tmp_path: Path, databases: Data
         for shown, status in (("verabredet für später", 202), ("verabredet fur spater", 401)):
             about = {"event": {"action": "update", "scope": "repo"}, "repo": {"type": "model", "name": "acme/tiny"}}
             headers = {b"x-webhook-secret": shown.encode()}
-            assert httpx.post(there.url + "/hub/webhook", json=about, headers=headers, timeout=60).status_code == status
+            assert (
+                httpx2.post(there.url + "/hub/webhook", json=about, headers=headers, timeout=60).status_code == status
+            )
 
 
 @pytest.mark.parametrize("secret", [None, ""])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.api import RunningApi, running_api
@@ -35,7 +35,7 @@ from tests.support.api import RunningApi, running_api
     ],
 )
 def test_a_wrong_request_is_answered_with_a_problem(shared_api: RunningApi, path: str, status: int) -> None:
-    answer = httpx.get(shared_api.url + path)
+    answer = httpx2.get(shared_api.url + path)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
@@ -54,7 +54,7 @@ def test_a_wrong_request_is_answered_with_a_problem(shared_api: RunningApi, path
     ],
 )
 def test_a_refusal_says_what_is_allowed_and_who_must_act(shared_api: RunningApi, path: str, words: str) -> None:
-    answer = httpx.get(shared_api.url + path).json()
+    answer = httpx2.get(shared_api.url + path).json()
     assert answer["detail"] == "the request is invalid, so whoever sends it must change it"
     assert answer["errors"] == [words]
 
@@ -67,7 +67,7 @@ def test_a_refused_value_is_not_echoed(shared_api: RunningApi) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_can_be_written(shared_api: RunningApi, method: str) -> None:
-    answer = httpx.request(method, shared_api.url + "/v1/claims")
+    answer = httpx2.request(method, shared_api.url + "/v1/claims")
     assert answer.status_code == 405
     assert answer.json()["title"] == "Method Not Allowed"
 

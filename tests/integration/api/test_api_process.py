@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from scheduler.database.session import Database
 from workers.processes.ports import free_port
@@ -24,9 +24,9 @@ def test_the_process_serves_where_its_environment_says_and_stops_when_told(tmp_p
         try:
             while process.poll() is None:
                 try:
-                    answer = httpx.get(f"http://127.0.0.1:{port}/v1/claims")
+                    answer = httpx2.get(f"http://127.0.0.1:{port}/v1/claims")
                     break
-                except httpx.ConnectError:
+                except httpx2.ConnectError:
                     time.sleep(0.05)
             assert answer.json() == {"items": [], "next": None}
             assert "server" not in answer.headers

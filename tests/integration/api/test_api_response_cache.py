@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import event, update
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,8 +33,8 @@ def api(tmp_path: Path, databases: Databases) -> Iterator[RunningApi]:
         yield found
 
 
-def conditional(api: RunningApi, path: str, etag: str, **headers: str) -> httpx.Response:
-    return httpx.get(api.url + path, headers={"if-none-match": etag, **headers}, timeout=60)
+def conditional(api: RunningApi, path: str, etag: str, **headers: str) -> httpx2.Response:
+    return httpx2.get(api.url + path, headers={"if-none-match": etag, **headers}, timeout=60)
 
 
 @contextmanager
@@ -168,7 +168,7 @@ def test_who_asks_for_no_remembered_answer_gets_none(api: RunningApi) -> None:
     for number in range(20):
         with api.rows.database.transaction() as session:
             session.get_one(Claim, claim_id).notes = str(number)
-        answer = httpx.get(api.url + path, headers={"cache-control": "no-cache"}, timeout=60)
+        answer = httpx2.get(api.url + path, headers={"cache-control": "no-cache"}, timeout=60)
         assert answer.json()["notes"] == str(number)
 
 
@@ -346,22 +346,22 @@ async def _nothing() -> Message:
 
 def test_pages_of_other_origins_may_read_and_nothing_else(api: RunningApi) -> None:
     origin = {"origin": "https://dashboard.example"}
-    answer = httpx.get(api.url + "/v1/claims", headers=origin, timeout=60)
+    answer = httpx2.get(api.url + "/v1/claims", headers=origin, timeout=60)
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
     assert answer.headers["x-content-type-options"] == "nosniff"
     asks = {**origin, "access-control-request-headers": "if-none-match"}
     for method, status in (("GET", 200), ("POST", 400)):
         asked = {**asks, "access-control-request-method": method}
-        assert httpx.options(api.url + "/v1/claims", headers=asked, timeout=60).status_code == status
+        assert httpx2.options(api.url + "/v1/claims", headers=asked, timeout=60).status_code == status
 
 
 def test_pages_of_other_origins_can_read_why_they_are_refused(tmp_path: Path) -> None:
     with running_api(tmp_path, reads_per_minute=1) as api:
         origin = {"origin": "https://dashboard.example"}
-        answers = [httpx.get(api.url + "/v1/claims", headers=origin, timeout=60) for _ in range(2)]
+        answers = [httpx2.get(api.url + "/v1/claims", headers=origin, timeout=60) for _ in range(2)]
         unknown = {**origin, "authorization": "Bearer mine"}
-        answers.append(httpx.get(api.url + "/v1/claims", headers=unknown, timeout=60))
+        answers.append(httpx2.get(api.url + "/v1/claims", headers=unknown, timeout=60))
     assert [answer.status_code for answer in answers] == [200, 429, 429]
     for answer in answers:
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -371,11 +371,11 @@ def test_pages_of_other_origins_can_read_why_they_are_refused(tmp_path: Path) ->
 def test_a_closed_farm_tells_pages_of_other_origins_that_it_wants_a_token(tmp_path: Path) -> None:
     with running_api(tmp_path, public_reading=False, api_origins="https://a.example") as api:
         origin = {"origin": "https://a.example"}
-        refused = httpx.get(api.url + "/v1/claims", headers=origin, timeout=60)
+        refused = httpx2.get(api.url + "/v1/claims", headers=origin, timeout=60)
         assert refused.status_code == 401
         assert refused.headers["access-control-allow-origin"] == "https://a.example"
         token = tokens.make(api.rows.database, NewToken(name="reader"), "operator:olga").secret
-        page = httpx.get(api.url + "/claims", headers={**origin, "authorization": f"Bearer {token}"}, timeout=60)
+        page = httpx2.get(api.url + "/claims", headers={**origin, "authorization": f"Bearer {token}"}, timeout=60)
         assert page.status_code == 200
     for answer in (refused, page):
         assert {"authorization", "cookie", "Origin"} <= set(answer.headers["vary"].split(", "))
@@ -384,7 +384,7 @@ def test_a_closed_farm_tells_pages_of_other_origins_that_it_wants_a_token(tmp_pa
 def test_an_operator_says_which_origins(tmp_path: Path) -> None:
     with running_api(tmp_path, api_origins="https://a.example, https://b.example") as api:
         for origin, allowed in (("https://b.example", "https://b.example"), ("https://c.example", None)):
-            answer = httpx.get(api.url + "/v1/claims", headers={"origin": origin}, timeout=60)
+            answer = httpx2.get(api.url + "/v1/claims", headers={"origin": origin}, timeout=60)
             assert answer.headers.get("access-control-allow-origin") == allowed
             if allowed:
                 assert answer.headers["vary"] == "Origin"

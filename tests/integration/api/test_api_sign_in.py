@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import func, select, text, update
 
@@ -40,7 +40,9 @@ def test_a_maintainer_signs_in_acts_and_signs_out(site: Site) -> None:
     assert (me["kind"], me["actor"], me["scopes"]) == ("session", "hub:alice", ["read", "request"])
     assert me["namespaces"] == ["acme", "alice"], "her own, and where the Hub says that she is an administrator"
     claim_id = site.api.rows.claim("acme/model")
-    with httpx.Client(base_url=site.api.url, cookies=browser.cookies, headers={"sec-fetch-site": "same-origin"}) as web:
+    with httpx2.Client(
+        base_url=site.api.url, cookies=browser.cookies, headers={"sec-fetch-site": "same-origin"}
+    ) as web:
         assert web.post(f"/v1/claims/{claim_id}/cancel", json={"why": "a wrong file"}).status_code == 200
     assert browser.post("/auth/logout").status_code == 204
     assert browser.me()["kind"] == "anonymous"
@@ -62,7 +64,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites_and_its_id_is_kep
         address = browser.get("/auth/login")
         begun = address.headers["set-cookie"]
         path = browser.agree(address.headers["location"], alice(site))
-        answer = httpx.get(site.api.url + path, headers={"cookie": begun.partition(";")[0]})
+        answer = httpx2.get(site.api.url + path, headers={"cookie": begun.partition(";")[0]})
         cookie = answer.headers.get_list("set-cookie")[-1]
         with site.api.rows.database.reading() as session:
             stored = session.execute(text("SELECT * FROM session")).all()
@@ -81,7 +83,7 @@ def test_an_answer_of_the_hub_counts_once_and_in_the_browser_that_asked(site: Si
     assert stranger.get(path).status_code == 400, "a victim who is sent another's answer"
     stranger.begin()
     assert stranger.get(path).status_code == 400, "even with a sign-in of their own under way"
-    kept = httpx.Cookies(browser.cookies)
+    kept = httpx2.Cookies(browser.cookies)
     assert browser.get(path).status_code == 303
     replaying = Browser(site, kept)
     answer = replaying.get(path)
@@ -192,28 +194,28 @@ def test_what_acts_with_a_cookie_must_come_from_the_farms_own_pages(site: Site) 
         {"sec-fetch-site": "cross-site", "origin": "http://farm.test"},
         {},
     )
-    with httpx.Client(base_url=site.api.url, cookies=browser.cookies) as web:
+    with httpx2.Client(base_url=site.api.url, cookies=browser.cookies) as web:
         for headers in foreign:
             answer = web.post("/auth/logout", headers=headers)
             assert answer.status_code == 403, headers
             assert "own pages" in answer.json()["detail"]
     # As it comes from a browser, which keeps the cookie back.
-    answer = httpx.post(site.api.url + "/auth/logout", headers={"sec-fetch-site": "cross-site"})
+    answer = httpx2.post(site.api.url + "/auth/logout", headers={"sec-fetch-site": "cross-site"})
     assert (answer.status_code, answer.headers.get("set-cookie")) == (204, None)
     assert browser.me()["kind"] == "session"
 
 
 def test_a_person_who_comes_to_a_closed_farm_is_sent_to_sign_in(tmp_path: Path) -> None:
     with running_site(tmp_path, public_reading=False, readers=("acme",)) as site:
-        answer = httpx.get(site.api.url + "/claims", headers={"accept": "text/html"})
+        answer = httpx2.get(site.api.url + "/claims", headers={"accept": "text/html"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/auth/login?next=/claims")
         filtered = "/claims?outcome=mismatch&q=a%26b+c"
-        sent_on = httpx.get(site.api.url + filtered, headers={"accept": "text/html"}).headers["location"]
+        sent_on = httpx2.get(site.api.url + filtered, headers={"accept": "text/html"}).headers["location"]
         visitor = Browser(site)
         to_the_hub = visitor.get(sent_on).headers["location"]
         back = visitor.get(visitor.agree(to_the_hub, alice(site)))
         assert (back.status_code, back.headers["location"]) == (303, filtered)
-        assert httpx.get(site.api.url + "/v1/claims").status_code == 401
+        assert httpx2.get(site.api.url + "/v1/claims").status_code == 401
         member = Browser(site)
         member.sign_in(alice(site))
         assert member.get("/v1/claims").status_code == 200
@@ -261,12 +263,12 @@ def test_what_went_wrong_with_a_sign_in_is_a_page_and_json_for_who_asks_for_it(
     shared_site: Site, path: str, status: int, said: str
 ) -> None:
     of_a_browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-    page = httpx.get(shared_site.api.url + path, headers={"accept": of_a_browser})
+    page = httpx2.get(shared_site.api.url + path, headers={"accept": of_a_browser})
     assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
     assert said in page.text
     assert "You are not signed in" in page.text
     assert 'href="/auth/login?next=/"' in page.text, "to begin anew, and not to end where it went wrong"
-    answer = httpx.get(shared_site.api.url + path, headers={"accept": "application/json"})
+    answer = httpx2.get(shared_site.api.url + path, headers={"accept": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert said in f"{answer.json()['detail']} {answer.json()['errors']}"
 

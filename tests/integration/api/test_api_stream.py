@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
@@ -145,7 +145,7 @@ def test_who_missed_too_much_is_told_to_begin_anew(api: RunningApi, monkeypatch:
 
 def test_only_so_many_follow_at_once(tmp_path: Path, databases: Databases) -> None:
     with running_api(tmp_path, databases, api_event_clients=1) as api, listening(api):
-        refused = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=60)
+        refused = httpx2.get(api.url + "/v1/events", headers=STREAM, timeout=60)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert "1 follow the events here, which is all that this process takes" in refused.json()["detail"]
         assert api.get("/v1/events").status_code == 200
@@ -153,11 +153,11 @@ def test_only_so_many_follow_at_once(tmp_path: Path, databases: Databases) -> No
 
 def test_nobody_takes_the_places_of_all_others(tmp_path: Path, databases: Databases) -> None:
     with running_api(tmp_path, databases, api_event_clients=4, proxies=1) as api, listening(api):
-        mine = httpx.get(api.url + "/v1/events", headers=STREAM, timeout=60)
+        mine = httpx2.get(api.url + "/v1/events", headers=STREAM, timeout=60)
         assert mine.status_code == 503
         assert "1 of you follow the events here" in mine.json()["detail"]
         elsewhere = {**STREAM, "x-forwarded-for": "192.0.2.7"}
-        with httpx.stream("GET", api.url + "/v1/events", headers=elsewhere, timeout=60) as another:
+        with httpx2.stream("GET", api.url + "/v1/events", headers=elsewhere, timeout=60) as another:
             assert another.status_code == 200
 
 
@@ -223,11 +223,11 @@ def test_who_may_read_no_more_is_told_no_more(
         with listening(api, last=heard.last_id, shown=shown):
             pass
         tokens.revoke(api.rows.database, "page", "operator:olga")
-        assert httpx.get(api.url + "/v1/events", headers={**STREAM, **shown}, timeout=60).status_code == 401
+        assert httpx2.get(api.url + "/v1/events", headers={**STREAM, **shown}, timeout=60).status_code == 401
 
 
 def test_the_head_of_the_stream_comes_to_an_end(api: RunningApi) -> None:
-    with httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client:
+    with httpx2.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client:
         told = client.head("/v1/events", headers=STREAM)
         assert told.headers["content-type"].startswith("text/event-stream")
         # Over the same connection, which the stream would hold for ever.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 
 from scheduler.webhooks import delivery
@@ -17,12 +17,12 @@ def farm(api: RunningApi) -> RunningApi:
     return replace(api, headers=token(api, "olga", "operate"))
 
 
-def post(api: RunningApi, path: str, body: object = None) -> httpx.Response:
-    return httpx.post(api.url + path, json=body, headers=api.headers, timeout=60)
+def post(api: RunningApi, path: str, body: object = None) -> httpx2.Response:
+    return httpx2.post(api.url + path, json=body, headers=api.headers, timeout=60)
 
 
-def delete(api: RunningApi, path: str) -> httpx.Response:
-    return httpx.delete(api.url + path, headers=api.headers, timeout=60)
+def delete(api: RunningApi, path: str) -> httpx2.Response:
+    return httpx2.delete(api.url + path, headers=api.headers, timeout=60)
 
 
 def test_an_operator_adds_tries_reads_and_removes_a_webhook(farm: RunningApi) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -24,7 +24,7 @@ def test_an_operator_gives_out_lists_and_revokes_tokens(tmp_path: Path, monkeypa
         assert made.exit_code == 0, made.output
         secret = made.stdout.strip()
         headers = {"authorization": f"Bearer {secret}"}
-        assert httpx.get(api.url + "/v1/me", headers=headers).json()["namespaces"] == ["acme"]
+        assert httpx2.get(api.url + "/v1/me", headers=headers).json()["namespaces"] == ["acme"]
         listed = run("list").output
         assert "ci" in listed
         assert "acme" in listed
@@ -33,7 +33,7 @@ def test_an_operator_gives_out_lists_and_revokes_tokens(tmp_path: Path, monkeypa
         assert (shown["name"], shown["scopes"]) == ("ci", ["request"])
         assert shown["created_by"].startswith("operator:")
         assert run("revoke", "ci").exit_code == 0
-        assert httpx.get(api.url + "/v1/me", headers=headers).status_code == 401
+        assert httpx2.get(api.url + "/v1/me", headers=headers).status_code == 401
         assert "revoked by operator:" in run("list").output
         assert json.loads(run("new", "other", "--json").stdout)["token"].startswith("rf_")
 

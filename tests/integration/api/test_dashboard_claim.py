@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from scheduler.api.callers.callers import Caller, anonymous
@@ -127,7 +127,7 @@ def test_a_page_reads_what_its_claim_waits_for(tmp_path: Path) -> None:
         waits = api.rows.claim(state=ClaimState.BLOCKED, gpu_seconds=700.0, awaits_approval=True)
         gated = api.rows.claim(state=ClaimState.BLOCKED, gpu_seconds=700.0)
         ada = signed_in(api, "ada")
-        shown = [httpx.get(f"{api.url}/claims/{claim_id}", headers=ada).text for claim_id in (waits, gated)]
+        shown = [httpx2.get(f"{api.url}/claims/{claim_id}", headers=ada).text for claim_id in (waits, gated)]
     assert [f"/v1/claims/{claim_id}/approve" in text for claim_id, text in zip((waits, gated), shown, strict=True)] == [
         True,
         False,

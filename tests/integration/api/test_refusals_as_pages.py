@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import QueuePool, text
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -26,7 +26,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield found
 
 
-def shown(answer: httpx.Response, status: int) -> str:
+def shown(answer: httpx2.Response, status: int) -> str:
     """What a page says, which keeps to the policy of all pages and can be read as it is meant to look."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8"), answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -36,34 +36,34 @@ def shown(answer: httpx.Response, status: int) -> str:
 
 def test_who_asks_for_too_much_is_told_on_a_page_when_to_come_back(tmp_path: Path) -> None:
     with running_api(tmp_path, reads_per_minute=1, broker_url=NOWHERE) as api:
-        assert httpx.get(api.url + "/claims", headers=HTML).status_code == 200
-        answer = httpx.get(api.url + "/claims", headers=HTML)
+        assert httpx2.get(api.url + "/claims", headers=HTML).status_code == 200
+        answer = httpx2.get(api.url + "/claims", headers=HTML)
         said = shown(answer, 429)
         assert f"try again in {answer.headers['retry-after']} s" in said
         assert answer.headers["ratelimit-remaining"] == "0"
         assert "Try again" in said
         styles = re.findall(r'href="(/static/styles/[^"]+)"', answer.text)
-        assert {httpx.get(api.url + address).status_code for address in styles[:1]} == {200}, "counted apart"
-        assert httpx.get(api.url + "/claims").headers["content-type"] == "application/problem+json"
+        assert {httpx2.get(api.url + address).status_code for address in styles[:1]} == {200}, "counted apart"
+        assert httpx2.get(api.url + "/claims").headers["content-type"] == "application/problem+json"
 
 
 def test_a_closed_farm_without_a_sign_in_says_on_a_page_that_it_is_closed(tmp_path: Path) -> None:
     with running_api(tmp_path, public_reading=False) as api:
-        answer = httpx.get(api.url + "/claims", headers=HTML)
+        answer = httpx2.get(api.url + "/claims", headers=HTML)
         said = shown(answer, 401)
         assert "This farm is closed" in said
         assert "tokens that read" in said
         assert "Search the claims" not in said, "that is closed too"
         assert answer.headers["www-authenticate"].startswith("Bearer")
         styles = re.findall(r'href="(/static/styles/[^"]+)"', answer.text)
-        assert {httpx.get(api.url + address).status_code for address in styles} == {200}
+        assert {httpx2.get(api.url + address).status_code for address in styles} == {200}
 
 
 def test_who_signed_in_and_may_not_read_is_told_so_on_a_page(tmp_path: Path) -> None:
     with running_site(tmp_path, public_reading=False, readers=("acme",)) as site:
         outsider = Browser(site)
         outsider.sign_in(site.hub.local.add_token("bob"))
-        answer = httpx.get(site.api.url + "/claims", headers=HTML, cookies=outsider.cookies)
+        answer = httpx2.get(site.api.url + "/claims", headers=HTML, cookies=outsider.cookies)
         said = shown(answer, 403)
         assert "not among those who may read" in said
         assert "Sign out" in said
@@ -73,7 +73,7 @@ def test_a_forged_sign_out_is_a_page_and_signs_nobody_out(site: Site) -> None:
     browser = Browser(site)
     browser.sign_in(site.hub.local.add_token("alice"))
     forged = {**HTML, "origin": "https://evil.test"}
-    answer = httpx.post(site.api.url + "/auth/logout", headers=forged, cookies=browser.cookies)
+    answer = httpx2.post(site.api.url + "/auth/logout", headers=forged, cookies=browser.cookies)
     said = shown(answer, 403)
     assert "Nothing was done" in said
     assert "at http://farm.test" in said, "where the farm thinks that it is"
@@ -85,10 +85,10 @@ def test_a_database_that_is_away_is_a_page_for_who_is_signed_in(site: Site) -> N
     browser.sign_in(site.hub.local.add_token("alice"))
     with site.api.rows.database.transaction() as session:
         session.execute(text(f"DROP TABLE {SignedIn.__tablename__}"))
-    answer = httpx.get(site.api.url + "/claims", headers=HTML, cookies=browser.cookies)
+    answer = httpx2.get(site.api.url + "/claims", headers=HTML, cookies=browser.cookies)
     assert "database does not answer" in shown(answer, 503)
     assert answer.headers["retry-after"] == "5"
-    answer = httpx.get(site.api.url + "/v1/claims", cookies=browser.cookies)
+    answer = httpx2.get(site.api.url + "/v1/claims", cookies=browser.cookies)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["type"].endswith(":database-away"), "as where a route finds out"
 
@@ -100,8 +100,8 @@ def test_that_others_keep_all_connections_is_no_fault_of_the_farms(
         raise NoConnectionFree("QueuePool limit of size 15 overflow 0 reached, connection timed out, timeout 30.00")
 
     monkeypatch.setattr(QueuePool, "connect", full)
-    assert "database does not answer" in shown(httpx.get(shared_api.url + "/claims", headers=HTML), 503)
-    answer = httpx.get(shared_api.url + "/v1/claims")
+    assert "database does not answer" in shown(httpx2.get(shared_api.url + "/claims", headers=HTML), 503)
+    answer = httpx2.get(shared_api.url + "/v1/claims")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["type"].endswith(":database-away")
 
@@ -110,17 +110,17 @@ def test_that_others_keep_all_connections_is_no_fault_of_the_farms(
 def test_an_address_that_leads_nowhere_is_a_page_and_json_for_programs(
     shared_api: RunningApi, path: str, status: int
 ) -> None:
-    answer = httpx.get(shared_api.url + path, headers=HTML)
+    answer = httpx2.get(shared_api.url + path, headers=HTML)
     assert path in shown(answer, status)
-    assert httpx.get(shared_api.url + path).headers["content-type"] == "application/problem+json"
+    assert httpx2.get(shared_api.url + path).headers["content-type"] == "application/problem+json"
 
 
 def test_the_api_answers_in_json_to_a_browser_too(shared_api: RunningApi) -> None:
-    answer = httpx.get(shared_api.url + "/v1/nothing", headers=HTML)
+    answer = httpx2.get(shared_api.url + "/v1/nothing", headers=HTML)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
 def test_what_stood_in_the_address_does_nothing_on_the_page(shared_api: RunningApi) -> None:
-    answer = httpx.get(shared_api.url + "/<script>alert(1)</script>", headers=HTML)
+    answer = httpx2.get(shared_api.url + "/<script>alert(1)</script>", headers=HTML)
     assert answer.status_code == 404
     assert "<script>alert" not in answer.text

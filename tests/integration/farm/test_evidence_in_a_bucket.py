@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import s3fs
 
@@ -140,7 +140,7 @@ def test_a_log_is_had_from_the_hub_in_few_requests_and_so_much_for_few_readers_a
         assert requests() == {True: 8}
         with ExitStack() as unread:
             for _ in range(PIECES_AT_ONCE):
-                asked = unread.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(api.url).port or 0)))
+                asked = unread.enter_context(socket.create_connection(("127.0.0.1", httpx2.URL(api.url).port or 0)))
                 asked.sendall(f"GET /v1/evidence/{evidence.sha256} HTTP/1.1\r\nHost: farm\r\n\r\n".encode())
                 # Some of the log, so it has its place.
                 assert asked.recv(MIB, socket.MSG_WAITALL).startswith(b"HTTP/1.1 200")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from specs.policy.rules import read_policy
@@ -96,7 +96,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
     with running_hub(parent / "hub") as hub:
         with farm_in(folder, hub.url) as (farm, state):
             second = reprofarm("up", "--var", str(folder), "--api-port", "0", folder=parent)
-            answered_still = httpx.get(f"{state['api']}/healthz").is_success
+            answered_still = httpx2.get(f"{state['api']}/healthz").is_success
             pids = tree_of(list(state["processes"].values()))
             farm.kill()
             wait_until_gone(pids)
@@ -126,8 +126,8 @@ def test_the_next_farm_after_one_that_was_killed_comes_up_scans_and_stops_withou
         assert set(state["processes"]) == PROCESSES
         # A probe has two seconds' patience with the broker, and a busy machine less.
         ready = {"database": "ok", "broker": "ok"}
-        wait_for(lambda: httpx.get(f"{state['api']}/readyz").json()["checks"] == ready, farm)
-        (key,) = httpx.get(f"{state['api']}/.well-known/jwks.json").json()["keys"]
+        wait_for(lambda: httpx2.get(f"{state['api']}/readyz").json()["checks"] == ready, farm)
+        (key,) = httpx2.get(f"{state['api']}/.well-known/jwks.json").json()["keys"]
         assert key["kty"] == "OKP"
         # The other commands find it from the same folder.
         assert reprofarm("claims", folder=folder.parent).stdout.startswith("no claims yet")

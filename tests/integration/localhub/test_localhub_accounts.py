@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -21,7 +21,7 @@ def test_an_unknown_token_is_refused(hub: RunningHub) -> None:
 
 
 def test_an_unknown_token_is_refused_even_where_no_token_is_needed(hub: RunningHub) -> None:
-    answer = httpx.get(f"{hub.url}/api/models", headers={"authorization": "Bearer hf_unknown"})
+    answer = httpx2.get(f"{hub.url}/api/models", headers={"authorization": "Bearer hf_unknown"})
     assert answer.status_code == 401
     assert answer.json() == {"error": "Invalid credentials in Authorization header"}
 

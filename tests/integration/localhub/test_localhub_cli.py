@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import yaml
 from huggingface_hub import HfApi
@@ -197,7 +197,7 @@ def test_serve_prints_one_line_with_the_url_and_stops_when_asked(folder: Path) -
         line = process.stdout.readline()
         match = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert match, line
-        assert httpx.get(f"{match[0]}/api/models", timeout=60).json() == []
+        assert httpx2.get(f"{match[0]}/api/models", timeout=60).json() == []
         os.kill(process.pid, signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
     assert rest == ""

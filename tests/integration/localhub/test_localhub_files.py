@@ -4,7 +4,7 @@ import os
 from hashlib import sha1
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, RepoFile, RepoFolder, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
@@ -126,7 +126,7 @@ def test_head_says_everything_about_a_file_but_its_content(hub: RunningHub, nobo
 
 
 def test_no_answer_speaks_of_xet(hub: RunningHub, repo: str) -> None:
-    answer = httpx.head(f"{hub.url}/{repo}/resolve/main/w/model.safetensors")
+    answer = httpx2.head(f"{hub.url}/{repo}/resolve/main/w/model.safetensors")
     assert answer.headers["x-linked-size"] == str(len(WEIGHTS))
     assert not [name for name in answer.headers if "xet" in name]
     assert "link" not in answer.headers
@@ -145,7 +145,7 @@ def test_no_answer_speaks_of_xet(hub: RunningHub, repo: str) -> None:
 def test_a_part_of_a_file_is_served(
     hub: RunningHub, repo: str, path: str, content: bytes, wanted: str, part: slice
 ) -> None:
-    answer = httpx.get(f"{hub.url}/{repo}/resolve/main/{path}", headers={"range": wanted})
+    answer = httpx2.get(f"{hub.url}/{repo}/resolve/main/{path}", headers={"range": wanted})
     assert answer.status_code == 206
     assert answer.content == content[part]
     assert answer.headers["content-range"].endswith(f"/{len(content)}")
@@ -153,14 +153,14 @@ def test_a_part_of_a_file_is_served(
 
 @pytest.mark.parametrize("path", ["a.txt", "w/model.safetensors"])
 def test_a_part_beyond_the_end_is_refused(hub: RunningHub, repo: str, path: str) -> None:
-    answer = httpx.get(f"{hub.url}/{repo}/resolve/main/{path}", headers={"range": "bytes=9999999-"})
+    answer = httpx2.get(f"{hub.url}/{repo}/resolve/main/{path}", headers={"range": "bytes=9999999-"})
     assert answer.status_code == 416
 
 
 def test_a_file_that_is_known_is_not_sent_again(hub: RunningHub, repo: str) -> None:
     url = f"{hub.url}/{repo}/resolve/main/a.txt"
-    etag = httpx.head(url).headers["etag"]
-    assert httpx.get(url, headers={"if-none-match": etag}).status_code == 304
+    etag = httpx2.head(url).headers["etag"]
+    assert httpx2.get(url, headers={"if-none-match": etag}).status_code == 304
 
 
 def test_a_missing_file_names_the_commit_that_lacks_it(hub: RunningHub, nobody: HfApi, repo: str) -> None:
@@ -168,7 +168,7 @@ def test_a_missing_file_names_the_commit_that_lacks_it(hub: RunningHub, nobody: 
         nobody.hf_hub_download(repo, "none.txt")
     assert not nobody.file_exists(repo, "none.txt")
     assert nobody.file_exists(repo, "a.txt")
-    answer = httpx.head(f"{hub.url}/{repo}/resolve/main/none.txt")
+    answer = httpx2.head(f"{hub.url}/{repo}/resolve/main/none.txt")
     assert answer.headers["x-repo-commit"] == nobody.model_info(repo).sha
 
 

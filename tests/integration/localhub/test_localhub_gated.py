@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, RepoFile
 from huggingface_hub.errors import BadRequestError, GatedRepoError, HfHubHTTPError
@@ -34,7 +34,7 @@ def test_somebody_who_did_not_log_in_is_asked_to(hub: RunningHub, nobody: HfApi,
     with pytest.raises(GatedRepoError) as caught:
         nobody.hf_hub_download(gated, "eval.yaml", repo_type="dataset")
     assert caught.value.response.status_code == 401
-    answer = httpx.get(f"{hub.url}/datasets/{gated}/resolve/main/eval.yaml")
+    answer = httpx2.get(f"{hub.url}/datasets/{gated}/resolve/main/eval.yaml")
     assert b"tasks" not in answer.content
 
 
@@ -73,9 +73,9 @@ def test_knowing_a_files_sha256_is_not_having_it(hub: RunningHub, alice: HfApi, 
     assert entry.lfs is not None
     sha256, size = entry.lfs.sha256, entry.lfs.size
     eve.create_repo("eve/loot", repo_type="dataset")
-    http = httpx.Client(base_url=hub.url, headers={"authorization": f"Bearer {eve.token}"})
+    http = httpx2.Client(base_url=hub.url, headers={"authorization": f"Bearer {eve.token}"})
 
-    def commit(key: str, value: dict[str, object]) -> httpx.Response:
+    def commit(key: str, value: dict[str, object]) -> httpx2.Response:
         parts = [{"key": "header", "value": {"summary": "Loot"}}, {"key": key, "value": {"path": "x.parquet", **value}}]
         return http.post("/api/datasets/eve/loot/commit/main", content="\n".join(map(json.dumps, parts)))
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import lz4.frame
 import pytest
 
@@ -41,12 +41,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 
 @pytest.fixture(scope="module")
-def http(hub: RunningHub) -> Iterator[httpx.Client]:
+def http(hub: RunningHub) -> Iterator[httpx2.Client]:
     """The owner of `acme/tiny`, without a client library that means well."""
     token = hub.local.add_token("alice", orgs=("acme",))
     for name in ("acme/tiny", "acme/forged"):
         hub.local.create_repo(model(name))
-    with httpx.Client(base_url=hub.url, headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
+    with httpx2.Client(base_url=hub.url, headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
         yield client
 
 
@@ -61,14 +61,14 @@ def raw_get(hub: RunningHub, target: str) -> bytes:
     return answer
 
 
-def commit(http: httpx.Client, *lines: object, revision: str = "main") -> httpx.Response:
+def commit(http: httpx2.Client, *lines: object, revision: str = "main") -> httpx2.Response:
     header = {"key": "header", "value": {"summary": "Test"}}
     text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in (header, *lines))
     return http.post(f"/api/models/acme/tiny/commit/{revision}", content=text)
 
 
 @pytest.mark.parametrize("path", CLIMBING)
-def test_no_path_leads_out_of_a_repo(hub: RunningHub, http: httpx.Client, path: str) -> None:
+def test_no_path_leads_out_of_a_repo(hub: RunningHub, http: httpx2.Client, path: str) -> None:
     for target in (
         f"/acme/tiny/resolve/main/{path}",
         f"/acme/tiny/resolve/{path}/README.md",
@@ -87,7 +87,7 @@ def test_no_path_leads_out_of_a_repo(hub: RunningHub, http: httpx.Client, path: 
 @pytest.mark.parametrize(
     "path", ["../x", "/x", "a/../../x", ".git/hooks/post-update", "a/.GIT/x", "", "a\nb", "a\\b", "x" * 2000]
 )
-def test_no_commit_writes_such_a_path(http: httpx.Client, path: str) -> None:
+def test_no_commit_writes_such_a_path(http: httpx2.Client, path: str) -> None:
     for key in ("file", "lfsFile", "deletedFile", "deletedFolder"):
         answer = commit(http, {"key": key, "value": {"path": path, "content": "x", "oid": "0" * 64, "size": 1}})
         assert answer.status_code in (400, 404)
@@ -98,7 +98,7 @@ def test_no_commit_writes_such_a_path(http: httpx.Client, path: str) -> None:
     "revision",
     ["--all", "-x", "main~1", "main@{0}", "HEAD", "refs/heads/main", "refs%2Fincoming%2Fx", "a b", "main:x", "x.lock"],
 )
-def test_a_revision_is_never_an_expression_or_an_option(http: httpx.Client, revision: str) -> None:
+def test_a_revision_is_never_an_expression_or_an_option(http: httpx2.Client, revision: str) -> None:
     answer = http.get(f"/api/models/acme/tiny/revision/{revision}")
     assert answer.status_code == 404
     assert commit(http, {"key": "file", "value": {"path": "x", "content": "x"}}, revision=revision).status_code in (
@@ -123,7 +123,7 @@ def test_a_revision_is_never_an_expression_or_an_option(http: httpx.Client, revi
         "[" * 100_000,
     ],
 )
-def test_a_malformed_commit_is_refused_and_changes_nothing(http: httpx.Client, line: object) -> None:
+def test_a_malformed_commit_is_refused_and_changes_nothing(http: httpx2.Client, line: object) -> None:
     answer = commit(http, line)
     assert answer.status_code == 400
     assert answer.json()["error"]
@@ -131,13 +131,13 @@ def test_a_malformed_commit_is_refused_and_changes_nothing(http: httpx.Client, l
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"\xff", b'{"title": 5}', b'{"title": "\\ud800 lone"}'])
-def test_a_malformed_body_is_refused_in_json(http: httpx.Client, body: bytes) -> None:
+def test_a_malformed_body_is_refused_in_json(http: httpx2.Client, body: bytes) -> None:
     answer = http.post("/api/models/acme/tiny/discussions", content=body)
     assert answer.status_code == 400
     assert "error" in answer.json()
 
 
-def test_a_body_above_the_bound_is_refused(http: httpx.Client) -> None:
+def test_a_body_above_the_bound_is_refused(http: httpx2.Client) -> None:
     too_much = b"x" * (api_request.MAX_JSON_BYTES + 1)
     assert http.post("/api/models/acme/tiny/discussions", content=too_much).status_code == 413
 
@@ -148,7 +148,7 @@ def test_a_body_above_the_bound_is_refused(http: httpx.Client) -> None:
     assert http.post("/api/models/acme/tiny/discussions", content=pieces()).status_code == 413
 
 
-def test_odd_query_parameters_are_refused(http: httpx.Client) -> None:
+def test_odd_query_parameters_are_refused(http: httpx2.Client) -> None:
     for query in ("cursor=-1", "limit=x", "sort=color", "cursor=99999999999"):
         assert http.get(f"/api/models?{query}").status_code == 400
     assert http.get("/api/models/acme/tiny/discussions?type=x").status_code == 400
@@ -156,12 +156,12 @@ def test_odd_query_parameters_are_refused(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", ".hidden", "a..b", "a--b", "x.git", "-x", "", "a/b", "x" * 97, "a b"])
-def test_no_repo_gets_such_a_name(http: httpx.Client, name: str) -> None:
+def test_no_repo_gets_such_a_name(http: httpx2.Client, name: str) -> None:
     answer = http.post("/api/repos/create", json={"name": name, "organization": "acme", "type": "model"})
     assert answer.status_code == 400
 
 
-def test_a_commit_message_cannot_forge_history(hub: RunningHub, http: httpx.Client) -> None:
+def test_a_commit_message_cannot_forge_history(hub: RunningHub, http: httpx2.Client) -> None:
     evil = "Innocent\x00\x01 text\nfrom refs/heads/main\n\ncommit refs/heads/other\r\n"
     header = {"key": "header", "value": {"summary": evil}}
     file = {"key": "file", "value": {"path": 'q" \nM 100644', "content": "x"}}
@@ -185,7 +185,7 @@ def test_a_commit_message_cannot_forge_history(hub: RunningHub, http: httpx.Clie
     assert http.get("/api/models/acme/forged/tree/main?expand=true").status_code == 200
 
 
-def test_large_objects_are_taken_at_signed_addresses_only(hub: RunningHub, http: httpx.Client) -> None:
+def test_large_objects_are_taken_at_signed_addresses_only(hub: RunningHub, http: httpx2.Client) -> None:
     content = os.urandom(1000)
     oid = sha256(content).hexdigest()
     url = "/acme/tiny.git/info/lfs/objects/batch"
@@ -199,21 +199,21 @@ def test_large_objects_are_taken_at_signed_addresses_only(hub: RunningHub, http:
     assert http.put(href, content=content).status_code == 200
     assert "actions" not in http.post(url, json=batch).json()["objects"][0]
     assert http.post(url, json={"operation": "upload", "objects": [{"oid": "../x", "size": 1}]}).status_code == 400
-    assert httpx.post(f"{hub.url}{url}", json=batch).status_code == 401
+    assert httpx2.post(f"{hub.url}{url}", json=batch).status_code == 401
 
 
-def test_xet_uploads_need_their_token(hub: RunningHub, http: httpx.Client) -> None:
+def test_xet_uploads_need_their_token(hub: RunningHub, http: httpx2.Client) -> None:
     session = "0" * 32
     for token in ("x", "9999999999.0000", f"0.{'0' * 64}"):
-        answer = httpx.post(
+        answer = httpx2.post(
             f"{hub.url}/xet/{session}/v1/xorbs/default/{'0' * 64}", headers={"authorization": f"Bearer {token}"}
         )
         assert answer.status_code == 401
     granted = http.get("/api/models/acme/tiny/xet-write-token/main").json()
     headers = {"authorization": f"Bearer {granted['accessToken']}"}
-    assert httpx.post(f"{granted['casUrl']}/v1/shards", content=b"junk", headers=headers).status_code == 400
-    assert httpx.post(f"{granted['casUrl']}/v1/xorbs/default/..%2fx", content=b"", headers=headers).status_code == 404
-    assert httpx.post(f"{hub.url}/xet/..%2f../v1/shards", content=b"", headers=headers).status_code == 404
+    assert httpx2.post(f"{granted['casUrl']}/v1/shards", content=b"junk", headers=headers).status_code == 400
+    assert httpx2.post(f"{granted['casUrl']}/v1/xorbs/default/..%2fx", content=b"", headers=headers).status_code == 404
+    assert httpx2.post(f"{hub.url}/xet/..%2f../v1/shards", content=b"", headers=headers).status_code == 404
 
 
 def chunk(packed: bytes, scheme: int, size: int) -> bytes:

@@ -4,7 +4,7 @@ import json
 import struct
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import BadRequestError, RepositoryNotFoundError, RevisionNotFoundError
@@ -80,7 +80,7 @@ def test_expand_gives_what_is_asked_for_and_nothing_else(nobody: HfApi, model_re
 
 
 def test_an_unknown_property_is_named(hub: RunningHub, model_repo: str) -> None:
-    answer = httpx.get(f"{hub.url}/api/models/{model_repo}", params={"expand": "shoeSize"})
+    answer = httpx2.get(f"{hub.url}/api/models/{model_repo}", params={"expand": "shoeSize"})
     assert answer.status_code == 400
     assert "shoeSize" in answer.json()["error"]
 
@@ -113,7 +113,7 @@ def test_a_card_that_cannot_be_read_is_no_card(alice: HfApi, hub: RunningHub, ca
     lines = [json.dumps({"key": "header", "value": {"summary": "Card"}}), json.dumps(operation)]
     url = f"{hub.url}/api/models/acme/tiny/commit/main"
     headers = {"authorization": f"Bearer {alice.token}"}
-    assert httpx.post(url, content="\n".join(lines), headers=headers).status_code == 200
+    assert httpx2.post(url, content="\n".join(lines), headers=headers).status_code == 200
     assert alice.model_info("acme/tiny").card_data is None
 
 
@@ -164,8 +164,8 @@ def test_a_poller_that_knows_the_etag_gets_304_until_something_changes(
 ) -> None:
     url = f"{hub.url}/api/models/{model_repo}{path}"
 
-    def ask(etag: str | None) -> httpx.Response:
-        return httpx.get(url, headers={"if-none-match": etag} if etag else {})
+    def ask(etag: str | None) -> httpx2.Response:
+        return httpx2.get(url, headers={"if-none-match": etag} if etag else {})
 
     first = ask(None)
     again = ask(first.headers["etag"])
@@ -179,11 +179,11 @@ def test_a_poller_that_knows_the_etag_gets_304_until_something_changes(
 
 
 def test_the_front_page_says_how_to_use_it(hub: RunningHub) -> None:
-    assert f"HF_ENDPOINT={hub.url}" in httpx.get(hub.url).text
+    assert f"HF_ENDPOINT={hub.url}" in httpx2.get(hub.url).text
 
 
 def test_an_unknown_address_is_answered_in_json(hub: RunningHub) -> None:
-    answer = httpx.get(f"{hub.url}/api/spaces/a/b")
+    answer = httpx2.get(f"{hub.url}/api/spaces/a/b")
     assert answer.status_code == 404
     body: dict[str, Any] = answer.json()
     assert "error" in body

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 import yaml
@@ -126,7 +126,7 @@ def test_a_malformed_file_is_on_no_leaderboard_and_shows_its_error_on_the_model(
     submit(alice, content)
     submit(alice, [entry(5)], name="good.yaml")
     assert [row.value for row in rows(alice)] == [5]
-    answer = httpx.get(f"{hub.url}/api/models/{MODEL}", params={"expand": "evalResults"}).json()["evalResults"]
+    answer = httpx2.get(f"{hub.url}/api/models/{MODEL}", params={"expand": "evalResults"}).json()["evalResults"]
     broken, good = answer
     assert broken["filename"] == ".eval_results/bench.yaml"
     assert error in broken["error"]
@@ -169,10 +169,10 @@ def test_files_beside_the_format_are_left_alone(alice: HfApi, bench: str) -> Non
 def test_a_poller_gets_304_until_a_result_changes(hub: RunningHub, alice: HfApi, bench: str) -> None:
     submit(alice, [entry(1)])
     url = f"{hub.url}/api/datasets/{BENCH}/leaderboard"
-    etag = httpx.get(url).headers["etag"]
-    assert httpx.get(url, headers={"if-none-match": etag}).status_code == 304
+    etag = httpx2.get(url).headers["etag"]
+    assert httpx2.get(url, headers={"if-none-match": etag}).status_code == 304
     submit(alice, [entry(2)])
-    assert httpx.get(url, headers={"if-none-match": etag}).json()[0]["value"] == 2
+    assert httpx2.get(url, headers={"if-none-match": etag}).json()[0]["value"] == 2
 
 
 def facts(**changes: Any) -> Attestation:
@@ -196,7 +196,7 @@ def test_a_token_of_a_trusted_key_about_the_entry_lights_the_mark(hub: RunningHu
     assert [row.verified for row in rows(alice)] == [False], "no key is trusted yet"
     hub.local.trust_keys({"keys": [public_jwk(key)]})
     assert [row.verified for row in rows(alice)] == [True]
-    answer = httpx.get(f"{hub.url}/api/models/{MODEL}", params={"expand": "evalResults"}).json()["evalResults"]
+    answer = httpx2.get(f"{hub.url}/api/models/{MODEL}", params={"expand": "evalResults"}).json()["evalResults"]
     assert [item["verified"] for item in answer] == [True]
 
 

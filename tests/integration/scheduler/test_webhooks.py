@@ -312,7 +312,7 @@ def test_an_answer_that_breaks_off_its_tls_is_a_failed_try(
     rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with broken_tls(tmp_path) as (url, trusting):
-        monkeypatch.setattr("httpx._transports.default.create_ssl_context", lambda **_: trusting)
+        monkeypatch.setattr("httpx2._transports.default.create_ssl_context", lambda **_: trusting)
         added(rows, url)
         rows.event("claim", rows.claim("tiny/model"), "decided", "verified")
         assert one_round(rows) == 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from huggingface_hub import HfApi
 from inspect_ai.log import read_eval_log
@@ -214,7 +214,7 @@ def runs(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> _Runs:
                 details[key] = task.definition
         reports = run(workbench, batch_of(*orders.values(), engine=_RULES)).reports
         farm_asked = _asked(record)
-        httpx.post(f"{engine.base_url.removesuffix('/v1')}/forget").raise_for_status()
+        httpx2.post(f"{engine.base_url.removesuffix('/v1')}/forget").raise_for_status()
         alone = _inspect(folder, hub.url, engine.base_url, workbench.engines.api_key, wanted)
         inspect_asked = _asked(record, len(farm_asked))
     found = {}

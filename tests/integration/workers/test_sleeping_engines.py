@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -77,7 +77,7 @@ class Rig:
         """Have an engine answer; what comes of it is nobody's."""
         headers = {"Authorization": f"Bearer {self.manager.api_key}"}
         message = {"role": "user", "content": words}
-        with suppress(httpx.HTTPError):
+        with suppress(httpx2.HTTPError):
             body = {"model": engine.served_name, "messages": [message]}
             local_http().post(f"{engine.base_url}/chat/completions", headers=headers, json=body, timeout=60)
 

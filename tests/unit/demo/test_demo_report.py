@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.demo.claims import DemoClaim
-from deploy.demo.proof import ProofError, Published, prove, tampered
+from deploy.demo.proof import ProofError, Published, fetch_published, prove, tampered
 from deploy.demo.report import differences
-from specs.api_v1.claims import ClaimView, VerdictSummary
+from deploy.serving import QuietHandler, answered_by
+from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
 from specs.attestation import verify
 from specs.errors import TokenError
 from specs.judging.verdict import Outcome
@@ -96,3 +98,13 @@ def test_a_token_about_another_claim_proves_nothing(other: dict[str, Any]) -> No
 def test_a_token_of_another_key_proves_nothing() -> None:
     with pytest.raises(ProofError, match="not among the trusted keys"):
         prove(Published(claim(), 3, signer().sign(attestation())), jwks(signer()))
+
+
+def test_a_pull_request_whose_download_breaks_is_a_proof_error(tmp_path: Path) -> None:
+    class Breaking(QuietHandler):
+        def do_HEAD(self) -> None:
+            self.wfile.write(b"no HTTP\r\n\r\n")
+
+    published = PublicationView(state="published", number=3, url=None, reason="")
+    with answered_by(Breaking) as url, pytest.raises(ProofError, match="pull request 3 of smol/one cannot be read"):
+        fetch_published(url, claim(publication=published), tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 
 from scheduler.hub.answers import HubFile
@@ -104,5 +104,5 @@ def test_most_sources_are_no_logs(url: str) -> None:
 def test_the_hub_may_not_lead_to_an_address_without_tls() -> None:
     (check,) = Hub(HUB, None, request_seconds=1)._anybody.event_hooks["request"]
     with pytest.raises(HubAway, match=r"leads to 169\.254\.169\.254 without TLS"):
-        check(httpx.Request("GET", "http://169.254.169.254/latest"))
-    check(httpx.Request("GET", "https://cas-bridge.xethub.hf.co/x"))
+        check(httpx2.Request("GET", "http://169.254.169.254/latest"))
+    check(httpx2.Request("GET", "https://cas-bridge.xethub.hf.co/x"))

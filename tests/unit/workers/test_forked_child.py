@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 
-import httpx
+import httpx2
 import psutil
 from celery.signals import worker_process_init
 
@@ -28,7 +28,7 @@ def _ask() -> None:
 
 def test_a_child_that_is_forked_while_somebody_asks_an_engine_can_ask_itself() -> None:
     transport = local_http()._transport
-    assert isinstance(transport, httpx.HTTPTransport)
+    assert isinstance(transport, httpx2.HTTPTransport)
     # Nobody but the pool itself holds it for longer than a moment.
     with transport._pool._optional_thread_lock:
         child = multiprocessing.get_context("fork").Process(target=_ask)
