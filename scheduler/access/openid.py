@@ -24,9 +24,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from scheduler.access.identity import Identity, identity_of
 from scheduler.settings import Settings
 from specs.errors import HubAway, PolicyError, SignInError
-from specs.hub.bounded_answers import bound_request
-from specs.hub.client_hooks import waiting
-from specs.processes.bounded_answers import bound_answer
+from specs.processes.bounded_answers import bound_answer, bound_request
+from specs.processes.hub_client_hooks import waiting
 
 SCOPES = "openid profile"
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")

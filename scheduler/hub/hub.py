@@ -32,10 +32,10 @@ from scheduler.hub.hub_errors import Moved, is_of_the_hub, raise_for_status, tol
 from scheduler.hub.hub_limits import HubLimits
 from specs.engines.model_weights import read_counts
 from specs.errors import HubAway, SubmissionError
-from specs.hub.bounded_answers import MAX_ANSWER_SECONDS, refuse_packed
-from specs.hub.client_hooks import staying_on_tls
 from specs.ids import is_repo_id
+from specs.processes.bounded_answers import MAX_ANSWER_SECONDS, refuse_packed
 from specs.processes.hub_client import hub_client
+from specs.processes.hub_client_hooks import staying_on_tls
 from specs.text import clean
 
 OFFICIAL = "benchmark:official"

@@ -17,8 +17,8 @@ from huggingface_hub.errors import (
 )
 
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
-from specs.hub.bounded_answers import one_question
-from specs.hub.client_hooks import refuses_token, seconds_asked
+from specs.processes.bounded_answers import one_question
+from specs.processes.hub_client_hooks import refuses_token, seconds_asked
 from specs.text import clean
 
 _NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)

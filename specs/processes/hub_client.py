@@ -1,6 +1,6 @@
 """huggingface_hub's client as the farm has it: it waits for no one too long, and keeps the token, and TLS, to the Hub.
 
-What it is answered is bounded; specs/hub/bounded_answers.py says by what.
+What it is answered is bounded; specs/processes/bounded_answers.py says by what.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from collections.abc import Callable
 import httpx2
 from huggingface_hub.utils._http import default_client_factory
 
-from specs.hub.bounded_answers import bound_request
-from specs.hub.client_hooks import keeping_token, leave_open, refuse_long_waits, staying_on_tls, waiting
-from specs.processes.bounded_answers import bound_answer
+from specs.processes.bounded_answers import bound_answer, bound_request
+from specs.processes.hub_client_hooks import keeping_token, leave_open, refuse_long_waits, staying_on_tls, waiting
 
 
 def hub_client(

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deploy.localhub.api.app import create_app
 from deploy.localhub.hub import LocalHub
 from deploy.localhub.server import bind
-from specs.hub.client_hooks import leave_open
+from specs.processes.hub_client_hooks import leave_open
 from tests.support.served_app import served_app
 
 

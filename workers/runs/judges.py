@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 import httpx2
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_chain, wait_fixed
 
-from specs.hub.client_hooks import seconds_asked
 from specs.policy.judges import JudgeEndpoint
+from specs.processes.hub_client_hooks import seconds_asked
 from specs.text import clean
 from workers.errors import JudgeAway, JudgeRefuses, RunError
 from workers.processes.guarded import network_environment

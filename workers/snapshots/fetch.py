@@ -27,10 +27,10 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
-from specs.hub.bounded_answers import one_question
-from specs.hub.client_hooks import refuses_token, seconds_asked
 from specs.messages import ModelRef, TaskRef
+from specs.processes.bounded_answers import one_question
 from specs.processes.hub_client import hub_client
+from specs.processes.hub_client_hooks import refuses_token, seconds_asked
 from specs.text import clean
 from workers.disk_faults import is_full_disk
 from workers.errors import DiskFull, ModelError, SpecError

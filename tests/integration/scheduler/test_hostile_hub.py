@@ -19,8 +19,8 @@ from scheduler.hub import hub as hub_module
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Missing, told_apart
 from specs.errors import HubAway, HubBusy, NoAccess, ReprofarmError
-from specs.hub import bounded_answers
-from specs.hub.client_hooks import LONGEST_SECONDS
+from specs.processes import bounded_answers
+from specs.processes.hub_client_hooks import LONGEST_SECONDS
 from tests.support.tls_server import answered_over_tls
 
 COMMIT = "0123456789" * 4

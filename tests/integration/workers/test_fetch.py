@@ -17,9 +17,9 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from deploy.serving import QuietHandler, answered_by
 from specs.errors import HubAway, NoAccess
-from specs.hub import bounded_answers
-from specs.hub.client_hooks import LONGEST_SECONDS
 from specs.messages import ModelRef, TaskRef
+from specs.processes import bounded_answers
+from specs.processes.hub_client_hooks import LONGEST_SECONDS
 from tests.support.breaking_network import breaking_network
 from tests.support.hub_content import add_benchmark, add_model
 from tests.support.localhub import RunningHub, running_hub

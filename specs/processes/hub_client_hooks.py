@@ -2,7 +2,7 @@
 
 huggingface_hub (2.4) sleeps for as long as a 429 asks for, years included, sends the token to whatever address a list
 names as its next part, follows redirects from https to http, and waits without end for a Hub that says nothing. These
-are hooks for its HTTP client, and say nothing of which library that is.
+are hooks for its HTTP client.
 
 It has one client for a process, and closes that where one request could not connect (`http_backoff`), or another client
 is to be made: under the others that are in the middle of their answers, in whatever thread.
@@ -11,9 +11,10 @@ is to be made: under the others that are in the middle of their answers, in what
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
+
+import httpx2
 
 from specs.errors import HubAway, HubBusy
 from specs.text import clean
@@ -24,42 +25,19 @@ LONGEST_SECONDS = 86_400.0
 SLEPT_SECONDS = 60.0
 """What the client may sleep through by itself; longer waits are for who can do something else meanwhile."""
 
-_UNAUTHORIZED, _TOO_MANY = 401, 429
-_BUSY = (_TOO_MANY, 503)
+_BUSY = (httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE)
 # huggingface_hub's own reading of the header (`parse_ratelimit_headers`), as far as it is slept by.
 _RATE_LIMIT = re.compile(r"r\s*=\s*0+\s*;\s*t\s*=\s*([0-9]+)")
 _PORTS = {"https": 443, "http": 80}
 
 
-class _Request(Protocol):
-    @property
-    def url(self) -> Any: ...  # a URL of the library's own
-
-    @property
-    def headers(self) -> MutableMapping[str, str]: ...
-
-    @property
-    def extensions(self) -> MutableMapping[str, Any]: ...
-
-
-class _Answer(Protocol):
-    @property
-    def status_code(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    @property
-    def request(self) -> Any: ...  # as above
-
-
-def refuses_token(answer: _Answer) -> bool:
+def refuses_token(answer: httpx2.Response) -> bool:
     """Whether the Hub refuses the token that it was shown, and so says nothing of what was asked for.
 
     Of what is not there it says 404 to whoever is logged in, and 401 to others. huggingface_hub takes most 401s for a
     repo that is not there (`hf_raise_for_status`, 2.4), which every repo would be once a token has run out.
     """
-    return answer.status_code == _UNAUTHORIZED and "authorization" in answer.request.headers
+    return answer.status_code == httpx2.codes.UNAUTHORIZED and "authorization" in answer.request.headers
 
 
 def seconds_asked(headers: Mapping[str, str]) -> float | None:
@@ -77,7 +55,7 @@ def seconds_asked(headers: Mapping[str, str]) -> float | None:
     return min(float(asked[:12]), LONGEST_SECONDS)
 
 
-def refuse_long_waits(answer: _Answer) -> None:
+def refuse_long_waits(answer: httpx2.Response) -> None:
     """A response hook.
 
     Raises:
@@ -85,14 +63,14 @@ def refuse_long_waits(answer: _Answer) -> None:
     """
     asked = seconds_asked(answer.headers) if answer.status_code in _BUSY else None
     if asked is not None and asked > SLEPT_SECONDS:
-        kind = HubBusy if answer.status_code == _TOO_MANY else HubAway
+        kind = HubBusy if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS else HubAway
         raise kind(f"the Hub answered {answer.status_code} and asks to wait for {asked:.0f} s", asked)
 
 
-def waiting(seconds: float) -> Callable[[_Request], None]:
+def waiting(seconds: float) -> Callable[[httpx2.Request], None]:
     """A request hook: nobody waits for longer for a Hub that says nothing, where the client itself sets no limit."""
 
-    def limit(request: _Request) -> None:
+    def limit(request: httpx2.Request) -> None:
         given: Mapping[str, float | None] = request.extensions.get("timeout") or {}
         asked = {name: given.get(name) for name in ("connect", "read", "write", "pool")}
         request.extensions["timeout"] = {name: seconds if value is None else value for name, value in asked.items()}
@@ -100,7 +78,7 @@ def waiting(seconds: float) -> Callable[[_Request], None]:
     return limit
 
 
-def staying_on_tls(endpoint: str) -> Callable[[_Request], None]:
+def staying_on_tls(endpoint: str) -> Callable[[httpx2.Request], None]:
     """A request hook: from a Hub that is reached over TLS nobody is led to what is not, which others read and change.
 
     The hook raises:
@@ -108,7 +86,7 @@ def staying_on_tls(endpoint: str) -> Callable[[_Request], None]:
     """
     over_tls = _origin(endpoint)[0] == "https"
 
-    def stay(request: _Request) -> None:
+    def stay(request: httpx2.Request) -> None:
         scheme, host, _ = _origin(str(request.url))
         if over_tls and scheme != "https":
             raise HubAway(f"the Hub leads to {clean(str(host), 200)} without TLS")
@@ -116,18 +94,18 @@ def staying_on_tls(endpoint: str) -> Callable[[_Request], None]:
     return stay
 
 
-def keeping_token(endpoint: str) -> Callable[[_Request], None]:
+def keeping_token(endpoint: str) -> Callable[[httpx2.Request], None]:
     """A request hook that takes the token off what goes elsewhere than to the Hub at `endpoint`."""
     home = _origin(endpoint)
 
-    def keep(request: _Request) -> None:
+    def keep(request: httpx2.Request) -> None:
         if _origin(str(request.url)) != home:
             request.headers.pop("authorization", None)
 
     return keep
 
 
-def leave_open(client: object) -> None:
+def leave_open(client: httpx2.Client) -> None:
     """Have nobody close a client under those who use it: its connections go with the last of them."""
     vars(client)["close"] = _nothing
 
