@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 BUSY_SECONDS = 10.0
 """Until a model that somebody asked for is tried again while a scan goes on: between two there may be no more."""
 
-LONGEST_PAUSE_SECONDS = 600.0
-"""Between two tries while the Hub or the database is away, unless the Hub says more."""
-
 
 @process.app.task(name=DROP)
 def drop_attempt(body: dict[str, Any]) -> None:
@@ -61,7 +58,7 @@ def pass_hint_on(body: dict[str, Any]) -> None:
 @process.app.task(name=LOOK_AT_WANTED, bind=True, max_retries=None)
 def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery task has no common type
     """Look at a model that somebody asks to have verified, and have it verified."""
-    delay = min(retry_delay_seconds(self.request.retries + 1), LONGEST_PAUSE_SECONDS)
+    delay = min(retry_delay_seconds(self.request.retries + 1), requesting.LONGEST_PAUSE_SECONDS)
     farm, message_id = process.farm(), str(self.request.id)
     try:
         # Two looks at one model at once would both make its claims.
@@ -80,8 +77,8 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
         raise self.retry(countdown=delay) from error
     if not requesting.goes_on(farm.database, message_id, why, delay):
         log.warning("gave up on a model that was asked for: %s", why)
-        return
-    raise self.retry(countdown=delay)
+    elif not requesting.waits_in_outbox(delay):
+        raise self.retry(countdown=delay)
 
 
 @process.app.task(name=announcing.LOOK_AT_REPO)

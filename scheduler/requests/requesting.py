@@ -44,10 +44,16 @@ MAX_CLAIMS = 100
 """Of one request."""
 
 TRIED_FOR = timedelta(hours=20)
-"""To look at a model that somebody asked for. Shorter than what was sent stays in the outbox."""
+"""To look at a model that somebody asked for, pauses included. Shorter than what was sent stays in the outbox."""
 
 SILENT_FOR = timedelta(hours=1)
 """Since its next try was due: longer than that takes to begin."""
+
+LONGEST_PAUSE_SECONDS = 600.0
+"""Between two tries while the Hub or the database is away, unless the Hub says more.
+
+What waits for longer does so in the outbox: the broker hands out anew what nobody was done with for an hour, and each
+copy would be tried."""
 
 
 @dataclass
@@ -131,18 +137,24 @@ def answer(database: Database, hub: Hub, message_id: str, rules: ReverifyRules) 
 def goes_on(database: Database, message_id: str, why: str, delay_seconds: float) -> bool:
     """Whether what a message in the outbox asks for, which could not be done, is to be tried again after so long.
 
-    Where it was tried for long enough that is said on the record.
+    Where it was tried for long enough, or would have been until then, that is said on the record.
     """
     with database.transaction() as session:
         message = session.get(OutboxRow, message_id, with_for_update=True)
         if message is None or message.task != LOOK_AT_WANTED:
             return False
-        if message.created_at < now() - TRIED_FOR:
+        pause = timedelta(seconds=delay_seconds)
+        if message.created_at < now() + pause - TRIED_FOR:
             _give_up(session, message, why)
             return False
-        # It is silent from then on only: a Hub that is busy may ask for hours.
-        message.sent_at = now() + timedelta(seconds=delay_seconds)
+        # It is silent from then on only; or sent again then, as if it had been silent.
+        message.sent_at = now() + pause - (SILENT_FOR if waits_in_outbox(delay_seconds) else timedelta())
         return True
+
+
+def waits_in_outbox(delay_seconds: float) -> bool:
+    """Whether what is to be tried again after so long is sent again then, and not to be kept by the broker."""
+    return delay_seconds > LONGEST_PAUSE_SECONDS
 
 
 def send_lost_again(database: Database) -> int:
@@ -165,7 +177,7 @@ def send_lost_again(database: Database) -> int:
 
 def _give_up(session: Session, message: OutboxRow, why: str) -> None:
     request = VerificationRequest.model_validate(message.body["request"])
-    said = f"asked by {message.body['actor']}: not looked at after several tries, as {why}; ask again"
+    said = f"asked by {message.body['actor']}: could not be looked at, as {why}; ask again"
     add_event(session, SCHEDULER, "model", request.model, "looked_at", said)
     session.delete(message)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.retrying import FIRST_RETRY_SECONDS
-from scheduler.control_worker.own_messages import BUSY_SECONDS, LONGEST_PAUSE_SECONDS, look_at_wanted
+from scheduler.control_worker.own_messages import BUSY_SECONDS, look_at_wanted
 from scheduler.database.expiring_locks import held
 from scheduler.database.tables import Claim, Event, Model, OutboxRow
 from scheduler.hub.hub import Hub
@@ -22,10 +22,11 @@ from scheduler.messaging import outbox
 from scheduler.record import give_verdict
 from scheduler.requests import requesting
 from scheduler.requests.intervening import cancel
-from scheduler.requests.requesting import LOOK_AT_WANTED, claims_meant
+from scheduler.requests.requesting import LONGEST_PAUSE_SECONDS, LOOK_AT_WANTED, SILENT_FOR, TRIED_FOR, claims_meant
 from scheduler.schedule import SCAN
 from scheduler.state_machine import ClaimState
 from specs.api_v1.actions import VerificationRequest
+from specs.errors import HubAway
 from specs.judging.verdict import Outcome, Verdict
 from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
@@ -238,21 +239,61 @@ def test_a_request_of_which_nothing_is_heard_is_sent_again_and_given_up_on_the_r
     message = asked_for(farm)
     assert requesting.send_lost_again(farm.database) == 0
     # As if Redis was emptied, or the control worker killed while it looked.
-    as_if_longer_ago(farm, "sent_at", requesting.SILENT_FOR)
+    as_if_longer_ago(farm, "sent_at", SILENT_FOR)
     assert requesting.send_lost_again(farm.database) == 1
     sent: list[str] = []
     outbox.relay(farm.database, lambda **said: sent.append(said["message_id"]))
     assert sent == [message.message_id]
-    # Heard of, so it goes on; and a busy Hub may ask for hours.
-    as_if_longer_ago(farm, "sent_at", requesting.SILENT_FOR)
-    assert requesting.goes_on(farm.database, message.message_id, "the Hub is busy", 7200)
-    as_if_longer_ago(farm, "sent_at", timedelta(seconds=7200))
+    # Heard of, so it goes on.
+    as_if_longer_ago(farm, "sent_at", SILENT_FOR)
+    assert requesting.goes_on(farm.database, message.message_id, "the Hub is away", LONGEST_PAUSE_SECONDS)
+    as_if_longer_ago(farm, "sent_at", timedelta(seconds=LONGEST_PAUSE_SECONDS))
     assert requesting.send_lost_again(farm.database) == 0
-    as_if_longer_ago(farm, "sent_at", requesting.SILENT_FOR)
-    as_if_longer_ago(farm, "created_at", requesting.TRIED_FOR)
+    as_if_longer_ago(farm, "sent_at", SILENT_FOR)
+    as_if_longer_ago(farm, "created_at", TRIED_FOR)
     assert requesting.send_lost_again(farm.database) == 1
     assert given_up(farm, message) == [
-        "asked by hub:tim: not looked at after several tries, as nobody who looked came to an end; ask again"
+        "asked by hub:tim: could not be looked at, as nobody who looked came to an end; ask again"
+    ]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_request_for_which_the_hub_wants_hours_is_sent_once_more_when_it_is_due_and_not_kept_by_the_broker(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = asked_for(farm)
+    pauses = [60.0, 7200.0]
+
+    def busy(*_: object) -> None:
+        raise HubAway("the Hub is busy", pauses.pop(0))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(requesting, "answer", busy)
+        assert deliver(message.message_id) == 60.0
+        # The broker would hand it out again each hour, and each copy have copies of its own.
+        assert deliver(message.message_id, 1) is None
+    as_if_longer_ago(farm, "sent_at", timedelta(seconds=7100))
+    assert requesting.send_lost_again(farm.database) == 0
+    as_if_longer_ago(farm, "sent_at", timedelta(seconds=101))
+    assert requesting.send_lost_again(farm.database) == 1
+    assert outbox.relay(farm.database, lambda **_: None) == 1
+    assert deliver(message.message_id) is None
+    assert len(farm.claims()) == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_request_for_which_the_hub_wants_longer_than_it_is_tried_for_is_given_up_at_once(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = asked_for(farm)
+
+    def busy(*_: object) -> None:
+        raise HubAway("the Hub asks to wait for a day", 86400.0)
+
+    monkeypatch.setattr(requesting, "answer", busy)
+    assert deliver(message.message_id) is None
+    assert given_up(farm, message) == [
+        "asked by hub:tim: could not be looked at, as the Hub asks to wait for a day; ask again"
     ]
 
 
@@ -265,9 +306,9 @@ def given_up(farm: ControlPlane, message: OutboxRow) -> list[str]:
 @pytest.mark.usefixtures("worker")
 def test_a_model_that_could_not_be_looked_at_for_hours_leaves_a_line_in_the_record(farm: ControlPlane) -> None:
     message = asked_for(farm)
-    as_if_longer_ago(farm, "created_at", requesting.TRIED_FOR)
+    as_if_longer_ago(farm, "created_at", TRIED_FOR)
     with held(farm.database, SCAN, timedelta(minutes=30)):
         assert deliver(message.message_id) is None
     assert given_up(farm, message) == [
-        "asked by hub:tim: not looked at after several tries, as another look at the Hub is under way; ask again"
+        "asked by hub:tim: could not be looked at, as another look at the Hub is under way; ask again"
     ]
