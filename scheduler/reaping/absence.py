@@ -15,6 +15,13 @@ from scheduler.state_machine import IN_FLIGHT
 from specs.policy.run import RunRules
 
 
+def patience(run: RunRules) -> timedelta:
+    """After the reaper looked, in which it is not taken for absent."""
+    # No more for clocks that differ: a lease that is no longer renewed would be over before it is granted anew. So
+    # reapers whose clocks are ten seconds apart may find one another absent, and a killed worker late.
+    return timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
+
+
 def grant_time(database: Database, run: RunRules) -> None:
     """Where nobody looked for a while, nobody listened either: give workers a lease's time to say that they work.
 
@@ -23,16 +30,13 @@ def grant_time(database: Database, run: RunRules) -> None:
     with what they took meanwhile, of which nobody has heard yet: also from their own queues, from which all is taken
     back of a worker that is lost.
     """
-    # No more for clocks that differ: a lease that is no longer renewed would be over before it is granted anew. So
-    # reapers whose clocks are ten seconds apart may find one another absent, and a killed worker late.
-    patience = timedelta(seconds=max(run.lease_seconds / 2, 3 * run.heartbeat_seconds))
     try:
         with database.transaction() as session:
             last = session.get(Marker, REAPER_LOOKED, with_for_update=True)
             if last is None:
                 session.add(Marker(name=REAPER_LOOKED, at=now()))
                 return
-            if last.at < now() - patience:
+            if last.at < now() - patience(run):
                 # In the order of their ids, as everybody who locks several: heartbeats come in meanwhile.
                 sent_out = Reproduction.state.in_(IN_FLIGHT)
                 locked = select(Reproduction.reproduction_id).where(sent_out).order_by(Reproduction.reproduction_id)

@@ -11,14 +11,13 @@ from sqlalchemy.orm import Session
 from scheduler.collect.ending import end_attempt, message_lost
 from scheduler.database.session import Database
 from scheduler.database.tables import OutboxRow, Reproduction, now
+from scheduler.reaping.absence import patience
 from scheduler.reaping.overdue import overdue
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome
 from specs.policy.rules import Policy
+from specs.policy.run import RunRules
 from specs.queues import own_queue, pool_queue
-
-HEARTBEATS_AWAITED = 2
-"""Rounds of the reaper, which comes with each, after which what is in no queue was taken by no worker."""
 
 QueuedIds = Callable[[str], set[str]]
 """The ids of the messages that wait in a broker queue; raises where the broker does not answer."""
@@ -34,8 +33,7 @@ def send_lost_messages_again(database: Database, policy: Policy, queued_ids: Que
         # Asked before the broker is: a message that is sent in between is found in one of the two.
         unsent = _unsent(session, batches)
     waiting = {queue: queued_ids(queue) for queue in {_queue_of(row) for row in late}}
-    # What a worker took just now is in no queue either, until its first heartbeat is taken in: a later round sees.
-    long_ago = now() - HEARTBEATS_AWAITED * timedelta(seconds=policy.run.heartbeat_seconds)
+    long_ago = now() - heard_within(policy.run)
     count = 0
     with database.transaction() as session:
         # Of these batches alone: what is overdue since, was another reaper's then, or was sent once more meanwhile, may
@@ -47,6 +45,14 @@ def send_lost_messages_again(database: Database, policy: Policy, queued_ids: Que
                 message_lost(session, policy, reproduction)
                 count += 1
     return count
+
+
+def heard_within(run: RunRules) -> timedelta:
+    """How long after its lease what is in no queue may still be heard of: a worker took it just now.
+
+    It may have waited in a queue until then, unseen since the reaper looked last, and its first heartbeat follows.
+    """
+    return patience(run) + timedelta(seconds=run.heartbeat_seconds)
 
 
 def _unsent(session: Session, batch_ids: Collection[str]) -> set[str]:

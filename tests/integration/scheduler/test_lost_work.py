@@ -16,11 +16,13 @@ from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, 
 from scheduler.database.tables.marker import REAPER_LOOKED
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.messaging import outbox
+from scheduler.reaping.absence import patience
 from scheduler.reaping.endless_attempts import STORING_SECONDS, longest_seconds
-from scheduler.reaping.lost_messages import HEARTBEATS_AWAITED
+from scheduler.reaping.lost_messages import heard_within
 from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
+from specs.policy.run import RunRules
 from tests.support.databases import Databases
 from tests.support.hub_content import entry, submit
 from tests.support.queues import EMPTY_QUEUES, nothing_withdrawn
@@ -43,7 +45,7 @@ def ends(farm: ControlPlane) -> list[str | None]:
 
 def expire_leases(farm: ControlPlane) -> None:
     """Let every lease run out, and what may have been taken since be heard of, without waiting for it."""
-    set_leases(farm, -1 - HEARTBEATS_AWAITED * farm.policy.run.heartbeat_seconds)
+    set_leases(farm, -1 - heard_within(farm.policy.run).total_seconds())
 
 
 def set_leases(farm: ControlPlane, seconds: float) -> None:
@@ -203,11 +205,16 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_costs_no_attempt(farm:
     assert ends(farm) == [AttemptOutcome.INTERRUPTED] * 4 + [None] * 4, "what nobody took has ended all the same"
 
 
-def test_what_a_worker_took_a_moment_ago_is_not_lost_before_it_can_say_so(farm: ControlPlane) -> None:
+@pytest.mark.parametrize("unseen", [timedelta(seconds=2), patience(RunRules()) - timedelta(seconds=1)])
+def test_what_a_worker_took_a_moment_ago_is_not_lost_before_it_can_say_so(
+    farm: ControlPlane, unseen: timedelta
+) -> None:
     dispatch(farm.database, farm.policy)
     outbox.relay(farm.database, lambda **_: None)
-    # It waited for as long as a lease, and is in the queue no more as the reaper looks.
-    set_leases(farm, -1)
+    # It waited for longer than a lease, and is in the queue no more as the reaper looks: it was when it looked last.
+    with farm.database.transaction() as session:
+        session.add(Marker(name=REAPER_LOOKED, at=now() - unseen))
+    set_leases(farm, 1 - unseen.total_seconds())
     assert reap(farm.database, farm.policy, *EMPTY_QUEUES) == 0
     for batch in sent_batches(farm.database):
         assert alive(farm.database, farm.policy, heartbeat(batch, "w")) == []
