@@ -344,6 +344,9 @@ class Report(Message):
 
     ref: AttemptRef
     worker: Name
+    batch_id: Name | None = None
+    """In which it was ordered. None from workers of earlier versions."""
+
     model: ModelRef
     task: TaskRef
     outcome: AttemptOutcome

@@ -34,6 +34,7 @@ def run_batch(message: object) -> None:
         report = Report(
             ref=order.ref,
             worker="instant@bench",
+            batch_id=batch.batch_id,
             model=batch.model,
             task=order.task,
             outcome=AttemptOutcome.COMPLETED,

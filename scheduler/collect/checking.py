@@ -104,14 +104,14 @@ def _ordered(database: Database, message: Report) -> tuple[bool, Stopping | None
         found = session.execute(_ORDERED, {"reproduction_id": message.ref.reproduction_id}).first()
     if found is None:
         return False, None
-    stored, state, number, worker = found
+    stored, state, number, worker, batch_id = found
     awaited = state in IN_FLIGHT and number == message.ref.attempt and worker in (None, message.worker)
-    return awaited, read_stopping(stored)
+    return awaited and message.batch_id in (None, batch_id), read_stopping(stored)
 
 
-_ORDERED = select(Reproduction.stopping, Reproduction.state, Reproduction.attempt, Reproduction.worker).where(
-    Reproduction.reproduction_id == bindparam("reproduction_id")
-)
+_ORDERED = select(
+    Reproduction.stopping, Reproduction.state, Reproduction.attempt, Reproduction.worker, Reproduction.batch_id
+).where(Reproduction.reproduction_id == bindparam("reproduction_id"))
 
 
 def _too_long(run: RunRules, measured: Measurement) -> str | None:

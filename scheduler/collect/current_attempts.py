@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.tables import Attempt, Reproduction
 from scheduler.record import move_reproduction
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
-from specs.messages import AttemptRef
+from specs.messages import AttemptRef, AttemptsAlive, Report
 from specs.text import clean
 
 ROW_SECONDS = 5.0
@@ -56,12 +56,16 @@ _FREE = _CURRENT.with_only_columns(Reproduction.reproduction_id, maintain_column
 )
 
 
-def is_current(current: Mapping[str, CurrentAttempt], ref: AttemptRef, worker: str) -> bool:
-    """Whether this attempt is its reproduction's current one, goes on, and no other worker holds it."""
+def is_current(current: Mapping[str, CurrentAttempt], message: AttemptsAlive | Report, ref: AttemptRef) -> bool:
+    """Whether the attempt that a worker speaks of is its reproduction's current one, goes on, and is of its batch.
+
+    Nor may another worker hold it. Of another batch it is where the database lost its last commits, by a failover or a
+    restore: the next attempt then has the number of one that a worker has already, and another seed.
+    """
     found = current.get(ref.reproduction_id)
     if found is None or found.reproduction.state not in IN_FLIGHT or found.reproduction.attempt != ref.attempt:
         return False
-    return found.reproduction.worker in (None, worker)
+    return found.reproduction.worker in (None, message.worker) and message.batch_id in (None, found.attempt.batch_id)
 
 
 def taken_by(session: Session, current: CurrentAttempt, worker: str) -> None:

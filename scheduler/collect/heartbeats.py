@@ -67,22 +67,11 @@ def _alive(
         free = set(free_of(session, refs)) if pass_over_held else {ref.reproduction_id for ref in refs}
         current = current_attempts(session, [ref for ref in refs if ref.reproduction_id in free])
         for progress in message.progress:
-            if is_current(current, progress.ref, message.worker) and _is_of(
-                current[progress.ref.reproduction_id], message.batch_id
-            ):
+            if is_current(current, message, progress.ref):
                 _renew(session, current[progress.ref.reproduction_id], message, progress, policy.run)
             elif progress.ref.reproduction_id in free:
                 stale.add(progress.ref)
     return stale
-
-
-def _is_of(current: CurrentAttempt, batch_id: str) -> bool:
-    """Whether this batch has the attempt, and not one of which the database knows no more.
-
-    It may have lost its last commits, by a failover or a restore: the next attempt then has the number of one that a
-    worker has already, and another seed.
-    """
-    return current.attempt.batch_id == batch_id
 
 
 def _renew(

@@ -101,7 +101,7 @@ def _put_off(database: Database, policy: Policy, message: Report, error: Evidenc
     """
     with database.transaction() as session:
         current = current_attempts(session, [message.ref])
-        if not is_current(current, message.ref, message.worker):
+        if not is_current(current, message, message.ref):
             return
         reproduction, attempt = current[message.ref.reproduction_id]
         taken_by(session, current[message.ref.reproduction_id], message.worker)
@@ -133,7 +133,7 @@ def _set_aside(database: Database, policy: Policy, message: Report, error: Excep
         words += f". Its log is kept as evidence {message.evidence.sha256}"
     with database.transaction() as session:
         current = current_attempts(session, [message.ref])
-        if is_current(current, message.ref, message.worker):
+        if is_current(current, message, message.ref):
             taken_by(session, current[message.ref.reproduction_id], message.worker)
             reproduction = current[message.ref.reproduction_id].reproduction
             end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, words)
@@ -152,7 +152,7 @@ def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> l
         wait_briefly_for_rows(session, ROW_SECONDS)
         current = current_attempts(session, [each.message.ref for each in reports])
         said = [each.message for each in reports]
-        ids = [each.ref.reproduction_id for each in said if is_current(current, each.ref, each.worker)]
+        ids = [each.ref.reproduction_id for each in said if is_current(current, each, each.ref)]
         # Looked up before anything is changed, so that all changes are written at once; and locked in their order.
         waiting = waiting_for_each(session, ids)
         ended = [_take_in(session, policy, each, current, waiting) for each in reports]
@@ -179,7 +179,7 @@ def _take_in(
     """End one attempt; returns its reproduction, or None where the report came too late."""
     message = checked.message
     run_id = message.ref.reproduction_id
-    if not checked.awaited or not is_current(current, message.ref, message.worker):
+    if not checked.awaited or not is_current(current, message, message.ref):
         why = f"report of attempt {message.ref.attempt} by {message.worker} came too late and was dropped"
         if _was_theirs(session, message):
             add_event(session, f"worker:{message.worker}", "reproduction", run_id, "late_report", why)
@@ -211,7 +211,7 @@ def _keep(database: Database, run: RunRules, message: Report) -> None:
         # One thread renews all leases.
         wait_briefly_for_rows(session, ROW_SECONDS)
         current = current_attempts(session, [message.ref])
-        if is_current(current, message.ref, message.worker):
+        if is_current(current, message, message.ref):
             reproduction, attempt = current[message.ref.reproduction_id]
             # Its report may be the first that is heard of a run that was short.
             taken_by(session, current[message.ref.reproduction_id], message.worker)
@@ -279,6 +279,8 @@ def _was_theirs(session: Session, message: Report) -> bool:
     """
     attempt = session.get(Attempt, (message.ref.reproduction_id, message.ref.attempt))
     if attempt is None or attempt.worker != message.worker or attempt.outcome == message.outcome:
+        return False
+    if message.batch_id not in (None, attempt.batch_id):
         return False
     known = select(Event.event_id).where(
         Event.subject == "reproduction",

@@ -147,8 +147,9 @@ def sent_again(farm: Farm) -> None:
 def again(farm: Farm, report: Report) -> Report:
     """What the worker of the next attempt would say, had it gone the same way."""
     sent_again(farm)
-    ref = {"reproduction_id": report.ref.reproduction_id, "attempt": reproduction(farm).attempt}
-    return Report.decode({**report.encode(), "ref": ref})
+    run = reproduction(farm)
+    ref = {"reproduction_id": report.ref.reproduction_id, "attempt": run.attempt}
+    return Report.decode({**report.encode(), "ref": ref, "batch_id": run.batch_id})
 
 
 def latest_attempt(farm: Farm) -> Attempt:

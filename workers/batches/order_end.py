@@ -46,6 +46,7 @@ def report_of(order: Order, batch: RunBatch, worker: str, ended: Ended) -> Repor
     return Report(
         ref=order.ref,
         worker=worker,
+        batch_id=batch.batch_id,
         model=batch.model,
         task=order.task,
         outcome=ended.outcome,

@@ -13,7 +13,7 @@ from scheduler.farm import Farm
 from scheduler.planning.planning import plan
 from scheduler.requests.intervening import retry
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.messages import AttemptOutcome, Report, Stage
+from specs.messages import AttemptOutcome, AttemptRef, Report, Stage
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
     TRUE_PERCENT,
@@ -23,10 +23,9 @@ from tests.support.reported_farm import (
     ended,
     outcomes,
     reproduction,
-    sent_again,
     take,
 )
-from tests.support.sent_batches import sent_batches
+from tests.support.sent_batches import batch_of, sent_batches
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_claims_in_the_engines_words(world: World, farm: Farm) -> None:
@@ -88,7 +87,9 @@ def test_what_is_refused_again_and_again_is_run_ever_more_seldom_until_somebody_
         dispatch(farm.database, farm.policy)
         again_of = claims(farm)[TRUE_PERCENT].reproduction_id
         assert again_of not in (None, found.reproduction_id)
-        report = Report.decode({**report.encode(), "ref": {"reproduction_id": again_of, "attempt": 1}})
+        ref = AttemptRef(reproduction_id=str(again_of), attempt=1)
+        anew = {"ref": ref.model_dump(), "batch_id": batch_of(farm.database, ref)}
+        report = Report.decode({**report.encode(), **anew})
     assert waits == [10, 20, 40]
 
 
@@ -200,10 +201,7 @@ def test_what_completes_with_less_memory_is_judged_as_ever(world: World, farm: F
 def test_our_own_failures_are_tried_again_and_end_as_failed(world: World, farm: Farm) -> None:
     take(farm, ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died"))
     assert reproduction(farm).state == ReproductionState.QUEUED
-    sent_again(farm)
-    second = ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died again").encode()
-    second["ref"] = {"reproduction_id": world.report.ref.reproduction_id, "attempt": 2}
-    take(farm, Report.decode(second))
+    take(farm, again(farm, ended(world, AttemptOutcome.ENGINE_FAILED, "the engine died again")))
     assert reproduction(farm).state == ReproductionState.FAILED
     assert set(outcomes(farm).values()) == {"failed"}
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from scheduler.badges.issuing import sign_missing
 from scheduler.collect import reports
-from scheduler.database.tables import Badge, Event, Publication, Reproduction, VerdictRow
+from scheduler.database.tables import Attempt, Badge, Event, Publication, Reproduction, VerdictRow
 from scheduler.farm import Farm
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, Report
@@ -113,6 +113,33 @@ def test_a_report_about_something_else_than_was_ordered_is_refused_and_run_again
     assert again.state == ReproductionState.QUEUED
     assert "report refused" in again.reason
     assert "spec" in again.reason
+
+
+@pytest.mark.parametrize("outcome", [AttemptOutcome.COMPLETED, AttemptOutcome.WORKER_FAILED])
+def test_a_report_of_a_batch_that_the_database_lost_ends_no_attempt_of_another(
+    world: World, farm: Farm, outcome: AttemptOutcome
+) -> None:
+    lost = world.report if outcome is AttemptOutcome.COMPLETED else ended(world, outcome, "of the lost batch")
+    with farm.database.transaction() as session:
+        # As after a failover of PostgreSQL to a standby that was a moment behind: the attempt was sent out anew.
+        for row in (session.scalars(select(Reproduction)).one(), session.scalars(select(Attempt)).one()):
+            row.batch_id = "b" * 32
+        session.scalars(select(Attempt)).one().worker = lost.worker
+    assert not take(farm, lost)
+    found = reproduction(farm)
+    assert (found.state, found.failures, found.worker) == (ReproductionState.DISPATCHED, 0, None)
+    assert outcomes(farm) == {}
+    with farm.database.reading() as session:
+        assert session.scalars(select(Event).where(Event.what == "late_report")).all() == [], "it is not of that one"
+    take(farm, Report.decode({**world.report.encode(), "batch_id": "b" * 32}))
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
+
+
+def test_a_report_of_a_worker_that_names_no_batch_yet_is_taken_in(world: World, farm: Farm) -> None:
+    encoded = world.report.encode()
+    assert encoded.pop("batch_id") == reproduction(farm).batch_id, "a worker of this version names it"
+    take(farm, Report.decode(encoded))
+    assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 
 def test_a_report_of_an_earlier_attempt_is_dropped(world: World, farm: Farm) -> None:
