@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from scheduler.api import queue
+from scheduler.badges.revoking import pins_nothing
 from scheduler.database.tables import Badge, Claim, Model, Reproduction, VerdictRow
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
@@ -115,8 +116,10 @@ def _before(session: Session, *of_task: ColumnElement[bool], by_author: bool) ->
     counts = and_(Claim.live.is_(True), Claim.pull_request.is_(None)) if by_author else Claim.live.is_(True)
     unanswered = and_(counts, or_(VerdictRow.outcome.is_(None), VerdictRow.outcome.not_in(ANSWERS)))
 
-    def some(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
-        return func.max(case((and_(unanswered, *conditions), 1), else_=0)).over(partition_by=score)
+    def some(*conditions: ColumnElement[bool], of: Sequence[Any] = score) -> ColumnElement[int]:
+        return func.max(case((and_(unanswered, *conditions), 1), else_=0)).over(partition_by=of)
+
+    pinned = case((pins_nothing(Claim), None), else_=Claim.dataset_revision)
 
     seen = (
         select(
@@ -128,6 +131,7 @@ def _before(session: Session, *of_task: ColumnElement[bool], by_author: bool) ->
             some().label("asked"),
             some(Claim.supersedes.is_not(None)).label("asked_again"),
             some(Claim.state != ClaimState.DECIDED).label("under_way"),
+            some(of=(*score, pinned)).label("asked_of_this"),
         )
         .outerjoin(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .outerjoin(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
@@ -135,7 +139,7 @@ def _before(session: Session, *of_task: ColumnElement[bool], by_author: bool) ->
         .subquery()
     )
     found = session.execute(
-        select(Claim, Reproduction, VerdictRow, Badge, seen.c.under_way)
+        select(Claim, Reproduction, VerdictRow, Badge, seen.c.under_way, seen.c.asked_of_this)
         .join(seen, seen.c.claim_id == Claim.claim_id)
         .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
@@ -155,13 +159,21 @@ def _before(session: Session, *of_task: ColumnElement[bool], by_author: bool) ->
         .limit(LOOKED_AT)
         .options(*WITHOUT_BULK)
     ).all()
-    for *row, under_way in found:
+    for claim, run, verdict, badge, under_way, asked_of_this in found:
         since = "checking again" if under_way else "checked again without an answer"
-        said = _said(*row)
+        # What was verified was so at the commit that the entry named then, and not at the one that it names now.
+        said = _said(claim, run, verdict, badge, is_stale=not asked_of_this)
         yield replace(said, message=f"{said.message}, {since}")
 
 
-def _said(claim: Claim, run: Reproduction | None, verdict: VerdictRow | None, badge: Badge | None) -> Said:
+def _said(
+    claim: Claim,
+    run: Reproduction | None,
+    verdict: VerdictRow | None,
+    badge: Badge | None,
+    *,
+    is_stale: bool = False,
+) -> Said:
     if verdict is None:
         return _on_its_way(claim, run)
     outcome = Outcome(verdict.outcome)
@@ -175,7 +187,7 @@ def _said(claim: Claim, run: Reproduction | None, verdict: VerdictRow | None, ba
     if badge is not None and badge.revoked_at is not None:
         return Said("revoked", "revoked", RED, claim.claim_id)
     date = f"{verdict.decided_at:%Y-%m-%d}"
-    if run is None or claim.stale_reason is not None:
+    if run is None or is_stale or claim.stale_reason is not None:
         return Said("stale", f"stale: verified {date}", YELLOW, claim.claim_id)
     return Said("verified", f"verified {date}: {figures}", GREEN, claim.claim_id)
 

@@ -125,7 +125,7 @@ def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | 
             or_(
                 Claim.dataset_revision.is_not_distinct_from(mismatch.dataset_revision),
                 # However either says that it is about the benchmark as it is now.
-                and_(_pins_nothing(Claim), _pins_nothing(mismatch)),
+                and_(pins_nothing(Claim), pins_nothing(mismatch)),
                 Reproduction.dataset_revision == revision,
             ),
             Badge.revoked_at.is_(None),
@@ -135,8 +135,8 @@ def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | 
     )
 
 
-def _pins_nothing(claim: type[Claim]) -> ColumnElement[bool]:
-    """The contrary of `specs.hub.eval_results.pins`."""
+def pins_nothing(claim: type[Claim]) -> ColumnElement[bool]:
+    """Whether the entry names no commit of its benchmark: the contrary of `specs.hub.eval_results.pins`."""
     return or_(claim.dataset_revision.is_(None), claim.dataset_revision.in_(HEAD_REFS))
 
 

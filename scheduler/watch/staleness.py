@@ -1,6 +1,7 @@
 """Verdicts that no longer describe what the Hub holds: found now and then, kept with the claim, cheap to read.
 
 What is looked at follows from what changed, and not from how many verdicts there are: scheduler/watch/stale_walks.py.
+That a score was verified is said of it until something newer is, also after its claim was withdrawn: that ages as well.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.session import Database
@@ -21,6 +22,7 @@ from scheduler.stored_values import version_of
 from scheduler.watch import stale_walks
 from specs.hub.eval_results import pins
 from specs.judging.staleness import Head, Ran, stale_reason, what_changed
+from specs.judging.verdict import Outcome
 from specs.policy.reverify import ReverifyRules
 
 CHANGES_AT_ONCE = 2000
@@ -34,6 +36,11 @@ SWEPT_AT_ONCE = 200
 
 TOGETHER = 50
 """Claims that change in one transaction: most of its cost is the commit, and others wait for its rows for so long."""
+
+_IS_SAID = or_(
+    Claim.state == ClaimState.DECIDED,
+    and_(Claim.state == ClaimState.WITHDRAWN, VerdictRow.outcome == Outcome.VERIFIED),
+)
 
 _Then, _Now = aliased(SpecFile), aliased(SpecFile)
 
@@ -92,7 +99,7 @@ def _enter_some(
             select(Claim).where(Claim.claim_id.in_(claim_ids)).with_for_update(skip_locked=skip_locked)
         ).all()
         for claim in claims:
-            if claim.state == ClaimState.DECIDED:
+            if claim.state in (ClaimState.DECIDED, ClaimState.WITHDRAWN):
                 _enter(session, claim, reasons[claim.claim_id])
         return {claim.claim_id for claim in claims}
 
@@ -133,7 +140,7 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
         .outerjoin(Benchmark, Benchmark.dataset_id == Reproduction.dataset_id)
         .outerjoin(_Then, _spec_of(_Then, Reproduction.dataset_revision))
         .outerjoin(_Now, _spec_of(_Now, Benchmark.revision))
-        .where(Claim.state == ClaimState.DECIDED, Reproduction.state == ReproductionState.COMPLETED, condition)
+        .where(_IS_SAID, Reproduction.state == ReproductionState.COMPLETED, condition)
         .order_by(Claim.claim_id)
     )
     found = []

@@ -186,6 +186,8 @@ def weigh(api: RunningApi, weights: str, *claim_ids: str) -> None:
             session.get_one(Reproduction, session.get_one(Claim, claim_id).reproduction_id).weights_sha256 = weights
 
 
+COMMIT = "3" * 40
+
 WITHDRAWN: dict[str, Any] = {"live": False, "state": ClaimState.WITHDRAWN}
 
 
@@ -205,6 +207,24 @@ def test_a_mismatch_of_these_weights_is_not_hidden_behind_what_was_found_of_othe
     assert state(api) == "verified"
     weigh(api, "5" * 64, mismatch)
     assert state(api) == "mismatch"
+
+
+@pytest.mark.parametrize(
+    ("then", "now_is", "found"),
+    [
+        (None, "main", "verified"),
+        ("3" * 40, None, "stale"),
+        (None, "3" * 40, "stale"),
+        ("3" * 40, "3" * 40, "verified"),
+    ],
+)
+def test_a_score_was_verified_at_the_commit_of_the_benchmark_that_its_entry_named(
+    api: RunningApi, then: str | None, now_is: str | None, found: str
+) -> None:
+    before = api.rows.verified(dataset_revision=then, **WITHDRAWN)
+    api.rows.claim(state=ClaimState.BLOCKED, dataset_revision=now_is)
+    weigh(api, "5" * 64, before)
+    assert state(api) == found
 
 
 def test_an_older_mismatch_is_not_held_against_an_entry_beside_one_that_was_verified_since(api: RunningApi) -> None:

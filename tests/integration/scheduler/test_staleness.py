@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission.priorities import PERIODIC_PRIORITY
-from scheduler.database.tables import Badge, Model, StaleWalk, VerdictRow, new_id, now
+from scheduler.database.tables import Badge, Claim, Model, StaleWalk, VerdictRow, new_id, now
 from scheduler.requests.repeating import repeat_stale
 from scheduler.state_machine import ClaimState
 from scheduler.watch.stale_walks import LASTING
@@ -104,6 +104,18 @@ def test_new_weights_make_every_verdict_stale_and_the_old_ones_make_it_current_a
     commit(farm, MODEL, {"config.json": config})
     assert stale(farm) == {}
     assert farm.history(farm.claims()[0].claim_id)[-2:] == ["stale", "current"]
+
+
+def test_what_was_verified_is_stale_also_after_its_entry_was_taken_away(farm: ControlPlane) -> None:
+    with farm.database.transaction() as session:
+        session.execute(update(Claim).values(state=ClaimState.WITHDRAWN, live=False))
+    commit(farm, MODEL, {"config.json": b'{"a": 1}'})
+    mark_stale(farm.database, NEVER)
+    assert {claim.value: claim.stale_reason for claim in farm.claims() if not claim.live} == {
+        50.0: "the model's files changed since",
+        51.0: "the model's files changed since",
+        90.0: None,
+    }, "what was no match is said of the weights that it was found of"
 
 
 def test_a_look_at_the_hub_says_whose_claims_are_to_be_looked_at(farm: ControlPlane) -> None:
