@@ -250,13 +250,20 @@ def stop_taking_claims(session: Session, key: str, since: datetime) -> None:
 
 
 def was_repeated() -> ColumnElement[bool]:
-    """Whether a run of the same key was asked for anew since, and did not come to nothing."""
+    """Whether a run of the same key was asked for anew since, and neither failed nor was cancelled unsent.
+
+    One that was cancelled under way counts: whose claim it was may have seen how it went, and got its old verdict back
+    by another value.
+    """
     later = aliased(Reproduction)
     return exists().where(
         later.key == Reproduction.key,
         later.asked_anew,
         later.created_at > Reproduction.created_at,
-        later.state.not_in(CAME_TO_NOTHING),
+        or_(
+            later.state.not_in(CAME_TO_NOTHING),
+            and_(later.state == ReproductionState.CANCELLED, later.seed.is_not(None)),
+        ),
     )
 
 

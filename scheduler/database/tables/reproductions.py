@@ -53,7 +53,8 @@ class Reproduction(Table):
     """It ran every sample, so it answers any later claim too."""
 
     asked_anew: Mapped[bool] = mapped_column(default=False)
-    """Planned for a re-verification. Earlier runs of its key answer no further claim, unless it comes to nothing."""
+    """Planned for a re-verification. Earlier runs of its key answer no further claim, unless it fails, or is cancelled
+    before it is sent out."""
 
     second_anew: Mapped[bool] = mapped_column(default=False)
     """So planned, after the first of what counts as asked together: it asks every sample, whatever becomes of that."""

@@ -150,23 +150,35 @@ def test_a_run_that_was_sent_out_before_the_request_does_not_answer_it(tmp_path:
         assert [run.joinable for run in plane.reproductions()] == [False, False, True]
 
 
-def test_once_it_was_repeated_the_earlier_run_answers_nobody_unless_that_came_to_nothing(farm: ControlPlane) -> None:
+@pytest.mark.parametrize("ended", ["failed", "was cancelled unsent", "was cancelled under way"])
+def test_once_it_was_repeated_the_earlier_run_answers_nobody_unless_that_failed_or_was_never_sent(
+    farm: ControlPlane, ended: str
+) -> None:
     old = living(farm)[50.0]
-    reverify(farm.database, old.claim_id, "?", ADA)
+    asked = reverify(farm.database, old.claim_id, "?", ADA).claim_id
     farm.plan()
-    dispatch(farm.database, farm.policy)
-    with farm.database.transaction() as session:
-        session.add(_copy(session.get_one(Claim, old.claim_id), "elsewhere", value=51))
-    farm.plan()
-    assert len(farm.reproductions()) == 3, "the run that ran every sample is no answer any more"
+    if ended != "was cancelled unsent":
+        dispatch(farm.database, farm.policy)
+    fresh = run_of(farm, asked)
+    other = put(farm, old, "main", 51)
+    assert (run_of(farm, other) == fresh) == (ended == "was cancelled unsent"), "nor the run that ran every sample"
+    if ended == "failed":
+        dispatch(farm.database, farm.policy)
     for run in farm.reproductions()[1:]:
-        cancel(farm.database, run.reproduction_id, "not needed", ADA)
-    with farm.database.transaction() as session:
-        session.add(_copy(session.get_one(Claim, old.claim_id), "a third", value=52))
-    farm.plan()
+        if ended == "failed":
+            with farm.database.transaction() as session:
+                held = session.get_one(Reproduction, run.reproduction_id)
+                end_attempt(session, farm.policy, held, AttemptOutcome.MODEL_FAILED, "no such architecture")
+        else:
+            cancel(farm.database, run.reproduction_id, "not needed", ADA)
     first, *repeated = farm.reproductions()
-    assert len(repeated) == 2
-    assert first.reproduction_id in {claim.reproduction_id for claim in farm.claims() if claim.live}
+    last = run_of(farm, put(farm, old, "main", 52))
+    if ended != "was cancelled under way":
+        assert last == first.reproduction_id
+        return
+    assert last not in {first.reproduction_id, *(run.reproduction_id for run in repeated)}
+    dispatch(farm.database, farm.policy)
+    assert farm.reproductions()[-1].stopping is None, "it asks every sample"
 
 
 def _copy(claim: Claim, slot: str, **more: Any) -> Claim:
