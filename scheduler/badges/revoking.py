@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, literal, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, SpecFile, VerdictRow, now
 from scheduler.record import SCHEDULER, add_event
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
@@ -127,12 +127,22 @@ def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | 
                 # However either says that it is about the benchmark as it is now.
                 and_(pins_nothing(Claim), pins_nothing(mismatch)),
                 Reproduction.dataset_revision == revision,
+                # Or at a commit that is known to hold the same questions. What is unknown equals nothing.
+                _content_at(Reproduction.dataset_revision) == _content_at(revision),
             ),
             Badge.revoked_at.is_(None),
         )
         # In one order, as everybody who locks several rows; and the reason is the same whoever asks.
         .order_by(Badge.claim_id, mismatch.claim_id)
     )
+
+
+def _content_at(
+    revision: str | InstrumentedAttribute[str] | InstrumentedAttribute[str | None] | None,
+) -> ScalarSelect[str | None]:
+    """Digest of what the claim's benchmark holds at a commit; NULL where it is not known."""
+    held = select(SpecFile.content_sha256).where(SpecFile.dataset_id == Claim.dataset_id, SpecFile.revision == revision)
+    return held.correlate_except(SpecFile).scalar_subquery()
 
 
 def pins_nothing(claim: type[Claim]) -> ColumnElement[bool]:

@@ -294,6 +294,33 @@ def test_a_badge_is_revoked_however_the_entry_says_by_now_that_it_is_about_the_b
     assert badges(site)[old] == f"the same score was run again and not reproduced: claim {mismatch}"
 
 
+@pytest.mark.parametrize(("changed", "is_outdone"), [("README.md", True), ("data.jsonl", False)])
+def test_a_badge_about_one_commit_of_a_benchmark_is_revoked_by_a_mismatch_at_another_that_holds_the_same(
+    site: Publishing, changed: str, *, is_outdone: bool
+) -> None:
+    bench = RepoName(RepoType.DATASET, "acme/bench")
+
+    def say_at_head(name: str) -> str:
+        site.scan()
+        (head, *_) = site.farm.hub.own_commits("acme/bench").main
+        pinned = entry("acme/bench", 50).replace("id: acme/bench", f"id: acme/bench\n    revision: {head}")
+        before = {claim.claim_id for claim in claims(site)}
+        submit(site.served.local, MODEL, pinned, name=name)
+        site.scan()
+        site.plan()
+        (new,) = (claim.claim_id for claim in claims(site) if claim.claim_id not in before)
+        return new
+
+    old = say_at_head("one.yaml")
+    site.publish()
+    assert badges(site)[old] is None
+    site.served.local.commit(bench, {changed: b"More words."}, CommitText("Say more", "acme"))
+    mismatch = say_at_head("another.yaml")
+    complete(site.farm, 20)
+    why = f"the same score was run again and not reproduced: claim {mismatch}"
+    assert badges(site)[old] == (why if is_outdone else None)
+
+
 @pytest.mark.parametrize("mismatch_is_seen", [True, False])
 def test_a_badge_that_is_signed_after_its_score_was_not_reproduced_again_is_revoked(
     either: Publishing, monkeypatch: pytest.MonkeyPatch, *, mismatch_is_seen: bool
