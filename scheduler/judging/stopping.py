@@ -51,11 +51,12 @@ def _is_the_last_try(reproduction: Reproduction, settings: RunSettings, *, one_w
     """Whether it asks every sample and answers all later claims, as it is not the first: `one_was_sent` of its key.
 
     Each run is another draw of answers: whoever claims one value after another would have one that fits in the end. Of
-    those that were asked for anew the second is the last, and a run with a limit never has every sample.
+    those that were asked for anew the second is the last, as is one that follows a run of other weights or another
+    revision within policy's cooldown. A run with a limit never has every sample.
     """
     if settings.sample_limit is not None:
         return False
-    return reproduction.second_anew if reproduction.asked_anew else one_was_sent
+    return reproduction.second_anew or (one_was_sent and not reproduction.asked_anew)
 
 
 def are_too_many(settings: RunSettings, claims: int) -> bool:

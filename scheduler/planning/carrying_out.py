@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from sqlalchemy import select, update
@@ -19,7 +19,7 @@ from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.answering import Answer
-from scheduler.planning.freshness import Asked, Shared, asked_with, stop_taking_claims
+from scheduler.planning.freshness import Asked, Made, Shared, asked_with, made_lately, stop_taking_claims
 from scheduler.planning.putting_back import (
     AskedAnew,
     Begun,
@@ -77,7 +77,8 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         if anew:
             answers = [each for each in answers if not _is_asked_anew(claims[each.claim_id], each, anew)]
         begun = begun_for(session, [claims[each.claim_id] for each in answers], weights, keys)
-        runs = _Runs(Shared(session, keys, {each.reproduction_id for each in begun}), begun, policy.reverify)
+        shared = Shared(session, keys, {each.reproduction_id for each in begun})
+        runs = _Runs(shared, begun, policy.reverify, made_lately(session, by_id, policy.reverify))
         new = [
             made
             for answer in answers
@@ -106,6 +107,9 @@ class _Runs:
     shared: Shared
     begun: Sequence[Begun]
     rules: ReverifyRules
+    made: set[Made]
+    """What was planned of late of the claims' models; not what another planner plans just now."""
+
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
     """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
 
@@ -113,12 +117,29 @@ class _Runs:
         """The one that was begun before and was to decide a claim's score."""
         return run_before(self.shared, self.begun, claim, run, asked.since)
 
+    def is_further(self, claim: Claim, answer: Answer, run: Run) -> bool:
+        """Whether a run of other weights or another revision was planned of late for the same model and task.
+
+        Else a file more in the model's repo, or each commit of the benchmark, would be two draws more, the first of
+        them cheap. Where both are the same, `one_was_sent` and `Asked` tell.
+        """
+        revision = answer.benchmark.revision if answer.benchmark is not None else None
+        this = Made(claim.model_id, claim.dataset_id, run.task_id, answer.weights_sha256, revision)
+        return run.settings.sample_limit is None and any(each[:3] == this[:3] and each != this for each in self.made)
+
+    def add(self, new: Reproduction) -> None:
+        """One that this transaction makes."""
+        self.shared.add(new)
+        self.made.add(Made(*(getattr(new, name) for name in Made._fields)))
+
 
 def _carry_out(
     session: Session, policy: Policy, claim: Claim, model: Model, answer: Answer, runs: _Runs
 ) -> Reproduction | None:
     """Do what was found about one claim; returns the reproduction that it needed, if that is a new one."""
     found = answer.found
+    if isinstance(found, Run) and runs.is_further(claim, answer, found):
+        answer = _of_every_sample(session, claim, found, answer, runs)
     claim.foreseen = answer.foreseen.model_dump(mode="json") if answer.foreseen is not None else None
     if isinstance(found, Run) and answer.cost is not None:
         claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost.gpu_seconds, answer.cost.basis
@@ -139,6 +160,16 @@ def _carry_out(
         give_verdict(session, claim, Verdict(outcome=Outcome.UNSUPPORTED, reason=found.reason, comparison=None))
         return None
     return _join_or_make(session, claim, model, answer, found, runs)
+
+
+def _of_every_sample(session: Session, claim: Claim, run: Run, answer: Answer, runs: _Runs) -> Answer:
+    """What a further run takes, unless there is one that answers the claim."""
+    asked = asked_with(session, claim, answer.weights_sha256, run.key, runs.rules)
+    is_made = runs.before(claim, run, asked) is None and runs.shared.find(run.key, asked.since) is None
+    if answer.foreseen is None or not is_made:
+        return answer
+    foreseen = answer.foreseen.model_copy(update={"every_sample": True})
+    return replace(answer, foreseen=foreseen, cost=answer.cost_of_all)
 
 
 def _is_due(claim: Claim) -> bool:
@@ -202,10 +233,11 @@ def _join_or_make(
             # Planned for an entry, and as good as a second one; now also if the first fails.
             joined.asked_anew = joined.second_anew = True
     reproduction = joined or _new(session, claim, model, answer.benchmark, run, asked)
-    if joined is None and before is not None:
-        begin_as(reproduction, before)
     if joined is None:
-        runs.shared.add(reproduction)
+        reproduction.second_anew |= runs.is_further(claim, answer, run)
+        if before is not None:
+            begin_as(reproduction, before)
+        runs.add(reproduction)
     claim.rules = run.rules.model_dump(mode="json")
     claim.reproduction_id = reproduction.reproduction_id
     claims = runs.shared.count(reproduction, run.rules)

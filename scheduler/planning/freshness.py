@@ -111,6 +111,16 @@ class Asked(NamedTuple):
     """Whether a fresh run was sent out already for what was asked with the claim: another is the second of them."""
 
 
+class Made(NamedTuple):
+    """What a run is a try at, and what its author may change for it to have another key."""
+
+    model_id: str
+    dataset_id: str | None
+    task_id: str | None
+    weights_sha256: str | None
+    dataset_revision: str | None
+
+
 def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: str, rules: ReverifyRules) -> Asked:
     """How new a claim's run has to be, which counts as asked together with what was asked within policy's cooldown.
 
@@ -260,11 +270,31 @@ def was_repeated() -> ColumnElement[bool]:
         later.key == Reproduction.key,
         later.asked_anew,
         later.created_at > Reproduction.created_at,
-        or_(
-            later.state.not_in(CAME_TO_NOTHING),
-            and_(later.state == ReproductionState.CANCELLED, later.seed.is_not(None)),
-        ),
+        _may_tell(later),
     )
+
+
+def _may_tell(run: type[Reproduction]) -> ColumnElement[bool]:
+    """Whether anybody may learn something of a run, or did: it neither failed nor was cancelled unsent."""
+    is_cancelled = run.state == ReproductionState.CANCELLED
+    return or_(run.state.not_in(CAME_TO_NOTHING), and_(is_cancelled, run.seed.is_not(None)))
+
+
+def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> set[Made]:
+    """The runs of some models that were planned within policy's cooldown."""
+    since = now() - timedelta(seconds=rules.cooldown_seconds)
+    return {Made(*row) for row in session.execute(_MADE, {"models": list(models), "since": since})}
+
+
+_MADE = (
+    select(*(getattr(Reproduction, name) for name in Made._fields))
+    .distinct()
+    .where(
+        Reproduction.model_id.in_(bindparam("models", expanding=True)),
+        Reproduction.created_at > bindparam("since"),
+        _may_tell(Reproduction),
+    )
+)
 
 
 _TAKES_CLAIMS = and_(

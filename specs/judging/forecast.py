@@ -244,7 +244,7 @@ def _words(
     part, words = true_case.mean_samples / population.samples, []
     beyond = doubtful_beyond(claim, population) or tolerance_for(claim, population.samples)
     if foreseen.every_sample and foreseen.mode == "sequential":
-        words.append("a run of this model on this benchmark was sent before, so one of every sample answers this claim")
+        words.append("a run of this model on this benchmark was made before, so one of every sample answers this claim")
     elif foreseen.mode == "sequential" and part > SAVES_LITTLE:
         words.append(f"{population.samples} samples: early stopping saves little ({part:.0%} expected)")
     if limit is not None and limit < population.samples and true_case.undecided > 0:

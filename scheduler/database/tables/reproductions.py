@@ -27,6 +27,7 @@ class Reproduction(Table):
         partial_index("reproduction_asked_anew", "key", where="asked_anew"),
         Index("reproduction_by_task", "dataset_id", "dataset_revision", "task_id", "since"),
         Index("reproduction_by_weights", "weights_sha256", "dataset_id", "since"),
+        Index("reproduction_by_model", "model_id", "created_at"),
         Index("reproduction_by_state", "state", "pool", "priority", "created_at"),
         Index("reproduction_by_batch", "batch_id"),
         partial_index(
@@ -57,7 +58,8 @@ class Reproduction(Table):
     before it is sent out."""
 
     second_anew: Mapped[bool] = mapped_column(default=False)
-    """So planned, after the first of what counts as asked together: it asks every sample, whatever becomes of that."""
+    """Planned after the first of what counts as asked together, or within policy's cooldown of a run of the same model
+    and task with other weights or another revision: it asks every sample, whatever becomes of that."""
 
     model_id: Mapped[str] = mapped_column(ForeignKey("model.model_id"))
     model_revision: Mapped[str] = mapped_column(String(64))

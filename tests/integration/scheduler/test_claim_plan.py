@@ -24,6 +24,7 @@ from scheduler.dispatch.dispatching import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.forecast import Forecast, Foreseen, forecast
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
+from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
 from specs.policy.verification import TaskRules, VerificationRules
 from tests.support.api import RunningApi, running_api
@@ -304,7 +305,7 @@ def test_a_second_run_of_a_model_is_said_to_ask_every_sample_beforehand(farm: Co
     assert plan["every_sample"]
     assert {case["samples"] for case in plan["cases"]} == {198}
     assert [case["verdict"] for case in plan["cases"]] == ["verified"] * 3 + ["inconclusive", "mismatch"]
-    words = "a run of this model on this benchmark was sent before, so one of every sample answers this claim"
+    words = "a run of this model on this benchmark was made before, so one of every sample answers this claim"
     assert plan["words"][0] == words
     assert not any("fewer with" in each or "early stopping" in each for each in plan["words"])
     result = command(api, second.claim_id)
@@ -316,6 +317,31 @@ def test_a_second_run_of_a_model_is_said_to_ask_every_sample_beforehand(farm: Co
     third = claimed_again(farm, 47.0)
     assert third.reproduction_id == second.reproduction_id
     assert third.reason.endswith("; all 198 samples")
+
+
+@pytest.mark.parametrize("limit", [None, 1.0])
+def test_a_run_of_other_weights_is_said_to_ask_every_sample_beforehand(
+    farm: ControlPlane, api: RunningApi, limit: float | None
+) -> None:
+    """Also while a budget holds its claim back."""
+    first = planned(farm)
+    assert first.gpu_seconds is not None
+    if limit is not None:
+        farm.policy = Policy(budget=BudgetRules(gpu_seconds_per_day=(1 + limit) * first.gpu_seconds))
+    repo = RepoName(RepoType.MODEL, MODEL)
+    farm.served.local.commit(repo, {"logo.png": b"a logo"}, CommitText("A logo", "tiny"))
+    second = claimed_again(farm, 46.0)
+    assert second.state == (ClaimState.PLANNED if limit is None else ClaimState.BLOCKED)
+    assert second.gpu_seconds is not None
+    assert second.gpu_seconds > first.gpu_seconds, "so there is no room for it where there would be for the first"
+    assert api.json(f"/v1/claims/{second.claim_id}/plan")["every_sample"]
+    assert not api.json(f"/v1/claims/{first.claim_id}/plan")["every_sample"]
+    if limit is None:
+        dispatch(farm.database, farm.policy)
+        with farm.database.reading() as session:
+            run = session.get_one(Reproduction, second.reproduction_id)
+        assert (run.gpu_seconds, run.stopping) == (second.gpu_seconds, None)
+        assert second.reason.endswith("; all 198 samples")
 
 
 def test_a_run_after_one_that_failed_or_for_a_re_verification_may_stop_early(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -10,19 +11,24 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.api.plan import plan_view
 from scheduler.collect.ending import end_attempt
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.record import move_reproduction
+from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState
+from scheduler.watch.models import look_at_model
 from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sample_order import seeded_order
 from specs.measurement import Scores
 from specs.messages import AttemptOutcome, Order
 from specs.policy.rules import Policy
 from specs.policy.verification import VerificationRules
+from tests.support import deciding
+from tests.support.asking_again import reverify
 from tests.support.databases import Databases
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement
@@ -172,6 +178,79 @@ def test_whoever_claims_one_value_after_another_has_two_draws(farm: ControlPlane
     for percent in (89.8, 89.7, 89.6):
         third = claim(farm, percent)
         assert run_of(farm, third).reproduction_id == run_of(farm, second).reproduction_id, "and answers what follows"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_claim_on_each_commit_of_a_benchmark_is_one_run_that_may_stop_early(
+    farm: ControlPlane, *, at_once: bool
+) -> None:
+    bench, repo = RepoName(RepoType.DATASET, BENCHMARK), add_model(farm.served.local, "tiny/model")
+    farm.scan()
+    for n in range(3):
+        farm.served.local.commit(bench, {"README.md": f"# Note {n}".encode()}, CommitText("Say more", "acme"))
+    commits = list(farm.hub.own_commits(BENCHMARK).main)[:3]
+    named = entry(BENCHMARK, 61.0).replace(f"id: {BENCHMARK}", f"id: {BENCHMARK}\n    revision: {{}}")
+    texts = [f"{named.format(commit)}  notes: of {commit}\n" for commit in commits]
+    for n in range(1 if at_once else 3):
+        submit(farm.served.local, repo, "".join(texts if at_once else texts[: n + 1]))
+        farm.scan()
+        farm.plan()
+        orders(farm)
+        if not at_once:
+            deciding.complete(farm, 100)
+    runs = farm.reproductions()
+    assert [run.stopping is not None for run in runs] == [True, False, False]
+    assert len({run.dataset_revision for run in runs}) == len({run.seed for run in runs}) == 3
+
+
+@pytest.mark.parametrize(
+    ("what", "early"),
+    [
+        ("a file more", False),
+        ("a file more, of which a re-verification is asked", False),
+        ("a file more, and the first was cancelled", False),
+        ("a file more, and the first was cancelled and tried again", False),
+        ("a file more, and the first was cancelled unsent", True),
+        ("a file more, and the first failed", True),
+        ("a file more, two days later", True),
+        ("another task", True),
+    ],
+)
+def test_a_run_of_other_weights_within_a_day_asks_every_sample(farm: ControlPlane, what: str, *, early: bool) -> None:
+    first = claim(farm, 90.0)
+    if "unsent" not in what:
+        orders(farm)
+    if "re-verification" in what:
+        deciding.complete(farm, 100)
+    if "failed" in what:
+        with farm.database.transaction() as session:
+            row = session.get_one(Reproduction, run_of(farm, first).reproduction_id)
+            end_attempt(session, farm.policy, row, AttemptOutcome.MODEL_FAILED, "the weights cannot be loaded")
+    if "tried again" in what:
+        intervening.cancel(farm.database, first, "it goes badly", "hub:tiny", operates=False)
+    elif "cancelled" in what:
+        cancel(farm, first)
+    with farm.database.transaction() as session:
+        if "later" in what:
+            session.execute(update(Reproduction).values(created_at=now() - timedelta(days=2)))
+        if what == "another task":
+            session.execute(update(Reproduction).values(task_id="rivers"))
+    repo = RepoName(RepoType.MODEL, "tiny/model")
+    farm.served.local.commit(repo, {"logo.png": b"a logo"}, CommitText("A logo", "tiny"))
+    look_at_model(farm.database, farm.hub, "tiny/model", None)
+    if "re-verification" in what:
+        second = reverify(farm.database, first, "a new logo", "hub:tiny").claim_id
+    elif "tried again" in what:
+        # The claim's row is the same, and has another run.
+        intervening.retry(farm.database, first, "better luck", "hub:tiny")
+        second = first
+    else:
+        second = claim(farm, 89.9)
+    farm.plan()
+    *_, order = orders(farm)
+    assert order.ref.reproduction_id == run_of(farm, second).reproduction_id
+    assert len({run.weights_sha256 for run in farm.reproductions()}) == 2
+    assert (order.stopping is not None) == early
 
 
 def claims_at_once(farm: ControlPlane, *percents: float) -> list[str | None]:

@@ -217,7 +217,7 @@ def test_a_run_that_is_not_the_first_takes_all_samples_and_stops_early_no_more_t
     second, full = forecast(foreseen(every_sample=True), 198), forecast(foreseen(mode="full"), 198)
     assert second.cases == full.cases
     assert second.words == (
-        "a run of this model on this benchmark was sent before, so one of every sample answers this claim",
+        "a run of this model on this benchmark was made before, so one of every sample answers this claim",
         *full.words,
     )
     assert in_short(foreseen(every_sample=True), 1319) == "all 1319 samples"
