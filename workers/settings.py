@@ -1,4 +1,4 @@
-"""A worker's settings: from the environment (`REPROFARM_WORKER_…`), or from one YAML file named there."""
+"""A worker's settings, from the environment (`REPROFARM_WORKER_…`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from specs.errors import PolicyError
 from specs.logs.evidence import EvidenceUrl
@@ -15,20 +15,17 @@ from specs.measurement import MAX_POPULATION
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
 from specs.queues import pool_queue
-from specs.validation_errors import fault
+from specs.validation_errors import faults_in_environment
 
 PREFIX = "REPROFARM_WORKER_"
 
 
 class WorkerSettings(BaseSettings):
-    """Everything that a worker is told. Unknown keys in the file are errors; the environment wins over the file."""
+    """Everything that a worker is told."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True, env_ignore_empty=True
     )
-
-    settings_file: Path | None = None
-    """A YAML file with these settings, without the prefix."""
 
     broker_url: SecretUrl = SecretStr("redis://127.0.0.1:6379/0")
     """Of Redis; it can hold a password."""
@@ -103,29 +100,15 @@ class WorkerSettings(BaseSettings):
         """The Celery queue of this worker's pool; it consumes one of its own too (specs/queues.py)."""
         return pool_queue(self.pool)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments over environment over the file that either names."""
-        named = {**env_settings(), **init_settings()}.get("settings_file")
-        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
-        return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=named)) if named else sources
-
 
 def read_settings() -> WorkerSettings:
-    """The settings of this process.
+    """The settings in this process's environment.
 
     Raises:
-        PolicyError: a setting is wrong or unknown; the operator must act.
+        PolicyError: a setting is wrong; the operator must act.
     """
     try:
         return WorkerSettings()
     except ValidationError as error:
         # Without the values: one of them may be a password.
-        raise PolicyError(f"worker settings ({PREFIX}…): {'; '.join(map(fault, error.errors()))}") from None
+        raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None

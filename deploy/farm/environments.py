@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-import yaml
 from fsspec.core import strip_protocol
 from fsspec.utils import get_protocol
 from pydantic import ValidationError
@@ -213,18 +212,15 @@ def hand_back_seconds(worker: Mapping[str, str]) -> float:
     """How long a worker with that environment takes to hand its batch back when told to stop.
 
     Raises:
-        PolicyError: it is set to what is no time, or its settings file cannot be read; the operator must act.
+        PolicyError: it is set to what is no time; the operator must act.
     """
-    variables = {name: f"{WORKER_PREFIX}{name.upper()}" for name in ("hand_back_seconds", "settings_file")}
-    given = {name: worker[variable] for name, variable in variables.items() if variable in worker}
-    if not given:
+    given = worker.get(f"{WORKER_PREFIX}HAND_BACK_SECONDS")
+    if given is None:
         return _HAND_BACK_SECONDS
     try:
-        return WorkerSettings.model_validate(given).hand_back_seconds
+        return WorkerSettings.model_validate({"hand_back_seconds": given}).hand_back_seconds
     except ValidationError as error:
         raise PolicyError(f"settings: {faults_in_environment(error, WORKER_PREFIX)}") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise PolicyError(f"settings: {given['settings_file']} cannot be read: {error}") from None
 
 
 def _if_set(**values: str | None) -> dict[str, str]:

@@ -256,42 +256,18 @@ def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
         settings_in(plan(tmp_path, REPROFARM_REQUEST_SECONDS="-1").environment_of_control(BROKER))
 
 
-@pytest.mark.parametrize(
-    ("told", "seconds"),
-    [
-        ({}, 25.0),
-        ({"HAND_BACK_SECONDS": "90"}, 90.0),
-        ({"SETTINGS_FILE": "worker.yaml"}, 120.0),
-        ({"SETTINGS_FILE": "worker.yaml", "HAND_BACK_SECONDS": "90"}, 90.0),
-        ({"SETTINGS_FILE": "others.yaml"}, 25.0),
-        ({"SETTINGS_FILE": "none.yaml"}, 25.0),
-    ],
-)
+@pytest.mark.parametrize(("told", "seconds"), [({}, 25.0), ({"REPROFARM_WORKER_HAND_BACK_SECONDS": "90"}, 90.0)])
 def test_a_worker_is_given_the_time_that_it_takes_to_hand_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, str], seconds: float
+    tmp_path: Path, told: dict[str, str], seconds: float
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "worker.yaml").write_text("hand_back_seconds: 120")
-    (tmp_path / "others.yaml").write_text("prepare: false")
-    farm = plan(tmp_path / "var", **{f"REPROFARM_WORKER_{name}": value for name, value in told.items()})
+    farm = plan(tmp_path, **told)
     environment = farm.environment_of_worker(POOL, farm.environment_of_control(BROKER))
     assert hand_back_seconds(environment) == seconds
 
 
-@pytest.mark.parametrize(
-    ("told", "words"),
-    [
-        ({"HAND_BACK_SECONDS": "soon"}, "REPROFARM_WORKER_HAND_BACK_SECONDS"),
-        ({"SETTINGS_FILE": "worker.yaml"}, "worker.yaml cannot be read"),
-    ],
-)
-def test_a_time_to_hand_back_that_is_none_is_the_operators_to_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, str], words: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "worker.yaml").write_text("hand_back_seconds: [")
-    with pytest.raises(PolicyError, match=words):
-        hand_back_seconds({f"REPROFARM_WORKER_{name}": value for name, value in told.items()})
+def test_a_time_to_hand_back_that_is_none_is_the_operators_to_mend() -> None:
+    with pytest.raises(PolicyError, match="REPROFARM_WORKER_HAND_BACK_SECONDS"):
+        hand_back_seconds({"REPROFARM_WORKER_HAND_BACK_SECONDS": "soon"})
 
 
 def test_a_farm_without_a_policy_gets_one_with_the_memory_of_its_machine(tmp_path: Path) -> None:
