@@ -16,13 +16,13 @@ from workers.processes.fork_server import listen, serve
 from workers.runs import run_server
 
 
-def main(arguments: list[str]) -> int:
-    """Be a run, whose first argument is its order, or a script of Python with its arguments."""
+def main(arguments: list[str]) -> None:
+    """Be a run, whose argument is its folder, or a script of Python with its arguments."""
     if not arguments[0].endswith(".py"):
-        return run_server.main(arguments)
+        run_server.main(arguments)
+        return
     sys.argv = list(arguments)
     runpy.run_path(arguments[0], run_name="__main__")
-    return 0
 
 
 if __name__ == "__main__":

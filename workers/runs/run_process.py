@@ -54,7 +54,7 @@ class RunProcess:
         self._log = folder / "run.log"
         self._runs = runs
         self._process = runs.start(
-            [str(folder / REQUEST_FILE), str(folder), "--wait"],
+            [str(folder)],
             {
                 ENGINE_KEY_ENV: engine_key,
                 **judges,

@@ -12,13 +12,13 @@ from pathlib import Path
 _NICENESS = 5
 
 
-def main(arguments: list[str]) -> int:
-    """Be a run with the arguments of `workers.runs.runner`."""
+def main(arguments: list[str]) -> None:
+    """Be the run in the folder that is the only argument."""
     from workers.runs import runner  # noqa: PLC0415 - the server has it by now
 
     # What waits for an engine gives way to the engine, where they share cores.
     os.nice(_NICENESS)
-    return runner.main(arguments)
+    runner.main(Path(arguments[0]))
 
 
 if __name__ == "__main__":

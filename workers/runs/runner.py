@@ -1,9 +1,8 @@
-"""The process of one run: `python -m workers.runs.runner ORDER.json OUTFOLDER [--wait]`.
+"""The process of one run, in the run's folder.
 
-Reads a `workers.runs.run_request.RunRequest` and writes to the folder: `progress.jsonl` while it runs, the Inspect log
-under `logs/`, and `outcome.json` last. The engine's key is in the environment (`VLLM_API_KEY`), judges' keys under the
-names that the order gives. With `--wait`, the order may come later: importing lighteval takes many seconds, in which an
-engine can start or another run can end.
+Waits there for a `workers.runs.run_request.RunRequest` (`order.json`), and writes `progress.jsonl` while it runs, the
+Inspect log under `logs/`, and `outcome.json` last. The engine's key is in the environment (`VLLM_API_KEY`), and judges'
+keys are there under the names that the order gives.
 
 Each reproduction has a process of its own, because Inspect keeps servers and hooks for the life of a process, and so
 that one that hangs or eats memory can be ended without asking it.
@@ -12,7 +11,6 @@ that one that hangs or eats memory can be ended without asking it.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -51,7 +49,7 @@ from workers.runs.measure import Plan, measure, without_a_score
 from workers.runs.progress import ProgressFile, seed_each_answer, watch
 from workers.runs.refusals import EngineRefuses, whose_fault
 from workers.runs.resuming import RESUMED, Earlier, Wanted, earlier_attempt, finished
-from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, STARTED_OVER, RunOutcome, RunRequest
+from workers.runs.run_request import OUTCOME_FILE, PROGRESS_FILE, REQUEST_FILE, STARTED_OVER, RunOutcome, RunRequest
 from workers.runs.stopping import StopWhenSure
 from workers.runs.template_guard import guard_template
 from workers.runs.waits import telling_waits
@@ -283,23 +281,17 @@ def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[s
     )
 
 
-def _read_request(file: Path, *, wait: bool) -> RunRequest:
-    while wait and not file.exists():
+def _awaited_request(folder: Path) -> RunRequest:
+    file = folder / REQUEST_FILE
+    while not file.exists():
         time.sleep(0.1)
     return RunRequest.model_validate_json(file.read_bytes())
 
 
-def main(arguments: list[str]) -> int:
-    """Run the order in a file; 0 when an outcome was written, whatever it is."""
-    order_file, folder = (Path(argument).absolute() for argument in arguments[:2])
+def main(folder: Path) -> None:
+    """Do the run whose order is, or will be, in a folder, an absolute path; ends when the outcome is written there."""
     os.chdir(folder)
     # Inspect loads the first .env that it finds above the working folder.
     (folder / ".env").touch()
     compress_without_threads()
-    outcome = run(_read_request(order_file, wait="--wait" in arguments[2:]), folder)
-    _write_outcome(folder, outcome)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _write_outcome(folder, run(_awaited_request(folder), folder))

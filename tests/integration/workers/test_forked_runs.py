@@ -21,6 +21,7 @@ from tests.support.waiting import PROCESS_PATIENCE_SECONDS, until
 from tests.support.waiting_errands import server_of_waiting
 from workers.processes.forked import Forked
 from workers.runs.forked_run import RunServer
+from workers.runs.run_request import REQUEST_FILE
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def ended(run: Forked) -> int:
 
 def waiting_run(server: RunServer, folder: Path) -> Forked:
     """A run that waits for its order."""
-    return server.start([str(folder / "order.json"), str(folder), "--wait"], {"MINE": "1"}, folder, folder / "run.log")
+    return server.start([str(folder)], {"MINE": "1"}, folder, folder / "run.log")
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
@@ -44,10 +45,10 @@ def processes_in(folder: Path) -> list[psutil.Process]:
     return [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(folder)]
 
 
-def test_a_run_without_an_order_ends_and_says_why_in_its_log(server: RunServer, tmp_path: Path) -> None:
-    run = server.start([str(tmp_path / "no-order.json"), str(tmp_path)], {}, tmp_path, tmp_path / "run.log")
-    assert ended(run) == 1
-    assert "no-order.json" in (tmp_path / "run.log").read_text()
+def test_a_run_whose_order_cannot_be_read_ends_and_says_why_in_its_log(server: RunServer, tmp_path: Path) -> None:
+    (tmp_path / REQUEST_FILE).write_text("{}")
+    assert ended(waiting_run(server, tmp_path)) == 1
+    assert "RunRequest" in (tmp_path / "run.log").read_text()
 
 
 def test_two_runs_have_a_process_each_and_one_can_be_stopped(server: RunServer, tmp_path: Path) -> None:
