@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from scheduler.collect.retrying import retry_delay_seconds
 from scheduler.control_worker import process
 from scheduler.control_worker.refusing import decoded
-from scheduler.database.expiring_locks import held
+from scheduler.control_worker.regular import looking_at_hub
 from scheduler.database.postgres import AWAY
 from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.hub.answers import RepoType
@@ -19,7 +18,6 @@ from scheduler.messaging.broker import tell_to_drop, tell_to_fetch
 from scheduler.requests import requesting
 from scheduler.requests.intervening import DROP
 from scheduler.requests.requesting import LOOK_AT_WANTED
-from scheduler.schedule import SCAN
 from scheduler.watch import announced, announcing
 from specs.errors import HubAway
 from specs.messages import AttemptRef, FetchAhead
@@ -61,8 +59,7 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
     delay = min(retry_delay_seconds(self.request.retries + 1), requesting.LONGEST_PAUSE_SECONDS)
     farm, message_id = process.farm(), str(self.request.id)
     try:
-        # Two looks at one model at once would both make its claims.
-        with held(farm.database, SCAN, timedelta(minutes=30)) as mine:
+        with looking_at_hub(farm.database) as mine:
             if mine:
                 requesting.answer(farm.database, farm.hub, message_id, farm.policy.reverify)
                 return
@@ -91,8 +88,7 @@ def look_at_repo(body: dict[str, Any]) -> None:
         log.error("message refused: %s", type(error).__name__)
         return
     farm = process.farm()
-    # Two looks at one model at once would both make its claims.
-    with held(farm.database, SCAN, timedelta(minutes=30)) as mine:
+    with looking_at_hub(farm.database) as mine:
         if mine:
             announced.look(farm.database, farm.hub, repo_type, repo_id)
         else:

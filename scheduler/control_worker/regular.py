@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cache
 
@@ -11,7 +12,8 @@ from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.collect import workforce
 from scheduler.control_worker import process, sending
-from scheduler.database.expiring_locks import held
+from scheduler.database.expiring_locks import Held, held
+from scheduler.database.session import Database
 from scheduler.messaging import outbox
 from scheduler.messaging.broker import forget_queues, own_queues
 from scheduler.messaging.refused import count_refused
@@ -34,11 +36,16 @@ ROUNDS = 10
 """Of planning in one task; where more waits, another follows at once, between which a worker can be shut down."""
 
 
+def looking_at_hub(database: Database) -> AbstractContextManager[Held]:
+    """`held`, for looks at the Hub: two at one model at once would both make its claims."""
+    return held(database, SCAN, timedelta(minutes=30))
+
+
 @process.app.task(name=SCAN)
 def scan_hub() -> None:
     """Look for new, changed and withdrawn claims."""
     farm = process.farm()
-    with held(farm.database, SCAN, timedelta(minutes=30)) as mine:
+    with looking_at_hub(farm.database) as mine:
         if mine:
             try:
                 scan(farm.database, farm.hub, farm.policy.watch, mine.lasts)
