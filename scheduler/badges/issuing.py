@@ -156,7 +156,7 @@ def _without_badge(farm: Farm, since: datetime | None, reached: _Place | None) -
 def sign(farm: Farm, claim_ids: Sequence[str]) -> set[str]:
     """Make the badges of verified claims. Done once, however often it is asked for.
 
-    Returns those whose verdict is no proof, and which have none.
+    Returns the ids of claims that got no badge because their verdict is no proof.
 
     Raises:
         KeyFileError: there is no usable key, or it is revoked; the verdicts stand, without their badges.

@@ -69,7 +69,7 @@ def is_current(current: Mapping[str, CurrentAttempt], message: AttemptsAlive | R
 
 
 def taken_by(session: Session, current: CurrentAttempt, worker: str) -> None:
-    """Note whose it is, and that it runs: whichever is the first that is heard of it."""
+    """Record which worker has the attempt, and that it is running, on the first message heard about it."""
     reproduction, attempt = current
     if reproduction.state == ReproductionState.DISPATCHED:
         why = taken_words(reproduction, worker)

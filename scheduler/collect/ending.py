@@ -126,8 +126,9 @@ def queue_again(session: Session, policy: Policy, reproduction: Reproduction, wh
 def message_lost(session: Session, policy: Policy, reproduction: Reproduction) -> None:
     """End the attempt at what was sent out, whose message is gone, and of which no worker has said a word.
 
-    A broker that lost it loses others too, so it is sent again at once. But a worker may have taken it that cannot read
-    it, being of another version, or that dies of it: where that goes on it is sent ever more seldom, and not for ever.
+    A broker that lost it loses others too, so it is sent again at once. But a worker that cannot read it (another
+    version), or that crashes on it, may have taken it. If that repeats, it is sent again at growing intervals, and in
+    the end given up.
     """
     why = "its message is not in the broker any more, and no worker took it"
     ever = f"{why}. One that cannot read it, or dies of it, says so in its log; the farm's operator must act"

@@ -14,7 +14,7 @@ from specs.messages import AttemptOutcome, AttemptRef
 from specs.processes.evidence_store import evidence_store, place_in
 
 LOOKED_FOR = 3
-"""Logs of earlier runs, of which a store that has none has lost what it held."""
+"""How many logs of earlier runs are looked for; a store that has none of them is taken to have lost its contents."""
 
 
 def has_lost_its_logs(database: Database, evidence_url: str, ref: AttemptRef) -> bool:

@@ -35,7 +35,7 @@ class Me(View):
     """Of the token, or of the user on the Hub; null for anonymous callers."""
 
     actor: str
-    """As what it does stands in the record of events."""
+    """The name that the caller has in the record of events."""
 
     scopes: tuple[Scope, ...]
     namespaces: tuple[str, ...] | None
@@ -45,7 +45,7 @@ class Me(View):
     """Of the token or the session; null for anonymous callers."""
 
     sign_in: str | None
-    """Where a person signs in with the Hub; null where the farm has no such sign-in, and for who is signed in."""
+    """Where a person signs in with the Hub; null if the farm has no such sign-in, or the caller is signed in."""
 
 
 class NewToken(Asked):
@@ -76,7 +76,7 @@ class TokenView(View):
     """When it was last used, to the hour or so; null where it never was."""
 
     revoked_at: datetime | None
-    """Null while it counts, or would but for its date."""
+    """Null if it was not revoked, even if it has expired."""
 
     revoked_by: str | None
 

@@ -83,4 +83,4 @@ class Done(View):
     """For people."""
 
     claim_ids: tuple[str, ...]
-    """Of the claims to follow from here on; new ones where an entry became a new claim."""
+    """Ids of the claims to follow from now on; an entry that became a new claim has a new one."""

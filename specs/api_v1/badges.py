@@ -46,8 +46,8 @@ class Revocations(Page[Revocation]):
     """A part of the list of badges that no longer count, and all keys that do not."""
 
     revoked_keys: tuple[str, ...] = ()
-    """Ids (`kid`) of signing keys that were revoked: nothing that they sign counts, in this list or not. In every part
-    of the list."""
+    """Ids (`kid`) of signing keys that were revoked: no badge that one of them signed counts, whether or not it is in
+    this list. Every part of the list has all of them."""
 
 
 class BadgeView(BadgeSummary):
@@ -63,11 +63,11 @@ class BadgeView(BadgeSummary):
 
     revocation: Revocation | None
     stale: bool = False
-    """Whether it no longer describes what the Hub holds. It stays true in what it says of the commits that it names."""
+    """Whether it no longer describes what the Hub holds. It remains true of the commits that it names."""
 
     stale_reason: str | None = None
     superseded_by: str | None = None
-    """Id of the claim that is the same entry since it was verified again; null where it was not."""
+    """Id of the claim that the same entry became when it was verified again; null if it was not."""
 
 
 class ShieldsBadge(View):

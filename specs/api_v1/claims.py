@@ -116,7 +116,7 @@ class ClaimView(View):
     """Whether its verdict no longer describes what the Hub holds, or is older than policy has it."""
 
     stale_reason: str | None = None
-    """In what; null where it is not stale."""
+    """Why it is stale; null if it is not."""
 
     supersedes: str | None = None
     """Id of the claim that was the same entry before it was tried or verified again."""

@@ -60,7 +60,7 @@ class EventView(View):
 
 
 class EventsLost(View):
-    """What happened meanwhile is not told again: the data of a `reset` message of `/v1/events`, and of its list's."""
+    """Events were missed and are not sent again: the data of a `reset` message of `/v1/events`, or a page's `reset`."""
 
     last_event_id: int
     """What follows comes after this one; read the lists anew."""

@@ -9,6 +9,6 @@ class Announced(View):
     """What becomes of an announcement."""
 
     looked_at: str | None
-    """The repo; null where it is none that the farm looks at."""
+    """The repo; null if it is not one that the farm looks at."""
 
     why: str

@@ -17,7 +17,7 @@ class Jwks(View):
 
 
 class KeyRevocation(View):
-    """A signing key that is not to be believed any more: with it all badges that name it, whoever made them."""
+    """A signing key that is no longer trusted, and with it every badge that names it, whoever made that badge."""
 
     key_id: str
     revoked_at: datetime

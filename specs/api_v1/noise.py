@@ -16,7 +16,7 @@ class NoiseGroup(View):
     """By the size of the weights at two bytes a parameter; null takes models of any size."""
 
     engines: tuple[str, ...] | None
-    """Versions of vLLM: one where both runs of every pair had it, two where one had each; null takes any."""
+    """Versions of vLLM: one if both runs of every pair had it, two if they had one each; null takes any."""
 
     hardware: tuple[str, ...] | None
     """In the same way."""
@@ -58,5 +58,5 @@ class NoiseView(View):
     """Samples that the task has, for which `spread` is given."""
 
     groups: tuple[NoiseGroup, ...]
-    """From any circumstances to the narrowest. A claim is planned with that of models of its class on any engine and
-    hardware, else of models of any size, in proportion to what chance would do at the score that it claims."""
+    """From any circumstances to the narrowest. A claim is planned with the group of models of its class on any engine
+    and hardware, or else of models of any size, scaled to what chance alone would do at the claimed score."""

@@ -114,9 +114,9 @@ class Overview(View):
     """The farm at a glance."""
 
     counted_at: datetime | None
-    """When `pools`, `claims`, `verdicts`, `days` and the two numbers in `needs_a_person` were counted, where something
-    may have changed since; null where they are of now. Counting takes at most a twentieth of the time: with millions of
-    claims it is some seconds old."""
+    """When `pools`, `claims`, `verdicts`, `days` and the two numbers in `needs_a_person` were counted, if something may
+    have changed since; null if they are current. At most a twentieth of the time goes into counting: with millions of
+    claims, the numbers are some seconds old."""
 
     pools: tuple[PoolLoad, ...]
     """Pools that have work, by name."""

@@ -84,8 +84,8 @@ class ClaimPlan(View):
     the number of samples is not known."""
 
     gpu_seconds: float | None
-    """What a run for this claim alone is taken to cost, which only the farm's budget goes by: GPU-seconds, on a CPU
-    pool seconds of one worker. Null where it is not known in which pool it would run."""
+    """Estimated cost of a run for this claim alone, used for the farm's budget only: GPU-seconds, or on a CPU pool
+    seconds of one worker. Null if it is not known in which pool it would run."""
 
     gpu_seconds_basis: str | None
     """What that rests on, as of when the claim was planned: earlier runs or assumptions. Null like it."""
@@ -94,7 +94,7 @@ class ClaimPlan(View):
     """Whether the log that the claim links to predicts answers."""
 
     earlier_runs: int
-    """So many other runs can predict answers by now; the claim's own is none of them."""
+    """How many other runs can predict answers by now, not counting the claim's own."""
 
     words: tuple[str, ...]
     """What somebody should know before the run."""

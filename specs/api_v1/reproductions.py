@@ -43,7 +43,8 @@ class ReproductionSummary(View):
     """1 goes next in its pool; null where it does not wait."""
 
     waits_for: str | None = None
-    """In words, and what stands against it, as a pool without workers; null where it does not wait."""
+    """What it waits for, in words, and what stands in its way, such as a pool without workers; null if it does not
+    wait."""
 
     not_before: datetime | None
     """After a failed attempt, the next one waits until then."""
@@ -65,9 +66,9 @@ class ReproductionSummary(View):
     """Mean so far, as the worker last said; null before the first score."""
 
     score_interval: Interval | None = None
-    """Where `score` would come to lie with more of the same samples, in 95 of 100: Wilson's interval, wider than need
-    be for scores in between. Of whatever answered first, which is easier; the verdict's interval is another one. Null
-    before the first score."""
+    """Where `score` would come to lie in 95 of 100 cases with more of the same samples: Wilson's interval, wider than
+    necessary if samples have scores between 0 and 1. The samples answered first tend to be the easier ones; the
+    verdict's interval is a different one. Null before the first score."""
 
     evidence_sha256: str | None
     evidence_url: str | None

@@ -60,7 +60,7 @@ class TaskScores(View):
 
     verdicts: dict[Outcome, int]
     match_rate: Proportion | None
-    """Verified of those that are verified or a mismatch; null where there is none."""
+    """The part that is verified, of all that are verified or a mismatch; null if there are none."""
 
     points: tuple[ScorePoint, ...]
     """Of the newest 200 claims of the whole answer that were measured; `/v1/points` has all."""

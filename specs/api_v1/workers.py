@@ -31,7 +31,7 @@ class DeviceMemoryView(View):
     total_bytes: int
     free_bytes: int
     health: GpuHealthView | None
-    """Of a GPU; null of anything else, and of workers from before they told."""
+    """Of a GPU; null for anything else, and for workers of earlier versions, which do not report it."""
 
 
 class LoadedEngineView(View):
@@ -67,7 +67,7 @@ class WorkerView(View):
     """Null where it has none."""
 
     reproduction_id: str | None
-    """What it runs now, or one of it, as the farm knows it; null where nothing."""
+    """Id of a reproduction that it is running, one of them if there are several; null if it is running none."""
 
     attempt: int | None
     """Number of that attempt; null like it."""
@@ -100,9 +100,9 @@ class PoolView(View):
     """Of those, idle or busy: they take work."""
 
     workers_wanted: int
-    """So many could be busy now: one for each batch that is with the broker or a worker, and for each model that waits;
-    and where there are any, one in the place of each worker in quarantine. What an autoscaler follows: the length of
-    the broker's queue knows nothing of work that runs."""
+    """How many workers could be busy now: one for each batch that is with the broker or a worker, one for each model
+    that waits, and, if there are any of these, one to stand in for each worker in quarantine. An autoscaler follows it,
+    as the length of the broker's queue says nothing about work that is running."""
 
     oldest_wait_seconds: float | None
     """Since the oldest that waits was planned; null where none waits."""

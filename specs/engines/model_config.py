@@ -75,8 +75,8 @@ class ModelConfig(Contract):
     """Of prompt and answer together at most, whoever asks for more; None is `context_tokens`."""
 
     names_length: bool = True
-    """Whether the model has a length of its own. Where it names none, vLLM takes what it is asked for, and
-    `context_tokens` where it is not asked; `longest_tokens` says nothing then."""
+    """Whether the model's config states a maximum length. If it states none, vLLM serves whatever length it is asked
+    for, or `context_tokens` if none is asked for; `longest_tokens` then has no meaning."""
 
     cache: tuple[CacheLayers, ...]
     states: States | None = None

@@ -98,7 +98,7 @@ def written_in_percent(rows: Sequence[LeaderboardRow], *, before: bool) -> bool:
 
     Who writes a value above 1 writes percentages; 0 is 0 on both scales. Each namespace has one voice, for what stands
     on its models' main branches. Where nothing does, whoever opened a pull request has one: anybody can open many.
-    Where as many say the one as the other, or nobody says anything, it stays as it was `before`.
+    On a tie, or if nobody votes, the answer stays `before`.
     """
     highest: dict[str, float] = {}
     telling = [row for row in rows if row.value > 0]

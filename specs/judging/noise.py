@@ -97,7 +97,8 @@ class Noise:
     """An upper bound on it, right in 95 of 100: the fewer samples in common, the further above."""
 
     coins_mean_square: float
-    """What `mean_square` were of coins that are right as often as those runs; 0 where all were right, or none."""
+    """The `mean_square` to be expected if each answer were an independent coin toss with those runs' accuracy; 0 if
+    every answer was right, or none was."""
 
     shift_variance: float
     """Of what moves all samples of a run at once; 0 where the samples explain how the scores differ."""

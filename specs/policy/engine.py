@@ -34,8 +34,8 @@ class EngineRules(Contract):
 
     dtype: EngineDtype = "auto"
     max_model_len: Annotated[int, Field(gt=0)] | None = None
-    """Tokens of context; None is the model's own, or what the task needs where that has no room, or what there is room
-    for where the task may need all of it."""
+    """Tokens of context. None is the model's own length; if there is no room for that, what the task needs; and if the
+    task may need all of it, what there is room for."""
 
     enforce_eager: bool = False
     """Skip graph capture: up sooner, slower after."""

@@ -18,7 +18,7 @@ class PoolRules(Contract):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
     device: Literal["cpu", "gpu"] = "gpu"
     gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs of one worker, over as many of which as it needs a model is split. A CPU pool has 0, said or not."""
+    """GPUs of one worker; a model is split over as many of them as it needs. A CPU pool has 0, stated or not."""
 
     memory_gib: Annotated[float, Field(gt=0)]
     """Of one GPU, or of the machine for a CPU pool. Nobody guesses it: models go where this says that they fit."""

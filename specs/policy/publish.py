@@ -18,5 +18,5 @@ class PublishRules(Contract):
     """Where a pull request puts the proof: the `verifyToken` field, the entry's `source`, or both."""
 
     verdicts: tuple[Literal["verified", "mismatch"], ...] = ("verified",)
-    """Which verdicts are written. That a published badge is revoked by a mismatch is always written, and so is that
-    a published mismatch was reproduced later."""
+    """Which verdicts are written. It is always written when a mismatch revokes a published badge, and when a published
+    mismatch is reproduced later."""

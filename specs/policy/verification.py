@@ -52,8 +52,9 @@ class TaskRules(Contract):
     """Run so many samples at most, drawn at random; None runs all."""
 
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
-    """Instead of the spec's own, where that leaves the score what it is: the mean, or `pass_at_K` of K epochs or more.
-    Claims on other benchmarks are blocked. How many were run stands in the evidence, and with how it ran."""
+    """Used instead of the spec's own number if the score keeps its meaning: the mean, or `pass_at_K` of K epochs or
+    more. Claims on other benchmarks are blocked. How many were run is in the evidence, and in the run's circumstances.
+    """
 
     prompt_tokens: Annotated[int, Field(gt=0)] | None = None
     """Tokens to make room for in a prompt where memory is short: `scheduler.admission.placement`."""
@@ -77,5 +78,5 @@ class VerificationRules(TaskRules):
     linked_logs: bool = True
     prompt_tokens: Annotated[int, Field(gt=0)] = 8192
     maximum_failed_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """More answers than this without a score (errors, not wrong answers) make the verdict inconclusive, and nothing is
-    decided that the samples with such answers could change, where those are more than this of all."""
+    """If more than this part of the answers has no score (errors, not wrong answers), the verdict is inconclusive. If
+    more than this part of the samples has such answers, nothing is decided that those samples could change."""

@@ -100,7 +100,7 @@ class _Kept:
 def _chosen(
     unused: Iterable[_Kept], missing_bytes: int, removal: Callable[[Sequence[str]], DeleteCacheStrategy]
 ) -> Sequence[_Kept]:
-    """The first of them that free so much together; none where all of them do not."""
+    """As many, in order, as together free `missing_bytes`; empty if even all of them would not."""
     chosen: list[_Kept] = []
     files = prepared = 0
     for each in unused:

@@ -103,7 +103,7 @@ class _UnderWay:
     def __init__(self) -> None:
         self.done = asyncio.Event()
         self.said: Said | None = None
-        """None as long as it is not done, and where it cannot be said to others."""
+        """None until it has been worked out, and if working it out failed."""
 
 
 class ResponseCache:
