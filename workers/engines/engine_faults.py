@@ -36,7 +36,9 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|No available memory for the cache blocks|less than desired GPU memory utilization"
     r"|larger than the available KV cache memory|allocate memory|MemoryError|not enough memory|larger than available"
     # Killed from outside while starting: on a machine that runs out of memory the kernel does that.
-    r"|'EngineCore\w*': -9\b|less than requested memory|insufficient memory|CUBLAS_STATUS_ALLOC_FAILED",
+    r"|'EngineCore\w*': -9\b|less than requested memory|insufficient memory|CUBLAS_STATUS_ALLOC_FAILED"
+    # One block for each sequence, of layers with a state, in what is left of the memory.
+    r"|exceeds available Mamba cache blocks",
     re.IGNORECASE,
 )
 _ABOUT_THE_MODEL = re.compile(

@@ -41,6 +41,7 @@ def test_what_is_wrong_with_a_model_is_its_own_fault_in_the_engines_words(name: 
         "ValueError: Available memory on node 0 (10.62/16.21 GiB) is less than requested memory for kv (500.0 GiB).",
         "RuntimeError: Engine core initialization failed. Failed core proc(s): {'EngineCore': -9}",
         "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "ValueError: max_num_seqs (64) exceeds available Mamba cache blocks (56). Each decode sequence requires one",
     ],
 )
 def test_want_of_memory_is_told_apart_even_while_weights_are_loaded(tmp_path: Path, line: str) -> None:
