@@ -31,8 +31,13 @@ _LATENT = frozenset(
     }
 )  # fmt: skip
 # Every so many layers one looks at the whole context, where the config lists no layer_types: transformers'
-# Gemma2Config, Gemma3TextConfig, Cohere2Config and GptOssConfig.
-_PATTERNS: Mapping[str, int] = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4, "gpt_oss": 2}
+# Gemma2Config, Gemma3TextConfig, Gemma3nTextConfig, Cohere2Config, GptOssConfig and Llama4TextConfig.
+_PATTERNS: Mapping[str, int] = {
+    "gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gemma3n_text": 5, "cohere2": 4, "gpt_oss": 2, "llama4_text": 4,
+}  # fmt: skip
+# Whose last layers look into what earlier ones keep, and how many do where the config does not say
+# (`num_kv_shared_layers`): transformers' Gemma3nTextConfig and Gemma4TextConfig.
+_SHARED_LAYERS: Mapping[str, int] = {"gemma3n_text": 15, "gemma4_text": 0, "gemma4_unified_text": 0}
 # Whose layers that look at everything have heads of their own: transformers' Gemma4TextConfig.
 _WIDER_WHOLE = frozenset({"gemma4_text", "gemma4_unified_text"})
 # A window on every layer, without a list.
@@ -74,9 +79,10 @@ def cache_layers(
         kept = Counter(_heads_of_blocks(config, heads))
         return tuple(CacheLayers(layers=kept[each], heads=each, numbers=numbers, window=None) for each in sorted(kept))
     whole_heads, whole_numbers = kv_heads, numbers
+    shared = _SHARED_LAYERS.get(name(config, "model_type") or "")
+    if shared is not None:
+        layers = max(layers - number(config, ("num_kv_shared_layers",), MAX_LAYERS, shared, least=0), 1)
     if name(config, "model_type") in _WIDER_WHOLE:
-        # The last layers look into what earlier ones keep: `num_kv_shared_layers`.
-        layers = max(layers - number(config, ("num_kv_shared_layers",), MAX_LAYERS, 0, least=0), 1)
         whole_numbers = 2 * number(config, ("global_head_dim",), MAX_WIDTH, 512)
         if config.get("attention_k_eq_v") is True:
             whole_heads = number(config, ("num_global_key_value_heads",), MAX_HEADS, kv_heads)
@@ -180,6 +186,10 @@ def _sliding(config: Mapping[str, Any], layers: int) -> tuple[int | None, int]:
     if isinstance(kinds, list) and len(kinds) <= MAX_LISTED:
         named = sum(kind in ("sliding_attention", "chunked_attention") for kind in kinds[:layers])
         return window, named
+    turned = config.get("no_rope_layers")
+    if name(config, "model_type") == "llama4_text" and isinstance(turned, list) and 0 < len(turned) <= MAX_LISTED:
+        # 0 of each that looks at everything; none of them is as in the class.
+        return window, sum(each != 0 for each in turned[:layers])
     pattern = number(
         config, ("sliding_window_pattern",), MAX_LAYERS, _PATTERNS.get(name(config, "model_type") or "", 0)
     )

@@ -70,6 +70,8 @@ def test_a_config_is_read_as_vllm_reads_it(name: str) -> None:
     assert (ours.states.layers if ours.states is not None else 0) == kinds["linear_attention"]
     if kinds["sliding_attention"]:
         assert windows[text.sliding_window] == kinds["sliding_attention"]
+    if kinds["chunked_attention"]:
+        assert windows[text.attention_chunk_size] == kinds["chunked_attention"]
     kept = sum(vllm_keeps_a_token(each, latent=latent) for each in ours.cache)
     state = ours.states.sequence_bytes(2) if ours.states is not None else 0
     assert size_of(name).cache_bytes(1, "auto") == kept + state

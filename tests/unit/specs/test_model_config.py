@@ -144,6 +144,28 @@ def test_layers_that_look_into_what_others_keep_keep_nothing() -> None:
     assert {(each.layers, each.heads, each.numbers, each.window) for each in found.cache} == {
         (1, 2, 1024, None), (3, 2, 512, 512),
     }  # fmt: skip
+    # Gemma 3n E4B: 15 of 35, whether or not it says so.
+    for said in ({}, {"num_kv_shared_layers": 15, "layer_types": 7 * [*4 * ["sliding_attention"], "full_attention"]}):
+        gemma3n = shape(model_type="gemma3n_text", num_hidden_layers=35, sliding_window=512, **said)
+        assert {each.window: each.layers for each in gemma3n.cache} == {None: 4, 512: 16}
+
+
+@pytest.mark.parametrize(
+    ("said", "layers"),
+    [
+        ({}, {None: 2, 8192: 6}),
+        ({"no_rope_layers": []}, {None: 2, 8192: 6}),
+        ({"no_rope_layers": [1, 0, 1, 0, 1, 0, 1, 0]}, {None: 4, 8192: 4}),
+        ({"layer_types": [*7 * ["chunked_attention"], "full_attention"]}, {None: 1, 8192: 7}),
+        ({"attention_chunk_size": None}, {None: 8}),
+    ],
+)
+def test_layers_that_look_within_chunks_are_those_whose_places_are_turned(
+    said: dict[str, object], layers: dict[int | None, int]
+) -> None:
+    small: dict[str, object] = {"num_hidden_layers": 8, "attention_chunk_size": 8192}
+    found = shape(model_type="llama4_text", **{**small, **said})
+    assert {each.window: each.layers for each in found.cache} == layers
 
 
 def test_what_chooses_among_tokens_is_kept_beside_the_latent_vector() -> None:

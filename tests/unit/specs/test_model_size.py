@@ -68,7 +68,12 @@ def test_a_token_takes_the_keys_and_values_of_every_layer(name: str, bytes_per_t
 
 @pytest.mark.parametrize(
     ("name", "layers_with_window", "window"),
-    [("gpt-oss-120b", 18, 128), ("gemma-2-9b", 21, 4096), ("gemma-3-27b-it", 52, 1024)],
+    [
+        ("gpt-oss-120b", 18, 128),
+        ("gemma-2-9b", 21, 4096),
+        ("gemma-3-27b-it", 52, 1024),
+        ("Llama-4-Scout-17B-16E-Instruct", 36, 8192),
+    ],
 )
 @pytest.mark.parametrize(("gpu_gib", "in_flight"), [(80, 2 * 8192), (141, 2 * 8192), (180, 2 * 16384)])
 def test_layers_with_a_window_hold_no_more_than_it_and_what_is_worked_on(
