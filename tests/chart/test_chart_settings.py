@@ -34,7 +34,7 @@ def test_the_pools_of_the_policy_are_those_that_have_workers(tmp_path: Path) -> 
     assert policy.publish.mode == "comment"
     assert {(pool.name, pool.device, pool.gpus, pool.memory_gib) for pool in policy.pools} == {
         ("cpu", "cpu", 0, 64),
-        ("gpu-80", "gpu", 8, 79),
+        ("gpu-80", "gpu", 8, 79.6),
     }
     for pool in policy.pools:
         worker = one(manifests, "Deployment", f"worker-{pool.name}")
@@ -52,7 +52,7 @@ def test_a_pool_takes_what_it_leaves_out_from_the_defaults_and_no_pool_comes_una
     manifests = rendered({"pools": pools, "poolDefaults": {"cacheSize": "1Ti"}})
     assert {(pool.name, pool.gpus, pool.memory_gib) for pool in policy_in(manifests, tmp_path).pools} == {
         ("gpu-24", 1, 24),
-        ("gpu-80x8", 8, 79),
+        ("gpu-80x8", 8, 79.6),
         ("cpu", 0, 64),
     }
     workers = {name: one(manifests, "Deployment", f"worker-{name}") for name in pools}
@@ -115,8 +115,8 @@ def test_a_pool_of_nodes_that_are_taken_away_may_have_less_time_to_hand_back() -
 
 
 def test_a_pool_whose_cache_holds_none_of_its_larger_models_is_refused() -> None:
-    large = {"gpus": 8, "memoryGib": 79}
-    with pytest.raises(HelmError, match="models of up to 632 GiB are sent to it, and its cacheSize of 200Gi"):
+    large = {"gpus": 8, "memoryGib": 79.6}
+    with pytest.raises(HelmError, match="models of up to 637 GiB are sent to it, and its cacheSize of 200Gi"):
         rendered({"pools": {"gpu-80x8": large}})
     for enough in ({"cacheSize": "1Ti"}, {"cacheSize": "700G"}, {"cacheClaim": "models"}):
         rendered({"pools": {"gpu-80x8": {**large, **enough}}})

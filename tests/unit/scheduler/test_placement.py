@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from scheduler.admission.placement import GIB, NoRoom, Placement, TaskNeed, place, place_in
@@ -11,6 +14,7 @@ from specs.policy.engine import EngineRules
 from specs.policy.pools import PoolRules
 from tests.support.models import size_of
 
+ROOT = Path(__file__).parents[3]
 SMALL = PoolRules(name="small", memory_gib=24)
 ONE = PoolRules(name="one", memory_gib=80)
 TWO = PoolRules(name="two", memory_gib=80, gpus=2)
@@ -71,6 +75,26 @@ def test_a_model_goes_to_the_smallest_pool_that_it_fits_into(name: str, pool: st
     answer = placed(name)
     assert answer.pool.name == pool
     assert answer.gpus == answer.pool.gpus
+
+
+@pytest.mark.parametrize(
+    ("file", "written"),
+    [
+        ("docs/operator.md", r"name: gpu-80,.* memory_gib: ([\d.]+)\}"),
+        ("deploy/compose/policy.yaml", r"name: gpu-80,.* memory_gib: ([\d.]+)\}"),
+        ("helm/reprofarm/values.yaml", r"\n  memoryGib: ([\d.]+)\n"),
+    ],
+    ids=["page", "compose", "chart"],
+)
+def test_two_gpus_as_the_examples_have_them_hold_a_model_of_70_billion(file: str, written: str) -> None:
+    (gib,) = re.findall(written, (ROOT / file).read_text())
+    llama = size_of("Meta-Llama-3-70B")
+    assert llama.config is not None
+    # Llama-3.3-70B.
+    long = llama.model_copy(update={"config": llama.config.model_copy(update={"context_tokens": 131_072})})
+    answer = place(long, ENGINE, TaskNeed(8192, None), (PoolRules(name="gpu-80", gpus=2, memory_gib=float(gib)),))
+    assert isinstance(answer, Placement), answer
+    assert answer.max_model_len == 32_768
 
 
 def test_a_cast_decides_what_fits() -> None:
