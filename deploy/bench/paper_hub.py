@@ -115,6 +115,7 @@ class PaperHub:
             return [
                 {"type": "file", "path": RESULT_FILE, "oid": commit("results", number, changes), "size": 1000},
                 {"type": "file", "path": "model.safetensors", "oid": commit("weights", number), "size": WEIGHTS_BYTES},
+                {"type": "file", "path": "tokenizer.json", "oid": commit("tokenizer", number), "size": 1000},
             ]
         if "discussions" in parts:
             return {"discussions": [], "count": 0, "start": 0}

@@ -23,6 +23,7 @@ from scheduler.watch.result_files import Access, Base, known_files, read_changed
 from specs.engines.model_config import MAX_CONFIG_BYTES, READING, ModelConfig, read_config
 from specs.engines.model_quantization import QUANTIZATION_FILE
 from specs.engines.model_size import ModelSize
+from specs.engines.model_tokenizer import is_tokenizer_file
 from specs.engines.model_weights import MAX_WEIGHTS_BYTES, is_adapter_file, is_mistral_file, is_weights_file
 from specs.engines.redirects import leads_elsewhere
 from specs.errors import HubAway, NoAccess, SubmissionError
@@ -40,6 +41,12 @@ FEW_COMMITS = 50
 MISTRAL_ALONE = (
     "the model repo's weights are in Mistral's own format alone (consolidated*.safetensors), which this farm does not"
     " load: add weights in Transformers' format (model.safetensors with its config.json) beside them"
+)
+
+NO_TOKENIZER = (
+    "the model repo has no tokenizer that loads without code (tokenizer.json, tokenizer.model, vocab.json, vocab.txt,"
+    " spiece.model, tekken.json …), and this farm runs no model's code: add a tokenizer.json, even if the tokenizer is"
+    " that of a base model"
 )
 
 MAIN = "main"
@@ -210,10 +217,11 @@ def _size(access: Access, head: ModelHead, files: list[TreeFile]) -> ModelSize |
         return ModelSize.of_files(mistral_bytes, "its weights are not loaded").model_copy(update=only)
     if not 0 < file_bytes <= MAX_WEIGHTS_BYTES or any(is_adapter_file(file.path) for file in files):
         return None
-    config, problem, elsewhere = None, "", None
+    config, problem = None, ""
+    elsewhere = None if any(is_tokenizer_file(file.path) for file in files) else NO_TOKENIZER
     try:
         text = access.read(head.revision, "config.json", MAX_CONFIG_BYTES)
-        elsewhere = leads_elsewhere(text)
+        elsewhere = leads_elsewhere(text) or elsewhere
         config = _config(access, head.revision, text, files)
     except Missing:
         problem = "it has no config.json"

@@ -24,7 +24,7 @@ from specs.engines.model_states import States, read_layers
 from specs.model import Contract
 from specs.text import clean
 
-READING = 2
+READING = 3
 """To be raised by each change that reads the same files otherwise. Farms then read those of all models again, so that
 the engine of a model does not depend on which version saw it first."""
 

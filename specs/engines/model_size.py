@@ -58,8 +58,8 @@ class ModelSize(Contract):
     vLLM where it is."""
 
     elsewhere: str = ""
-    """Why an engine would load another model's weights, or has none that it could; empty where neither is so, or nobody
-    looked."""
+    """Why an engine would load another model's weights, or has no weights or no tokenizer that it could; empty where
+    none of that is so, or nobody looked."""
 
     @classmethod
     def of_files(cls, file_bytes: int, problem: str) -> ModelSize:

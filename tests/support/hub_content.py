@@ -40,12 +40,13 @@ def add_benchmark(
 
 
 def add_model(hub: LocalHub, model_id: str, weights: bytes = b"weights") -> RepoName:
-    """A model repo with a tiny safetensors file."""
+    """A model repo with a tiny safetensors file, and a tokenizer with nothing in it."""
     repo = RepoName(RepoType.MODEL, model_id)
     hub.create_repo(repo)
     header = json.dumps({"w": {"dtype": "U8", "shape": [len(weights)], "data_offsets": [0, len(weights)]}}).encode()
     files = {
         "config.json": b"{}",
+        "tokenizer.json": b"{}",
         "model.safetensors": struct.pack("<Q", len(header)) + header + weights,
     }
     hub.commit(repo, files, CommitText("Add the model", repo.namespace))

@@ -25,6 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from specs.engines.model_tokenizer import is_tokenizer_file
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
 from specs.messages import ModelRef, TaskRef
@@ -43,12 +44,13 @@ from workers.snapshots.weights import NO_SAFETENSORS
 
 _log = logging.getLogger(__name__)
 
-# What vLLM needs beside safetensors, of a model that brings no code. Weights in pickles and Python files stay behind.
+# What vLLM needs beside weights and tokenizer, of a model that brings no code. Weights in pickles and Python files stay
+# behind.
 _MODEL_FILE = re.compile(
     r"model\.safetensors\.index\.json"
     r"|(?:config|hf_quant_config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
-    r"|(?:tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|tekken|chat_template)\.json"
-    r"|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.tiktoken|(?:tokenizer|spiece|sentencepiece\.bpe)\.model"
+    r"|(?:tokenizer_config|special_tokens_map|added_tokens|chat_template)\.json"
+    r"|merges\.txt|chat_template\.jinja"
 )
 _LEADS_OUT = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")
 
@@ -122,7 +124,11 @@ class Snapshots:
         """
 
         def wanted(files: Sequence[RepoFile]) -> list[RepoFile]:
-            chosen = [file for file in files if is_weights_file(file.path) or _MODEL_FILE.fullmatch(file.path)]
+            chosen = [
+                file
+                for file in files
+                if is_weights_file(file.path) or is_tokenizer_file(file.path) or _MODEL_FILE.fullmatch(file.path)
+            ]
             if not any(file.path.endswith(".safetensors") for file in chosen):
                 raise ModelError(NO_SAFETENSORS)
             return chosen

@@ -247,6 +247,26 @@ def test_a_model_that_has_another_one_loaded_is_not_run_under_its_name(farm: Con
     assert found.elsewhere == ""
 
 
+@pytest.mark.parametrize(
+    "beside", ["tokenizer_config.json", "tiktoken.model", "tokenization_kimi.py", "other/tokenizer.json"]
+)
+def test_a_model_whose_tokenizer_comes_with_code_alone_is_not_fetched_to_fail(farm: ControlPlane, beside: str) -> None:
+    repo = upload(farm, config_json=CONFIG)
+    code = Changes(blobs={beside: b"{}"}, removed_files=["tokenizer.json"])
+    farm.served.local.commit_changes(repo, code, CommitText("Tokenize by code", repo.namespace), revision="main")
+    farm.scan()
+    claim, reproduction, _ = planned(farm)
+    assert reproduction is None
+    assert claim.reason.startswith(
+        "unsupported: the model repo has no tokenizer that loads without code (tokenizer.json,"
+    )
+    farm.served.local.commit(repo, {"tokenizer.model": b"words"}, CommitText("Add a tokenizer", repo.namespace))
+    farm.scan(NOW)
+    found = size(farm)
+    assert found is not None
+    assert found.elsewhere == ""
+
+
 def test_what_is_too_big_is_unsupported_with_the_figures(farm: ControlPlane) -> None:
     upload(farm, config_json=(CONFIGS / "DeepSeek-V3.json").read_bytes())
     farm.scan()
