@@ -71,15 +71,22 @@ def _of_a_publication(publication: PublicationView, *, publishes: bool) -> str:
     if publication.state == "pending":
         return _until_it_is_written(publication, publishes=publishes)
     if publication.state == "published":
+        if publication.number is None:
+            return "Nothing: the entry carries the proof."
         return (
             f"It is on the Hub: {publication.url or publication.number}."
             " If that is a pull request, the model's owner can merge it."
+        )
+    if publication.state == "kept_out":
+        return (
+            "The entry carries somebody else's proof, which the farm does not replace. Once that is gone, the claim can"
+            " be verified again, and the farm proposes its own."
         )
     return "Nothing: the claim was gone or changed when the farm came to write on the Hub."
 
 
 def _without_the_badge(publication: PublicationView | None) -> str:
-    if publication is not None and publication.state == "published":
+    if publication is not None and publication.state == "published" and publication.number is not None:
         return (
             f"It still stands on the Hub: {publication.url or publication.number}. If that is the farm's pull request,"
             " the model's owner has to close it, or to remove the token from the entry if it is merged."

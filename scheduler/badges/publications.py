@@ -21,6 +21,9 @@ LOOK_BACK = timedelta(days=1)
 
 WANTED_AT_ONCE = 200
 
+SET_RIGHT = ("published", "kept_out")
+"""States of the publication of a verified score, before which the farm said that it was reproduced by now."""
+
 
 def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
     """Whether the badge of a verified claim is written: unless its like stands on the Hub already."""
@@ -47,8 +50,6 @@ def _stands(session: Session, claim: Claim, run: Reproduction) -> bool:
             Claim.slot == claim.slot,
             Claim.claim_id != claim.claim_id,
             Publication.state == "published",
-            # Else another farm's proof stood in the entry, and there is nothing of ours.
-            Publication.number.is_not(None),
         )
         .order_by(Claim.created_at.desc())
         .limit(1)
@@ -139,7 +140,7 @@ def _told_in() -> Select[int | None]:
         answer.claim_id == later.claim_id,
         answer.outcome == Outcome.VERIFIED,
         proof.claim_id == later.claim_id,
-        proof.state == "published",
+        proof.state.in_(SET_RIGHT),
     )
     return (
         select(written.number)

@@ -52,7 +52,7 @@ def revoke(database: Database, badge_id: str, why: str, actor: str) -> list[str]
         publication = session.get(Publication, badge.claim_id)
         if publication is not None and publication.state == "published":
             done.append(
-                f"it stands on the Hub ({publication.url or publication.number}), where the farm takes nothing back:"
+                f"it stands on the Hub ({publication.url or 'in the entry'}), where the farm takes nothing back:"
                 " close the pull request, or ask its owner to remove the token"
             )
         elif publication is not None and publication.state == "pending":

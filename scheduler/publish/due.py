@@ -236,7 +236,7 @@ def _conclude(farm: Farm, claim_id: str, due_at: datetime | None, result: Publis
             row.due_at, row.reason = now(), "its badge was revoked while it was written; it is taken back"
             return
         row.due_at, row.number, row.url = None, result.number, result.url
-        row.state = "withdrawn" if result.kind == "withdrawn" else "published"
+        row.state = "published" if result.kind == "already" else result.kind
         if result.number is not None:
             threads.enter(session, session.get_one(Claim, claim_id).model_id, result.number)
         add_event(session, SCHEDULER, "claim", claim_id, row.state, f"publication: {result.reason} {result.url or ''}")

@@ -89,8 +89,9 @@ class Publication:
 class Published:
     """What became of it."""
 
-    kind: Literal["published", "already", "withdrawn"]
-    """`withdrawn`: the claim was gone or had changed, and nothing was written."""
+    kind: Literal["published", "already", "kept_out", "withdrawn"]
+    """Nothing was written where it is `kept_out` (by somebody else's proof, which the entry carries) or `withdrawn`
+    (the claim was gone or had changed)."""
 
     reason: str
     number: int | None = None
@@ -178,7 +179,7 @@ class _Desk:
         if token is not None and is_of_others(entry.verify_token, token, self.publication.gave):
             # No claim that is gone: what the farm said of this score before is set right all the same.
             return self.written_earlier() or Published(
-                "already", "the entry carries somebody else's proof, which is not replaced"
+                "kept_out", "the entry carries somebody else's proof, which is not replaced"
             )
         try:
             proven = with_proof(text, index, token, self.publication.source)

@@ -13,7 +13,7 @@ from specs.measurement import Proportion
 from specs.policy.verification import Scale
 
 ClaimStateName = Literal["submitted", "planned", "blocked", "decided", "rejected", "withdrawn"]
-PublicationStateName = Literal["pending", "published", "withdrawn"]
+PublicationStateName = Literal["pending", "published", "kept_out", "withdrawn"]
 
 
 class VerdictSummary(View):
@@ -47,8 +47,10 @@ class PublicationView(View):
     """What the farm wrote, or is to write, on the Hub."""
 
     state: PublicationStateName
+    """`kept_out`: nothing was written, as the entry carried somebody else's proof."""
+
     number: int | None
-    """Of the pull request or discussion."""
+    """Of the pull request or discussion; null where there is none, also where the entry carried the proof already."""
 
     url: str | None
     reason: str

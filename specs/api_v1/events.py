@@ -13,7 +13,7 @@ from specs.api_v1.views import Page, View
 KINDS: Mapping[str, tuple[str, ...]] = {
     "claim": (
         *("submitted", "planned", "blocked", "decided", "rejected", "withdrawn"),
-        *("badge", "publication_asked", "published", "stale", "current", "suspicious_log"),
+        *("badge", "publication_asked", "published", "kept_out", "stale", "current", "suspicious_log"),
         *("requested", "approved", "refused"),
     ),
     "reproduction": (

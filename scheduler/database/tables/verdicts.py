@@ -83,11 +83,12 @@ class Publication(Table):
 
     claim_id: Mapped[str] = mapped_column(ForeignKey("verdict.claim_id"), primary_key=True)
     state: Mapped[str] = mapped_column(String(20), default="pending")
-    """`pending`, `published` or `withdrawn` (the claim was gone or changed when it came to writing)."""
+    """`pending`, `published`, `kept_out` (the entry carried somebody else's proof when it came to writing) or
+    `withdrawn` (the claim was gone or changed)."""
 
     reason: Mapped[str] = mapped_column(String(1000), default="")
     number: Mapped[int | None]
-    """Of the pull request or discussion."""
+    """Of the pull request or discussion; None also where it is published because the entry carried the proof."""
 
     url: Mapped[str | None] = mapped_column(String(500))
     tries: Mapped[int] = mapped_column(default=0)

@@ -75,7 +75,7 @@ def test_an_entry_that_carries_the_token_needs_nothing(site: Site) -> None:
 def test_a_proof_of_somebody_else_is_not_replaced(site: Site, theirs: str) -> None:
     submit(site.served.local, site.model, f"{CLAIM}  verifyToken: {theirs}\n")
     done = site.publish(publication())
-    assert (done.kind, done.number, site.threads()) == ("already", None, [])
+    assert (done.kind, done.number, site.threads()) == ("kept_out", None, [])
     assert "not replaced" in done.reason
 
 

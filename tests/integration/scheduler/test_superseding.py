@@ -153,7 +153,7 @@ def test_a_farm_whose_key_and_address_are_others_by_now_replaces_its_own_badge_a
         site.farm.database.engine.dispose()
         site.farm = Farm(site.farm.settings.model_copy(update=moved))
         new = again(site, 50.0, 101)
-        assert site.publications()[new] == "published"
+        assert site.publications()[new] == ("published" if jti is None else "kept_out")
         assert len(site.threads()) == (3 if jti is None else 2)
         site.farm.database.engine.dispose()
 
@@ -473,7 +473,8 @@ def test_a_score_that_was_not_reproduced_is_set_right_where_another_farms_proof_
         site.plan()
         complete(site.farm, 20)
         site.publish()
-        again(site, 50.0, 100)
+        kept_out = again(site, 50.0, 100)
+        assert site.publications()[kept_out] == "kept_out"
         assert site.status(2) == "closed"
         assert ["A later run reproduced this score" in text for text in site.said(2)] == [False, True]
         # Once it is out of the way, ours is proposed: nothing of the farm's stands there.
@@ -483,6 +484,42 @@ def test_a_score_that_was_not_reproduced_is_set_right_where_another_farms_proof_
         assert site.publications()[proven] == "published"
         assert site.user("reader").get_discussion_details(MODEL.id, 3).is_pull_request
         assert len(site.said(2)) == 2
+
+
+@pytest.mark.parametrize("revoked_by", ["a mismatch", "an operator"])
+def test_what_was_kept_out_of_the_entry_stands_nowhere(tmp_path: Path, revoked_by: str) -> None:
+    theirs = signer().sign(attestation(iss="https://another-farm.example"))
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": "pull_request"}) as site:
+        submit(site.served.local, MODEL, f"{entry('acme/bench', 50)}  verifyToken: {theirs}\n")
+        site.scan()
+        site.plan()
+        complete(site.farm, 100)
+        site.publish()
+        old = site.living()[50.0].claim_id
+        assert site.publications() == {old: "kept_out"}
+        if revoked_by == "an operator":
+            assert len(revoke(site.farm.database, old, "its key was stolen", "operator:ada")) == 1
+        again(site, 50.0, 20)
+        assert badges(site)[old] is not None
+        # Policy has proofs written alone.
+        assert site.publications() == {old: "kept_out"}
+        assert [author for _, author, _ in site.threads()] == ["fan"]
+
+
+def test_a_proof_that_its_owner_put_into_the_entry_is_not_proposed_again(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": "pull_request"}) as site:
+        complete(site.farm, 100)
+        issuing.sign_missing(site.farm)
+        old = site.living()[50.0].claim_id
+        with site.farm.database.reading() as session:
+            token = session.get_one(Badge, old).token
+        submit(site.served.local, MODEL, f"{entry('acme/bench', 50)}  verifyToken: {token}\n")
+        site.scan()
+        site.publish()
+        assert site.publications() == {old: "published"}
+        again(site, 50.0, 101)
+        assert site.publications() == {old: "published"}
+        assert [author for _, author, _ in site.threads()] == ["fan"]
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,9 @@ def test_every_outcome_has_a_next_step(outcome: Outcome) -> None:
 
 
 def test_what_stands_on_the_hub_decides_the_step_after_a_verified_verdict() -> None:
-    def step(state: str, reason: str = "", *, publishes: bool = True) -> str:
+    def step(state: str, reason: str = "", number: int | None = 4, *, publishes: bool = True) -> str:
         publication = PublicationView.model_validate(
-            {"state": state, "number": 4, "url": None, "reason": reason},
+            {"state": state, "number": number, "url": None, "reason": reason},
         )
         return next_step("decided", None, verdict(Outcome.VERIFIED), publication, publishes=publishes)
 
@@ -46,20 +46,26 @@ def test_what_stands_on_the_hub_decides_the_step_after_a_verified_verdict() -> N
     assert "again, by itself. The last time: no right." in step("pending", "no right")
     assert "publish.mode is off" in step("pending", publishes=False)
     assert "on the Hub: 4." in step("published")
+    assert step("published", number=None) == "Nothing: the entry carries the proof."
+    assert "somebody else's proof" in step("kept_out", number=None)
     assert "gone or changed" in step("withdrawn")
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"),
+    ("state", "number", "expected"),
     [
-        (None, "the model's owner has to remove it"),
-        ("pending", "takes back by itself"),
-        ("published", "on the Hub: 4. If that is the farm's pull request, the model's owner has to close it"),
-        ("withdrawn", "the model's owner has to remove it"),
+        (None, None, "the model's owner has to remove it"),
+        ("pending", None, "takes back by itself"),
+        ("published", None, "the model's owner has to remove it"),
+        ("kept_out", None, "the model's owner has to remove it"),
+        ("published", 4, "on the Hub: 4. If that is the farm's pull request, the model's owner has to close it"),
+        ("withdrawn", None, "the model's owner has to remove it"),
     ],
 )
-def test_nobody_is_told_to_use_a_revoked_badge(state: str | None, expected: str) -> None:
-    publication = state and PublicationView.model_validate({"state": state, "number": 4, "url": None, "reason": ""})
+def test_nobody_is_told_to_use_a_revoked_badge(state: str | None, number: int | None, expected: str) -> None:
+    publication = state and PublicationView.model_validate(
+        {"state": state, "number": number, "url": None, "reason": ""}
+    )
     said = next_step(
         "decided", None, verdict(Outcome.VERIFIED), publication or None, publishes=True, revoked="its log was made up."
     )
