@@ -1,7 +1,7 @@
 """Write a verified claim's proof on the Hub: once for each verdict, however often it is tried and by however many.
 
-What was written is found again by a mark in its title or text and by its author, the farm's own user. Nothing is
-written about a claim that is gone or says something else by now.
+What was written is found again by a mark in its text and by its author, the farm's own user. Nothing is written about a
+claim that is gone or says something else by now.
 """
 
 from __future__ import annotations
@@ -318,7 +318,8 @@ class _Desk:
     def _opened(self, *, pull_requests: bool) -> list[Discussion]:
         """What the farm opened about this verdict, in any state.
 
-        The title tells; where somebody gave it another title, the text does.
+        Its text tells, with which it began: the repo's owner may have renamed it, and a later verdict may be told
+        in it. The title only says what need not be looked into: the farm's threads may be many.
         """
         listed = self.hub.api.get_repo_discussions(
             self.publication.claim.model_id,
@@ -329,15 +330,17 @@ class _Desk:
         return [
             each
             for each in islice(listed, MAX_OWN_DISCUSSIONS)
-            if each.author == self.author and (each.title.endswith(mark) or self._was_renamed(each))
+            if each.author == self.author
+            and (each.title.endswith(mark) or TITLE_MARK not in each.title)
+            and self._began_with_it(each.num)
         ]
 
-    def _was_renamed(self, listed: Discussion) -> bool:
-        if TITLE_MARK in listed.title:
-            # The mark of another verdict.
-            return False
-        model_id = self.publication.claim.model_id
-        return bool(self._own_comments(self.hub.api.get_discussion_details(model_id, listed.num)))
+    def _began_with_it(self, number: int) -> bool:
+        found = self.hub.api.get_discussion_details(self.publication.claim.model_id, number)
+        own = (
+            each.content for each in found.events if isinstance(each, DiscussionComment) and each.author == self.author
+        )
+        return body_mark(self.publication.verdict_id) in next(own, "")
 
     def _own_comments(self, found: DiscussionWithDetails) -> list[str]:
         return own_comments(found, self.author, self.publication.verdict_id)

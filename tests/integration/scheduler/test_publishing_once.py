@@ -47,8 +47,8 @@ def test_an_earlier_proof_is_found_behind_many_others(site: Site) -> None:
         site.served.local.open_discussion(site.model, other, "", FARM, pull_request=True)
     requests = len(site.served.requests)
     assert site.publish(publication()).number == 1
-    # Two pages of the list, and no look into any of them.
-    assert len(site.served.requests) - requests == 2
+    # Two pages of the list, and no look into any but its own.
+    assert len(site.served.requests) - requests == 3
 
 
 def test_what_somebody_else_opened_under_our_mark_does_not_count(site: Site) -> None:
@@ -58,10 +58,19 @@ def test_what_somebody_else_opened_under_our_mark_does_not_count(site: Site) -> 
     assert (2, FARM, "open", True) in site.threads()
 
 
-def test_two_verdicts_get_a_pull_request_each(site: Site) -> None:
+@pytest.mark.parametrize(
+    "title", [None, "Nice", f"Nice {title_mark('f' * 32)}"], ids=["kept", "without", "the other's"]
+)
+def test_two_verdicts_get_a_pull_request_each_whatever_title_the_first_has_by_then(
+    site: Site, title: str | None
+) -> None:
     submit(site.served.local, site.model, CLAIM + entry(BENCHMARK, 50, more="  notes: cot\n"))
     site.publish(publication())
     other = "f" * 32
+    if title is not None:
+        site.owner.rename_discussion(MODEL, 1, title)
+        # What becomes of a score is told where it was not reproduced.
+        site.hub.api.comment_discussion(MODEL, 1, f"A later run reproduced it. {body_mark(other)}")
     site.publish(
         publication(verdict_id=other, title=f"50 {title_mark(other)}", body=body_mark(other), value=50.0, notes="cot")
     )
