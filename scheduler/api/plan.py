@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.problems import NothingToRun, NotPlannedYet, TooManyPlans
 from scheduler.api.shown import shown
-from scheduler.api.turns import one_at_a_time
+from scheduler.api.turns import Turns
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
 from scheduler.judging.stopping import asks_every_sample
@@ -17,16 +17,19 @@ from scheduler.stored_values import OtherVersion
 from specs.api_v1.plan import ClaimPlan, PlanCase, SamplesSource
 from specs.judging.forecast import Forecast, Foreseen, forecast
 
+_turns = Turns(TooManyPlans, "what judging their claims will cost")
 
-def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
+
+def plan_view(session: Session, claim: Claim, given: int | None, *, who: str) -> ClaimPlan:
     """The plan of a claim, on a number of samples that was `given`, else on what the farm knows of them.
 
-    It closes the session before it simulates runs, which may take seconds, and more of waiting for its turn.
+    `who` asks, as they are counted: a caller who is known, or an address. It closes the session before it simulates
+    runs, which may take seconds, and more of waiting for its turn.
 
     Raises:
         NotPlannedYet: the claim was not looked at yet.
         NothingToRun: it will never be run.
-        TooManyPlans: the turn to simulate does not come soon.
+        TooManyPlans: the turn to simulate does not come soon, or another of theirs waits for it.
     """
     if claim.foreseen is None or claim.dataset_id is None:
         raise _why_not(claim)
@@ -42,7 +45,7 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     by_history = sequential and foreseen.history
     earlier = earlier_runs(session, *place, claim.reproduction_id, EARLIER_RUNS) if by_history else 0
     session.close()
-    found = _in_turn(foreseen, samples) if samples is not None else None
+    found = _in_turn(foreseen, samples, who) if samples is not None else None
     return ClaimPlan(
         claim_id=claim.claim_id,
         model=claim.model_id,
@@ -70,9 +73,9 @@ def plan_view(session: Session, claim: Claim, given: int | None) -> ClaimPlan:
     )
 
 
-def _in_turn(foreseen: Foreseen, samples: int) -> Forecast:
+def _in_turn(foreseen: Foreseen, samples: int, who: str) -> Forecast:
     # Each number of samples is simulated anew, and anybody may give any.
-    with one_at_a_time(TooManyPlans("others are told what judging their claims will cost, one at a time; come back")):
+    with _turns.turn_of(who):
         return forecast(foreseen, samples)
 
 

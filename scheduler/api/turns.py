@@ -1,10 +1,10 @@
-"""Answers that take a second of CPU, one at a time: a run's trace, a claim's plan."""
+"""Answers that take a second of CPU, one at a time of each kind: a run's trace, a claim's plan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 
 from scheduler.api.problems import Busy
 
@@ -12,24 +12,44 @@ WAITING = 4
 WAIT_SECONDS = 3.0
 """So many wait for their turn, and no longer: each keeps a thread, and some a connection to the database."""
 
-_turn, _places = Lock(), BoundedSemaphore(1 + WAITING)
 
+class Turns:
+    """Whoever asks for one after another keeps a core at most from everybody else, and no place to wait but one."""
 
-@contextmanager
-def one_at_a_time(busy: Busy) -> Iterator[None]:
-    """Whoever asks for one after another keeps a core at most from everybody else, whatever of these they ask for.
+    def __init__(self, busy: type[Busy], told: str) -> None:
+        """`told` says in the `busy` of those who are to come back what others are told meanwhile."""
+        self._busy = busy
+        self._told = told
+        self._turn, self._lock = Lock(), Lock()
+        self._waiting: set[str] = set()
 
-    Raises:
-        Busy: `busy`, where its turn does not come soon.
-    """
-    if not _places.acquire(blocking=False):
-        raise busy
-    try:
-        if not _turn.acquire(timeout=WAIT_SECONDS):
-            raise busy
+    @contextmanager
+    def turn_of(self, who: str) -> Iterator[None]:
+        """The turn of one caller, by what they are counted as.
+
+        Raises:
+            Busy: of the kind that was given, where it does not come soon, or as another of theirs waits for it.
+        """
+        if not self._turn.acquire(blocking=False):
+            self._wait(who)
         try:
             yield
         finally:
-            _turn.release()
-    finally:
-        _places.release()
+            self._turn.release()
+
+    def _wait(self, who: str) -> None:
+        with self._lock:
+            if who in self._waiting:
+                raise self._busy("one of you waits for this already, which is all that one caller, or address, may")
+            if len(self._waiting) >= WAITING:
+                raise self._others()
+            self._waiting.add(who)
+        try:
+            if not self._turn.acquire(timeout=WAIT_SECONDS):
+                raise self._others()
+        finally:
+            with self._lock:
+                self._waiting.remove(who)
+
+    def _others(self) -> Busy:
+        return self._busy(f"others are told {self._told}, one at a time; come back")

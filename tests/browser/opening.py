@@ -15,8 +15,8 @@ BORNE = ("status of 404", "was preloaded using link preload but not used within 
 
 
 @contextmanager
-def opened(browser: Browser, **options: Any) -> Iterator[Page]:
-    """A new one; `options` are those of its context. Whatever it says on its console in the end fails the test."""
+def opened(browser: Browser, *borne: str, **options: Any) -> Iterator[Page]:
+    """A new one; `options` are those of its context. What its console says, but for `borne`, fails the test."""
     # The checker is put into pages from outside, which their policy rightly refuses; pages themselves are held to it.
     context = browser.new_context(**options)
     context.set_default_timeout(1000 * PATIENCE_SECONDS)
@@ -28,4 +28,4 @@ def opened(browser: Browser, **options: Any) -> Iterator[Page]:
         yield page
     finally:
         context.close()
-    assert [each for each in troubles if not any(borne in each for borne in BORNE)] == []
+    assert [each for each in troubles if not any(part in each for part in (*BORNE, *borne))] == []

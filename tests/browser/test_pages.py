@@ -101,6 +101,24 @@ def test_pictures_are_drawn_and_their_numbers_stand_in_a_table(browser: Browser,
         expect(page.locator("#trace tbody tr").last).to_contain_text(reproduced)
 
 
+def test_a_picture_for_which_too_many_ask_says_so_and_is_asked_for_again(browser: Browser, farm: ShownFarm) -> None:
+    none, away = "No sample was scored.", "The farm did not say how the score closed in"
+    with opened(browser, "status of 503") as page:
+        page.route("**/trace?*", lambda route: route.fulfill(status=503, json={"title": "Service Unavailable"}))
+        page.goto(farm.api.url + farm.pages["claim-verified"])
+        expect(page.get_by_text(away)).to_be_visible()
+        expect(page.get_by_text(none)).to_be_hidden()
+        page.unroute("**/trace?*")
+        page.get_by_role("button", name="Switch between light and dark").click()
+        expect(page.locator("#trace tbody tr").nth(20)).to_be_attached()
+        expect(page.get_by_text(away)).to_be_hidden()
+        expect(page.locator("canvas[data-plot=closing]")).to_be_visible()
+        page.route("**/trace?*", lambda route: route.fulfill(json={"points": []}))
+        page.reload()
+        expect(page.get_by_text(none)).to_be_visible()
+        expect(page.get_by_text(away)).to_be_hidden()
+
+
 def test_text_from_outside_is_shown_and_does_nothing(browser: Browser, farm: ShownFarm) -> None:
     claim_id = farm.api.rows.claim(
         "acme/model", notes=HOSTILE, submitter=HOSTILE[:90], source_url="javascript:document.title=3", reason=HOSTILE

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, BeforeValidator, model_validator
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scheduler.api import pages
+from scheduler.api.callers.callers import counted_as
 from scheduler.api.claim_rows import claim_row, claim_rows
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.ids import IdOrStart, whole_id
@@ -122,6 +123,7 @@ def show_claim(source: TheSource, session: Reading, claim_id: IdOrStart) -> Clai
 
 @router.get("/{claim_id}/plan")
 def plan_of_claim(
+    request: Request,
     session: Reading,
     claim_id: IdOrStart,
     samples: Annotated[
@@ -133,7 +135,7 @@ def plan_of_claim(
     from scheduler.api.plan import plan_view  # noqa: PLC0415
 
     found = whole_id(session, Claim.claim_id, claim_id, "claim")
-    return plan_view(session, session.get_one(Claim, found), samples)
+    return plan_view(session, session.get_one(Claim, found), samples, who=counted_as(request))
 
 
 def _in_utc(time: datetime) -> datetime:

@@ -6,14 +6,15 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from scheduler.api.callers.callers import counted_as
 from scheduler.api.dependencies import Reading
 from scheduler.api.ids import START, IdOrStart, whole_id
 from scheduler.api.problems import NotFound, TooManyTraces
-from scheduler.api.turns import one_at_a_time
+from scheduler.api.turns import Turns
 from scheduler.database.tables import Claim, Reproduction
 from specs.api_v1.trace import TracePoint, TraceView
 
@@ -24,10 +25,12 @@ _told: OrderedDict[tuple[str, str], TraceView] = OrderedDict()
 """Those that were asked for last: measurements of completed runs never change, and telling one takes half a second."""
 
 _told_lock = Lock()
+_turns = Turns(TooManyTraces, "how their runs closed in on a claim")
 
 
 @router.get("/{reproduction_id}/trace")
 def trace_of_reproduction(
+    request: Request,
     session: Reading,
     reproduction_id: IdOrStart,
     claim: Annotated[
@@ -52,8 +55,7 @@ def trace_of_reproduction(
     key = (found, row.claim_id)
     told = _remembered(key)
     if told is None:
-        busy = TooManyTraces("others are told how their runs closed in on a claim, one at a time; come back")
-        with one_at_a_time(busy):
+        with _turns.turn_of(counted_as(request)):
             # Whoever had the turn before may have asked for the same.
             told = _remembered(key) or _tell(session, found, row)
             _remember(key, told)

@@ -135,17 +135,29 @@ function fillTable(canvas, points) {
   );
 }
 
+/** A trace, one without points where there is none; null where the farm does not say. */
+async function askForTrace(address) {
+  try {
+    const answer = await fetch(address);
+    if (answer.status === 404) return { points: [] };
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
 /** How a completed run's score closed on the band. */
 async function drawClosing(canvas) {
   const { trace: address } = canvas.dataset;
-  if (!traces.has(address)) traces.set(address, fetch(address).then((answer) => (answer.ok ? answer.json() : null)));
-  const trace = await traces.get(address).catch(() => null);
+  if (!traces.has(address)) traces.set(address, askForTrace(address));
+  const trace = await traces.get(address);
+  // Too many ask, say: that is not remembered, so whatever draws the page next asks again.
+  if (!trace) traces.delete(address);
   const figure = canvas.closest("figure");
-  if (!trace?.points.length) {
-    figure.querySelector(".plot").hidden = true;
-    figure.querySelector(".none").hidden = false;
-    return;
-  }
+  figure.querySelector(".plot").hidden = !trace?.points.length;
+  figure.querySelector(".none").hidden = !trace || trace.points.length > 0;
+  figure.querySelector(".away").hidden = Boolean(trace);
+  if (!trace?.points.length) return;
   const most = trace.points.at(-1).samples;
   fillTable(canvas, trace.points);
   draw(canvas, {

@@ -3,12 +3,13 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from scheduler.api import turns
+from scheduler.api import plan, turns
 from scheduler.api.routes import trace
 from scheduler.database.tables import Claim, Reproduction
 from specs.api_v1.trace import TraceView
@@ -19,6 +20,7 @@ from tests.support.interleaving import PATIENCE_SECONDS
 from tests.support.lively_farm import CAPITALS, LivelyFarm
 from tests.support.lively_runs import Story
 from tests.support.rows import comparison
+from tests.support.waiting import until
 
 LOG = bytes(range(256)) * 4
 
@@ -71,6 +73,26 @@ def test_one_trace_is_told_at_a_time_and_whoever_would_wait_for_long_is_to_come_
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
         assert busy.json()["type"].endswith(":too-many-traces")
         assert api.get(other).status_code == 200
+
+
+def test_one_caller_has_one_place_to_wait_for_a_trace_and_plans_keep_nobody_from_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "WAIT_SECONDS", PATIENCE_SECONDS)
+    elsewhere = {"x-forwarded-for": "192.0.2.7"}
+    with running_api(tmp_path, proxies=1) as api, ThreadPoolExecutor() as threads:
+        one, other = traces(api, tmp_path, 2)
+        with ExitStack() as held:
+            held.enter_context(plan._turns.turn_of("192.0.2.1"))
+            assert api.get(one).status_code == 200
+            held.enter_context(trace._turns.turn_of("192.0.2.1"))
+            first = threads.submit(api.get, other)
+            until(lambda: trace._turns._waiting)
+            second = api.get(other)
+            another = threads.submit(api.get, other, elsewhere)
+            until(lambda: len(trace._turns._waiting) == 2)
+        assert (second.status_code, first.result().status_code, another.result().status_code) == (503, 200, 200)
+        assert "one of you waits for this already" in second.json()["detail"]
 
 
 def test_the_traces_that_are_asked_for_most_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ def test_a_plan_that_is_worked_out_keeps_nobody_from_the_database(
 
     monkeypatch.setattr(plan, "forecast", noted)
     with farm.database.looking() as session:
-        assert plan.plan_view(session, session.get_one(Claim, claim.claim_id), 1000).samples == 1000
+        assert plan.plan_view(session, session.get_one(Claim, claim.claim_id), 1000, who="one").samples == 1000
     assert connected == [False]
 
 

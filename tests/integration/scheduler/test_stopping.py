@@ -282,7 +282,7 @@ def test_however_many_claims_come_at_once_they_have_one_draw(farm: ControlPlane,
     plans = set()
     for each in farm.claims():
         with farm.database.reading() as session:
-            plans.add(plan_view(session, session.get_one(Claim, each.claim_id), given=N).every_sample)
+            plans.add(plan_view(session, session.get_one(Claim, each.claim_id), given=N, who="one").every_sample)
     assert plans == {said == "more"}
     (order,) = orders(farm)
     if said == "more":
