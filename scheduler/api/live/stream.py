@@ -21,7 +21,7 @@ from scheduler.api.live.follower import event_message
 from scheduler.api.live.listeners import Listener, Message, Wanted
 from scheduler.api.problems import Busy
 from scheduler.database.tables import Event
-from specs.api_v1.events import EventsLost
+from specs.api_v1.events import KINDS, EventsLost
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -142,7 +142,11 @@ def _sent(message: Message) -> ServerSentEvent:
 
 def conditions_of(wanted: Wanted) -> list[ColumnElement[bool]]:
     """Of events that somebody wants."""
-    return pages.fitting((Event.subject, wanted.subject), (Event.subject_id, wanted.subject_id))
+    found = pages.fitting((Event.subject, wanted.subject), (Event.subject_id, wanted.subject_id))
+    if wanted.subject is None and wanted.subject_id is not None:
+        # The index begins with the subject: each of them is looked up, and not the whole record gone through.
+        found.append(Event.subject.in_(KINDS))
+    return found
 
 
 def events_lost(start: Cursor) -> EventsLost:

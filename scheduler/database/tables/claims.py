@@ -27,6 +27,7 @@ class Claim(Table):
         Index("claim_by_change", "since", "claim_id"),
         Index("claim_by_model", "model_id", "created_at", "claim_id"),
         Index("claim_by_dataset", "dataset_id", "created_at", "claim_id"),
+        Index("claim_by_task", "task_id", "created_at", "claim_id"),
         # With the state, or SQLite looks for a reproduction's planned claims among all planned ones.
         Index("claim_by_reproduction", "reproduction_id", "state"),
         Index("claim_by_age", "created_at", "claim_id"),

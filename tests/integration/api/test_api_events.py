@@ -91,6 +91,7 @@ def test_events_can_be_those_of_one_thing(api: RunningApi) -> None:
     api.rows.event("claim", "other", "of another")
     assert told(api, "/v1/events", subject="claim") == ["of the claim", "of another"]
     assert told(api, "/v1/events", subject="claim", subject_id="same") == ["of the claim"]
+    assert told(api, "/v1/events", subject_id="same") == ["of the claim", "of the reproduction"]
 
 
 def test_the_timeline_of_a_claim_is_its_own_and_its_reproductions_and_its_badges(api: RunningApi) -> None:

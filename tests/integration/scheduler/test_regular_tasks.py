@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import select, text, update
 
 from deploy.bench import api_rows
 from deploy.bench.control_plane import NO_HUB
@@ -24,7 +24,7 @@ from scheduler.badges.publications import want_mismatches
 from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import Signer
 from scheduler.collect import workforce
-from scheduler.database.tables import Model, RevokedKey, Webhook, now
+from scheduler.database.tables import Claim, Model, RevokedKey, Webhook, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
@@ -59,6 +59,14 @@ GROWING = frozenset(
 
 COUNTS = ("SELECT claim.state, count(*)", "SELECT verdict.outcome, count(*)")
 """Over whole tables, and taken no oftener than they are worth: scheduler/api/live/count_cache.py."""
+
+FITS_NOTHING = [
+    *(f"/v1/{of}?{name}=none" for of in ("claims", "verdicts", "points") for name in ("model", "dataset", "task")),
+    "/v1/claims?submitter=none",
+    "/v1/events?subject_id=none",
+    "/v1/events?subject_id=none&order=newest",
+    "/audit?subject_id=none",
+]
 
 CLAIMS = 2000
 RULES = ReverifyRules(after_days=30, on_change=True)
@@ -156,13 +164,37 @@ def test_no_regular_task_goes_through_a_table_that_grows(farm: Farm, monkeypatch
 
 def test_no_page_goes_through_a_table_that_grows(tmp_path: Path) -> None:
     # On SQLite, which takes an index wherever one fits; PostgreSQL walks the newest where it expects enough among them.
-    with a_farm(tmp_path, SQLITE) as farm, TestClient(create_app(farm.settings)) as client:
-        found = {}
-        for address in addresses():
+    with a_farm(tmp_path, SQLITE) as farm:
+        assert scans_for(farm, [*addresses(), *FITS_NOTHING]) == {}
+
+
+def test_a_filter_that_nothing_fits_goes_through_no_table_that_grows(farm: Farm) -> None:
+    # Anybody may ask for one after another, and no answer to another is any of them.
+    with farm.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+    assert scans_for(farm, FITS_NOTHING) == {}
+
+
+@pytest.mark.parametrize("named", ["model_id", "dataset_id", "submitter"])
+def test_claims_on_a_task_are_looked_for_among_those_of_what_is_named_with_it(tmp_path: Path, named: str) -> None:
+    # SQLite's rule alone: PostgreSQL knows how many have a task of that name.
+    wanted = select(Claim.claim_id).where(Claim.task_id == "default", getattr(Claim, named) == "a")
+    newest = wanted.order_by(Claim.created_at.desc(), Claim.claim_id.desc()).limit(50)
+    with migrated_database(tmp_path, SQLITE).reading() as session:
+        asked = newest.compile(session.get_bind(), compile_kwargs={"literal_binds": True})
+        (line,) = session.execute(text(f"EXPLAIN QUERY PLAN {asked}"))
+    assert f"({named}=?)" in line.detail
+
+
+def scans_for(farm: Farm, asked: list[str]) -> dict[str, list[tuple[str, str]]]:
+    """Whole tables that are gone through for an address, with the statements; nothing of those with none."""
+    found = {}
+    with TestClient(create_app(farm.settings)) as client:
+        for address in asked:
             with watching(source_of(client).database, GROWING) as scans:
                 assert client.get(address).status_code == 200, address
             found[address] = [each for each in scans.found if not each[1].startswith(COUNTS)]
-    assert {address: scans for address, scans in found.items() if scans} == {}
+    return {address: scans for address, scans in found.items() if scans}
 
 
 def source_of(client: TestClient) -> Source:
