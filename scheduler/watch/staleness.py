@@ -48,11 +48,19 @@ _Then, _Now = aliased(SpecFile), aliased(SpecFile)
 @dataclass(frozen=True)
 class _Found:
     claim_id: str
+    is_withdrawn: bool
     stale: str | None
     """What stands with the claim so far."""
 
     ran: Ran
     head: Head
+
+    def differs(self, reason: str | None) -> bool:
+        """Whether something else than what stands with the claim is to be entered."""
+        if self.is_withdrawn:
+            # That alone, or each commit of a benchmark would be a row for every badge that there ever was.
+            return (reason is None) != (self.stale is None)
+        return reason != self.stale
 
 
 def mark_stale(database: Database, rules: ReverifyRules) -> int:
@@ -69,7 +77,7 @@ def mark_stale(database: Database, rules: ReverifyRules) -> int:
             found = _facts(session, rules, Claim.claim_id.in_(page.claim_ids)) if page.claim_ids else []
         reasons = {each.claim_id: stale_reason(each.ran, each.head, rules, at) for each in found}
         changed += _enter_all(
-            database, {each.claim_id: reasons[each.claim_id] for each in found if reasons[each.claim_id] != each.stale}
+            database, {each.claim_id: reasons[each.claim_id] for each in found if each.differs(reasons[each.claim_id])}
         )
         looked += len(page.claim_ids)
         # Only now: who is killed before looks at this page again.
@@ -122,6 +130,7 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
     query: Any = (
         select(
             Claim.claim_id,
+            Claim.state == ClaimState.WITHDRAWN,
             Claim.stale_reason,
             Claim.dataset_revision,
             Reproduction.weights_sha256,
@@ -145,11 +154,11 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
     )
     found = []
     for row in session.execute(query):
-        claim_id, stale, named, weights, revision, content, signed_at, *head = row[:10]
-        ran = Ran(weights, revision, content, dict(zip(names, row[10:], strict=True)), signed_at)
+        claim_id, is_withdrawn, stale, named, weights, revision, content, signed_at, *head = row[:11]
+        ran = Ran(weights, revision, content, dict(zip(names, row[11:], strict=True)), signed_at)
         # What a claim pins stays what it is, wherever the benchmark has moved.
         there = Head(head[0], None, None) if pins(named) else Head(*head)
-        found.append(_Found(claim_id, stale, ran, there))
+        found.append(_Found(claim_id, is_withdrawn, stale, ran, there))
     return found
 
 

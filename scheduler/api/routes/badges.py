@@ -81,12 +81,14 @@ def _view(session: Session, badge: Badge) -> BadgeView:
 
 def _stale_reason(session: Session, claim: Claim) -> str | None:
     """Why a badge does not stand for its entry as it is now; None where it does."""
+    entry = claim
     if claim.superseded_by is not None:
         later = session.get(VerdictRow, claim.superseded_by)
         if later is not None:
             return f"claim {claim.superseded_by} is the same entry, verified again since: {later.outcome}"
-    elif not claim.live:
-        return f"the claim was withdrawn: {claim.reason}"
+        entry = session.get_one(Claim, claim.superseded_by, options=[defer(Claim.linked_log)])
+    if not entry.live:
+        return f"the claim was withdrawn: {entry.reason}"
     return claim.stale_reason
 
 

@@ -46,6 +46,10 @@ def test_two_verdicts_on_one_entry_name_each_other(api: RunningApi) -> None:
     assert (was["superseded_by"], was["supersedes"], now["supersedes"], now["superseded_by"]) == (new, None, old, None)
     assert new in was["next_step"]
     assert badge_of(api, old) == (False, None, new), "until there is a later verdict it stands"
+    with api.rows.database.transaction() as session:
+        gone = {"live": False, "state": ClaimState.WITHDRAWN, "reason": "the entry is gone from its file"}
+        session.execute(update(Claim).where(Claim.claim_id == new).values(**gone))
+    assert badge_of(api, old) == (True, "the claim was withdrawn: the entry is gone from its file", new)
 
 
 def test_a_badge_is_stale_once_its_entry_was_decided_again_or_is_gone(api: RunningApi) -> None:
