@@ -93,8 +93,11 @@ def move_reproduction(
     Raises:
         IllegalTransition: the machine does not lead there.
     """
-    reproduction.state = next_state(REPRODUCTION_TRANSITIONS, ReproductionState(reproduction.state), state)
+    before = ReproductionState(reproduction.state)
+    reproduction.state = next_state(REPRODUCTION_TRANSITIONS, before, state)
     reproduction.reason, reproduction.since = clean(reason, MAX_REASON_CHARS), now()
+    if before is ReproductionState.RUNNING:
+        reproduction.waits_since = reproduction.since
     reproduction.set_aside = False
     settle(reproduction)
     if reproduction.state in CAME_TO_NOTHING:

@@ -165,8 +165,9 @@ def _reproductions(session: Session, in_policy: Set[str], at: datetime) -> Itera
             Reproduction.priority,
             Reproduction.state,
             func.count(),
-            # Not by its age: one that was handed back after hours of work waits from then on.
-            func.min(case((waits, Reproduction.since))),
+            # Not by its age: one that was handed back after hours of work waits from then on. Nor by its state's, which
+            # is another once it is with the broker, behind what runs.
+            func.min(case((waits, func.coalesce(Reproduction.waits_since, Reproduction.since)))),
         )
         .where(Reproduction.state.in_(ACTIVE))
         .group_by(Reproduction.pool, Reproduction.priority, Reproduction.state)

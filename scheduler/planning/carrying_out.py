@@ -318,6 +318,7 @@ def _new(
         complete=False,
         created_at=at,
         since=at,
+        waits_since=at,
         # The last word: what it follows from takes it away when it is set.
         engine_key=_engine_key(claim.model_id, model.revision, run.settings.engine, run.settings.gpus),
     )

@@ -215,7 +215,10 @@ class Rows:
             "since": at,
             "created_at": at,
         }
-        self.add(Reproduction(reproduction_id=reproduction_id, model_id=model_id, **{**row, **fields}))
+        row |= fields
+        self.add(
+            Reproduction(reproduction_id=reproduction_id, model_id=model_id, **{"waits_since": row["since"], **row})
+        )
         return reproduction_id
 
     def noise_pair(self, **fields: Any) -> None:

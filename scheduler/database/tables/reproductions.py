@@ -91,6 +91,10 @@ class Reproduction(Table):
     state: Mapped[ReproductionState] = mapped_column(String(20), default=ReproductionState.QUEUED)
     reason: Mapped[str] = mapped_column(String(8000), default="waits for a worker")
     since: Mapped[datetime] = mapped_column(default=now)
+    waits_since: Mapped[datetime | None] = mapped_column(default=now)
+    """Since when it waits for a worker, with the broker too: it was planned then, or ran last. None where a farm of an
+    earlier version planned it."""
+
     created_at: Mapped[datetime] = mapped_column(default=now)
     not_before: Mapped[datetime | None]
     """Back-off after a failed attempt."""

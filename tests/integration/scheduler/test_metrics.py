@@ -14,12 +14,13 @@ from sqlalchemy import delete, select
 
 from scheduler.collect.kept_reports import KEPT
 from scheduler.database.session import Database
-from scheduler.database.tables import Badge, Claim, HubLimit, Marker, VerdictRow, now
+from scheduler.database.tables import Badge, Claim, HubLimit, Marker, Reproduction, VerdictRow, now
 from scheduler.database.tables.marker import AWAITED, REAPER_LOOKED
 from scheduler.hub.hub import Hub
 from scheduler.metrics import collector, totals
 from scheduler.metrics.totals import Totals
 from scheduler.reaping.reaper import reap
+from scheduler.record import move_reproduction
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, Stage
@@ -224,6 +225,22 @@ def test_what_waits_is_as_old_as_its_wait_and_what_is_meant_to_wait_does_not_cou
     longest = waited(since=ago, state=ReproductionState.DISPATCHED)
     assert longest is not None
     assert longest >= 9 * 3600
+
+
+def test_a_wait_goes_on_with_the_broker_and_begins_anew_behind_a_run(rows: Rows) -> None:
+    run = rows.reproduction(pool="h100", since=now() - timedelta(hours=9))
+
+    def waited(*states: ReproductionState) -> int:
+        """Whole hours, after these."""
+        for state in states:
+            with rows.database.transaction() as session:
+                move_reproduction(session, session.get_one(Reproduction, run), state, "because")
+        labels = {"pool": "h100", "priority": "author"}
+        return int((scraped(rows.database).get_sample_value("reprofarm_queue_age_seconds", labels) or 0) // 3600)
+
+    queued, dispatched = ReproductionState.QUEUED, ReproductionState.DISPATCHED
+    assert (waited(), waited(dispatched), waited(queued)) == (9, 9, 9)
+    assert waited(dispatched, ReproductionState.RUNNING, queued) == 0
 
 
 def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
