@@ -336,7 +336,13 @@ class _Desk:
         ]
 
     def _began_with_it(self, number: int) -> bool:
-        found = self.hub.api.get_discussion_details(self.publication.claim.model_id, number)
+        model_id = self.publication.claim.model_id
+        try:
+            with told_apart(f"discussion {number} of {model_id}"):
+                found = self.hub.api.get_discussion_details(model_id, number)
+        except Missing as error:
+            # It was listed a moment ago, and perhaps just opened: not all of the Hub's machines know it yet.
+            raise HubAway(str(error)) from error
         own = (
             each.content for each in found.events if isinstance(each, DiscussionComment) and each.author == self.author
         )

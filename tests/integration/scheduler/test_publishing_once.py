@@ -11,6 +11,7 @@ from huggingface_hub import HfApi
 from scheduler.hub.hub import Hub
 from scheduler.publish.text import body_mark, title_mark
 from scheduler.publish.writing import Publication, Published
+from specs.errors import HubAway
 from tests.support.hub_content import entry, submit
 from tests.support.proposing_site import BENCHMARK, CLAIM, FARM, MODEL, Site, proposing_site, publication
 
@@ -49,6 +50,18 @@ def test_an_earlier_proof_is_found_behind_many_others(site: Site) -> None:
     assert site.publish(publication()).number == 1
     # Two pages of the list, and no look into any but its own.
     assert len(site.served.requests) - requests == 3
+
+
+def test_what_was_just_opened_and_is_not_known_everywhere_yet_is_found_by_the_next_try(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(site.served.local, site.model, CLAIM)
+    really = site.hub.api.get_discussion_details
+    with monkeypatch.context() as patched:
+        patched.setattr(site.hub.api, "get_discussion_details", lambda model_id, number: really(model_id, number + 9))
+        with pytest.raises(HubAway, match="not on the Hub"):
+            site.publish(publication())
+    assert (site.publish(publication()).number, len(site.threads())) == (1, 1)
 
 
 def test_what_somebody_else_opened_under_our_mark_does_not_count(site: Site) -> None:
