@@ -37,10 +37,8 @@ SWEPT_AT_ONCE = 200
 TOGETHER = 50
 """Claims that change in one transaction: most of its cost is the commit, and others wait for its rows for so long."""
 
-_IS_SAID = or_(
-    Claim.state == ClaimState.DECIDED,
-    and_(Claim.state == ClaimState.WITHDRAWN, VerdictRow.outcome == Outcome.VERIFIED),
-)
+_IS_SAID = or_(Claim.state == ClaimState.DECIDED, VerdictRow.outcome == Outcome.VERIFIED)
+"""Of claims with a verdict, which are decided or, later, withdrawn."""
 
 _Then, _Now = aliased(SpecFile), aliased(SpecFile)
 
@@ -107,8 +105,7 @@ def _enter_some(
             select(Claim).where(Claim.claim_id.in_(claim_ids)).with_for_update(skip_locked=skip_locked)
         ).all()
         for claim in claims:
-            if claim.state in (ClaimState.DECIDED, ClaimState.WITHDRAWN):
-                _enter(session, claim, reasons[claim.claim_id])
+            _enter(session, claim, reasons[claim.claim_id])
         return {claim.claim_id for claim in claims}
 
 
