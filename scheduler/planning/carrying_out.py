@@ -19,7 +19,7 @@ from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.answering import Answer
-from scheduler.planning.freshness import Asked, Made, Shared, asked_with, made_lately, stop_taking_claims
+from scheduler.planning.freshness import Asked, Of, Shared, Try, asked_with, made_lately, stop_taking_claims
 from scheduler.planning.putting_back import (
     AskedAnew,
     Begun,
@@ -107,7 +107,7 @@ class _Runs:
     shared: Shared
     begun: Sequence[Begun]
     rules: ReverifyRules
-    made: set[Made]
+    made: dict[Try, set[Of]]
     """What was planned of late of the claims' models; not what another planner plans just now."""
 
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
@@ -124,13 +124,14 @@ class _Runs:
         them cheap. Where both are the same, `one_was_sent` and `Asked` tell.
         """
         revision = answer.benchmark.revision if answer.benchmark is not None else None
-        this = Made(claim.model_id, claim.dataset_id, run.task_id, answer.weights_sha256, revision)
-        return run.settings.sample_limit is None and any(each[:3] == this[:3] and each != this for each in self.made)
+        made = self.made.get(Try(claim.model_id, claim.dataset_id, run.task_id), set())
+        return run.settings.sample_limit is None and not made <= {Of(answer.weights_sha256, revision)}
 
     def add(self, new: Reproduction) -> None:
         """One that this transaction makes."""
         self.shared.add(new)
-        self.made.add(Made(*(getattr(new, name) for name in Made._fields)))
+        this = Try(new.model_id, new.dataset_id, new.task_id)
+        self.made.setdefault(this, set()).add(Of(new.weights_sha256, new.dataset_revision))
 
 
 def _carry_out(

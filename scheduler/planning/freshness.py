@@ -111,12 +111,17 @@ class Asked(NamedTuple):
     """Whether a fresh run was sent out already for what was asked with the claim: another is the second of them."""
 
 
-class Made(NamedTuple):
-    """What a run is a try at, and what its author may change for it to have another key."""
+class Try(NamedTuple):
+    """What a run is a try at."""
 
     model_id: str
     dataset_id: str | None
     task_id: str | None
+
+
+class Of(NamedTuple):
+    """What the author of a model or a benchmark may change for a run to have another key."""
+
     weights_sha256: str | None
     dataset_revision: str | None
 
@@ -280,14 +285,17 @@ def _may_tell(run: type[Reproduction]) -> ColumnElement[bool]:
     return or_(run.state.not_in(CAME_TO_NOTHING), and_(is_cancelled, run.seed.is_not(None)))
 
 
-def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> set[Made]:
+def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> dict[Try, set[Of]]:
     """The runs of some models that were planned within policy's cooldown."""
     since = now() - timedelta(seconds=rules.cooldown_seconds)
-    return {Made(*row) for row in session.execute(_MADE, {"models": list(models), "since": since})}
+    made: dict[Try, set[Of]] = {}
+    for model_id, dataset_id, task_id, *of in session.execute(_MADE, {"models": list(models), "since": since}):
+        made.setdefault(Try(model_id, dataset_id, task_id), set()).add(Of(*of))
+    return made
 
 
 _MADE = (
-    select(*(getattr(Reproduction, name) for name in Made._fields))
+    select(*(getattr(Reproduction, name) for name in (*Try._fields, *Of._fields)))
     .distinct()
     .where(
         Reproduction.model_id.in_(bindparam("models", expanding=True)),
