@@ -25,7 +25,7 @@ from scheduler.database import migrating
 from scheduler.database import postgres as of_postgres
 from scheduler.database.expiring_locks import HELD_AT_ONCE, held
 from scheduler.database.session import MIGRATIONS, Database
-from scheduler.database.tables import Claim, Event, Marker, Model, NoisePair, Reproduction, Table, now
+from scheduler.database.tables import Claim, Event, Marker, Model, NoisePair, Publication, Reproduction, Table, now
 from scheduler.readiness import trouble_with_database
 from scheduler.record import add_event
 from scheduler.setting_aside import SET_ASIDE
@@ -245,6 +245,31 @@ def test_what_waits_for_the_operator_is_told_by_what_earlier_versions_said(
     with database.reading() as session:
         aside = select(Reproduction.reproduction_id).where(Reproduction.set_aside)
         assert session.scalars(aside).all() == [waits]
+
+
+def test_what_anothers_proof_kept_out_is_told_by_what_earlier_versions_said(
+    tmp_path: Path, databases: Databases
+) -> None:
+    database = migrated_database(tmp_path, databases)
+    rows = Rows(database)
+    states = {}
+    for model_id, state, reason in (
+        ("tiny/kept", "kept_out", "the entry carries somebody else's proof, which is not replaced"),
+        ("tiny/carried", "published", "the entry carries the proof"),
+        ("tiny/gone", "withdrawn", "the entry carries somebody else's proof by now, which is not replaced"),
+    ):
+        claim_id = rows.verified(model_id)
+        rows.publication(claim_id, state=state, reason=reason)
+        states[claim_id] = state
+
+    def found() -> dict[str, str]:
+        with database.reading() as session:
+            return {row.claim_id: row.state for row in session.scalars(select(Publication))}
+
+    database.downgrade("0027")
+    assert "kept_out" not in found().values()
+    database.upgrade()
+    assert found() == states
 
 
 def test_a_slot_has_one_living_claim_and_any_number_of_withdrawn_ones(tmp_path: Path, databases: Databases) -> None:
