@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deploy.client.errors import ApiError
 from deploy.client.patience import Patience
-from specs.api_v1.views import MAX_PAGE, NO_TYPE, Page, Problem, View
+from specs.api_v1.views import DATABASE_AWAY, MAX_PAGE, NO_TYPE, PROBLEM_TYPE, Page, Problem, View
 from specs.validation_errors import fault
 
 REQUEST_SECONDS = 30.0
@@ -126,7 +126,8 @@ class Connection:
             )
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             said += f"; {WRONG_TOKEN if 'authorization' in self._http.headers else NO_TOKEN}"
-        elif answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        elif answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR or problem.type == PROBLEM_TYPE + DATABASE_AWAY:
+            # All others above 500 pass by themselves, or say themselves whose they are.
             said += "; that is for the farm's operator to mend"
         return ApiError(said, problem, passes=answer.status_code in PASSES)
 

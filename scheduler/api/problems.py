@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from scheduler.badges.revoking import NoSuchBadge, SeveralBadges
 from scheduler.webhooks.addresses import Unsendable
 from scheduler.webhooks.registry import TooMany
-from specs.api_v1.views import NO_TYPE, PROBLEM_TYPE, Problem
+from specs.api_v1.views import DATABASE_AWAY, NO_TYPE, PROBLEM_TYPE, Problem
 from specs.errors import AccessError, EvidenceAway, HubAway, InterventionError, ReprofarmError, SignInError
 from specs.text import clean
 from specs.validation_errors import fault
@@ -95,7 +95,7 @@ KINDS: dict[type[ReprofarmError], tuple[HTTPStatus, str]] = {
 }
 """Status and name of exceptions of a request that was understood; all others are our fault."""
 
-INVALID, DATABASE_AWAY = "invalid-request", "database-away"
+INVALID = "invalid-request"
 
 DATABASE_ERRORS = (DBAPIError, NoConnectionFree)
 """What is raised where the database cannot answer; the last where others keep all connections to it."""

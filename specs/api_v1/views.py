@@ -21,6 +21,9 @@ MIN_ID_PREFIX = 6
 NO_TYPE, PROBLEM_TYPE = "about:blank", "urn:problem-type:reprofarm:"
 """Of a problem: none but its status (RFC 9457), and what the farm's own begin with."""
 
+DATABASE_AWAY = "database-away"
+"""The name of one: the database does not answer, or is not migrated."""
+
 
 class View(BaseModel):
     """The base of all answers. A client ignores fields that it does not know, so that the farm can add some."""

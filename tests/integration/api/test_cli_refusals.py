@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from deploy.cli.main import app
 from deploy.client import ApiError, FarmClient
 from deploy.serving import QuietHandler, answered_by
+from specs.api_v1.views import NO_TYPE, Problem
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import Headers, expired_token, revoked_token, token
 from workers.processes.ports import free_port
@@ -184,6 +185,22 @@ def test_what_is_no_farm_or_another_version_is_told_from_a_farm(status: int, con
 def test_an_address_that_sends_on_is_named() -> None:
     with answering(308, b"", location="https://farm.example/") as url:
         assert "it sends on to https://farm.example/. Name the farm itself" in said("claims", "--api", url)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "is_the_operators"),
+    [
+        (500, NO_TYPE, True),
+        (503, "urn:problem-type:reprofarm:database-away", True),
+        (503, "urn:problem-type:reprofarm:too-many-plans", False),
+        (502, "urn:problem-type:reprofarm:evidence-away", False),
+    ],
+)
+def test_what_passes_by_itself_is_not_said_to_be_the_operators(status: int, kind: str, is_the_operators: bool) -> None:
+    problem = Problem(type=kind, title="x", status=status, detail="come back")
+    with answering(status, problem.model_dump_json().encode()) as url:
+        mends = "; that is for the farm's operator to mend"
+        assert said("plan", ID, "--api", url) == "come back" + mends * is_the_operators
 
 
 def test_a_farm_without_its_database_is_its_operators_to_mend(tmp_path: Path) -> None:

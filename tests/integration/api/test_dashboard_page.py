@@ -9,9 +9,10 @@ from string import Template
 
 import pytest
 
-from scheduler.api.problems import DATABASE_AWAY, INVALID, KINDS
+from scheduler.api.problems import INVALID, KINDS
 from scheduler.badges import revoking
 from scheduler.badges.signing import Signer
+from specs.api_v1.views import DATABASE_AWAY
 from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi, running_api
 
