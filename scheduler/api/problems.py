@@ -34,6 +34,9 @@ DESCRIBED: dict[int | str, dict[str, object]] = {
 }
 """For the OpenAPI document: what every route answers where it cannot do what was asked."""
 
+OF_ITS_CALLER = "of_its_caller"
+"""Of a request's state: that its refusal depends on who asks, and is told to nobody else."""
+
 log = logging.getLogger(__name__)
 
 
@@ -158,7 +161,10 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     status, kind = found
     if isinstance(error, EvidenceAway) and error.__cause__ is not None:
         log.error("%s", error, exc_info=error.__cause__)
-    return problem(status, str(error), headers={"retry-after": "5"} if isinstance(error, Busy) else None, kind=kind)
+    if not isinstance(error, Busy):
+        return problem(status, str(error), kind=kind)
+    setattr(request.state, OF_ITS_CALLER, True)
+    return problem(status, str(error), headers={"retry-after": "5"}, kind=kind)
 
 
 async def http_problem(_request: Request, error: Exception) -> JSONResponse:

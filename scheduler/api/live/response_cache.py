@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scheduler.api.dependencies import KEEP_UNTIL
 from scheduler.api.live.answer_memory import Answer, AnswerMemory, Headers, Said
 from scheduler.api.live.follower import Follower
+from scheduler.api.problems import OF_ITS_CALLER
 
 LIVE = ("claims", "reproductions", "overview", "workers", "pools", "benchmarks", "models")
 """Below `/v1`: what shows how far runs are, or which workers live."""
@@ -103,7 +104,7 @@ class _UnderWay:
     def __init__(self) -> None:
         self.done = asyncio.Event()
         self.said: Said | None = None
-        """None until it has been worked out, and if working it out failed."""
+        """None until it has been worked out, and if working it out failed or came to what its caller alone is told."""
 
 
 class ResponseCache:
@@ -138,7 +139,8 @@ class ResponseCache:
         """What comes of others asking the same: many who poll it come together when it changes, or when it is gone.
 
         An answer that was under way before is as old as its beginning: it counts if it is remembered. The next one
-        counts whatever it is, errors too, which are not remembered. So nobody waits for more than two.
+        counts whatever it is, errors too, which are not remembered, but for refusals of whoever asked. So nobody waits
+        for more than two.
         """
         before = self._under_way.get(key)
         if before is None:
@@ -159,7 +161,9 @@ class ResponseCache:
         # From before the answer is worked out: what changes meanwhile may or may not be in it.
         mark, state = self._follower.mark, request.scope.setdefault("state", {})
         try:
-            said = mine.said = await self._work_out(request)
+            said = await self._work_out(request)
+            if OF_ITS_CALLER not in state:
+                mine.said = said
             if mark is not None and said.etag is not None:
                 until = state.get(KEEP_UNTIL, math.inf)
                 self._memory.put(key, Answer(mark, time.monotonic(), kind.live, said, until))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +13,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import event, update
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scheduler.access import tokens
+from scheduler.api import problems
 from scheduler.api.live import answer_memory, count_cache, response_cache
 from scheduler.api.live.follower import Follower
 from scheduler.api.live.listeners import Live
@@ -272,6 +276,23 @@ def test_many_who_ask_at_once_for_what_is_not_remembered_share_one_that_began_af
     assert told == [b"look 1", *[b"look 2"] * 49]
 
 
+def test_who_is_to_come_back_is_told_so_alone(api: RunningApi) -> None:
+    app = FastAPI()
+    problems.install(app)
+    looks = itertools.count(1)
+
+    @app.get("/v1/models/a/b")
+    async def busy() -> None:
+        number = next(looks)
+        await asyncio.sleep(0.01)
+        raise problems.TooManyPlans(f"look {number}")
+
+    told = asyncio.run(_asked_at_once(api, app, 10, 503))
+    assert {json.loads(each)["detail"] for each in told if isinstance(each, bytes)} == {
+        f"look {n}" for n in range(1, 11)
+    }
+
+
 def test_who_waited_for_an_answer_that_never_came_looks_without_waiting_for_others(api: RunningApi) -> None:
     at_once, most = 0, 0
 
@@ -322,21 +343,21 @@ async def _ask(cache: response_cache.ResponseCache, send: Send) -> None:
     await cache({**scope, "query_string": b"", "headers": []}, _nothing, send)
 
 
-async def _told(cache: response_cache.ResponseCache) -> bytes:
+async def _told(cache: response_cache.ResponseCache, status: int = 404) -> bytes:
     messages: list[Message] = []
 
     async def send(message: Message) -> None:
         messages.append(message)
 
     await _ask(cache, send)
-    assert messages[0]["status"] == 404
+    assert messages[0]["status"] == status
     return bytes(messages[1]["body"])
 
 
-async def _asked_at_once(api: RunningApi, app: ASGIApp, times: int) -> list[bytes | BaseException]:
+async def _asked_at_once(api: RunningApi, app: ASGIApp, times: int, status: int = 404) -> list[bytes | BaseException]:
     """What so many are told who ask the cache before an app for the same."""
     cache = cache_of(api, app)
-    asking = (_told(cache) for _ in range(times))
+    asking = (_told(cache, status) for _ in range(times))
     return list(await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), PATIENCE_SECONDS))
 
 
