@@ -38,7 +38,7 @@ _TOOLS: Final = rf"""
 _DENIAL: Final = re.compile(
     rf"""
     (?<![a-z])
-    (?: (?<!with\ and\ )(?<!with\ or\ ) {_NOT}[ -]{_FILL}
+    (?: {_NOT}[ -]{_FILL}
         (?: (?:{_TOOLS},\ )* {_TOOLS},?\ n?or\ (?:any\ )?(?:other\ )?{_FILL} )?  # A list of tools up to its "or".
         {_TOOLS} (?: \ (?:(?:was|were)\ )?{_USED} | [ -](?:setting|setup|mode) )?
       | (?<!some\ )(?<!other\ ) {_TOOLS} (?: (?:\ {_USED})?\ ?[:=]\ ? | \ (?:(?:is|are|was|were)\ )? ) {_NONE}
@@ -67,6 +67,11 @@ _SCORERS_TOOL: Final = re.compile(
 )
 """With it the score was measured. Not "tools": "with inspect tools" has those of the model."""
 
+_EITHER: Final = re.compile(
+    r"(?<![a-z])(?:with|w/)[ -]?(?:(?:and|or|vs\.?|[/&+|,])[ -]?)+(?:without|w/o(?:ut)?|no)(?![a-z])"
+)
+"""Of scores both with and without: which of them it is, nobody knows."""
+
 _OPTION: Final = re.compile(r"--[\w-]+")
 
 
@@ -92,4 +97,4 @@ _PUNCTUATION: Final = str.maketrans({"_": " ", "[": ";", "]": ";", "!": ";", "?"
 def _plain(notes: str | None) -> str:
     text = (notes or "").lower().replace("[]", "none").translate(_PUNCTUATION)
     # Around words, not within them: "weren't".
-    return " ".join(re.sub(r"(?<![a-z])'|'(?![a-z])", "", text).split())
+    return _EITHER.sub("with", " ".join(re.sub(r"(?<![a-z])'|'(?![a-z])", "", text).split()))
