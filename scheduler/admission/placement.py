@@ -16,7 +16,14 @@ from functools import partial
 
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_config import ModelConfig
-from specs.engines.model_size import WEIGHTS_OVERHEAD, ModelSize, tokens_in_flight
+from specs.engines.model_size import (
+    ENGINE_PART,
+    MACHINE_OVERHEAD_BYTES,
+    WEIGHTS_OVERHEAD,
+    ModelSize,
+    room_on_a_machine,
+    tokens_in_flight,
+)
 from specs.engines.quantization_methods import is_loaded_on
 from specs.policy.engine import EngineRules
 from specs.policy.pools import PoolRules
@@ -29,9 +36,6 @@ SHORT_ANSWER = 4096
 LONG_ANSWER = 24_576
 """Tokens of an answer that a context which is cut because it fits nowhere leaves room for at least: with policy's
 default of `prompt_tokens`, 32,768 in all."""
-
-GPU_PART = 0.92
-"""Of a GPU's memory that vLLM takes: the default of `gpu_memory_utilization` in vllm/config/cache.py."""
 
 GPU_OVERHEAD_BYTES = 2 * GIB
 """Of each GPU, assumed for what is neither weights nor cache: CUDA's context, activations, captured graphs and buffers
@@ -195,7 +199,7 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
     cache = partial(size.cache_bytes, dtype=engine.dtype, gpus=gpus, in_flight=tokens_in_flight(pool.memory_gib))
     one, two, at_once = (cache(needed, sequences=count) for count in (1, 2, engine.concurrency))
     whole_one = cache(whole)
-    limit = int(pool.memory_gib * GIB * GPU_PART)
+    limit = int(pool.memory_gib * GIB * ENGINE_PART)
     parts = (
         f"{_gib(weights)} for weights, and {_gib(one)} for the KV cache of {needed} tokens and"
         f" {_gib(GPU_OVERHEAD_BYTES)} for the engine on {'each of its GPUs' if gpus > 1 else 'its GPU'}"
@@ -205,7 +209,7 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         most = "" if gpus == pool.gpus else f", of which its shape lets it use {gpus}"
         shortfall = (
             f"the model needs about {_gib((share + one) * gpus)} ({parts}), and pool {pool.name} gives"
-            f" {_gib(limit * pool.gpus)} ({100 * GPU_PART:.0f} % of {pool.gpus} × {pool.memory_gib:g} GiB{most})"
+            f" {_gib(limit * pool.gpus)} ({100 * ENGINE_PART:.0f} % of {pool.gpus} × {pool.memory_gib:g} GiB{most})"
         )
     return _Fit(
         gpus=gpus,
@@ -237,11 +241,8 @@ def _fit_on_a_machine(
     held = int(weights * WEIGHTS_OVERHEAD) + cache
     parts = f"{_gib(weights)} for weights, {_gib(cache)} for the KV cache"
     shortfall = None
-    if held > pool.memory_gib * GIB:
-        shortfall = (
-            f"the model needs about {_gib(held)} ({parts}, the rest for the engine), and pool {pool.name}"
-            f" has {pool.memory_gib:.0f} GiB"
-        )
+    if held > room_on_a_machine(pool.memory_gib * GIB):
+        shortfall = f"the model needs about {_gib(held)} ({parts}, the rest for the engine), and {_given(pool)}"
     elif one > cache:
         # However much memory there is: the engine refuses to start.
         shortfall = (
@@ -262,12 +263,21 @@ def _fit_on_a_machine(
 def _fit_of_files(size: ModelSize, engine: EngineRules, pool: PoolRules, gpus: int) -> _Fit:
     """Where nothing but the files' size is known."""
     held = size.file_bytes * WEIGHTS_OVERHEAD + engine.kv_cache_gib * GIB
-    has = pool.memory_gib * GIB * max(gpus, 1)
     parts = f"about {_gib(held)}, by its files' size alone: {size.config_problem}"
     shortfall = None
-    if held > has:
+    if gpus == 0 and held > room_on_a_machine(pool.memory_gib * GIB):
+        shortfall = f"the model needs {parts}; and {_given(pool)}"
+    elif gpus > 0 and held > pool.memory_gib * GIB * gpus:
         shortfall = f"the model needs {parts}; and pool {pool.name} has {pool.capacity_gib:.0f} GiB"
     return _Fit(gpus=gpus, shortfall=shortfall, parts=parts)
+
+
+def _given(pool: PoolRules) -> str:
+    """What a CPU pool gives to engines, in words."""
+    return (
+        f"pool {pool.name} gives {_gib(max(room_on_a_machine(pool.memory_gib * GIB), 0))} ({100 * ENGINE_PART:.0f} % of"
+        f" {pool.memory_gib:g} GiB, less {_gib(MACHINE_OVERHEAD_BYTES)} for the system and the farm)"
+    )
 
 
 def _sequences(one: int, two: int, engine: EngineRules, free_bytes: int) -> int:

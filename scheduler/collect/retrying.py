@@ -56,7 +56,7 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.JUDGE_REFUSES: Consequence.BLOCK,
     # Another worker may have room; this one has again once its operator made some.
     AttemptOutcome.DISK_FULL: Consequence.WAIT,
-    # Another worker may have a free device; this one takes no more until its own is.
+    # Another worker may have a free device; this one has it again once others let go of it.
     AttemptOutcome.DEVICE_BUSY: Consequence.WAIT,
     AttemptOutcome.STALLED: Consequence.RETRY,
     # It had all the time that policy grants; it would take as long again.

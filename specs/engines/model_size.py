@@ -19,6 +19,13 @@ from specs.model import Contract
 WEIGHTS_OVERHEAD = 1.2
 """Bytes in memory for each byte of weights on a CPU, and anywhere if nothing is known of a model but its files."""
 
+ENGINE_PART = 0.92
+"""Of a device's memory that engines get. Of a GPU's it is vLLM's default (`gpu_memory_utilization` in
+vllm/config/cache.py)."""
+
+MACHINE_OVERHEAD_BYTES = 2 * 2**30
+"""Of a machine's memory, assumed for what is no engine's: the system, and what a worker forks runs and engines from."""
+
 BATCHED_TOKENS = 8192
 """Tokens that vLLM works on in one step at most: `max_num_batched_tokens` of a server on the GPUs that most pools have
 (`get_batch_defaults` in vllm/engine/arg_utils.py). Smaller ones and CPUs have fewer, for which this errs upwards."""
@@ -30,6 +37,14 @@ LARGE_BATCHED_TOKENS = 16384
 BATCHES = 2
 """Steps that are under way at once on GPUs: the next is scheduled while one is computed (`max_concurrent_batches` in
 vllm/config/vllm.py)."""
+
+
+def room_on_a_machine(memory_bytes: float) -> int:
+    """Bytes that engines get on a CPU, of all that its machine or container has; 0 or less where that is very little.
+
+    More is not free there even while no engine is up.
+    """
+    return int(memory_bytes * ENGINE_PART) - MACHINE_OVERHEAD_BYTES
 
 
 def tokens_in_flight(gpu_gib: float) -> int:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from specs.engines.model_size import WEIGHTS_OVERHEAD
+from specs.engines.model_size import WEIGHTS_OVERHEAD, room_on_a_machine
 from specs.errors import EngineError
 from specs.policy.engine import EngineRules
 from workers.engines.devices import GIB, Device, Devices, Need, devices_for, sickness
@@ -72,7 +72,7 @@ class Gate:
 
         Raises:
             DeviceBusy: it is not, for longer than the worker's patience, or it is ill. The worker takes nothing more
-                until it is free and well.
+                until it is free and well; where a CPU worker's machine lacks memory for this model alone, it goes on.
             OutOfMemory: the machine of a CPU worker has not as much, however free it is.
         """
         found = self._shared.quarantined()
@@ -89,10 +89,14 @@ class Gate:
         # Patience was had already, for the order before.
         patience = 0.0 if self._shared.quarantined() else self._settings.device_patience_seconds
         deadline = time.monotonic() + patience
-        while (missing := need.missing(devices.look())) is not None:
+        while (missing := need.missing(seen := devices.look())) is not None:
             on_wait()
             if time.monotonic() >= deadline:
-                self._refuse(f"is not free: {missing}", need)
+                of_any = self._need_of_any(gpus)
+                if of_any.missing(seen) is None:
+                    # A smaller one may have room, and nothing says that so much is ever free here.
+                    _refuse_model(seen, _held_on_a_machine(snapshot, rules), missing)
+                self._refuse(f"is not free: {missing}", of_any)
             time.sleep(_LOOK_SECONDS)
 
     def _refuse(self, why: str, need: Need, until: datetime | None = None) -> NoReturn:
@@ -115,11 +119,16 @@ class Gate:
         return False
 
     def _need(self, snapshot: Path, rules: EngineRules, gpus: int) -> Need:
-        least = int(self._settings.minimum_free_gib * GIB)
+        of_any = self._need_of_any(gpus)
         if gpus > 0:
-            # That GPU is another's to that extent: its engine would say that it is out of memory, which it is not.
-            return Need(free_bytes=least, free_part=self._settings.minimum_free_part)
-        return Need(free_bytes=max(least, _held_on_a_machine(snapshot, rules)))
+            return of_any
+        return Need(free_bytes=max(of_any.free_bytes, _held_on_a_machine(snapshot, rules)))
+
+    def _need_of_any(self, gpus: int) -> Need:
+        """Whichever the model."""
+        least = int(self._settings.minimum_free_gib * GIB)
+        # A GPU is another's to that extent: its engine would say that it is out of memory, which it is not.
+        return Need(free_bytes=least, free_part=self._settings.minimum_free_part if gpus > 0 else 0.0)
 
 
 def _check_size(machine: Sequence[Device], needed_bytes: int) -> None:
@@ -130,6 +139,13 @@ def _check_size(machine: Sequence[Device], needed_bytes: int) -> None:
                 f"the engine is reckoned to need {needed_bytes / GIB:.1f} GiB, and the machine of this worker has "
                 f"{memory.total_bytes / GIB:.1f} GiB"
             )
+
+
+def _refuse_model(machine: Sequence[Device], needed_bytes: int, missing: str) -> NoReturn:
+    """One for which a machine has too little free memory, though enough for others."""
+    if any(needed_bytes > room_on_a_machine(each.total_bytes) for each in machine):
+        raise OutOfMemory(f"{missing}; a machine of that size is not reckoned to have as much free with no engine up")
+    raise DeviceBusy(f"the device of this worker is not free: {missing}")
 
 
 def _held_on_a_machine(snapshot: Path, rules: EngineRules) -> int:

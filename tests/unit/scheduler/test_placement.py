@@ -251,13 +251,22 @@ def test_on_a_cpu_the_cache_is_what_policy_gives_it() -> None:
     # 8192 tokens of it take 1 GiB; of gpt-oss's 131072 tokens more than 2.
     assert place(size_of("Meta-Llama-3-8B"), ENGINE, OPEN_END, (CPU,)) == NoRoom(
         "the model needs about 20 GiB (15 GiB for weights, 2.0 GiB for the KV cache, the rest for the engine), and pool"
-        " cpu has 16 GiB; no pool is larger"
+        " cpu gives 13 GiB (92 % of 16 GiB, less 2.0 GiB for the system and the farm); no pool is larger"
     )
     roomy = CPU.model_copy(update={"memory_gib": 512.0})
     assert placed("gpt-oss-120b", OPEN_END, (roomy,)).max_model_len == 32_768
     short_of_cache = refused(size_of("gpt-oss-120b"), OPEN_END, (roomy,), kv_cache_gib=1)
     assert "one sequence of 131072 tokens takes 4.8 GiB of KV cache" in short_of_cache
     assert "kv_cache_gib" in short_of_cache
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["by its config", "by its files"])
+def test_a_model_is_not_sent_to_a_cpu_pool_whose_machines_never_have_as_much_free(*, is_read: bool) -> None:
+    # 20 GiB.
+    llama = size_of("Meta-Llama-3-8B")
+    size = llama if is_read else ModelSize.of_files(llama.file_bytes, "it has none")
+    assert "pool cpu gives 18 GiB" in refused(size, OPEN_END, (CPU.model_copy(update={"memory_gib": 22.0}),))
+    assert isinstance(place(size, ENGINE, OPEN_END, (CPU.model_copy(update={"memory_gib": 25.0}),)), Placement)
 
 
 def test_a_model_of_which_only_the_files_are_known_is_placed_by_them_and_says_so() -> None:

@@ -58,14 +58,30 @@ def test_memory_that_somebody_else_holds_stops_it_and_is_on_the_board(tmp_path: 
     assert noted.free_bytes == int(asked * GIB)
 
 
-def test_weights_and_cache_count_as_what_is_needed(tmp_path: Path) -> None:
-    memory = psutil.virtual_memory()
-    between = (memory.available + memory.total) // 2
-    found, shared = gate(tmp_path)
-    weights = int((between - GIB) / 1.2)
-    with pytest.raises(DeviceBusy):
-        found.wait_until_free(model(tmp_path, weights), EngineRules(kv_cache_gib=1), 0, lambda: None)
-    assert shared.quarantined() is not None
+@pytest.mark.parametrize(
+    ("weights_gib", "free_gib", "fault"),
+    [
+        (9, 12.0, None),
+        # 9 × 1.2 + 1 GiB, of 12.7 that engines get: somebody else has some of it.
+        (9, 11.0, DeviceBusy),
+        # 14.2 GiB: nobody else has anything.
+        (11, 13.9, OutOfMemory),
+    ],
+)
+def test_memory_that_one_model_lacks_keeps_no_smaller_one_away(
+    tmp_path: Path, weights_gib: int, free_gib: float, fault: type[Exception] | None
+) -> None:
+    class Machine:
+        def look(self) -> tuple[Device, ...]:
+            return (Device("memory", 16 * GIB, int(free_gib * GIB)),)
+
+    shared, rules = SharedState(tmp_path / "board"), EngineRules(kv_cache_gib=1)
+    shared.heed()
+    found = Gate(WorkerSettings(device_patience_seconds=0.2), shared, lambda _: Machine())
+    with nullcontext() if fault is None else pytest.raises(fault, match=f"memory has {free_gib} of 16.0 GiB free"):
+        found.wait_until_free(model(tmp_path, weights_gib * GIB), rules, 0, lambda: None)
+    assert shared.quarantined() is None
+    found.wait_until_free(model(tmp_path, 1000), rules, 0, lambda: None)
 
 
 @pytest.mark.parametrize(
